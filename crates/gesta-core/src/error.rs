@@ -1,0 +1,246 @@
+//! Errors of the store's operations. A variant exists where the caller would act differently.
+
+use crate::batch::Expected;
+use crate::checkpoint::{Checkpoint, Position, Version};
+use crate::event::EventId;
+use crate::name::StreamName;
+
+/// Whether, and when, it helps to do the same again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// The same request fails again until something else changes.
+    Never,
+    /// At once: the same request may well succeed.
+    Now,
+    /// After a pause: the store has to recover first.
+    AfterPause,
+    /// It is not known whether it happened. Sending the same batch again settles it.
+    Unknown,
+}
+
+/// Why an append was refused or is in doubt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The batch is not well formed.
+    #[error("the batch is invalid: {reason}")]
+    Invalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something in the batch is beyond a limit of the store.
+    #[error("{what} is {actual}: this store takes at most {limit}")]
+    TooLarge {
+        /// What is too large, with its unit.
+        what: &'static str,
+        /// How large it is.
+        actual: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// A stream is not as the append expects.
+    #[error("stream `{stream}` was expected to have {expected}, but has {}", DisplayActual(*actual))]
+    Conflict {
+        /// The stream.
+        stream: StreamName,
+        /// What was expected of it.
+        expected: Expected,
+        /// The version of its last event.
+        actual: Option<Version>,
+    },
+    /// An event matches a condition.
+    #[error("condition {index} failed: the event at position {at} matches it")]
+    ConditionFailed {
+        /// Which condition, from 0.
+        index: usize,
+        /// The newest match known.
+        at: Position,
+    },
+    /// An event id is taken, and the batch as a whole is no repeat.
+    #[error("event id {id} is taken in stream `{stream}`, at version {version}{}", DisplayCut(*index))]
+    IdTaken {
+        /// The stream.
+        stream: StreamName,
+        /// The first id of the batch that is taken.
+        id: EventId,
+        /// Where it stands.
+        version: Version,
+        /// Where the batch would have to be cut: the first event that differs from the first one in being there, or
+        /// that breaks the order. At least 1.
+        index: usize,
+    },
+    /// The command key was used with another request.
+    #[error("the command key was used before, with another request: use a new key for a new request")]
+    KeyReused,
+    /// A checkpoint belongs to another store.
+    #[error("checkpoint {checkpoint} belongs to another store: take one from this store")]
+    ForeignCheckpoint {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+    },
+    /// A checkpoint lies beyond the head.
+    #[error(
+        "checkpoint {checkpoint} lies beyond the head of the log, {head}: the store may have been restored from an older copy"
+    )]
+    CheckpointAhead {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// The head of the log.
+        head: Checkpoint,
+    },
+    /// The store cannot do this, whatever its state.
+    #[error("this store does not support {capability}")]
+    Unsupported {
+        /// What it would have to be able to do.
+        capability: &'static str,
+    },
+    /// The store takes no writes. It was surely not written.
+    #[error("the store is read-only: {reason}")]
+    ReadOnly {
+        /// Why, and what helps.
+        reason: String,
+    },
+    /// There is no space left for it. Reads go on, and appends do when there is space again.
+    #[error("there is no space left to store the batch: free space on the device, then send it again")]
+    StorageFull,
+    /// Too much is waiting already.
+    #[error("the store is overloaded: send the batch again after a pause")]
+    Overloaded,
+    /// The store cannot answer yet.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// Why, and until when.
+        reason: String,
+    },
+    /// It is not known whether the batch was written.
+    #[error(
+        "it is not known whether the batch was written ({reason}): send the same batch again to settle it"
+    )]
+    InDoubt {
+        /// What got in the way.
+        reason: String,
+    },
+    /// The store was closed before the batch was taken. It was surely not written.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl AppendError {
+    /// Whether, and when, it helps to send the same batch again.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Invalid { .. }
+            | Self::TooLarge { .. }
+            | Self::Conflict { .. }
+            | Self::ConditionFailed { .. }
+            | Self::IdTaken { .. }
+            | Self::KeyReused
+            | Self::ForeignCheckpoint { .. }
+            | Self::CheckpointAhead { .. }
+            | Self::Unsupported { .. }
+            | Self::ReadOnly { .. }
+            | Self::Closed => Retry::Never,
+            Self::StorageFull | Self::Overloaded | Self::Unavailable { .. } => Retry::AfterPause,
+            Self::InDoubt { .. } => Retry::Unknown,
+        }
+    }
+}
+
+/// Why a read failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The read is not well formed.
+    #[error("the read is invalid: {reason}")]
+    Invalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something in the read is beyond a limit of the store.
+    #[error("{what} is {actual}: this store takes at most {limit}")]
+    TooLarge {
+        /// What is too large, with its unit.
+        what: &'static str,
+        /// How large it is.
+        actual: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// A checkpoint belongs to another store.
+    #[error("checkpoint {checkpoint} belongs to another store: take one from this store")]
+    ForeignCheckpoint {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+    },
+    /// A checkpoint lies beyond the head: after a restore, or a failover that lost events.
+    #[error(
+        "checkpoint {checkpoint} lies beyond the head of the log, {head}: the store may have been restored from an older copy"
+    )]
+    CheckpointAhead {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// The head of the log.
+        head: Checkpoint,
+    },
+    /// The store cannot do this, whatever its state.
+    #[error("this store does not support {capability}")]
+    Unsupported {
+        /// What it would have to be able to do.
+        capability: &'static str,
+    },
+    /// Events that may belong to the answer are damaged. What lies before was given.
+    #[error(
+        "events from position {from} to {to} are damaged ({location}): restore them from a backup, or go on at checkpoint {resume}"
+    )]
+    DataLoss {
+        /// Where the damage is, as file and offset.
+        location: String,
+        /// The first position that may be lost.
+        from: Position,
+        /// The last position that may be lost.
+        to: Position,
+        /// Where a reader that accepts the loss can go on.
+        resume: Checkpoint,
+    },
+    /// Too much is waiting already.
+    #[error("the store is overloaded: read again after a pause")]
+    Overloaded,
+    /// The store cannot answer yet, or cannot reach its files.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// Why, and until when.
+        reason: String,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl ReadError {
+    /// Whether, and when, it helps to read the same again.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Overloaded | Self::Unavailable { .. } => Retry::AfterPause,
+            _ => Retry::Never,
+        }
+    }
+}
+
+struct DisplayActual(Option<Version>);
+
+impl std::fmt::Display for DisplayActual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(version) => write!(f, "version {version}"),
+            None => f.write_str("no event"),
+        }
+    }
+}
+
+struct DisplayCut(usize);
+
+impl std::fmt::Display for DisplayCut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, ", and the batch is no repeat of one append: cut it before event {}", self.0)
+    }
+}

@@ -1,0 +1,282 @@
+//! The in-memory store: small, slow, obviously right. It is the oracle that every other store is held against, and
+//! what tests of applications run on.
+//!
+//! *Choice:* look-ups are scans over plain vectors, so that there is no index to be wrong. The cost: an append takes time
+//! in proportion to its streams' lengths, a filtered read in proportion to the log.
+
+mod decide;
+mod pages;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use event_listener::Event;
+
+use crate::batch::{Appended, Batch, CommandKey, Placed};
+use crate::capabilities::{AtomicScope, Capabilities, Limits};
+use crate::checkpoint::{Checkpoint, Position, StoreId, Version};
+use crate::error::{AppendError, ReadError};
+use crate::event::{EventId, RecordedEvent};
+use crate::form::{check_batch, check_checkpoint, check_read};
+use crate::lane::Lane;
+use crate::limits::PARTITIONS_MAX;
+use crate::name::StreamName;
+use crate::read::{ListToken, Listing, Page, Read, StreamInfo, StreamPage, When};
+use crate::store::{BoxFuture, EventStore};
+use crate::time::Timestamp;
+use decide::{Decision, decide};
+
+/// A store that keeps everything in memory and forgets it when dropped.
+///
+/// With several partitions it declares what a partitioned store declares, and refuses what such a store refuses.
+pub struct MemoryStore {
+    id: StoreId,
+    capabilities: Capabilities,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    log: Mutex<Log>,
+    appended: Event,
+}
+
+/// Everything that was appended.
+#[derive(Default)]
+struct Log {
+    partitions: Vec<Partition>,
+    /// Every stream, in the order of their first events: the place in this list is the token of a listing.
+    streams: Vec<StreamName>,
+}
+
+/// One totally ordered part of the log: the event with sequence `n` is at index `n - 1`.
+#[derive(Default)]
+struct Partition {
+    number: u16,
+    events: Vec<RecordedEvent>,
+    /// The last sequence of each batch, growing.
+    batch_ends: Vec<u64>,
+    /// The sequences of each stream's events: the event with version `v` is at index `v`.
+    streams: HashMap<StreamName, Vec<u64>>,
+    /// For each command key its request, and the sequences from the first to the last event of its batch.
+    commands: HashMap<Bytes, ([u8; 32], u64, u64)>,
+}
+
+impl MemoryStore {
+    /// An empty store. The clock is the caller's, so that tests decide what time it is.
+    ///
+    /// # Panics
+    /// If `partitions` is 0 or above 1,024.
+    pub fn new(id: StoreId, partitions: u16, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        assert!((1..=PARTITIONS_MAX).contains(&partitions), "a store has 1 to {PARTITIONS_MAX} partitions");
+        let atomic_scope = if partitions == 1 { AtomicScope::Store } else { AtomicScope::Partition };
+        let capabilities =
+            Capabilities { partitions, dense_positions: true, atomic_scope, limits: Limits::default() };
+        let partitions = (0..partitions).map(|number| Partition { number, ..Partition::default() }).collect();
+        let log = Mutex::new(Log { partitions, streams: Vec::new() });
+        Self { id, capabilities, clock: Box::new(clock), log, appended: Event::new() }
+    }
+
+    /// [`EventStore::append`] as a plain call.
+    ///
+    /// # Errors
+    /// As [`EventStore::append`].
+    pub fn append_now(&self, batch: Batch) -> Result<Appended, AppendError> {
+        let partition = check_batch(&batch, self.id, &self.capabilities)?;
+        let mut log = self.lock();
+        let decision = decide(&log.partitions[usize::from(partition)], &batch, &log.head(self.id))?;
+        let (places, repeated) = match decision {
+            Decision::Repeat(places) => (places, true),
+            Decision::Accept => (log.record(partition, batch, (self.clock)()), false),
+        };
+        let checkpoint = log.partitions[usize::from(partition)].end_of_batch(self, &places);
+        drop(log);
+        self.appended.notify(usize::MAX);
+        Ok(Appended { places, checkpoint, repeated })
+    }
+
+    /// [`EventStore::read`] as a plain call.
+    ///
+    /// # Errors
+    /// As [`EventStore::read`].
+    pub fn read_now(&self, read: &Read) -> Result<Page, ReadError> {
+        let log = self.lock();
+        check_read(read, &log.head(self.id), &self.capabilities)?;
+        Ok(pages::page(&log, self.id, read))
+    }
+
+    fn repeat_of_now(
+        &self,
+        command: &CommandKey,
+        near: &StreamName,
+    ) -> Result<Option<Appended>, AppendError> {
+        let log = self.lock();
+        let partition = &log.partitions[usize::from(self.partition_of(near))];
+        let Some(places) = decide::repeat_of_command(partition, command)? else { return Ok(None) };
+        let checkpoint = partition.end_of_batch(self, &places);
+        Ok(Some(Appended { places, checkpoint, repeated: true }))
+    }
+
+    fn stream_now(&self, name: &StreamName) -> Option<StreamInfo> {
+        let log = self.lock();
+        let version = log.partitions[usize::from(self.partition_of(name))].last_version(name)?;
+        Some(StreamInfo { name: name.clone(), version })
+    }
+
+    fn streams_now(&self, listing: &Listing) -> Result<StreamPage, ReadError> {
+        let log = self.lock();
+        let from = match &listing.after {
+            None => 0,
+            Some(token) => {
+                token.0.parse().ok().filter(|from| *from <= log.streams.len()).ok_or_else(|| {
+                    ReadError::Invalid { reason: format!("`{}` is no token of this listing", token.0) }
+                })?
+            }
+        };
+        let wanted =
+            |name: &StreamName| listing.category.as_ref().is_none_or(|category| *category == name.category());
+        let mut found = log.streams.iter().enumerate().skip(from).filter(|(_, name)| wanted(name));
+        let streams = found.by_ref().take(listing.limit.get() as usize);
+        let streams = streams.map(|(_, name)| log.info(name, self.partition_of(name))).collect();
+        let next = found.next().map(|(at, _)| ListToken(at.to_string().into()));
+        Ok(StreamPage { streams, next })
+    }
+
+    fn locate_now(&self, at: When) -> Checkpoint {
+        let log = self.lock();
+        match at {
+            When::Start => Checkpoint::start(self.id, self.capabilities.partitions),
+            When::Head => log.head(self.id),
+            When::RecordedUpTo(time) => log.cut(self.id, |partition| {
+                partition.events.partition_point(|event| event.recorded_at() <= time) as u64
+            }),
+        }
+    }
+
+    async fn wait_past_now(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
+        loop {
+            // Listen first, look second: an append in between is then not missed.
+            let listener = self.appended.listen();
+            let head = self.lock().head(self.id);
+            check_checkpoint(&after, &head)?;
+            if !after.at_least(&head) {
+                return Ok(head);
+            }
+            listener.await;
+        }
+    }
+
+    fn partition_of(&self, name: &StreamName) -> u16 {
+        Lane::of(name.as_str()).partition(self.capabilities.partitions)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        // The log changes only in `record`, which cannot stop half way for a reason from outside.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn head(&self, id: StoreId) -> Checkpoint {
+        self.cut(id, |partition| partition.events.len() as u64)
+    }
+
+    fn cut(&self, id: StoreId, at: impl Fn(&Partition) -> u64) -> Checkpoint {
+        Checkpoint::new(id, self.partitions.iter().map(at).collect::<Vec<_>>())
+    }
+
+    fn info(&self, name: &StreamName, partition: u16) -> StreamInfo {
+        let version = self.partitions[usize::from(partition)].last_version(name);
+        StreamInfo { name: name.clone(), version: version.expect("a listed stream has an event") }
+    }
+
+    /// Writes an accepted batch. The only place where the log changes.
+    fn record(&mut self, partition: u16, batch: Batch, now: Timestamp) -> Vec<Placed> {
+        let partition = &mut self.partitions[usize::from(partition)];
+        let recorded_at = partition.events.last().map_or(now, |last| last.recorded_at().max(now));
+        let first = partition.events.len() as u64 + 1;
+        let mut places = Vec::with_capacity(batch.events.len());
+        for event in batch.events {
+            let sequence = partition.events.len() as u64 + 1;
+            let versions = partition.streams.entry(event.stream.clone()).or_default();
+            if versions.is_empty() {
+                self.streams.push(event.stream.clone());
+            }
+            let version = Version::new(versions.len() as u64);
+            versions.push(sequence);
+            let position = Position { partition: partition.number, sequence };
+            partition.events.push(RecordedEvent::new(position, version, recorded_at, event.to_bytes()));
+            places.push(Placed { version, position });
+        }
+        let last = partition.events.len() as u64;
+        partition.batch_ends.push(last);
+        if let Some(CommandKey { key, request }) = batch.command {
+            partition.commands.insert(key, (request, first, last));
+        }
+        places
+    }
+}
+
+impl Partition {
+    fn event(&self, sequence: u64) -> &RecordedEvent {
+        let index = usize::try_from(sequence - 1).expect("an index into memory");
+        &self.events[index]
+    }
+
+    fn last_version(&self, stream: &StreamName) -> Option<Version> {
+        let versions = self.streams.get(stream)?;
+        Some(Version::new(versions.len() as u64 - 1))
+    }
+
+    fn find(&self, stream: &StreamName, id: EventId) -> Option<Placed> {
+        let sequences = self.streams.get(stream)?;
+        let event = sequences.iter().map(|sequence| self.event(*sequence)).find(|event| event.id() == id)?;
+        Some(Placed { version: event.version(), position: event.position() })
+    }
+
+    /// The end of the batch that an event belongs to.
+    fn batch_end(&self, sequence: u64) -> u64 {
+        self.batch_ends[self.batch_ends.partition_point(|end| *end < sequence)]
+    }
+
+    /// What an append is answered with: the end of the batch that holds its last event.
+    fn end_of_batch(&self, store: &MemoryStore, places: &[Placed]) -> Checkpoint {
+        let last = places.last().expect("a batch has events").position.sequence;
+        Checkpoint::start(store.id, store.capabilities.partitions).with(self.number, self.batch_end(last))
+    }
+}
+
+impl EventStore for MemoryStore {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move { self.append_now(batch) })
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        Box::pin(async move { self.repeat_of_now(&command, &near) })
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        Box::pin(async move { self.read_now(&read) })
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        Box::pin(async move { Ok(self.stream_now(&name)) })
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        Box::pin(async move { self.streams_now(&listing) })
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move { Ok(self.locate_now(at)) })
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(self.wait_past_now(after))
+    }
+}

@@ -1,0 +1,34 @@
+//! Points in time as the log stores them.
+
+use std::fmt;
+
+/// Nanoseconds since 1970-01-01T00:00:00 UTC, negative before. Ranges from the year 1677 to 2262.
+///
+/// An integer, and stored as one: a database that keeps microseconds would change what was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The earliest point in time there is.
+    pub const MIN: Self = Self(i64::MIN);
+    /// The latest point in time there is.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// From nanoseconds since 1970 UTC.
+    #[must_use]
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since 1970 UTC.
+    #[must_use]
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ns", self.0)
+    }
+}
