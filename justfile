@@ -1,0 +1,37 @@
+# Names for the commands of this repository. Nothing needs `just`: each line can be typed as it stands.
+
+# List the names.
+default:
+    @just --list
+
+# Everything that must hold before a change goes in.
+test:
+    cargo xtask test
+
+# What CI runs.
+ci:
+    cargo xtask ci
+
+# The rules of the house that no compiler checks.
+tidy:
+    cargo xtask tidy
+
+# Format the code.
+fmt:
+    cargo fmt --all
+
+# The compiler's and clippy's advice, as errors.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The manual of every crate, in the browser.
+docs:
+    cargo doc --workspace --no-deps --open
+
+# The example bank, hosted by the `gesta` binary.
+demo:
+    cargo run --release --package gesta-cli -- demo
+
+# The benchmarks: a workspace of their own, so that no test build pays for them.
+bench *args:
+    cargo run --release --manifest-path bench/Cargo.toml -- {{args}}
