@@ -1,0 +1,81 @@
+//! The only door outside: files, clock and entropy, behind two small traits, so that a simulated disk can stand in for
+//! the real one.
+//!
+//! *Invariants*
+//! - No other module of this crate opens a file, reads a clock or draws a random number.
+//! - Paths are made of the log's folder and names that this crate chose; never of anything that a user said.
+
+mod os;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use gesta_core::Timestamp;
+
+pub(crate) use os::OsEnv;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// To read; it must exist.
+    Read,
+    /// To read and write; it must exist.
+    Write,
+    /// To read and write; it must not exist.
+    CreateNew,
+}
+
+/// What the log needs of a machine.
+pub(crate) trait Env: Send + Sync {
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
+    /// The names in a folder, sorted; none where there is no folder.
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes what happened in a folder durable: files that were made, renamed, removed.
+    fn sync_dir(&self, folder: &Path) -> io::Result<()>;
+    /// Takes the one lock of a folder, or gives what its holder wrote into the file.
+    fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>>;
+    fn now(&self) -> Timestamp;
+    fn entropy(&self) -> io::Result<[u8; 16]>;
+}
+
+/// An open file. Reads and writes name their place; there is no cursor.
+pub(crate) trait File: Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    /// Reads as much as there is, up to the whole buffer.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes the pieces one after the other, all of them.
+    fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Extends the file to `len` and fills it with zeros that have their blocks on the disk, at a pace that leaves the disk
+    /// to others.
+    fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()>;
+    /// Makes the bytes durable (`fdatasync`), and the length as far as reading them needs it.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes bytes and length durable (`fsync`).
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// A lock that is held until dropped.
+pub(crate) trait Lock: Send + Sync {
+    /// Says something about the holder, for whoever finds the lock taken.
+    fn describe(&self, holder: &str) -> io::Result<()>;
+}
+
+/// Reads exactly the buffer's length, or says that the file ends before.
+pub(crate) fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let read = file.read_at(buffer, offset)?;
+    if read == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Reads a whole file.
+pub(crate) fn read_whole(env: &dyn Env, path: &Path) -> io::Result<Vec<u8>> {
+    let file = env.open(path, Mode::Read)?;
+    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let mut bytes = vec![0; len];
+    read_exact_at(&*file, &mut bytes, 0)?;
+    Ok(bytes)
+}

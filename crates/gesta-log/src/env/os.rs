@@ -1,0 +1,182 @@
+//! The real machine.
+
+use std::fs;
+use std::io::{self, IoSlice, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gesta_core::Timestamp;
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::io::Errno;
+
+use super::{Env, File, Lock, Mode};
+
+/// Files, clock and entropy of the machine this runs on.
+pub(crate) struct OsEnv;
+
+/// Pieces that one `pwritev` takes at the most (`IOV_MAX` of Linux).
+const PIECES_MAX: usize = 1024;
+/// Bytes of zeros written at once while a file is filled, each made durable before the next: what a background write may
+/// keep in flight without making the syncs of the foreground wait for it.
+const FILL_STEP_BYTES: usize = 4 << 20;
+
+impl Env for OsEnv {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match mode {
+            Mode::Read => {}
+            Mode::Write => {
+                options.write(true);
+            }
+            Mode::CreateNew => {
+                options.write(true).create_new(true);
+            }
+        }
+        Ok(Arc::new(OsFile(options.open(path)?)))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let mut names = entries.map(name).collect::<io::Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        let folder = rustix::fs::open(
+            folder,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )?;
+        Ok(rustix::fs::fsync(folder)?)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Ok(Box::new(OsLock(file)))),
+            Err(Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                (&file).take(4096).read_to_string(&mut holder)?;
+                Ok(Err(holder))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+        };
+        Timestamp::from_nanos(nanos)
+    }
+
+    fn entropy(&self) -> io::Result<[u8; 16]> {
+        let mut bytes = [0; 16];
+        let drawn = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
+        assert_eq!(drawn, bytes.len(), "the kernel gives up to 256 bytes at once");
+        Ok(bytes)
+    }
+}
+
+struct OsFile(fs::File);
+
+impl File for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.0.read_at(&mut buffer[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for chunk in pieces.chunks(PIECES_MAX) {
+            let mut slices = chunk.iter().map(|piece| IoSlice::new(piece)).collect::<Vec<_>>();
+            let mut rest = &mut slices[..];
+            while !rest.is_empty() {
+                match rustix::io::pwritev(&self.0, rest, at) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => {
+                        at += written as u64;
+                        IoSlice::advance_slices(&mut rest, written);
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()> {
+        // Reserving first makes a full disk known before anything is written. Not every file system can.
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), from, len - from) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let zeros = vec![0; FILL_STEP_BYTES];
+        let mut at = from;
+        while at < len {
+            let step = (len - at).min(FILL_STEP_BYTES as u64);
+            self.write_at(&[&zeros[..usize::try_from(step).expect("a step")]], at)?;
+            self.sync_data()?;
+            at += step;
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+struct OsLock(fs::File);
+
+impl Lock for OsLock {
+    fn describe(&self, holder: &str) -> io::Result<()> {
+        let mut file = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(holder.as_bytes())
+    }
+}

@@ -1,0 +1,50 @@
+//! Every byte of the log, as `docs/format.md` specifies it. Nothing outside this folder knows an offset within a file.
+
+mod checksum;
+mod frame;
+mod header;
+mod record;
+
+pub(crate) use checksum::{Crc, crc32c};
+pub(crate) use frame::{
+    EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Prepared, Seal,
+    StartBody, command_bytes, mark_len, padded, read_command, write_mark,
+};
+pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, SegmentRole};
+pub(crate) use record::{RECORD_HEADER_BYTES, Record, RecordError};
+
+/// The version of the format that this code writes, and the newest it reads.
+pub(crate) const FORMAT_VERSION: u16 = 1;
+
+/// What makes the checksums of one segment differ from those of every other.
+pub(crate) type Salt = [u8; 16];
+
+/// Reads a fixed-size field; the caller has checked the length.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    *bytes[at..].first_chunk().expect("the length was checked")
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(field(bytes, at))
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(field(bytes, at))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(field(bytes, at))
+}
+
+pub(crate) fn i64_at(bytes: &[u8], at: usize) -> i64 {
+    i64::from_le_bytes(field(bytes, at))
+}
+
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    field(bytes, at)
+}
+
+/// Writes a field into bytes that are long enough.
+pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
+    bytes[at..at + N].copy_from_slice(&field);
+}

@@ -1,0 +1,72 @@
+//! A record: one event, self-contained, with its own check.
+
+use bytes::Bytes;
+use gesta_core::{CanonicalError, EventBytes, Position, RecordedEvent, Timestamp, Version};
+
+use super::{Crc, Salt, crc32c, i64_at, u32_at, u64_at};
+
+/// Bytes before the canonical bytes of the event.
+pub(crate) const RECORD_HEADER_BYTES: usize = 24;
+
+/// Why bytes are not the record that should stand there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("the record's length is wrong")]
+    Length,
+    #[error("the record's check does not match its bytes")]
+    Check,
+    #[error("the record holds no event in canonical form")]
+    Event(#[from] CanonicalError),
+}
+
+/// Where one record lies, and how it is read and proven.
+pub(crate) struct Record;
+
+impl Record {
+    /// The check of a record at a position, from its bytes and the checksum of its canonical bytes.
+    pub(crate) fn check(salt: &Salt, position: u64, record: &[u8], canonical_checksum: u32) -> u32 {
+        let mut input = [0; 16 + 8 + 16 + 4];
+        input[..16].copy_from_slice(salt);
+        input[16..24].copy_from_slice(&position.to_le_bytes());
+        input[24..40].copy_from_slice(&record[8..RECORD_HEADER_BYTES]);
+        input[40..].copy_from_slice(&canonical_checksum.to_le_bytes());
+        crc32c(&input)
+    }
+
+    /// The length that a record claims, if so many bytes are there.
+    pub(crate) fn length(bytes: &[u8]) -> Result<usize, RecordError> {
+        let claimed = bytes.first_chunk().map(|length| u32::from_le_bytes(*length) as usize);
+        claimed
+            .filter(|length| (RECORD_HEADER_BYTES + 1..=bytes.len()).contains(length))
+            .ok_or(RecordError::Length)
+    }
+
+    /// Proves that the bytes, a whole record, are the one at that position of that segment.
+    pub(crate) fn prove(salt: &Salt, position: u64, record: &[u8]) -> Result<(), RecordError> {
+        let check = Self::check(salt, position, record, crc32c(&record[RECORD_HEADER_BYTES..]));
+        if u32_at(record, 4) == check { Ok(()) } else { Err(RecordError::Check) }
+    }
+
+    /// Reads the record that begins the bytes, proves it, and shares its bytes with the event.
+    pub(crate) fn read(salt: &Salt, position: Position, bytes: &Bytes) -> Result<RecordedEvent, RecordError> {
+        let length = Self::length(bytes)?;
+        let record = bytes.slice(..length);
+        Self::prove(salt, position.sequence, &record)?;
+        let event = EventBytes::parse(record.slice(RECORD_HEADER_BYTES..))?;
+        let version = Version::new(u64_at(&record, 8));
+        Ok(RecordedEvent::new(position, version, Timestamp::from_nanos(i64_at(&record, 16)), event))
+    }
+}
+
+/// The sum that proves a frame's body: over the head of each record, then its command.
+pub(super) fn body_checksum(salt: &Salt, records: &[u8], command: &[u8]) -> Result<u32, RecordError> {
+    let mut crc = Crc::salted(salt);
+    let mut rest = records;
+    while !rest.is_empty() {
+        let length = Record::length(rest)?;
+        crc.update(&rest[..8]);
+        rest = &rest[length..];
+    }
+    crc.update(command);
+    Ok(crc.value())
+}

@@ -1,0 +1,311 @@
+//! The manifest: which segments there are, and in which order.
+//!
+//! *Invariant*: it is replaced as a whole, by rename, so one that does not prove itself is rot and not a tear. It is never
+//! replaced by the older one behind anybody's back: that could hide an acknowledged segment.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::env::{Env, Mode, read_whole};
+use crate::format::{
+    FORMAT_VERSION, Salt, SegmentHeader, SegmentKind, SegmentRole, array_at, crc32c, put, u16_at, u32_at,
+    u64_at,
+};
+
+const MAGIC: [u8; 8] = *b"GESTAMAN";
+const FIXED_BYTES: usize = 96;
+const SEGMENT_BYTES: usize = 112;
+const RUN_BYTES: usize = 64;
+const CHECKSUM_BYTES: usize = 4;
+
+/// What the manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) generation: u64,
+    pub(crate) boot_epoch: u64,
+    pub(crate) store: [u8; 16],
+    pub(crate) key_secret: [u8; 16],
+    pub(crate) partition: u16,
+    pub(crate) durable_frame: u64,
+    pub(crate) durable_position: u64,
+    /// Other stores whose segments belong to this one since a restore or a copy.
+    pub(crate) origins: Vec<[u8; 16]>,
+    /// In the order of the log.
+    pub(crate) segments: Vec<SegmentEntry>,
+    /// Index files; none are written yet.
+    pub(crate) runs: Vec<[u8; RUN_BYTES]>,
+}
+
+/// What the manifest knows of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentEntry {
+    pub(crate) header: SegmentHeader,
+    pub(crate) size_bytes: u64,
+    pub(crate) state: SegmentState,
+}
+
+/// Where in its life a segment is, as far as the manifest was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SegmentState {
+    Spare,
+    Active,
+    Sealed(Sealed),
+}
+
+/// What is fixed about a segment once it is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) first_frame: u64,
+    pub(crate) first_position: u64,
+    pub(crate) frames: u64,
+    pub(crate) events: u64,
+    /// Where its END frame begins.
+    pub(crate) end: u64,
+    /// The checksum over its headers.
+    pub(crate) checksum: u32,
+}
+
+/// Why a manifest cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("the manifest is damaged")]
+    Damaged,
+    #[error(
+        "the manifest has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer one"
+    )]
+    NewerVersion { version: u16 },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Manifest {
+    /// The manifest of an empty log.
+    pub(crate) fn new(store: [u8; 16], key_secret: [u8; 16]) -> Self {
+        Self {
+            generation: 0,
+            boot_epoch: 0,
+            store,
+            key_secret,
+            partition: 0,
+            durable_frame: 0,
+            durable_position: 0,
+            origins: Vec::new(),
+            segments: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Reads the manifest of a log; `None` where there is none.
+    pub(crate) fn load(env: &dyn Env, root: &Path) -> Result<Option<Self>, ManifestError> {
+        match read_whole(env, &root.join("manifest")) {
+            Ok(bytes) => Self::decode(&bytes).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces the manifest durably, one generation on.
+    pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        self.generation += 1;
+        let bytes = self.encode();
+        write_whole(env, &root.join("manifest.tmp"), &bytes)?;
+        if let Ok(current) = read_whole(env, &root.join("manifest")) {
+            write_whole(env, &root.join("manifest.previous.tmp"), &current)?;
+            env.rename(&root.join("manifest.previous.tmp"), &root.join("manifest.previous"))?;
+        }
+        env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
+        env.sync_dir(root)
+    }
+
+    /// Whether a segment with that origin belongs to this store.
+    pub(crate) fn accepts(&self, origin: &[u8; 16]) -> bool {
+        *origin == self.store || self.origins.contains(origin)
+    }
+
+    /// An id that no listed segment has.
+    pub(crate) fn next_segment_id(&self) -> u64 {
+        self.segments.iter().map(|entry| entry.header.id).max().unwrap_or(0) + 1
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let count = |len: usize| u32::try_from(len).expect("a count of files").to_le_bytes();
+        let mut bytes = vec![0; FIXED_BYTES];
+        put(&mut bytes, 0, MAGIC);
+        put(&mut bytes, 8, FORMAT_VERSION.to_le_bytes());
+        put(&mut bytes, 10, self.partition.to_le_bytes());
+        put(&mut bytes, 16, self.generation.to_le_bytes());
+        put(&mut bytes, 24, self.boot_epoch.to_le_bytes());
+        put(&mut bytes, 32, self.store);
+        put(&mut bytes, 48, self.key_secret);
+        put(&mut bytes, 64, self.durable_frame.to_le_bytes());
+        put(&mut bytes, 72, self.durable_position.to_le_bytes());
+        put(&mut bytes, 80, count(self.origins.len()));
+        put(&mut bytes, 84, count(self.segments.len()));
+        put(&mut bytes, 88, count(self.runs.len()));
+        self.origins.iter().for_each(|origin| bytes.extend_from_slice(origin));
+        self.segments.iter().for_each(|entry| bytes.extend_from_slice(&encode_segment(entry)));
+        self.runs.iter().for_each(|run| bytes.extend_from_slice(run));
+        let length = count(bytes.len() + CHECKSUM_BYTES);
+        put(&mut bytes, 12, length);
+        let checksum = crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let body = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|body| *body >= FIXED_BYTES);
+        let body = body.ok_or(ManifestError::Damaged)?;
+        let whole = bytes[..8] == MAGIC && u32_at(bytes, 12) as usize == bytes.len();
+        if !whole || u32_at(bytes, body) != crc32c(&bytes[..body]) {
+            return Err(ManifestError::Damaged);
+        }
+        let version = u16_at(bytes, 8);
+        if version != FORMAT_VERSION {
+            return Err(ManifestError::NewerVersion { version });
+        }
+        let [origins, segments, runs] = [80, 84, 88].map(|at| u32_at(bytes, at) as usize);
+        let segments_at = FIXED_BYTES + 16 * origins;
+        let runs_at = segments_at + SEGMENT_BYTES * segments;
+        if runs_at + RUN_BYTES * runs != body {
+            return Err(ManifestError::Damaged);
+        }
+        let segments = bytes[segments_at..runs_at].chunks_exact(SEGMENT_BYTES).map(decode_segment);
+        Ok(Self {
+            generation: u64_at(bytes, 16),
+            boot_epoch: u64_at(bytes, 24),
+            store: array_at(bytes, 32),
+            key_secret: array_at(bytes, 48),
+            partition: u16_at(bytes, 10),
+            durable_frame: u64_at(bytes, 64),
+            durable_position: u64_at(bytes, 72),
+            origins: bytes[FIXED_BYTES..segments_at].chunks_exact(16).map(|own| array_at(own, 0)).collect(),
+            segments: segments.collect::<Option<Vec<_>>>().ok_or(ManifestError::Damaged)?,
+            runs: bytes[runs_at..body].chunks_exact(RUN_BYTES).map(|run| array_at(run, 0)).collect(),
+        })
+    }
+}
+
+fn write_whole(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match env.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = env.open(path, Mode::CreateNew)?;
+    file.write_at(&[bytes], 0)?;
+    file.sync_all()
+}
+
+fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
+    let mut bytes = [0; SEGMENT_BYTES];
+    let header = &entry.header;
+    let state = match entry.state {
+        SegmentState::Spare => 0,
+        SegmentState::Active => 1,
+        SegmentState::Sealed(_) => 2,
+    };
+    put(&mut bytes, 0, header.id.to_le_bytes());
+    put(&mut bytes, 8, [state, 0, header.kind.to_byte(), header.role.to_byte(), 1]);
+    put(&mut bytes, 24, header.origin);
+    put(&mut bytes, 40, header.salt);
+    put(&mut bytes, 56, entry.size_bytes.to_le_bytes());
+    if let SegmentState::Sealed(sealed) = entry.state {
+        put(&mut bytes, 64, sealed.first_frame.to_le_bytes());
+        put(&mut bytes, 72, sealed.first_position.to_le_bytes());
+        put(&mut bytes, 80, sealed.frames.to_le_bytes());
+        put(&mut bytes, 88, sealed.events.to_le_bytes());
+        put(&mut bytes, 96, sealed.end.to_le_bytes());
+        put(&mut bytes, 104, sealed.checksum.to_le_bytes());
+    }
+    bytes
+}
+
+fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
+    let salt: Salt = array_at(bytes, 40);
+    let header = SegmentHeader {
+        id: u64_at(bytes, 0),
+        kind: SegmentKind::from_byte(bytes[10])?,
+        role: SegmentRole::from_byte(bytes[11])?,
+        partition: 0,
+        origin: array_at(bytes, 24),
+        salt,
+    };
+    let state = match (bytes[8], bytes[9]) {
+        (0, 0) => SegmentState::Spare,
+        (1, 0) => SegmentState::Active,
+        (2, 0) => SegmentState::Sealed(Sealed {
+            first_frame: u64_at(bytes, 64),
+            first_position: u64_at(bytes, 72),
+            frames: u64_at(bytes, 80),
+            events: u64_at(bytes, 88),
+            end: u64_at(bytes, 96),
+            checksum: u32_at(bytes, 104),
+        }),
+        _ => return None,
+    };
+    Some(SegmentEntry { header, size_bytes: u64_at(bytes, 56), state })
+}
+
+/// The path of a segment: made of its id alone.
+pub(crate) fn segment_path(root: &Path, id: u64) -> PathBuf {
+    root.join("segments").join(segment_name(id))
+}
+
+/// The file name of a segment.
+pub(crate) fn segment_name(id: u64) -> String {
+    format!("{id:012}.seg")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        let header = |id| SegmentHeader {
+            id,
+            kind: SegmentKind::Primary,
+            role: SegmentRole::Spare,
+            partition: 0,
+            origin: [3; 16],
+            salt: [4; 16],
+        };
+        let sealed = Sealed { first_frame: 1, first_position: 2, frames: 3, events: 4, end: 5, checksum: 6 };
+        Manifest {
+            generation: 7,
+            boot_epoch: 8,
+            durable_frame: 9,
+            durable_position: 10,
+            origins: vec![[5; 16]],
+            segments: vec![
+                SegmentEntry { header: header(1), size_bytes: 64, state: SegmentState::Sealed(sealed) },
+                SegmentEntry { header: header(2), size_bytes: 64, state: SegmentState::Active },
+                SegmentEntry { header: header(3), size_bytes: 64, state: SegmentState::Spare },
+            ],
+            runs: vec![[6; RUN_BYTES]],
+            ..Manifest::new([1; 16], [2; 16])
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_no_flipped_bit_passes() {
+        let bytes = sample().encode();
+        assert_eq!(Manifest::decode(&bytes).unwrap(), sample());
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&flipped).is_err(), "bit {bit}");
+        }
+        assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn the_manifest_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = sample();
+        manifest.replace(&crate::env::OsEnv, folder.path()).unwrap();
+        manifest.replace(&crate::env::OsEnv, folder.path()).unwrap();
+        let loaded = Manifest::load(&crate::env::OsEnv, folder.path()).unwrap().unwrap();
+        assert_eq!((loaded.generation, &loaded), (9, &manifest));
+        let before = read_whole(&crate::env::OsEnv, &folder.path().join("manifest.previous")).unwrap();
+        assert_eq!(Manifest::decode(&before).unwrap().generation, 8);
+    }
+}

@@ -1,0 +1,48 @@
+//! A segment's file, as its readers and its writer share it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::env::{Env, File, Mode};
+use crate::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use crate::manifest::segment_path;
+
+/// An open segment. The file stays open, and so readable, for as long as anybody holds this.
+pub(crate) struct SegmentFile {
+    pub(crate) id: u64,
+    pub(crate) salt: Salt,
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl SegmentFile {
+    /// Makes the file of a segment durably: header, and zeros up to its size. The folder still has to be synced.
+    pub(crate) fn create(
+        env: &dyn Env,
+        root: &Path,
+        header: &SegmentHeader,
+        size_bytes: u64,
+    ) -> io::Result<Arc<Self>> {
+        let file = env.open(&segment_path(root, header.id), Mode::CreateNew)?;
+        file.fill_zeros(0, size_bytes)?;
+        file.write_at(&[&header.encode()], 0)?;
+        file.sync_all()?;
+        Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
+    }
+
+    /// Opens the file of a segment that the manifest lists.
+    pub(crate) fn open(
+        env: &dyn Env,
+        root: &Path,
+        header: &SegmentHeader,
+        mode: Mode,
+    ) -> io::Result<Arc<Self>> {
+        let file = env.open(&segment_path(root, header.id), mode)?;
+        Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
+    }
+
+    /// Where its first frame begins.
+    pub(crate) const fn first_frame_offset() -> u64 {
+        SEGMENT_HEADER_BYTES as u64
+    }
+}
