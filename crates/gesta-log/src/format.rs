@@ -8,10 +8,10 @@ mod record;
 pub(crate) use checksum::{Crc, crc32c};
 pub(crate) use frame::{
     EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Prepared, Seal,
-    StartBody, command_bytes, mark_len, padded, read_command, write_mark,
+    StartBody, mark_len, write_mark,
 };
 pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, SegmentRole};
-pub(crate) use record::{RECORD_HEADER_BYTES, Record, RecordError};
+pub(crate) use record::{RECORD_HEADER_BYTES, Record};
 
 /// The version of the format that this code writes, and the newest it reads.
 pub(crate) const FORMAT_VERSION: u16 = 1;

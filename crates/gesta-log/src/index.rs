@@ -10,6 +10,7 @@ mod postings;
 mod streams;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use gesta_core::{CommandKey, EventId, Item, Query};
@@ -55,15 +56,22 @@ pub(crate) struct BatchEnd {
 }
 
 /// What a command key stands for: a request, and the events that it led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandEntry {
     pub(crate) request: [u8; 32],
     pub(crate) first: u64,
-    pub(crate) last: u64,
+    /// The version of each of its events, from `first` on.
+    pub(crate) versions: Box<[u64]>,
+}
+
+impl CommandEntry {
+    pub(crate) const fn last(&self) -> u64 {
+        self.first + self.versions.len() as u64 - 1
+    }
 }
 
 /// What the index keeps of an event.
-pub(crate) struct Entry<'a> {
+pub(crate) struct IndexedEvent<'a> {
     pub(crate) stream: &'a str,
     pub(crate) event_type: &'a str,
     pub(crate) id: EventId,
@@ -93,7 +101,7 @@ impl Index {
     /// Adds the next event of the log, whose record begins at that offset of the current segment. Gives its version.
     pub(crate) fn insert<'a>(
         &mut self,
-        entry: &Entry<'_>,
+        entry: &IndexedEvent<'_>,
         tags: impl Iterator<Item = &'a str>,
         offset: u32,
     ) -> u64 {
@@ -108,7 +116,7 @@ impl Index {
     pub(crate) fn insert_at<'a>(
         &mut self,
         version: u64,
-        entry: &Entry<'_>,
+        entry: &IndexedEvent<'_>,
         tags: impl Iterator<Item = &'a str>,
         offset: u32,
     ) -> bool {
@@ -143,9 +151,18 @@ impl Index {
         self.segments.last_mut().expect("frames lie in a segment").end = frame_end;
     }
 
-    /// Remembers the command of the last batch.
-    pub(crate) fn insert_command(&mut self, key: &[u8], request: [u8; 32], first: u64) {
-        self.commands.entry(key.into()).or_insert(CommandEntry { request, first, last: self.last });
+    /// Remembers the command of the last batch, whose events have these versions. `false` if the key was there.
+    pub(crate) fn insert_command(&mut self, key: &[u8], request: [u8; 32], versions: &[u64]) -> bool {
+        assert!(!versions.is_empty(), "a batch has events");
+        let first = self.last + 1 - versions.len() as u64;
+        let entry = CommandEntry { request, first, versions: versions.into() };
+        match self.commands.entry(key.into()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(entry);
+                true
+            }
+        }
     }
 
     pub(crate) fn stream(&self, name: &str) -> Option<&StreamEntry> {
@@ -161,8 +178,8 @@ impl Index {
         &self.created[self.created.partition_point(|(first, _)| *first < position)..]
     }
 
-    pub(crate) fn command(&self, command: &CommandKey) -> Option<CommandEntry> {
-        self.commands.get(&*command.key).copied()
+    pub(crate) fn command(&self, command: &CommandKey) -> Option<&CommandEntry> {
+        self.commands.get(&*command.key)
     }
 
     /// Where the event with that id stands in that stream: its version and position.
@@ -175,6 +192,12 @@ impl Index {
     /// The end of the batch that holds that position.
     pub(crate) fn batch_end(&self, position: u64) -> u64 {
         self.batches[self.batches.partition_point(|batch| batch.last < position)].last
+    }
+
+    /// The first position of the batch that holds that position.
+    pub(crate) fn batch_start(&self, position: u64) -> u64 {
+        let at = self.batches.partition_point(|batch| batch.last < position);
+        at.checked_sub(1).map_or(1, |before| self.batches[before].last + 1)
     }
 
     /// The end of the last batch that was recorded at that time or earlier.
@@ -200,8 +223,19 @@ impl Index {
             postings.retain(|_, positions| cut(positions));
         }
         self.ids.retain(|_, positions| cut(positions));
-        self.commands.retain(|_, command| command.last <= last);
+        self.commands.retain(|_, command| command.last() <= last);
         self.last = last;
+    }
+
+    /// How many events have an id that stands in their stream already.
+    pub(crate) fn repeated_ids(&self) -> u64 {
+        let several = self.ids.values().filter(|positions| positions.len() > 1);
+        let repeated = several.map(|positions| {
+            let in_stream =
+                |entry: &StreamEntry| positions.iter().filter(|at| entry.version_at(**at).is_some()).count();
+            self.streams.values().map(|entry| in_stream(entry).saturating_sub(1) as u64).sum::<u64>()
+        });
+        repeated.sum()
     }
 
     pub(crate) fn damage(&self) -> &[Damage] {

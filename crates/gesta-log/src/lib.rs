@@ -1,8 +1,50 @@
 //! The embedded log of Gesta: segments, group commit, recovery and index over one directory.
+//!
+//! [`LogStore`] is an [`EventStore`](gesta_core::EventStore) with one partition. One process has a folder open at a time; within
+//! it, any number of threads and tasks append and read. Every acknowledgement comes after an `fdatasync`, one for all that
+//! waited; readers see nothing that was not synced. No async runtime is needed and none is blocked.
+//!
+//! After a crash the next open recovers: whole acknowledged batches stay, torn ones that nobody was told of are kept aside in
+//! `quarantine/` and cut. Damage to acknowledged bytes is never cut and never served: the log opens read-only and says where.
+//!
+//! # Example
+//! ```
+//! use gesta_core::{Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
+//! use gesta_log::{LogStore, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let options = Options { segment_size_bytes: 1 << 20, ..Options::default() };
+//! let log = LogStore::open(folder.path(), &options)?;
+//! let (stream, kind) = ("account-42".parse()?, "account.opened".parse()?);
+//! let event = NewEvent::json(EventId::from_u128(1), stream, kind, Timestamp::from_nanos(0), "{}");
+//! let appended = log.append_blocking(Batch::new([event]))?;
+//! assert_eq!(log.read_blocking(&Read::log(Query::All))?.scanned_to, appended.checkpoint);
+//! # Ok(())
+//! # }
+//! ```
 
+mod commit;
 mod damage;
 mod env;
 mod format;
 mod index;
+mod keeper;
+mod limits;
 mod manifest;
+mod open;
+mod pool;
+mod published;
+mod read;
+mod recover;
 mod segment;
+mod shared;
+mod store;
+mod walk;
+
+pub use damage::Damage;
+pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
+pub use open::{OpenError, Options, Report, verify};
+pub use recover::Recovery;
+pub use shared::Clock;
+pub use store::LogStore;

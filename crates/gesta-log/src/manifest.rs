@@ -117,11 +117,6 @@ impl Manifest {
         env.sync_dir(root)
     }
 
-    /// Whether a segment with that origin belongs to this store.
-    pub(crate) fn accepts(&self, origin: &[u8; 16]) -> bool {
-        *origin == self.store || self.origins.contains(origin)
-    }
-
     /// An id that no listed segment has.
     pub(crate) fn next_segment_id(&self) -> u64 {
         self.segments.iter().map(|entry| entry.header.id).max().unwrap_or(0) + 1

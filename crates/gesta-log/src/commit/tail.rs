@@ -1,0 +1,128 @@
+//! Where the log ends: what the next frame has to follow.
+
+use std::sync::Arc;
+
+use crate::format::{Crc, EndBody, Seal};
+use crate::limits::MARKS_RESERVE_BYTES;
+use crate::manifest::Sealed;
+use crate::segment::SegmentFile;
+
+/// The end of the log, over all segments. Includes what is written and not yet synced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tail {
+    /// The last numbered frame.
+    pub(crate) number: u64,
+    /// Its header's checksum, which the next frame names.
+    pub(crate) checksum: u32,
+    /// The position of the last event.
+    pub(crate) position: u64,
+    /// When that was recorded.
+    pub(crate) recorded_at: i64,
+    /// The last frame that is known to be synced.
+    pub(crate) durable: u64,
+    /// The last frame of which a synced frame says that it is durable.
+    pub(crate) covered: u64,
+    /// The last frame that has events.
+    pub(crate) last_with_events: u64,
+}
+
+/// The segment that is written to.
+pub(crate) struct ActiveSegment {
+    pub(crate) segment: Arc<SegmentFile>,
+    pub(crate) size_bytes: u64,
+    /// Where the next frame begins.
+    pub(crate) offset: u64,
+    pub(crate) first_frame: u64,
+    pub(crate) first_position: u64,
+    pub(crate) headers: HeadersChecksum,
+    pub(crate) end: EndBody,
+}
+
+/// The checksum over the headers of a segment, as they come.
+pub(crate) struct HeadersChecksum(Crc);
+
+impl HeadersChecksum {
+    pub(crate) fn new(salt: &[u8]) -> Self {
+        Self(Crc::salted(salt))
+    }
+
+    pub(crate) fn add(&mut self, header: u32) {
+        self.0.update(&header.to_le_bytes());
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        self.0.value()
+    }
+}
+
+impl ActiveSegment {
+    /// A segment without any frame, after that end of the log.
+    pub(crate) fn fresh(segment: Arc<SegmentFile>, size_bytes: u64, tail: &Tail) -> Self {
+        Self {
+            offset: SegmentFile::first_frame_offset(),
+            size_bytes,
+            first_frame: tail.number + 1,
+            first_position: tail.position + 1,
+            headers: HeadersChecksum::new(&segment.salt),
+            end: EndBody::default(),
+            segment,
+        }
+    }
+
+    /// Whether a frame of that length fits, and the marks after it.
+    pub(crate) fn fits(&self, pending: usize, length: usize) -> bool {
+        self.offset + (pending + length + MARKS_RESERVE_BYTES) as u64 <= self.size_bytes
+    }
+
+    /// Whether it is worth having the next segment ready.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.offset > self.size_bytes / 2
+    }
+
+    /// Counts a numbered frame that was sealed for this segment.
+    pub(crate) fn count(&mut self, header: u32, events: u64, recorded_at: i64) {
+        self.headers.add(header);
+        self.end.frames += 1;
+        if events > 0 {
+            if self.end.events == 0 {
+                self.end.first_recorded_at = recorded_at;
+            }
+            self.end.events += events;
+            self.end.last_recorded_at = recorded_at;
+        }
+    }
+
+    /// What its END frame says, and what the manifest is told.
+    pub(crate) fn sealed(&self) -> (EndBody, Sealed) {
+        let checksum = self.headers.value();
+        let sealed = Sealed {
+            first_frame: self.first_frame,
+            first_position: self.first_position,
+            frames: self.end.frames,
+            events: self.end.events,
+            end: self.offset,
+            checksum,
+        };
+        (EndBody { checksum, ..self.end }, sealed)
+    }
+}
+
+impl Tail {
+    /// What a mark that takes no number is sealed with.
+    pub(crate) fn mark_seal(&self, segment: &SegmentFile, offset: u64) -> Seal {
+        Seal {
+            salt: segment.salt,
+            offset,
+            number: self.number,
+            position: self.position + 1,
+            durable: self.durable,
+            recorded_at: self.recorded_at,
+            previous: self.checksum,
+        }
+    }
+
+    /// What the next numbered frame is sealed with.
+    pub(crate) fn next_seal(&self, segment: &SegmentFile, offset: u64, recorded_at: i64) -> Seal {
+        Seal { number: self.number + 1, recorded_at, ..self.mark_seal(segment, offset) }
+    }
+}

@@ -1,0 +1,292 @@
+//! The single writer: takes what waits, decides it, writes and syncs it as one group, publishes, answers.
+//!
+//! *Invariants*
+//! - Nothing is acknowledged or published before its sync returned.
+//! - After a write or sync that failed, nothing is written ever again: what was written is in doubt, what follows is refused.
+//! - The first write to a segment is issued after the last sync of the one before.
+
+use std::sync::{Arc, PoisonError};
+
+use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
+
+use super::decide::{Refused, Repeat, Scope, check, repeat_of};
+use super::queue::{Answer, Queue, Taken, Ticket};
+use super::tail::{ActiveSegment, Tail};
+use crate::format::{FrameKind, Prepared, StartBody, write_mark};
+use crate::index::{Index, IndexedEvent};
+use crate::keeper::{Keeper, SealTask};
+use crate::limits::{IDLE_AFTER, START_BYTES};
+use crate::shared::Shared;
+
+/// The writer's own state. Lives on its thread.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    keeper: Arc<Keeper>,
+    tail: Tail,
+    active: ActiveSegment,
+    /// What START says of the segment before, until the active one has its START.
+    start: Option<StartBody>,
+    group: Group,
+    poison: Option<String>,
+}
+
+/// Frames that are sealed and not yet written, and who waits for them.
+#[derive(Default)]
+struct Group {
+    /// The segment's START, when this group is its first.
+    start: Vec<u8>,
+    frames: Vec<Prepared>,
+    bytes: usize,
+    /// Answers that wait for the group's sync, those to accepted batches and those that only speak of them.
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
+        keeper: Arc<Keeper>,
+        tail: Tail,
+        active: ActiveSegment,
+        start: Option<StartBody>,
+    ) -> Self {
+        Self { shared, queue, keeper, tail, active, start, group: Group::default(), poison: None }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        loop {
+            let uncovered = self.tail.covered < self.tail.last_with_events && self.poison.is_none();
+            match self.queue.take(uncovered.then_some(IDLE_AFTER)) {
+                Taken::Batches(tickets) => {
+                    tickets.into_iter().for_each(|ticket| self.take(ticket));
+                    self.commit();
+                }
+                Taken::Idle => self.write_idle(),
+                Taken::Closed => {
+                    if uncovered {
+                        self.write_idle();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Decides a batch; accepted, it joins the group.
+    fn take(&mut self, ticket: Ticket) {
+        if self.poison.is_none()
+            && let Some(reason) = self.keeper.failure()
+        {
+            self.poison(reason);
+        }
+        let found = repeat_of(&self.shared.index(), &ticket.batch, &self.scope());
+        let refused = match found {
+            Ok(Some(repeat)) => return self.answer_repeat(ticket.reply, repeat),
+            Ok(None) => self.make_room(ticket.prepared.len()).err(),
+            Err(refused) => Some(refused),
+        };
+        let refused = match refused {
+            None => check(&self.shared.index(), &ticket.batch, &self.scope()).err(),
+            refused => refused,
+        };
+        match refused {
+            Some(Refused { error, speaks_of }) => self.answer(ticket.reply, Err(error), speaks_of),
+            None => self.accept(ticket),
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() }
+    }
+
+    /// Whether the log takes writes at all, and has room for a frame of that length, in this segment or the next.
+    fn make_room(&mut self, length: usize) -> Result<(), Refused> {
+        let refused = |error| Refused { error, speaks_of: 0 };
+        if let Some(reason) = &self.poison {
+            return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
+        }
+        let start = if self.start.is_some() { START_BYTES } else { 0 };
+        if self.active.fits(self.group.bytes + start, length) {
+            return Ok(());
+        }
+        // No group crosses segments: what is gathered is written and synced first.
+        self.commit();
+        if let Some(reason) = &self.poison {
+            return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
+        }
+        self.roll().map_err(refused)
+    }
+
+    /// Goes on in the next segment. In memory: the keeper seals the old one.
+    fn roll(&mut self) -> Result<(), AppendError> {
+        let spare = self.keeper.take_spare(self.active.size_bytes).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::StorageFull {
+                return AppendError::StorageFull;
+            }
+            AppendError::Unavailable { reason: format!("the next segment could not be made: {error}") }
+        })?;
+        let (end, sealed) = self.active.sealed();
+        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        self.start = Some(self.keeper.start_body(self.active.segment.id, &sealed, spare.generation));
+        self.keeper.seal(SealTask {
+            segment: Arc::clone(&self.active.segment),
+            successor: spare.segment.id,
+            end,
+            sealed,
+            seal,
+            durable_position: self.tail.position,
+        });
+        self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
+        self.shared.index_mut().begin_segment(Arc::clone(&self.active.segment));
+        Ok(())
+    }
+
+    /// Gives a batch its place: into the index, and sealed into the group.
+    fn accept(&mut self, mut ticket: Ticket) {
+        self.begin_segment();
+        let recorded_at = self.shared.now().as_nanos().max(self.tail.recorded_at);
+        let offset = self.active.offset + self.group.bytes as u64;
+        let first = self.tail.position + 1;
+        let versions = insert(&mut self.shared.index_mut(), &ticket, offset, recorded_at);
+        let seal = self.tail.next_seal(&self.active.segment, offset, recorded_at);
+        let header = ticket.prepared.seal(&seal, versions.iter().copied());
+        let events = versions.len() as u64;
+        self.active.count(header, events, recorded_at);
+        self.tail.number += 1;
+        self.tail.checksum = header;
+        self.tail.position += events;
+        self.tail.recorded_at = recorded_at;
+        self.tail.last_with_events = self.tail.number;
+
+        let place = |(version, sequence)| Placed {
+            version: Version::new(version),
+            position: Position { partition: 0, sequence },
+        };
+        let places = versions.into_iter().zip(first..).map(place).collect();
+        let checkpoint = Checkpoint::new(self.shared.id, [self.tail.position]);
+        self.group.bytes += ticket.prepared.len();
+        self.group.frames.push(ticket.prepared);
+        self.group.answers.push((ticket.reply, Ok(Appended { places, checkpoint, repeated: false })));
+    }
+
+    /// Seals the segment's START into the group, if it has none yet.
+    fn begin_segment(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        assert!(self.group.frames.is_empty() && self.group.start.is_empty(), "START is the first frame");
+        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        let header = write_mark(&mut self.group.start, FrameKind::Start, &seal, &start.encode());
+        self.active.headers.add(header);
+        self.group.bytes += self.group.start.len();
+    }
+
+    fn answer_repeat(&mut self, reply: oneshot::Sender<Answer>, repeat: Repeat) {
+        let checkpoint = Checkpoint::new(self.shared.id, [repeat.end]);
+        let appended = Appended { places: repeat.places, checkpoint, repeated: true };
+        self.answer(reply, Ok(appended), repeat.end);
+    }
+
+    /// Answers at once, or, where the answer speaks of events that are not durable yet, with the group.
+    fn answer(&mut self, reply: oneshot::Sender<Answer>, answer: Answer, speaks_of: u64) {
+        if speaks_of <= self.shared.published.position() {
+            deliver(reply, answer);
+        } else {
+            self.group.answers.push((reply, answer));
+        }
+    }
+
+    /// Writes and syncs the group, publishes it, and answers everybody in it.
+    fn commit(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if group.frames.is_empty() {
+            assert!(group.answers.is_empty(), "answers wait only for frames");
+            return;
+        }
+        let pieces = std::iter::once(&group.start[..]).chain(group.frames.iter().map(Prepared::bytes));
+        let pieces = pieces.filter(|piece| !piece.is_empty()).collect::<Vec<_>>();
+        let file = &self.active.segment.file;
+        let written = file.write_at(&pieces, self.active.offset).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            self.poison(format!(
+                "writing segment {} failed ({error}); what was acknowledged is safe: close the log, see to the device, open it again",
+                self.active.segment.id
+            ));
+            let reason = "the write to the log failed".to_owned();
+            group
+                .answers
+                .into_iter()
+                .for_each(|(reply, _)| deliver(reply, Err(AppendError::InDoubt { reason: reason.clone() })));
+            return;
+        }
+        self.active.offset += group.bytes as u64;
+        self.tail.covered = self.tail.durable;
+        self.tail.durable = self.tail.number;
+        self.shared.published.publish(self.tail.position);
+        group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
+        if self.active.is_half_full() {
+            self.keeper.prepare_spare(self.active.size_bytes);
+        }
+    }
+
+    /// Says on disk that everything is durable. Without it, the last group would look like one that nobody was told of.
+    fn write_idle(&mut self) {
+        assert!(self.start.is_none(), "there are events to cover, so the segment has begun");
+        let mut frame = Vec::new();
+        let offset = self.active.offset;
+        let seal = self.tail.next_seal(&self.active.segment, offset, self.tail.recorded_at);
+        let header = write_mark(&mut frame, FrameKind::Idle, &seal, &[]);
+        if !self.active.fits(0, frame.len()) {
+            // END is next, and says the same.
+            self.tail.covered = self.tail.durable;
+            return;
+        }
+        let file = &self.active.segment.file;
+        if let Err(error) = file.write_at(&[&frame], offset).and_then(|()| file.sync_data()) {
+            return self.poison(format!("writing segment {} failed ({error})", self.active.segment.id));
+        }
+        self.active.count(header, 0, 0);
+        self.active.offset += frame.len() as u64;
+        self.tail.number += 1;
+        self.tail.checksum = header;
+        self.tail.covered = self.tail.durable;
+        self.tail.durable = self.tail.number;
+        self.shared.index_mut().end_frame(self.active.offset);
+    }
+
+    /// Stops writing for good, and forgets what never became durable.
+    fn poison(&mut self, reason: String) {
+        tracing::error!(reason, "the log is read-only from now on");
+        self.shared.index_mut().truncate(self.shared.published.position());
+        *self.shared.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+        self.poison = Some(reason);
+        self.shared.published.wake();
+    }
+}
+
+/// Adds a batch to the index, and gives the version of each of its events.
+fn insert(index: &mut Index, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
+    let offset = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
+    let events = ticket.batch.events.iter().zip(ticket.prepared.record_offsets());
+    let versions = events.map(|(event, at)| {
+        let entry = IndexedEvent {
+            stream: event.stream.as_str(),
+            event_type: event.event_type.as_str(),
+            id: event.id,
+        };
+        index.insert(&entry, event.tags.iter().map(gesta_core::Tag::as_str), offset + at)
+    });
+    let versions = versions.collect::<Vec<_>>();
+    index.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
+    if let Some(command) = &ticket.batch.command {
+        let is_new = index.insert_command(&command.key, command.request, &versions);
+        assert!(is_new, "a key that was there is a repeat");
+    }
+    versions
+}
+
+/// Gives an answer to whoever still waits for it.
+fn deliver(reply: oneshot::Sender<Answer>, answer: Answer) {
+    // An error here says that the caller is gone; the batch stays as decided.
+    let _ = reply.send(answer);
+}

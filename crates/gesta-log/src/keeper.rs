@@ -1,0 +1,251 @@
+//! The keeper: owns the manifest, makes segments ahead of time, and seals those that are full, so that the writer waits for
+//! neither.
+//!
+//! *Invariants*
+//! - A segment is listed durably before the writer gets it.
+//! - A segment is sealed only after its last group was synced, and the manifest is told after its file was.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::env::Env;
+use crate::format::{
+    EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, write_mark,
+};
+use crate::limits::SEGMENT_GROWTH;
+use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
+use crate::segment::SegmentFile;
+
+/// The handle that the writer holds.
+pub(crate) struct Keeper {
+    tasks: Mutex<mpsc::Sender<Task>>,
+    state: Mutex<State>,
+    changed: Condvar,
+    segment_size_bytes: u64,
+    store: [u8; 16],
+    boot_epoch: u64,
+}
+
+#[derive(Default)]
+struct State {
+    spare: Option<io::Result<Spare>>,
+    spare_asked_for: bool,
+    failure: Option<String>,
+}
+
+/// A segment that is ready to be written to.
+pub(crate) struct Spare {
+    pub(crate) segment: Arc<SegmentFile>,
+    pub(crate) size_bytes: u64,
+    /// The manifest that lists it.
+    pub(crate) generation: u64,
+}
+
+/// A full segment, all of it synced, to be ended.
+pub(crate) struct SealTask {
+    pub(crate) segment: Arc<SegmentFile>,
+    /// The segment that the log goes on in.
+    pub(crate) successor: u64,
+    pub(crate) end: EndBody,
+    pub(crate) sealed: Sealed,
+    pub(crate) seal: Seal,
+    pub(crate) durable_position: u64,
+}
+
+enum Task {
+    MakeSpare { size_bytes: u64 },
+    Seal(Box<SealTask>),
+    Stop,
+}
+
+/// The keeper's own state. Lives on its thread.
+pub(crate) struct KeeperThread {
+    env: Arc<dyn Env>,
+    root: PathBuf,
+    manifest: Manifest,
+    keeper: Arc<Keeper>,
+    tasks: mpsc::Receiver<Task>,
+}
+
+impl Keeper {
+    /// A keeper of that manifest; a spare that is listed already is handed over first.
+    pub(crate) fn new(
+        env: Arc<dyn Env>,
+        root: PathBuf,
+        manifest: Manifest,
+        segment_size_bytes: u64,
+        spare: Option<Spare>,
+    ) -> (Arc<Self>, KeeperThread) {
+        let (sender, tasks) = mpsc::channel();
+        let keeper = Arc::new(Self {
+            tasks: Mutex::new(sender),
+            state: Mutex::new(State {
+                spare_asked_for: spare.is_some(),
+                spare: spare.map(Ok),
+                failure: None,
+            }),
+            changed: Condvar::new(),
+            segment_size_bytes,
+            store: manifest.store,
+            boot_epoch: manifest.boot_epoch,
+        });
+        let thread = KeeperThread { env, root, manifest, keeper: Arc::clone(&keeper), tasks };
+        (keeper, thread)
+    }
+
+    /// Has the segment after one of that size made, unless it is being made.
+    pub(crate) fn prepare_spare(&self, size_bytes: u64) {
+        let mut state = self.lock();
+        if !state.spare_asked_for {
+            state.spare_asked_for = true;
+            let size_bytes = size_bytes.saturating_mul(SEGMENT_GROWTH).min(self.segment_size_bytes);
+            self.send(Task::MakeSpare { size_bytes });
+        }
+    }
+
+    /// The next segment, after one of that size. Waits until it is made.
+    pub(crate) fn take_spare(&self, size_bytes: u64) -> io::Result<Spare> {
+        self.prepare_spare(size_bytes);
+        let mut state = self.lock();
+        loop {
+            if let Some(spare) = state.spare.take() {
+                state.spare_asked_for = false;
+                return spare;
+            }
+            if let Some(failure) = &state.failure {
+                return Err(io::Error::other(failure.clone()));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn seal(&self, task: SealTask) {
+        self.send(Task::Seal(Box::new(task)));
+    }
+
+    /// What the START of a segment says, listed by that manifest, after one that ends so.
+    pub(crate) const fn start_body(&self, previous: u64, sealed: &Sealed, generation: u64) -> StartBody {
+        StartBody {
+            previous_segment: previous,
+            previous_end: sealed.end,
+            previous_checksum: sealed.checksum,
+            manifest_generation: generation,
+            store: self.store,
+            boot_epoch: self.boot_epoch,
+        }
+    }
+
+    /// Why the keeper cannot go on, if it cannot.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    /// Ends the keeper's thread after what it was given.
+    pub(crate) fn stop(&self) {
+        self.send(Task::Stop);
+    }
+
+    fn send(&self, task: Task) {
+        // A keeper that is gone has said why in `failure`, which everybody looks at.
+        let _ = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).send(task);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeeperThread {
+    /// Works until told to stop.
+    pub(crate) fn run(mut self) {
+        while let Ok(task) = self.tasks.recv() {
+            match task {
+                Task::Stop => return,
+                Task::MakeSpare { size_bytes } => {
+                    let spare = self.make_spare(size_bytes);
+                    self.keeper.lock().spare = Some(spare);
+                    self.keeper.changed.notify_all();
+                }
+                Task::Seal(task) => {
+                    if let Err(error) = self.seal(&task) {
+                        let reason = format!("sealing segment {} failed ({error})", task.segment.id);
+                        self.keeper.lock().failure = Some(reason);
+                        self.keeper.changed.notify_all();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn make_spare(&mut self, size_bytes: u64) -> io::Result<Spare> {
+        let mut manifest = self.manifest.clone();
+        let spare = make_segment(&*self.env, &self.root, &mut manifest, size_bytes, SegmentState::Spare)?;
+        self.manifest = manifest;
+        Ok(spare)
+    }
+
+    fn seal(&mut self, task: &SealTask) -> io::Result<()> {
+        write_end(&task.segment, &task.seal, &task.end)?;
+        for entry in &mut self.manifest.segments {
+            if entry.header.id == task.segment.id {
+                entry.state = SegmentState::Sealed(task.sealed);
+            } else if entry.header.id == task.successor {
+                entry.state = SegmentState::Active;
+            }
+        }
+        self.manifest.durable_frame = task.seal.durable;
+        self.manifest.durable_position = task.durable_position;
+        self.manifest.replace(&*self.env, &self.root)
+    }
+}
+
+/// Makes a segment and lists it durably. What is left of a failed attempt is removed.
+pub(crate) fn make_segment(
+    env: &dyn Env,
+    root: &std::path::Path,
+    manifest: &mut Manifest,
+    size_bytes: u64,
+    state: SegmentState,
+) -> io::Result<Spare> {
+    let role = if state == SegmentState::Spare { SegmentRole::Spare } else { SegmentRole::Normal };
+    let mut header = new_header(env, manifest, role)?;
+    let segment = loop {
+        match SegmentFile::create(env, root, &header, size_bytes) {
+            Ok(segment) => break segment,
+            // Left by an attempt that was never listed; the next open removes it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => header.id += 1,
+            Err(error) => {
+                let _ = env.remove(&segment_path(root, header.id));
+                return Err(error);
+            }
+        }
+    };
+    env.sync_dir(&root.join("segments"))?;
+    manifest.segments.push(SegmentEntry { header, size_bytes, state });
+    manifest.replace(env, root)?;
+    Ok(Spare { segment, size_bytes, generation: manifest.generation })
+}
+
+/// The header of a segment that is about to be made.
+pub(crate) fn new_header(env: &dyn Env, manifest: &Manifest, role: SegmentRole) -> io::Result<SegmentHeader> {
+    Ok(SegmentHeader {
+        id: manifest.next_segment_id(),
+        kind: SegmentKind::Primary,
+        role,
+        partition: manifest.partition,
+        origin: manifest.store,
+        salt: env.entropy()?,
+    })
+}
+
+/// Ends a segment: END, the file cut behind it, all of it durable. Done twice, it is the same.
+pub(crate) fn write_end(segment: &SegmentFile, seal: &Seal, end: &EndBody) -> io::Result<()> {
+    let mut frame = Vec::new();
+    write_mark(&mut frame, FrameKind::End, seal, &end.encode());
+    segment.file.write_at(&[&frame], seal.offset)?;
+    segment.file.set_len(seal.offset + frame.len() as u64)?;
+    segment.file.sync_all()
+}

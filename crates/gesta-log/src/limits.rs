@@ -1,0 +1,57 @@
+//! Bounds of the embedded log, each with its unit and reason.
+
+use std::time::Duration;
+
+use gesta_core::{BATCH_BYTES_MAX, Limits};
+
+use crate::format::{EndBody, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES, StartBody, mark_len};
+
+/// The smallest segment: a few frames and the marks around them.
+pub const SEGMENT_SIZE_BYTES_MIN: u64 = 64 << 10;
+/// The largest segment: offsets within one are 30 bits.
+pub const SEGMENT_SIZE_BYTES_MAX: u64 = 1 << 30;
+/// Segments of a log that was not told otherwise.
+pub const SEGMENT_SIZE_BYTES_DEFAULT: u64 = 256 << 20;
+/// The first segment of a new log, so that an empty one is small; each later one is four times as large, up to the full size.
+pub(crate) const FIRST_SEGMENT_SIZE_BYTES: u64 = 16 << 20;
+/// By how much one segment may be larger than the one before.
+pub(crate) const SEGMENT_GROWTH: u64 = 4;
+
+/// Bytes of batches that may wait for the writer: beyond that, appends are refused as overloaded.
+pub(crate) const QUEUE_BYTES_MAX: usize = 256 << 20;
+/// Batches that may wait for the writer.
+pub(crate) const QUEUE_BATCHES_MAX: usize = 65_536;
+/// Bytes of one group, after which it is written and synced: what a sync may make the first of a group wait for.
+pub(crate) const GROUP_BYTES_MAX: usize = 16 << 20;
+/// After so long without an append, an idle frame says that everything is durable.
+pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(75);
+
+/// Reads that may wait for a thread: beyond that, reads are refused as overloaded.
+pub(crate) const READS_WAITING_MAX: usize = 4_096;
+/// Bytes between two records that are read in one go rather than in two: about what a second read costs.
+pub(crate) const READ_GAP_BYTES_MAX: u64 = 16 << 10;
+/// Bytes that one read from a file brings into memory, unless one record is larger.
+pub(crate) const READ_BYTES_MAX: u64 = 4 << 20;
+
+/// What every segment keeps free for the marks that end it: an idle frame and END.
+pub(crate) const MARKS_RESERVE_BYTES: usize = mark_len(0) + mark_len(EndBody::BYTES);
+/// What START takes at the beginning of a segment.
+pub(crate) const START_BYTES: usize = mark_len(StartBody::BYTES);
+
+const _: () = assert!(MARKS_RESERVE_BYTES == 168, "docs/format.md says so");
+
+/// The limits of a log with segments of that size: a frame fits half a segment, so that a roll never wastes more.
+pub(crate) fn limits(segment_size_bytes: u64) -> Limits {
+    let mut limits = Limits::default();
+    let half = usize::try_from(segment_size_bytes / 2).unwrap_or(usize::MAX);
+    let frame_overhead = FRAME_HEADER_BYTES + gesta_core::COMMAND_KEY_BYTES_MAX + 64;
+    let bytes = half - frame_overhead;
+    limits.batch_bytes_max = BATCH_BYTES_MAX.min(bytes);
+    // The records' own headers come on top of the canonical bytes that the limit counts.
+    limits.batch_events_max = limits.batch_events_max.min(bytes / (4 * RECORD_HEADER_BYTES));
+    limits.batch_bytes_max =
+        limits.batch_bytes_max.min(bytes - limits.batch_events_max * RECORD_HEADER_BYTES);
+    limits.data_bytes_max = limits.data_bytes_max.min(limits.batch_bytes_max / 2);
+    limits.metadata_bytes_max = limits.metadata_bytes_max.min(limits.batch_bytes_max / 4);
+    limits
+}

@@ -1,0 +1,92 @@
+//! Threads for reads that may touch the disk, so that no caller's thread does: an async executor's least of all.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::limits::READS_WAITING_MAX;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A few threads and a bounded line of jobs. Dropped, it finishes what waits.
+pub(crate) struct Pool {
+    line: Arc<Line>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Line {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    closing: bool,
+}
+
+/// Too many jobs wait already.
+#[derive(Debug)]
+pub(crate) struct PoolFull;
+
+impl Pool {
+    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
+        let line = Arc::new(Line::default());
+        let spawn = |number| {
+            let line = Arc::clone(&line);
+            std::thread::Builder::new().name(format!("gesta-read-{number}")).spawn(move || line.work())
+        };
+        let threads = (0..threads).map(spawn).collect::<Result<_, _>>()?;
+        Ok(Self { line, threads })
+    }
+
+    /// Runs a job on one of the threads.
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
+        let mut state = self.line.lock();
+        if state.jobs.len() >= READS_WAITING_MAX {
+            return Err(PoolFull);
+        }
+        state.jobs.push_back(Box::new(job));
+        drop(state);
+        self.line.arrived.notify_one();
+        Ok(())
+    }
+}
+
+impl Line {
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            // A panic in a read is a bug of ours; its caller is told by the dropped answer, the other reads go on.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.closing {
+                return None;
+            }
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.line.lock().closing = true;
+        self.line.arrived.notify_all();
+        for thread in self.threads.drain(..) {
+            // Jobs catch their panics, so the thread cannot have failed.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! How far the log is durable: what readers may see, and the one place where that changes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use event_listener::{Event, EventListener};
+
+/// The durable position, and who waits for it to move.
+///
+/// *Invariant*: the index holds everything up to the position before it is published here, so a reader that loads the position
+/// first and looks into the index second never misses an event below it.
+pub(crate) struct Published {
+    position: AtomicU64,
+    closed: AtomicBool,
+    changed: Event,
+}
+
+impl Published {
+    pub(crate) const fn new(position: u64) -> Self {
+        Self { position: AtomicU64::new(position), closed: AtomicBool::new(false), changed: Event::new() }
+    }
+
+    /// The position of the last durable event.
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see everything up to that position. It has been synced.
+    pub(crate) fn publish(&self, position: u64) {
+        let before = self.position.swap(position, Ordering::Release);
+        assert!(before <= position, "the durable position never goes back");
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Wakes everybody for good.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Wakes everybody to look again, though the position did not move.
+    pub(crate) fn wake(&self) {
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Is woken by the next change. Listen first, look second.
+    pub(crate) fn listen(&self) -> EventListener {
+        self.changed.listen()
+    }
+}

@@ -1,0 +1,105 @@
+//! Recovery: from the files as a crash left them to a log that goes on, or one that says why it does not.
+//!
+//! Two steps, each on its own rules (`docs/format.md`, "Reading after a crash"): the *tail* step looks at the last segment that
+//! is used, decides what of it was acknowledged, and makes that durable; the *load* step walks over everything, builds the index
+//! and finds damage. The load step writes nothing, so that `verify` is the same code.
+
+mod load;
+mod rescue;
+mod tail;
+mod unlisted;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::damage::Damage;
+use crate::env::{Env, Mode};
+use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::manifest::{Manifest, SegmentEntry};
+use crate::segment::SegmentFile;
+use crate::walk::WalkError;
+pub(crate) use load::{Loaded, load};
+pub(crate) use rescue::Rescue;
+pub(crate) use tail::{TailState, TailSurvey, survey_tail};
+pub(crate) use unlisted::find_unlisted;
+
+/// What recovery found and did, for whoever opened the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Damage to acknowledged bytes. With any, the log is read-only.
+    pub damage: Vec<Damage>,
+    /// What is wrong and loses nothing, because it stands elsewhere too: a segment's header, say.
+    pub flaws: Vec<Damage>,
+    /// Why the log takes no writes, if it does not.
+    pub read_only: Option<String>,
+    /// Bytes of a torn write that were moved to `quarantine/`.
+    pub quarantined_bytes: u64,
+    /// Frames that were whole but not known to be synced, and were copied into a segment of their own.
+    pub rescued_frames: u64,
+}
+
+/// Why recovery stopped. Nothing was changed that was acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecoverError {
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    #[error("{what} failed")]
+    Io { what: String, source: io::Error },
+    #[error(transparent)]
+    Newer(HeaderError),
+}
+
+/// A listed segment, opened; `None` where its file is missing.
+pub(crate) struct Listed {
+    pub(crate) entry: SegmentEntry,
+    pub(crate) segment: Option<Arc<SegmentFile>>,
+}
+
+/// Opens what the manifest lists. Flaws are headers that say something else than the manifest does.
+pub(crate) fn open_listed(
+    env: &dyn Env,
+    root: &Path,
+    manifest: &Manifest,
+    mode: Mode,
+    flaws: &mut Vec<Damage>,
+) -> Result<Vec<Listed>, RecoverError> {
+    let mut listed = Vec::with_capacity(manifest.segments.len());
+    for entry in &manifest.segments {
+        let segment = match SegmentFile::open(env, root, &entry.header, mode) {
+            Ok(segment) => Some(segment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(io_error(format!("opening segment {}", entry.header.id))(source)),
+        };
+        if let Some(segment) = &segment
+            && let Some(flaw) = check_header(segment, &entry.header)?
+        {
+            flaws.push(flaw);
+        }
+        listed.push(Listed { entry: entry.clone(), segment });
+    }
+    Ok(listed)
+}
+
+fn check_header(segment: &SegmentFile, expected: &SegmentHeader) -> Result<Option<Damage>, RecoverError> {
+    let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
+    let read = segment.file.read_at(&mut bytes, 0);
+    let read = read.map_err(io_error(format!("reading the header of segment {}", segment.id)))?;
+    let what = match SegmentHeader::decode(&bytes[..read]) {
+        Ok(header) if header == *expected => return Ok(None),
+        Ok(_) => "the header is another segment's; the manifest's copy is used",
+        Err(HeaderError::Damaged) => "the header is damaged; the manifest's copy is used",
+        Err(newer) => return Err(RecoverError::Newer(newer)),
+    };
+    Ok(Some(Damage { segment: segment.id, offset: 0, from: 1, to: 0, what: what.to_owned() }))
+}
+
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RecoverError {
+    let what = what.into();
+    move |source| RecoverError::Io { what, source }
+}
+
+/// The folders of a log.
+pub(crate) fn folders(root: &Path) -> [PathBuf; 2] {
+    [root.join("segments"), root.join("quarantine")]
+}

@@ -1,0 +1,269 @@
+//! Making the tail durable: torn bytes are kept apart and cut off; whole frames that may never have reached the disk are copied
+//! into a segment of their own, or, where they have no events, written again.
+//!
+//! Every step can be stopped by a crash and done again: nothing is cut before what it holds is durable and listed elsewhere.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::tail::{FrameAt, TailState, TailSurvey};
+use super::{Listed, RecoverError, Recovery, io_error};
+use crate::commit::HeadersChecksum;
+use crate::env::{Env, Mode};
+use crate::format::{EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, u64_at, write_mark};
+use crate::keeper::{new_header, write_end};
+use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
+use crate::segment::SegmentFile;
+use crate::walk::Walker;
+
+/// What it works on.
+pub(crate) struct Rescue<'a> {
+    pub(crate) env: &'a dyn Env,
+    pub(crate) root: &'a Path,
+    pub(crate) manifest: &'a mut Manifest,
+    pub(crate) report: &'a mut Recovery,
+}
+
+impl Rescue<'_> {
+    /// Brings the last used segment into a state that the log can go on from.
+    pub(crate) fn settle(&mut self, listed: &[Listed], survey: &TailSurvey) -> Result<(), RecoverError> {
+        let Some(at) = survey.at else { return Ok(()) };
+        let own = &listed[at];
+        let segment = own.segment.as_ref().expect("a surveyed segment is open");
+        match survey.state {
+            TailState::Unproven | TailState::Corrupt => {
+                return self.write_again(segment, survey.beyond_watermark());
+            }
+            TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => return Ok(()),
+            TailState::Sealed => return self.seal_at(segment, &survey.frames, survey.stop),
+            TailState::Torn { to } => self.quarantine(segment, survey.stop, to)?,
+            TailState::Clean => {}
+        }
+        let beyond = survey.beyond_watermark();
+        if beyond.iter().any(|frame| frame.header.kind == FrameKind::Events) {
+            return self.copy_out(own, segment, survey);
+        }
+        if let TailState::Torn { .. } = survey.state {
+            self.cut(segment, survey.stop, own.entry.size_bytes)?;
+        }
+        let start = &survey.frames[..survey.frames.len().min(1)];
+        self.write_again(segment, start)?;
+        self.write_again(segment, beyond)
+    }
+
+    /// Keeps the bytes of a torn write, durably, before they are cut.
+    fn quarantine(&mut self, segment: &SegmentFile, from: u64, to: u64) -> Result<(), RecoverError> {
+        let folder = self.root.join("quarantine");
+        let path = folder.join(format!("{:012}-{from}.torn", segment.id));
+        let keep = || {
+            let bytes = Walker::new(segment)
+                .and_then(|mut walker| {
+                    walker.bytes(from, usize::try_from(to - from).expect("a tail fits memory"))
+                })
+                .map_err(std::io::Error::other)?;
+            // A run of this step that was stopped may have left the file.
+            if self.env.list(&folder)?.iter().any(|name| path.ends_with(name)) {
+                self.env.remove(&path)?;
+            }
+            let file = self.env.open(&path, Mode::CreateNew)?;
+            file.write_at(&[&bytes], 0)?;
+            file.sync_all()?;
+            self.env.sync_dir(&folder)
+        };
+        keep().map_err(io_error("keeping the bytes of a torn write"))?;
+        self.report.quarantined_bytes += to - from;
+        Ok(())
+    }
+
+    /// Removes everything behind an offset, and makes the room writable again.
+    fn cut(&self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
+        let file = &segment.file;
+        let cut = || {
+            file.set_len(at)?;
+            file.sync_all()?;
+            file.fill_zeros(at, size_bytes.max(at))?;
+            file.sync_all()
+        };
+        cut().map_err(io_error(format!("cutting the torn end of segment {}", segment.id)))
+    }
+
+    /// Writes frames again, with the same bytes, and syncs them: a sync that failed before may have left them in memory alone.
+    fn write_again(&self, segment: &SegmentFile, frames: &[FrameAt]) -> Result<(), RecoverError> {
+        let mut walker = Walker::new(segment)?;
+        for frame in frames {
+            let bytes = walker.bytes(frame.offset, frame.header.length)?;
+            let written = segment.file.write_at(&[&bytes], frame.offset);
+            written.map_err(io_error(format!("writing the end of segment {} again", segment.id)))?;
+        }
+        segment.file.sync_all().map_err(io_error(format!("syncing segment {}", segment.id)))
+    }
+
+    /// Ends a segment behind these frames, and tells the manifest.
+    fn seal_at(&mut self, segment: &SegmentFile, frames: &[FrameAt], end: u64) -> Result<(), RecoverError> {
+        let (body, sealed, seal) = end_of(segment, frames, end);
+        write_end(segment, &seal, &body).map_err(io_error(format!("ending segment {}", segment.id)))?;
+        self.entry_mut(segment.id).state = SegmentState::Sealed(sealed);
+        self.replace_manifest()
+    }
+
+    /// Copies every frame beyond the watermark into a sealed segment of its own, then cuts the old place.
+    fn copy_out(
+        &mut self,
+        own: &Listed,
+        segment: &SegmentFile,
+        survey: &TailSurvey,
+    ) -> Result<(), RecoverError> {
+        let beyond = survey.beyond_watermark();
+        let kept = &survey.frames[..survey.frames.len() - beyond.len()];
+        let cut_at = beyond[0].offset;
+        let (end, sealed, seal) = end_of(segment, kept, cut_at);
+        let copy = self.write_copy(segment, beyond, &sealed, &seal)?;
+
+        let at = self.manifest.segments.iter().position(|entry| entry.header.id == own.entry.header.id);
+        let at = at.expect("the segment is listed");
+        self.manifest.segments[at].state = SegmentState::Sealed(sealed);
+        self.manifest.segments.insert(at + 1, copy);
+        let last = beyond.last().expect("there are frames beyond the watermark").header;
+        self.manifest.durable_frame = last.number;
+        self.manifest.durable_position = last.next_position() - 1;
+        self.replace_manifest()?;
+        write_end(segment, &seal, &end).map_err(io_error(format!("ending segment {}", segment.id)))?;
+        self.report.rescued_frames += beyond.len() as u64;
+        Ok(())
+    }
+
+    /// Writes frames into a new segment, sealed, durable and in its place, but not listed yet.
+    fn write_copy(
+        &self,
+        source: &SegmentFile,
+        frames: &[FrameAt],
+        previous: &Sealed,
+        previous_seal: &Seal,
+    ) -> Result<SegmentEntry, RecoverError> {
+        let header =
+            new_header(self.env, self.manifest, SegmentRole::Recovery).map_err(io_error("drawing a salt"))?;
+        let (path, temporary) = (
+            segment_path(self.root, header.id),
+            segment_path(self.root, header.id).with_extension("seg.tmp"),
+        );
+        let start = StartBody {
+            previous_segment: source.id,
+            previous_end: previous.end,
+            previous_checksum: previous.checksum,
+            manifest_generation: self.manifest.generation + 1,
+            store: self.manifest.store,
+            boot_epoch: self.manifest.boot_epoch,
+        };
+        let (bytes, sealed) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
+        let bytes = [header.encode(), bytes].concat();
+        let write = || {
+            let file = self.env.open(&temporary, Mode::CreateNew)?;
+            file.write_at(&[&bytes], 0)?;
+            file.sync_all()?;
+            self.env.rename(&temporary, &path)?;
+            self.env.sync_dir(&self.root.join("segments"))
+        };
+        write().map_err(io_error(format!("copying the end of segment {}", source.id)))?;
+        let size_bytes = bytes.len() as u64;
+        Ok(SegmentEntry { header, size_bytes, state: SegmentState::Sealed(sealed) })
+    }
+
+    fn entry_mut(&mut self, id: u64) -> &mut SegmentEntry {
+        let entry = self.manifest.segments.iter_mut().find(|entry| entry.header.id == id);
+        entry.expect("the segment is listed")
+    }
+
+    fn replace_manifest(&mut self) -> Result<(), RecoverError> {
+        self.manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))
+    }
+}
+
+/// What END and the manifest say of a segment with these frames, START included, that ends at that offset.
+fn end_of(segment: &SegmentFile, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
+    let mut headers = HeadersChecksum::new(&segment.salt);
+    let mut body = EndBody::default();
+    for FrameAt { header, .. } in frames {
+        headers.add(header.checksum);
+        body.frames += u64::from(header.kind.is_numbered());
+        if header.events > 0 {
+            if body.events == 0 {
+                body.first_recorded_at = header.recorded_at;
+            }
+            body.events += u64::from(header.events);
+            body.last_recorded_at = header.recorded_at;
+        }
+    }
+    body.checksum = headers.value();
+    let last = frames.last().expect("a used segment has a frame").header;
+    let numbered = last.kind.is_numbered();
+    let sealed = Sealed {
+        first_frame: last.number + 1 - body.frames,
+        first_position: last.next_position() - body.events,
+        frames: body.frames,
+        events: body.events,
+        end,
+        checksum: body.checksum,
+    };
+    let seal = Seal {
+        salt: segment.salt,
+        offset: end,
+        number: last.number,
+        position: last.next_position(),
+        durable: last.number,
+        recorded_at: last.recorded_at,
+        previous: if numbered { last.checksum } else { last.previous },
+    };
+    (body, sealed, seal)
+}
+
+/// The frames of a copy, START to END, each proven where it stands before it is sealed for its new place.
+fn copy_bytes(
+    source: &SegmentFile,
+    frames: &[FrameAt],
+    salt: &[u8; 16],
+    start: &StartBody,
+    previous: &Seal,
+) -> Result<(Vec<u8>, Sealed), RecoverError> {
+    let target = SegmentFile { id: 0, salt: *salt, file: Arc::clone(&source.file) };
+    let first = SegmentFile::first_frame_offset();
+    let mut bytes = Vec::new();
+    let mut copied = Vec::with_capacity(frames.len() + 1);
+    let start_seal = Seal { salt: *salt, offset: first, ..*previous };
+    write_mark(&mut bytes, FrameKind::Start, &start_seal, &start.encode());
+    copied.push(frame_at(&target, first, &bytes));
+    let mut chain = previous.previous;
+    let mut walker = Walker::new(source)?;
+    for frame in frames {
+        let original = walker.bytes(frame.offset, frame.header.length)?;
+        let proven = Frame::read(&source.salt, frame.offset, &original).expect("it was proven by the survey");
+        let header = proven.header;
+        let seal = Seal {
+            salt: *salt,
+            offset: first + bytes.len() as u64,
+            number: header.number,
+            position: header.position,
+            durable: header.durable,
+            recorded_at: header.recorded_at,
+            previous: chain,
+        };
+        let at = bytes.len();
+        chain = if header.kind == FrameKind::Events {
+            let mut copy = Prepared::reopen(&proven);
+            let versions = proven.records().map(|record| u64_at(record, 8)).collect::<Vec<_>>();
+            let checksum = copy.seal(&seal, versions);
+            bytes.extend_from_slice(copy.bytes());
+            checksum
+        } else {
+            write_mark(&mut bytes, header.kind, &seal, proven.command)
+        };
+        copied.push(frame_at(&target, seal.offset, &bytes[at..]));
+    }
+    let (end, sealed, seal) = end_of(&target, &copied, first + bytes.len() as u64);
+    write_mark(&mut bytes, FrameKind::End, &seal, &end.encode());
+    Ok((bytes, sealed))
+}
+
+fn frame_at(segment: &SegmentFile, offset: u64, bytes: &[u8]) -> FrameAt {
+    let header = crate::format::FrameHeader::read(&segment.salt, offset, bytes);
+    FrameAt { offset, header: header.expect("it was sealed just now") }
+}

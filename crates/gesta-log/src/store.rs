@@ -1,0 +1,334 @@
+//! The log as an event store: the handle that callers hold, and the threads behind it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use gesta_core::{
+    AppendError, Appended, AtomicScope, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore,
+    Listing, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, When, check_batch,
+    check_checkpoint,
+};
+
+use crate::commit::{Answer, Queue, Refused, Repeat, Scope, Ticket, Writer, repeat_of, repeat_of_command};
+use crate::env::Lock;
+use crate::format::Prepared;
+use crate::keeper::{Keeper, KeeperThread};
+use crate::limits::limits;
+use crate::open::{OpenError, Opened, Options, open};
+use crate::pool::Pool;
+use crate::read::{self, PlannedPage};
+use crate::recover::Recovery;
+use crate::shared::Shared;
+
+/// An event store over one folder. Every acknowledgement comes after a sync.
+///
+/// Dropping it finishes what was queued, and closes the log cleanly.
+pub struct LogStore {
+    shared: Arc<Shared>,
+    recovery: Recovery,
+    pool: Pool,
+    commit: Option<Commit>,
+    /// Released last.
+    lock: Box<dyn Lock>,
+}
+
+/// The threads that write.
+struct Commit {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl LogStore {
+    /// Opens the log in a folder, and recovers it if it was not closed. The folder is made if it is not there.
+    ///
+    /// A log with damage opens all the same, read-only: see [`Self::recovery`].
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way. Nothing that was acknowledged is changed.
+    pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
+        let Opened { lock, env, root, manifest, index, tail, recovery, writable } =
+            open(root.as_ref(), options)?;
+        let clock = options.clock.clone().unwrap_or_else(|| {
+            let env = Arc::clone(&env);
+            Arc::new(move || env.now())
+        });
+        let capabilities = Capabilities {
+            partitions: 1,
+            dense_positions: true,
+            atomic_scope: AtomicScope::Store,
+            limits: limits(options.segment_size_bytes),
+        };
+        let id = StoreId::from_bytes(manifest.store);
+        let read_only = recovery.read_only.clone();
+        let shared = Arc::new(Shared::new(id, capabilities, clock, tail.position, index, read_only));
+        let commit = match writable {
+            None => None,
+            Some(writable) => {
+                if writable.start.is_some() {
+                    shared.index_mut().begin_segment(Arc::clone(&writable.active.segment));
+                }
+                let size = options.segment_size_bytes;
+                let (keeper, thread) = Keeper::new(env, root, manifest, size, writable.spare);
+                let queue = Arc::new(Queue::default());
+                let writer = Writer::new(
+                    Arc::clone(&shared),
+                    Arc::clone(&queue),
+                    Arc::clone(&keeper),
+                    tail,
+                    writable.active,
+                    writable.start,
+                );
+                Some(Commit::spawn(queue, keeper, writer, thread).map_err(spawning)?)
+            }
+        };
+        let pool = Pool::new(options.read_threads.max(1)).map_err(spawning)?;
+        Ok(Self { shared, recovery, pool, commit, lock })
+    }
+
+    /// The store's identity, which its checkpoints carry.
+    #[must_use]
+    pub fn id(&self) -> StoreId {
+        self.shared.id
+    }
+
+    /// What recovery found and did when the log was opened.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Why the log takes no writes; `None` if it does.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner);
+        self.shared.read_only.clone().or_else(|| poison.clone())
+    }
+
+    /// Says something about this process to whoever finds the folder locked: an address to talk to instead, say.
+    ///
+    /// # Errors
+    /// What the system said when the lock file was written.
+    pub fn describe_holder(&self, holder: &str) -> std::io::Result<()> {
+        self.lock.describe(holder)
+    }
+
+    /// [`EventStore::append`] as a call that blocks its thread.
+    ///
+    /// # Errors
+    /// As [`EventStore::append`].
+    pub fn append_blocking(&self, batch: Batch) -> Result<Appended, AppendError> {
+        match self.submit(batch)? {
+            Submitted::Answered(answer) => *answer,
+            Submitted::Queued(reply) => reply.recv().unwrap_or_else(|_| Err(in_doubt())),
+        }
+    }
+
+    /// [`EventStore::read`] as a call that reads on its own thread.
+    ///
+    /// # Errors
+    /// As [`EventStore::read`].
+    pub fn read_blocking(&self, read: &Read) -> Result<Page, ReadError> {
+        self.plan(read)?.fetch(&self.shared)
+    }
+
+    /// Takes nothing more, writes what is queued, and closes the log cleanly. Called again, it does nothing.
+    pub fn close(&self) {
+        if let Some(commit) = &self.commit {
+            commit.close();
+        }
+        self.shared.published.close();
+    }
+
+    /// Checks and prepares a batch on the caller's thread, and puts it in line.
+    fn submit(&self, batch: Batch) -> Result<Submitted, AppendError> {
+        check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
+        let Some(commit) = &self.commit else {
+            return Ok(Submitted::Answered(Box::new(self.answer_read_only(&batch))));
+        };
+        let prepared = Prepared::new(&batch);
+        let (reply, answer) = oneshot::channel();
+        commit.queue.push(Ticket { batch, prepared, reply })?;
+        Ok(Submitted::Queued(answer))
+    }
+
+    /// A log that takes no writes still answers repeats.
+    fn answer_read_only(&self, batch: &Batch) -> Answer {
+        let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
+        match repeat_of(&self.shared.index(), batch, &scope) {
+            Ok(Some(repeat)) => Ok(self.appended(repeat)),
+            Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
+            Err(Refused { error, .. }) => Err(error),
+        }
+    }
+
+    fn appended(&self, repeat: Repeat) -> Appended {
+        Appended { places: repeat.places, checkpoint: self.shared.checkpoint(repeat.end), repeated: true }
+    }
+
+    /// Looks a command up; waits where its events are not durable yet.
+    async fn find_command(&self, command: CommandKey) -> Result<Option<Appended>, AppendError> {
+        let mut waited = false;
+        loop {
+            let listener = self.shared.published.listen();
+            let durable = self.shared.published.position();
+            let found = repeat_of_command(&self.shared.index(), &command, 0);
+            let speaks_of = match &found {
+                Ok(None) if waited => return Err(in_doubt()),
+                Ok(None) => return Ok(None),
+                Ok(Some(repeat)) => repeat.end,
+                Err(refused) => refused.speaks_of,
+            };
+            if speaks_of <= durable {
+                return found
+                    .map(|repeat| repeat.map(|repeat| self.appended(repeat)))
+                    .map_err(|refused| refused.error);
+            }
+            waited = true;
+            listener.await;
+        }
+    }
+
+    fn plan(&self, read: &Read) -> Result<PlannedPage, ReadError> {
+        if self.shared.published.is_closed() {
+            return Err(ReadError::Closed);
+        }
+        read::plan(&self.shared, read)
+    }
+
+    async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
+        let planned = self.plan(&read)?;
+        if planned.is_empty() {
+            return planned.fetch(&self.shared);
+        }
+        let (reply, page) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let job = move || {
+            // An error here says that the reader is gone.
+            let _ = reply.send(planned.fetch(&shared));
+        };
+        self.pool.run(job).map_err(|_| ReadError::Overloaded)?;
+        page.await
+            .unwrap_or_else(|_| Err(ReadError::Unavailable { reason: "the read was broken off".to_owned() }))
+    }
+
+    async fn wait(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
+        loop {
+            // Listen first, look second: a publication in between is then not missed.
+            let listener = self.shared.published.listen();
+            let head = self.shared.head();
+            check_checkpoint(&after, &head)?;
+            if !after.at_least(&head) {
+                return Ok(head);
+            }
+            if self.shared.published.is_closed() {
+                return Err(ReadError::Closed);
+            }
+            listener.await;
+        }
+    }
+}
+
+/// What became of a batch that was handed in.
+enum Submitted {
+    Answered(Box<Answer>),
+    Queued(oneshot::Receiver<Answer>),
+}
+
+fn in_doubt() -> AppendError {
+    AppendError::InDoubt { reason: "the log stopped before it answered".to_owned() }
+}
+
+fn spawning(source: std::io::Error) -> OpenError {
+    OpenError::Io { what: "starting a thread".to_owned(), source }
+}
+
+impl Commit {
+    fn spawn(
+        queue: Arc<Queue>,
+        keeper: Arc<Keeper>,
+        writer: Writer,
+        keeper_thread: KeeperThread,
+    ) -> std::io::Result<Self> {
+        let keeping =
+            std::thread::Builder::new().name("gesta-keep".to_owned()).spawn(move || keeper_thread.run())?;
+        let stop = StopOnDrop { queue: Arc::clone(&queue), keeper };
+        let writing = std::thread::Builder::new().name("gesta-write".to_owned()).spawn(move || {
+            let _stop = stop;
+            writer.run();
+        })?;
+        Ok(Self { queue, threads: Mutex::new(vec![writing, keeping]) })
+    }
+
+    fn close(&self) {
+        self.queue.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log panicked: what it had not answered is in doubt");
+            }
+        }
+    }
+}
+
+/// Ends what depends on the writer when the writer ends, by a panic too: nobody waits for an answer that never comes.
+struct StopOnDrop {
+    queue: Arc<Queue>,
+    keeper: Arc<Keeper>,
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.queue.abandon();
+        self.keeper.stop();
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl EventStore for LogStore {
+    fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move {
+            match self.submit(batch)? {
+                Submitted::Answered(answer) => *answer,
+                Submitted::Queued(reply) => reply.await.unwrap_or_else(|_| Err(in_doubt())),
+            }
+        })
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        _near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        Box::pin(self.find_command(command))
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        Box::pin(self.read_pooled(read))
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        Box::pin(async move { read::stream(&self.shared, name) })
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        Box::pin(async move { read::streams(&self.shared, &listing) })
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move { Ok(read::locate(&self.shared, at)) })
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(self.wait(after))
+    }
+}

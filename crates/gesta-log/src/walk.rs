@@ -1,0 +1,197 @@
+//! Walking over the frames of a segment: each proven, each following the one before exactly.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::format::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Salt};
+use crate::segment::SegmentFile;
+
+/// Bytes read ahead while walking.
+const WINDOW_BYTES: usize = 4 << 20;
+
+/// What the next frame has to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Follow {
+    /// The last numbered frame, and its header's checksum.
+    pub(crate) number: u64,
+    pub(crate) checksum: u32,
+    /// The position of the last event, and when it was recorded.
+    pub(crate) position: u64,
+    pub(crate) recorded_at: i64,
+}
+
+impl Follow {
+    /// Before the first frame of a log.
+    pub(crate) const START: Self = Self { number: 0, checksum: 0, position: 0, recorded_at: i64::MIN };
+
+    /// Whether a frame comes next.
+    pub(crate) const fn accepts(&self, header: &FrameHeader) -> bool {
+        let number = self.number + header.kind.is_numbered() as u64;
+        header.number == number
+            && header.previous == self.checksum
+            && header.position == self.position + 1
+            && header.recorded_at >= self.recorded_at
+    }
+
+    /// What a frame has to follow that stands where that header does: taken from the header itself.
+    pub(crate) const fn before(header: &FrameHeader) -> Self {
+        Self {
+            number: header.number - header.kind.is_numbered() as u64,
+            checksum: header.previous,
+            position: header.position.saturating_sub(1),
+            recorded_at: i64::MIN,
+        }
+    }
+
+    /// Moves on behind a frame.
+    pub(crate) const fn pass(&mut self, header: &FrameHeader) {
+        if header.kind.is_numbered() {
+            self.number = header.number;
+            self.checksum = header.checksum;
+        }
+        self.position = header.next_position() - 1;
+        self.recorded_at = header.recorded_at;
+    }
+}
+
+/// Where a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Behind an END frame, which begins there.
+    End { offset: u64 },
+    /// No valid frame follows there.
+    NoFrame { offset: u64 },
+}
+
+/// Why a walk could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WalkError {
+    #[error("reading segment {segment} failed")]
+    Io { segment: u64, source: io::Error },
+    #[error(
+        "segment {segment} holds, at offset {offset}, what only a newer version of this program understands"
+    )]
+    Newer { segment: u64, offset: u64 },
+}
+
+/// A segment's file, read in large pieces.
+pub(crate) struct Walker<'a> {
+    segment: &'a SegmentFile,
+    len: u64,
+    window: Bytes,
+    window_at: u64,
+}
+
+impl<'a> Walker<'a> {
+    pub(crate) fn new(segment: &'a SegmentFile) -> Result<Self, WalkError> {
+        let len = segment.file.len().map_err(|source| WalkError::Io { segment: segment.id, source })?;
+        Ok(Self { segment, len, window: Bytes::new(), window_at: 0 })
+    }
+
+    pub(crate) const fn file_len(&self) -> u64 {
+        self.len
+    }
+
+    const fn salt(&self) -> &Salt {
+        &self.segment.salt
+    }
+
+    /// Passes every frame from an offset on that follows, up to `limit` or the first place where none does.
+    pub(crate) fn walk(
+        &mut self,
+        from: u64,
+        limit: u64,
+        follow: &mut Follow,
+        mut visit: impl FnMut(&Frame<'_>, &Bytes, u64),
+    ) -> Result<Stop, WalkError> {
+        let mut offset = from;
+        while offset < limit {
+            let Some((bytes, header)) = self.frame_at(offset)? else { break };
+            if !follow.accepts(&header) {
+                break;
+            }
+            let Ok(frame) = Frame::read(self.salt(), offset, &bytes) else { break };
+            visit(&frame, &bytes, offset);
+            follow.pass(&header);
+            if header.kind == FrameKind::End {
+                return Ok(Stop::End { offset });
+            }
+            offset += header.length as u64;
+        }
+        Ok(Stop::NoFrame { offset })
+    }
+
+    /// The bytes of the frame that begins there, if its header proves itself and the file holds all of it.
+    pub(crate) fn frame_at(&mut self, offset: u64) -> Result<Option<(Bytes, FrameHeader)>, WalkError> {
+        let Some(header) = self.header_at(offset)? else { return Ok(None) };
+        let bytes = self.bytes(offset, header.length)?;
+        Ok((bytes.len() == header.length).then_some((bytes, header)))
+    }
+
+    /// Whether the frame that begins there proves itself in full, whatever it follows.
+    pub(crate) fn is_whole(&mut self, offset: u64) -> Result<bool, WalkError> {
+        let frame = self.frame_at(offset)?;
+        Ok(frame.is_some_and(|(bytes, _)| Frame::read(self.salt(), offset, &bytes).is_ok()))
+    }
+
+    fn header_at(&mut self, offset: u64) -> Result<Option<FrameHeader>, WalkError> {
+        let bytes = self.bytes(offset, FRAME_HEADER_BYTES)?;
+        match FrameHeader::read(self.salt(), offset, &bytes) {
+            Ok(header) => Ok(Some(header)),
+            Err(FrameError::Unknown) => Err(WalkError::Newer { segment: self.segment.id, offset }),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The next valid header at that offset or later. Frames begin at multiples of eight.
+    pub(crate) fn next_header(&mut self, from: u64) -> Result<Option<(u64, FrameHeader)>, WalkError> {
+        let mut offset = from.next_multiple_of(FRAME_ALIGNMENT as u64);
+        while offset + FRAME_HEADER_BYTES as u64 <= self.len {
+            let piece = self.bytes(offset, WINDOW_BYTES)?;
+            let candidates = piece.chunks_exact(FRAME_ALIGNMENT).enumerate();
+            let mut magics = candidates.filter(|(_, chunk)| chunk[..4] == *b"GFRM").map(|(at, _)| at);
+            let Some(at) = magics.next() else {
+                offset += (piece.len() - piece.len() % FRAME_ALIGNMENT) as u64;
+                continue;
+            };
+            offset += (at * FRAME_ALIGNMENT) as u64;
+            if let Some(header) = self.header_at(offset)? {
+                return Ok(Some((offset, header)));
+            }
+            offset += FRAME_ALIGNMENT as u64;
+        }
+        Ok(None)
+    }
+
+    /// The end of the last byte that is not zero, `from` if there is none behind it.
+    pub(crate) fn last_nonzero(&mut self, from: u64) -> Result<u64, WalkError> {
+        let (mut offset, mut last) = (from, from);
+        while offset < self.len {
+            let piece = self.bytes(offset, WINDOW_BYTES)?;
+            if let Some(at) = piece.iter().rposition(|byte| *byte != 0) {
+                last = offset + at as u64 + 1;
+            }
+            offset += piece.len() as u64;
+        }
+        Ok(last)
+    }
+
+    /// Up to `len` bytes from an offset on; fewer at the end of the file.
+    pub(crate) fn bytes(&mut self, offset: u64, len: usize) -> Result<Bytes, WalkError> {
+        let len =
+            usize::try_from((self.len.saturating_sub(offset)).min(len as u64)).expect("at most a usize");
+        let window_end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || offset + len as u64 > window_end {
+            let ahead = usize::try_from((self.len - offset.min(self.len)).min(WINDOW_BYTES.max(len) as u64));
+            let mut buffer = vec![0; ahead.expect("at most a usize")];
+            let read = self.segment.file.read_at(&mut buffer, offset);
+            let read = read.map_err(|source| WalkError::Io { segment: self.segment.id, source })?;
+            buffer.truncate(read);
+            (self.window, self.window_at) = (buffer.into(), offset);
+        }
+        let at = usize::try_from(offset - self.window_at).expect("within the window");
+        let end = (at + len).min(self.window.len());
+        Ok(self.window.slice(at.min(end)..end))
+    }
+}

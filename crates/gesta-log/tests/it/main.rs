@@ -1,0 +1,3 @@
+//! The embedded log as its users see it.
+
+mod laws;
