@@ -231,22 +231,22 @@ impl Writer {
 
     /// Says on disk that everything is durable. Without it, the last group would look like one that nobody was told of.
     fn write_idle(&mut self) {
-        assert!(self.start.is_none(), "there are events to cover, so the segment has begun");
-        let mut frame = Vec::new();
-        let offset = self.active.offset;
-        let seal = self.tail.next_seal(&self.active.segment, offset, self.tail.recorded_at);
-        let header = write_mark(&mut frame, FrameKind::Idle, &seal, &[]);
-        if !self.active.fits(0, frame.len()) {
+        self.begin_segment();
+        let mut bytes = std::mem::take(&mut self.group).start;
+        let at = self.active.offset + bytes.len() as u64;
+        let seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
+        let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
+        if !self.active.fits(0, bytes.len()) {
             // END is next, and says the same.
             self.tail.covered = self.tail.durable;
             return;
         }
         let file = &self.active.segment.file;
-        if let Err(error) = file.write_at(&[&frame], offset).and_then(|()| file.sync_data()) {
+        if let Err(error) = file.write_at(&[&bytes], self.active.offset).and_then(|()| file.sync_data()) {
             return self.poison(format!("writing segment {} failed ({error})", self.active.segment.id));
         }
         self.active.count(header, 0, 0);
-        self.active.offset += frame.len() as u64;
+        self.active.offset += bytes.len() as u64;
         self.tail.number += 1;
         self.tail.checksum = header;
         self.tail.covered = self.tail.durable;

@@ -59,7 +59,7 @@ pub(crate) fn load(
         frames: 0,
         events: 0,
         last_with_events: 0,
-        covered: 0,
+        covered: manifest.durable_frame,
         headers: HeadersChecksum::new(&[]),
         end: EndBody::default(),
     };

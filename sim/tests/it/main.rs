@@ -1,0 +1,3 @@
+//! What the log does when its process is killed.
+
+mod kill;
