@@ -1,1 +1,76 @@
-//! Read models in SQL.
+//! Read models in SQL for the Gesta event store: declared in `.sql` files, kept in SQLite, rebuilt from the log whenever
+//! their definition changes.
+//!
+//! - [`Definition`] is what a `.sql` file says: a schema, and statements for each type of event.
+//! - [`Views`] runs definitions over a store: catch-up, then live; rows and checkpoint in one transaction.
+//! - [`Views::query`] answers read-only SQL within [`QueryLimits`], with the place in the log that the rows show.
+//! - [`Views::wait_for`] waits, by notification, until a view shows one's own write.
+//! - [`evaluate`] folds a view up to an earlier checkpoint.
+//!
+//! # Guarantees
+//! Every event is in the rows exactly once, in the order of the log, whatever ends the process and whenever: the runner
+//! goes on from the checkpoint that was committed with the rows. No event is skipped: a view that cannot apply one stops, and
+//! says which, why, and what to do. The same log and the same definition give the same rows; what would break that (the
+//! clock, chance) is refused.
+//!
+//! # Example
+//! ```
+//! # use std::sync::Arc;
+//! # use gesta_core::*;
+//! # use gesta_views::{Definition, QueryLimits, SqlValue, Views};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = Arc::new(MemoryStore::new(StoreId::from_bytes([7; 16]), 1, || Timestamp::from_nanos(1)));
+//! let balances = Definition::parse(
+//!     "balances",
+//!     "-- dialect: sqlite
+//!      create table balances (account text primary key, amount integer not null);
+//!      -- on account.deposited
+//!      insert into balances values ($entity, :amount)
+//!      on conflict do update set amount = amount + excluded.amount;",
+//! )?;
+//! let views = Views::open(store.clone(), folder.path().join("views"), vec![balances])?;
+//!
+//! let event = |id, data| {
+//!     let (stream, event_type) = ("account-42".parse()?, "account.deposited".parse()?);
+//!     Ok::<_, NameError>(NewEvent::json(EventId::from_u128(id), stream, event_type, Timestamp::from_nanos(1), data))
+//! };
+//! let appended = store.append_now(Batch::new([event(1, r#"{"amount": 40}"#)?, event(2, r#"{"amount": 2}"#)?]))?;
+//! pollster::block_on(views.wait_for("balances", &appended.checkpoint))?;
+//!
+//! let answer = views.query("balances", "select amount from balances", &[], &QueryLimits::default())?;
+//! assert_eq!(answer.rows, [[SqlValue::Integer(42)]]);
+//! assert_eq!(answer.checkpoint, appended.checkpoint);
+//! # Ok(())
+//! # }
+//! ```
+
+mod apply;
+mod as_of;
+mod authorize;
+mod check;
+mod database;
+mod definition;
+mod envelope;
+mod fields;
+mod lexer;
+mod limits;
+mod parse;
+mod purity;
+mod race;
+mod run_error;
+mod runner;
+mod sandbox;
+mod statements;
+mod status;
+mod view;
+mod views;
+
+pub use as_of::{AsOf, evaluate};
+pub use definition::{Definition, DefinitionError, DefinitionProblem, LoadError};
+pub use fields::FieldProblem;
+pub use limits::VIEW_NAME_BYTES_MAX;
+pub use run_error::{EventPlace, RunError};
+pub use sandbox::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
+pub use status::{State, Status};
+pub use views::{OpenError, Options, RestartError, UnknownView, Views, WaitError};

@@ -1,0 +1,75 @@
+//! Laws of expectations: what an append may say about streams, and what it hears when they are otherwise.
+
+use gesta_core::{AppendError, Batch, Expected, Version};
+
+use crate::given::{A, B, C, batch, ids, name, version};
+use crate::world::World;
+
+pub(crate) fn each_expectation_is_met_or_refused_with_the_actual_version(world: &World<'_>) {
+    let plain = [Expected::Any, Expected::None, Expected::Exists];
+    let expectations = plain.into_iter().chain([0, 1, 2, 3, u64::MAX].map(exactly)).collect::<Vec<_>>();
+    for count in 0..=3_u32 {
+        let actual = count.checked_sub(1).map(|last| version(last.into()));
+        for (case, expected) in expectations.iter().copied().enumerate() {
+            let stream = format!("s-{count}-{case}");
+            for number in 0..count {
+                world.append(batch(&[(&stream, number)]));
+            }
+            let sent = batch(&[(&stream, 100)]).expect(name(&stream), expected);
+            if is_met(expected, actual) {
+                assert_eq!(world.append(sent).places[0].version.get(), u64::from(count));
+            } else {
+                let stream = name(&stream);
+                assert_eq!(world.refuse(sent), AppendError::Conflict { stream, expected, actual });
+            }
+        }
+    }
+}
+
+fn exactly(number: u64) -> Expected {
+    Expected::Exactly(version(number))
+}
+
+/// Said once more, so that the law does not lean on the code it checks.
+fn is_met(expected: Expected, actual: Option<Version>) -> bool {
+    match (expected, actual) {
+        (Expected::Any, _) | (Expected::None, None) | (Expected::Exists, Some(_)) => true,
+        (Expected::Exactly(version), Some(actual)) => version == actual,
+        _ => false,
+    }
+}
+
+pub(crate) fn an_expectation_may_be_of_a_stream_that_is_only_read(world: &World<'_>) {
+    world.append(batch(&[(B, 1), (B, 2)]));
+    let about_b = |number, expected| batch(&[(A, number)]).expect(name(B), expected);
+    world.append(about_b(3, exactly(1)));
+    let refused = world.refuse(about_b(4, exactly(0)));
+    let actual = Some(version(1));
+    assert_eq!(refused, AppendError::Conflict { stream: name(B), expected: exactly(0), actual });
+    assert_eq!(ids(&world.stream(A)), [3]);
+    assert_eq!(ids(&world.stream(B)), [1, 2], "a stream that is only read gets no event");
+}
+
+pub(crate) fn of_several_failed_expectations_the_first_is_named(world: &World<'_>) {
+    world.append(batch(&[(A, 1), (B, 2)]));
+    let met = |batch: Batch| batch.expect(name(A), exactly(0));
+    for (first, second) in [(B, C), (C, B)] {
+        let expected = |stream| if stream == B { Expected::None } else { Expected::Exists };
+        let sent =
+            met(batch(&[(A, 3)])).expect(name(first), expected(first)).expect(name(second), expected(second));
+        let AppendError::Conflict { stream, .. } = world.refuse(sent) else { panic!("a conflict") };
+        assert_eq!(stream, name(first));
+    }
+}
+
+pub(crate) fn the_events_of_a_batch_do_not_count_for_its_own_expectations(world: &World<'_>) {
+    world.append(batch(&[(A, 1), (A, 2)]).expect(name(A), Expected::None));
+    world.append(batch(&[(A, 3), (A, 4)]).expect(name(A), exactly(1)));
+    world.refuse(batch(&[(A, 5), (A, 6)]).expect(name(A), exactly(4)));
+    world.refuse(batch(&[(B, 7)]).expect(name(B), Expected::Exists));
+}
+
+pub(crate) fn a_stream_is_expected_at_most_once(world: &World<'_>) {
+    let twice = batch(&[(A, 1)]).expect(name(A), Expected::Any).expect(name(A), Expected::Any);
+    assert!(matches!(world.refuse(twice), AppendError::Invalid { .. }));
+}

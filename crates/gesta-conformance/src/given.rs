@@ -1,0 +1,96 @@
+//! Names, events and batches in few letters: what the laws are written with.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use gesta_core::{
+    Batch, Category, Checkpoint, CommandKey, EventId, EventType, Limit, NewEvent, RecordedEvent, StoreId,
+    StreamName, Tag, Timestamp, Version,
+};
+
+/// Three streams that may share a batch in every store: one partition key.
+pub(crate) const A: &str = "a-{k}";
+pub(crate) const B: &str = "b-{k}";
+pub(crate) const C: &str = "c-{k}";
+
+pub(crate) fn name(text: &str) -> StreamName {
+    text.parse().expect("a stream name")
+}
+
+pub(crate) fn category(text: &str) -> Category {
+    text.parse().expect("a category")
+}
+
+pub(crate) fn event_type(text: &str) -> EventType {
+    text.parse().expect("an event type")
+}
+
+pub(crate) fn tag(text: &str) -> Tag {
+    text.parse().expect("a tag")
+}
+
+pub(crate) fn id(number: u32) -> EventId {
+    EventId::from_u128(number.into())
+}
+
+pub(crate) fn version(number: u64) -> Version {
+    Version::new(number)
+}
+
+/// An event with that id, whose other fields do not matter.
+pub(crate) fn event(stream: &str, number: u32) -> NewEvent {
+    let time = Timestamp::from_nanos(number.into());
+    NewEvent::json(id(number), name(stream), event_type("happened"), time, format!("{{\"n\":{number}}}"))
+}
+
+/// An event of that type.
+pub(crate) fn typed(stream: &str, number: u32, text: &str) -> NewEvent {
+    NewEvent { event_type: event_type(text), ..event(stream, number) }
+}
+
+/// Events by stream and id.
+pub(crate) fn batch(events: &[(&str, u32)]) -> Batch {
+    Batch::new(events.iter().map(|(stream, number)| event(stream, *number)))
+}
+
+/// A command by its key and the first byte of its request's digest.
+pub(crate) fn command(key: &str, request: u8) -> CommandKey {
+    CommandKey { key: key.to_owned().into(), request: [request; 32] }
+}
+
+/// The ids of events as the numbers they were made from.
+pub(crate) fn ids(events: &[RecordedEvent]) -> Vec<u32> {
+    events.iter().map(|event| number(event.id())).collect()
+}
+
+pub(crate) fn number(id: EventId) -> u32 {
+    u32::try_from(u128::from_be_bytes(*id.as_bytes())).expect("an id of the laws")
+}
+
+pub(crate) fn versions(events: &[RecordedEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.version().get()).collect()
+}
+
+/// The same place in another store.
+pub(crate) fn foreign(checkpoint: &Checkpoint) -> Checkpoint {
+    Checkpoint::new(StoreId::from_bytes([0xee; 16]), checkpoint.sequences())
+}
+
+/// A place one beyond that one, in partition 0.
+pub(crate) fn beyond(checkpoint: &Checkpoint) -> Checkpoint {
+    checkpoint.clone().with(0, checkpoint.sequence(0) + 1)
+}
+
+/// A page of so many events.
+pub(crate) fn events(count: u32) -> Limit {
+    Limit::events(NonZeroU32::new(count).expect("a limit is at least 1"))
+}
+
+/// A page of so many bytes.
+pub(crate) fn bytes(count: u64) -> Limit {
+    Limit { bytes: NonZeroU64::new(count).expect("a limit is at least 1"), ..Limit::default() }
+}
+
+/// A page for which so much is looked at.
+pub(crate) fn examined(count: u64) -> Limit {
+    Limit { examined: NonZeroU64::new(count).expect("a limit is at least 1"), ..Limit::default() }
+}

@@ -1,0 +1,212 @@
+//! What a backend provides to be held against the laws, and the harnesses that need no backend.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use gesta_core::{
+    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore, Listing,
+    MemoryStore, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, Timestamp, When,
+};
+
+/// How one backend is set up for a law. Each law gets a harness of its own and takes one store from it.
+pub trait Harness: Send + Sync + 'static {
+    /// A fresh, empty store that asks [`Self::clock`] what time it is.
+    fn store(&self) -> Arc<dyn EventStore>;
+
+    /// The clock of the stores, set by the laws.
+    fn clock(&self) -> &Clock;
+
+    /// Closes a store and opens it again, with the same content. Called while nothing is under way; the `Arc` given
+    /// is the only one. A store that forgets when it is closed is given back as it is.
+    fn restart(&self, store: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
+        store
+    }
+
+    /// Whether the store takes appends to system streams (`$…`). One behind a server may refuse them to its users; then
+    /// the laws hold it to the refusal.
+    fn takes_system_streams(&self) -> bool {
+        true
+    }
+}
+
+/// A clock that shows what it was set to. Clones show the same time.
+#[derive(Clone, Default)]
+pub struct Clock(Arc<Hands>);
+
+#[derive(Default)]
+struct Hands {
+    nanos: AtomicI64,
+    step_nanos: AtomicU8,
+}
+
+impl Clock {
+    /// What time it is.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let step = i64::from(self.0.step_nanos.load(Ordering::SeqCst));
+        Timestamp::from_nanos(self.0.nanos.fetch_add(step, Ordering::SeqCst))
+    }
+
+    /// Sets the time, back or forth, to so many nanoseconds since 1970.
+    pub fn set(&self, nanos: i64) {
+        self.0.nanos.store(nanos, Ordering::SeqCst);
+    }
+
+    /// From now on every look at the clock moves it on by a nanosecond.
+    pub fn tick(&self) {
+        self.0.step_nanos.store(1, Ordering::SeqCst);
+    }
+}
+
+/// The in-memory store, with any number of partitions.
+pub struct Memory {
+    partitions: u16,
+    clock: Clock,
+}
+
+impl Memory {
+    /// A harness for stores with that many partitions.
+    #[must_use]
+    pub fn new(partitions: u16) -> Self {
+        Self { partitions, clock: Clock::default() }
+    }
+}
+
+impl Harness for Memory {
+    fn store(&self) -> Arc<dyn EventStore> {
+        let clock = self.clock.clone();
+        Arc::new(MemoryStore::new(StoreId::from_bytes([7; 16]), self.partitions, move || clock.now()))
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// Another harness, with a restart of the store before every so many calls: run under it, each law says that it
+/// survives a restart. No restart happens while another call is under way.
+pub struct Restarting<H> {
+    harness: Arc<H>,
+    calls: u32,
+}
+
+impl<H: Harness> Restarting<H> {
+    /// Restarts before every `calls`-th call.
+    ///
+    /// # Panics
+    /// If `calls` is 0.
+    #[must_use]
+    pub fn every(calls: u32, harness: H) -> Self {
+        assert!(calls > 0, "a restart comes before every call at the most");
+        Self { harness: Arc::new(harness), calls }
+    }
+}
+
+impl<H: Harness> Harness for Restarting<H> {
+    fn store(&self) -> Arc<dyn EventStore> {
+        let store = self.harness.store();
+        let capabilities = store.capabilities().clone();
+        let current = Mutex::new(Current { store: Some(store), under_way: 0, calls: 0 });
+        Arc::new(RestartingStore { harness: self.harness.clone(), every: self.calls, capabilities, current })
+    }
+
+    fn clock(&self) -> &Clock {
+        self.harness.clock()
+    }
+
+    fn takes_system_streams(&self) -> bool {
+        self.harness.takes_system_streams()
+    }
+}
+
+struct RestartingStore {
+    harness: Arc<dyn Harness>,
+    every: u32,
+    capabilities: Capabilities,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    /// Absent only during a restart.
+    store: Option<Arc<dyn EventStore>>,
+    under_way: usize,
+    calls: u32,
+}
+
+/// A call under way: no restart happens while it lives.
+struct Call<'a> {
+    owner: &'a RestartingStore,
+    store: Option<Arc<dyn EventStore>>,
+}
+
+impl RestartingStore {
+    fn call(&self) -> Call<'_> {
+        let mut current = self.lock();
+        current.calls += 1;
+        if current.under_way == 0 && current.calls.is_multiple_of(self.every) {
+            let store = current.store.take().expect("a store between restarts");
+            current.store = Some(self.harness.restart(store));
+        }
+        current.under_way += 1;
+        Call { owner: self, store: current.store.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().expect("no restart has panicked")
+    }
+}
+
+impl Call<'_> {
+    fn store(&self) -> &dyn EventStore {
+        self.store.as_deref().expect("a call holds its store until it is dropped")
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        // The store is let go before the call is counted as over: whoever restarts holds the only one. A lock that
+        // a panic has poisoned is left alone, since a second panic here would hide the first.
+        if let Ok(mut current) = self.owner.current.lock() {
+            self.store = None;
+            current.under_way -= 1;
+        }
+    }
+}
+
+impl EventStore for RestartingStore {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move { self.call().store().append(batch).await })
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        Box::pin(async move { self.call().store().repeat_of(command, near).await })
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        Box::pin(async move { self.call().store().read(read).await })
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        Box::pin(async move { self.call().store().stream(name).await })
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        Box::pin(async move { self.call().store().streams(listing).await })
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move { self.call().store().locate(at).await })
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move { self.call().store().wait_past(after).await })
+    }
+}

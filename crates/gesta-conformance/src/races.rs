@@ -1,0 +1,99 @@
+//! Laws of appends beside each other: of several that cannot all happen, the right one does.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use gesta_core::{AppendError, Appended, Batch, Expected, NewEvent};
+
+use crate::given::{A, B, batch, command, event, ids, name, version, versions};
+use crate::world::World;
+
+const RACERS: u32 = 4;
+const ROUNDS: u32 = 12;
+
+/// Runs the racers side by side and gives what each came to.
+fn race<T: Send>(run: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let run = &run;
+        let racers = (0..RACERS).map(|racer| scope.spawn(move || run(racer))).collect::<Vec<_>>();
+        racers.into_iter().map(|racer| racer.join().expect("a racer")).collect()
+    })
+}
+
+pub(crate) fn of_racing_appends_that_expect_one_version_exactly_one_wins(world: &World<'_>) {
+    let wins = race(|racer| {
+        let won = |round: &u32| {
+            let expected = match round.checked_sub(1) {
+                None => Expected::None,
+                Some(last) => Expected::Exactly(version(last.into())),
+            };
+            match world.try_append(batch(&[(A, 1_000 * racer + round)]).expect(name(A), expected)) {
+                Ok(appended) => {
+                    assert_eq!(appended.places[0].version.get(), u64::from(*round));
+                    true
+                }
+                Err(AppendError::Conflict { .. }) => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        (0..ROUNDS).filter(won).collect::<Vec<_>>()
+    });
+    let mut won = wins.concat();
+    won.sort_unstable();
+    assert_eq!(won, (0..ROUNDS).collect::<Vec<_>>(), "one winner a version");
+    assert_eq!(world.stream(A).len(), ROUNDS as usize);
+}
+
+pub(crate) fn racing_appends_of_the_same_events_leave_them_once(world: &World<'_>) {
+    let answers = race(|racer| {
+        let sent = |round: u32| {
+            let plain = [event(A, 2 * round), event(B, 2 * round + 1)];
+            Batch::new(plain.map(|event| NewEvent { data: vec![b'r'; racer as usize].into(), ..event }))
+        };
+        let send = |round| world.try_append(sent(round)).expect("new or a repeat");
+        (0..ROUNDS).map(send).collect::<Vec<_>>()
+    });
+    assert_answered_once(&answers);
+    assert_eq!(ids(&world.log()), (0..2 * ROUNDS).collect::<Vec<_>>());
+}
+
+pub(crate) fn racing_commands_of_one_key_have_one_effect(world: &World<'_>) {
+    let answers = race(|racer| {
+        let sent =
+            |round: u32| batch(&[(A, 1_000 * racer + round)]).with_command(command(&format!("c-{round}"), 1));
+        let send = |round| world.try_append(sent(round)).expect("new or a repeat");
+        (0..ROUNDS).map(send).collect::<Vec<_>>()
+    });
+    assert_answered_once(&answers);
+    assert_eq!(world.stream(A).len(), ROUNDS as usize);
+}
+
+/// In each round one answer is new, and the others are the same one given again.
+fn assert_answered_once(answers: &[Vec<Appended>]) {
+    for round in 0..ROUNDS as usize {
+        let of_round = answers.iter().map(|answers| &answers[round]).collect::<Vec<_>>();
+        assert_eq!(of_round.iter().filter(|answer| !answer.repeated).count(), 1, "round {round}");
+        let same = |answer: &&&Appended| {
+            answer.places == of_round[0].places && answer.checkpoint == of_round[0].checkpoint
+        };
+        assert!(of_round.iter().all(|answer| same(&answer)), "round {round}: {of_round:?}");
+    }
+}
+
+pub(crate) fn racing_appends_that_expect_nothing_all_go_in(world: &World<'_>) {
+    race(|racer| {
+        for round in 0..ROUNDS {
+            world.append(batch(&[(A, 1_000 * racer + round), (B, 1_000 * racer + round)]));
+        }
+    });
+    let count = u64::from(RACERS * ROUNDS);
+    for stream in [A, B] {
+        let events = world.stream(stream);
+        assert_eq!(versions(&events), (0..count).collect::<Vec<_>>());
+        assert_eq!(ids(&events).into_iter().collect::<BTreeSet<_>>().len() as u64, count);
+        for racer in 0..RACERS {
+            let own = ids(&events).into_iter().filter(|number| number / 1_000 == racer).collect::<Vec<_>>();
+            assert!(own.is_sorted(), "what one caller appended in turn stands in turn: {own:?}");
+        }
+    }
+}

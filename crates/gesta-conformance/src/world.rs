@@ -1,0 +1,241 @@
+//! What a law holds: one store, its clock, and the calls that every law makes, each checked for what is always true.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use gesta_core::{
+    AppendError, Appended, AtomicScope, Batch, Capabilities, Checkpoint, Direction, EventStore, Lane, Page,
+    Place, Query, Read, ReadError, RecordedEvent, Select, StreamName, Timestamp, Version, When,
+};
+use pollster::block_on;
+
+use crate::given::{name, number};
+use crate::harness::{Clock, Harness};
+
+/// More pages than any law reads: a store that gives more does not get on.
+const PAGES_MAX: usize = 10_000;
+
+pub(crate) struct World<'a> {
+    pub(crate) harness: &'a dyn Harness,
+    pub(crate) store: Arc<dyn EventStore>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(harness: &'a dyn Harness) -> Self {
+        harness.clock().set(1_000);
+        Self { harness, store: harness.store() }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        self.harness.clock()
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        self.store.capabilities()
+    }
+
+    pub(crate) fn partitions(&self) -> u16 {
+        self.capabilities().partitions
+    }
+
+    pub(crate) fn partition_of(&self, stream: &str) -> u16 {
+        Lane::of(stream).partition(self.partitions())
+    }
+
+    /// Whether what one batch says must lie in one of several partitions.
+    pub(crate) fn is_scoped_to_a_partition(&self) -> bool {
+        self.partitions() > 1 && self.capabilities().atomic_scope == AtomicScope::Partition
+    }
+
+    /// Partition keys, at least three: the first in partition 0, the next in 1, and so on, round and round.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let keys = |partition| {
+            let all = (0..).map(|number| format!("k{number}"));
+            all.filter(move |key| self.partition_of(&format!("{{{key}}}")) == partition)
+        };
+        let count = usize::from(self.partitions()).max(3);
+        let partitions = (0..self.partitions()).cycle().take(count).enumerate();
+        let nth = |at: usize| at / usize::from(self.partitions());
+        partitions.map(|(at, partition)| keys(partition).nth(nth(at)).expect("keys without end")).collect()
+    }
+
+    // Appends.
+
+    /// Appends a batch that has to be taken, as a new one.
+    pub(crate) fn append(&self, batch: Batch) -> Appended {
+        let appended = self.answer(batch);
+        assert!(!appended.repeated, "a new batch was answered as a repeat: {appended:?}");
+        appended
+    }
+
+    /// Appends a batch that has to be answered as a repeat, with nothing written.
+    pub(crate) fn repeat(&self, batch: Batch) -> Appended {
+        let head = self.head();
+        let appended = self.answer(batch);
+        assert!(appended.repeated, "a repeat was written again: {appended:?}");
+        assert_eq!(self.head(), head, "a repeat writes nothing");
+        appended
+    }
+
+    fn answer(&self, batch: Batch) -> Appended {
+        let events = batch.events.iter().map(|event| (event.stream.clone(), event.id)).collect::<Vec<_>>();
+        let appended = self.try_append(batch);
+        let first = &events[..events.len().min(10)];
+        let appended = appended.unwrap_or_else(|error| panic!("refused with `{error}`: {first:?}"));
+        assert!(
+            appended.places.iter().all(|place| appended.checkpoint.covers(place.position)),
+            "the checkpoint of an append covers its events: {appended:?}"
+        );
+        appended
+    }
+
+    /// Appends a batch that has to be refused, with nothing written.
+    pub(crate) fn refuse(&self, batch: Batch) -> AppendError {
+        let head = self.head();
+        let error = self.try_append(batch).expect_err("the batch has to be refused");
+        assert_eq!(self.head(), head, "a refused batch leaves nothing: {error}");
+        error
+    }
+
+    pub(crate) fn try_append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        block_on(self.store.append(batch))
+    }
+
+    // Reads.
+
+    pub(crate) fn read(&self, read: Read) -> Page {
+        let page =
+            self.try_read(read.clone()).unwrap_or_else(|error| panic!("refused with `{error}`: {read:?}"));
+        assert!(page.head.at_least(&page.scanned_to), "a page lies before its head: {page:?}");
+        page
+    }
+
+    pub(crate) fn try_read(&self, read: Read) -> Result<Page, ReadError> {
+        block_on(self.store.read(read))
+    }
+
+    pub(crate) fn refuse_read(&self, read: Read) -> ReadError {
+        self.try_read(read).expect_err("the read has to be refused")
+    }
+
+    /// Everything in the log.
+    pub(crate) fn log(&self) -> Vec<RecordedEvent> {
+        let page = self.read(Read::log(Query::All));
+        assert!(page.end, "the log of a law fits one page");
+        page.events
+    }
+
+    /// Everything in a stream.
+    pub(crate) fn stream(&self, stream: &str) -> Vec<RecordedEvent> {
+        self.read(Read::stream(name(stream))).events
+    }
+
+    /// Page after page to the end. Each gets on or has reached the end.
+    pub(crate) fn pages(&self, read: Read) -> Vec<Page> {
+        let mut read = self.placed(read);
+        let mut pages = Vec::new();
+        loop {
+            assert!(pages.len() < PAGES_MAX, "a read comes to its end: {read:?}");
+            let page = self.read(read.clone());
+            assert!(page.end || gets_on(&read, &page), "{page:?} does not get on from {read:?}");
+            let next = next_read(read, &page);
+            pages.push(page);
+            match next {
+                Some(next) => read = next,
+                None => return pages,
+            }
+        }
+    }
+
+    /// The events of all pages.
+    pub(crate) fn paged(&self, read: Read) -> Vec<RecordedEvent> {
+        self.pages(read).into_iter().flat_map(|page| page.events).collect()
+    }
+
+    /// The same read, from a checkpoint.
+    fn placed(&self, mut read: Read) -> Read {
+        if let Select::Log { from, .. } = &mut read.select {
+            *from = Place::At(match &*from {
+                Place::Start => self.start(),
+                Place::End => self.head(),
+                Place::At(checkpoint) => checkpoint.clone(),
+            });
+        }
+        read
+    }
+
+    // Places.
+
+    pub(crate) fn start(&self) -> Checkpoint {
+        self.locate(When::Start)
+    }
+
+    pub(crate) fn head(&self) -> Checkpoint {
+        self.locate(When::Head)
+    }
+
+    pub(crate) fn recorded_up_to(&self, nanos: i64) -> Checkpoint {
+        self.locate(When::RecordedUpTo(Timestamp::from_nanos(nanos)))
+    }
+
+    fn locate(&self, at: When) -> Checkpoint {
+        block_on(self.store.locate(at)).expect("a place in the log")
+    }
+
+    /// The version of a stream's last event.
+    pub(crate) fn last_version(&self, stream: &StreamName) -> Option<Version> {
+        block_on(self.store.stream(stream.clone())).expect("a stream's state").map(|info| info.version)
+    }
+
+    /// What was recorded, a list a partition: between partitions there is no order to compare.
+    pub(crate) fn by_partition<T>(&self, entries: impl IntoIterator<Item = (u16, T)>) -> Vec<Vec<T>> {
+        let mut lists = (0..self.partitions()).map(|_| Vec::new()).collect::<Vec<_>>();
+        for (partition, entry) in entries {
+            lists[usize::from(partition)].push(entry);
+        }
+        lists
+    }
+
+    /// The ids of recorded events, a list a partition.
+    pub(crate) fn ids_by_partition(&self, events: &[RecordedEvent]) -> Vec<Vec<u32>> {
+        self.by_partition(events.iter().map(|event| (event.position().partition, number(event.id()))))
+    }
+}
+
+/// Whether the page moved the read on, in its own direction.
+fn gets_on(read: &Read, page: &Page) -> bool {
+    match (&read.select, read.direction) {
+        (Select::Log { from: Place::At(at), .. }, Direction::Forward) => {
+            page.scanned_to != *at && page.scanned_to.at_least(at)
+        }
+        (Select::Log { from: Place::At(at), .. }, Direction::Backward) => {
+            page.scanned_to != *at && at.at_least(&page.scanned_to)
+        }
+        _ => !page.events.is_empty(),
+    }
+}
+
+/// The read of the page after this one, if there is one.
+fn next_read(mut read: Read, page: &Page) -> Option<Read> {
+    if page.end {
+        return None;
+    }
+    match &mut read.select {
+        Select::Log { from, .. } => *from = Place::At(page.scanned_to.clone()),
+        Select::Stream { from, .. } => {
+            let last = page.events.last()?.version();
+            *from = Some(match read.direction {
+                Direction::Forward => last.next(),
+                Direction::Backward => Version::new(last.get().checked_sub(1)?),
+            });
+        }
+    }
+    Some(read)
+}
+
+/// Polls once, with nobody to wake.
+pub(crate) fn poll_once<T>(future: &mut Pin<Box<dyn Future<Output = T> + Send + '_>>) -> Poll<T> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}

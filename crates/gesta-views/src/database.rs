@@ -1,0 +1,234 @@
+//! The database file of one version of a view: made, opened, recognised, removed.
+//!
+//! Durability: write-ahead log with `synchronous=normal`. After a loss of power the last transactions may be missing, but
+//! always rows and checkpoint together, and the runner goes on from that checkpoint.
+
+use std::path::{Path, PathBuf};
+
+use gesta_core::Checkpoint;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
+
+use crate::check::message;
+use crate::definition::{Definition, Parts};
+use crate::limits::{BUSY_TIMEOUT, WRITER_CACHE_KIB};
+use crate::purity::{self, Clock};
+use crate::run_error::RunError;
+
+/// What every view's database has besides the view's own tables.
+const OWN_TABLES: &str = "
+    create table gesta_view (name text not null, version integer not null, hash text not null, caught_up integer not null);
+    create table gesta_checkpoint (at text not null);";
+
+/// Switches off what no definition and no query may use, whatever else fails to stop it.
+pub(crate) fn harden(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // A misspelt name in double quotes is an error, not a text.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    Ok(())
+}
+
+/// Makes the tables of a view in an empty database, at a checkpoint.
+pub(crate) fn create(
+    connection: &Connection,
+    definition: &Definition,
+    at: &Checkpoint,
+) -> rusqlite::Result<()> {
+    connection.execute_batch(OWN_TABLES)?;
+    for statement in &definition.parts().schema {
+        connection.prepare(&statement.sql)?.raw_execute()?;
+    }
+    connection.execute(
+        "insert into gesta_view values (?1, ?2, ?3, 0)",
+        (definition.name(), definition.version(), definition.hash()),
+    )?;
+    connection.execute("insert into gesta_checkpoint values (?1)", [at.to_string()])?;
+    Ok(())
+}
+
+/// A view's database, open for its runner.
+pub(crate) struct ViewFile {
+    pub(crate) path: PathBuf,
+    pub(crate) connection: Connection,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl ViewFile {
+    /// Opens the database of a definition, or makes it. One that does not fit the log is made anew: a view can always be
+    /// rebuilt. `start` and `head` are the ends of the log.
+    pub(crate) fn open(
+        folder: &Path,
+        definition: &Definition,
+        start: &Checkpoint,
+        head: &Checkpoint,
+    ) -> Result<Self, RunError> {
+        let path = folder.join(definition.file_name());
+        if path.exists() {
+            match Self::reopen(&path, definition, head)? {
+                Ok(file) => return Ok(file),
+                Err(reason) => {
+                    tracing::warn!(view = definition.name(), reason, "the view is rebuilt from the log");
+                }
+            }
+        }
+        remove(&path).map_err(|error| io(&path, "remove", &error))?;
+        let failed = |error: Error| database(&path, "create", &error);
+        let connection = open_for_runner(&path).map_err(failed)?;
+        let transaction = connection.unchecked_transaction().map_err(failed)?;
+        create(&transaction, definition, start).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(Self { path, connection, checkpoint: start.clone() })
+    }
+
+    /// The inner error says why the file cannot be gone on with.
+    fn reopen(
+        path: &Path,
+        definition: &Definition,
+        head: &Checkpoint,
+    ) -> Result<Result<Self, String>, RunError> {
+        let read = || {
+            let connection = open_for_runner(path)?;
+            let hash =
+                connection.query_row("select hash from gesta_view", [], |row| row.get::<_, String>(0))?;
+            let checkpoint = read_checkpoint(&connection)?;
+            Ok((connection, hash, checkpoint))
+        };
+        let (connection, hash, checkpoint) = match read() {
+            Ok(read) => read,
+            Err(error) if is_damage(&error) => {
+                return Ok(Err(format!("its file is damaged: {}", message(&error))));
+            }
+            Err(error) => return Err(database(path, "open", &error)),
+        };
+        if hash != definition.hash() {
+            return Ok(Err("its file belongs to another definition".to_owned()));
+        }
+        Ok(fitting(checkpoint, head).map(|checkpoint| Self { path: path.to_owned(), connection, checkpoint }))
+    }
+
+    /// Remembers that this version has shown everything, so that it may serve while a newer one is built.
+    pub(crate) fn mark_caught_up(&self) -> Result<(), RunError> {
+        let marked = self.connection.execute("update gesta_view set caught_up = 1 where caught_up = 0", []);
+        marked.map(|_| ()).map_err(|error| database(&self.path, "write to", &error))
+    }
+}
+
+/// The newest other version of a view that had caught up, with its checkpoint: it serves until the wanted one has.
+pub(crate) fn predecessor(
+    folder: &Path,
+    definition: &Definition,
+    head: &Checkpoint,
+) -> Option<(PathBuf, Checkpoint)> {
+    let mut paths = other_versions(folder, definition);
+    paths.sort_by_key(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+    paths.into_iter().rev().find_map(|path| {
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let caught_up =
+            connection.query_row("select caught_up from gesta_view", [], |row| row.get::<_, bool>(0));
+        let checkpoint = read_checkpoint(&connection).ok().filter(|_| caught_up.unwrap_or(false))?;
+        Some((path, fitting(checkpoint, head).ok()?))
+    })
+}
+
+/// Removes the files of all other versions of a view but one.
+pub(crate) fn remove_other_versions(folder: &Path, definition: &Definition, keep: Option<&Path>) {
+    let paths = other_versions(folder, definition).into_iter();
+    paths.filter(|path| Some(path.as_path()) != keep).for_each(|path| remove_version(&path));
+}
+
+/// Removes an old version of a view. If it cannot be removed now, it is tried again when the view is opened.
+pub(crate) fn remove_version(path: &Path) {
+    if let Err(error) = remove(path) {
+        tracing::warn!(path = %path.display(), %error, "an old version of a view was not removed");
+    }
+}
+
+fn other_versions(folder: &Path, definition: &Definition) -> Vec<PathBuf> {
+    let own = folder.join(definition.file_name());
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let paths = entries.map(|entry| entry.path()).filter(|path| *path != own);
+    paths.filter(|path| is_version_of(path, definition.parts())).collect()
+}
+
+/// Whether a path reads `<view>.<8 hexadecimal digits>.db`.
+fn is_version_of(path: &Path, parts: &Parts) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let hash = name.strip_prefix(parts.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    let hash = hash.and_then(|rest| rest.strip_suffix(".db")).unwrap_or_default();
+    hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The file first, then its write-ahead log: what is left after a crash in between is never taken for the log of a new
+/// file, since this runs before a file is made as well.
+fn remove(path: &Path) -> std::io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_for_runner(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    harden(&connection)?;
+    purity::install(&connection, Clock::Refused)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    Ok(connection)
+}
+
+pub(crate) fn read_checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
+    connection.prepare_cached("select at from gesta_checkpoint")?.query_row([], |row| {
+        let token = row.get::<_, String>(0)?;
+        token
+            .parse()
+            .map_err(|error| Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+    })
+}
+
+/// The checkpoint, if it lies in this log; otherwise why not.
+fn fitting(checkpoint: Checkpoint, head: &Checkpoint) -> Result<Checkpoint, String> {
+    if !checkpoint.is_comparable(head) {
+        return Err(format!("its checkpoint {checkpoint} is one of another store"));
+    }
+    if !head.at_least(&checkpoint) {
+        return Err(format!("its checkpoint {checkpoint} lies beyond the head of the log, {head}"));
+    }
+    Ok(checkpoint)
+}
+
+/// Whether an error says that the file is not, or no longer, a view's database.
+fn is_damage(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+    ) || matches!(
+        error,
+        Error::QueryReturnedNoRows | Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..)
+    )
+}
+
+/// Whether another connection was in the way.
+pub(crate) fn is_busy(error: &Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+pub(crate) fn database(path: &Path, action: &'static str, error: &Error) -> RunError {
+    RunError::Database { action, path: path.to_owned(), message: message(error), busy: is_busy(error) }
+}
+
+fn io(path: &Path, action: &'static str, error: &std::io::Error) -> RunError {
+    RunError::Database { action, path: path.to_owned(), message: error.to_string(), busy: false }
+}

@@ -1,0 +1,249 @@
+//! Fields of an event's JSON data as SQL values, taken out in one pass and without a tree.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use gesta_core::{ContentKind, RecordedEvent};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A field's value, typed as SQLite will store it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Field<'e> {
+    /// The data has no such field.
+    Missing,
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(Cow<'e, str>),
+}
+
+impl Field<'_> {
+    pub(crate) fn to_sql(&self) -> ToSqlOutput<'_> {
+        match self {
+            Self::Missing | Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Self::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        }
+    }
+}
+
+/// Why a field could not be taken out of an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldProblem {
+    /// The event's data is text or octets, and the handler reads fields.
+    #[error("its data is not JSON, so it has no fields: use `$data`, or `-- ignore` for this version")]
+    NotJson,
+    /// The event's data is not well-formed JSON.
+    #[error("its data is damaged JSON: {message}")]
+    Damaged {
+        /// What is wrong, with line and column within the data.
+        message: String,
+    },
+    /// The event's data is JSON, but not an object.
+    #[error("its data is not a JSON object, so it has no fields: use `$data`")]
+    NotAnObject,
+    /// A required field is not there, or is null.
+    #[error("the required field `{field}` is missing or null")]
+    Required {
+        /// The field.
+        field: String,
+    },
+    /// A number does not fit into SQLite's types.
+    #[error(
+        "the number {number} in field `{field}` does not fit: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; larger ones belong into a text"
+    )]
+    NumberTooLarge {
+        /// The field.
+        field: String,
+        /// The number as it stands in the data, cut to its first 40 characters.
+        number: String,
+    },
+}
+
+/// Takes these fields out of an event's data, in their order. A field that stands twice counts as it stands last.
+pub(crate) fn extract<'e>(
+    event: &'e RecordedEvent,
+    names: &[String],
+    fields: &mut Vec<Field<'e>>,
+) -> Result<(), FieldProblem> {
+    fields.clear();
+    fields.resize(names.len(), Field::Missing);
+    if names.is_empty() {
+        return Ok(());
+    }
+    if event.kind() != ContentKind::Json {
+        return Err(FieldProblem::NotJson);
+    }
+    let damaged = |message: String| FieldProblem::Damaged { message };
+    let text = std::str::from_utf8(event.data_slice()).map_err(|error| damaged(error.to_string()))?;
+    if text.trim_ascii_start().as_bytes().first().is_some_and(|first| *first != b'{') {
+        return Err(FieldProblem::NotAnObject);
+    }
+    let mut raw = vec![None; names.len()];
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = Object { names, raw: &mut raw }.deserialize(&mut deserializer);
+    read.and_then(|()| deserializer.end()).map_err(|error| damaged(error.to_string()))?;
+    for ((field, raw), name) in fields.iter_mut().zip(raw).zip(names) {
+        if let Some(raw) = raw {
+            *field = typed(name, raw)?;
+        }
+    }
+    Ok(())
+}
+
+/// The value of a JSON text that is known to be well formed.
+fn typed<'e>(name: &str, raw: &'e str) -> Result<Field<'e>, FieldProblem> {
+    Ok(match raw.as_bytes().first() {
+        Some(b'n') => Field::Null,
+        Some(b't') => Field::Integer(1),
+        Some(b'f') => Field::Integer(0),
+        Some(b'{' | b'[') => Field::Text(Cow::Borrowed(raw)),
+        Some(b'"') => Field::Text(unquoted(raw)?),
+        _ => number(name, raw)?,
+    })
+}
+
+fn unquoted(raw: &str) -> Result<Cow<'_, str>, FieldProblem> {
+    if !raw.contains('\\') {
+        return Ok(Cow::Borrowed(&raw[1..raw.len() - 1]));
+    }
+    let text = serde_json::from_str::<String>(raw);
+    text.map(Cow::Owned).map_err(|error| FieldProblem::Damaged { message: error.to_string() })
+}
+
+fn number(name: &str, raw: &str) -> Result<Field<'static>, FieldProblem> {
+    let is_integer = !raw.contains(['.', 'e', 'E']);
+    let number = if is_integer {
+        raw.parse().ok().map(Field::Integer)
+    } else {
+        raw.parse().ok().filter(|number: &f64| number.is_finite()).map(Field::Real)
+    };
+    number.ok_or_else(|| FieldProblem::NumberTooLarge {
+        field: name.to_owned(),
+        number: raw.chars().take(40).collect(),
+    })
+}
+
+/// Reads an object and keeps the JSON texts of the fields that are wanted.
+struct Object<'n, 'r, 'e> {
+    names: &'n [String],
+    raw: &'r mut Vec<Option<&'e str>>,
+}
+
+impl<'e> DeserializeSeed<'e> for Object<'_, '_, 'e> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'e>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'e> Visitor<'e> for Object<'_, '_, 'e> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'e>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(wanted) = map.next_key_seed(Key(self.names))? {
+            match wanted {
+                Some(index) => self.raw[index] = Some(map.next_value::<&'e RawValue>()?.get()),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a key and says which of the wanted fields it names.
+struct Key<'n>(&'n [String]);
+
+impl<'e> DeserializeSeed<'e> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'e>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|name| name == key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use gesta_core::{EventId, NewEvent, Position, Timestamp, Version};
+
+    use super::*;
+
+    fn check(data: &str, expected: &expect_test::Expect) {
+        let time = Timestamp::from_nanos(0);
+        let event = NewEvent::json(
+            EventId::from_u128(1),
+            "s-1".parse().unwrap(),
+            "t".parse().unwrap(),
+            time,
+            data.to_owned(),
+        );
+        let position = Position { partition: 0, sequence: 1 };
+        let event = RecordedEvent::new(position, Version::FIRST, time, event.to_bytes());
+        let names = ["a", "b"].map(str::to_owned);
+        let mut fields = Vec::new();
+        match extract(&event, &names, &mut fields) {
+            Ok(()) => expected.assert_eq(&format!("{fields:?}")),
+            Err(problem) => expected.assert_eq(&problem.to_string()),
+        }
+    }
+
+    #[test]
+    fn fields_get_the_types_of_sqlite() {
+        check(r#"{"a": 1, "x": [1, {"a": 2}], "b": -1.5}"#, &expect!["[Integer(1), Real(-1.5)]"]);
+        check(r#"{"a": true, "b": null}"#, &expect!["[Integer(1), Null]"]);
+        check(r#"{"b": false}"#, &expect!["[Missing, Integer(0)]"]);
+        check(r#" {"a": "12.50", "b": "\"\u00e9\n"}"#, &expect![[r#"[Text("12.50"), Text("\"é\n")]"#]]);
+        check(r#"{"a": { "b" : [1] }, "b": [ ]}"#, &expect![[r#"[Text("{ \"b\" : [1] }"), Text("[ ]")]"#]]);
+        check(
+            r#"{"a": 9223372036854775807, "b": 1e2}"#,
+            &expect!["[Integer(9223372036854775807), Real(100.0)]"],
+        );
+        check(r#"{"a": 1, "\u0061": 2}"#, &expect!["[Integer(2), Missing]"]);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_out_is_refused() {
+        check(
+            r#"{"a": 9223372036854775808}"#,
+            &expect![
+                "the number 9223372036854775808 in field `a` does not fit: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; larger ones belong into a text"
+            ],
+        );
+        check(
+            r#"{"a": 1e999}"#,
+            &expect![
+                "the number 1e999 in field `a` does not fit: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; larger ones belong into a text"
+            ],
+        );
+        check("[1]", &expect!["its data is not a JSON object, so it has no fields: use `$data`"]);
+        check(
+            r#"{"a": 1"#,
+            &expect!["its data is damaged JSON: EOF while parsing an object at line 1 column 7"],
+        );
+        check(r#"{"a": 1} x"#, &expect!["its data is damaged JSON: trailing characters at line 1 column 10"]);
+        check("", &expect!["its data is damaged JSON: EOF while parsing a value at line 1 column 0"]);
+    }
+}

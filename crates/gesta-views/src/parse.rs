@@ -1,0 +1,360 @@
+//! The grammar of a definition: header, schema, handlers.
+//!
+//! A directive is a line comment that begins its line, outside of every quoted text and block comment, and whose first
+//! word is one of a few. Everything else that SQL takes for a comment is one.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use gesta_core::{Category, EventType};
+
+use crate::definition::{
+    Accepts, DefinitionError, DefinitionProblem as Problem, Handler, Parameter, Parts, is_view_name,
+};
+use crate::envelope::Envelope;
+use crate::lexer::{Kind, Token, tokens};
+use crate::statements::{Statement, split};
+
+/// What is wrong, and in which line.
+type At<T> = Result<T, (u32, Problem)>;
+
+/// Reads a definition without asking SQLite about its statements.
+pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Parts, DefinitionError> {
+    parse_parts(name, file, text).map_err(|(line, problem)| DefinitionError {
+        file: file.to_owned(),
+        line,
+        problem,
+    })
+}
+
+fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let tokens =
+        tokens(text).map_err(|unclosed| (unclosed.line, Problem::Unclosed { what: unclosed.what }))?;
+    let draft = Draft::read(&tokens)?;
+    let name = draft.header.view.map_or((1, name), |(line, name)| (line, name));
+    if !is_view_name(name.1) {
+        return Err((name.0, Problem::Name { name: name.1.chars().take(80).collect() }));
+    }
+    match draft.header.dialect {
+        None => return Err((1, Problem::NoDialect)),
+        Some((_, "sqlite")) => {}
+        Some((line, dialect)) => return Err((line, Problem::Dialect { dialect: dialect.to_owned() })),
+    }
+    if draft.handlers.is_empty() {
+        let last = tokens.last().map_or(1, |token| token.line);
+        return Err((last, Problem::NoHandler));
+    }
+    Ok(Parts {
+        name: name.1.to_owned(),
+        file: file.to_owned(),
+        version: draft.header.version.map_or(Ok(1), version)?,
+        categories: draft.header.category.map_or(Ok(Vec::new()), categories)?,
+        schema: schema(&draft.schema)?,
+        handlers: draft.handlers.into_iter().map(HandlerDraft::finish).collect::<At<_>>()?,
+    })
+}
+
+/// A line `-- …` that says something to us.
+enum Directive<'t> {
+    Header(&'static str, &'t str),
+    On(&'t str),
+    Require(&'t str),
+    Ignore,
+}
+
+const HEADER_KEYS: [&str; 4] = ["view", "dialect", "version", "category"];
+
+fn directive<'t>(token: &Token<'t>) -> Option<Directive<'t>> {
+    if token.kind != Kind::LineComment || !token.begins_line {
+        return None;
+    }
+    let text = token.text.strip_prefix("--")?.trim();
+    if text == "on" || text.strip_prefix("on").is_some_and(|rest| rest.starts_with([' ', '\t'])) {
+        return Some(Directive::On(text["on".len()..].trim()));
+    }
+    if text == "ignore" {
+        return Some(Directive::Ignore);
+    }
+    let (key, value) = text.split_once(':')?;
+    let (key, value) = (key.trim_end(), value.trim());
+    if key == "require" {
+        return Some(Directive::Require(value));
+    }
+    HEADER_KEYS.into_iter().find(|own| *own == key).map(|own| Directive::Header(own, value))
+}
+
+/// The file, cut into its parts.
+#[derive(Default)]
+struct Draft<'t> {
+    header: Header<'t>,
+    schema: Vec<Token<'t>>,
+    handlers: Vec<HandlerDraft<'t>>,
+}
+
+#[derive(Default)]
+struct Header<'t> {
+    view: Option<(u32, &'t str)>,
+    dialect: Option<(u32, &'t str)>,
+    version: Option<(u32, &'t str)>,
+    category: Option<(u32, &'t str)>,
+}
+
+struct HandlerDraft<'t> {
+    line: u32,
+    head: &'t str,
+    ignores: bool,
+    required: Vec<&'t str>,
+    tokens: Vec<Token<'t>>,
+}
+
+impl<'t> Draft<'t> {
+    fn read(tokens: &[Token<'t>]) -> At<Self> {
+        let mut draft = Self::default();
+        for token in tokens {
+            match directive(token) {
+                Some(directive) => draft.direct(&directive, token.line)?,
+                None => match draft.handlers.last_mut() {
+                    Some(handler) => handler.tokens.push(*token),
+                    None => draft.schema.push(*token),
+                },
+            }
+        }
+        Ok(draft)
+    }
+
+    fn direct(&mut self, directive: &Directive<'t>, line: u32) -> At<()> {
+        let is_header = self.handlers.is_empty() && self.schema.iter().all(Token::is_blank);
+        match (directive, self.handlers.last_mut()) {
+            (Directive::On(head), _) => {
+                let (ignores, required, tokens) = (false, Vec::new(), Vec::new());
+                self.handlers.push(HandlerDraft { line, head, ignores, required, tokens });
+            }
+            (Directive::Require(names), Some(handler)) => {
+                handler.required.extend(names.split(',').map(str::trim).filter(|name| !name.is_empty()));
+            }
+            (Directive::Ignore, Some(handler)) => handler.ignores = true,
+            (Directive::Require(_), None) => return Err((line, Problem::OutsideHandler { key: "require" })),
+            (Directive::Ignore, None) => return Err((line, Problem::OutsideHandler { key: "ignore" })),
+            (Directive::Header(key, _), _) if !is_header => return Err((line, Problem::HeaderLate { key })),
+            (Directive::Header(key, value), _) => self.header.set(key, line, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'t> Header<'t> {
+    fn set(&mut self, key: &'static str, line: u32, value: &'t str) -> At<()> {
+        let place = match key {
+            "view" => &mut self.view,
+            "dialect" => &mut self.dialect,
+            "version" => &mut self.version,
+            _ => &mut self.category,
+        };
+        if place.replace((line, value)).is_some() {
+            return Err((line, Problem::HeaderTwice { key }));
+        }
+        Ok(())
+    }
+}
+
+fn version((line, value): (u32, &str)) -> At<u32> {
+    let wanted = "write a whole number from 1 on";
+    let version = value.parse().ok().filter(|version| *version > 0);
+    version.ok_or_else(|| (line, Problem::HeaderValue { key: "version", value: value.to_owned(), wanted }))
+}
+
+fn categories((line, value): (u32, &str)) -> At<Vec<Category>> {
+    let wanted = "write what stands before the first `-` of the streams, several separated by commas";
+    let category = |text: &str| match Category::new(text) {
+        Ok(category) if !text.is_empty() => Ok(category),
+        _ => Err((line, Problem::HeaderValue { key: "category", value: text.to_owned(), wanted })),
+    };
+    let mut categories = value.split(',').map(str::trim).map(category).collect::<At<Vec<_>>>()?;
+    categories.sort();
+    categories.dedup();
+    Ok(categories)
+}
+
+fn schema(tokens: &[Token<'_>]) -> At<Vec<Statement>> {
+    let statements = split(tokens);
+    match statements.iter().find_map(|statement| statement.parameters.first()) {
+        Some((name, line)) => Err((*line, Problem::ParameterInSchema { parameter: name.clone() })),
+        None => Ok(statements),
+    }
+}
+
+impl HandlerDraft<'_> {
+    fn finish(self) -> At<Handler> {
+        let accepts = accepts(self.head).map_err(|problem| (self.line, problem))?;
+        let statements = split(&self.tokens);
+        match (self.ignores, statements.is_empty()) {
+            (false, true) => return Err((self.line, Problem::EmptyHandler)),
+            (true, false) => return Err((self.line, Problem::IgnoreWithStatements)),
+            _ => {}
+        }
+        let names = statements.iter().flat_map(|statement| &statement.parameters);
+        let read = names.filter_map(|(name, _)| name.strip_prefix(':'));
+        let fields = read.chain(self.required.iter().copied()).collect::<BTreeSet<_>>();
+        let fields = fields.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let index =
+            |name: &str| fields.binary_search_by(|own| own.as_str().cmp(name)).expect("collected above");
+        let mut required = self.required.iter().map(|name| index(name)).collect::<Vec<_>>();
+        required.sort_unstable();
+        required.dedup();
+        let bound = |statement: Statement| {
+            let parameters = statement.parameters.iter();
+            let parameters =
+                parameters.map(|(name, line)| parameter(name, *line, index)).collect::<At<Vec<_>>>()?;
+            Ok((statement, parameters))
+        };
+        let statements = statements.into_iter().map(bound).collect::<At<_>>()?;
+        Ok(Handler { line: self.line, accepts, fields, required, statements })
+    }
+}
+
+fn parameter(name: &str, line: u32, index: impl Fn(&str) -> usize) -> At<Parameter> {
+    let owned = || name.to_owned();
+    match (name.strip_prefix(':'), name.strip_prefix('$')) {
+        (Some(field), _) => Ok(Parameter::Field(index(field))),
+        (_, Some(envelope)) => Envelope::by_name(envelope)
+            .map(Parameter::Envelope)
+            .ok_or_else(|| (line, Problem::UnknownParameter { parameter: owned() })),
+        _ => Err((line, Problem::Positional { parameter: owned() })),
+    }
+}
+
+/// Reads what stands after `-- on`: `type[@versions], …`. After an `@`, items that are nothing but digits or a range of
+/// them are further versions; every other item is a type, which stands in double quotes if it holds a blank, a comma, an
+/// `@` or a quote.
+fn accepts(head: &str) -> Result<Vec<Accepts>, Problem> {
+    let mut accepts: Vec<Accepts> = Vec::new();
+    let mut rest = head;
+    // Whether the last type was given versions, so that a number after a comma is one more of them.
+    let mut versioned = false;
+    loop {
+        let (item, after) = item(rest)?;
+        match (&item, accepts.last_mut()) {
+            (HandlerItem::Versions(versions), Some(last)) if versioned => {
+                last.versions.push(versions.clone())
+            }
+            (HandlerItem::Versions(_), _) => {
+                return Err(wrong(rest, "is a version without a type"));
+            }
+            (HandlerItem::Type(event_type, versions), _) => {
+                versioned = versions.is_some();
+                let versions = vec![versions.clone().unwrap_or(1..=1)];
+                accepts.push(Accepts { event_type: event_type.clone(), versions });
+            }
+        }
+        match after.trim_start().strip_prefix(',') {
+            Some(next) => rest = next.trim_start(),
+            None if after.trim().is_empty() => return Ok(accepts),
+            None => return Err(wrong(after.trim(), "follows without a comma")),
+        }
+    }
+}
+
+enum HandlerItem {
+    Type(EventType, Option<RangeInclusive<u16>>),
+    Versions(RangeInclusive<u16>),
+}
+
+/// The first item and what stands after it.
+fn item(text: &str) -> Result<(HandlerItem, &str), Problem> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-').len();
+    if digits > 0 && text[digits..].trim_start().chars().next().is_none_or(|next| next == ',') {
+        return Ok((HandlerItem::Versions(versions(&text[..digits])?), &text[digits..]));
+    }
+    let (name, rest) = match text.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').ok_or_else(|| wrong(text, "has no closing quote"))?,
+        None => {
+            text.split_at(text.find(|c: char| c.is_whitespace() || ",@\"".contains(c)).unwrap_or(text.len()))
+        }
+    };
+    let event_type =
+        EventType::new(name).map_err(|error| wrong(text, &format!("names no event type ({error})")))?;
+    let Some(after_at) = rest.strip_prefix('@') else {
+        return Ok((HandlerItem::Type(event_type, None), rest));
+    };
+    let end = after_at.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(after_at.len());
+    let versions = versions(&after_at[..end])?;
+    Ok((HandlerItem::Type(event_type, Some(versions)), &after_at[end..]))
+}
+
+fn versions(text: &str) -> Result<RangeInclusive<u16>, Problem> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse::<u16>(), last.parse::<u16>()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err(wrong(text, "is no version and no range of versions from 0 to 65535")),
+    }
+}
+
+fn wrong(text: &str, reason: &str) -> Problem {
+    Problem::HandlerLine { text: text.to_owned(), reason: reason.to_owned() }
+}
+
+/// The line that would make a handler read such events.
+pub(crate) fn handler_line(event_type: &str, schema_version: u16) -> String {
+    let plain = !event_type.contains(|c: char| c.is_whitespace() || ",@\"".contains(c))
+        && !event_type.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let quote = if plain { "" } else { "\"" };
+    format!("-- on {quote}{event_type}{quote}@{schema_version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn check(head: &str, expected: &expect_test::Expect) {
+        let shown = match accepts(head) {
+            Ok(accepts) => {
+                let shown = accepts.iter().map(|own| format!("{} {:?}", own.event_type, own.versions));
+                shown.collect::<Vec<_>>().join("; ")
+            }
+            Err(problem) => problem.to_string().split(": write").next().unwrap_or_default().to_owned(),
+        };
+        expected.assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_handler_line_names_types_and_versions() {
+        check("a.b", &expect!["a.b [1..=1]"]);
+        check("a@2, b", &expect!["a [2..=2]; b [1..=1]"]);
+        check("a@1,2, 4-6 ,b@3", &expect!["a [1..=1, 2..=2, 4..=6]; b [3..=3]"]);
+        check("a@1, 2fa.on, b", &expect!["a [1..=1]; 2fa.on [1..=1]; b [1..=1]"]);
+        check(r#""an odd, type"@2, "42""#, &expect!["an odd, type [2..=2]; 42 [1..=1]"]);
+        check("a, b-c", &expect!["a [1..=1]; b-c [1..=1]"]);
+    }
+
+    #[test]
+    fn a_handler_line_that_could_mean_two_things_is_refused() {
+        check(
+            "",
+            &expect!["`` names no event type (the event type is empty: give it at least one character)"],
+        );
+        check(
+            "a,",
+            &expect!["`` names no event type (the event type is empty: give it at least one character)"],
+        );
+        check("a, 2", &expect!["`2` is a version without a type"]);
+        check("a@", &expect!["`` is no version and no range of versions from 0 to 65535"]);
+        check("a@x", &expect!["`x` is no version and no range of versions from 0 to 65535"]);
+        check("a@3-1", &expect!["`3-1` is no version and no range of versions from 0 to 65535"]);
+        check("a@70000", &expect!["`70000` is no version and no range of versions from 0 to 65535"]);
+        check("Mondays we rest", &expect!["`we rest` follows without a comma"]);
+        check("\"a", &expect!["`\"a` has no closing quote"]);
+    }
+
+    #[test]
+    fn the_line_that_a_message_proposes_is_read_back() {
+        for event_type in ["a.b", "an odd, type", "42", "a@b", "-x", "1-2"] {
+            let line = handler_line(event_type, 7);
+            let accepts = accepts(line.strip_prefix("-- on ").unwrap()).unwrap();
+            assert_eq!(accepts[0].event_type.as_str(), event_type);
+            assert_eq!(accepts[0].versions, [7..=7]);
+        }
+    }
+}

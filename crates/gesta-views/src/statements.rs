@@ -1,0 +1,138 @@
+//! Statements of a definition: cut out of its text, each with its line, its parameters and its normal form.
+
+use crate::lexer::{Kind, Token};
+
+/// One SQL statement as it stands in a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    /// The line of its first word.
+    pub(crate) line: u32,
+    /// Without comments, every blank one space: what the definition's hash is made of.
+    pub(crate) normal: String,
+    /// Its distinct parameters with the line they first stand in, in the order in which SQLite numbers them.
+    pub(crate) parameters: Vec<(String, u32)>,
+}
+
+impl Statement {
+    /// How it begins, for messages.
+    pub(crate) fn excerpt(&self) -> String {
+        const CHARACTERS: usize = 60;
+        let mut excerpt = self.normal.chars().take(CHARACTERS).collect::<String>();
+        if excerpt.len() < self.normal.len() {
+            excerpt.push('…');
+        }
+        excerpt
+    }
+
+    /// The line of a byte of the statement.
+    pub(crate) fn line_at(&self, offset: usize) -> u32 {
+        let before = self.sql.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+        self.line + u32::try_from(before).unwrap_or(0)
+    }
+}
+
+/// Cuts tokens at the semicolons that end a statement. A statement of nothing but comments is none.
+pub(crate) fn split(tokens: &[Token<'_>]) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let mut rest = tokens;
+    while !rest.is_empty() {
+        let (statement, after) = rest.split_at(statement_length(rest));
+        statements.extend(statement_of(statement));
+        rest = after.get(1..).unwrap_or_default();
+    }
+    statements
+}
+
+/// How many tokens stand before the semicolon that ends the first statement. The statements inside a trigger end in
+/// semicolons of their own; the trigger ends at the one after `; END`, as in SQLite's own `sqlite3_complete`.
+fn statement_length(tokens: &[Token<'_>]) -> usize {
+    let is_trigger = is_trigger(tokens);
+    let mut last_two: [Option<&Token<'_>>; 2] = [None, None];
+    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| !token.is_blank()) {
+        let closes_trigger = last_two[0].is_some_and(|token| token.kind == Kind::Semicolon)
+            && last_two[1].is_some_and(|token| token.is_word("end"));
+        if token.kind == Kind::Semicolon && (!is_trigger || closes_trigger) {
+            return index;
+        }
+        last_two = [last_two[1], Some(token)];
+    }
+    tokens.len()
+}
+
+fn is_trigger(tokens: &[Token<'_>]) -> bool {
+    let mut words = tokens.iter().filter(|token| !token.is_blank());
+    words.next().is_some_and(|word| word.is_word("create"))
+        && words
+            .find(|word| !word.is_word("temp") && !word.is_word("temporary"))
+            .is_some_and(|word| word.is_word("trigger"))
+}
+
+fn statement_of(tokens: &[Token<'_>]) -> Option<Statement> {
+    let first = tokens.iter().position(|token| !token.is_blank())?;
+    let last = tokens.iter().rposition(|token| !token.is_blank())?;
+    let tokens = &tokens[first..=last];
+    let mut parameters: Vec<(String, u32)> = Vec::new();
+    for token in tokens.iter().filter(|token| token.kind == Kind::Parameter) {
+        if parameters.iter().all(|(name, _)| name != token.text) {
+            parameters.push((token.text.to_owned(), token.line));
+        }
+    }
+    Some(Statement {
+        sql: tokens.iter().map(|token| token.text).collect(),
+        line: tokens[0].line,
+        normal: normal(tokens),
+        parameters,
+    })
+}
+
+fn normal(tokens: &[Token<'_>]) -> String {
+    let mut normal = String::new();
+    for token in tokens {
+        if !token.is_blank() {
+            normal.push_str(token.text);
+        } else if !normal.ends_with(' ') {
+            normal.push(' ');
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lexer::tokens;
+
+    fn check(text: &str, expected: &[(u32, &str)]) {
+        let statements = split(&tokens(text).unwrap());
+        let found = statements.iter().map(|own| (own.line, own.normal.as_str())).collect::<Vec<_>>();
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_text_is_cut_at_the_ends_of_its_statements() {
+        check("a;\n b  -- c;\n d;;", &[(1, "a"), (2, "b d")]);
+        check("select ';' ; /* ; */\nselect 2", &[(1, "select ';'"), (2, "select 2")]);
+        check("-- nothing\n ; ", &[]);
+    }
+
+    #[test]
+    fn a_trigger_is_one_statement() {
+        let trigger =
+            "create temp trigger t after insert on a begin update b set c = case when 1 then 2 end; end";
+        check(&format!("{trigger}; x"), &[(1, trigger), (1, "x")]);
+    }
+
+    #[test]
+    fn parameters_are_found_outside_of_texts_in_the_order_of_sqlite() {
+        let statements = split(&tokens("insert into a values\n(:b, $c, ':d', :b, :e)").unwrap());
+        let names =
+            statements[0].parameters.iter().map(|(name, line)| (name.as_str(), *line)).collect::<Vec<_>>();
+        assert_eq!(names, [(":b", 2), ("$c", 2), (":e", 2)]);
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let prepared = connection.prepare(&format!("{} ", "select :b, $c, ':d', :b, :e")).unwrap();
+        let numbered =
+            (1..=prepared.parameter_count()).map(|at| prepared.parameter_name(at).unwrap().to_owned());
+        assert_eq!(numbered.collect::<Vec<_>>(), [":b", "$c", ":e"]);
+    }
+}

@@ -1,0 +1,325 @@
+//! The handle on all views of a store: opens, asks, waits, queries, restarts, shuts down.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gesta_core::{Checkpoint, EventStore, Limit, ReadError, Retry, When};
+
+use crate::definition::Definition;
+use crate::limits::PAGE;
+use crate::run_error::RunError;
+use crate::runner::run;
+use crate::sandbox::{QueryError, QueryLimits, Rows, SqlValue};
+use crate::status::{State, Status, lag};
+use crate::view::View;
+
+/// How views run. [`Options::default`] is right for nearly everybody.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What one transaction takes from the log: 5,000 events or 8 MiB.
+    pub page: Limit,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { page: PAGE }
+    }
+}
+
+/// The views of one store, each on a thread of its own, with a database of its own in one folder.
+///
+/// Rows and checkpoint of a page are committed in one transaction, so a view shows every event exactly once, whatever ends
+/// the process and whenever. Dropping the handle shuts the views down and waits for their threads.
+pub struct Views {
+    store: Arc<dyn EventStore>,
+    views: BTreeMap<String, Arc<View>>,
+    /// Held locked: one process a folder.
+    _lock: File,
+}
+
+impl Views {
+    /// Opens the folder, making it if need be, and starts every view. Does not wait for any of them.
+    ///
+    /// A definition that changed is built anew beside the old version, which is served until the new one has caught up and
+    /// is then removed. Files of views that are no longer defined are left alone.
+    ///
+    /// # Errors
+    /// [`OpenError`]. What fails in a single view stops that view only, and stands in its [`Status`].
+    pub fn open(
+        store: Arc<dyn EventStore>,
+        folder: PathBuf,
+        definitions: Vec<Definition>,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(store, folder, definitions, &Options::default())
+    }
+
+    /// As [`Self::open`], with options.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_with(
+        store: Arc<dyn EventStore>,
+        folder: PathBuf,
+        definitions: Vec<Definition>,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Folder { path: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        // An absolute path is never read as a `file:` address by SQLite.
+        let folder = std::path::absolute(&folder).map_err(failed)?;
+        let lock = lock(&folder)?;
+        let mut views = BTreeMap::new();
+        for definition in definitions {
+            let name = definition.name().to_owned();
+            let view = View::new(definition, Arc::clone(&store), folder.clone(), options.page);
+            if views.insert(name.clone(), Arc::new(view)).is_some() {
+                return Err(OpenError::Duplicate { name });
+            }
+        }
+        let opened = Self { store, views, _lock: lock };
+        for view in opened.views.values() {
+            view.start(run).map_err(|source| OpenError::Thread { source })?;
+        }
+        Ok(opened)
+    }
+
+    /// The names of the views, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.views.keys().map(String::as_str)
+    }
+
+    /// The definition of a view.
+    #[must_use]
+    pub fn definition(&self, name: &str) -> Option<&Definition> {
+        self.views.get(name).map(|view| &view.definition)
+    }
+
+    /// How a view is doing, measured against the head of the log as it is now.
+    ///
+    /// # Errors
+    /// [`UnknownView`]. A store that does not answer is no error: `head` and `lag_events` are `None` then.
+    pub async fn status(&self, name: &str) -> Result<Status, UnknownView> {
+        let view = self.view(name)?;
+        // The view first, the head second: a lag may be a little too large, never too small.
+        let now = view.snapshot();
+        let head = self.store.locate(When::Head).await.ok();
+        let lag_events = match (&now.checkpoint, &head) {
+            (Some(checkpoint), Some(head)) => Some(lag(checkpoint, head)),
+            _ => None,
+        };
+        Ok(Status {
+            name: name.to_owned(),
+            version: view.definition.version(),
+            hash: view.definition.hash(),
+            state: now.state,
+            checkpoint: now.checkpoint,
+            serving: now.served,
+            serves_predecessor: now.serves_predecessor,
+            head,
+            lag_events,
+        })
+    }
+
+    /// Waits until queries on a view show everything up to a checkpoint, and gives the place that they show then. Woken by
+    /// the view: nothing polls. An append's own checkpoint is what to wait for to read one's own write.
+    ///
+    /// # Errors
+    /// [`WaitError`], at once where waiting would have no end.
+    ///
+    /// # Cancel safety
+    /// Dropping it has no effect.
+    pub async fn wait_for(&self, name: &str, checkpoint: &Checkpoint) -> Result<Checkpoint, WaitError> {
+        let view = self.view(name)?;
+        let mut is_checked = false;
+        loop {
+            // Listen first, look second: a change in between is then not missed.
+            let listener = view.changed.listen();
+            let now = view.snapshot();
+            match (now.served, now.state) {
+                (Some(served), _) if served.at_least(checkpoint) => return Ok(served),
+                (_, State::Stopped { error }) => {
+                    return Err(WaitError::Stopped { name: name.to_owned(), error });
+                }
+                _ if is_checked => listener.await,
+                _ => {
+                    self.check_reachable(checkpoint).await?;
+                    is_checked = true;
+                }
+            }
+        }
+    }
+
+    async fn check_reachable(&self, checkpoint: &Checkpoint) -> Result<(), WaitError> {
+        let head = self.store.locate(When::Head).await?;
+        if !checkpoint.is_comparable(&head) {
+            return Err(WaitError::ForeignCheckpoint { checkpoint: checkpoint.clone() });
+        }
+        if !head.at_least(checkpoint) {
+            return Err(WaitError::CheckpointAhead { checkpoint: checkpoint.clone(), head });
+        }
+        Ok(())
+    }
+
+    /// Answers one SQL query on a view: read-only, within limits, with the checkpoint that its rows show.
+    ///
+    /// A parameter is written `:name` and given by its name. Blocks its thread: call it where that is fine.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is not allowed or which limit was met, and what helps.
+    pub fn query(
+        &self,
+        name: &str,
+        sql: &str,
+        parameters: &[(String, SqlValue)],
+        limits: &QueryLimits,
+    ) -> Result<Rows, QueryError> {
+        let view = self.view(name).map_err(|error| QueryError::UnknownView { name: error.name })?;
+        view.query(sql, parameters, limits)
+    }
+
+    /// Starts a view again that has stopped; one that runs is left alone. It goes on from its checkpoint.
+    ///
+    /// # Errors
+    /// [`RestartError`].
+    pub fn restart(&self, name: &str) -> Result<(), RestartError> {
+        self.view(name)?.start(run).map_err(|source| RestartError::Thread { source })
+    }
+
+    /// Stops all views and waits for their threads. Pages that are being applied are dropped, and applied again when the
+    /// views are opened the next time.
+    pub fn shut_down(&self) {
+        self.views.values().for_each(|view| view.request_stop());
+        self.views.values().for_each(|view| view.join());
+    }
+
+    fn view(&self, name: &str) -> Result<&Arc<View>, UnknownView> {
+        self.views.get(name).ok_or_else(|| UnknownView { name: name.to_owned() })
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join("LOCK");
+    let failed = |source| OpenError::Folder { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// There is no such view.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no view `{name}`")]
+pub struct UnknownView {
+    /// The name that was asked for.
+    pub name: String,
+}
+
+/// Why views could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder could not be made or locked.
+    #[error("cannot open the folder of the views at `{}`", path.display())]
+    Folder {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another process, or another handle in this one, runs the views of the folder.
+    #[error("the views in `{}` are run by somebody else: end that process, or use another folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two definitions have the same name.
+    #[error("two definitions are named `{name}`: rename one of them")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// The system gave no thread.
+    #[error("cannot start a thread for a view")]
+    Thread {
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl OpenError {
+    /// Whether, and when, it helps to open again.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::InUse { .. } | Self::Thread { .. } => Retry::AfterPause,
+            _ => Retry::Never,
+        }
+    }
+}
+
+/// Why a view could not be restarted.
+#[derive(Debug, thiserror::Error)]
+pub enum RestartError {
+    /// There is no such view.
+    #[error(transparent)]
+    UnknownView(#[from] UnknownView),
+    /// The system gave no thread.
+    #[error("cannot start a thread for the view")]
+    Thread {
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Why waiting for a view would have no end.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// There is no such view.
+    #[error(transparent)]
+    UnknownView(#[from] UnknownView),
+    /// The view has stopped before the checkpoint.
+    #[error("the view `{name}` has stopped before the checkpoint: {error}")]
+    Stopped {
+        /// The view.
+        name: String,
+        /// Why it stopped.
+        error: Arc<RunError>,
+    },
+    /// The checkpoint belongs to another store.
+    #[error("checkpoint {checkpoint} belongs to another store: take one from this store")]
+    ForeignCheckpoint {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+    },
+    /// The checkpoint lies beyond the head of the log.
+    #[error("checkpoint {checkpoint} lies beyond the head of the log, {head}: it may never be reached")]
+    CheckpointAhead {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// The head of the log.
+        head: Checkpoint,
+    },
+    /// The store could not say where its log ends.
+    #[error("cannot read the log: {0}")]
+    Read(#[from] ReadError),
+}
+
+impl WaitError {
+    /// Whether, and when, it helps to wait again.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Read(error) => error.retry(),
+            _ => Retry::Never,
+        }
+    }
+}

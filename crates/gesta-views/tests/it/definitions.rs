@@ -1,0 +1,286 @@
+//! What a definition may say, and what is said about one that may not.
+
+use expect_test::{Expect, expect};
+use gesta_views::{Definition, LoadError};
+
+const HEAD: &str = "-- dialect: sqlite\ncreate table t (a, b default 1);\n";
+
+fn refused(text: &str, expected: &Expect) {
+    let error = Definition::parse("v", text).expect_err(text);
+    expected.assert_eq(&error.to_string());
+}
+
+/// A handler that is refused, under a good head; its first line is 3.
+fn refused_handler(text: &str, expected: &Expect) {
+    refused(&format!("{HEAD}{text}"), expected);
+}
+
+#[test]
+fn a_definition_says_what_it_is_made_of() {
+    let definition = Definition::parse(
+        "file_name",
+        "-- Balances, as the front page shows them.
+         -- view: balances
+         -- dialect: sqlite
+         -- version: 3
+         -- category: wallet, account
+
+         create table t (a);
+         create trigger g after insert on t begin delete from t where a is null; end;
+         -- on b, a@1-2
+         insert into t values (:a); /* -- on nothing */
+         -- on \"with blank\"@7
+         -- ignore
+        ",
+    )
+    .unwrap();
+    assert_eq!((definition.name(), definition.version()), ("balances", 3));
+    let types = definition.event_types().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(types, ["a", "b", "with blank"]);
+    let gesta_core::Query::Any(items) = definition.query() else { panic!("a query names what it wants") };
+    let categories = items.iter().map(|item| item.category.as_ref().unwrap().as_str()).collect::<Vec<_>>();
+    assert_eq!(categories, ["account", "wallet"]);
+    assert!(items.iter().all(|item| item.types.len() == 3));
+}
+
+#[test]
+fn only_what_a_definition_says_is_in_its_hash() {
+    let hash = |text: &str| Definition::parse("v", text).unwrap().hash();
+    let text = format!("{HEAD}-- on a\ninsert into t values (:a, ' x  y ');");
+    let same =
+        format!("-- A comment.\n{HEAD}\n-- on   a@1\n\ninsert  into t -- here\n values (:a, ' x  y ')");
+    assert_eq!(hash(&text), hash(&same));
+    for (from, to) in [
+        ("-- on a", "-- on a@1,2"),
+        ("-- on a", "-- on b"),
+        ("-- on a", "-- on a\n-- require: a"),
+        ("' x  y '", "' x y '"),
+        ("b default 1", "b default 2"),
+        ("sqlite\n", "sqlite\n-- version: 2\n"),
+        ("sqlite\n", "sqlite\n-- category: c\n"),
+    ] {
+        assert_ne!(hash(&text), hash(&text.replacen(from, to, 1)), "{to}");
+    }
+}
+
+#[test]
+fn a_header_is_refused_with_its_line() {
+    refused(
+        "create table t (a);\n-- on a\ndelete from t;",
+        &expect!["v.sql:1: the dialect is missing: begin the file with the line `-- dialect: sqlite`"],
+    );
+    refused(
+        "\n-- dialect: postgres\n",
+        &expect!["v.sql:2: the dialect `postgres` is not supported: write `-- dialect: sqlite`"],
+    );
+    refused(
+        "-- dialect: sqlite\n-- dialect: sqlite",
+        &expect!["v.sql:2: `-- dialect:` stands twice: keep one of them"],
+    );
+    refused(
+        "-- dialect: sqlite\n-- version: 0\n-- on a\nx",
+        &expect!["v.sql:2: `0` is no version: write a whole number from 1 on"],
+    );
+    refused(
+        "-- dialect: sqlite\n-- category: a-b\n-- on a\nx",
+        &expect![
+            "v.sql:2: `a-b` is no category: write what stands before the first `-` of the streams, several separated by commas"
+        ],
+    );
+    refused(
+        "-- dialect: sqlite\n-- view: ../etc\n-- on a\nx",
+        &expect![
+            "v.sql:2: `../etc` is no name for a view: use 1 to 64 of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
+        ],
+    );
+    refused(
+        &format!("{HEAD}-- version: 2"),
+        &expect!["v.sql:3: `-- version:` belongs before the first statement: move it to the top of the file"],
+    );
+    refused(
+        HEAD,
+        &expect!["v.sql:2: the file has no handler: add a line `-- on <type>` and a statement under it"],
+    );
+    refused("-- dialect: sqlite\n/* open", &expect!["v.sql:2: a comment `/*` begins here and is not closed"]);
+    refused(
+        &format!("{HEAD}-- require: a"),
+        &expect!["v.sql:3: `-- require` belongs under a line `-- on <type>`"],
+    );
+}
+
+#[test]
+fn a_handler_is_refused_with_its_line() {
+    refused_handler(
+        "-- on Mondays we rest",
+        &expect![
+            "v.sql:3: `we rest` follows without a comma: write `-- on <type>[@<versions>], …`, such as `-- on order.placed@1-3,5, order.paid` (a comment that begins with the word `on` needs another first word)"
+        ],
+    );
+    refused_handler(
+        "-- on a",
+        &expect![
+            "v.sql:3: the handler has no statement: add one, or the line `-- ignore` if nothing is to be done"
+        ],
+    );
+    refused_handler(
+        "-- on a\n-- ignore\ndelete from t;",
+        &expect!["v.sql:3: the handler has both `-- ignore` and statements: remove one of them"],
+    );
+    refused_handler(
+        "-- on a\ninsert into t values (:a,\n$foo);",
+        &expect![
+            "v.sql:5: `$foo` is not known: the parameters of an event are $stream, $category, $entity, $id, $type, $version, $schema_version, $position, $partition, $time, $time_ns, $recorded_at, $recorded_at_ns, $actor, $correlation, $causation, $tags, $data, $metadata; a field of its data is written `:foo`"
+        ],
+    );
+    refused_handler(
+        "-- on a\ninsert into t values (?, 1);",
+        &expect![
+            "v.sql:4: `?` has nothing to stand for: write `$name` for the event's envelope and `:name` for its data"
+        ],
+    );
+    refused_handler(
+        "-- on a\ninsert into t values (@a, 1);",
+        &expect![
+            "v.sql:4: `@a` has nothing to stand for: write `$name` for the event's envelope and `:name` for its data"
+        ],
+    );
+    refused(
+        "-- dialect: sqlite\ncreate table t (a default :a);\n-- on a\ndelete from t;",
+        &expect![
+            "v.sql:2: `:a` stands in the schema, where there is no event: parameters belong into handlers"
+        ],
+    );
+}
+
+#[test]
+fn sql_that_sqlite_refuses_is_refused_with_its_line_and_sqlites_words() {
+    refused_handler(
+        "-- on a\ninsert into t\nvalues (:a, nowhere);",
+        &expect!["v.sql:5: SQLite refuses `insert into t values (:a, nowhere)`: no such column: nowhere"],
+    );
+    refused_handler(
+        "-- on a\n\nselct 1;",
+        &expect![[r#"v.sql:5: SQLite refuses `selct 1`: near "selct": syntax error"#]],
+    );
+    refused_handler(
+        "-- on a\ninsert into t values (\"text\", 1);",
+        &expect![[
+            r#"v.sql:4: SQLite refuses `insert into t values ("text", 1)`: no such column: "text" - should this be a string literal in single-quotes?"#
+        ]],
+    );
+    refused(
+        "-- dialect: sqlite\ncreate table t (a);\ncreate table t (b);\n-- on a\ndelete from t;",
+        &expect!["v.sql:3: SQLite refuses `create table t (b)`: table t already exists"],
+    );
+    refused_handler(
+        "-- on a\nselect 1;",
+        &expect![
+            "v.sql:4: `select 1` gives rows, but nobody takes them: a handler inserts, updates or deletes, without `returning`"
+        ],
+    );
+    refused_handler(
+        "-- on a\ndelete from t returning a;",
+        &expect![
+            "v.sql:4: `delete from t returning a` gives rows, but nobody takes them: a handler inserts, updates or deletes, without `returning`"
+        ],
+    );
+    refused(
+        "-- dialect: sqlite
+create table t as with recursive c(x) as (select 1 union all select x from c) select x from c;
+-- on a\ndelete from t;",
+        &expect![
+            "v.sql:2: SQLite refuses `create table t as with recursive c(x) as (select 1 union all…`: interrupted"
+        ],
+    );
+}
+
+#[test]
+fn a_handler_may_only_change_rows_of_its_own() {
+    for (statement, reason) in [
+        ("attach 'x.db' as x", "one database of its own"),
+        ("detach x", "one database of its own"),
+        ("pragma journal_mode = delete", "`pragma` belongs to the runner"),
+        ("begin", "the runner holds the transaction"),
+        ("commit", "the runner holds the transaction"),
+        ("savepoint s", "the runner holds the transaction"),
+        ("create table u (a)", "not the schema"),
+        ("create temp table u (a)", "`temp`"),
+        ("drop table t", "edit it, and the view is rebuilt"),
+        ("alter table t add column c", "edit it, and the view is rebuilt"),
+        ("delete from gesta_checkpoint", "no such table"),
+        ("insert into t values (random(), 1)", "`random()` does not come from the log"),
+        ("insert into t values (hex(RANDOMBLOB(4)), 1)", "`randomblob()` does not come from the log"),
+        ("insert into t values (CURRENT_TIMESTAMP, 1)", "does not come from the log"),
+        ("insert into t select current_date, 1", "does not come from the log"),
+        ("update t set a = last_insert_rowid()", "does not come from the log"),
+        ("update t set a = changes()", "does not come from the log"),
+        ("update t set a = sqlite_version()", "does not come from the log"),
+        ("update t set a = load_extension('x')", "extensions are not loaded"),
+        ("vacuum", "statements here begin with insert, replace, update, delete, with"),
+        ("vacuum into 'x.db'", "statements here begin with"),
+    ] {
+        let error = Definition::parse("v", &format!("{HEAD}-- on a\n{statement};")).expect_err(statement);
+        assert_eq!(error.line, 4, "{error}");
+        assert!(error.to_string().contains(reason), "{statement}: {error}");
+    }
+}
+
+#[test]
+fn a_schema_may_only_create_what_is_rebuilt_the_same() {
+    for (statement, reason) in [
+        ("create table gesta_t (a)", "does not begin with `gesta_`"),
+        ("create table u (a default current_timestamp)", "`current_timestamp()` does not come from the log"),
+        ("create table u (a default (random()))", "`random()` does not come from the log"),
+        ("create table u (a default (datetime('now')))", "would read the clock"),
+        ("create temp table u (a)", "`temp`"),
+        ("pragma page_size = 512", "`pragma` belongs to the runner"),
+        ("pragma page_size", "gives rows"),
+        ("create virtual table u using fts3 (a)", "use fts5"),
+        ("attach 'x.db' as x", "one database of its own"),
+        ("select 1", "gives rows"),
+        ("drop table t", "edit it"),
+    ] {
+        let text = format!("{HEAD}{statement};\n-- on a\ndelete from t;");
+        let error = Definition::parse("v", &text).expect_err(statement);
+        assert_eq!(error.line, 3, "{error}");
+        assert!(error.to_string().contains(reason), "{statement}: {error}");
+    }
+    let good = "create index i on t (a); create view w as select a from t; create table s (a unique, b, check (b > 0));
+        insert into s values (1, 2); create virtual table f using fts5 (a); create virtual table r using rtree (i, x, y);
+        create trigger g after insert on t begin insert into f values (new.a); end;
+        create table d (at text, day text generated always as (date(at)));
+        -- on a\ninsert into t values (:a, date($time)); insert into f values (:a); insert into d values ($time);";
+    Definition::parse("v", &format!("{HEAD}{good}")).unwrap();
+}
+
+#[test]
+fn a_folder_of_definitions_is_loaded_in_the_order_of_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let good = format!("{HEAD}-- on a\ndelete from t;");
+    write("b.sql", &good);
+    write("a.sql", &good);
+    write("notes.txt", "no SQL");
+    let names = |definitions: Vec<Definition>| {
+        definitions.iter().map(|own| own.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(Definition::load_folder(folder.path()).unwrap()), ["a", "b"]);
+    write("c.sql", &format!("-- view: a\n{good}"));
+    let error = Definition::load_folder(folder.path()).unwrap_err();
+    assert!(matches!(&error, LoadError::Duplicate { name, .. } if name == "a"), "{error}");
+    write("c.sql", "-- dialect: sqlite");
+    let error = Definition::load_folder(folder.path()).unwrap_err().to_string();
+    assert_eq!(error, "c.sql:1: the file has no handler: add a line `-- on <type>` and a statement under it");
+    assert!(matches!(Definition::load_folder(&folder.path().join("none")), Err(LoadError::Io { .. })));
+}
+
+#[test]
+fn every_definition_in_the_manual_is_one() {
+    let manual = include_str!("../../../../docs/views.md");
+    let fences = manual.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let definitions = fences.filter(|text| text.contains("-- dialect:")).collect::<Vec<_>>();
+    assert!(definitions.len() >= 3);
+    for text in definitions {
+        Definition::parse("manual", text).unwrap();
+    }
+}

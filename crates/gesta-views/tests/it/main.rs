@@ -1,0 +1,11 @@
+//! Views on real SQLite files over the in-memory store.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod as_of;
+mod definitions;
+mod properties;
+mod rebuild;
+mod runner;
+mod sandbox;
+mod support;
+mod waiting;

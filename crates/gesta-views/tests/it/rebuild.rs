@@ -1,0 +1,157 @@
+//! Rebuilding: a changed definition, another store, a log that went back, a damaged file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gesta_core::*;
+use gesta_views::*;
+
+use crate::support::*;
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect()
+}
+
+fn cents() -> String {
+    BALANCES.replace("values ($entity, :amount, 1)", "values ($entity, :amount * 100, 1)")
+}
+
+#[test]
+fn a_changed_definition_is_built_from_the_log_and_the_old_one_goes() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let last = append_deposits(&store, 60);
+    let views = open(&store, folder.path());
+    wait(&views, &last);
+    let old = files(folder.path());
+    drop(views);
+    let views = open_as(store.clone(), folder.path(), &cents());
+    let last = append(&store, [deposited(1, 1)]);
+    wait(&views, &last);
+    // The old version may have served until the new one had caught up; what comes after that is the new one's.
+    let last = append(&store, [deposited(1, 1)]);
+    wait(&views, &last);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 6_200, 62]));
+    assert!(!status(&views).serves_predecessor);
+    drop(views);
+    let new = files(folder.path());
+    assert_eq!((old.len(), new.len()), (1, 1));
+    assert_ne!(old, new);
+}
+
+#[test]
+fn the_old_version_serves_until_the_new_one_has_caught_up() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let before = append_deposits(&store, 60);
+    let views = open(&store, folder.path());
+    wait(&views, &before);
+    drop(views);
+    // The new version stops after one page, so it does not catch up.
+    let failing = Failing::after(&store, 1, 1, Fault::Closed);
+    let views =
+        Views::open_with(failing, folder.path().into(), vec![definition(&cents())], &page_of(10)).unwrap();
+    let after = append(&store, [deposited(1, 1)]);
+    stopped(&views, &after);
+    let answer = query(&views, TOTALS).unwrap();
+    assert_eq!((answer.rows, answer.checkpoint), (integers(&[10, 60, 60]), before.clone()));
+    let now = status(&views);
+    assert!(now.serves_predecessor);
+    assert_eq!(now.serving, Some(before));
+    assert_eq!(now.checkpoint.unwrap().sequence(0), 12);
+    assert_eq!(files(folder.path()).len(), 2);
+    views.restart("balances").unwrap();
+    wait(&views, &after);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 6_100, 61]));
+}
+
+#[test]
+fn a_view_of_another_store_is_rebuilt() {
+    let (first, second, folder) = (store_of(1, 1), store_of(2, 1), tempfile::tempdir().unwrap());
+    let last = append_deposits(&first, 30);
+    let views = open(&first, folder.path());
+    wait(&views, &last);
+    drop(views);
+    let last = append_deposits(&second, 60);
+    let views = open(&second, folder.path());
+    wait(&views, &last);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 60, 60]));
+}
+
+#[test]
+fn a_view_that_is_ahead_of_a_log_that_went_back_is_rebuilt() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = store();
+    let last = append_deposits(&full, 30);
+    let views = open(&full, folder.path());
+    wait(&views, &last);
+    drop(views);
+    // The same store, as it was in an older copy.
+    let restored = store();
+    let last = append_deposits(&restored, 12);
+    let views = open(&restored, folder.path());
+    wait(&views, &last);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 12, 12]));
+}
+
+#[test]
+fn a_damaged_file_is_rebuilt() {
+    for damage in [
+        &b""[..],
+        b"no database at all, but long enough to look like one; no database at all, really",
+        b"SQLite format 3\0",
+    ] {
+        let (store, folder) = (store(), tempfile::tempdir().unwrap());
+        let last = append_deposits(&store, 30);
+        let views = open(&store, folder.path());
+        wait(&views, &last);
+        drop(views);
+        std::fs::write(&files(folder.path())[0], damage).unwrap();
+        let views = open(&store, folder.path());
+        wait(&views, &last);
+        assert_eq!(rows(&views, TOTALS), integers(&[10, 30, 30]));
+    }
+}
+
+#[test]
+fn what_a_crash_left_beside_a_missing_file_is_not_taken_for_its_log() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let last = append_deposits(&store, 30);
+    let views = open(&store, folder.path());
+    wait(&views, &last);
+    let file = files(folder.path()).remove(0);
+    let log = file.with_extension("db-wal");
+    let bytes = std::fs::read(&log).unwrap();
+    assert!(!bytes.is_empty());
+    drop(views);
+    std::fs::remove_file(file).unwrap();
+    std::fs::write(log, bytes).unwrap();
+    let views = open(&store, folder.path());
+    wait(&views, &last);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 30, 30]));
+}
+
+#[test]
+fn files_of_other_views_are_left_alone() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let last = append_deposits(&store, 3);
+    let both =
+        |text: &str| ["balances", "balances_old"].map(|name| Definition::parse(name, text).unwrap()).to_vec();
+    let store: Arc<MemoryStore> = store;
+    for text in [BALANCES, &cents()] {
+        let views = Views::open(store.clone(), folder.path().into(), both(text)).unwrap();
+        for name in ["balances", "balances_old"] {
+            pollster::block_on(views.wait_for(name, &last)).unwrap();
+        }
+        assert_eq!(views.names().count(), 2);
+    }
+    let only = Views::open(store, folder.path().into(), vec![definition(BALANCES)]).unwrap();
+    pollster::block_on(only.wait_for("balances", &last)).unwrap();
+    drop(only);
+    let names =
+        files(folder.path()).iter().filter(|path| path.to_string_lossy().contains("balances_old")).count();
+    assert!(names >= 1);
+    let twice = vec![definition(BALANCES), definition(BALANCES)];
+    let folder = tempfile::tempdir().unwrap();
+    let twice = Views::open(crate::support::store(), folder.path().into(), twice);
+    assert!(matches!(twice.err(), Some(OpenError::Duplicate { name }) if name == "balances"));
+}

@@ -1,0 +1,176 @@
+//! What the tests share: a store that counts up, a store that fails on demand, the view of balances.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use gesta_core::*;
+use gesta_views::*;
+
+pub(crate) const BALANCES: &str = "-- dialect: sqlite
+create table balances (account text primary key, amount integer not null, deposits integer not null);
+-- on deposited
+-- require: amount
+insert into balances values ($entity, :amount, 1)
+on conflict do update set amount = amount + excluded.amount, deposits = deposits + 1;
+-- on withdrawn
+-- require: amount
+update balances set amount = amount - :amount where account = $entity;
+";
+
+pub(crate) const TOTALS: &str = "select count(*), sum(amount), sum(deposits) from balances";
+
+/// A store whose clock counts up by a second.
+pub(crate) fn store_of(id: u8, partitions: u16) -> Arc<MemoryStore> {
+    let seconds = AtomicI64::new(0);
+    let clock = move || Timestamp::from_nanos(1_000_000_000 * seconds.fetch_add(1, Ordering::SeqCst));
+    Arc::new(MemoryStore::new(StoreId::from_bytes([id; 16]), partitions, clock))
+}
+
+pub(crate) fn store() -> Arc<MemoryStore> {
+    store_of(7, 1)
+}
+
+pub(crate) fn event(stream: &str, event_type: &str, data: &str) -> NewEvent {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let id = EventId::from_u128(NEXT.fetch_add(1, Ordering::SeqCst).into());
+    let time = Timestamp::from_nanos(86_400_000_000_000);
+    NewEvent::json(id, stream.parse().unwrap(), event_type.parse().unwrap(), time, data.to_owned())
+}
+
+pub(crate) fn deposited(account: u64, amount: i64) -> NewEvent {
+    event(&format!("account-{account}"), "deposited", &format!(r#"{{"amount": {amount}}}"#))
+}
+
+pub(crate) fn append(store: &MemoryStore, events: impl IntoIterator<Item = NewEvent>) -> Checkpoint {
+    store.append_now(Batch::new(events)).unwrap().checkpoint
+}
+
+/// Appends `count` deposits of 1, spread over ten accounts, in batches of three.
+pub(crate) fn append_deposits(store: &MemoryStore, count: u64) -> Checkpoint {
+    let numbers = (0..count).collect::<Vec<_>>();
+    let batches = numbers.chunks(3).map(|chunk| chunk.iter().map(|number| deposited(number % 10, 1)));
+    batches.map(|batch| append(store, batch)).last().unwrap()
+}
+
+pub(crate) fn definition(text: &str) -> Definition {
+    Definition::parse("balances", text).unwrap()
+}
+
+pub(crate) fn open(store: &Arc<MemoryStore>, folder: &Path) -> Views {
+    open_as(store.clone(), folder, BALANCES)
+}
+
+pub(crate) fn open_as(store: Arc<dyn EventStore>, folder: &Path, text: &str) -> Views {
+    Views::open(store, folder.to_owned(), vec![definition(text)]).unwrap()
+}
+
+pub(crate) fn page_of(events: u32) -> Options {
+    Options { page: Limit::events(events.try_into().unwrap()) }
+}
+
+pub(crate) fn wait(views: &Views, checkpoint: &Checkpoint) {
+    let reached = pollster::block_on(views.wait_for("balances", checkpoint)).unwrap();
+    assert!(reached.at_least(checkpoint));
+}
+
+/// Waits for a checkpoint that the view stops before.
+pub(crate) fn stopped(views: &Views, checkpoint: &Checkpoint) -> Arc<RunError> {
+    match pollster::block_on(views.wait_for("balances", checkpoint)) {
+        Err(WaitError::Stopped { error, .. }) => error,
+        other => panic!("the view was to stop, but {other:?}"),
+    }
+}
+
+pub(crate) fn status(views: &Views) -> Status {
+    pollster::block_on(views.status("balances")).unwrap()
+}
+
+pub(crate) fn query(views: &Views, sql: &str) -> Result<Rows, QueryError> {
+    let limits = QueryLimits { time: Duration::from_secs(30), ..QueryLimits::default() };
+    views.query("balances", sql, &[], &limits)
+}
+
+pub(crate) fn rows(views: &Views, sql: &str) -> Vec<Vec<SqlValue>> {
+    query(views, sql).unwrap().rows
+}
+
+pub(crate) fn integers(numbers: &[i64]) -> Vec<Vec<SqlValue>> {
+    vec![numbers.iter().copied().map(SqlValue::Integer).collect()]
+}
+
+/// What a failing store does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Closed,
+    Overloaded,
+    Panic,
+}
+
+/// A store that gives some pages and then fails once, or for ever.
+pub(crate) struct Failing {
+    pub(crate) inner: Arc<MemoryStore>,
+    pub(crate) fault: Fault,
+    pub(crate) pages_before: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+impl Failing {
+    pub(crate) fn after(inner: &Arc<MemoryStore>, pages: u64, failures: u64, fault: Fault) -> Arc<Self> {
+        let inner = inner.clone();
+        Arc::new(Self { inner, fault, pages_before: pages.into(), failures: failures.into() })
+    }
+
+    fn fails(&self) -> bool {
+        let take = |counter: &AtomicU64| {
+            counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        !take(&self.pages_before) && take(&self.failures)
+    }
+}
+
+impl EventStore for Failing {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        self.inner.append(batch)
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        self.inner.repeat_of(command, near)
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        if !self.fails() {
+            return self.inner.read(read);
+        }
+        match self.fault {
+            Fault::Closed => Box::pin(async { Err(ReadError::Closed) }),
+            Fault::Overloaded => Box::pin(async { Err(ReadError::Overloaded) }),
+            Fault::Panic => panic!("the store fell over"),
+        }
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        self.inner.stream(name)
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        self.inner.streams(listing)
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        self.inner.locate(at)
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        self.inner.wait_past(after)
+    }
+}
