@@ -60,7 +60,7 @@ pub(crate) fn a_batch_may_go_to_one_stream_then_another_and_back(world: &World<'
 }
 
 pub(crate) fn every_field_comes_back_as_it_was_given(world: &World<'_>) {
-    let given = specimens();
+    let given = specimens(world.capabilities().limits.data_bytes_max);
     for event in &given {
         world.append(Batch::new([event.clone()]));
     }
@@ -88,10 +88,10 @@ fn assert_same(stored: &RecordedEvent, given: &NewEvent) {
     assert!(stored.data() == given.data, "the data of {}", given.id);
 }
 
-/// Events that are each at the edge of something.
-fn specimens() -> Vec<NewEvent> {
+/// Events that are each at the edge of something; none with more than so many bytes of data.
+fn specimens(data_bytes_max: usize) -> Vec<NewEvent> {
     let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
-    let big = (0..100_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+    let big = (0..100_000_u32).flat_map(u32::to_le_bytes).take(data_bytes_max).collect::<Vec<_>>();
     let plain = |number| event("specimen-1", number);
     let tags = ["b:2", "a:1", "b:2", "ä:ü", "a:1:2", "$actor:me", "a:0"];
     vec![
@@ -120,7 +120,7 @@ fn specimens() -> Vec<NewEvent> {
 }
 
 pub(crate) fn the_same_events_have_the_same_bytes_and_digests_in_every_store(world: &World<'_>) {
-    let given = specimens();
+    let given = specimens(world.capabilities().limits.data_bytes_max);
     let oracle = MemoryStore::new(world.head().store(), 1, || Timestamp::from_nanos(5));
     for event in &given {
         world.append(Batch::new([event.clone()]));

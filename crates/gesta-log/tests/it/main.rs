@@ -1,3 +1,6 @@
 //! The embedded log as its users see it.
 
+mod damage;
 mod laws;
+mod opening;
+mod town;

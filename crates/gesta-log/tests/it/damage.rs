@@ -1,0 +1,233 @@
+//! Damage is found, located and reported; never served, never cut, never a false alarm.
+
+use std::fs;
+
+use gesta_core::{AppendError, Batch, EventStore, Listing, Place, Query, Read, ReadError, Select, Version};
+use gesta_log::{LogStore, verify};
+
+use crate::town::{
+    append, change, crash_copy, event, find, log_of, open, options, read_all, resume, segments, stream,
+};
+
+/// Flips a bit in the data of an event, in the segment that holds it.
+fn flip(folder: &std::path::Path, number: u64, size: usize) -> u64 {
+    let text = format!("{number:>size$}");
+    for (id, path) in (1..).zip(segments(folder)) {
+        let bytes = fs::read(&path).unwrap();
+        if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+            change(&path, |bytes| {
+                let at = find(bytes, &text);
+                bytes[at] ^= 0x04;
+            });
+            return id;
+        }
+    }
+    panic!("event {number} is in no segment");
+}
+
+#[test]
+fn a_flipped_byte_is_located_and_everything_around_it_is_read() {
+    let folder = log_of(200, 500);
+    let segment = flip(folder.path(), 101, 500);
+    let log = open(&folder);
+    let damage = log.recovery().damage.clone();
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert_eq!((damage[0].segment, damage[0].from, damage[0].to), (segment, 101, 102), "the whole batch");
+
+    let (events, met) = read_all(&log, &Query::All);
+    assert_eq!(events.len(), 398);
+    let numbers = events.iter().map(|event| event.position().sequence).collect::<Vec<_>>();
+    assert_eq!(numbers, (1..=400).filter(|at| !(101..=102).contains(at)).collect::<Vec<_>>());
+    let [ReadError::DataLoss { location, from, to, .. }] = &met[..] else { panic!("{met:?}") };
+    assert_eq!((from.sequence, to.sequence), (101, 102));
+    assert!(location.contains(&format!("segment {segment} at offset")), "{location}");
+
+    let report = {
+        drop(log);
+        verify(folder.path()).unwrap()
+    };
+    assert_eq!(report.recovery.damage, damage);
+    assert!(!report.is_sound());
+    assert_eq!(report.events, 398);
+}
+
+#[test]
+fn streams_that_damage_did_not_touch_are_read_as_ever() {
+    let folder = log_of(200, 500);
+    // Events 100 and 101 belong to streams 1 and 2; the batch of 101 and 102 to streams 2 and 0.
+    flip(folder.path(), 101, 500);
+    let log = open(&folder);
+    let read = |number| log.read_blocking(&Read::stream(stream(number)));
+    let page = read(1).unwrap();
+    assert_eq!(
+        (page.events.len(), page.end),
+        (134, true),
+        "stream 1 goes on across the damage without a gap"
+    );
+    assert_eq!(pollster::block_on(log.stream(stream(1))).unwrap().unwrap().version.get(), 133);
+
+    let page = read(2).unwrap();
+    assert_eq!((page.events.len(), page.end), (33, false), "what is before the damage");
+    let rest = Select::Stream { name: stream(2), from: Some(Version::new(33)) };
+    let ReadError::DataLoss { from, .. } = log.read_blocking(&rest.into()).unwrap_err() else {
+        panic!("it is damage");
+    };
+    assert_eq!(from.sequence, 101);
+    let unknown = read(77).unwrap_err();
+    assert!(resume(&unknown).is_some(), "a stream that is nowhere may have been in the damage");
+}
+
+#[test]
+fn backward_reads_stop_at_damage_and_go_on_behind_it() {
+    let folder = log_of(200, 500);
+    flip(folder.path(), 101, 500);
+    let log = open(&folder);
+    let (mut events, mut met, mut from) = (Vec::new(), 0, Place::End);
+    loop {
+        match log.read_blocking(&Read::log_from(Query::All, from).backward()) {
+            Ok(page) => {
+                events.extend(page.events.iter().map(|event| event.position().sequence));
+                if page.end {
+                    break;
+                }
+                from = Place::At(page.scanned_to);
+            }
+            Err(error) => {
+                met += 1;
+                from = Place::At(resume(&error).unwrap());
+            }
+        }
+    }
+    assert_eq!(met, 1);
+    assert_eq!(events, (1..=400).rev().filter(|at| !(101..=102).contains(at)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_damaged_log_takes_no_writes_and_says_why_but_answers_repeats() {
+    let folder = log_of(200, 500);
+    flip(folder.path(), 101, 500);
+    let log = open(&folder);
+    let error = log.append_blocking(Batch::new([event(9_999, 10)])).unwrap_err();
+    let AppendError::ReadOnly { reason } = error else { panic!("{error}") };
+    assert!(reason.contains("positions 101 to 102 are lost"), "{reason}");
+    assert!(log.append_blocking(Batch::new([event(7, 500)])).unwrap().repeated);
+    let listing = Listing { category: None, after: None, limit: 10.try_into().unwrap() };
+    assert!(pollster::block_on(log.streams(listing)).is_err(), "a stream may be hidden by the damage");
+}
+
+#[test]
+fn a_missing_segment_is_loss_and_reported() {
+    let folder = log_of(200, 500);
+    let paths = segments(&folder);
+    fs::remove_file(&paths[1]).unwrap();
+    let log = open(&folder);
+    let damage = &log.recovery().damage;
+    assert_eq!((damage.len(), damage[0].segment), (1, 2), "{damage:?}");
+    let (events, met) = read_all(&log, &Query::All);
+    let lost = damage[0].to - damage[0].from + 1;
+    assert_eq!((events.len() as u64 + lost, met.len()), (400, 1));
+    assert!(log.read_only().is_some());
+}
+
+#[test]
+fn a_segment_header_that_rotted_is_reported_and_read_from_the_manifest() {
+    let folder = log_of(20, 500);
+    change(&segments(&folder)[0], |bytes| bytes[50] ^= 1);
+    let log = open(&folder);
+    assert_eq!(log.recovery().flaws.len(), 1);
+    assert_eq!((log.read_only(), read_all(&log, &Query::All).0.len()), (None, 40));
+}
+
+/// A log whose last batch was acknowledged and then covered by nothing: as a crash right after leaves it.
+fn uncovered() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder);
+    for batch in 0..20 {
+        append(&log, batch, 3_000);
+    }
+    let copy = crash_copy(folder.path());
+    drop(log);
+    copy
+}
+
+/// Where the last batch begins in the last segment that is used, and which that is.
+fn last_event(folder: &std::path::Path) -> (std::path::PathBuf, usize) {
+    let text = format!("{:>3000}", 40);
+    let holds = |path: &std::path::PathBuf| {
+        fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    let path = segments(folder).into_iter().rfind(holds).expect("the last event is somewhere");
+    let at = find(&fs::read(&path).unwrap(), &text);
+    (path, at)
+}
+
+#[test]
+fn a_torn_tail_is_kept_aside_and_cut() {
+    let folder = uncovered();
+    let (path, at) = last_event(folder.path());
+    change(&path, |bytes| bytes[at + 1_000..at + 3_000].fill(0));
+    let log = open(&folder);
+    assert_eq!(log.read_only(), None);
+    assert!(log.recovery().quarantined_bytes > 3_000);
+    assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 1);
+    assert_eq!(read_all(&log, &Query::All).0.len(), 38, "the torn batch is gone, whole");
+    append(&log, 19, 3_000);
+    drop(log);
+    assert!(verify(folder.path()).unwrap().is_sound());
+}
+
+#[test]
+fn damage_that_nothing_proves_unacknowledged_is_not_cut() {
+    let folder = uncovered();
+    let (path, at) = last_event(folder.path());
+    change(&path, |bytes| bytes[at + 5] ^= 1);
+    let log = open(&folder);
+    let reason = log.read_only().expect("an operator has to decide");
+    assert!(reason.contains("neither a torn write nor proven"), "{reason}");
+    assert_eq!(read_all(&log, &Query::All).0.len(), 38);
+    drop(log);
+    change(&path, |bytes| bytes[at + 5] ^= 1);
+    let log = open(&folder);
+    assert_eq!((log.read_only(), read_all(&log, &Query::All).0.len()), (None, 40), "the bytes were kept");
+}
+
+#[test]
+fn an_acknowledged_batch_that_turned_to_zeros_is_no_clean_end() {
+    let folder = log_of(20, 500);
+    // The log was closed, so an idle frame says that everything before it is durable.
+    let path = segments(&folder).into_iter().next().unwrap();
+    change(&path, |bytes| {
+        let begins = |window: &[u8]| window == b"GFRM";
+        let idle = bytes.windows(4).rposition(begins).unwrap();
+        let last_batch = bytes[..idle].windows(4).rposition(begins).unwrap();
+        bytes[last_batch..idle].fill(0);
+    });
+    let log = open(&folder);
+    let damage = &log.recovery().damage;
+    assert_eq!((damage.len(), damage[0].from, damage[0].to), (1, 39, 40), "{damage:?}");
+    assert!(log.read_only().is_some());
+}
+
+#[test]
+fn no_flipped_bit_makes_the_log_serve_wrong_data() {
+    let folder = log_of(12, 60);
+    let sound = read_all(&open(&folder), &Query::All).0;
+    let paths = segments(&folder);
+    let used = fs::read(&paths[0]).unwrap();
+    let end = used.iter().rposition(|byte| *byte != 0).unwrap() + 700;
+    let (mut detected, mut harmless) = (0, 0);
+    for at in (0..64).chain((4_000..end).step_by(5)) {
+        let copy = crash_copy(folder.path());
+        change(&segments(&copy)[0], |bytes| bytes[at] ^= 1 << (at % 8));
+        let log = LogStore::open(copy.path(), &options()).unwrap();
+        let (events, met) = read_all(&log, &Query::All);
+        let is_detected = log.read_only().is_some() || !met.is_empty();
+        for event in &events {
+            let expected = sound.iter().find(|own| own.position() == event.position());
+            assert_eq!(Some(event), expected, "byte {at}: wrong data");
+        }
+        assert!(is_detected || events == sound, "byte {at}: silent loss");
+        if is_detected { detected += 1 } else { harmless += 1 }
+    }
+    assert!(detected > 600 && harmless > 50, "{detected} detected, {harmless} harmless");
+}

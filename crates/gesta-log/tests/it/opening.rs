@@ -1,0 +1,97 @@
+//! Opening a log, and what stands in the way.
+
+use std::fs;
+
+use gesta_core::{Query, Read};
+use gesta_log::{LogStore, OpenError, Options, verify};
+
+use crate::town::{append, change, log_of, open, options, read_all, segments};
+
+#[test]
+fn a_folder_is_open_in_one_place_at_a_time_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder);
+    log.describe_holder("the server at http://127.0.0.1:2114").unwrap();
+    let error = LogStore::open(folder.path(), &options()).err().unwrap();
+    assert!(matches!(error, OpenError::Locked { .. }));
+    assert!(error.to_string().contains("in use by the server at http://127.0.0.1:2114"), "{error}");
+    assert!(matches!(verify(folder.path()), Err(OpenError::Locked { .. })));
+    drop(log);
+    open(&folder);
+}
+
+#[test]
+fn a_damaged_manifest_is_named_and_nothing_is_changed() {
+    let folder = log_of(5, 100);
+    let manifest = folder.path().join("manifest");
+    change(&manifest, |bytes| bytes[70] ^= 1);
+    let before = fs::read(&segments(&folder)[0]).unwrap();
+    assert!(matches!(LogStore::open(folder.path(), &options()), Err(OpenError::ManifestDamaged { .. })));
+    assert_eq!(fs::read(&segments(&folder)[0]).unwrap(), before);
+    change(&manifest, |bytes| bytes[70] ^= 1);
+    assert_eq!(read_all(&open(&folder), &Query::All).0.len(), 10);
+}
+
+#[test]
+fn a_missing_manifest_is_named_where_there_are_segments() {
+    let folder = log_of(200, 500);
+    fs::remove_file(folder.path().join("manifest")).unwrap();
+    assert!(matches!(LogStore::open(folder.path(), &options()), Err(OpenError::ManifestMissing { .. })));
+}
+
+#[test]
+fn a_stale_manifest_is_found_out() {
+    let folder = log_of(40, 500);
+    let stale = fs::read(folder.path().join("manifest")).unwrap();
+    let log = open(&folder);
+    (40..300).for_each(|batch| append(&log, batch, 500));
+    drop(log);
+    fs::write(folder.path().join("manifest"), stale).unwrap();
+    let log = open(&folder);
+    let reason = log.read_only().expect("acknowledged segments are not listed");
+    assert!(reason.contains("the manifest is stale"), "{reason}");
+}
+
+#[test]
+fn a_log_is_the_same_after_deleting_everything_but_segments_and_manifest() {
+    let folder = log_of(200, 500);
+    let before = read_all(&open(&folder), &Query::All);
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_name().to_str().unwrap() {
+            "segments" | "manifest" => {}
+            _ if entry.path().is_dir() => fs::remove_dir_all(entry.path()).unwrap(),
+            _ => fs::remove_file(entry.path()).unwrap(),
+        }
+    }
+    assert_eq!(read_all(&open(&folder), &Query::All), before);
+}
+
+#[test]
+fn a_segment_size_out_of_range_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for segment_size_bytes in [(64 << 10) - 1, (1 << 30) + 1] {
+        let options = Options { segment_size_bytes, ..Options::default() };
+        let error = LogStore::open(folder.path(), &options).err().unwrap();
+        assert!(error.to_string().contains("use 65536 to 1073741824"), "{error}");
+    }
+}
+
+#[test]
+fn verify_says_so_where_there_is_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(verify(folder.path()), Err(OpenError::NotALog { .. })));
+    fs::write(folder.path().join("notes.txt"), "not a log").unwrap();
+    assert!(matches!(verify(folder.path()), Err(OpenError::NotALog { .. })));
+}
+
+#[test]
+fn a_closed_log_says_that_it_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder);
+    append(&log, 0, 10);
+    log.close();
+    assert!(matches!(log.read_blocking(&Read::log(Query::All)), Err(gesta_core::ReadError::Closed)));
+    let batch = gesta_core::Batch::new([crate::town::event(3, 10)]);
+    assert_eq!(log.append_blocking(batch), Err(gesta_core::AppendError::Closed));
+}

@@ -1,0 +1,105 @@
+//! A small log to do things to: who appended what, and how to read it all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gesta_core::{
+    Batch, Checkpoint, EventId, NewEvent, Place, Query, Read, ReadError, RecordedEvent, StreamName, Timestamp,
+};
+use gesta_log::{LogStore, Options};
+use tempfile::TempDir;
+
+/// The smallest segments there are, so that a few appends fill several.
+pub(crate) fn options() -> Options {
+    Options { segment_size_bytes: 64 << 10, ..Options::default() }
+}
+
+pub(crate) fn open(folder: impl AsRef<Path>) -> LogStore {
+    LogStore::open(folder, &options()).expect("the log opens")
+}
+
+/// The `number`-th event, in one of three streams by turns, with so many bytes of data.
+pub(crate) fn event(number: u64, size: usize) -> NewEvent {
+    let stream = stream(number % 3);
+    let kind = "town.happened".parse().expect("a type");
+    let data = format!("{number:>size$}");
+    NewEvent::json(EventId::from_u128(u128::from(number)), stream, kind, Timestamp::from_nanos(0), data)
+}
+
+pub(crate) fn stream(number: u64) -> StreamName {
+    format!("town-{number}").parse().expect("a name")
+}
+
+/// A closed log of so many batches of two events each, numbered from 1.
+pub(crate) fn log_of(batches: u64, size: usize) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(&folder);
+    for batch in 0..batches {
+        append(&log, batch, size);
+    }
+    folder
+}
+
+pub(crate) fn append(log: &LogStore, batch: u64, size: usize) {
+    let events = [event(2 * batch + 1, size), event(2 * batch + 2, size)];
+    log.append_blocking(Batch::new(events)).expect("an append succeeds");
+}
+
+/// Reads everything forward, going on behind damage; gives what was read and the damage that was met.
+pub(crate) fn read_all(log: &LogStore, query: &Query) -> (Vec<RecordedEvent>, Vec<ReadError>) {
+    let (mut events, mut damage, mut from) = (Vec::new(), Vec::new(), Place::Start);
+    loop {
+        match log.read_blocking(&Read::log_from(query.clone(), from.clone())) {
+            Ok(page) => {
+                events.extend(page.events);
+                if page.end {
+                    return (events, damage);
+                }
+                from = Place::At(page.scanned_to);
+            }
+            Err(error) => {
+                from = Place::At(resume(&error).expect("only damage is met"));
+                damage.push(error);
+            }
+        }
+    }
+}
+
+pub(crate) fn resume(error: &ReadError) -> Option<Checkpoint> {
+    match error {
+        ReadError::DataLoss { resume, .. } => Some(resume.clone()),
+        _ => None,
+    }
+}
+
+/// The segment files of a log, in order.
+pub(crate) fn segments(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder.as_ref().join("segments")).expect("a log has segments");
+    let mut paths = entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>();
+    paths.sort();
+    paths
+}
+
+/// Changes the bytes of a file.
+pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).expect("the file is there");
+    change(&mut bytes);
+    fs::write(path, bytes).expect("the file takes bytes");
+}
+
+/// Where the first frame begins whose bytes hold a text, and the text.
+pub(crate) fn find(bytes: &[u8], text: &str) -> usize {
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the text is there")
+}
+
+/// A copy of a log as it is at this moment, as a crash would leave it.
+pub(crate) fn crash_copy(folder: &Path) -> TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    fs::create_dir(copy.path().join("segments")).expect("a folder");
+    fs::copy(folder.join("manifest"), copy.path().join("manifest")).expect("a copy");
+    for path in segments(folder) {
+        let name = path.file_name().expect("a name");
+        fs::copy(&path, copy.path().join("segments").join(name)).expect("a copy");
+    }
+    copy
+}
