@@ -18,7 +18,7 @@ pub struct Capabilities {
 /// What one batch may span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AtomicScope {
-    /// Any streams of the store.
+    /// Any streams of the store, which has one partition.
     Store,
     /// Streams of one partition.
     Partition,

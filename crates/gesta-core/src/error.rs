@@ -10,7 +10,7 @@ use crate::name::StreamName;
 pub enum Retry {
     /// The same request fails again until something else changes.
     Never,
-    /// At once: the same request may well succeed.
+    /// At once: the same request may well succeed. For stores whose servers change places.
     Now,
     /// After a pause: the store has to recover first.
     AfterPause,
@@ -126,9 +126,18 @@ pub enum AppendError {
 
 impl AppendError {
     /// Whether, and when, it helps to send the same batch again.
+    ///
+    /// What a stream or the log does not hold *yet* may come, so it does not settle whether an earlier copy of the batch was or
+    /// will be accepted: that answers [`Retry::AfterPause`], like everything that passes.
     #[must_use]
-    pub const fn retry(&self) -> Retry {
+    pub fn retry(&self) -> Retry {
         match self {
+            Self::Conflict { expected, actual, .. } if is_ahead(*expected, *actual) => Retry::AfterPause,
+            Self::CheckpointAhead { .. }
+            | Self::StorageFull
+            | Self::Overloaded
+            | Self::Unavailable { .. } => Retry::AfterPause,
+            Self::InDoubt { .. } => Retry::Unknown,
             Self::Invalid { .. }
             | Self::TooLarge { .. }
             | Self::Conflict { .. }
@@ -136,13 +145,19 @@ impl AppendError {
             | Self::IdTaken { .. }
             | Self::KeyReused
             | Self::ForeignCheckpoint { .. }
-            | Self::CheckpointAhead { .. }
             | Self::Unsupported { .. }
             | Self::ReadOnly { .. }
             | Self::Closed => Retry::Never,
-            Self::StorageFull | Self::Overloaded | Self::Unavailable { .. } => Retry::AfterPause,
-            Self::InDoubt { .. } => Retry::Unknown,
         }
+    }
+}
+
+/// Whether a stream may still come to be what was expected of it.
+fn is_ahead(expected: Expected, actual: Option<Version>) -> bool {
+    match expected {
+        Expected::Any | Expected::None => false,
+        Expected::Exists => actual.is_none(),
+        Expected::Exactly(version) => actual.is_none_or(|actual| actual < version),
     }
 }
 
@@ -242,5 +257,27 @@ struct DisplayCut(usize);
 impl std::fmt::Display for DisplayCut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, ", and the batch is no repeat of one append: cut it before event {}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_come_is_worth_another_try() {
+        let conflict =
+            |expected, actual| AppendError::Conflict { stream: "a-1".parse().unwrap(), expected, actual };
+        let at = |number| Some(Version::new(number));
+        let cases = [
+            (Expected::Exists, None, Retry::AfterPause),
+            (Expected::None, at(0), Retry::Never),
+            (Expected::Exactly(Version::new(2)), at(1), Retry::AfterPause),
+            (Expected::Exactly(Version::new(2)), None, Retry::AfterPause),
+            (Expected::Exactly(Version::new(2)), at(3), Retry::Never),
+        ];
+        for (expected, actual, retry) in cases {
+            assert_eq!(conflict(expected, actual).retry(), retry, "{expected}, {actual:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::batch::{Batch, Condition};
+use crate::batch::{Batch, CommandKey, Condition};
 use crate::capabilities::{AtomicScope, Capabilities};
 use crate::checkpoint::{Checkpoint, StoreId};
 use crate::error::{AppendError, ReadError};
@@ -70,13 +70,19 @@ fn check_batch_form(batch: &Batch, capabilities: &Capabilities) -> Result<(), Fo
     }
     let bytes = batch.events.iter().map(NewEvent::canonical_len).sum();
     at_most("the size of the batch in bytes", bytes, limits.batch_bytes_max)?;
-    if let Some(command) = &batch.command {
-        if command.key.is_empty() {
-            return Err(invalid("its command key is empty"));
-        }
-        at_most("the length of the command key in bytes", command.key.len(), COMMAND_KEY_BYTES_MAX)?;
-    }
+    batch.command.as_ref().map_or(Ok(()), check_command)?;
     check_unique(batch)
+}
+
+/// Checks the form of a command key.
+///
+/// # Errors
+/// [`FormError`], which both kinds of error can be made from.
+pub fn check_command(command: &CommandKey) -> Result<(), FormError> {
+    if command.key.is_empty() {
+        return Err(invalid("its command key is empty"));
+    }
+    at_most("the length of the command key in bytes", command.key.len(), COMMAND_KEY_BYTES_MAX)
 }
 
 fn check_event(event: &NewEvent, capabilities: &Capabilities) -> Result<(), FormError> {

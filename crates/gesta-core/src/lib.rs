@@ -43,7 +43,7 @@ pub use capabilities::{AtomicScope, Capabilities, Limits};
 pub use checkpoint::{Checkpoint, CheckpointParseError, Position, StoreId, Version};
 pub use error::{AppendError, ReadError, Retry};
 pub use event::{ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter};
-pub use form::{FormError, check_batch, check_checkpoint, check_query, check_read};
+pub use form::{FormError, check_batch, check_checkpoint, check_command, check_query, check_read};
 pub use lane::{LANES, Lane, Lanes};
 pub use limits::*;
 pub use memory::MemoryStore;

@@ -18,7 +18,7 @@ use crate::capabilities::{AtomicScope, Capabilities, Limits};
 use crate::checkpoint::{Checkpoint, Position, StoreId, Version};
 use crate::error::{AppendError, ReadError};
 use crate::event::{EventId, RecordedEvent};
-use crate::form::{check_batch, check_checkpoint, check_read};
+use crate::form::{check_batch, check_checkpoint, check_command, check_read};
 use crate::lane::Lane;
 use crate::limits::PARTITIONS_MAX;
 use crate::name::StreamName;
@@ -107,6 +107,7 @@ impl MemoryStore {
         command: &CommandKey,
         near: &StreamName,
     ) -> Result<Option<Appended>, AppendError> {
+        check_command(command)?;
         let log = self.lock();
         let partition = &log.partitions[usize::from(self.partition_of(near))];
         let Some(places) = decide::repeat_of_command(partition, command)? else { return Ok(None) };

@@ -152,8 +152,9 @@ pub struct Page {
     pub events: Vec<RecordedEvent>,
     /// How far the read got, whether anything matched or not.
     ///
-    /// Forward: the place to go on from, and, of all places, the only one a condition may look after. Never inside
-    /// a batch for reads of the log, unless the caller's own `until` is. Backward: what to pass as [`Place::At`] next.
+    /// Forward: the place to go on from, never before the place it started at, and, of all places, the only one a condition may
+    /// look after. Never inside a batch for reads of the log, unless the caller's own `until` is. That of a stream's page speaks
+    /// of that stream alone. Backward: what to pass as [`Place::At`] next.
     pub scanned_to: Checkpoint,
     /// A lower bound of where the log ends, to measure lag by.
     pub head: Checkpoint,

@@ -26,7 +26,8 @@ impl Subscription {
     /// Starts at a place; [`Place::End`] means only what is appended from now on.
     ///
     /// # Errors
-    /// [`ReadError`] if the place is not one of this store, or the store cannot say where it is.
+    /// [`ReadError`] if the store cannot say where it begins or ends. A checkpoint that is not one of this store is refused by
+    /// the first [`Self::next`].
     pub async fn new(store: Arc<dyn EventStore>, query: Query, from: Place) -> Result<Self, ReadError> {
         let at = match from {
             Place::Start => store.locate(When::Start).await?,

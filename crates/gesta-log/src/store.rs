@@ -168,6 +168,7 @@ impl LogStore {
 
     /// Looks a command up; waits where its events are not durable yet.
     async fn find_command(&self, command: CommandKey) -> Result<Option<Appended>, AppendError> {
+        check_command(&command)?;
         let mut waited = false;
         loop {
             let listener = self.shared.published.listen();

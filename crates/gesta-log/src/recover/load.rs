@@ -127,7 +127,11 @@ impl Loader {
                 Stop::End { .. } => return Ok(None),
                 Stop::NoFrame { offset: at } if at >= limit => break,
                 // Behind damage, the log ends where everything that was acknowledged has been seen.
-                Stop::NoFrame { .. } if survey.is_some_and(|survey| survey.watermark <= self.follow.number) => break,
+                Stop::NoFrame { .. }
+                    if survey.is_some_and(|survey| survey.watermark <= self.follow.number) =>
+                {
+                    break;
+                }
                 Stop::NoFrame { offset: at } => {
                     if settled.is_none() && survey.is_none() && self.continues_in(next)? {
                         return Ok(None);
