@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use gesta_core::{
     AppendError, Appended, AtomicScope, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore,
     Listing, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, When, check_batch,
-    check_checkpoint,
+    check_checkpoint, check_command,
 };
 
 use crate::commit::{Answer, Queue, Refused, Repeat, Scope, Ticket, Writer, repeat_of, repeat_of_command};

@@ -1,1 +1,116 @@
-//! What application authors import.
+//! Event sourcing for Rust: what application authors import.
+//!
+//! - [`Event`]: what happens, as an enum with stable names, schema versions and upcasters.
+//! - [`State`] and [`Decider`]: one entity, as two pure functions, `evolve` and `decide`.
+//! - [`Decision`], [`macro@decision`]: a rule that spans several entities, or everything that carries a tag.
+//! - [`Gesta`]: the handle that loads, decides, appends, and decides again where somebody else was faster.
+//! - [`App`]: deciders and decisions by name, for the HTTP router (feature `http`) and the command line.
+//! - [`testing`]: given, when, then.
+//!
+//! An entity is a stream, named `category-id`, with dense versions; a command is appended only if the stream is still
+//! the one that was decided upon. Everything here runs on any [`EventStore`] and needs no particular async runtime.
+//!
+//! # Example
+//! ```
+//! use gesta::{Command, Decider, Event, Gesta, Key, Refusal, State};
+//!
+//! #[derive(Debug, Clone, Key)]
+//! #[key("light")]
+//! struct LightId(String);
+//!
+//! #[derive(Debug, PartialEq, Event)]
+//! #[event(prefix = "home.light")]
+//! enum LightEvent {
+//!     Dimmed { percent: u8 },
+//! }
+//!
+//! #[derive(Debug, Clone, Command)]
+//! enum LightCommand {
+//!     Dim { percent: u8 },
+//! }
+//!
+//! #[derive(Debug, PartialEq, Refusal)]
+//! enum Refused {
+//!     /// A light has no more than 100 percent.
+//!     TooBright,
+//! }
+//!
+//! #[derive(Debug, Default)]
+//! struct Light {
+//!     percent: u8,
+//! }
+//!
+//! impl State for Light {
+//!     type Event = LightEvent;
+//!
+//!     fn evolve(&mut self, event: LightEvent) {
+//!         match event {
+//!             LightEvent::Dimmed { percent } => self.percent = percent,
+//!         }
+//!     }
+//! }
+//!
+//! impl Decider for Light {
+//!     type Id = LightId;
+//!     type Command = LightCommand;
+//!     type Error = Refused;
+//!
+//!     fn decide(&self, command: LightCommand) -> Result<Vec<LightEvent>, Refused> {
+//!         match command {
+//!             LightCommand::Dim { percent } if percent > 100 => Err(Refused::TooBright),
+//!             LightCommand::Dim { percent } if percent == self.percent => Ok(vec![]),
+//!             LightCommand::Dim { percent } => Ok(vec![LightEvent::Dimmed { percent }]),
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { gesta::testing::block_on(async {
+//! # let store = std::sync::Arc::new(gesta::testing::memory());
+//! let gesta = Gesta::new(store); // any `Arc<dyn EventStore>`
+//! let hall = LightId("hall".to_owned());
+//! let committed = gesta.send::<Light>(&hall, LightCommand::Dim { percent: 40 }).await?;
+//! assert_eq!(committed.events, [LightEvent::Dimmed { percent: 40 }]);
+//! assert_eq!(gesta.load::<Light>(&hall).await?.state.percent, 40);
+//! # Ok(()) }) }
+//! ```
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod app;
+mod command;
+mod decision;
+mod engine;
+mod environment;
+mod error;
+mod event;
+mod handle;
+#[cfg(feature = "http")]
+pub mod http;
+mod idempotency;
+mod key;
+mod load;
+mod meta;
+mod state;
+pub mod testing;
+
+pub use app::{App, AppError, CommandOptions, DeciderInfo, Outcome, OutcomeEvent, StateView};
+pub use bytes::Bytes;
+pub use command::{Command, CommandInfo, FieldInfo, InputError};
+pub use decision::{At, Boundary, Decision, NewFact};
+pub use environment::{Environment, SystemEnvironment};
+pub use error::{DecodeError, EncodeError, LoadError, SendError};
+pub use event::{Event, EventTypeInfo, Recorded, TagValue, query};
+pub use gesta_core::{
+    AppendError, Appended, Batch, BoxFuture, Capabilities, Category, Checkpoint, CommandKey, Condition,
+    ContentKind, EventId, EventStore, EventType, Expected, Item, Limit, ListToken, Listing, MemoryStore,
+    NameError, NewEvent, Page, Place, Placed, Position, Query, Read, ReadError, RecordedEvent, Retry, Select,
+    StoreId, StreamInfo, StreamName, StreamPage, Subscription, Tag, Timestamp, Version, When,
+};
+pub use gesta_macros::{Command, Event, Key, Refusal, decision};
+pub use handle::{Call, Committed, Gesta};
+pub use idempotency::Idempotency;
+pub use key::{Key, KeyError};
+pub use load::{AsOf, Loaded};
+pub use meta::Meta;
+pub use state::{Decider, State};

@@ -1,0 +1,56 @@
+//! Importing a file of CloudEvents through the program, every batch synced before the next.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bare;
+use crate::figure::{Round, compare};
+
+/// Events in the file, and bytes that they take in the log, rounded.
+const EVENTS: u64 = 262_200;
+const BYTES: u64 = 86 << 20;
+/// Events that the import appends at once.
+const BATCH: u64 = 1_000;
+
+pub fn run() {
+    let Some(file) = file() else {
+        println!("import: not measured, `loan-applications.jsonl.gz` is not there (set GESTA_BENCH_DATA to its folder)");
+        return;
+    };
+    let program = build();
+    let ours = || {
+        let folder = tempfile::tempdir().expect("a folder");
+        Round::time(|| {
+            let run = Command::new(&program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
+            let run = run.expect("the program runs");
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+            EVENTS
+        })
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let pieces = EVENTS / BATCH;
+    let bytes = usize::try_from(BYTES / pieces).expect("small");
+    compare("import: 262,200 events, gzip, whole process", "events/s", ours, || {
+        bare::write_synced(folder.path(), pieces, bytes, BATCH)
+    });
+}
+
+fn file() -> Option<PathBuf> {
+    let folder = std::env::var_os("GESTA_BENCH_DATA").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
+    let file = folder.join("loan-applications.jsonl.gz");
+    file.is_file().then_some(file)
+}
+
+fn build() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/program");
+    let build = Command::new(cargo)
+        .current_dir(&root)
+        .args(["build", "--release", "--package", "gesta-cli", "--target-dir"])
+        .arg(&target)
+        .status();
+    assert!(build.expect("cargo runs").success(), "the program is built");
+    target.join("release/gesta")
+}

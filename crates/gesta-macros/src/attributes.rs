@@ -1,0 +1,218 @@
+//! The attributes `#[event(…)]`, `#[tag]`, `#[command(…)]` and `#[key(…)]`, parsed and checked one by one.
+
+use syn::meta::ParseNestedMeta;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Field, Ident, LitInt, LitStr, Result, Token, Type, parenthesized};
+
+/// What `gesta-core` takes as an event type at the most.
+const EVENT_TYPE_BYTES_MAX: usize = 255;
+
+/// What stands on the enum of an `Event` derive.
+#[derive(Default)]
+pub(crate) struct OnEnum {
+    pub(crate) prefix: Option<LitStr>,
+    pub(crate) ignore: bool,
+}
+
+/// What stands on a variant of an `Event` derive.
+#[derive(Default)]
+pub(crate) struct OnVariant {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) version: Option<LitInt>,
+    pub(crate) upcasts: Vec<Upcast>,
+}
+
+/// `1 = OldType`: how events of an older schema version are read.
+pub(crate) struct Upcast {
+    pub(crate) version: LitInt,
+    pub(crate) old: Type,
+}
+
+impl Parse for Upcast {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let version = input.parse()?;
+        input.parse::<Token![=]>()?;
+        Ok(Self { version, old: input.parse()? })
+    }
+}
+
+impl OnEnum {
+    pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
+        let mut found = Self::default();
+        each(attributes, "event", |meta| {
+            if meta.path.is_ident("prefix") {
+                found.prefix = Some(event_name(&meta)?);
+            } else if meta.path.is_ident("ignore") {
+                found.ignore = true;
+            } else {
+                return Err(meta.error("unknown attribute: on the enum, expected one of `prefix`, `ignore`"));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+impl OnVariant {
+    pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
+        let mut found = Self::default();
+        each(attributes, "event", |meta| {
+            if meta.path.is_ident("name") {
+                found.name = Some(event_name(&meta)?);
+            } else if meta.path.is_ident("alias") {
+                found.aliases.push(event_name(&meta)?);
+            } else if meta.path.is_ident("version") {
+                found.version = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("upcast") {
+                let content;
+                parenthesized!(content in meta.input);
+                found.upcasts.extend(Punctuated::<Upcast, Token![,]>::parse_terminated(&content)?);
+            } else {
+                return Err(meta.error(
+                    "unknown attribute: on a variant, expected one of `name`, `version`, `alias`, `upcast(1 = OldType)`",
+                ));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// The key of the tag that a field of an event gives, from `#[tag]` or `#[event(tag = "…")]`.
+pub(crate) fn tag_of(field: &Field) -> Result<Option<String>> {
+    let mut found = None;
+    if let Some(attribute) = field.attrs.iter().find(|attribute| attribute.path().is_ident("tag")) {
+        attribute.meta.require_path_only()?;
+        let Some(name) = &field.ident else {
+            return Err(Error::new_spanned(
+                attribute,
+                "this field has no name: write `#[event(tag = \"name\")]`",
+            ));
+        };
+        found = Some(plain(name));
+    }
+    each(&field.attrs, "event", |meta| {
+        if !meta.path.is_ident("tag") {
+            return Err(meta.error("unknown attribute: on a field, expected `tag = \"name\"`"));
+        }
+        let key: LitStr = meta.value()?.parse()?;
+        check_tag_key(&key)?;
+        found = Some(key.value());
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The name in `#[command(name = "…")]`.
+pub(crate) fn command_name(attributes: &[Attribute]) -> Result<Option<LitStr>> {
+    let mut found = None;
+    each(attributes, "command", |meta| {
+        if !meta.path.is_ident("name") {
+            return Err(meta.error("unknown attribute: expected `name = \"…\"`"));
+        }
+        let name: LitStr = meta.value()?.parse()?;
+        let text = name.value();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        {
+            let message = "a command's name is a part of a URL: use letters, digits, `-`, `_` and `.`";
+            return Err(Error::new(name.span(), message));
+        }
+        found = Some(name);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The name of an identifier, without `r#`.
+pub(crate) fn plain(name: &Ident) -> String {
+    let name = name.to_string();
+    name.strip_prefix("r#").unwrap_or(&name).to_owned()
+}
+
+/// `InsufficientFunds` as `insufficient-funds`, `HTTPSent` as `http-sent`.
+pub(crate) fn kebab(name: &str) -> String {
+    let characters = name.chars().collect::<Vec<_>>();
+    let mut kebab = String::with_capacity(name.len() + 4);
+    for (at, character) in characters.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| characters[before]);
+        let after = characters.get(at + 1);
+        let begins_word = character.is_uppercase()
+            && before.is_some_and(|before| {
+                !before.is_uppercase() && before != '_'
+                    || before.is_uppercase() && after.is_some_and(|after| after.is_lowercase())
+            });
+        if begins_word {
+            kebab.push('-');
+        }
+        match character {
+            '_' => kebab.push('-'),
+            character => kebab.extend(character.to_lowercase()),
+        }
+    }
+    kebab
+}
+
+fn each(
+    attributes: &[Attribute],
+    name: &str,
+    mut parse: impl FnMut(ParseNestedMeta<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut ours = attributes.iter().filter(|attribute| attribute.path().is_ident(name));
+    ours.try_for_each(|attribute| attribute.parse_nested_meta(&mut parse))
+}
+
+fn event_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    let name: LitStr = meta.value()?.parse()?;
+    check_event_name(&name.value()).map_err(|message| Error::new(name.span(), message))?;
+    Ok(name)
+}
+
+/// Whether the text can be an event type, or the prefix of one.
+pub(crate) fn check_event_name(name: &str) -> std::result::Result<(), String> {
+    if name.is_empty() {
+        return Err("the name is empty: give it at least one character".to_owned());
+    }
+    if name.len() > EVENT_TYPE_BYTES_MAX {
+        return Err(format!(
+            "`{name}` is {} bytes long: at most {EVENT_TYPE_BYTES_MAX} are allowed",
+            name.len()
+        ));
+    }
+    match name.chars().find(|character| character.is_control()) {
+        Some(character) => {
+            Err(format!("the name holds the control character U+{:04X}: remove it", u32::from(character)))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_tag_key(key: &LitStr) -> Result<()> {
+    let text = key.value();
+    if text.is_empty() || text.contains(':') || text.starts_with('$') || text.chars().any(char::is_control) {
+        let message = "a tag's key is not empty, holds no `:` and does not begin with `$`";
+        return Err(Error::new(key.span(), message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kebab;
+
+    #[test]
+    fn a_variant_is_named_in_kebab_case() {
+        let cases = [
+            ("Opened", "opened"),
+            ("InsufficientFunds", "insufficient-funds"),
+            ("HTTPSent", "http-sent"),
+            ("OpenedV2", "opened-v2"),
+            ("A", "a"),
+            ("Snake_Case", "snake-case"),
+        ];
+        for (variant, name) in cases {
+            assert_eq!(kebab(variant), name, "{variant}");
+        }
+    }
+}

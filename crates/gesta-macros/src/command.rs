@@ -1,0 +1,67 @@
+//! `#[derive(Command)]`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{DeriveInput, Error, Fields, Result, Variant};
+
+use crate::attributes::{command_name, kebab, plain};
+use crate::fields::{Payload, Strictness, enum_of};
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let data = enum_of(input, "Command")?;
+    let mut names = Vec::new();
+    for variant in &data.variants {
+        let name =
+            command_name(&variant.attrs)?.map_or_else(|| kebab(&plain(&variant.ident)), |name| name.value());
+        if names.contains(&name) {
+            let message =
+                format!("command `{name}` stands twice in this enum: give one `#[command(name = \"…\")]`");
+            return Err(Error::new_spanned(variant, message));
+        }
+        names.push(name);
+    }
+    let payloads = data.variants.iter().map(|variant| Payload::of(variant, Strictness::Strict));
+    let payloads = payloads.collect::<Result<Vec<_>>>()?;
+    let definitions = payloads.iter().map(|payload| &payload.definition);
+    let arms = names.iter().zip(&payloads).map(|(name, Payload { read_as, build, .. })| {
+        quote!(#name => ::gesta::__private::read_input::<#read_as>(json).map(|payload| #build))
+    });
+    let infos = names.iter().zip(&data.variants).map(|(name, variant)| info(name, variant));
+    let named = names.iter().zip(&data.variants).map(|(name, variant)| {
+        let variant = &variant.ident;
+        quote!(Self::#variant { .. } => #name)
+    });
+    let ident = &input.ident;
+    Ok(quote! {
+        #[allow(dead_code, non_camel_case_types, clippy::all, clippy::pedantic)]
+        const _: () = {
+            #(#definitions)*
+
+            #[automatically_derived]
+            impl ::gesta::Command for #ident {
+                const COMMANDS: &'static [::gesta::CommandInfo] = &[#(#infos),*];
+
+                fn name(&self) -> &'static str {
+                    match self { #(#named),* }
+                }
+
+                fn decode(name: &str, json: &[u8]) -> ::std::option::Option<::std::result::Result<Self, ::gesta::InputError>> {
+                    ::std::option::Option::Some(match name {
+                        #(#arms,)*
+                        _ => return ::std::option::Option::None,
+                    })
+                }
+            }
+        };
+    })
+}
+
+fn info(name: &str, variant: &Variant) -> TokenStream {
+    let named = matches!(variant.fields, Fields::Named(_));
+    let fields = variant.fields.iter().filter(|_| named).filter_map(|field| {
+        let name = plain(field.ident.as_ref()?);
+        let rust_type = field.ty.to_token_stream().to_string().replace(' ', "");
+        Some(quote!(::gesta::FieldInfo { name: #name, rust_type: #rust_type }))
+    });
+    quote!(::gesta::CommandInfo { name: #name, fields: &[#(#fields),*] })
+}

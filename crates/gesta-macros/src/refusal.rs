@@ -1,0 +1,57 @@
+//! `#[derive(Refusal)]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::{Attribute, DeriveInput, Expr, ExprLit, Fields, Lit, LitStr, Meta, Result, Variant};
+
+use crate::attributes::{kebab, plain};
+use crate::fields::enum_of;
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let data = enum_of(input, "Refusal")?;
+    let arms = data.variants.iter().map(arm);
+    let ident = &input.ident;
+    Ok(quote! {
+        #[automatically_derived]
+        impl ::std::fmt::Display for #ident {
+            #[allow(unused_variables)]
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                match self { #(#arms),* }
+            }
+        }
+
+        #[automatically_derived]
+        impl ::std::error::Error for #ident {}
+    })
+}
+
+fn arm(variant: &Variant) -> TokenStream {
+    let name = &variant.ident;
+    let text = message(&variant.attrs).unwrap_or_else(|| kebab(&plain(name)).replace('-', " "));
+    let text = LitStr::new(&text, Span::call_site());
+    match &variant.fields {
+        Fields::Named(fields) => {
+            let members = fields.named.iter().filter_map(|field| field.ident.as_ref());
+            quote!(Self::#name { #(#members),* } => ::std::write!(f, #text))
+        }
+        _ => quote!(Self::#name { .. } => f.write_str(#text)),
+    }
+}
+
+/// The first paragraph of the documentation, as a message: without a full stop, beginning with a small letter.
+fn message(attributes: &[Attribute]) -> Option<String> {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value().trim().to_owned()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let paragraph = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let text = paragraph.strip_suffix('.').unwrap_or(&paragraph);
+    let mut characters = text.chars();
+    let first = characters.next()?;
+    let is_name = characters.clone().next().is_some_and(char::is_uppercase);
+    let first = if is_name { first.to_string() } else { first.to_lowercase().to_string() };
+    Some(first + characters.as_str())
+}

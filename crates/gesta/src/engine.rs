@@ -1,0 +1,232 @@
+//! The loop behind every command: repeat? → load → decide → append, and again where somebody else was faster.
+//!
+//! *Invariants:* a command whose key is known is never decided. A batch in doubt is only ever followed by the same batch.
+//! A decision is appended under exactly what it looked at.
+
+use gesta_core::{
+    AppendError, Appended, Batch, Checkpoint, CommandKey, Direction, EventId, EventStore, Expected, Limit,
+    NewEvent, Place, Query, Read, RecordedEvent, Retry, Select, StreamName, Version,
+};
+
+use crate::decision::{Boundary, Fact, expected};
+use crate::error::{EncodeError, LoadError, SendError};
+use crate::handle::{Call, Written};
+use crate::load::load_boundary;
+
+/// How often a batch in doubt is sent again before the doubt is handed on.
+const RESENDS: u32 = 3;
+
+impl Call {
+    /// Takes a boundary through the loop.
+    pub(crate) async fn run<B: Boundary, E>(
+        self,
+        mut boundary: B,
+        mut decide: impl FnMut(&B) -> Result<Vec<Fact>, SendError<E>>,
+    ) -> Result<Written, SendError<E>> {
+        let store = &**self.gesta.event_store();
+        if let Some(first) = self.first_answer(&mut boundary).await? {
+            return Ok(repeat(store, first).await?);
+        }
+        for _ in 0..self.gesta.attempts_max() {
+            load_boundary(store, &mut boundary).await?;
+            self.check_expectation(&mut boundary)?;
+            let facts = decide(&boundary)?;
+            if facts.is_empty() {
+                return Ok(nothing_to_record(&mut boundary));
+            }
+            let batch = self.batch(&facts, &mut boundary)?;
+            let sent = Sent { id: batch.events[0].id, batch };
+            match sent.settle(store).await {
+                Ok(appended) if !appended.repeated => return Ok(written(facts, appended)),
+                Ok(appended) => {
+                    // Either an append in doubt had happened, or the same command came twice at once.
+                    let mut first = repeat(store, appended).await?;
+                    first.repeated = first.events.first().is_none_or(|event| event.id() != sent.id);
+                    return Ok(first);
+                }
+                Err(SendError::Append(
+                    AppendError::Conflict { .. } | AppendError::ConditionFailed { .. },
+                )) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(SendError::Contended { attempts: self.gesta.attempts_max() })
+    }
+
+    async fn first_answer<B: Boundary, E>(&self, boundary: &mut B) -> Result<Option<Appended>, SendError<E>> {
+        let Some(command) = self.command.clone() else { return Ok(None) };
+        let near = near(boundary, &command)?;
+        self.gesta.event_store().repeat_of(command, near).await.map_err(SendError::Append)
+    }
+
+    fn check_expectation<B: Boundary, E>(&self, boundary: &mut B) -> Result<(), SendError<E>> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        let stream = boundary.parts().first().and_then(|part| part.expectation());
+        match stream {
+            Some((stream, actual)) if !expected.is_met_by(actual) => {
+                Err(SendError::VersionMismatch { stream, expected, actual })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn batch<B: Boundary>(&self, facts: &[Fact], boundary: &mut B) -> Result<Batch, EncodeError> {
+        let (meta, environment) = (self.gesta.meta(), self.gesta.environment());
+        let (tags, metadata) = (meta.tags()?, meta.to_bytes());
+        let time = meta.happened_at().unwrap_or_else(|| environment.now());
+        let events = facts.iter().map(|fact| NewEvent {
+            schema_version: fact.schema_version,
+            metadata: metadata.clone(),
+            tags: fact.tags.iter().chain(&tags).cloned().collect(),
+            ..NewEvent::json(
+                environment.event_id(),
+                fact.stream.clone(),
+                fact.event_type.clone(),
+                time,
+                fact.data.clone(),
+            )
+        });
+        let mut batch = Batch::new(events);
+        batch.command = self.command.clone();
+        let parts = boundary.parts();
+        batch.conditions = parts.iter().filter_map(|part| part.condition()).collect();
+        batch.expect = expectations(parts.iter().filter_map(|part| part.expectation()));
+        Ok(batch)
+    }
+}
+
+/// One expectation a stream. A stream that two parts saw at different versions gets the older one, which fails: the
+/// decision saw what was never true at once.
+fn expectations(seen: impl Iterator<Item = (StreamName, Option<Version>)>) -> Vec<(StreamName, Expected)> {
+    let mut oldest: Vec<(StreamName, Option<Version>)> = Vec::new();
+    for (stream, version) in seen {
+        match oldest.iter_mut().find(|(own, _)| *own == stream) {
+            Some((_, own)) => *own = (*own).min(version),
+            None => oldest.push((stream, version)),
+        }
+    }
+    oldest.into_iter().map(|(stream, version)| (stream, expected(version))).collect()
+}
+
+/// A stream that the command would write to, which says where its key is kept.
+fn near<B: Boundary>(boundary: &mut B, command: &CommandKey) -> Result<StreamName, LoadError> {
+    let mut parts = boundary.parts().into_iter();
+    if let Some((stream, _)) = parts.find_map(|part| part.expectation()) {
+        return Ok(stream);
+    }
+    // Without an entity the boundary spans the log, so the store has one place for keys, and any name will do.
+    Ok(StreamName::new(format!("command-{}", command.request[0]))?)
+}
+
+/// A batch that was sent, perhaps more than once.
+struct Sent {
+    id: EventId,
+    batch: Batch,
+}
+
+impl Sent {
+    /// Appends, and while it is in doubt whether that happened, sends the same batch again.
+    async fn settle<E>(&self, store: &dyn EventStore) -> Result<Appended, SendError<E>> {
+        let mut doubt = None;
+        for _ in 0..=RESENDS {
+            match store.append(self.batch.clone()).await {
+                Ok(appended) => return Ok(appended),
+                Err(AppendError::InDoubt { reason }) => doubt = Some(reason),
+                // After a doubt another error mostly says only that the store did not look.
+                Err(error) if doubt.is_none() || settles(&error) => return Err(SendError::Append(error)),
+                Err(_) => {}
+            }
+        }
+        let reason = doubt.expect("every other outcome was returned");
+        Err(SendError::InDoubt { reason, batch: Box::new(self.batch.clone()) })
+    }
+}
+
+/// Whether an answer speaks of an earlier sending of the same batch too: it was not and will not be recorded. A stream that
+/// is not *yet* as expected says nothing of that.
+fn settles(error: &AppendError) -> bool {
+    let looked = matches!(
+        error,
+        AppendError::Conflict { .. }
+            | AppendError::ConditionFailed { .. }
+            | AppendError::IdTaken { .. }
+            | AppendError::KeyReused
+    );
+    looked && error.retry() == Retry::Never
+}
+
+fn written(facts: Vec<Fact>, appended: Appended) -> Written {
+    let Appended { places, checkpoint, .. } = appended;
+    let streams =
+        facts.iter().map(|fact| &fact.stream).zip(&places).map(|(stream, place)| (stream, place.version));
+    let versions = last_versions(streams);
+    Written { facts, events: Vec::new(), places, versions, checkpoint, repeated: false }
+}
+
+fn last_versions<'a>(events: impl Iterator<Item = (&'a StreamName, Version)>) -> Vec<(StreamName, Version)> {
+    let mut versions: Vec<(StreamName, Version)> = Vec::new();
+    for (stream, version) in events {
+        match versions.iter_mut().find(|(own, _)| own == stream) {
+            Some((_, own)) => *own = (*own).max(version),
+            None => versions.push((stream.clone(), version)),
+        }
+    }
+    versions
+}
+
+fn nothing_to_record<B: Boundary>(boundary: &mut B) -> Written {
+    let parts = boundary.parts();
+    let seen = parts.iter().filter_map(|part| part.expectation());
+    let versions = seen.filter_map(|(stream, version)| Some((stream, version?))).collect::<Vec<_>>();
+    let checkpoints = parts.iter().filter_map(|part| part.scanned_to());
+    let checkpoint =
+        checkpoints.cloned().reduce(|a, b| a.meet(&b)).expect("a boundary has a part, and it was read");
+    let versions = last_versions(versions.iter().map(|(stream, version)| (stream, *version)));
+    Written {
+        facts: Vec::new(),
+        events: Vec::new(),
+        places: Vec::new(),
+        versions,
+        checkpoint,
+        repeated: false,
+    }
+}
+
+/// What an earlier sending of the command had written, read back from the log.
+async fn repeat(store: &dyn EventStore, first: Appended) -> Result<Written, LoadError> {
+    let events = read_back(store, &first).await?;
+    let facts = events.iter().map(Fact::of_recorded).collect::<Result<Vec<_>, _>>()?;
+    let streams =
+        facts.iter().map(|fact| &fact.stream).zip(&events).map(|(stream, event)| (stream, event.version()));
+    let versions = last_versions(streams);
+    let Appended { places, checkpoint, .. } = first;
+    Ok(Written { facts, events, places, versions, checkpoint, repeated: true })
+}
+
+async fn read_back(store: &dyn EventStore, appended: &Appended) -> Result<Vec<RecordedEvent>, LoadError> {
+    let (Some(first), Some(last)) = (appended.places.first(), appended.places.last()) else {
+        return Ok(Vec::new());
+    };
+    let partition = first.position.partition;
+    let at = |sequence: u64| appended.checkpoint.clone().with(partition, sequence);
+    let (mut from, until): (Checkpoint, Checkpoint) =
+        (at(first.position.sequence - 1), at(last.position.sequence));
+    let mut events = Vec::with_capacity(appended.places.len());
+    loop {
+        let select = Select::Log { query: Query::All, from: Place::At(from), lanes: None };
+        let read = Read {
+            select,
+            direction: Direction::Forward,
+            until: Some(until.clone()),
+            limit: Limit::default(),
+        };
+        let page = store.read(read).await?;
+        let ours =
+            |event: &RecordedEvent| appended.places.iter().any(|place| place.position == event.position());
+        events.extend(page.events.into_iter().filter(ours));
+        if page.end {
+            return Ok(events);
+        }
+        from = page.scanned_to;
+    }
+}

@@ -1,0 +1,392 @@
+//! Problem Details (RFC 9457): the one form of every error that HTTP answers with.
+
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use gesta_core::{AppendError, Expected, NameError, Position, ReadError, Retry, Version};
+use serde_json::{Map, Value, json};
+
+use super::etag;
+use crate::app::AppError;
+use crate::error::{EncodeError, LoadError};
+
+/// An error as an answer: `application/problem+json` with a stable `type`, a `title` a kind, a `detail` a case, a `retry`
+/// that says what helps (`never`, `now`, `after-pause`, `unknown`), and members with the data of the case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    retry: Retry,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem of a kind: its `type` is `urn:gesta:problem:` and the kind.
+    #[must_use]
+    pub fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let detail = detail.into();
+        Self { status, kind, title, detail, retry: Retry::Never, members: Map::new(), headers: Vec::new() }
+    }
+
+    /// The request itself is wrong.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not well formed", detail)
+    }
+
+    /// Nothing ever happened to an entity.
+    #[must_use]
+    pub fn nothing_happened(category: &str, id: &str) -> Self {
+        let detail = format!("stream `{category}-{id}` has no event, or had none then");
+        Self::new(StatusCode::NOT_FOUND, "no-stream", "There is no such stream", detail)
+            .with("stream", format!("{category}-{id}"))
+    }
+
+    /// The program is at fault.
+    #[must_use]
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program is at fault", detail)
+    }
+
+    /// The same problem under another status.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same problem with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same problem with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The same problem, with what the client may do.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        if retry == Retry::AfterPause {
+            // One second: what waits is written in less, and a client that knows better may come sooner.
+            self.headers.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        self.retry = retry;
+        self
+    }
+
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its kind: the last part of its `type`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its JSON form.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut value = json!({
+            "type": format!("urn:gesta:problem:{}", self.kind),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "retry": retry_name(self.retry),
+        });
+        for (name, member) in &self.members {
+            value[name] = member.clone();
+        }
+        value
+    }
+}
+
+/// The word for a retry on the wire.
+const fn retry_name(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Never => "never",
+        Retry::Now => "now",
+        Retry::AfterPause => "after-pause",
+        Retry::Unknown => "unknown",
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = self.to_json().to_string();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::invalid(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::invalid(rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::of(TOO_LARGE, rejection.body_text()),
+            _ => Self::invalid(rejection.body_text()),
+        }
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-name", "A name is not well formed", error.to_string())
+    }
+}
+
+type Kind = (StatusCode, &'static str, &'static str);
+
+const TOO_LARGE: Kind = (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Something is beyond a limit");
+const FOREIGN_CHECKPOINT: Kind =
+    (StatusCode::BAD_REQUEST, "foreign-checkpoint", "The checkpoint belongs to another store");
+const CHECKPOINT_AHEAD: Kind =
+    (StatusCode::CONFLICT, "checkpoint-ahead", "The checkpoint lies beyond the head of the log");
+const UNSUPPORTED: Kind = (StatusCode::NOT_IMPLEMENTED, "unsupported", "The store cannot do this");
+const OVERLOADED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already");
+const UNAVAILABLE: Kind = (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The store is not available");
+const CLOSED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "closed", "The store is closed");
+const IN_DOUBT: Kind =
+    (StatusCode::INTERNAL_SERVER_ERROR, "in-doubt", "It is not known whether the events were appended");
+
+impl Problem {
+    fn of((status, kind, title): Kind, detail: impl Into<String>) -> Self {
+        Self::new(status, kind, title, detail)
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        let problem = Self::of(append_kind(&error), error.to_string()).retry(error.retry());
+        match error {
+            AppendError::TooLarge { actual, limit, .. } => {
+                problem.with("actual", actual).with("limit", limit)
+            }
+            AppendError::Conflict { stream, expected, actual } => problem
+                .with("stream", stream.as_str())
+                .with("expected", expected_json(expected))
+                .with("actual", actual.map(Version::get)),
+            AppendError::ConditionFailed { index, at } => {
+                problem.with("index", index).with("position", position_json(at))
+            }
+            AppendError::IdTaken { stream, id, version, index } => problem
+                .with("stream", stream.as_str())
+                .with("id", id.to_string())
+                .with("version", version.get())
+                .with("index", index),
+            AppendError::CheckpointAhead { checkpoint, head } => {
+                problem.with("checkpoint", checkpoint.to_string()).with("head", head.to_string())
+            }
+            AppendError::ForeignCheckpoint { checkpoint } => {
+                problem.with("checkpoint", checkpoint.to_string())
+            }
+            _ => problem,
+        }
+    }
+}
+
+const fn append_kind(error: &AppendError) -> Kind {
+    match error {
+        AppendError::Invalid { .. } => {
+            (StatusCode::BAD_REQUEST, "invalid-batch", "The batch is not well formed")
+        }
+        AppendError::TooLarge { .. } => TOO_LARGE,
+        AppendError::Conflict { .. } => {
+            (StatusCode::CONFLICT, "conflict", "A stream is not as the append expects")
+        }
+        AppendError::ConditionFailed { .. } => {
+            (StatusCode::CONFLICT, "condition-failed", "An event matches a condition of the append")
+        }
+        AppendError::IdTaken { .. } => (StatusCode::CONFLICT, "id-taken", "An event id is taken"),
+        AppendError::KeyReused => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "key-reused",
+            "The idempotency key was used with another request",
+        ),
+        AppendError::ForeignCheckpoint { .. } => FOREIGN_CHECKPOINT,
+        AppendError::CheckpointAhead { .. } => CHECKPOINT_AHEAD,
+        AppendError::Unsupported { .. } => UNSUPPORTED,
+        AppendError::ReadOnly { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store takes no writes")
+        }
+        AppendError::StorageFull => {
+            (StatusCode::INSUFFICIENT_STORAGE, "storage-full", "There is no space left")
+        }
+        AppendError::Overloaded => OVERLOADED,
+        AppendError::Unavailable { .. } => UNAVAILABLE,
+        AppendError::InDoubt { .. } => IN_DOUBT,
+        AppendError::Closed => CLOSED,
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::Invalid { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid-read", "The read is not well formed")
+            }
+            ReadError::TooLarge { .. } => TOO_LARGE,
+            ReadError::ForeignCheckpoint { .. } => FOREIGN_CHECKPOINT,
+            ReadError::CheckpointAhead { .. } => CHECKPOINT_AHEAD,
+            ReadError::Unsupported { .. } => UNSUPPORTED,
+            ReadError::DataLoss { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "data-loss", "Stored events are damaged")
+            }
+            ReadError::Overloaded => OVERLOADED,
+            ReadError::Unavailable { .. } => UNAVAILABLE,
+            ReadError::Closed => CLOSED,
+        };
+        let problem = Self::of(kind, error.to_string()).retry(error.retry());
+        match error {
+            ReadError::TooLarge { actual, limit, .. } => problem.with("actual", actual).with("limit", limit),
+            ReadError::CheckpointAhead { checkpoint, head } => {
+                problem.with("checkpoint", checkpoint.to_string()).with("head", head.to_string())
+            }
+            ReadError::ForeignCheckpoint { checkpoint } => problem.with("checkpoint", checkpoint.to_string()),
+            ReadError::DataLoss { from, to, resume, .. } => problem
+                .with("from", position_json(from))
+                .with("to", position_json(to))
+                .with("resume", resume.to_string()),
+            _ => problem,
+        }
+    }
+}
+
+const UNREADABLE: Kind = (
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "unreadable-history",
+    "The history holds an event that this program cannot read",
+);
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LoadError::Read(error) => error.into(),
+            LoadError::Name(error) => error.into(),
+            LoadError::NoSuchVersion { stream, last, .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no-version", "The stream has no such version", detail)
+                    .with("stream", stream.as_str())
+                    .with("actual", last.map(Version::get))
+            }
+            LoadError::UnknownType { stream, version, event_type } => {
+                Self::unreadable(detail, stream, version, event_type)
+            }
+            LoadError::UnknownSchemaVersion { stream, version, event_type, found, newest } => {
+                Self::unreadable(detail, stream, version, event_type)
+                    .with("found", found)
+                    .with("newest", newest)
+            }
+            LoadError::Undecodable { stream, version, event_type, source } => {
+                Self::unreadable(format!("{detail}: {source}"), stream, version, event_type)
+            }
+        }
+    }
+}
+
+impl Problem {
+    fn unreadable(detail: String, stream: String, version: Version, event_type: String) -> Self {
+        Self::of(UNREADABLE, detail)
+            .with("stream", stream)
+            .with("version", version.get())
+            .with("eventType", event_type)
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        let (detail, retry) = (error.to_string(), error.retry());
+        match error {
+            AppError::UnknownDecider { known, .. }
+            | AppError::UnknownCommand { known, .. }
+            | AppError::UnknownDecision { known, .. } => {
+                Self::new(StatusCode::NOT_FOUND, "not-hosted", "There is no such command", detail)
+                    .with("known", known)
+            }
+            AppError::BadId(error) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid-id", "The id is not well formed", detail)
+                    .with("category", error.kind)
+            }
+            AppError::BadInput(error) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid-input", "The command is not well formed", detail)
+                    .with("field", error.field)
+            }
+            AppError::Refused { code, .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "The command was refused", detail)
+                    .with("code", code)
+            }
+            AppError::VersionMismatch { stream, expected, actual } => {
+                let title = "The entity is not as the request expects";
+                let problem = Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", title, detail)
+                    .with("stream", stream.as_str())
+                    .with("expected", expected_json(expected))
+                    .with("actual", actual.map(Version::get));
+                actual
+                    .into_iter()
+                    .fold(problem, |problem, version| problem.with_header(header::ETAG, etag(version)))
+            }
+            AppError::Contended { attempts } => {
+                let title = "Others wrote to the same entities in between";
+                Self::new(StatusCode::CONFLICT, "contended", title, detail)
+                    .retry(retry)
+                    .with("attempts", attempts)
+            }
+            AppError::Invalid { .. } => Self::invalid(detail),
+            AppError::Load(error) => error.into(),
+            AppError::Encode(EncodeError::Name(error)) => error.into(),
+            AppError::Encode(EncodeError::Json { .. } | EncodeError::NoStream)
+            | AppError::Unprintable { .. } => Self::internal(detail),
+            AppError::InDoubt { .. } => Self::of(IN_DOUBT, detail).retry(retry),
+            AppError::Append(error) => error.into(),
+        }
+    }
+}
+
+/// What an append says about a stream: a version, or `any`, `none`, `exists`.
+fn expected_json(expected: Expected) -> Value {
+    match expected {
+        Expected::Any => "any".into(),
+        Expected::None => "none".into(),
+        Expected::Exists => "exists".into(),
+        Expected::Exactly(version) => version.get().into(),
+    }
+}
+
+/// A position: a number in partition 0, `"partition/sequence"` elsewhere.
+pub(super) fn position_json(position: Position) -> Value {
+    match position.partition {
+        0 => position.sequence.into(),
+        _ => position.to_string().into(),
+    }
+}

@@ -1,0 +1,400 @@
+//! The test kit: deciders and decisions tested as they are specified: given, when, then.
+//!
+//! Events are compared as they are stored: by type, schema version, JSON and tags. What is given goes through the same
+//! bytes, so that an event that does not survive being stored fails the test.
+//!
+//! ```
+//! # use gesta::*;
+//! # #[derive(Debug, Clone, Key)] #[key("door")] struct DoorId(u64);
+//! # #[derive(Debug, Event)] #[event(prefix = "door")] enum DoorEvent { Opened, Closed }
+//! # #[derive(Debug, Clone, Command)] enum DoorCommand { Open, Close }
+//! # #[derive(Debug, PartialEq)] struct AlreadyOpen;
+//! # impl std::fmt::Display for AlreadyOpen { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("already open") } }
+//! # impl std::error::Error for AlreadyOpen {}
+//! # #[derive(Debug, Default)] struct Door { open: bool }
+//! # impl State for Door { type Event = DoorEvent; fn evolve(&mut self, event: DoorEvent) { self.open = matches!(event, DoorEvent::Opened) } }
+//! # impl Decider for Door {
+//! #     type Id = DoorId; type Command = DoorCommand; type Error = AlreadyOpen;
+//! #     fn decide(&self, command: DoorCommand) -> Result<Vec<DoorEvent>, AlreadyOpen> {
+//! #         match command {
+//! #             DoorCommand::Open if self.open => Err(AlreadyOpen),
+//! #             DoorCommand::Open => Ok(vec![DoorEvent::Opened]),
+//! #             DoorCommand::Close if self.open => Ok(vec![DoorEvent::Closed]),
+//! #             DoorCommand::Close => Ok(vec![]),
+//! #         }
+//! #     }
+//! # }
+//! use gesta::testing::given;
+//!
+//! given::<Door>([]).when(DoorCommand::Open).then([DoorEvent::Opened]);
+//! given::<Door>([DoorEvent::Opened]).when(DoorCommand::Open).then_refused(AlreadyOpen);
+//! given::<Door>([]).when(DoorCommand::Close).then_nothing();
+//! ```
+
+use std::fmt::{Debug, Write as _};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use gesta_core::{Batch, EventId, MemoryStore, NewEvent, StoreId, StreamName, Timestamp};
+
+use crate::decision::{Decision, Fact, NewFact, fold_one};
+use crate::environment::Environment;
+use crate::error::SendError;
+use crate::event::Event;
+use crate::handle::Gesta;
+use crate::key::Key;
+use crate::state::Decider;
+
+pub use serde_json::json;
+
+/// A history of one entity.
+///
+/// # Panics
+/// If an event does not survive being stored: that is what the test found.
+#[track_caller]
+pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D> {
+    let stream = stream_of::<D>();
+    let history =
+        events.into_iter().map(|event| Fact::new(stream.clone(), &event)).collect::<Result<Vec<_>, _>>();
+    let history = history.unwrap_or_else(|error| panic!("a given event cannot be stored: {error}"));
+    let store = Arc::new(memory());
+    append(&store, &history);
+    let page = store.read_now(&gesta_core::Read::stream(stream)).expect("a stream in memory can be read");
+    let mut state = D::default();
+    for event in &page.events {
+        fold_one(&mut state, event)
+            .unwrap_or_else(|error| panic!("a given event cannot be read back: {}", chain(&error)));
+    }
+    Given { state, history }
+}
+
+/// A history of one entity, and the state it makes.
+#[derive(Debug)]
+pub struct Given<D> {
+    state: D,
+    history: Vec<Fact>,
+}
+
+impl<D: Decider> Given<D> {
+    /// Asks the entity to do something.
+    #[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+    #[track_caller]
+    pub fn when(self, command: D::Command) -> Then<D> {
+        let events = self.state.decide(command);
+        let stream = stream_of::<D>();
+        let facts = events.map(|events| {
+            let facts = events.iter().map(|event| Fact::new(stream.clone(), event));
+            facts
+                .collect::<Result<Vec<_>, _>>()
+                .unwrap_or_else(|error| panic!("an event cannot be stored: {error}"))
+        });
+        Then { stream, outcome: Outcome { given: self.history, facts, named: Named::ByType } }
+    }
+
+    /// The state that the history makes.
+    pub fn state(&self) -> &D {
+        &self.state
+    }
+}
+
+/// What came of a command.
+#[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+pub struct Then<D: Decider> {
+    stream: StreamName,
+    outcome: Outcome<D::Error>,
+}
+
+impl<D: Decider> Then<D> {
+    /// Exactly these events happen.
+    ///
+    /// # Panics
+    /// If anything else does.
+    #[track_caller]
+    pub fn then(self, events: impl IntoIterator<Item = D::Event>) {
+        let expected = events.into_iter().map(|event| Fact::new(self.stream.clone(), &event));
+        self.outcome.check(expected.collect());
+    }
+
+    /// Nothing happens, and it is no refusal.
+    ///
+    /// # Panics
+    /// If anything else does.
+    #[track_caller]
+    pub fn then_nothing(self) {
+        self.outcome.check(Ok(Vec::new()));
+    }
+
+    /// It is refused, for this reason.
+    ///
+    /// # Panics
+    /// If it is not, or for another.
+    #[track_caller]
+    pub fn then_refused(self, error: D::Error)
+    where
+        D::Error: PartialEq,
+    {
+        self.outcome.check_refused(&error);
+    }
+}
+
+/// A history of any entities, for a decision.
+#[track_caller]
+pub fn given_facts(facts: impl IntoIterator<Item = NewFact>) -> GivenFacts {
+    let history = facts.into_iter().map(NewFact::into_fact).collect::<Result<Vec<_>, _>>();
+    GivenFacts { history: history.unwrap_or_else(|error| panic!("a given event cannot be stored: {error}")) }
+}
+
+/// A history of any entities.
+#[derive(Debug)]
+pub struct GivenFacts {
+    history: Vec<Fact>,
+}
+
+impl GivenFacts {
+    /// Executes a decision, on a store in memory that holds the history.
+    ///
+    /// # Panics
+    /// If it fails for another reason than a refusal by the domain.
+    #[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+    #[track_caller]
+    pub fn when<D: Decision>(self, decision: D) -> ThenFacts<D> {
+        let store = Arc::new(memory());
+        append(&store, &self.history);
+        let gesta = Gesta::with_environment(store, Arc::new(TestEnvironment::default()));
+        let facts = match block_on(gesta.execute(decision)) {
+            Ok(committed) => {
+                let facts =
+                    committed.events.into_iter().map(NewFact::into_fact).collect::<Result<Vec<_>, _>>();
+                Ok(facts.expect("what was recorded could be written"))
+            }
+            Err(SendError::Refused(error)) => Err(error),
+            Err(error) => panic!("the decision could not be executed: {}", chain(&error)),
+        };
+        ThenFacts { outcome: Outcome { given: self.history, facts, named: Named::ByStream } }
+    }
+}
+
+/// What came of a decision.
+#[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+pub struct ThenFacts<D: Decision> {
+    outcome: Outcome<D::Error>,
+}
+
+impl<D: Decision> ThenFacts<D> {
+    /// Exactly these events happen, in this order.
+    ///
+    /// # Panics
+    /// If anything else does.
+    #[track_caller]
+    pub fn then(self, facts: impl IntoIterator<Item = NewFact>) {
+        self.outcome.check(facts.into_iter().map(NewFact::into_fact).collect());
+    }
+
+    /// Nothing happens, and it is no refusal.
+    ///
+    /// # Panics
+    /// If anything else does.
+    #[track_caller]
+    pub fn then_nothing(self) {
+        self.outcome.check(Ok(Vec::new()));
+    }
+
+    /// It is refused, for this reason.
+    ///
+    /// # Panics
+    /// If it is not, or for another.
+    #[track_caller]
+    pub fn then_refused(self, error: D::Error)
+    where
+        D::Error: PartialEq,
+    {
+        self.outcome.check_refused(&error);
+    }
+}
+
+/// Whether a message names streams: it does where there may be several.
+#[derive(Clone, Copy)]
+enum Named {
+    ByType,
+    ByStream,
+}
+
+struct Outcome<E> {
+    given: Vec<Fact>,
+    facts: Result<Vec<Fact>, E>,
+    named: Named,
+}
+
+impl<E: std::error::Error> Outcome<E> {
+    #[track_caller]
+    fn check(&self, expected: Result<Vec<Fact>, crate::EncodeError>) {
+        let expected = expected.unwrap_or_else(|error| panic!("an expected event cannot be stored: {error}"));
+        match &self.facts {
+            Ok(facts) if *facts == expected => {}
+            Ok(facts) => panic!(
+                "other events than expected\n{}",
+                self.sections(&self.list(&expected), &self.list(facts))
+            ),
+            Err(error) => panic!(
+                "a refusal where events were expected\n{}",
+                self.sections(&self.list(&expected), &refusal(error))
+            ),
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(&self, expected: &E)
+    where
+        E: PartialEq,
+    {
+        match &self.facts {
+            Err(error) if error == expected => {}
+            Err(error) => panic!(
+                "another refusal than expected\n{}",
+                self.sections(&refusal(expected), &refusal(error))
+            ),
+            Ok(facts) => panic!(
+                "no refusal where one was expected\n{}",
+                self.sections(&refusal(expected), &self.list(facts))
+            ),
+        }
+    }
+
+    fn sections(&self, expected: &str, actual: &str) -> String {
+        format!("given\n{}expected\n{expected}but got\n{actual}", self.list(&self.given))
+    }
+
+    fn list(&self, facts: &[Fact]) -> String {
+        if facts.is_empty() {
+            return "    nothing\n".to_owned();
+        }
+        facts.iter().fold(String::new(), |mut text, fact| {
+            let stream = match self.named {
+                Named::ByType => String::new(),
+                Named::ByStream => format!("{}: ", fact.stream),
+            };
+            let data = String::from_utf8_lossy(&fact.data);
+            let version =
+                if fact.schema_version == 1 { String::new() } else { format!("@{}", fact.schema_version) };
+            let tags = fact.tags.iter().fold(String::new(), |tags, tag| tags + " #" + tag.as_str());
+            writeln!(text, "    {stream}{}{version} {data}{tags}", fact.event_type)
+                .expect("text can be written");
+            text
+        })
+    }
+}
+
+fn refusal<E: Debug + std::fmt::Display>(error: &E) -> String {
+    format!("    refused: {error:?} ({error})\n")
+}
+
+/// An error with everything behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(text, ": {error}").expect("text can be written");
+        source = error.source();
+    }
+    text
+}
+
+/// Reads an event as it was stored under that name and schema version: what to test an upcaster with.
+///
+/// # Panics
+/// If the enum has no such event, or it does not decode.
+#[track_caller]
+pub fn stored<E: Event>(event_type: &str, schema_version: u16, json: serde_json::Value) -> E {
+    match E::decode(event_type, schema_version, json.to_string().as_bytes()) {
+        Ok(Some(event)) => event,
+        Ok(None) => panic!("`{event_type}` is no event of this enum: it has {}", names::<E>()),
+        Err(error) => panic!("{}", chain(&error)),
+    }
+}
+
+fn names<E: Event>() -> String {
+    E::TYPES.iter().map(|info| format!("`{}`", info.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// A handle on a new, empty store in memory, with ids and times that are the same in every run.
+#[must_use]
+pub fn store() -> Gesta {
+    Gesta::with_environment(Arc::new(memory()), Arc::new(TestEnvironment::default()))
+}
+
+/// An empty store in memory with one partition, whose clock goes on by a millisecond with every append.
+#[must_use]
+pub fn memory() -> MemoryStore {
+    let clock = AtomicI64::new(FIRST_TIME_NANOS);
+    MemoryStore::new(StoreId::from_bytes(*b"gesta test store"), 1, move || {
+        Timestamp::from_nanos(clock.fetch_add(MILLISECOND_NANOS, Ordering::Relaxed))
+    })
+}
+
+/// 2026-01-01T00:00:00Z.
+const FIRST_TIME_NANOS: i64 = 1_767_225_600_000_000_000;
+const MILLISECOND_NANOS: i64 = 1_000_000;
+
+/// Ids 1, 2, 3, …, and a clock that goes on by a millisecond each time it is asked, from 2026-01-01 on.
+#[derive(Debug, Default)]
+pub struct TestEnvironment {
+    ids: AtomicU64,
+    ticks: AtomicI64,
+}
+
+impl Environment for TestEnvironment {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(
+            FIRST_TIME_NANOS + MILLISECOND_NANOS * self.ticks.fetch_add(1, Ordering::Relaxed),
+        )
+    }
+
+    fn event_id(&self) -> EventId {
+        EventId::from_u128(u128::from(self.ids.fetch_add(1, Ordering::Relaxed)) + 1)
+    }
+}
+
+fn append(store: &MemoryStore, history: &[Fact]) {
+    let environment = TestEnvironment::default();
+    // From the other end than the ids that a test's own commands will get.
+    let id = || EventId::from_u128(u128::MAX - u128::from_be_bytes(*environment.event_id().as_bytes()));
+    for fact in history {
+        let event = NewEvent::json(
+            id(),
+            fact.stream.clone(),
+            fact.event_type.clone(),
+            environment.now(),
+            fact.data.clone(),
+        );
+        let event =
+            NewEvent { schema_version: fact.schema_version, ..event }.with_tags(fact.tags.iter().cloned());
+        store
+            .append_now(Batch::new([event]))
+            .unwrap_or_else(|error| panic!("a given event cannot be stored: {error}"));
+    }
+}
+
+/// Runs a future to its end on this thread: what a test without a runtime needs.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+fn stream_of<D: Decider>() -> StreamName {
+    StreamName::new(format!("{}-given", D::Id::KIND)).expect("a category makes a stream name")
+}

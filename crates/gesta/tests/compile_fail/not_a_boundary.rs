@@ -1,0 +1,23 @@
+//! A decision that looks at a state instead of at a place.
+
+use gesta::{Decision, NewFact};
+
+struct Account;
+
+#[derive(Clone)]
+struct Transfer;
+
+impl Decision for Transfer {
+    type State = Account;
+    type Error = std::fmt::Error;
+
+    fn boundary(&self) -> Account {
+        Account
+    }
+
+    fn decide(self, _: &Account) -> Result<Vec<NewFact>, std::fmt::Error> {
+        Ok(vec![])
+    }
+}
+
+fn main() {}

@@ -1,0 +1,265 @@
+//! Decisions that span entities and tags.
+
+use std::sync::Arc;
+
+use gesta::testing::{block_on, given_facts, memory, store};
+use gesta::*;
+
+use crate::domain::*;
+
+fn move_of(from: &str, to: &str, amount: u64) -> Transfer {
+    Transfer { from: id(from), to: id(to), amount }
+}
+
+async fn balance(gesta: &Gesta, name: &str) -> u64 {
+    gesta.load::<Account>(&id(name)).await.unwrap().balance
+}
+
+#[test]
+fn a_transfer_is_one_batch() {
+    block_on(async {
+        let gesta = store();
+        funded(&gesta, "ann", 10).await;
+        funded(&gesta, "ben", 1).await;
+        let committed = gesta.execute(move_of("ann", "ben", 4)).await.unwrap();
+        let streams = committed.versions.iter().map(|(stream, version)| (stream.as_str(), version.get()));
+        assert_eq!(streams.collect::<Vec<_>>(), [("account-ann", 2), ("account-ben", 2)]);
+        assert_eq!(committed.places[1].position.sequence, committed.places[0].position.sequence + 1);
+        assert_eq!((balance(&gesta, "ann").await, balance(&gesta, "ben").await), (6, 5));
+        let refused = gesta.execute(move_of("ann", "ben", 7)).await.unwrap_err();
+        assert!(matches!(refused, SendError::Refused(Refused::InsufficientFunds { .. })), "{refused}");
+    });
+}
+
+#[test]
+fn a_transfer_to_oneself_changes_nothing() {
+    block_on(async {
+        let gesta = store();
+        funded(&gesta, "ann", 10).await;
+        gesta.execute(move_of("ann", "ann", 4)).await.unwrap();
+        assert_eq!(balance(&gesta, "ann").await, 10);
+    });
+}
+
+#[test]
+fn transfers_from_many_threads_never_lose_money() {
+    const NAMES: [&str; 3] = ["ann", "ben", "cem"];
+    let store: Arc<dyn EventStore> = Arc::new(memory());
+    let gesta = Gesta::new(store);
+    block_on(async {
+        for name in NAMES {
+            funded(&gesta, name, 100).await;
+        }
+    });
+    let done = std::thread::scope(|scope| {
+        let threads = (0..4_usize).map(|thread| {
+            let gesta = gesta.clone();
+            scope.spawn(move || (0..50_usize).filter(|round| moves(&gesta, thread + round)).count())
+        });
+        let threads = threads.collect::<Vec<_>>();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+    });
+    assert!(done > 0, "some transfers get through");
+    block_on(async {
+        let mut sum = 0;
+        for name in NAMES {
+            sum += balance(&gesta, name).await;
+        }
+        assert_eq!(sum, 300);
+        let page = gesta.event_store().read(Read::log(query::<AccountEvent>())).await.unwrap();
+        assert_eq!(page.events.len(), 6 + 2 * done, "each transfer is two events");
+    });
+
+    /// Whether the transfer got through; the domain may refuse it.
+    fn moves(gesta: &Gesta, round: usize) -> bool {
+        let (from, to) = (NAMES[round % 3], NAMES[(round + 1) % 3]);
+        match block_on(gesta.execute(move_of(from, to, 40))) {
+            Ok(_) => true,
+            Err(SendError::Refused(_) | SendError::Contended { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Key)]
+#[key("customer")]
+struct CustomerId(u64);
+
+#[derive(Debug, Clone, PartialEq, Event)]
+#[event(prefix = "shop.customer")]
+enum CustomerEvent {
+    Registered {
+        #[tag]
+        email: String,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+struct Taken(bool);
+
+impl State for Taken {
+    type Event = CustomerEvent;
+
+    fn evolve(&mut self, _: CustomerEvent) {
+        self.0 = true;
+    }
+}
+
+#[derive(Debug, PartialEq, Refusal)]
+enum NotRegistered {
+    EmailTaken,
+}
+
+#[derive(Debug, Clone)]
+struct Register {
+    id: CustomerId,
+    email: String,
+}
+
+impl Decision for Register {
+    type State = At<Taken>;
+    type Error = NotRegistered;
+
+    fn boundary(&self) -> At<Taken> {
+        At::tagged("email", &self.email)
+    }
+
+    fn decide(self, taken: &At<Taken>) -> Result<Vec<NewFact>, NotRegistered> {
+        if taken.0 {
+            return Err(NotRegistered::EmailTaken);
+        }
+        Ok(vec![NewFact::new(&self.id, &CustomerEvent::Registered { email: self.email })])
+    }
+}
+
+fn register(number: u64, email: &str) -> Register {
+    Register { id: CustomerId(number), email: email.to_owned() }
+}
+
+#[test]
+fn an_address_is_taken_once() {
+    let registered = |number, email: &str| {
+        NewFact::new(&CustomerId(number), &CustomerEvent::Registered { email: email.to_owned() })
+    };
+    given_facts([registered(1, "a@b")]).when(register(2, "a@b")).then_refused(NotRegistered::EmailTaken);
+    given_facts([registered(1, "a@b")]).when(register(2, "c@d")).then([registered(2, "c@d")]);
+}
+
+#[test]
+fn an_address_is_taken_once_also_when_two_want_it_at_once() {
+    block_on(async {
+        let store = Interposed::new(|number, inner, batch| {
+            if number == 1 {
+                let other = Gesta::new(Arc::new(memory()));
+                block_on(other.execute(register(2, "a@b"))).unwrap();
+                let mut intruder = batch.clone();
+                intruder.conditions.clear();
+                intruder.events[0].id = EventId::from_u128(77);
+                intruder.events[0].stream = "customer-2".parse().unwrap();
+                inner.append_now(intruder).unwrap();
+            }
+            inner.append_now(batch)
+        });
+        let (gesta, _) = store.handles();
+        let refused = gesta.execute(register(1, "a@b")).await.unwrap_err();
+        assert!(matches!(refused, SendError::Refused(NotRegistered::EmailTaken)), "{refused}");
+        gesta.execute(register(3, "other@b")).await.unwrap();
+    });
+}
+
+/// Closes a day: looks at many accounts and records in none of them.
+#[derive(Debug, Clone)]
+struct CloseDay {
+    accounts: Vec<AccountId>,
+}
+
+impl Decision for CloseDay {
+    type State = Vec<At<Account>>;
+    type Error = Refused;
+
+    fn boundary(&self) -> Vec<At<Account>> {
+        self.accounts.iter().map(Account::at).collect()
+    }
+
+    fn decide(self, accounts: &Vec<At<Account>>) -> Result<Vec<NewFact>, Refused> {
+        let amount = accounts.iter().map(|account| account.balance).sum();
+        Ok(vec![Account::emit(&id("sum"), AccountEvent::Deposited { amount })])
+    }
+}
+
+#[test]
+fn what_is_only_read_must_not_change_either() {
+    block_on(async {
+        let store = Interposed::new(|number, inner, batch| {
+            if number == 1 {
+                assert_eq!(batch.expect.len(), 2);
+                let event = NewEvent::json(
+                    EventId::from_u128(77),
+                    "account-ben".parse().unwrap(),
+                    "bank.account.deposited".parse().unwrap(),
+                    Timestamp::from_nanos(1),
+                    r#"{"amount":100}"#,
+                );
+                inner.append_now(Batch::new([event])).unwrap();
+            }
+            inner.append_now(batch)
+        });
+        let (gesta, beneath) = store.handles();
+        funded(&beneath, "ann", 1).await;
+        funded(&beneath, "ben", 2).await;
+        gesta.execute(CloseDay { accounts: vec![id("ann"), id("ben")] }).await.unwrap();
+        assert_eq!(balance(&beneath, "sum").await, 103);
+    });
+}
+
+#[test]
+fn several_parts_are_read_at_one_place_in_the_log() {
+    block_on(async {
+        // Money moves between the reading of the one account and the reading of the other.
+        let store = Interposed::reading(|number, inner| {
+            if number == 2 {
+                let moved =
+                    [("account-ann", "bank.account.withdrawn"), ("account-ben", "bank.account.deposited")];
+                let moved = (77..).zip(moved).map(|(id, (stream, event_type))| {
+                    NewEvent::json(
+                        EventId::from_u128(id),
+                        stream.parse().unwrap(),
+                        event_type.parse().unwrap(),
+                        Timestamp::from_nanos(1),
+                        r#"{"amount":10}"#,
+                    )
+                });
+                inner.append_now(Batch::new(moved)).unwrap();
+            }
+        });
+        let (gesta, beneath) = store.handles();
+        funded(&beneath, "ann", 10).await;
+        funded(&beneath, "ben", 0).await;
+        let (ann, ben) = gesta.look((Account::at(&id("ann")), Account::at(&id("ben")))).await.unwrap();
+        assert_eq!((ann.balance, ben.balance), (10, 0));
+        assert_eq!(balance(&beneath, "ben").await, 10);
+    });
+}
+
+#[test]
+fn a_repeated_decision_gets_the_first_answer() {
+    block_on(async {
+        let gesta = store();
+        funded(&gesta, "ann", 10).await;
+        funded(&gesta, "ben", 0).await;
+        let key = || Idempotency::new("ann", "transfer").command_key("1", [b"x".as_slice()]);
+        let first = gesta.command_key(key()).execute(move_of("ann", "ben", 10)).await.unwrap();
+        let second = gesta.command_key(key()).execute(move_of("ann", "ben", 10)).await.unwrap();
+        assert_eq!(Committed { repeated: true, ..first }, second);
+        assert_eq!(second.events.len(), 2);
+    });
+}
+
+#[test]
+fn a_decision_takes_no_expected_version() {
+    block_on(async {
+        let call = store().expect_version(Version::FIRST);
+        let error = call.execute(move_of("ann", "ben", 1)).await.unwrap_err();
+        assert!(matches!(error, SendError::Invalid { .. }), "{error}");
+    });
+}

@@ -1,0 +1,245 @@
+//! What the derives make of enums and structs.
+
+use gesta::testing::{json, stored};
+use gesta::*;
+
+#[derive(Debug, Clone, PartialEq, Event)]
+#[event(prefix = "shop.order")]
+enum OrderEvent {
+    Placed {
+        #[tag]
+        customer: CustomerId,
+        #[event(tag = "item")]
+        items: Vec<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none", rename = "promo")]
+        voucher: Option<String>,
+    },
+    #[event(version = 3, upcast(1 = ShippedV1, 2 = ShippedV2))]
+    Shipped {
+        carrier: String,
+        parcels: u32,
+    },
+    #[event(name = "shop.parcel.lost", alias = "shop.order.gone", alias = "shop.order.missing")]
+    ParcelLost(Loss),
+    Cancelled,
+}
+
+#[derive(Debug, Clone, PartialEq, Key)]
+#[key("customer")]
+struct CustomerId(u64);
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Loss {
+    weight: u32,
+}
+
+#[derive(serde::Deserialize)]
+struct ShippedV1 {
+    by: String,
+}
+
+impl From<ShippedV1> for OrderEvent {
+    fn from(old: ShippedV1) -> Self {
+        ShippedV2 { carrier: old.by }.into()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct ShippedV2 {
+    carrier: String,
+}
+
+impl From<ShippedV2> for OrderEvent {
+    fn from(old: ShippedV2) -> Self {
+        Self::Shipped { carrier: old.carrier, parcels: 1 }
+    }
+}
+
+fn placed(voucher: Option<&str>) -> OrderEvent {
+    OrderEvent::Placed { customer: CustomerId(7), items: vec![1, 2], voucher: voucher.map(str::to_owned) }
+}
+
+// `CustomerId` is a field of an event, so it is stored.
+impl serde::Serialize for CustomerId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for CustomerId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        u64::deserialize(from).map(Self)
+    }
+}
+
+#[test]
+fn an_event_is_stored_as_its_fields_and_read_back() {
+    let cases = [
+        (placed(None), "shop.order.placed", 1, r#"{"customer":7,"items":[1,2]}"#),
+        (placed(Some("x")), "shop.order.placed", 1, r#"{"customer":7,"items":[1,2],"promo":"x"}"#),
+        (
+            OrderEvent::Shipped { carrier: "ups".into(), parcels: 2 },
+            "shop.order.shipped",
+            3,
+            r#"{"carrier":"ups","parcels":2}"#,
+        ),
+        (OrderEvent::ParcelLost(Loss { weight: 9 }), "shop.parcel.lost", 1, r#"{"weight":9}"#),
+        (OrderEvent::Cancelled, "shop.order.cancelled", 1, "{}"),
+    ];
+    for (event, name, version, payload) in cases {
+        let info = event.info();
+        assert_eq!((info.name, info.version), (name, version));
+        let bytes = event.encode().unwrap();
+        assert_eq!(std::str::from_utf8(&bytes), Ok(payload));
+        assert_eq!(OrderEvent::decode(name, version, &bytes).unwrap(), Some(event));
+    }
+}
+
+#[test]
+fn fields_become_tags() {
+    let tags = placed(None).tags().unwrap();
+    let tags = tags.iter().map(Tag::as_str).collect::<Vec<_>>();
+    assert_eq!(tags, ["customer:7", "item:1", "item:2"]);
+    assert_eq!(OrderEvent::Cancelled.tags().unwrap(), []);
+}
+
+#[test]
+fn older_versions_are_read_through_a_chain_of_upcasters() {
+    let one_parcel = OrderEvent::Shipped { carrier: "ups".into(), parcels: 1 };
+    assert_eq!(stored::<OrderEvent>("shop.order.shipped", 1, json!({"by": "ups"})), one_parcel);
+    assert_eq!(stored::<OrderEvent>("shop.order.shipped", 2, json!({"carrier": "ups"})), one_parcel);
+}
+
+#[test]
+fn aliases_are_read_and_the_name_is_written() {
+    for name in ["shop.parcel.lost", "shop.order.gone", "shop.order.missing"] {
+        let lost = stored::<OrderEvent>(name, 1, json!({"weight": 3}));
+        assert_eq!(lost, OrderEvent::ParcelLost(Loss { weight: 3 }));
+        assert_eq!(lost.info().name, "shop.parcel.lost");
+    }
+}
+
+#[test]
+fn a_schema_version_that_is_not_known_is_an_error_that_names_both() {
+    for found in [0, 4] {
+        let error = OrderEvent::decode("shop.order.shipped", found, b"{}").unwrap_err();
+        assert!(matches!(error, DecodeError::UnknownSchemaVersion { newest: 3, .. }));
+        let message = error.to_string();
+        assert!(message.contains(&format!("schema version {found}")), "{message}");
+        assert!(message.contains("knows versions 1 to 3"), "{message}");
+    }
+}
+
+#[test]
+fn unknown_fields_of_events_are_ignored_and_missing_ones_are_not() {
+    let cancelled = OrderEvent::decode("shop.order.cancelled", 1, br#"{"why":"bored"}"#);
+    assert_eq!(cancelled.unwrap(), Some(OrderEvent::Cancelled));
+    let error = OrderEvent::decode("shop.order.shipped", 3, br#"{"carrier":"ups"}"#).unwrap_err();
+    assert!(matches!(error, DecodeError::Json { event_type: "shop.order.shipped", .. }));
+    assert_eq!(OrderEvent::decode("shop.order.eaten", 1, b"{}").unwrap(), None);
+}
+
+#[test]
+fn a_query_names_every_type_and_alias() {
+    let Query::Any(items) = query::<OrderEvent>() else { panic!("a query by type") };
+    let types = items[0].types.iter().map(EventType::as_str).collect::<Vec<_>>();
+    let names = [
+        "shop.order.placed",
+        "shop.order.shipped",
+        "shop.parcel.lost",
+        "shop.order.gone",
+        "shop.order.missing",
+        "shop.order.cancelled",
+    ];
+    assert_eq!(types, names);
+}
+
+#[derive(Debug, Clone, PartialEq, Command)]
+enum OrderCommand {
+    PlaceOrder {
+        customer: u64,
+        #[serde(default)]
+        express: bool,
+    },
+    #[command(name = "void")]
+    Cancel,
+    Report(Loss),
+}
+
+#[test]
+fn a_command_is_read_from_json_by_its_name() {
+    let read = |name: &str, json: &str| OrderCommand::decode(name, json.as_bytes());
+    let placed = OrderCommand::PlaceOrder { customer: 7, express: false };
+    assert_eq!(read("place-order", r#"{"customer":7}"#), Some(Ok(placed)));
+    assert_eq!(read("void", ""), Some(Ok(OrderCommand::Cancel)));
+    assert_eq!(read("void", "{}"), Some(Ok(OrderCommand::Cancel)));
+    assert_eq!(read("report", r#"{"weight":1}"#), Some(Ok(OrderCommand::Report(Loss { weight: 1 }))));
+    assert_eq!(read("cancel", "{}"), None);
+    assert_eq!(OrderCommand::Cancel.name(), "void");
+}
+
+#[test]
+fn bad_input_names_the_field() {
+    let cases = [
+        ("place-order", "", None, "missing field `customer`"),
+        ("place-order", r#"{"customer":"x"}"#, Some("customer"), "expected u64"),
+        ("place-order", r#"{"customer":1,"expres":true}"#, Some("expres"), "unknown field `expres`"),
+        ("place-order", r#"{"customer":1} x"#, None, "trailing characters"),
+        ("void", r#"{"now":true}"#, Some("now"), "unknown field `now`"),
+    ];
+    for (name, json, field, message) in cases {
+        let error = OrderCommand::decode(name, json.as_bytes()).unwrap().unwrap_err();
+        assert_eq!(error.field.as_deref(), field, "{json}: {error}");
+        assert!(error.to_string().contains(message), "{json}: {error}");
+    }
+}
+
+#[test]
+fn commands_say_what_they_take() {
+    let fields = OrderCommand::COMMANDS[0].fields;
+    assert_eq!(fields[0], FieldInfo { name: "customer", rust_type: "u64" });
+    assert_eq!(
+        OrderCommand::COMMANDS.iter().map(|info| info.name).collect::<Vec<_>>(),
+        ["place-order", "void", "report"]
+    );
+}
+
+#[test]
+fn a_key_has_one_spelling() {
+    assert_eq!(CustomerId::parse("7"), Ok(CustomerId(7)));
+    assert_eq!(CustomerId(7).stream().unwrap().as_str(), "customer-7");
+    for wrong in ["007", "x", "", "+7"] {
+        let error = CustomerId::parse(wrong).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{wrong}` is not the id of a customer")), "{error}");
+    }
+}
+
+#[derive(Debug, Refusal)]
+#[expect(dead_code, reason = "only their messages are of interest")]
+enum Refused {
+    /// The order is empty.
+    ///
+    /// More about it.
+    Empty,
+    NotPaidYet,
+    /// VAT number {number} is unknown, and
+    /// must be given
+    UnknownVat {
+        number: u32,
+    },
+    /// Wrapped.
+    Other(u8),
+}
+
+#[test]
+fn a_refusal_speaks_in_the_words_of_its_documentation() {
+    let cases = [
+        (Refused::Empty, "the order is empty"),
+        (Refused::NotPaidYet, "not paid yet"),
+        (Refused::UnknownVat { number: 3 }, "VAT number 3 is unknown, and must be given"),
+        (Refused::Other(1), "wrapped"),
+    ];
+    for (refusal, message) in cases {
+        assert_eq!(refusal.to_string(), message);
+    }
+}

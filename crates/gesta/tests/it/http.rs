@@ -1,0 +1,237 @@
+//! The HTTP router, one request at a time.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode, header};
+use gesta::http::{Principal, router_on};
+use gesta::testing::{block_on, json, store};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::app::bank;
+
+fn router() -> Router {
+    router_on(Arc::new(bank()), store())
+}
+
+struct Answer {
+    status: StatusCode,
+    etag: Option<String>,
+    content_type: String,
+    body: Value,
+}
+
+fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
+    let builder = Request::builder().method(method).uri(uri);
+    let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+    builder.body(Body::from(body.to_owned())).unwrap()
+}
+
+fn send(router: &Router, request: Request<Body>) -> Answer {
+    block_on(async {
+        let response: Response<Body> = router.clone().oneshot(request).await.unwrap();
+        let text = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (status, etag) = (response.status(), text(header::ETAG));
+        let content_type = text(header::CONTENT_TYPE).unwrap_or_default();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, etag, content_type, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+    })
+}
+
+fn post(router: &Router, uri: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    send(router, request("POST", uri, headers, body))
+}
+
+fn get(router: &Router, uri: &str) -> Answer {
+    send(router, request("GET", uri, &[], ""))
+}
+
+fn opened() -> Router {
+    let router = router();
+    assert_eq!(post(&router, "/commands/account/ann/open", &[], r#"{"owner":"Ann"}"#).status, 200);
+    router
+}
+
+#[test]
+fn a_command_is_answered_with_what_it_led_to() {
+    let router = opened();
+    let answer = post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
+    assert_eq!((answer.status, answer.etag.as_deref()), (StatusCode::OK, Some("\"1\"")));
+    assert_eq!(answer.body["versions"], json!({"account-ann": 1}));
+    assert!(answer.body["checkpoint"].as_str().unwrap().ends_with(".2"));
+    assert_eq!(answer.body["repeated"], json!(false));
+    assert_eq!(answer.body["events"][0]["data"], json!({"amount": 5}));
+}
+
+#[test]
+fn a_decision_moves_money() {
+    let router = opened();
+    post(&router, "/commands/account/ben/open", &[], r#"{"owner":"Ben"}"#);
+    post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
+    let answer = post(&router, "/commands/transfer", &[], r#"{"from":"ann","to":"ben","amount":2}"#);
+    assert_eq!((answer.status, answer.etag), (StatusCode::OK, None));
+    assert_eq!(answer.body["versions"], json!({"account-ann": 2, "account-ben": 1}));
+    assert_eq!(get(&router, "/states/account/ben").body["state"]["balance"], json!(2));
+}
+
+#[test]
+fn problems_say_what_is_wrong_and_what_helps() {
+    let router = opened();
+    let deposit = "/commands/account/ann/deposit";
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, Value);
+    let cases: [Case<'_>; 10] = [
+        ("/commands/acount/ann/open", &[], "{}", 404, json!({"known": ["account"]})),
+        ("/commands/account/ann/opn", &[], "{}", 404, json!({"type": "urn:gesta:problem:not-hosted"})),
+        ("/commands/transfr", &[], "{}", 404, json!({"known": ["transfer"]})),
+        (deposit, &[], r#"{"amount":"x"}"#, 400, json!({"field": "amount"})),
+        (deposit, &[], "{", 400, json!({"type": "urn:gesta:problem:invalid-input"})),
+        (
+            "/commands/account/ann/withdraw",
+            &[],
+            r#"{"amount":1}"#,
+            422,
+            json!({"code": "InsufficientFunds", "detail": "only 0 is left, 1 was asked for"}),
+        ),
+        (deposit, &[("if-match", "\"7\"")], r#"{"amount":1}"#, 412, json!({"expected": 7, "actual": 0})),
+        (deposit, &[("if-match", "seven")], r#"{"amount":1}"#, 400, json!({"retry": "never"})),
+        (deposit, &[("content-type", "text/plain")], r#"{"amount":1}"#, 415, json!({})),
+        (
+            "/commands/transfer",
+            &[("if-match", "\"0\"")],
+            r#"{"from":"ann","to":"ann","amount":1}"#,
+            400,
+            json!({}),
+        ),
+    ];
+    for (uri, headers, body, status, members) in cases {
+        let answer = post(&router, uri, headers, body);
+        assert_eq!(answer.status.as_u16(), status, "{uri} {body}: {}", answer.body);
+        assert_eq!(answer.content_type, "application/problem+json");
+        assert_eq!(answer.body["status"], json!(status));
+        for (name, value) in members.as_object().unwrap() {
+            assert_eq!(answer.body[name], *value, "{uri} {body}: {}", answer.body);
+        }
+    }
+}
+
+#[test]
+fn a_version_can_be_asked_for_before_a_command_is_done() {
+    let router = opened();
+    let deposit = |if_match| {
+        post(&router, "/commands/account/ann/deposit", &[("if-match", if_match)], r#"{"amount":1}"#)
+    };
+    assert_eq!(deposit("\"0\"").status, 200);
+    let late = deposit("\"0\"");
+    assert_eq!((late.status.as_u16(), late.etag.as_deref()), (412, Some("\"1\"")));
+    assert_eq!(deposit("*").status, 200);
+    let again = post(&router, "/commands/account/ann/open", &[("if-none-match", "*")], r#"{"owner":"x"}"#);
+    assert_eq!(again.status, 412);
+}
+
+#[test]
+fn a_repeated_request_gets_the_first_answer() {
+    let router = opened();
+    let uri = "/commands/account/ann/deposit";
+    let send =
+        |key: &str, body: &str| post(&router, uri, &[("idempotency-key", key), ("x-actor", "ann")], body);
+    let (first, second) = (send("k1", r#"{"amount":5}"#), send("\"k1\"", r#"{"amount":5}"#));
+    assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(second.body["repeated"], json!(true));
+    assert_eq!(first.body["events"], second.body["events"]);
+    assert_eq!(first.etag, second.etag);
+    let other = send("k1", r#"{"amount":6}"#);
+    assert_eq!((other.status.as_u16(), &other.body["type"]), (422, &json!("urn:gesta:problem:key-reused")));
+    assert_eq!(get(&router, "/states/account/ann").body["state"]["balance"], json!(5));
+    let ben = post(&router, uri, &[("idempotency-key", "k1"), ("x-actor", "ben")], r#"{"amount":6}"#);
+    assert_eq!(ben.body["repeated"], json!(false), "two users' keys never meet");
+}
+
+#[test]
+fn a_state_is_given_now_and_as_it_was() {
+    let router = opened();
+    let deposited = post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
+    post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":7}"#);
+    let now = get(&router, "/states/account/ann");
+    assert_eq!((now.status, now.etag.as_deref()), (StatusCode::OK, Some("\"2\"")));
+    assert_eq!(now.body["state"], json!({"open": true, "balance": 12}));
+    let checkpoint = deposited.body["checkpoint"].as_str().unwrap();
+    for (parameter, balance) in [
+        ("version=1".to_owned(), 5),
+        (format!("checkpoint={checkpoint}"), 5),
+        ("recorded_at=2026-01-01T00:00:00.001Z".to_owned(), 5),
+        ("time=2026-01-01T00:00:00.001Z".to_owned(), 5),
+        ("time=2027-01-01T00:00:00Z".to_owned(), 12),
+    ] {
+        let then = get(&router, &format!("/states/account/ann?{parameter}"));
+        assert_eq!(then.body["state"]["balance"], json!(balance), "{parameter}: {}", then.body);
+    }
+    for (uri, status) in [
+        ("/states/account/ben", 404),
+        ("/states/account/ann?version=9", 404),
+        ("/states/account/ann?version=x", 400),
+        ("/states/account/ann?version=1&time=2026-01-01T00:00:00Z", 400),
+        ("/states/account/ann?time=yesterday", 400),
+        ("/states/account/ann?verison=1", 400),
+        ("/states/order/ann", 404),
+    ] {
+        let answer = get(&router, uri);
+        assert_eq!(answer.status.as_u16(), status, "{uri}: {}", answer.body);
+        assert_eq!(answer.content_type, "application/problem+json", "{uri}");
+    }
+    let unchanged = send(&router, request("GET", "/states/account/ann", &[("if-none-match", "\"2\"")], ""));
+    assert_eq!(unchanged.status, 304);
+}
+
+#[test]
+fn a_history_says_who_what_and_when() {
+    let router = opened();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = [
+        ("x-actor", "ann"),
+        ("x-correlation-id", "c-1"),
+        ("x-causation-id", "e-1"),
+        ("x-reason", "salary"),
+        ("traceparent", trace),
+    ];
+    post(&router, "/commands/account/ann/deposit", &headers, r#"{"amount":5}"#);
+    let history = get(&router, "/histories/account/ann").body;
+    assert_eq!(history["stream"], json!("account-ann"));
+    assert_eq!(history["events"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        history["events"][1],
+        json!({
+            "id": "00000000-0000-0000-0000-000000000002", "type": "bank.account.deposited", "schemaVersion": 1,
+            "version": 1, "position": 2, "time": "2026-01-01T00:00:00.001Z", "recordedAt": "2026-01-01T00:00:00.001Z",
+            "actor": "ann", "correlation": "c-1", "causation": "e-1", "data": {"amount": 5},
+            "metadata": {"reason": "salary", "traceparent": trace},
+        })
+    );
+    let newest = get(&router, "/histories/account/ann?direction=backward&limit=1").body;
+    assert_eq!((&newest["events"][0]["version"], &newest["next"]), (&json!(1), &json!(0)));
+    let first = get(&router, "/histories/account/ann?limit=1").body;
+    assert_eq!((&first["events"][0]["version"], &first["next"]), (&json!(0), &json!(1)));
+    assert_eq!(get(&router, "/histories/account/ben").status, 404);
+}
+
+#[test]
+fn a_principal_is_the_actor_whatever_the_headers_say() {
+    let router = opened();
+    let mut deposit =
+        request("POST", "/commands/account/ann/deposit", &[("x-actor", "ben")], r#"{"amount":5}"#);
+    deposit.extensions_mut().insert(Principal("ann".to_owned()));
+    assert_eq!(send(&router, deposit).status, 200);
+    assert_eq!(get(&router, "/histories/account/ann?from=1").body["events"][0]["actor"], json!("ann"));
+}
+
+#[test]
+fn what_is_hosted_can_be_asked() {
+    let hosted = get(&router(), "/commands").body;
+    assert_eq!(hosted["app"], json!("bank"));
+    assert_eq!(hosted["decisions"], json!(["transfer"]));
+    assert_eq!(
+        hosted["deciders"][0]["commands"][1],
+        json!({"name": "deposit", "fields": [{"name": "amount", "type": "u64"}]})
+    );
+}

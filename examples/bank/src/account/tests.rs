@@ -1,0 +1,86 @@
+//! What the account and the transfer do, as a specification.
+
+use std::num::NonZeroU64;
+
+use gesta::testing::{given, given_facts};
+use gesta::{Decider, NewFact};
+
+use super::*;
+
+fn euros(amount: u64) -> NonZeroU64 {
+    NonZeroU64::new(amount).expect("an amount of a test is positive")
+}
+
+fn opened() -> AccountEvent {
+    Opened { owner: "ann".to_owned() }
+}
+
+fn account(id: &str) -> AccountId {
+    AccountId(id.to_owned())
+}
+
+/// An account that was opened and got some money.
+fn funded(id: &str, amount: u64) -> [NewFact; 2] {
+    let id = account(id);
+    [Account::emit(&id, opened()), Account::emit(&id, Deposited { amount: euros(amount) })]
+}
+
+fn transfer_of(amount: u64) -> Transfer {
+    Transfer { from: account("ann"), to: account("ben"), amount: euros(amount) }
+}
+
+#[test]
+fn an_account_is_opened_once() {
+    given::<Account>([]).when(Open { owner: "ann".to_owned() }).then([opened()]);
+    given::<Account>([opened()]).when(Open { owner: "ben".to_owned() }).then_refused(AlreadyOpen);
+}
+
+#[test]
+fn an_account_that_is_not_open_takes_and_gives_nothing() {
+    given::<Account>([]).when(Deposit { amount: euros(5) }).then_refused(NotOpen);
+    given::<Account>([]).when(Withdraw { amount: euros(5) }).then_refused(NotOpen);
+}
+
+#[test]
+fn money_comes_in_and_goes_out_down_to_nothing() {
+    let deposited = || Deposited { amount: euros(5) };
+    given::<Account>([opened()]).when(Deposit { amount: euros(5) }).then([deposited()]);
+    let emptied = Withdrawn { amount: euros(5) };
+    given::<Account>([opened(), deposited()]).when(Withdraw { amount: euros(5) }).then([emptied]);
+}
+
+#[test]
+fn an_account_cannot_be_overdrawn() {
+    let history = [opened(), Deposited { amount: euros(5) }];
+    given::<Account>(history).when(Withdraw { amount: euros(6) }).then_refused(InsufficientFunds);
+}
+
+#[test]
+fn a_transfer_moves_money_between_two_accounts() {
+    given_facts([funded("ann", 10), funded("ben", 1)].concat()).when(transfer_of(10)).then([
+        Account::emit(&account("ann"), Withdrawn { amount: euros(10) }),
+        Account::emit(&account("ben"), Deposited { amount: euros(10) }),
+    ]);
+}
+
+#[test]
+fn a_transfer_needs_both_accounts_and_the_money() {
+    given_facts(funded("ann", 10)).when(transfer_of(1)).then_refused(NotOpen);
+    given_facts(funded("ben", 10)).when(transfer_of(1)).then_refused(NotOpen);
+    let both = [funded("ann", 10), funded("ben", 1)].concat();
+    given_facts(both).when(transfer_of(11)).then_refused(InsufficientFunds);
+}
+
+#[test]
+fn a_refusal_is_said_in_the_words_of_its_documentation() {
+    assert_eq!(InsufficientFunds.to_string(), "the account has insufficient funds");
+}
+
+#[test]
+fn the_whole_bank_has_at_most_65_lines() {
+    let source = include_str!("../account.rs");
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    let count = lines.count();
+    assert!(count <= 65, "{count} lines of code: the example should stay shorter than what it replaces");
+}
