@@ -28,32 +28,47 @@ pub(crate) struct Applier<'c> {
     parts: &'c Parts,
     statements: Vec<Vec<Statement<'c>>>,
     by_type: HashMap<&'c str, Vec<Reads<'c>>>,
+    /// What reads the types that no handler names.
+    others: Vec<Reads<'c>>,
 }
 
 /// Which versions of a type a handler reads.
+#[derive(Clone)]
 struct Reads<'c> {
     handler: usize,
     versions: Vec<&'c RangeInclusive<u16>>,
+    /// Whether the handler names the type: then it, and not one that takes every type, says which versions are known.
+    names_type: bool,
 }
 
 impl<'c> Applier<'c> {
     pub(crate) fn new(connection: &'c Connection, parts: &'c Parts) -> rusqlite::Result<Self> {
         let mut by_type: HashMap<&str, Vec<Reads<'_>>> = HashMap::new();
+        let mut others = Vec::new();
         for (handler, own) in parts.handlers.iter().enumerate() {
             for accepts in &own.accepts {
-                let readers = by_type.entry(accepts.event_type.as_str()).or_default();
+                let versions = accepts.versions.iter();
+                let Some(event_type) = &accepts.event_type else {
+                    others.push(Reads { handler, versions: versions.collect(), names_type: false });
+                    continue;
+                };
+                let readers = by_type.entry(event_type.as_str()).or_default();
                 // A handler that names a type twice still runs once an event.
                 match readers.last_mut().filter(|last| last.handler == handler) {
-                    Some(last) => last.versions.extend(&accepts.versions),
-                    None => readers.push(Reads { handler, versions: accepts.versions.iter().collect() }),
+                    Some(last) => last.versions.extend(versions),
+                    None => readers.push(Reads { handler, versions: versions.collect(), names_type: true }),
                 }
             }
+        }
+        for readers in by_type.values_mut() {
+            readers.extend(others.iter().cloned());
+            readers.sort_by_key(|reads| reads.handler);
         }
         let prepare = |handler: &Handler| {
             handler.statements.iter().map(|(statement, _)| connection.prepare(&statement.sql)).collect()
         };
         let statements = parts.handlers.iter().map(prepare).collect::<rusqlite::Result<_>>()?;
-        Ok(Self { parts, statements, by_type })
+        Ok(Self { parts, statements, by_type, others })
     }
 
     /// Runs every handler of every event, in the order of the events and of the file.
@@ -64,10 +79,11 @@ impl<'c> Applier<'c> {
                 return Ok(Outcome::Stopped);
             }
             let version = event.schema_version();
-            let readers = self.by_type.get(event.event_type()).map_or(&[][..], Vec::as_slice);
+            let readers = self.by_type.get(event.event_type()).unwrap_or(&self.others);
+            let is_named = readers.iter().any(|reads| reads.names_type);
             let mut handled = false;
             for reads in readers.iter().filter(|own| own.versions.iter().any(|own| own.contains(&version))) {
-                handled = true;
+                handled |= reads.names_type == is_named;
                 let handler = &self.parts.handlers[reads.handler];
                 take_fields(event, handler, &mut fields).map_err(|problem| RunError::Field {
                     event: EventPlace::of(event),

@@ -47,7 +47,8 @@ pub(crate) struct Handler {
 /// A type of events and the versions of its schema that a handler reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepts {
-    pub(crate) event_type: EventType,
+    /// `None` for every type.
+    pub(crate) event_type: Option<EventType>,
     pub(crate) versions: Vec<RangeInclusive<u16>>,
 }
 
@@ -155,11 +156,11 @@ impl Definition {
         })
     }
 
-    /// The types of events that the view handles, each once.
+    /// The types of events that the view's handlers name, each once. One that takes every type names none.
     #[must_use]
     pub fn event_types(&self) -> Vec<&EventType> {
         let accepts = self.0.handlers.iter().flat_map(|handler| &handler.accepts);
-        let mut types = accepts.map(|accepts| &accepts.event_type).collect::<Vec<_>>();
+        let mut types = accepts.filter_map(|accepts| accepts.event_type.as_ref()).collect::<Vec<_>>();
         types.sort();
         types.dedup();
         types
@@ -168,9 +169,12 @@ impl Definition {
     /// The events that the view is made of: the handled types, in the categories if it names any.
     #[must_use]
     pub fn query(&self) -> Query {
-        let types = self.event_types().into_iter().cloned().collect::<Vec<_>>();
+        let types = match self.takes_every_type() {
+            true => Vec::new(),
+            false => self.event_types().into_iter().cloned().collect::<Vec<_>>(),
+        };
         if self.0.categories.is_empty() {
-            return Query::types(types);
+            return if types.is_empty() { Query::All } else { Query::types(types) };
         }
         let items = self.0.categories.iter().map(|category| Item {
             category: Some(category.clone()),
@@ -178,6 +182,14 @@ impl Definition {
             ..Item::default()
         });
         Query::Any(items.collect())
+    }
+
+    fn takes_every_type(&self) -> bool {
+        self.0
+            .handlers
+            .iter()
+            .flat_map(|handler| &handler.accepts)
+            .any(|accepts| accepts.event_type.is_none())
     }
 
     /// The name of the view's database in the folder of the views.

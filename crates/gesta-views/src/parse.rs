@@ -226,8 +226,11 @@ fn parameter(name: &str, line: u32, index: impl Fn(&str) -> usize) -> At<Paramet
 
 /// Reads what stands after `-- on`: `type[@versions], …`. After an `@`, items that are nothing but digits or a range of
 /// them are further versions; every other item is a type, which stands in double quotes if it holds a blank, a comma, an
-/// `@` or a quote.
+/// `@` or a quote. A `*` alone is every type, in every version.
 fn accepts(head: &str) -> Result<Vec<Accepts>, Problem> {
+    if head.trim() == "*" {
+        return Ok(vec![Accepts { event_type: None, versions: vec![0..=u16::MAX] }]);
+    }
     let mut accepts: Vec<Accepts> = Vec::new();
     let mut rest = head;
     // Whether the last type was given versions, so that a number after a comma is one more of them.
@@ -244,7 +247,7 @@ fn accepts(head: &str) -> Result<Vec<Accepts>, Problem> {
             (HandlerItem::Type(event_type, versions), _) => {
                 versioned = versions.is_some();
                 let versions = vec![versions.clone().unwrap_or(1..=1)];
-                accepts.push(Accepts { event_type: event_type.clone(), versions });
+                accepts.push(Accepts { event_type: Some(event_type.clone()), versions });
             }
         }
         match after.trim_start().strip_prefix(',') {
@@ -268,6 +271,9 @@ fn item(text: &str) -> Result<(HandlerItem, &str), Problem> {
     }
     let (name, rest) = match text.strip_prefix('"') {
         Some(quoted) => quoted.split_once('"').ok_or_else(|| wrong(text, "has no closing quote"))?,
+        None if text.starts_with('*') => {
+            return Err(wrong(text, "stands for every type, so it stands alone"));
+        }
         None => {
             text.split_at(text.find(|c: char| c.is_whitespace() || ",@\"".contains(c)).unwrap_or(text.len()))
         }
@@ -311,7 +317,10 @@ mod tests {
     fn check(head: &str, expected: &expect_test::Expect) {
         let shown = match accepts(head) {
             Ok(accepts) => {
-                let shown = accepts.iter().map(|own| format!("{} {:?}", own.event_type, own.versions));
+                let name = |own: &Accepts| {
+                    own.event_type.as_ref().map_or("every type".to_owned(), EventType::to_string)
+                };
+                let shown = accepts.iter().map(|own| format!("{} {:?}", name(own), own.versions));
                 shown.collect::<Vec<_>>().join("; ")
             }
             Err(problem) => problem.to_string().split(": write").next().unwrap_or_default().to_owned(),
@@ -327,6 +336,9 @@ mod tests {
         check("a@1, 2fa.on, b", &expect!["a [1..=1]; 2fa.on [1..=1]; b [1..=1]"]);
         check(r#""an odd, type"@2, "42""#, &expect!["an odd, type [2..=2]; 42 [1..=1]"]);
         check("a, b-c", &expect!["a [1..=1]; b-c [1..=1]"]);
+        check(" * ", &expect!["every type [0..=65535]"]);
+        check(r#""*""#, &expect!["* [1..=1]"]);
+        check("*@2", &expect!["`*@2` stands for every type, so it stands alone"]);
     }
 
     #[test]

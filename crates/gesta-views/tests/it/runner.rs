@@ -274,6 +274,25 @@ fn handlers_run_in_the_order_of_the_file_and_an_ignored_version_does_nothing() {
 }
 
 #[test]
+fn a_handler_of_every_type_takes_what_comes_but_a_type_that_is_named_keeps_its_versions() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let text = "-- dialect: sqlite
+        create table balances (n integer primary key, what text);
+        -- on *
+        insert into balances (what) values ($type || '@' || $schema_version);
+        -- on b
+        insert into balances (what) values ('named');";
+    let views = open_as(store.clone(), folder.path(), text);
+    let newer = |name| NewEvent { schema_version: 2, ..event("s-1", name, "{}") };
+    let good = append(&store, [event("s-1", "a", "{}"), newer("a"), event("other-1", "b", "{}")]);
+    wait(&views, &good);
+    let expected = ["a@1", "a@2", "b@1", "named"].map(|what| vec![SqlValue::from(what)]);
+    assert_eq!(rows(&views, "select what from balances order by n"), expected);
+    let error = stopped(&views, &append(&store, [newer("b")]));
+    assert!(error.to_string().contains("add a handler `-- on b@2`"), "{error}");
+}
+
+#[test]
 fn a_category_leaves_other_streams_out() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let text = BALANCES.replacen('\n', "\n-- category: account\n", 1);
