@@ -1,1 +1,23 @@
-//! The event store over HTTP.
+//! The Gesta event store over HTTP: a library, so that tests and hosts embed it. It does not know which store it serves.
+//!
+//! [`Server`] has the routes; [`wire`] and [`cloudevents`] are the forms that events have on them, for clients as well.
+
+mod body;
+pub mod cloudevents;
+mod idempotency;
+mod limits;
+mod panics;
+mod params;
+mod precondition;
+mod routes;
+mod serve;
+mod server;
+mod stall;
+mod state;
+mod time;
+pub mod wire;
+
+pub use gesta::http::Problem;
+pub use limits::Limits;
+pub use server::{Builder, Server};
+pub use time::{TimeError, format_time, now, parse_time};
