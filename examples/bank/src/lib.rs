@@ -12,3 +12,9 @@ use gesta::App;
 pub fn app() -> App {
     App::new("bank").decider::<Account>().decision::<Transfer>("transfer")
 }
+
+/// Its views, as names and definitions in SQL: the balance of every account, and how many events there are of each type.
+pub const VIEWS: [(&str, &str); 2] = [
+    ("balances", include_str!("../views/balances.sql")),
+    ("events_by_type", include_str!("../views/events_by_type.sql")),
+];

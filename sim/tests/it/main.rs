@@ -1,3 +1,6 @@
 //! What the log does when its process is killed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "a run says how many batches it put at risk")]
+
 mod kill;

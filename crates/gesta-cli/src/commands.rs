@@ -1,0 +1,59 @@
+//! The commands, one file each.
+
+mod append;
+mod demo;
+mod export;
+mod import;
+mod read;
+mod serve;
+mod state;
+mod streams;
+mod verify;
+mod view;
+
+use clap::Subcommand;
+
+use crate::Context;
+use crate::failure::Outcome;
+
+/// What can be asked for.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Serve a bank to try things on.
+    Demo(demo::Demo),
+    /// Serve a log over HTTP.
+    Serve(serve::Serve),
+    /// Append the events of a file of CloudEvents, one JSON object a line. Run it again, and it goes on.
+    Import(import::Import),
+    /// Write events to a file of CloudEvents, which `import` reads.
+    Export(export::Export),
+    /// Print events.
+    Read(read::ReadEvents),
+    /// Append one event.
+    Append(append::AppendEvent),
+    /// List streams.
+    Streams(streams::ListStreams),
+    /// Print the state of an entity, now or as it was.
+    State(state::PrintState),
+    /// Read and prove every byte of a log.
+    Verify(verify::Verify),
+    /// Query a view in SQL.
+    View(view::QueryView),
+}
+
+impl Command {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Demo(command) => command.run(),
+            Self::Serve(command) => command.run(context),
+            Self::Import(command) => command.run(),
+            Self::Export(command) => command.run(),
+            Self::Read(command) => command.run(),
+            Self::Append(command) => command.run(),
+            Self::Streams(command) => command.run(),
+            Self::State(command) => command.run(context),
+            Self::Verify(command) => command.run(),
+            Self::View(command) => command.run(),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `gesta read`: prints events.
+
+use std::io::Write;
+use std::num::NonZeroU32;
+
+use gesta_core::{Direction, EventStore, Limit, Place, Query, Read, Select, StreamName};
+
+use crate::failure::{Failure, Outcome};
+use crate::filter::Filter;
+use crate::output::{Style, stdout};
+use crate::target::{IfMissing, Target};
+
+#[derive(clap::Args)]
+pub(crate) struct ReadEvents {
+    /// Events of this stream.
+    stream: Option<StreamName>,
+    /// Every event.
+    #[arg(long, conflicts_with_all = ["stream", "category", "types", "tags"])]
+    all: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// Newest first.
+    #[arg(long)]
+    backward: bool,
+    /// At most so many events.
+    #[arg(long, value_name = "EVENTS")]
+    limit: Option<u64>,
+    /// Print JSON, one event a line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Events that are read at once.
+const PAGE_EVENTS: u64 = 1_000;
+
+impl ReadEvents {
+    pub(crate) fn run(self) -> Outcome {
+        if self.stream.is_none() && self.filter.is_empty() && !self.all {
+            return Err(Failure::usage("it is not said which events to read")
+                .help("name a stream, or give `--category`, `--type`, `--tag`, or `--all`"));
+        }
+        let store = self.target.open(IfMissing::Refuse)?;
+        let direction = if self.backward { Direction::Backward } else { Direction::Forward };
+        let left = self.limit.unwrap_or(u64::MAX);
+        let style = Style::json(self.json);
+        match self.stream {
+            Some(stream) if self.filter.is_empty() => print_stream(&*store, stream, direction, left, style),
+            stream => print_log(&*store, &self.filter.query(stream), direction, left, style),
+        }
+    }
+}
+
+fn page_limit(left: u64) -> Option<Limit> {
+    let events = u32::try_from(left.min(PAGE_EVENTS)).ok().and_then(NonZeroU32::new)?;
+    Some(Limit::events(events))
+}
+
+/// Prints a stream by its versions.
+fn print_stream(
+    store: &dyn EventStore,
+    name: StreamName,
+    direction: Direction,
+    mut left: u64,
+    style: Style,
+) -> Outcome {
+    let mut out = stdout();
+    let mut from = None;
+    while let Some(limit) = page_limit(left) {
+        let select = Select::Stream { name: name.clone(), from };
+        let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }))?;
+        if page.last_version.is_none() {
+            return Err(Failure::new(format!("stream `{name}` has no event")));
+        }
+        page.events.iter().try_for_each(|event| style.print(event, &mut out))?;
+        left -= (page.events.len() as u64).min(left);
+        let last = page.events.last().map(|event| event.version());
+        from = match (direction, last) {
+            _ if page.end => break,
+            (Direction::Forward, Some(last)) => Some(last.next()),
+            (Direction::Backward, Some(last)) if last.get() > 0 => {
+                Some(gesta_core::Version::new(last.get() - 1))
+            }
+            _ => break,
+        };
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints what matches, in the order of the log.
+fn print_log(
+    store: &dyn EventStore,
+    query: &Query,
+    direction: Direction,
+    mut left: u64,
+    style: Style,
+) -> Outcome {
+    let mut out = stdout();
+    let mut from = if direction == Direction::Forward { Place::Start } else { Place::End };
+    while let Some(limit) = page_limit(left) {
+        let select = Select::Log { query: query.clone(), from, lanes: None };
+        let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }))?;
+        // A page of the log ends with a whole batch, so it may hold a few events more than were asked for.
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(page.events.len());
+        page.events[..wanted].iter().try_for_each(|event| style.print(event, &mut out))?;
+        left -= wanted as u64;
+        if page.end {
+            break;
+        }
+        from = Place::At(page.scanned_to);
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! `gesta view`: queries a view in SQL.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gesta_core::{Checkpoint, EventStore, When};
+use gesta_views::{QueryLimits, Rows, SqlValue};
+use serde_json::{Map, Value, json};
+
+use super::serve::{load_views, open_views};
+use crate::failure::{Failure, Outcome};
+use crate::output::stdout;
+use crate::remote::{Remote, encode};
+use crate::target::{IfMissing, Place, Target, open_log};
+
+#[derive(clap::Args)]
+pub(crate) struct QueryView {
+    /// The view.
+    name: String,
+    /// One `select`.
+    sql: String,
+    /// A value for a parameter that the query writes as `:name`; may be repeated. What reads as JSON is JSON.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+    params: Vec<(String, Value)>,
+    /// Wait until the view has reached this checkpoint.
+    #[arg(long, value_name = "CHECKPOINT")]
+    wait_for: Option<Checkpoint>,
+    /// With `--dir`: the folder of the views' definitions.
+    #[arg(long, value_name = "FOLDER")]
+    views: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+fn parse_param(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as `name=value`")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
+}
+
+impl QueryView {
+    pub(crate) fn run(self) -> Outcome {
+        match self.target.place()? {
+            Place::Server(url) => self.query_server(&url),
+            Place::Folder(folder) => self.query_folder(&folder),
+        }
+    }
+
+    fn query_server(self, url: &str) -> Outcome {
+        let wait = self.wait_for.map_or(String::new(), |checkpoint| format!("?wait_for={checkpoint}"));
+        let params = self.params.into_iter().collect::<Map<_, _>>();
+        let body = json!({"sql": self.sql, "params": params}).to_string().into_bytes();
+        let path = format!("/views/{}/query{wait}", encode(&self.name));
+        let answer = Remote::connect(url)?.post(&path, body).map_err(|fault| fault.failure(url))?;
+        let answer = serde_json::from_slice::<Value>(&answer)
+            .map_err(|error| Failure::new("the server's answer is not JSON").because(&error))?;
+        let columns = answer["columns"].as_array().into_iter().flatten();
+        let rows = answer["rows"].as_array().into_iter().flatten();
+        let row = |row: &Value| row.as_array().into_iter().flatten().map(text).collect();
+        print(columns.map(text).collect(), rows.map(row))
+    }
+
+    fn query_folder(self, folder: &Path) -> Outcome {
+        let Some(definitions) = &self.views else {
+            return Err(Failure::usage("it is not said what the views are").help("give `--views <folder>`"));
+        };
+        let store: Arc<dyn EventStore> = Arc::new(open_log(folder, IfMissing::Refuse)?);
+        let views = open_views(&store, folder, load_views(definitions)?)?;
+        let until = match self.wait_for {
+            Some(checkpoint) => checkpoint,
+            None => pollster::block_on(store.locate(When::Head))?,
+        };
+        let failed = |error: &dyn std::error::Error| Failure::new("cannot query the view").because(error);
+        pollster::block_on(views.wait_for(&self.name, &until)).map_err(|error| failed(&error))?;
+        let params =
+            self.params.into_iter().map(|(name, value)| (name, sql_value(value))).collect::<Vec<_>>();
+        let rows = views.query(&self.name, &self.sql, &params, &QueryLimits::default());
+        let Rows { columns, rows, .. } = rows.map_err(|error| failed(&error))?;
+        print(columns, rows.into_iter().map(|row| row.into_iter().map(sql_text).collect()))
+    }
+}
+
+fn sql_value(value: Value) -> SqlValue {
+    match value {
+        Value::Null => SqlValue::Null,
+        Value::Bool(value) => SqlValue::Integer(value.into()),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => SqlValue::Integer(number),
+            None => SqlValue::Real(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => SqlValue::Text(text),
+        other => SqlValue::Text(other.to_string()),
+    }
+}
+
+fn sql_text(value: SqlValue) -> String {
+    match value {
+        SqlValue::Null => String::new(),
+        SqlValue::Integer(number) => number.to_string(),
+        SqlValue::Real(number) => number.to_string(),
+        SqlValue::Text(text) => text,
+        SqlValue::Blob(bytes) => format!("{} bytes", bytes.len()),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Prints a table as comma-separated values (RFC 4180).
+fn print(columns: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Outcome {
+    let mut out = stdout();
+    for row in std::iter::once(columns).chain(rows) {
+        let fields = row.iter().map(|field| quoted(field)).collect::<Vec<_>>();
+        writeln!(out, "{}", fields.join(","))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}

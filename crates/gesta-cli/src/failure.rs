@@ -1,0 +1,93 @@
+//! What a command failed with: one message, its causes, and what helps.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    causes: Vec<String>,
+    help: Option<String>,
+    usage: bool,
+    /// Whoever read the output is gone: nothing to tell anybody.
+    silent: bool,
+}
+
+/// What a command gives.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure for that reason.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), help: None, usage: false, silent: false }
+    }
+
+    /// The command was given wrongly.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { usage: true, ..Self::new(message) }
+    }
+
+    /// The same failure, caused by an error and its own causes.
+    pub(crate) fn because(mut self, error: &dyn Error) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if self.causes.last() != Some(&text) {
+                self.causes.push(text);
+            }
+            next = error.source();
+        }
+        self
+    }
+
+    /// The same failure, with what helps.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Prints it, and gives the code to exit with.
+    pub(crate) fn report(&self) -> ExitCode {
+        if self.silent {
+            return ExitCode::SUCCESS;
+        }
+        let mut text = format!("error: {}\n", self.message);
+        for cause in &self.causes {
+            text.push_str(&format!("  because: {cause}\n"));
+        }
+        if let Some(help) = &self.help {
+            text.push_str(&format!("  help: {help}\n"));
+        }
+        // Nobody is left to hear that the error output is closed.
+        let _ = io::stderr().write_all(text.as_bytes());
+        ExitCode::from(if self.usage { 2 } else { 1 })
+    }
+}
+
+/// A failed write of a command's own output.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let silent = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { silent, ..Self::new("cannot write the output").because(&error) }
+    }
+}
+
+impl From<gesta_core::ReadError> for Failure {
+    fn from(error: gesta_core::ReadError) -> Self {
+        Self::new("cannot read the log").because(&error)
+    }
+}
+
+impl From<gesta_core::AppendError> for Failure {
+    fn from(error: gesta_core::AppendError) -> Self {
+        Self::new("cannot append").because(&error)
+    }
+}
+
+impl From<gesta_core::NameError> for Failure {
+    fn from(error: gesta_core::NameError) -> Self {
+        Self::usage(error.to_string())
+    }
+}

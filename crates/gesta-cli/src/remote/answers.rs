@@ -1,0 +1,202 @@
+//! What a server answers, as the values and errors of a store.
+
+use bytes::Bytes;
+use gesta_core::{
+    AppendError, Appended, Checkpoint, Expected, ListToken, Page, Placed, Position, ReadError, StreamInfo,
+    StreamPage, Version,
+};
+use gesta_server::wire::{EventJson, position_from_json};
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// Why a request was not answered as hoped.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The server did not answer.
+    Transport(String),
+    /// The server answered with a problem.
+    Problem(Value),
+    /// The answer is not one of this protocol.
+    Strange(String),
+}
+
+impl Fault {
+    pub(super) fn transport(error: ureq::Error) -> Self {
+        Self::Transport(error.to_string())
+    }
+
+    pub(super) fn request(error: ureq::http::Error) -> Self {
+        Self::Strange(error.to_string())
+    }
+
+    pub(super) fn answer(status: u16, body: &[u8]) -> Self {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(problem) if problem["type"].is_string() => Self::Problem(problem),
+            _ => Self::Strange(format!("status {status} without a problem")),
+        }
+    }
+
+    pub(super) fn unsupported(what: &str) -> Self {
+        Self::Strange(format!("this is not supported: {what}"))
+    }
+
+    /// Whether it is the server's problem of that kind.
+    pub(crate) fn is_kind(&self, kind: &str) -> bool {
+        self.kind() == Some(kind)
+    }
+
+    fn kind(&self) -> Option<&str> {
+        let Self::Problem(problem) = self else { return None };
+        problem["type"].as_str()?.strip_prefix("urn:gesta:problem:")
+    }
+
+    /// What happened, in words.
+    fn text(&self) -> String {
+        match self {
+            Self::Transport(text) => text.clone(),
+            Self::Problem(problem) => {
+                problem["detail"].as_str().unwrap_or("a problem without detail").to_owned()
+            }
+            Self::Strange(text) => format!("the server does not speak this protocol: {text}"),
+        }
+    }
+
+    /// As the failure of a command.
+    pub(crate) fn failure(&self, url: &str) -> Failure {
+        let message = match self {
+            Self::Transport(_) => format!("cannot reach a server at `{url}`"),
+            Self::Problem(_) => format!("the server at `{url}` refuses"),
+            Self::Strange(_) => format!("what answers at `{url}` is no server of this kind"),
+        };
+        Failure::new(message).because(&std::io::Error::other(self.text()))
+    }
+
+    /// As the error of an append.
+    pub(super) fn append(self) -> AppendError {
+        let reason = self.text();
+        let Self::Problem(problem) = &self else { return AppendError::InDoubt { reason } };
+        let refused = match self.kind() {
+            Some("conflict") => conflict(problem),
+            Some("id-taken") => id_taken(problem),
+            Some("condition-failed") => condition_failed(problem),
+            Some("overloaded" | "too-slow") => Some(AppendError::Overloaded),
+            Some("unavailable" | "stopping") => Some(AppendError::Unavailable { reason: reason.clone() }),
+            Some("read-only") => Some(AppendError::ReadOnly { reason: reason.clone() }),
+            Some("storage-full") => Some(AppendError::StorageFull),
+            Some("closed") => Some(AppendError::Closed),
+            Some("in-doubt" | "internal") => Some(AppendError::InDoubt { reason: reason.clone() }),
+            _ => None,
+        };
+        refused.unwrap_or(AppendError::Invalid { reason })
+    }
+
+    /// As the error of a read.
+    pub(super) fn read(self) -> ReadError {
+        let reason = self.text();
+        match self.kind() {
+            Some("overloaded") => ReadError::Overloaded,
+            Some("closed") => ReadError::Closed,
+            Some("unavailable" | "stopping" | "internal" | "data-loss") | None => {
+                ReadError::Unavailable { reason }
+            }
+            Some(_) => ReadError::Invalid { reason },
+        }
+    }
+}
+
+fn conflict(problem: &Value) -> Option<AppendError> {
+    let expected = match &problem["expected"] {
+        Value::String(word) if word == "none" => Expected::None,
+        Value::String(word) if word == "exists" => Expected::Exists,
+        value => Expected::Exactly(super::version(value)?),
+    };
+    let stream = problem["stream"].as_str()?.parse().ok()?;
+    Some(AppendError::Conflict { stream, expected, actual: super::version(&problem["actual"]) })
+}
+
+fn id_taken(problem: &Value) -> Option<AppendError> {
+    Some(AppendError::IdTaken {
+        stream: problem["stream"].as_str()?.parse().ok()?,
+        id: problem["id"].as_str()?.parse().ok()?,
+        version: super::version(&problem["version"])?,
+        index: usize::try_from(problem["index"].as_u64()?).ok()?,
+    })
+}
+
+fn condition_failed(problem: &Value) -> Option<AppendError> {
+    let index = usize::try_from(problem["index"].as_u64()?).ok()?;
+    Some(AppendError::ConditionFailed { index, at: position_from_json(&problem["position"])? })
+}
+
+fn strange(what: &str) -> Fault {
+    Fault::Strange(format!("an answer without {what}"))
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| Fault::Strange(error.to_string()))
+}
+
+fn checkpoint(value: &Value) -> Option<Checkpoint> {
+    value.as_str()?.parse().ok()
+}
+
+pub(super) fn read_checkpoint(bytes: &[u8]) -> Result<Checkpoint, Fault> {
+    checkpoint(&parse(bytes)?["checkpoint"]).ok_or_else(|| strange("a checkpoint"))
+}
+
+pub(super) fn read_appended(bytes: &[u8]) -> Result<Appended, Fault> {
+    let answer = parse(bytes)?;
+    let numbers = |name: &str| answer[name].as_array().ok_or_else(|| strange(name));
+    let versions = numbers("versions")?.iter().map(super::version);
+    let positions = numbers("positions")?.iter().map(position_from_json);
+    let place = |(version, position): (Option<Version>, Option<Position>)| {
+        Some(Placed { version: version?, position: position? })
+    };
+    let places =
+        versions.zip(positions).map(place).collect::<Option<_>>().ok_or_else(|| strange("places"))?;
+    Ok(Appended {
+        places,
+        checkpoint: checkpoint(&answer["checkpoint"]).ok_or_else(|| strange("a checkpoint"))?,
+        repeated: answer["repeated"].as_bool().ok_or_else(|| strange("`repeated`"))?,
+    })
+}
+
+pub(super) fn read_streams(bytes: &[u8]) -> Result<StreamPage, Fault> {
+    let answer = parse(bytes)?;
+    let info = |stream: &Value| {
+        let name = stream["stream"].as_str()?.parse().ok()?;
+        Some(StreamInfo { name, version: super::version(&stream["version"])? })
+    };
+    let streams = answer["streams"].as_array().ok_or_else(|| strange("streams"))?;
+    let streams = streams.iter().map(info).collect::<Option<_>>().ok_or_else(|| strange("streams"))?;
+    Ok(StreamPage { streams, next: answer["next"].as_str().map(|token| ListToken(token.into())) })
+}
+
+/// A page, borrowed from its text.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageJson<'a> {
+    #[serde(borrow)]
+    events: Vec<EventJson<'a>>,
+    scanned_to: String,
+    head: String,
+    #[serde(default)]
+    last_version: Option<u64>,
+    end: bool,
+}
+
+/// Reads a page. Its events are taken from the text as they stand, so that their bytes are those that were stored.
+pub(super) fn read_page(bytes: &Bytes) -> Result<Page, Fault> {
+    let page = serde_json::from_slice::<PageJson<'_>>(bytes);
+    let page = page.map_err(|error| Fault::Strange(error.to_string()))?;
+    let events = page.events.iter().map(|event| event.to_recorded(bytes)).collect::<Result<_, _>>();
+    let place = |token: &str| token.parse().map_err(|_| strange("a checkpoint"));
+    Ok(Page {
+        events: events.map_err(|error| Fault::Strange(error.to_string()))?,
+        scanned_to: place(&page.scanned_to)?,
+        head: place(&page.head)?,
+        last_version: page.last_version.map(Version::new),
+        end: page.end,
+    })
+}

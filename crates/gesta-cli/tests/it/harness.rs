@@ -1,0 +1,113 @@
+//! Runs the binary, and servers of it.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+/// The binary, without anything from the environment of whoever runs the tests.
+pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gesta"));
+    command.args(arguments).stdin(Stdio::null());
+    for name in ["GESTA_DIR", "GESTA_URL", "GESTA_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a run of the binary gave.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// The output of a run that went well. A slow machine sees lines of progress beside it.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert!(self.code == 0 && !self.err.contains("error"), "{self:?}");
+        self.out
+    }
+
+    /// The message of a run that failed with that code.
+    #[track_caller]
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.starts_with("error: "), "{self:?}");
+        self.err
+    }
+}
+
+/// Runs the binary to its end.
+pub(crate) fn gesta(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ran {
+    command(arguments).output().unwrap().into()
+}
+
+/// Runs the binary with that standard input.
+pub(crate) fn gesta_with(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, input: &[u8]) -> Ran {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin: ChildStdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // A run that fails early does not read its input to the end.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap().into()
+    })
+}
+
+/// A running server. Killed when dropped, if it was not stopped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+}
+
+/// Starts `gesta serve` on a free port.
+pub(crate) fn serve(arguments: &[&str]) -> Server {
+    let listen = ["serve", "--listen", "127.0.0.1:0"];
+    let mut child = command(listen.iter().chain(arguments))
+        .env("GESTA_LOG", "warn")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(url.starts_with("http://"), "{line}");
+    Server { child, url }
+}
+
+impl Server {
+    pub(crate) fn of(child: Child, url: String) -> Self {
+        Self { child, url }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells it to stop, and gives the code it exits with.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

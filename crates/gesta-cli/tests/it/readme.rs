@@ -1,0 +1,123 @@
+//! The README's console lines, run as they stand against `gesta demo`, with the answers that it shows.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+
+use crate::data::{file, lines};
+use crate::harness::{Server, command, gesta};
+
+const README: &str = include_str!("../../../../README.md");
+/// What the README shows in place of a store's id.
+const ELLIPSIS: &str = "….";
+
+/// A line to run, and the answer that the README shows for it, if it shows one.
+struct Step {
+    words: Vec<String>,
+    answer: Option<String>,
+}
+
+#[test]
+fn every_line_of_the_readme_does_what_it_says() {
+    let folder = TempDir::new().unwrap();
+    let server = demo(folder.path().join("demo").to_str().unwrap());
+    let events = file(folder.path(), "events.jsonl", &lines(0..90));
+    let mut checkpoint = String::new();
+    let steps = steps(README);
+    assert!(steps.len() >= 10, "the README has a tour");
+    for step in steps {
+        let words = step.words.iter().map(|word| word.replace("http://127.0.0.1:2114", &server.url));
+        let words = words.collect::<Vec<_>>();
+        match &words[..] {
+            [program, rest @ ..] if program == "curl" => {
+                let answer = curl(rest, &checkpoint);
+                if let Some(shown) = &step.answer {
+                    assert_eq!(without_store_id(&answer), *shown, "{words:?}");
+                }
+                checkpoint = checkpoint_of(&answer).unwrap_or(checkpoint);
+            }
+            [cargo, run, release, dashes, rest @ ..] => {
+                assert_eq!([cargo, run, release, dashes], ["cargo", "run", "--release", "--"]);
+                let arguments =
+                    rest.iter().map(|word| if word == "events.jsonl.gz" { &events } else { word });
+                gesta(arguments).ok();
+            }
+            other => panic!("the README has a line that no test runs: {other:?}"),
+        }
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+fn demo(folder: &str) -> Server {
+    let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder])
+        .env("GESTA_LOG", "warn")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let serving = lines.into_iter().find(|line| line.starts_with("serving")).unwrap();
+    let url = serving.rsplit(' ').next().unwrap().to_owned();
+    Server::of(child, url)
+}
+
+/// The lines behind a `$` in the README's console blocks.
+fn steps(readme: &str) -> Vec<Step> {
+    let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut steps: Vec<Step> = Vec::new();
+    for line in blocks.flat_map(str::lines) {
+        match line.strip_prefix("$ ") {
+            Some(line) => steps.push(Step { words: words(line), answer: None }),
+            None => steps.last_mut().unwrap().answer = Some(line.to_owned()),
+        }
+    }
+    steps
+}
+
+/// Splits a line as a shell does that knows blanks and single quotes.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for (at, part) in line.split('\'').enumerate() {
+        let pieces = if at % 2 == 1 { vec![part] } else { part.split(' ').collect() };
+        for (at, piece) in pieces.iter().enumerate() {
+            if at > 0 {
+                words.push(String::new());
+            }
+            words.last_mut().unwrap().push_str(piece);
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Does what curl does with these words. Asked of a view, it waits for the checkpoint, which a person need not.
+fn curl(words: &[String], checkpoint: &str) -> String {
+    let value_of = |flag: &str| words.iter().position(|word| word == flag).map(|at| words[at + 1].clone());
+    let url = words.iter().find(|word| word.starts_with("http://")).unwrap();
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let mut answer = match value_of("--json") {
+        Some(body) => agent.post(url).header("content-type", "application/json").send(body).unwrap(),
+        None => {
+            let mut request = agent.get(url);
+            if let Some(parameter) = value_of("--data-urlencode") {
+                let (name, value) = parameter.split_once('=').unwrap();
+                request = request.query(name, value).query("wait_for", checkpoint);
+            }
+            request.call().unwrap()
+        }
+    };
+    answer.body_mut().read_to_string().unwrap()
+}
+
+/// The checkpoint in an answer, which is a store's id in 32 digits and a sequence.
+fn checkpoint_of(answer: &str) -> Option<String> {
+    let (_, rest) = answer.split_once("\"checkpoint\":\"")?;
+    Some(rest.split('"').next()?.to_owned())
+}
+
+fn without_store_id(answer: &str) -> String {
+    match checkpoint_of(answer) {
+        Some(checkpoint) => answer.trim_end().replace(&checkpoint[..33], ELLIPSIS),
+        None => answer.trim_end().to_owned(),
+    }
+}

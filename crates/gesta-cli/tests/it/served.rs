@@ -1,0 +1,103 @@
+//! `gesta serve`, and the commands that talk to it.
+
+use tempfile::TempDir;
+
+use crate::data::{file, lines};
+use crate::harness::{gesta, serve};
+
+pub(crate) const OWNERS: &str = "-- dialect: sqlite
+create table owners (owner text primary key, times integer not null);
+-- on opened
+insert into owners values (:owner, 1)
+on conflict do update set times = times + 1;";
+
+#[test]
+fn a_server_has_its_folder_alone_and_says_where_to_find_it() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().to_str().unwrap();
+    let server = serve(&["--dir", log]);
+    for arguments in
+        [&["read", "--all"][..], &["verify"], &["import", "-"], &["serve", "--listen", "127.0.0.1:0"]]
+    {
+        let said = gesta(arguments.iter().copied().chain(["--dir", log])).failed(1);
+        assert!(said.contains(&format!("process {}", server.id())), "{said}");
+        assert!(said.contains(&format!("--url {}", server.url)), "{said}");
+    }
+    assert_eq!(server.stop(), Some(0), "it ends well when it is told to stop");
+    gesta(["verify", "--dir", log]).ok();
+}
+
+#[test]
+fn every_command_on_data_works_on_a_server_as_on_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log").to_str().unwrap().to_owned();
+    let file = file(folder.path(), "events.jsonl", &lines((0..2_500).chain([3, 2_499])));
+    let server = serve(&["--dir", &log]);
+    let on = |arguments: &[&str]| gesta(arguments.iter().copied().chain(["--url", &server.url]));
+    let said = on(&["import", &file]).ok();
+    assert!(said.starts_with("read 2502, appended 2500, repeated 1, skipped 1"), "{said}");
+    let said = on(&["import", &file]).ok();
+    assert!(said.starts_with("read 2502, appended 0, repeated 2501, skipped 1"), "{said}");
+    on(&["append", "s-3", "odd", "{\"a\":  1}", "--expect", "249", "--tag", "a:b"]).ok();
+    let said = on(&["append", "s-3", "odd", "1", "--expect", "249"]).failed(1);
+    assert!(said.contains("expected to have version 249, but has version 250"), "{said}");
+    let said = on(&["read", "none-1"]).failed(1);
+    assert!(said.contains("`none-1` has no event"), "{said}");
+    let commands: &[&[&str]] = &[
+        &["read", "s-3"],
+        &["read", "s-3", "--json", "--backward", "--limit", "3"],
+        &["read", "--all", "--json", "--limit", "1500"],
+        &["read", "--tag", "a:b"],
+        &["read", "--type", "t.1", "--category", "s", "--backward", "--limit", "1200"],
+        &["streams", "--json"],
+        &["export", "-", "--type", "t.0"],
+    ];
+    let served = commands.iter().map(|command| on(command).ok()).collect::<Vec<_>>();
+    let said = on(&["state", "account", "42"]).failed(1);
+    assert!(said.contains("hosts no deciders"), "{said}");
+    let said = on(&["verify"]).failed(2);
+    assert!(said.contains("--dir"), "{said}");
+    assert_eq!(server.stop(), Some(0));
+    for (command, served) in commands.iter().zip(served) {
+        let local = gesta(command.iter().copied().chain(["--dir", &log])).ok();
+        assert_eq!(local, served, "{command:?}");
+        assert!(!local.is_empty());
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let folder = TempDir::new().unwrap();
+    let server = serve(&["--dir", folder.path().to_str().unwrap()]);
+    let url = server.url.clone();
+    assert_eq!(server.stop(), Some(0));
+    let said = gesta(["read", "--all", "--url", &url]).failed(1);
+    assert!(said.contains(&format!("cannot reach a server at `{url}`")), "{said}");
+}
+
+#[test]
+fn views_of_a_folder_of_definitions_are_served() {
+    let folder = TempDir::new().unwrap();
+    let definitions = folder.path().join("definitions");
+    std::fs::create_dir(&definitions).unwrap();
+    file(&definitions, "owners.sql", OWNERS);
+    let log = folder.path().join("log").to_str().unwrap().to_owned();
+    let arguments = ["--dir", &log, "--views", definitions.to_str().unwrap()];
+    for round in 1..3 {
+        let server = serve(&arguments);
+        let on = |arguments: &[&str]| gesta(arguments.iter().copied().chain(["--url", &server.url]));
+        on(&["append", "account-42", "opened", r#"{"owner": "ann"}"#]).ok();
+        let head = on(&["read", "--all", "--json", "--backward", "--limit", "1"]).ok();
+        let head = serde_json::from_str::<serde_json::Value>(&head).unwrap()["position"].to_string();
+        let rows =
+            || on(&["view", "owners", "select times from owners where owner = :who", "--param", "who=ann"]);
+        let caught_up = (0..1_000).map(|_| rows()).find(|ran| ran.out == format!("times\n{round}\n"));
+        assert!(caught_up.is_some(), "the view shows position {head}");
+        let said = on(&["view", "none", "select 1"]).failed(1);
+        assert!(said.contains("there is no view `none`"), "{said}");
+        assert_eq!(server.stop(), Some(0));
+    }
+    std::fs::write(definitions.join("wrong.sql"), "nonsense").unwrap();
+    let said = gesta(["serve", "--listen", "127.0.0.1:0"].iter().chain(&arguments)).failed(1);
+    assert!(said.contains("cannot read the views") && said.contains("wrong.sql"), "{said}");
+}

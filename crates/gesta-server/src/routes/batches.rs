@@ -1,0 +1,120 @@
+//! `POST /batches`: append to several streams, whole or not at all, with expectations and conditions.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use gesta_core::{
+    AppendError, BATCH_CONDITIONS_MAX, BATCH_EXPECTATIONS_MAX, Batch, CommandKey, Condition, Expected,
+    StreamName, Version,
+};
+use serde::Deserialize;
+
+use super::append::{Many, answer, ids, new_events, read_events};
+use crate::body::{RequestBody, content_type, read_json};
+use crate::idempotency::command_key;
+use crate::params::Params;
+use crate::routes::allowed;
+use crate::state::Shared;
+use crate::wire::{Capped, EventJson, QueryJson, expected_from_text};
+use gesta::http::Problem;
+
+const ROUTE: &str = "POST /batches";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchJson<'a> {
+    #[serde(borrow)]
+    events: Many<EventJson<'a>>,
+    #[serde(borrow, default)]
+    expect: Capped<ExpectationJson<'a>, BATCH_EXPECTATIONS_MAX>,
+    #[serde(borrow, default)]
+    conditions: Capped<ConditionJson<'a>, BATCH_CONDITIONS_MAX>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectationJson<'a> {
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
+    #[serde(borrow)]
+    version: VersionJson<'a>,
+}
+
+/// A version, or a word for one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum VersionJson<'a> {
+    Number(u64),
+    Word(#[serde(borrow)] Cow<'a, str>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ConditionJson<'a> {
+    #[serde(borrow)]
+    fail_if_any: QueryJson<'a>,
+    #[serde(borrow, default)]
+    after: Option<Cow<'a, str>>,
+}
+
+/// Appends a batch: in the server's own JSON, or an array of CloudEvents whose subjects name their streams.
+pub(super) async fn append(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    params: Params,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    let command = command_key(&headers, ROUTE, &method, &uri, &body.bytes)?;
+    let batch = if content_type(&headers) == "application/json" {
+        read_batch(&body.bytes, command)?
+    } else {
+        let events = read_events(&headers, &body.bytes, None, command.as_ref())?;
+        Batch { events, command, ..Batch::default() }
+    };
+    let ids = ids(&batch);
+    let appended = shared.store.append(batch).await.map_err(|error| {
+        let doubt = matches!(error, AppendError::InDoubt { .. });
+        let problem = Problem::from(error);
+        if doubt { problem.with("ids", ids.clone()) } else { problem }
+    })?;
+    Ok(answer(&appended, ids).into_response())
+}
+
+fn read_batch(body: &Bytes, command: Option<CommandKey>) -> Result<Batch, Problem> {
+    let batch = read_json::<BatchJson<'_>>(body)?;
+    Ok(Batch {
+        events: new_events(body, &batch.events.0, None, command.as_ref())?,
+        expect: batch.expect.0.iter().map(expectation).collect::<Result<_, _>>()?,
+        conditions: batch.conditions.0.iter().map(condition).collect::<Result<_, _>>()?,
+        command,
+    })
+}
+
+fn expectation(json: &ExpectationJson<'_>) -> Result<(StreamName, Expected), Problem> {
+    let stream = StreamName::new(&json.stream)?;
+    allowed(&stream)?;
+    let expected = match &json.version {
+        VersionJson::Number(version) => Some(Expected::Exactly(Version::new(*version))),
+        VersionJson::Word(word) => expected_from_text(word),
+    };
+    let expected = expected.ok_or_else(|| {
+        Problem::invalid(format!(
+            "what is expected of `{stream}` is not `any`, `none`, `exists` or a version"
+        ))
+    })?;
+    Ok((stream, expected))
+}
+
+fn condition(json: &ConditionJson<'_>) -> Result<Condition, Problem> {
+    let after = json.after.as_deref().map(|token| token.parse()).transpose();
+    let after =
+        after.map_err(|error: gesta_core::CheckpointParseError| Problem::invalid(error.to_string()))?;
+    Ok(Condition { fail_if_any: json.fail_if_any.to_query()?, after })
+}

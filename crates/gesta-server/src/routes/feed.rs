@@ -1,0 +1,157 @@
+//! Subscriptions over HTTP: server-sent events that a client resumes by `Last-Event-ID`, without a gap and without a repeat.
+//!
+//! The id of every event is the checkpoint right after it, also within a batch. Where the log went on and nothing matched, an id
+//! without data moves the client on. A client that reads slowly holds one small page here and nothing else: the next one is
+//! read when it has taken this one.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use gesta_core::{Checkpoint, Limit, Page, Place, Query, ReadError, Retry, Subscription};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Duration, sleep};
+
+use crate::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
+use crate::state::{Shared, stopped};
+use crate::wire;
+use gesta::http::Problem;
+
+/// One subscription of one client. Ends with its connection, or when the server stops.
+struct Feed {
+    subscription: Subscription,
+    heartbeat: Duration,
+    stopping: watch::Receiver<bool>,
+    state: FeedState,
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(PartialEq, Eq)]
+enum FeedState {
+    /// Nothing was sent yet: the client is told how soon to come back after a break.
+    Opened,
+    Following,
+    /// An error was sent: nothing follows.
+    Ended,
+}
+
+/// Opens a subscription from the place that the client names, or after the event that it has seen last.
+pub(super) async fn open(
+    shared: &Arc<Shared>,
+    headers: &HeaderMap,
+    query: Query,
+    from: Place,
+) -> Result<Response, Problem> {
+    let permit = Arc::clone(&shared.subscriptions).try_acquire_owned().map_err(|_| too_many())?;
+    let from = last_event_id(headers)?.map_or(from, Place::At);
+    let limit = Limit {
+        events: FEED_EVENTS_MAX.try_into().expect("it is not zero"),
+        bytes: FEED_BYTES_MAX.try_into().expect("it is not zero"),
+        ..Limit::default()
+    };
+    // What a first read would refuse is refused here, while there still is a status to say it with.
+    check(shared, &query, &from).await?;
+    let subscription = Subscription::new(Arc::clone(&shared.store), query, from).await?.limit(limit);
+    let feed = Feed {
+        subscription,
+        heartbeat: shared.limits.heartbeat,
+        stopping: shared.stopping.subscribe(),
+        state: FeedState::Opened,
+        _permit: permit,
+    };
+    let chunks = stream::unfold(feed, |mut feed| async move {
+        let chunk = feed.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), feed))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(chunks)).into_response())
+}
+
+async fn check(shared: &Shared, query: &Query, from: &Place) -> Result<(), ReadError> {
+    let limit = Limit {
+        events: 1.try_into().expect("one"),
+        examined: 1.try_into().expect("one"),
+        ..Limit::default()
+    };
+    let read = gesta_core::Read::log_from(query.clone(), from.clone()).limit(limit);
+    shared.store.read(read).await.map(drop)
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Checkpoint>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let token = value.to_str().unwrap_or("");
+    let checkpoint = token.parse();
+    checkpoint.map(Some).map_err(|error| Problem::invalid(format!("header `Last-Event-ID`: {error}")))
+}
+
+fn too_many() -> Problem {
+    let detail = "as many subscriptions are open as this server takes: come again when one has ended";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already", detail)
+        .retry(Retry::AfterPause)
+}
+
+impl Feed {
+    async fn next(&mut self) -> Option<Bytes> {
+        match self.state {
+            FeedState::Ended => return None,
+            FeedState::Opened => {
+                self.state = FeedState::Following;
+                return Some(Bytes::from_static(b"retry: 1000\n\n"));
+            }
+            FeedState::Following => {}
+        }
+        let before = self.subscription.checkpoint().clone();
+        let page = tokio::select! {
+            page = self.subscription.next() => page,
+            () = sleep(self.heartbeat) => return Some(Bytes::from_static(b": nothing new\n\n")),
+            () = stopped(&mut self.stopping) => return None,
+        };
+        Some(match page {
+            Ok(page) => render(&page, before),
+            Err(error) => self.end_with(error),
+        })
+    }
+
+    fn end_with(&mut self, error: ReadError) -> Bytes {
+        self.state = FeedState::Ended;
+        tracing::warn!(error = %error, "a subscription ends");
+        let mut out = b"event: $error\n".to_vec();
+        data(Problem::from(error).to_json().to_string().as_bytes(), &mut out);
+        out.into()
+    }
+}
+
+/// A page as server-sent events. `at` is where the page began.
+fn render(page: &Page, mut at: Checkpoint) -> Bytes {
+    let mut out = Vec::new();
+    let mut json = Vec::new();
+    for event in &page.events {
+        let position = event.position();
+        at = at.with(position.partition, position.sequence);
+        out.extend_from_slice(format!("id: {at}\nevent: {}\n", event.event_type()).as_bytes());
+        json.clear();
+        wire::write_event(event, &mut json);
+        data(&json, &mut out);
+    }
+    if at != page.scanned_to {
+        out.extend_from_slice(format!("id: {}\n\n", page.scanned_to).as_bytes());
+    }
+    out.into()
+}
+
+/// Writes data and ends the event. Line breaks, which only space within JSON can hold, become lines of their own.
+fn data(json: &[u8], out: &mut Vec<u8>) {
+    for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}

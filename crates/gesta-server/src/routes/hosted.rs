@@ -1,0 +1,45 @@
+//! The routes of a hosted application: commands, states and histories. They are the library's own; here they get the server's
+//! bounds on bodies, or an answer that nothing is hosted.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use gesta::http::Problem;
+
+use crate::body::RequestBody;
+use crate::state::Shared;
+
+/// The routes of the application, or of its absence.
+pub(super) fn router(shared: &Arc<Shared>) -> Router {
+    let Some(app) = &shared.app else {
+        let routes = ["/commands", "/commands/{*rest}", "/states/{*rest}", "/histories/{*rest}"];
+        return routes
+            .into_iter()
+            .fold(Router::new(), |router, route| router.route(route, any(nothing_hosted)));
+    };
+    gesta::http::router(Arc::clone(app), Arc::clone(&shared.store))
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Arc::clone(shared), bounded))
+}
+
+async fn nothing_hosted() -> Problem {
+    let detail = "this server hosts no deciders: it stores, serves and views events; a program of your own that \
+                  calls `gesta_cli::main_with` with its `App` hosts them";
+    Problem::new(StatusCode::NOT_FOUND, "not-hosted", "There is no such command", detail)
+}
+
+/// Takes the body in within the server's bounds, and holds its share of the budget until the answer is there.
+async fn bounded(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let whole = Request::from_parts(parts.clone(), body);
+    match RequestBody::from_request(whole, &shared).await {
+        Err(problem) => problem.into_response(),
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body.bytes.clone()))).await,
+    }
+}

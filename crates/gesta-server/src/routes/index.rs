@@ -1,0 +1,35 @@
+//! `GET /`: what is here.
+
+use axum::Json;
+use serde_json::{Value, json};
+
+/// Names the routes.
+pub(super) async fn index() -> Json<Value> {
+    Json(json!({
+        "name": "gesta",
+        "version": env!("CARGO_PKG_VERSION"),
+        "routes": ROUTES.iter().map(|(route, purpose)| json!({"route": route, "purpose": purpose})).collect::<Value>(),
+    }))
+}
+
+const ROUTES: &[(&str, &str)] = &[
+    ("GET /streams", "list streams"),
+    ("GET /streams/{stream}", "read the events of a stream"),
+    ("POST /streams/{stream}", "append events to a stream"),
+    ("POST /batches", "append events to several streams, whole or not at all"),
+    ("GET /events", "read the log, or follow it as server-sent events"),
+    ("POST /events/query", "the same, with a query of several items"),
+    ("GET /checkpoint", "a place in the log: its start, its head, or a time"),
+    ("GET /views", "list views"),
+    ("GET /views/{name}", "how a view is doing"),
+    ("POST /views/{name}/restart", "set a view going again that has stopped"),
+    ("GET /views/{name}/query", "query a view in SQL"),
+    ("POST /views/{name}/query", "the same, with parameters"),
+    ("GET /commands", "what is hosted"),
+    ("POST /commands/{category}/{id}/{command}", "send a command to a hosted decider"),
+    ("POST /commands/{decision}", "send a command to a hosted decision"),
+    ("GET /states/{category}/{id}", "the state of an entity, now or as it was"),
+    ("GET /histories/{category}/{id}", "the history of an entity"),
+    ("GET /livez", "whether the process lives"),
+    ("GET /readyz", "whether the store answers"),
+];

@@ -1,0 +1,124 @@
+//! `GET /streams/{stream}`: the events of one stream, page by page.
+
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use gesta_core::{Checkpoint, Direction, Limit, Page, Read, Select, StreamName, Version};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::limits::PAGE_EVENTS_DEFAULT;
+use crate::params::Params;
+use crate::precondition::{etag, from_etag};
+use crate::routes::events::{direction, page_limit};
+use crate::routes::{StreamPath, accepts, json};
+use crate::state::Shared;
+use crate::{cloudevents, wire};
+use gesta::http::Problem;
+
+/// A read of a stream, as the address says it.
+struct Request {
+    stream: StreamName,
+    from: Option<Version>,
+    direction: Direction,
+    limit: Option<NonZeroU32>,
+    until: Option<Checkpoint>,
+}
+
+/// One page of a stream. The entity tag is the stream's version, for the next append or to ask whether there is news.
+pub(super) async fn read(
+    State(shared): State<Arc<Shared>>,
+    StreamPath(stream): StreamPath,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    let request = Request::of(stream, params)?;
+    if let Some(version) = known_version(&headers)
+        && let Some(info) = shared.store.stream(request.stream.clone()).await?
+        && info.version == version
+    {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(version))]).into_response());
+    }
+    let page = shared.store.read(request.to_read()).await?;
+    let Some(version) = page.last_version else { return Err(no_stream(&request.stream)) };
+    let next = request.next(&page);
+    let mut response = if accepts(&headers, cloudevents::BATCH_MEDIA_TYPE) {
+        super::events::cloud_events(&page)
+    } else {
+        json(body(&request.stream, &page, version, next.as_deref())).into_response()
+    };
+    response.headers_mut().insert(header::ETAG, etag(version));
+    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+impl Request {
+    fn of(stream: StreamName, mut params: Params) -> Result<Self, Problem> {
+        let request = Self {
+            stream,
+            from: params.read("from")?.map(Version::new),
+            direction: direction(&mut params)?,
+            limit: page_limit(&mut params)?,
+            until: params.read("until")?,
+        };
+        params.finish()?;
+        Ok(request)
+    }
+
+    fn to_read(&self) -> Read {
+        let default = NonZeroU32::new(PAGE_EVENTS_DEFAULT).expect("it is not zero");
+        Read {
+            select: Select::Stream { name: self.stream.clone(), from: self.from },
+            direction: self.direction,
+            until: self.until.clone(),
+            limit: Limit::events(self.limit.unwrap_or(default)),
+        }
+    }
+
+    /// Where the next page is; nothing at the end.
+    fn next(&self, page: &Page) -> Option<String> {
+        if page.end {
+            return None;
+        }
+        let last = page.events.last()?.version();
+        let (from, direction) = match self.direction {
+            Direction::Forward => (last.next(), "forward"),
+            Direction::Backward => (Version::new(last.get().checked_sub(1)?), "backward"),
+        };
+        let name = utf8_percent_encode(self.stream.as_str(), NON_ALPHANUMERIC);
+        let mut next = format!("/streams/{name}?from={from}&direction={direction}");
+        for (name, value) in [
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("until", self.until.as_ref().map(ToString::to_string)),
+        ] {
+            if let Some(value) = value {
+                write!(next, "&{name}={value}").expect("a text can be written to");
+            }
+        }
+        Some(next)
+    }
+}
+
+/// The version that the client holds already.
+fn known_version(headers: &HeaderMap) -> Option<Version> {
+    from_etag(headers.get(header::IF_NONE_MATCH)?.to_str().ok()?)
+}
+
+fn no_stream(stream: &StreamName) -> Problem {
+    let detail = format!("stream `{stream}` has no event");
+    Problem::new(StatusCode::NOT_FOUND, "no-stream", "There is no such stream", detail)
+        .with("stream", stream.as_str())
+}
+
+fn body(stream: &StreamName, page: &Page, version: Version, next: Option<&str>) -> Vec<u8> {
+    let mut out = b"{\"stream\":".to_vec();
+    wire::write_string(stream.as_str(), &mut out);
+    out.extend_from_slice(format!(",\"lastVersion\":{version},").as_bytes());
+    super::events::write_page(page, next, &mut out);
+    out
+}

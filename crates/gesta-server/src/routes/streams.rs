@@ -1,0 +1,40 @@
+//! `GET /streams`: the streams of a category, or all.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use gesta_core::{ListToken, Listing};
+use serde_json::{Value, json};
+
+use crate::limits::PAGE_EVENTS_MAX;
+use crate::params::Params;
+use crate::routes::events::page_limit;
+use crate::state::Shared;
+use gesta::http::Problem;
+
+/// One page of streams, each with its version, and the token to go on with.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    mut params: Params,
+) -> Result<Json<Value>, Problem> {
+    let category = params.read("category")?;
+    let after = params.one("after")?.map(|token| ListToken(token.into()));
+    let limit = page_limit(&mut params)?.unwrap_or(LISTED_DEFAULT);
+    params.finish()?;
+    let page = shared.store.streams(Listing { category, after, limit }).await?;
+    let streams = page.streams.iter().map(|stream| {
+        json!({
+            "stream": stream.name.as_str(),
+            "category": stream.name.category().as_str(),
+            "version": stream.version.get(),
+        })
+    });
+    let next = page.next.map(|token| token.0);
+    Ok(Json(json!({"streams": streams.collect::<Value>(), "next": next})))
+}
+
+/// Streams in one page when the request does not say.
+const LISTED_DEFAULT: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not zero");
+const _: () = assert!(LISTED_DEFAULT.get() <= PAGE_EVENTS_MAX);

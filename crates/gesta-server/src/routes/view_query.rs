@@ -1,0 +1,214 @@
+//! `GET` and `POST /views/{name}/query`: read-only SQL on a view, as of one's own write where that is asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use gesta::http::Problem;
+use gesta_core::{Checkpoint, Retry};
+use gesta_views::{Cancel, QueryError, QueryLimits, Rows, SqlValue, UnknownView, Views, WaitError};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::views::{unknown, views};
+use crate::body::{RequestBody, read_json, want_json};
+use crate::params::Params;
+use crate::routes::PathParam;
+use crate::state::Shared;
+
+/// A query, as a body says it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QueryBody {
+    sql: String,
+    #[serde(default)]
+    params: BTreeMap<String, Value>,
+}
+
+/// A query by address: the parameter `sql`.
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    PathParam(name): PathParam,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Json<Value>, Problem> {
+    let sql =
+        params.one("sql")?.ok_or_else(|| Problem::invalid("parameter `sql` is missing: it is the query"))?;
+    let wait_for = wait_for(&headers, &mut params)?;
+    params.finish()?;
+    answer(&shared, name, sql, Vec::new(), wait_for).await
+}
+
+/// A query by body, with parameters.
+pub(super) async fn post(
+    State(shared): State<Arc<Shared>>,
+    PathParam(name): PathParam,
+    headers: HeaderMap,
+    mut params: Params,
+    body: RequestBody,
+) -> Result<Json<Value>, Problem> {
+    let wait_for = wait_for(&headers, &mut params)?;
+    params.finish()?;
+    want_json(&headers)?;
+    let query = read_json::<QueryBody>(&body.bytes)?;
+    let values =
+        query.params.into_iter().map(|(name, value)| sql_value(&name, value).map(|value| (name, value)));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    drop(body);
+    answer(&shared, name, query.sql, values, wait_for).await
+}
+
+async fn answer(
+    shared: &Shared,
+    name: String,
+    sql: String,
+    values: Vec<(String, SqlValue)>,
+    until: Option<Checkpoint>,
+) -> Result<Json<Value>, Problem> {
+    let views = Arc::clone(views(shared, &name)?);
+    if let Some(checkpoint) = until {
+        wait(shared, &views, &name, &checkpoint).await?;
+    }
+    let permit = Arc::clone(&shared.queries).acquire_owned().await.expect("it is never closed");
+    let limits = &shared.limits;
+    let cancel = CancelOnDrop(Cancel::default());
+    let limits = QueryLimits {
+        time: limits.query_time_max,
+        rows: limits.query_rows_max,
+        cancel: Some(cancel.0.clone()),
+        ..QueryLimits::default()
+    };
+    let query = tokio::task::spawn_blocking(move || {
+        let rows = views.query(&name, &sql, &values, &limits);
+        drop(permit);
+        rows
+    });
+    let rows = query.await.expect("a query does not panic").map_err(refused)?;
+    Ok(Json(rows_json(rows)))
+}
+
+/// Ends the query when its client is gone: the handler is dropped then.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// The checkpoint that the view must have reached: header `Wait-For` or parameter `wait_for`.
+fn wait_for(headers: &HeaderMap, params: &mut Params) -> Result<Option<Checkpoint>, Problem> {
+    if let Some(checkpoint) = params.read("wait_for")? {
+        return Ok(Some(checkpoint));
+    }
+    let Some(value) = headers.get("wait-for") else { return Ok(None) };
+    let checkpoint = value.to_str().unwrap_or("").trim().parse();
+    checkpoint.map(Some).map_err(|error| Problem::invalid(format!("header `Wait-For`: {error}")))
+}
+
+async fn wait(shared: &Shared, views: &Views, name: &str, checkpoint: &Checkpoint) -> Result<(), Problem> {
+    let patience = shared.limits.wait_time_max;
+    match timeout(patience, views.wait_for(name, checkpoint)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(cannot_wait(error)),
+        Err(_) => {
+            let serving = views.status(name).await.ok().and_then(|status| status.serving);
+            let detail =
+                format!("the view `{name}` did not reach {checkpoint} within {patience:?}: ask again");
+            let title = "The view has not caught up";
+            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-caught-up", title, detail)
+                .retry(Retry::AfterPause)
+                .with("serving", serving.map(|checkpoint| checkpoint.to_string())))
+        }
+    }
+}
+
+fn cannot_wait(error: WaitError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        WaitError::UnknownView(error) => unknown(error),
+        WaitError::Stopped { .. } => stopped(detail),
+        WaitError::ForeignCheckpoint { checkpoint } => {
+            gesta_core::ReadError::ForeignCheckpoint { checkpoint }.into()
+        }
+        WaitError::CheckpointAhead { checkpoint, head } => {
+            gesta_core::ReadError::CheckpointAhead { checkpoint, head }.into()
+        }
+        WaitError::Read(error) => error.into(),
+    }
+}
+
+fn stopped(detail: String) -> Problem {
+    let detail = format!("{detail}; `POST /views/{{name}}/restart` sets it going when the cause is gone");
+    Problem::new(StatusCode::CONFLICT, "view-stopped", "The view has stopped", detail)
+}
+
+/// The problem that a refused query is.
+fn refused(error: QueryError) -> Problem {
+    let (detail, retry) = (error.to_string(), error.retry());
+    let problem = |status, kind, title| Problem::new(status, kind, title, detail.clone()).retry(retry);
+    match error {
+        QueryError::UnknownView { name } => unknown(UnknownView { name }),
+        QueryError::Stopped { error, .. } => stopped(format!("{detail}: {error}")),
+        QueryError::NotReady { .. } => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The view has no rows to show yet")
+        }
+        QueryError::Busy => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already")
+        }
+        QueryError::NotAllowed { .. } => {
+            problem(StatusCode::FORBIDDEN, "not-allowed", "Queries can only read")
+        }
+        QueryError::TimeLimit { .. } | QueryError::TooManyRows { .. } | QueryError::TooManyBytes { .. } => {
+            problem(StatusCode::UNPROCESSABLE_ENTITY, "query-limit", "The query is beyond a limit")
+        }
+        QueryError::NotOneStatement { .. }
+        | QueryError::UnnamedParameter { .. }
+        | QueryError::MissingParameter { .. }
+        | QueryError::UnknownParameter { .. }
+        | QueryError::Sql { .. }
+        | QueryError::Cancelled => {
+            problem(StatusCode::BAD_REQUEST, "invalid-query", "The query is not well formed")
+        }
+    }
+}
+
+fn sql_value(name: &str, value: Value) -> Result<SqlValue, Problem> {
+    match value {
+        Value::Null => Ok(SqlValue::Null),
+        Value::Bool(value) => Ok(SqlValue::Integer(value.into())),
+        Value::String(text) => Ok(SqlValue::Text(text)),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Ok(SqlValue::Integer(number)),
+            (None, Some(number)) => Ok(SqlValue::Real(number)),
+            (None, None) => Err(Problem::invalid(format!("parameter `{name}` is a number beyond bounds"))),
+        },
+        Value::Array(_) | Value::Object(_) => {
+            Err(Problem::invalid(format!("parameter `{name}` is an array or object: give a plain value")))
+        }
+    }
+}
+
+fn rows_json(rows: Rows) -> Value {
+    let row = |row: Vec<SqlValue>| row.into_iter().map(value_json).collect::<Value>();
+    json!({
+        "columns": rows.columns,
+        "rows": rows.rows.into_iter().map(row).collect::<Value>(),
+        "checkpoint": rows.checkpoint.to_string(),
+    })
+}
+
+fn value_json(value: SqlValue) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Integer(number) => number.into(),
+        SqlValue::Real(number) => number.into(),
+        SqlValue::Text(text) => text.into(),
+        SqlValue::Blob(bytes) => json!({"base64": BASE64_STANDARD.encode(bytes)}),
+    }
+}

@@ -1,0 +1,90 @@
+//! `GET /views`, `GET /views/{name}` and `POST /views/{name}/restart`: which views there are, and how they are doing.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use gesta::http::Problem;
+use gesta_core::Checkpoint;
+use gesta_views::{RestartError, State as ViewState, Status, UnknownView, Views};
+use serde_json::{Value, json};
+
+use crate::params::Params;
+use crate::routes::PathParam;
+use crate::state::Shared;
+
+/// Every view and how it is doing.
+pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    let mut list = Vec::new();
+    if let Some(views) = &shared.views {
+        for name in views.names() {
+            list.push(status_json(&views.status(name).await.map_err(unknown)?));
+        }
+    }
+    Ok(Json(json!({"views": list})))
+}
+
+/// How one view is doing.
+pub(super) async fn status(
+    State(shared): State<Arc<Shared>>,
+    PathParam(name): PathParam,
+    params: Params,
+) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    let status = views(&shared, &name)?.status(&name).await.map_err(unknown)?;
+    Ok(Json(status_json(&status)))
+}
+
+/// Sets a view going again that has stopped.
+pub(super) async fn restart(
+    State(shared): State<Arc<Shared>>,
+    PathParam(name): PathParam,
+    params: Params,
+) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    let views = Arc::clone(views(&shared, &name)?);
+    let restarted = {
+        let (views, name) = (Arc::clone(&views), name.clone());
+        tokio::task::spawn_blocking(move || views.restart(&name)).await
+    };
+    restarted.expect("a restart does not panic").map_err(|error| match error {
+        RestartError::UnknownView(error) => unknown(error),
+        RestartError::Thread { source } => Problem::internal(source.to_string()),
+    })?;
+    let status = views.status(&name).await.map_err(unknown)?;
+    Ok(Json(status_json(&status)))
+}
+
+/// The views of the server, if it has any.
+pub(super) fn views<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Views>, Problem> {
+    shared.views.as_ref().ok_or_else(|| unknown(UnknownView { name: name.to_owned() }))
+}
+
+pub(super) fn unknown(error: UnknownView) -> Problem {
+    let detail = format!("{error}: `GET /views` lists those there are");
+    Problem::new(StatusCode::NOT_FOUND, "no-view", "There is no such view", detail).with("view", error.name)
+}
+
+fn status_json(status: &Status) -> Value {
+    let (state, error) = match &status.state {
+        ViewState::CatchingUp => ("catching-up", None),
+        ViewState::Live => ("live", None),
+        ViewState::Retrying { error } => ("retrying", Some(error.to_string())),
+        ViewState::Stopped { error } => ("stopped", Some(error.to_string())),
+    };
+    let token = |checkpoint: &Option<Checkpoint>| checkpoint.as_ref().map(ToString::to_string);
+    json!({
+        "name": status.name,
+        "version": status.version,
+        "hash": status.hash,
+        "state": state,
+        "error": error,
+        "checkpoint": token(&status.checkpoint),
+        "serving": token(&status.serving),
+        "servesPredecessor": status.serves_predecessor,
+        "head": token(&status.head),
+        "lagEvents": status.lag_events,
+    })
+}

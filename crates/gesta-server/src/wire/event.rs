@@ -1,0 +1,312 @@
+//! Events in JSON: data and metadata embedded as they are where they are JSON, so that their bytes come back the same.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use gesta_core::{
+    ContentKind, EventBytes, EventId, EventIdParseError, EventType, NameError, NewEvent, RecordedEvent,
+    StreamName, TAGS_MAX, Tag, Timestamp, Version,
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Capped, as_json, json_depth, position_from_json, position_json, write_string};
+use crate::limits::JSON_DEPTH_MAX;
+use crate::time::{TimeError, format_time, parse_time};
+
+/// An event in JSON, borrowed from its text: what an append takes (without `version`, `position` and `recordedAt`)
+/// and what a read gives.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EventJson<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    stream: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "type")]
+    event_type: Cow<'a, str>,
+    #[serde(default)]
+    schema_version: Option<u16>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data_text: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data_base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    metadata_base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    tags: Capped<Cow<'a, str>, TAGS_MAX>,
+    #[serde(borrow, default)]
+    time: Option<Cow<'a, str>>,
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(default)]
+    position: Option<Value>,
+    #[serde(borrow, default)]
+    recorded_at: Option<Cow<'a, str>>,
+}
+
+/// A member that is there, `null` included: `Option` alone would take `null` for absence.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Why the JSON of an event is not an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventJsonError {
+    /// A name in it is not well formed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Its id is not a UUID.
+    #[error(transparent)]
+    Id(#[from] EventIdParseError),
+    /// A time in it is not one.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// A member is missing.
+    #[error("the event has no `{member}`")]
+    Missing {
+        /// The member.
+        member: &'static str,
+    },
+    /// A member is there that the store gives, not its user.
+    #[error("`{member}` is given by the store: leave it out")]
+    Given {
+        /// The member.
+        member: &'static str,
+    },
+    /// Two members say the same thing.
+    #[error("the event has more than one of {members}: give one")]
+    Twice {
+        /// The members.
+        members: &'static str,
+    },
+    /// A member is not what it must be.
+    #[error("`{member}` is not {expected}")]
+    Form {
+        /// The member.
+        member: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// Its data nests too deep.
+    #[error(
+        "the data nests {depth} levels deep: at most {JSON_DEPTH_MAX} are taken, which common parsers read"
+    )]
+    TooDeep {
+        /// How deep it nests.
+        depth: usize,
+    },
+}
+
+impl<'a> EventJson<'a> {
+    /// The stream that it names, if it names one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        self.stream.as_deref()
+    }
+
+    /// The event to append. `source` is the text it was read from: data and metadata share it. `id` is asked for an id,
+    /// and `now` is the time, where the event gives none.
+    ///
+    /// # Errors
+    /// [`EventJsonError`] names what is wrong.
+    pub fn to_new_event(
+        &self,
+        source: &Bytes,
+        stream: StreamName,
+        id: impl FnOnce() -> EventId,
+        now: Timestamp,
+    ) -> Result<NewEvent, EventJsonError> {
+        let given = [
+            ("version", self.version.is_some()),
+            ("position", self.position.is_some()),
+            ("recordedAt", self.recorded_at.is_some()),
+        ];
+        if let Some((member, _)) = given.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(EventJsonError::Given { member });
+        }
+        self.said(source, stream, id, now)
+    }
+
+    /// The event as a read gave it.
+    ///
+    /// # Errors
+    /// [`EventJsonError`] where the text is not what [`write_event`] writes.
+    pub fn to_recorded(&self, source: &Bytes) -> Result<RecordedEvent, EventJsonError> {
+        let missing = |member| EventJsonError::Missing { member };
+        let stream = self.stream.as_deref().ok_or(missing("stream"))?.parse()?;
+        let id = self.id.as_deref().ok_or(missing("id"))?.parse()?;
+        let time = parse_time(self.time.as_deref().ok_or(missing("time"))?)?;
+        let event = self.said(source, stream, || id, time)?;
+        let position = self.position.as_ref().ok_or(missing("position"))?;
+        let position = position_from_json(position)
+            .ok_or(EventJsonError::Form { member: "position", expected: "a position" })?;
+        let version = Version::new(self.version.ok_or(missing("version"))?);
+        let recorded_at = parse_time(self.recorded_at.as_deref().ok_or(missing("recordedAt"))?)?;
+        Ok(RecordedEvent::new(position, version, recorded_at, event.to_bytes()))
+    }
+
+    fn said(
+        &self,
+        source: &Bytes,
+        stream: StreamName,
+        id: impl FnOnce() -> EventId,
+        now: Timestamp,
+    ) -> Result<NewEvent, EventJsonError> {
+        let (kind, data) = self.data(source)?;
+        Ok(NewEvent {
+            id: match &self.id {
+                Some(text) => text.parse()?,
+                None => id(),
+            },
+            stream,
+            event_type: EventType::new(&self.event_type)?,
+            schema_version: self.schema_version.unwrap_or(1),
+            kind,
+            data,
+            metadata: self.metadata(source)?,
+            tags: self.tags.0.iter().map(Tag::new).collect::<Result<_, _>>()?,
+            time: self.time.as_deref().map_or(Ok(now), parse_time)?,
+        })
+    }
+
+    fn data(&self, source: &Bytes) -> Result<(ContentKind, Bytes), EventJsonError> {
+        match (self.data, &self.data_text, &self.data_base64) {
+            (Some(json), None, None) => {
+                let depth = json_depth(json.get());
+                if depth > JSON_DEPTH_MAX {
+                    return Err(EventJsonError::TooDeep { depth });
+                }
+                Ok((ContentKind::Json, source.slice_ref(json.get().as_bytes())))
+            }
+            (None, Some(text), None) => Ok((ContentKind::Text, Bytes::copy_from_slice(text.as_bytes()))),
+            (None, None, Some(text)) => Ok((self.kind()?, from_base64("dataBase64", text)?)),
+            (None, None, None) => Err(EventJsonError::Missing { member: "data" }),
+            _ => Err(EventJsonError::Twice { members: "`data`, `dataText` and `dataBase64`" }),
+        }
+    }
+
+    /// What the bytes in `dataBase64` are.
+    fn kind(&self) -> Result<ContentKind, EventJsonError> {
+        match self.kind.as_deref() {
+            None | Some("octets") => Ok(ContentKind::Octets),
+            Some("json") => Ok(ContentKind::Json),
+            Some("text") => Ok(ContentKind::Text),
+            Some(_) => Err(EventJsonError::Form { member: "kind", expected: "`json`, `text` or `octets`" }),
+        }
+    }
+
+    fn metadata(&self, source: &Bytes) -> Result<Bytes, EventJsonError> {
+        match (self.metadata, &self.metadata_base64) {
+            (None, None) => Ok(Bytes::new()),
+            (Some(json), None) => Ok(source.slice_ref(json.get().as_bytes())),
+            (None, Some(text)) => from_base64("metadataBase64", text),
+            _ => Err(EventJsonError::Twice { members: "`metadata` and `metadataBase64`" }),
+        }
+    }
+}
+
+fn from_base64(member: &'static str, text: &str) -> Result<Bytes, EventJsonError> {
+    let decoded = BASE64_STANDARD.decode(text);
+    decoded.map(Bytes::from).map_err(|_| EventJsonError::Form { member, expected: "base64" })
+}
+
+/// Appends the JSON of a recorded event. Its data stands as `data` where it is JSON, as `dataText` where it is text,
+/// and as `dataBase64` otherwise. Data that JSON cannot hold byte for byte is base64 too, and `kind` says what it is.
+pub fn write_event(event: &RecordedEvent, out: &mut Vec<u8>) {
+    out.push(b'{');
+    write_said(event, out);
+    out.extend_from_slice(b",\"version\":");
+    out.extend_from_slice(event.version().to_string().as_bytes());
+    out.extend_from_slice(b",\"position\":");
+    out.extend_from_slice(position_json(event.position()).to_string().as_bytes());
+    member("recordedAt", &format_time(event.recorded_at()), out);
+    out.push(b'}');
+}
+
+/// Appends the JSON of an event that is to be appended.
+pub fn write_new_event(event: &EventBytes, out: &mut Vec<u8>) {
+    out.push(b'{');
+    write_said(event, out);
+    out.push(b'}');
+}
+
+fn write_said(event: &EventBytes, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"id\":\"");
+    out.extend_from_slice(event.id().to_string().as_bytes());
+    out.push(b'"');
+    member("stream", event.stream(), out);
+    member("type", event.event_type(), out);
+    out.extend_from_slice(b",\"schemaVersion\":");
+    out.extend_from_slice(event.schema_version().to_string().as_bytes());
+    member("time", &format_time(event.time()), out);
+    write_tags(event, out);
+    write_data(event, out);
+    match (event.metadata_slice(), as_json(event.metadata_slice())) {
+        ([], _) => {}
+        (_, Some(json)) => raw_member("metadata", json, out),
+        (bytes, None) => member("metadataBase64", &BASE64_STANDARD.encode(bytes), out),
+    }
+}
+
+fn write_tags(event: &EventBytes, out: &mut Vec<u8>) {
+    let mut tags = event.tags().peekable();
+    if tags.peek().is_none() {
+        return;
+    }
+    out.extend_from_slice(b",\"tags\":[");
+    for (at, tag) in tags.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_string(tag, out);
+    }
+    out.push(b']');
+}
+
+fn write_data(event: &EventBytes, out: &mut Vec<u8>) {
+    let bytes = event.data_slice();
+    let kind = match event.kind() {
+        ContentKind::Json => {
+            let json = as_json(bytes).filter(|json| json_depth(json.get()) <= JSON_DEPTH_MAX);
+            if let Some(json) = json {
+                return raw_member("data", json, out);
+            }
+            Some("json")
+        }
+        ContentKind::Text => {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                return member("dataText", text, out);
+            }
+            Some("text")
+        }
+        ContentKind::Octets => None,
+    };
+    member("dataBase64", &BASE64_STANDARD.encode(bytes), out);
+    if let Some(kind) = kind {
+        member("kind", kind, out);
+    }
+}
+
+fn member(name: &str, text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    write_string(text, out);
+}
+
+fn raw_member(name: &str, json: &RawValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(json.get().as_bytes());
+}

@@ -1,0 +1,93 @@
+//! `POST /batches`.
+
+use serde_json::json;
+
+use crate::harness::{event, start};
+
+#[test]
+fn a_batch_over_several_streams_is_appended_whole_or_not_at_all() {
+    let server = start();
+    let batch = r#"{
+        "events": [{"stream": "a-1", "type": "t", "data": 1}, {"stream": "b-1", "type": "t", "data": 2}],
+        "expect": [{"stream": "a-1", "version": "none"}, {"stream": "c-1", "version": "none"}]
+    }"#;
+    let answer = server.post("/batches", batch);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!((&answer.json()["versions"], &answer.json()["positions"]), (&json!([0, 0]), &json!([1, 2])));
+    let refused = server.post("/batches", batch);
+    refused.problem(409, "conflict");
+    assert_eq!((&refused.json()["stream"], &refused.json()["actual"]), (&json!("a-1"), &json!(0)));
+    let exact = batch.replace("\"none\"}, {", "0}, {");
+    assert_eq!(server.post("/batches", &exact).status, 201);
+    assert_eq!(server.get("/streams/b-1").json()["lastVersion"], 1);
+}
+
+#[test]
+fn a_condition_fails_when_something_matched_since_the_read() {
+    let server = start();
+    let tagged = r#"{"type":"seat.taken","data":1,"tags":["show:7"]}"#;
+    server.post("/streams/seat-1", tagged);
+    let seen = server.get("/events?tag=show:7").json()["scannedTo"].as_str().unwrap().to_owned();
+    let batch = |after: &str| {
+        let query = r#"[{"types": ["seat.taken"], "tags": ["show:7"]}]"#;
+        format!(
+            r#"{{"events": [{{"stream": "seat-2", "type": "seat.taken", "data": 2, "tags": ["show:7"]}}],
+                "conditions": [{{"failIfAny": {query}, "after": {after}}}]}}"#
+        )
+    };
+    let refused = server.post("/batches", &batch("null"));
+    refused.problem(409, "condition-failed");
+    assert_eq!((&refused.json()["index"], &refused.json()["position"]), (&json!(0), &json!(1)));
+    assert_eq!(server.post("/batches", &batch(&format!("\"{seen}\""))).status, 201);
+    server.post("/batches", &batch(&format!("\"{seen}\""))).problem(409, "condition-failed");
+    let foreign = format!("\"{}.1\"", "00".repeat(16));
+    server.post("/batches", &batch(&foreign)).problem(400, "foreign-checkpoint");
+    let ahead = format!("\"{}.99\"", "07".repeat(16));
+    server.post("/batches", &batch(&ahead)).problem(409, "checkpoint-ahead");
+}
+
+#[test]
+fn cloud_events_go_to_the_streams_that_their_subjects_name() {
+    let server = start();
+    let one = |id: u32, stream: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"urn:x","type":"t","subject":"{stream}","data":1}}"#
+        )
+    };
+    let kind = [("content-type", "application/cloudevents-batch+json")];
+    let body = format!("[{},{}]", one(1, "a-1"), one(2, "b-1"));
+    assert_eq!(server.post_with("/batches", &kind, &body).status, 201);
+    assert_eq!(server.post_with("/batches", &kind, &body).status, 200);
+    let nameless = body.replace("subject", "topic");
+    let refused = server.post_with("/batches", &kind, &nameless);
+    assert!(refused.problem(400, "invalid-event").contains("no `subject`"));
+    let system = server.post_with("/batches", &kind, &format!("[{}]", one(3, "$x")));
+    system.problem(403, "system-stream");
+}
+
+#[test]
+fn what_is_wrong_with_a_batch_is_named() {
+    let server = start();
+    let events = r#""events":[{"stream":"a-1","type":"t","data":1}]"#;
+    let cases = [
+        (r#"{"events":[{"type":"t","data":1}]}"#.to_owned(), "invalid-request", "names no `stream`"),
+        (
+            format!("{{{events},\"expect\":[{{\"stream\":\"a-1\",\"version\":\"x\"}}]}}"),
+            "invalid-request",
+            "`a-1`",
+        ),
+        (format!("{{{events},\"conditions\":[{{\"failIfAny\":[]}}]}}"), "invalid-batch", "no items"),
+        (
+            format!("{{{events},\"conditions\":[{{\"failIfAny\":[{{}}]}}]}}"),
+            "invalid-batch",
+            "without a field",
+        ),
+        (format!("{{{events},\"conditions\":[{{\"failIfAny\":\"x\"}}]}}"), "invalid-json", "`x` is no query"),
+        (format!("{{{events},\"wish\":1}}"), "invalid-json", "unknown field `wish`"),
+        (event("t", "1"), "invalid-json", "unknown field `type`"),
+    ];
+    for (body, kind, detail) in cases {
+        let said = server.post("/batches", &body).problem(400, kind);
+        assert!(said.contains(detail), "{body}: {said}");
+    }
+}

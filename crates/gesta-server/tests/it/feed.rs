@@ -1,0 +1,213 @@
+//! Subscriptions: server-sent events.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use gesta_server::Limits;
+use serde_json::Value;
+
+use crate::harness::{Running, event, memory, start, start_with};
+
+/// One event of a stream of server-sent events.
+#[derive(Debug, Default, PartialEq)]
+struct Sent {
+    id: String,
+    event: String,
+    data: String,
+}
+
+/// A reader of server-sent events that keeps the last id as the specification says.
+struct Reader {
+    lines: BufReader<TcpStream>,
+    last_id: String,
+}
+
+impl Reader {
+    fn open(server: &Running, path: &str, last_id: Option<&str>) -> Self {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let resume = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{resume}\r\n")
+            .unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut status = String::new();
+        lines.read_line(&mut status).unwrap();
+        assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+        while status != "\r\n" {
+            status.clear();
+            lines.read_line(&mut status).unwrap();
+        }
+        Self { lines, last_id: last_id.unwrap_or("").to_owned() }
+    }
+
+    /// The next line of the body, without what chunked transfer adds.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.lines.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            // Chunks begin with their size on a line of its own that ends in CRLF; the events here never hold CR.
+            if !line.ends_with("\r\n") {
+                return Some(line.trim_end_matches('\n').to_owned());
+            }
+        }
+    }
+
+    /// The next event that is dispatched.
+    fn next(&mut self) -> Option<Sent> {
+        let mut sent = Sent::default();
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("id", id)) => self.last_id = id.to_owned(),
+                Some(("event", event)) => sent.event = event.to_owned(),
+                Some(("data", data)) => sent.data.push_str(data),
+                _ if line.is_empty() && !sent.data.is_empty() => {
+                    sent.id.clone_from(&self.last_id);
+                    return Some(sent);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn position(&mut self) -> Option<u64> {
+        let sent = self.next()?;
+        serde_json::from_str::<Value>(&sent.data).unwrap()["position"].as_u64()
+    }
+}
+
+fn append(server: &Running, stream: &str, events: usize) {
+    let body = format!("[{}]", vec![event("t", "{\"a\":\\n1}").replace("\\n", "\n"); events].join(","));
+    assert_eq!(server.post(&format!("/streams/{stream}"), &body).status, 201);
+}
+
+#[test]
+fn a_subscription_catches_up_and_goes_on_live() {
+    let server = start();
+    append(&server, "a-1", 2);
+    let mut reader = Reader::open(&server, "/events?category=a", None);
+    let first = reader.next().unwrap();
+    assert_eq!((first.event.as_str(), first.id), ("t", format!("{}.1", "07".repeat(16))));
+    assert_eq!(serde_json::from_str::<Value>(&first.data).unwrap()["stream"], "a-1");
+    assert_eq!(reader.position(), Some(2));
+    append(&server, "b-1", 1);
+    append(&server, "a-2", 1);
+    assert_eq!(reader.position(), Some(4));
+    let mut from_end = Reader::open(&server, "/events?from=end", None);
+    append(&server, "a-2", 1);
+    assert_eq!(from_end.position(), Some(5));
+}
+
+#[test]
+fn a_client_that_comes_back_gets_everything_once_while_appends_go_on() {
+    let server = start();
+    let total = 600;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut appended = 0;
+            for size in (1..=7).cycle().take_while(|_| true) {
+                if appended == total {
+                    break;
+                }
+                let size = size.min(total - appended);
+                append(&server, "a-1", size);
+                appended += size;
+            }
+        });
+        let mut seen = Vec::new();
+        let mut last_id: Option<String> = None;
+        // Breaks off after every few events, as often within a batch as between two.
+        for session in 0.. {
+            let mut reader = Reader::open(&server, "/events?tag=none:1&from=start", None);
+            drop(reader.lines.get_mut().shutdown(std::net::Shutdown::Both));
+            let mut reader = Reader::open(&server, "/events", last_id.as_deref());
+            for _ in 0..1 + session % 11 {
+                seen.push(reader.position().unwrap());
+                if seen.len() == total {
+                    break;
+                }
+            }
+            last_id = Some(reader.last_id.clone());
+            if seen.len() == total {
+                break;
+            }
+        }
+        assert_eq!(seen, (1..=total as u64).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn where_nothing_matches_the_client_moves_on_all_the_same() {
+    let server = start();
+    append(&server, "a-1", 3);
+    let mut reader = Reader::open(&server, "/events?category=b", None);
+    while reader.last_id.is_empty() {
+        let line = reader.line().unwrap();
+        if let Some(id) = line.strip_prefix("id: ") {
+            reader.last_id = id.to_owned();
+        }
+    }
+    assert_eq!(reader.last_id, format!("{}.3", "07".repeat(16)));
+}
+
+#[test]
+fn a_quiet_subscription_shows_that_it_lives() {
+    let limits = Limits { heartbeat: Duration::from_millis(10), ..Limits::default() };
+    let server = start_with(memory(), limits);
+    let mut reader = Reader::open(&server, "/events", None);
+    let lines = std::iter::from_fn(|| reader.line()).filter(|line| line.starts_with(':'));
+    assert_eq!(lines.take(3).count(), 3);
+}
+
+#[test]
+fn what_a_subscription_cannot_do_is_refused_with_a_status() {
+    let server = start();
+    append(&server, "a-1", 1);
+    let open = |path: &str, headers: &[(&str, &str)]| {
+        server.get_with(path, &[&[("accept", "text/event-stream")], headers].concat())
+    };
+    open("/events?limit=3", &[]).problem(400, "invalid-request");
+    open("/events?direction=backward", &[]).problem(400, "invalid-request");
+    open("/events", &[("last-event-id", "17")]).problem(400, "invalid-request");
+    let ahead = format!("{}.99", "07".repeat(16));
+    open("/events", &[("last-event-id", &ahead)]).problem(409, "checkpoint-ahead");
+    let foreign = format!("{}.1", "09".repeat(16));
+    open(&format!("/events?from={foreign}"), &[]).problem(400, "foreign-checkpoint");
+}
+
+#[test]
+fn the_number_of_subscriptions_is_bounded() {
+    let server = start_with(memory(), Limits { subscriptions_max: 1, ..Limits::default() });
+    let reader = Reader::open(&server, "/events", None);
+    let refused = server.get_with("/events", &[("accept", "text/event-stream")]);
+    refused.problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+    drop(reader);
+}
+
+#[test]
+fn a_client_that_does_not_read_costs_itself_only() {
+    let server = start();
+    let large = format!("[{}]", vec![event("t", &format!("\"{}\"", "x".repeat(1 << 20))); 32].join(","));
+    server.post("/streams/large-1", &large);
+    let stalled = Reader::open(&server, "/events", None);
+    let mut lively = Reader::open(&server, "/events?from=end", None);
+    for expected in 33..40 {
+        append(&server, "a-1", 1);
+        assert_eq!(lively.position(), Some(expected));
+    }
+    drop(stalled);
+}
+
+#[test]
+fn subscriptions_end_when_the_server_stops() {
+    let server = start();
+    let mut reader = Reader::open(&server, "/events", None);
+    assert_eq!(reader.line().as_deref(), Some("retry: 1000"));
+    drop(server);
+    assert_eq!(reader.next(), None);
+}

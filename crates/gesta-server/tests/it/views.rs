@@ -1,0 +1,111 @@
+//! Views over HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gesta_server::{Limits, Server};
+use gesta_views::{Definition, Views};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{Running, event, memory, serve, start};
+
+const BALANCES: &str = "-- dialect: sqlite
+create table balances (account text primary key, amount integer not null);
+-- on account.deposited
+insert into balances values ($entity, :amount)
+on conflict do update set amount = amount + excluded.amount;";
+
+fn viewing(limits: Limits) -> (Running, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let store = memory();
+    let definition = Definition::parse("balances", BALANCES).unwrap();
+    let views = Views::open(store.clone(), folder.path().join("views"), vec![definition]).unwrap();
+    (serve(Server::builder(store).views(Arc::new(views)).limits(limits).build()), folder)
+}
+
+fn deposit(server: &Running, account: &str, data: &str) -> String {
+    let answer = server.post(&format!("/streams/account-{account}"), &event("account.deposited", data));
+    answer.json()["checkpoint"].as_str().unwrap().to_owned()
+}
+
+const ALL: &str = "select%20account,amount%20from%20balances%20order%20by%201";
+
+#[test]
+fn a_view_is_queried_as_of_ones_own_write() {
+    let (server, _folder) = viewing(Limits::default());
+    for amount in 1..20 {
+        let checkpoint = deposit(&server, "42", &format!(r#"{{"amount": {amount}}}"#));
+        let query = format!("/views/balances/query?sql={ALL}");
+        let answer = match amount % 2 {
+            0 => server.get_with(&query, &[("wait-for", &checkpoint)]),
+            _ => server.get(&format!("{query}&wait_for={checkpoint}")),
+        };
+        let expected = json!({
+            "columns": ["account", "amount"],
+            "rows": [["42", (1..=amount).sum::<i32>()]],
+            "checkpoint": checkpoint,
+        });
+        assert_eq!(answer.json(), expected);
+    }
+    let body = r#"{"sql": "select amount, :text, :none, x'00ff' from balances where amount > :least", "params": {"least": 1.5, "text": "é", "none": null}}"#;
+    let answer = server.post("/views/balances/query", body);
+    assert_eq!(answer.json()["rows"], json!([[190, "é", null, {"base64": "AP8="}]]), "{answer:?}");
+}
+
+#[test]
+fn views_are_listed_with_how_they_are_doing() {
+    let (server, _folder) = viewing(Limits::default());
+    let checkpoint = deposit(&server, "42", r#"{"amount": 1}"#);
+    server.get(&format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}"));
+    let status = server.get("/views/balances").json();
+    assert_eq!((&status["name"], &status["checkpoint"]), (&json!("balances"), &json!(checkpoint)));
+    assert_eq!((&status["lagEvents"], &status["error"]), (&json!(0), &json!(null)));
+    assert_eq!(server.get("/views").json()["views"][0]["name"], "balances");
+    server.get("/views/none").problem(404, "no-view");
+    assert_eq!(start().get("/views").json(), json!({"views": []}));
+}
+
+#[test]
+fn a_query_that_is_not_allowed_or_wrong_says_so() {
+    let limits =
+        Limits { query_time_max: Duration::from_millis(200), query_rows_max: 10, ..Limits::default() };
+    let (server, _folder) = viewing(limits);
+    let checkpoint = deposit(&server, "42", r#"{"amount": 1}"#);
+    server.get(&format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}"));
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select ";
+    let cases = [
+        ("delete from balances".to_owned(), 403, "not-allowed"),
+        ("select 1; select 2".to_owned(), 400, "invalid-query"),
+        ("select nothing from balances".to_owned(), 400, "invalid-query"),
+        ("select :x".to_owned(), 400, "invalid-query"),
+        (format!("{endless} count(*) from n"), 422, "query-limit"),
+        (format!("{endless} i from n limit 11"), 422, "query-limit"),
+    ];
+    for (sql, status, kind) in cases {
+        let body = json!({"sql": sql}).to_string();
+        server.post("/views/balances/query", &body).problem(status, kind);
+    }
+    server.get("/views/balances/query").problem(400, "invalid-request");
+    server
+        .post("/views/balances/query", r#"{"sql": "select :x", "params": {"x": []}}"#)
+        .problem(400, "invalid-request");
+    server.get(&format!("/views/none/query?sql={ALL}")).problem(404, "no-view");
+}
+
+#[test]
+fn waiting_for_a_view_has_an_end() {
+    let (server, _folder) = viewing(Limits { wait_time_max: Duration::from_millis(50), ..Limits::default() });
+    let wait =
+        |checkpoint: &str| server.get(&format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}"));
+    wait(&format!("{}.99", "07".repeat(16))).problem(409, "checkpoint-ahead");
+    wait(&format!("{}.0", "08".repeat(16))).problem(400, "foreign-checkpoint");
+    wait("soon").problem(400, "invalid-request");
+    let checkpoint = deposit(&server, "42", "{}");
+    let refused = wait(&checkpoint);
+    assert!([409, 504].contains(&refused.status), "{refused:?}");
+    let patient = (0..100).map(|_| wait(&checkpoint)).find(|answer| answer.status == 409);
+    assert!(patient.unwrap().problem(409, "view-stopped").contains("/restart"));
+    assert_eq!(server.get("/views/balances").json()["state"], "stopped");
+    assert_eq!(server.post("/views/balances/restart", "").status, 200);
+}

@@ -1,0 +1,19 @@
+-- dialect: sqlite
+
+create table balances (
+    account text primary key,
+    owner   text not null,
+    balance integer not null
+) strict;
+
+-- on bank.account.opened
+-- require: owner
+insert into balances values ($entity, :owner, 0);
+
+-- on bank.account.deposited
+-- require: amount
+update balances set balance = balance + :amount where account = $entity;
+
+-- on bank.account.withdrawn
+-- require: amount
+update balances set balance = balance - :amount where account = $entity;
