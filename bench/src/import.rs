@@ -35,11 +35,12 @@ pub fn run() {
     });
 }
 
+/// The file, in the folder that the environment names, or in `shared/data` beside the checkout or above it.
 fn file() -> Option<PathBuf> {
-    let folder = std::env::var_os("GESTA_BENCH_DATA").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
-    let file = folder.join("loan-applications.jsonl.gz");
-    file.is_file().then_some(file)
+    let named = std::env::var_os("GESTA_BENCH_DATA").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("shared/data"));
+    let mut files = named.into_iter().chain(beside).map(|folder| folder.join("loan-applications.jsonl.gz"));
+    files.find(|file| file.is_file())
 }
 
 fn build() -> PathBuf {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gesta_core::{Checkpoint, Direction, Limit, Page, Read, Select, StreamName, Version};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::limits::PAGE_EVENTS_DEFAULT;
 use crate::params::Params;
@@ -90,7 +90,7 @@ impl Request {
             Direction::Forward => (last.next(), "forward"),
             Direction::Backward => (Version::new(last.get().checked_sub(1)?), "backward"),
         };
-        let name = utf8_percent_encode(self.stream.as_str(), NON_ALPHANUMERIC);
+        let name = utf8_percent_encode(self.stream.as_str(), RESERVED);
         let mut next = format!("/streams/{name}?from={from}&direction={direction}");
         for (name, value) in [
             ("limit", self.limit.map(|limit| limit.to_string())),
@@ -103,6 +103,9 @@ impl Request {
         Some(next)
     }
 }
+
+/// What is written as an escape in an address: all but what RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The version that the client holds already.
 fn known_version(headers: &HeaderMap) -> Option<Version> {
