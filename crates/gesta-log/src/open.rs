@@ -119,12 +119,11 @@ struct Folder<'a> {
 }
 
 /// Opens the log in a folder, which is made if it is not there.
-pub(crate) fn open(root: &Path, options: &Options) -> Result<Opened, OpenError> {
+pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Opened, OpenError> {
     let size = options.segment_size_bytes;
     if !(SEGMENT_SIZE_BYTES_MIN..=SEGMENT_SIZE_BYTES_MAX).contains(&size) {
         return Err(OpenError::SegmentSize { segment_size_bytes: size });
     }
-    let env: Arc<dyn Env> = Arc::new(OsEnv);
     for folder in folders(root) {
         env.create_dir(&folder).map_err(io_error(format!("making the folder `{}`", folder.display())))?;
     }

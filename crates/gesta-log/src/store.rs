@@ -11,7 +11,7 @@ use gesta_core::{
 };
 
 use crate::commit::{Answer, Queue, Refused, Repeat, Scope, Ticket, Writer, repeat_of, repeat_of_command};
-use crate::env::Lock;
+use crate::env::{Env, Lock, OsEnv};
 use crate::format::Prepared;
 use crate::keeper::{Keeper, KeeperThread};
 use crate::limits::limits;
@@ -47,8 +47,12 @@ impl LogStore {
     /// # Errors
     /// [`OpenError`] says what is in the way. Nothing that was acknowledged is changed.
     pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
-        let Opened { lock, env, root, manifest, index, tail, recovery, writable } =
-            open(root.as_ref(), options)?;
+        Self::open_in(Arc::new(OsEnv), root.as_ref(), options)
+    }
+
+    /// Opens a log on a machine that may be a simulated one.
+    fn open_in(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Self, OpenError> {
+        let Opened { lock, env, root, manifest, index, tail, recovery, writable } = open(env, root, options)?;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -333,3 +337,6 @@ impl EventStore for LogStore {
         Box::pin(self.wait(after))
     }
 }
+
+#[cfg(test)]
+mod tests;

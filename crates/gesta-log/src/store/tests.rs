@@ -1,0 +1,170 @@
+//! The log on a machine whose writes and syncs fail.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gesta_core::{AppendError, Batch, EventId, NewEvent, Query, Read, Timestamp};
+
+use super::LogStore;
+use crate::env::{Env, File, Lock, Mode, OsEnv};
+use crate::open::Options;
+
+/// The real machine, until it is told to fail.
+#[derive(Default)]
+struct Fragile {
+    faults: Arc<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
+    sync: AtomicBool,
+    write: AtomicBool,
+    space: AtomicBool,
+}
+
+struct FragileFile {
+    file: Arc<dyn File>,
+    faults: Arc<Faults>,
+}
+
+fn fail_if(fault: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
+    if fault.load(Ordering::SeqCst) { Err(kind.into()) } else { Ok(()) }
+}
+
+impl Env for Fragile {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        OsEnv.create_dir(path)
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        let file = OsEnv.open(path, mode)?;
+        Ok(Arc::new(FragileFile { file, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        OsEnv.list(folder)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsEnv.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsEnv.remove(path)
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        OsEnv.sync_dir(folder)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+        OsEnv.lock(path)
+    }
+
+    fn now(&self) -> Timestamp {
+        OsEnv.now()
+    }
+
+    fn entropy(&self) -> io::Result<[u8; 16]> {
+        OsEnv.entropy()
+    }
+}
+
+impl File for FragileFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
+        fail_if(&self.faults.write, io::ErrorKind::Other)?;
+        self.file.write_at(pieces, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()> {
+        fail_if(&self.faults.space, io::ErrorKind::StorageFull)?;
+        self.file.fill_zeros(from, len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        fail_if(&self.faults.sync, io::ErrorKind::Other)?;
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        fail_if(&self.faults.sync, io::ErrorKind::Other)?;
+        self.file.sync_all()
+    }
+}
+
+fn options() -> Options {
+    Options { segment_size_bytes: 64 << 10, ..Options::default() }
+}
+
+fn batch(number: u64) -> Batch {
+    let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
+    let id = EventId::from_u128(u128::from(number));
+    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'x'; 5_000])])
+}
+
+fn count(log: &LogStore) -> usize {
+    log.read_blocking(&Read::log(Query::All)).unwrap().events.len()
+}
+
+#[test]
+fn after_a_failed_write_or_sync_nothing_is_written_and_what_was_in_flight_is_in_doubt() {
+    let faults: [fn(&Faults) -> &AtomicBool; 2] = [|faults| &faults.sync, |faults| &faults.write];
+    for fault in faults {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Arc::new(Fragile::default());
+        let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+        log.append_blocking(batch(1)).unwrap();
+        fault(&machine.faults).store(true, Ordering::SeqCst);
+        assert!(matches!(log.append_blocking(batch(2)), Err(AppendError::InDoubt { .. })));
+        fault(&machine.faults).store(false, Ordering::SeqCst);
+        for number in [2, 3] {
+            let error = log.append_blocking(batch(number)).unwrap_err();
+            let AppendError::ReadOnly { reason } = error else { panic!("{error}") };
+            assert!(reason.contains("writing segment 1 failed"), "{reason}");
+        }
+        assert!(log.append_blocking(batch(1)).unwrap().repeated, "a proven repeat is answered");
+        assert_eq!(count(&log), 1, "nobody is shown what was not synced");
+        assert!(log.read_only().is_some());
+        drop(log);
+        let log = LogStore::open(folder.path(), &options()).unwrap();
+        assert_eq!(log.read_only(), None);
+        log.append_blocking(batch(2)).unwrap();
+        assert_eq!(count(&log), 2, "the batch in doubt is there once");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_space_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Arc::new(Fragile::default());
+    let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+    machine.faults.space.store(true, Ordering::SeqCst);
+    let mut number = 0;
+    let error = loop {
+        number += 1;
+        match log.append_blocking(batch(number)) {
+            Ok(_) => assert!(number < 100, "the segments run out"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, AppendError::StorageFull);
+    assert!(log.append_blocking(batch(1)).unwrap().repeated);
+    assert_eq!(count(&log) as u64, number - 1);
+    machine.faults.space.store(false, Ordering::SeqCst);
+    assert!(!log.append_blocking(batch(number)).unwrap().repeated, "it was surely not written");
+    assert_eq!(count(&log) as u64, number);
+}
