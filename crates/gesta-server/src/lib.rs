@@ -2,6 +2,7 @@
 //!
 //! [`Server`] has the routes; [`wire`] and [`cloudevents`] are the forms that events have on them, for clients as well.
 
+mod answer;
 mod body;
 pub mod cloudevents;
 mod idempotency;

@@ -9,6 +9,8 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Bytes of all request bodies held at once. By default 256 MiB: beyond it, requests are asked to come again.
     pub bodies_bytes_max: usize,
+    /// Bytes of all large answers that wait for their clients. By default 512 MiB: beyond it, requests are asked to come again.
+    pub answers_bytes_max: usize,
     /// How long a client may take to send a body. By default 2 minutes.
     pub body_time_max: Duration,
     /// How long a client may take to send the head of a request, and how long a connection may idle. By default 30 s.
@@ -36,6 +38,7 @@ impl Default for Limits {
         Self {
             body_bytes_max: 96 * MIB,
             bodies_bytes_max: 256 * MIB,
+            answers_bytes_max: 512 * MIB,
             body_time_max: Duration::from_secs(120),
             head_time_max: Duration::from_secs(30),
             write_stall_max: Duration::from_secs(60),
@@ -59,7 +62,7 @@ pub(crate) const PAGE_EVENTS_MAX: u32 = 10_000;
 /// Events that a subscription reads at once: small, so that a slow client holds little.
 pub(crate) const FEED_EVENTS_MAX: u32 = 256;
 /// Bytes of events that a subscription reads at once, but for one batch.
-pub(crate) const FEED_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const FEED_BYTES_MAX: u64 = 256 * 1024;
 /// Bytes of an `Idempotency-Key`: a few times a UUID.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Queries of views that run at once; further ones wait for their turn.

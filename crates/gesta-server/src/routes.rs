@@ -8,6 +8,7 @@ mod feed;
 mod health;
 mod hosted;
 mod index;
+mod page;
 mod stream;
 mod streams;
 mod view_query;
@@ -15,13 +16,12 @@ mod views;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use axum::{Router, body::Bytes};
 use gesta_core::StreamName;
 
 use crate::panics;
@@ -111,9 +111,4 @@ fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let essence = |part: &str| part.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     values.flat_map(|value| value.split(',')).any(|part| essence(part) == media_type)
-}
-
-/// An answer of JSON that was written already.
-fn json(body: Vec<u8>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], Bytes::from(body))
 }

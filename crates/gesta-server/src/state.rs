@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Bytes of request bodies that may still be taken in.
     pub(crate) body_budget: Arc<Semaphore>,
+    /// Bytes of large answers that may still wait for their clients.
+    pub(crate) answer_budget: Arc<Semaphore>,
     /// Subscriptions that may still be opened.
     pub(crate) subscriptions: Arc<Semaphore>,
     /// Queries of views that may still run.
@@ -32,11 +34,13 @@ impl Shared {
         app: Option<Arc<App>>,
         limits: Limits,
     ) -> Self {
-        let body_budget = Arc::new(Semaphore::new(limits.bodies_bytes_max.min(Semaphore::MAX_PERMITS)));
+        let budget = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
+        let body_budget = budget(limits.bodies_bytes_max);
+        let answer_budget = budget(limits.answers_bytes_max);
         let subscriptions = Arc::new(Semaphore::new(limits.subscriptions_max));
         let queries = Arc::new(Semaphore::new(QUERIES_MAX));
         let stopping = watch::Sender::new(false);
-        Self { store, views, app, limits, body_budget, subscriptions, queries, stopping }
+        Self { store, views, app, limits, body_budget, answer_budget, subscriptions, queries, stopping }
     }
 }
 

@@ -37,7 +37,7 @@ struct Totals {
 impl Import {
     pub(crate) fn run(self) -> Outcome {
         let mut progress = Progress::new(std::fs::metadata(&self.file).ok().map(|metadata| metadata.len()));
-        let (input, _) = open_input(&self.file, progress.counter())?;
+        let input = open_input(&self.file, progress.counter())?;
         let store = self.target.open(IfMissing::Make)?;
         let batches = FileBatches::new(input, self.stream_from, now());
         let mut totals = Totals::default();

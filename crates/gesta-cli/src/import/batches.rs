@@ -25,28 +25,21 @@ const LINE_BYTES_MAX: u64 = 32 << 20;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Opens a file, or the standard input for `-`, as text: unpacked, if it begins as gzip does. What is read of it is counted.
-pub(crate) fn open_input(
-    path: &Path,
-    read: Arc<AtomicU64>,
-) -> Outcome<(Box<dyn BufRead + Send>, Option<u64>)> {
+pub(crate) fn open_input(path: &Path, read: Arc<AtomicU64>) -> Outcome<Box<dyn BufRead + Send>> {
     let failed = |error: io::Error| Failure::new(format!("cannot read `{}`", path.display())).because(&error);
-    let (source, length): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
-        (Box::new(io::stdin()), None)
-    } else {
-        let file = File::open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        (Box::new(file), Some(length))
+    let source: Box<dyn Read + Send> = match path == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path).map_err(failed)?),
     };
     let mut source = BufReader::with_capacity(BUFFER_BYTES, Counted { source, read });
     let mut magic = Vec::new();
     (&mut source).take(2).read_to_end(&mut magic).map_err(failed)?;
     let is_gzip = magic == [0x1f, 0x8b];
     let whole = Cursor::new(magic).chain(source);
-    let text: Box<dyn BufRead + Send> = match is_gzip {
+    Ok(match is_gzip {
         true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))),
         false => Box::new(whole),
-    };
-    Ok((text, length))
+    })
 }
 
 struct Counted<R> {

@@ -49,7 +49,8 @@ fn every_line_of_the_readme_does_what_it_says() {
     assert_eq!(server.stop(), Some(0));
 }
 
-fn demo(folder: &str) -> Server {
+/// Starts `gesta demo` on a free port.
+pub(crate) fn demo(folder: &str) -> Server {
     let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder])
         .env("GESTA_LOG", "warn")
         .stdout(Stdio::piped())

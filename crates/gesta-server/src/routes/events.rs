@@ -5,19 +5,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use axum::response::{IntoResponse, Response};
-use gesta_core::{Checkpoint, Direction, Item, Limit, Page, Place, Query, Read, Select};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use gesta_core::{Checkpoint, Direction, Item, Limit, Place, Query, Read, Select};
 use serde::Deserialize;
 
-use super::feed;
+use super::{feed, page};
 use crate::body::{RequestBody, read_json, want_json};
-use crate::cloudevents;
 use crate::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
 use crate::params::Params;
-use crate::routes::{accepts, allowed, json};
+use crate::routes::{accepts, allowed};
 use crate::state::Shared;
-use crate::wire::{self, QueryJson};
+use crate::wire::QueryJson;
 use gesta::http::Problem;
 
 /// A read of the log, as a request says it.
@@ -57,7 +56,7 @@ pub(super) async fn read(
     }
     let page = shared.store.read(request.to_read()).await?;
     let next = (!page.end).then(|| next_address(&uri, &page.scanned_to));
-    Ok(answer(&headers, &page, next.as_deref()))
+    page::answer(&shared, &headers, &page, next.as_deref(), b"")
 }
 
 /// Reads by a body: a query of several items.
@@ -75,7 +74,7 @@ pub(super) async fn query(
         return follow(&shared, &headers, request).await;
     }
     let page = shared.store.read(request.to_read()).await?;
-    Ok(answer(&headers, &page, None))
+    page::answer(&shared, &headers, &page, None, b"")
 }
 
 async fn follow(shared: &Arc<Shared>, headers: &HeaderMap, request: Request) -> Result<Response, Problem> {
@@ -189,51 +188,4 @@ fn next_address(uri: &Uri, scanned_to: &Checkpoint) -> String {
     let params =
         others.map(str::to_owned).chain([format!("from={scanned_to}")]).collect::<Vec<_>>().join("&");
     format!("{}?{params}", uri.path())
-}
-
-fn answer(headers: &HeaderMap, page: &Page, next: Option<&str>) -> Response {
-    let mut response = if accepts(headers, cloudevents::BATCH_MEDIA_TYPE) {
-        cloud_events(page)
-    } else {
-        let mut out = b"{".to_vec();
-        write_page(page, next, &mut out);
-        json(out).into_response()
-    };
-    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    response
-}
-
-/// A page as an array of CloudEvents.
-pub(super) fn cloud_events(page: &Page) -> Response {
-    let mut out = b"[".to_vec();
-    for (at, event) in page.events.iter().enumerate() {
-        if at > 0 {
-            out.extend_from_slice(b",\n");
-        }
-        cloudevents::write_cloud_event(event, page.head.store(), &mut out);
-    }
-    out.push(b']');
-    ([(header::CONTENT_TYPE, cloudevents::BATCH_MEDIA_TYPE)], out).into_response()
-}
-
-/// Appends the members of a page and closes the object.
-pub(super) fn write_page(page: &Page, next: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"events\":[");
-    for (at, event) in page.events.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        wire::write_event(event, out);
-    }
-    let rest =
-        format!("],\"scannedTo\":\"{}\",\"head\":\"{}\",\"end\":{}", page.scanned_to, page.head, page.end);
-    out.extend_from_slice(rest.as_bytes());
-    out.extend_from_slice(b",\"next\":");
-    match next {
-        Some(next) => wire::write_string(next, out),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.push(b'}');
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use gesta::http::Problem;
 
+use crate::answer;
 use crate::body::RequestBody;
 use crate::state::Shared;
 
@@ -34,12 +35,29 @@ async fn nothing_hosted() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not-hosted", "There is no such command", detail)
 }
 
-/// Takes the body in within the server's bounds, and holds its share of the budget until the answer is there.
+/// Takes the body in within the server's bounds, and holds its share of the budget until the answer is there; gives the answer
+/// out within them too.
 async fn bounded(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let whole = Request::from_parts(parts.clone(), body);
     match RequestBody::from_request(whole, &shared).await {
         Err(problem) => problem.into_response(),
-        Ok(body) => next.run(Request::from_parts(parts, Body::from(body.bytes.clone()))).await,
+        Ok(body) => {
+            let answer = next.run(Request::from_parts(parts, Body::from(body.bytes.clone()))).await;
+            drop(body);
+            held(&shared, answer).await
+        }
+    }
+}
+
+/// The same answer, counted while a slow client holds it. The library's answers are whole in memory: nothing waits here.
+async fn held(shared: &Shared, answer: Response) -> Response {
+    let (parts, body) = answer.into_parts();
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return Problem::internal("an answer broke off").into_response();
+    };
+    match answer::held(shared, bytes) {
+        Ok(held) => Response::from_parts(parts, held.into_body()),
+        Err(problem) => problem.into_response(),
     }
 }

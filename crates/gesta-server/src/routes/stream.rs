@@ -5,18 +5,19 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gesta_core::{Checkpoint, Direction, Limit, Page, Read, Select, StreamName, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::page;
 use crate::limits::PAGE_EVENTS_DEFAULT;
 use crate::params::Params;
 use crate::precondition::{etag, from_etag};
+use crate::routes::StreamPath;
 use crate::routes::events::{direction, page_limit};
-use crate::routes::{StreamPath, accepts, json};
 use crate::state::Shared;
-use crate::{cloudevents, wire};
+use crate::wire;
 use gesta::http::Problem;
 
 /// A read of a stream, as the address says it.
@@ -45,15 +46,11 @@ pub(super) async fn read(
     let page = shared.store.read(request.to_read()).await?;
     let Some(version) = page.last_version else { return Err(no_stream(&request.stream)) };
     let next = request.next(&page);
-    let mut response = if accepts(&headers, cloudevents::BATCH_MEDIA_TYPE) {
-        super::events::cloud_events(&page)
-    } else {
-        json(body(&request.stream, &page, version, next.as_deref())).into_response()
-    };
+    let mut members = b"\"stream\":".to_vec();
+    wire::write_string(request.stream.as_str(), &mut members);
+    members.extend_from_slice(format!(",\"lastVersion\":{version},").as_bytes());
+    let mut response = page::answer(&shared, &headers, &page, next.as_deref(), &members)?;
     response.headers_mut().insert(header::ETAG, etag(version));
-    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
-        response.headers_mut().insert(header::LINK, link);
-    }
     Ok(response)
 }
 
@@ -116,12 +113,4 @@ fn no_stream(stream: &StreamName) -> Problem {
     let detail = format!("stream `{stream}` has no event");
     Problem::new(StatusCode::NOT_FOUND, "no-stream", "There is no such stream", detail)
         .with("stream", stream.as_str())
-}
-
-fn body(stream: &StreamName, page: &Page, version: Version, next: Option<&str>) -> Vec<u8> {
-    let mut out = b"{\"stream\":".to_vec();
-    wire::write_string(stream.as_str(), &mut out);
-    out.extend_from_slice(format!(",\"lastVersion\":{version},").as_bytes());
-    super::events::write_page(page, next, &mut out);
-    out
 }

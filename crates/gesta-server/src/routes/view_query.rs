@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gesta::http::Problem;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::views::{unknown, views};
+use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
 use crate::params::Params;
 use crate::routes::PathParam;
@@ -36,12 +37,12 @@ pub(super) async fn get(
     PathParam(name): PathParam,
     headers: HeaderMap,
     mut params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let sql =
         params.one("sql")?.ok_or_else(|| Problem::invalid("parameter `sql` is missing: it is the query"))?;
     let wait_for = wait_for(&headers, &mut params)?;
     params.finish()?;
-    answer(&shared, name, sql, Vec::new(), wait_for).await
+    run(&shared, name, sql, Vec::new(), wait_for).await
 }
 
 /// A query by body, with parameters.
@@ -51,7 +52,7 @@ pub(super) async fn post(
     headers: HeaderMap,
     mut params: Params,
     body: RequestBody,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let wait_for = wait_for(&headers, &mut params)?;
     params.finish()?;
     want_json(&headers)?;
@@ -60,16 +61,16 @@ pub(super) async fn post(
         query.params.into_iter().map(|(name, value)| sql_value(&name, value).map(|value| (name, value)));
     let values = values.collect::<Result<Vec<_>, _>>()?;
     drop(body);
-    answer(&shared, name, query.sql, values, wait_for).await
+    run(&shared, name, query.sql, values, wait_for).await
 }
 
-async fn answer(
+async fn run(
     shared: &Shared,
     name: String,
     sql: String,
     values: Vec<(String, SqlValue)>,
     until: Option<Checkpoint>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let views = Arc::clone(views(shared, &name)?);
     if let Some(checkpoint) = until {
         wait(shared, &views, &name, &checkpoint).await?;
@@ -89,7 +90,7 @@ async fn answer(
         rows
     });
     let rows = query.await.expect("a query does not panic").map_err(refused)?;
-    Ok(Json(rows_json(rows)))
+    answer::json(shared, rows_json(rows).to_string().into_bytes())
 }
 
 /// Ends the query when its client is gone: the handler is dropped then.

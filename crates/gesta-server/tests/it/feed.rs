@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gesta_log::{LogStore, Options};
 use gesta_server::Limits;
 use serde_json::Value;
 
@@ -104,39 +106,43 @@ fn a_subscription_catches_up_and_goes_on_live() {
 
 #[test]
 fn a_client_that_comes_back_gets_everything_once_while_appends_go_on() {
-    let server = start();
-    let total = 600;
+    comes_back_again_and_again(&start());
+}
+
+#[test]
+fn a_client_that_comes_back_to_a_log_gets_everything_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogStore::open(folder.path(), &Options::default()).unwrap();
+    comes_back_again_and_again(&start_with(Arc::new(log), Limits::default()));
+}
+
+/// Reads while batches of 1 to 7 events are appended, and breaks off after every few events, within a batch or between two.
+fn comes_back_again_and_again(server: &Running) {
+    const EVENTS: usize = 600;
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut appended = 0;
-            for size in (1..=7).cycle().take_while(|_| true) {
-                if appended == total {
+            let mut left = EVENTS;
+            for size in (1..=7).cycle() {
+                let size = left.min(size);
+                if size == 0 {
                     break;
                 }
-                let size = size.min(total - appended);
-                append(&server, "a-1", size);
-                appended += size;
+                append(server, "a-1", size);
+                left -= size;
             }
         });
         let mut seen = Vec::new();
         let mut last_id: Option<String> = None;
-        // Breaks off after every few events, as often within a batch as between two.
         for session in 0.. {
-            let mut reader = Reader::open(&server, "/events?tag=none:1&from=start", None);
-            drop(reader.lines.get_mut().shutdown(std::net::Shutdown::Both));
-            let mut reader = Reader::open(&server, "/events", last_id.as_deref());
-            for _ in 0..1 + session % 11 {
-                seen.push(reader.position().unwrap());
-                if seen.len() == total {
-                    break;
-                }
-            }
+            let mut reader = Reader::open(server, "/events", last_id.as_deref());
+            let wanted = (1 + session % 11).min(EVENTS - seen.len());
+            seen.extend((0..wanted).map(|_| reader.position().unwrap()));
             last_id = Some(reader.last_id.clone());
-            if seen.len() == total {
+            if seen.len() == EVENTS {
                 break;
             }
         }
-        assert_eq!(seen, (1..=total as u64).collect::<Vec<_>>());
+        assert_eq!(seen, (1..=EVENTS as u64).collect::<Vec<_>>());
     });
 }
 

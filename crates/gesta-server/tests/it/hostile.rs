@@ -194,3 +194,29 @@ fn a_client_that_takes_nothing_is_cut_and_what_it_held_is_free_again() {
     assert_eq!(line, "HTTP/1.1 200 OK\r\n");
     drop(stalled);
 }
+
+#[test]
+fn large_answers_that_wait_for_slow_clients_are_bounded() {
+    let server = start_with(memory(), Limits { answers_bytes_max: 30 << 20, ..Limits::default() });
+    let large = format!("[{}]", vec![event("t", &format!("\"{}\"", "x".repeat(1 << 20))); 20].join(","));
+    assert_eq!(server.post("/streams/large-1", &large).status, 201);
+    let ask = || {
+        let mut stream = connect(&server);
+        write!(stream, "GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+    };
+    // A page of the log holds a whole batch: these are twenty mebibytes, of which the socket takes some.
+    let mut stalled = ask();
+    let mut first = [0; 12];
+    stalled.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    server.get("/events").problem(503, "overloaded");
+    assert_eq!(server.get("/events?from=end").status, 200, "small answers go on");
+    assert!(answer(stalled).len() > 20 << 20, "it gets all of it when it reads");
+    let served = (0..1_000).any(|_| {
+        let mut stream = ask();
+        stream.read_exact(&mut first).unwrap();
+        &first == b"HTTP/1.1 200"
+    });
+    assert!(served);
+}

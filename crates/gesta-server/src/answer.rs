@@ -1,0 +1,57 @@
+//! Large answers, given out piece by piece: what a slow client holds here is counted until it has taken it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use gesta::http::Problem;
+use gesta_core::Retry;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::state::Shared;
+
+/// Bytes that are handed to the connection at once. A connection buffers a few of them, and takes the next when it has written
+/// some.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// An answer of JSON.
+pub(crate) fn json(shared: &Shared, body: Vec<u8>) -> Result<Response, Problem> {
+    typed(shared, "application/json", body)
+}
+
+/// An answer of a media type.
+pub(crate) fn typed(shared: &Shared, media_type: &'static str, body: Vec<u8>) -> Result<Response, Problem> {
+    let body = held(shared, body.into())?;
+    Ok(([(header::CONTENT_TYPE, media_type)], body).into_response())
+}
+
+/// A body. One of more than a piece has a share of the server's budget for answers, until it has been given out.
+pub(crate) fn held(shared: &Shared, bytes: Bytes) -> Result<Response, Problem> {
+    if bytes.len() <= PIECE_BYTES {
+        return Ok(Body::from(bytes).into_response());
+    }
+    let length = bytes.len();
+    let permits = u32::try_from(length).unwrap_or(u32::MAX);
+    let budget = Arc::clone(&shared.answer_budget).try_acquire_many_owned(permits);
+    let rest = (bytes, budget.map_err(|_| overloaded())?);
+    let body = Body::from_stream(stream::unfold(rest, |rest| async { next_piece(rest) }));
+    Ok(([(header::CONTENT_LENGTH, HeaderValue::from(length))], body).into_response())
+}
+
+type Rest = (Bytes, OwnedSemaphorePermit);
+
+fn next_piece((mut bytes, budget): Rest) -> Option<(Result<Bytes, Infallible>, Rest)> {
+    let piece = bytes.split_to(PIECE_BYTES.min(bytes.len()));
+    (!piece.is_empty()).then_some((Ok(piece), (bytes, budget)))
+}
+
+fn overloaded() -> Problem {
+    let detail =
+        "too many large answers wait for their clients: ask again after a pause, or for less at once";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already", detail)
+        .retry(Retry::AfterPause)
+}
