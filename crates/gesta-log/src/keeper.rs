@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::format::{
     EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, write_mark,
 };
-use crate::limits::SEGMENT_GROWTH;
+use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_GROWTH, START_BYTES};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
 
@@ -65,6 +65,8 @@ pub(crate) struct KeeperThread {
     env: Arc<dyn Env>,
     root: PathBuf,
     manifest: Manifest,
+    /// A segment that is made, and that the manifest on disk may not list yet.
+    made: Option<Spare>,
     keeper: Arc<Keeper>,
     tasks: mpsc::Receiver<Task>,
 }
@@ -91,28 +93,41 @@ impl Keeper {
             store: manifest.store,
             boot_epoch: manifest.boot_epoch,
         });
-        let thread = KeeperThread { env, root, manifest, keeper: Arc::clone(&keeper), tasks };
+        let thread = KeeperThread { env, root, manifest, made: None, keeper: Arc::clone(&keeper), tasks };
         (keeper, thread)
     }
 
     /// Has the segment after one of that size made, unless it is being made.
     pub(crate) fn prepare_spare(&self, size_bytes: u64) {
-        let mut state = self.lock();
+        self.ask_for_spare(&mut self.lock(), size_bytes, 0);
+    }
+
+    fn ask_for_spare(&self, state: &mut State, size_bytes: u64, frame_len: usize) {
         if !state.spare_asked_for {
             state.spare_asked_for = true;
-            let size_bytes = size_bytes.saturating_mul(SEGMENT_GROWTH).min(self.segment_size_bytes);
-            self.send(Task::MakeSpare { size_bytes });
+            let grown = size_bytes.saturating_mul(SEGMENT_GROWTH).min(self.segment_size_bytes);
+            self.send(Task::MakeSpare { size_bytes: grown.max(size_for(frame_len)) });
         }
     }
 
-    /// The next segment, after one of that size. Waits until it is made.
-    pub(crate) fn take_spare(&self, size_bytes: u64) -> io::Result<Spare> {
-        self.prepare_spare(size_bytes);
+    /// The next segment, after one of that size, with room for a frame of that length. Waits until it is made. One that was
+    /// made ahead and is too small, or could not be made then, is made now.
+    pub(crate) fn take_spare(&self, size_bytes: u64, frame_len: usize) -> io::Result<Spare> {
         let mut state = self.lock();
+        let is_of_use =
+            |spare: &io::Result<Spare>| spare.as_ref().is_ok_and(|own| own.size_bytes >= size_for(frame_len));
+        if state.spare.as_ref().is_some_and(|spare| !is_of_use(spare)) {
+            (state.spare, state.spare_asked_for) = (None, false);
+        }
+        self.ask_for_spare(&mut state, size_bytes, frame_len);
         loop {
             if let Some(spare) = state.spare.take() {
                 state.spare_asked_for = false;
-                return spare;
+                // One that was being made when this was asked for may be too small: then the next one is asked for.
+                if spare.is_err() || is_of_use(&spare) {
+                    return spare;
+                }
+                self.ask_for_spare(&mut state, size_bytes, frame_len);
             }
             if let Some(failure) = &state.failure {
                 return Err(io::Error::other(failure.clone()));
@@ -160,6 +175,7 @@ impl Keeper {
 impl KeeperThread {
     /// Works until told to stop.
     pub(crate) fn run(mut self) {
+        let _fails = FailOnPanic(Arc::clone(&self.keeper));
         while let Ok(task) = self.tasks.recv() {
             match task {
                 Task::Stop => return,
@@ -180,11 +196,16 @@ impl KeeperThread {
         }
     }
 
+    /// A segment is handed over once the manifest lists it durably. One that is made and not listed yet, because the manifest
+    /// could not be replaced, is listed by the next attempt.
     fn make_spare(&mut self, size_bytes: u64) -> io::Result<Spare> {
-        let mut manifest = self.manifest.clone();
-        let spare = make_segment(&*self.env, &self.root, &mut manifest, size_bytes, SegmentState::Spare)?;
-        self.manifest = manifest;
-        Ok(spare)
+        if self.made.as_ref().is_none_or(|made| made.size_bytes < size_bytes) {
+            self.made =
+                Some(make_file(&*self.env, &self.root, &mut self.manifest, size_bytes, SegmentState::Spare)?);
+        }
+        self.manifest.replace(&*self.env, &self.root)?;
+        let made = self.made.take().expect("it is made");
+        Ok(Spare { generation: self.manifest.generation, ..made })
     }
 
     fn seal(&mut self, task: &SealTask) -> io::Result<()> {
@@ -198,12 +219,46 @@ impl KeeperThread {
         }
         self.manifest.durable_frame = task.seal.durable;
         self.manifest.durable_position = task.durable_position;
-        self.manifest.replace(&*self.env, &self.root)
+        // The START of the next segment proves the end of this one as well, so the manifest may be told later.
+        if let Err(error) = self.manifest.replace(&*self.env, &self.root) {
+            tracing::warn!(%error, segment = task.segment.id, "the manifest could not be replaced; it is with the next change");
+        }
+        Ok(())
     }
 }
 
-/// Makes a segment and lists it durably. What is left of a failed attempt is removed.
+/// Tells whoever waits for the keeper that it is gone, if a panic ends it.
+struct FailOnPanic(Arc<Keeper>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().failure = Some("the keeper of the log panicked".to_owned());
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+/// The size of a segment that a frame of that length takes at most half of.
+const fn size_for(frame_len: usize) -> u64 {
+    2 * (frame_len + START_BYTES + MARKS_RESERVE_BYTES) as u64 + SegmentFile::first_frame_offset()
+}
+
+/// Makes a segment and lists it durably.
 pub(crate) fn make_segment(
+    env: &dyn Env,
+    root: &std::path::Path,
+    manifest: &mut Manifest,
+    size_bytes: u64,
+    state: SegmentState,
+) -> io::Result<Spare> {
+    let spare = make_file(env, root, manifest, size_bytes, state)?;
+    manifest.replace(env, root)?;
+    Ok(Spare { generation: manifest.generation, ..spare })
+}
+
+/// Makes the file of a segment, durably, and lists it in the manifest in memory. What is left of a failed attempt is removed.
+fn make_file(
     env: &dyn Env,
     root: &std::path::Path,
     manifest: &mut Manifest,
@@ -223,9 +278,11 @@ pub(crate) fn make_segment(
             }
         }
     };
-    env.sync_dir(&root.join("segments"))?;
+    if let Err(error) = env.sync_dir(&root.join("segments")) {
+        let _ = env.remove(&segment_path(root, header.id));
+        return Err(error);
+    }
     manifest.segments.push(SegmentEntry { header, size_bytes, state });
-    manifest.replace(env, root)?;
     Ok(Spare { segment, size_bytes, generation: manifest.generation })
 }
 

@@ -27,6 +27,7 @@
 mod commit;
 mod damage;
 mod env;
+mod folder;
 mod format;
 mod index;
 mod keeper;
@@ -40,11 +41,13 @@ mod recover;
 mod segment;
 mod shared;
 mod store;
+mod verify;
 mod walk;
 
 pub use damage::Damage;
 pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
-pub use open::{OpenError, Options, Report, verify};
+pub use open::{OpenError, Options};
 pub use recover::Recovery;
 pub use shared::Clock;
 pub use store::LogStore;
+pub use verify::{Report, verify};

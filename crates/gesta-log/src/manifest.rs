@@ -17,6 +17,7 @@ const FIXED_BYTES: usize = 96;
 const SEGMENT_BYTES: usize = 112;
 const RUN_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
+const DIGEST_SHA_256: u8 = 1;
 
 /// What the manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub(crate) enum ManifestError {
         "the manifest has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer one"
     )]
     NewerVersion { version: u16 },
+    #[error("the manifest holds what this program does not know: use a newer one")]
+    Unknown,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -158,6 +161,9 @@ impl Manifest {
         if version != FORMAT_VERSION {
             return Err(ManifestError::NewerVersion { version });
         }
+        if u32_at(bytes, 92) != 0 {
+            return Err(ManifestError::Unknown);
+        }
         let [origins, segments, runs] = [80, 84, 88].map(|at| u32_at(bytes, at) as usize);
         let segments_at = FIXED_BYTES + 16 * origins;
         let runs_at = segments_at + SEGMENT_BYTES * segments;
@@ -174,7 +180,7 @@ impl Manifest {
             durable_frame: u64_at(bytes, 64),
             durable_position: u64_at(bytes, 72),
             origins: bytes[FIXED_BYTES..segments_at].chunks_exact(16).map(|own| array_at(own, 0)).collect(),
-            segments: segments.collect::<Option<Vec<_>>>().ok_or(ManifestError::Damaged)?,
+            segments: segments.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
             runs: bytes[runs_at..body].chunks_exact(RUN_BYTES).map(|run| array_at(run, 0)).collect(),
         })
     }
@@ -199,7 +205,7 @@ fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
         SegmentState::Sealed(_) => 2,
     };
     put(&mut bytes, 0, header.id.to_le_bytes());
-    put(&mut bytes, 8, [state, 0, header.kind.to_byte(), header.role.to_byte(), 1]);
+    put(&mut bytes, 8, [state, 0, header.kind.to_byte(), header.role.to_byte(), DIGEST_SHA_256]);
     put(&mut bytes, 24, header.origin);
     put(&mut bytes, 40, header.salt);
     put(&mut bytes, 56, entry.size_bytes.to_le_bytes());
@@ -215,6 +221,11 @@ fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
 }
 
 fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
+    let plain =
+        bytes[12] == DIGEST_SHA_256 && bytes[13..24].iter().all(|byte| *byte == 0) && u32_at(bytes, 108) == 0;
+    if !plain {
+        return None;
+    }
     let salt: Salt = array_at(bytes, 40);
     let header = SegmentHeader {
         id: u64_at(bytes, 0),

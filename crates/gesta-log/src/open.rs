@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::commit::{ActiveSegment, Tail};
-use crate::env::{Env, Lock, Mode, OsEnv};
+use crate::env::{Env, Lock};
+use crate::folder::{Folder, Recovered};
 use crate::format::StartBody;
 use crate::index::Index;
-use crate::keeper::{Spare, make_segment};
-use crate::limits::{
-    FIRST_SEGMENT_SIZE_BYTES, SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN,
-};
-use crate::manifest::{Manifest, ManifestError, SegmentState, segment_name, segment_path};
-use crate::recover::{
-    Listed, Loaded, RecoverError, Recovery, Rescue, TailState, TailSurvey, find_unlisted, folders, load,
-    open_listed, survey_tail,
-};
+use crate::keeper::Spare;
+use crate::limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
+use crate::manifest::Manifest;
+use crate::recover::{Loaded, Recovery, folders};
 use crate::shared::Clock;
 
 /// How a log is opened.
@@ -112,12 +108,6 @@ pub(crate) struct Writable {
     pub(crate) spare: Option<Spare>,
 }
 
-/// A folder that is locked and whose manifest is read.
-struct Folder<'a> {
-    env: &'a dyn Env,
-    root: &'a Path,
-}
-
 /// Opens the log in a folder, which is made if it is not there.
 pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Opened, OpenError> {
     let size = options.segment_size_bytes;
@@ -132,15 +122,9 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     let mut manifest = folder.manifest()?.map_or_else(|| folder.create(size), Ok)?;
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
-    let (listed, survey, loaded) = folder.recover(&mut manifest, &mut recovery)?;
-    let Loaded { index, tail, active, .. } = loaded;
-    recovery.damage = index.damage().to_vec();
-    if let Some(damage) = recovery.damage.first()
-        && recovery.read_only.is_none()
-    {
-        recovery.read_only =
-            Some(format!("acknowledged events are damaged ({damage}): restore them from a backup"));
-    }
+    let recovered = folder.recover(&mut manifest, &mut recovery)?;
+    recovery.note_damage(&recovered.survey, recovered.loaded.index.damage());
+    let Recovered { listed, survey, loaded: Loaded { index, tail, active, .. } } = recovered;
     let writable = match recovery.read_only {
         Some(_) => None,
         None => Some(folder.writable(&mut manifest, &listed, &survey, &tail, active, size)?),
@@ -148,243 +132,7 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     Ok(Opened { lock, root: root.to_owned(), manifest, index, tail, recovery, writable, env })
 }
 
-/// What a check of a log found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// What recovery would say.
-    pub recovery: Recovery,
-    /// Segments that the manifest lists.
-    pub segments: usize,
-    /// Numbered frames that proved themselves.
-    pub frames: u64,
-    /// Events that proved themselves, each by its own check.
-    pub events: u64,
-    /// Streams with at least one of them.
-    pub streams: u64,
-    /// Event ids that stand twice in one stream: a broken promise of the engine.
-    pub repeated_ids: u64,
-}
-
-impl Report {
-    /// Whether nothing is wrong: every acknowledged byte proved itself.
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.recovery.damage.is_empty()
-            && self.recovery.flaws.is_empty()
-            && self.recovery.read_only.is_none()
-            && self.repeated_ids == 0
-    }
-}
-
-/// Reads and proves every byte of the log in a folder that nobody has open. Changes nothing.
-///
-/// # Errors
-/// [`OpenError`] where the log cannot be read at all; damage is in the report.
-pub fn verify(root: impl AsRef<Path>) -> Result<Report, OpenError> {
-    let root = root.as_ref();
-    let folder = Folder { env: &OsEnv, root };
-    let not_a_log = || OpenError::NotALog { path: root.to_owned() };
-    if folder.env.list(root).map_err(io_error("listing the folder"))?.is_empty() {
-        return Err(not_a_log());
-    }
-    let _lock = folder.lock()?;
-    let manifest = folder.manifest()?.ok_or_else(not_a_log)?;
-    let mut recovery = Recovery::default();
-    let listed = open_listed(&OsEnv, root, &manifest, Mode::Read, &mut recovery.flaws)
-        .map_err(folder.recover_error())?;
-    folder.find_stale(&manifest, &listed, &mut recovery)?;
-    let survey = survey_tail(&manifest, &listed).map_err(folder.recover_error())?;
-    note_unproven(&survey, &mut recovery);
-    let loaded = load(&manifest, &listed, &survey).map_err(folder.recover_error())?;
-    recovery.damage = loaded.index.damage().to_vec();
-    Ok(Report {
-        recovery,
-        segments: manifest.segments.len(),
-        frames: loaded.frames,
-        events: loaded.events,
-        streams: loaded.index.streams().count() as u64,
-        repeated_ids: loaded.index.repeated_ids(),
-    })
-}
-
-impl Folder<'_> {
-    fn lock(&self) -> Result<Box<dyn Lock>, OpenError> {
-        let locked = self.env.lock(&self.root.join("LOCK")).map_err(io_error("locking the folder"))?;
-        let lock = locked
-            .map_err(|holder| OpenError::Locked { path: self.root.to_owned(), holder: named(holder) })?;
-        lock.describe(&format!("process {}", std::process::id()))
-            .map_err(io_error("writing the lock file"))?;
-        Ok(lock)
-    }
-
-    fn manifest(&self) -> Result<Option<Manifest>, OpenError> {
-        let path = self.root.to_owned();
-        let manifest = Manifest::load(self.env, self.root).map_err(|error| match error {
-            ManifestError::Damaged => OpenError::ManifestDamaged { path },
-            newer @ ManifestError::NewerVersion { .. } => {
-                OpenError::NewerFormat { path, what: newer.to_string() }
-            }
-            ManifestError::Io(source) => OpenError::Io { what: "reading the manifest".to_owned(), source },
-        })?;
-        let segments =
-            self.env.list(&self.root.join("segments")).map_err(io_error("listing the segments"))?;
-        if manifest.is_none() && segments.iter().any(|name| *name != segment_name(1)) {
-            return Err(OpenError::ManifestMissing { path: self.root.to_owned() });
-        }
-        Ok(manifest)
-    }
-
-    /// Makes an empty log. A first segment without a manifest is left of an attempt that a crash stopped: it was never used.
-    fn create(&self, segment_size_bytes: u64) -> Result<Manifest, OpenError> {
-        let what = || io_error("making the log");
-        let first = segment_path(self.root, 1);
-        if !self.env.list(&self.root.join("segments")).map_err(what())?.is_empty() {
-            self.env.remove(&first).map_err(what())?;
-        }
-        let store = self.env.entropy().map_err(what())?;
-        let mut manifest = Manifest::new(store, self.env.entropy().map_err(what())?);
-        let size = FIRST_SEGMENT_SIZE_BYTES.min(segment_size_bytes);
-        make_segment(self.env, self.root, &mut manifest, size, SegmentState::Active).map_err(what())?;
-        Ok(manifest)
-    }
-
-    /// Settles the tail, then loads the log.
-    fn recover(
-        &self,
-        manifest: &mut Manifest,
-        recovery: &mut Recovery,
-    ) -> Result<(Vec<Listed>, TailSurvey, Loaded), OpenError> {
-        let flaws = &mut recovery.flaws;
-        let listed =
-            open_listed(self.env, self.root, manifest, Mode::Write, flaws).map_err(self.recover_error())?;
-        self.find_stale(manifest, &listed, recovery)?;
-        let survey = survey_tail(manifest, &listed).map_err(self.recover_error())?;
-        note_unproven(&survey, recovery);
-        if recovery.read_only.is_some() {
-            let loaded = load(manifest, &listed, &survey).map_err(self.recover_error())?;
-            return Ok((listed, survey, loaded));
-        }
-        let mut rescue = Rescue { env: self.env, root: self.root, manifest, report: recovery };
-        rescue.settle(&listed, &survey).map_err(self.recover_error())?;
-        self.remove_unclean(manifest, &listed, &survey)?;
-        // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
-        let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new())
-            .map_err(self.recover_error())?;
-        let survey = survey_tail(manifest, &listed).map_err(self.recover_error())?;
-        let loaded = load(manifest, &listed, &survey).map_err(self.recover_error())?;
-        Ok((listed, survey, loaded))
-    }
-
-    /// Looks for segments that the manifest should list and does not, and removes what is left of attempts.
-    fn find_stale(
-        &self,
-        manifest: &Manifest,
-        listed: &[Listed],
-        recovery: &mut Recovery,
-    ) -> Result<(), OpenError> {
-        let unlisted = find_unlisted(self.env, self.root, manifest, listed).map_err(self.recover_error())?;
-        if !unlisted.valuable.is_empty() {
-            recovery.read_only = Some(format!(
-                "the manifest is stale, it does not list {}: restore the newest manifest",
-                unlisted.valuable.join(", ")
-            ));
-        }
-        Ok(())
-    }
-
-    /// Removes segments that hold a torn first write and nothing else, and files that are left of attempts.
-    fn remove_unclean(
-        &self,
-        manifest: &mut Manifest,
-        listed: &[Listed],
-        survey: &TailSurvey,
-    ) -> Result<(), OpenError> {
-        let what = || io_error("removing what a crash left behind");
-        let unlisted = find_unlisted(self.env, self.root, manifest, listed).map_err(self.recover_error())?;
-        let unclean = survey.unclean_spares.iter().map(|at| listed[*at].entry.header.id).collect::<Vec<_>>();
-        manifest.segments.retain(|entry| !unclean.contains(&entry.header.id));
-        manifest.replace(self.env, self.root).map_err(what())?;
-        for id in unclean {
-            self.env.remove(&segment_path(self.root, id)).map_err(what())?;
-        }
-        for name in unlisted.useless {
-            self.env.remove(&self.root.join("segments").join(name)).map_err(what())?;
-        }
-        self.env.sync_dir(&self.root.join("segments")).map_err(what())
-    }
-
-    /// Finds or makes the segment that the writer goes on in.
-    fn writable(
-        &self,
-        manifest: &mut Manifest,
-        listed: &[Listed],
-        survey: &TailSurvey,
-        tail: &Tail,
-        active: Option<ActiveSegment>,
-        segment_size_bytes: u64,
-    ) -> Result<Writable, OpenError> {
-        let unused = survey.at.map_or(0, |at| at + 1);
-        let mut unused = listed[unused..].iter().filter_map(|own| {
-            let segment = own.segment.clone()?;
-            Some(Spare { segment, size_bytes: own.entry.size_bytes, generation: manifest.generation })
-        });
-        if let Some(active) = active {
-            let spare = unused.next();
-            return Ok(Writable { active, start: None, spare });
-        }
-        let (next, spare) = (unused.next(), unused.next());
-        let previous = survey.at.map(|at| &listed[at].entry);
-        let sealed = previous.map(|entry| match entry.state {
-            SegmentState::Sealed(sealed) => (entry.header.id, sealed),
-            _ => unreachable!("a used segment that takes no more frames is sealed"),
-        });
-        let next = match next {
-            Some(next) => next,
-            None => {
-                let made =
-                    make_segment(self.env, self.root, manifest, segment_size_bytes, SegmentState::Active);
-                made.map_err(io_error("making a segment"))?
-            }
-        };
-        let start = StartBody {
-            previous_segment: sealed.map_or(0, |(id, _)| id),
-            previous_end: sealed.map_or(0, |(_, sealed)| sealed.end),
-            previous_checksum: sealed.map_or(0, |(_, sealed)| sealed.checksum),
-            manifest_generation: next.generation,
-            store: manifest.store,
-            boot_epoch: manifest.boot_epoch,
-        };
-        let active = ActiveSegment::fresh(next.segment, next.size_bytes, tail);
-        Ok(Writable { active, start: Some(start), spare })
-    }
-
-    fn recover_error(&self) -> impl FnOnce(RecoverError) -> OpenError + use<> {
-        let path = self.root.to_owned();
-        move |error| match error {
-            RecoverError::Newer(newer) => OpenError::NewerFormat { path, what: newer.to_string() },
-            RecoverError::Walk(crate::walk::WalkError::Io { segment, source }) => {
-                OpenError::Io { what: format!("reading segment {segment}"), source }
-            }
-            RecoverError::Walk(newer) => OpenError::NewerFormat { path, what: newer.to_string() },
-            RecoverError::Io { what, source } => OpenError::Io { what, source },
-        }
-    }
-}
-
-fn note_unproven(survey: &TailSurvey, recovery: &mut Recovery) {
-    if survey.state == TailState::Unproven {
-        recovery.read_only.get_or_insert_with(|| {
-            "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup"
-                .to_owned()
-        });
-    }
-}
-
-fn named(holder: String) -> String {
-    if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() }
-}
-
-fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
     let what = what.into();
     move |source| OpenError::Io { what, source }
 }

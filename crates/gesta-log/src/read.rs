@@ -6,20 +6,33 @@ mod fetch;
 mod plan;
 
 use gesta_core::{
-    Lane, Lanes, ListToken, Listing, Page, Read, ReadError, Select, StreamInfo, StreamName, StreamPage,
-    Version, When, check_read,
+    Direction, Lane, Lanes, ListToken, Listing, Page, Read, ReadError, RecordedEvent, Select, StreamInfo,
+    StreamName, StreamPage, Version, When, check_read,
 };
 
 use crate::damage::Damage;
 use crate::index::Location;
 use crate::shared::Shared;
-pub(crate) use fetch::fetch;
+use fetch::{Failed, Fetched, fetch};
 
 /// A page that is planned: everything but the events themselves.
 pub(crate) struct PlannedPage {
     locations: Vec<Location>,
     lanes: Option<Lanes>,
+    /// How the page is cut where an event turns out to be damaged.
+    cut: Cut,
     page: Page,
+}
+
+/// How a page is cut before an event that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Before its batch: a forward page of the log has whole batches.
+    BeforeBatch,
+    /// Right before it.
+    Exactly,
+    /// Right after it: the page comes from above.
+    Backward,
 }
 
 /// Plans a page, in memory.
@@ -39,6 +52,11 @@ pub(crate) fn plan(shared: &Shared, read: &Read) -> Result<PlannedPage, ReadErro
         Select::Log { lanes, .. } => lanes.clone(),
         Select::Stream { .. } => None,
     };
+    let cut = match (&read.select, read.direction) {
+        (_, Direction::Backward) => Cut::Backward,
+        (Select::Log { .. }, Direction::Forward) => Cut::BeforeBatch,
+        (Select::Stream { .. }, Direction::Forward) => Cut::Exactly,
+    };
     let page = Page {
         events: Vec::new(),
         scanned_to: shared.checkpoint(planned.scanned_to),
@@ -46,7 +64,7 @@ pub(crate) fn plan(shared: &Shared, read: &Read) -> Result<PlannedPage, ReadErro
         last_version,
         end: planned.end,
     };
-    Ok(PlannedPage { locations: planned.locations, lanes, page })
+    Ok(PlannedPage { locations: planned.locations, lanes, cut, page })
 }
 
 impl PlannedPage {
@@ -57,12 +75,45 @@ impl PlannedPage {
 
     /// Fetches the events. Touches the disk, or the page cache.
     pub(crate) fn fetch(self, shared: &Shared) -> Result<Page, ReadError> {
-        let mut events = fetch(shared, &self.locations)?;
+        let Fetched { mut events, failed } = fetch(&self.locations);
+        let mut page = self.page;
+        if let Some(failed) = failed {
+            cut_page(shared, self.cut, &mut events, &mut page, failed)?;
+        }
         if let Some(lanes) = &self.lanes {
             events.retain(|event| lanes.contains(Lane::of(event.stream())));
         }
-        Ok(Page { events, ..self.page })
+        Ok(Page { events, ..page })
     }
+}
+
+/// Ends a page before an event that cannot be read; the next read begins with it, and is the one that fails.
+fn cut_page(
+    shared: &Shared,
+    cut: Cut,
+    events: &mut Vec<RecordedEvent>,
+    page: &mut Page,
+    failed: Failed,
+) -> Result<(), ReadError> {
+    let index = shared.index();
+    let bad = failed.position;
+    let (from, to) = match cut {
+        Cut::BeforeBatch => (index.batch_start(bad), index.batch_end(bad)),
+        Cut::Exactly | Cut::Backward => (bad, bad),
+    };
+    drop(index);
+    events.retain(|event| !(from..=to).contains(&event.position().sequence));
+    let Some(last) = events.last() else {
+        let resume = if cut == Cut::Backward { from - 1 } else { to };
+        return Err(failed.into_error(shared, from, to, resume));
+    };
+    page.end = false;
+    page.scanned_to = shared.checkpoint(match cut {
+        Cut::BeforeBatch => from - 1,
+        Cut::Exactly => last.position().sequence,
+        Cut::Backward => last.position().sequence - 1,
+    });
+    Ok(())
 }
 
 /// What is known of a stream.
@@ -81,7 +132,7 @@ pub(crate) fn stream(shared: &Shared, name: StreamName) -> Result<Option<StreamI
 pub(crate) fn streams(shared: &Shared, listing: &Listing) -> Result<StreamPage, ReadError> {
     let durable = shared.published.position();
     let from = listing.after.as_ref().map_or(Ok(0), |token| {
-        let position = token.0.parse().ok().filter(|position| *position <= durable);
+        let position = token.0.parse().ok().filter(|position| *position <= durable + 1);
         position
             .ok_or_else(|| ReadError::Invalid { reason: format!("`{}` is no token of a listing", token.0) })
     })?;
@@ -101,9 +152,15 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing) -> Result<StreamPage, 
         page.streams
             .push(StreamInfo { name, version: Version::new(version.expect("its first event is durable")) });
     }
-    // Streams that damage hides are missing from what was found; that is said with the last page.
-    match index.damage().iter().find(|damage| damage.loses_events() && damage.to >= from) {
-        Some(damage) if page.next.is_none() => Err(data_loss(shared, damage, damage.to)),
+    // Streams that damage hides are missing from what was found; that is said behind the last page.
+    match index.damage().iter().find(|damage| damage.loses_events()) {
+        Some(damage) if page.next.is_none() && page.streams.is_empty() => {
+            Err(data_loss(shared, damage, damage.to))
+        }
+        Some(_) if page.next.is_none() => {
+            page.next = Some(ListToken((durable + 1).to_string().into()));
+            Ok(page)
+        }
         _ => Ok(page),
     }
 }

@@ -22,7 +22,7 @@ use crate::walk::WalkError;
 pub(crate) use load::{Loaded, load};
 pub(crate) use rescue::Rescue;
 pub(crate) use tail::{TailState, TailSurvey, survey_tail};
-pub(crate) use unlisted::find_unlisted;
+pub(crate) use unlisted::{find_unlisted, is_blank};
 
 /// What recovery found and did, for whoever opened the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +39,31 @@ pub struct Recovery {
     pub rescued_frames: u64,
 }
 
+impl Recovery {
+    /// Notes bytes that may have been acknowledged or not: nobody but an operator can say.
+    pub(crate) fn note_unproven(&mut self, survey: &TailSurvey) {
+        if survey.state == TailState::Unproven || survey.unproven_spare {
+            self.read_only.get_or_insert_with(|| {
+                "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup"
+                    .to_owned()
+            });
+        }
+    }
+
+    /// Notes the damage that was found.
+    pub(crate) fn note_damage(&mut self, survey: &TailSurvey, damage: &[Damage]) {
+        self.damage = damage.to_vec();
+        let reason = match damage.first() {
+            Some(damage) => format!("acknowledged events are damaged ({damage}): restore them from a backup"),
+            None if survey.state == TailState::Corrupt => {
+                "acknowledged bytes at its end are damaged: restore it from a backup".to_owned()
+            }
+            None => return,
+        };
+        self.read_only.get_or_insert(reason);
+    }
+}
+
 /// Why recovery stopped. Nothing was changed that was acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecoverError {
@@ -48,6 +73,13 @@ pub(crate) enum RecoverError {
     Io { what: String, source: io::Error },
     #[error(transparent)]
     Newer(HeaderError),
+}
+
+impl RecoverError {
+    /// Whether there was no space.
+    pub(crate) fn is_storage_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
 }
 
 /// A listed segment, opened; `None` where its file is missing.

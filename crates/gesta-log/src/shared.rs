@@ -43,6 +43,14 @@ impl Shared {
         }
     }
 
+    /// Takes no writes from now on: forgets what never became durable, and tells everybody who waits for it.
+    pub(crate) fn poison(&self, reason: String) {
+        tracing::error!(reason, "the log is read-only from now on");
+        self.index_mut().truncate(self.published.position());
+        *self.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.published.wake();
+    }
+
     pub(crate) fn head(&self) -> Checkpoint {
         self.checkpoint(self.published.position())
     }

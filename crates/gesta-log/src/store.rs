@@ -66,6 +66,8 @@ impl LogStore {
         let id = StoreId::from_bytes(manifest.store);
         let read_only = recovery.read_only.clone();
         let shared = Arc::new(Shared::new(id, capabilities, clock, tail.position, index, read_only));
+        // First, since it is the one thing below that can fail and leaves nothing behind.
+        let pool = Pool::new(options.read_threads.max(1)).map_err(spawning)?;
         let commit = match writable {
             None => None,
             Some(writable) => {
@@ -83,10 +85,9 @@ impl LogStore {
                     writable.active,
                     writable.start,
                 );
-                Some(Commit::spawn(queue, keeper, writer, thread).map_err(spawning)?)
+                Some(Commit::spawn(&shared, queue, keeper, writer, thread).map_err(spawning)?)
             }
         };
-        let pool = Pool::new(options.read_threads.max(1)).map_err(spawning)?;
         Ok(Self { shared, recovery, pool, commit, lock })
     }
 
@@ -250,6 +251,7 @@ fn spawning(source: std::io::Error) -> OpenError {
 
 impl Commit {
     fn spawn(
+        shared: &Arc<Shared>,
         queue: Arc<Queue>,
         keeper: Arc<Keeper>,
         writer: Writer,
@@ -257,7 +259,7 @@ impl Commit {
     ) -> std::io::Result<Self> {
         let keeping =
             std::thread::Builder::new().name("gesta-keep".to_owned()).spawn(move || keeper_thread.run())?;
-        let stop = StopOnDrop { queue: Arc::clone(&queue), keeper };
+        let stop = StopOnDrop { shared: Arc::clone(shared), queue: Arc::clone(&queue), keeper };
         let writing = std::thread::Builder::new().name("gesta-write".to_owned()).spawn(move || {
             let _stop = stop;
             writer.run();
@@ -278,12 +280,16 @@ impl Commit {
 
 /// Ends what depends on the writer when the writer ends, by a panic too: nobody waits for an answer that never comes.
 struct StopOnDrop {
+    shared: Arc<Shared>,
     queue: Arc<Queue>,
     keeper: Arc<Keeper>,
 }
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.poison("the writer panicked: open the log again".to_owned());
+        }
         self.queue.abandon();
         self.keeper.stop();
     }

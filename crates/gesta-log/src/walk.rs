@@ -37,7 +37,7 @@ impl Follow {
     /// What a frame has to follow that stands where that header does: taken from the header itself.
     pub(crate) const fn before(header: &FrameHeader) -> Self {
         Self {
-            number: header.number - header.kind.is_numbered() as u64,
+            number: header.number.saturating_sub(header.kind.is_numbered() as u64),
             checksum: header.previous,
             position: header.position.saturating_sub(1),
             recorded_at: i64::MIN,
@@ -148,11 +148,12 @@ impl<'a> Walker<'a> {
     pub(crate) fn next_header(&mut self, from: u64) -> Result<Option<(u64, FrameHeader)>, WalkError> {
         let mut offset = from.next_multiple_of(FRAME_ALIGNMENT as u64);
         while offset + FRAME_HEADER_BYTES as u64 <= self.len {
-            let piece = self.bytes(offset, WINDOW_BYTES)?;
+            let piece = self.rest_of_window(offset)?;
             let candidates = piece.chunks_exact(FRAME_ALIGNMENT).enumerate();
             let mut magics = candidates.filter(|(_, chunk)| chunk[..4] == *b"GFRM").map(|(at, _)| at);
             let Some(at) = magics.next() else {
-                offset += (piece.len() - piece.len() % FRAME_ALIGNMENT) as u64;
+                // What is left is shorter than a header, or has none; the next window begins with it.
+                offset += (piece.len() - piece.len() % FRAME_ALIGNMENT).max(FRAME_ALIGNMENT) as u64;
                 continue;
             };
             offset += (at * FRAME_ALIGNMENT) as u64;
@@ -162,6 +163,13 @@ impl<'a> Walker<'a> {
             offset += FRAME_ALIGNMENT as u64;
         }
         Ok(None)
+    }
+
+    /// What of the file is in memory from an offset on: a header's length at least, a window where nothing is.
+    fn rest_of_window(&mut self, offset: u64) -> Result<Bytes, WalkError> {
+        self.bytes(offset, FRAME_HEADER_BYTES)?;
+        let at = usize::try_from(offset - self.window_at).expect("within the window");
+        Ok(self.window.slice(at.min(self.window.len())..))
     }
 
     /// The end of the last byte that is not zero, `from` if there is none behind it.

@@ -77,9 +77,11 @@ fn repeat_by_ids(index: &Index, batch: &Batch, scope: &Scope) -> Result<Option<R
         let end = index.batch_end(places.last().expect("a batch has events").position.sequence);
         return Ok(Some(Repeat { places, end }));
     };
-    let (event, (version, position)) = (&batch.events[taken], found[taken].expect("it is taken"));
+    let (event, (version, _)) = (&batch.events[taken], found[taken].expect("it is taken"));
     let (stream, id, version) = (event.stream.clone(), event.id, Version::new(version));
-    Err(Refused { error: AppendError::IdTaken { stream, id, version, index: cut }, speaks_of: position })
+    // Where the batch would have to be cut rests on every event that was found, so the answer speaks of the last of them.
+    let speaks_of = found.iter().flatten().map(|(_, position)| *position).max().unwrap_or(0);
+    Err(Refused { error: AppendError::IdTaken { stream, id, version, index: cut }, speaks_of })
 }
 
 /// Whether what a batch expects of its streams and of the log holds.

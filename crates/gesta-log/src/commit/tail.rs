@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::format::{Crc, EndBody, Seal};
+use crate::format::{Crc, EndBody, Seal, mark_len};
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::manifest::Sealed;
 use crate::segment::SegmentFile;
@@ -72,6 +72,11 @@ impl ActiveSegment {
     /// Whether a frame of that length fits, and the marks after it.
     pub(crate) fn fits(&self, pending: usize, length: usize) -> bool {
         self.offset + (pending + length + MARKS_RESERVE_BYTES) as u64 <= self.size_bytes
+    }
+
+    /// Whether an idle frame of that length fits, START included, and END after it: what every batch leaves free.
+    pub(crate) fn has_room_for_idle(&self, length: usize) -> bool {
+        self.offset + (length + mark_len(EndBody::BYTES)) as u64 <= self.size_bytes
     }
 
     /// Whether it is worth having the next segment ready.

@@ -5,7 +5,7 @@
 //! - After a write or sync that failed, nothing is written ever again: what was written is in doubt, what follows is refused.
 //! - The first write to a segment is issued after the last sync of the one before.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 
@@ -14,7 +14,7 @@ use super::queue::{Answer, Queue, Taken, Ticket};
 use super::tail::{ActiveSegment, Tail};
 use crate::format::{FrameKind, Prepared, StartBody, write_mark};
 use crate::index::{Index, IndexedEvent};
-use crate::keeper::{Keeper, SealTask};
+use crate::keeper::{Keeper, SealTask, Spare};
 use crate::limits::{IDLE_AFTER, START_BYTES};
 use crate::shared::Shared;
 
@@ -79,6 +79,8 @@ impl Writer {
         if self.poison.is_none()
             && let Some(reason) = self.keeper.failure()
         {
+            // What is gathered is not concerned: its segment is the next one.
+            self.commit();
             self.poison(reason);
         }
         let found = repeat_of(&self.shared.index(), &ticket.batch, &self.scope());
@@ -116,17 +118,29 @@ impl Writer {
         if let Some(reason) = &self.poison {
             return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
         }
-        self.roll().map_err(refused)
+        self.roll(length).map_err(refused)
     }
 
-    /// Goes on in the next segment. In memory: the keeper seals the old one.
-    fn roll(&mut self) -> Result<(), AppendError> {
-        let spare = self.keeper.take_spare(self.active.size_bytes).map_err(|error| {
+    /// Goes on in the next segment, which has room for a frame of that length. In memory: the keeper seals the old one.
+    fn roll(&mut self, length: usize) -> Result<(), AppendError> {
+        let spare = self.keeper.take_spare(self.active.size_bytes, length).map_err(|error| {
             if error.kind() == std::io::ErrorKind::StorageFull {
                 return AppendError::StorageFull;
             }
             AppendError::Unavailable { reason: format!("the next segment could not be made: {error}") }
         })?;
+        match &mut self.start {
+            // Nothing was written to it: it stays unused, and is no part of the log.
+            Some(start) => start.manifest_generation = spare.generation,
+            None => self.seal_active(&spare),
+        }
+        self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
+        self.shared.index_mut().begin_segment(Arc::clone(&self.active.segment));
+        Ok(())
+    }
+
+    /// Has the active segment ended, and remembers what the START of the next one says of it.
+    fn seal_active(&mut self, spare: &Spare) {
         let (end, sealed) = self.active.sealed();
         let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
         self.start = Some(self.keeper.start_body(self.active.segment.id, &sealed, spare.generation));
@@ -138,9 +152,6 @@ impl Writer {
             seal,
             durable_position: self.tail.position,
         });
-        self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
-        self.shared.index_mut().begin_segment(Arc::clone(&self.active.segment));
-        Ok(())
     }
 
     /// Gives a batch its place: into the index, and sealed into the group.
@@ -236,11 +247,7 @@ impl Writer {
         let at = self.active.offset + bytes.len() as u64;
         let seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
         let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
-        if !self.active.fits(0, bytes.len()) {
-            // END is next, and says the same.
-            self.tail.covered = self.tail.durable;
-            return;
-        }
+        assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
         let file = &self.active.segment.file;
         if let Err(error) = file.write_at(&[&bytes], self.active.offset).and_then(|()| file.sync_data()) {
             return self.poison(format!("writing segment {} failed ({error})", self.active.segment.id));
@@ -256,11 +263,8 @@ impl Writer {
 
     /// Stops writing for good, and forgets what never became durable.
     fn poison(&mut self, reason: String) {
-        tracing::error!(reason, "the log is read-only from now on");
-        self.shared.index_mut().truncate(self.shared.published.position());
-        *self.shared.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+        self.shared.poison(reason.clone());
         self.poison = Some(reason);
-        self.shared.published.wake();
     }
 }
 

@@ -145,6 +145,9 @@ impl File for OsFile {
     }
 
     fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()> {
+        if from >= len {
+            return Ok(());
+        }
         // Reserving first makes a full disk known before anything is written. Not every file system can.
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), from, len - from) {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}

@@ -112,7 +112,9 @@ impl FrameHeader {
 
     fn is_consistent(&self) -> bool {
         let least = FRAME_HEADER_BYTES + self.command_len + self.padding;
-        self.length.is_multiple_of(FRAME_ALIGNMENT)
+        self.position > 0
+            && (self.number > 0 || !self.kind.is_numbered())
+            && self.length.is_multiple_of(FRAME_ALIGNMENT)
             && self.padding < FRAME_ALIGNMENT
             && least <= self.length
             && (self.events > 0) == (self.kind == FrameKind::Events)

@@ -83,8 +83,8 @@ pub(crate) enum HeaderError {
         "the segment has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer one"
     )]
     NewerVersion { version: u16 },
-    #[error("the segment uses features {features:#x} that this program does not know: use a newer one")]
-    UnknownFeatures { features: u64 },
+    #[error("the segment's header holds what this program does not know: use a newer one")]
+    Unknown,
 }
 
 impl SegmentHeader {
@@ -111,14 +111,14 @@ impl SegmentHeader {
         if version != FORMAT_VERSION {
             return Err(HeaderError::NewerVersion { version });
         }
-        let features = u64_at(bytes, 16);
-        if features != 0 || bytes[12] != DIGEST_SHA_256 {
-            return Err(HeaderError::UnknownFeatures { features });
+        let reserved = bytes[13] != 0 || bytes[64..CHECKSUM_AT].iter().any(|byte| *byte != 0);
+        if u64_at(bytes, 16) != 0 || bytes[12] != DIGEST_SHA_256 || reserved {
+            return Err(HeaderError::Unknown);
         }
         Ok(Self {
             id: u64_at(bytes, 24),
-            kind: SegmentKind::from_byte(bytes[10]).ok_or(HeaderError::Damaged)?,
-            role: SegmentRole::from_byte(bytes[11]).ok_or(HeaderError::Damaged)?,
+            kind: SegmentKind::from_byte(bytes[10]).ok_or(HeaderError::Unknown)?,
+            role: SegmentRole::from_byte(bytes[11]).ok_or(HeaderError::Unknown)?,
             partition: u16_at(bytes, 14),
             origin: array_at(bytes, 32),
             salt: array_at(bytes, 48),

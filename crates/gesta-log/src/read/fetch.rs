@@ -9,19 +9,51 @@ use crate::index::Location;
 use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES_MAX};
 use crate::shared::Shared;
 
+/// What was read, up to the first record that could not be.
+pub(super) struct Fetched {
+    pub(super) events: Vec<RecordedEvent>,
+    pub(super) failed: Option<Failed>,
+}
+
+/// A record that could not be read.
+pub(super) struct Failed {
+    pub(super) position: u64,
+    /// Where it is, and what is wrong there.
+    place: String,
+    /// Whether its bytes are there, and do not prove themselves.
+    is_damage: bool,
+}
+
+impl Failed {
+    /// The error for a page that begins with it.
+    pub(super) fn into_error(self, shared: &Shared, from: u64, to: u64, resume: u64) -> ReadError {
+        if !self.is_damage {
+            return ReadError::Unavailable { reason: self.place };
+        }
+        let position = |sequence| Position { partition: 0, sequence };
+        let (from, to, resume) = (position(from), position(to), shared.checkpoint(resume));
+        ReadError::DataLoss { location: self.place, from, to, resume }
+    }
+}
+
 /// Reads and proves the records at these locations, in their order.
-pub(crate) fn fetch(shared: &Shared, locations: &[Location]) -> Result<Vec<RecordedEvent>, ReadError> {
+pub(super) fn fetch(locations: &[Location]) -> Fetched {
     let mut events = Vec::with_capacity(locations.len());
+    let failed = fetch_into(&mut events, locations).err();
+    Fetched { events, failed }
+}
+
+fn fetch_into(events: &mut Vec<RecordedEvent>, locations: &[Location]) -> Result<(), Failed> {
     let mut rest = locations;
     while !rest.is_empty() {
         let (extent, count) = Extent::over(rest);
         let bytes = extent.read(&rest[0])?;
         for location in &rest[..count] {
-            events.push(extent.event(shared, location, &bytes)?);
+            events.push(extent.event(location, &bytes)?);
         }
         rest = &rest[count..];
     }
-    Ok(events)
+    Ok(())
 }
 
 /// A range of one segment that is read at once.
@@ -38,11 +70,9 @@ impl Extent {
         let mut count = 1;
         for location in &locations[1..] {
             let wider = Self { from: extent.from.min(location.offset), to: extent.to.max(location.end) };
-            let gap = (wider.to - wider.from).saturating_sub(extent.to - extent.from + location.len());
-            if location.segment.id != first.segment.id
-                || gap > READ_GAP_BYTES_MAX
-                || wider.to - wider.from > READ_BYTES_MAX
-            {
+            let gap = wider.len().saturating_sub(extent.len() + location.len());
+            let is_near = location.segment.id == first.segment.id && gap <= READ_GAP_BYTES_MAX;
+            if !is_near || wider.len() > READ_BYTES_MAX {
                 break;
             }
             extent = wider;
@@ -51,29 +81,33 @@ impl Extent {
         (extent, count)
     }
 
-    fn read(&self, location: &Location) -> Result<Bytes, ReadError> {
-        let length = usize::try_from(self.to - self.from).expect("a segment is at most 1 GiB");
-        let mut buffer = vec![0; length];
-        match read_exact_at(&*location.segment.file, &mut buffer, self.from) {
+    const fn len(&self) -> u64 {
+        self.to - self.from
+    }
+
+    fn read(&self, first: &Location) -> Result<Bytes, Failed> {
+        let mut buffer = vec![0; usize::try_from(self.len()).expect("a segment is at most 1 GiB")];
+        match read_exact_at(&*first.segment.file, &mut buffer, self.from) {
             Ok(()) => Ok(buffer.into()),
-            Err(error) => Err(ReadError::Unavailable {
-                reason: format!(
+            Err(error) => Err(Failed {
+                position: first.position,
+                place: format!(
                     "reading segment {} at offset {} failed: {error}",
-                    location.segment.id, self.from
+                    first.segment.id, self.from
                 ),
+                is_damage: error.kind() == std::io::ErrorKind::UnexpectedEof,
             }),
         }
     }
 
-    fn event(&self, shared: &Shared, location: &Location, bytes: &Bytes) -> Result<RecordedEvent, ReadError> {
+    fn event(&self, location: &Location, bytes: &Bytes) -> Result<RecordedEvent, Failed> {
         let at = |offset: u64| usize::try_from(offset - self.from).expect("within the extent");
         let record = bytes.slice(at(location.offset)..at(location.end));
         let position = Position { partition: 0, sequence: location.position };
         Record::read(&location.segment.salt, position, &record).map_err(|error| {
             let place = format!("segment {} at offset {}: {error}", location.segment.id, location.offset);
             tracing::error!(position = location.position, place, "an event is damaged");
-            let resume = shared.checkpoint(location.position);
-            ReadError::DataLoss { location: place, from: position, to: position, resume }
+            Failed { position: location.position, place, is_damage: true }
         })
     }
 }

@@ -188,6 +188,24 @@ impl View<'_> {
         Some(Ok(Planned { locations: taken.locations.clone(), scanned_to: before, end: false }))
     }
 
+    /// The version to begin with, going backward, is lost: it lies between two versions that are there.
+    fn lost_at(
+        &self,
+        entry: &StreamEntry,
+        from: Option<u64>,
+        count: usize,
+        durable: usize,
+    ) -> Option<ReadError> {
+        let is_there = count.checked_sub(1).is_some_and(|last| Some(entry.version_of(last)) == from);
+        if from.is_none() || is_there || count == durable {
+            return None;
+        }
+        let after = entry.positions()[count];
+        let before = count.checked_sub(1).map_or(0, |last| entry.positions()[last]);
+        let damage = self.index.damage().iter().find(|damage| damage.to > before && damage.from < after)?;
+        Some(data_loss(self.shared, damage, damage.from - 1))
+    }
+
     /// The end of a stream, unless damage may hide that it goes on.
     fn end_of_stream(&self, name: &StreamName, taken: Taken, bound: u64) -> Result<Planned, ReadError> {
         let last = self.index.stream(name.as_str()).map_or(0, |entry| {
@@ -236,6 +254,9 @@ impl View<'_> {
         }
         let first = entry.count_up_to(floor);
         let mut taken = Taken::new(limit);
+        if let Some(error) = self.lost_at(entry, from, count, durable) {
+            return Err(error);
+        }
         for index in (first..count).rev() {
             if taken.is_full() {
                 let scanned_to = entry.positions()[index + 1] - 1;

@@ -31,10 +31,15 @@ pub(crate) struct Loaded {
 struct Gap {
     segment: u64,
     offset: u64,
+    /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
+    /// frames do not prove themselves.
+    last: u64,
 }
 
 struct Loader {
     index: Index,
+    /// The segment that is loaded.
+    segment: u64,
     follow: Follow,
     gap: Option<Gap>,
     frames: u64,
@@ -54,6 +59,7 @@ pub(crate) fn load(
 ) -> Result<Loaded, RecoverError> {
     let mut loader = Loader {
         index: Index::default(),
+        segment: 0,
         follow: Follow::START,
         gap: None,
         frames: 0,
@@ -70,7 +76,7 @@ pub(crate) fn load(
         let next = listed.get(at + 1).filter(|_| !is_last);
         match &own.segment {
             Some(segment) => active = loader.segment(own, segment, next, is_last.then_some(survey))?,
-            None => loader.open_gap(own.entry.header.id, 0),
+            None => loader.open_missing(own.entry.header.id),
         }
     }
     loader.missing_unused(&listed[used..]);
@@ -97,6 +103,7 @@ impl Loader {
         next: Option<&Listed>,
         survey: Option<&TailSurvey>,
     ) -> Result<Option<ActiveSegment>, RecoverError> {
+        self.segment = segment.id;
         self.index.begin_segment(Arc::clone(segment));
         self.headers = HeadersChecksum::new(&segment.salt);
         self.end = EndBody::default();
@@ -114,6 +121,7 @@ impl Loader {
                     break;
                 };
                 if !walker.is_whole(at)? || !self.close_gap(&header) {
+                    self.extend_gap(&header);
                     offset = at + FRAME_ALIGNMENT as u64;
                     continue;
                 }
@@ -165,7 +173,7 @@ impl Loader {
         let header = &frame.header;
         self.covered = self.covered.max(header.durable);
         if header.kind == FrameKind::End {
-            return;
+            return self.check_end(frame, offset);
         }
         self.headers.add(header.checksum);
         if !header.kind.is_numbered() {
@@ -187,13 +195,30 @@ impl Loader {
         self.batch(frame, bytes, offset, frame_end);
     }
 
+    /// END says what its segment holds.
+    fn check_end(&mut self, frame: &Frame<'_>, offset: u64) {
+        let counted = EndBody { checksum: self.headers.value(), ..self.end };
+        // Behind damage the count is of what is left.
+        if EndBody::decode(frame.command) != Some(counted) && self.index.damage().is_empty() {
+            let (segment, from, to) = (self.segment, self.follow.position + 1, self.follow.position);
+            let what = "END does not say what the segment holds".to_owned();
+            self.index.report_damage(Damage { segment, offset, from, to, what });
+        }
+    }
+
     fn batch(&mut self, frame: &Frame<'_>, bytes: &Bytes, offset: u64, frame_end: u64) {
         let mut versions = Vec::with_capacity(frame.header.events as usize);
         let base = bytes.as_ptr() as usize;
         for record in frame.records() {
             let at = record.as_ptr() as usize - base;
             let event = EventBytes::parse(bytes.slice(at + RECORD_HEADER_BYTES..at + record.len()));
-            let event = event.expect("the record's check holds over canonical bytes");
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    self.lose_event(offset + at as u64, error.to_string());
+                    continue;
+                }
+            };
             let version = u64_at(record, 8);
             let indexed =
                 IndexedEvent { stream: event.stream(), event_type: event.event_type(), id: event.id() };
@@ -201,24 +226,45 @@ impl Loader {
             if !self.index.insert_at(version, &indexed, event.tags(), place) {
                 let position = self.index.last();
                 let what = format!("version {version} of stream `{}` stands twice", event.stream());
-                self.index.report_damage(Damage {
-                    segment: 0,
-                    offset: u64::from(place),
-                    from: position,
-                    to: position,
-                    what,
-                });
+                let (segment, offset) = (self.segment, u64::from(place));
+                self.index.report_damage(Damage { segment, offset, from: position, to: position, what });
             }
             versions.push(version);
         }
         self.index.end_batch(frame.header.recorded_at, frame_end);
-        if let Some((key, request)) = frame.command_key() {
+        if let Some((key, request)) =
+            frame.command_key().filter(|_| versions.len() == frame.header.events as usize)
+        {
             self.index.insert_command(key, request, &versions);
         }
     }
 
+    /// Passes over a record whose check holds and that is no event: nothing that this program wrote.
+    fn lose_event(&mut self, offset: u64, what: String) {
+        let position = self.index.last() + 1;
+        self.index.skip_to(position + 1);
+        self.index.report_damage(Damage {
+            segment: self.segment,
+            offset,
+            from: position,
+            to: position,
+            what,
+        });
+    }
+
     fn open_gap(&mut self, segment: u64, offset: u64) {
-        self.gap.get_or_insert(Gap { segment, offset });
+        self.gap.get_or_insert(Gap { segment, offset, last: 0 });
+    }
+
+    fn open_missing(&mut self, segment: u64) {
+        self.open_gap(segment, 0);
+        let first_lost = self.follow.position + 1;
+        self.gap.iter_mut().for_each(|gap| gap.last = gap.last.max(first_lost));
+    }
+
+    /// Counts what a header says whose frame does not prove itself.
+    fn extend_gap(&mut self, header: &FrameHeader) {
+        self.gap.iter_mut().for_each(|gap| gap.last = gap.last.max(header.next_position() - 1));
     }
 
     /// Ends a gap at a header behind it, and reports what is missing between. `false` if the header does not lie ahead.
@@ -229,14 +275,14 @@ impl Loader {
         }
         let gap = self.gap.take().expect("there is a gap");
         self.report(gap, next.position, "no valid frame stands here");
-        self.follow = Follow { recorded_at: self.follow.recorded_at, ..next };
+        self.follow = next;
         true
     }
 
     /// A gap with nothing valid behind it: what the manifest knows to be durable is missing.
     fn close_gap_at_end(&mut self, manifest: &Manifest) {
         if let Some(gap) = self.gap.take() {
-            let position = manifest.durable_position.max(self.follow.position);
+            let position = manifest.durable_position.max(self.follow.position).max(gap.last);
             self.report(gap, position, "no valid frame stands here or later");
             self.follow.position = position;
             self.follow.number = self.follow.number.max(manifest.durable_frame);
@@ -248,20 +294,20 @@ impl Loader {
         if last >= from {
             self.index.skip_to(last + 1);
         }
-        let Gap { segment, offset } = gap;
+        let Gap { segment, offset, .. } = gap;
         self.index.report_damage(Damage { segment, offset, from, to: last, what: what.to_owned() });
     }
 
     /// Listed segments behind the last used one whose files are gone: they may have held frames.
     fn missing_unused(&mut self, unused: &[Listed]) {
         if let Some(missing) = unused.iter().find(|own| own.segment.is_none()) {
-            self.open_gap(missing.entry.header.id, 0);
+            self.open_missing(missing.entry.header.id);
         }
     }
 }
 
 /// Where a segment's frames end for certain: the manifest or the next segment's START says so.
-fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<u64>, RecoverError> {
+pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<u64>, RecoverError> {
     if let SegmentState::Sealed(sealed) = &own.entry.state {
         return Ok(Some(sealed.end));
     }

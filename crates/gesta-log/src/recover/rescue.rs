@@ -6,15 +6,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::load::settled_end;
 use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, RecoverError, Recovery, io_error};
 use crate::commit::HeadersChecksum;
 use crate::env::{Env, Mode};
-use crate::format::{EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, u64_at, write_mark};
+use crate::format::{
+    EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
+};
 use crate::keeper::{new_header, write_end};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
-use crate::walk::Walker;
+use crate::walk::{Follow, Stop, Walker};
 
 /// What it works on.
 pub(crate) struct Rescue<'a> {
@@ -28,16 +31,17 @@ impl Rescue<'_> {
     /// Brings the last used segment into a state that the log can go on from.
     pub(crate) fn settle(&mut self, listed: &[Listed], survey: &TailSurvey) -> Result<(), RecoverError> {
         let Some(at) = survey.at else { return Ok(()) };
+        for (before, next) in listed[..at].iter().zip(&listed[1..]) {
+            self.finish(before, next)?;
+        }
         let own = &listed[at];
         let segment = own.segment.as_ref().expect("a surveyed segment is open");
         match survey.state {
-            TailState::Unproven | TailState::Corrupt => {
-                return self.write_again(segment, survey.beyond_watermark());
-            }
+            TailState::Unproven | TailState::Corrupt => return self.write_beyond_again(listed, survey),
             TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => return Ok(()),
             TailState::Sealed => return self.seal_at(segment, &survey.frames, survey.stop),
             TailState::Torn { to } => self.quarantine(segment, survey.stop, to)?,
-            TailState::Clean => {}
+            TailState::Clean => self.make_whole(segment, own.entry.size_bytes)?,
         }
         let beyond = survey.beyond_watermark();
         if beyond.iter().any(|frame| frame.header.kind == FrameKind::Events) {
@@ -51,10 +55,23 @@ impl Rescue<'_> {
         self.write_again(segment, beyond)
     }
 
+    /// Writes what is not known to be synced again, in its place, and syncs it.
+    pub(crate) fn write_beyond_again(
+        &self,
+        listed: &[Listed],
+        survey: &TailSurvey,
+    ) -> Result<(), RecoverError> {
+        match survey.at.and_then(|at| listed[at].segment.as_ref()) {
+            Some(segment) => self.write_again(segment, survey.beyond_watermark()),
+            None => Ok(()),
+        }
+    }
+
     /// Keeps the bytes of a torn write, durably, before they are cut.
     fn quarantine(&mut self, segment: &SegmentFile, from: u64, to: u64) -> Result<(), RecoverError> {
         let folder = self.root.join("quarantine");
-        let path = folder.join(format!("{:012}-{from}.torn", segment.id));
+        let epoch = self.manifest.boot_epoch;
+        let path = folder.join(format!("{:012}-{from}-{epoch}.torn", segment.id));
         let keep = || {
             let bytes = Walker::new(segment)
                 .and_then(|mut walker| {
@@ -62,9 +79,7 @@ impl Rescue<'_> {
                 })
                 .map_err(std::io::Error::other)?;
             // A run of this step that was stopped may have left the file.
-            if self.env.list(&folder)?.iter().any(|name| path.ends_with(name)) {
-                self.env.remove(&path)?;
-            }
+            remove_if_there(self.env, &path)?;
             let file = self.env.open(&path, Mode::CreateNew)?;
             file.write_at(&[&bytes], 0)?;
             file.sync_all()?;
@@ -87,6 +102,50 @@ impl Rescue<'_> {
         cut().map_err(io_error(format!("cutting the torn end of segment {}", segment.id)))
     }
 
+    /// Gives a segment back the room that a cut which was stopped has taken from it.
+    fn make_whole(&self, segment: &SegmentFile, size_bytes: u64) -> Result<(), RecoverError> {
+        let file = &segment.file;
+        let fill = || {
+            let len = file.len()?;
+            if len < size_bytes {
+                file.fill_zeros(len, size_bytes)?;
+                file.sync_all()?;
+            }
+            Ok(())
+        };
+        fill().map_err(io_error(format!("filling segment {} with zeros", segment.id)))
+    }
+
+    /// Ends a segment that the log has gone on from, where a crash came before that was done: its end is settled.
+    fn finish(&mut self, own: &Listed, next: &Listed) -> Result<(), RecoverError> {
+        let (Some(segment), Some(settled)) = (&own.segment, settled_end(own, Some(next))?) else {
+            return Ok(());
+        };
+        let len = segment.file.len().map_err(io_error(format!("reading segment {}", segment.id)))?;
+        let is_sealed = matches!(own.entry.state, SegmentState::Sealed(_));
+        if is_sealed && len == settled + mark_len(EndBody::BYTES) as u64 {
+            return Ok(());
+        }
+        let mut frames = Vec::new();
+        let mut walker = Walker::new(segment)?;
+        let first = SegmentFile::first_frame_offset();
+        let Some((_, header)) = walker.frame_at(first)? else { return Ok(()) };
+        let mut follow = Follow::before(&header);
+        let stop = walker.walk(first, settled, &mut follow, |frame, _, offset| {
+            frames.push(FrameAt { offset, header: frame.header });
+        })?;
+        match stop {
+            Stop::NoFrame { offset } if offset == settled => self.seal_at(segment, &frames, settled),
+            // Damage; the load step reports it.
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps what a torn first write has left in a segment that is otherwise unused.
+    pub(crate) fn quarantine_spare(&mut self, segment: &SegmentFile, to: u64) -> Result<(), RecoverError> {
+        self.quarantine(segment, SegmentFile::first_frame_offset(), to)
+    }
+
     /// Writes frames again, with the same bytes, and syncs them: a sync that failed before may have left them in memory alone.
     fn write_again(&self, segment: &SegmentFile, frames: &[FrameAt]) -> Result<(), RecoverError> {
         let mut walker = Walker::new(segment)?;
@@ -103,6 +162,10 @@ impl Rescue<'_> {
         let (body, sealed, seal) = end_of(segment, frames, end);
         write_end(segment, &seal, &body).map_err(io_error(format!("ending segment {}", segment.id)))?;
         self.entry_mut(segment.id).state = SegmentState::Sealed(sealed);
+        let last = sealed.first_frame + sealed.frames - 1;
+        self.manifest.durable_frame = self.manifest.durable_frame.max(last);
+        let last = sealed.first_position + sealed.events - 1;
+        self.manifest.durable_position = self.manifest.durable_position.max(last);
         self.replace_manifest()
     }
 
@@ -157,6 +220,8 @@ impl Rescue<'_> {
         let (bytes, sealed) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
         let bytes = [header.encode(), bytes].concat();
         let write = || {
+            // A copy that was stopped may have left the file.
+            remove_if_there(self.env, &temporary)?;
             let file = self.env.open(&temporary, Mode::CreateNew)?;
             file.write_at(&[&bytes], 0)?;
             file.sync_all()?;
@@ -175,6 +240,13 @@ impl Rescue<'_> {
 
     fn replace_manifest(&mut self) -> Result<(), RecoverError> {
         self.manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))
+    }
+}
+
+fn remove_if_there(env: &dyn Env, path: &Path) -> std::io::Result<()> {
+    match env.remove(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

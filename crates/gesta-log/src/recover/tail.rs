@@ -1,7 +1,7 @@
 //! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
 
 use super::{Listed, RecoverError};
-use crate::format::{EndBody, FrameHeader, FrameKind, StartBody};
+use crate::format::{FrameHeader, FrameKind, StartBody};
 use crate::manifest::{Manifest, SegmentState};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
@@ -42,8 +42,10 @@ pub(crate) struct TailSurvey {
     pub(crate) state: TailState,
     /// Every frame up to this one was synced.
     pub(crate) watermark: u64,
-    /// Unused segments that do not hold only zeros: a torn first write.
-    pub(crate) unclean_spares: Vec<usize>,
+    /// Unused segments that hold a torn first write, and where that ends.
+    pub(crate) torn_spares: Vec<(usize, u64)>,
+    /// An unused segment holds bytes that are neither zeros nor torn.
+    pub(crate) unproven_spare: bool,
 }
 
 /// Looks at the last segment that is used.
@@ -55,15 +57,22 @@ pub(crate) fn survey_tail(manifest: &Manifest, listed: &[Listed]) -> Result<Tail
         stop: 0,
         state: TailState::Clean,
         watermark: manifest.durable_frame,
-        unclean_spares: Vec::new(),
+        torn_spares: Vec::new(),
+        unproven_spare: false,
     };
+    for own in listed {
+        if let SegmentState::Sealed(sealed) = &own.entry.state {
+            survey.watermark = survey.watermark.max(sealed.first_frame + sealed.frames - 1);
+        }
+    }
     for (at, own) in listed.iter().enumerate().rev() {
         let Some(segment) = &own.segment else { continue };
         let mut walker = Walker::new(segment)?;
         let sealed = matches!(own.entry.state, SegmentState::Sealed(_));
         if sealed || walker.next_header(SegmentFile::first_frame_offset())?.is_some() {
             survey.at = Some(at);
-            survey.look_at(&own.entry.state, &mut walker)?;
+            let last_before = last_frame_before(&listed[..at])?;
+            survey.look_at(&own.entry.state, &mut walker, last_before)?;
             break;
         }
         survey.look_at_unused(at, &mut walker)?;
@@ -76,15 +85,21 @@ impl TailSurvey {
         let from = SegmentFile::first_frame_offset();
         let to = walker.last_nonzero(from)?;
         if to > from {
-            self.unclean_spares.push(at);
-            if !is_torn(walker, from, to)? {
-                self.state = TailState::Unproven;
+            if is_torn(walker, from, to)? {
+                self.torn_spares.push((at, to));
+            } else {
+                self.unproven_spare = true;
             }
         }
         Ok(())
     }
 
-    fn look_at(&mut self, state: &SegmentState, walker: &mut Walker<'_>) -> Result<(), RecoverError> {
+    fn look_at(
+        &mut self,
+        state: &SegmentState,
+        walker: &mut Walker<'_>,
+        last_before: u64,
+    ) -> Result<(), RecoverError> {
         let first = SegmentFile::first_frame_offset();
         let limit = match state {
             SegmentState::Sealed(sealed) => sealed.end,
@@ -92,15 +107,13 @@ impl TailSurvey {
         };
         let mut follow = match walker.frame_at(first)? {
             Some((_, header)) => Follow::before(&header),
-            None => Follow::START,
+            None => Follow { number: last_before, ..Follow::START },
         };
         let frames = &mut self.frames;
         let start = &mut self.start;
         let stop = walker.walk(first, limit, &mut follow, |frame, _, offset| {
-            match frame.header.kind {
-                FrameKind::Start => *start = StartBody::decode(frame.command),
-                FrameKind::End => assert!(EndBody::decode(frame.command).is_some(), "END has its body"),
-                FrameKind::Events | FrameKind::Idle => {}
+            if frame.header.kind == FrameKind::Start {
+                *start = StartBody::decode(frame.command);
             }
             frames.push(FrameAt { offset, header: frame.header });
         })?;
@@ -116,11 +129,7 @@ impl TailSurvey {
             }
             Stop::NoFrame { offset } => {
                 self.stop = offset;
-                let judged = self.judge(walker, offset, follow.number + 1)?;
-                // What an unused segment has left in doubt stays in doubt.
-                if self.state != TailState::Unproven || judged == TailState::Corrupt {
-                    self.state = judged;
-                }
+                self.state = self.judge(walker, offset, follow.number + 1)?;
             }
         }
         Ok(())
@@ -148,6 +157,16 @@ impl TailSurvey {
         Ok(if is_torn(walker, offset, to)? { TailState::Torn { to } } else { TailState::Unproven })
     }
 
+    /// Leaves out what is not known to be synced, for a log that cannot be written to.
+    pub(crate) fn clip_to_watermark(&mut self) {
+        let beyond = self.beyond_watermark().len();
+        if beyond > 0 {
+            let kept = self.frames.len() - beyond;
+            self.stop = self.frames[kept].offset;
+            self.frames.truncate(kept);
+        }
+    }
+
     /// The frames that are not known to be synced.
     pub(crate) fn beyond_watermark(&self) -> &[FrameAt] {
         let known = self
@@ -156,6 +175,24 @@ impl TailSurvey {
             .take_while(|frame| !frame.header.kind.is_numbered() || frame.header.number <= self.watermark);
         &self.frames[known.count()..]
     }
+}
+
+/// The last numbered frame in the last of these segments that has any.
+fn last_frame_before(listed: &[Listed]) -> Result<u64, RecoverError> {
+    for own in listed.iter().rev() {
+        if let SegmentState::Sealed(sealed) = &own.entry.state {
+            return Ok(sealed.first_frame + sealed.frames - 1);
+        }
+        let Some(segment) = &own.segment else { continue };
+        let mut walker = Walker::new(segment)?;
+        let first = SegmentFile::first_frame_offset();
+        if let Some((_, header)) = walker.frame_at(first)? {
+            let mut follow = Follow::before(&header);
+            walker.walk(first, u64::MAX, &mut follow, |_, _, _| {})?;
+            return Ok(follow.number);
+        }
+    }
+    Ok(0)
 }
 
 /// Whether the frame at an offset has the shape of a torn write: some sector's part inside it is all zero. Without a valid

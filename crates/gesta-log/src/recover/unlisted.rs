@@ -1,10 +1,11 @@
 //! Files that the manifest does not list: what is left of something that never came to be, or proof that it is stale.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Listed, RecoverError, io_error};
-use crate::env::{Env, Mode};
-use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole};
+use crate::env::{Env, File, Mode};
+use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole};
 use crate::manifest::{Manifest, segment_name};
 use crate::segment::SegmentFile;
 use crate::walk::Walker;
@@ -46,7 +47,12 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
     let file = env.open(path, Mode::Read).map_err(what())?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(what())?;
-    let Ok(header) = SegmentHeader::decode(&bytes[..read]) else { return Ok(false) };
+    let header = match SegmentHeader::decode(&bytes[..read]) {
+        Ok(header) => header,
+        // Without its header nothing in it can be proven; with nothing in it there is nothing to prove.
+        Err(HeaderError::Damaged) => return Ok(!is_blank(file)?),
+        Err(newer) => return Err(RecoverError::Newer(newer)),
+    };
     let segment = SegmentFile { id: header.id, salt: header.salt, file };
     let mut walker = Walker::new(&segment)?;
     let mut from = SegmentFile::first_frame_offset();
@@ -58,6 +64,13 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
     let Some(last) = last else { return Ok(false) };
     // A copy of a tail that was never listed: its frames still stand where they were copied from.
     Ok(header.role != SegmentRole::Recovery || last_listed_frame(listed)? < last)
+}
+
+/// Whether a segment's file holds only zeros where its frames would be.
+pub(crate) fn is_blank(file: Arc<dyn File>) -> Result<bool, RecoverError> {
+    let segment = SegmentFile { id: 0, salt: [0; 16], file };
+    let first = SegmentFile::first_frame_offset();
+    Ok(Walker::new(&segment)?.last_nonzero(first)? == first)
 }
 
 fn last_listed_frame(listed: &[Listed]) -> Result<u64, RecoverError> {

@@ -111,8 +111,13 @@ fn a_damaged_log_takes_no_writes_and_says_why_but_answers_repeats() {
     let AppendError::ReadOnly { reason } = error else { panic!("{error}") };
     assert!(reason.contains("positions 101 to 102 are lost"), "{reason}");
     assert!(log.append_blocking(Batch::new([event(7, 500)])).unwrap().repeated);
-    let listing = Listing { category: None, after: None, limit: 10.try_into().unwrap() };
-    assert!(pollster::block_on(log.streams(listing)).is_err(), "a stream may be hidden by the damage");
+    let list = |after| {
+        let listing = Listing { category: None, after, limit: 10.try_into().unwrap() };
+        pollster::block_on(log.streams(listing))
+    };
+    let page = list(None).unwrap();
+    assert_eq!(page.streams.len(), 3);
+    assert!(list(page.next).is_err(), "behind the last page: a stream may be hidden by the damage");
 }
 
 #[test]
@@ -136,6 +141,55 @@ fn a_segment_header_that_rotted_is_reported_and_read_from_the_manifest() {
     let log = open(&folder);
     assert_eq!(log.recovery().flaws.len(), 1);
     assert_eq!((log.read_only(), read_all(&log, &Query::All).0.len()), (None, 40));
+}
+
+#[test]
+fn an_event_that_rots_while_the_log_is_open_is_named_and_nothing_around_it_is_missed() {
+    let folder = log_of(20, 500);
+    let log = open(&folder);
+    assert_eq!(read_all(&log, &Query::All).0.len(), 40);
+    flip(folder.path(), 22, 500);
+    let (events, met) = read_all(&log, &Query::All);
+    let [ReadError::DataLoss { from, to, .. }] = &met[..] else { panic!("{met:?}") };
+    assert_eq!((from.sequence, to.sequence, events.len()), (21, 22, 38), "its batch is not shown half");
+
+    let mut read = Read::log(Query::All).backward();
+    read.select = Select::Log { query: Query::All, from: Place::End, lanes: None };
+    let page = log.read_blocking(&read).unwrap();
+    assert_eq!((page.events.len(), page.end), (18, false));
+    read.select = Select::Log { query: Query::All, from: Place::At(page.scanned_to), lanes: None };
+    let resume = resume(&log.read_blocking(&read).unwrap_err()).unwrap();
+    read.select = Select::Log { query: Query::All, from: Place::At(resume), lanes: None };
+    assert_eq!(log.read_blocking(&read).unwrap().events.len(), 21);
+}
+
+#[test]
+fn the_loss_of_the_last_segment_is_no_clean_end() {
+    let folder = log_of(200, 500);
+    let holds_events = |path: &&std::path::PathBuf| fs::read(path).unwrap()[4096] != 0;
+    let paths = segments(&folder);
+    fs::remove_file(paths.iter().rfind(holds_events).unwrap()).unwrap();
+    let log = open(&folder);
+    let (events, met) = read_all(&log, &Query::All);
+    assert!(events.len() < 400 && met.len() == 1, "{} events, {met:?}", events.len());
+    assert!(log.read_only().is_some());
+}
+
+#[test]
+fn bytes_in_an_unused_segment_are_kept_whatever_they_are() {
+    let spare = |folder: &tempfile::TempDir| segments(folder).pop().unwrap();
+    let folder = log_of(80, 500);
+    assert_eq!(fs::read(spare(&folder)).unwrap()[4096], 0, "the last segment is a spare");
+    change(&spare(&folder), |bytes| bytes[4096..4600].fill(7));
+    let log = open(&folder);
+    assert!(log.read_only().is_some(), "nothing proves that nobody was told of them");
+    drop(log);
+    change(&spare(&folder), |bytes| bytes[4096..4608].fill(0));
+    change(&spare(&folder), |bytes| bytes[5000] = 7);
+    let log = open(&folder);
+    assert_eq!((log.read_only(), log.recovery().quarantined_bytes), (None, 905), "a torn first write");
+    append(&log, 80, 500);
+    assert_eq!(read_all(&log, &Query::All).0.len(), 162);
 }
 
 /// A log whose last batch was acknowledged and then covered by nothing: as a crash right after leaves it.
@@ -174,6 +228,17 @@ fn a_torn_tail_is_kept_aside_and_cut() {
     append(&log, 19, 3_000);
     drop(log);
     assert!(verify(folder.path()).unwrap().is_sound());
+}
+
+#[test]
+fn a_copy_of_the_tail_that_was_stopped_is_made_again() {
+    let folder = uncovered();
+    let next = segments(&folder).len() + 1;
+    let left = folder.path().join("segments").join(format!("{next:012}.seg.tmp"));
+    fs::write(&left, "half a copy").unwrap();
+    let log = open(&folder);
+    assert_eq!((log.read_only(), read_all(&log, &Query::All).0.len()), (None, 40));
+    assert!(log.recovery().rescued_frames > 0 && !left.exists());
 }
 
 #[test]

@@ -40,6 +40,33 @@ fn a_missing_manifest_is_named_where_there_are_segments() {
 }
 
 #[test]
+fn a_small_log_without_its_manifest_is_not_mistaken_for_an_empty_one() {
+    let folder = log_of(5, 100);
+    fs::remove_file(folder.path().join("manifest")).unwrap();
+    let _ = fs::remove_file(folder.path().join("manifest.previous"));
+    let before = fs::read(&segments(&folder)[0]).unwrap();
+    assert!(matches!(LogStore::open(folder.path(), &options()), Err(OpenError::ManifestMissing { .. })));
+    assert_eq!(fs::read(&segments(&folder)[0]).unwrap(), before);
+}
+
+#[test]
+fn a_first_batch_that_is_larger_than_the_first_segment_goes_into_a_larger_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = || {
+        let data = vec![b'x'; 16 << 20].into();
+        gesta_core::Batch::new([gesta_core::NewEvent { data, ..crate::town::event(1, 1) }])
+    };
+    let log = LogStore::open(folder.path(), &Options::default()).unwrap();
+    log.append_blocking(large()).unwrap();
+    drop(log);
+    let log = LogStore::open(folder.path(), &Options::default()).unwrap();
+    assert!(log.append_blocking(large()).unwrap().repeated);
+    append(&log, 1, 10);
+    drop(log);
+    assert!(verify(folder.path()).unwrap().is_sound());
+}
+
+#[test]
 fn a_stale_manifest_is_found_out() {
     let folder = log_of(40, 500);
     let stale = fs::read(folder.path().join("manifest")).unwrap();

@@ -1,0 +1,67 @@
+//! `verify`: recovery's proof of every byte, without its hand.
+
+use std::path::Path;
+
+use crate::env::{Mode, OsEnv};
+use crate::folder::Folder;
+use crate::open::{OpenError, io_error};
+use crate::recover::{Recovery, load, open_listed, survey_tail};
+
+/// What a check of a log found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What recovery would say.
+    pub recovery: Recovery,
+    /// Segments that the manifest lists.
+    pub segments: usize,
+    /// Numbered frames that proved themselves.
+    pub frames: u64,
+    /// Events that proved themselves, each by its own check.
+    pub events: u64,
+    /// Streams with at least one of them.
+    pub streams: u64,
+    /// Event ids that stand twice in one stream: a broken promise of the engine.
+    pub repeated_ids: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong: every acknowledged byte proved itself.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.recovery.damage.is_empty()
+            && self.recovery.flaws.is_empty()
+            && self.recovery.read_only.is_none()
+            && self.repeated_ids == 0
+    }
+}
+
+/// Reads and proves every byte of the log in a folder that nobody has open. Changes nothing.
+///
+/// # Errors
+/// [`OpenError`] where the log cannot be read at all; damage is in the report.
+pub fn verify(root: impl AsRef<Path>) -> Result<Report, OpenError> {
+    let root = root.as_ref();
+    let folder = Folder { env: &OsEnv, root };
+    let not_a_log = || OpenError::NotALog { path: root.to_owned() };
+    if folder.env.list(root).map_err(io_error("listing the folder"))?.is_empty() {
+        return Err(not_a_log());
+    }
+    let _lock = folder.lock()?;
+    let manifest = folder.manifest()?.ok_or_else(not_a_log)?;
+    let mut recovery = Recovery::default();
+    let listed = open_listed(&OsEnv, root, &manifest, Mode::Read, &mut recovery.flaws)
+        .map_err(folder.recover_error())?;
+    folder.find_stale(&manifest, &listed, &mut recovery)?;
+    let survey = survey_tail(&manifest, &listed).map_err(folder.recover_error())?;
+    recovery.note_unproven(&survey);
+    let loaded = load(&manifest, &listed, &survey).map_err(folder.recover_error())?;
+    recovery.note_damage(&survey, loaded.index.damage());
+    Ok(Report {
+        recovery,
+        segments: manifest.segments.len(),
+        frames: loaded.frames,
+        events: loaded.events,
+        streams: loaded.index.streams().count() as u64,
+        repeated_ids: loaded.index.repeated_ids(),
+    })
+}
