@@ -3,10 +3,19 @@
 
 mod decide;
 mod queue;
+mod role;
 mod tail;
 mod writer;
 
+use gesta_core::AppendError;
+
 pub(crate) use decide::{Refused, Repeat, Scope, repeat_of, repeat_of_command};
 pub(crate) use queue::{Answer, Queue, Ticket};
+pub(crate) use role::Role;
 pub(crate) use tail::{ActiveSegment, HeadersChecksum, Tail};
 pub(crate) use writer::Writer;
+
+/// What a caller is told whose answer never came.
+pub(crate) fn in_doubt() -> AppendError {
+    AppendError::InDoubt { reason: "the log stopped before it answered".to_owned() }
+}

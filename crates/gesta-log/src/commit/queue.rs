@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use gesta_core::{AppendError, Appended, Batch};
 
 use crate::format::Prepared;
-use crate::limits::{GROUP_BYTES_MAX, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
+use crate::limits::{GROUP_BYTES_MAX, IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
 
 /// What an append is answered with.
 pub(crate) type Answer = Result<Appended, AppendError>;
@@ -19,11 +18,11 @@ pub(crate) struct Ticket {
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
-/// Batches that wait, bounded in number and bytes.
+/// Batches that wait, bounded in number and bytes, and the one thread that waits for them.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    arrived: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -31,19 +30,25 @@ struct State {
     waiting: VecDeque<Ticket>,
     bytes: usize,
     closing: bool,
+    /// Whether a group was written of which no synced frame says that it is durable.
+    uncovered: bool,
+    /// Groups so far: one that does not grow means that nothing is going on.
+    groups: u64,
 }
 
-/// What the writer is woken with.
-pub(crate) enum Taken {
-    Batches(Vec<Ticket>),
-    /// Nothing came for as long as the writer was willing to wait.
+/// Why the writer's thread wakes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// Batches wait.
+    Arrived,
+    /// Something is uncovered, and nothing was written for a while.
     Idle,
     /// Nothing waits, and nothing will come.
     Closed,
 }
 
 impl Queue {
-    /// Puts a batch in line.
+    /// Puts a batch in line, and wakes nobody: see [`Self::wake`].
     pub(crate) fn push(&self, ticket: Ticket) -> Result<(), AppendError> {
         let mut state = self.lock();
         if state.closing {
@@ -56,37 +61,60 @@ impl Queue {
         }
         state.bytes = bytes;
         state.waiting.push_back(ticket);
-        drop(state);
-        self.arrived.notify_one();
         Ok(())
     }
 
-    /// Waits for batches, at most that long if there is a limit, and takes what makes up a group.
-    pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
-        let mut state = self.lock();
-        while state.waiting.is_empty() {
-            if state.closing {
-                return Taken::Closed;
-            }
-            state = match patience {
-                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(patience) => {
-                    let (state, timeout) =
-                        self.arrived.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
-                    if timeout.timed_out() && state.waiting.is_empty() && !state.closing {
-                        return Taken::Idle;
-                    }
-                    state
-                }
-            };
+    /// Wakes the writer's thread if batches wait. Whoever pushed calls it, unless the batch was committed since.
+    pub(crate) fn wake(&self) {
+        if !self.lock().waiting.is_empty() {
+            self.changed.notify_one();
         }
-        Taken::Batches(state.take_group())
+    }
+
+    /// Waits until there is something to do.
+    pub(crate) fn wait(&self) -> Wake {
+        let mut state = self.lock();
+        loop {
+            if !state.waiting.is_empty() {
+                return Wake::Arrived;
+            }
+            if state.closing {
+                return Wake::Closed;
+            }
+            if !state.uncovered {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let groups = state.groups;
+            let waited = self.changed.wait_timeout(state, IDLE_AFTER).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            if waited.1.timed_out() && state.waiting.is_empty() && state.groups == groups && !state.closing {
+                return Wake::Idle;
+            }
+        }
+    }
+
+    /// Takes what makes up a group, in the order of arrival. Only whoever holds the writer does.
+    pub(crate) fn take_group(&self) -> Vec<Ticket> {
+        self.lock().take_group()
+    }
+
+    /// Says what the writer has left behind: whether something is uncovered.
+    pub(crate) fn note_group(&self, uncovered: bool) {
+        let mut state = self.lock();
+        state.groups += 1;
+        let begins = uncovered && !state.uncovered;
+        state.uncovered = uncovered;
+        drop(state);
+        if begins {
+            self.changed.notify_one();
+        }
     }
 
     /// Lets nothing more in. What waits is still decided.
     pub(crate) fn close(&self) {
         self.lock().closing = true;
-        self.arrived.notify_one();
+        self.changed.notify_one();
     }
 
     /// Lets nothing more in, and drops what waits: whoever waits for it learns that it is in doubt.

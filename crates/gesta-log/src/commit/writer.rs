@@ -10,15 +10,15 @@ use std::sync::Arc;
 use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 
 use super::decide::{Refused, Repeat, Scope, check, repeat_of};
-use super::queue::{Answer, Queue, Taken, Ticket};
+use super::queue::{Answer, Queue, Ticket};
 use super::tail::{ActiveSegment, Tail};
 use crate::format::{FrameKind, Prepared, StartBody, write_mark};
 use crate::index::{Index, IndexedEvent};
 use crate::keeper::{Keeper, SealTask, Spare};
-use crate::limits::{IDLE_AFTER, START_BYTES};
+use crate::limits::START_BYTES;
 use crate::shared::Shared;
 
-/// The writer's own state. Lives on its thread.
+/// The writer's own state. Whoever holds it writes: see [`Role`](super::Role).
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
@@ -54,24 +54,24 @@ impl Writer {
         Self { shared, queue, keeper, tail, active, start, group: Group::default(), poison: None }
     }
 
-    /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
-        loop {
-            let uncovered = self.tail.covered < self.tail.last_with_events && self.poison.is_none();
-            match self.queue.take(uncovered.then_some(IDLE_AFTER)) {
-                Taken::Batches(tickets) => {
-                    tickets.into_iter().for_each(|ticket| self.take(ticket));
-                    self.commit();
-                }
-                Taken::Idle => self.write_idle(),
-                Taken::Closed => {
-                    if uncovered {
-                        self.write_idle();
-                    }
-                    return;
-                }
-            }
+    /// Decides and commits what waits, up to a group of it.
+    pub(crate) fn commit_waiting(&mut self) {
+        let tickets = self.queue.take_group();
+        tickets.into_iter().for_each(|ticket| self.take(ticket));
+        self.commit();
+        self.queue.note_group(self.is_uncovered());
+    }
+
+    /// Covers what is uncovered: nothing is going on, or nothing more will come.
+    pub(crate) fn rest(&mut self) {
+        if self.is_uncovered() {
+            self.write_idle();
         }
+        self.queue.note_group(self.is_uncovered());
+    }
+
+    fn is_uncovered(&self) -> bool {
+        self.tail.covered < self.tail.last_with_events && self.poison.is_none()
     }
 
     /// Decides a batch; accepted, it joins the group.
