@@ -128,7 +128,7 @@ impl LogStore {
     /// As [`EventStore::append`].
     pub fn append_blocking(&self, batch: Batch) -> Result<Appended, AppendError> {
         match self.prepare(batch)? {
-            Prepare::Answered(answer) => *answer,
+            Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
         }
     }
@@ -153,7 +153,7 @@ impl LogStore {
     fn prepare(&self, batch: Batch) -> Result<Prepare<'_>, AppendError> {
         check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
         let Some(commit) = &self.commit else {
-            return Ok(Prepare::Answered(Box::new(self.answer_read_only(&batch))));
+            return Ok(Prepare::Answered(self.answer_read_only(&batch)));
         };
         let prepared = Prepared::new(&batch);
         let (reply, answer) = oneshot::channel();
@@ -240,7 +240,7 @@ impl LogStore {
 
 /// What becomes of a batch that was handed in.
 enum Prepare<'a> {
-    Answered(Box<Answer>),
+    Answered(Answer),
     Ready(&'a Role, Ticket, oneshot::Receiver<Answer>),
 }
 
@@ -284,7 +284,7 @@ impl EventStore for LogStore {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
         Box::pin(async move {
             match self.prepare(batch)? {
-                Prepare::Answered(answer) => *answer,
+                Prepare::Answered(answer) => answer,
                 Prepare::Ready(role, ticket, reply) => {
                     role.submit(ticket)?;
                     reply.await.unwrap_or_else(|_| Err(in_doubt()))

@@ -19,6 +19,7 @@ mod time;
 pub mod wire;
 
 pub use gesta::http::Problem;
+pub use gesta::http::{TimeError, format_time, parse_time};
 pub use limits::Limits;
 pub use server::{Builder, Server};
-pub use time::{TimeError, format_time, now, parse_time};
+pub use time::now;

@@ -36,6 +36,7 @@ use crate::handle::Gesta;
 
 pub use problem::Problem;
 pub use request::Principal;
+pub use time::{TimeError, format_time, parse_time};
 
 use request::{AsOfParams, known_version, options};
 

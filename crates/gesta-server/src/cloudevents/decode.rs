@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::{NAMESPACE, PLACED, is_attribute_name, kind_of, media_type_of};
 use crate::limits::{CLOUD_EVENT_ATTRIBUTES_MAX, JSON_DEPTH_MAX};
-use crate::time::{TimeError, parse_time};
 use crate::wire::{json_depth, write_string};
+use gesta::http::{TimeError, parse_time};
 
 /// A CloudEvent in JSON, borrowed from its text: each attribute with the bytes of its value.
 #[derive(Debug, Clone)]

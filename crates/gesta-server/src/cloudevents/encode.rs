@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::decode::CloudEvent;
 use super::media_type_of;
 use crate::limits::JSON_DEPTH_MAX;
-use crate::time::format_time;
 use crate::wire::{as_json, json_depth, write_string};
+use gesta::http::format_time;
 
 /// Appends an event as one CloudEvent on one line, without a line break at its end.
 ///

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::params::Params;
 use crate::state::Shared;
-use crate::time::parse_time;
 use gesta::http::Problem;
+use gesta::http::parse_time;
 
 /// `at` is `head` (when left out), `start`, or a time: the end of what was recorded up to then.
 pub(super) async fn locate(

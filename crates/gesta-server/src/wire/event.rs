@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::{Capped, as_json, json_depth, position_from_json, position_json, write_string};
 use crate::limits::JSON_DEPTH_MAX;
-use crate::time::{TimeError, format_time, parse_time};
+use gesta::http::{TimeError, format_time, parse_time};
 
 /// An event in JSON, borrowed from its text: what an append takes (without `version`, `position` and `recordedAt`)
 /// and what a read gives.
