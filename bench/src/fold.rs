@@ -49,7 +49,10 @@ impl Decider for Meter {
     type Command = MeterCommand;
     type Error = std::convert::Infallible;
 
-    fn decide(&self, MeterCommand::Read { place, value }: MeterCommand) -> Result<Vec<MeterEvent>, Self::Error> {
+    fn decide(
+        &self,
+        MeterCommand::Read { place, value }: MeterCommand,
+    ) -> Result<Vec<MeterEvent>, Self::Error> {
         Ok(vec![MeterEvent::Read { place, value }])
     }
 }

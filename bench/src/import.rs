@@ -14,14 +14,17 @@ const BATCH: u64 = 1_000;
 
 pub fn run() {
     let Some(file) = file() else {
-        println!("import: not measured, `loan-applications.jsonl.gz` is not there (set GESTA_BENCH_DATA to its folder)");
+        println!(
+            "import: not measured, `loan-applications.jsonl.gz` is not there (set GESTA_BENCH_DATA to its folder)"
+        );
         return;
     };
     let program = build();
     let ours = || {
         let folder = tempfile::tempdir().expect("a folder");
         Round::time(|| {
-            let run = Command::new(&program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
+            let run =
+                Command::new(&program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
             let run = run.expect("the program runs");
             assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
             EVENTS

@@ -1,6 +1,7 @@
 //! Figures of Gesta, each as a rate and as a ratio to the bare work, done in the same run on the same disk.
 //!
-//! `cargo run --release --manifest-path bench/Cargo.toml -- [FIGURE…]` with any of `append`, `fold`, `import`; all by default.
+//! `cargo run --release --manifest-path bench/Cargo.toml -- [FIGURE…]` with any of `append`, `fold`, `view`, `import`; all by
+//! default.
 //! Machines are noisy: each figure is measured several times, and its median is given with the lowest and the highest.
 
 mod append;
@@ -8,14 +9,16 @@ mod bare;
 mod figure;
 mod fold;
 mod import;
+mod view;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let asked = std::env::args().skip(1).collect::<Vec<_>>();
-    let figures: [(&str, fn()); 3] = [("append", append::run), ("fold", fold::run), ("import", import::run)];
+    let figures: [(&str, fn()); 4] =
+        [("append", append::run), ("fold", fold::run), ("view", view::run), ("import", import::run)];
     if let Some(unknown) = asked.iter().find(|name| figures.iter().all(|(known, _)| known != name)) {
-        eprintln!("`{unknown}` is no figure: choose from append, fold, import");
+        eprintln!("`{unknown}` is no figure: choose from append, fold, view, import");
         return ExitCode::from(2);
     }
     for (name, run) in figures {
