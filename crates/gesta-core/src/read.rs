@@ -158,7 +158,7 @@ pub struct Page {
     pub scanned_to: Checkpoint,
     /// A lower bound of where the log ends, to measure lag by.
     pub head: Checkpoint,
-    /// For reads of a stream: the version of its last event at `head`, `None` if it has no event.
+    /// For reads of a stream: the version of its last event at `head`; `None` if it has no event, or damage may hide its last.
     pub last_version: Option<Version>,
     /// Nothing more matches within `until`, or, without it, up to `head`.
     pub end: bool,
