@@ -9,14 +9,14 @@ use crate::bare;
 use crate::figure::{Round, compare};
 
 /// What one figure appends.
-struct Load {
-    name: &'static str,
-    tasks: u64,
-    batch: u64,
-    events: u64,
+pub struct Load {
+    pub name: &'static str,
+    pub tasks: u64,
+    pub batch: u64,
+    pub events: u64,
 }
 
-const LOADS: [Load; 5] = [
+pub const LOADS: [Load; 5] = [
     Load { name: "append: 1 caller, 1 event", tasks: 1, batch: 1, events: 2_000 },
     Load { name: "append: 8 callers, 1 event", tasks: 8, batch: 1, events: 16_000 },
     Load { name: "append: 64 callers, 1 event", tasks: 64, batch: 1, events: 128_000 },
@@ -43,14 +43,14 @@ pub fn run() {
 }
 
 /// Fills the small first segment, so that the full-sized one is measured.
-fn warm_up(log: &LogStore) {
+pub fn warm_up(log: &LogStore) {
     let next = AtomicU64::new(1 << 40);
     for _ in 0..60 {
         log.append_blocking(batch(&next, 1_000, 0)).expect("an append");
     }
 }
 
-fn append(log: &LogStore, load: &Load) -> u64 {
+pub fn append(log: &LogStore, load: &Load) -> u64 {
     let next = AtomicU64::new(1);
     std::thread::scope(|scope| {
         for task in 0..load.tasks {

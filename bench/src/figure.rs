@@ -42,3 +42,15 @@ pub fn compare(name: &str, unit: &str, mut ours: impl FnMut() -> Round, mut bare
         ratios[ROUNDS - 1]
     );
 }
+
+/// Measures ours and a rival's by turns, and prints both rates and how many times ours is.
+pub fn versus(name: &str, mut ours: impl FnMut() -> Round, mut rival: impl FnMut() -> Round) {
+    let mut rounds = (0..ROUNDS).map(|_| (ours().rate(), rival().rate())).collect::<Vec<_>>();
+    rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+    let (ours, rival) = rounds[ROUNDS / 2];
+    let [low, high] = [rounds[0], rounds[ROUNDS - 1]].map(|(ours, rival)| ours / rival);
+    println!(
+        "{name:<44} {rival:>12.0} events/s, Gesta {ours:.0}: {:.1} times ({low:.1} to {high:.1})",
+        ours / rival
+    );
+}
