@@ -22,6 +22,7 @@ mod given;
 mod harness;
 mod idempotency;
 mod limits;
+mod linear;
 mod listing;
 mod model;
 mod pages;
@@ -221,6 +222,9 @@ table! { $
         racing_appends_of_the_same_events_leave_them_once
         racing_commands_of_one_key_have_one_effect
         racing_appends_that_expect_nothing_all_go_in
+    }
+    linear {
+        concurrent_appends_have_one_order_in_which_every_answer_is_true
     }
     model {
         any_history_gets_the_answers_of_the_memory_store

@@ -20,7 +20,7 @@ use pollster::block_on;
 use crate::given::category;
 use crate::harness::Harness;
 use crate::world::World;
-use choose::Random;
+pub(crate) use choose::Random;
 
 /// Steps of a history in the law.
 const STEPS: u32 = 400;

@@ -9,10 +9,10 @@ use super::{Model, Pair};
 use crate::given::{category, command, event_type, events, id, name, tag, typed};
 
 /// SplitMix64: small, and good enough to choose with.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -23,7 +23,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         u32::try_from(self.next() % u64::from(bound)).expect("below a u32")
     }
 
@@ -31,7 +31,7 @@ impl Random {
         self.below(odds) == 0
     }
 
-    pub(super) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         let at = self.below(u32::try_from(choices.len()).expect("a few choices"));
         choices[at as usize].clone()
     }
