@@ -61,7 +61,7 @@ fn info(name: &str, variant: &Variant) -> TokenStream {
     let fields = variant.fields.iter().filter(|_| named).filter_map(|field| {
         let name = plain(field.ident.as_ref()?);
         let rust_type = field.ty.to_token_stream().to_string().replace(' ', "");
-        Some(quote!(::gesta::FieldInfo { name: #name, rust_type: #rust_type }))
+        Some(quote!(::gesta::FieldInfo::new(#name, #rust_type)))
     });
     quote!(::gesta::CommandInfo { name: #name, fields: &[#(#fields),*] })
 }

@@ -1,7 +1,7 @@
 //! `#[decision]`.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::{
     Attribute, Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments, Result, ReturnType, Type,
 };
@@ -39,6 +39,7 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
     let (visibility, name) = (&function.vis, &signature.ident);
     let decision = format_ident!("{}", pascal(&plain(name)), span = name.span());
     let fields = parameters.iter().map(Parameter::field);
+    let infos = parameters.iter().map(Parameter::info);
     let states = entities.iter().map(|(_, state)| state).collect::<Vec<_>>();
     let names = entities.iter().map(|(name, _)| name).collect::<Vec<_>>();
     let arguments = parameters.iter().map(|own| {
@@ -57,6 +58,8 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
         impl ::gesta::Decision for #decision {
             type State = (#(::gesta::At<#states>,)*);
             type Error = #error;
+
+            const FIELDS: &'static [::gesta::FieldInfo] = &[#(#infos),*];
 
             fn boundary(&self) -> Self::State {
                 (#(<#states as ::gesta::Decider>::at(&self.#names),)*)
@@ -98,6 +101,15 @@ impl<'a> Parameter<'a> {
             None => (format!("The input `{}`.", plain(name)), quote!(#ty)),
         };
         quote!(#[doc = #docs] pub #name: #ty)
+    }
+
+    fn info(&self) -> TokenStream {
+        let name = plain(self.name);
+        if let Some(state) = self.entity {
+            return quote!(::gesta::FieldInfo::id::<<#state as ::gesta::Decider>::Id>(#name));
+        }
+        let rust_type = self.ty.to_token_stream().to_string().replace(' ', "");
+        quote!(::gesta::FieldInfo::new(#name, #rust_type))
     }
 }
 

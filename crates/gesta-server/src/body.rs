@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::state::Shared;
-use gesta::http::Problem;
+use gesta::http::{Problem, explain_json};
 
 /// A request body in memory, and its share of the server's budget for bodies.
 pub(crate) struct RequestBody {
@@ -127,18 +127,16 @@ pub(crate) fn want_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads JSON; what is wrong is named with its line and column.
-pub(crate) fn read_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| invalid_json(&error))
-}
-
-pub(crate) fn invalid_json(error: &serde_json::Error) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "invalid-json",
-        "The body is not the JSON that is expected",
-        error.to_string(),
-    )
-    .with("line", error.line())
-    .with("column", error.column())
+/// Reads JSON; what is wrong is named with its line and column. `wanted` says what to send to those who send nothing.
+pub(crate) fn read_json<'a, T: Deserialize<'a>>(bytes: &'a [u8], wanted: &str) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let detail = match bytes.trim_ascii() {
+            [] => format!("the body is empty: send {wanted} as JSON"),
+            _ => explain_json(&error),
+        };
+        let title = "The body is not the JSON that is expected";
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-json", title, detail)
+            .with("line", error.line())
+            .with("column", error.column())
+    })
 }

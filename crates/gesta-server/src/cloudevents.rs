@@ -11,6 +11,7 @@
 //! | extension `gestatags` | the tags, joined by commas; `%` and `,` within one are written `%25` and `%2C` |
 //! | extension `gestametadata` | the metadata, as text; `gestametadatabase64` where it is none |
 //! | extension `recordedtime` | written by an export, left out by an import |
+//! | `source` that is a store's, where nothing else is left for the metadata | no metadata |
 //! | `source`, other attributes, and those that would not come back as they were | members of the metadata |
 //!
 //! What an export writes, an import reads to the same events: id, stream, type, schema version, kind, data, metadata, tags and
@@ -30,6 +31,9 @@ pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
 /// The namespace of ids that were no UUIDs: `0b2f6a1e-5d0c-5c7b-9a86-64f21c7e3d90`, fixed for ever.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x0b2f_6a1e_5d0c_5c7b_9a86_64f2_1c7e_3d90);
+
+/// How the source of an event begins that did not come in with one: the id of its store follows.
+const STORE_SOURCE: &str = "urn:gesta:store:";
 
 /// Attributes that have a place of their own, so that none of them is an extension in the metadata.
 const PLACED: &[&str] = &[

@@ -5,10 +5,10 @@
 mod answer;
 mod body;
 pub mod cloudevents;
+mod hosts;
 mod idempotency;
 mod limits;
 mod panics;
-mod params;
 mod precondition;
 mod routes;
 mod serve;

@@ -3,9 +3,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use gesta_core::{AppendError, Expected, Version};
 
-use crate::params::Params;
 use crate::wire::expected_from_text;
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 
 /// What was expected, and how a failure of it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,8 +24,8 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use gesta_core::StreamName;
 
-use crate::panics;
 use crate::state::Shared;
+use crate::{hosts, panics};
 use gesta::http::Problem;
 
 /// The routes of the store.
@@ -49,6 +49,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .merge(hosted)
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
+        .layer(from_fn(hosts::only_own_site))
         .layer(from_fn(panics::catch))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use gesta::App;
 use gesta_core::EventStore;
 use gesta_views::Views;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::limits::Limits;
 use crate::state::Shared;
-use crate::{routes, serve};
+use crate::{hosts, routes, serve};
 
 /// A store over HTTP, and what is hosted beside it.
 ///
@@ -43,17 +44,23 @@ impl Server {
         Builder { store, views: None, app: None, limits: Limits::default() }
     }
 
-    /// Its routes, to be mounted elsewhere.
+    /// Its routes, to be mounted elsewhere. Which hosts requests may name is the mounter's to say.
     pub fn router(&self) -> Router {
         routes::router(Arc::clone(&self.shared))
     }
 
     /// Serves until `shutdown` ends; then open requests may end, subscriptions are ended, and nothing new is taken.
     ///
+    /// On a loopback address it answers only requests that name this machine as their host: `localhost`, a name below it, or a
+    /// loopback address. So no web page reaches it by having its own name point there.
+    ///
     /// # Cancel safety
     /// Dropping it cuts every connection.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        serve::serve(listener, self.router(), &self.shared.limits, &self.shared.stopping, shutdown).await;
+        let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+        let router = self.router();
+        let router = if is_local { router.layer(from_fn(hosts::only_local)) } else { router };
+        serve::serve(listener, router, &self.shared.limits, &self.shared.stopping, shutdown).await;
     }
 }
 

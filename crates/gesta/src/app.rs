@@ -10,7 +10,7 @@ use gesta_core::{CommandKey, Expected};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::command::CommandInfo;
+use crate::command::{CommandInfo, FieldInfo};
 use crate::decision::Decision;
 use crate::handle::{Call, Gesta};
 use crate::key::Key;
@@ -85,6 +85,15 @@ pub struct DeciderInfo {
     pub events: Vec<&'static str>,
 }
 
+/// What an [`App`] hosts of one decision.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct DecisionInfo<'a> {
+    /// Its name in URLs.
+    pub name: &'a str,
+    /// Its inputs; empty where they are not said.
+    pub fields: &'static [FieldInfo],
+}
+
 impl App {
     /// An application that hosts nothing yet.
     #[must_use]
@@ -132,9 +141,9 @@ impl App {
         self.deciders.values().map(|decider| decider.info())
     }
 
-    /// The names of the decisions it hosts.
-    pub fn decisions(&self) -> impl Iterator<Item = &str> {
-        self.decisions.keys().map(String::as_str)
+    /// The decisions it hosts, by name.
+    pub fn decisions(&self) -> impl Iterator<Item = DecisionInfo<'_>> {
+        self.decisions.iter().map(|(name, decision)| DecisionInfo { name, fields: decision.fields() })
     }
 
     /// Sends a command to an entity.
@@ -172,7 +181,7 @@ impl App {
     ) -> Result<Outcome, AppError> {
         let hosted = self.decisions.get(decision).ok_or_else(|| AppError::UnknownDecision {
             decision: decision.to_owned(),
-            known: self.decisions().map(str::to_owned).collect(),
+            known: self.decisions.keys().cloned().collect(),
         })?;
         hosted.decide(options.call(gesta), json).await
     }

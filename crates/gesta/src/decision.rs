@@ -6,6 +6,7 @@ use gesta_core::{
     StreamName, Tag, Version,
 };
 
+use crate::command::FieldInfo;
 use crate::error::{EncodeError, LoadError};
 use crate::event::{Event, TagValue, types};
 use crate::key::Key;
@@ -76,6 +77,9 @@ pub trait Decision: Clone + Send + Sync + 'static {
     type State: Boundary;
     /// Why it refuses.
     type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Its inputs, for those who ask what is hosted; empty where they are not said. [`macro@crate::decision`] says them.
+    const FIELDS: &'static [FieldInfo] = &[];
 
     /// What it looks at, not loaded yet.
     fn boundary(&self) -> Self::State;

@@ -11,19 +11,22 @@
 //! Headers of a command: `Idempotency-Key` makes its repeat harmless; `If-Match: "7"` sends it only if the entity has that
 //! version, `If-None-Match: *` only if nothing happened to it yet; `X-Actor`, `X-Correlation-Id`, `X-Causation-Id` and
 //! `X-Reason` say who, because of what and why; a W3C `traceparent` is kept in the metadata. Answers carry the version as
-//! `ETag`. Errors are Problem Details ([`Problem`]).
+//! `ETag`. Errors are Problem Details ([`Problem`]). Commands that a browser sends for a page of another site are refused
+//! ([`refuse_cross_site`]).
 
 mod history;
+mod params;
 mod problem;
 mod request;
+mod site;
 mod time;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -31,14 +34,17 @@ use axum::routing::{get, post};
 use gesta_core::{EventStore, Version};
 use serde::Serialize;
 
-use crate::app::{App, DeciderInfo, Outcome};
+use crate::app::{App, DeciderInfo, DecisionInfo, Outcome};
 use crate::handle::Gesta;
 
+pub use crate::words::explain_json;
+pub use params::Params;
 pub use problem::Problem;
 pub use request::Principal;
+pub use site::refuse_cross_site;
 pub use time::{TimeError, format_time, parse_time};
 
-use request::{AsOfParams, known_version, options};
+use request::{as_of, known_version, options};
 
 /// What the handlers share.
 struct Shared {
@@ -67,24 +73,27 @@ pub fn router_on(app: Arc<App>, gesta: Gesta) -> Router {
 struct Hosted<'a> {
     app: &'a str,
     deciders: Vec<DeciderInfo>,
-    decisions: Vec<&'a str>,
+    decisions: Vec<DecisionInfo<'a>>,
 }
 
-async fn hosted(State(shared): State<Arc<Shared>>) -> Response {
+async fn hosted(State(shared): State<Arc<Shared>>, params: Params) -> Result<Response, Problem> {
+    params.finish()?;
     let app = &shared.app;
-    json(&Hosted {
+    Ok(json(&Hosted {
         app: app.name(),
         deciders: app.deciders().collect(),
         decisions: app.decisions().collect(),
-    })
+    }))
 }
 
 async fn command(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<(String, String, String)>, PathRejection>,
+    params: Params,
     parts: RequestParts,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    params.finish()?;
     let (Path((category, id, name)), body) = (path?, body?);
     let options = options(&parts.0, "POST /commands/{category}/{id}/{command}", &body)?;
     let outcome = shared.app.command(&shared.gesta, &category, &id, &name, &body, options).await?;
@@ -94,9 +103,11 @@ async fn command(
 async fn decide(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<String>, PathRejection>,
+    params: Params,
     parts: RequestParts,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    params.finish()?;
     let (Path(decision), body) = (path?, body?);
     let options = options(&parts.0, "POST /commands/{decision}", &body)?;
     let outcome = shared.app.decide(&shared.gesta, &decision, &body, options).await?;
@@ -106,11 +117,11 @@ async fn decide(
 async fn state(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<(String, String)>, PathRejection>,
-    query: Result<Query<AsOfParams>, QueryRejection>,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path((category, id)) = path?;
-    let view = shared.app.state(&shared.gesta, &category, &id, query?.0.read()?).await?;
+    let view = shared.app.state(&shared.gesta, &category, &id, as_of(params)?).await?;
     let Some(version) = view.version else {
         return Err(Problem::nothing_happened(&category, &id));
     };

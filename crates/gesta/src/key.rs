@@ -2,6 +2,8 @@
 
 use gesta_core::{NameError, StreamName};
 
+use crate::words::explain_parse;
+
 /// The id of one kind of entity. Derive it for a struct of one field that can be printed and parsed.
 ///
 /// `#[derive(Key)] #[key("account")] struct AccountId(String);` makes `AccountId("42")` the id of stream `account-42`.
@@ -37,7 +39,7 @@ pub trait Key: Sized + Clone + Send + Sync + 'static {
 
 /// The text is not the id of such an entity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not the id of a {kind}: {reason}")]
+#[error("`{text}` is not a valid id for `{kind}`: {reason}")]
 pub struct KeyError {
     /// The kind of entity.
     pub kind: &'static str,
@@ -51,7 +53,7 @@ impl KeyError {
     /// What parsing `text` as a key of that kind failed with.
     #[must_use]
     pub fn new(kind: &'static str, text: &str, reason: &dyn std::fmt::Display) -> Self {
-        Self { kind, text: text.chars().take(80).collect(), reason: reason.to_string() }
+        Self { kind, text: text.chars().take(80).collect(), reason: explain_parse(reason) }
     }
 }
 

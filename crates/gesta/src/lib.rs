@@ -93,8 +93,9 @@ mod load;
 mod meta;
 mod state;
 pub mod testing;
+mod words;
 
-pub use app::{App, AppError, CommandOptions, DeciderInfo, Outcome, OutcomeEvent, StateView};
+pub use app::{App, AppError, CommandOptions, DeciderInfo, DecisionInfo, Outcome, OutcomeEvent, StateView};
 pub use bytes::Bytes;
 pub use command::{Command, CommandInfo, FieldInfo, InputError};
 pub use decision::{At, Boundary, Decision, NewFact};

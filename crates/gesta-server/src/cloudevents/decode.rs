@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{NAMESPACE, PLACED, is_attribute_name, kind_of, media_type_of};
+use super::{NAMESPACE, PLACED, STORE_SOURCE, is_attribute_name, kind_of, media_type_of};
 use crate::limits::{CLOUD_EVENT_ATTRIBUTES_MAX, JSON_DEPTH_MAX};
 use crate::wire::{json_depth, write_string};
 use gesta::http::{TimeError, parse_time};
@@ -242,7 +242,7 @@ impl<'a> CloudEvent<'a> {
     }
 
     /// An object of the attributes that would not come back by themselves: first `id`, `source` and `datacontenttype`, then the
-    /// extensions as they stand.
+    /// extensions as they stand. Nothing where there would only be the `source` that an export gives.
     pub(super) fn attributes_as_metadata(
         &self,
         id: EventId,
@@ -262,6 +262,11 @@ impl<'a> CloudEvent<'a> {
                 return Err(form(name, "a string, a number or a boolean, as CloudEvents 1.0 requires"));
             }
             write_member(name, Some(value), &mut members);
+        }
+        let mut source = Vec::new();
+        write_member("source", self.value("source"), &mut source);
+        if members == source && self.text("source")?.is_some_and(|source| source.starts_with(STORE_SOURCE)) {
+            return Ok(Vec::new());
         }
         if members.is_empty() {
             members.push(b'{');

@@ -6,7 +6,7 @@ use gesta_core::{ContentKind, RecordedEvent, StoreId};
 use serde_json::value::RawValue;
 
 use super::decode::CloudEvent;
-use super::media_type_of;
+use super::{STORE_SOURCE, media_type_of};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::wire::{as_json, json_depth, write_string};
 use gesta::http::format_time;
@@ -23,7 +23,7 @@ pub fn write_cloud_event(event: &RecordedEvent, store: StoreId, out: &mut Vec<u8
     }
     match attributes.find("source") {
         Some(source) => raw(out, "source", source.get()),
-        None => string(out, "source", &format!("urn:gesta:store:{store}")),
+        None => string(out, "source", &format!("{STORE_SOURCE}{store}")),
     }
     string(out, "type", event.event_type());
     string(out, "subject", event.stream());
@@ -69,6 +69,7 @@ impl<'a> Attributes<'a> {
     /// Writes the extensions, or the metadata as a whole.
     fn write_others(&self, metadata: &[u8], out: &mut Vec<u8>) {
         match (&self.0, std::str::from_utf8(metadata)) {
+            (None, Ok("")) => {}
             (Some(event), _) => event.extensions().for_each(|(name, value)| raw(out, name, value.get())),
             (None, Ok(text)) => string(out, "gestametadata", text),
             (None, Err(_)) => string(out, "gestametadatabase64", &BASE64_STANDARD.encode(metadata)),

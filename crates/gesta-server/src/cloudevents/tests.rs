@@ -71,6 +71,17 @@ fn an_id_that_is_no_uuid_becomes_one_of_its_source_and_itself() {
 const KNOWN_ID: &str = "834fb615-6780-5a23-8ac7-a876a990ac07";
 
 #[test]
+fn an_event_without_metadata_is_exported_without_a_word_about_it() {
+    let plain = import(&PLAIN.replace("urn:bpic:2012", "urn:gesta:store:07")).unwrap();
+    assert_eq!(plain.metadata, "");
+    let exported = export(&plain);
+    assert!(!exported.contains("metadata"), "{exported}");
+    assert_eq!(import(&exported).unwrap(), plain);
+    let older = exported.replace("\"subject\"", "\"gestametadata\":\"\",\"subject\"");
+    assert_eq!(import(&older).unwrap(), plain, "as exports said it before");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let cases = [
         (PLAIN.replace("\"1.0\"", "\"0.3\""), "`specversion` is not `1.0`"),
@@ -102,6 +113,8 @@ fn any_event() -> impl Strategy<Value = NewEvent> {
         Just(r#"{"source":"urn:x","time":"2011-01-01T00:00:00Z"}"#.to_owned()),
         Just(r#"{"source":"urn:x","ext":1,"ext":1}"#.to_owned()),
         Just(r#"{"source":7}"#.to_owned()),
+        Just(r#"{"source":"urn:gesta:store:07"}"#.to_owned()),
+        Just(r#"{"source":"urn:gesta:store:07","ext":1}"#.to_owned()),
         Just("{\n\"a\": 1}".to_owned()),
         Just(" null ".to_owned()),
         "\\PC{0,12}",

@@ -13,13 +13,12 @@ use serde_json::{Value, json};
 use crate::body::{RequestBody, content_type, read_json, unsupported_type};
 use crate::cloudevents::{self, CloudEvent};
 use crate::idempotency::{command_key, event_id};
-use crate::params::Params;
 use crate::precondition::{Precondition, etag};
 use crate::routes::{StreamPath, allowed};
 use crate::state::Shared;
 use crate::time::now;
 use crate::wire::{Capped, EventJson, position_json};
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 
 const ROUTE: &str = "POST /streams/{stream}";
 
@@ -57,9 +56,9 @@ pub(super) fn read_events(
 ) -> Result<Vec<NewEvent>, Problem> {
     match content_type(headers).as_str() {
         "application/json" => read_own(body, stream, command),
-        cloudevents::MEDIA_TYPE => read_cloud_events(body, vec![read_json(body)?], stream),
+        cloudevents::MEDIA_TYPE => read_cloud_events(body, vec![read_json(body, "a CloudEvent")?], stream),
         cloudevents::BATCH_MEDIA_TYPE => {
-            let events = read_json::<Many<CloudEvent<'_>>>(body)?;
+            let events = read_json::<Many<CloudEvent<'_>>>(body, "an array of CloudEvents")?;
             read_cloud_events(body, events.0, stream)
         }
         other => Err(unsupported_type(
@@ -78,7 +77,11 @@ fn read_own(
     command: Option<&CommandKey>,
 ) -> Result<Vec<NewEvent>, Problem> {
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let events = if is_array { read_json::<Many<EventJson<'_>>>(body)?.0 } else { vec![read_json(body)?] };
+    let wanted = "an event, or an array of events,";
+    let events = match is_array {
+        true => read_json::<Many<EventJson<'_>>>(body, wanted)?.0,
+        false => vec![read_json(body, wanted)?],
+    };
     new_events(body, &events, stream, command)
 }
 

@@ -16,11 +16,10 @@ use serde::Deserialize;
 use super::append::{Many, answer, ids, new_events, read_events};
 use crate::body::{RequestBody, content_type, read_json};
 use crate::idempotency::command_key;
-use crate::params::Params;
 use crate::routes::allowed;
 use crate::state::Shared;
 use crate::wire::{Capped, EventJson, QueryJson, expected_from_text};
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 
 const ROUTE: &str = "POST /batches";
 
@@ -46,7 +45,7 @@ struct ExpectationJson<'a> {
 
 /// A version, or a word for one.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`version` is neither a version nor `any`, `none` or `exists`")]
 enum VersionJson<'a> {
     Number(u64),
     Word(#[serde(borrow)] Cow<'a, str>),
@@ -88,7 +87,7 @@ pub(super) async fn append(
 }
 
 fn read_batch(body: &Bytes, command: Option<CommandKey>) -> Result<Batch, Problem> {
-    let batch = read_json::<BatchJson<'_>>(body)?;
+    let batch = read_json::<BatchJson<'_>>(body, "an object with `events`")?;
     Ok(Batch {
         events: new_events(body, &batch.events.0, None, command.as_ref())?,
         expect: batch.expect.0.iter().map(expectation).collect::<Result<_, _>>()?,

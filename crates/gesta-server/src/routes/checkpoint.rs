@@ -7,10 +7,9 @@ use axum::extract::State;
 use gesta_core::When;
 use serde_json::{Value, json};
 
-use crate::params::Params;
 use crate::state::Shared;
-use gesta::http::Problem;
 use gesta::http::parse_time;
+use gesta::http::{Params, Problem};
 
 /// `at` is `head` (when left out), `start`, or a time: the end of what was recorded up to then.
 pub(super) async fn locate(

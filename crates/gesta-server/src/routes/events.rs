@@ -13,11 +13,10 @@ use serde::Deserialize;
 use super::{feed, page};
 use crate::body::{RequestBody, read_json, want_json};
 use crate::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
-use crate::params::Params;
 use crate::routes::{accepts, allowed};
 use crate::state::Shared;
 use crate::wire::QueryJson;
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 
 /// A read of the log, as a request says it.
 struct Request {
@@ -68,7 +67,7 @@ pub(super) async fn query(
 ) -> Result<Response, Problem> {
     params.finish()?;
     want_json(&headers)?;
-    let request = Request::of_json(&read_json(&body.bytes)?)?;
+    let request = Request::of_json(&read_json(&body.bytes, "an object with `query`")?)?;
     drop(body);
     if accepts(&headers, "text/event-stream") {
         return follow(&shared, &headers, request).await;

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gesta_core::{Checkpoint, Direction, Limit, Page, Read, Select, StreamName, Version};
+use gesta_core::{Checkpoint, Direction, Limit, Page, Read, ReadError, Select, StreamName, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::page;
 use crate::limits::PAGE_EVENTS_DEFAULT;
-use crate::params::Params;
 use crate::precondition::{etag, from_etag};
 use crate::routes::StreamPath;
 use crate::routes::events::{direction, page_limit};
 use crate::state::Shared;
 use crate::wire;
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 
 /// A read of a stream, as the address says it.
 struct Request {
@@ -29,7 +28,8 @@ struct Request {
     until: Option<Checkpoint>,
 }
 
-/// One page of a stream. The entity tag is the stream's version, for the next append or to ask whether there is news.
+/// One page of a stream. The entity tag is the stream's version, for the next append or to ask whether there is news; where
+/// damage may hide its last event, there is none.
 pub(super) async fn read(
     State(shared): State<Arc<Shared>>,
     StreamPath(stream): StreamPath,
@@ -37,20 +37,27 @@ pub(super) async fn read(
     params: Params,
 ) -> Result<Response, Problem> {
     let request = Request::of(stream, params)?;
-    if let Some(version) = known_version(&headers)
-        && let Some(info) = shared.store.stream(request.stream.clone()).await?
-        && info.version == version
-    {
+    let (known, may_be_hidden) = match shared.store.stream(request.stream.clone()).await {
+        Err(ReadError::DataLoss { .. }) => (None, true),
+        known => (known?.map(|info| info.version), false),
+    };
+    if let Some(version) = known.filter(|version| known_version(&headers) == Some(*version)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(version))]).into_response());
     }
     let page = shared.store.read(request.to_read()).await?;
-    let Some(version) = page.last_version else { return Err(no_stream(&request.stream)) };
+    let last = page.last_version.filter(|_| !may_be_hidden);
+    if last.is_none() && !may_be_hidden && page.events.is_empty() {
+        return Err(no_stream(&request.stream));
+    }
     let next = request.next(&page);
     let mut members = b"\"stream\":".to_vec();
     wire::write_string(request.stream.as_str(), &mut members);
+    let version = last.map_or_else(|| "null".to_owned(), |version| version.to_string());
     members.extend_from_slice(format!(",\"lastVersion\":{version},").as_bytes());
     let mut response = page::answer(&shared, &headers, &page, next.as_deref(), &members)?;
-    response.headers_mut().insert(header::ETAG, etag(version));
+    if let Some(version) = last {
+        response.headers_mut().insert(header::ETAG, etag(version));
+    }
     Ok(response)
 }
 

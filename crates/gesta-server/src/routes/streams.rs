@@ -9,10 +9,9 @@ use gesta_core::{ListToken, Listing};
 use serde_json::{Value, json};
 
 use crate::limits::PAGE_EVENTS_MAX;
-use crate::params::Params;
 use crate::routes::events::page_limit;
 use crate::state::Shared;
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 
 /// One page of streams, each with its version, and the token to go on with.
 pub(super) async fn list(

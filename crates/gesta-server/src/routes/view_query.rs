@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 use gesta_core::{Checkpoint, Retry};
 use gesta_views::{Cancel, QueryError, QueryLimits, Rows, SqlValue, UnknownView, Views, WaitError};
 use serde::Deserialize;
@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use super::views::{unknown, views};
 use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
-use crate::params::Params;
 use crate::routes::PathParam;
 use crate::state::Shared;
 
@@ -56,7 +55,7 @@ pub(super) async fn post(
     let wait_for = wait_for(&headers, &mut params)?;
     params.finish()?;
     want_json(&headers)?;
-    let query = read_json::<QueryBody>(&body.bytes)?;
+    let query = read_json::<QueryBody>(&body.bytes, "an object with `sql`")?;
     let values =
         query.params.into_iter().map(|(name, value)| sql_value(&name, value).map(|value| (name, value)));
     let values = values.collect::<Result<Vec<_>, _>>()?;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use gesta::http::Problem;
+use gesta::http::{Params, Problem};
 use gesta_core::Checkpoint;
 use gesta_views::{RestartError, State as ViewState, Status, UnknownView, Views};
 use serde_json::{Value, json};
 
-use crate::params::Params;
 use crate::routes::PathParam;
 use crate::state::Shared;
 

@@ -9,6 +9,7 @@ use gesta_core::{
     ContentKind, EventBytes, EventId, EventIdParseError, EventType, NameError, NewEvent, RecordedEvent,
     StreamName, TAGS_MAX, Tag, Timestamp, Version,
 };
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,7 +21,7 @@ use gesta::http::{TimeError, format_time, parse_time};
 /// An event in JSON, borrowed from its text: what an append takes (without `version`, `position` and `recordedAt`)
 /// and what a read gives.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", remote = "Self")]
 pub struct EventJson<'a> {
     #[serde(borrow, default)]
     id: Option<Cow<'a, str>>,
@@ -52,6 +53,22 @@ pub struct EventJson<'a> {
     position: Option<Value>,
     #[serde(borrow, default)]
     recorded_at: Option<Cow<'a, str>>,
+}
+
+/// How the list of known members ends: with those that the store gives.
+const GIVEN_AS_LISTED: &str = ", `version`, `position`, `recordedAt`";
+
+impl<'de: 'a, 'a> Deserialize<'de> for EventJson<'a> {
+    /// As derived; but an unknown member is told only of those that may be sent.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer).map_err(|error| {
+            let text = error.to_string();
+            match text.contains(GIVEN_AS_LISTED) {
+                true => D::Error::custom(text.replacen(GIVEN_AS_LISTED, "", 1)),
+                false => error,
+            }
+        })
+    }
 }
 
 /// A member that is there, `null` included: `Option` alone would take `null` for absence.

@@ -83,8 +83,14 @@ fn what_is_wrong_with_a_batch_is_named() {
             "without a field",
         ),
         (format!("{{{events},\"conditions\":[{{\"failIfAny\":\"x\"}}]}}"), "invalid-json", "`x` is no query"),
-        (format!("{{{events},\"wish\":1}}"), "invalid-json", "unknown field `wish`"),
-        (event("t", "1"), "invalid-json", "unknown field `type`"),
+        (
+            format!("{{{events},\"expect\":[{{\"stream\":\"a-1\",\"version\":-1}}]}}"),
+            "invalid-json",
+            "`version` is neither a version nor `any`",
+        ),
+        (String::new(), "invalid-json", "the body is empty: send an object with `events`"),
+        (format!("{{{events},\"wish\":1}}"), "invalid-json", "`wish` is unknown: known are `events`"),
+        (event("t", "1"), "invalid-json", "`type` is unknown: known are `events`"),
     ];
     for (body, kind, detail) in cases {
         let said = server.post("/batches", &body).problem(400, kind);

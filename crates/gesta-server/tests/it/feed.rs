@@ -30,7 +30,7 @@ impl Reader {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let resume = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{resume}\r\n")
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{resume}\r\n")
             .unwrap();
         let mut lines = BufReader::new(stream);
         let mut status = String::new();

@@ -82,6 +82,32 @@ fn commands_states_and_histories_are_served_beside_the_store() {
 }
 
 #[test]
+fn a_raw_append_to_a_hosted_stream_makes_its_entity_unreadable_and_that_is_said() {
+    let server = hosting(Limits::default());
+    for (stream, event, member) in [
+        ("counter-7", r#"{"type":"counter.reset","data":{}}"#, "counter.reset"),
+        ("counter-8", r#"{"type":"counter.added","data":{"n":"x"}}"#, "counter.added"),
+    ] {
+        assert_eq!(server.post(&format!("/streams/{stream}"), event).status, 201);
+        let state = server.get(&format!("/states/{}", stream.replace('-', "/")));
+        let said = state.problem(500, "unreadable-history");
+        assert!(!said.contains("u64"), "{said}");
+        assert_eq!(
+            (&state.json()["stream"], &state.json()["eventType"]),
+            (&json!(stream), &json!(member)),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_id_that_is_none_is_refused_in_plain_words() {
+    let server = hosting(Limits::default());
+    let said = server.get("/states/counter/seven").problem(400, "invalid-id");
+    assert_eq!(said, "`seven` is not a valid id for `counter`: it is not a whole number");
+}
+
+#[test]
 fn a_handler_that_panics_answers_500_and_the_server_goes_on() {
     let server = hosting(Limits::default());
     for _ in 0..3 {

@@ -25,8 +25,7 @@ fn is_alive(server: &Running) {
     assert_eq!(server.get("/readyz").status, 200);
 }
 
-const HEAD: &str =
-    "POST /streams/s-1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+const HEAD: &str = "POST /streams/s-1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
 
 /// The memory that this process has ever used at once, in bytes.
 fn peak_memory() -> Option<u64> {
@@ -109,7 +108,7 @@ fn a_head_that_never_ends_is_given_up() {
     let limits = Limits { head_time_max: Duration::from_millis(50), ..Limits::default() };
     let server = start_with(memory(), limits);
     let mut stream = connect(&server);
-    write!(stream, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ").unwrap();
+    write!(stream, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
     answer(stream);
     let idle = connect(&server);
     answer(idle);
@@ -176,15 +175,18 @@ fn a_client_that_takes_nothing_is_cut_and_what_it_held_is_free_again() {
     let large = format!("[{}]", vec![event("t", &format!("\"{}\"", "x".repeat(1 << 20))); 32].join(","));
     assert_eq!(server.post("/streams/large-1", &large).status, 201);
     let mut stalled = connect(&server);
-    write!(stalled, "GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").unwrap();
+    write!(stalled, "GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n").unwrap();
     let mut first = [0; 16];
     stalled.read_exact(&mut first).unwrap();
     // Another client gets the one place there is, once the first one is given up.
     let mut line = String::new();
     for _ in 0..100_000 {
         let mut other = connect(&server);
-        write!(other, "GET /events?from=end HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
-            .unwrap();
+        write!(
+            other,
+            "GET /events?from=end HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+        )
+        .unwrap();
         line.clear();
         BufReader::new(other).read_line(&mut line).unwrap();
         if line.starts_with("HTTP/1.1 200") {
@@ -202,7 +204,7 @@ fn large_answers_that_wait_for_slow_clients_are_bounded() {
     assert_eq!(server.post("/streams/large-1", &large).status, 201);
     let ask = || {
         let mut stream = connect(&server);
-        write!(stream, "GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         stream
     };
     // A page of the log holds a whole batch: these are twenty mebibytes, of which the socket takes some.

@@ -4,9 +4,11 @@
 
 mod append;
 mod batches;
+mod damage;
 mod feed;
 mod harness;
 mod hosted;
 mod hostile;
 mod read;
+mod sites;
 mod views;

@@ -170,13 +170,14 @@ fn wrong_parameters_are_named() {
         ("/events?typ=t0", "invalid-request", "`typ` is unknown: known are `stream`"),
         ("/events?limit=0", "invalid-request", "limit 0 is not between 1 and 10000"),
         ("/events?limit=10001", "invalid-request", "limit 10001"),
-        ("/events?limit=x", "invalid-request", "`limit`: invalid digit"),
+        ("/events?limit=x", "invalid-request", "`limit`: `x`: it is not a whole number"),
         ("/events?limit=1&limit=2", "invalid-request", "more than once"),
         ("/events?direction=up", "invalid-request", "`up` is neither"),
         ("/events?from=7", "invalid-request", "`7` is not a checkpoint"),
         ("/events?tag=x", "invalid-request", "`x` is not `key:value`"),
         ("/events?type=%FF", "invalid-request", "not UTF-8"),
-        ("/streams/a-1?from=-1", "invalid-request", "`from`"),
+        ("/streams/a-1?from=-1", "invalid-request", "`from`: `-1`: it is not a whole number"),
+        ("/streams/%FF", "invalid-request", "a name in the address is not UTF-8"),
         ("/livez/x", "no-route", "`/livez/x`"),
     ];
     for (path, kind, detail) in cases {

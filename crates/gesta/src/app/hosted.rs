@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::to_raw_value;
 
 use super::{AppError, DeciderInfo, Outcome, StateView};
-use crate::command::{Command, read_input};
+use crate::command::{Command, FieldInfo, read_input};
 use crate::decision::Decision;
 use crate::event::Event;
 use crate::handle::{Call, Gesta};
@@ -36,6 +36,8 @@ pub(super) trait HostedDecider: Send + Sync {
 }
 
 pub(super) trait HostedDecision: Send + Sync {
+    fn fields(&self) -> &'static [FieldInfo];
+
     fn decide<'a>(&'a self, call: Call, json: &'a [u8]) -> BoxFuture<'a, Result<Outcome, AppError>>;
 }
 
@@ -105,6 +107,10 @@ impl<D> Transacts<D> {
 }
 
 impl<D: Decision + DeserializeOwned> HostedDecision for Transacts<D> {
+    fn fields(&self) -> &'static [FieldInfo] {
+        D::FIELDS
+    }
+
     fn decide<'a>(&'a self, call: Call, json: &'a [u8]) -> BoxFuture<'a, Result<Outcome, AppError>> {
         Box::pin(async move {
             let decision = read_input::<D>(json)?;

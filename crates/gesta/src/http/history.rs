@@ -3,49 +3,45 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use gesta_core::{ContentKind, Direction, Limit, Read, RecordedEvent, Select, StreamName, Version};
-use serde::{Deserialize, Serialize};
+use gesta_core::{
+    ContentKind, Direction, Limit, Read, ReadError, RecordedEvent, Select, StreamName, Version,
+};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::problem::position_json;
 use super::time::format_time;
-use super::{Problem, Shared, json, tagged};
+use super::{Params, Problem, Shared, json, tagged};
 
 /// Events in a page, unless the request says otherwise.
 const PAGE_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// Events in a page at the most: what a client can reasonably show or wait for.
 const PAGE_EVENTS_MAX: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Params {
-    from: Option<u64>,
-    limit: Option<NonZeroU32>,
-    direction: Option<Way>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Way {
-    Forward,
-    Backward,
+/// What a request asks for.
+struct Asked {
+    from: Option<Version>,
+    direction: Direction,
+    limit: NonZeroU32,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct History<'a> {
     stream: &'a str,
-    last_version: u64,
+    /// `null` where damage may hide the last event.
+    last_version: Option<u64>,
     events: Vec<EventJson<'a>>,
     /// Where the next page starts: `from` of the next request.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
+    /// The head of the log that was read: a view that has reached it shows this history.
     checkpoint: String,
 }
 
@@ -82,34 +78,63 @@ struct EventJson<'a> {
 pub(super) async fn history(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<(String, String)>, PathRejection>,
-    query: Result<Query<Params>, QueryRejection>,
+    params: Params,
 ) -> Result<Response, Problem> {
-    let (Path((category, id)), Query(params)) = (path?, query?);
+    let (Path((category, id)), asked) = (path?, Asked::of(params)?);
     let stream = StreamName::new(format!("{category}-{id}"))?;
-    let direction = match params.direction {
-        Some(Way::Backward) => Direction::Backward,
-        _ => Direction::Forward,
+    let store = shared.gesta.event_store();
+    let may_be_hidden = match store.stream(stream.clone()).await {
+        Err(ReadError::DataLoss { .. }) => true,
+        known => known.map(|_| false)?,
     };
-    let read = Read {
-        select: Select::Stream { name: stream.clone(), from: params.from.map(Version::new) },
-        direction,
-        until: None,
-        limit: Limit::events(params.limit.unwrap_or(PAGE_EVENTS_DEFAULT).min(PAGE_EVENTS_MAX)),
-    };
-    let page = shared.gesta.event_store().read(read).await?;
-    let Some(last) = page.last_version else { return Err(Problem::nothing_happened(&category, &id)) };
+    let page = store.read(asked.read(&stream)).await?;
+    let last = page.last_version.filter(|_| !may_be_hidden);
+    if last.is_none() && !may_be_hidden && page.events.is_empty() {
+        return Err(Problem::nothing_happened(&category, &id));
+    }
     let next = page.events.last().filter(|_| !page.end).map(RecordedEvent::version);
     let history = History {
         stream: stream.as_str(),
-        last_version: last.get(),
+        last_version: last.map(Version::get),
         events: page.events.iter().map(EventJson::of).collect(),
-        next: next.and_then(|version| match direction {
+        next: next.and_then(|version| match asked.direction {
             Direction::Forward => Some(version.get() + 1),
             Direction::Backward => version.get().checked_sub(1),
         }),
-        checkpoint: page.scanned_to.to_string(),
+        checkpoint: page.head.to_string(),
     };
-    Ok(tagged(json(&history), Some(last)))
+    Ok(tagged(json(&history), last))
+}
+
+impl Asked {
+    fn of(mut params: Params) -> Result<Self, Problem> {
+        let from = params.read("from")?.map(Version::new);
+        let direction = match params.one("direction")?.as_deref() {
+            None | Some("forward") => Direction::Forward,
+            Some("backward") => Direction::Backward,
+            Some(other) => {
+                let detail = format!("direction `{other}` is neither `forward` nor `backward`");
+                return Err(Problem::invalid(detail));
+            }
+        };
+        let limit = params.read::<u32>("limit")?.map_or(Ok(PAGE_EVENTS_DEFAULT), |limit| {
+            let bounded = NonZeroU32::new(limit).filter(|limit| *limit <= PAGE_EVENTS_MAX);
+            bounded.ok_or_else(|| {
+                Problem::invalid(format!("limit {limit} is not between 1 and {PAGE_EVENTS_MAX}"))
+            })
+        })?;
+        params.finish()?;
+        Ok(Self { from, direction, limit })
+    }
+
+    fn read(&self, stream: &StreamName) -> Read {
+        Read {
+            select: Select::Stream { name: stream.clone(), from: self.from },
+            direction: self.direction,
+            until: None,
+            limit: Limit::events(self.limit),
+        }
+    }
 }
 
 impl<'a> EventJson<'a> {

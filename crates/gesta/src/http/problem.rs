@@ -1,6 +1,6 @@
 //! Problem Details (RFC 9457): the one form of every error that HTTP answers with.
 
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gesta_core::{AppendError, Expected, NameError, Position, ReadError, Retry, Version};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::etag;
 use crate::app::AppError;
 use crate::error::{EncodeError, LoadError};
+use crate::words::explain_json;
 
 /// An error as an answer: `application/problem+json` with a stable `type`, a `title` a kind, a `detail` a case, a `retry`
 /// that says what helps (`never`, `now`, `after-pause`, `unknown`), and members with the data of the case.
@@ -140,22 +141,17 @@ impl IntoResponse for Problem {
 }
 
 impl From<PathRejection> for Problem {
-    fn from(rejection: PathRejection) -> Self {
-        Self::invalid(rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Problem {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::invalid(rejection.body_text())
+    /// Names in paths are texts: they fail only where they are not UTF-8.
+    fn from(_: PathRejection) -> Self {
+        Self::invalid("a name in the address is not UTF-8: percent-encode the UTF-8 bytes of the name")
     }
 }
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::of(TOO_LARGE, rejection.body_text()),
-            _ => Self::invalid(rejection.body_text()),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::of(TOO_LARGE, "the body is longer than this server takes"),
+            _ => Self::invalid("the body broke off"),
         }
     }
 }
@@ -309,7 +305,7 @@ impl From<LoadError> for Problem {
                     .with("newest", newest)
             }
             LoadError::Undecodable { stream, version, event_type, source } => {
-                Self::unreadable(format!("{detail}: {source}"), stream, version, event_type)
+                Self::unreadable(format!("{detail}: {}", explain_json(&source)), stream, version, event_type)
             }
         }
     }

@@ -2,11 +2,10 @@
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use gesta_core::{CommandKey, Expected, Version};
-use serde::Deserialize;
+use gesta_core::{CommandKey, Expected, Timestamp, Version};
 
-use super::Problem;
 use super::time::parse_time;
+use super::{Params, Problem, refuse_cross_site};
 use crate::app::CommandOptions;
 use crate::idempotency::Idempotency;
 use crate::load::AsOf;
@@ -30,6 +29,7 @@ pub struct Principal(pub String);
 /// What to send a command with.
 pub(super) fn options(parts: &Parts, route: &str, body: &[u8]) -> Result<CommandOptions, Problem> {
     let headers = &parts.headers;
+    refuse_cross_site(parts)?;
     check_content_type(headers)?;
     let principal = match parts.extensions.get::<Principal>() {
         Some(Principal(name)) => Some(name.as_str()),
@@ -122,45 +122,28 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Problem> 
 }
 
 /// The moment that a state is asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct AsOfParams {
-    version: Option<String>,
-    checkpoint: Option<String>,
-    recorded_at: Option<String>,
-    time: Option<String>,
-}
-
-impl AsOfParams {
-    pub(super) fn read(&self) -> Result<Option<AsOf>, Problem> {
-        let Self { version, checkpoint, recorded_at, time } = self;
-        let invalid = |name: &str, error: &dyn std::fmt::Display| {
-            Problem::invalid(format!("parameter `{name}`: {error}"))
-        };
-        let asked = [
-            version.as_ref().map(|text| match text.parse() {
-                Ok(version) => Ok(AsOf::Version(Version::new(version))),
-                Err(_) => Err(invalid(
-                    "version",
-                    &format_args!("`{text}` is not a version: give a whole number from 0"),
-                )),
-            }),
-            checkpoint.as_ref().map(|text| {
-                text.parse().map(AsOf::Checkpoint).map_err(|error| invalid("checkpoint", &error))
-            }),
-            recorded_at.as_ref().map(|text| {
-                parse_time(text).map(AsOf::RecordedAt).map_err(|error| invalid("recorded_at", &error))
-            }),
-            time.as_ref()
-                .map(|text| parse_time(text).map(AsOf::Time).map_err(|error| invalid("time", &error))),
-        ];
-        let mut asked = asked.into_iter().flatten();
-        let first = asked.next().transpose()?;
-        if asked.next().is_some() {
-            let detail =
-                "more than one of `version`, `checkpoint`, `recorded_at` and `time` is given: give one";
-            return Err(Problem::invalid(detail));
+pub(super) fn as_of(mut params: Params) -> Result<Option<AsOf>, Problem> {
+    let invalid =
+        |name: &str, error: &dyn std::fmt::Display| Problem::invalid(format!("parameter `{name}`: {error}"));
+    let version = params.one("version")?.map(|text| match text.parse() {
+        Ok(version) => Ok(AsOf::Version(Version::new(version))),
+        Err(_) => {
+            let reason = format!("`{text}` is not a version: give a whole number from 0");
+            Err(invalid("version", &reason))
         }
-        Ok(first)
+    });
+    let checkpoint = params.read("checkpoint")?.map(|checkpoint| Ok(AsOf::Checkpoint(checkpoint)));
+    let mut time = |name: &'static str, at: fn(Timestamp) -> AsOf| {
+        let text = params.one(name)?;
+        Ok::<_, Problem>(text.map(|text| parse_time(&text).map(at).map_err(|error| invalid(name, &error))))
+    };
+    let asked = [version, checkpoint, time("recorded_at", AsOf::RecordedAt)?, time("time", AsOf::Time)?];
+    params.finish()?;
+    let mut asked = asked.into_iter().flatten();
+    let first = asked.next().transpose()?;
+    if asked.next().is_some() {
+        let detail = "more than one of `version`, `checkpoint`, `recorded_at` and `time` is given: give one";
+        return Err(Problem::invalid(detail));
     }
+    Ok(first)
 }

@@ -208,10 +208,15 @@ fn a_history_says_who_what_and_when() {
             "metadata": {"reason": "salary", "traceparent": trace},
         })
     );
+    let head = history["checkpoint"].as_str().unwrap();
+    assert!(head.ends_with(".2"), "{head}");
     let newest = get(&router, "/histories/account/ann?direction=backward&limit=1").body;
     assert_eq!((&newest["events"][0]["version"], &newest["next"]), (&json!(1), &json!(0)));
     let first = get(&router, "/histories/account/ann?limit=1").body;
     assert_eq!((&first["events"][0]["version"], &first["next"]), (&json!(0), &json!(1)));
+    for page in [newest, first, get(&router, "/histories/account/ann?direction=backward").body] {
+        assert_eq!(page["checkpoint"], json!(head), "the head, whatever was asked for: {page}");
+    }
     assert_eq!(get(&router, "/histories/account/ben").status, 404);
 }
 
@@ -229,9 +234,81 @@ fn a_principal_is_the_actor_whatever_the_headers_say() {
 fn what_is_hosted_can_be_asked() {
     let hosted = get(&router(), "/commands").body;
     assert_eq!(hosted["app"], json!("bank"));
-    assert_eq!(hosted["decisions"], json!(["transfer"]));
+    assert_eq!(
+        hosted["decisions"],
+        json!([{"name": "transfer", "fields": [
+            {"name": "from", "type": "id", "category": "account"},
+            {"name": "to", "type": "id", "category": "account"},
+            {"name": "amount", "type": "whole number from 0"},
+        ]}])
+    );
     assert_eq!(
         hosted["deciders"][0]["commands"][1],
-        json!({"name": "deposit", "fields": [{"name": "amount", "type": "u64"}]})
+        json!({"name": "deposit", "fields": [{"name": "amount", "type": "whole number from 0"}]})
     );
+}
+
+#[test]
+fn parameters_and_names_that_are_wrong_are_named_in_plain_words() {
+    let router = opened();
+    for (uri, said) in [
+        (
+            "/states/account/ann?tme=x",
+            "parameter `tme` is unknown: known are `version`, `checkpoint`, `recorded_at`, `time`",
+        ),
+        (
+            "/histories/account/ann?form=1",
+            "parameter `form` is unknown: known are `from`, `direction`, `limit`",
+        ),
+        ("/histories/account/ann?from=x", "parameter `from`: `x`: it is not a whole number"),
+        ("/histories/account/ann?limit=0", "limit 0 is not between 1 and 10000"),
+        ("/histories/account/ann?limit=10001", "limit 10001 is not between 1 and 10000"),
+        ("/histories/account/ann?direction=up", "direction `up` is neither `forward` nor `backward`"),
+        ("/commands?all=1", "parameter `all` is unknown: this route takes none"),
+        (
+            "/states/account/%FF",
+            "a name in the address is not UTF-8: percent-encode the UTF-8 bytes of the name",
+        ),
+    ] {
+        let answer = get(&router, uri);
+        assert_eq!((answer.status.as_u16(), &answer.body["detail"]), (400, &json!(said)), "{uri}");
+    }
+    let answer = post(&router, "/commands/account/ann/deposit?dry=1", &[], r#"{"amount":1}"#);
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    let empty = post(&router, "/commands/account/ann/deposit", &[], "");
+    let said = "the body is empty: send a JSON object; `amount` is missing";
+    assert_eq!((empty.status.as_u16(), &empty.body["detail"]), (400, &json!(said)));
+}
+
+#[test]
+fn a_command_that_a_page_of_another_site_sends_is_refused() {
+    let router = opened();
+    let deposit =
+        |headers: &[(&str, &str)]| post(&router, "/commands/account/ann/deposit", headers, r#"{"amount":1}"#);
+    let host = ("host", "localhost:2114");
+    for headers in [
+        &[("sec-fetch-site", "cross-site")][..],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "cross-site"), host, ("origin", "http://localhost:2114")],
+        &[host, ("origin", "http://evil.example")],
+        &[host, ("origin", "http://localhost:3000")],
+        &[host, ("origin", "null")],
+    ] {
+        let refused = deposit(headers);
+        assert_eq!(refused.status, 403, "{headers:?}: {}", refused.body);
+        assert_eq!(refused.body["type"], json!("urn:gesta:problem:cross-site"));
+    }
+    let transfer =
+        post(&router, "/commands/transfer", &[("sec-fetch-site", "cross-site")], r#"{"from":"ann"}"#);
+    assert_eq!(transfer.status, 403);
+    for headers in [
+        &[][..],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:3000")],
+        &[("sec-fetch-site", "none")],
+        &[host, ("origin", "http://localhost:2114")],
+    ] {
+        assert_eq!(deposit(headers).status, 200, "{headers:?}");
+    }
+    let read = request("GET", "/states/account/ann", &[("sec-fetch-site", "cross-site")], "");
+    assert_eq!(send(&router, read).status, 200, "reading changes nothing");
 }

@@ -7,12 +7,15 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use gesta::http::Problem;
+use super::Problem;
+use crate::words::explain_parse;
 
 /// The parameters of a request. A route takes those it knows; what is left at the end is refused, so that a
 /// misspelt name never means "no filter".
+///
+/// It is an extractor for handlers, those of a host's own routes included.
 #[derive(Debug)]
-pub(crate) struct Params {
+pub struct Params {
     left: Vec<(String, String)>,
     known: Vec<&'static str>,
 }
@@ -36,13 +39,16 @@ impl Params {
     }
 
     /// Every value of a parameter that may be repeated.
-    pub(crate) fn all(&mut self, name: &'static str) -> Vec<String> {
+    pub fn all(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
         self.left.extract_if(.., |(own, _)| own == name).map(|(_, value)| value).collect()
     }
 
     /// The value of a parameter that may be given once.
-    pub(crate) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is given more than once.
+    pub fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);
         match values.len() {
             0 | 1 => Ok(values.pop()),
@@ -51,23 +57,26 @@ impl Params {
     }
 
     /// The value of a parameter that may be given once, read as a type.
-    pub(crate) fn read<T: FromStr<Err: Display>>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Option<T>, Problem> {
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is given more than once, or is not of the type.
+    pub fn read<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Problem> {
         self.one(name)?.map(|text| parse(name, &text)).transpose()
     }
 
     /// Every value of a parameter that may be repeated, read as a type.
-    pub(crate) fn read_all<T: FromStr<Err: Display>>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Vec<T>, Problem> {
+    ///
+    /// # Errors
+    /// A [`Problem`] if one is not of the type.
+    pub fn read_all<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Vec<T>, Problem> {
         self.all(name).iter().map(|text| parse(name, text)).collect()
     }
 
     /// Refuses what no route took.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the parameter, and those that are known.
+    pub fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
         let known = self.known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let known =
@@ -77,7 +86,15 @@ impl Params {
 }
 
 fn parse<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::invalid(format!("parameter `{name}`: {error}")))
+    text.parse().map_err(|error: T::Err| {
+        let said = error.to_string();
+        let reason = match explain_parse(&error) {
+            // What is not explained names the text itself.
+            own if own == said => own,
+            explained => format!("`{}`: {explained}", text.chars().take(80).collect::<String>()),
+        };
+        Problem::invalid(format!("parameter `{name}`: {reason}"))
+    })
 }
 
 fn decode(text: &str) -> Result<String, Problem> {
@@ -103,5 +120,11 @@ mod tests {
     fn a_parameter_that_stands_twice_is_refused() {
         let refused = Params::parse("limit=3&limit=4").unwrap().read::<u32>("limit").unwrap_err();
         assert!(refused.to_json()["detail"].to_string().contains("more than once"));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_refused_in_plain_words() {
+        let refused = Params::parse("limit=x").unwrap().read::<u32>("limit").unwrap_err();
+        assert_eq!(refused.to_json()["detail"], "parameter `limit`: `x`: it is not a whole number");
     }
 }

@@ -1,0 +1,114 @@
+//! Which host a request may name: a server on loopback is asked for as this machine, and by no other name.
+//!
+//! A web page can have its own name resolve to `127.0.0.1`. A browser then takes what listens there for the page's own site, and
+//! lets it read and write. The name stays in `Host`, which pages cannot forge: that is where it is refused.
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use gesta::http::{Problem, refuse_cross_site};
+
+/// Refuses requests that name another host than this machine.
+pub(crate) async fn only_local(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match foreign_host(&parts) {
+        Some(host) => misdirected(&host).into_response(),
+        None => next.run(Request::from_parts(parts, body)).await,
+    }
+}
+
+/// Refuses requests that change something and come from a page of another site.
+pub(crate) async fn only_own_site(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match refuse_cross_site(&parts) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+    }
+}
+
+/// The first host in a request that is not this machine. A request without one, as HTTP/1.0 allows it, comes from no browser.
+fn foreign_host(parts: &Parts) -> Option<String> {
+    let named = parts.headers.get_all(header::HOST).iter();
+    let named = named.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let addressed = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+    named.chain(addressed).find(|host| !is_local(host))
+}
+
+fn is_local(host: &str) -> bool {
+    let host = host.trim();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) if is_port(port) => address,
+            _ => return false,
+        },
+        None => match host.split_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            Some(_) => return false,
+            None => host,
+        },
+    };
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return address.is_loopback();
+    }
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Nothing, or a colon and digits.
+fn is_port(text: &str) -> bool {
+    text.is_empty()
+        || text.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn misdirected(host: &str) -> Problem {
+    let host = host.chars().take(255).collect::<String>();
+    let detail = format!(
+        "the request names host `{host}`, but this server listens on loopback and answers to this machine's own names \
+         only: ask for `localhost` or `127.0.0.1`; a proxy in front of it has to send `Host: localhost`"
+    );
+    let title = "The request is meant for another host";
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", title, detail).with("host", host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn the_names_of_this_machine_are_local_and_no_others() {
+        for own in [
+            "localhost",
+            "LOCALHOST:2114",
+            "localhost.:80",
+            "bank.localhost:1",
+            "127.0.0.1",
+            "127.0.0.1:2114",
+            "127.1.2.3:9",
+            "[::1]",
+            "[::1]:2114",
+        ] {
+            assert!(is_local(own), "{own}");
+        }
+        for foreign in [
+            "",
+            "x",
+            "evil.example",
+            "evil.example:2114",
+            "localhost.evil.example",
+            "notlocalhost",
+            "127.0.0.1.evil.example",
+            "192.168.0.1:2114",
+            "0.0.0.0:2114",
+            "[::2]:2114",
+            "[::1]evil.example",
+            "localhost:80@evil.example",
+            "user@localhost",
+        ] {
+            assert!(!is_local(foreign), "{foreign}");
+        }
+    }
+}
