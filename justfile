@@ -16,6 +16,10 @@ ci:
 tidy:
     cargo xtask tidy
 
+# The log on a simulated machine: two million operations, or what one seed does (`just sim 42`).
+sim seed="":
+    cargo xtask sim {{ if seed == "" { "" } else { "--seed " + seed } }}
+
 # Format the code.
 fmt:
     cargo fmt --all

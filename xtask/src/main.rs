@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
 mod shell;
+mod sim;
 mod steps;
 mod tidy;
 
@@ -18,6 +19,8 @@ usage: cargo xtask <command>
          format, lints, tidy, tests, doctests, docs
   ci     what CI runs: `test`, and after it whatever takes too long for every day
   tidy   the rules of the house that no compiler checks
+  sim    the log on a simulated machine whose disk fails:
+         `--seed N` what one seed does, `--operations N` seeds until so many were done
   help   this text
 ";
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => steps::run(&[steps::TEST]),
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
+        ["sim", ..] => sim::run(&arguments[1..]),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -53,7 +53,14 @@ pub(crate) const TEST: &[Step] = &[
 ];
 
 /// What CI adds to [`TEST`]: room for checks that take too long for every day.
-pub(crate) const CI_ONLY: &[Step] = &[];
+pub(crate) const CI_ONLY: &[Step] = &[
+    Step {
+        name: "planted bugs",
+        command: "cargo test --release --package sim --features planted-bugs planted",
+        needs: Tool::Nothing,
+    },
+    Step { name: "simulation", command: "cargo xtask sim --operations 2000000", needs: Tool::Nothing },
+];
 
 /// Runs the steps in order and stops at the first that fails.
 pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {

@@ -6,6 +6,8 @@
 //! - Paths are made of the log's folder and names that this crate chose; never of anything that a user said.
 
 mod os;
+#[cfg(feature = "sim")]
+mod sim;
 
 use std::io;
 use std::path::Path;
@@ -14,6 +16,10 @@ use std::sync::Arc;
 use gesta_core::Timestamp;
 
 pub(crate) use os::OsEnv;
+#[cfg(feature = "sim")]
+pub(crate) use sim::SimEnv;
+#[cfg(feature = "sim")]
+pub use sim::{Counts, Faults, Machine};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

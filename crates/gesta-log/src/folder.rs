@@ -94,6 +94,10 @@ impl Folder<'_> {
         manifest: &mut Manifest,
         recovery: &mut Recovery,
     ) -> Result<Recovered, OpenError> {
+        // The names that were read, that of the manifest first, may be in memory alone: nothing is done on their word before.
+        for folder in [self.root, &self.root.join("segments")] {
+            self.env.sync_dir(folder).map_err(io_error("syncing the folder"))?;
+        }
         let flaws = &mut recovery.flaws;
         let listed =
             open_listed(self.env, self.root, manifest, Mode::Write, flaws).map_err(self.recover_error())?;
@@ -110,7 +114,7 @@ impl Folder<'_> {
                 recovery.read_only = Some("the disk is full: free some space, then open it again".to_owned());
                 *manifest =
                     self.manifest()?.ok_or_else(|| OpenError::NotALog { path: self.root.to_owned() })?;
-                Beyond::LeftOut
+                self.settle_in_place(manifest, recovery)?
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
@@ -154,6 +158,16 @@ impl Folder<'_> {
             rescue.quarantine_spare(listed[*at].segment.as_ref().expect("it was looked at"), *to)?;
         }
         self.remove_unclean(manifest, listed, survey)
+    }
+
+    /// Makes the tail durable where it stands, which needs no space: it may have been acknowledged, and so must be shown.
+    fn settle_in_place(&self, manifest: &mut Manifest, recovery: &mut Recovery) -> Result<Beyond, OpenError> {
+        let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
+        let listed = listed.map_err(self.recover_error())?;
+        let survey = survey_tail(manifest, &listed).map_err(self.recover_error())?;
+        let rescue = Rescue { env: self.env, root: self.root, manifest, report: recovery };
+        rescue.write_beyond_again(&listed, &survey).map_err(self.recover_error())?;
+        Ok(Beyond::Settled)
     }
 
     /// Looks for segments that the manifest should list and does not.

@@ -108,10 +108,16 @@ impl Index {
         let version = self.streams.get(entry.stream).map_or(0, StreamEntry::next_version);
         let grows = self.insert_at(version, entry, tags, offset);
         assert!(grows, "the next version is new");
+        self.insert_id(entry.id);
         version
     }
 
-    /// Adds the next event of the log with a version that it has already. `false` if its stream is beyond that version.
+    /// Adds the id of the event that was added last.
+    pub(crate) fn insert_id(&mut self, id: EventId) {
+        self.ids.entry(id).or_default().push(self.last);
+    }
+
+    /// Adds the next event of the log with a version that it has already; its id is added apart. `false` if its stream is beyond that version.
     #[must_use]
     pub(crate) fn insert_at<'a>(
         &mut self,
@@ -127,7 +133,6 @@ impl Index {
         push(&mut self.types, entry.event_type, position);
         push(&mut self.categories, gesta_core::StreamName::category_of(entry.stream), position);
         tags.for_each(|tag| push(&mut self.tags, tag, position));
-        self.ids.entry(entry.id).or_default().push(position);
         grows
     }
 

@@ -6,10 +6,12 @@
 //! - A segment is sealed only after its last group was synced, and the manifest is told after its file was.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::bugs::{Bug, planted};
 use crate::env::Env;
 use crate::format::{
     EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, write_mark,
@@ -23,6 +25,9 @@ pub(crate) struct Keeper {
     tasks: Mutex<mpsc::Sender<Task>>,
     state: Mutex<State>,
     changed: Condvar,
+    /// The keeper's work, where no thread does it.
+    #[cfg(feature = "sim")]
+    inline: Mutex<Option<KeeperThread>>,
     segment_size_bytes: u64,
     store: [u8; 16],
     boot_epoch: u64,
@@ -60,14 +65,18 @@ enum Task {
     Stop,
 }
 
-/// The keeper's own state. Lives on its thread.
-pub(crate) struct KeeperThread {
+/// The keeper's own state.
+struct Work {
     env: Arc<dyn Env>,
     root: PathBuf,
     manifest: Manifest,
     /// A segment that is made, and that the manifest on disk may not list yet.
     made: Option<Spare>,
-    keeper: Arc<Keeper>,
+}
+
+/// The keeper's work, and where it takes it from. Lives on its thread.
+pub(crate) struct KeeperThread {
+    work: Work,
     tasks: mpsc::Receiver<Task>,
 }
 
@@ -89,12 +98,33 @@ impl Keeper {
                 failure: None,
             }),
             changed: Condvar::new(),
+            #[cfg(feature = "sim")]
+            inline: Mutex::new(None),
             segment_size_bytes,
             store: manifest.store,
             boot_epoch: manifest.boot_epoch,
         });
-        let thread = KeeperThread { env, root, manifest, made: None, keeper: Arc::clone(&keeper), tasks };
-        (keeper, thread)
+        let work = Work { env, root, manifest, made: None };
+        (keeper, KeeperThread { work, tasks })
+    }
+
+    /// Keeps the work itself, for a log without threads: what waits is done when it is needed, or by
+    /// [`Self::perform_waiting`].
+    #[cfg(feature = "sim")]
+    pub(crate) fn keep_inline(&self, thread: KeeperThread) {
+        *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    }
+
+    /// Does what waits, where no thread does it. `false` if a thread does.
+    #[cfg(feature = "sim")]
+    pub(crate) fn perform_waiting(&self) -> bool {
+        let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = inline.as_mut() else { return false };
+        while self.failure().is_none()
+            && let Ok(task) = thread.tasks.try_recv()
+            && thread.work.perform(task, self).is_continue()
+        {}
+        true
     }
 
     /// Has the segment after one of that size made, unless it is being made.
@@ -132,8 +162,22 @@ impl Keeper {
             if let Some(failure) = &state.failure {
                 return Err(io::Error::other(failure.clone()));
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait(state);
         }
+    }
+
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        #[cfg(feature = "sim")]
+        let state = {
+            drop(state);
+            let performed = self.perform_waiting();
+            let state = self.lock();
+            if performed || state.spare.is_some() || state.failure.is_some() {
+                return state;
+            }
+            state
+        };
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn seal(&self, task: SealTask) {
@@ -174,26 +218,34 @@ impl Keeper {
 
 impl KeeperThread {
     /// Works until told to stop.
-    pub(crate) fn run(mut self) {
-        let _fails = FailOnPanic(Arc::clone(&self.keeper));
-        while let Ok(task) = self.tasks.recv() {
-            match task {
-                Task::Stop => return,
-                Task::MakeSpare { size_bytes } => {
-                    let spare = self.make_spare(size_bytes);
-                    self.keeper.lock().spare = Some(spare);
-                    self.keeper.changed.notify_all();
-                }
-                Task::Seal(task) => {
-                    if let Err(error) = self.seal(&task) {
-                        let reason = format!("sealing segment {} failed ({error})", task.segment.id);
-                        self.keeper.lock().failure = Some(reason);
-                        self.keeper.changed.notify_all();
-                        return;
-                    }
+    pub(crate) fn run(mut self, keeper: &Arc<Keeper>) {
+        let _fails = FailOnPanic(Arc::clone(keeper));
+        while let Ok(task) = self.tasks.recv()
+            && self.work.perform(task, keeper).is_continue()
+        {}
+    }
+}
+
+impl Work {
+    /// Does one task, and says so to whoever waits for it. Breaks where nothing can follow.
+    fn perform(&mut self, task: Task, keeper: &Keeper) -> ControlFlow<()> {
+        match task {
+            Task::Stop => return ControlFlow::Break(()),
+            Task::MakeSpare { size_bytes } => {
+                let spare = self.make_spare(size_bytes);
+                keeper.lock().spare = Some(spare);
+                keeper.changed.notify_all();
+            }
+            Task::Seal(task) => {
+                if let Err(error) = self.seal(&task) {
+                    let reason = format!("sealing segment {} failed ({error})", task.segment.id);
+                    keeper.lock().failure = Some(reason);
+                    keeper.changed.notify_all();
+                    return ControlFlow::Break(());
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// A segment is handed over once the manifest lists it durably. One that is made and not listed yet, because the manifest
@@ -278,7 +330,9 @@ fn make_file(
             }
         }
     };
-    if let Err(error) = env.sync_dir(&root.join("segments")) {
+    if !planted(Bug::NoFolderSync)
+        && let Err(error) = env.sync_dir(&root.join("segments"))
+    {
         let _ = env.remove(&segment_path(root, header.id));
         return Err(error);
     }

@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod bugs;
 mod commit;
 mod damage;
 mod env;
@@ -40,6 +41,8 @@ mod read;
 mod recover;
 mod segment;
 mod shared;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod store;
 mod verify;
 mod walk;

@@ -54,7 +54,12 @@ impl LogStore {
 
     /// Opens a log on a machine that may be a simulated one.
     fn open_in(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Self, OpenError> {
-        let Opened { lock, env, root, manifest, index, tail, recovery, writable } = open(env, root, options)?;
+        Self::start(open(env, root, options)?, options, Drive::Threads)
+    }
+
+    /// Puts together a log that was recovered, and whoever drives it.
+    fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
+        let Opened { lock, env, root, manifest, index, tail, recovery, writable } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -69,7 +74,7 @@ impl LogStore {
         let read_only = recovery.read_only.clone();
         let shared = Arc::new(Shared::new(id, capabilities, clock, tail.position, index, read_only));
         // First, since it is the one thing below that can fail and leaves nothing behind.
-        let pool = Pool::new(options.read_threads.max(1)).map_err(spawning)?;
+        let pool = Pool::new(drive.read_threads(options)).map_err(spawning)?;
         let commit = match writable {
             None => None,
             Some(writable) => {
@@ -87,8 +92,12 @@ impl LogStore {
                     writable.active,
                     writable.start,
                 );
-                let role = Role::new(writer, Arc::clone(&shared), queue, keeper);
-                Some(Commit::spawn(role, thread).map_err(spawning)?)
+                let role = Role::new(writer, Arc::clone(&shared), queue, Arc::clone(&keeper));
+                Some(match drive {
+                    Drive::Threads => Commit::spawn(role, keeper, thread).map_err(spawning)?,
+                    #[cfg(feature = "sim")]
+                    Drive::Inline => Commit::inline(role, &keeper, thread),
+                })
             }
         };
         Ok(Self { shared, recovery, pool, commit, lock })
@@ -238,6 +247,25 @@ impl LogStore {
     }
 }
 
+/// Who does the work of a log besides its callers.
+#[derive(Clone, Copy)]
+enum Drive {
+    Threads,
+    /// Nobody: the callers do all of it.
+    #[cfg(feature = "sim")]
+    Inline,
+}
+
+impl Drive {
+    fn read_threads(self, options: &Options) -> usize {
+        match self {
+            Self::Threads => options.read_threads.max(1),
+            #[cfg(feature = "sim")]
+            Self::Inline => 0,
+        }
+    }
+}
+
 /// What becomes of a batch that was handed in.
 enum Prepare<'a> {
     Answered(Answer),
@@ -249,10 +277,11 @@ fn spawning(source: std::io::Error) -> OpenError {
 }
 
 impl Commit {
-    fn spawn(role: Role, keeper_thread: KeeperThread) -> std::io::Result<Self> {
+    fn spawn(role: Role, keeper: Arc<Keeper>, keeper_thread: KeeperThread) -> std::io::Result<Self> {
         let role = Arc::new(role);
-        let keeping =
-            std::thread::Builder::new().name("gesta-keep".to_owned()).spawn(move || keeper_thread.run())?;
+        let keeping = std::thread::Builder::new()
+            .name("gesta-keep".to_owned())
+            .spawn(move || keeper_thread.run(&keeper))?;
         let writer = Arc::clone(&role);
         let writing =
             std::thread::Builder::new().name("gesta-write".to_owned()).spawn(move || writer.run())?;
@@ -261,6 +290,8 @@ impl Commit {
 
     fn close(&self) {
         self.role.close();
+        #[cfg(feature = "sim")]
+        self.finish_inline();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -322,5 +353,9 @@ impl EventStore for LogStore {
     }
 }
 
+#[cfg(feature = "sim")]
+mod inline;
+#[cfg(feature = "sim")]
+pub use inline::Pending;
 #[cfg(test)]
 mod tests;

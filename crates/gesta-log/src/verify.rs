@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::env::{Mode, OsEnv};
+use crate::env::{Env, Mode, OsEnv};
 use crate::folder::Folder;
 use crate::open::{OpenError, io_error};
 use crate::recover::{Recovery, load, open_listed, survey_tail};
@@ -40,8 +40,12 @@ impl Report {
 /// # Errors
 /// [`OpenError`] where the log cannot be read at all; damage is in the report.
 pub fn verify(root: impl AsRef<Path>) -> Result<Report, OpenError> {
-    let root = root.as_ref();
-    let folder = Folder { env: &OsEnv, root };
+    verify_in(&OsEnv, root.as_ref())
+}
+
+/// Verifies a log on a machine that may be a simulated one.
+pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError> {
+    let folder = Folder { env, root };
     let not_a_log = || OpenError::NotALog { path: root.to_owned() };
     if folder.env.list(root).map_err(io_error("listing the folder"))?.is_empty() {
         return Err(not_a_log());
@@ -49,8 +53,8 @@ pub fn verify(root: impl AsRef<Path>) -> Result<Report, OpenError> {
     let _lock = folder.lock()?;
     let manifest = folder.manifest()?.ok_or_else(not_a_log)?;
     let mut recovery = Recovery::default();
-    let listed = open_listed(&OsEnv, root, &manifest, Mode::Read, &mut recovery.flaws)
-        .map_err(folder.recover_error())?;
+    let listed =
+        open_listed(env, root, &manifest, Mode::Read, &mut recovery.flaws).map_err(folder.recover_error())?;
     folder.find_stale(&manifest, &listed, &mut recovery)?;
     let survey = survey_tail(&manifest, &listed).map_err(folder.recover_error())?;
     recovery.note_unproven(&survey);

@@ -67,6 +67,34 @@ impl Role {
         }
     }
 
+    /// Puts a batch in line, for [`Self::commit_waiting`].
+    #[cfg(feature = "sim")]
+    pub(crate) fn enqueue(&self, ticket: Ticket) -> Result<(), AppendError> {
+        self.queue.push(ticket)
+    }
+
+    /// Commits what is in line.
+    #[cfg(feature = "sim")]
+    pub(crate) fn commit_waiting(&self) {
+        if let Ok(writer) = self.writer.lock() {
+            self.hold(writer, Writer::commit_waiting);
+        }
+    }
+
+    /// Covers what is uncovered.
+    #[cfg(feature = "sim")]
+    pub(crate) fn rest(&self) {
+        if let Ok(writer) = self.writer.lock() {
+            self.hold(writer, Writer::rest);
+        }
+    }
+
+    /// Does what waits for the keeper. `false` if a thread does.
+    #[cfg(feature = "sim")]
+    pub(crate) fn keep(&self) -> bool {
+        self.keeper.perform_waiting()
+    }
+
     /// Lets nothing more in. What waits is still committed.
     pub(crate) fn close(&self) {
         self.queue.close();

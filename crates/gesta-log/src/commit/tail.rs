@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bugs::{Bug, planted};
 use crate::format::{Crc, EndBody, Seal, mark_len};
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::manifest::Sealed;
@@ -120,7 +121,7 @@ impl Tail {
             offset,
             number: self.number,
             position: self.position + 1,
-            durable: self.durable,
+            durable: if planted(Bug::NoWatermark) { 0 } else { self.durable },
             recorded_at: self.recorded_at,
             previous: self.checksum,
         }

@@ -12,6 +12,7 @@ use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 use super::decide::{Refused, Repeat, Scope, check, repeat_of};
 use super::queue::{Answer, Queue, Ticket};
 use super::tail::{ActiveSegment, Tail};
+use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, Prepared, StartBody, write_mark};
 use crate::index::{Index, IndexedEvent};
 use crate::keeper::{Keeper, SealTask, Spare};
@@ -217,7 +218,16 @@ impl Writer {
         let pieces = std::iter::once(&group.start[..]).chain(group.frames.iter().map(Prepared::bytes));
         let pieces = pieces.filter(|piece| !piece.is_empty()).collect::<Vec<_>>();
         let file = &self.active.segment.file;
-        let written = file.write_at(&pieces, self.active.offset).and_then(|()| file.sync_data());
+        if planted(Bug::PublishBeforeSync) {
+            self.shared.published.publish(self.tail.position);
+        }
+        let sync = || match planted(Bug::AckBeforeSync) {
+            true => Ok(()),
+            false => file
+                .sync_data()
+                .or_else(|error| if planted(Bug::RetryFailedSync) { file.sync_data() } else { Err(error) }),
+        };
+        let written = file.write_at(&pieces, self.active.offset).and_then(|()| sync());
         if let Err(error) = written {
             self.poison(format!(
                 "writing segment {} failed ({error}); what was acknowledged is safe: close the log, see to the device, open it again",

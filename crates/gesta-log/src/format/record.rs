@@ -4,6 +4,7 @@ use bytes::Bytes;
 use gesta_core::{CanonicalError, EventBytes, Position, RecordedEvent, Timestamp, Version};
 
 use super::{Crc, Salt, crc32c, i64_at, u32_at, u64_at};
+use crate::bugs::{Bug, planted};
 
 /// Bytes before the canonical bytes of the event.
 pub(crate) const RECORD_HEADER_BYTES: usize = 24;
@@ -44,7 +45,11 @@ impl Record {
     /// Proves that the bytes, a whole record, are the one at that position of that segment.
     pub(crate) fn prove(salt: &Salt, position: u64, record: &[u8]) -> Result<(), RecordError> {
         let check = Self::check(salt, position, record, crc32c(&record[RECORD_HEADER_BYTES..]));
-        if u32_at(record, 4) == check { Ok(()) } else { Err(RecordError::Check) }
+        if u32_at(record, 4) == check || planted(Bug::NoRecordChecks) {
+            Ok(())
+        } else {
+            Err(RecordError::Check)
+        }
     }
 
     /// Reads the record that begins the bytes, proves it, and shares its bytes with the event.

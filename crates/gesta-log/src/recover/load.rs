@@ -7,6 +7,7 @@ use gesta_core::EventBytes;
 
 use super::tail::{TailState, TailSurvey};
 use super::{Listed, RecoverError};
+use crate::bugs::{Bug, planted};
 use crate::commit::{ActiveSegment, HeadersChecksum, Tail};
 use crate::damage::Damage;
 use crate::format::{
@@ -229,11 +230,15 @@ impl Loader {
                 let (segment, offset) = (self.segment, u64::from(place));
                 self.index.report_damage(Damage { segment, offset, from: position, to: position, what });
             }
+            if !planted(Bug::IdsNotRebuilt) {
+                self.index.insert_id(event.id());
+            }
             versions.push(version);
         }
         self.index.end_batch(frame.header.recorded_at, frame_end);
         if let Some((key, request)) =
             frame.command_key().filter(|_| versions.len() == frame.header.events as usize)
+            && !planted(Bug::KeysNotRebuilt)
         {
             self.index.insert_command(key, request, &versions);
         }

@@ -1,7 +1,8 @@
 //! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
 
 use super::{Listed, RecoverError};
-use crate::format::{FrameHeader, FrameKind, StartBody};
+use crate::bugs::{Bug, planted};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, StartBody};
 use crate::manifest::{Manifest, SegmentState};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
@@ -147,14 +148,15 @@ impl TailSurvey {
             self.watermark = self.watermark.max(header.durable);
             from = at + header.length as u64;
         }
-        if expected <= self.watermark {
+        if expected <= self.watermark && !planted(Bug::AlwaysTruncate) {
             return Ok(TailState::Corrupt);
         }
         let to = walker.last_nonzero(offset)?;
         if to == offset {
             return Ok(TailState::Clean);
         }
-        Ok(if is_torn(walker, offset, to)? { TailState::Torn { to } } else { TailState::Unproven })
+        let is_torn = planted(Bug::AlwaysTruncate) || is_torn(walker, offset, to)?;
+        Ok(if is_torn { TailState::Torn { to } } else { TailState::Unproven })
     }
 
     /// Leaves out what is not known to be synced, for a log that cannot be written to.
@@ -201,7 +203,8 @@ fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bo
     let end = match walker.next_header(offset)? {
         Some((at, header)) if at == offset => at + header.length as u64,
         Some((at, _)) => at,
-        None => last_nonzero,
+        // A header that is torn itself ends in zeros, but it is a header long.
+        None => last_nonzero.max(offset + FRAME_HEADER_BYTES as u64),
     };
     let end = end.min(walker.file_len());
     let mut at = offset;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Listed, RecoverError, io_error};
 use crate::env::{Env, File, Mode};
-use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole};
+use crate::format::{
+    Frame, FrameKind, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole, StartBody,
+};
 use crate::manifest::{Manifest, segment_name};
 use crate::segment::SegmentFile;
 use crate::walk::Walker;
@@ -55,15 +57,28 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
     };
     let segment = SegmentFile { id: header.id, salt: header.salt, file };
     let mut walker = Walker::new(&segment)?;
-    let mut from = SegmentFile::first_frame_offset();
-    let mut last = None;
-    while let Some((at, frame)) = walker.next_header(from)? {
-        from = at + frame.length as u64;
-        last = last.max(Some(frame.number));
+    let first = SegmentFile::first_frame_offset();
+    if walker.next_header(first)?.is_none() {
+        return Ok(false);
     }
-    let Some(last) = last else { return Ok(false) };
-    // A copy of a tail that was never listed: its frames still stand where they were copied from.
-    Ok(header.role != SegmentRole::Recovery || last_listed_frame(listed)? < last)
+    let start = walker.frame_at(first)?.filter(|(_, header)| header.kind == FrameKind::Start);
+    let start = start.and_then(|(bytes, _)| {
+        let frame = Frame::read(&segment.salt, first, &bytes).ok()?;
+        StartBody::decode(frame.command)
+    });
+    match start {
+        Some(start) if header.role == SegmentRole::Recovery => was_cut_for(&start, listed),
+        _ => Ok(true),
+    }
+}
+
+/// Whether the segment that a copy was made of was ended where the copied frames stood. That is done after the copy was listed
+/// and before anybody is shown anything; without it, whatever was acknowledged still stands there.
+fn was_cut_for(copy: &StartBody, listed: &[Listed]) -> Result<bool, RecoverError> {
+    let source = listed.iter().find(|own| own.entry.header.id == copy.previous_segment);
+    let Some(segment) = source.and_then(|own| own.segment.as_ref()) else { return Ok(true) };
+    let frame = Walker::new(segment)?.frame_at(copy.previous_end)?;
+    Ok(frame.is_some_and(|(_, header)| header.kind == FrameKind::End))
 }
 
 /// Whether a segment's file holds only zeros where its frames would be.
@@ -71,20 +86,4 @@ pub(crate) fn is_blank(file: Arc<dyn File>) -> Result<bool, RecoverError> {
     let segment = SegmentFile { id: 0, salt: [0; 16], file };
     let first = SegmentFile::first_frame_offset();
     Ok(Walker::new(&segment)?.last_nonzero(first)? == first)
-}
-
-fn last_listed_frame(listed: &[Listed]) -> Result<u64, RecoverError> {
-    let mut last = 0;
-    for segment in listed.iter().rev().filter_map(|own| own.segment.as_ref()) {
-        let mut walker = Walker::new(segment)?;
-        let mut from = SegmentFile::first_frame_offset();
-        while let Some((at, frame)) = walker.next_header(from)? {
-            from = at + frame.length as u64;
-            last = last.max(frame.number);
-        }
-        if last > 0 {
-            break;
-        }
-    }
-    Ok(last)
 }

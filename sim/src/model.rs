@@ -1,0 +1,217 @@
+//! What must be there: every batch that was sent, what was said of it, and the log that follows from the answers.
+
+use std::collections::HashMap;
+
+use gesta_core::{
+    AppendError, Appended, Batch, EventBytes, EventId, Placed, Position, RecordedEvent, StoreId, Version,
+};
+
+/// What is wrong, as a sentence.
+pub(crate) type Wrong = String;
+
+/// Everything that is known of a log from outside.
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) store: Option<StoreId>,
+    pub(crate) sent: Vec<Sent>,
+    /// What was acknowledged or shown, at position 1 and on.
+    pub(crate) log: Vec<Logged>,
+    versions: HashMap<String, u64>,
+    by_id: HashMap<EventId, (usize, usize)>,
+    orders: u64,
+}
+
+/// A batch that was sent.
+pub(crate) struct Sent {
+    pub(crate) batch: Batch,
+    pub(crate) state: State,
+    /// When it was sent last.
+    order: u64,
+}
+
+/// What is known of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It was never written, or was lost before anybody was told of it.
+    Absent,
+    InDoubt,
+    Logged(Vec<Placed>),
+}
+
+/// An event that must be there.
+pub(crate) struct Logged {
+    pub(crate) bytes: EventBytes,
+    version: u64,
+    /// The number of its batch.
+    pub(crate) sent: usize,
+}
+
+impl Logged {
+    /// Whether an event is this one, in the same place of its stream.
+    pub(crate) fn is(&self, event: &RecordedEvent) -> bool {
+        event.version() == Version::new(self.version) && event.as_bytes() == self.bytes.as_bytes()
+    }
+}
+
+impl Model {
+    pub(crate) fn version(&self, stream: &str) -> Option<u64> {
+        self.versions.get(stream).map(|next| next - 1)
+    }
+
+    /// Remembers a batch before it is sent. Gives its number.
+    pub(crate) fn send(&mut self, batch: Batch) -> usize {
+        let number = self.sent.len();
+        for (at, event) in batch.events.iter().enumerate() {
+            self.by_id.insert(event.id, (number, at));
+        }
+        self.sent.push(Sent { batch, state: State::Absent, order: 0 });
+        self.send_again(number);
+        number
+    }
+
+    /// Remembers that a batch is sent again.
+    pub(crate) fn send_again(&mut self, number: usize) {
+        self.orders += 1;
+        let sent = &mut self.sent[number];
+        if sent.state == State::Absent {
+            sent.order = self.orders;
+        }
+    }
+
+    /// The repeat of a batch: by its ids, or, where it has a command key, by that alone.
+    pub(crate) fn repeat_of(&self, number: usize) -> Batch {
+        let mut batch = self.sent[number].batch.clone();
+        if batch.command.is_some() {
+            for (event, back) in batch.events.iter_mut().zip(0..) {
+                event.id = EventId::from_u128(u128::MAX - back);
+            }
+        }
+        batch
+    }
+
+    /// Compares an answer with the one that the model gives, and takes it over. Where a fault happened, refusals and doubt are
+    /// answers too.
+    pub(crate) fn answered(
+        &mut self,
+        number: usize,
+        answer: &Result<Appended, AppendError>,
+        faulty: bool,
+    ) -> Result<(), Wrong> {
+        let sent = &self.sent[number];
+        let wrong =
+            |what: &str| Err(format!("batch {number}: {what}: {answer:?}, known as {:?}", sent.state));
+        let refusal = self.refusal(&sent.batch);
+        match (answer, &sent.state) {
+            (Ok(appended), State::Logged(places)) => match appended.repeated && appended.places == *places {
+                true => Ok(()),
+                false => wrong("a repeat did not get the first answer"),
+            },
+            (Err(_), State::Logged(_)) => wrong("a repeat was refused"),
+            (Ok(appended), _) if appended.repeated => wrong("what was never there is called a repeat"),
+            (Ok(_), _) if refusal.is_some() => wrong("a batch was accepted that had to be refused"),
+            (Ok(appended), _) if appended.places != self.next_places(&sent.batch) => {
+                wrong("a batch got other places than the next ones")
+            }
+            (Ok(_), _) => {
+                self.log_batch(number);
+                Ok(())
+            }
+            (Err(error @ (AppendError::Conflict { .. } | AppendError::ConditionFailed { .. })), _) => {
+                let given = std::mem::discriminant(error);
+                match refusal.map(|own| std::mem::discriminant(&own)) == Some(given) {
+                    true => Ok(()),
+                    false => wrong("a batch was refused for a wrong reason"),
+                }
+            }
+            (Err(AppendError::InDoubt { .. }), _) if faulty => {
+                self.sent[number].state = State::InDoubt;
+                Ok(())
+            }
+            (
+                Err(
+                    AppendError::ReadOnly { .. } | AppendError::StorageFull | AppendError::Unavailable { .. },
+                ),
+                _,
+            ) if faulty => Ok(()),
+            (Err(_), _) => wrong("an append failed without a fault"),
+        }
+    }
+
+    /// Why a batch has to be refused, if it has to be.
+    fn refusal(&self, batch: &Batch) -> Option<AppendError> {
+        for (stream, expected) in &batch.expect {
+            let actual = self.version(stream.as_str()).map(Version::new);
+            if !expected.is_met_by(actual) {
+                return Some(AppendError::Conflict { stream: stream.clone(), expected: *expected, actual });
+            }
+        }
+        for (index, condition) in batch.conditions.iter().enumerate() {
+            let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
+            let seen = usize::try_from(after).expect("small");
+            let found =
+                self.log[seen..].iter().rposition(|event| condition.fail_if_any.matches(&event.bytes));
+            if let Some(found) = found {
+                let at = Position { partition: 0, sequence: after + found as u64 + 1 };
+                return Some(AppendError::ConditionFailed { index, at });
+            }
+        }
+        None
+    }
+
+    fn next_places(&self, batch: &Batch) -> Vec<Placed> {
+        let mut places = Vec::with_capacity(batch.events.len());
+        let mut versions = HashMap::new();
+        for (event, sequence) in batch.events.iter().zip(self.log.len() as u64 + 1..) {
+            let name = event.stream.as_str();
+            let next = versions.entry(name).or_insert_with(|| self.versions.get(name).copied().unwrap_or(0));
+            places
+                .push(Placed { version: Version::new(*next), position: Position { partition: 0, sequence } });
+            *next += 1;
+        }
+        places
+    }
+
+    /// Adds a batch to what must be there.
+    fn log_batch(&mut self, number: usize) {
+        let places = self.next_places(&self.sent[number].batch);
+        for (event, place) in self.sent[number].batch.events.iter().zip(&places) {
+            self.versions.insert(event.stream.as_str().to_owned(), place.version.get() + 1);
+            self.log.push(Logged { bytes: event.to_bytes(), version: place.version.get(), sent: number });
+        }
+        self.sent[number].state = State::Logged(places);
+    }
+
+    /// Takes over what stands behind everything that was known: batches in doubt, whole, in the order in which they were sent.
+    pub(crate) fn take_over(&mut self, found: &[RecordedEvent]) -> Result<(), Wrong> {
+        let (mut rest, mut last_order) = (found, 0);
+        while let Some(first) = rest.first() {
+            let Some(&(number, at)) = self.by_id.get(&first.id()) else {
+                return Err(format!("{first:?} was never sent"));
+            };
+            let sent = &self.sent[number];
+            if at != 0 || sent.state != State::InDoubt || sent.order <= last_order {
+                return Err(format!(
+                    "{first:?}, event {at} of batch {number}, known as {:?}, is there",
+                    sent.state
+                ));
+            }
+            last_order = sent.order;
+            let (before, count) = (self.log.len(), sent.batch.events.len());
+            self.log_batch(number);
+            let own = &self.log[before..];
+            let whole = rest.len() >= count && own.iter().zip(rest).all(|(own, event)| own.is(event));
+            if !whole {
+                return Err(format!("batch {number} is there in part, or changed"));
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    /// What was in doubt and is not there will not come.
+    pub(crate) fn settle_doubt(&mut self) {
+        for sent in self.sent.iter_mut().filter(|sent| sent.state == State::InDoubt) {
+            sent.state = State::Absent;
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What one simulation does: drawn from its seed.
+
+use gesta_core::{
+    Batch, Checkpoint, CommandKey, EventId, Expected, Item, NewEvent, Query, Tag, Timestamp, Version,
+};
+use gesta_log::sim::Faults;
+
+use crate::model::Model;
+use crate::random::Random;
+
+const STREAMS: u64 = 5;
+const TYPES: u64 = 3;
+const TAGS: u64 = 7;
+
+/// What happens in one simulation besides appends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Profile {
+    pub(crate) steps: u64,
+    pub(crate) faults: Faults,
+    /// One step in so many stops the process at a file operation soon after; 0 for none.
+    pub(crate) stops: u64,
+    /// What is done to the bytes on the disk at the very end.
+    pub(crate) ending: Ending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Plain,
+    Rot,
+    LostSegment,
+}
+
+/// One step of a simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Append,
+    Group,
+    Repeat,
+    Read,
+    Idle,
+    Keep,
+    Close,
+    Kill,
+    CutPower,
+}
+
+impl Profile {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let mut faults = Faults::default();
+        let mut rate = |rate: &mut u64, of: u64| {
+            if random.below(3) == 0 {
+                *rate = 1 + random.below(of);
+            }
+        };
+        rate(&mut faults.sync_eio, 300);
+        rate(&mut faults.folder_sync_eio, 1_000);
+        rate(&mut faults.write_eio, 200);
+        rate(&mut faults.no_space, 2_000);
+        if random.below(20) == 0 {
+            faults.torn = 1 + random.below(3_000);
+        }
+        let stops = [0, 6, 15, 40][index(random, 4)];
+        let ending = match random.below(4) {
+            0 => Ending::Rot,
+            1 if random.below(4) == 0 => Ending::LostSegment,
+            _ => Ending::Plain,
+        };
+        Self { steps: 50 + random.below(250), faults, stops, ending }
+    }
+}
+
+impl Step {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        match random.below(100) {
+            0..58 => Self::Append,
+            58..68 => Self::Group,
+            68..75 => Self::Repeat,
+            75..83 => Self::Read,
+            83..88 => Self::Idle,
+            88..93 => Self::Keep,
+            93..95 => Self::Close,
+            95..97 => Self::Kill,
+            _ => Self::CutPower,
+        }
+    }
+}
+
+/// A batch that was not sent before: one to ten events, in one to three streams.
+pub(crate) fn fresh_batch(random: &mut Random, number: usize, model: &Model) -> Batch {
+    let streams = (0..=random.below(3)).map(|_| random.below(STREAMS)).collect::<Vec<_>>();
+    let size = [40, 400, 1_500][index(random, 3)];
+    let events = (0..=random.below(10)).map(|at| {
+        let stream = streams[index(random, streams.len())];
+        let id = EventId::from_u128((u128::try_from(number).expect("small") << 8) | u128::from(at));
+        let data = format!("\"{}\"", "x".repeat(index(random, size)));
+        let (stream, kind) = (format!("s-{stream}"), format!("sim.type{}", random.below(TYPES)));
+        let (stream, kind) = (stream.parse().expect("a name"), kind.parse().expect("a type"));
+        NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), data).with_tags([tag(random)])
+    });
+    let mut batch = Batch::new(events.collect::<Vec<_>>());
+    if random.below(3) == 0 {
+        let stream = batch.events[0].stream.clone();
+        let expected = match (model.version(stream.as_str()), random.below(8)) {
+            (_, 0) => Expected::Exactly(Version::new(random.below(50))),
+            (None, _) => Expected::None,
+            (Some(version), _) => Expected::Exactly(Version::new(version)),
+        };
+        batch = batch.expect(stream, expected);
+    }
+    if let Some(store) = model.store
+        && random.below(4) == 0
+    {
+        let head = model.log.len() as u64;
+        let after = head - random.below(8).min(head);
+        batch = batch.fail_if(query(random, model), Some(Checkpoint::new(store, [after])));
+    }
+    if random.below(4) == 0 {
+        batch = batch.with_command(CommandKey { key: format!("key-{number}").into(), request: [7; 32] });
+    }
+    batch
+}
+
+/// A query for some of the events that there are.
+pub(crate) fn query(random: &mut Random, model: &Model) -> Query {
+    let kind = |random: &mut Random| format!("sim.type{}", random.below(TYPES)).parse().expect("a type");
+    match random.below(4) {
+        0 => Query::stream(format!("s-{}", random.below(STREAMS)).parse().expect("a name")),
+        1 => Query::types([kind(random)]),
+        2 => Query::tags([tag(random)]),
+        _ => {
+            let known = model.log.get(index(random, model.log.len().max(1)));
+            let id = known.map_or(EventId::from_u128(0), |event| event.bytes.id());
+            Item { ids: vec![id], ..Item::default() }.into()
+        }
+    }
+}
+
+fn tag(random: &mut Random) -> Tag {
+    Tag::new(format!("tag:{}", random.below(TAGS))).expect("a tag")
+}
+
+/// An index below a length.
+pub(crate) fn index(random: &mut Random, len: usize) -> usize {
+    usize::try_from(random.below(len as u64)).expect("below a usize")
+}
