@@ -16,11 +16,27 @@ use clap::Subcommand;
 use crate::Context;
 use crate::failure::Outcome;
 
-/// What can be asked for.
+/// What can be asked of the plain binary.
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum PlainCommand {
     /// Serve a bank to try things on.
     Demo(demo::Demo),
+    #[command(flatten)]
+    Other(Command),
+}
+
+impl PlainCommand {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Demo(command) => command.run(),
+            Self::Other(command) => command.run(context),
+        }
+    }
+}
+
+/// What can be asked of every program.
+#[derive(Subcommand)]
+pub(crate) enum Command {
     /// Serve a log over HTTP.
     Serve(serve::Serve),
     /// Append the events of a file of CloudEvents, one JSON object a line. Run it again, and it goes on.
@@ -37,14 +53,13 @@ pub(crate) enum Command {
     State(state::PrintState),
     /// Read and prove every byte of a log.
     Verify(verify::Verify),
-    /// Query a view in SQL.
+    /// Query a view in SQL, and print the rows as comma-separated values.
     View(view::QueryView),
 }
 
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         match self {
-            Self::Demo(command) => command.run(),
             Self::Serve(command) => command.run(context),
             Self::Import(command) => command.run(),
             Self::Export(command) => command.run(),

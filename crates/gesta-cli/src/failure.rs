@@ -4,12 +4,14 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use gesta_core::ReadError;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
     causes: Vec<String>,
-    help: Option<String>,
+    help: Vec<String>,
     usage: bool,
     /// Whoever read the output is gone: nothing to tell anybody.
     silent: bool,
@@ -21,7 +23,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure for that reason.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), causes: Vec::new(), help: None, usage: false, silent: false }
+        Self { message: message.into(), causes: Vec::new(), help: Vec::new(), usage: false, silent: false }
     }
 
     /// The command was given wrongly.
@@ -42,10 +44,23 @@ impl Failure {
         self
     }
 
-    /// The same failure, with what helps.
+    /// The same failure, with what helps, or helps too.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help.push(help.into());
         self
+    }
+
+    /// A failed read of the log, for commands that go on behind damage with `--from`.
+    pub(crate) fn of_read(error: ReadError) -> Self {
+        let resume = match &error {
+            ReadError::DataLoss { resume, .. } => Some(resume.clone()),
+            _ => None,
+        };
+        let failure = Self::from(error);
+        match resume {
+            Some(resume) => failure.help(format!("to go on behind the damage, add `--from {resume}`")),
+            None => failure,
+        }
     }
 
     /// Prints it, and gives the code to exit with.
@@ -57,7 +72,7 @@ impl Failure {
         for cause in &self.causes {
             text.push_str(&format!("  because: {cause}\n"));
         }
-        if let Some(help) = &self.help {
+        for help in &self.help {
             text.push_str(&format!("  help: {help}\n"));
         }
         // Nobody is left to hear that the error output is closed.
@@ -74,8 +89,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<gesta_core::ReadError> for Failure {
-    fn from(error: gesta_core::ReadError) -> Self {
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
         Self::new("cannot read the log").because(&error)
     }
 }

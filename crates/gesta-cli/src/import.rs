@@ -9,5 +9,5 @@ mod batches;
 mod template;
 
 pub(crate) use append::{Appender, Counts};
-pub(crate) use batches::{FileBatches, open_input};
+pub(crate) use batches::{FileBatch, FileBatches, open_input};
 pub(crate) use template::Template;

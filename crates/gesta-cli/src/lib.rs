@@ -17,20 +17,22 @@ mod progress;
 mod remote;
 mod target;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use gesta::App;
 
-use commands::Command;
+use commands::{Command, PlainCommand};
+use failure::Outcome;
 
 /// An event store and everything around it: stores, serves, imports, exports and views events.
 #[derive(Parser)]
 #[command(name = "gesta", version, after_help = AFTER_HELP)]
-struct Arguments {
+struct Arguments<C: Subcommand> {
     #[command(subcommand)]
-    command: Command,
+    command: C,
 }
 
 const AFTER_HELP: &str = "\
@@ -47,19 +49,51 @@ struct Context {
 /// Runs the command line, hosting nothing.
 #[must_use]
 pub fn main() -> ExitCode {
-    run(Context { app: None })
+    let arguments = Arguments::<PlainCommand>::parse();
+    exit(arguments.command.run(&Context { app: None }))
 }
 
-/// Runs the command line, hosting an application: `serve` takes its commands, `state` folds its deciders.
+/// Runs the command line, hosting an application: `serve` takes its commands, `state` folds its deciders. It goes by the name that
+/// the program was called by.
 #[must_use]
 pub fn main_with(app: App) -> ExitCode {
-    run(Context { app: Some(Arc::new(app)) })
+    let matches = hosted(program_name()).get_matches();
+    let arguments = Arguments::<Command>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    exit(arguments.command.run(&Context { app: Some(Arc::new(app)) }))
 }
 
-fn run(context: Context) -> ExitCode {
-    let arguments = Arguments::parse();
-    match arguments.command.run(&context) {
+/// The command line of a program that hosts an application.
+fn hosted(name: &'static str) -> clap::Command {
+    Arguments::<Command>::command().name(name).version(concat!("on gesta ", env!("CARGO_PKG_VERSION")))
+}
+
+/// What the program was called by. It is asked for once, and lives as long as the process.
+fn program_name() -> &'static str {
+    let called = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&called).file_stem().map(|stem| stem.to_string_lossy().into_owned()) {
+        Some(name) => name.leak(),
+        None => "gesta",
+    }
+}
+
+fn exit(outcome: Outcome) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hosts_an_application_has_its_own_name_and_no_demo() {
+        let mut hosted = hosted("shop");
+        assert!(hosted.render_version().starts_with("shop on gesta "));
+        let help = hosted.render_help().to_string();
+        assert!(help.contains("Usage: shop ") && !help.contains("demo"), "{help}");
+        let plain = Arguments::<PlainCommand>::command().render_help().to_string();
+        assert!(plain.contains("Usage: gesta ") && plain.contains("  demo "), "{plain}");
     }
 }

@@ -1,5 +1,6 @@
 //! Where a command's data is: the folder of a log, or the address of a server.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,15 @@ pub(crate) enum IfMissing {
     Refuse,
 }
 
+/// What helps where another process has the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfInUse {
+    /// The command works on a server as well.
+    Talk,
+    /// It works on a folder only.
+    Stop,
+}
+
 impl Target {
     /// Decides: flags first, then the environment.
     pub(crate) fn place(&self) -> Outcome<Place> {
@@ -57,30 +67,49 @@ impl Target {
 
     /// Opens it as a store.
     pub(crate) fn open(&self, if_missing: IfMissing) -> Outcome<Arc<dyn EventStore>> {
-        Ok(match self.place()? {
-            Place::Folder(folder) => Arc::new(open_log(&folder, if_missing)?),
-            Place::Server(url) => Arc::new(Remote::connect(&url)?),
+        self.place()?.open(if_missing)
+    }
+}
+
+impl Place {
+    /// Opens it as a store.
+    pub(crate) fn open(&self, if_missing: IfMissing) -> Outcome<Arc<dyn EventStore>> {
+        Ok(match self {
+            Self::Folder(folder) => Arc::new(open_log(folder, if_missing, IfInUse::Talk)?),
+            Self::Server(url) => Arc::new(Remote::connect(url)?),
         })
     }
 }
 
 /// Opens the log in a folder, and says what helps where that fails.
-pub(crate) fn open_log(folder: &Path, if_missing: IfMissing) -> Outcome<LogStore> {
-    if if_missing == IfMissing::Refuse {
-        check_is_log(folder)?;
+pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse) -> Outcome<LogStore> {
+    match if_missing {
+        IfMissing::Refuse => check_is_log(folder)?,
+        IfMissing::Make => check_has_nothing_else(folder)?,
     }
-    let log = LogStore::open(folder, &Options::default()).map_err(|error| cannot_open(folder, &error))?;
-    if let Some(reason) = log.read_only() {
-        tracing::error!(folder = %folder.display(), reason, "the log is read-only");
+    LogStore::open(folder, &Options::default()).map_err(|error| cannot_open(folder, &error, if_in_use))
+}
+
+fn holds_log(folder: &Path) -> bool {
+    ["manifest", "manifest.previous", "segments"].iter().any(|name| folder.join(name).exists())
+}
+
+/// Refuses to make a log among somebody's other files: most likely the path is wrong.
+fn check_has_nothing_else(folder: &Path) -> Outcome {
+    // A folder that is not there is made; for one that cannot be read, opening says why.
+    let Ok(mut entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let own = ["LOCK", "quarantine", "lost+found"];
+    let is_other = |name: OsString| !own.iter().any(|own| name == *own);
+    if holds_log(folder) || !entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
+        return Ok(());
     }
-    Ok(log)
+    Err(Failure::new(format!("`{}` holds other files, and no log", folder.display()))
+        .help("check the path; a new log is made in a folder that is empty or not there yet"))
 }
 
 /// Refuses a folder without a log in it, rather than making one there.
 pub(crate) fn check_is_log(folder: &Path) -> Outcome {
-    let holds_log =
-        ["manifest", "manifest.previous", "segments"].iter().any(|name| folder.join(name).exists());
-    if holds_log {
+    if holds_log(folder) {
         return Ok(());
     }
     Err(Failure::new(format!("`{}` holds no log", folder.display()))
@@ -88,11 +117,15 @@ pub(crate) fn check_is_log(folder: &Path) -> Outcome {
 }
 
 /// Says why a log cannot be opened, and how to reach it where a server has it.
-pub(crate) fn cannot_open(folder: &Path, error: &OpenError) -> Failure {
-    let failure = Failure::new(format!("cannot open the log in `{}`", folder.display())).because(error);
-    let OpenError::Locked { holder, .. } = error else { return failure };
-    match holder.split_whitespace().find(|word| word.starts_with("http://")) {
-        Some(url) => failure.help(format!("talk to the server that has it: `--url {url}`")),
-        None => failure.help("wait until the other process ends, or stop it"),
+pub(crate) fn cannot_open(folder: &Path, error: &OpenError, if_in_use: IfInUse) -> Failure {
+    let OpenError::Locked { holder, .. } = error else {
+        return Failure::new(format!("cannot open the log in `{}`", folder.display())).because(error);
+    };
+    let failure = Failure::new(format!("the log in `{}` is in use by {holder}", folder.display()));
+    let url = holder.split_whitespace().find(|word| word.starts_with("http://"));
+    match (url, if_in_use) {
+        (Some(url), IfInUse::Talk) => failure.help(format!("talk to the server that has it: `--url {url}`")),
+        (Some(_), IfInUse::Stop) => failure.help("stop that server first"),
+        (None, _) => failure.help("wait until the other process ends, or stop it"),
     }
 }

@@ -289,6 +289,12 @@ impl Index {
         })
     }
 
+    /// Whether damage lies behind all that is known of a stream, so that its end may be further on.
+    pub(crate) fn hides_end(&self, damage: &Damage, stream: &str) -> bool {
+        let last = self.streams.get(stream).and_then(|entry| entry.positions().last().copied());
+        last.is_none_or(|last| last < damage.from)
+    }
+
     /// Whether damaged positions may hold an event of that stream.
     pub(crate) fn stream_may_have_lost(&self, damage: &Damage, stream: &str) -> bool {
         self.streams.get(stream).is_none_or(|entry| entry.may_have_lost(damage.from))

@@ -52,13 +52,13 @@ pub enum OpenError {
         segment_size_bytes: u64,
     },
     /// There are segments, but no manifest that says which belong to the log.
-    #[error("`{}` holds segments and no manifest: restore `manifest` from `manifest.previous` or a backup", path.display())]
+    #[error("`{}` holds segments and no manifest: copy `manifest.previous` to `manifest` if it is there (one that is too old is found out), or restore it from a backup", path.display())]
     ManifestMissing {
         /// The folder.
         path: PathBuf,
     },
     /// The manifest does not prove itself.
-    #[error("the manifest of `{}` is damaged; the segments are untouched: restore `manifest` from a backup", path.display())]
+    #[error("the manifest of `{}` is damaged; the segments are untouched: copy `manifest.previous` over it (one that is too old is found out), or restore it from a backup", path.display())]
     ManifestDamaged {
         /// The folder.
         path: PathBuf,

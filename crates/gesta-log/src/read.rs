@@ -44,7 +44,9 @@ pub(crate) fn plan(shared: &Shared, read: &Read) -> Result<PlannedPage, ReadErro
     let planned = view.plan(read)?;
     let last_version = match &read.select {
         Select::Stream { name, .. } => {
-            index.stream(name.as_str()).and_then(|entry| entry.last_version(durable)).map(Version::new)
+            let hides_end = |damage: &Damage| damage.loses_events() && index.hides_end(damage, name.as_str());
+            let entry = index.stream(name.as_str()).filter(|_| !index.damage().iter().any(hides_end));
+            entry.and_then(|entry| entry.last_version(durable)).map(Version::new)
         }
         Select::Log { .. } => None,
     };

@@ -51,7 +51,11 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
         return Err(not_a_log());
     }
     let _lock = folder.lock()?;
-    let manifest = folder.manifest()?.ok_or_else(not_a_log)?;
+    let Some(manifest) = folder.manifest()? else {
+        let segments = env.list(&root.join("segments")).map_err(io_error("listing the segments"))?;
+        let missing = || OpenError::ManifestMissing { path: root.to_owned() };
+        return Err(if segments.is_empty() { not_a_log() } else { missing() });
+    };
     let mut recovery = Recovery::default();
     let listed =
         open_listed(env, root, &manifest, Mode::Read, &mut recovery.flaws).map_err(folder.recover_error())?;

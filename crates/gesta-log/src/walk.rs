@@ -185,6 +185,19 @@ impl<'a> Walker<'a> {
         Ok(last)
     }
 
+    /// The first byte that is not zero at that offset or later; the end of the file if there is none.
+    pub(crate) fn first_nonzero(&mut self, from: u64) -> Result<u64, WalkError> {
+        let mut offset = from;
+        while offset < self.len {
+            let piece = self.bytes(offset, WINDOW_BYTES)?;
+            if let Some(at) = piece.iter().position(|byte| *byte != 0) {
+                return Ok(offset + at as u64);
+            }
+            offset += piece.len() as u64;
+        }
+        Ok(self.len)
+    }
+
     /// Up to `len` bytes from an offset on; fewer at the end of the file.
     pub(crate) fn bytes(&mut self, offset: u64, len: usize) -> Result<Bytes, WalkError> {
         let len =

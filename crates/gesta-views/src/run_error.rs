@@ -44,7 +44,7 @@ impl fmt::Display for EventPlace {
 pub enum RunError {
     /// An event of a handled type has a schema version that no handler reads. It is never skipped.
     #[error(
-        "{event}: no handler in `{file}` reads this version: add a handler `{line}` (or the version to an existing one), and `-- ignore` under it if nothing is to be done"
+        "{event}: no handler in `{file}` reads this version: add a handler `{line}` (or the version to an existing one), and `-- ignore` under it if nothing is to be done, then restart the server, which reads the files when it starts"
     )]
     UnknownVersion {
         /// The event.
@@ -55,7 +55,9 @@ pub enum RunError {
         line: String,
     },
     /// A field that a handler reads could not be taken out of the event.
-    #[error("{event}: {problem} (handler in `{file}`, line {line})")]
+    #[error(
+        "{event}: {problem} (handler in `{file}`, line {line}); after a change to the file, restart the server"
+    )]
     Field {
         /// The event.
         event: Box<EventPlace>,
@@ -67,7 +69,9 @@ pub enum RunError {
         problem: FieldProblem,
     },
     /// A statement of a handler failed.
-    #[error("{event}: the statement in `{file}`, line {line}, failed: {message}")]
+    #[error(
+        "{event}: the statement in `{file}`, line {line}, failed: {message}; after a change to the file, restart the server"
+    )]
     Statement {
         /// The event.
         event: Box<EventPlace>,

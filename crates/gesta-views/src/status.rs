@@ -18,8 +18,8 @@ pub enum State {
         /// What failed.
         error: Arc<RunError>,
     },
-    /// It has stopped, and nothing but [`Views::restart`](crate::Views::restart) sets it going. What it shows is right as
-    /// of its checkpoint.
+    /// It has stopped, and nothing but [`Views::restart`](crate::Views::restart) sets it going, with the same
+    /// definition. What it shows is right as of its checkpoint.
     Stopped {
         /// Why.
         error: Arc<RunError>,

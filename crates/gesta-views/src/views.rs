@@ -179,7 +179,8 @@ impl Views {
         view.query(sql, parameters, limits)
     }
 
-    /// Starts a view again that has stopped; one that runs is left alone. It goes on from its checkpoint.
+    /// Starts a view again that has stopped; one that runs is left alone. It goes on from its checkpoint, with the definition that it
+    /// was opened with: to read a file that was edited, load it and open the views anew.
     ///
     /// # Errors
     /// [`RestartError`].

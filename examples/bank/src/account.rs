@@ -1,6 +1,9 @@
-//! A bank account, and the transfer between two of them. Amounts are in the smallest unit of the currency.
+//! A bank account, and the transfer between two of them.
+//!
+//! An amount is a `NonZeroU32` of the smallest unit of the currency, such as cents: at most some 43 million euros at once. So the
+//! balance, an `i64` here and in SQL, has room for two thousand million of the largest deposits, and cannot overflow.
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 
 use gesta::{At, Command, Decider, Event, Key, NewFact, Refusal, State, decision};
 use serde::{Deserialize, Serialize};
@@ -19,9 +22,9 @@ pub enum AccountEvent {
     /// It can be used from now on.
     Opened { owner: String },
     /// Money came in.
-    Deposited { amount: NonZeroU64 },
+    Deposited { amount: NonZeroU32 },
     /// Money went out.
-    Withdrawn { amount: NonZeroU64 },
+    Withdrawn { amount: NonZeroU32 },
 }
 
 /// What an account can be asked to do.
@@ -30,9 +33,9 @@ pub enum AccountCommand {
     /// Take an owner.
     Open { owner: String },
     /// Take money in.
-    Deposit { amount: NonZeroU64 },
+    Deposit { amount: NonZeroU32 },
     /// Give money out.
-    Withdraw { amount: NonZeroU64 },
+    Withdraw { amount: NonZeroU32 },
 }
 
 /// Why the bank refuses.
@@ -46,13 +49,14 @@ pub enum Refused {
     InsufficientFunds,
 }
 
-/// What is known of an account. The balance is wide enough for every history, also one that is cut by time.
+/// What is known of an account. The balance has a sign for a history that is cut by time, which may show money go out before it came
+/// in.
 #[derive(Debug, Default, Serialize)]
 pub struct Account {
     /// Whether it has been opened.
     pub open: bool,
     /// What came in less what went out.
-    pub balance: i128,
+    pub balance: i64,
 }
 
 impl State for Account {
@@ -61,8 +65,8 @@ impl State for Account {
     fn evolve(&mut self, event: AccountEvent) {
         match event {
             Opened { .. } => self.open = true,
-            Deposited { amount } => self.balance += i128::from(amount.get()),
-            Withdrawn { amount } => self.balance -= i128::from(amount.get()),
+            Deposited { amount } => self.balance += i64::from(amount.get()),
+            Withdrawn { amount } => self.balance -= i64::from(amount.get()),
         }
     }
 }
@@ -78,7 +82,7 @@ impl Decider for Account {
             Open { owner } => Ok(vec![Opened { owner }]),
             _ if !self.open => Err(NotOpen),
             Deposit { amount } => Ok(vec![Deposited { amount }]),
-            Withdraw { amount } if i128::from(amount.get()) > self.balance => Err(InsufficientFunds),
+            Withdraw { amount } if i64::from(amount.get()) > self.balance => Err(InsufficientFunds),
             Withdraw { amount } => Ok(vec![Withdrawn { amount }]),
         }
     }
@@ -86,7 +90,7 @@ impl Decider for Account {
 
 /// Moves money from one account to another: both change, or neither.
 #[decision]
-pub fn transfer(from: &At<Account>, to: &At<Account>, amount: NonZeroU64) -> Result<Vec<NewFact>, Refused> {
+pub fn transfer(from: &At<Account>, to: &At<Account>, amount: NonZeroU32) -> Result<Vec<NewFact>, Refused> {
     Ok([from.ask(Withdraw { amount })?, to.ask(Deposit { amount })?].concat())
 }
 

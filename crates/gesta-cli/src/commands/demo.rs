@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gesta_views::Definition;
 
-use super::serve::{Served, address, load_views, serve};
+use super::serve::{Served, address, load_views, serve, start_logging};
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 
@@ -17,24 +17,33 @@ pub(crate) struct Demo {
     /// The address to listen at. Port 0 takes any that is free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// A folder of views' definitions of your own, besides those of the bank.
+    /// A folder of views' definitions of your own, `.sql` files, besides those of the bank, or in place of one by the same name. They
+    /// are read at the start.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
+        start_logging();
         let listen = address(&self.listen, false)?;
-        let mut views = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
-        for (name, text) in bank::VIEWS {
-            let definition = Definition::parse(name, text);
-            views.push(
-                definition.map_err(|error| Failure::new("cannot read a view of the bank").because(&error))?,
-            );
-        }
+        let own = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
+        let views = Some(with_those_of_the_bank(own)?);
         say(&introduction(&self.listen))?;
-        serve(Served { folder: self.dir, listen, views: Some(views), app: Some(Arc::new(bank::app())) })
+        serve(Served { folder: self.dir, listen, views, app: Some(Arc::new(bank::app())) })
     }
+}
+
+/// Adds the views of the bank, but for those that somebody has a view of their own in place of.
+fn with_those_of_the_bank(mut views: Vec<Definition>) -> Outcome<Vec<Definition>> {
+    for (name, text) in bank::VIEWS {
+        let definition = Definition::parse(name, text)
+            .map_err(|error| Failure::new("cannot read a view of the bank").because(&error))?;
+        if views.iter().all(|own| own.name() != definition.name()) {
+            views.push(definition);
+        }
+    }
+    Ok(views)
 }
 
 fn introduction(listen: &str) -> String {
@@ -47,4 +56,20 @@ fn introduction(listen: &str) -> String {
   curl http://{listen}/streams/account-anna
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_of_ones_own_stands_in_place_of_one_of_the_bank() {
+        let text = "-- dialect: sqlite\ncreate table b (n integer);\n-- on bank.account.opened\ninsert into b values (1);";
+        let own = Definition::parse("balances", text).unwrap();
+        let hash = own.hash();
+        let views = with_those_of_the_bank(vec![own]).unwrap();
+        let names = views.iter().map(Definition::name).collect::<Vec<_>>();
+        assert_eq!(names, ["balances", "events_by_type"]);
+        assert_eq!(views[0].hash(), hash);
+    }
 }

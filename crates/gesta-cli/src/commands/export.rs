@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use gesta_core::{EventStore, Limit, Place, Query, Read, StreamName, When};
+use gesta_core::{Checkpoint, EventStore, Limit, Place, Query, Read, StreamName, When};
 use gesta_server::cloudevents::write_cloud_event;
 
 use crate::failure::{Failure, Outcome};
@@ -22,6 +22,9 @@ pub(crate) struct Export {
     /// Events of this stream.
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamName>,
+    /// Only events behind this checkpoint. The message about damage names the one to go on at.
+    #[arg(long, value_name = "CHECKPOINT")]
+    from: Option<Checkpoint>,
     #[command(flatten)]
     filter: Filter,
     #[command(flatten)]
@@ -31,21 +34,28 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) fn run(self) -> Outcome {
         let store = self.target.open(IfMissing::Refuse)?;
-        let query = self.filter.query(self.stream);
+        if let Some(stream) = &self.stream
+            && let Ok(None) = pollster::block_on(store.stream(stream.clone()))
+        {
+            return Err(Failure::new(format!("stream `{stream}` has no event")));
+        }
+        let from = self.from.map_or(Place::Start, Place::At);
+        let events = Events { store: &*store, query: self.filter.query(self.stream), from };
         if self.file == Path::new("-") {
             let mut out = stdout();
-            write_events(&*store, &query, &mut out)?;
+            events.write(&mut out)?;
             out.flush()?;
             return Ok(());
         }
-        let written = export_to(&*store, &query, &self.file)?;
+        let written = export_to(events, &self.file)?;
         say(&format!("wrote {written} events to `{}`", self.file.display()))?;
         Ok(())
     }
 }
 
-/// Writes beside the file, and renames when everything is there: a file of that name is always whole.
-fn export_to(store: &dyn EventStore, query: &Query, file: &Path) -> Outcome<u64> {
+/// Writes beside the file, and renames when everything is there: a file of that name is always whole. Where the log cannot be read to
+/// its end, what came before stays beside it, well formed.
+fn export_to(events: Events<'_>, file: &Path) -> Outcome<u64> {
     if file.exists() {
         return Err(Failure::new(format!("`{}` is there already", file.display()))
             .help("remove it, or give another name: an export never overwrites"));
@@ -55,14 +65,17 @@ fn export_to(store: &dyn EventStore, query: &Query, file: &Path) -> Outcome<u64>
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
+    let left = |failure: Failure| {
+        failure.help(format!("what was written before is in `{}`: remove or rename it", part.display()))
+    };
     let out = BufWriter::with_capacity(256 * 1024, File::create(&part).map_err(failed)?);
     let (written, out) = if file.extension().is_some_and(|extension| extension == "gz") {
         let mut packed = GzEncoder::new(out, Compression::default());
-        let written = write_events(store, query, &mut packed)?;
+        let written = events.write(&mut packed).map_err(left)?;
         (written, packed.finish().map_err(failed)?)
     } else {
         let mut out = out;
-        (write_events(store, query, &mut out)?, out)
+        (events.write(&mut out).map_err(left)?, out)
     };
     let out = out.into_inner().map_err(|error| failed(error.into_error()))?;
     out.sync_all().map_err(failed)?;
@@ -70,28 +83,37 @@ fn export_to(store: &dyn EventStore, query: &Query, file: &Path) -> Outcome<u64>
     Ok(written)
 }
 
-/// Writes every event that matches, up to the end of the log as it is now.
-fn write_events(store: &dyn EventStore, query: &Query, out: &mut impl Write) -> Outcome<u64> {
-    let head = pollster::block_on(store.locate(When::Head))?;
-    let mut progress = Progress::new(None);
-    let mut from = Place::Start;
-    let mut written = 0;
-    let mut lines = Vec::new();
-    loop {
-        let read = Read::log_from(query.clone(), from).until(head.clone()).limit(Limit::default());
-        let page = pollster::block_on(store.read(read))?;
-        lines.clear();
-        for event in &page.events {
-            write_cloud_event(event, head.store(), &mut lines);
-            lines.push(b'\n');
+/// What is exported.
+struct Events<'a> {
+    store: &'a dyn EventStore,
+    query: Query,
+    from: Place,
+}
+
+impl Events<'_> {
+    /// Writes every event that matches, up to the end of the log as it is now.
+    fn write(self, out: &mut impl Write) -> Outcome<u64> {
+        let Self { store, query, mut from } = self;
+        let head = pollster::block_on(store.locate(When::Head))?;
+        let mut progress = Progress::new(None);
+        let mut written = 0;
+        let mut lines = Vec::new();
+        loop {
+            let read = Read::log_from(query.clone(), from).until(head.clone()).limit(Limit::default());
+            let page = pollster::block_on(store.read(read)).map_err(Failure::of_read)?;
+            lines.clear();
+            for event in &page.events {
+                write_cloud_event(event, head.store(), &mut lines);
+                lines.push(b'\n');
+            }
+            out.write_all(&lines)?;
+            written += page.events.len() as u64;
+            progress.add(page.events.len() as u64);
+            if page.end {
+                progress.finish();
+                return Ok(written);
+            }
+            from = Place::At(page.scanned_to);
         }
-        out.write_all(&lines)?;
-        written += page.events.len() as u64;
-        progress.add(page.events.len() as u64);
-        if page.end {
-            progress.finish();
-            return Ok(written);
-        }
-        from = Place::At(page.scanned_to);
     }
 }

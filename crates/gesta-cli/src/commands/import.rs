@@ -1,5 +1,6 @@
 //! `gesta import`: appends the events of a file.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 
@@ -7,10 +8,10 @@ use gesta_core::{AppendError, EventStore};
 use gesta_server::now;
 
 use crate::failure::{Failure, Outcome};
-use crate::import::{Appender, Counts, FileBatches, Template, open_input};
+use crate::import::{Appender, Counts, FileBatch, FileBatches, Template, open_input};
 use crate::output::say;
 use crate::progress::Progress;
-use crate::target::{IfMissing, Target};
+use crate::target::{IfMissing, Place, Target};
 
 /// Batches that are read ahead.
 const BATCHES_AHEAD: usize = 4;
@@ -34,16 +35,31 @@ struct Totals {
     counts: Counts,
 }
 
+/// Why an import ended early.
+enum Stop {
+    /// The file cannot be read on.
+    File(Failure),
+    /// Events were not appended, or may not have been.
+    Append { first_line: u64, error: AppendError },
+}
+
 impl Import {
     pub(crate) fn run(self) -> Outcome {
         let mut progress = Progress::new(std::fs::metadata(&self.file).ok().map(|metadata| metadata.len()));
         let input = open_input(&self.file, progress.counter())?;
-        let store = self.target.open(IfMissing::Make)?;
-        let batches = FileBatches::new(input, self.stream_from, now());
+        let mut batches = FileBatches::new(input, self.stream_from, now());
         let mut totals = Totals::default();
+        let place = self.target.place()?;
+        // A log is not made for a file that is none of events.
+        let first = batches.next().transpose()?;
+        let store = place.open(IfMissing::Make)?;
+        let batches = first.map(Ok).into_iter().chain(batches);
         let outcome = append_all(&*store, batches, &mut totals, &mut progress);
         progress.finish();
-        outcome.map_err(|failure| failure.help(how_to_go_on(&totals)))?;
+        outcome.map_err(|stop| match stop {
+            Stop::File(failure) => failure.help(how_to_go_on(&totals)),
+            Stop::Append { first_line, error } => not_appended(&place, &totals, first_line, &error),
+        })?;
         let Totals { read, skipped, counts: Counts { appended, repeated } } = totals;
         let (seconds, rate) = (progress.seconds(), progress.rate());
         say(&format!(
@@ -56,10 +72,10 @@ impl Import {
 /// Appends batch after batch while another thread reads the next ones.
 fn append_all(
     store: &dyn EventStore,
-    batches: FileBatches,
+    batches: impl Iterator<Item = Outcome<FileBatch>> + Send,
     totals: &mut Totals,
     progress: &mut Progress,
-) -> Outcome {
+) -> Result<(), Stop> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         scope.spawn(move || {
@@ -68,10 +84,10 @@ fn append_all(
         });
         let appender = Appender { store };
         for batch in receiver {
-            let batch = batch?;
+            let batch = batch.map_err(Stop::File)?;
             let events = batch.events.len() as u64 + batch.skipped;
-            let counts =
-                appender.append(batch.events).map_err(|error| not_appended(batch.first_line, &error))?;
+            let first_line = batch.first_line;
+            let counts = appender.append(batch.events).map_err(|error| Stop::Append { first_line, error })?;
             totals.read += events;
             totals.skipped += batch.skipped;
             totals.counts.appended += counts.appended;
@@ -82,8 +98,18 @@ fn append_all(
     })
 }
 
-fn not_appended(first_line: u64, error: &AppendError) -> Failure {
-    Failure::new(format!("the events from line {first_line} on cannot be appended")).because(error)
+fn not_appended(place: &Place, totals: &Totals, first_line: u64, error: &AppendError) -> Failure {
+    match (place, error) {
+        (Place::Server(url), AppendError::InDoubt { reason } | AppendError::Unavailable { reason }) => {
+            let message = format!("the server at `{url}` went away, at line {first_line} of the file");
+            Failure::new(message).because(&io::Error::other(reason.clone())).help(
+                "start the server again, then run the same import again: it goes on, and appends nothing twice",
+            )
+        }
+        _ => Failure::new(format!("the events from line {first_line} on cannot be appended"))
+            .because(error)
+            .help(how_to_go_on(totals)),
+    }
 }
 
 fn how_to_go_on(totals: &Totals) -> String {
@@ -92,4 +118,24 @@ fn how_to_go_on(totals: &Totals) -> String {
         "{there} events of the file are in the log; when the cause is gone, run the import again: it goes on, and \
          appends none of them twice"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_went_away_is_said_in_one_message_with_one_help() {
+        let (server, folder) = (Place::Server("http://x".to_owned()), Place::Folder("log".into()));
+        let gone = AppendError::InDoubt { reason: "connection refused".to_owned() };
+        let said = |place| format!("{:?}", not_appended(place, &Totals::default(), 7, &gone));
+        let from_server = said(&server);
+        assert!(from_server.contains("the server at `http://x` went away, at line 7"), "{from_server}");
+        assert!(from_server.contains("causes: [\"connection refused\"]"), "{from_server}");
+        assert!(
+            from_server.contains("help: [\"start the server again, then run the same import again"),
+            "{from_server}"
+        );
+        assert!(said(&folder).contains("cannot be appended"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::num::NonZeroU32;
 
-use gesta_core::{Direction, EventStore, Limit, Place, Query, Read, Select, StreamName};
+use gesta_core::{Checkpoint, Direction, EventStore, Limit, Place, Query, Read, Select, StreamName};
 
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
@@ -22,10 +22,14 @@ pub(crate) struct ReadEvents {
     /// Newest first.
     #[arg(long)]
     backward: bool,
+    /// Only what comes behind this checkpoint; with `--backward`, what comes before it. The message about damage names the one to go
+    /// on at.
+    #[arg(long, value_name = "CHECKPOINT")]
+    from: Option<Checkpoint>,
     /// At most so many events.
     #[arg(long, value_name = "EVENTS")]
     limit: Option<u64>,
-    /// Print JSON, one event a line.
+    /// Print JSON, one event a line, each whole. Without it, data that is long is cut, and ends in `…`.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -46,8 +50,13 @@ impl ReadEvents {
         let left = self.limit.unwrap_or(u64::MAX);
         let style = Style::json(self.json);
         match self.stream {
-            Some(stream) if self.filter.is_empty() => print_stream(&*store, stream, direction, left, style),
-            stream => print_log(&*store, &self.filter.query(stream), direction, left, style),
+            Some(stream) if self.filter.is_empty() && self.from.is_none() => {
+                print_stream(&*store, stream, direction, left, style)
+            }
+            stream => {
+                let from = self.from.map(Place::At);
+                print_log(&*store, &self.filter.query(stream), direction, from, left, style)
+            }
         }
     }
 }
@@ -69,7 +78,8 @@ fn print_stream(
     let mut from = None;
     while let Some(limit) = page_limit(left) {
         let select = Select::Stream { name: name.clone(), from };
-        let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }))?;
+        let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }));
+        let page = page.map_err(Failure::of_read)?;
         if page.last_version.is_none() {
             return Err(Failure::new(format!("stream `{name}` has no event")));
         }
@@ -94,14 +104,17 @@ fn print_log(
     store: &dyn EventStore,
     query: &Query,
     direction: Direction,
+    from: Option<Place>,
     mut left: u64,
     style: Style,
 ) -> Outcome {
     let mut out = stdout();
-    let mut from = if direction == Direction::Forward { Place::Start } else { Place::End };
+    let end = if direction == Direction::Forward { Place::Start } else { Place::End };
+    let mut from = from.unwrap_or(end);
     while let Some(limit) = page_limit(left) {
         let select = Select::Log { query: query.clone(), from, lanes: None };
-        let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }))?;
+        let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }));
+        let page = page.map_err(Failure::of_read)?;
         // A page of the log ends with a whole batch, so it may hold a few events more than were asked for.
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(page.events.len());
         page.events[..wanted].iter().try_for_each(|event| style.print(event, &mut out))?;

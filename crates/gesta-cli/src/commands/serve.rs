@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gesta::App;
 use gesta_core::EventStore;
-use gesta_log::LogStore;
+use gesta_log::{LogStore, Recovery};
 use gesta_server::Server;
 use gesta_views::{Definition, Views};
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
-use crate::target::{IfMissing, open_log};
+use crate::target::{IfInUse, IfMissing, open_log};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
@@ -27,7 +27,8 @@ pub(crate) struct Serve {
     /// The address to listen at. Port 0 takes any that is free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// A folder of views' definitions, `.sql` files. Their tables are kept in `views` in the folder of the log.
+    /// A folder of views' definitions, `.sql` files. They are read at the start. Their tables are kept in `views` in the folder of the
+    /// log.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
     /// Listen beyond this machine although there are no users and no encryption: everybody who reaches the port may read and
@@ -46,6 +47,7 @@ pub(crate) struct Served {
 
 impl Serve {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        start_logging();
         let listen = address(&self.listen, self.insecure)?;
         let views = self.views.as_deref().map(load_views).transpose()?;
         serve(Served { folder: self.dir, listen, views, app: context.app.clone() })
@@ -66,36 +68,98 @@ pub(crate) fn address(text: &str, insecure: bool) -> Outcome<SocketAddr> {
     .help("listen at 127.0.0.1 behind a proxy that has them, or give `--insecure`"))
 }
 
-/// Serves until the process is told to stop.
-pub(crate) fn serve(served: Served) -> Outcome {
-    let filter = EnvFilter::try_from_env("GESTA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to the error output from now on, as `GESTA_LOG` says.
+pub(crate) fn start_logging() {
+    let wanted = std::env::var("GESTA_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let filter = wanted.as_deref().map(EnvFilter::try_new).transpose();
+    let (filter, wrong) = match filter {
+        Ok(filter) => (filter, None),
+        Err(error) => (None, Some(error)),
+    };
     // Fails where a host has set up its own, which then is the right one.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info")))
+        .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
-    let log = Arc::new(open_log(&served.folder, IfMissing::Make)?);
+    if let Some(error) = wrong {
+        tracing::warn!(error = %error, "GESTA_LOG is not understood, `info` is taken: write `debug`, `info`, `warn` or `error`");
+    }
+}
+
+/// Serves until the process is told to stop.
+pub(crate) fn serve(served: Served) -> Outcome {
+    // The port comes first: where it is taken, no log is made.
+    let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
+    let log = Arc::new(open_log(&served.folder, IfMissing::Make, IfInUse::Stop)?);
+    say_what_recovery_did(&log);
     let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
     let definitions = served.views.clone();
     let views = definitions.map(|definitions| open_views(&store, &served.folder, definitions)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot start the runtime").because(&error))?;
-    let outcome = runtime.block_on(listen(&served, &log, views.clone()));
+    let outcome = runtime.block_on(listen(&served, listener, &log, views.clone()));
     // Views first: they read the log. The log last: what is queued is written.
     views.iter().for_each(|views| views.shut_down());
     log.close();
-    outcome
+    drop((views, store, log, runtime));
+    outcome?;
+    // Said last: whoever waits for it finds the folder free.
+    tracing::info!("stopped");
+    Ok(())
 }
 
-async fn listen(served: &Served, log: &Arc<LogStore>, views: Option<Arc<Views>>) -> Outcome {
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("cannot listen at {}", served.listen))
+fn cannot_listen(address: SocketAddr) -> impl Fn(std::io::Error) -> Failure {
+    move |error| {
+        Failure::new(format!("cannot listen at {address}"))
             .because(&error)
             .help("end what uses the port, or give another with `--listen`")
-    };
-    let listener = TcpListener::bind(served.listen).await.map_err(failed)?;
-    let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+    }
+}
+
+fn say_what_recovery_did(log: &LogStore) {
+    let read_only = log.read_only();
+    match (describe_recovery(log.recovery(), read_only.as_deref()), read_only) {
+        (Some(did), None) => tracing::warn!("recovery: {did}"),
+        (Some(did), Some(_)) => tracing::error!("recovery: {did}"),
+        (None, _) => {}
+    }
+}
+
+/// What recovery found and did, on one line; `None` where there was nothing to do.
+fn describe_recovery(recovery: &Recovery, read_only: Option<&str>) -> Option<String> {
+    let mut did = Vec::new();
+    if recovery.rescued_frames > 0 {
+        did.push(format!("{} frames that were not known to be synced are kept", recovery.rescued_frames));
+    }
+    if recovery.quarantined_bytes > 0 {
+        let bytes = recovery.quarantined_bytes;
+        did.push(format!("{bytes} bytes of a torn write were moved to `quarantine`"));
+    }
+    for (kind, found) in [("damage", &recovery.damage), ("flaw", &recovery.flaws)] {
+        // The reason for taking no writes may be this very damage.
+        let first = found.first().map(ToString::to_string);
+        let first = first.filter(|first| !read_only.is_some_and(|reason| reason.contains(first)));
+        did.extend(first.map(|first| format!("{kind}: {first}")));
+        if found.len() > 1 {
+            did.push(format!("{kind}: {} more, which `gesta verify` lists", found.len() - 1));
+        }
+    }
+    did.extend(read_only.map(|reason| format!("the log is read-only: {reason}")));
+    (!did.is_empty()).then(|| did.join("; "))
+}
+
+async fn listen(
+    served: &Served,
+    listener: std::net::TcpListener,
+    log: &Arc<LogStore>,
+    views: Option<Arc<Views>>,
+) -> Outcome {
+    let failed = cannot_listen(served.listen);
+    listener.set_nonblocking(true).map_err(&failed)?;
+    let listener = TcpListener::from_std(listener).map_err(&failed)?;
+    let url = format!("http://{}", listener.local_addr().map_err(&failed)?);
     let described = log.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
     described.map_err(|error| Failure::new("cannot write the lock file").because(&error))?;
     let stop = stop_signal()?;
@@ -108,7 +172,6 @@ async fn listen(served: &Served, log: &Arc<LogStore>, views: Option<Arc<Views>>)
         server = server.app(Arc::clone(app));
     }
     server.build().serve(listener, stop).await;
-    tracing::info!("stopped");
     Ok(())
 }
 
@@ -145,4 +208,31 @@ pub(crate) fn open_views(
 ) -> Outcome<Arc<Views>> {
     let views = Views::open(Arc::clone(store), folder.join("views"), definitions);
     Ok(Arc::new(views.map_err(|error| Failure::new("cannot open the views").because(&error))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_log::Damage;
+
+    use super::*;
+
+    #[test]
+    fn what_recovery_did_is_said_on_one_line_if_it_did_anything() {
+        assert_eq!(describe_recovery(&Recovery::default(), None), None);
+        let damage = Damage { segment: 3, offset: 64, from: 5, to: 6, what: "a torn frame".to_owned() };
+        let recovery = Recovery {
+            rescued_frames: 2,
+            quarantined_bytes: 100,
+            damage: vec![damage.clone(), damage],
+            ..Recovery::default()
+        };
+        let expected = "2 frames that were not known to be synced are kept; \
+             100 bytes of a torn write were moved to `quarantine`; \
+             damage: segment 3 at offset 64: a torn frame; positions 5 to 6 are lost; \
+             damage: 1 more, which `gesta verify` lists; the log is read-only: why";
+        assert_eq!(describe_recovery(&recovery, Some("why")).as_deref(), Some(expected));
+        let one = Recovery { damage: recovery.damage[..1].to_vec(), ..Recovery::default() };
+        let reason = format!("events are damaged ({})", one.damage[0]);
+        assert_eq!(describe_recovery(&one, Some(&reason)), Some(format!("the log is read-only: {reason}")));
+    }
 }

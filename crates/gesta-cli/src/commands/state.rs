@@ -12,7 +12,7 @@ use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 use crate::remote::{Remote, encode};
-use crate::target::{IfMissing, Place, Target, open_log};
+use crate::target::{IfInUse, IfMissing, Place, Target, open_log};
 
 #[derive(clap::Args)]
 pub(crate) struct PrintState {
@@ -74,7 +74,7 @@ impl PrintState {
             Place::Server(url) => self.ask(&url)?,
             Place::Folder(folder) => {
                 let Some(app) = &context.app else { return Err(hosts_nothing()) };
-                let store = Arc::new(open_log(&folder, IfMissing::Refuse)?);
+                let store = Arc::new(open_log(&folder, IfMissing::Refuse, IfInUse::Talk)?);
                 self.fold(app, &Gesta::new(store))?
             }
         };

@@ -7,32 +7,28 @@ use gesta_log::Report;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
-use crate::target::{Place, Target, cannot_open, check_is_log};
+use crate::target::{IfInUse, cannot_open, check_is_log};
 
 #[derive(clap::Args)]
 pub(crate) struct Verify {
-    #[command(flatten)]
-    target: Target,
+    /// The folder of the log, which no server may have open.
+    #[arg(long, value_name = "FOLDER", env = "GESTA_DIR")]
+    dir: PathBuf,
 }
 
 impl Verify {
     pub(crate) fn run(self) -> Outcome {
-        let folder: PathBuf = match self.target.place()? {
-            Place::Folder(folder) => folder,
-            Place::Server(_) => {
-                return Err(
-                    Failure::usage("a log is verified where its files are").help("give `--dir <folder>`")
-                );
-            }
-        };
+        let folder = self.dir;
         check_is_log(&folder)?;
-        let report = gesta_log::verify(&folder).map_err(|error| cannot_open(&folder, &error))?;
+        let report =
+            gesta_log::verify(&folder).map_err(|error| cannot_open(&folder, &error, IfInUse::Stop))?;
         say(&describe(&report))?;
         if report.is_sound() {
             return Ok(());
         }
         Err(Failure::new(format!("the log in `{}` is damaged", folder.display()))
-            .help("restore what is damaged from a backup; nothing of it is served meanwhile"))
+            .help("restore what is damaged from a backup; nothing of it is served meanwhile")
+            .help("to save what is whole, use `gesta export`: where it meets damage, it says how to go on behind it"))
     }
 }
 

@@ -4,15 +4,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use gesta_core::{Checkpoint, EventStore, When};
 use gesta_views::{QueryLimits, Rows, SqlValue};
 use serde_json::{Map, Value, json};
 
 use super::serve::{load_views, open_views};
 use crate::failure::{Failure, Outcome};
-use crate::output::stdout;
+use crate::output::{say, stdout};
 use crate::remote::{Remote, encode};
-use crate::target::{IfMissing, Place, Target, open_log};
+use crate::target::{IfInUse, IfMissing, Place, Target, open_log};
 
 #[derive(clap::Args)]
 pub(crate) struct QueryView {
@@ -20,6 +22,9 @@ pub(crate) struct QueryView {
     name: String,
     /// One `select`.
     sql: String,
+    /// Print one JSON object with `columns`, `rows` and `checkpoint`, rather than comma-separated values.
+    #[arg(long)]
+    json: bool,
     /// A value for a parameter that the query writes as `:name`; may be repeated. What reads as JSON is JSON.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     params: Vec<(String, Value)>,
@@ -53,6 +58,9 @@ impl QueryView {
         let body = json!({"sql": self.sql, "params": params}).to_string().into_bytes();
         let path = format!("/views/{}/query{wait}", encode(&self.name));
         let answer = Remote::connect(url)?.post(&path, body).map_err(|fault| fault.failure(url))?;
+        if self.json {
+            return Ok(say(String::from_utf8_lossy(&answer).trim_end())?);
+        }
         let answer = serde_json::from_slice::<Value>(&answer)
             .map_err(|error| Failure::new("the server's answer is not JSON").because(&error))?;
         let columns = answer["columns"].as_array().into_iter().flatten();
@@ -65,7 +73,7 @@ impl QueryView {
         let Some(definitions) = &self.views else {
             return Err(Failure::usage("it is not said what the views are").help("give `--views <folder>`"));
         };
-        let store: Arc<dyn EventStore> = Arc::new(open_log(folder, IfMissing::Refuse)?);
+        let store: Arc<dyn EventStore> = Arc::new(open_log(folder, IfMissing::Refuse, IfInUse::Talk)?);
         let views = open_views(&store, folder, load_views(definitions)?)?;
         let until = match self.wait_for {
             Some(checkpoint) => checkpoint,
@@ -76,7 +84,11 @@ impl QueryView {
         let params =
             self.params.into_iter().map(|(name, value)| (name, sql_value(value))).collect::<Vec<_>>();
         let rows = views.query(&self.name, &self.sql, &params, &QueryLimits::default());
-        let Rows { columns, rows, .. } = rows.map_err(|error| failed(&error))?;
+        let rows = rows.map_err(|error| failed(&error))?;
+        if self.json {
+            return Ok(say(&rows_json(rows).to_string())?);
+        }
+        let Rows { columns, rows, .. } = rows;
         print(columns, rows.into_iter().map(|row| row.into_iter().map(sql_text).collect()))
     }
 }
@@ -91,6 +103,26 @@ fn sql_value(value: Value) -> SqlValue {
         },
         Value::String(text) => SqlValue::Text(text),
         other => SqlValue::Text(other.to_string()),
+    }
+}
+
+/// An answer in the form that a server gives it.
+fn rows_json(rows: Rows) -> Value {
+    let row = |row: Vec<SqlValue>| row.into_iter().map(value_json).collect::<Value>();
+    json!({
+        "columns": rows.columns,
+        "rows": rows.rows.into_iter().map(row).collect::<Value>(),
+        "checkpoint": rows.checkpoint.to_string(),
+    })
+}
+
+fn value_json(value: SqlValue) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Integer(number) => number.into(),
+        SqlValue::Real(number) => number.into(),
+        SqlValue::Text(text) => text.into(),
+        SqlValue::Blob(bytes) => json!({"base64": BASE64_STANDARD.encode(bytes)}),
     }
 }
 

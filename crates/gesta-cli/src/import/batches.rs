@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use gesta_core::{NewEvent, Timestamp};
-use gesta_server::cloudevents::CloudEvent;
+use gesta_server::cloudevents::{CloudEvent, CloudEventError};
 
 use super::Template;
 use crate::failure::{Failure, Outcome};
@@ -54,6 +54,9 @@ impl<R: Read> Read for Counted<R> {
         Ok(count)
     }
 }
+
+const NO_STREAM: &str = "the event has no `subject`, which names its stream: say where the stream is taken from instead, as in \
+                         `--stream-from data.account`";
 
 /// The batches of a file.
 pub(crate) struct FileBatches {
@@ -131,7 +134,10 @@ impl FileBatches {
         let event = serde_json::from_slice::<CloudEvent<'_>>(text);
         let event = event.map_err(|error| format!("it is no JSON object: {}", without_line(&error)))?;
         let stream = self.stream_from.as_ref().map(|template| template.stream(&event)).transpose()?;
-        event.to_new_event(line, stream, self.now).map_err(|error| error.to_string())
+        event.to_new_event(line, stream, self.now).map_err(|error| match error {
+            CloudEventError::NoStream => NO_STREAM.to_owned(),
+            other => other.to_string(),
+        })
     }
 }
 

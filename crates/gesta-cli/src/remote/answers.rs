@@ -94,6 +94,9 @@ impl Fault {
     /// As the error of a read.
     pub(super) fn read(self) -> ReadError {
         let reason = self.text();
+        if let Some(lost) = self.data_loss() {
+            return lost;
+        }
         match self.kind() {
             Some("overloaded") => ReadError::Overloaded,
             Some("closed") => ReadError::Closed,
@@ -102,6 +105,22 @@ impl Fault {
             }
             Some(_) => ReadError::Invalid { reason },
         }
+    }
+}
+
+impl Fault {
+    /// Damage that the server met, with the place to go on at.
+    fn data_loss(&self) -> Option<ReadError> {
+        let Self::Problem(problem) = self else { return None };
+        if !self.is_kind("data-loss") {
+            return None;
+        }
+        Some(ReadError::DataLoss {
+            location: "in the log of the server".to_owned(),
+            from: position_from_json(&problem["from"])?,
+            to: position_from_json(&problem["to"])?,
+            resume: checkpoint(&problem["resume"])?,
+        })
     }
 }
 

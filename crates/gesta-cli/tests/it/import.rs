@@ -117,7 +117,9 @@ fn a_stream_can_be_named_by_the_data() {
     let (folder, log) = folder();
     let text = lines(0..4).replace("subject", "topic");
     let path = file(folder.path(), "events.jsonl", &text);
-    gesta(["import", &path, "--dir", &log]).failed(1);
+    let said = gesta(["import", &path, "--dir", &log]).failed(1);
+    assert!(said.contains("no `subject`") && said.contains("`--stream-from data.account`"), "{said}");
+    assert!(!std::path::Path::new(&log).exists(), "a log is not made for nothing");
     let from = ["import", &path, "--dir", &log, "--stream-from", "order-{data.n}"];
     assert_eq!(counts(&gesta(from).ok()), [4, 4, 0, 0]);
     assert_eq!(gesta(["streams", "--dir", &log]).ok().lines().count(), 4);
@@ -148,6 +150,9 @@ fn what_is_exported_is_imported_the_same() {
     let some =
         gesta(["export", "-", "--dir", &log, "--stream", "s-3", "--type", "t.0", "--type", "odd"]).ok();
     assert_eq!(some.lines().count(), 51);
+    let out = folder.path().join("none.jsonl");
+    let said = gesta(["export", out.to_str().unwrap(), "--stream", "s-x", "--dir", &log]).failed(1);
+    assert!(said.contains("stream `s-x` has no event") && !out.exists(), "{said}");
 }
 
 /// The lines as JSON, without that member, each as the store gives it.

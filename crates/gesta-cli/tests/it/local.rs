@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::data::file;
-use crate::harness::gesta;
+use crate::harness::{gesta, serve};
 
 fn folder() -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
@@ -74,14 +74,59 @@ fn a_log_is_verified_and_a_flipped_byte_is_found() {
     }
     let said = gesta(["verify", "--dir", &log]).ok();
     assert!(said.starts_with("3 events of 1 streams proved themselves"), "{said}");
-    let segment = std::fs::read_dir(format!("{log}/segments")).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&segment).unwrap();
-    let at = bytes.windows(3).position(|window| window == b"ann").unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(&segment, bytes).unwrap();
+    flip(&log, b"ann");
     let ran = gesta(["verify", "--dir", &log]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("damage: segment 1 at offset"), "{ran:?}");
+}
+
+#[test]
+fn what_lies_behind_damage_is_read_and_exported_from_the_place_that_the_message_names() {
+    let (folder, log) = folder();
+    for owner in ["ann", "ben", "cid"] {
+        gesta(["append", "account-42", "opened", &format!(r#"{{"owner": "{owner}"}}"#), "--dir", &log]).ok();
+    }
+    flip(&log, b"ben");
+    let read = |arguments: &[&str]| {
+        let ran = gesta(["read"].iter().chain(arguments));
+        let said = ran.failed(1);
+        assert!(said.contains("are damaged"), "{said}");
+        let (_, from) = said.split_once("to go on behind the damage, add `--from ").unwrap();
+        let from = from.split('`').next().unwrap().to_owned();
+        gesta(["read"].iter().chain(arguments).chain(&["--from", &from])).ok()
+    };
+    for which in ["--all", "account-42", "--type=opened"] {
+        let behind = read(&[which, "--dir", &log]);
+        assert!(behind.starts_with("3  ") && behind.contains("cid"), "{behind}");
+    }
+    let before = read(&["--all", "--backward", "--dir", &log]);
+    assert!(before.starts_with("1  ") && before.contains("ann"), "{before}");
+    let server = serve(&["--dir", &log]);
+    assert!(read(&["--all", "--url", &server.url]).starts_with("3  "));
+    assert_eq!(server.stop(), Some(0));
+
+    let out = folder.path().join("out.jsonl").to_str().unwrap().to_owned();
+    let said = gesta(["export", &out, "--dir", &log]).failed(1);
+    assert!(said.contains(&format!("`{out}.part`")) && !Path::new(&out).exists(), "{said}");
+    let part = std::fs::read_to_string(format!("{out}.part")).unwrap();
+    assert!(part.lines().count() == 1 && part.contains("ann"), "{part}");
+    let (_, from) = said.split_once("--from ").unwrap();
+    gesta(["export", &out, "--dir", &log, "--from", from.split('`').next().unwrap()]).ok();
+    let rest = std::fs::read_to_string(&out).unwrap();
+    assert!(rest.lines().count() == 1 && rest.contains("cid"), "{rest}");
+}
+
+/// Flips a bit of the first byte where that stands in the log.
+fn flip(log: &str, what: &[u8]) {
+    let segments = std::fs::read_dir(format!("{log}/segments")).unwrap();
+    for path in segments.map(|entry| entry.unwrap().path()) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(what.len()).position(|window| window == what) {
+            bytes[at] ^= 1;
+            return std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    panic!("it stands in no segment");
 }
 
 #[test]
@@ -108,6 +153,10 @@ fn a_view_is_queried_in_a_folder() {
     let rows = query("select owner, times from owners order by owner", &[]).ok();
     assert_eq!(rows, "owner,times\nann,1\n\"ben, the \"\"old\"\"\",1\n");
     assert_eq!(query("select :a + 1 as n", &["--param", "a=41"]).ok(), "n\n42\n");
+    let json = query("select owner, x'00ff' as b, null as n from owners limit 1", &["--json"]).ok();
+    let json = serde_json::from_str::<serde_json::Value>(&json).unwrap();
+    assert_eq!(json["columns"], serde_json::json!(["owner", "b", "n"]));
+    assert_eq!(json["rows"], serde_json::json!([["ann", {"base64": "AP8="}, null]]));
     let said = query("drop table owners", &[]).failed(1);
     assert!(said.contains("cannot query the view"), "{said}");
 }

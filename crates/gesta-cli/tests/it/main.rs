@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod data;
+mod demo;
 mod docs;
 mod harness;
 mod import;

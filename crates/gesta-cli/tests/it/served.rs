@@ -1,9 +1,12 @@
 //! `gesta serve`, and the commands that talk to it.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
 use tempfile::TempDir;
 
 use crate::data::{file, lines};
-use crate::harness::{gesta, serve};
+use crate::harness::{Server, command, gesta, serve};
 
 pub(crate) const OWNERS: &str = "-- dialect: sqlite
 create table owners (owner text primary key, times integer not null);
@@ -16,12 +19,18 @@ fn a_server_has_its_folder_alone_and_says_where_to_find_it() {
     let folder = TempDir::new().unwrap();
     let log = folder.path().to_str().unwrap();
     let server = serve(&["--dir", log]);
-    for arguments in
-        [&["read", "--all"][..], &["verify"], &["import", "-"], &["serve", "--listen", "127.0.0.1:0"]]
-    {
+    let talk = format!("talk to the server that has it: `--url {}`", server.url);
+    let cases = [
+        (&["read", "--all"][..], talk.as_str()),
+        (&["import", "-"], &talk),
+        (&["verify"], "stop that server first"),
+        (&["serve", "--listen", "127.0.0.1:0"], "stop that server first"),
+    ];
+    for (arguments, help) in cases {
         let said = gesta(arguments.iter().copied().chain(["--dir", log])).failed(1);
         assert!(said.contains(&format!("process {}", server.id())), "{said}");
-        assert!(said.contains(&format!("--url {}", server.url)), "{said}");
+        assert!(said.contains(&format!("help: {help}\n")), "{said}");
+        assert_eq!(said.matches("help").count(), 1, "{said}");
     }
     assert_eq!(server.stop(), Some(0), "it ends well when it is told to stop");
     gesta(["verify", "--dir", log]).ok();
@@ -55,14 +64,62 @@ fn every_command_on_data_works_on_a_server_as_on_a_folder() {
     let served = commands.iter().map(|command| on(command).ok()).collect::<Vec<_>>();
     let said = on(&["state", "account", "42"]).failed(1);
     assert!(said.contains("hosts no deciders"), "{said}");
+    let said = on(&["export", "-", "--stream", "none-1"]).failed(1);
+    assert!(said.contains("`none-1` has no event"), "{said}");
     let said = on(&["verify"]).failed(2);
-    assert!(said.contains("--dir"), "{said}");
+    assert!(said.contains("--dir <FOLDER>"), "{said}");
     assert_eq!(server.stop(), Some(0));
     for (command, served) in commands.iter().zip(served) {
         let local = gesta(command.iter().copied().chain(["--dir", &log])).ok();
         assert_eq!(local, served, "{command:?}");
         assert!(!local.is_empty());
     }
+}
+
+#[test]
+fn a_server_on_a_taken_port_leaves_no_log_behind() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["serve", "demo"] {
+        let said = gesta([command, "--listen", &address, "--dir", log.to_str().unwrap()]).failed(1);
+        assert!(said.contains(&format!("cannot listen at {address}")) && said.contains("--listen"), "{said}");
+        assert!(!log.exists());
+    }
+}
+
+#[test]
+fn a_log_is_not_made_among_other_files() {
+    let folder = TempDir::new().unwrap();
+    let letter = file(folder.path(), "letter.txt", "Dear");
+    let path = folder.path().to_str().unwrap();
+    for arguments in
+        [&["serve", "--listen", "127.0.0.1:0"][..], &["append", "s-1", "t", "1"], &["import", "-"]]
+    {
+        let said = gesta(arguments.iter().copied().chain(["--dir", path])).failed(1);
+        assert!(said.contains("holds other files, and no log"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 1, "nothing but `{letter}`");
+}
+
+#[test]
+fn a_server_logs_what_it_does_and_that_it_has_stopped() {
+    let folder = TempDir::new().unwrap();
+    let mut child = command(["serve", "--listen", "127.0.0.1:0", "--dir", folder.path().to_str().unwrap()])
+        .env("GESTA_LOG", "bogus===")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut serving = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut serving).unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    assert_eq!(Server::of(child, serving).stop(), Some(0));
+    let mut logged = String::new();
+    stderr.read_to_string(&mut logged).unwrap();
+    assert!(logged.contains("WARN GESTA_LOG is not understood"), "{logged}");
+    assert!(logged.trim_end().ends_with("INFO stopped") && !logged.contains("gesta_cli"), "{logged}");
 }
 
 #[test]
@@ -93,6 +150,9 @@ fn views_of_a_folder_of_definitions_are_served() {
             || on(&["view", "owners", "select times from owners where owner = :who", "--param", "who=ann"]);
         let caught_up = (0..1_000).map(|_| rows()).find(|ran| ran.out == format!("times\n{round}\n"));
         assert!(caught_up.is_some(), "the view shows position {head}");
+        let json = on(&["view", "owners", "select times from owners", "--json"]).ok();
+        let json = serde_json::from_str::<serde_json::Value>(&json).unwrap();
+        assert_eq!(json["rows"], serde_json::json!([[round]]));
         let said = on(&["view", "none", "select 1"]).failed(1);
         assert!(said.contains("there is no view `none`"), "{said}");
         assert_eq!(server.stop(), Some(0));

@@ -74,14 +74,13 @@ impl Rescue<'_> {
     /// Keeps the bytes of a torn write, durably, before they are cut.
     fn quarantine(&mut self, segment: &SegmentFile, from: u64, to: u64) -> Result<(), RecoverError> {
         let folder = self.root.join("quarantine");
+        let mut walker = Walker::new(segment)?;
+        // What is kept begins with the first byte that says something.
+        let from = walker.first_nonzero(from)?.min(to);
+        let bytes = walker.bytes(from, usize::try_from(to - from).expect("a tail fits memory"))?;
         let epoch = self.manifest.boot_epoch;
         let path = folder.join(format!("{:012}-{from}-{epoch}.torn", segment.id));
         let keep = || {
-            let bytes = Walker::new(segment)
-                .and_then(|mut walker| {
-                    walker.bytes(from, usize::try_from(to - from).expect("a tail fits memory"))
-                })
-                .map_err(std::io::Error::other)?;
             // A run of this step that was stopped may have left the file.
             remove_if_there(self.env, &path)?;
             let file = self.env.open(&path, Mode::CreateNew)?;

@@ -1,14 +1,14 @@
 //! What the account and the transfer do, as a specification.
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 
 use gesta::testing::{given, given_facts};
 use gesta::{Decider, NewFact};
 
 use super::*;
 
-fn euros(amount: u64) -> NonZeroU64 {
-    NonZeroU64::new(amount).expect("an amount of a test is positive")
+fn cents(amount: u32) -> NonZeroU32 {
+    NonZeroU32::new(amount).expect("an amount of a test is positive")
 }
 
 fn opened() -> AccountEvent {
@@ -20,13 +20,13 @@ fn account(id: &str) -> AccountId {
 }
 
 /// An account that was opened and got some money.
-fn funded(id: &str, amount: u64) -> [NewFact; 2] {
+fn funded(id: &str, amount: u32) -> [NewFact; 2] {
     let id = account(id);
-    [Account::emit(&id, opened()), Account::emit(&id, Deposited { amount: euros(amount) })]
+    [Account::emit(&id, opened()), Account::emit(&id, Deposited { amount: cents(amount) })]
 }
 
-fn transfer_of(amount: u64) -> Transfer {
-    Transfer { from: account("ann"), to: account("ben"), amount: euros(amount) }
+fn transfer_of(amount: u32) -> Transfer {
+    Transfer { from: account("ann"), to: account("ben"), amount: cents(amount) }
 }
 
 #[test]
@@ -37,29 +37,36 @@ fn an_account_is_opened_once() {
 
 #[test]
 fn an_account_that_is_not_open_takes_and_gives_nothing() {
-    given::<Account>([]).when(Deposit { amount: euros(5) }).then_refused(NotOpen);
-    given::<Account>([]).when(Withdraw { amount: euros(5) }).then_refused(NotOpen);
+    given::<Account>([]).when(Deposit { amount: cents(5) }).then_refused(NotOpen);
+    given::<Account>([]).when(Withdraw { amount: cents(5) }).then_refused(NotOpen);
 }
 
 #[test]
 fn money_comes_in_and_goes_out_down_to_nothing() {
-    let deposited = || Deposited { amount: euros(5) };
-    given::<Account>([opened()]).when(Deposit { amount: euros(5) }).then([deposited()]);
-    let emptied = Withdrawn { amount: euros(5) };
-    given::<Account>([opened(), deposited()]).when(Withdraw { amount: euros(5) }).then([emptied]);
+    let deposited = || Deposited { amount: cents(5) };
+    given::<Account>([opened()]).when(Deposit { amount: cents(5) }).then([deposited()]);
+    let emptied = Withdrawn { amount: cents(5) };
+    given::<Account>([opened(), deposited()]).when(Withdraw { amount: cents(5) }).then([emptied]);
 }
 
 #[test]
 fn an_account_cannot_be_overdrawn() {
-    let history = [opened(), Deposited { amount: euros(5) }];
-    given::<Account>(history).when(Withdraw { amount: euros(6) }).then_refused(InsufficientFunds);
+    let history = [opened(), Deposited { amount: cents(5) }];
+    given::<Account>(history).when(Withdraw { amount: cents(6) }).then_refused(InsufficientFunds);
+}
+
+#[test]
+fn the_largest_amounts_add_up() {
+    let history = [opened(), Deposited { amount: NonZeroU32::MAX }, Deposited { amount: NonZeroU32::MAX }];
+    let gone = Withdrawn { amount: NonZeroU32::MAX };
+    given::<Account>(history).when(Withdraw { amount: NonZeroU32::MAX }).then([gone]);
 }
 
 #[test]
 fn a_transfer_moves_money_between_two_accounts() {
     given_facts([funded("ann", 10), funded("ben", 1)].concat()).when(transfer_of(10)).then([
-        Account::emit(&account("ann"), Withdrawn { amount: euros(10) }),
-        Account::emit(&account("ben"), Deposited { amount: euros(10) }),
+        Account::emit(&account("ann"), Withdrawn { amount: cents(10) }),
+        Account::emit(&account("ben"), Deposited { amount: cents(10) }),
     ]);
 }
 
