@@ -144,7 +144,9 @@ fn cannot_wait(error: WaitError) -> Problem {
 }
 
 fn stopped(detail: String) -> Problem {
-    let detail = format!("{detail}; `POST /views/{{name}}/restart` sets it going when the cause is gone; an edited file is read when the server starts");
+    let detail = format!(
+        "{detail}; `POST /views/{{name}}/restart` sets it going when the cause is gone; an edited file is read when the server starts"
+    );
     Problem::new(StatusCode::CONFLICT, "view-stopped", "The view has stopped", detail)
 }
 
