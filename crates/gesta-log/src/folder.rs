@@ -8,7 +8,7 @@ use crate::format::StartBody;
 use crate::keeper::{Spare, make_segment};
 use crate::limits::FIRST_SEGMENT_SIZE_BYTES;
 use crate::manifest::{Manifest, ManifestError, SegmentState, segment_path};
-use crate::open::{OpenError, Writable, io_error};
+use crate::open_error::{OpenError, io_error};
 use crate::recover::{
     Listed, Loaded, RecoverError, Recovery, Rescue, TailSurvey, find_unlisted, io_error as recover_io_error,
     is_blank, load, open_listed, survey_tail,
@@ -25,6 +25,14 @@ pub(crate) struct Recovered {
     pub(crate) listed: Vec<Listed>,
     pub(crate) survey: TailSurvey,
     pub(crate) loaded: Loaded,
+}
+
+/// Where the writer goes on.
+pub(crate) struct Writable {
+    pub(crate) active: ActiveSegment,
+    /// What the START of the active segment will say, if it has none yet.
+    pub(crate) start: Option<StartBody>,
+    pub(crate) spare: Option<Spare>,
 }
 
 /// What becomes of frames that are not known to be synced.

@@ -35,6 +35,7 @@ mod keeper;
 mod limits;
 mod manifest;
 mod open;
+mod open_error;
 mod pool;
 mod published;
 mod read;
@@ -49,7 +50,8 @@ mod walk;
 
 pub use damage::Damage;
 pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
-pub use open::{OpenError, Options};
+pub use open::Options;
+pub use open_error::OpenError;
 pub use recover::Recovery;
 pub use shared::Clock;
 pub use store::LogStore;

@@ -1,17 +1,15 @@
 //! Opening a log: lock, manifest, recovery, and what the writer goes on from.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::commit::{ActiveSegment, Tail};
+use crate::commit::Tail;
 use crate::env::{Env, Lock};
-use crate::folder::{Folder, Recovered};
-use crate::format::StartBody;
+use crate::folder::{Folder, Recovered, Writable};
 use crate::index::Index;
-use crate::keeper::Spare;
 use crate::limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 use crate::manifest::Manifest;
+use crate::open_error::{OpenError, io_error};
 use crate::recover::{Loaded, Recovery, folders};
 use crate::shared::Clock;
 
@@ -32,61 +30,6 @@ impl Default for Options {
     }
 }
 
-/// Why a log cannot be opened. Nothing in it was changed that was acknowledged.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("`{}` is in use by {holder}: stop it, or talk to it instead", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-        /// What the other process says of itself.
-        holder: String,
-    },
-    /// An option is out of its range.
-    #[error(
-        "a segment of {segment_size_bytes} bytes is out of range: use {SEGMENT_SIZE_BYTES_MIN} to {SEGMENT_SIZE_BYTES_MAX}"
-    )]
-    SegmentSize {
-        /// The size asked for.
-        segment_size_bytes: u64,
-    },
-    /// There are segments, but no manifest that says which belong to the log.
-    #[error("`{}` holds segments and no manifest: copy `manifest.previous` to `manifest` if it is there (one that is too old is found out), or restore it from a backup", path.display())]
-    ManifestMissing {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The manifest does not prove itself.
-    #[error("the manifest of `{}` is damaged; the segments are untouched: copy `manifest.previous` over it (one that is too old is found out), or restore it from a backup", path.display())]
-    ManifestDamaged {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The log was written by a newer version.
-    #[error("`{}` was written by a newer version of this program: {what}", path.display())]
-    NewerFormat {
-        /// The folder.
-        path: PathBuf,
-        /// What is newer.
-        what: String,
-    },
-    /// There is no log in the folder.
-    #[error("`{}` holds no log", path.display())]
-    NotALog {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The system refused something.
-    #[error("{what} failed")]
-    Io {
-        /// What was attempted.
-        what: String,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
 /// A log that was recovered, with everything its threads go on from.
 pub(crate) struct Opened {
     pub(crate) lock: Box<dyn Lock>,
@@ -98,14 +41,6 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
     /// What the writer writes to; `None` if the log is read-only.
     pub(crate) writable: Option<Writable>,
-}
-
-/// Where the writer goes on.
-pub(crate) struct Writable {
-    pub(crate) active: ActiveSegment,
-    /// What the START of the active segment will say, if it has none yet.
-    pub(crate) start: Option<StartBody>,
-    pub(crate) spare: Option<Spare>,
 }
 
 /// Opens the log in a folder, which is made if it is not there.
@@ -130,9 +65,4 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
         None => Some(folder.writable(&mut manifest, &listed, &survey, &tail, active, size)?),
     };
     Ok(Opened { lock, root: root.to_owned(), manifest, index, tail, recovery, writable, env })
-}
-
-pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
-    let what = what.into();
-    move |source| OpenError::Io { what, source }
 }

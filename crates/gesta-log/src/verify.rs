@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::env::{Env, Mode, OsEnv};
 use crate::folder::Folder;
-use crate::open::{OpenError, io_error};
+use crate::open_error::{OpenError, io_error};
 use crate::recover::{Recovery, load, open_listed, survey_tail};
 
 /// What a check of a log found.

@@ -9,7 +9,8 @@ use super::{Commit, Drive, LogStore, Prepare};
 use crate::commit::{Role, in_doubt};
 use crate::env::Env;
 use crate::keeper::{Keeper, KeeperThread};
-use crate::open::{OpenError, Options, open};
+use crate::open::{Options, open};
+use crate::open_error::OpenError;
 
 /// An append that stands in line. Answered once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);

@@ -1,0 +1,67 @@
+//! Why a log cannot be opened.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
+
+/// Why a log cannot be opened. Nothing in it was changed that was acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("`{}` is in use by {holder}: stop it, or talk to it instead", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// What the other process says of itself.
+        holder: String,
+    },
+    /// An option is out of its range.
+    #[error(
+        "a segment of {segment_size_bytes} bytes is out of range: use {SEGMENT_SIZE_BYTES_MIN} to {SEGMENT_SIZE_BYTES_MAX}"
+    )]
+    SegmentSize {
+        /// The size asked for.
+        segment_size_bytes: u64,
+    },
+    /// There are segments, but no manifest that says which belong to the log.
+    #[error("`{}` holds segments and no manifest: copy `manifest.previous` to `manifest` if it is there (one that is too old is found out), or restore it from a backup", path.display())]
+    ManifestMissing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The manifest does not prove itself.
+    #[error("the manifest of `{}` is damaged; the segments are untouched: copy `manifest.previous` over it (one that is too old is found out), or restore it from a backup", path.display())]
+    ManifestDamaged {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The log was written by a newer version.
+    #[error("`{}` was written by a newer version of this program: {what}", path.display())]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// What is newer.
+        what: String,
+    },
+    /// There is no log in the folder.
+    #[error("`{}` holds no log", path.display())]
+    NotALog {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The system refused something.
+    #[error("{what} failed")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Names what was attempted when the system refused.
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+    let what = what.into();
+    move |source| OpenError::Io { what, source }
+}
