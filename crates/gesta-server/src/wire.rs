@@ -5,12 +5,14 @@ mod capped;
 mod event;
 mod expected;
 mod query;
+mod rows;
 
 pub(crate) use capped::Capped;
 pub use event::{EventJson, EventJsonError, write_event, write_new_event};
 pub(crate) use expected::expected_from_text;
 pub use expected::{expected_json, position_from_json, position_json};
 pub use query::{ItemJson, QueryJson};
+pub use rows::rows_json;
 
 use serde_json::value::RawValue;
 

@@ -4,9 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use gesta_core::{Checkpoint, EventStore, When};
+use gesta_server::wire::rows_json;
 use gesta_views::{QueryLimits, Rows, SqlValue};
 use serde_json::{Map, Value, json};
 
@@ -103,26 +102,6 @@ fn sql_value(value: Value) -> SqlValue {
         },
         Value::String(text) => SqlValue::Text(text),
         other => SqlValue::Text(other.to_string()),
-    }
-}
-
-/// An answer in the form that a server gives it.
-fn rows_json(rows: Rows) -> Value {
-    let row = |row: Vec<SqlValue>| row.into_iter().map(value_json).collect::<Value>();
-    json!({
-        "columns": rows.columns,
-        "rows": rows.rows.into_iter().map(row).collect::<Value>(),
-        "checkpoint": rows.checkpoint.to_string(),
-    })
-}
-
-fn value_json(value: SqlValue) -> Value {
-    match value {
-        SqlValue::Null => Value::Null,
-        SqlValue::Integer(number) => number.into(),
-        SqlValue::Real(number) => number.into(),
-        SqlValue::Text(text) => text.into(),
-        SqlValue::Blob(bytes) => json!({"base64": BASE64_STANDARD.encode(bytes)}),
     }
 }
 

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use gesta::http::{Params, Problem};
 use gesta_core::{Checkpoint, Retry};
-use gesta_views::{Cancel, QueryError, QueryLimits, Rows, SqlValue, UnknownView, Views, WaitError};
+use gesta_views::{Cancel, QueryError, QueryLimits, SqlValue, UnknownView, Views, WaitError};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::views::{unknown, views};
@@ -20,6 +18,7 @@ use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
 use crate::routes::PathParam;
 use crate::state::Shared;
+use crate::wire::rows_json;
 
 /// A query, as a body says it.
 #[derive(Deserialize)]
@@ -193,24 +192,5 @@ fn sql_value(name: &str, value: Value) -> Result<SqlValue, Problem> {
         Value::Array(_) | Value::Object(_) => {
             Err(Problem::invalid(format!("parameter `{name}` is an array or object: give a plain value")))
         }
-    }
-}
-
-fn rows_json(rows: Rows) -> Value {
-    let row = |row: Vec<SqlValue>| row.into_iter().map(value_json).collect::<Value>();
-    json!({
-        "columns": rows.columns,
-        "rows": rows.rows.into_iter().map(row).collect::<Value>(),
-        "checkpoint": rows.checkpoint.to_string(),
-    })
-}
-
-fn value_json(value: SqlValue) -> Value {
-    match value {
-        SqlValue::Null => Value::Null,
-        SqlValue::Integer(number) => number.into(),
-        SqlValue::Real(number) => number.into(),
-        SqlValue::Text(text) => text.into(),
-        SqlValue::Blob(bytes) => json!({"base64": BASE64_STANDARD.encode(bytes)}),
     }
 }
