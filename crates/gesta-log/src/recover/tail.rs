@@ -206,7 +206,10 @@ fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bo
         // A header that is torn itself ends in zeros, but it is a header long.
         None => last_nonzero.max(offset + FRAME_HEADER_BYTES as u64),
     };
-    let end = end.min(walker.file_len());
+    // What lies behind the end of the file counts as zeros: its length was not durable either.
+    if end > walker.file_len() {
+        return Ok(true);
+    }
     let mut at = offset;
     while at < end {
         let sector_end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
