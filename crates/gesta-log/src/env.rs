@@ -85,3 +85,14 @@ pub(crate) fn read_whole(env: &dyn Env, path: &Path) -> io::Result<Vec<u8>> {
     read_exact_at(&*file, &mut bytes, 0)?;
     Ok(bytes)
 }
+
+/// Writes a file anew, over what a stopped attempt may have left. The caller still has to sync it.
+pub(crate) fn write_whole(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
+    match env.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = env.open(path, Mode::CreateNew)?;
+    file.write_at(&[bytes], 0)?;
+    Ok(file)
+}

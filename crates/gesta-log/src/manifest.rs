@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bugs::{Bug, planted};
-use crate::env::{Env, Mode, read_whole};
+use crate::env::{Env, read_whole, write_whole};
 use crate::format::{
     FORMAT_VERSION, Salt, SegmentHeader, SegmentKind, SegmentRole, array_at, crc32c, put, u16_at, u32_at,
     u64_at,
@@ -112,9 +112,9 @@ impl Manifest {
     pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
         self.generation += 1;
         let bytes = self.encode();
-        write_whole(env, &root.join("manifest.tmp"), &bytes)?;
+        write_synced(env, &root.join("manifest.tmp"), &bytes)?;
         if let Ok(current) = read_whole(env, &root.join("manifest")) {
-            write_whole(env, &root.join("manifest.previous.tmp"), &current)?;
+            write_synced(env, &root.join("manifest.previous.tmp"), &current)?;
             env.rename(&root.join("manifest.previous.tmp"), &root.join("manifest.previous"))?;
         }
         env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
@@ -187,13 +187,8 @@ impl Manifest {
     }
 }
 
-fn write_whole(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match env.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = env.open(path, Mode::CreateNew)?;
-    file.write_at(&[bytes], 0)?;
+fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = write_whole(env, path, bytes)?;
     if planted(Bug::ManifestNotSynced) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, RecoverError, Recovery, io_error};
 use crate::bugs::{Bug, planted};
 use crate::commit::HeadersChecksum;
-use crate::env::{Env, Mode};
+use crate::env::{Env, write_whole};
 use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
 };
@@ -81,11 +81,7 @@ impl Rescue<'_> {
         let epoch = self.manifest.boot_epoch;
         let path = folder.join(format!("{:012}-{from}-{epoch}.torn", segment.id));
         let keep = || {
-            // A run of this step that was stopped may have left the file.
-            remove_if_there(self.env, &path)?;
-            let file = self.env.open(&path, Mode::CreateNew)?;
-            file.write_at(&[&bytes], 0)?;
-            file.sync_all()?;
+            write_whole(self.env, &path, &bytes)?.sync_all()?;
             self.env.sync_dir(&folder)
         };
         keep().map_err(io_error("keeping the bytes of a torn write"))?;
@@ -223,11 +219,7 @@ impl Rescue<'_> {
         let (bytes, sealed) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
         let bytes = [header.encode(), bytes].concat();
         let write = || {
-            // A copy that was stopped may have left the file.
-            remove_if_there(self.env, &temporary)?;
-            let file = self.env.open(&temporary, Mode::CreateNew)?;
-            file.write_at(&[&bytes], 0)?;
-            file.sync_all()?;
+            write_whole(self.env, &temporary, &bytes)?.sync_all()?;
             self.env.rename(&temporary, &path)?;
             self.env.sync_dir(&self.root.join("segments"))
         };
@@ -243,13 +235,6 @@ impl Rescue<'_> {
 
     fn replace_manifest(&mut self) -> Result<(), RecoverError> {
         self.manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))
-    }
-}
-
-fn remove_if_there(env: &dyn Env, path: &Path) -> std::io::Result<()> {
-    match env.remove(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, StartBody};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::manifest::{Manifest, SegmentState};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
@@ -37,7 +37,6 @@ pub(crate) struct TailSurvey {
     pub(crate) at: Option<usize>,
     /// Its valid frames, in order.
     pub(crate) frames: Vec<FrameAt>,
-    pub(crate) start: Option<StartBody>,
     /// Where they end.
     pub(crate) stop: u64,
     pub(crate) state: TailState,
@@ -54,7 +53,6 @@ pub(crate) fn survey_tail(manifest: &Manifest, listed: &[Listed]) -> Result<Tail
     let mut survey = TailSurvey {
         at: None,
         frames: Vec::new(),
-        start: None,
         stop: 0,
         state: TailState::Clean,
         watermark: manifest.durable_frame,
@@ -111,11 +109,7 @@ impl TailSurvey {
             None => Follow { number: last_before, ..Follow::START },
         };
         let frames = &mut self.frames;
-        let start = &mut self.start;
         let stop = walker.walk(first, limit, &mut follow, |frame, _, offset| {
-            if frame.header.kind == FrameKind::Start {
-                *start = StartBody::decode(frame.command);
-            }
             frames.push(FrameAt { offset, header: frame.header });
         })?;
         let durable = self.frames.iter().map(|frame| frame.header.durable).max().unwrap_or(0);
