@@ -2,6 +2,7 @@
 //! published once, answered.
 
 mod decide;
+mod prior;
 mod queue;
 mod role;
 mod tail;
@@ -9,10 +10,11 @@ mod writer;
 
 use gesta_core::AppendError;
 
-pub(crate) use decide::{Refused, Repeat, Scope, repeat_of, repeat_of_command};
+pub(crate) use decide::{Known, Refused, Repeat, Scope, repeat_of, repeat_of_command, unavailable};
+pub(crate) use prior::{Prior, command_in_runs};
 pub(crate) use queue::{Answer, Queue, Ticket};
 pub(crate) use role::Role;
-pub(crate) use tail::{ActiveSegment, HeadersChecksum, Tail};
+pub(crate) use tail::{ActiveSegment, Tail};
 pub(crate) use writer::Writer;
 
 /// What a caller is told whose answer never came.

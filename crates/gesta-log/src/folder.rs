@@ -2,17 +2,23 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+
 use crate::commit::{ActiveSegment, Tail};
 use crate::env::{Env, Lock, Mode};
 use crate::format::StartBody;
+use crate::index::{Fault, MissingFile, Run, RunFiles, Table, View, remove_unlisted_runs};
+use crate::indexer::TableLimits;
 use crate::keeper::{Spare, make_segment};
 use crate::limits::FIRST_SEGMENT_SIZE_BYTES;
-use crate::manifest::{Manifest, ManifestError, SegmentState, segment_path};
+use crate::manifest::{Manifest, ManifestError, RunEntry, SegmentState, segment_path};
 use crate::open_error::{OpenError, io_error};
+use crate::point::LogPoint;
 use crate::recover::{
-    Listed, Loaded, RecoverError, Recovery, Rescue, TailSurvey, find_unlisted, io_error as recover_io_error,
+    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailSurvey, find_unlisted, io_error as recover_io_error,
     is_blank, load, open_listed, survey_tail,
 };
+use crate::segment::SegmentFile;
 
 /// The folder of a log, on a machine.
 pub(crate) struct Folder<'a> {
@@ -25,6 +31,12 @@ pub(crate) struct Recovered {
     pub(crate) listed: Vec<Listed>,
     pub(crate) survey: TailSurvey,
     pub(crate) loaded: Loaded,
+}
+
+/// Where runs are, and when a table becomes one.
+pub(crate) struct RunPolicy<'a> {
+    pub(crate) files: &'a RunFiles,
+    pub(crate) limits: TableLimits,
 }
 
 /// Where the writer goes on.
@@ -101,6 +113,7 @@ impl Folder<'_> {
         &self,
         manifest: &mut Manifest,
         recovery: &mut Recovery,
+        policy: &RunPolicy<'_>,
     ) -> Result<Recovered, OpenError> {
         // The names that were read, that of the manifest first, may be in memory alone: nothing is done on their word before.
         for folder in [self.root, &self.root.join("segments")] {
@@ -110,11 +123,12 @@ impl Folder<'_> {
         let listed =
             open_listed(self.env, self.root, manifest, Mode::Write, flaws).map_err(self.recover_error())?;
         self.find_stale(manifest, &listed, recovery)?;
-        let survey = survey_tail(manifest, &listed).map_err(self.recover_error())?;
+        let known = self.open_runs(manifest, &listed, policy.files)?.1;
+        let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         let is_stale = recovery.read_only.is_some();
         recovery.note_unproven(&survey);
         if is_stale {
-            return self.load(manifest, listed, survey, Beyond::LeftOut);
+            return self.load(manifest, listed, survey, Beyond::LeftOut, policy, true);
         }
         let beyond = match self.settle(manifest, &listed, &survey, recovery) {
             Ok(()) => Beyond::Settled,
@@ -122,29 +136,89 @@ impl Folder<'_> {
                 recovery.read_only = Some("the disk is full: free some space, then open it again".to_owned());
                 *manifest =
                     self.manifest()?.ok_or_else(|| OpenError::NotALog { path: self.root.to_owned() })?;
-                self.settle_in_place(manifest, recovery)?
+                self.settle_in_place(manifest, recovery, &known)?
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
         // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
         let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
         let listed = listed.map_err(self.recover_error())?;
-        let survey = survey_tail(manifest, &listed).map_err(self.recover_error())?;
-        self.load(manifest, listed, survey, beyond)
+        let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+        let is_read_only = recovery.read_only.is_some();
+        self.load(manifest, listed, survey, beyond, policy, is_read_only)
     }
 
+    /// Loads what the runs do not cover. Tables that are full become runs on the way, unless the log is read-only.
     fn load(
         &self,
-        manifest: &Manifest,
+        manifest: &mut Manifest,
         listed: Vec<Listed>,
         mut survey: TailSurvey,
         beyond: Beyond,
+        policy: &RunPolicy<'_>,
+        is_read_only: bool,
     ) -> Result<Recovered, OpenError> {
         if beyond == Beyond::LeftOut {
             survey.clip_to_watermark();
         }
-        let loaded = load(manifest, &listed, &survey).map_err(self.recover_error())?;
+        let (runs, from) = self.open_runs(manifest, &listed, policy.files)?;
+        let known = runs.len();
+        let entries = |runs: &[Arc<Run>]| runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
+        let view = View { runs, tables: Vec::new() };
+        let writes = (!is_read_only).then_some(self.env);
+        let next_id = manifest.next_run_id();
+        let mut tables = RunWriter { env: writes, policy, runs: Vec::new(), next_id };
+        let loaded = load(manifest, &listed, &survey, view, &from, &mut tables);
+        let mut loaded = loaded.map_err(self.recover_error())?;
+        loaded.view.runs.append(&mut tables.runs);
+        let found = entries(&loaded.view.runs);
+        if !is_read_only && manifest.runs != found {
+            tracing::info!(runs = found.len(), kept = known, "the index was built anew in part");
+            manifest.runs = found;
+            manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))?;
+        }
+        if !is_read_only {
+            // What cannot be removed is in nobody's way, and is tried again.
+            if let Err(error) = remove_unlisted_runs(self.env, self.root, &manifest.runs) {
+                tracing::warn!(%error, "index files that nobody uses could not be removed");
+            }
+        }
         Ok(Recovered { listed, survey, loaded })
+    }
+
+    /// Opens the runs that the manifest lists, up to the first that is of no use: those behind it are built anew. Gives where the
+    /// last one ends.
+    pub(crate) fn open_runs(
+        &self,
+        manifest: &Manifest,
+        listed: &[Listed],
+        files: &RunFiles,
+    ) -> Result<(Vec<Arc<Run>>, LogPoint), OpenError> {
+        let mut runs = Vec::<Arc<Run>>::new();
+        let segment = |id: u64| {
+            let own = listed.iter().find(|own| own.entry.header.id == id)?;
+            Some(own.segment.clone().unwrap_or_else(|| {
+                let salt = own.entry.header.salt;
+                Arc::new(SegmentFile { id, salt, file: Arc::new(MissingFile) })
+            }))
+        };
+        for entry in &manifest.runs {
+            let next = runs.last().map_or(1, |run| run.facts.last + 1);
+            let run = match files.open(self.env, entry, segment) {
+                Ok(run) => run.filter(|run| run.facts.first == next),
+                Err(Fault::Io { run, source }) => {
+                    return Err(OpenError::Io { what: format!("reading index file {run}"), source });
+                }
+                Err(_) => None,
+            };
+            let Some(run) = run else {
+                tracing::warn!(run = entry.id, "an index file is of no use: it is built anew, with those behind it");
+                break;
+            };
+            runs.push(Arc::new(run));
+        }
+        let end = runs.last().map_or(LogPoint::START, |run| run.facts.end);
+        Ok((runs, end))
     }
 
     /// Makes the tail durable, and removes what is left of attempts. A log that stays read-only is only written to again, with
@@ -169,10 +243,15 @@ impl Folder<'_> {
     }
 
     /// Makes the tail durable where it stands, which needs no space: it may have been acknowledged, and so must be shown.
-    fn settle_in_place(&self, manifest: &mut Manifest, recovery: &mut Recovery) -> Result<Beyond, OpenError> {
+    fn settle_in_place(
+        &self,
+        manifest: &mut Manifest,
+        recovery: &mut Recovery,
+        known: &LogPoint,
+    ) -> Result<Beyond, OpenError> {
         let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
         let listed = listed.map_err(self.recover_error())?;
-        let survey = survey_tail(manifest, &listed).map_err(self.recover_error())?;
+        let survey = survey_tail(manifest, &listed, known).map_err(self.recover_error())?;
         let rescue = Rescue { env: self.env, root: self.root, manifest, report: recovery };
         rescue.write_beyond_again(&listed, &survey).map_err(self.recover_error())?;
         Ok(Beyond::Settled)
@@ -273,6 +352,37 @@ impl Folder<'_> {
             }
             RecoverError::Walk(newer) => OpenError::NewerFormat { path, what: newer.to_string() },
             RecoverError::Io { what, source } => OpenError::Io { what, source },
+        }
+    }
+}
+
+/// Writes tables as runs while a log is loaded.
+struct RunWriter<'a> {
+    /// `None` once it cannot: then tables stay in memory.
+    env: Option<&'a dyn Env>,
+    policy: &'a RunPolicy<'a>,
+    runs: Vec<Arc<Run>>,
+    next_id: u64,
+}
+
+impl Tables for RunWriter<'_> {
+    fn is_full(&self, bytes: usize, log_bytes: u64, _position: u64) -> bool {
+        self.env.is_some() && self.policy.limits.is_full(bytes, log_bytes)
+    }
+
+    fn take(&mut self, table: &Arc<Table>, end: &LogPoint) -> bool {
+        let Some(env) = self.env else { return false };
+        match self.policy.files.write(env, self.next_id, &table.read(), *end) {
+            Ok(run) => {
+                self.next_id += 1;
+                self.runs.push(Arc::new(run));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the index of what was loaded cannot be written, and stays in memory");
+                self.env = None;
+                false
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod record;
 pub(crate) use checksum::{Crc, crc32c};
 pub(crate) use frame::{
     EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Prepared, Seal,
-    StartBody, mark_len, write_mark,
+    StartBody, mark_len, read_command, write_mark,
 };
 pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, SegmentRole};
 pub(crate) use record::{RECORD_HEADER_BYTES, Record};

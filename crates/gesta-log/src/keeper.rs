@@ -65,11 +65,39 @@ enum Task {
     Stop,
 }
 
+/// The manifest of an open log. Whoever holds it owns it; the writer never does.
+pub(crate) struct SharedManifest(Mutex<ManifestOwner>);
+
+/// The manifest, and where it is kept.
+pub(crate) struct ManifestOwner {
+    pub(crate) manifest: Manifest,
+    env: Arc<dyn Env>,
+    root: PathBuf,
+}
+
+impl SharedManifest {
+    pub(crate) fn new(manifest: Manifest, env: Arc<dyn Env>, root: PathBuf) -> Self {
+        Self(Mutex::new(ManifestOwner { manifest, env, root }))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ManifestOwner> {
+        // What a panic left undone is done with the next change, or by the next open.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ManifestOwner {
+    /// Replaces the manifest durably.
+    pub(crate) fn replace(&mut self) -> io::Result<()> {
+        self.manifest.replace(&*self.env, &self.root)
+    }
+}
+
 /// The keeper's own state.
 struct Work {
     env: Arc<dyn Env>,
     root: PathBuf,
-    manifest: Manifest,
+    manifest: Arc<SharedManifest>,
     /// A segment that is made, and that the manifest on disk may not list yet.
     made: Option<Spare>,
 }
@@ -85,11 +113,15 @@ impl Keeper {
     pub(crate) fn new(
         env: Arc<dyn Env>,
         root: PathBuf,
-        manifest: Manifest,
+        manifest: Arc<SharedManifest>,
         segment_size_bytes: u64,
         spare: Option<Spare>,
     ) -> (Arc<Self>, KeeperThread) {
         let (sender, tasks) = mpsc::channel();
+        let (store, boot_epoch) = {
+            let owner = manifest.lock();
+            (owner.manifest.store, owner.manifest.boot_epoch)
+        };
         let keeper = Arc::new(Self {
             tasks: Mutex::new(sender),
             state: Mutex::new(State {
@@ -101,8 +133,8 @@ impl Keeper {
             #[cfg(feature = "sim")]
             inline: Mutex::new(None),
             segment_size_bytes,
-            store: manifest.store,
-            boot_epoch: manifest.boot_epoch,
+            store,
+            boot_epoch,
         });
         let work = Work { env, root, manifest, made: None };
         (keeper, KeeperThread { work, tasks })
@@ -252,27 +284,32 @@ impl Work {
     /// could not be replaced, is listed by the next attempt.
     fn make_spare(&mut self, size_bytes: u64) -> io::Result<Spare> {
         if self.made.as_ref().is_none_or(|made| made.size_bytes < size_bytes) {
-            self.made =
-                Some(make_file(&*self.env, &self.root, &mut self.manifest, size_bytes, SegmentState::Spare)?);
+            let header = new_header(&*self.env, &self.manifest.lock().manifest, SegmentRole::Spare)?;
+            // Filling it takes a while: the manifest is free meanwhile.
+            let (entry, segment) = make_file(&*self.env, &self.root, header, size_bytes, SegmentState::Spare)?;
+            self.manifest.lock().manifest.segments.push(entry);
+            self.made = Some(Spare { segment, size_bytes, generation: 0 });
         }
-        self.manifest.replace(&*self.env, &self.root)?;
+        let mut owner = self.manifest.lock();
+        owner.replace()?;
         let made = self.made.take().expect("it is made");
-        Ok(Spare { generation: self.manifest.generation, ..made })
+        Ok(Spare { generation: owner.manifest.generation, ..made })
     }
 
     fn seal(&mut self, task: &SealTask) -> io::Result<()> {
         write_end(&task.segment, &task.seal, &task.end)?;
-        for entry in &mut self.manifest.segments {
+        let mut owner = self.manifest.lock();
+        for entry in &mut owner.manifest.segments {
             if entry.header.id == task.segment.id {
                 entry.state = SegmentState::Sealed(task.sealed);
             } else if entry.header.id == task.successor {
                 entry.state = SegmentState::Active;
             }
         }
-        self.manifest.durable_frame = task.seal.durable;
-        self.manifest.durable_position = task.durable_position;
+        owner.manifest.durable_frame = task.seal.durable;
+        owner.manifest.durable_position = task.durable_position;
         // The START of the next segment proves the end of this one as well, so the manifest may be told later.
-        if let Err(error) = self.manifest.replace(&*self.env, &self.root) {
+        if let Err(error) = owner.replace() {
             tracing::warn!(%error, segment = task.segment.id, "the manifest could not be replaced; it is with the next change");
         }
         Ok(())
@@ -304,21 +341,22 @@ pub(crate) fn make_segment(
     size_bytes: u64,
     state: SegmentState,
 ) -> io::Result<Spare> {
-    let spare = make_file(env, root, manifest, size_bytes, state)?;
+    let role = if state == SegmentState::Spare { SegmentRole::Spare } else { SegmentRole::Normal };
+    let header = new_header(env, manifest, role)?;
+    let (entry, segment) = make_file(env, root, header, size_bytes, state)?;
+    manifest.segments.push(entry);
     manifest.replace(env, root)?;
-    Ok(Spare { generation: manifest.generation, ..spare })
+    Ok(Spare { segment, size_bytes, generation: manifest.generation })
 }
 
-/// Makes the file of a segment, durably, and lists it in the manifest in memory. What is left of a failed attempt is removed.
+/// Makes the file of a segment, durably; the manifest still has to list it. What is left of a failed attempt is removed.
 fn make_file(
     env: &dyn Env,
     root: &std::path::Path,
-    manifest: &mut Manifest,
+    mut header: SegmentHeader,
     size_bytes: u64,
     state: SegmentState,
-) -> io::Result<Spare> {
-    let role = if state == SegmentState::Spare { SegmentRole::Spare } else { SegmentRole::Normal };
-    let mut header = new_header(env, manifest, role)?;
+) -> io::Result<(SegmentEntry, Arc<SegmentFile>)> {
     let segment = loop {
         match SegmentFile::create(env, root, &header, size_bytes) {
             Ok(segment) => break segment,
@@ -336,8 +374,7 @@ fn make_file(
         let _ = env.remove(&segment_path(root, header.id));
         return Err(error);
     }
-    manifest.segments.push(SegmentEntry { header, size_bytes, state });
-    Ok(Spare { segment, size_bytes, generation: manifest.generation })
+    Ok((SegmentEntry { header, size_bytes, state }, segment))
 }
 
 /// The header of a segment that is about to be made.

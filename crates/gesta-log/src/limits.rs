@@ -26,6 +26,13 @@ pub(crate) const GROUP_BYTES_MAX: usize = 16 << 20;
 /// After so long without an append, an idle frame says that everything is durable.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(75);
 
+/// How much of the log a table knows before it becomes a run: what an open has to load, and what a first run is.
+pub(crate) const INDEX_RUN_BYTES_DEFAULT: u64 = 64 << 20;
+pub(crate) const INDEX_RUN_BYTES_MIN: u64 = 1 << 10;
+pub(crate) const INDEX_RUN_BYTES_MAX: u64 = 1 << 30;
+/// Blocks of runs that are kept in memory.
+pub(crate) const INDEX_CACHE_BYTES_DEFAULT: u64 = 256 << 20;
+
 /// Reads that may wait for a thread: beyond that, reads are refused as overloaded.
 pub(crate) const READS_WAITING_MAX: usize = 4_096;
 /// Bytes between two records that are read in one go rather than in two: about what a second read costs.

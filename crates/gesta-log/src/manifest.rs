@@ -12,6 +12,7 @@ use crate::format::{
     FORMAT_VERSION, Salt, SegmentHeader, SegmentKind, SegmentRole, array_at, crc32c, put, u16_at, u32_at,
     u64_at,
 };
+use crate::index::{FrameName, Run};
 
 const MAGIC: [u8; 8] = *b"GESTAMAN";
 const FIXED_BYTES: usize = 96;
@@ -34,8 +35,65 @@ pub(crate) struct Manifest {
     pub(crate) origins: Vec<[u8; 16]>,
     /// In the order of the log.
     pub(crate) segments: Vec<SegmentEntry>,
-    /// Index files; none are written yet.
-    pub(crate) runs: Vec<[u8; RUN_BYTES]>,
+    /// Index files, over adjacent ranges from the first position on.
+    pub(crate) runs: Vec<RunEntry>,
+}
+
+/// What the manifest knows of one index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunEntry {
+    pub(crate) id: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) first_frame: FrameName,
+    pub(crate) last_frame: FrameName,
+    pub(crate) size_bytes: u64,
+    /// How often what it covers was merged.
+    pub(crate) tier: u8,
+}
+
+impl RunEntry {
+    /// What the manifest is to say of a run.
+    pub(crate) const fn of(run: &Run) -> Self {
+        let facts = &run.facts;
+        let follow = &facts.end.follow;
+        Self {
+            id: facts.id,
+            first: facts.first,
+            last: facts.last,
+            first_frame: facts.first_frame,
+            last_frame: FrameName { number: follow.number, checksum: follow.checksum },
+            size_bytes: run.size_bytes,
+            tier: facts.tier,
+        }
+    }
+
+    fn encode(&self) -> [u8; RUN_BYTES] {
+        let mut bytes = [0; RUN_BYTES];
+        put(&mut bytes, 0, self.id.to_le_bytes());
+        put(&mut bytes, 8, self.first.to_le_bytes());
+        put(&mut bytes, 16, self.last.to_le_bytes());
+        for (at, frame) in [(24, self.first_frame), (36, self.last_frame)] {
+            put(&mut bytes, at, frame.number.to_le_bytes());
+            put(&mut bytes, at + 8, frame.checksum.to_le_bytes());
+        }
+        put(&mut bytes, 48, self.size_bytes.to_le_bytes());
+        bytes[56] = self.tier;
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let frame = |at| FrameName { number: u64_at(bytes, at), checksum: u32_at(bytes, at + 8) };
+        bytes[57..].iter().all(|byte| *byte == 0).then(|| Self {
+            id: u64_at(bytes, 0),
+            first: u64_at(bytes, 8),
+            last: u64_at(bytes, 16),
+            first_frame: frame(24),
+            last_frame: frame(36),
+            size_bytes: u64_at(bytes, 48),
+            tier: bytes[56],
+        })
+    }
 }
 
 /// What the manifest knows of one segment.
@@ -121,6 +179,11 @@ impl Manifest {
         env.sync_dir(root)
     }
 
+    /// An id that no listed run has.
+    pub(crate) fn next_run_id(&self) -> u64 {
+        self.runs.iter().map(|entry| entry.id).max().unwrap_or(0) + 1
+    }
+
     /// An id that no listed segment has.
     pub(crate) fn next_segment_id(&self) -> u64 {
         self.segments.iter().map(|entry| entry.header.id).max().unwrap_or(0) + 1
@@ -143,7 +206,7 @@ impl Manifest {
         put(&mut bytes, 88, count(self.runs.len()));
         self.origins.iter().for_each(|origin| bytes.extend_from_slice(origin));
         self.segments.iter().for_each(|entry| bytes.extend_from_slice(&encode_segment(entry)));
-        self.runs.iter().for_each(|run| bytes.extend_from_slice(run));
+        self.runs.iter().for_each(|run| bytes.extend_from_slice(&run.encode()));
         let length = count(bytes.len() + CHECKSUM_BYTES);
         put(&mut bytes, 12, length);
         let checksum = crc32c(&bytes);
@@ -172,6 +235,7 @@ impl Manifest {
             return Err(ManifestError::Damaged);
         }
         let segments = bytes[segments_at..runs_at].chunks_exact(SEGMENT_BYTES).map(decode_segment);
+        let runs = bytes[runs_at..body].chunks_exact(RUN_BYTES).map(RunEntry::decode);
         Ok(Self {
             generation: u64_at(bytes, 16),
             boot_epoch: u64_at(bytes, 24),
@@ -182,7 +246,7 @@ impl Manifest {
             durable_position: u64_at(bytes, 72),
             origins: bytes[FIXED_BYTES..segments_at].chunks_exact(16).map(|own| array_at(own, 0)).collect(),
             segments: segments.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
-            runs: bytes[runs_at..body].chunks_exact(RUN_BYTES).map(|run| array_at(run, 0)).collect(),
+            runs: runs.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
         })
     }
 }
@@ -285,7 +349,15 @@ mod tests {
                 SegmentEntry { header: header(2), size_bytes: 64, state: SegmentState::Active },
                 SegmentEntry { header: header(3), size_bytes: 64, state: SegmentState::Spare },
             ],
-            runs: vec![[6; RUN_BYTES]],
+            runs: vec![RunEntry {
+                id: 6,
+                first: 1,
+                last: 4,
+                first_frame: FrameName { number: 1, checksum: 11 },
+                last_frame: FrameName { number: 3, checksum: 12 },
+                size_bytes: 4_096,
+                tier: 1,
+            }],
             ..Manifest::new([1; 16], [2; 16])
         }
     }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use crate::commit::Tail;
 use crate::env::{Env, Lock};
-use crate::folder::{Folder, Recovered, Writable};
-use crate::index::Index;
-use crate::limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
+use crate::folder::{Folder, Recovered, RunPolicy, Writable};
+use crate::index::{BlockCache, Index, RunFiles};
+use crate::indexer::TableLimits;
+use crate::limits::{
+    INDEX_CACHE_BYTES_DEFAULT, INDEX_RUN_BYTES_DEFAULT, INDEX_RUN_BYTES_MAX, INDEX_RUN_BYTES_MIN,
+    SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN,
+};
 use crate::manifest::Manifest;
 use crate::open_error::{OpenError, io_error};
 use crate::recover::{Loaded, Recovery, folders};
@@ -22,11 +26,29 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// Threads that read from the disk, at least 1; by default 2.
     pub read_threads: usize,
+    /// How much of the log the index in memory may know, in bytes of the log, before it is written to the disk: 1 KiB to 1 GiB,
+    /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow.
+    pub index_run_bytes: u64,
+    /// Bytes of the index on the disk that are kept in memory; by default 256 MiB.
+    pub index_cache_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_size_bytes: SEGMENT_SIZE_BYTES_DEFAULT, clock: None, read_threads: 2 }
+        Self {
+            segment_size_bytes: SEGMENT_SIZE_BYTES_DEFAULT,
+            clock: None,
+            read_threads: 2,
+            index_run_bytes: INDEX_RUN_BYTES_DEFAULT,
+            index_cache_bytes: INDEX_CACHE_BYTES_DEFAULT,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn table_limits(&self) -> TableLimits {
+        let log_bytes = self.index_run_bytes.clamp(INDEX_RUN_BYTES_MIN, INDEX_RUN_BYTES_MAX);
+        TableLimits { bytes: usize::try_from(log_bytes / 2).expect("at most 512 MiB"), log_bytes }
     }
 }
 
@@ -37,6 +59,7 @@ pub(crate) struct Opened {
     pub(crate) root: PathBuf,
     pub(crate) manifest: Manifest,
     pub(crate) index: Index,
+    pub(crate) runs: RunFiles,
     pub(crate) tail: Tail,
     pub(crate) recovery: Recovery,
     /// What the writer writes to; `None` if the log is read-only.
@@ -57,12 +80,25 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     let mut manifest = folder.manifest()?.map_or_else(|| folder.create(size), Ok)?;
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
-    let recovered = folder.recover(&mut manifest, &mut recovery)?;
-    recovery.note_damage(&recovered.survey, recovered.loaded.index.damage());
-    let Recovered { listed, survey, loaded: Loaded { index, tail, active, .. } } = recovered;
+    let runs = run_files(root, &manifest, options.index_cache_bytes);
+    let policy = RunPolicy { files: &runs, limits: options.table_limits() };
+    let recovered = folder.recover(&mut manifest, &mut recovery, &policy)?;
+    recovery.note_damage(&recovered.survey, &recovered.loaded.damage);
+    let Recovered { listed, survey, loaded: Loaded { view, damage, tail, active, .. } } = recovered;
+    let index = Index::new(view, damage);
     let writable = match recovery.read_only {
         Some(_) => None,
         None => Some(folder.writable(&mut manifest, &listed, &survey, &tail, active, size)?),
     };
-    Ok(Opened { lock, root: root.to_owned(), manifest, index, tail, recovery, writable, env })
+    Ok(Opened { lock, root: root.to_owned(), manifest, index, runs, tail, recovery, writable, env })
+}
+
+/// What the runs of a log have in common.
+pub(crate) fn run_files(root: &Path, manifest: &Manifest, cache_bytes: u64) -> RunFiles {
+    RunFiles {
+        root: root.to_owned(),
+        store: manifest.store,
+        secret: u64::from_le_bytes(*manifest.key_secret.first_chunk().expect("it has 16 bytes")),
+        cache: Arc::new(BlockCache::new(cache_bytes)),
+    }
 }

@@ -11,9 +11,43 @@ use gesta_core::{
 };
 
 use crate::damage::Damage;
-use crate::index::Location;
+use crate::index::{Fault, Kind, Location, Part, Reach, View};
 use crate::shared::Shared;
-use fetch::{Failed, Fetched, fetch};
+pub(crate) use fetch::command_of;
+use fetch::{Failed, Fetched, fetch, recorded_at};
+
+/// Why a look-up gives no answer.
+pub(crate) enum LookError {
+    Fault(Fault),
+    Read(ReadError),
+}
+
+impl From<Fault> for LookError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<ReadError> for LookError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl LookError {
+    /// Whether the answer is on the disk, and the caller did not want to wait for that.
+    pub(crate) const fn is_not_in_memory(&self) -> bool {
+        matches!(self, Self::Fault(Fault::NotInMemory))
+    }
+
+    /// What the reader is told.
+    pub(crate) fn into_read_error(self) -> ReadError {
+        match self {
+            Self::Read(error) => error,
+            Self::Fault(fault) => ReadError::Unavailable { reason: fault.to_string() },
+        }
+    }
+}
 
 /// A page that is planned: everything but the events themselves.
 pub(crate) struct PlannedPage {
@@ -35,19 +69,15 @@ enum Cut {
     Backward,
 }
 
-/// Plans a page, in memory.
-pub(crate) fn plan(shared: &Shared, read: &Read) -> Result<PlannedPage, ReadError> {
+/// Plans a page.
+pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<PlannedPage, LookError> {
     let durable = shared.published.position();
     check_read(read, &shared.checkpoint(durable), &shared.capabilities)?;
-    let index = shared.index();
-    let view = plan::View { index: &index, shared, durable };
-    let planned = view.plan(read)?;
+    let view = shared.index.view();
+    let sight = plan::Sight { shared, view: &view, durable, reach };
+    let planned = sight.plan(read)?;
     let last_version = match &read.select {
-        Select::Stream { name, .. } => {
-            let hides_end = |damage: &Damage| damage.loses_events() && index.hides_end(damage, name.as_str());
-            let entry = index.stream(name.as_str()).filter(|_| !index.damage().iter().any(hides_end));
-            entry.and_then(|entry| entry.last_version(durable)).map(Version::new)
-        }
+        Select::Stream { name, .. } => last_version(shared, &view, name, durable, reach)?,
         Select::Log { .. } => None,
     };
     let lanes = match &read.select {
@@ -89,6 +119,23 @@ impl PlannedPage {
     }
 }
 
+/// The version of a stream's last event, unless damage may hide a later one.
+fn last_version(
+    shared: &Shared,
+    view: &View,
+    name: &StreamName,
+    durable: u64,
+    reach: Reach,
+) -> Result<Option<Version>, Fault> {
+    for damage in shared.index.damage().iter().filter(|damage| damage.loses_events()) {
+        if view.hides_end(damage, name.as_str(), reach)? {
+            return Ok(None);
+        }
+    }
+    let head = view.head(name.as_str(), durable, reach)?;
+    Ok(head.map(|(version, _)| Version::new(version)))
+}
+
 /// Ends a page before an event that cannot be read; the next read begins with it, and is the one that fails.
 fn cut_page(
     shared: &Shared,
@@ -97,13 +144,15 @@ fn cut_page(
     page: &mut Page,
     failed: Failed,
 ) -> Result<(), ReadError> {
-    let index = shared.index();
     let bad = failed.position;
     let (from, to) = match cut {
-        Cut::BeforeBatch => (index.batch_start(bad), index.batch_end(bad)),
+        Cut::BeforeBatch => {
+            let view = shared.index.view();
+            let batch = view.batch_start(bad, Reach::Disk).and_then(|start| Ok((start, view.batch_end(bad, Reach::Disk)?)));
+            batch.map_err(|fault| LookError::from(fault).into_read_error())?
+        }
         Cut::Exactly | Cut::Backward => (bad, bad),
     };
-    drop(index);
     events.retain(|event| !(from..=to).contains(&event.position().sequence));
     let Some(last) = events.last() else {
         let resume = if cut == Cut::Backward { from - 1 } else { to };
@@ -119,45 +168,50 @@ fn cut_page(
 }
 
 /// What is known of a stream.
-pub(crate) fn stream(shared: &Shared, name: StreamName) -> Result<Option<StreamInfo>, ReadError> {
+pub(crate) fn stream(shared: &Shared, name: &StreamName, reach: Reach) -> Result<Option<StreamInfo>, LookError> {
     let durable = shared.published.position();
-    let index = shared.index();
-    let lost = index.damage().iter().find(|damage| index.stream_may_have_lost(damage, name.as_str()));
-    if let Some(damage) = lost.filter(|damage| damage.loses_events()) {
-        return Err(data_loss(shared, damage, damage.to));
+    let view = shared.index.view();
+    for damage in shared.index.damage().iter().filter(|damage| damage.loses_events()) {
+        if view.stream_may_have_lost(damage, name.as_str(), reach)? {
+            return Err(data_loss(shared, damage, damage.to).into());
+        }
     }
-    let version = index.stream(name.as_str()).and_then(|entry| entry.last_version(durable));
-    Ok(version.map(|version| StreamInfo { name, version: Version::new(version) }))
+    let head = view.head(name.as_str(), durable, reach)?;
+    Ok(head.map(|(version, _)| StreamInfo { name: name.clone(), version: Version::new(version) }))
 }
 
 /// One page of streams, in the order of their first events, whose position is the token.
-pub(crate) fn streams(shared: &Shared, listing: &Listing) -> Result<StreamPage, ReadError> {
+pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Result<StreamPage, LookError> {
     let durable = shared.published.position();
     let from = listing.after.as_ref().map_or(Ok(0), |token| {
         let position = token.0.parse().ok().filter(|position| *position <= durable + 1);
         position
             .ok_or_else(|| ReadError::Invalid { reason: format!("`{}` is no token of a listing", token.0) })
     })?;
-    let index = shared.index();
+    let view = shared.index.view();
     let limit = listing.limit.get() as usize;
-    let mut page = StreamPage { streams: Vec::new(), next: None };
-    for (first, name) in index.created_from(from).iter().take_while(|(first, _)| *first <= durable) {
-        if listing.category.as_ref().is_some_and(|own| own.as_str() != StreamName::category_of(name)) {
-            continue;
-        }
-        if page.streams.len() == limit {
-            page.next = Some(ListToken(first.to_string().into()));
-            break;
-        }
-        let version = index.stream(name).and_then(|entry| entry.last_version(durable));
-        let name = StreamName::new(name).expect("an indexed name was checked");
-        page.streams
-            .push(StreamInfo { name, version: Version::new(version.expect("its first event is durable")) });
+    let mut created = created(&view, listing, from, durable, reach)?;
+    let next = created.get(limit).map(|location| ListToken(location.position.to_string().into()));
+    created.truncate(limit);
+    if reach == Reach::Memory && !created.is_empty() {
+        return Err(Fault::NotInMemory.into());
+    }
+    let Fetched { events, failed } = fetch(&created);
+    if let Some(failed) = failed {
+        let position = failed.position;
+        return Err(failed.into_error(shared, position, position, position).into());
+    }
+    let mut page = StreamPage { streams: Vec::with_capacity(events.len()), next };
+    for event in &events {
+        let name = StreamName::new(event.stream()).expect("a recorded name was checked");
+        let head = view.head(name.as_str(), durable, reach)?;
+        let (version, _) = head.expect("its first event is durable");
+        page.streams.push(StreamInfo { name, version: Version::new(version) });
     }
     // Streams that damage hides are missing from what was found; that is said behind the last page.
-    match index.damage().iter().find(|damage| damage.loses_events()) {
+    match shared.index.damage().iter().find(|damage| damage.loses_events()) {
         Some(damage) if page.next.is_none() && page.streams.is_empty() => {
-            Err(data_loss(shared, damage, damage.to))
+            Err(data_loss(shared, damage, damage.to).into())
         }
         Some(_) if page.next.is_none() => {
             page.next = Some(ListToken((durable + 1).to_string().into()));
@@ -167,14 +221,76 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing) -> Result<StreamPage, 
     }
 }
 
+/// The first events of streams, from a position on: one more than the page holds, if there are so many.
+fn created(
+    view: &View,
+    listing: &Listing,
+    from: u64,
+    durable: u64,
+    reach: Reach,
+) -> Result<Vec<Location>, Fault> {
+    let (kind, key) = match &listing.category {
+        Some(category) => (Kind::New, category.as_str()),
+        None => (Kind::Created, ""),
+    };
+    let wanted = listing.limit.get() as usize + 1;
+    let mut created = Vec::new();
+    for part in view.parts() {
+        let held = part.look(reach);
+        let part = held.part();
+        if part.last() < from || part.first() > durable {
+            continue;
+        }
+        let Some((mut list, _)) = part.list(kind, key.as_bytes())? else { continue };
+        let mut locator = part.locator();
+        for index in list.lower_bound(0, part.relative(from))?..list.len() {
+            let position = list.at(index)?;
+            if created.len() == wanted || part.first() + u64::from(position) > durable {
+                return Ok(created);
+            }
+            created.push(locator.location(position)?);
+        }
+    }
+    Ok(created)
+}
+
 /// A place in the log.
-pub(crate) fn locate(shared: &Shared, at: When) -> gesta_core::Checkpoint {
+pub(crate) fn locate(shared: &Shared, at: When, reach: Reach) -> Result<gesta_core::Checkpoint, LookError> {
     let durable = shared.published.position();
-    shared.checkpoint(match at {
+    Ok(shared.checkpoint(match at {
         When::Start => 0,
         When::Head => durable,
-        When::RecordedUpTo(time) => shared.index().recorded_up_to(time.as_nanos()).min(durable),
-    })
+        When::RecordedUpTo(time) => {
+            recorded_up_to(&shared.index.view(), time.as_nanos(), reach)?.min(durable)
+        }
+    }))
+}
+
+/// The end of the last batch that was recorded at that time or earlier.
+fn recorded_up_to(view: &View, time: i64, reach: Reach) -> Result<u64, Fault> {
+    for part in view.parts().iter().rev() {
+        let found = match part {
+            Part::Table(table) => table.read().recorded_up_to(time),
+            Part::Run(run) if run.facts.end.follow.recorded_at <= time => Some(run.facts.last),
+            Part::Run(_) if reach == Reach::Memory => return Err(Fault::NotInMemory),
+            Part::Run(run) => {
+                let held = part.look(reach);
+                let mut locator = held.part().locator();
+                let (mut low, mut high) = (0, u32::try_from(run.len()).expect("a run is below 4 G"));
+                while low < high {
+                    let middle = u32::midpoint(low, high);
+                    let is_early = recorded_at(&locator.location(middle)?, run.facts.id)? <= time;
+                    if is_early { low = middle + 1 } else { high = middle }
+                }
+                // All events of a batch were recorded at once, so what was found ends with a batch.
+                low.checked_sub(1).map(|last| run.facts.first + u64::from(last))
+            }
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    Ok(0)
 }
 
 fn data_loss(shared: &Shared, damage: &Damage, resume: u64) -> ReadError {

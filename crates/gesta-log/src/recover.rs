@@ -19,7 +19,7 @@ use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::segment::SegmentFile;
 use crate::walk::WalkError;
-pub(crate) use load::{Loaded, load};
+pub(crate) use load::{Loaded, Tables, load};
 pub(crate) use rescue::Rescue;
 pub(crate) use tail::{TailState, TailSurvey, survey_tail};
 pub(crate) use unlisted::{find_unlisted, is_blank};
@@ -132,6 +132,6 @@ pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Rec
 }
 
 /// The folders of a log.
-pub(crate) fn folders(root: &Path) -> [PathBuf; 2] {
-    [root.join("segments"), root.join("quarantine")]
+pub(crate) fn folders(root: &Path) -> [PathBuf; 3] {
+    [root.join("segments"), root.join("quarantine"), crate::index::run_folder(root)]
 }

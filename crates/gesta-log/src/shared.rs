@@ -1,6 +1,6 @@
 //! What the readers and the writer of one log share.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
 
@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) read_only: Option<String>,
     /// Why it stopped taking writes since, if it did.
     pub(crate) poison: RwLock<Option<String>>,
-    index: RwLock<Index>,
+    pub(crate) index: Index,
 }
 
 impl Shared {
@@ -39,14 +39,14 @@ impl Shared {
             clock,
             read_only,
             poison: RwLock::new(None),
-            index: RwLock::new(index),
+            index,
         }
     }
 
     /// Takes no writes from now on: forgets what never became durable, and tells everybody who waits for it.
     pub(crate) fn poison(&self, reason: String) {
         tracing::error!(reason, "the log is read-only from now on");
-        self.index_mut().truncate(self.published.position());
+        self.index.truncate(self.published.position());
         *self.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         self.published.wake();
     }
@@ -61,15 +61,5 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
-    }
-
-    /// To look something up. Held for look-ups in memory only, never across I/O.
-    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
-        // A panic under this lock is a broken invariant of the index: its writer is poisoned, readers clip what they see.
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,16 +11,19 @@ use gesta_core::{
 };
 
 use crate::commit::{
-    Answer, Queue, Refused, Repeat, Role, Scope, Ticket, Writer, in_doubt, repeat_of, repeat_of_command,
+    Answer, Known, Prior, Queue, Refused, Repeat, Role, Scope, Ticket, Writer, command_in_runs, in_doubt,
+    repeat_of, repeat_of_command, unavailable,
 };
 use crate::env::{Env, Lock, OsEnv};
 use crate::format::Prepared;
-use crate::keeper::{Keeper, KeeperThread};
+use crate::index::{Fault, Reach};
+use crate::indexer::{Indexer, IndexerThread};
+use crate::keeper::{Keeper, KeeperThread, SharedManifest};
 use crate::limits::limits;
 use crate::open::{Opened, Options, open};
 use crate::open_error::OpenError;
 use crate::pool::Pool;
-use crate::read::{self, PlannedPage};
+use crate::read::{self, LookError, PlannedPage};
 use crate::recover::Recovery;
 use crate::shared::Shared;
 
@@ -60,7 +63,7 @@ impl LogStore {
 
     /// Puts together a log that was recovered, and whoever drives it.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
-        let Opened { lock, env, root, manifest, index, tail, recovery, writable } = opened;
+        let Opened { lock, env, root, manifest, index, runs, tail, recovery, writable } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -80,24 +83,32 @@ impl LogStore {
             None => None,
             Some(writable) => {
                 if writable.start.is_some() {
-                    shared.index_mut().begin_segment(Arc::clone(&writable.active.segment));
+                    let table = Arc::clone(shared.index.view().active());
+                    table.write().begin_segment(Arc::clone(&writable.active.segment));
                 }
                 let size = options.segment_size_bytes;
-                let (keeper, thread) = Keeper::new(env, root, manifest, size, writable.spare);
+                let manifest = SharedManifest::new(manifest, Arc::clone(&env), root.clone());
+                let manifest = Arc::new(manifest);
+                let (keeper, keeping) =
+                    Keeper::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
+                let (indexer, indexing) =
+                    Indexer::new(env, runs, Arc::clone(&shared), manifest, options.table_limits());
                 let queue = Arc::new(Queue::default());
                 let writer = Writer::new(
                     Arc::clone(&shared),
                     Arc::clone(&queue),
                     Arc::clone(&keeper),
+                    Arc::clone(&indexer),
                     tail,
                     writable.active,
                     writable.start,
                 );
-                let role = Role::new(writer, Arc::clone(&shared), queue, Arc::clone(&keeper));
+                let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
+                let role = Role::new(writer, Arc::clone(&shared), queue, keeper, indexer);
                 Some(match drive {
-                    Drive::Threads => Commit::spawn(role, keeper, thread).map_err(spawning)?,
+                    Drive::Threads => Commit::spawn(role, helpers, keeping, indexing).map_err(spawning)?,
                     #[cfg(feature = "sim")]
-                    Drive::Inline => Commit::inline(role, &keeper, thread),
+                    Drive::Inline => Commit::inline(role, &helpers, keeping, indexing),
                 })
             }
         };
@@ -137,7 +148,9 @@ impl LogStore {
     /// # Errors
     /// As [`EventStore::append`].
     pub fn append_blocking(&self, batch: Batch) -> Result<Appended, AppendError> {
-        match self.prepare(batch)? {
+        check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
+        let prior = look_up(&self.shared, &batch, Reach::Disk).map_err(|fault| unavailable(&fault))?;
+        match self.prepare(batch, prior) {
             Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
         }
@@ -148,7 +161,9 @@ impl LogStore {
     /// # Errors
     /// As [`EventStore::read`].
     pub fn read_blocking(&self, read: &Read) -> Result<Page, ReadError> {
-        self.plan(read)?.fetch(&self.shared)
+        self.check_open()?;
+        let planned = read::plan(&self.shared, read, Reach::Disk).map_err(LookError::into_read_error)?;
+        planned.fetch(&self.shared)
     }
 
     /// Takes nothing more, writes what is queued, and closes the log cleanly. Called again, it does nothing.
@@ -159,21 +174,39 @@ impl LogStore {
         self.shared.published.close();
     }
 
-    /// Checks and prepares a batch, on the caller's thread.
-    fn prepare(&self, batch: Batch) -> Result<Prepare<'_>, AppendError> {
-        check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
+    /// Prepares a batch that was checked and looked up, on the caller's thread.
+    fn prepare(&self, batch: Batch, prior: Prior) -> Prepare<'_> {
         let Some(commit) = &self.commit else {
-            return Ok(Prepare::Answered(self.answer_read_only(&batch)));
+            return Prepare::Answered(self.answer_read_only(&batch, &prior));
         };
         let prepared = Prepared::new(&batch);
         let (reply, answer) = oneshot::channel();
-        Ok(Prepare::Ready(&commit.role, Ticket { batch, prepared, reply }, answer))
+        Prepare::Ready(&commit.role, Ticket { batch, prior, prepared, reply }, answer)
+    }
+
+    /// Looks a batch up: in memory, and where that does not do, on a thread that may wait for the disk.
+    async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Prior), AppendError> {
+        match look_up(&self.shared, &batch, Reach::Memory) {
+            Ok(prior) => return Ok((batch, prior)),
+            Err(Fault::NotInMemory) => {}
+            Err(fault) => return Err(unavailable(&fault)),
+        }
+        let shared = Arc::clone(&self.shared);
+        let looked_up = self.pooled(move || {
+            let prior = look_up(&shared, &batch, Reach::Disk);
+            prior.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault))
+        });
+        match looked_up.await {
+            Some(looked_up) => looked_up,
+            None => Err(AppendError::Overloaded),
+        }
     }
 
     /// A log that takes no writes still answers repeats.
-    fn answer_read_only(&self, batch: &Batch) -> Answer {
+    fn answer_read_only(&self, batch: &Batch, prior: &Prior) -> Answer {
         let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
-        match repeat_of(&self.shared.index(), batch, &scope) {
+        let tables = prior.view.newest();
+        match repeat_of(&Known::new(prior, &tables), batch, &scope) {
             Ok(Some(repeat)) => Ok(self.appended(repeat)),
             Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
             Err(Refused { error, .. }) => Err(error),
@@ -191,15 +224,19 @@ impl LogStore {
         loop {
             let listener = self.shared.published.listen();
             let durable = self.shared.published.position();
-            let found = repeat_of_command(&self.shared.index(), &command, 0);
+            let found = match self.command_in_tables(&command) {
+                None => self.command_on_disk(&command).await?,
+                found => found,
+            };
             let speaks_of = match &found {
-                Ok(None) if waited => return Err(in_doubt()),
-                Ok(None) => return Ok(None),
-                Ok(Some(repeat)) => repeat.end,
-                Err(refused) => refused.speaks_of,
+                None if waited => return Err(in_doubt()),
+                None => return Ok(None),
+                Some(Ok(repeat)) => repeat.end,
+                Some(Err(refused)) => refused.speaks_of,
             };
             if speaks_of <= durable {
                 return found
+                    .transpose()
                     .map(|repeat| repeat.map(|repeat| self.appended(repeat)))
                     .map_err(|refused| refused.error);
             }
@@ -208,27 +245,76 @@ impl LogStore {
         }
     }
 
-    fn plan(&self, read: &Read) -> Result<PlannedPage, ReadError> {
-        if self.shared.published.is_closed() {
-            return Err(ReadError::Closed);
-        }
-        read::plan(&self.shared, read)
+    fn command_in_tables(&self, command: &CommandKey) -> Option<Result<Repeat, Refused>> {
+        let view = self.shared.index.view();
+        view.newest().iter().rev().find_map(|table| {
+            let table = table.read();
+            table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
+        })
+    }
+
+    async fn command_on_disk(
+        &self,
+        command: &CommandKey,
+    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
+        let view = self.shared.index.view();
+        let found = match command_in_runs(&view, command, Reach::Memory) {
+            Err(Fault::NotInMemory) => {
+                let command = command.clone();
+                let found = self.pooled(move || command_in_runs(&view, &command, Reach::Disk)).await;
+                found.ok_or(AppendError::Overloaded)?
+            }
+            found => found,
+        };
+        let entry = found.map_err(|fault| unavailable(&fault))?;
+        Ok(entry.map(|entry| repeat_of_command(&entry, command, 0)))
+    }
+
+    fn check_open(&self) -> Result<(), ReadError> {
+        if self.shared.published.is_closed() { Err(ReadError::Closed) } else { Ok(()) }
     }
 
     async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
-        let planned = self.plan(&read)?;
-        if planned.is_empty() {
-            return planned.fetch(&self.shared);
-        }
-        let (reply, page) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
-        let job = move || {
-            // An error here says that the reader is gone.
-            let _ = reply.send(planned.fetch(&shared));
+        self.check_open()?;
+        let planned = match read::plan(&self.shared, &read, Reach::Memory) {
+            Ok(planned) if planned.is_empty() => return planned.fetch(&self.shared),
+            Err(error) if !error.is_not_in_memory() => return Err(error.into_read_error()),
+            planned => planned.ok(),
         };
-        self.pool.run(job).map_err(|_| ReadError::Overloaded)?;
-        page.await
-            .unwrap_or_else(|_| Err(ReadError::Unavailable { reason: "the read was broken off".to_owned() }))
+        let shared = Arc::clone(&self.shared);
+        let page = self.pooled(move || {
+            let planned: PlannedPage = match planned {
+                Some(planned) => planned,
+                None => read::plan(&shared, &read, Reach::Disk).map_err(LookError::into_read_error)?,
+            };
+            planned.fetch(&shared)
+        });
+        page.await.unwrap_or(Err(ReadError::Overloaded))
+    }
+
+    /// Looks something up: in memory, and where that does not do, on a thread that may wait for the disk.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl Fn(&Shared, Reach) -> Result<T, LookError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        match look(&self.shared, Reach::Memory) {
+            Err(error) if error.is_not_in_memory() => {}
+            found => return found.map_err(LookError::into_read_error),
+        }
+        let shared = Arc::clone(&self.shared);
+        let found = self.pooled(move || look(&shared, Reach::Disk).map_err(LookError::into_read_error));
+        found.await.unwrap_or(Err(ReadError::Overloaded))
+    }
+
+    /// Does something on a thread that may wait for the disk. `None` if too much waits for one already, or it was broken off.
+    async fn pooled<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let job = move || {
+            // An error here says that the caller is gone.
+            let _ = reply.send(work());
+        };
+        self.pool.run(job).ok()?;
+        answer.await.ok()
     }
 
     async fn wait(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
@@ -268,6 +354,7 @@ impl Drive {
 }
 
 /// What becomes of a batch that was handed in.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Prepare<'a> {
     Answered(Answer),
     Ready(&'a Role, Ticket, oneshot::Receiver<Answer>),
@@ -277,16 +364,28 @@ fn spawning(source: std::io::Error) -> OpenError {
     OpenError::Io { what: "starting a thread".to_owned(), source }
 }
 
+/// Looks a batch up, as far as the durable position.
+fn look_up(shared: &Shared, batch: &Batch, reach: Reach) -> Result<Prior, Fault> {
+    // The position first, the view second: the view then holds everything up to it.
+    let durable = shared.published.position();
+    Prior::look_up(shared.index.view(), durable, batch, reach)
+}
+
 impl Commit {
-    fn spawn(role: Role, keeper: Arc<Keeper>, keeper_thread: KeeperThread) -> std::io::Result<Self> {
+    fn spawn(
+        role: Role,
+        (keeper, indexer): (Arc<Keeper>, Arc<Indexer>),
+        keeping: KeeperThread,
+        indexing: IndexerThread,
+    ) -> std::io::Result<Self> {
         let role = Arc::new(role);
-        let keeping = std::thread::Builder::new()
-            .name("gesta-keep".to_owned())
-            .spawn(move || keeper_thread.run(&keeper))?;
         let writer = Arc::clone(&role);
-        let writing =
-            std::thread::Builder::new().name("gesta-write".to_owned()).spawn(move || writer.run())?;
-        Ok(Self { role, threads: Mutex::new(vec![writing, keeping]) })
+        let threads = vec![
+            spawn("gesta-write", move || writer.run())?,
+            spawn("gesta-keep", move || keeping.run(&keeper))?,
+            spawn("gesta-index", move || indexing.run(&indexer))?,
+        ];
+        Ok(Self { role, threads: Mutex::new(threads) })
     }
 
     fn close(&self) {
@@ -302,6 +401,10 @@ impl Commit {
     }
 }
 
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
 impl Drop for LogStore {
     fn drop(&mut self) {
         self.close();
@@ -315,7 +418,9 @@ impl EventStore for LogStore {
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
         Box::pin(async move {
-            match self.prepare(batch)? {
+            check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
+            let (batch, prior) = self.look_up_pooled(batch).await?;
+            match self.prepare(batch, prior) {
                 Prepare::Answered(answer) => answer,
                 Prepare::Ready(role, ticket, reply) => {
                     role.submit(ticket)?;
@@ -338,15 +443,15 @@ impl EventStore for LogStore {
     }
 
     fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        Box::pin(async move { read::stream(&self.shared, name) })
+        Box::pin(self.look(move |shared, reach| read::stream(shared, &name, reach)))
     }
 
     fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        Box::pin(async move { read::streams(&self.shared, &listing) })
+        Box::pin(self.look(move |shared, reach| read::streams(shared, &listing, reach)))
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        Box::pin(async move { Ok(read::locate(&self.shared, at)) })
+        Box::pin(self.look(move |shared, reach| read::locate(shared, at, reach)))
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

@@ -1,11 +1,18 @@
 //! `verify`: recovery's proof of every byte, without its hand.
 
+mod index;
+
 use std::path::Path;
 
 use crate::env::{Env, Mode, OsEnv};
 use crate::folder::Folder;
+use crate::index::View;
+use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
+use crate::open::run_files;
 use crate::open_error::{OpenError, io_error};
+use crate::point::LogPoint;
 use crate::recover::{Recovery, load, open_listed, survey_tail};
+use index::IndexCheck;
 
 /// What a check of a log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +29,11 @@ pub struct Report {
     pub streams: u64,
     /// Event ids that stand twice in one stream: a broken promise of the engine.
     pub repeated_ids: u64,
+    /// Index files that were held against the log, entry by entry.
+    pub index_files: usize,
+    /// What index files say otherwise than the log, or do not say at all. No event is lost by it: an index that is deleted is built anew
+    /// by the next open.
+    pub index_errors: Vec<String>,
 }
 
 impl Report {
@@ -32,6 +44,7 @@ impl Report {
             && self.recovery.flaws.is_empty()
             && self.recovery.read_only.is_none()
             && self.repeated_ids == 0
+            && self.index_errors.is_empty()
     }
 }
 
@@ -60,16 +73,24 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
     let listed =
         open_listed(env, root, &manifest, Mode::Read, &mut recovery.flaws).map_err(folder.recover_error())?;
     folder.find_stale(&manifest, &listed, &mut recovery)?;
-    let survey = survey_tail(&manifest, &listed).map_err(folder.recover_error())?;
+    let begin = LogPoint::START;
+    let survey = survey_tail(&manifest, &listed, &begin).map_err(folder.recover_error())?;
     recovery.note_unproven(&survey);
-    let loaded = load(&manifest, &listed, &survey).map_err(folder.recover_error())?;
-    recovery.note_damage(&survey, loaded.index.damage());
+    let files = run_files(root, &manifest, INDEX_CACHE_BYTES_DEFAULT);
+    let (runs, _) = folder.open_runs(&manifest, &listed, &files)?;
+    let mut check = IndexCheck::new(runs, manifest.runs.len());
+    let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check);
+    let loaded = loaded.map_err(folder.recover_error())?;
+    recovery.note_damage(&survey, &loaded.damage);
+    let found = check.finish(&loaded.view.tables);
     Ok(Report {
         recovery,
         segments: manifest.segments.len(),
         frames: loaded.frames,
         events: loaded.events,
-        streams: loaded.index.streams().count() as u64,
-        repeated_ids: loaded.index.repeated_ids(),
+        streams: found.streams,
+        repeated_ids: found.repeated_ids,
+        index_files: found.runs,
+        index_errors: found.errors,
     })
 }

@@ -93,7 +93,11 @@ impl<'a> Walker<'a> {
         self.len
     }
 
-    const fn salt(&self) -> &Salt {
+    pub(crate) const fn segment_id(&self) -> u64 {
+        self.segment.id
+    }
+
+    pub(crate) const fn salt(&self) -> &Salt {
         &self.segment.salt
     }
 

@@ -1,10 +1,14 @@
-//! Whether a batch is accepted: pure, against the index, in the order of checks that is contract.
+//! Whether a batch is accepted: pure, against what was looked up for it and the tables, in the order of checks that is contract.
+
+use std::sync::{Arc, RwLockReadGuard};
 
 use gesta_core::{
-    AppendError, Batch, Checkpoint, CommandKey, Condition, Placed, Position, StoreId, StreamName, Version,
+    AppendError, Batch, Checkpoint, CommandKey, Condition, EventId, Placed, Position, StoreId, StreamName,
+    Version,
 };
 
-use crate::index::{Index, StreamEntry};
+use super::prior::Prior;
+use crate::index::{CommandEntry, Fault, PartRef, State, Table};
 
 /// An answer that speaks of events: it waits until they are durable.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,23 +34,83 @@ pub(crate) struct Scope {
     pub(crate) durable: u64,
 }
 
-/// Whether the batch was recorded before, by its command key or its ids.
-pub(crate) fn repeat_of(index: &Index, batch: &Batch, scope: &Scope) -> Result<Option<Repeat>, Refused> {
-    if let Some(command) = &batch.command
-        && let Some(repeat) = repeat_of_command(index, command, scope.partition)?
-    {
-        return Ok(Some(repeat));
-    }
-    repeat_by_ids(index, batch, scope)
+/// Everything that a decision looks at: what was looked up, and the tables behind it, which stand still meanwhile.
+pub(crate) struct Known<'a> {
+    prior: &'a Prior,
+    /// From old to new.
+    tables: Vec<RwLockReadGuard<'a, State>>,
 }
 
-/// The first answer to a command, if its key was recorded.
+impl<'a> Known<'a> {
+    /// The tables have to be those of the view that was looked into, and all that were begun since.
+    pub(crate) fn new(prior: &'a Prior, tables: &'a [Arc<Table>]) -> Self {
+        Self { prior, tables: tables.iter().map(|table| table.read()).collect() }
+    }
+
+    /// The last event of a stream: version and position.
+    pub(crate) fn head(&self, stream: &StreamName) -> Option<(u64, u64)> {
+        let newest = self.tables.iter().rev().find_map(|table| table.head(stream.as_str()));
+        newest.or_else(|| self.prior.head(stream))
+    }
+
+    fn find(&self, event: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
+        let in_table = |table: &RwLockReadGuard<'_, State>| table.find_id(stream.as_str(), id);
+        self.tables.iter().rev().find_map(in_table).or_else(|| self.prior.found(event))
+    }
+
+    fn command(&self, command: &CommandKey) -> Option<&CommandEntry> {
+        let in_table = self.tables.iter().rev().find_map(|table| table.command(&command.key));
+        in_table.or_else(|| self.prior.command())
+    }
+
+    /// The end of the batch that holds the last event that was found.
+    fn end_of(&self, position: u64) -> u64 {
+        let table = self.tables.iter().find(|table| (table.first..=table.last()).contains(&position));
+        table.map_or(self.prior.found_end(), |table| table.batch_end(position))
+    }
+
+    fn last(&self) -> u64 {
+        self.tables.last().map_or(0, |table| table.last())
+    }
+
+    /// The last match of a condition.
+    fn last_match(&self, at: usize, condition: &Condition) -> Option<u64> {
+        let (before, checked_to) = self.prior.match_of(at);
+        for table in self.tables.iter().rev().filter(|table| table.last() >= table.first) {
+            if table.last() <= checked_to {
+                break;
+            }
+            let found = match_in(table, condition);
+            if let Some(found) = found.filter(|found| *found > checked_to) {
+                return Some(found);
+            }
+        }
+        before
+    }
+}
+
+fn match_in(table: &State, condition: &Condition) -> Option<u64> {
+    let plan = PartRef::Table(table).plan(&condition.fail_if_any);
+    let found = plan.and_then(|mut plan| plan.previous(u32::MAX));
+    found.expect("a table is in memory").map(|found| table.first + u64::from(found))
+}
+
+/// Whether the batch was recorded before, by its command key or its ids.
+pub(crate) fn repeat_of(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<Option<Repeat>, Refused> {
+    if let Some(command) = &batch.command
+        && let Some(entry) = known.command(command)
+    {
+        return repeat_of_command(entry, command, scope.partition).map(Some);
+    }
+    repeat_by_ids(known, batch, scope)
+}
+
+/// The first answer to a command whose key was recorded.
 pub(crate) fn repeat_of_command(
-    index: &Index,
+    entry: &CommandEntry,
     command: &CommandKey,
     partition: u16,
-) -> Result<Option<Repeat>, Refused> {
-    let Some(entry) = index.command(command) else { return Ok(None) };
+) -> Result<Repeat, Refused> {
     if entry.request != command.request {
         return Err(Refused { error: AppendError::KeyReused, speaks_of: entry.last() });
     }
@@ -55,13 +119,13 @@ pub(crate) fn repeat_of_command(
         position: Position { partition, sequence },
     };
     let places = entry.versions.iter().zip(entry.first..).map(place).collect();
-    Ok(Some(Repeat { places, end: entry.last() }))
+    Ok(Repeat { places, end: entry.last() })
 }
 
 /// Ids alone decide a repeat: all of them there, at growing positions. None there: new. Anything else is refused.
-fn repeat_by_ids(index: &Index, batch: &Batch, scope: &Scope) -> Result<Option<Repeat>, Refused> {
-    let find = |event: &gesta_core::NewEvent| index.find(event.stream.as_str(), event.id);
-    let found = batch.events.iter().map(find).collect::<Vec<_>>();
+fn repeat_by_ids(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<Option<Repeat>, Refused> {
+    let find = |(at, event): (usize, &gesta_core::NewEvent)| known.find(at, &event.stream, event.id);
+    let found = batch.events.iter().enumerate().map(find).collect::<Vec<_>>();
     let Some(taken) = found.iter().position(Option::is_some) else { return Ok(None) };
     let grows = |at: usize| match (found[at - 1], found[at]) {
         (Some((_, before)), Some((_, position))) => before < position,
@@ -74,7 +138,7 @@ fn repeat_by_ids(index: &Index, batch: &Batch, scope: &Scope) -> Result<Option<R
             position: Position { partition: scope.partition, sequence },
         });
         let places = places.collect::<Vec<_>>();
-        let end = index.batch_end(places.last().expect("a batch has events").position.sequence);
+        let end = known.end_of(places.last().expect("a batch has events").position.sequence);
         return Ok(Some(Repeat { places, end }));
     };
     let (event, (version, _)) = (&batch.events[taken], found[taken].expect("it is taken"));
@@ -85,10 +149,10 @@ fn repeat_by_ids(index: &Index, batch: &Batch, scope: &Scope) -> Result<Option<R
 }
 
 /// Whether what a batch expects of its streams and of the log holds.
-pub(crate) fn check(index: &Index, batch: &Batch, scope: &Scope) -> Result<(), Refused> {
+pub(crate) fn check(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<(), Refused> {
     for (stream, expected) in &batch.expect {
-        let last = last_event(index, stream);
-        let actual = last.map(|(version, _)| version);
+        let last = known.head(stream);
+        let actual = last.map(|(version, _)| Version::new(version));
         if !expected.is_met_by(actual) {
             let error = AppendError::Conflict { stream: stream.clone(), expected: *expected, actual };
             return Err(Refused { error, speaks_of: last.map_or(0, |(_, position)| position) });
@@ -98,16 +162,15 @@ pub(crate) fn check(index: &Index, batch: &Batch, scope: &Scope) -> Result<(), R
         .conditions
         .iter()
         .enumerate()
-        .try_for_each(|(at, condition)| check_condition(index, at, condition, scope))
+        .try_for_each(|(at, condition)| check_condition(known, at, condition, scope))
 }
 
-fn last_event(index: &Index, stream: &StreamName) -> Option<(Version, u64)> {
-    let positions = index.stream(stream.as_str()).map(StreamEntry::positions)?;
-    let version = index.stream(stream.as_str())?.version_of(positions.len() - 1);
-    Some((Version::new(version), *positions.last()?))
-}
-
-fn check_condition(index: &Index, at: usize, condition: &Condition, scope: &Scope) -> Result<(), Refused> {
+fn check_condition(
+    known: &Known<'_>,
+    at: usize,
+    condition: &Condition,
+    scope: &Scope,
+) -> Result<(), Refused> {
     let after = condition.after.as_ref().map_or(0, |after| after.sequence(scope.partition));
     if let Some(checkpoint) = &condition.after
         && after > scope.durable
@@ -116,10 +179,10 @@ fn check_condition(index: &Index, at: usize, condition: &Condition, scope: &Scop
         let error = AppendError::CheckpointAhead { checkpoint: checkpoint.clone(), head };
         return Err(Refused { error, speaks_of: 0 });
     }
-    if index.last() == after {
+    if known.last() == after {
         return Ok(());
     }
-    match index.plan(&condition.fail_if_any).previous(index.last()) {
+    match known.last_match(at, condition) {
         Some(sequence) if sequence > after => {
             let position = Position { partition: scope.partition, sequence };
             Err(Refused {
@@ -129,4 +192,9 @@ fn check_condition(index: &Index, at: usize, condition: &Condition, scope: &Scop
         }
         _ => Ok(()),
     }
+}
+
+/// What to say of an append that could not be decided because something could not be looked up.
+pub(crate) fn unavailable(fault: &Fault) -> AppendError {
+    AppendError::Unavailable { reason: fault.to_string() }
 }

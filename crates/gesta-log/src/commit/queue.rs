@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use gesta_core::{AppendError, Appended, Batch};
 
+use super::prior::Prior;
 use crate::format::Prepared;
 use crate::limits::{GROUP_BYTES_MAX, IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
 
@@ -14,6 +15,7 @@ pub(crate) type Answer = Result<Appended, AppendError>;
 /// A batch on its way to the writer. Dropped without an answer, it is in doubt.
 pub(crate) struct Ticket {
     pub(crate) batch: Batch,
+    pub(crate) prior: Prior,
     pub(crate) prepared: Prepared,
     pub(crate) reply: oneshot::Sender<Answer>,
 }

@@ -11,6 +11,7 @@ use gesta_core::AppendError;
 
 use super::queue::{Answer, Queue, Ticket, Wake};
 use super::writer::Writer;
+use crate::indexer::Indexer;
 use crate::keeper::Keeper;
 use crate::shared::Shared;
 
@@ -19,12 +20,25 @@ pub(crate) struct Role {
     writer: Mutex<Writer>,
     queue: Arc<Queue>,
     keeper: Arc<Keeper>,
+    indexer: Arc<Indexer>,
     shared: Arc<Shared>,
 }
 
 impl Role {
-    pub(crate) fn new(writer: Writer, shared: Arc<Shared>, queue: Arc<Queue>, keeper: Arc<Keeper>) -> Self {
-        Self { writer: Mutex::new(writer), queue, keeper, shared }
+    pub(crate) fn new(
+        writer: Writer,
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
+        keeper: Arc<Keeper>,
+        indexer: Arc<Indexer>,
+    ) -> Self {
+        Self { writer: Mutex::new(writer), queue, keeper, indexer, shared }
+    }
+
+    /// Ends the threads that work for the writer.
+    fn stop_helpers(&self) {
+        self.keeper.stop();
+        self.indexer.stop();
     }
 
     /// Puts a batch in line for the writer's thread.
@@ -55,13 +69,13 @@ impl Role {
         loop {
             let wake = self.queue.wait();
             // A panic has poisoned the log: nothing is written any more.
-            let Ok(writer) = self.writer.lock() else { return self.keeper.stop() };
+            let Ok(writer) = self.writer.lock() else { return self.stop_helpers() };
             match wake {
                 Wake::Arrived => self.hold(writer, Writer::commit_waiting),
                 Wake::Idle => self.hold(writer, Writer::rest),
                 Wake::Closed => {
                     self.hold(writer, Writer::rest);
-                    return self.keeper.stop();
+                    return self.stop_helpers();
                 }
             }
         }
@@ -92,7 +106,7 @@ impl Role {
     /// Does what waits for the keeper. `false` if a thread does.
     #[cfg(feature = "sim")]
     pub(crate) fn keep(&self) -> bool {
-        self.keeper.perform_waiting()
+        self.keeper.perform_waiting() && self.indexer.perform_waiting()
     }
 
     /// Lets nothing more in. What waits is still committed.
@@ -114,7 +128,7 @@ impl Drop for PoisonOnPanic<'_> {
         if std::thread::panicking() {
             self.0.shared.poison("the writer panicked: open the log again".to_owned());
             self.0.queue.abandon();
-            self.0.keeper.stop();
+            self.0.stop_helpers();
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::bugs::{Bug, planted};
-use crate::format::{Crc, EndBody, Seal, mark_len};
+use crate::format::{EndBody, Seal, mark_len};
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::manifest::Sealed;
+use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::segment::SegmentFile;
+use crate::walk::Follow;
 
 /// The end of the log, over all segments. Includes what is written and not yet synced.
 #[derive(Debug, Clone, Copy)]
@@ -35,25 +37,11 @@ pub(crate) struct ActiveSegment {
     pub(crate) offset: u64,
     pub(crate) first_frame: u64,
     pub(crate) first_position: u64,
+    /// Where its last numbered frame begins.
+    pub(crate) last_frame: u64,
     pub(crate) headers: HeadersChecksum,
+    /// What END will say of it, but for its checksum.
     pub(crate) end: EndBody,
-}
-
-/// The checksum over the headers of a segment, as they come.
-pub(crate) struct HeadersChecksum(Crc);
-
-impl HeadersChecksum {
-    pub(crate) fn new(salt: &[u8]) -> Self {
-        Self(Crc::salted(salt))
-    }
-
-    pub(crate) fn add(&mut self, header: u32) {
-        self.0.update(&header.to_le_bytes());
-    }
-
-    pub(crate) fn value(&self) -> u32 {
-        self.0.value()
-    }
 }
 
 impl ActiveSegment {
@@ -64,8 +52,9 @@ impl ActiveSegment {
             size_bytes,
             first_frame: tail.number + 1,
             first_position: tail.position + 1,
+            last_frame: 0,
             headers: HeadersChecksum::new(&segment.salt),
-            end: EndBody::default(),
+            end: EndBody::EMPTY,
             segment,
         }
     }
@@ -85,8 +74,40 @@ impl ActiveSegment {
         self.offset > self.size_bytes / 2
     }
 
-    /// Counts a numbered frame that was sealed for this segment.
-    pub(crate) fn count(&mut self, header: u32, events: u64, recorded_at: i64) {
+    /// Goes on behind a place in a segment.
+    pub(crate) fn resume(segment: Arc<SegmentFile>, size_bytes: u64, point: &LogPoint) -> Self {
+        let Progress { first_frame, first_position, end } = point.progress;
+        Self {
+            segment,
+            size_bytes,
+            offset: point.offset,
+            first_frame,
+            first_position,
+            last_frame: point.last_frame,
+            headers: HeadersChecksum::resume(end.checksum),
+            end,
+        }
+    }
+
+    /// Behind its last frame, which is the tail's.
+    pub(crate) fn point(&self, tail: &Tail) -> LogPoint {
+        let Tail { number, checksum, position, recorded_at, .. } = *tail;
+        LogPoint {
+            segment: self.segment.id,
+            offset: self.offset,
+            last_frame: self.last_frame,
+            follow: Follow { number, checksum, position, recorded_at },
+            progress: Progress {
+                first_frame: self.first_frame,
+                first_position: self.first_position,
+                end: EndBody { checksum: self.headers.value(), ..self.end },
+            },
+        }
+    }
+
+    /// Counts a numbered frame that was sealed for this segment, to begin at that offset.
+    pub(crate) fn count(&mut self, offset: u64, header: u32, events: u64, recorded_at: i64) {
+        self.last_frame = offset;
         self.headers.add(header);
         self.end.frames += 1;
         if events > 0 {

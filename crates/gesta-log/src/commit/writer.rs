@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 
-use super::decide::{Refused, Repeat, Scope, check, repeat_of};
+use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
 use super::queue::{Answer, Queue, Ticket};
 use super::tail::{ActiveSegment, Tail};
 use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, Prepared, StartBody, write_mark};
-use crate::index::{Index, IndexedEvent};
+use crate::index::{FrameName, IndexedEvent, State, Table};
+use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SealTask, Spare};
 use crate::limits::START_BYTES;
 use crate::shared::Shared;
@@ -24,6 +25,11 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     keeper: Arc<Keeper>,
+    indexer: Arc<Indexer>,
+    /// The table that grows.
+    table: Arc<Table>,
+    /// Bytes of frames that it knows.
+    table_log_bytes: u64,
     tail: Tail,
     active: ActiveSegment,
     /// What START says of the segment before, until the active one has its START.
@@ -48,11 +54,14 @@ impl Writer {
         shared: Arc<Shared>,
         queue: Arc<Queue>,
         keeper: Arc<Keeper>,
+        indexer: Arc<Indexer>,
         tail: Tail,
         active: ActiveSegment,
         start: Option<StartBody>,
     ) -> Self {
-        Self { shared, queue, keeper, tail, active, start, group: Group::default(), poison: None }
+        let table = Arc::clone(shared.index.view().active());
+        let (group, poison, table_log_bytes) = (Group::default(), None, 0);
+        Self { shared, queue, keeper, indexer, table, table_log_bytes, tail, active, start, group, poison }
     }
 
     /// Decides and commits what waits, up to a group of it.
@@ -84,20 +93,25 @@ impl Writer {
             self.commit();
             self.poison(reason);
         }
-        let found = repeat_of(&self.shared.index(), &ticket.batch, &self.scope());
-        let refused = match found {
-            Ok(Some(repeat)) => return self.answer_repeat(ticket.reply, repeat),
-            Ok(None) => self.make_room(ticket.prepared.len()).err(),
-            Err(refused) => Some(refused),
-        };
-        let refused = match refused {
-            None => check(&self.shared.index(), &ticket.batch, &self.scope()).err(),
-            refused => refused,
-        };
-        match refused {
-            Some(Refused { error, speaks_of }) => self.answer(ticket.reply, Err(error), speaks_of),
-            None => self.accept(ticket),
+        match self.decide(&ticket) {
+            Ok(None) => self.accept(ticket),
+            Ok(Some(repeat)) => self.answer_repeat(ticket.reply, repeat),
+            Err(Refused { error, speaks_of }) => self.answer(ticket.reply, Err(error), speaks_of),
         }
+    }
+
+    /// Whether a batch is new and may be accepted, with room for it; or what was recorded before.
+    fn decide(&mut self, ticket: &Ticket) -> Result<Option<Repeat>, Refused> {
+        let tables = ticket.prior.view.newest();
+        let found = repeat_of(&Known::new(&ticket.prior, &tables), &ticket.batch, &self.scope())?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        self.make_room(ticket.prepared.len())?;
+        // Making room may have begun another table.
+        let tables = ticket.prior.view.newest();
+        check(&Known::new(&ticket.prior, &tables), &ticket.batch, &self.scope())?;
+        Ok(None)
     }
 
     fn scope(&self) -> Scope {
@@ -110,6 +124,7 @@ impl Writer {
         if let Some(reason) = &self.poison {
             return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
         }
+        self.make_room_in_memory().map_err(refused)?;
         let start = if self.start.is_some() { START_BYTES } else { 0 };
         if self.active.fits(self.group.bytes + start, length) {
             return Ok(());
@@ -120,6 +135,36 @@ impl Writer {
             return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
         }
         self.roll(length).map_err(refused)
+    }
+
+    /// Waits where the tables outgrow what may be in memory, until one of them is on the disk.
+    fn make_room_in_memory(&mut self) -> Result<(), AppendError> {
+        if !self.indexer.limits().is_overfull(self.table.read().bytes()) {
+            return Ok(());
+        }
+        self.commit();
+        self.indexer.wait_for_room().map_err(|reason| AppendError::Unavailable { reason })?;
+        self.end_full_table();
+        Ok(())
+    }
+
+    /// Ends the table that grows, if it is full, and has it written to the disk. All of it is durable.
+    fn end_full_table(&mut self) {
+        let (bytes, count) = {
+            let state = self.table.read();
+            (state.bytes(), state.len())
+        };
+        let is_full = self.indexer.limits().is_full(bytes, self.table_log_bytes);
+        if !is_full || count == 0 || self.poison.is_some() || !self.indexer.has_room() {
+            return;
+        }
+        let next = Table::new(self.tail.position + 1);
+        next.write().begin_segment(Arc::clone(&self.active.segment));
+        self.table.end_with(Arc::clone(&next));
+        self.shared.index.change(|view| view.tables.push(Arc::clone(&next)));
+        let ended = std::mem::replace(&mut self.table, next);
+        self.table_log_bytes = 0;
+        self.indexer.write_run(ended, self.active.point(&self.tail));
     }
 
     /// Goes on in the next segment, which has room for a frame of that length. In memory: the keeper seals the old one.
@@ -136,7 +181,7 @@ impl Writer {
             None => self.seal_active(&spare),
         }
         self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
-        self.shared.index_mut().begin_segment(Arc::clone(&self.active.segment));
+        self.table.write().begin_segment(Arc::clone(&self.active.segment));
         Ok(())
     }
 
@@ -161,11 +206,12 @@ impl Writer {
         let recorded_at = self.shared.now().as_nanos().max(self.tail.recorded_at);
         let offset = self.active.offset + self.group.bytes as u64;
         let first = self.tail.position + 1;
-        let versions = insert(&mut self.shared.index_mut(), &ticket, offset, recorded_at);
+        let versions = insert(&mut self.table.write(), &ticket, offset, recorded_at);
         let seal = self.tail.next_seal(&self.active.segment, offset, recorded_at);
         let header = ticket.prepared.seal(&seal, versions.iter().copied());
+        self.table.write().begin_frame(FrameName { number: seal.number, checksum: header });
         let events = versions.len() as u64;
-        self.active.count(header, events, recorded_at);
+        self.active.count(offset, header, events, recorded_at);
         self.tail.number += 1;
         self.tail.checksum = header;
         self.tail.position += events;
@@ -241,10 +287,12 @@ impl Writer {
             return;
         }
         self.active.offset += group.bytes as u64;
+        self.table_log_bytes += group.bytes as u64;
         self.tail.covered = self.tail.durable;
         self.tail.durable = self.tail.number;
         self.shared.published.publish(self.tail.position);
         group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
+        self.end_full_table();
         if self.active.is_half_full() {
             self.keeper.prepare_spare(self.active.size_bytes);
         }
@@ -262,13 +310,13 @@ impl Writer {
         if let Err(error) = file.write_at(&[&bytes], self.active.offset).and_then(|()| file.sync_data()) {
             return self.poison(format!("writing segment {} failed ({error})", self.active.segment.id));
         }
-        self.active.count(header, 0, 0);
+        self.active.count(at, header, 0, 0);
         self.active.offset += bytes.len() as u64;
         self.tail.number += 1;
         self.tail.checksum = header;
         self.tail.covered = self.tail.durable;
         self.tail.durable = self.tail.number;
-        self.shared.index_mut().end_frame(self.active.offset);
+        self.table.write().end_frame(self.active.offset);
     }
 
     /// Stops writing for good, and forgets what never became durable.
@@ -278,22 +326,25 @@ impl Writer {
     }
 }
 
-/// Adds a batch to the index, and gives the version of each of its events.
-fn insert(index: &mut Index, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
-    let offset = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
-    let events = ticket.batch.events.iter().zip(ticket.prepared.record_offsets());
-    let versions = events.map(|(event, at)| {
-        let entry = IndexedEvent {
+/// Adds a batch to the table that grows, and gives the version of each of its events.
+fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
+    let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
+    let prior = &ticket.prior;
+    let mut versions = Vec::with_capacity(ticket.batch.events.len());
+    for (event, at) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()) {
+        let indexed = IndexedEvent {
             stream: event.stream.as_str(),
             event_type: event.event_type.as_str(),
             id: event.id,
         };
-        index.insert(&entry, event.tags.iter().map(gesta_core::Tag::as_str), offset + at)
-    });
-    let versions = versions.collect::<Vec<_>>();
-    index.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
+        let tags = event.tags.iter().map(gesta_core::Tag::as_str);
+        let base = || prior.next_version(&event.stream);
+        versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
+        table.insert_id(event.id);
+    }
+    table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
     if let Some(command) = &ticket.batch.command {
-        let is_new = index.insert_command(&command.key, command.request, &versions);
+        let is_new = table.insert_command(&command.key, command.request, &versions);
         assert!(is_new, "a key that was there is a repeat");
     }
     versions

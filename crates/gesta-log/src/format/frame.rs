@@ -392,7 +392,7 @@ impl StartBody {
 }
 
 /// What an END frame says of its segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EndBody {
     pub(crate) frames: u64,
     pub(crate) events: u64,
@@ -402,6 +402,10 @@ pub(crate) struct EndBody {
 }
 
 impl EndBody {
+    /// Of a segment without any frame.
+    pub(crate) const EMPTY: Self =
+        Self { frames: 0, events: 0, first_recorded_at: 0, last_recorded_at: 0, checksum: 0 };
+
     /// Bytes of its encoded form.
     pub(crate) const BYTES: usize = 36;
 

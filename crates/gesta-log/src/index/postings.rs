@@ -1,8 +1,64 @@
-//! Posting lists, and how they are joined: the next or previous position that matches, without looking at any event.
+//! Posting lists of one part of the index, and how they are joined: the next or previous position that matches, without looking
+//! at any event. Positions are relative to the first of the part.
 
-/// How to find the events that a query means, in either direction.
+use super::fault::Fault;
+use super::run::RunCursor;
+
+/// The positions of one key in one part.
+pub(crate) enum List<'a> {
+    Slice(&'a [u32]),
+    Run(RunCursor<'a>),
+}
+
+impl List<'_> {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Slice(list) => list.len(),
+            Self::Run(cursor) => cursor.list.count,
+        }
+    }
+
+    /// The last position.
+    pub(crate) fn last(&self) -> u32 {
+        match self {
+            Self::Slice(list) => *list.last().expect("a list that is found has a position"),
+            Self::Run(cursor) => cursor.list.last,
+        }
+    }
+
+    /// The position at an index below the length.
+    pub(crate) fn at(&mut self, index: usize) -> Result<u32, Fault> {
+        match self {
+            Self::Slice(list) => Ok(list[index]),
+            Self::Run(cursor) => cursor.at(index),
+        }
+    }
+
+    /// The index of the first position that is at least `target`, near a hint if the caller is lucky.
+    pub(crate) fn lower_bound(&mut self, hint: usize, target: u32) -> Result<usize, Fault> {
+        match self {
+            Self::Slice(list) => Ok(seek(list, hint, target)),
+            Self::Run(cursor) => {
+                // Most often the answer is the next one: that costs no search.
+                let count = cursor.list.count;
+                let begins = hint < count && (hint == 0 || cursor.at(hint - 1)? < target);
+                if begins && cursor.at(hint)? >= target {
+                    return Ok(hint);
+                }
+                if begins && (hint + 1 == count || cursor.at(hint + 1)? >= target) {
+                    return Ok(hint + 1);
+                }
+                cursor.lower_bound(target)
+            }
+        }
+    }
+}
+
+/// How to find the positions of a part that a query means, in either direction.
 pub(crate) struct Plan<'a> {
-    /// Any of these; `None` means every event.
+    /// How many positions the part has.
+    len: u32,
+    /// Any of these; `None` means every position.
     items: Option<Vec<ItemPlan<'a>>>,
 }
 
@@ -18,34 +74,44 @@ pub(super) struct Source<'a> {
 
 /// A list, and where in it the last look-up ended: the next one is near.
 struct Cursor<'a> {
-    list: &'a [u64],
+    list: List<'a>,
     at: usize,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) const fn all() -> Self {
-        Self { items: None }
+    pub(super) const fn all(len: u32) -> Self {
+        Self { len, items: None }
     }
 
-    pub(super) const fn any(items: Vec<ItemPlan<'a>>) -> Self {
-        Self { items: Some(items) }
+    pub(super) const fn any(len: u32, items: Vec<ItemPlan<'a>>) -> Self {
+        Self { len, items: Some(items) }
     }
 
     /// The first match at that position or later.
-    pub(crate) fn next(&mut self, from: u64) -> Option<u64> {
+    pub(crate) fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
         match &mut self.items {
-            None => Some(from),
-            Some(items) => items.iter_mut().filter_map(|item| item.next(from)).min(),
+            None => Ok((from < self.len).then_some(from)),
+            Some(items) => first_of(items.iter_mut().map(|item| item.next(from))),
         }
     }
 
     /// The last match at that position or earlier.
-    pub(crate) fn previous(&mut self, from: u64) -> Option<u64> {
+    pub(crate) fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
         match &mut self.items {
-            None => Some(from),
-            Some(items) => items.iter_mut().filter_map(|item| item.previous(from)).max(),
+            None => Ok(self.len.checked_sub(1).map(|last| from.min(last))),
+            Some(items) => last_of(items.iter_mut().map(|item| item.previous(from))),
         }
     }
+}
+
+fn first_of(found: impl Iterator<Item = Result<Option<u32>, Fault>>) -> Result<Option<u32>, Fault> {
+    let found = found.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().min())
+}
+
+fn last_of(found: impl Iterator<Item = Result<Option<u32>, Fault>>) -> Result<Option<u32>, Fault> {
+    let found = found.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().max())
 }
 
 impl<'a> ItemPlan<'a> {
@@ -56,70 +122,77 @@ impl<'a> ItemPlan<'a> {
     }
 
     /// Leaps from source to source until all agree. The shortest leads.
-    fn next(&mut self, from: u64) -> Option<u64> {
+    fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
         let mut candidate = from;
         loop {
             let before = candidate;
             for source in &mut self.sources {
-                candidate = source.next(candidate)?;
+                let Some(next) = source.next(candidate)? else { return Ok(None) };
+                candidate = next;
             }
             if candidate == before {
-                return Some(candidate);
+                return Ok(Some(candidate));
             }
         }
     }
 
-    fn previous(&mut self, from: u64) -> Option<u64> {
+    fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
         let mut candidate = from;
         loop {
             let before = candidate;
             for source in &mut self.sources {
-                candidate = source.previous(candidate)?;
+                let Some(previous) = source.previous(candidate)? else { return Ok(None) };
+                candidate = previous;
             }
             if candidate == before {
-                return Some(candidate);
+                return Ok(Some(candidate));
             }
         }
     }
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn list(list: &'a [u64]) -> Self {
-        Self::any([list].into_iter())
-    }
-
-    pub(super) fn any(lists: impl Iterator<Item = &'a [u64]>) -> Self {
-        Self { lists: lists.map(|list| Cursor { list, at: 0 }).collect() }
+    pub(super) fn any(lists: Vec<List<'a>>) -> Self {
+        Self { lists: lists.into_iter().map(|list| Cursor { list, at: 0 }).collect() }
     }
 
     fn len(&self) -> usize {
         self.lists.iter().map(|cursor| cursor.list.len()).sum()
     }
 
-    fn next(&mut self, from: u64) -> Option<u64> {
-        self.lists.iter_mut().filter_map(|cursor| cursor.next(from)).min()
+    fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+        match &mut self.lists[..] {
+            [only] => only.next(from),
+            several => first_of(several.iter_mut().map(|cursor| cursor.next(from))),
+        }
     }
 
-    fn previous(&mut self, from: u64) -> Option<u64> {
-        self.lists.iter_mut().filter_map(|cursor| cursor.previous(from)).max()
+    fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+        match &mut self.lists[..] {
+            [only] => only.previous(from),
+            several => last_of(several.iter_mut().map(|cursor| cursor.previous(from))),
+        }
     }
 }
 
 impl Cursor<'_> {
-    fn next(&mut self, from: u64) -> Option<u64> {
-        self.at = seek(self.list, self.at, from);
-        self.list.get(self.at).copied()
+    fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+        self.at = self.list.lower_bound(self.at, from)?;
+        if self.at == self.list.len() { Ok(None) } else { self.list.at(self.at).map(Some) }
     }
 
-    fn previous(&mut self, from: u64) -> Option<u64> {
-        self.at = seek(self.list, self.at, from.saturating_add(1));
-        self.at.checked_sub(1).map(|at| self.list[at])
+    fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+        self.at = match from.checked_add(1) {
+            Some(after) => self.list.lower_bound(self.at, after)?,
+            None => self.list.len(),
+        };
+        self.at.checked_sub(1).map(|at| self.list.at(at)).transpose()
     }
 }
 
 /// The index of the first entry that is at least `target`, searched in steps that double from a hint: near targets are
 /// found in a few steps, in either direction.
-fn seek(list: &[u64], hint: usize, target: u64) -> usize {
+fn seek(list: &[u32], hint: usize, target: u32) -> usize {
     let hint = hint.min(list.len());
     let (mut low, mut high, mut step) = (hint, hint, 1);
     if list.get(hint).is_some_and(|entry| *entry < target) {
@@ -158,25 +231,24 @@ mod tests {
 
     #[test]
     fn items_are_intersections_and_plans_are_unions() {
+        let one = |list: &'static [u32]| Source::any(vec![List::Slice(list)]);
         let plan = || {
-            let first = ItemPlan::new(vec![
-                Source::list(&[1, 2, 4, 6, 8, 9]),
-                Source::any([&[2, 8][..], &[3, 9][..]].into_iter()),
-            ]);
-            Plan::any(vec![first, ItemPlan::new(vec![Source::list(&[5, 9, 12])])])
+            let either = Source::any(vec![List::Slice(&[2, 8]), List::Slice(&[3, 9])]);
+            let first = ItemPlan::new(vec![one(&[1, 2, 4, 6, 8, 9]), either]);
+            Plan::any(20, vec![first, ItemPlan::new(vec![one(&[5, 9, 12])])])
         };
         let (mut forward, mut plan_forward, mut from) = (Vec::new(), plan(), 0);
-        while let Some(position) = plan_forward.next(from) {
+        while let Some(position) = plan_forward.next(from).unwrap() {
             forward.push(position);
             from = position + 1;
         }
         assert_eq!(forward, [2, 5, 8, 9, 12]);
-        let (mut backward, mut plan_backward, mut from) = (Vec::new(), plan(), u64::MAX);
-        while let Some(position) = plan_backward.previous(from) {
+        let (mut backward, mut plan_backward, mut from) = (Vec::new(), plan(), u32::MAX);
+        while let Some(position) = plan_backward.previous(from).unwrap() {
             backward.push(position);
             from = position - 1;
         }
         assert_eq!(backward, [12, 9, 8, 5, 2]);
-        assert_eq!(plan().previous(11), Some(9));
+        assert_eq!(plan().previous(11).unwrap(), Some(9));
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use gesta_core::{Position, ReadError, RecordedEvent};
 
 use crate::env::read_exact_at;
-use crate::format::Record;
-use crate::index::Location;
+use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, Record, read_command, u64_at};
+use crate::index::{CommandEntry, Fault, Location};
 use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES_MAX};
 use crate::shared::Shared;
 
@@ -95,7 +95,11 @@ impl Extent {
                     "reading segment {} at offset {} failed: {error}",
                     first.segment.id, self.from
                 ),
-                is_damage: error.kind() == std::io::ErrorKind::UnexpectedEof,
+                // Both mean that the file is not what it was.
+                is_damage: matches!(
+                    error.kind(),
+                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
+                ),
             }),
         }
     }
@@ -110,4 +114,31 @@ impl Extent {
             Failed { position: location.position, place, is_damage: true }
         })
     }
+}
+
+/// When an event was recorded, as its record says.
+pub(super) fn recorded_at(location: &Location, run: u64) -> Result<i64, Fault> {
+    match fetch(std::slice::from_ref(location)) {
+        Fetched { failed: Some(failed), .. } => {
+            Err(Fault::Io { run, source: std::io::Error::other(failed.place) })
+        }
+        Fetched { events, .. } => Ok(events[0].recorded_at().as_nanos()),
+    }
+}
+
+/// The command of the batch whose first event lies there, and whose last one has that position.
+pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, Fault> {
+    let failed = |source| Fault::Log { segment: first.segment.id, offset: first.offset, source };
+    let damaged = || failed(std::io::ErrorKind::InvalidData.into());
+    let frame_at = first.offset.checked_sub(FRAME_HEADER_BYTES as u64).ok_or_else(damaged)?;
+    let mut header = [0; FRAME_HEADER_BYTES];
+    read_exact_at(&*first.segment.file, &mut header, frame_at).map_err(failed)?;
+    let header = FrameHeader::read(&first.segment.salt, frame_at, &header).map_err(|_| damaged())?;
+    let mut bytes = vec![0; header.length];
+    read_exact_at(&*first.segment.file, &mut bytes, frame_at).map_err(failed)?;
+    let frame = Frame::read(&first.segment.salt, frame_at, &bytes).map_err(|_| damaged())?;
+    let (_, request) = read_command(frame.command).ok_or_else(damaged)?;
+    let versions = frame.records().map(|record| u64_at(record, 8)).collect::<Box<[_]>>();
+    let entry = CommandEntry { request, first: header.position, versions };
+    if entry.last() == last { Ok(entry) } else { Err(damaged()) }
 }

@@ -2,17 +2,19 @@
 //!
 //! The store's unit of `examined` is a match in the index.
 
-use gesta_core::{Direction, Limit, Place, Query, Read, ReadError, Select, StreamName};
+use gesta_core::{Direction, Limit, Place, Query, Read, Select, StreamName};
 
-use super::data_loss;
-use crate::index::{Index, Location, StreamEntry};
+use super::{LookError, data_loss};
+use crate::damage::Damage;
+use crate::index::{Kind, Location, Part, PartRef, Reach, View};
 use crate::shared::Shared;
 
 /// What a read sees: the index, up to the durable position.
-pub(super) struct View<'a> {
-    pub(super) index: &'a Index,
+pub(super) struct Sight<'a> {
     pub(super) shared: &'a Shared,
+    pub(super) view: &'a View,
     pub(super) durable: u64,
+    pub(super) reach: Reach,
 }
 
 /// Where the events of a page lie, and how far it got.
@@ -27,11 +29,13 @@ struct Taken {
     locations: Vec<Location>,
     bytes: u64,
     limit: Limit,
+    /// Once it is full, where the last batch that it takes ends.
+    ends_at: Option<u64>,
 }
 
 impl Taken {
     const fn new(limit: Limit) -> Self {
-        Self { locations: Vec::new(), bytes: 0, limit }
+        Self { locations: Vec::new(), bytes: 0, limit, ends_at: None }
     }
 
     fn push(&mut self, location: Location) {
@@ -45,10 +49,18 @@ impl Taken {
             || events as u64 >= self.limit.examined.get()
             || self.bytes >= self.limit.bytes.get()
     }
+
+    fn last_position(&self) -> u64 {
+        self.locations.last().expect("a full page has an event").position
+    }
+
+    fn so_far(self, scanned_to: u64) -> Planned {
+        Planned { locations: self.locations, scanned_to, end: false }
+    }
 }
 
-impl View<'_> {
-    pub(super) fn plan(&self, read: &Read) -> Result<Planned, ReadError> {
+impl Sight<'_> {
+    pub(super) fn plan(&self, read: &Read) -> Result<Planned, LookError> {
         let until = read.until.as_ref().map(|until| until.sequence(0));
         match (&read.select, read.direction) {
             (Select::Log { query, from, .. }, Direction::Forward) => {
@@ -76,68 +88,85 @@ impl View<'_> {
         }
     }
 
-    fn location(&self, position: u64) -> Location {
-        self.index.location(position).expect("a match is indexed, so it has a location")
+    /// Damage between two positions that may have cost what a query means, from the first on.
+    fn lost(
+        &self,
+        query: &Query,
+        above: u64,
+        up_to: u64,
+    ) -> impl Iterator<Item = Result<&Damage, LookError>> {
+        let touched = self.shared.index.damage().iter();
+        let touched = touched
+            .filter(move |damage| damage.loses_events() && damage.to > above && damage.from <= up_to);
+        let judged = move |damage| match self.view.may_have_lost(damage, query, self.reach) {
+            Ok(lost) => lost.then_some(Ok(damage)),
+            Err(fault) => Some(Err(fault.into())),
+        };
+        touched.filter_map(judged)
     }
 
     /// Whole batches: a page is cut only between two of them.
-    fn log_forward(&self, query: &Query, at: u64, bound: u64, limit: Limit) -> Result<Planned, ReadError> {
-        let lost = self.index.damage().iter().find(|damage| {
-            damage.loses_events()
-                && damage.to > at
-                && damage.from <= bound
-                && self.index.may_have_lost(damage, query)
-        });
+    fn log_forward(&self, query: &Query, at: u64, bound: u64, limit: Limit) -> Result<Planned, LookError> {
+        let lost = self.lost(query, at, bound).next().transpose()?;
         if let Some(damage) = lost.filter(|damage| damage.from <= at + 1) {
-            return Err(data_loss(self.shared, damage, damage.to));
+            return Err(data_loss(self.shared, damage, damage.to).into());
         }
         let readable = lost.map_or(bound, |damage| damage.from - 1);
-        let mut plan = self.index.plan(query);
         let mut taken = Taken::new(limit);
-        let mut batch_end = at;
-        let mut position = at;
-        while let Some(next) = plan.next(position + 1).filter(|next| *next <= readable) {
-            if next > batch_end {
-                if taken.is_full() {
-                    // Nothing matches between the last batch and this one, so the page gets up to this one.
-                    let scanned_to = self.index.batch_start(next).max(at + 1) - 1;
-                    return Ok(Planned { locations: taken.locations, scanned_to, end: false });
-                }
-                batch_end = self.index.batch_end(next);
-            }
-            position = next;
-            match self.index.location(next) {
-                Some(location) => taken.push(location),
-                None => assert!(matches!(query, Query::All), "a posting has a location"),
+        for part in self.view.parts() {
+            let held = part.look(self.reach);
+            let part = held.part();
+            if part.last() > at
+                && part.first() <= readable
+                && let Some(scanned_to) = take_forward(part, query, at, readable, &mut taken)?
+            {
+                return Ok(taken.so_far(scanned_to));
             }
         }
-        Ok(Planned { locations: taken.locations, scanned_to: readable.max(at), end: readable == bound })
+        let end = readable == bound;
+        Ok(Planned { locations: taken.locations, scanned_to: readable.max(at), end })
     }
 
-    fn log_backward(&self, query: &Query, at: u64, floor: u64, limit: Limit) -> Result<Planned, ReadError> {
-        let lost = self.index.damage().iter().rev().find(|damage| {
-            damage.loses_events()
-                && damage.from <= at
-                && damage.to > floor
-                && self.index.may_have_lost(damage, query)
-        });
+    fn log_backward(&self, query: &Query, at: u64, floor: u64, limit: Limit) -> Result<Planned, LookError> {
+        let lost = self.lost(query, floor, at).last().transpose()?;
         if let Some(damage) = lost.filter(|damage| damage.to >= at) {
-            return Err(data_loss(self.shared, damage, damage.from - 1));
+            return Err(data_loss(self.shared, damage, damage.from - 1).into());
         }
         let readable = lost.map_or(floor, |damage| damage.to);
-        let mut plan = self.index.plan(query);
         let mut taken = Taken::new(limit);
-        let mut position = at;
-        while let Some(next) = plan.previous(position).filter(|next| *next > readable) {
-            if taken.is_full() {
-                return Ok(Planned { locations: taken.locations, scanned_to: position, end: false });
-            }
-            position = next - 1;
-            if let Some(location) = self.index.location(next) {
-                taken.push(location);
+        for part in self.view.parts().iter().rev() {
+            let held = part.look(self.reach);
+            let part = held.part();
+            if part.first() <= at
+                && part.last() > readable
+                && let Some(scanned_to) = take_backward(part, query, at, readable, &mut taken)?
+            {
+                return Ok(taken.so_far(scanned_to));
             }
         }
-        Ok(Planned { locations: taken.locations, scanned_to: readable.min(at), end: readable == floor })
+        let end = readable == floor;
+        Ok(Planned { locations: taken.locations, scanned_to: readable.min(at), end })
+    }
+
+    /// The parts that know a stream, from the first that matters for its events from a version on. No table is held across two of
+    /// them.
+    fn parts_of(&self, name: &StreamName, from: u64) -> Result<Vec<Part>, LookError> {
+        let mut parts = Vec::new();
+        for part in self.view.parts().into_iter().rev() {
+            let base = {
+                let held = part.look(self.reach);
+                let found = held.part().list(Kind::Stream, name.as_str().as_bytes())?;
+                found.map(|(_, base)| base)
+            };
+            if let Some(base) = base {
+                parts.push(part);
+                if base <= from {
+                    break;
+                }
+            }
+        }
+        parts.reverse();
+        Ok(parts)
     }
 
     fn stream_forward(
@@ -146,92 +175,70 @@ impl View<'_> {
         from: u64,
         bound: u64,
         limit: Limit,
-    ) -> Result<Planned, ReadError> {
-        let Some(entry) = self.index.stream(name.as_str()) else {
-            return self.absent_stream(name, bound);
-        };
-        let first = entry.index_of(from);
-        let count = entry.count_up_to(bound);
+    ) -> Result<Planned, LookError> {
         let mut taken = Taken::new(limit);
-        for index in first..count {
-            if let Some(error) = self.lost_before(entry, index, from, &taken) {
-                return error;
+        // The version that comes next, and where the event before it stands.
+        let (mut expected, mut before) = (from, 0);
+        for part in self.parts_of(name, from)? {
+            let held = part.look(self.reach);
+            let part = held.part();
+            let Some((mut list, base)) = part.list(Kind::Stream, name.as_str().as_bytes())? else { continue };
+            let count = match bound >= part.last() {
+                true => list.len(),
+                false if bound < part.first() => 0,
+                false => list.lower_bound(list.len(), part.relative(bound + 1))?,
+            };
+            let first = usize::try_from(from.saturating_sub(base)).unwrap_or(usize::MAX);
+            let mut locator = part.locator();
+            for index in first..count {
+                let position = list.at(index)?;
+                let absolute = part.first() + u64::from(position);
+                if index == first
+                    && base + index as u64 > expected
+                    && let Some(damage) = self.damage_between(before, absolute)
+                {
+                    return match taken.locations.is_empty() {
+                        true => Err(data_loss(self.shared, damage, damage.to).into()),
+                        false => Ok(taken.so_far(before)),
+                    };
+                }
+                if taken.is_full() {
+                    let scanned_to = taken.last_position();
+                    return Ok(taken.so_far(scanned_to));
+                }
+                taken.push(locator.location(position)?);
             }
-            if taken.is_full() {
-                let scanned_to = entry.positions()[index - 1];
-                return Ok(Planned { locations: taken.locations, scanned_to, end: false });
+            if let Some(last) = count.checked_sub(1) {
+                before = part.first() + u64::from(list.at(last)?);
+                expected = expected.max(base + count as u64);
             }
-            taken.push(self.location(entry.positions()[index]));
         }
         self.end_of_stream(name, taken, bound)
     }
 
-    /// Stops before events of the stream that were lost just before that index.
-    fn lost_before(
-        &self,
-        entry: &StreamEntry,
-        index: usize,
-        from: u64,
-        taken: &Taken,
-    ) -> Option<Result<Planned, ReadError>> {
-        let expected = index.checked_sub(1).map_or(0, |before| entry.version_of(before) + 1).max(from);
-        if entry.version_of(index) == expected {
-            return None;
-        }
-        let before = index.checked_sub(1).map_or(0, |before| entry.positions()[before]);
-        let position = entry.positions()[index];
-        let damage =
-            self.index.damage().iter().find(|damage| damage.to > before && damage.from < position)?;
-        if taken.locations.is_empty() {
-            return Some(Err(data_loss(self.shared, damage, damage.to)));
-        }
-        Some(Ok(Planned { locations: taken.locations.clone(), scanned_to: before, end: false }))
-    }
-
-    /// The version to begin with, going backward, is lost: it lies between two versions that are there.
-    fn lost_at(
-        &self,
-        entry: &StreamEntry,
-        from: Option<u64>,
-        count: usize,
-        durable: usize,
-    ) -> Option<ReadError> {
-        let is_there = count.checked_sub(1).is_some_and(|last| Some(entry.version_of(last)) == from);
-        if from.is_none() || is_there || count == durable {
-            return None;
-        }
-        let after = entry.positions()[count];
-        let before = count.checked_sub(1).map_or(0, |last| entry.positions()[last]);
-        let damage = self.index.damage().iter().find(|damage| damage.to > before && damage.from < after)?;
-        Some(data_loss(self.shared, damage, damage.from - 1))
+    /// Damage that lost events between two positions.
+    fn damage_between(&self, before: u64, after: u64) -> Option<&Damage> {
+        self.shared.index.damage().iter().find(|damage| damage.to > before && damage.from < after)
     }
 
     /// The end of a stream, unless damage may hide that it goes on.
-    fn end_of_stream(&self, name: &StreamName, taken: Taken, bound: u64) -> Result<Planned, ReadError> {
-        let last = self.index.stream(name.as_str()).map_or(0, |entry| {
-            entry.count_up_to(bound).checked_sub(1).map_or(0, |index| entry.positions()[index])
-        });
-        let hides = |damage: &&crate::Damage| {
-            damage.loses_events()
-                && damage.from > last
-                && damage.from <= bound
-                && self.index.stream_may_have_lost(damage, name.as_str())
-        };
-        match self.index.damage().iter().find(hides) {
-            None => Ok(Planned { locations: taken.locations, scanned_to: bound, end: true }),
-            Some(damage) if taken.locations.is_empty() => Err(data_loss(self.shared, damage, damage.to)),
-            Some(_) => Ok(Planned { locations: taken.locations, scanned_to: last, end: false }),
+    fn end_of_stream(&self, name: &StreamName, taken: Taken, bound: u64) -> Result<Planned, LookError> {
+        let damage = self.shared.index.damage();
+        if damage.is_empty() {
+            return Ok(Planned { locations: taken.locations, scanned_to: bound, end: true });
         }
-    }
-
-    fn absent_stream(&self, name: &StreamName, bound: u64) -> Result<Planned, ReadError> {
-        let hides = |damage: &&crate::Damage| damage.loses_events() && damage.from <= bound;
-        match self.index.damage().iter().find(hides) {
-            Some(damage) if self.index.stream_may_have_lost(damage, name.as_str()) => {
-                Err(data_loss(self.shared, damage, damage.to))
+        let head = self.view.head(name.as_str(), bound, self.reach)?;
+        let last = head.map_or(0, |(_, position)| position);
+        for damage in damage.iter().filter(|damage| damage.loses_events()) {
+            let behind = damage.from > last && damage.from <= bound;
+            if behind && self.view.stream_may_have_lost(damage, name.as_str(), self.reach)? {
+                return match taken.locations.is_empty() {
+                    true => Err(data_loss(self.shared, damage, damage.to).into()),
+                    false => Ok(taken.so_far(last)),
+                };
             }
-            _ => Ok(Planned { locations: Vec::new(), scanned_to: bound, end: true }),
         }
+        Ok(Planned { locations: taken.locations, scanned_to: bound, end: true })
     }
 
     fn stream_backward(
@@ -240,33 +247,159 @@ impl View<'_> {
         from: Option<u64>,
         floor: u64,
         limit: Limit,
-    ) -> Result<Planned, ReadError> {
-        let Some(entry) = self.index.stream(name.as_str()) else {
-            return self
-                .absent_stream(name, self.durable)
-                .map(|planned| Planned { scanned_to: floor, ..planned });
-        };
-        let durable = entry.count_up_to(self.durable);
-        let count = from.map_or(durable, |from| entry.index_of(from.saturating_add(1)).min(durable));
-        if from.is_none_or(|from| entry.version_of(durable) <= from) {
+    ) -> Result<Planned, LookError> {
+        let head = self.view.head(name.as_str(), self.durable, self.reach)?;
+        if head.is_none_or(|(version, _)| from.is_none_or(|from| version < from)) {
             // Starting at its end: damage may hide that the end is further on.
-            self.end_of_stream(name, Taken::new(limit), self.durable)?;
-        }
-        let first = entry.count_up_to(floor);
-        let mut taken = Taken::new(limit);
-        if let Some(error) = self.lost_at(entry, from, count, durable) {
-            return Err(error);
-        }
-        for index in (first..count).rev() {
-            if taken.is_full() {
-                let scanned_to = entry.positions()[index + 1] - 1;
-                return Ok(Planned { locations: taken.locations, scanned_to, end: false });
-            }
-            taken.push(self.location(entry.positions()[index]));
-            if let Some(error) = self.lost_before(entry, index, 0, &taken) {
-                return error;
+            let end = self.end_of_stream(name, Taken::new(limit), self.durable)?;
+            if head.is_none() {
+                return Ok(Planned { scanned_to: floor, ..end });
             }
         }
-        Ok(Planned { locations: taken.locations, scanned_to: floor, end: true })
+        let (last, last_position) = head.expect("it is there");
+        let start = from.map_or(last, |from| from.min(last));
+        let mut page = Descent { taken: Taken::new(limit), expected: Some(start), above: last_position + 1 };
+        for part in self.view.parts().iter().rev() {
+            if let Some(ended) = self.descend(part, name, floor, &mut page)? {
+                return Ok(page.taken.finish(ended));
+            }
+            if page.expected.is_none() {
+                break;
+            }
+        }
+        if page.expected.is_some() && self.damage_between(0, page.above).is_some() {
+            // Its first events are lost.
+            return match self.damage_between(0, page.above) {
+                Some(damage) if page.taken.locations.is_empty() => {
+                    Err(data_loss(self.shared, damage, damage.from - 1).into())
+                }
+                _ => Ok(page.taken.so_far(0)),
+            };
+        }
+        Ok(Planned { locations: page.taken.locations, scanned_to: floor, end: true })
     }
+
+    /// Takes the events of a stream in one part, from above.
+    fn descend(
+        &self,
+        part: &Part,
+        name: &StreamName,
+        floor: u64,
+        page: &mut Descent,
+    ) -> Result<Option<Ended>, LookError> {
+        let held = part.look(self.reach);
+        let part = held.part();
+        let Some((mut list, base)) = part.list(Kind::Stream, name.as_str().as_bytes())? else {
+            return Ok(None);
+        };
+        let Some(expected) = page.expected.filter(|expected| base <= *expected) else { return Ok(None) };
+        let wanted = usize::try_from(expected - base + 1).unwrap_or(usize::MAX);
+        let count = wanted.min(list.len());
+        let top = part.first() + u64::from(list.at(count - 1)?);
+        if count < wanted
+            && let Some(damage) = self.damage_between(top, page.above)
+        {
+            return match page.taken.locations.is_empty() {
+                true => Err(data_loss(self.shared, damage, damage.from - 1).into()),
+                false => Ok(Some(Ended { scanned_to: top, end: false })),
+            };
+        }
+        let mut locator = part.locator();
+        for index in (0..count).rev() {
+            let position = list.at(index)?;
+            if part.first() + u64::from(position) <= floor {
+                return Ok(Some(Ended { scanned_to: floor, end: true }));
+            }
+            if page.taken.is_full() {
+                let scanned_to = page.taken.last_position() - 1;
+                return Ok(Some(Ended { scanned_to, end: false }));
+            }
+            page.taken.push(locator.location(position)?);
+        }
+        page.above = part.first() + u64::from(list.at(0)?);
+        page.expected = base.checked_sub(1);
+        Ok(None)
+    }
+}
+
+/// A page of a stream that is taken from above.
+struct Descent {
+    taken: Taken,
+    /// The version that comes next; `None` below the first.
+    expected: Option<u64>,
+    /// The position of the event above it.
+    above: u64,
+}
+
+/// Where a page ends before its stream does.
+struct Ended {
+    scanned_to: u64,
+    end: bool,
+}
+
+impl Taken {
+    fn finish(self, ended: Ended) -> Planned {
+        Planned { locations: self.locations, scanned_to: ended.scanned_to, end: ended.end }
+    }
+}
+
+/// Takes the matches of one part. Gives how far the page got, once it is full.
+fn take_forward(
+    part: PartRef<'_>,
+    query: &Query,
+    at: u64,
+    readable: u64,
+    taken: &mut Taken,
+) -> Result<Option<u64>, LookError> {
+    let mut plan = part.plan(query)?;
+    let mut locator = part.locator();
+    let mut from = part.relative(at + 1);
+    let last = part.relative(readable.min(part.last()));
+    while let Some(next) = plan.next(from)?.filter(|next| *next <= last) {
+        let absolute = part.first() + u64::from(next);
+        if taken.is_full() {
+            let ends_at = match taken.ends_at {
+                Some(ends_at) => ends_at,
+                None => part.batch_end(taken.last_position())?,
+            };
+            taken.ends_at = Some(ends_at);
+            if absolute > ends_at {
+                // Nothing matches between the last batch and this one, so the page gets up to this one.
+                return Ok(Some(part.batch_start(absolute)?.max(at + 1) - 1));
+            }
+        }
+        taken.push(locator.location(next)?);
+        from = next + 1;
+    }
+    if taken.is_full() && taken.ends_at.is_none() {
+        // No batch reaches beyond its part.
+        taken.ends_at = Some(part.last());
+    }
+    Ok(None)
+}
+
+/// Takes the matches of one part, from above. Gives how far the page got, once it is full.
+fn take_backward(
+    part: PartRef<'_>,
+    query: &Query,
+    at: u64,
+    readable: u64,
+    taken: &mut Taken,
+) -> Result<Option<u64>, LookError> {
+    let mut plan = part.plan(query)?;
+    let mut locator = part.locator();
+    let mut from = Some(part.relative(at.min(part.last())));
+    while let Some(start) = from
+        && let Some(previous) = plan.previous(start)?
+    {
+        if part.first() + u64::from(previous) <= readable {
+            break;
+        }
+        if taken.is_full() {
+            return Ok(Some(taken.last_position() - 1));
+        }
+        taken.push(locator.location(previous)?);
+        from = previous.checked_sub(1);
+    }
+    Ok(None)
 }

@@ -8,24 +8,36 @@ use gesta_core::EventBytes;
 use super::tail::{TailState, TailSurvey};
 use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
-use crate::commit::{ActiveSegment, HeadersChecksum, Tail};
+use crate::commit::{ActiveSegment, Tail};
 use crate::damage::Damage;
 use crate::format::{
     EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES, StartBody, u64_at,
 };
-use crate::index::{Index, IndexedEvent};
+use crate::index::{FrameName, IndexedEvent, State, Table, View};
 use crate::manifest::{Manifest, SegmentState};
+use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
 
 /// What the load step found.
 pub(crate) struct Loaded {
-    pub(crate) index: Index,
+    pub(crate) view: View,
+    pub(crate) damage: Vec<Damage>,
     pub(crate) tail: Tail,
     /// The last used segment, if it takes more frames.
     pub(crate) active: Option<ActiveSegment>,
     pub(crate) frames: u64,
     pub(crate) events: u64,
+}
+
+/// What becomes of tables that are full while a log is loaded.
+pub(crate) trait Tables {
+    /// Whether a table of so many bytes, of so much of the log, is full at that position.
+    fn is_full(&self, bytes: usize, log_bytes: u64, position: u64) -> bool;
+    /// Sees every event, before the table that grows does.
+    fn see(&mut self, _event: &IndexedEvent<'_>, _position: u64, _table: &State) {}
+    /// Takes a table that has ended there. `false` if it stays in memory.
+    fn take(&mut self, table: &Arc<Table>, end: &LogPoint) -> bool;
 }
 
 /// A place where no valid frame stood, until it is known what follows.
@@ -37,10 +49,16 @@ struct Gap {
     last: u64,
 }
 
-struct Loader {
-    index: Index,
+struct Loader<'a> {
+    /// Runs that cover what is not loaded, and tables of what is.
+    view: View,
+    damage: Vec<Damage>,
+    tables: &'a mut dyn Tables,
+    /// The table that grows, and the bytes of the log that it knows.
+    table: Arc<Table>,
+    table_log_bytes: u64,
     /// The segment that is loaded.
-    segment: u64,
+    segment: Option<Arc<SegmentFile>>,
     follow: Follow,
     gap: Option<Gap>,
     frames: u64,
@@ -49,40 +67,59 @@ struct Loader {
     covered: u64,
     /// What END of the current segment will say.
     headers: HeadersChecksum,
-    end: EndBody,
+    progress: Progress,
+    /// Where its last numbered frame begins.
+    last_frame: u64,
 }
 
-/// Loads every segment up to the last used one.
+/// Loads every segment up to the last used one, from a place on: what lies before it is covered by the runs.
 pub(crate) fn load(
     manifest: &Manifest,
     listed: &[Listed],
     survey: &TailSurvey,
+    runs: View,
+    from: &LogPoint,
+    tables: &mut dyn Tables,
 ) -> Result<Loaded, RecoverError> {
     let mut loader = Loader {
-        index: Index::default(),
-        segment: 0,
-        follow: Follow::START,
+        view: runs,
+        damage: Vec::new(),
+        tables,
+        table: Table::new(from.follow.position + 1),
+        table_log_bytes: 0,
+        segment: None,
+        follow: from.follow,
         gap: None,
         frames: 0,
         events: 0,
-        last_with_events: 0,
-        covered: manifest.durable_frame,
-        headers: HeadersChecksum::new(&[]),
-        end: EndBody::default(),
+        last_with_events: from.follow.number,
+        covered: manifest.durable_frame.max(from.follow.number),
+        headers: HeadersChecksum::resume(from.progress.end.checksum),
+        progress: from.progress,
+        last_frame: from.last_frame,
     };
+    loader.view.tables.push(Arc::clone(&loader.table));
+    let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
+    loader.missing_covered(&listed[..begin]);
     let mut active = None;
     let used = survey.at.map_or(0, |at| at + 1);
-    for (at, own) in listed[..used].iter().enumerate() {
+    for (at, own) in listed.iter().enumerate().take(used).skip(begin) {
         let is_last = at + 1 == used;
         let next = listed.get(at + 1).filter(|_| !is_last);
+        let resume = (own.entry.header.id == from.segment).then_some(from.offset);
         match &own.segment {
-            Some(segment) => active = loader.segment(own, segment, next, is_last.then_some(survey))?,
+            Some(segment) => {
+                active = loader.segment(own, segment, resume, next, is_last.then_some(survey))?;
+            }
             None => loader.open_missing(own.entry.header.id),
         }
     }
-    loader.missing_unused(&listed[used..]);
+    loader.missing_unused(&listed[used.max(begin)..]);
     loader.close_gap_at_end(manifest);
-    let Loader { index, follow, frames, events, last_with_events, covered, .. } = loader;
+    for pair in loader.view.tables.windows(2) {
+        pair[0].end_with(Arc::clone(&pair[1]));
+    }
+    let Loader { view, damage, follow, frames, events, last_with_events, covered, .. } = loader;
     let tail = Tail {
         number: follow.number,
         checksum: follow.checksum,
@@ -92,30 +129,34 @@ pub(crate) fn load(
         covered,
         last_with_events,
     };
-    Ok(Loaded { index, tail, active, frames, events })
+    Ok(Loaded { view, damage, tail, active, frames, events })
 }
 
-impl Loader {
-    /// Loads one segment. Gives what the writer needs to go on in it, if it is the last one and open at its end.
+impl Loader<'_> {
+    /// Loads one segment, from an offset on where it was loaded up to there. Gives what the writer needs to go on in it, if it is
+    /// the last one and open at its end.
     fn segment(
         &mut self,
         own: &Listed,
         segment: &Arc<SegmentFile>,
+        resume: Option<u64>,
         next: Option<&Listed>,
         survey: Option<&TailSurvey>,
     ) -> Result<Option<ActiveSegment>, RecoverError> {
-        self.segment = segment.id;
-        self.index.begin_segment(Arc::clone(segment));
-        self.headers = HeadersChecksum::new(&segment.salt);
-        self.end = EndBody::default();
-        let first = Follow { ..self.follow };
+        self.segment = Some(Arc::clone(segment));
+        self.table.write().begin_segment(Arc::clone(segment));
+        if resume.is_none() {
+            self.headers = HeadersChecksum::new(&segment.salt);
+            self.progress = Progress::begin(&segment.salt, &self.follow);
+            self.last_frame = 0;
+        }
         let settled = settled_end(own, next)?;
         let limit = match survey {
             Some(survey) if survey.state != TailState::Corrupt => survey.stop,
             _ => settled.unwrap_or(u64::MAX),
         };
         let mut walker = Walker::new(segment)?;
-        let mut offset = SegmentFile::first_frame_offset();
+        let mut offset = resume.unwrap_or(SegmentFile::first_frame_offset());
         loop {
             if self.gap.is_some() {
                 let Some((at, header)) = walker.next_header(offset)?.filter(|(at, _)| *at < limit) else {
@@ -152,15 +193,16 @@ impl Loader {
         }
         let goes_on =
             survey.filter(|survey| matches!(survey.state, TailState::Clean | TailState::Torn { .. }));
-        Ok(goes_on.map(|survey| ActiveSegment {
-            segment: Arc::clone(segment),
-            size_bytes: own.entry.size_bytes,
-            offset: survey.stop,
-            first_frame: first.number + 1,
-            first_position: first.position + 1,
-            headers: std::mem::replace(&mut self.headers, HeadersChecksum::new(&[])),
-            end: self.end,
+        Ok(goes_on.map(|survey| {
+            let point = self.point(segment.id, survey.stop, self.follow);
+            ActiveSegment::resume(Arc::clone(segment), own.entry.size_bytes, &point)
         }))
+    }
+
+    fn point(&self, segment: u64, offset: u64, follow: Follow) -> LogPoint {
+        let end = EndBody { checksum: self.headers.value(), ..self.progress.end };
+        let progress = Progress { end, ..self.progress };
+        LogPoint { segment, offset, last_frame: self.last_frame, follow, progress }
     }
 
     /// Whether the next segment's first frame follows what was read: then nothing is missing here.
@@ -181,80 +223,135 @@ impl Loader {
             return;
         }
         self.frames += 1;
-        self.end.frames += 1;
+        self.progress.end.frames += 1;
+        self.last_frame = offset;
         let frame_end = offset + header.length as u64;
         if header.kind == FrameKind::Idle {
-            return self.index.end_frame(frame_end);
+            return self.table.write().end_frame(frame_end);
         }
         self.last_with_events = header.number;
-        if self.end.events == 0 {
-            self.end.first_recorded_at = header.recorded_at;
+        let end = &mut self.progress.end;
+        if end.events == 0 {
+            end.first_recorded_at = header.recorded_at;
         }
-        self.end.events += u64::from(header.events);
-        self.end.last_recorded_at = header.recorded_at;
+        end.events += u64::from(header.events);
+        end.last_recorded_at = header.recorded_at;
         self.events += u64::from(header.events);
         self.batch(frame, bytes, offset, frame_end);
+        self.table_log_bytes += header.length as u64;
+        self.end_full_table(header, frame_end);
     }
 
     /// END says what its segment holds.
     fn check_end(&mut self, frame: &Frame<'_>, offset: u64) {
-        let counted = EndBody { checksum: self.headers.value(), ..self.end };
+        let counted = EndBody { checksum: self.headers.value(), ..self.progress.end };
         // Behind damage the count is of what is left.
-        if EndBody::decode(frame.command) != Some(counted) && self.index.damage().is_empty() {
-            let (segment, from, to) = (self.segment, self.follow.position + 1, self.follow.position);
-            let what = "END does not say what the segment holds".to_owned();
-            self.index.report_damage(Damage { segment, offset, from, to, what });
+        if EndBody::decode(frame.command) != Some(counted) && self.damage.is_empty() {
+            let (from, to) = (self.follow.position + 1, self.follow.position);
+            self.report_damage(offset, from, to, "END does not say what the segment holds".to_owned());
         }
     }
 
+    fn segment_id(&self) -> u64 {
+        self.segment.as_ref().map_or(0, |segment| segment.id)
+    }
+
+    fn report_damage(&mut self, offset: u64, from: u64, to: u64, what: String) {
+        self.damage.push(Damage { segment: self.segment_id(), offset, from, to, what });
+    }
+
     fn batch(&mut self, frame: &Frame<'_>, bytes: &Bytes, offset: u64, frame_end: u64) {
-        let mut versions = Vec::with_capacity(frame.header.events as usize);
+        let header = &frame.header;
+        let mut versions = Vec::with_capacity(header.events as usize);
         let base = bytes.as_ptr() as usize;
+        self.table.write().begin_frame(FrameName { number: header.number, checksum: header.checksum });
         for record in frame.records() {
             let at = record.as_ptr() as usize - base;
             let event = EventBytes::parse(bytes.slice(at + RECORD_HEADER_BYTES..at + record.len()));
-            let event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    self.lose_event(offset + at as u64, error.to_string());
-                    continue;
+            match event {
+                Ok(event) => {
+                    let version = u64_at(record, 8);
+                    self.event(&event, version, offset + at as u64, versions.is_empty());
+                    versions.push(version);
                 }
-            };
-            let version = u64_at(record, 8);
-            let indexed =
-                IndexedEvent { stream: event.stream(), event_type: event.event_type(), id: event.id() };
-            let place = u32::try_from(offset + at as u64).expect("a segment is at most 1 GiB");
-            if !self.index.insert_at(version, &indexed, event.tags(), place) {
-                let position = self.index.last();
-                let what = format!("version {version} of stream `{}` stands twice", event.stream());
-                let (segment, offset) = (self.segment, u64::from(place));
-                self.index.report_damage(Damage { segment, offset, from: position, to: position, what });
+                Err(error) => self.lose_event(offset + at as u64, error.to_string()),
             }
-            if !planted(Bug::IdsNotRebuilt) {
-                self.index.insert_id(event.id());
-            }
-            versions.push(version);
         }
-        self.index.end_batch(frame.header.recorded_at, frame_end);
+        let mut table = self.table.write();
+        if table.len() > 0 {
+            table.end_batch(header.recorded_at, frame_end);
+        }
         if let Some((key, request)) =
-            frame.command_key().filter(|_| versions.len() == frame.header.events as usize)
+            frame.command_key().filter(|_| versions.len() == header.events as usize)
             && !planted(Bug::KeysNotRebuilt)
         {
-            self.index.insert_command(key, request, &versions);
+            table.insert_command(key, request, &versions);
         }
+    }
+
+    fn event(&mut self, event: &EventBytes, version: u64, offset: u64, is_first_of_frame: bool) {
+        let indexed = IndexedEvent { stream: event.stream(), event_type: event.event_type(), id: event.id() };
+        let place = u32::try_from(offset).expect("a segment is at most 1 GiB");
+        let mut table = self.table.write();
+        self.tables.see(&indexed, table.last() + 1, &table);
+        let given = table.insert(&indexed, event.tags(), place, is_first_of_frame, || version);
+        if !planted(Bug::IdsNotRebuilt) {
+            table.insert_id(event.id());
+        }
+        let position = table.last();
+        drop(table);
+        if given != version {
+            let what = format!("version {version} of stream `{}` stands where {given} should", event.stream());
+            self.report_damage(offset, position, position, what);
+        }
+    }
+
+    /// Ends the table that grows, if it is full.
+    fn end_full_table(&mut self, header: &FrameHeader, frame_end: u64) {
+        let position = header.next_position() - 1;
+        if !self.tables.is_full(self.table.read().bytes(), self.table_log_bytes, position) {
+            return;
+        }
+        let follow = Follow {
+            number: header.number,
+            checksum: header.checksum,
+            position,
+            recorded_at: header.recorded_at,
+        };
+        let point = self.point(self.segment_id(), frame_end, follow);
+        // Runs follow one another without a gap, so behind damage everything stays in memory.
+        let is_taken = self.damage.is_empty()
+            && self.view.tables.len() == 1
+            && self.tables.take(&self.table, &point);
+        if is_taken {
+            self.view.tables.clear();
+        }
+        self.begin_table(header.next_position());
+    }
+
+    fn begin_table(&mut self, first: u64) {
+        self.table = Table::new(first);
+        self.table_log_bytes = 0;
+        if let Some(segment) = &self.segment {
+            self.table.write().begin_segment(Arc::clone(segment));
+        }
+        self.view.tables.push(Arc::clone(&self.table));
+    }
+
+    /// Goes on behind positions whose events are lost: tables are dense, so another one begins there.
+    fn skip_to(&mut self, position: u64) {
+        let is_empty = self.table.read().len() == 0;
+        if is_empty {
+            self.view.tables.pop();
+        }
+        self.begin_table(position);
     }
 
     /// Passes over a record whose check holds and that is no event: nothing that this program wrote.
     fn lose_event(&mut self, offset: u64, what: String) {
-        let position = self.index.last() + 1;
-        self.index.skip_to(position + 1);
-        self.index.report_damage(Damage {
-            segment: self.segment,
-            offset,
-            from: position,
-            to: position,
-            what,
-        });
+        let position = self.table.read().last() + 1;
+        self.skip_to(position + 1);
+        self.report_damage(offset, position, position, what);
     }
 
     fn open_gap(&mut self, segment: u64, offset: u64) {
@@ -297,10 +394,21 @@ impl Loader {
     fn report(&mut self, gap: Gap, last: u64, what: &str) {
         let from = self.follow.position + 1;
         if last >= from {
-            self.index.skip_to(last + 1);
+            self.skip_to(last + 1);
         }
         let Gap { segment, offset, .. } = gap;
-        self.index.report_damage(Damage { segment, offset, from, to: last, what: what.to_owned() });
+        self.damage.push(Damage { segment, offset, from, to: last, what: what.to_owned() });
+    }
+
+    /// Segments that runs cover, and whose files are gone: the index knows what they held, and nobody can read it.
+    fn missing_covered(&mut self, covered: &[Listed]) {
+        for own in covered.iter().filter(|own| own.segment.is_none()) {
+            if let SegmentState::Sealed(sealed) = &own.entry.state {
+                let (from, to) = (sealed.first_position, sealed.first_position + sealed.events - 1);
+                let (segment, what) = (own.entry.header.id, "the file of the segment is gone".to_owned());
+                self.damage.push(Damage { segment, offset: 0, from, to, what });
+            }
+        }
     }
 
     /// Listed segments behind the last used one whose files are gone: they may have held frames.

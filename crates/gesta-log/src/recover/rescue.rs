@@ -10,13 +10,13 @@ use super::load::settled_end;
 use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, RecoverError, Recovery, io_error};
 use crate::bugs::{Bug, planted};
-use crate::commit::HeadersChecksum;
 use crate::env::{Env, write_whole};
 use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
 };
 use crate::keeper::{new_header, write_end};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
+use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
 
@@ -40,7 +40,7 @@ impl Rescue<'_> {
         match survey.state {
             TailState::Unproven | TailState::Corrupt => return self.write_beyond_again(listed, survey),
             TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => return Ok(()),
-            TailState::Sealed => return self.seal_at(segment, &survey.frames, survey.stop),
+            TailState::Sealed => return self.seal_at(segment, &survey.from, &survey.frames, survey.stop),
             TailState::Torn { to } => self.quarantine(segment, survey.stop, to)?,
             TailState::Clean => self.make_whole(segment, own.entry.size_bytes)?,
         }
@@ -54,8 +54,8 @@ impl Rescue<'_> {
         if let TailState::Torn { .. } = survey.state {
             self.cut(segment, survey.stop, own.entry.size_bytes)?;
         }
-        let start = &survey.frames[..survey.frames.len().min(1)];
-        self.write_again(segment, start)?;
+        let start = survey.frames.first().filter(|frame| frame.header.kind == FrameKind::Start);
+        self.write_again(segment, start.map_or(&[], std::slice::from_ref))?;
         self.write_again(segment, beyond)
     }
 
@@ -134,7 +134,12 @@ impl Rescue<'_> {
             frames.push(FrameAt { offset, header: frame.header });
         })?;
         match stop {
-            Stop::NoFrame { offset } if offset == settled => self.seal_at(segment, &frames, settled),
+            Stop::NoFrame { offset } if offset == settled => {
+                let follow = Follow::before(&header);
+                let progress = Progress::begin(&segment.salt, &follow);
+                let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, follow, progress };
+                self.seal_at(segment, &from, &frames, settled)
+            }
             // Damage; the load step reports it.
             _ => Ok(()),
         }
@@ -156,9 +161,15 @@ impl Rescue<'_> {
         segment.file.sync_all().map_err(io_error(format!("syncing segment {}", segment.id)))
     }
 
-    /// Ends a segment behind these frames, and tells the manifest.
-    fn seal_at(&mut self, segment: &SegmentFile, frames: &[FrameAt], end: u64) -> Result<(), RecoverError> {
-        let (body, sealed, seal) = end_of(segment, frames, end);
+    /// Ends a segment behind these frames, which follow a place in it, and tells the manifest.
+    fn seal_at(
+        &mut self,
+        segment: &SegmentFile,
+        from: &LogPoint,
+        frames: &[FrameAt],
+        end: u64,
+    ) -> Result<(), RecoverError> {
+        let (body, sealed, seal) = end_of(segment, from, frames, end);
         write_end(segment, &seal, &body).map_err(io_error(format!("ending segment {}", segment.id)))?;
         self.entry_mut(segment.id).state = SegmentState::Sealed(sealed);
         let last = sealed.first_frame + sealed.frames - 1;
@@ -178,7 +189,7 @@ impl Rescue<'_> {
         let beyond = survey.beyond_watermark();
         let kept = &survey.frames[..survey.frames.len() - beyond.len()];
         let cut_at = beyond[0].offset;
-        let (end, sealed, seal) = end_of(segment, kept, cut_at);
+        let (end, sealed, seal) = end_of(segment, &survey.from, kept, cut_at);
         let copy = self.write_copy(segment, beyond, &sealed, &seal)?;
 
         let at = self.manifest.segments.iter().position(|entry| entry.header.id == own.entry.header.id);
@@ -238,12 +249,19 @@ impl Rescue<'_> {
     }
 }
 
-/// What END and the manifest say of a segment with these frames, START included, that ends at that offset.
-fn end_of(segment: &SegmentFile, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
-    let mut headers = HeadersChecksum::new(&segment.salt);
-    let mut body = EndBody::default();
+/// What END and the manifest say of a segment that ends at an offset, with these frames behind a place in it.
+fn end_of(
+    segment: &SegmentFile,
+    from: &LogPoint,
+    frames: &[FrameAt],
+    end: u64,
+) -> (EndBody, Sealed, Seal) {
+    let Progress { first_frame, first_position, end: mut body } = from.progress;
+    let mut headers = HeadersChecksum::resume(body.checksum);
+    let mut follow = from.follow;
     for FrameAt { header, .. } in frames {
         headers.add(header.checksum);
+        follow.pass(header);
         body.frames += u64::from(header.kind.is_numbered());
         if header.events > 0 {
             if body.events == 0 {
@@ -254,24 +272,16 @@ fn end_of(segment: &SegmentFile, frames: &[FrameAt], end: u64) -> (EndBody, Seal
         }
     }
     body.checksum = headers.value();
-    let last = frames.last().expect("a used segment has a frame").header;
-    let numbered = last.kind.is_numbered();
-    let sealed = Sealed {
-        first_frame: last.number + 1 - body.frames,
-        first_position: last.next_position() - body.events,
-        frames: body.frames,
-        events: body.events,
-        end,
-        checksum: body.checksum,
-    };
+    let (frames, events, checksum) = (body.frames, body.events, body.checksum);
+    let sealed = Sealed { first_frame, first_position, frames, events, end, checksum };
     let seal = Seal {
         salt: segment.salt,
         offset: end,
-        number: last.number,
-        position: last.next_position(),
-        durable: last.number,
-        recorded_at: last.recorded_at,
-        previous: if numbered { last.checksum } else { last.previous },
+        number: follow.number,
+        position: follow.position + 1,
+        durable: follow.number,
+        recorded_at: follow.recorded_at,
+        previous: follow.checksum,
     };
     (body, sealed, seal)
 }
@@ -318,7 +328,10 @@ fn copy_bytes(
         };
         copied.push(frame_at(&target, seal.offset, &bytes[at..]));
     }
-    let (end, sealed, seal) = end_of(&target, &copied, first + bytes.len() as u64);
+    let follow = Follow::before(&copied[0].header);
+    let progress = Progress::begin(salt, &follow);
+    let from = LogPoint { segment: 0, offset: first, last_frame: 0, follow, progress };
+    let (end, sealed, seal) = end_of(&target, &from, &copied, first + bytes.len() as u64);
     write_mark(&mut bytes, FrameKind::End, &seal, &end.encode());
     Ok((bytes, sealed))
 }

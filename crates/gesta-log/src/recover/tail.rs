@@ -4,6 +4,7 @@ use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
 use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::manifest::{Manifest, SegmentState};
+use crate::point::{LogPoint, Progress};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
 
@@ -35,7 +36,9 @@ pub(crate) struct FrameAt {
 pub(crate) struct TailSurvey {
     /// Its place in the list; later ones are unused. `None` if no segment is used.
     pub(crate) at: Option<usize>,
-    /// Its valid frames, in order.
+    /// Where in it the look began: at its first frame, or behind everything that is known to be synced and indexed.
+    pub(crate) from: LogPoint,
+    /// Its valid frames from there on, in order.
     pub(crate) frames: Vec<FrameAt>,
     /// Where they end.
     pub(crate) stop: u64,
@@ -48,14 +51,19 @@ pub(crate) struct TailSurvey {
     pub(crate) unproven_spare: bool,
 }
 
-/// Looks at the last segment that is used.
-pub(crate) fn survey_tail(manifest: &Manifest, listed: &[Listed]) -> Result<TailSurvey, RecoverError> {
+/// Looks at the last segment that is used, from a place on behind which everything is known to be synced.
+pub(crate) fn survey_tail(
+    manifest: &Manifest,
+    listed: &[Listed],
+    known: &LogPoint,
+) -> Result<TailSurvey, RecoverError> {
     let mut survey = TailSurvey {
         at: None,
+        from: *known,
         frames: Vec::new(),
         stop: 0,
         state: TailState::Clean,
-        watermark: manifest.durable_frame,
+        watermark: manifest.durable_frame.max(known.follow.number),
         torn_spares: Vec::new(),
         unproven_spare: false,
     };
@@ -99,17 +107,16 @@ impl TailSurvey {
         walker: &mut Walker<'_>,
         last_before: u64,
     ) -> Result<(), RecoverError> {
-        let first = SegmentFile::first_frame_offset();
         let limit = match state {
             SegmentState::Sealed(sealed) => sealed.end,
             _ => u64::MAX,
         };
-        let mut follow = match walker.frame_at(first)? {
-            Some((_, header)) => Follow::before(&header),
-            None => Follow { number: last_before, ..Follow::START },
-        };
+        if self.from.segment != walker.segment_id() {
+            self.from = first_point(walker, last_before)?;
+        }
+        let mut follow = self.from.follow;
         let frames = &mut self.frames;
-        let stop = walker.walk(first, limit, &mut follow, |frame, _, offset| {
+        let stop = walker.walk(self.from.offset, limit, &mut follow, |frame, _, offset| {
             frames.push(FrameAt { offset, header: frame.header });
         })?;
         let durable = self.frames.iter().map(|frame| frame.header.durable).max().unwrap_or(0);
@@ -171,6 +178,17 @@ impl TailSurvey {
             .take_while(|frame| !frame.header.kind.is_numbered() || frame.header.number <= self.watermark);
         &self.frames[known.count()..]
     }
+}
+
+/// Where the frames of a segment begin.
+fn first_point(walker: &mut Walker<'_>, last_before: u64) -> Result<LogPoint, RecoverError> {
+    let offset = SegmentFile::first_frame_offset();
+    let follow = match walker.frame_at(offset)? {
+        Some((_, header)) => Follow::before(&header),
+        None => Follow { number: last_before, ..Follow::START },
+    };
+    let progress = Progress::begin(walker.salt(), &follow);
+    Ok(LogPoint { segment: walker.segment_id(), offset, last_frame: 0, follow, progress })
 }
 
 /// The last numbered frame in the last of these segments that has any.

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use gesta_core::{AppendError, Appended, Batch};
+use gesta_core::{AppendError, Appended, Batch, check_batch};
 
-use super::{Commit, Drive, LogStore, Prepare};
-use crate::commit::{Role, in_doubt};
+use super::{Commit, Drive, LogStore, Prepare, look_up};
+use crate::commit::{Role, in_doubt, unavailable};
 use crate::env::Env;
+use crate::index::Reach;
+use crate::indexer::{Indexer, IndexerThread};
 use crate::keeper::{Keeper, KeeperThread};
 use crate::open::{Options, open};
 use crate::open_error::OpenError;
@@ -42,14 +44,21 @@ impl LogStore {
     /// Puts a batch in line and commits nothing.
     #[doc(hidden)]
     pub fn enqueue_inline(&self, batch: Batch) -> Pending {
-        Pending(match self.prepare(batch) {
-            Err(error) => Waiting::Answered(Box::new(Err(error))),
-            Ok(Prepare::Answered(answer)) => Waiting::Answered(Box::new(answer)),
-            Ok(Prepare::Ready(role, ticket, reply)) => match role.enqueue(ticket) {
-                Ok(()) => Waiting::InLine(reply),
-                Err(error) => Waiting::Answered(Box::new(Err(error))),
+        let answered = |answer| Pending(Waiting::Answered(Box::new(answer)));
+        if let Err(error) = check_batch(&batch, self.shared.id, &self.shared.capabilities) {
+            return answered(Err(error));
+        }
+        let prior = match look_up(&self.shared, &batch, Reach::Disk) {
+            Ok(prior) => prior,
+            Err(fault) => return answered(Err(unavailable(&fault))),
+        };
+        match self.prepare(batch, prior) {
+            Prepare::Answered(answer) => answered(answer),
+            Prepare::Ready(role, ticket, reply) => match role.enqueue(ticket) {
+                Ok(()) => Pending(Waiting::InLine(reply)),
+                Err(error) => answered(Err(error)),
             },
-        })
+        }
     }
 
     /// Commits what is in line, as one group where it fits one segment.
@@ -80,8 +89,14 @@ impl LogStore {
 }
 
 impl Commit {
-    pub(super) fn inline(role: Role, keeper: &Keeper, work: KeeperThread) -> Self {
-        keeper.keep_inline(work);
+    pub(super) fn inline(
+        role: Role,
+        (keeper, indexer): &(Arc<Keeper>, Arc<Indexer>),
+        keeping: KeeperThread,
+        indexing: IndexerThread,
+    ) -> Self {
+        keeper.keep_inline(keeping);
+        indexer.keep_inline(indexing);
         Self { role: Arc::new(role), threads: Mutex::new(Vec::new()) }
     }
 

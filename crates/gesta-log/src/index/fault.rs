@@ -1,0 +1,25 @@
+//! Why something could not be looked up.
+
+use std::io;
+
+/// Why a look-up in the index gives no answer. It never stands for "not there".
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The caller must not wait for the disk, and the answer is there.
+    #[error("the index is on the disk")]
+    NotInMemory,
+    #[error("reading index file {run} failed: {source}")]
+    Io { run: u64, source: io::Error },
+    #[error("reading segment {segment} at offset {offset} failed: {source}")]
+    Log { segment: u64, offset: u64, source: io::Error },
+    #[error("index file {run} is damaged at offset {offset}; no event is lost: open the log again, which builds it anew")]
+    Damaged { run: u64, offset: u64 },
+}
+
+/// Whether a look-up may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What is not in memory is [`Fault::NotInMemory`].
+    Memory,
+    Disk,
+}

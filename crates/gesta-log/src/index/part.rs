@@ -1,0 +1,248 @@
+//! A part of the index: a run or a table, looked into in the same way.
+
+use std::sync::{Arc, RwLockReadGuard};
+
+use gesta_core::{EventId, Item, Query};
+
+use super::fault::{Fault, Reach};
+use super::key::Kind;
+use super::postings::{ItemPlan, List, Plan, Source};
+use super::run::{FIRST_OF_FRAME, Offsets, Run};
+use super::table::{State, Table};
+use crate::segment::SegmentFile;
+
+/// A run or a table. Its positions are dense.
+#[derive(Clone)]
+pub(crate) enum Part {
+    Run(Arc<Run>),
+    Table(Arc<Table>),
+}
+
+/// A part that is held while something is looked up in it: a table stands still.
+pub(crate) enum Held<'a> {
+    Run(&'a Run, Reach),
+    Table(RwLockReadGuard<'a, State>),
+}
+
+/// A part to look something up in.
+#[derive(Clone, Copy)]
+pub(crate) enum PartRef<'a> {
+    Run(&'a Run, Reach),
+    Table(&'a State),
+}
+
+impl Held<'_> {
+    pub(crate) fn part(&self) -> PartRef<'_> {
+        match self {
+            Self::Run(run, reach) => PartRef::Run(run, *reach),
+            Self::Table(table) => PartRef::Table(table),
+        }
+    }
+}
+
+/// Where the record of one event lies.
+#[derive(Clone)]
+pub(crate) struct Location {
+    pub(crate) segment: Arc<SegmentFile>,
+    pub(crate) position: u64,
+    pub(crate) offset: u64,
+    /// The record ends there or before.
+    pub(crate) end: u64,
+}
+
+impl Location {
+    /// An upper bound of its size.
+    pub(crate) const fn len(&self) -> u64 {
+        self.end - self.offset
+    }
+}
+
+impl Part {
+    pub(crate) fn look(&self, reach: Reach) -> Held<'_> {
+        match self {
+            Self::Run(run) => Held::Run(run, reach),
+            Self::Table(table) => Held::Table(table.read()),
+        }
+    }
+
+    /// The first position that it covers, or will.
+    pub(crate) fn first(&self) -> u64 {
+        match self {
+            Self::Run(run) => run.facts.first,
+            Self::Table(table) => table.first,
+        }
+    }
+}
+
+impl<'a> PartRef<'a> {
+    pub(crate) fn first(&self) -> u64 {
+        match *self {
+            Self::Run(run, _) => run.facts.first,
+            Self::Table(table) => table.first,
+        }
+    }
+
+    /// The last position that it covers; the one before its first if there is none.
+    pub(crate) fn last(&self) -> u64 {
+        match *self {
+            Self::Run(run, _) => run.facts.last,
+            Self::Table(table) => table.last(),
+        }
+    }
+
+    fn len(&self) -> u32 {
+        u32::try_from(self.last() + 1 - self.first()).expect("a part is below 4 G")
+    }
+
+    /// A position as this part counts it; the nearest one that it has, or one beside its ends.
+    pub(crate) fn relative(&self, position: u64) -> u32 {
+        u32::try_from(position.saturating_sub(self.first())).unwrap_or(u32::MAX)
+    }
+
+    /// The positions that have a key; for a stream, also the version of the first of them.
+    pub(crate) fn list(&self, kind: Kind, key: &[u8]) -> Result<Option<(List<'a>, u64)>, Fault> {
+        match *self {
+            Self::Run(run, reach) => {
+                let Some(list) = run.find(kind, key, reach)? else { return Ok(None) };
+                let base = list.base;
+                Ok(Some((List::Run(run.cursor(list, reach)), base)))
+            }
+            Self::Table(table) => Ok(table.find(kind, key).map(|(list, base)| (List::Slice(list), base))),
+        }
+    }
+
+    /// The last event of a stream in this part: its version and position.
+    pub(crate) fn head(&self, stream: &str) -> Result<Option<(u64, u64)>, Fault> {
+        let Some((list, base)) = self.list(Kind::Stream, stream.as_bytes())? else { return Ok(None) };
+        Ok(Some((base + list.len() as u64 - 1, self.first() + u64::from(list.last()))))
+    }
+
+    /// Where the event with that id stands in that stream: its version and position.
+    pub(crate) fn find_id(&self, stream: &str, id: EventId) -> Result<Option<(u64, u64)>, Fault> {
+        let Some((with_id, _)) = self.list(Kind::Id, id.as_bytes())? else { return Ok(None) };
+        let Some((mut own, base)) = self.list(Kind::Stream, stream.as_bytes())? else { return Ok(None) };
+        let (again, _) = self.list(Kind::Stream, stream.as_bytes())?.expect("it was there just now");
+        let both = ItemPlan::new(vec![Source::any(vec![with_id]), Source::any(vec![again])]);
+        let Some(found) = Plan::any(self.len(), vec![both]).next(0)? else { return Ok(None) };
+        let index = own.lower_bound(0, found)?;
+        Ok(Some((base + index as u64, self.first() + u64::from(found))))
+    }
+
+    /// How to find the events that a query means.
+    pub(crate) fn plan(&self, query: &Query) -> Result<Plan<'a>, Fault> {
+        let Query::Any(items) = query else { return Ok(Plan::all(self.len())) };
+        let plans = items.iter().filter_map(|item| self.plan_item(item).transpose());
+        Ok(Plan::any(self.len(), plans.collect::<Result<_, _>>()?))
+    }
+
+    /// `None` if nothing here can match.
+    fn plan_item(&self, item: &Item) -> Result<Option<ItemPlan<'a>>, Fault> {
+        let mut sources = Vec::new();
+        let one = |kind, key: &str| self.any(kind, [key.as_bytes()].into_iter());
+        let mut add = |source: Option<Source<'a>>| source.map(|source| sources.push(source)).is_some();
+        let mut holds = true;
+        if let Some(stream) = &item.stream {
+            holds &= add(one(Kind::Stream, stream.as_str())?);
+        }
+        for tag in &item.tags {
+            holds = holds && add(one(Kind::Tag, tag.as_str())?);
+        }
+        if holds && !item.ids.is_empty() {
+            holds &= add(self.any(Kind::Id, item.ids.iter().map(|id| &id.as_bytes()[..]))?);
+        }
+        if holds && !item.types.is_empty() {
+            holds &= add(self.any(Kind::Type, item.types.iter().map(|name| name.as_str().as_bytes()))?);
+        }
+        if holds && let Some(category) = &item.category {
+            holds &= add(one(Kind::Category, category.as_str())?);
+        }
+        Ok(holds.then(|| ItemPlan::new(sources)))
+    }
+
+    fn any<'k>(
+        &self,
+        kind: Kind,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<Option<Source<'a>>, Fault> {
+        let lists = keys.filter_map(|key| self.list(kind, key).transpose());
+        let lists = lists.map(|found| found.map(|(list, _)| list)).collect::<Result<Vec<_>, _>>()?;
+        Ok((!lists.is_empty()).then(|| Source::any(lists)))
+    }
+
+    /// To look up where records lie.
+    pub(crate) fn locator(&self) -> Locator<'a> {
+        match *self {
+            Self::Run(run, reach) => Locator::Run(run, run.offsets(reach)),
+            Self::Table(table) => Locator::Table(table),
+        }
+    }
+
+    /// The end of the batch that holds a position of this part.
+    pub(crate) fn batch_end(&self, position: u64) -> Result<u64, Fault> {
+        let (run, reach) = match *self {
+            Self::Table(table) => return Ok(table.batch_end(position)),
+            Self::Run(run, reach) => (run, reach),
+        };
+        let mut offsets = run.offsets(reach);
+        let mut next = position + 1;
+        while next <= run.facts.last && offsets.get(self.relative(next))? & FIRST_OF_FRAME == 0 {
+            next += 1;
+        }
+        Ok(next - 1)
+    }
+
+    /// The first position of the batch that holds a position of this part.
+    pub(crate) fn batch_start(&self, position: u64) -> Result<u64, Fault> {
+        let (run, reach) = match *self {
+            Self::Table(table) => return Ok(table.batch_start(position)),
+            Self::Run(run, reach) => (run, reach),
+        };
+        let mut offsets = run.offsets(reach);
+        let mut start = position;
+        while start > run.facts.first && offsets.get(self.relative(start))? & FIRST_OF_FRAME == 0 {
+            start -= 1;
+        }
+        Ok(start)
+    }
+}
+
+/// Looks up where records lie, one after the other.
+pub(crate) enum Locator<'a> {
+    Run(&'a Run, Offsets<'a>),
+    Table(&'a State),
+}
+
+impl Locator<'_> {
+    /// Where the event at a position of the part lies, relative to its first.
+    pub(crate) fn location(&mut self, position: u32) -> Result<Location, Fault> {
+        match self {
+            Self::Table(table) => Ok(table_location(table, position)),
+            Self::Run(run, offsets) => run_location(run, offsets, position),
+        }
+    }
+}
+
+fn table_location(table: &State, position: u32) -> Location {
+    let absolute = table.first + u64::from(position);
+    let at = table.extents.partition_point(|extent| extent.first <= absolute) - 1;
+    let extent = &table.extents[at];
+    let ends = table.extents.get(at + 1).is_some_and(|next| next.first == absolute + 1);
+    let next = table.offsets.get(position as usize + 1).filter(|_| !ends);
+    let end = next.map_or(extent.end, |next| u64::from(next & !FIRST_OF_FRAME));
+    let offset = u64::from(table.offsets[position as usize] & !FIRST_OF_FRAME);
+    Location { segment: Arc::clone(&extent.segment), position: absolute, offset, end }
+}
+
+fn run_location(run: &Run, offsets: &mut Offsets<'_>, position: u32) -> Result<Location, Fault> {
+    let absolute = run.facts.first + u64::from(position);
+    let extents = &run.facts.extents;
+    let at = extents.partition_point(|extent| extent.first <= absolute) - 1;
+    let offset = u64::from(offsets.get(position)? & !FIRST_OF_FRAME);
+    let ends = extents.get(at + 1).is_some_and(|next| next.first == absolute + 1);
+    let end = if ends || absolute == run.facts.last {
+        extents[at].end
+    } else {
+        u64::from(offsets.get(position + 1)? & !FIRST_OF_FRAME)
+    };
+    Ok(Location { segment: Arc::clone(&run.segments[at]), position: absolute, offset, end: end.max(offset) })
+}

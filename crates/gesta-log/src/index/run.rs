@@ -1,0 +1,263 @@
+//! Runs: index files over adjacent ranges of positions. Immutable, derived, deletable.
+//!
+//! A run holds, for every position, where its record begins, and for every key the positions that have it. Keys stand in full and
+//! sorted, in leaves of about 4 KiB; branches say which leaf; the fence, in memory, says which branch. Each branch has a filter that says
+//! of most keys that are not there that they are not.
+//!
+//! *Choice: whole keys, no hashes* (`docs/decisions/0005`). Two names never meet, so nothing has to be read to make sure.
+
+mod blocks;
+mod build;
+mod codec;
+mod facts;
+mod filter;
+mod list;
+mod merge;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+
+use crate::env::{File, read_exact_at};
+use crate::format::u32_at;
+use crate::index::fault::{Fault, Reach};
+use crate::index::key::{Key, Kind};
+use crate::segment::SegmentFile;
+pub(crate) use blocks::BlockCache;
+use blocks::{Blocks, CHECKSUM_BYTES, Pointer};
+pub(crate) use build::{Builder, Covered};
+use codec::Reader;
+pub(crate) use facts::{Extent, Facts, FrameName};
+use facts::{MAGIC, TRAILER_BYTES};
+pub(crate) use list::{RunCursor, RunList};
+pub(crate) use merge::{Merge, MergeError};
+
+/// Positions whose offsets stand in one block.
+const OFFSETS_PER_BLOCK: usize = 1024;
+/// The offset of a record that is the first of its frame has this bit.
+pub(crate) const FIRST_OF_FRAME: u32 = 1 << 31;
+/// How often a filter is asked for before it is worth its place in memory.
+const FILTER_TOUCHES: u8 = 2;
+
+/// An open run.
+pub(crate) struct Run {
+    pub(crate) facts: Facts,
+    blocks: Blocks,
+    /// The segment of each extent.
+    pub(crate) segments: Vec<Arc<SegmentFile>>,
+    fence: Vec<Fence>,
+    secret: u64,
+    pub(crate) size_bytes: u64,
+}
+
+/// One branch, and the lowest key that it may hold.
+struct Fence {
+    key: Box<[u8]>,
+    branch: Pointer,
+    filter: Pointer,
+    /// How often its filter was missed.
+    touches: AtomicU8,
+}
+
+impl Run {
+    /// Opens a run file. Its facts prove themselves here, everything else when it is looked at. `None` if it speaks of a segment that
+    /// nobody knows.
+    pub(crate) fn open(
+        file: Arc<dyn File>,
+        run: u64,
+        secret: u64,
+        cache: Arc<BlockCache>,
+        segment: impl Fn(u64) -> Option<Arc<SegmentFile>>,
+    ) -> Result<Option<Self>, Fault> {
+        let size_bytes = file.len().map_err(|source| Fault::Io { run, source })?;
+        let facts = read_facts(&*file, run, size_bytes)?;
+        let segments = facts.extents.iter().map(|extent| segment(extent.segment)).collect::<Option<Vec<_>>>();
+        let Some(segments) = segments else { return Ok(None) };
+        let blocks = Blocks { file, run, salt: facts.salt, cache };
+        let fence = read_fence(&blocks, facts.fence)?;
+        Ok(Some(Self { facts, blocks, segments, fence, secret, size_bytes }))
+    }
+
+    /// The positions that have a key.
+    pub(crate) fn find(&self, kind: Kind, key: &[u8], reach: Reach) -> Result<Option<RunList>, Fault> {
+        if kind == Kind::Id && !(&self.facts.ids.0[..]..=&self.facts.ids.1[..]).contains(&key) {
+            return Ok(None);
+        }
+        self.find_key(Key::new(kind, key).as_bytes(), reach)
+    }
+
+    /// The positions that have a key, which begins with its kind.
+    pub(crate) fn find_key(&self, key: &[u8], reach: Reach) -> Result<Option<RunList>, Fault> {
+        let at = self.fence.partition_point(|fence| *fence.key <= *key);
+        let Some(fence) = at.checked_sub(1).map(|at| &self.fence[at]) else { return Ok(None) };
+        if let Some(filter) = self.filter(fence, reach)?
+            && !filter::may_hold(&filter, filter::hash(self.secret, key))
+        {
+            return Ok(None);
+        }
+        let branch = self.blocks.get(fence.branch, reach)?;
+        let damaged = || self.blocks.damaged(fence.branch);
+        let Some(leaf_at) = find_leaf(&branch, key).ok_or_else(damaged)? else { return Ok(None) };
+        let leaf = self.blocks.get(leaf_at, reach)?;
+        find_list(&leaf, key).ok_or_else(|| self.blocks.damaged(leaf_at))
+    }
+
+    /// A branch's filter, if it is in memory or worth to be.
+    fn filter(&self, fence: &Fence, reach: Reach) -> Result<Option<Bytes>, Fault> {
+        if let Some(filter) = self.blocks.peek(fence.filter) {
+            return Ok(Some(filter));
+        }
+        let touches = fence.touches.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if touches < FILTER_TOUCHES || reach == Reach::Memory {
+            return Ok(None);
+        }
+        fence.touches.store(0, Ordering::Relaxed);
+        self.blocks.get(fence.filter, reach).map(Some)
+    }
+
+    /// A place in the list of a key.
+    pub(crate) const fn cursor(&self, list: RunList, reach: Reach) -> RunCursor<'_> {
+        RunCursor::new(self, list, reach)
+    }
+
+    /// Where records begin.
+    pub(crate) const fn offsets(&self, reach: Reach) -> Offsets<'_> {
+        Offsets { run: self, reach, block: None }
+    }
+
+    fn offsets_pointer(&self, block: usize) -> Pointer {
+        let count = self.len() - block * OFFSETS_PER_BLOCK;
+        let stride = OFFSETS_PER_BLOCK * 4 + CHECKSUM_BYTES;
+        let offset = (MAGIC.len() + block * stride) as u64;
+        Pointer { offset, len: 4 * count.min(OFFSETS_PER_BLOCK) }
+    }
+
+    /// How many positions it covers.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.facts.last - self.facts.first + 1).expect("a run is below 4 G")
+    }
+}
+
+fn read_facts(file: &dyn File, run: u64, size_bytes: u64) -> Result<Facts, Fault> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => Fault::Damaged { run, offset: 0 },
+        _ => Fault::Io { run, source },
+    };
+    let damaged = || Fault::Damaged { run, offset: size_bytes };
+    let mut magic = [0; MAGIC.len()];
+    read_exact_at(file, &mut magic, 0).map_err(failed)?;
+    let trailer_at = size_bytes.checked_sub(TRAILER_BYTES as u64).filter(|_| magic == MAGIC);
+    let trailer_at = trailer_at.ok_or_else(damaged)?;
+    let mut trailer = [0; TRAILER_BYTES];
+    read_exact_at(file, &mut trailer, trailer_at).map_err(failed)?;
+    let len = Facts::len_of(&trailer).ok_or_else(damaged)?;
+    let at = trailer_at.checked_sub(len as u64).ok_or_else(damaged)?;
+    let mut bytes = vec![0; len];
+    read_exact_at(file, &mut bytes, at).map_err(failed)?;
+    Facts::decode(&bytes, &trailer).filter(|facts| facts.id == run).ok_or_else(damaged)
+}
+
+fn read_fence(blocks: &Blocks, at: Pointer) -> Result<Vec<Fence>, Fault> {
+    let bytes = blocks.read(at)?;
+    let mut reader = Reader::new(&bytes);
+    let mut fence = Vec::new();
+    while !reader.is_empty() {
+        let entry = read_fence_entry(&mut reader).ok_or_else(|| blocks.damaged(at))?;
+        fence.push(entry);
+    }
+    Ok(fence)
+}
+
+fn read_fence_entry(reader: &mut Reader<'_>) -> Option<Fence> {
+    let len = reader.count(u16::MAX.into())?;
+    let key = reader.bytes(len)?.into();
+    let (branch, filter) = (Pointer::read(reader)?, Pointer::read(reader)?);
+    Some(Fence { key, branch, filter, touches: AtomicU8::new(0) })
+}
+
+/// Keys of a leaf or branch, each said as what it shares with the one before and what follows.
+struct Keys<'a> {
+    reader: Reader<'a>,
+    key: Vec<u8>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(block: &'a [u8]) -> Self {
+        Self { reader: Reader::new(block), key: Vec::with_capacity(64) }
+    }
+
+    /// Moves on to the next key; its value has to be read from the reader then. `None` behind the last one, or where the block
+    /// does not hold what it should: `is_done` says which.
+    fn next(&mut self) -> Option<()> {
+        let shared = self.reader.count(self.key.len())?;
+        let rest = self.reader.count(u16::MAX.into())?;
+        let rest = self.reader.bytes(rest)?;
+        self.key.truncate(shared);
+        self.key.extend_from_slice(rest);
+        Some(())
+    }
+
+    const fn is_done(&self) -> bool {
+        self.reader.is_empty()
+    }
+}
+
+/// Appends a key behind another one.
+fn put_key(block: &mut Vec<u8>, before: &[u8], key: &[u8]) {
+    let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+    codec::put_varint(block, shared as u64);
+    codec::put_varint(block, (key.len() - shared) as u64);
+    block.extend_from_slice(&key[shared..]);
+}
+
+/// The leaf that holds a key, if any does. The outer `None` says that the branch is damaged.
+fn find_leaf(branch: &[u8], key: &[u8]) -> Option<Option<Pointer>> {
+    let mut keys = Keys::new(branch);
+    let mut leaf = None;
+    while !keys.is_done() {
+        keys.next()?;
+        let pointer = Pointer::read(&mut keys.reader)?;
+        if *keys.key > *key {
+            break;
+        }
+        leaf = Some(pointer);
+    }
+    Some(leaf)
+}
+
+/// The list of a key in its leaf. The outer `None` says that the leaf is damaged.
+fn find_list(leaf: &[u8], key: &[u8]) -> Option<Option<RunList>> {
+    let mut keys = Keys::new(leaf);
+    while !keys.is_done() {
+        keys.next()?;
+        let list = RunList::read(&mut keys.reader)?;
+        match keys.key[..].cmp(key) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => return Some(Some(list)),
+            std::cmp::Ordering::Greater => break,
+        }
+    }
+    Some(None)
+}
+
+/// Where records begin, looked up one after the other: the block that was looked at last is kept.
+pub(crate) struct Offsets<'a> {
+    run: &'a Run,
+    reach: Reach,
+    block: Option<(usize, Bytes)>,
+}
+
+impl Offsets<'_> {
+    /// What the run says of a position, relative to its first: the offset, and whether a frame begins with it.
+    pub(crate) fn get(&mut self, position: u32) -> Result<u32, Fault> {
+        let number = position as usize / OFFSETS_PER_BLOCK;
+        if self.block.as_ref().is_none_or(|(own, _)| *own != number) {
+            let block = self.run.blocks.get(self.run.offsets_pointer(number), self.reach)?;
+            self.block = Some((number, block));
+        }
+        let (_, block) = self.block.as_ref().expect("it was read");
+        Ok(u32_at(block, position as usize % OFFSETS_PER_BLOCK * 4))
+    }
+}

@@ -1,0 +1,118 @@
+//! Blocks: the pieces that a run file is made of, each with its own checksum, read through a cache under one byte budget.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+
+use super::codec::{Reader, put_varint};
+use crate::env::{File, read_exact_at};
+use crate::format::{Crc, Salt, u32_at};
+use crate::index::fault::{Fault, Reach};
+
+/// Bytes of the checksum behind every block.
+pub(super) const CHECKSUM_BYTES: usize = 4;
+/// No block is larger: a length beyond it is damage, not a reason to ask for memory.
+pub(super) const BLOCK_BYTES_MAX: usize = 64 << 20;
+/// What a block costs in the cache besides its bytes.
+const ENTRY_BYTES: u64 = 96;
+
+/// Where a block lies. The checksum behind it is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pointer {
+    pub(super) offset: u64,
+    pub(super) len: usize,
+}
+
+impl Pointer {
+    pub(super) fn put(self, bytes: &mut Vec<u8>) {
+        put_varint(bytes, self.offset);
+        put_varint(bytes, self.len as u64);
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { offset: reader.varint()?, len: reader.count(BLOCK_BYTES_MAX)? })
+    }
+
+    /// Where the next block begins.
+    pub(super) const fn end(self) -> u64 {
+        self.offset + (self.len + CHECKSUM_BYTES) as u64
+    }
+}
+
+/// The checksum of the block at an offset: of another run, or at another place, it would be another one.
+pub(super) fn checksum(salt: &Salt, offset: u64, block: &[u8]) -> u32 {
+    let mut crc = Crc::salted(salt);
+    crc.update(&offset.to_le_bytes());
+    crc.update(block);
+    crc.value()
+}
+
+/// Blocks of all runs of a log that are in memory.
+pub(crate) struct BlockCache(Cache<(u64, u64), Bytes, Weight>);
+
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<(u64, u64), Bytes> for Weight {
+    fn weight(&self, _key: &(u64, u64), block: &Bytes) -> u64 {
+        block.len() as u64 + ENTRY_BYTES
+    }
+}
+
+impl BlockCache {
+    /// A cache that holds up to so many bytes.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let blocks = usize::try_from(bytes / (4 << 10)).unwrap_or(usize::MAX).max(16);
+        Self(Cache::with_weighter(blocks, bytes, Weight))
+    }
+}
+
+/// The blocks of one run file.
+pub(super) struct Blocks {
+    pub(super) file: Arc<dyn File>,
+    pub(super) run: u64,
+    pub(super) salt: Salt,
+    pub(super) cache: Arc<BlockCache>,
+}
+
+impl Blocks {
+    /// A block from memory, or from the disk where that is in reach.
+    pub(super) fn get(&self, at: Pointer, reach: Reach) -> Result<Bytes, Fault> {
+        if let Some(block) = self.peek(at) {
+            return Ok(block);
+        }
+        if reach == Reach::Memory {
+            return Err(Fault::NotInMemory);
+        }
+        let block = self.read(at)?;
+        self.keep(at, block.clone());
+        Ok(block)
+    }
+
+    /// A block, if it is in memory.
+    pub(super) fn peek(&self, at: Pointer) -> Option<Bytes> {
+        self.cache.0.get(&(self.run, at.offset))
+    }
+
+    pub(super) fn keep(&self, at: Pointer, block: Bytes) {
+        self.cache.0.insert((self.run, at.offset), block);
+    }
+
+    /// A block from the disk, past the cache: what is read once should not push out what is used.
+    pub(super) fn read(&self, at: Pointer) -> Result<Bytes, Fault> {
+        let mut bytes = vec![0; at.len + CHECKSUM_BYTES];
+        read_exact_at(&*self.file, &mut bytes, at.offset).map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.damaged(at),
+            _ => Fault::Io { run: self.run, source },
+        })?;
+        let proven = u32_at(&bytes, at.len) == checksum(&self.salt, at.offset, &bytes[..at.len]);
+        bytes.truncate(at.len);
+        if proven { Ok(bytes.into()) } else { Err(self.damaged(at)) }
+    }
+
+    /// What to say of a block that does not prove itself, or does not hold what it should.
+    pub(super) const fn damaged(&self, at: Pointer) -> Fault {
+        Fault::Damaged { run: self.run, offset: at.offset }
+    }
+}

@@ -1,0 +1,274 @@
+//! Writing a run: offsets first, then keys in their order, each leaf behind the chunks that it speaks of.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::blocks::{BlockCache, Blocks, CHECKSUM_BYTES, Pointer, checksum};
+use super::codec::put_varint;
+use super::facts::{Extent, Facts, FrameName, MAGIC};
+use super::filter::{self, FILTER_KEYS_MAX};
+use super::list::ListBuilder;
+use super::{Fence, OFFSETS_PER_BLOCK, Run, put_key};
+use crate::env::File;
+use crate::format::Salt;
+use crate::point::LogPoint;
+use crate::segment::SegmentFile;
+
+/// A leaf or branch is written when it is so large.
+const LEAF_BYTES: usize = 4 << 10;
+const BRANCH_BYTES: usize = 16 << 10;
+/// Bytes that are written at once, and synced before the next: what a background write may keep in flight without making the syncs
+/// of the foreground wait for it.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A run that is being written.
+pub(crate) struct Builder {
+    output: Output,
+    secret: u64,
+    cache: Arc<BlockCache>,
+    offsets: Vec<u8>,
+    list: ListBuilder,
+    key: Vec<u8>,
+    leaf: Vec<u8>,
+    leaf_last: Vec<u8>,
+    /// The lowest key of the leaf, shortened.
+    leaf_first: Vec<u8>,
+    branch: Vec<u8>,
+    branch_last: Vec<u8>,
+    branch_first: Vec<u8>,
+    hashes: Vec<u64>,
+    fence: Vec<Fence>,
+    /// The last key of the leaf before.
+    before: Vec<u8>,
+    keys: u64,
+    postings: u64,
+    ids: Option<([u8; 16], [u8; 16])>,
+}
+
+/// What a run is told of the log that it covers.
+pub(crate) struct Covered {
+    pub(crate) id: u64,
+    /// How often what it covers was merged.
+    pub(crate) tier: u8,
+    pub(crate) store: [u8; 16],
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) first_frame: FrameName,
+    pub(crate) end: LogPoint,
+    pub(crate) extents: Vec<Extent>,
+    /// The segment of each extent.
+    pub(crate) segments: Vec<Arc<SegmentFile>>,
+}
+
+/// A file that is written from front to back.
+struct Output {
+    file: Arc<dyn File>,
+    salt: Salt,
+    written: u64,
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    const fn at(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn block(&mut self, block: &[u8]) -> io::Result<Pointer> {
+        let at = Pointer { offset: self.at(), len: block.len() };
+        self.buffer.extend_from_slice(block);
+        self.buffer.extend_from_slice(&checksum(&self.salt, at.offset, block).to_le_bytes());
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush()?;
+            // In small pieces, so that syncs of the log never wait for a large one.
+            self.file.sync_data()?;
+        }
+        Ok(at)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(&[&self.buffer], self.written)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Builder {
+    /// Begins a run in a new file. The salt is drawn at random.
+    pub(crate) fn new(file: Arc<dyn File>, salt: Salt, secret: u64, cache: Arc<BlockCache>) -> Self {
+        Self {
+            output: Output { file, salt, written: 0, buffer: MAGIC.to_vec() },
+            secret,
+            cache,
+            offsets: Vec::with_capacity(4 * OFFSETS_PER_BLOCK),
+            list: ListBuilder::new(),
+            key: Vec::new(),
+            leaf: Vec::new(),
+            leaf_last: Vec::new(),
+            leaf_first: Vec::new(),
+            branch: Vec::new(),
+            branch_last: Vec::new(),
+            branch_first: Vec::new(),
+            hashes: Vec::new(),
+            fence: Vec::new(),
+            before: Vec::new(),
+            keys: 0,
+            postings: 0,
+            ids: None,
+        }
+    }
+
+    /// Adds where the next record begins. All of them come before the first key.
+    pub(crate) fn offset(&mut self, offset: u32) -> io::Result<()> {
+        self.offsets.extend_from_slice(&offset.to_le_bytes());
+        if self.offsets.len() == 4 * OFFSETS_PER_BLOCK { self.end_offsets() } else { Ok(()) }
+    }
+
+    fn end_offsets(&mut self) -> io::Result<()> {
+        if !self.offsets.is_empty() {
+            self.output.block(&self.offsets)?;
+            self.offsets.clear();
+        }
+        Ok(())
+    }
+
+    /// Begins the next key. Keys grow.
+    pub(crate) fn begin_key(&mut self, key: &[u8], base: u64) -> io::Result<()> {
+        self.end_offsets()?;
+        assert!(self.keys == 0 || *self.key < *key, "keys grow");
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.list.begin(base);
+        Ok(())
+    }
+
+    /// Adds positions of the key, relative to the first of the run. They grow.
+    pub(crate) fn positions(&mut self, positions: impl IntoIterator<Item = u32>) -> io::Result<()> {
+        let output = &mut self.output;
+        self.list.push(positions, |block| output.block(block))
+    }
+
+    /// Ends the key.
+    pub(crate) fn end_key(&mut self) -> io::Result<()> {
+        let output = &mut self.output;
+        let list = self.list.finish(|block| output.block(block))?;
+        self.note_id();
+        self.keys += 1;
+        self.postings += list.count as u64;
+        if self.leaf.is_empty() {
+            self.leaf_first = separator(&self.before, &self.key);
+            self.leaf_last.clear();
+        }
+        put_key(&mut self.leaf, &self.leaf_last, &self.key);
+        list.put(&mut self.leaf);
+        self.leaf_last.clone_from(&self.key);
+        self.hashes.push(filter::hash(self.secret, &self.key));
+        if self.leaf.len() >= LEAF_BYTES { self.end_leaf() } else { Ok(()) }
+    }
+
+    fn note_id(&mut self) {
+        if self.key.first() == Some(&(crate::index::key::Kind::Id as u8))
+            && let Ok(id) = <[u8; 16]>::try_from(&self.key[1..])
+        {
+            let (lowest, _) = self.ids.unwrap_or((id, id));
+            self.ids = Some((lowest, id));
+        }
+    }
+
+    fn end_leaf(&mut self) -> io::Result<()> {
+        if self.leaf.is_empty() {
+            return Ok(());
+        }
+        let leaf = self.output.block(&self.leaf)?;
+        if self.branch.is_empty() {
+            self.branch_first.clone_from(&self.leaf_first);
+            self.branch_last.clear();
+        }
+        put_key(&mut self.branch, &self.branch_last, &self.leaf_first);
+        leaf.put(&mut self.branch);
+        self.branch_last.clone_from(&self.leaf_first);
+        self.before.clone_from(&self.leaf_last);
+        self.leaf.clear();
+        let is_full = self.branch.len() >= BRANCH_BYTES || self.hashes.len() >= FILTER_KEYS_MAX;
+        if is_full { self.end_branch() } else { Ok(()) }
+    }
+
+    fn end_branch(&mut self) -> io::Result<()> {
+        if self.branch.is_empty() {
+            return Ok(());
+        }
+        let branch = self.output.block(&self.branch)?;
+        let filter = self.output.block(&filter::build(&self.hashes))?;
+        self.fence.push(Fence {
+            key: self.branch_first[..].into(),
+            branch,
+            filter,
+            touches: std::sync::atomic::AtomicU8::new(0),
+        });
+        self.branch.clear();
+        self.hashes.clear();
+        Ok(())
+    }
+
+    /// Writes what is left, and makes all of it durable; the folder still has to be synced.
+    pub(crate) fn finish(mut self, covered: Covered) -> io::Result<Run> {
+        self.end_offsets()?;
+        self.end_leaf()?;
+        self.end_branch()?;
+        let fence = self.output.block(&encode_fence(&self.fence))?;
+        let Covered { id, tier, store, first, last, first_frame, end, extents, segments } = covered;
+        let facts = Facts {
+            id,
+            tier,
+            store,
+            salt: self.output.salt,
+            first,
+            last,
+            first_frame,
+            end,
+            extents,
+            ids: self.ids.expect("every event has an id"),
+            keys: self.keys,
+            postings: self.postings,
+            fence,
+        };
+        self.output.buffer.extend_from_slice(&facts.encode());
+        self.output.flush()?;
+        self.output.file.sync_all()?;
+        let Output { file, salt, written, .. } = self.output;
+        let blocks = Blocks { file, run: id, salt, cache: self.cache };
+        Ok(Run { facts, blocks, segments, fence: self.fence, secret: self.secret, size_bytes: written })
+    }
+}
+
+impl Run {
+    /// Brings the filters into memory, for a run that was written just now: every append asks them.
+    pub(crate) fn warm(&self) -> Result<(), crate::index::fault::Fault> {
+        for fence in &self.fence {
+            let filter: Bytes = self.blocks.read(fence.filter)?;
+            self.blocks.keep(fence.filter, filter);
+        }
+        Ok(())
+    }
+}
+
+fn encode_fence(fence: &[Fence]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for Fence { key, branch, filter, .. } in fence {
+        put_varint(&mut bytes, key.len() as u64);
+        bytes.extend_from_slice(key);
+        branch.put(&mut bytes);
+        filter.put(&mut bytes);
+    }
+    bytes
+}
+
+/// The shortest bytes that lie above one key and not above the next.
+fn separator(before: &[u8], key: &[u8]) -> Vec<u8> {
+    let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+    key[..(shared + 1).min(key.len())].to_vec()
+}
+
+const _: () = assert!(CHECKSUM_BYTES == 4, "the trailer and the offsets count on it");

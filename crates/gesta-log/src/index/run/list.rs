@@ -1,0 +1,301 @@
+//! The positions of one key in a run: a few beside the key, or packed chunks with a directory.
+
+use super::Run;
+use super::blocks::{CHECKSUM_BYTES, Pointer};
+use super::codec::{CHUNK, Chunk, Reader, pack, put_varint};
+use crate::format::{u16_at, u32_at, u64_at};
+use crate::index::fault::{Fault, Reach};
+
+/// Positions that stand beside their key.
+pub(super) const INLINE_MAX: usize = 16;
+/// What the directory says of a chunk: its first position (u32), its length (u16), 0 (u16), its offset (u64).
+pub(super) const ENTRY_BYTES: usize = 16;
+/// Chunks of one block of a directory.
+pub(super) const DIRECTORY_ENTRIES: usize = 256;
+
+/// The positions of one key, relative to the first of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunList {
+    pub(crate) count: usize,
+    /// For a stream, the version of its first event in the run.
+    pub(crate) base: u64,
+    /// The last position.
+    pub(crate) last: u32,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shape {
+    Inline(Vec<u32>),
+    Chunk(Pointer),
+    /// Where the directory begins: blocks of [`DIRECTORY_ENTRIES`], and, where there are several, one that holds the first position of
+    /// each.
+    Chunks { directory: u64 },
+}
+
+impl RunList {
+    pub(super) fn inline(base: u64, positions: &[u32]) -> Self {
+        let last = *positions.last().expect("a key has a position");
+        Self { count: positions.len(), base, last, shape: Shape::Inline(positions.to_vec()) }
+    }
+
+    pub(super) const fn chunk(base: u64, count: usize, last: u32, chunk: Pointer) -> Self {
+        Self { count, base, last, shape: Shape::Chunk(chunk) }
+    }
+
+    pub(super) const fn chunks(base: u64, count: usize, last: u32, directory: u64) -> Self {
+        Self { count, base, last, shape: Shape::Chunks { directory } }
+    }
+
+    pub(super) fn put(&self, bytes: &mut Vec<u8>) {
+        put_varint(bytes, self.count as u64);
+        put_varint(bytes, self.base);
+        match &self.shape {
+            Shape::Inline(positions) => {
+                let mut before = 0;
+                for position in positions {
+                    put_varint(bytes, u64::from(position - before));
+                    before = *position;
+                }
+            }
+            Shape::Chunk(chunk) => {
+                put_varint(bytes, u64::from(self.last));
+                chunk.put(bytes);
+            }
+            Shape::Chunks { directory } => {
+                put_varint(bytes, u64::from(self.last));
+                put_varint(bytes, *directory);
+            }
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let count = reader.count(u32::MAX as usize).filter(|count| *count > 0)?;
+        let base = reader.varint()?;
+        if count > INLINE_MAX {
+            let last = reader.position()?;
+            return Some(if count <= CHUNK {
+                Self::chunk(base, count, last, Pointer::read(reader)?)
+            } else {
+                Self::chunks(base, count, last, reader.varint()?)
+            });
+        }
+        let mut positions = Vec::with_capacity(count);
+        let mut position = 0_u32;
+        for _ in 0..count {
+            position = position.checked_add(reader.position()?)?;
+            positions.push(position);
+        }
+        Some(Self::inline(base, &positions))
+    }
+
+    const fn chunk_count(&self) -> usize {
+        self.count.div_ceil(CHUNK)
+    }
+}
+
+/// A place in the list of a run: the chunk that was looked at last is kept.
+pub(crate) struct RunCursor<'a> {
+    run: &'a Run,
+    reach: Reach,
+    pub(crate) list: RunList,
+    /// The number of the chunk, and where it lies.
+    chunk: Option<(usize, Pointer, Chunk)>,
+}
+
+impl<'a> RunCursor<'a> {
+    pub(crate) const fn new(run: &'a Run, list: RunList, reach: Reach) -> Self {
+        Self { run, reach, list, chunk: None }
+    }
+
+    /// The position at an index below the count.
+    pub(crate) fn at(&mut self, index: usize) -> Result<u32, Fault> {
+        if let Shape::Inline(positions) = &self.list.shape {
+            return Ok(positions[index]);
+        }
+        self.load(index / CHUNK)?;
+        let (_, at, chunk) = self.chunk.as_mut().expect("it was loaded");
+        chunk.at(index % CHUNK).ok_or_else(|| self.run.blocks.damaged(*at))
+    }
+
+    /// The index of the first position that is at least `target`; the count if there is none.
+    pub(crate) fn lower_bound(&mut self, target: u32) -> Result<usize, Fault> {
+        if target > self.list.last {
+            return Ok(self.list.count);
+        }
+        if let Shape::Inline(positions) = &self.list.shape {
+            return Ok(positions.partition_point(|position| *position < target));
+        }
+        let number = self.chunk_of(target)?;
+        self.load(number)?;
+        let (_, at, chunk) = self.chunk.as_mut().expect("it was loaded");
+        let index = chunk.lower_bound(target).ok_or_else(|| self.run.blocks.damaged(*at))?;
+        Ok((number * CHUNK + index).min(self.list.count))
+    }
+
+    /// Gives every position, in order. Reads past the cache.
+    pub(super) fn for_each(
+        &mut self,
+        mut visit: impl FnMut(&[u32]) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<()>, Fault> {
+        if let Shape::Inline(positions) = &self.list.shape {
+            return Ok(visit(positions));
+        }
+        let mut positions = Vec::with_capacity(CHUNK);
+        for number in 0..self.list.chunk_count() {
+            let at = self.pointer_of(number)?;
+            let chunk = Chunk::new(self.run.blocks.read(at)?);
+            let unpacked = chunk.and_then(|mut chunk| chunk.unpack_all(&mut positions));
+            unpacked.ok_or_else(|| self.run.blocks.damaged(at))?;
+            if let Err(error) = visit(&positions) {
+                return Ok(Err(error));
+            }
+            positions.clear();
+        }
+        Ok(Ok(()))
+    }
+
+    fn load(&mut self, number: usize) -> Result<(), Fault> {
+        if self.chunk.as_ref().is_some_and(|(own, ..)| *own == number) {
+            return Ok(());
+        }
+        let at = self.pointer_of(number)?;
+        let expected = (self.list.count - number * CHUNK).min(CHUNK);
+        let chunk = Chunk::new(self.run.blocks.get(at, self.reach)?);
+        let chunk = chunk.filter(|chunk| chunk.len() == expected);
+        self.chunk = Some((number, at, chunk.ok_or_else(|| self.run.blocks.damaged(at))?));
+        Ok(())
+    }
+
+    fn pointer_of(&self, number: usize) -> Result<Pointer, Fault> {
+        match self.list.shape {
+            Shape::Inline(_) => unreachable!("a list beside its key has no chunk"),
+            Shape::Chunk(chunk) => Ok(chunk),
+            Shape::Chunks { directory } => {
+                let block = self.directory_block(directory, number / DIRECTORY_ENTRIES)?;
+                let entry = number % DIRECTORY_ENTRIES * ENTRY_BYTES;
+                let (len, offset) = (u16_at(&block, entry + 4), u64_at(&block, entry + 8));
+                Ok(Pointer { offset, len: usize::from(len) })
+            }
+        }
+    }
+
+    /// The number of the chunk that holds the first position which is at least `target`, or ends right before it.
+    fn chunk_of(&self, target: u32) -> Result<usize, Fault> {
+        let Shape::Chunks { directory } = self.list.shape else { return Ok(0) };
+        let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
+        let mut number = 0;
+        if blocks > 1 {
+            let last = self.directory_pointer(directory, blocks - 1);
+            let top = Pointer { offset: last.end(), len: 4 * blocks };
+            let top = self.run.blocks.get(top, self.reach)?;
+            number = first_beyond(blocks, |at| u32_at(&top, 4 * at) <= target).saturating_sub(1);
+        }
+        let block = self.directory_block(directory, number)?;
+        let entries = block.len() / ENTRY_BYTES;
+        let within = first_beyond(entries, |at| u32_at(&block, at * ENTRY_BYTES) <= target);
+        let chunk = number * DIRECTORY_ENTRIES + within.saturating_sub(1);
+        // The target may lie between the last position of that chunk and the first of the next one.
+        Ok(chunk)
+    }
+
+    fn directory_block(&self, directory: u64, number: usize) -> Result<bytes::Bytes, Fault> {
+        self.run.blocks.get(self.directory_pointer(directory, number), self.reach)
+    }
+
+    fn directory_pointer(&self, directory: u64, number: usize) -> Pointer {
+        let entries = (self.list.chunk_count() - number * DIRECTORY_ENTRIES).min(DIRECTORY_ENTRIES);
+        let full = DIRECTORY_ENTRIES * ENTRY_BYTES + CHECKSUM_BYTES;
+        Pointer { offset: directory + (number * full) as u64, len: entries * ENTRY_BYTES }
+    }
+}
+
+/// How many of the first entries satisfy what only the first ones do.
+fn first_beyond(count: usize, mut holds: impl FnMut(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if holds(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+/// Writes the positions of one key as they come, and gives the list.
+pub(super) struct ListBuilder {
+    base: u64,
+    count: usize,
+    last: u32,
+    pending: Vec<u32>,
+    directory: Vec<u8>,
+}
+
+impl ListBuilder {
+    pub(super) fn new() -> Self {
+        Self { base: 0, count: 0, last: 0, pending: Vec::with_capacity(2 * CHUNK), directory: Vec::new() }
+    }
+
+    pub(super) fn begin(&mut self, base: u64) {
+        (self.base, self.count, self.last) = (base, 0, 0);
+        self.pending.clear();
+        self.directory.clear();
+    }
+
+    /// Adds positions behind those that are there; full chunks are written.
+    pub(super) fn push(
+        &mut self,
+        positions: impl IntoIterator<Item = u32>,
+        mut write: impl FnMut(&[u8]) -> std::io::Result<Pointer>,
+    ) -> std::io::Result<()> {
+        for position in positions {
+            assert!(self.count == 0 || position > self.last, "positions grow");
+            self.pending.push(position);
+            (self.count, self.last) = (self.count + 1, position);
+            // One more than a chunk says that the list has several.
+            if self.pending.len() > CHUNK {
+                self.write_chunk(CHUNK, &mut write)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and gives the list.
+    pub(super) fn finish(
+        &mut self,
+        mut write: impl FnMut(&[u8]) -> std::io::Result<Pointer>,
+    ) -> std::io::Result<RunList> {
+        let (base, count, last) = (self.base, self.count, self.last);
+        if count <= INLINE_MAX {
+            return Ok(RunList::inline(base, &self.pending));
+        }
+        if count <= CHUNK {
+            return Ok(RunList::chunk(base, count, last, write(&pack(&self.pending))?));
+        }
+        self.write_chunk(self.pending.len(), &mut write)?;
+        let blocks = self.directory.chunks(DIRECTORY_ENTRIES * ENTRY_BYTES);
+        let (mut begins, mut top) = (None, Vec::new());
+        for block in blocks {
+            top.extend_from_slice(&block[..4]);
+            let at = write(block)?;
+            begins.get_or_insert(at.offset);
+        }
+        if top.len() > 4 {
+            write(&top)?;
+        }
+        Ok(RunList::chunks(base, count, last, begins.expect("there are chunks")))
+    }
+
+    fn write_chunk(
+        &mut self,
+        len: usize,
+        write: &mut impl FnMut(&[u8]) -> std::io::Result<Pointer>,
+    ) -> std::io::Result<()> {
+        let at = write(&pack(&self.pending[..len]))?;
+        self.directory.extend_from_slice(&self.pending[0].to_le_bytes());
+        let length = u16::try_from(at.len).expect("a chunk is below 5 KiB");
+        self.directory.extend_from_slice(&length.to_le_bytes());
+        self.directory.extend_from_slice(&[0; 2]);
+        self.directory.extend_from_slice(&at.offset.to_le_bytes());
+        self.pending.drain(..len);
+        Ok(())
+    }
+}

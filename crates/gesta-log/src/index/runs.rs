@@ -1,0 +1,192 @@
+//! The files of runs: their names, how one is written of a table, and how those of a log are opened.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::fault::Fault;
+use super::run::{BlockCache, Builder, Covered, Extent, FrameName, MergeError, Run};
+use super::table::State;
+use crate::env::{Env, File, Mode, read_exact_at};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
+use crate::manifest::RunEntry;
+use crate::point::LogPoint;
+use crate::segment::SegmentFile;
+
+/// What every run of a log has in common.
+#[derive(Clone)]
+pub(crate) struct RunFiles {
+    pub(crate) root: PathBuf,
+    pub(crate) store: [u8; 16],
+    /// Seeds the hashes of filters.
+    pub(crate) secret: u64,
+    pub(crate) cache: Arc<BlockCache>,
+}
+
+impl RunFiles {
+    /// The path of a run: made of its id alone.
+    pub(crate) fn path(&self, id: u64) -> PathBuf {
+        folder(&self.root).join(file_name(id))
+    }
+
+    /// Begins a run: an empty file, over what a stopped attempt may have left.
+    pub(crate) fn begin(&self, env: &dyn Env, id: u64) -> io::Result<Builder> {
+        let path = self.path(id);
+        match env.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = env.open(&path, Mode::CreateNew)?;
+        Ok(Builder::new(file, env.entropy()?, self.secret, Arc::clone(&self.cache)))
+    }
+
+    /// Makes the name of a finished run durable, and brings into memory what every append asks for.
+    pub(crate) fn settle(&self, env: &dyn Env, run: &Run) -> Result<(), Fault> {
+        let io = |source| Fault::Io { run: run.facts.id, source };
+        env.sync_dir(&folder(&self.root)).map_err(io)?;
+        run.warm()
+    }
+
+    /// Opens a run that the manifest lists, and holds it against the log. `None` if it is not there, or is of another log, or of a
+    /// log that went on otherwise.
+    pub(crate) fn open(
+        &self,
+        env: &dyn Env,
+        entry: &RunEntry,
+        segment: impl Fn(u64) -> Option<Arc<SegmentFile>>,
+    ) -> Result<Option<Run>, Fault> {
+        let file = match env.open(&self.path(entry.id), Mode::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Fault::Io { run: entry.id, source }),
+        };
+        let opened = Run::open(file, entry.id, self.secret, Arc::clone(&self.cache), &segment);
+        let run = match opened {
+            Ok(run) => run,
+            Err(Fault::Damaged { .. }) => None,
+            Err(fault) => return Err(fault),
+        };
+        let run = run.filter(|run| run.facts.store == self.store && RunEntry::of(run) == *entry);
+        match run {
+            Some(run) if stands_in_log(&run, &segment)? => Ok(Some(run)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether the frames at both ends of a run are those of the log.
+fn stands_in_log(run: &Run, segment: impl Fn(u64) -> Option<Arc<SegmentFile>>) -> Result<bool, Fault> {
+    let facts = &run.facts;
+    let end = FrameName { number: facts.end.follow.number, checksum: facts.end.follow.checksum };
+    let Some(last) = segment(facts.end.segment) else { return Ok(false) };
+    let mut offsets = run.offsets(super::fault::Reach::Disk);
+    let first_record = u64::from(offsets.get(0)? & !super::run::FIRST_OF_FRAME);
+    let first_frame = first_record.saturating_sub(FRAME_HEADER_BYTES as u64);
+    Ok(is_frame(&run.segments[0], first_frame, facts.first_frame, run)?
+        && is_frame(&last, facts.end.last_frame, end, run)?)
+}
+
+fn is_frame(segment: &SegmentFile, offset: u64, name: FrameName, run: &Run) -> Result<bool, Fault> {
+    let mut bytes = [0; FRAME_HEADER_BYTES];
+    match read_exact_at(&*segment.file, &mut bytes, offset) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        Err(source) => return Err(Fault::Io { run: run.facts.id, source }),
+    }
+    let header = FrameHeader::read(&segment.salt, offset, &bytes);
+    Ok(header.is_ok_and(|header| (header.number, header.checksum) == (name.number, name.checksum)))
+}
+
+impl RunFiles {
+    /// Writes a table as a run, durably. The manifest still has to list it.
+    pub(crate) fn write(
+        &self,
+        env: &dyn Env,
+        id: u64,
+        table: &State,
+        end: LogPoint,
+    ) -> Result<Run, MergeError> {
+        let run = write_run(self.begin(env, id)?, id, self.store, table, end)?;
+        self.settle(env, &run)?;
+        Ok(run)
+    }
+}
+
+/// Writes a table as a run. It holds nothing that is not durable, and never changes any more.
+fn write_run(
+    mut builder: Builder,
+    id: u64,
+    store: [u8; 16],
+    table: &State,
+    end: LogPoint,
+) -> io::Result<Run> {
+    table.offsets.iter().try_for_each(|offset| builder.offset(*offset))?;
+    for (key, positions, base) in table.sorted() {
+        builder.begin_key(key, base)?;
+        builder.positions(positions.iter().copied())?;
+        builder.end_key()?;
+    }
+    let last = table.last();
+    let known = table.extents.iter().filter(|extent| extent.first <= last);
+    let (extents, segments) = known
+        .map(|own| {
+            let extent = Extent { first: own.first, segment: own.segment.id, end: own.end };
+            (extent, Arc::clone(&own.segment))
+        })
+        .unzip();
+    let first_frame = table.first_frame.expect("a table that ends has a frame");
+    builder.finish(Covered { id, tier: 0, store, first: table.first, last, first_frame, end, extents, segments })
+}
+
+/// Where runs are kept.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    root.join("index")
+}
+
+/// The file name of a run.
+pub(crate) fn file_name(id: u64) -> String {
+    format!("{id:012}.run")
+}
+
+/// Removes files of runs that the manifest does not list: left of attempts that a crash stopped, or of runs that were merged.
+pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -> io::Result<()> {
+    for name in env.list(&folder(root))? {
+        if name.ends_with(".run") && !listed.iter().any(|entry| file_name(entry.id) == name) {
+            env.remove(&folder(root).join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file that is gone: whatever is read from it fails as such.
+pub(crate) struct MissingFile;
+
+impl File for MissingFile {
+    fn len(&self) -> io::Result<u64> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}

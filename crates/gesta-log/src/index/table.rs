@@ -1,0 +1,438 @@
+//! Tables: the index of the newest positions, in memory. The last one grows; the others wait to become runs.
+//!
+//! *Invariants*
+//! - Positions are dense. A table ends before damage, and another begins behind it, so the versions of a stream are dense in it too.
+//! - What is beyond the durable position is there for the writer alone; readers clip.
+//! - A table that is not the last one never changes.
+//!
+//! *Choice: each table knows the one after it.* A batch that was prepared while a table was the last one finds everything newer from
+//! there, however long it waited: the chain keeps it in memory (`docs/decisions/0006`).
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use gesta_core::{EventId, StreamName};
+use hashbrown::HashTable;
+
+use super::key::Kind;
+use super::run::{FIRST_OF_FRAME, FrameName};
+use crate::segment::SegmentFile;
+
+/// What a key costs besides its bytes, and what a position costs in a list.
+const ENTRY_BYTES: usize = 64;
+const POSITION_BYTES: usize = 6;
+
+/// The index of some positions, in memory.
+pub(crate) struct Table {
+    /// The first position that it covers, or will.
+    pub(crate) first: u64,
+    state: RwLock<State>,
+    next: OnceLock<Arc<Table>>,
+}
+
+/// What a table holds.
+pub(crate) struct State {
+    pub(crate) first: u64,
+    pub(crate) first_frame: Option<FrameName>,
+    /// Where each record begins; the bit says that a frame begins with it.
+    pub(crate) offsets: Vec<u32>,
+    pub(crate) extents: Vec<TableExtent>,
+    batches: Vec<BatchEnd>,
+    keys: Keys,
+    commands: HashMap<Box<[u8]>, CommandEntry>,
+    bytes: usize,
+}
+
+/// A piece of a segment whose records a table knows.
+#[derive(Clone)]
+pub(crate) struct TableExtent {
+    pub(crate) segment: Arc<SegmentFile>,
+    pub(crate) first: u64,
+    /// Where the frames end that are known.
+    pub(crate) end: u64,
+}
+
+/// The end of a batch, and when it was recorded.
+#[derive(Debug, Clone, Copy)]
+struct BatchEnd {
+    last: u64,
+    recorded_at: i64,
+}
+
+/// What a command key stands for: a request, and the events that it led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandEntry {
+    pub(crate) request: [u8; 32],
+    pub(crate) first: u64,
+    /// The version of each of its events, from `first` on.
+    pub(crate) versions: Box<[u64]>,
+}
+
+impl CommandEntry {
+    pub(crate) const fn last(&self) -> u64 {
+        self.first + self.versions.len() as u64 - 1
+    }
+}
+
+/// What the index keeps of an event.
+pub(crate) struct IndexedEvent<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) event_type: &'a str,
+    pub(crate) id: EventId,
+}
+
+impl Table {
+    /// An empty table for the positions from one on.
+    pub(crate) fn new(first: u64) -> Arc<Self> {
+        Arc::new(Self { first, state: RwLock::new(State::new(first)), next: OnceLock::new() })
+    }
+
+    /// To look something up. Held for look-ups in memory only, never across I/O.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        // A panic under this lock is a broken invariant of the index: its writer is poisoned, readers clip what they see.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table for what comes after this one.
+    pub(crate) fn next(&self) -> Option<&Arc<Self>> {
+        self.next.get()
+    }
+
+    /// Ends this table: what comes next goes into that one.
+    pub(crate) fn end_with(&self, next: Arc<Self>) {
+        assert!(self.next.set(next).is_ok(), "a table ends once");
+    }
+}
+
+impl State {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            first_frame: None,
+            offsets: Vec::new(),
+            extents: Vec::new(),
+            batches: Vec::new(),
+            keys: Keys::default(),
+            commands: HashMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// How many positions it covers.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.offsets.len()).expect("a table is below 4 G")
+    }
+
+    /// The last position that it covers; the one before its first if there is none.
+    pub(crate) fn last(&self) -> u64 {
+        self.first + self.offsets.len() as u64 - 1
+    }
+
+    /// About how much memory it takes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Continues in another segment.
+    pub(crate) fn begin_segment(&mut self, segment: Arc<SegmentFile>) {
+        let first = self.last() + 1;
+        if self.extents.last().is_some_and(|extent| extent.first == first) {
+            self.extents.pop();
+        }
+        self.extents.push(TableExtent { segment, first, end: 0 });
+    }
+
+    /// Begins a frame, whose first record is the next event.
+    pub(crate) fn begin_frame(&mut self, frame: FrameName) {
+        self.first_frame.get_or_insert(frame);
+    }
+
+    /// Adds the next event of the log, whose record begins at that offset of the current segment. `base` is the version that it has
+    /// where the table does not know its stream. Gives its version.
+    pub(crate) fn insert<'a>(
+        &mut self,
+        event: &IndexedEvent<'_>,
+        tags: impl Iterator<Item = &'a str>,
+        offset: u32,
+        is_first_of_frame: bool,
+        base: impl FnOnce() -> u64,
+    ) -> u64 {
+        let position = self.len();
+        self.offsets.push(if is_first_of_frame { offset | FIRST_OF_FRAME } else { offset });
+        let version = self.push_stream(event.stream.as_bytes(), position, base);
+        let category = StreamName::category_of(event.stream).as_bytes();
+        if version == 0 {
+            self.push(Kind::New, category, position);
+            self.push(Kind::Created, &[], position);
+        }
+        self.push(Kind::Category, category, position);
+        self.push(Kind::Type, event.event_type.as_bytes(), position);
+        tags.for_each(|tag| self.push(Kind::Tag, tag.as_bytes(), position));
+        self.bytes += 4;
+        version
+    }
+
+    /// Adds the id of the event that was added last.
+    pub(crate) fn insert_id(&mut self, id: EventId) {
+        let position = self.len() - 1;
+        self.push(Kind::Id, id.as_bytes(), position);
+    }
+
+    fn push(&mut self, kind: Kind, key: &[u8], position: u32) {
+        let (entry, is_new) = self.keys.entry(kind, key, || 0);
+        if entry.list.push(position) {
+            self.bytes += POSITION_BYTES;
+        }
+        if is_new {
+            self.bytes += ENTRY_BYTES + key.len();
+        }
+    }
+
+    fn push_stream(&mut self, name: &[u8], position: u32, base: impl FnOnce() -> u64) -> u64 {
+        let (entry, is_new) = self.keys.entry(Kind::Stream, name, base);
+        let version = entry.base + entry.list.as_slice().len() as u64;
+        entry.list.push(position);
+        self.bytes += POSITION_BYTES + if is_new { ENTRY_BYTES + name.len() } else { 0 };
+        version
+    }
+
+    /// Ends the batch that the last events belong to; its frame ends at that offset.
+    pub(crate) fn end_batch(&mut self, recorded_at: i64, frame_end: u64) {
+        self.batches.push(BatchEnd { last: self.last(), recorded_at });
+        self.bytes += size_of::<BatchEnd>();
+        self.end_frame(frame_end);
+    }
+
+    /// Says how far the frames of the current segment go.
+    pub(crate) fn end_frame(&mut self, frame_end: u64) {
+        if let Some(extent) = self.extents.last_mut() {
+            extent.end = frame_end;
+        }
+    }
+
+    /// Remembers the command of the last batch, whose events have these versions. `false` if the key was there.
+    pub(crate) fn insert_command(&mut self, key: &[u8], request: [u8; 32], versions: &[u64]) -> bool {
+        assert!(!versions.is_empty(), "a batch has events");
+        if self.commands.contains_key(key) {
+            return false;
+        }
+        let first = self.last() + 1 - versions.len() as u64;
+        let position = u32::try_from(first - self.first).expect("a table is below 4 G");
+        self.push(Kind::Command, key, position);
+        self.bytes += ENTRY_BYTES + key.len() + 8 * versions.len();
+        self.commands.insert(key.into(), CommandEntry { request, first, versions: versions.into() });
+        true
+    }
+
+    /// The positions that have a key, relative to the first; for a stream, also the version of the first of them.
+    pub(crate) fn find(&self, kind: Kind, key: &[u8]) -> Option<(&[u32], u64)> {
+        let entry = self.keys.find(kind, key)?;
+        let positions = entry.list.as_slice();
+        (!positions.is_empty()).then_some((positions, entry.base))
+    }
+
+    pub(crate) fn command(&self, key: &[u8]) -> Option<&CommandEntry> {
+        self.commands.get(key)
+    }
+
+    /// The last event of a stream: its version and position.
+    pub(crate) fn head(&self, stream: &str) -> Option<(u64, u64)> {
+        let (positions, base) = self.find(Kind::Stream, stream.as_bytes())?;
+        let last = positions.last().expect("a list that is found has a position");
+        Some((base + positions.len() as u64 - 1, self.first + u64::from(*last)))
+    }
+
+    /// Where the event with that id stands in that stream: its version and position.
+    pub(crate) fn find_id(&self, stream: &str, id: EventId) -> Option<(u64, u64)> {
+        let (with_id, _) = self.find(Kind::Id, id.as_bytes())?;
+        let (own, base) = self.find(Kind::Stream, stream.as_bytes())?;
+        with_id.iter().find_map(|position| {
+            let index = own.binary_search(position).ok()?;
+            Some((base + index as u64, self.first + u64::from(*position)))
+        })
+    }
+
+    /// The end of the batch that holds that position.
+    pub(crate) fn batch_end(&self, position: u64) -> u64 {
+        self.batches[self.batches.partition_point(|batch| batch.last < position)].last
+    }
+
+    /// The first position of the batch that holds that position.
+    pub(crate) fn batch_start(&self, position: u64) -> u64 {
+        let at = self.batches.partition_point(|batch| batch.last < position);
+        at.checked_sub(1).map_or(self.first, |before| self.batches[before].last + 1)
+    }
+
+    /// The end of the last batch that was recorded at that time or earlier.
+    pub(crate) fn recorded_up_to(&self, time: i64) -> Option<u64> {
+        let count = self.batches.partition_point(|batch| batch.recorded_at <= time);
+        count.checked_sub(1).map(|at| self.batches[at].last)
+    }
+
+    /// Takes back everything after a position: what was decided and never became durable.
+    pub(crate) fn truncate(&mut self, last: u64) {
+        let kept = u32::try_from((last + 1).saturating_sub(self.first)).unwrap_or(u32::MAX);
+        self.offsets.truncate(kept as usize);
+        self.batches.truncate(self.batches.partition_point(|batch| batch.last <= last));
+        self.keys.entries.iter_mut().for_each(|entry| entry.list.truncate(kept));
+        self.commands.retain(|_, command| command.last() <= last);
+    }
+
+    /// Every key with its kind, in the order of run files, and its list; for a stream, also the version of its first event.
+    pub(crate) fn sorted(&self) -> Vec<(&[u8], &[u32], u64)> {
+        let mut sorted = Vec::with_capacity(self.keys.entries.len());
+        for entry in &self.keys.entries {
+            if !entry.list.as_slice().is_empty() {
+                sorted.push((self.keys.key(entry), entry.list.as_slice(), entry.base));
+            }
+        }
+        sorted.sort_unstable_by_key(|(key, ..)| *key);
+        sorted
+    }
+}
+
+/// All keys of a table, whatever their kind, their bytes one after the other.
+#[derive(Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    places: HashTable<u32>,
+    hasher: hashbrown::DefaultHashBuilder,
+}
+
+struct Entry {
+    /// Where in the bytes the key stands, its kind first.
+    at: usize,
+    len: u16,
+    /// For a stream, the version of its first event here.
+    base: u64,
+    list: List,
+}
+
+/// Growing positions: most keys have one.
+enum List {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl List {
+    /// `false` if the position is there: an event may name a key twice.
+    fn push(&mut self, position: u32) -> bool {
+        if self.as_slice().last() == Some(&position) {
+            return false;
+        }
+        match self {
+            Self::Many(positions) if positions.is_empty() => *self = Self::One(position),
+            Self::One(first) => *self = Self::Many(vec![*first, position]),
+            Self::Many(positions) => positions.push(position),
+        }
+        true
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(position) => std::slice::from_ref(position),
+            Self::Many(positions) => positions,
+        }
+    }
+
+    fn truncate(&mut self, below: u32) {
+        match self {
+            Self::One(position) if *position >= below => *self = Self::Many(Vec::new()),
+            Self::One(_) => {}
+            Self::Many(positions) => {
+                positions.truncate(positions.partition_point(|position| *position < below));
+            }
+        }
+    }
+}
+
+impl Keys {
+    fn key(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.at..entry.at + usize::from(entry.len)]
+    }
+
+    fn hash(&self, kind: Kind, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u8(kind as u8);
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    fn is(&self, place: u32, kind: Kind, key: &[u8]) -> bool {
+        let own = self.key(&self.entries[place as usize]);
+        own[0] == kind as u8 && own[1..] == *key
+    }
+
+    fn find(&self, kind: Kind, key: &[u8]) -> Option<&Entry> {
+        let place = self.places.find(self.hash(kind, key), |place| self.is(*place, kind, key))?;
+        Some(&self.entries[*place as usize])
+    }
+
+    /// The entry of a key, and whether it was made just now: then its list is still to be begun, which the caller does by pushing.
+    fn entry(&mut self, kind: Kind, key: &[u8], base: impl FnOnce() -> u64) -> (&mut Entry, bool) {
+        let hash = self.hash(kind, key);
+        if let Some(place) = self.places.find(hash, |place| self.is(*place, kind, key)) {
+            return (&mut self.entries[*place as usize], false);
+        }
+        let at = self.bytes.len();
+        self.bytes.push(kind as u8);
+        self.bytes.extend_from_slice(key);
+        let len = u16::try_from(1 + key.len()).expect("a key is at most 512 bytes");
+        let place = u32::try_from(self.entries.len()).expect("a table has below 4 G keys");
+        self.entries.push(Entry { at, len, base: base(), list: List::Many(Vec::new()) });
+        let Self { bytes, entries, places, hasher } = self;
+        places.insert_unique(hash, place, |place| {
+            let entry = &entries[*place as usize];
+            let own = &bytes[entry.at..entry.at + usize::from(entry.len)];
+            let mut hasher = hasher.build_hasher();
+            hasher.write_u8(own[0]);
+            hasher.write(&own[1..]);
+            hasher.finish()
+        });
+        (self.entries.last_mut().expect("it was pushed"), true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(events: &[(&str, &str, u128)]) -> State {
+        let mut state = State::new(11);
+        for (stream, event_type, id) in events {
+            let event = IndexedEvent { stream, event_type, id: EventId::from_u128(*id) };
+            state.insert(&event, ["a", "b"].into_iter(), 8, true, || 5);
+            state.insert_id(event.id);
+            state.end_batch(i64::from(state.len()), 100);
+        }
+        state
+    }
+
+    #[test]
+    fn what_was_added_is_found() {
+        let state = table(&[("s-1", "x", 1), ("s-2", "x", 2), ("s-1", "y", 3)]);
+        assert_eq!(state.find(Kind::Stream, b"s-1"), Some((&[0, 2][..], 5)));
+        assert_eq!(state.head("s-1"), Some((6, 13)));
+        assert_eq!(state.find_id("s-1", EventId::from_u128(3)), Some((6, 13)));
+        assert_eq!(state.find_id("s-2", EventId::from_u128(3)), None, "another stream has it");
+        assert_eq!(state.find(Kind::Type, b"s-1"), None, "kinds do not mix");
+        assert_eq!(state.find(Kind::Tag, b"b"), Some((&[0, 1, 2][..], 0)));
+        assert_eq!((state.batch_start(12), state.batch_end(12), state.last()), (12, 12, 13));
+        assert_eq!((state.recorded_up_to(2), state.recorded_up_to(0)), (Some(12), None));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_gone() {
+        let mut state = table(&[("s-1", "x", 1), ("s-2", "x", 2), ("s-1", "y", 3)]);
+        state.truncate(11);
+        assert_eq!(state.head("s-1"), Some((5, 11)));
+        assert_eq!(state.find(Kind::Stream, b"s-2"), None);
+        assert_eq!((state.last(), state.sorted().len()), (11, 6));
+    }
+}

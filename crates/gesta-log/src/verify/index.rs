@@ -1,0 +1,153 @@
+//! Whether the index says what the log does: every table that a scan of the log gives is held against the run that covers it, in bounded
+//! memory.
+
+use std::sync::Arc;
+
+use gesta_core::EventId;
+
+use crate::index::{Fault, IndexedEvent, Kind, PartRef, Reach, Run, State, Table, View};
+use crate::point::LogPoint;
+use crate::recover::Tables;
+
+/// When a table is held against the index and forgotten.
+const TABLE_BYTES: usize = 64 << 20;
+/// Errors that are told; more of them say no more.
+const ERRORS_MAX: usize = 20;
+
+/// What a scan of a log gives, held against its runs.
+pub(super) struct IndexCheck {
+    view: View,
+    /// Positions of keys that the tables within the current run hold.
+    postings: u64,
+    found: Found,
+    /// Tables behind the runs, for ids that stand twice.
+    behind: Vec<Arc<Table>>,
+}
+
+/// What the check found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) runs: usize,
+    pub(super) streams: u64,
+    pub(super) repeated_ids: u64,
+    pub(super) errors: Vec<String>,
+}
+
+impl IndexCheck {
+    /// Of so many runs that are listed, those are of use.
+    pub(super) fn new(runs: Vec<Arc<Run>>, listed: usize) -> Self {
+        let mut found = Found { runs: runs.len(), ..Found::default() };
+        if runs.len() < listed {
+            let errors = format!("{} of {listed} index files are of no use", listed - runs.len());
+            found.errors.push(errors);
+        }
+        Self { view: View { runs, tables: Vec::new() }, postings: 0, found, behind: Vec::new() }
+    }
+
+    /// Holds what is left against the runs.
+    pub(super) fn finish(mut self, tables: &[Arc<Table>]) -> Found {
+        tables.iter().for_each(|table| self.check(table));
+        self.found
+    }
+
+    fn run_of(&self, position: u64) -> Option<&Arc<Run>> {
+        let at = self.view.runs.partition_point(|run| run.facts.last < position);
+        self.view.runs.get(at).filter(|run| run.facts.first <= position)
+    }
+
+    fn check(&mut self, table: &Table) {
+        let state = table.read();
+        if state.len() == 0 {
+            return;
+        }
+        let created = state.find(Kind::Created, &[]);
+        self.found.streams += created.map_or(0, |(positions, _)| positions.len() as u64);
+        let Some(run) = self.run_of(state.first).map(Arc::clone) else { return };
+        let compared = compare(&state, &run);
+        self.note(run.facts.id, compared);
+        self.postings += state.sorted().iter().map(|(_, positions, _)| positions.len() as u64).sum::<u64>();
+        if state.last() == run.facts.last {
+            let postings = std::mem::take(&mut self.postings);
+            if postings != run.facts.postings {
+                let what = format!("it holds {} positions, the log has {postings}", run.facts.postings);
+                self.note(run.facts.id, Ok(Some(what)));
+            }
+        }
+    }
+
+    fn note(&mut self, run: u64, compared: Result<Option<String>, Fault>) {
+        let error = match compared {
+            Ok(None) => return,
+            Ok(Some(what)) => format!("index file {run}: {what}"),
+            Err(fault) => fault.to_string(),
+        };
+        if self.found.errors.len() < ERRORS_MAX {
+            self.found.errors.push(error);
+        }
+    }
+
+    /// Whether an id stands in its stream at another place too.
+    fn stands_elsewhere(&self, stream: &str, id: EventId, own: u64, table: &State) -> Result<bool, Fault> {
+        if table.find_id(stream, id).is_some() {
+            return Ok(true);
+        }
+        if self.behind.iter().any(|table| table.read().find_id(stream, id).is_some()) {
+            return Ok(true);
+        }
+        let found = self.view.find_in_runs(stream, id, Reach::Disk)?;
+        Ok(found.is_some_and(|(_, position)| position != own))
+    }
+}
+
+impl Tables for IndexCheck {
+    fn is_full(&self, bytes: usize, _log_bytes: u64, position: u64) -> bool {
+        bytes >= TABLE_BYTES || self.run_of(position).is_some_and(|run| run.facts.last == position)
+    }
+
+    fn take(&mut self, table: &Arc<Table>, _end: &LogPoint) -> bool {
+        self.check(table);
+        if self.run_of(table.first).is_none() {
+            self.behind.push(Arc::clone(table));
+        }
+        true
+    }
+
+    fn see(&mut self, event: &IndexedEvent<'_>, position: u64, table: &State) {
+        match self.stands_elsewhere(event.stream, event.id, position, table) {
+            Ok(twice) => self.found.repeated_ids += u64::from(twice),
+            // The comparison of its table tells the same.
+            Err(_) => {}
+        }
+    }
+}
+
+/// What a run says otherwise than a table that lies within it.
+fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
+    let part = PartRef::Run(run, Reach::Disk);
+    let shift = part.relative(table.first);
+    let mut offsets = run.offsets(Reach::Disk);
+    for (position, offset) in (shift..).zip(&table.offsets) {
+        if offsets.get(position)? != *offset {
+            return Ok(Some(format!("position {} lies elsewhere", run.facts.first + u64::from(position))));
+        }
+    }
+    for (key, positions, base) in table.sorted() {
+        let Some(list) = run.find_key(key, Reach::Disk)? else {
+            return Ok(Some(format!("the key {} is missing", key.escape_ascii())));
+        };
+        let is_stream = key[0] == Kind::Stream as u8;
+        let first_version = list.base;
+        let mut cursor = run.cursor(list, Reach::Disk);
+        let index = cursor.lower_bound(shift + positions[0])?;
+        for (index, position) in (index..).zip(positions) {
+            if index >= cursor.list.count || cursor.at(index)? != shift + position {
+                let position = table.first + u64::from(*position);
+                return Ok(Some(format!("the key {} lacks position {position}", key.escape_ascii())));
+            }
+        }
+        if is_stream && first_version + index as u64 != base {
+            return Ok(Some(format!("the stream {} counts otherwise", key[1..].escape_ascii())));
+        }
+    }
+    Ok(None)
+}
