@@ -73,8 +73,9 @@ fn read_all(log: &LogStore, query: &Query, from: usize) -> Result<Vec<RecordedEv
     }
 }
 
-/// After rot: what is shown is what was acknowledged, and what is not shown is reported, with its positions.
-pub(crate) fn check_damaged(log: &LogStore, model: &Model, ending: Ending) -> Result<(), Wrong> {
+/// After rot: what is shown is what was acknowledged, and what is not shown is reported, with its positions. Gives whether any event is
+/// lost.
+pub(crate) fn check_damaged(log: &LogStore, model: &Model, ending: Ending) -> Result<bool, Wrong> {
     let known = model.log.len();
     let (mut seen, mut lost) = (vec![false; known], vec![false; known]);
     let mut from = Checkpoint::new(log.id(), [0]);
@@ -112,11 +113,12 @@ pub(crate) fn check_damaged(log: &LogStore, model: &Model, ending: Ending) -> Re
         (last..known).filter(|at| !seen[*at]).for_each(|at| lost[at] = true);
     }
     let any_lost = lost.iter().any(|lost| *lost);
-    if any_lost && log.read_only().is_none() {
-        return Err("events are lost, and the log takes writes".to_owned());
+    // What runs cover is not read by an open: damage there is found by reads, by a scrub, and by a check of the whole log.
+    if !log.recovery().damage.is_empty() && log.read_only().is_none() {
+        return Err("events are known to be lost, and the log takes writes".to_owned());
     }
     match (0..known).find(|at| seen[*at] == lost[*at]) {
-        None => Ok(()),
+        None => Ok(any_lost),
         Some(at) if seen[at] => Err(format!("position {} is shown and reported as lost", at + 1)),
         Some(at) => Err(format!("position {} is gone, and nobody says so", at + 1)),
     }

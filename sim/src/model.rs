@@ -106,11 +106,13 @@ impl Model {
                 true => Ok(()),
                 false => wrong("a repeat did not get the first answer"),
             },
+            // What stands on the disk could not be looked up.
+            (Err(AppendError::Unavailable { .. }), State::Logged(_)) if faulty => Ok(()),
             (Err(_), State::Logged(_)) => wrong("a repeat was refused"),
             (Ok(appended), _) if appended.repeated => wrong("what was never there is called a repeat"),
             (Ok(_), _) if refusal.is_some() => wrong("a batch was accepted that had to be refused"),
             (Ok(appended), _) if appended.places != self.next_places(&sent.batch) => {
-                wrong("a batch got other places than the next ones")
+                wrong(&format!("a batch got other places than {:?}", self.next_places(&sent.batch)))
             }
             (Ok(_), _) => {
                 self.log_batch(number);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use gesta_log::sim::{self, Counts, Faults, Machine};
 use gesta_log::{LogStore, OpenError, Options};
@@ -392,7 +393,7 @@ impl Simulation {
                 let back = index(&mut self.random, len.min(40));
                 let number = self.model.log[len - 1 - back].sent;
                 let answer = self.log().append_blocking(self.model.repeat_of(number));
-                self.model.answered(number, &answer, false)?;
+                self.model.answered(number, &answer, self.machine.is_stopped())?;
             }
         }
         Ok(())
@@ -419,12 +420,25 @@ impl Simulation {
         };
         let Some(path) = damaged else { return Ok(()) };
         match sim::open(&self.machine, &options()) {
-            Ok(log) => check_damaged(&log, &self.model, self.profile.ending)
-                .map_err(|wrong| format!("{wrong}; {}", path.display())),
+            Ok(log) => self.check_damaged(log, &path),
             Err(OpenError::ManifestDamaged { .. }) if path.ends_with("manifest") => Ok(()),
             Err(error) => {
                 Err(format!("after damage to {}, the log does not open: {error:?}", path.display()))
             }
+        }
+    }
+
+    /// What is lost is reported, by reads and by a check of the whole log.
+    fn check_damaged(&self, log: LogStore, path: &Path) -> Result<(), Wrong> {
+        let checked = check_damaged(&log, &self.model, self.profile.ending);
+        let any_lost = checked.map_err(|wrong| format!("{wrong}; {}", path.display()))?;
+        drop(log);
+        match sim::verify(&self.machine) {
+            Ok(report) if any_lost && report.is_sound() => {
+                Err(format!("events are lost, and a check of the log finds it sound; {}", path.display()))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("a damaged log cannot be checked: {error:?}")),
         }
     }
 
@@ -438,5 +452,5 @@ impl Simulation {
 }
 
 fn options() -> Options {
-    Options { segment_size_bytes: 64 << 10, ..Options::default() }
+    Options { segment_size_bytes: 64 << 10, index_run_bytes: 1 << 10, ..Options::default() }
 }

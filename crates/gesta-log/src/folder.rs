@@ -15,8 +15,8 @@ use crate::manifest::{Manifest, ManifestError, RunEntry, SegmentState, segment_p
 use crate::open_error::{OpenError, io_error};
 use crate::point::LogPoint;
 use crate::recover::{
-    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailSurvey, find_unlisted, io_error as recover_io_error,
-    is_blank, load, open_listed, survey_tail,
+    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailSurvey, find_unlisted,
+    io_error as recover_io_error, is_blank, load, open_listed, survey_tail,
 };
 use crate::segment::SegmentFile;
 
@@ -212,7 +212,10 @@ impl Folder<'_> {
                 Err(_) => None,
             };
             let Some(run) = run else {
-                tracing::warn!(run = entry.id, "an index file is of no use: it is built anew, with those behind it");
+                tracing::warn!(
+                    run = entry.id,
+                    "an index file is of no use: it is built anew, with those behind it"
+                );
                 break;
             };
             runs.push(Arc::new(run));

@@ -45,6 +45,7 @@ pub(crate) struct View {
 impl Index {
     pub(crate) fn new(view: View, damage: Vec<Damage>) -> Self {
         assert!(!view.tables.is_empty(), "there is a table to grow");
+        assert!(!damage.is_empty() || view.is_dense(), "the parts of the index follow one another");
         Self { view: RwLock::new(Arc::new(view)), damage }
     }
 
@@ -74,6 +75,17 @@ impl View {
     /// The table that grows.
     pub(crate) fn active(&self) -> &Arc<Table> {
         self.tables.last().expect("there is a table to grow")
+    }
+
+    /// Whether every part begins right behind the one before.
+    fn is_dense(&self) -> bool {
+        let mut next = 1;
+        self.parts().iter().all(|part| {
+            let held = part.look(Reach::Memory);
+            let follows = part.first() == next;
+            next = held.part().last() + 1;
+            follows
+        })
     }
 
     /// The parts that it knows, from the first position to the last.

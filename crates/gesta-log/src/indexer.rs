@@ -11,10 +11,10 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::env::Env;
-use crate::index::{Merge, MergeError, Run, RunFiles, Table};
+use crate::index::{Merge, MergeError, Run, RunFiles};
 use crate::keeper::SharedManifest;
 use crate::manifest::RunEntry;
-use crate::point::LogPoint;
+use crate::recover::Ended;
 use crate::shared::Shared;
 
 /// Tables that have ended and are not on the disk yet: with more, the table that grows goes on growing.
@@ -74,12 +74,6 @@ enum Task {
     Stop,
 }
 
-/// A table that has ended, and where in the log it does.
-struct Ended {
-    table: Arc<Table>,
-    end: LogPoint,
-}
-
 /// The indexer's own state.
 struct Work {
     env: Arc<dyn Env>,
@@ -126,8 +120,7 @@ impl Indexer {
         });
         let next_id = manifest.lock().manifest.next_run_id();
         let ended = std::collections::VecDeque::new();
-        let work =
-            Work { env, files, shared, manifest, ended, merge: None, next_id, merging_failed: false };
+        let work = Work { env, files, shared, manifest, ended, merge: None, next_id, merging_failed: false };
         (indexer, IndexerThread { work, tasks })
     }
 
@@ -140,10 +133,10 @@ impl Indexer {
         self.lock().backlog < BACKLOG_MAX
     }
 
-    /// Has a table written that has ended there.
-    pub(crate) fn write_run(&self, table: Arc<Table>, end: LogPoint) {
+    /// Has a table written that has ended. The oldest comes first.
+    pub(crate) fn write_run(&self, ended: Ended) {
         self.lock().backlog += 1;
-        self.send(Task::Write(Ended { table, end }));
+        self.send(Task::Write(ended));
     }
 
     /// Waits until another table may end; says why none may, where writing them fails.
@@ -296,7 +289,10 @@ impl Work {
     fn write(&mut self) -> Result<Run, MergeError> {
         let id = self.draw_id();
         let ended = self.ended.front().expect("somebody looked");
-        let run = self.files.write(&*self.env, id, &ended.table.read(), ended.end).inspect_err(|_| self.discard(id))?;
+        let run = self
+            .files
+            .write(&*self.env, id, &ended.table.read(), ended.end)
+            .inspect_err(|_| self.discard(id))?;
         self.list(&run, &[])?;
         Ok(run)
     }

@@ -286,7 +286,8 @@ impl Work {
         if self.made.as_ref().is_none_or(|made| made.size_bytes < size_bytes) {
             let header = new_header(&*self.env, &self.manifest.lock().manifest, SegmentRole::Spare)?;
             // Filling it takes a while: the manifest is free meanwhile.
-            let (entry, segment) = make_file(&*self.env, &self.root, header, size_bytes, SegmentState::Spare)?;
+            let (entry, segment) =
+                make_file(&*self.env, &self.root, header, size_bytes, SegmentState::Spare)?;
             self.manifest.lock().manifest.segments.push(entry);
             self.made = Some(Spare { segment, size_bytes, generation: 0 });
         }

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::manifest::Manifest;
 use crate::open_error::{OpenError, io_error};
-use crate::recover::{Loaded, Recovery, folders};
+use crate::recover::{Ended, Loaded, Recovery, folders};
 use crate::shared::Clock;
 
 /// How a log is opened.
@@ -60,6 +60,8 @@ pub(crate) struct Opened {
     pub(crate) manifest: Manifest,
     pub(crate) index: Index,
     pub(crate) runs: RunFiles,
+    /// Tables that still have to become runs.
+    pub(crate) ended: Vec<Ended>,
     pub(crate) tail: Tail,
     pub(crate) recovery: Recovery,
     /// What the writer writes to; `None` if the log is read-only.
@@ -84,13 +86,13 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     let policy = RunPolicy { files: &runs, limits: options.table_limits() };
     let recovered = folder.recover(&mut manifest, &mut recovery, &policy)?;
     recovery.note_damage(&recovered.survey, &recovered.loaded.damage);
-    let Recovered { listed, survey, loaded: Loaded { view, damage, tail, active, .. } } = recovered;
+    let Recovered { listed, survey, loaded: Loaded { view, damage, ended, tail, active, .. } } = recovered;
     let index = Index::new(view, damage);
     let writable = match recovery.read_only {
         Some(_) => None,
         None => Some(folder.writable(&mut manifest, &listed, &survey, &tail, active, size)?),
     };
-    Ok(Opened { lock, root: root.to_owned(), manifest, index, runs, tail, recovery, writable, env })
+    Ok(Opened { lock, root: root.to_owned(), manifest, index, runs, ended, tail, recovery, writable, env })
 }
 
 /// What the runs of a log have in common.

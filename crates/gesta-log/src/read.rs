@@ -148,7 +148,9 @@ fn cut_page(
     let (from, to) = match cut {
         Cut::BeforeBatch => {
             let view = shared.index.view();
-            let batch = view.batch_start(bad, Reach::Disk).and_then(|start| Ok((start, view.batch_end(bad, Reach::Disk)?)));
+            let batch = view
+                .batch_start(bad, Reach::Disk)
+                .and_then(|start| Ok((start, view.batch_end(bad, Reach::Disk)?)));
             batch.map_err(|fault| LookError::from(fault).into_read_error())?
         }
         Cut::Exactly | Cut::Backward => (bad, bad),
@@ -168,7 +170,11 @@ fn cut_page(
 }
 
 /// What is known of a stream.
-pub(crate) fn stream(shared: &Shared, name: &StreamName, reach: Reach) -> Result<Option<StreamInfo>, LookError> {
+pub(crate) fn stream(
+    shared: &Shared,
+    name: &StreamName,
+    reach: Reach,
+) -> Result<Option<StreamInfo>, LookError> {
     let durable = shared.published.position();
     let view = shared.index.view();
     for damage in shared.index.damage().iter().filter(|damage| damage.loses_events()) {

@@ -63,7 +63,7 @@ impl LogStore {
 
     /// Puts together a log that was recovered, and whoever drives it.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
-        let Opened { lock, env, root, manifest, index, runs, tail, recovery, writable } = opened;
+        let Opened { lock, env, root, manifest, index, runs, ended, tail, recovery, writable } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -93,6 +93,7 @@ impl LogStore {
                     Keeper::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
                 let (indexer, indexing) =
                     Indexer::new(env, runs, Arc::clone(&shared), manifest, options.table_limits());
+                ended.into_iter().for_each(|ended| indexer.write_run(ended));
                 let queue = Arc::new(Queue::default());
                 let writer = Writer::new(
                     Arc::clone(&shared),

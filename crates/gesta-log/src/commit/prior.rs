@@ -31,12 +31,7 @@ pub(crate) struct Prior {
 
 impl Prior {
     /// Looks a batch up.
-    pub(crate) fn look_up(
-        view: Arc<View>,
-        durable: u64,
-        batch: &Batch,
-        reach: Reach,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn look_up(view: Arc<View>, durable: u64, batch: &Batch, reach: Reach) -> Result<Self, Fault> {
         let mut prior = Self {
             view,
             heads: HashMap::new(),

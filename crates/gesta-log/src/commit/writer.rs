@@ -18,6 +18,7 @@ use crate::index::{FrameName, IndexedEvent, State, Table};
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SealTask, Spare};
 use crate::limits::START_BYTES;
+use crate::recover::Ended;
 use crate::shared::Shared;
 
 /// The writer's own state. Whoever holds it writes: see [`Role`](super::Role).
@@ -121,20 +122,28 @@ impl Writer {
     /// Whether the log takes writes at all, and has room for a frame of that length, in this segment or the next.
     fn make_room(&mut self, length: usize) -> Result<(), Refused> {
         let refused = |error| Refused { error, speaks_of: 0 };
-        if let Some(reason) = &self.poison {
-            return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
-        }
+        self.check_writable().map_err(refused)?;
         self.make_room_in_memory().map_err(refused)?;
         let start = if self.start.is_some() { START_BYTES } else { 0 };
         if self.active.fits(self.group.bytes + start, length) {
             return Ok(());
         }
         // No group crosses segments: what is gathered is written and synced first.
-        self.commit();
-        if let Some(reason) = &self.poison {
-            return Err(refused(AppendError::ReadOnly { reason: reason.clone() }));
-        }
+        self.commit_gathered().map_err(refused)?;
         self.roll(length).map_err(refused)
+    }
+
+    fn check_writable(&self) -> Result<(), AppendError> {
+        match &self.poison {
+            Some(reason) => Err(AppendError::ReadOnly { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Commits what is gathered, in the middle of deciding a batch: if that fails, the batch is refused.
+    fn commit_gathered(&mut self) -> Result<(), AppendError> {
+        self.commit();
+        self.check_writable()
     }
 
     /// Waits where the tables outgrow what may be in memory, until one of them is on the disk.
@@ -142,7 +151,7 @@ impl Writer {
         if !self.indexer.limits().is_overfull(self.table.read().bytes()) {
             return Ok(());
         }
-        self.commit();
+        self.commit_gathered()?;
         self.indexer.wait_for_room().map_err(|reason| AppendError::Unavailable { reason })?;
         self.end_full_table();
         Ok(())
@@ -164,7 +173,7 @@ impl Writer {
         self.shared.index.change(|view| view.tables.push(Arc::clone(&next)));
         let ended = std::mem::replace(&mut self.table, next);
         self.table_log_bytes = 0;
-        self.indexer.write_run(ended, self.active.point(&self.tail));
+        self.indexer.write_run(Ended { table: ended, end: self.active.point(&self.tail) });
     }
 
     /// Goes on in the next segment, which has room for a frame of that length. In memory: the keeper seals the old one.

@@ -12,7 +12,9 @@ pub(crate) enum Fault {
     Io { run: u64, source: io::Error },
     #[error("reading segment {segment} at offset {offset} failed: {source}")]
     Log { segment: u64, offset: u64, source: io::Error },
-    #[error("index file {run} is damaged at offset {offset}; no event is lost: open the log again, which builds it anew")]
+    #[error(
+        "index file {run} is damaged at offset {offset}; no event is lost: open the log again, which builds it anew"
+    )]
     Damaged { run: u64, offset: u64 },
 }
 

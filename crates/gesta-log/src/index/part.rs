@@ -159,11 +159,7 @@ impl<'a> PartRef<'a> {
         Ok(holds.then(|| ItemPlan::new(sources)))
     }
 
-    fn any<'k>(
-        &self,
-        kind: Kind,
-        keys: impl Iterator<Item = &'k [u8]>,
-    ) -> Result<Option<Source<'a>>, Fault> {
+    fn any<'k>(&self, kind: Kind, keys: impl Iterator<Item = &'k [u8]>) -> Result<Option<Source<'a>>, Fault> {
         let lists = keys.filter_map(|key| self.list(kind, key).transpose());
         let lists = lists.map(|found| found.map(|(list, _)| list)).collect::<Result<Vec<_>, _>>()?;
         Ok((!lists.is_empty()).then(|| Source::any(lists)))

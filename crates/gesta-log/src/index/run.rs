@@ -75,7 +75,7 @@ impl Run {
         let facts = read_facts(&*file, run, size_bytes)?;
         let segments = facts.extents.iter().map(|extent| segment(extent.segment)).collect::<Option<Vec<_>>>();
         let Some(segments) = segments else { return Ok(None) };
-        let blocks = Blocks { file, run, salt: facts.salt, cache };
+        let blocks = Blocks::new(file, run, facts.salt, cache);
         let fence = read_fence(&blocks, facts.fence)?;
         Ok(Some(Self { facts, blocks, segments, fence, secret, size_bytes }))
     }

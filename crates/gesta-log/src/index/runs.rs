@@ -90,7 +90,7 @@ fn is_frame(segment: &SegmentFile, offset: u64, name: FrameName, run: &Run) -> R
     let mut bytes = [0; FRAME_HEADER_BYTES];
     match read_exact_at(&*segment.file, &mut bytes, offset) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        Err(error) if is_gone(&error) => return Ok(false),
         Err(source) => return Err(Fault::Io { run: run.facts.id, source }),
     }
     let header = FrameHeader::read(&segment.salt, offset, &bytes);
@@ -110,6 +110,11 @@ impl RunFiles {
         self.settle(env, &run)?;
         Ok(run)
     }
+}
+
+/// Whether what was read is not there, or no longer.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 /// Writes a table as a run. It holds nothing that is not durable, and never changes any more.
@@ -135,7 +140,17 @@ fn write_run(
         })
         .unzip();
     let first_frame = table.first_frame.expect("a table that ends has a frame");
-    builder.finish(Covered { id, tier: 0, store, first: table.first, last, first_frame, end, extents, segments })
+    builder.finish(Covered {
+        id,
+        tier: 0,
+        store,
+        first: table.first,
+        last,
+        first_frame,
+        end,
+        extents,
+        segments,
+    })
 }
 
 /// Where runs are kept.

@@ -96,8 +96,8 @@ impl Sight<'_> {
         up_to: u64,
     ) -> impl Iterator<Item = Result<&Damage, LookError>> {
         let touched = self.shared.index.damage().iter();
-        let touched = touched
-            .filter(move |damage| damage.loses_events() && damage.to > above && damage.from <= up_to);
+        let touched =
+            touched.filter(move |damage| damage.loses_events() && damage.to > above && damage.from <= up_to);
         let judged = move |damage| match self.view.may_have_lost(damage, query, self.reach) {
             Ok(lost) => lost.then_some(Ok(damage)),
             Err(fault) => Some(Err(fault.into())),

@@ -23,11 +23,19 @@ use crate::walk::{Follow, Stop, Walker};
 pub(crate) struct Loaded {
     pub(crate) view: View,
     pub(crate) damage: Vec<Damage>,
+    /// Tables that are full and are not on the disk.
+    pub(crate) ended: Vec<Ended>,
     pub(crate) tail: Tail,
     /// The last used segment, if it takes more frames.
     pub(crate) active: Option<ActiveSegment>,
     pub(crate) frames: u64,
     pub(crate) events: u64,
+}
+
+/// A table that has ended, and where in the log it does.
+pub(crate) struct Ended {
+    pub(crate) table: Arc<Table>,
+    pub(crate) end: LogPoint,
 }
 
 /// What becomes of tables that are full while a log is loaded.
@@ -53,6 +61,7 @@ struct Loader<'a> {
     /// Runs that cover what is not loaded, and tables of what is.
     view: View,
     damage: Vec<Damage>,
+    ended: Vec<Ended>,
     tables: &'a mut dyn Tables,
     /// The table that grows, and the bytes of the log that it knows.
     table: Arc<Table>,
@@ -84,6 +93,7 @@ pub(crate) fn load(
     let mut loader = Loader {
         view: runs,
         damage: Vec::new(),
+        ended: Vec::new(),
         tables,
         table: Table::new(from.follow.position + 1),
         table_log_bytes: 0,
@@ -119,7 +129,7 @@ pub(crate) fn load(
     for pair in loader.view.tables.windows(2) {
         pair[0].end_with(Arc::clone(&pair[1]));
     }
-    let Loader { view, damage, follow, frames, events, last_with_events, covered, .. } = loader;
+    let Loader { view, damage, ended, follow, frames, events, last_with_events, covered, .. } = loader;
     let tail = Tail {
         number: follow.number,
         checksum: follow.checksum,
@@ -129,7 +139,7 @@ pub(crate) fn load(
         covered,
         last_with_events,
     };
-    Ok(Loaded { view, damage, tail, active, frames, events })
+    Ok(Loaded { view, damage, ended, tail, active, frames, events })
 }
 
 impl Loader<'_> {
@@ -281,8 +291,7 @@ impl Loader<'_> {
         if table.len() > 0 {
             table.end_batch(header.recorded_at, frame_end);
         }
-        if let Some((key, request)) =
-            frame.command_key().filter(|_| versions.len() == header.events as usize)
+        if let Some((key, request)) = frame.command_key().filter(|_| versions.len() == header.events as usize)
             && !planted(Bug::KeysNotRebuilt)
         {
             table.insert_command(key, request, &versions);
@@ -301,7 +310,8 @@ impl Loader<'_> {
         let position = table.last();
         drop(table);
         if given != version {
-            let what = format!("version {version} of stream `{}` stands where {given} should", event.stream());
+            let what =
+                format!("version {version} of stream `{}` stands where {given} should", event.stream());
             self.report_damage(offset, position, position, what);
         }
     }
@@ -320,11 +330,12 @@ impl Loader<'_> {
         };
         let point = self.point(self.segment_id(), frame_end, follow);
         // Runs follow one another without a gap, so behind damage everything stays in memory.
-        let is_taken = self.damage.is_empty()
-            && self.view.tables.len() == 1
-            && self.tables.take(&self.table, &point);
+        let is_taken =
+            self.damage.is_empty() && self.view.tables.len() == 1 && self.tables.take(&self.table, &point);
         if is_taken {
             self.view.tables.clear();
+        } else {
+            self.ended.push(Ended { table: Arc::clone(&self.table), end: point });
         }
         self.begin_table(header.next_position());
     }

@@ -48,14 +48,18 @@ impl Rescue<'_> {
             return Ok(());
         }
         let beyond = survey.beyond_watermark();
-        if beyond.iter().any(|frame| frame.header.kind == FrameKind::Events) {
-            return self.copy_out(own, segment, survey);
-        }
-        if let TailState::Torn { .. } = survey.state {
+        let holds_events = beyond.iter().any(|frame| frame.header.kind == FrameKind::Events);
+        if let TailState::Torn { .. } = survey.state
+            && !holds_events
+        {
             self.cut(segment, survey.stop, own.entry.size_bytes)?;
         }
+        // START has no number that a later frame could speak of: whether it was ever synced, nobody knows.
         let start = survey.frames.first().filter(|frame| frame.header.kind == FrameKind::Start);
         self.write_again(segment, start.map_or(&[], std::slice::from_ref))?;
+        if holds_events {
+            return self.copy_out(own, segment, survey);
+        }
         self.write_again(segment, beyond)
     }
 
@@ -250,12 +254,7 @@ impl Rescue<'_> {
 }
 
 /// What END and the manifest say of a segment that ends at an offset, with these frames behind a place in it.
-fn end_of(
-    segment: &SegmentFile,
-    from: &LogPoint,
-    frames: &[FrameAt],
-    end: u64,
-) -> (EndBody, Sealed, Seal) {
+fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
     let Progress { first_frame, first_position, end: mut body } = from.progress;
     let mut headers = HeadersChecksum::resume(body.checksum);
     let mut follow = from.follow;

@@ -1,6 +1,7 @@
 //! Blocks: the pieces that a run file is made of, each with its own checksum, read through a cache under one byte budget.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -49,7 +50,11 @@ pub(super) fn checksum(salt: &Salt, offset: u64, block: &[u8]) -> u32 {
 }
 
 /// Blocks of all runs of a log that are in memory.
-pub(crate) struct BlockCache(Cache<(u64, u64), Bytes, Weight>);
+pub(crate) struct BlockCache {
+    /// By the number of the file's handle, and the offset. Handles are counted, because ids of runs that were never listed come again.
+    blocks: Cache<(u64, u64), Bytes, Weight>,
+    handles: AtomicU64,
+}
 
 #[derive(Clone)]
 struct Weight;
@@ -64,19 +69,25 @@ impl BlockCache {
     /// A cache that holds up to so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         let blocks = usize::try_from(bytes / (4 << 10)).unwrap_or(usize::MAX).max(16);
-        Self(Cache::with_weighter(blocks, bytes, Weight))
+        Self { blocks: Cache::with_weighter(blocks, bytes, Weight), handles: AtomicU64::new(0) }
     }
 }
 
 /// The blocks of one run file.
 pub(super) struct Blocks {
-    pub(super) file: Arc<dyn File>,
+    file: Arc<dyn File>,
     pub(super) run: u64,
-    pub(super) salt: Salt,
-    pub(super) cache: Arc<BlockCache>,
+    salt: Salt,
+    cache: Arc<BlockCache>,
+    handle: u64,
 }
 
 impl Blocks {
+    pub(super) fn new(file: Arc<dyn File>, run: u64, salt: Salt, cache: Arc<BlockCache>) -> Self {
+        let handle = cache.handles.fetch_add(1, Ordering::Relaxed);
+        Self { file, run, salt, cache, handle }
+    }
+
     /// A block from memory, or from the disk where that is in reach.
     pub(super) fn get(&self, at: Pointer, reach: Reach) -> Result<Bytes, Fault> {
         if let Some(block) = self.peek(at) {
@@ -92,11 +103,11 @@ impl Blocks {
 
     /// A block, if it is in memory.
     pub(super) fn peek(&self, at: Pointer) -> Option<Bytes> {
-        self.cache.0.get(&(self.run, at.offset))
+        self.cache.blocks.get(&(self.handle, at.offset))
     }
 
     pub(super) fn keep(&self, at: Pointer, block: Bytes) {
-        self.cache.0.insert((self.run, at.offset), block);
+        self.cache.blocks.insert((self.handle, at.offset), block);
     }
 
     /// A block from the disk, past the cache: what is read once should not push out what is used.

@@ -238,7 +238,7 @@ impl Builder {
         self.output.flush()?;
         self.output.file.sync_all()?;
         let Output { file, salt, written, .. } = self.output;
-        let blocks = Blocks { file, run: id, salt, cache: self.cache };
+        let blocks = Blocks::new(file, id, salt, self.cache);
         Ok(Run { facts, blocks, segments, fence: self.fence, secret: self.secret, size_bytes: written })
     }
 }

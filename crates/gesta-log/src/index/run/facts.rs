@@ -75,8 +75,7 @@ impl Facts {
                 .into_iter()
                 .for_each(|number| put_varint(&mut bytes, number));
         }
-        let (length, checksum) =
-            (u32::try_from(bytes.len()).expect("facts are short"), crc32c(&bytes));
+        let (length, checksum) = (u32::try_from(bytes.len()).expect("facts are short"), crc32c(&bytes));
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes.extend_from_slice(&END_MAGIC);
@@ -114,8 +113,7 @@ impl Facts {
             let (first, segment, end) = (reader.varint()?, reader.varint()?, reader.varint()?);
             extents.push(Extent { first, segment, end });
         }
-        let follow =
-            Follow { number: last_number, checksum: last_checksum, position: last, recorded_at };
+        let follow = Follow { number: last_number, checksum: last_checksum, position: last, recorded_at };
         let progress = Progress { first_frame, first_position, end };
         let facts = Self {
             id,

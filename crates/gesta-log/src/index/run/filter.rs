@@ -11,16 +11,8 @@ pub(super) const FILTER_KEYS_MAX: usize = (64 << 10) * 8 / BITS_PER_KEY;
 const BITS_PER_KEY: usize = 12;
 const BLOCK_BYTES: usize = 32;
 /// One odd constant for each word of a block (Parquet's).
-const SALTS: [u32; 8] = [
-    0x47b6_137b,
-    0x4497_4d91,
-    0x8824_ad5b,
-    0xa2b7_289d,
-    0x7054_95c7,
-    0x2df1_424b,
-    0x9efc_4947,
-    0x5c6b_fb31,
-];
+const SALTS: [u32; 8] =
+    [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
 /// The hash of a key, with a secret of the store: keys that collide cannot be made up from outside.
 pub(super) fn hash(secret: u64, key: &[u8]) -> u64 {

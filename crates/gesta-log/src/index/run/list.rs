@@ -30,7 +30,9 @@ enum Shape {
     Chunk(Pointer),
     /// Where the directory begins: blocks of [`DIRECTORY_ENTRIES`], and, where there are several, one that holds the first position of
     /// each.
-    Chunks { directory: u64 },
+    Chunks {
+        directory: u64,
+    },
 }
 
 impl RunList {
