@@ -7,10 +7,11 @@
 mod check;
 mod model;
 mod plan;
+pub mod process;
 mod random;
 mod simulation;
 mod workload;
 
 pub use random::Random;
 pub use simulation::{Outcome, Violation, simulate, simulate_many};
-pub use workload::{Acknowledged, CLIENTS, batch, options};
+pub use workload::{CLIENTS, batch, contended, options, stale_batch};

@@ -1,0 +1,116 @@
+//! A file system of its own, in a file, mounted by a loop device: one that can be full, fail, and lose its power.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::model::Wrong;
+
+/// What the image lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backing {
+    /// A file that is as long as the file system says.
+    Whole,
+    /// A tmpfs that has less room than the file system believes: writing fails where the kernel writes back, not before.
+    TooSmall {
+        /// The room there is, in MiB.
+        mib: u64,
+    },
+}
+
+/// A mounted ext4; taken apart when dropped.
+#[derive(Debug)]
+pub(super) struct Image {
+    folder: PathBuf,
+    device: String,
+    backing: Backing,
+    mounted: bool,
+}
+
+/// Stops a file system at once, as a cut of the power does: flag 2 leaves out even its journal in memory.
+const SHUT_DOWN: &str = r#"open(my $folder, "<", $ARGV[0]) or die "open: $!";
+my $flag = pack("L", 2);
+ioctl($folder, 0x8004587d, $flag) or die "ioctl: $!";"#;
+
+impl Image {
+    /// Makes and mounts a file system of that size.
+    ///
+    /// # Errors
+    /// Which command failed, and what it said.
+    pub(super) fn new(folder: &Path, mib: u64, backing: Backing) -> Result<Self, Wrong> {
+        let (back, file) = (folder.join("back"), folder.join("back/image"));
+        for folder in [&back, &folder.join("mount")] {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("making `{}`: {error}", folder.display()))?;
+        }
+        if let Backing::TooSmall { mib } = backing {
+            run(&["mount", "-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", &text(&back)])?;
+        }
+        let mut image = Self { folder: folder.to_owned(), device: String::new(), backing, mounted: false };
+        run(&["truncate", "-s", &format!("{mib}M"), &text(&file)])?;
+        let lazily = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
+        run(&["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-E", lazily, "-J", "size=4", &text(&file)])?;
+        image.device = run(&["losetup", "-f", "--show", &text(&file)])?.trim().to_owned();
+        image.mount()?;
+        Ok(image)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub(super) fn root(&self) -> PathBuf {
+        self.folder.join("mount")
+    }
+
+    /// Stops it at once: nothing that was not synced reaches the device any more.
+    pub(super) fn cut_power(&self) -> Result<(), Wrong> {
+        run(&["perl", "-e", SHUT_DOWN, &text(&self.root())]).map(drop)
+    }
+
+    /// Takes it down, and mounts it as it is on the device.
+    pub(super) fn mount_again(&mut self) -> Result<(), Wrong> {
+        run(&["umount", &text(&self.root())])?;
+        self.mounted = false;
+        self.mount()
+    }
+
+    /// Gives it the room that it believed to have.
+    pub(super) fn grow_backing(&self, mib: u64) -> Result<(), Wrong> {
+        let back = text(&self.folder.join("back"));
+        run(&["mount", "-o", &format!("remount,size={mib}m"), &back]).map(drop)
+    }
+
+    fn mount(&mut self) -> Result<(), Wrong> {
+        run(&["mount", "-t", "ext4", "-o", "errors=continue", &self.device, &text(&self.root())])?;
+        self.mounted = true;
+        Ok(())
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // What cannot be taken apart is said by whatever comes next: a folder that is busy.
+        if self.mounted {
+            let _ = run(&["umount", &text(&self.root())]);
+        }
+        if !self.device.is_empty() {
+            let _ = run(&["losetup", "-d", &self.device]);
+        }
+        if self.backing != Backing::Whole {
+            let _ = run(&["umount", &text(&self.folder.join("back"))]);
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Runs a command, and gives what it printed.
+fn run(words: &[&str]) -> Result<String, Wrong> {
+    let output = Command::new(words[0]).args(&words[1..]).output();
+    let output = output.map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("`{}` failed: {}", words.join(" "), complaint.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,64 @@
+//! Power cuts of a real file system: it is stopped at once, what was not synced is lost, and its journal is replayed.
+//!
+//! ext4 is told to shut down without writing its journal. What it had given to the device is there, in the order it gave it:
+//! unlike a real disk, this one reorders nothing and tears no sector. The simulated disk does both.
+
+use std::path::Path;
+
+use super::driver::Driver;
+use super::image::{Backing, Image};
+use super::table::{Row, Table};
+use super::witness::Witness;
+use crate::model::Wrong;
+use crate::random::Random;
+use crate::workload::CLIENTS;
+
+const IMAGE_MIB: u64 = 96;
+/// After so many cuts a new file system is made.
+const CUTS_PER_IMAGE: u64 = 20;
+const LINES_MAX: u64 = 80;
+
+/// Cuts the power so many times while clients append.
+///
+/// # Errors
+/// If it cannot be tried; what it finds is in the table.
+pub fn power_cuts(driver: &Driver, folder: &Path, cuts: u64) -> Result<Table, Wrong> {
+    let mut random = Random::new(cuts);
+    let mut row = Row::new("ext4 shut down while clients append");
+    for first in (0..cuts).step_by(usize::try_from(CUTS_PER_IMAGE).expect("few")) {
+        let mut image = Image::new(&folder.join(format!("power-{first}")), IMAGE_MIB, Backing::Whole)?;
+        let mut witness = Witness::new(CLIENTS);
+        for cut in first..cuts.min(first + CUTS_PER_IMAGE) {
+            let outcome = cut_power(driver, &mut image, &mut witness, random.below(LINES_MAX));
+            let failed = outcome.is_err();
+            row.note(&format!("cut {cut}"), outcome);
+            if failed {
+                break;
+            }
+        }
+    }
+    Ok(Table { title: "power cuts".to_owned(), rows: vec![row] })
+}
+
+fn cut_power(driver: &Driver, image: &mut Image, witness: &mut Witness, lines: u64) -> Result<String, Wrong> {
+    let log = image.root().join("log");
+    let mut process = driver.start("endless", &log, &witness.next())?;
+    for _ in 0..=lines {
+        let said = process.hear()?.ok_or("the process ended by itself")?;
+        witness.hear(&[said])?;
+    }
+    image.cut_power()?;
+    let ended = process.end()?;
+    if !ended.status.success() {
+        return Err(format!("the process ended with {}", ended.status));
+    }
+    witness.hear(&ended.said)?;
+    image.mount_again()?;
+    let checked = witness.check(&log)?;
+    Ok(match (checked.rescued_frames, checked.quarantined_bytes) {
+        (0, 0) => "nothing beyond what was known to be synced",
+        (0, _) => "torn bytes kept aside",
+        _ => "frames rescued",
+    }
+    .to_owned())
+}
