@@ -15,6 +15,7 @@ mod strace;
 mod syscalls;
 mod table;
 mod witness;
+mod written_back;
 
 pub use driver::Driver;
 pub use full_disk::full_disk;
@@ -26,3 +27,4 @@ pub use strace::Strace;
 pub use syscalls::{failed_calls, failed_calls_sample, killed_calls, limits};
 pub use table::{Row, Table};
 pub use witness::{Checked, Witness};
+pub use written_back::written_back_in_vain;

@@ -10,7 +10,7 @@ use sim::process::{self, Driver, Strace, Table, Torture};
 
 const CYCLES_DEFAULT: u64 = 20_000;
 const POWER_CUTS: u64 = 100;
-const USAGE: &str = "usage: faults torture [--cycles N] [--seed N] | sample | all | kills | recovery | failures | limits | full-disk | power";
+const USAGE: &str = "usage: faults torture [--cycles N] [--seed N] | sample | all | kills | recovery | failures | limits | full-disk | written-back | power";
 
 type Part = fn(&Driver, &Path) -> Result<Table, String>;
 
@@ -21,6 +21,7 @@ const PARTS: &[(&str, Part, bool)] = &[
     ("failures", process::failed_calls, false),
     ("limits", process::limits, false),
     ("full-disk", process::full_disk, true),
+    ("written-back", process::written_back_in_vain, true),
     ("power", |driver, folder| process::power_cuts(driver, folder, POWER_CUTS), true),
 ];
 const SAMPLE: &[(&str, Part, bool)] = &[("failures, a sample", process::failed_calls_sample, false)];

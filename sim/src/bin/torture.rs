@@ -3,8 +3,8 @@
 //! - `torture endless FOLDER COUNT…`: a client for each count, which it begins with, so that a batch in doubt is sent again.
 //! - `torture script FOLDER FIRST END`: one client appends its batches from `FIRST` to before `END`, reads everything, ends.
 //! - `torture inline FOLDER FIRST END`: the same without threads, so that the n-th system call is the same one every time.
-//! - `torture fill FOLDER FIRST`: one client appends until there is no space, reads everything, and goes on when it is sent a
-//!   line.
+//! - `torture fill FOLDER FIRST PAUSE`: one client appends until there is no space, reads everything, and goes on when it is sent
+//!   a line; the same before its batch `PAUSE`.
 
 use std::io::Write;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             }
         }),
         ("script" | "inline", [first, end]) => script(&log, *first..*end, mode == "inline"),
-        ("fill", [first]) => fill(&log, *first),
+        ("fill", [first, pause]) => fill(&log, *first, *pause),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS
@@ -76,19 +76,24 @@ fn script(log: &LogStore, counts: std::ops::Range<u64>, inline: bool) {
     read_all(log);
 }
 
-fn fill(log: &LogStore, first: u64) {
+fn fill(log: &LogStore, first: u64, pause: u64) {
     let mut client = Client { log, client: 0, seen: None };
-    let mut line = String::new();
     for count in first.. {
+        if count == pause {
+            wait_for_line();
+        }
         while let Err(answer) = client.append(count) {
             read_all(log);
-            if answer != Answer::StorageFull
-                || std::io::stdin().read_line(&mut line).is_ok_and(|read| read == 0)
-            {
+            if answer != Answer::StorageFull || !wait_for_line() {
                 return;
             }
         }
     }
+}
+
+/// Waits until somebody says to go on. `false` if nobody is there to say so.
+fn wait_for_line() -> bool {
+    std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
 }
 
 /// Reads everything that a reader is shown.

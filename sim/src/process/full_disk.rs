@@ -1,4 +1,4 @@
-//! A disk that is really full, and one that takes writes which it then fails to keep.
+//! A disk that is really full: a small file system, filled up by the log and by others.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,18 +15,16 @@ use crate::model::Wrong;
 use crate::workload::options;
 
 const IMAGE_MIB: u64 = 16;
-/// What is deleted to make room.
-const FILLER_BYTES: usize = 2 << 20;
-/// How often a log is filled up and killed, each time with less space taken by others.
-const ROUNDS: u64 = 8;
-/// The room of the tmpfs below a file system that believes to have ten times as much.
-const TOO_SMALL_MIB: u64 = 12;
-const BELIEVED_MIB: u64 = 120;
+/// What the disk holds besides the log, and what of it is deleted to make room: a little more in each round.
+const TAKEN_BYTES: usize = 6 << 20;
+const FREED_BYTES: usize = 300 << 10;
+/// How often a log is filled up and killed.
+const ROUNDS: usize = 12;
 
-/// Fills disks up.
+/// Fills a disk up, frees some of it, fills it up again, kills the process and opens the log, in many rounds.
 ///
 /// # Errors
-/// If it cannot be tried; what it finds is in the table.
+/// If there is no such disk; what happens on it is in the table.
 pub fn full_disk(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let mut table = Table { title: "a real full disk".to_owned(), rows: Vec::new() };
     let image = Image::new(&folder.join("full"), IMAGE_MIB, Backing::Whole)?;
@@ -37,55 +35,47 @@ pub fn full_disk(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
         "space freed: opens, takes writes",
     ]
     .map(Row::new);
-    let mut witness = Witness::new(1);
-    for round in 0..ROUNDS {
-        let steps = fill_up(driver, &image.root(), &mut witness);
-        let failed = steps.is_err();
-        match steps {
-            Ok(steps) => {
-                rows.iter_mut().zip(steps).for_each(|(row, step)| row.note(&format!("round {round}"), step))
-            }
-            Err(wrong) => rows[0].note(&format!("round {round}"), Err(wrong)),
-        }
-        if failed {
-            break;
+    for round in 1..=ROUNDS {
+        let name = format!("round {round}");
+        match fill_up(driver, &image.root(), round) {
+            Ok(steps) => rows.iter_mut().zip(steps).for_each(|(row, step)| row.note(&name, step)),
+            Err(wrong) => rows[0].note(&name, Err(wrong)),
         }
     }
     table.rows.extend(rows);
-    drop(image);
-    let mut row = Row::new("writes that the kernel takes and then fails to keep (EIO)");
-    row.note("once", written_back_in_vain(driver, &folder.join("gate")));
-    table.rows.push(row);
     Ok(table)
 }
 
 type Step = Result<String, Wrong>;
 
-fn fill_up(driver: &Driver, disk: &Path, witness: &mut Witness) -> Result<[Step; 4], Wrong> {
+fn fill_up(driver: &Driver, disk: &Path, round: usize) -> Result<[Step; 4], Wrong> {
     let log = disk.join("log");
-    let fillers = ["filler-1", "filler-2"].map(|name| disk.join(name));
-    for filler in &fillers {
-        take(filler, FILLER_BYTES)?;
-    }
-    let mut process = driver.start("fill", &log, &witness.next())?;
-    let full = until_full(&mut process, witness);
+    let [taken, freed, rest, rest_again] =
+        ["taken", "freed", "rest", "rest-again"].map(|name| disk.join(name));
+    take(&taken, TAKEN_BYTES + round * 4096)?;
+    take(&freed, FREED_BYTES * round)?;
+    let mut witness = Witness::new(1);
+    let mut process = driver.start("fill", &log, &[0, u64::MAX])?;
+    let full = until_full(&mut process, &mut witness);
     // The last blocks are taken too: now there is nothing left at all.
-    take(&disk.join("rest"), usize::MAX)?;
-    remove(&fillers[0])?;
-    process.go_on()?;
+    take(&rest, usize::MAX)?;
     let before = witness.batches();
-    let freed = until_full(&mut process, witness).and_then(|happened| match witness.batches() - before {
-        0 => Err("nothing was taken".to_owned()),
-        _ => Ok(happened),
-    });
-    take(&disk.join("rest-2"), usize::MAX)?;
+    remove(&freed)?;
+    process.go_on()?;
+    let went_on =
+        until_full(&mut process, &mut witness).and_then(|happened| match witness.batches() - before {
+            0 => Err("nothing was taken".to_owned()),
+            _ => Ok(happened),
+        });
+    take(&rest_again, usize::MAX)?;
     witness.hear(&process.kill()?.said)?;
-    let opened = open_while_full(&log, witness);
-    for rest in [&fillers[1], &disk.join("rest"), &disk.join("rest-2")] {
-        remove(rest)?;
-    }
+    let opened = open_while_full(&log, &witness);
+    [&taken, &rest, &rest_again].into_iter().try_for_each(|path| remove(path))?;
     let again = witness.check(&log).map(|_| "sound".to_owned());
-    Ok([full, freed, opened, again])
+    if [&full, &went_on, &opened, &again].into_iter().all(Result::is_ok) {
+        std::fs::remove_dir_all(&log).map_err(|error| format!("removing `{}`: {error}", log.display()))?;
+    }
+    Ok([full, went_on, opened, again])
 }
 
 /// Hears the process until an append is refused, and it has read everything.
@@ -131,28 +121,4 @@ fn take(path: &Path, bytes: usize) -> Result<(), Wrong> {
 fn remove(path: &Path) -> Result<(), Wrong> {
     let removed = std::fs::remove_file(path).and_then(|()| File::open(path.with_file_name("."))?.sync_all());
     removed.map_err(|error| format!("removing `{}`: {error}", path.display()))
-}
-
-/// The kernel takes the write into its cache and fails to keep it: the sync says so, once.
-fn written_back_in_vain(driver: &Driver, folder: &Path) -> Step {
-    let mut image = Image::new(folder, BELIEVED_MIB, Backing::TooSmall { mib: TOO_SMALL_MIB })?;
-    let log = image.root().join("log");
-    let mut witness = Witness::new(1);
-    let ended = driver.start("fill", &log, &[0])?.end()?;
-    witness.hear(&ended.said)?;
-    if !ended.status.success() {
-        return Err(format!("the process ended with {}", ended.status));
-    }
-    let answers = ended.said.iter().filter_map(|said| match said {
-        Said::NotAcknowledged { answer, why, .. } => Some(format!("{}: {why}", answer.name())),
-        _ => None,
-    });
-    let answers = answers.collect::<Vec<_>>().join(", ");
-    if ended.said.last() != Some(&Said::Read(witness.events())) {
-        return Err(format!("{} events were acknowledged: {:?}", witness.events(), ended.said.last()));
-    }
-    image.grow_backing(2 * BELIEVED_MIB)?;
-    image.mount_again()?;
-    witness.check(&log)?;
-    Ok(format!("{} batches, then {answers}; sound once mounted again", witness.batches()))
 }

@@ -26,6 +26,7 @@ pub(super) struct Image {
     mounted: bool,
 }
 
+const BLOCK_BYTES: u64 = 4096;
 /// Stops a file system at once, as a cut of the power does: flag 2 leaves out even its journal in memory.
 const SHUT_DOWN: &str = r#"open(my $folder, "<", $ARGV[0]) or die "open: $!";
 my $flag = pack("L", 2);
@@ -50,8 +51,17 @@ impl Image {
         let lazily = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
         run(&["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-E", lazily, "-J", "size=4", &text(&file)])?;
         image.device = run(&["losetup", "-f", "--show", &text(&file)])?.trim().to_owned();
+        image.write_by_page()?;
         image.mount()?;
         Ok(image)
+    }
+
+    /// Has the device write page by page. A loop device takes a write that its file took in part for a success: what lies beyond
+    /// the part is lost, and no sync says so. A page is taken whole or not at all.
+    fn write_by_page(&self) -> Result<(), Wrong> {
+        let name = self.device.trim_start_matches("/dev/");
+        let limit = format!("/sys/block/{name}/queue/max_sectors_kb");
+        std::fs::write(&limit, "4").map_err(|error| format!("writing `{limit}`: {error}"))
     }
 
     /// Where it is mounted.
@@ -72,9 +82,34 @@ impl Image {
         self.mount()
     }
 
+    /// The folder below the mounted one, which the file of the file system lies in.
+    pub(super) fn backing_folder(&self) -> PathBuf {
+        self.folder.join("back")
+    }
+
+    /// Takes the room away that the zeros at the end of a file have. They stay zeros.
+    pub(super) fn make_sparse(&self, path: &Path) -> Result<(), Wrong> {
+        let image = text(&self.backing_folder().join("image"));
+        let from = zeros_from(path)?;
+        let mut blocks = 0;
+        for (logical, physical, count) in extents(path)? {
+            let skipped = from.saturating_sub(logical).min(count);
+            let (at, count) = (physical + skipped, count - skipped);
+            if count > 0 {
+                let [at, len] = [at, count].map(|blocks| (blocks * BLOCK_BYTES).to_string());
+                run(&["fallocate", "-p", "-o", &at, "-l", &len, &image])?;
+                blocks += count;
+            }
+        }
+        if blocks == 0 {
+            return Err(format!("`{}` does not end in zeros", path.display()));
+        }
+        Ok(())
+    }
+
     /// Gives it the room that it believed to have.
     pub(super) fn grow_backing(&self, mib: u64) -> Result<(), Wrong> {
-        let back = text(&self.folder.join("back"));
+        let back = text(&self.backing_folder());
         run(&["mount", "-o", &format!("remount,size={mib}m"), &back]).map(drop)
     }
 
@@ -95,9 +130,30 @@ impl Drop for Image {
             let _ = run(&["losetup", "-d", &self.device]);
         }
         if self.backing != Backing::Whole {
-            let _ = run(&["umount", &text(&self.folder.join("back"))]);
+            let _ = run(&["umount", &text(&self.backing_folder())]);
         }
     }
+}
+
+/// The block of a file in which the zeros at its end begin, and one more: something may be written meanwhile.
+fn zeros_from(path: &Path) -> Result<u64, Wrong> {
+    let bytes = std::fs::read(path).map_err(|error| format!("reading `{}`: {error}", path.display()))?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    Ok(end.div_ceil(BLOCK_BYTES) + 1)
+}
+
+/// Where a file lies: first block in the file, first block on the device, number of blocks.
+fn extents(path: &Path) -> Result<Vec<(u64, u64, u64)>, Wrong> {
+    let listing = run(&["filefrag", "-v", &format!("-b{BLOCK_BYTES}"), &text(path)])?;
+    let first = |range: &str| range.split("..").next().and_then(|first| first.trim().parse().ok());
+    // `0:        0..      15:       8753..      8768:     16:   last,eof`
+    let extent = |line: &str| {
+        let mut columns = line.split(':');
+        let _number = columns.next()?.trim().parse::<u64>().ok()?;
+        let (logical, physical) = (first(columns.next()?)?, first(columns.next()?)?);
+        Some((logical, physical, columns.next()?.trim().parse().ok()?))
+    };
+    Ok(listing.lines().filter_map(extent).collect())
 }
 
 fn text(path: &Path) -> String {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::driver::Driver;
 use super::image::{Backing, Image};
+use super::said::{Answer, Said};
 use super::table::{Row, Table};
 use super::witness::Witness;
 use crate::model::Wrong;
@@ -55,10 +56,12 @@ fn cut_power(driver: &Driver, image: &mut Image, witness: &mut Witness, lines: u
     witness.hear(&ended.said)?;
     image.mount_again()?;
     let checked = witness.check(&log)?;
-    Ok(match (checked.rescued_frames, checked.quarantined_bytes) {
-        (0, 0) => "nothing beyond what was known to be synced",
+    let left = match (checked.rescued_frames, checked.quarantined_bytes) {
+        (0, 0) => "nothing in doubt",
         (0, _) => "torn bytes kept aside",
         _ => "frames rescued",
-    }
-    .to_owned())
+    };
+    let is_in_doubt = |said: &Said| matches!(said, Said::NotAcknowledged { answer: Answer::InDoubt, .. });
+    let in_doubt = ended.said.iter().any(is_in_doubt);
+    Ok(format!("{left}, {}", if in_doubt { "answered in doubt" } else { "nobody answered in doubt" }))
 }

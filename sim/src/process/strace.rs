@@ -2,7 +2,7 @@
 //!
 //! It counts calls by thread: with threads, "the third" is the third of each. And it injects only into calls that it traces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -91,11 +91,28 @@ impl Strace {
         words
     }
 
-    /// The calls that were made.
+    /// The calls that were made, in the order in which they returned. One that never did is left out.
     pub(super) fn calls(&self) -> Result<Vec<Call>, Wrong> {
         let text =
             std::fs::read_to_string(&self.log).map_err(|error| format!("what strace wrote: {error}"))?;
-        Ok(text.lines().filter_map(parse).collect())
+        // With threads, a call may be written down in two halves, with others in between.
+        let mut begun = HashMap::new();
+        let mut calls = Vec::new();
+        for line in text.lines() {
+            let (thread, rest) = line.split_once(' ').unwrap_or(("", line));
+            let rest = rest.trim_start();
+            if let Some(half) = rest.strip_suffix("<unfinished ...>") {
+                begun.insert(thread, half.trim_end().to_owned());
+            } else if let Some((_, half)) =
+                rest.strip_prefix("<... ").and_then(|own| own.split_once(" resumed>"))
+            {
+                let whole = begun.remove(thread).map(|begin| begin + half);
+                calls.extend(whole.and_then(|line| parse(&line)));
+            } else {
+                calls.extend(parse(rest));
+            }
+        }
+        Ok(calls)
     }
 
     /// How often each call was made that changed something below the folder, or was written to a pipe.
@@ -108,9 +125,8 @@ impl Strace {
     }
 }
 
-/// Reads `1234  fdatasync(3</tmp/x>) = 0`.
+/// Reads `fdatasync(3</tmp/x>) = 0`.
 fn parse(line: &str) -> Option<Call> {
-    let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
     let (name, arguments) = line.split_once('(')?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !name.chars().all(is_name) {
@@ -151,21 +167,33 @@ mod tests {
     #[test]
     fn lines_of_strace_are_understood() {
         let cases = [
-            (
-                "17  fdatasync(3</tmp/a.seg>) = -1 EIO (Input/output error) (INJECTED)",
-                "fdatasync",
-                Some("/tmp/a.seg"),
-                true,
-            ),
-            ("17 rename(\"/tmp/a\", \"/tmp/b\") = 0", "rename", Some("/tmp/a"), false),
-            ("openat(AT_FDCWD</x>, \"/tmp/a\", O_RDONLY) = 3</tmp/a>", "openat", Some("/tmp/a"), false),
+            ("fdatasync(3</tmp/a>) = -1 EIO (Input/output error) (INJECTED)", "fdatasync", true),
+            ("rename(\"/tmp/a\", \"/tmp/b\") = 0", "rename", false),
+            ("openat(AT_FDCWD</x>, \"/tmp/a\", O_RDONLY) = 3</tmp/a>", "openat", false),
         ];
-        for (line, name, path, injected) in cases {
+        for (line, name, injected) in cases {
             let call = parse(line).unwrap();
-            assert_eq!((&call.name[..], call.path.as_deref(), call.is_injected()), (name, path, injected));
+            let understood = (&call.name[..], call.path.as_deref(), call.is_injected());
+            assert_eq!(understood, (name, Some("/tmp/a"), injected));
         }
         assert_eq!(parse("+++ killed by SIGKILL +++"), None);
-        let call = parse("9 pwritev(5</tmp/a>, [{iov_base=\"\"..., iov_len=8}], 1, 4096) = 8").unwrap();
+        let call = parse("pwritev(5</tmp/a>, [{iov_base=\"\"..., iov_len=8}], 1, 4096) = 8").unwrap();
         assert_eq!(call.written(), Some((4096, 8)));
+    }
+
+    #[test]
+    fn the_halves_of_a_call_are_put_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let lines = [
+            "7  fdatasync(3</tmp/a> <unfinished ...>",
+            "8  fsync(4</tmp/b>)  = 0",
+            "7  <... fdatasync resumed>) = -1 EIO (Input/output error) (INJECTED)",
+            "8  fsync(4</tmp/b> <unfinished ...>",
+        ];
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        let calls = Strace::new(log).calls().unwrap();
+        let paths = calls.iter().map(|call| (call.path.as_deref(), call.is_injected()));
+        assert_eq!(paths.collect::<Vec<_>>(), [(Some("/tmp/b"), false), (Some("/tmp/a"), true)]);
     }
 }

@@ -20,6 +20,8 @@ use crate::workload::options;
 const BATCHES: u64 = 60;
 /// Batches before a limit is set on a process.
 const BATCHES_BEFORE: u64 = 3;
+/// Less than any write: what is lost of one that is lost in part.
+const LOST_BYTES: u64 = 32;
 
 /// What one run is made to meet.
 struct Run<'a> {
@@ -53,11 +55,11 @@ pub fn killed_calls(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
         Table { title: "killed at the n-th system call, for every n".to_owned(), rows: Vec::new() };
     let mut runs = Vec::new();
     for (mode, drive) in [("inline", "alone"), ("script", "threads")] {
-        let counts = count_calls(driver, folder, mode)?;
+        let calls = trace(driver, folder, mode)?;
         for call in CALLS {
             table.rows.push(Row::new(format!("{call}, {drive}")));
             let row = table.rows.len() - 1;
-            runs.extend((1..=counts.get(*call).copied().unwrap_or(0)).map(|n| {
+            runs.extend((1..=count(&calls, call)).map(|n| {
                 let fault = format!("{call}:signal=KILL:when={n}");
                 Run { row, name: format!("n={n}"), mode, fault, judge: Judge::Killed }
             }));
@@ -115,9 +117,9 @@ fn failing(
     let mut table = Table { title: "a system call that fails".to_owned(), rows: Vec::new() };
     let mut runs = Vec::new();
     for (mode, drive) in modes {
-        let counts = count_calls(driver, folder, mode)?;
+        let calls = trace(driver, folder, mode)?;
         for (call, fault) in faults {
-            let count = counts.get(*call).copied().unwrap_or(0);
+            let count = count(&calls, call);
             for (when, name) in [("", "once"), ("+", "from n on")] {
                 // A write that the kernel always interrupts is one that never ends.
                 if *fault == "error=EINTR" && when == "+" {
@@ -134,19 +136,25 @@ fn failing(
                 }));
             }
         }
-        if *mode == "inline" {
-            table.rows.push(Row::new("pwritev lost behind 512 bytes, and said to be written"));
-            let (row, count) = (table.rows.len() - 1, counts.get("pwritev").copied().unwrap_or(0));
-            runs.extend((1..=count).step_by(step).map(|n| Run {
-                row,
-                name: format!("n={n}"),
-                mode,
-                fault: format!("pwritev:retval=512:when={n}"),
-                judge: Judge::Lied,
-            }));
-        }
     }
+    let calls = trace(driver, folder, "inline")?;
+    let writes = calls.iter().filter(|call| call.name == "pwritev").collect::<Vec<_>>();
+    lie(&mut runs, &mut table, &writes, step);
     perform(driver, folder, runs, &mut table)
+}
+
+/// Adds the writes that are lost, all of them or their first bytes, and said to be written. Without threads it is known how long
+/// the n-th write is.
+fn lie(runs: &mut Vec<Run<'_>>, table: &mut Table, writes: &[&Call], step: usize) {
+    for (name, bytes) in [("its first bytes", LOST_BYTES), ("all of it", u64::MAX)] {
+        table.rows.push(Row::new(format!("a write that is lost, {name}, and said to be written")));
+        let row = table.rows.len() - 1;
+        runs.extend(writes.iter().zip(1..).step_by(step).map(|(write, n)| {
+            let (_, length) = write.written().expect("a write");
+            let fault = format!("pwritev:retval={}:when={n}", bytes.min(length));
+            Run { row, name: format!("n={n}"), mode: "inline", fault, judge: Judge::Lied }
+        }));
+    }
 }
 
 /// Limits that the system puts on a process: open files, and the length of one. The latter makes writes short before it makes
@@ -214,22 +222,23 @@ fn left_to_an_operator(root: &Path, witness: &Witness) -> Result<Option<&'static
     }
 }
 
-/// How often the run without a fault makes each call.
-fn count_calls(
-    driver: &Driver,
-    folder: &Path,
-    mode: &str,
-) -> Result<std::collections::BTreeMap<String, u64>, Wrong> {
-    let root = folder.join("count");
-    let strace = Strace::new(folder.join("count.strace"));
+/// The calls of the run without a fault.
+fn trace(driver: &Driver, folder: &Path, mode: &str) -> Result<Vec<Call>, Wrong> {
+    let root = folder.join("trace");
+    let strace = Strace::new(folder.join("trace.strace"));
     let ended = driver.start_under(&strace.words(None), mode, &root, &[0, BATCHES])?.end()?;
     let mut witness = Witness::new(1);
     witness.hear(&ended.said)?;
     if witness.batches() != BATCHES {
         return Err(format!("a run without a fault ended early: {:?}", ended.said.last()));
     }
-    let _ = std::fs::remove_dir_all(&root);
-    strace.counts()
+    std::fs::remove_dir_all(&root).map_err(|error| format!("removing `{}`: {error}", root.display()))?;
+    strace.calls()
+}
+
+/// How many of the calls have that name.
+fn count(calls: &[Call], name: &str) -> usize {
+    calls.iter().filter(|call| call.name == name).count()
 }
 
 /// Makes the runs, as many at once as there are cores, and notes what came of them.
@@ -339,7 +348,9 @@ fn judge_syncs(calls: &[Call], happened: &str) -> Result<(), Wrong> {
         }
         let removed =
             calls[at + 1..].iter().any(|call| call.name == "unlink" && call.path.as_ref() == Some(path));
-        if path.ends_with(".seg") && !removed && happened == "unnoticed" {
+        // After its last word the process closes the log: what was acknowledged is safe, and nobody is there to be told.
+        let is_closing = !calls[at + 1..].iter().any(|call| call.name == "write");
+        if path.ends_with(".seg") && !removed && !is_closing && happened == "unnoticed" {
             return Err(format!("nobody was told of `{}`", failed.line));
         }
     }
@@ -402,7 +413,8 @@ fn judge_lied(ended: &Ended, root: &Path, witness: &mut Witness) -> Result<Strin
         Err(OpenError::ManifestDamaged { .. }) => return Ok("the manifest is found to be damaged".to_owned()),
         Err(error) => return Err(format!("the log does not open: {error:?}")),
     };
-    let is_found = log.read_only().is_some() || !log.recovery().damage.is_empty();
+    let recovery = log.recovery();
+    let is_found = log.read_only().is_some() || !recovery.damage.is_empty() || !recovery.flaws.is_empty();
     match witness.check_shown(&log) {
         Ok(()) if !is_found => {
             drop(log);
