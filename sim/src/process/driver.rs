@@ -69,6 +69,8 @@ impl Driver {
         let words = words.chain(counts.iter().map(u64::to_string)).collect::<Vec<_>>();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Cargo sets it: the program would begin with a look into each of its folders, and each look is a system call.
+        command.env_remove("LD_LIBRARY_PATH");
         let mut child = command.spawn().map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         Ok(Process { input: child.stdin.take(), child, output })

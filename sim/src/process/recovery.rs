@@ -10,8 +10,9 @@ use crate::model::Wrong;
 
 /// What a log looks like that recovery has to work on, and the fault that leaves it like that.
 const STATES: &[(&str, &str, bool)] = &[
-    ("whole frames that were not synced", "fdatasync:signal=KILL:when=20", false),
-    ("a torn frame", "fdatasync:signal=KILL:when=22", true),
+    ("a mark that was not synced", "fdatasync:signal=KILL:when=20", false),
+    ("a batch that was not synced", "fdatasync:signal=KILL:when=22", false),
+    ("a torn batch", "fdatasync:signal=KILL:when=22", true),
     ("a segment that is full and not sealed", "ftruncate:signal=KILL:when=2", false),
     ("a segment that is sealed and not listed so", "rename:signal=KILL:when=9", false),
     ("a segment that nobody lists", "fallocate:signal=KILL:when=2", false),
