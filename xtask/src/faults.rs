@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("mkfs.ext4", "e2fsprogs"),
     ("filefrag", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("perl", "perl-base"),
 ];
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use gesta_log::LogStore;
 
 use super::driver::{Driver, Process};
-use super::image::{Backing, Image};
+use super::image::{Backing, FileSystem, Image};
 use super::said::{Answer, Said};
 use super::table::{Row, Table};
 use super::witness::Witness;
@@ -27,7 +27,7 @@ const ROUNDS: usize = 12;
 /// If there is no such disk; what happens on it is in the table.
 pub fn full_disk(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let mut table = Table { title: "a real full disk".to_owned(), rows: Vec::new() };
-    let image = Image::new(&folder.join("full"), IMAGE_MIB, Backing::Whole)?;
+    let image = Image::new(&folder.join("full"), FileSystem::Ext4, IMAGE_MIB, Backing::Whole)?;
     let mut rows = [
         "full: refused, undecided; reads go on",
         "space freed: appends go on, without a restart",

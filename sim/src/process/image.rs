@@ -5,6 +5,15 @@ use std::process::Command;
 
 use crate::model::Wrong;
 
+/// The file systems that are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileSystem {
+    /// It stops taking writes once its journal could not be written.
+    Ext4,
+    /// It goes on where it can.
+    Xfs,
+}
+
 /// What the image lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backing {
@@ -17,10 +26,11 @@ pub(super) enum Backing {
     },
 }
 
-/// A mounted ext4; taken apart when dropped.
+/// A mounted file system; taken apart when dropped.
 #[derive(Debug)]
 pub(super) struct Image {
     folder: PathBuf,
+    file_system: FileSystem,
     device: String,
     backing: Backing,
     mounted: bool,
@@ -37,7 +47,12 @@ impl Image {
     ///
     /// # Errors
     /// Which command failed, and what it said.
-    pub(super) fn new(folder: &Path, mib: u64, backing: Backing) -> Result<Self, Wrong> {
+    pub(super) fn new(
+        folder: &Path,
+        file_system: FileSystem,
+        mib: u64,
+        backing: Backing,
+    ) -> Result<Self, Wrong> {
         let (back, file) = (folder.join("back"), folder.join("back/image"));
         for folder in [&back, &folder.join("mount")] {
             std::fs::create_dir_all(folder)
@@ -46,10 +61,10 @@ impl Image {
         if let Backing::TooSmall { mib } = backing {
             run(&["mount", "-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", &text(&back)])?;
         }
-        let mut image = Self { folder: folder.to_owned(), device: String::new(), backing, mounted: false };
+        let (folder, device) = (folder.to_owned(), String::new());
+        let mut image = Self { folder, file_system, device, backing, mounted: false };
         run(&["truncate", "-s", &format!("{mib}M"), &text(&file)])?;
-        let lazily = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
-        run(&["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-E", lazily, "-J", "size=4", &text(&file)])?;
+        run(&[file_system.maker(), &[&text(&file)]].concat())?;
         image.device = run(&["losetup", "-f", "--show", &text(&file)])?.trim().to_owned();
         image.write_by_page()?;
         image.mount()?;
@@ -114,9 +129,43 @@ impl Image {
     }
 
     fn mount(&mut self) -> Result<(), Wrong> {
-        run(&["mount", "-t", "ext4", "-o", "errors=continue", &self.device, &text(&self.root())])?;
+        let (name, options) = match self.file_system {
+            FileSystem::Ext4 => ("ext4", "errors=continue"),
+            FileSystem::Xfs => ("xfs", "defaults"),
+        };
+        run(&["mount", "-t", name, "-o", options, &self.device, &text(&self.root())])?;
         self.mounted = true;
         Ok(())
+    }
+}
+
+impl FileSystem {
+    /// The command that makes one in a file, which it is given last. It touches as little of the file as it can.
+    const fn maker(self) -> &'static [&'static str] {
+        match self {
+            Self::Ext4 => &[
+                "mkfs.ext4",
+                "-q",
+                "-F",
+                "-m",
+                "0",
+                "-b",
+                "4096",
+                "-J",
+                "size=4",
+                "-E",
+                "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
+            ],
+            Self::Xfs => &["mkfs.xfs", "-q", "-f", "-K"],
+        }
+    }
+
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "XFS",
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Power cuts of a real file system: it is stopped at once, what was not synced is lost, and its journal is replayed.
 //!
-//! ext4 is told to shut down without writing its journal. What it had given to the device is there, in the order it gave it:
+//! The file system is told to shut down without writing its journal. What it had given to the device is there, in the order it gave it:
 //! unlike a real disk, this one reorders nothing and tears no sector. The simulated disk does both.
 
 use std::path::Path;
 
 use super::driver::Driver;
-use super::image::{Backing, Image};
+use super::image::{Backing, FileSystem, Image};
 use super::said::{Answer, Said};
 use super::table::{Row, Table};
 use super::witness::Witness;
@@ -14,31 +14,37 @@ use crate::model::Wrong;
 use crate::random::Random;
 use crate::workload::CLIENTS;
 
-const IMAGE_MIB: u64 = 96;
+/// XFS takes no less.
+const IMAGE_MIB: u64 = 320;
 /// After so many cuts a new file system is made.
 const CUTS_PER_IMAGE: u64 = 20;
 const LINES_MAX: u64 = 80;
 
-/// Cuts the power so many times while clients append.
+/// Cuts the power of each file system so many times while clients append.
 ///
 /// # Errors
-/// If it cannot be tried; what it finds is in the table.
+/// If there is no such disk; what happens on it is in the table.
 pub fn power_cuts(driver: &Driver, folder: &Path, cuts: u64) -> Result<Table, Wrong> {
-    let mut random = Random::new(cuts);
-    let mut row = Row::new("ext4 shut down while clients append");
-    for first in (0..cuts).step_by(usize::try_from(CUTS_PER_IMAGE).expect("few")) {
-        let mut image = Image::new(&folder.join(format!("power-{first}")), IMAGE_MIB, Backing::Whole)?;
-        let mut witness = Witness::new(CLIENTS);
-        for cut in first..cuts.min(first + CUTS_PER_IMAGE) {
-            let outcome = cut_power(driver, &mut image, &mut witness, random.below(LINES_MAX));
-            let failed = outcome.is_err();
-            row.note(&format!("cut {cut}"), outcome);
-            if failed {
-                break;
+    let mut table = Table { title: "power cuts".to_owned(), rows: Vec::new() };
+    for file_system in [FileSystem::Ext4, FileSystem::Xfs] {
+        let mut random = Random::new(cuts);
+        let mut row = Row::new(format!("{} shut down while clients append", file_system.name()));
+        for first in (0..cuts).step_by(usize::try_from(CUTS_PER_IMAGE).expect("few")) {
+            let folder = folder.join(format!("power-{}-{first}", file_system.name()));
+            let mut image = Image::new(&folder, file_system, IMAGE_MIB, Backing::Whole)?;
+            let mut witness = Witness::new(CLIENTS);
+            for cut in first..cuts.min(first + CUTS_PER_IMAGE) {
+                let outcome = cut_power(driver, &mut image, &mut witness, random.below(LINES_MAX));
+                let failed = outcome.is_err();
+                row.note(&format!("cut {cut}"), outcome);
+                if failed {
+                    break;
+                }
             }
         }
+        table.rows.push(row);
     }
-    Ok(Table { title: "power cuts".to_owned(), rows: vec![row] })
+    Ok(table)
 }
 
 fn cut_power(driver: &Driver, image: &mut Image, witness: &mut Witness, lines: u64) -> Result<String, Wrong> {

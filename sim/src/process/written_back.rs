@@ -8,14 +8,15 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::driver::{Driver, Ended};
-use super::image::{Backing, Image};
+use super::image::{Backing, FileSystem, Image};
 use super::said::{Answer, Said};
 use super::table::{Row, Table};
 use super::witness::Witness;
 use crate::model::Wrong;
 
-const ROOM_MIB: u64 = 24;
-const BELIEVED_MIB: u64 = 200;
+/// What a file system needs for itself, and a little more.
+const ROOM_MIB: &[(FileSystem, u64)] = &[(FileSystem::Ext4, 24), (FileSystem::Xfs, 130)];
+const BELIEVED_MIB: u64 = 400;
 /// So many batches are acknowledged before writes are lost: where they end in a page differs.
 const BATCHES_BEFORE: std::ops::Range<u64> = 2..14;
 
@@ -24,23 +25,29 @@ const BATCHES_BEFORE: std::ops::Range<u64> = 2..14;
 /// # Errors
 /// If there is no such disk; what happens on it is in the table.
 pub fn written_back_in_vain(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
-    let mut made = Row::new("a segment that is made");
-    made.note("once", lose_new_segments(driver, &folder.join("made")));
-    let mut written = Row::new("the segment that is written to");
-    for batches in BATCHES_BEFORE {
-        let folder = folder.join(format!("written-{batches}"));
-        written.note(&format!("after {batches} batches"), lose_appends(driver, &folder, batches));
+    let mut table =
+        Table { title: "writes that the kernel takes and then fails to keep".to_owned(), rows: Vec::new() };
+    for (file_system, mib) in ROOM_MIB {
+        let name = file_system.name();
+        let disk = |own: &str| {
+            let folder = folder.join(format!("{name}-{own}"));
+            Image::new(&folder, *file_system, BELIEVED_MIB, Backing::TooSmall { mib: *mib })
+        };
+        let mut made = Row::new(format!("{name}, a segment that is made"));
+        made.note("once", lose_new_segments(driver, disk("made")?));
+        let mut written = Row::new(format!("{name}, the segment that is written to"));
+        for batches in BATCHES_BEFORE {
+            let run = format!("after {batches} batches");
+            written.note(&run, lose_appends(driver, disk(&format!("written-{batches}"))?, batches));
+        }
+        table.rows.extend([made, written]);
     }
-    Ok(Table {
-        title: "writes that the kernel takes and then fails to keep".to_owned(),
-        rows: vec![made, written],
-    })
+    Ok(table)
 }
 
 type Step = Result<String, Wrong>;
 
-fn lose_new_segments(driver: &Driver, folder: &Path) -> Step {
-    let mut image = Image::new(folder, BELIEVED_MIB, Backing::TooSmall { mib: ROOM_MIB })?;
+fn lose_new_segments(driver: &Driver, mut image: Image) -> Step {
     let log = image.root().join("log");
     let ended = driver.start("fill", &log, &[0, u64::MAX])?.end()?;
     let mut witness = Witness::new(1);
@@ -51,8 +58,7 @@ fn lose_new_segments(driver: &Driver, folder: &Path) -> Step {
     Ok(format!("storage-full after {} batches, sound once mounted again", witness.batches()))
 }
 
-fn lose_appends(driver: &Driver, folder: &Path, before: u64) -> Step {
-    let mut image = Image::new(folder, BELIEVED_MIB, Backing::TooSmall { mib: ROOM_MIB })?;
+fn lose_appends(driver: &Driver, mut image: Image, before: u64) -> Step {
     let log = image.root().join("log");
     let mut process = driver.start("fill", &log, &[0, before])?;
     let mut heard = Vec::new();
