@@ -236,3 +236,78 @@ fn read_all(log: &LogStore) -> Result<Vec<RecordedEvent>, Wrong> {
         read = Read::log_from(Query::All, Place::At(page.scanned_to));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::stale_batch;
+
+    /// A log in which client 0 appended so many batches, and a witness who heard of them.
+    fn log_of(batches: u64) -> (tempfile::TempDir, Witness) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogStore::open(folder.path(), &options()).unwrap();
+        let mut witness = Witness::new(1);
+        for count in 0..batches {
+            let places = places(&log.append_blocking(batch(0, count)).unwrap());
+            let said = Said::Acknowledged(Acknowledged { client: 0, count, places });
+            witness.hear(&[said]).unwrap();
+        }
+        (folder, witness)
+    }
+
+    fn append(folder: &tempfile::TempDir, batch: gesta_core::Batch) {
+        LogStore::open(folder.path(), &options()).unwrap().append_blocking(batch).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_kept_its_promises_passes_again_and_again() {
+        let (folder, mut witness) = log_of(20);
+        for batches in 20..23 {
+            assert_eq!(witness.batches(), batches);
+            witness.check(folder.path()).unwrap();
+        }
+        append(&folder, batch(0, 23));
+        assert_eq!(witness.check(folder.path()).unwrap().settled_in_doubt, 1, "nobody was told of it");
+    }
+
+    #[test]
+    fn a_batch_that_was_acknowledged_and_is_not_there_is_missed() {
+        let (folder, mut witness) = log_of(3);
+        let places = batch(0, 3).events.iter().zip(100..).map(|(_, position)| (position, 0)).collect();
+        witness.hear(&[Said::Acknowledged(Acknowledged { client: 0, count: 3, places })]).unwrap();
+        let wrong = witness.check(folder.path()).unwrap_err();
+        assert_eq!(wrong, "of client 0, 3 batches are there, 4 were acknowledged");
+    }
+
+    #[test]
+    fn a_batch_that_stands_elsewhere_than_it_was_said_to_is_noticed() {
+        let (folder, mut witness) = log_of(3);
+        witness.acknowledged.get_mut(&(0, 2)).unwrap()[0].0 += 1;
+        let wrong = witness.check(folder.path()).unwrap_err();
+        assert!(wrong.starts_with("batch 2 of client 0 stands at "), "{wrong}");
+    }
+
+    #[test]
+    fn what_was_refused_or_skipped_or_cut_must_not_be_there() {
+        let first = || gesta_core::Batch::new(batch(0, 3).events.into_iter().take(1));
+        let stale = || gesta_core::Batch::new(stale_batch(0, 3).events);
+        let next_but_one = || gesta_core::Batch::new(batch(0, 4).events);
+        let cases = [
+            (stale(), "an event that was refused is recorded"),
+            (next_but_one(), "batch 4 of client 0 stands where its batch 3 belongs"),
+            (first(), "batch 3 of client 0 is cut"),
+        ];
+        for (batch, expected) in cases {
+            let (folder, mut witness) = log_of(3);
+            append(&folder, batch);
+            assert_eq!(witness.check(folder.path()).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn batches_are_acknowledged_in_order() {
+        let mut witness = Witness::new(1);
+        let said = Said::Acknowledged(Acknowledged { client: 0, count: 1, places: Vec::new() });
+        assert_eq!(witness.hear(&[said]).unwrap_err(), "client 0 has batch 1 acknowledged before batch 0");
+    }
+}
