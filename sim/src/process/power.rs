@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::driver::Driver;
 use super::image::{Backing, FileSystem, Image};
-use super::said::{Answer, Said};
+use super::said::Said;
 use super::table::{Row, Table};
 use super::witness::Witness;
 use crate::model::Wrong;
@@ -67,7 +67,6 @@ fn cut_power(driver: &Driver, image: &mut Image, witness: &mut Witness, lines: u
         (0, _) => "torn bytes kept aside",
         _ => "frames rescued",
     };
-    let is_in_doubt = |said: &Said| matches!(said, Said::NotAcknowledged { answer: Answer::InDoubt, .. });
-    let in_doubt = ended.said.iter().any(is_in_doubt);
+    let in_doubt = ended.said.iter().any(Said::is_in_doubt);
     Ok(format!("{left}, {}", if in_doubt { "answered in doubt" } else { "nobody answered in doubt" }))
 }

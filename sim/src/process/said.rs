@@ -74,6 +74,14 @@ impl Answer {
     }
 }
 
+impl Said {
+    /// Whether a batch is in doubt.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::NotAcknowledged { answer: Answer::InDoubt, .. })
+    }
+}
+
 /// The places in an answer.
 #[must_use]
 pub fn places(appended: &Appended) -> Vec<(u64, u64)> {
