@@ -13,7 +13,7 @@ use crate::workload::CLIENTS;
 /// After so many kills a new log is begun: checking a log takes as long as it is.
 const KILLS_PER_LOG: u64 = 20;
 /// A process is killed after it has said less than so many lines.
-const LINES_MAX: u64 = 80;
+const LINES_MAX: u64 = 48;
 
 /// What kills did.
 #[derive(Debug, Clone, Default)]
