@@ -110,12 +110,12 @@ fn take(path: &Path, bytes: usize) -> Result<(), Wrong> {
     let mut file = File::create(path).map_err(failed)?;
     let block = [1; 4096];
     for _ in 0..bytes / block.len() {
-        match file.write_all(&block).and_then(|()| file.sync_data()) {
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
+        match file.write_all(&block) {
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
             written => written.map_err(failed)?,
         }
     }
-    Ok(())
+    file.sync_all().map_err(failed)
 }
 
 fn remove(path: &Path) -> Result<(), Wrong> {
