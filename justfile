@@ -20,6 +20,14 @@ tidy:
 sim seed="":
     cargo xtask sim {{ if seed == "" { "" } else { "--seed " + seed } }}
 
+# `kill -9` under load, so many times: what was acknowledged is there (`just torture 1000`).
+torture cycles="20000":
+    cargo xtask torture --cycles {{cycles}}
+
+# Failing system calls, full disks, lost writes, power cuts on the real file system: all of it as root, or `just faults limits`.
+faults *parts:
+    cargo xtask faults {{parts}}
+
 # Format the code.
 fmt:
     cargo fmt --all

@@ -4,6 +4,7 @@
 //! waits for it; its price is an error type that is a plain sentence.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
+mod faults;
 mod shell;
 mod sim;
 mod steps;
@@ -21,6 +22,13 @@ usage: cargo xtask <command>
   tidy   the rules of the house that no compiler checks
   sim    the log on a simulated machine whose disk fails:
          `--seed N` what one seed does, `--operations N` seeds until so many were done
+  torture
+         processes that append are killed, and what they acknowledged is looked for:
+         `--cycles N` so many kills, `--seed N` other moments
+  faults every system call of a small run fails, or the process is killed at it; limits,
+         full disks, lost writes, power cuts: all of it as root on Linux, or the parts
+         that are named: kills recovery failures limits (these without root),
+         full-disk written-back power; `sample` takes seconds
   help   this text
 ";
 
@@ -36,6 +44,8 @@ fn main() -> ExitCode {
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
         ["sim", ..] => sim::run(&arguments[1..]),
+        ["torture", ..] => faults::torture(&arguments[1..]),
+        ["faults", ..] => faults::faults(&arguments[1..]),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::{Failure, shell};
+use crate::{Failure, faults, shell};
 
 /// One thing that must hold, and the command that finds out.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ enum Tool {
     Nothing,
     /// A component that rustup can add; the step is skipped, loudly, where it cannot.
     Component(&'static str),
+    /// A package that apt can install, and a command that succeeds once it is there and may be used; the step is skipped,
+    /// loudly, where it cannot.
+    Package {
+        name: &'static str,
+        probe: &'static str,
+    },
     /// A tool that takes minutes to install, and the command that does without.
     Optional {
         otherwise: &'static str,
@@ -50,6 +56,11 @@ pub(crate) const TEST: &[Step] = &[
         needs: Tool::Nothing,
     },
     Step { name: "simulation", command: "cargo xtask sim --operations 2000000", needs: Tool::Nothing },
+    Step {
+        name: "system faults",
+        command: "cargo xtask faults sample",
+        needs: Tool::Package { name: "strace", probe: "strace -qqq -o /dev/null true" },
+    },
     Step { name: "doctests", command: "cargo test --workspace --doc", needs: Tool::Nothing },
     Step {
         name: "docs",
@@ -59,7 +70,8 @@ pub(crate) const TEST: &[Step] = &[
 ];
 
 /// What CI adds to [`TEST`]: room for checks that take too long for every day.
-pub(crate) const CI_ONLY: &[Step] = &[];
+pub(crate) const CI_ONLY: &[Step] =
+    &[Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: Tool::Nothing }];
 
 /// Runs the steps in order and stops at the first that fails.
 pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {
@@ -104,6 +116,15 @@ fn choose_command(step: &Step) -> Result<&'static str, String> {
     match step.needs {
         Tool::Nothing => Ok(step.command),
         Tool::Optional { otherwise } => Ok(if is_installed(step.command) { step.command } else { otherwise }),
+        Tool::Package { name, probe } => {
+            if !shell::succeeds(probe) {
+                faults::install(name).map_err(|failure| format!("because {failure}"))?;
+            }
+            match shell::succeeds(probe) {
+                true => Ok(step.command),
+                false => Err(format!("because `{probe}` fails though `{name}` is installed")),
+            }
+        }
         Tool::Component(component) => {
             if !is_installed(step.command) {
                 add_component(component)?;

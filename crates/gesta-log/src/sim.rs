@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "planted-bugs")]
 pub use crate::bugs::{Bug, plant};
-use crate::env::SimEnv;
 pub use crate::env::{Counts, Faults, Machine};
+use crate::env::{OsEnv, SimEnv};
 use crate::open::Options;
 use crate::open_error::OpenError;
 use crate::store::LogStore;
@@ -23,6 +23,14 @@ const ROOT: &str = "/log";
 /// As [`LogStore::open`].
 pub fn open(machine: &Machine, options: &Options) -> Result<LogStore, OpenError> {
     LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(ROOT), options)
+}
+
+/// Opens the log in a folder of the real machine, without threads: its n-th system call is the same one every time.
+///
+/// # Errors
+/// As [`LogStore::open`].
+pub fn open_inline(folder: &Path, options: &Options) -> Result<LogStore, OpenError> {
+    LogStore::open_inline(Arc::new(OsEnv), folder, options)
 }
 
 /// Reads and proves every byte of the log of a machine, as [`verify`](crate::verify) does.

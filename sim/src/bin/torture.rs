@@ -1,37 +1,200 @@
-//! A process to be killed: clients append to a log without end, and say on standard output what was acknowledged.
+//! A process for faults to happen to: clients append to a log, and say on standard output what they were told.
 //!
-//! `torture FOLDER COUNT…`: each client begins with its given count, so that a batch in doubt is sent again.
+//! - `torture endless FOLDER COUNT…`: a client for each count, which it begins with, so that a batch in doubt is sent again.
+//! - `torture script FOLDER FIRST END`: one client appends its batches from `FIRST` to before `END`, reads everything, ends.
+//! - `torture inline FOLDER FIRST END`: the same without threads, so that the n-th system call is the same one every time.
+//! - `torture fill FOLDER FIRST PAUSE`: one client appends until there is no space, reads everything, and goes on when it is sent
+//!   a line; the same before its batch `PAUSE`.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use gesta_core::{AppendError, Appended, Checkpoint, Expected, Limit, Place, Query, Read, StreamName};
 use gesta_log::LogStore;
-use sim::{Acknowledged, batch, options};
+use sim::process::{Acknowledged, Answer, Said, places};
+use sim::{batch, contended, options, stale_batch};
+
+/// How often an append that was not acknowledged is sent again before its client gives up.
+const ATTEMPTS_MAX: usize = 3;
+/// So many appends without threads lie between two looks at what the keeper has to do.
+const KEEP_EVERY: u64 = 5;
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
-    let [folder, counts @ ..] = &arguments[..] else { return ExitCode::from(2) };
+    let [mode, folder, counts @ ..] = &arguments[..] else { return ExitCode::from(2) };
     let Ok(counts) = counts.iter().map(|count| count.parse()).collect::<Result<Vec<u64>, _>>() else {
         return ExitCode::from(2);
     };
-    let log = LogStore::open(folder, &options()).expect("a log that was killed opens");
-    std::thread::scope(|scope| {
-        for (client, count) in (0..).zip(counts) {
-            let log = &log;
-            scope.spawn(move || append_without_end(log, client, count));
+    let folder = Path::new(folder);
+    let opened = match &mode[..] {
+        "inline" => gesta_log::sim::open_inline(folder, &options()),
+        _ => LogStore::open(folder, &options()),
+    };
+    let log = match opened {
+        Ok(log) => log,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})"));
+            say(&Said::Failed(format!("{error}{}", cause.unwrap_or_default())));
+            return ExitCode::SUCCESS;
         }
-    });
+    };
+    say(&Said::Opened { read_only: log.read_only() });
+    match (&mode[..], &counts[..]) {
+        ("endless", counts) => std::thread::scope(|scope| {
+            for (client, count) in (0..).zip(counts) {
+                let log = &log;
+                scope.spawn(move || Client { log, client, seen: None }.append_without_end(*count));
+            }
+        }),
+        ("script" | "inline", [first, end]) => script(&log, *first..*end, mode == "inline"),
+        ("fill", [first, pause]) => fill(&log, *first, *pause),
+        _ => return ExitCode::from(2),
+    }
     ExitCode::SUCCESS
 }
 
-fn append_without_end(log: &LogStore, client: u64, first: u64) {
+/// One write a line, so that a kill leaves no half line but at the very end.
+fn say(said: &Said) {
+    if std::io::stdout().write_all(format!("{said}\n").as_bytes()).is_err() {
+        // Nobody listens any more.
+        std::process::exit(0);
+    }
+}
+
+fn script(log: &LogStore, counts: std::ops::Range<u64>, inline: bool) {
+    let mut client = Client { log, client: 0, seen: None };
+    for count in counts {
+        if inline && count.is_multiple_of(KEEP_EVERY) {
+            log.keep_inline();
+            log.rest_inline();
+        }
+        if !(0..ATTEMPTS_MAX).any(|_| client.append(count).is_ok()) {
+            break;
+        }
+    }
+    read_all(log);
+}
+
+fn fill(log: &LogStore, first: u64, pause: u64) {
+    let mut client = Client { log, client: 0, seen: None };
     for count in first.. {
-        let appended = log.append_blocking(batch(client, count)).expect("an append succeeds");
-        let positions = appended.places.iter().map(|place| place.position.sequence).collect();
-        let line = format!("{}\n", Acknowledged { client, count, positions });
-        // One write a line, so that a kill leaves no half line but at the very end.
-        if std::io::stdout().write_all(line.as_bytes()).is_err() {
-            return;
+        if count == pause {
+            wait_for_line();
+        }
+        while let Err(answer) = client.append(count) {
+            read_all(log);
+            if answer != Answer::StorageFull || !wait_for_line() {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until somebody says to go on. `false` if nobody is there to say so.
+fn wait_for_line() -> bool {
+    std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
+}
+
+/// Reads everything that a reader is shown.
+fn read_all(log: &LogStore) {
+    let mut events = 0;
+    let mut read = Read::log(Query::All);
+    loop {
+        match log.read_blocking(&read) {
+            Ok(page) => {
+                events += page.events.len() as u64;
+                if page.end {
+                    return say(&Said::Read(events));
+                }
+                read = Read::log_from(Query::All, Place::At(page.scanned_to));
+            }
+            Err(error) => return say(&Said::Failed(format!("reading: {error}"))),
+        }
+    }
+}
+
+struct Client<'a> {
+    log: &'a LogStore,
+    client: u64,
+    /// The end of its last batch.
+    seen: Option<Checkpoint>,
+}
+
+impl Client<'_> {
+    fn append_without_end(&mut self, first: u64) {
+        for count in first.. {
+            if count.is_multiple_of(8) {
+                self.send_stale(count);
+            }
+            if self.append(count).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Appends the batch, and says what was answered.
+    fn append(&mut self, count: u64) -> Result<(), Answer> {
+        match self.send(count) {
+            Ok(appended) => {
+                self.seen = Some(appended.checkpoint.clone());
+                let (client, places) = (self.client, places(&appended));
+                say(&Said::Acknowledged(Acknowledged { client, count, places }));
+                Ok(())
+            }
+            Err(error) => {
+                let (client, answer) = (self.client, Answer::of(&error));
+                say(&Said::NotAcknowledged { client, count, answer, why: error.to_string() });
+                Err(answer)
+            }
+        }
+    }
+
+    /// Sends the batch; one that contends, until nobody else was faster.
+    fn send(&self, count: u64) -> Result<Appended, AppendError> {
+        let mut batch = batch(self.client, count);
+        if let Some(seen) = self.seen.clone().filter(|_| count.is_multiple_of(3)) {
+            let own = Query::tags(batch.events[0].tags.clone());
+            batch = batch.fail_if(own, Some(seen));
+        }
+        let Some(stream) = contended(self.client, count) else { return self.log.append_blocking(batch) };
+        loop {
+            let expected = self.expected(&stream)?;
+            match self.log.append_blocking(batch.clone().expect(stream.clone(), expected)) {
+                Err(AppendError::Conflict { stream: of, .. }) if of == stream => {}
+                Ok(appended) => {
+                    let version = appended.places.last().expect("a batch has events").version;
+                    let follows = match expected {
+                        Expected::Exactly(before) => version == before.next(),
+                        _ => version.get() == 0,
+                    };
+                    if !appended.repeated && !follows {
+                        say(&Said::Broken(format!(
+                            "version {version} was recorded where {expected} was expected"
+                        )));
+                    }
+                    return Ok(appended);
+                }
+                refused => return refused,
+            }
+        }
+    }
+
+    fn expected(&self, stream: &StreamName) -> Result<Expected, AppendError> {
+        let last = Read::stream(stream.clone()).backward().limit(Limit::events(std::num::NonZeroU32::MIN));
+        match self.log.read_blocking(&last) {
+            Ok(page) => Ok(page.last_version.map_or(Expected::None, Expected::Exactly)),
+            Err(error) => Err(AppendError::Unavailable { reason: error.to_string() }),
+        }
+    }
+
+    /// Sends what must be refused.
+    fn send_stale(&self, count: u64) {
+        match self.log.append_blocking(stale_batch(self.client, count)) {
+            Err(AppendError::Conflict { .. } | AppendError::ConditionFailed { .. }) => {}
+            // The machine fails: that comes first.
+            Err(error) if Answer::of(&error) != Answer::Other => {}
+            other => say(&Said::Broken(format!("a stale decision was answered with {other:?}"))),
         }
     }
 }

@@ -175,6 +175,15 @@ impl File for OsFile {
 
 struct OsLock(fs::File);
 
+impl Drop for OsLock {
+    /// Closing the file would not be enough: a process that is just being started from another thread holds a copy of it, until
+    /// it becomes another program, and with the copy the lock.
+    fn drop(&mut self) {
+        // What is closed next is unlocked by that, if not by this.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::NonBlockingUnlock);
+    }
+}
+
 impl Lock for OsLock {
     fn describe(&self, holder: &str) -> io::Result<()> {
         let mut file = &self.0;

@@ -122,3 +122,21 @@ fn a_closed_log_says_that_it_is_closed() {
     let batch = gesta_core::Batch::new([crate::town::event(3, 10)]);
     assert_eq!(log.append_blocking(batch), Err(gesta_core::AppendError::Closed));
 }
+
+#[test]
+fn a_log_that_was_closed_is_free_while_processes_are_being_started() {
+    // A process that another thread starts holds copies of all open files until it becomes another program.
+    let folder = tempfile::tempdir().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let opened = (0..100).map(|_| LogStore::open(folder.path(), &options()).map(drop));
+        let failed = opened.filter_map(Result::err).collect::<Vec<_>>();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_empty(), "{} of 100 openings failed: {}", failed.len(), failed[0]);
+    });
+}

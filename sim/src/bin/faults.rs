@@ -1,0 +1,138 @@
+//! Faults on the real file system: `faults torture [--cycles N] [--seed N]`, `faults sample`, `faults all`, or one of the parts
+//! of it by name.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use sim::process::{self, Driver, Strace, Table, Torture};
+
+const CYCLES_DEFAULT: u64 = 20_000;
+const POWER_CUTS: u64 = 100;
+const USAGE: &str = "usage: faults torture [--cycles N] [--seed N] | sample | all | kills | recovery | failures | limits | full-disk | written-back | power";
+
+type Part = fn(&Driver, &Path) -> Result<Table, String>;
+
+/// The parts, and whether they need root.
+const PARTS: &[(&str, Part, bool)] = &[
+    ("kills", process::killed_calls, false),
+    ("recovery", process::killed_recoveries, false),
+    ("failures", process::failed_calls, false),
+    ("limits", process::limits, false),
+    ("full-disk", process::full_disk, true),
+    ("written-back", process::written_back_in_vain, true),
+    ("power", |driver, folder| process::power_cuts(driver, folder, POWER_CUTS), true),
+];
+const SAMPLE: &[(&str, Part, bool)] = &[("failures, a sample", process::failed_calls_sample, false)];
+
+fn main() -> ExitCode {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+    let outcome = match arguments[..] {
+        ["torture", ref options @ ..] => match cycles_and_seed(options) {
+            Some((cycles, seed)) => torture(cycles, seed),
+            None => return refuse(),
+        },
+        ["sample"] => perform(SAMPLE),
+        ["all"] => perform(PARTS),
+        [name] => match PARTS.iter().position(|(own, ..)| *own == name) {
+            Some(at) => perform(&PARTS[at..=at]),
+            None => return refuse(),
+        },
+        _ => return refuse(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            eprintln!("error: {wrong}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn cycles_and_seed(options: &[&str]) -> Option<(u64, u64)> {
+    let (mut cycles, mut seed) = (CYCLES_DEFAULT, 1);
+    for option in options.chunks(2) {
+        match option {
+            ["--cycles", number] => cycles = number.parse().ok()?,
+            ["--seed", number] => seed = number.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some((cycles, seed))
+}
+
+/// Kills processes, as many side by side as there are cores. Each has logs and a seed of its own.
+fn torture(cycles: u64, seed: u64) -> Result<(), String> {
+    let driver = Driver::beside_this_program()?;
+    let begun = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let sum = in_a_folder(|folder| {
+        let (driver, mut sum) = (&driver, Torture::default());
+        let outcomes = std::thread::scope(|scope| {
+            let start = |own: u64| {
+                let cycles = cycles / threads + u64::from(own < cycles % threads);
+                scope.spawn(move || process::torture(driver, folder, seed + own, cycles))
+            };
+            let running = (0..threads).map(start).collect::<Vec<_>>();
+            running.into_iter().map(|own| own.join().expect("a panic was printed")).collect::<Vec<_>>()
+        });
+        for outcome in outcomes {
+            sum.add(&outcome?);
+        }
+        Ok(sum)
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate, to be read by people")]
+    let rate = sum.kills as f64 / seconds;
+    println!("{sum}\n{seconds:.1} s, {rate:.1} kills/s, seed {seed}");
+    Ok(())
+}
+
+fn perform(parts: &[(&str, Part, bool)]) -> Result<(), String> {
+    Strace::ready()?;
+    if parts.iter().any(|(.., needs_root)| *needs_root) && !is_root() {
+        return Err("mounting file systems needs root: run it as root, or the other parts by name".to_owned());
+    }
+    let driver = Driver::beside_this_program()?;
+    let begun = Instant::now();
+    let mut wrong = Vec::new();
+    in_a_folder(|folder| {
+        for (name, part, _) in parts {
+            let begun = Instant::now();
+            let table = part(&driver, folder)?;
+            println!("{table}  {:.1} s\n", begun.elapsed().as_secs_f64());
+            if !table.is_right() {
+                wrong.push(*name);
+            }
+        }
+        match &wrong[..] {
+            [] => Ok(()),
+            wrong => Err(format!("not everything is right in: {}", wrong.join(", "))),
+        }
+    })?;
+    println!("all is right, {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Works in a folder that goes away; where something is wrong it stays, to be looked at.
+fn in_a_folder<T>(work: impl FnOnce(&Path) -> Result<T, String>) -> Result<T, String> {
+    let folder = tempfile::tempdir().map_err(|error| format!("making a folder: {error}"))?;
+    let outcome = work(folder.path());
+    if outcome.is_err() {
+        eprintln!("what is left lies in {}", folder.keep().display());
+    }
+    outcome
+}
+
+/// Whether the files of this process belong to root.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}

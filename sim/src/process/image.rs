@@ -1,0 +1,221 @@
+//! A file system of its own, in a file, mounted by a loop device: one that can be full, fail, and lose its power.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::model::Wrong;
+
+/// The file systems that are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileSystem {
+    /// It stops taking writes once its journal could not be written.
+    Ext4,
+    /// It goes on where it can.
+    Xfs,
+}
+
+/// What the image lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backing {
+    /// A file that is as long as the file system says.
+    Whole,
+    /// A tmpfs that has less room than the file system believes: writing fails where the kernel writes back, not before.
+    TooSmall {
+        /// The room there is, in MiB.
+        mib: u64,
+    },
+}
+
+/// A mounted file system; taken apart when dropped.
+#[derive(Debug)]
+pub(super) struct Image {
+    folder: PathBuf,
+    file_system: FileSystem,
+    device: String,
+    backing: Backing,
+    mounted: bool,
+}
+
+const BLOCK_BYTES: u64 = 4096;
+/// Stops a file system at once, as a cut of the power does: flag 2 leaves out even its journal in memory.
+const SHUT_DOWN: &str = r#"open(my $folder, "<", $ARGV[0]) or die "open: $!";
+my $flag = pack("L", 2);
+ioctl($folder, 0x8004587d, $flag) or die "ioctl: $!";"#;
+
+impl Image {
+    /// Makes and mounts a file system of that size.
+    ///
+    /// # Errors
+    /// Which command failed, and what it said.
+    pub(super) fn new(
+        folder: &Path,
+        file_system: FileSystem,
+        mib: u64,
+        backing: Backing,
+    ) -> Result<Self, Wrong> {
+        let (back, file) = (folder.join("back"), folder.join("back/image"));
+        for folder in [&back, &folder.join("mount")] {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("making `{}`: {error}", folder.display()))?;
+        }
+        if let Backing::TooSmall { mib } = backing {
+            run(&["mount", "-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", &text(&back)])?;
+        }
+        let (folder, device) = (folder.to_owned(), String::new());
+        let mut image = Self { folder, file_system, device, backing, mounted: false };
+        run(&["truncate", "-s", &format!("{mib}M"), &text(&file)])?;
+        run(&[file_system.maker(), &[&text(&file)]].concat())?;
+        image.device = run(&["losetup", "-f", "--show", &text(&file)])?.trim().to_owned();
+        image.write_by_page()?;
+        image.mount()?;
+        Ok(image)
+    }
+
+    /// Has the device write page by page. A loop device takes a write that its file took in part for a success: what lies beyond
+    /// the part is lost, and no sync says so. A page is taken whole or not at all.
+    fn write_by_page(&self) -> Result<(), Wrong> {
+        let name = self.device.trim_start_matches("/dev/");
+        let limit = format!("/sys/block/{name}/queue/max_sectors_kb");
+        std::fs::write(&limit, "4").map_err(|error| format!("writing `{limit}`: {error}"))
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub(super) fn root(&self) -> PathBuf {
+        self.folder.join("mount")
+    }
+
+    /// Stops it at once: nothing that was not synced reaches the device any more.
+    pub(super) fn cut_power(&self) -> Result<(), Wrong> {
+        run(&["perl", "-e", SHUT_DOWN, &text(&self.root())]).map(drop)
+    }
+
+    /// Takes it down, and mounts it as it is on the device.
+    pub(super) fn mount_again(&mut self) -> Result<(), Wrong> {
+        run(&["umount", &text(&self.root())])?;
+        self.mounted = false;
+        self.mount()
+    }
+
+    /// The folder below the mounted one, which the file of the file system lies in.
+    pub(super) fn backing_folder(&self) -> PathBuf {
+        self.folder.join("back")
+    }
+
+    /// Takes the room away that the zeros at the end of a file have. They stay zeros.
+    pub(super) fn make_sparse(&self, path: &Path) -> Result<(), Wrong> {
+        let image = text(&self.backing_folder().join("image"));
+        let from = zeros_from(path)?;
+        let mut blocks = 0;
+        for (logical, physical, count) in extents(path)? {
+            let skipped = from.saturating_sub(logical).min(count);
+            let (at, count) = (physical + skipped, count - skipped);
+            if count > 0 {
+                let [at, len] = [at, count].map(|blocks| (blocks * BLOCK_BYTES).to_string());
+                run(&["fallocate", "-p", "-o", &at, "-l", &len, &image])?;
+                blocks += count;
+            }
+        }
+        if blocks == 0 {
+            return Err(format!("`{}` does not end in zeros", path.display()));
+        }
+        Ok(())
+    }
+
+    /// Gives it the room that it believed to have.
+    pub(super) fn grow_backing(&self, mib: u64) -> Result<(), Wrong> {
+        let back = text(&self.backing_folder());
+        run(&["mount", "-o", &format!("remount,size={mib}m"), &back]).map(drop)
+    }
+
+    fn mount(&mut self) -> Result<(), Wrong> {
+        let (name, options) = match self.file_system {
+            FileSystem::Ext4 => ("ext4", "errors=continue"),
+            FileSystem::Xfs => ("xfs", "defaults"),
+        };
+        run(&["mount", "-t", name, "-o", options, &self.device, &text(&self.root())])?;
+        self.mounted = true;
+        Ok(())
+    }
+}
+
+impl FileSystem {
+    /// The command that makes one in a file, which it is given last. It touches as little of the file as it can.
+    const fn maker(self) -> &'static [&'static str] {
+        match self {
+            Self::Ext4 => &[
+                "mkfs.ext4",
+                "-q",
+                "-F",
+                "-m",
+                "0",
+                "-b",
+                "4096",
+                "-J",
+                "size=4",
+                "-E",
+                "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
+            ],
+            Self::Xfs => &["mkfs.xfs", "-q", "-f", "-K"],
+        }
+    }
+
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "XFS",
+        }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // What cannot be taken apart is said by whatever comes next: a folder that is busy.
+        if self.mounted {
+            let _ = run(&["umount", &text(&self.root())]);
+        }
+        if !self.device.is_empty() {
+            let _ = run(&["losetup", "-d", &self.device]);
+        }
+        if self.backing != Backing::Whole {
+            let _ = run(&["umount", &text(&self.backing_folder())]);
+        }
+    }
+}
+
+/// The block of a file in which the zeros at its end begin, and one more: something may be written meanwhile.
+fn zeros_from(path: &Path) -> Result<u64, Wrong> {
+    let bytes = std::fs::read(path).map_err(|error| format!("reading `{}`: {error}", path.display()))?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    Ok(end.div_ceil(BLOCK_BYTES) + 1)
+}
+
+/// Where a file lies: first block in the file, first block on the device, number of blocks.
+fn extents(path: &Path) -> Result<Vec<(u64, u64, u64)>, Wrong> {
+    let listing = run(&["filefrag", "-v", &format!("-b{BLOCK_BYTES}"), &text(path)])?;
+    let first = |range: &str| range.split("..").next().and_then(|first| first.trim().parse().ok());
+    // `0:        0..      15:       8753..      8768:     16:   last,eof`
+    let extent = |line: &str| {
+        let mut columns = line.split(':');
+        let _number = columns.next()?.trim().parse::<u64>().ok()?;
+        let (logical, physical) = (first(columns.next()?)?, first(columns.next()?)?);
+        Some((logical, physical, columns.next()?.trim().parse().ok()?))
+    };
+    Ok(listing.lines().filter_map(extent).collect())
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Runs a command, and gives what it printed.
+fn run(words: &[&str]) -> Result<String, Wrong> {
+    let output = Command::new(words[0]).args(&words[1..]).output();
+    let output = output.map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("`{}` failed: {}", words.join(" "), complaint.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,82 @@
+//! Limits that the system puts on a process.
+
+use std::path::Path;
+
+use gesta_log::LogStore;
+
+use super::driver::Driver;
+use super::judge::Ran;
+use super::table::{Row, Table};
+use super::witness::Witness;
+use crate::model::Wrong;
+use crate::workload::options;
+
+/// Batches before a limit is set on a process, and under it.
+const BATCHES_BEFORE: u64 = 3;
+const BATCHES: u64 = 60;
+
+/// Limits that the system puts on a process: open files, and the length of one. The latter makes writes short before it makes
+/// them fail.
+///
+/// # Errors
+/// If the runs cannot be made; what they find is in the table.
+pub fn limits(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
+    let mut table = Table { title: "a limit of the process".to_owned(), rows: Vec::new() };
+    let cells = [
+        ("open files (EMFILE)", "--nofile", (3..40).collect::<Vec<u64>>(), 0),
+        ("length of a file (EFBIG), new log", "--fsize", (0..=66_000).step_by(6_000).collect(), 0),
+        (
+            "length of a file (EFBIG), cut between sectors",
+            "--fsize",
+            (0..=66_048).step_by(1_536).collect(),
+            BATCHES_BEFORE,
+        ),
+        (
+            "length of a file (EFBIG), cut within a sector",
+            "--fsize",
+            (0..=66_000).step_by(1_500).collect(),
+            BATCHES_BEFORE,
+        ),
+    ];
+    for (name, option, limits, before) in cells {
+        let mut row = Row::new(name);
+        for limit in limits {
+            let root = folder.join(format!("limit{option}-{limit}-{before}"));
+            let outcome = limited(driver, &root, &format!("{option}={limit}"), before);
+            row.note(&format!("{limit}"), outcome.map_err(|wrong| format!("{wrong} ({})", root.display())));
+            let _ = std::fs::remove_dir_all(&root);
+        }
+        table.rows.push(row);
+    }
+    Ok(table)
+}
+
+fn limited(driver: &Driver, root: &Path, limit: &str, before: u64) -> Result<String, Wrong> {
+    let mut witness = Witness::new(1);
+    if before > 0 {
+        let ended = driver.start("script", root, &[0, before])?.end()?;
+        witness.hear(&ended.said)?;
+    }
+    // The signal would kill the process; ignored, the call fails, as it does in a service that ignores it.
+    let shell = ["sh", "-c", "trap '' XFSZ; exec prlimit \"$@\"", "sh", limit, "--"].map(str::to_owned);
+    let ended = driver.start_under(&shell, "script", root, &[before, before + BATCHES])?.end()?;
+    let ran = Ran { ended: &ended, root };
+    let happened = ran.judge_answers(&mut witness)?;
+    if let Some(reason) = left_to_an_operator(root, &witness)? {
+        return Ok(format!("{happened}, then {reason}"));
+    }
+    ran.check(&mut witness)?;
+    Ok(happened)
+}
+
+/// A write that was cut within a sector does not look like a torn one (`docs/format.md`, "Reading after a crash", 4): all that was
+/// acknowledged is there, and the log takes no writes until somebody has looked.
+fn left_to_an_operator(root: &Path, witness: &Witness) -> Result<Option<&'static str>, Wrong> {
+    let Ok(log) = LogStore::open(root, &options()) else { return Ok(None) };
+    match log.read_only() {
+        Some(reason) if reason.contains("neither a torn write nor proven") => {
+            witness.check_shown(&log).map(|()| Some("left to an operator"))
+        }
+        _ => Ok(None),
+    }
+}

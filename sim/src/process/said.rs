@@ -1,0 +1,196 @@
+//! What a process says on its standard output, one line each: what it was told, before anything else happens to it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use gesta_core::{AppendError, Appended};
+
+/// One line of a process that appends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The log was opened; with a reason, if it takes no writes.
+    Opened {
+        /// Why it takes no writes.
+        read_only: Option<String>,
+    },
+    /// A batch was acknowledged.
+    Acknowledged(Acknowledged),
+    /// It was not acknowledged.
+    NotAcknowledged {
+        /// The client.
+        client: u64,
+        /// Which of its batches.
+        count: u64,
+        /// What was answered.
+        answer: Answer,
+        /// In the words of the answer.
+        why: String,
+    },
+    /// All that a reader is shown was read: so many events.
+    Read(u64),
+    /// Something could not be done: open the log, or read it.
+    Failed(String),
+    /// The log broke a promise before the eyes of the process.
+    Broken(String),
+}
+
+/// What a client was told: its `count`-th batch is durable, and where its events stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The client.
+    pub client: u64,
+    /// Which of its batches.
+    pub count: u64,
+    /// Position and version of each event.
+    pub places: Vec<(u64, u64)>,
+}
+
+/// An answer that is no acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answer {
+    /// It may have been written.
+    InDoubt,
+    /// The log takes no writes any more.
+    ReadOnly,
+    /// There is no space, and nothing was decided.
+    StorageFull,
+    /// Not now.
+    Unavailable,
+    /// Anything else: no fault of a machine explains it.
+    Other,
+}
+
+impl Answer {
+    /// What kind of answer an error is.
+    #[must_use]
+    pub const fn of(error: &AppendError) -> Self {
+        match error {
+            AppendError::InDoubt { .. } => Self::InDoubt,
+            AppendError::ReadOnly { .. } => Self::ReadOnly,
+            AppendError::StorageFull => Self::StorageFull,
+            AppendError::Unavailable { .. } => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Said {
+    /// Whether a batch is in doubt.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::NotAcknowledged { answer: Answer::InDoubt, .. })
+    }
+}
+
+/// The places in an answer.
+#[must_use]
+pub fn places(appended: &Appended) -> Vec<(u64, u64)> {
+    appended.places.iter().map(|place| (place.position.sequence, place.version.get())).collect()
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { read_only: None } => write!(f, "opened"),
+            Self::Opened { read_only: Some(reason) } => write!(f, "opened {}", one_line(reason)),
+            Self::Acknowledged(Acknowledged { client, count, places }) => {
+                write!(f, "ok {client} {count}")?;
+                places.iter().try_for_each(|(position, version)| write!(f, " {position}@{version}"))
+            }
+            Self::NotAcknowledged { client, count, answer, why } => {
+                write!(f, "no {client} {count} {} {}", answer.name(), one_line(why))
+            }
+            Self::Read(events) => write!(f, "read {events}"),
+            Self::Failed(why) => write!(f, "failed {}", one_line(why)),
+            Self::Broken(why) => write!(f, "broken {}", one_line(why)),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
+}
+
+impl Answer {
+    const ALL: [Self; 5] = [Self::InDoubt, Self::ReadOnly, Self::StorageFull, Self::Unavailable, Self::Other];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InDoubt => "in-doubt",
+            Self::ReadOnly => "read-only",
+            Self::StorageFull => "storage-full",
+            Self::Unavailable => "unavailable",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl FromStr for Said {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let said = match kind {
+            "opened" => Some(Self::Opened { read_only: Some(rest.to_owned()).filter(|why| !why.is_empty()) }),
+            "ok" => acknowledged(rest),
+            "no" => not_acknowledged(rest),
+            "read" => rest.parse().ok().map(Self::Read),
+            "failed" => Some(Self::Failed(rest.to_owned())),
+            "broken" => Some(Self::Broken(rest.to_owned())),
+            _ => None,
+        };
+        said.ok_or_else(|| format!("no process says `{line}`"))
+    }
+}
+
+fn acknowledged(text: &str) -> Option<Said> {
+    let mut words = text.split(' ');
+    let (client, count) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let place = |word: &str| {
+        let (position, version) = word.split_once('@')?;
+        Some((position.parse().ok()?, version.parse().ok()?))
+    };
+    let places = words.map(place).collect::<Option<Vec<_>>>()?;
+    Some(Said::Acknowledged(Acknowledged { client, count, places }))
+}
+
+fn not_acknowledged(text: &str) -> Option<Said> {
+    let mut words = text.splitn(4, ' ');
+    let (client, count) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let name = words.next()?;
+    let answer = Answer::ALL.into_iter().find(|answer| answer.name() == name)?;
+    Some(Said::NotAcknowledged { client, count, answer, why: words.next()?.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_understood() {
+        let acknowledged = Acknowledged { client: 1, count: 2, places: vec![(3, 0), (4, 7)] };
+        let refused = Said::NotAcknowledged {
+            client: 1,
+            count: 2,
+            answer: Answer::StorageFull,
+            why: "no space left".to_owned(),
+        };
+        let all = [
+            Said::Opened { read_only: None },
+            Said::Opened { read_only: Some("it is damaged".to_owned()) },
+            Said::Acknowledged(acknowledged),
+            refused,
+            Said::Read(12),
+            Said::Failed("no such file".to_owned()),
+            Said::Broken("versions go back".to_owned()),
+        ];
+        for said in all {
+            assert_eq!(said.to_string().parse(), Ok(said));
+        }
+        for line in ["", "ok", "ok 1", "ok 1 2 3", "no 1 2 what why", "read x", "hello"] {
+            assert!(line.parse::<Said>().is_err(), "{line}");
+        }
+    }
+}
