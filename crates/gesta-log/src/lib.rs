@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod backup;
 mod bugs;
 mod commit;
 mod damage;
@@ -37,22 +38,30 @@ mod manifest;
 mod open;
 mod open_error;
 mod pool;
+mod prove;
 mod published;
 mod read;
 mod recover;
+mod scrub;
 mod segment;
 mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod store;
+mod tally;
 mod verify;
 mod walk;
 
+pub use backup::{
+    Backup, BackupError, BackupOptions, BackupReadError, BackupReport, RestoreError, Restored,
+    SealedSegments, backup, restore, verify_backup,
+};
 pub use damage::Damage;
 pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 pub use open::Options;
 pub use open_error::OpenError;
 pub use recover::Recovery;
+pub use scrub::{Cancel, ScrubOptions, ScrubReport, ScrubbedSegment, scrub};
 pub use shared::Clock;
 pub use store::LogStore;
 pub use verify::{Report, verify};

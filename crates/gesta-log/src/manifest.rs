@@ -15,7 +15,7 @@ use crate::format::{
 
 const MAGIC: [u8; 8] = *b"GESTAMAN";
 const FIXED_BYTES: usize = 96;
-const SEGMENT_BYTES: usize = 112;
+pub(crate) const SEGMENT_BYTES: usize = 112;
 const RUN_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
 const DIGEST_SHA_256: u8 = 1;
@@ -187,7 +187,8 @@ impl Manifest {
     }
 }
 
-fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file anew, durably but for its name.
+pub(crate) fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = write_whole(env, path, bytes)?;
     if planted(Bug::ManifestNotSynced) {
         return Ok(());
@@ -195,7 +196,8 @@ fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
+/// The bytes of what is known of a segment.
+pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     let mut bytes = [0; SEGMENT_BYTES];
     let header = &entry.header;
     let state = match entry.state {
@@ -219,7 +221,8 @@ fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     bytes
 }
 
-fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
+/// Reads what is known of a segment; `None` where it holds what this program does not know.
+pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
     let plain =
         bytes[12] == DIGEST_SHA_256 && bytes[13..24].iter().all(|byte| *byte == 0) && u32_at(bytes, 108) == 0;
     if !plain {

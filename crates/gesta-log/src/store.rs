@@ -1,6 +1,6 @@
 //! The log as an event store: the handle that callers hold, and the threads behind it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -14,6 +14,7 @@ use crate::commit::{
     Answer, Queue, Refused, Repeat, Role, Scope, Ticket, Writer, in_doubt, repeat_of, repeat_of_command,
 };
 use crate::env::{Env, Lock, OsEnv};
+use crate::folder::Folder;
 use crate::format::Prepared;
 use crate::keeper::{Keeper, KeeperThread};
 use crate::limits::limits;
@@ -32,6 +33,8 @@ pub struct LogStore {
     recovery: Recovery,
     pool: Pool,
     commit: Option<Commit>,
+    env: Arc<dyn Env>,
+    root: PathBuf,
     /// Released last.
     lock: Box<dyn Lock>,
 }
@@ -83,7 +86,8 @@ impl LogStore {
                     shared.index_mut().begin_segment(Arc::clone(&writable.active.segment));
                 }
                 let size = options.segment_size_bytes;
-                let (keeper, thread) = Keeper::new(env, root, manifest, size, writable.spare);
+                let (keeper, thread) =
+                    Keeper::new(Arc::clone(&env), root.clone(), manifest, size, writable.spare);
                 let queue = Arc::new(Queue::default());
                 let writer = Writer::new(
                     Arc::clone(&shared),
@@ -101,7 +105,7 @@ impl LogStore {
                 })
             }
         };
-        Ok(Self { shared, recovery, pool, commit, lock })
+        Ok(Self { shared, recovery, pool, commit, env, root, lock })
     }
 
     /// The store's identity, which its checkpoints carry.
@@ -157,6 +161,16 @@ impl LogStore {
             commit.close();
         }
         self.shared.published.close();
+    }
+
+    /// The folder, for what works on its files beside readers and writer.
+    pub(crate) fn folder(&self) -> Folder<'_> {
+        Folder { env: &*self.env, root: &self.root }
+    }
+
+    /// The position of the last durable event.
+    pub(crate) fn durable_position(&self) -> u64 {
+        self.shared.published.position()
     }
 
     /// Checks and prepares a batch, on the caller's thread.

@@ -10,7 +10,6 @@ use super::load::settled_end;
 use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, RecoverError, Recovery, io_error};
 use crate::bugs::{Bug, planted};
-use crate::commit::HeadersChecksum;
 use crate::env::{Env, write_whole};
 use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
@@ -18,6 +17,7 @@ use crate::format::{
 use crate::keeper::{new_header, write_end};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
+use crate::tally::{Ended, Tally};
 use crate::walk::{Follow, Stop, Walker};
 
 /// What it works on.
@@ -56,7 +56,13 @@ impl Rescue<'_> {
         }
         let start = &survey.frames[..survey.frames.len().min(1)];
         self.write_again(segment, start)?;
-        self.write_again(segment, beyond)
+        self.write_again(segment, beyond)?;
+        // Frames are appended only to a segment of the store's own: after a restore the log goes on in another one.
+        let is_foreign = own.entry.header.origin != self.manifest.store;
+        if is_foreign && !survey.frames.is_empty() {
+            self.seal_at(segment, &survey.frames, survey.stop)?;
+        }
+        Ok(())
     }
 
     /// Writes what is not known to be synced again, in its place, and syncs it.
@@ -240,39 +246,9 @@ impl Rescue<'_> {
 
 /// What END and the manifest say of a segment with these frames, START included, that ends at that offset.
 fn end_of(segment: &SegmentFile, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
-    let mut headers = HeadersChecksum::new(&segment.salt);
-    let mut body = EndBody::default();
-    for FrameAt { header, .. } in frames {
-        headers.add(header.checksum);
-        body.frames += u64::from(header.kind.is_numbered());
-        if header.events > 0 {
-            if body.events == 0 {
-                body.first_recorded_at = header.recorded_at;
-            }
-            body.events += u64::from(header.events);
-            body.last_recorded_at = header.recorded_at;
-        }
-    }
-    body.checksum = headers.value();
-    let last = frames.last().expect("a used segment has a frame").header;
-    let numbered = last.kind.is_numbered();
-    let sealed = Sealed {
-        first_frame: last.number + 1 - body.frames,
-        first_position: last.next_position() - body.events,
-        frames: body.frames,
-        events: body.events,
-        end,
-        checksum: body.checksum,
-    };
-    let seal = Seal {
-        salt: segment.salt,
-        offset: end,
-        number: last.number,
-        position: last.next_position(),
-        durable: last.number,
-        recorded_at: last.recorded_at,
-        previous: if numbered { last.checksum } else { last.previous },
-    };
+    let mut tally = Tally::new(&segment.salt);
+    frames.iter().for_each(|frame| tally.add(&frame.header));
+    let Ended { body, sealed, seal } = tally.end_at(end).expect("a used segment has a frame");
     (body, sealed, seal)
 }
 

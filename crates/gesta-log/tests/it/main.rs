@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backup;
 mod damage;
 mod laws;
 mod opening;
+mod restore;
+mod scrub;
 mod town;
