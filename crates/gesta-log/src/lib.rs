@@ -42,11 +42,13 @@ mod prove;
 mod published;
 mod read;
 mod recover;
+mod repair;
 mod scrub;
 mod segment;
 mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod stat;
 mod store;
 mod tally;
 mod verify;
@@ -61,7 +63,9 @@ pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZ
 pub use open::Options;
 pub use open_error::OpenError;
 pub use recover::Recovery;
+pub use repair::{Repair, RepairError, RepairPlan, Repaired, plan_repair, repair};
 pub use scrub::{Cancel, ScrubOptions, ScrubReport, ScrubbedSegment, scrub};
 pub use shared::Clock;
+pub use stat::{FileStat, LogStat, SegmentStat, SegmentStateStat, stat};
 pub use store::LogStore;
 pub use verify::{Report, verify};

@@ -108,15 +108,19 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest durably, one generation on.
+    /// Replaces the manifest durably, one generation on. The one before is kept.
     pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
-        self.generation += 1;
-        let bytes = self.encode();
-        write_synced(env, &root.join("manifest.tmp"), &bytes)?;
         if let Ok(current) = read_whole(env, &root.join("manifest")) {
             write_synced(env, &root.join("manifest.previous.tmp"), &current)?;
             env.rename(&root.join("manifest.previous.tmp"), &root.join("manifest.previous"))?;
         }
+        self.write(env, root)
+    }
+
+    /// Writes the manifest durably, one generation on, over whatever stands there.
+    pub(crate) fn write(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        self.generation += 1;
+        write_synced(env, &root.join("manifest.tmp"), &self.encode())?;
         env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
         env.sync_dir(root)
     }

@@ -119,7 +119,11 @@ fn scrub_in(env: &dyn Env, root: &Path, options: &ScrubOptions) -> Result<ScrubR
 }
 
 impl Folder<'_> {
-    fn scrub(&self, manifest: &Manifest, options: &ScrubOptions) -> Result<ScrubReport, OpenError> {
+    pub(crate) fn scrub(
+        &self,
+        manifest: &Manifest,
+        options: &ScrubOptions,
+    ) -> Result<ScrubReport, OpenError> {
         let mut report = ScrubReport::default();
         let mut before = None;
         let begins = |entry: &SegmentEntry| Some(entry.header.id) == options.after;

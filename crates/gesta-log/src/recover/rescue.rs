@@ -95,6 +95,18 @@ impl Rescue<'_> {
         Ok(())
     }
 
+    /// Keeps what stands between two offsets aside, on an operator's word, and makes the room behind the first writable again.
+    pub(crate) fn drop_behind(
+        &mut self,
+        segment: &SegmentFile,
+        from: u64,
+        to: u64,
+        size_bytes: u64,
+    ) -> Result<(), RecoverError> {
+        self.quarantine(segment, from, to)?;
+        self.cut(segment, from, size_bytes)
+    }
+
     /// Removes everything behind an offset, and makes the room writable again.
     fn cut(&self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
         let file = &segment.file;

@@ -6,6 +6,8 @@ mod backup;
 mod damage;
 mod laws;
 mod opening;
+mod repair;
 mod restore;
 mod scrub;
+mod stat;
 mod town;
