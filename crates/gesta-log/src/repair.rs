@@ -159,3 +159,6 @@ fn recover_error(folder: &Folder<'_>) -> impl FnOnce(RecoverError) -> RepairErro
     let to_open = folder.recover_error();
     move |error| RepairError::Open(to_open(error))
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

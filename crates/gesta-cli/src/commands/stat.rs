@@ -37,7 +37,7 @@ impl StatLog {
 
 fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     let (events, bytes) = (stat.events(), stat.used_bytes());
-    writeln!(out, "store {}, opened {} times", stat.store, stat.boot_epoch)?;
+    writeln!(out, "store {}, boot epoch {}", stat.store, stat.boot_epoch)?;
     for origin in &stat.origins {
         writeln!(out, "restored from store {origin}")?;
     }

@@ -1,7 +1,5 @@
 //! What a restored log goes on in; and, on a simulated machine, backups and restores that a power cut stops at every place.
 
-use std::path::Path;
-
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
 use crate::env::OsEnv;
@@ -44,6 +42,7 @@ fn a_log_does_not_go_on_in_a_segment_of_another_store() {
 
 #[cfg(feature = "sim")]
 mod at_every_place {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
