@@ -70,7 +70,8 @@ impl Folder<'_> {
 
     /// Takes the lock of a folder that is there and not empty: looking at a log makes none.
     pub(crate) fn lock_existing(&self) -> Result<Box<dyn Lock>, OpenError> {
-        if self.env.list(self.root).map_err(io_error("listing the folder"))?.is_empty() {
+        let list = |folder: &Path| self.env.list(folder).map_err(io_error("listing the folder"));
+        if list(self.root)?.is_empty() && list(&self.root.join("segments"))?.is_empty() {
             return Err(OpenError::NotALog { path: self.root.to_owned() });
         }
         self.lock()

@@ -196,3 +196,42 @@ impl<'a> Prover<'a> {
         Proof { frames, events, damage: self.damage, end: Some(self.follow) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+
+    use super::*;
+    use crate::env::{Mode, OsEnv};
+    use crate::manifest::{Manifest, SegmentState};
+    use crate::open::Options;
+    use crate::store::LogStore;
+
+    #[test]
+    fn a_segment_is_proven_to_continue_the_one_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
+        let log = LogStore::open(folder.path(), &options).unwrap();
+        for number in 1..=40 {
+            let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+            let id = EventId::from_u128(number);
+            let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000]);
+            log.append_blocking(Batch::new([event])).unwrap();
+        }
+        drop(log);
+        let manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
+        let prove = |at: usize, before: Follow| {
+            let entry = &manifest.segments[at];
+            let SegmentState::Sealed(sealed) = entry.state else { panic!("it is sealed") };
+            let segment = SegmentFile::open(&OsEnv, folder.path(), &entry.header, Mode::Read).unwrap();
+            let go_on = |_| ControlFlow::Continue(());
+            super::prove(&segment, entry, &sealed, Some(&before), go_on).unwrap().unwrap()
+        };
+        let first = prove(0, Follow::START);
+        let end = first.end.unwrap();
+        assert_eq!((first.damage.len(), prove(1, end).damage.len()), (0, 0));
+        // As a segment would be that was taken from another log, where as much stood before it.
+        let damage = prove(1, Follow { checksum: end.checksum ^ 1, ..end }).damage;
+        assert!(damage[0].what.contains("does not continue") && !damage[0].loses_events(), "{damage:?}");
+    }
+}

@@ -226,10 +226,13 @@ impl Builder<'_> {
         self.number(&mut manifest, &used);
         manifest.origins = self.origins(store, &used, &unused);
         for (at, own) in used.iter().enumerate() {
-            let state = match used.get(at + 1) {
-                Some(next) => self.sealed(own, next)?.map_or(SegmentState::Active, SegmentState::Sealed),
-                None => SegmentState::Active,
+            let sealed = match (self.known_sealed(own), used.get(at + 1)) {
+                (Some(sealed), _) => Some(sealed),
+                (None, Some(next)) => self.sealed(own, next)?,
+                // If it has an END, recovery says so.
+                (None, None) => None,
             };
+            let state = sealed.map_or(SegmentState::Active, SegmentState::Sealed);
             manifest.segments.push(SegmentEntry {
                 header: own.header.clone(),
                 size_bytes: own.size_bytes(),
@@ -277,13 +280,17 @@ impl Builder<'_> {
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// How a segment ends that the log has gone on from: as the older manifest knows, or the next one's START, or its own END.
-    fn sealed(&self, own: &Found, next: &Found) -> Result<Option<Sealed>, RepairError> {
-        let known =
-            self.older.iter().flat_map(|older| &older.segments).find(|entry| entry.header == own.header);
-        if let Some(SegmentEntry { state: SegmentState::Sealed(sealed), .. }) = known {
-            return Ok(Some(*sealed));
+    /// How a segment ends that an older manifest knows to be sealed.
+    fn known_sealed(&self, own: &Found) -> Option<Sealed> {
+        let mut known = self.older.iter().flat_map(|older| &older.segments);
+        match known.find(|entry| entry.header == own.header)?.state {
+            SegmentState::Sealed(sealed) => Some(sealed),
+            SegmentState::Active | SegmentState::Spare => None,
         }
+    }
+
+    /// How a segment ends that the log has gone on from: as the next one's START says, or its own END.
+    fn sealed(&self, own: &Found, next: &Found) -> Result<Option<Sealed>, RepairError> {
         let begun =
             |own: &Found| own.first.map(|first| Follow::before(&first)).expect("a used segment has a frame");
         let (before, after) = (begun(own), begun(next));

@@ -84,3 +84,41 @@ fn a_tail_is_dropped_although_the_power_is_cut_anywhere() {
         segment.sync_all().unwrap();
     });
 }
+
+#[test]
+fn no_acknowledged_event_is_lost_with_a_manifest_that_is_gone_after_a_recovery_that_was_stopped_anywhere() {
+    let mut copies_left_out = 0;
+    for stop in 0.. {
+        let machine = Machine::new(stop);
+        let log = open(&machine);
+        (1..=40).for_each(|number| append(&log, number));
+        // Nothing covers the last frames, so recovery copies them into a segment of their own.
+        machine.kill();
+        drop(log);
+        machine.stop_after(stop);
+        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
+        let env = Arc::new(SimEnv::new(&machine));
+        drop(LogStore::open_inline(env, Path::new(LOG), &options));
+        let was_stopped = machine.is_stopped();
+        machine.cut_power();
+
+        let env = SimEnv::new(&machine);
+        for name in ["manifest", "manifest.previous"] {
+            let _ = env.remove(&Path::new(LOG).join(name));
+        }
+        env.sync_dir(Path::new(LOG)).unwrap();
+        let done = repair_in(&env, Path::new(LOG), Repair::Manifest).unwrap();
+        copies_left_out +=
+            done.found.iter().filter(|line| line.contains("a copy that was not finished")).count();
+        let log = open(&machine);
+        assert_eq!(log.read_only(), None, "stopped after {stop}: {done:?}");
+        append(&log, 41);
+        drop(log);
+        let report = verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap();
+        assert!(report.is_sound() && report.events == 41, "stopped after {stop}: {report:?}");
+        if !was_stopped {
+            assert!(copies_left_out > 2, "some were stopped between the copy and the cut");
+            return;
+        }
+    }
+}

@@ -194,7 +194,21 @@ fn a_segment_that_is_gone_with_the_manifest_is_found_missing() {
     }
 }
 
-/// A log whose last batch was acknowledged, covered by nothing, and then changed in one bit. Gives the offset of its frame as well.
+#[test]
+fn the_loss_of_the_last_segments_with_the_manifest_is_known_from_the_manifest_before() {
+    let folder = log_of(200, 500);
+    drop(open(&folder));
+    fs::remove_file(manifest(&folder)).unwrap();
+    segments(&folder)[2..].iter().for_each(|path| fs::remove_file(path).unwrap());
+    let done = repair(folder.path(), Repair::Manifest).unwrap();
+    assert!(done.found.iter().any(|line| line.contains("segment 3 is missing")), "{done:?}");
+    let log = open(&folder);
+    let damage = &log.recovery().damage[0];
+    assert_eq!(damage.from, read_all(&log, &Query::All).0.len() as u64 + 1, "{damage:?}");
+    assert!(damage.loses_events() && log.read_only().is_some());
+}
+
+/// A log whose last batch was acknowledged, covered by nothing, and then changed in one bit.
 fn unproven() -> TempDir {
     let folder = TempDir::new().unwrap();
     let log = open(&folder);
