@@ -78,8 +78,11 @@ impl LogStore {
     /// The backup is durable once this returns. Until then, and if it fails, the folder holds the backup before.
     ///
     /// # Errors
-    /// [`BackupError`]: damage is refused, so that a backup is a proof of what it holds.
+    /// [`BackupError`]: damage is refused, so that a backup is a proof of what it holds; so is a log that was opened read-only.
     pub fn backup(&self, to: impl AsRef<Path>, options: &BackupOptions) -> Result<Backup, BackupError> {
+        if let Some(reason) = &self.recovery().read_only {
+            return Err(BackupError::Unsettled { reason: reason.clone() });
+        }
         // The position first, the manifest second: a segment is listed before anything is written to it.
         let position = self.durable_position();
         let folder = self.folder();

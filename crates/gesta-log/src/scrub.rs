@@ -24,7 +24,7 @@ use crate::walk::{Follow, WalkError};
 pub struct ScrubOptions {
     /// Bytes that are read a second at the most; as fast as it goes, if not said.
     pub bytes_per_second: Option<NonZeroU64>,
-    /// Begins behind this segment: the last one of a scrub that was cancelled.
+    /// Begins behind this segment, the last one of a scrub that was cancelled; at the beginning, if it is not listed.
     pub after: Option<u64>,
     /// Ends it early.
     pub cancel: Cancel,

@@ -20,7 +20,7 @@ pub enum BackupError {
     )]
     Damaged(Damage),
     /// It is not settled what belongs to the log.
-    #[error("it is not settled what belongs to the log: {reason}")]
+    #[error("the log takes no writes, so it is not settled what belongs to it: {reason}")]
     Unsettled {
         /// Why the log takes no writes.
         reason: String,

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use gesta_core::StoreId;
+
 use super::report::write_report;
 use super::{Current, Repair, RepairError, Repaired, recover_error};
 use crate::env::{Mode, read_whole, write_whole};
@@ -64,7 +66,7 @@ impl Rebuilt {
         let mut builder =
             Builder { folder, older: current.or(previous), found: vec![what], segments: Vec::new() };
         builder.scan()?;
-        builder.check_older();
+        builder.check_older()?;
         builder.leave_out_copies()?;
         builder.build(keep_current).map(Some)
     }
@@ -165,15 +167,25 @@ impl Builder<'_> {
         Ok(Found { header, segment, len, first, start, nonzero })
     }
 
-    /// An older manifest of another log says nothing of this one.
-    fn check_older(&mut self) {
-        let is_of = |older: &Manifest| {
-            let belongs = |origin| older.store == origin || older.origins.contains(&origin);
-            self.segments.iter().all(|own| belongs(own.header.origin))
-        };
-        if self.older.as_ref().is_some_and(|older| !is_of(older)) {
+    /// An older manifest of another log says nothing of this one; one of this log says whose segments belong to it.
+    fn check_older(&mut self) -> Result<(), RepairError> {
+        let Some(older) = &self.older else { return Ok(()) };
+        let lists = |own: &Found| older.segments.iter().any(|entry| entry.header == own.header);
+        if !self.segments.is_empty() && !self.segments.iter().any(lists) {
             self.older = None;
             self.found.push("the older manifest is of another log, and was not used".to_owned());
+            return Ok(());
+        }
+        let belongs = |origin: &[u8; 16]| older.store == *origin || older.origins.contains(origin);
+        match self.segments.iter().find(|own| !belongs(&own.header.origin)) {
+            Some(stray) => {
+                let (id, origin) = (stray.header.id, StoreId::from_bytes(stray.header.origin));
+                let reason = format!(
+                    "segment {id} was written by store {origin}, which is none of this log's: move it away"
+                );
+                Err(RepairError::NotEnough { reason })
+            }
+            None => Ok(()),
         }
     }
 
@@ -223,6 +235,12 @@ impl Builder<'_> {
         // next, a copy of its tail, which has a higher id.
         used.sort_by_key(|own| (own.first.map(|first| first.number), own.header.id));
         let mut manifest = Manifest::new(store, secret);
+        let first = SegmentFile::first_frame_offset();
+        if let Some(own) = unused.iter().find(|own| own.header.origin != store && own.nonzero > first) {
+            let reason =
+                format!("segment {} is another store's, and nothing in it proves itself", own.header.id);
+            return Err(RepairError::NotEnough { reason });
+        }
         self.number(&mut manifest, &used);
         manifest.origins = self.origins(store, &used, &unused);
         for (at, own) in used.iter().enumerate() {

@@ -224,8 +224,12 @@ fn a_log_whose_end_is_not_settled_is_not_backed_up() {
         let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 4;
         bytes[end..end + 2_000].fill(7);
     });
-    assert!(LogStore::open(folder.path(), &options()).unwrap().read_only().is_some());
-    let error = backup(folder.path(), to.path(), &BackupOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("gesta repair --drop-tail"), "{error}");
+    let log = LogStore::open(folder.path(), &options()).unwrap();
+    let open = log.backup(to.path(), &BackupOptions::default()).unwrap_err();
+    drop(log);
+    let closed = backup(folder.path(), to.path(), &BackupOptions::default()).unwrap_err();
+    for error in [open, closed] {
+        assert!(error.to_string().contains("gesta repair --drop-tail"), "{error}");
+    }
     assert!(!to.path().join("backup").exists());
 }

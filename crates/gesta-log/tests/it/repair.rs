@@ -195,6 +195,33 @@ fn a_segment_that_is_gone_with_the_manifest_is_found_missing() {
 }
 
 #[test]
+fn segments_and_manifests_of_other_logs_are_told_apart() {
+    let (folder, other) = (log_of(80, 500), log_of(80, 500));
+    let stray = folder.path().join("segments").join("000000000099.seg");
+    fs::remove_file(manifest(&folder)).unwrap();
+    // The name says another id than the header: it is no segment of anybody's.
+    fs::copy(&segments(&other)[0], &stray).unwrap();
+    let error = plan_repair(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("the header of segment 99 is damaged"), "{error}");
+    fs::remove_file(&stray).unwrap();
+
+    let last = segments(&folder).pop().unwrap();
+    fs::rename(&last, folder.path().join("kept")).unwrap();
+    fs::copy(segments(&other).pop().unwrap(), &last).unwrap();
+    let error = plan_repair(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("none of this log's: move it away"), "{error}");
+    fs::rename(folder.path().join("kept"), &last).unwrap();
+
+    fs::copy(manifest(&other), folder.path().join("manifest.previous")).unwrap();
+    let store = stat(other.path()).unwrap().store;
+    let done = repair(folder.path(), Repair::Manifest).unwrap();
+    assert!(done.found.iter().any(|line| line.contains("of another log, and was not used")), "{done:?}");
+    let log = open(&folder);
+    assert!(log.read_only().is_none() && log.id() != store);
+    assert_eq!(read_all(&log, &Query::All).0.len(), 160);
+}
+
+#[test]
 fn the_loss_of_the_last_segments_with_the_manifest_is_known_from_the_manifest_before() {
     let folder = log_of(200, 500);
     drop(open(&folder));
