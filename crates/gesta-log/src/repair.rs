@@ -160,5 +160,6 @@ fn recover_error(folder: &Folder<'_>) -> impl FnOnce(RecoverError) -> RepairErro
     move |error| RepairError::Open(to_open(error))
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests;
