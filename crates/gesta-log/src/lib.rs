@@ -7,6 +7,9 @@
 //! After a crash the next open recovers: whole acknowledged batches stay, torn ones that nobody was told of are kept aside in
 //! `quarantine/` and cut. Damage to acknowledged bytes is never cut and never served: the log opens read-only and says where.
 //!
+//! For whoever runs it: [`LogStore::backup`] and [`LogStore::scrub`] while it is open; [`backup()`], [`restore`], [`verify`], [`scrub()`],
+//! [`repair()`] and [`stat()`] on a folder that nobody has open.
+//!
 //! # Example
 //! ```
 //! use gesta_core::{Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};

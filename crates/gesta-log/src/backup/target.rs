@@ -9,11 +9,16 @@ use super::error::{BackupError, backup_io};
 use super::manifest::{BackupFile, BackupManifest, file_name};
 use super::prove::{Inspected, inspect};
 use super::{Backup, BackupOptions, SealedSegments};
+use crate::damage::Damage;
 use crate::env::{Env, File, Lock, Mode, write_whole};
 use crate::folder::Folder;
 use crate::format::SEGMENT_HEADER_BYTES;
+use crate::keeper::write_end;
 use crate::manifest::{Manifest, segment_path};
 use crate::prove::sealed_len;
+use crate::segment::SegmentFile;
+use crate::tally::{Ended, Tally};
+use crate::walk::{Follow, Stop, WalkError, Walker};
 
 /// Bytes that are copied at once, each piece durable before the next: what a copy may keep in flight without making the syncs of
 /// appends wait for it.
@@ -162,7 +167,7 @@ impl<'a> Target<'a> {
         Ok(self.inspect(temporary, own)?.sound())
     }
 
-    /// Copies a segment, and proves the copy. Its header is written from the manifest.
+    /// Copies a segment, and proves the copy. Its header is written from the manifest, and its END again if that has rotted.
     fn copy(
         &self,
         source: &Folder<'_>,
@@ -182,12 +187,32 @@ impl<'a> Target<'a> {
             to.sync_all()
         };
         write().map_err(backup_io(format!("copying segment {id}")))?;
-        match self.inspect(temporary, own)? {
+        let inspected = match self.inspect(temporary, own)? {
+            Inspected::Damaged(damage) if !damage.loses_events() => self.end_again(own, temporary, damage)?,
+            inspected => inspected,
+        };
+        match inspected {
             Inspected::Sound(file) => Ok(file),
             Inspected::Damaged(damage) => {
                 self.remove_left(temporary)?;
                 Err(BackupError::Damaged(damage))
             }
+        }
+    }
+
+    /// Writes the END of a copy again, where its frames are those that the manifest speaks of: END says nothing that they do not.
+    fn end_again(&self, own: &CutSegment, copy: &Path, damage: Damage) -> Result<Inspected, BackupError> {
+        let write = || {
+            let file = self.env.open(copy, Mode::Write)?;
+            let segment = SegmentFile { id: own.entry.header.id, salt: own.entry.header.salt, file };
+            let ended = ended_at(&segment, own.sealed.end)?.filter(|ended| ended.sealed == own.sealed);
+            let Some(ended) = ended else { return Ok(false) };
+            write_end(&segment, &ended.seal, &ended.body)?;
+            Ok(true)
+        };
+        match write().map_err(backup_io(format!("ending the copy of segment {}", own.entry.header.id)))? {
+            true => self.inspect(copy, own),
+            false => Ok(Inspected::Damaged(damage)),
         }
     }
 
@@ -223,6 +248,20 @@ impl<'a> Target<'a> {
         }
         self.env.sync_dir(&segments)
     }
+}
+
+/// How a segment ends whose frames end at that offset; `None` if they end elsewhere.
+fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<Ended>> {
+    let io = |error| match error {
+        WalkError::Io { source, .. } => source,
+        newer @ WalkError::Newer { .. } => std::io::Error::other(newer),
+    };
+    let mut walker = Walker::new(segment).map_err(io)?;
+    let first = SegmentFile::first_frame_offset();
+    let Some((_, header)) = walker.frame_at(first).map_err(io)? else { return Ok(None) };
+    let (mut follow, mut tally) = (Follow::before(&header), Tally::new(&segment.salt));
+    let stop = walker.walk(first, end, &mut follow, |frame, _, _| tally.add(&frame.header)).map_err(io)?;
+    Ok(tally.end_at(end).filter(|_| stop == Stop::NoFrame { offset: end }))
 }
 
 /// Copies a range of one file to the same place of another, durably but for the last piece.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gesta_core::{Query, RecordedEvent};
 use gesta_log::{
-    Backup, BackupError, BackupOptions, LogStore, SealedSegments, backup, restore, verify, verify_backup,
+    Backup, BackupError, BackupOptions, LogStore, SealedSegments, backup, restore, scrub, verify,
+    verify_backup,
 };
 use tempfile::TempDir;
 
@@ -138,6 +139,29 @@ fn what_a_killed_process_had_acknowledged_is_in_a_backup() {
     let to = TempDir::new().unwrap();
     backup(killed.path(), to.path(), &BackupOptions::default()).unwrap();
     check(to.path(), 40, &log);
+}
+
+#[test]
+fn a_header_and_an_end_that_rotted_are_put_right_in_the_backup() {
+    let folder = log_of(200, 500);
+    let paths = segments(&folder);
+    change(&paths[0], |bytes| bytes[50] ^= 1);
+    change(&paths[1], |bytes| {
+        let end = bytes.len() - 60;
+        bytes[end] ^= 1;
+    });
+    for sealed in [SealedSegments::Link, SealedSegments::Copy] {
+        let (log, to) = (open(&folder), TempDir::new().unwrap());
+        let taken = log.backup(to.path(), &BackupOptions { sealed }).unwrap();
+        let linked = if sealed == SealedSegments::Link { taken.segments - 3 } else { 0 };
+        assert_eq!(
+            (taken.position, taken.linked),
+            (400, linked),
+            "those two are copied, and the one that is cut"
+        );
+        assert!(scrub(to.path(), &gesta_log::ScrubOptions::default()).is_err(), "a backup is no log");
+        check(to.path(), 400, &log);
+    }
 }
 
 #[test]
