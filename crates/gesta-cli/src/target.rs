@@ -27,11 +27,18 @@ pub(crate) struct LogFolder {
     /// The folder of the log, which no server may have open [env: GESTA_DIR].
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// Taken only to say that it is of no use here.
+    #[arg(long, value_name = "URL", hide = true)]
+    url: Option<String>,
 }
 
 impl LogFolder {
     /// Decides: the flag first, then the environment. There has to be a log in it.
     pub(crate) fn existing(&self) -> Outcome<PathBuf> {
+        if self.url.is_some() {
+            return Err(Failure::usage("this works on the files of a log, and not on a server")
+                .help("give `--dir <folder>` of a log that no server has open"));
+        }
         let folder = self.dir.clone().or_else(|| variable("GESTA_DIR").map(PathBuf::from));
         let folder = folder.ok_or_else(|| {
             Failure::usage("it is not said where the log is").help("give `--dir <folder>`, or set GESTA_DIR")
