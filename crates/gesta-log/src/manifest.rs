@@ -110,19 +110,23 @@ impl Manifest {
 
     /// Replaces the manifest durably, one generation on. The one before is kept.
     pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        self.write_temporary(env, root)?;
         if let Ok(current) = read_whole(env, &root.join("manifest")) {
             write_synced(env, &root.join("manifest.previous.tmp"), &current)?;
             env.rename(&root.join("manifest.previous.tmp"), &root.join("manifest.previous"))?;
         }
-        self.write(env, root)
+        name_temporary(env, root)
     }
 
-    /// Writes the manifest durably, one generation on, over whatever stands there.
+    /// Writes the manifest durably, one generation on, over whatever stands there. The one before that is kept on.
     pub(crate) fn write(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        self.write_temporary(env, root)?;
+        name_temporary(env, root)
+    }
+
+    fn write_temporary(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
         self.generation += 1;
-        write_synced(env, &root.join("manifest.tmp"), &self.encode())?;
-        env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
-        env.sync_dir(root)
+        write_synced(env, &root.join("manifest.tmp"), &self.encode())
     }
 
     /// An id that no listed segment has.
@@ -189,6 +193,11 @@ impl Manifest {
             runs: bytes[runs_at..body].chunks_exact(RUN_BYTES).map(|run| array_at(run, 0)).collect(),
         })
     }
+}
+
+fn name_temporary(env: &dyn Env, root: &Path) -> io::Result<()> {
+    env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
+    env.sync_dir(root)
 }
 
 /// Writes a file anew, durably but for its name.
