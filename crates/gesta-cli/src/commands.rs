@@ -1,11 +1,16 @@
 //! The commands, one file each.
 
 mod append;
+mod backup;
 mod demo;
 mod export;
 mod import;
 mod read;
+mod repair;
+mod restore;
+mod scrub;
 mod serve;
+mod stat;
 mod state;
 mod streams;
 mod verify;
@@ -51,8 +56,18 @@ pub(crate) enum Command {
     Streams(streams::ListStreams),
     /// Print the state of an entity, now or as it was.
     State(state::PrintState),
-    /// Read and prove every byte of a log.
+    /// Read and prove every byte of a log, or of a backup.
     Verify(verify::Verify),
+    /// Take a backup of a log, or add what is new to one.
+    Backup(backup::TakeBackup),
+    /// Make a log from a backup. It is a new store, with the events of the old one.
+    Restore(restore::RestoreBackup),
+    /// Read sealed segments again and prove them, at a limited rate.
+    Scrub(scrub::ScrubLog),
+    /// Say what is wrong with a log that can be put right; put it right if told to.
+    Repair(repair::RepairLog),
+    /// Say what a log consists of: segments, sizes, positions, times.
+    Stat(stat::StatLog),
     /// Query a view in SQL, and print the rows as comma-separated values.
     View(view::QueryView),
 }
@@ -68,6 +83,11 @@ impl Command {
             Self::Streams(command) => command.run(),
             Self::State(command) => command.run(context),
             Self::Verify(command) => command.run(),
+            Self::Backup(command) => command.run(),
+            Self::Restore(command) => command.run(),
+            Self::Scrub(command) => command.run(),
+            Self::Repair(command) => command.run(),
+            Self::Stat(command) => command.run(),
             Self::View(command) => command.run(),
         }
     }

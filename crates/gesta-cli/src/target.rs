@@ -21,6 +21,37 @@ pub(crate) struct Target {
     url: Option<String>,
 }
 
+/// The folder of a log, for commands that work on its files and on no server.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LogFolder {
+    /// The folder of the log, which no server may have open [env: GESTA_DIR].
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// Taken only to say that it is of no use here.
+    #[arg(long, value_name = "URL", hide = true)]
+    url: Option<String>,
+}
+
+impl LogFolder {
+    /// Decides: the flag first, then the environment. There has to be a log in it.
+    pub(crate) fn existing(&self) -> Outcome<PathBuf> {
+        if self.url.is_some() {
+            return Err(Failure::usage("this works on the files of a log, and not on a server")
+                .help("give `--dir <folder>` of a log that no server has open"));
+        }
+        let folder = self.dir.clone().or_else(|| variable("GESTA_DIR").map(PathBuf::from));
+        let folder = folder.ok_or_else(|| {
+            Failure::usage("it is not said where the log is").help("give `--dir <folder>`, or set GESTA_DIR")
+        })?;
+        check_is_log(&folder)?;
+        Ok(folder)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Where the data is, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -49,7 +80,6 @@ pub(crate) enum IfInUse {
 impl Target {
     /// Decides: flags first, then the environment.
     pub(crate) fn place(&self) -> Outcome<Place> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         match (&self.dir, &self.url) {
             (Some(dir), _) => return Ok(Place::Folder(dir.clone())),
             (_, Some(url)) => return Ok(Place::Server(url.clone())),

@@ -3,7 +3,7 @@
 //!
 //! *Invariants*
 //! - No other module of this crate opens a file, reads a clock or draws a random number.
-//! - Paths are made of the log's folder and names that this crate chose; never of anything that a user said.
+//! - Paths are made of the folder of a log or of a backup and names that this crate chose; never of anything else that a user said.
 
 mod os;
 #[cfg(feature = "sim")]
@@ -40,6 +40,10 @@ pub(crate) trait Env: Send + Sync {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file that never changes again a second name. Not every file system can, and none across its own border.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes what happened in a folder durable: files that were made, renamed, removed.
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
     /// Takes the one lock of a folder, or gives what its holder wrote into the file.

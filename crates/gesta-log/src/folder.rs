@@ -20,6 +20,9 @@ use crate::recover::{
 };
 use crate::segment::SegmentFile;
 
+/// Stands beside the segments of a log while it is restored, so that a stopped restore is not taken for a log.
+pub(crate) const RESTORING: &str = "restoring";
+
 /// The folder of a log, on a machine.
 pub(crate) struct Folder<'a> {
     pub(crate) env: &'a dyn Env,
@@ -77,6 +80,34 @@ impl Folder<'_> {
         Ok(manifest)
     }
 
+    /// Takes the lock of a folder that is there and not empty: looking at a log makes none.
+    pub(crate) fn lock_existing(&self) -> Result<Box<dyn Lock>, OpenError> {
+        let list = |folder: &Path| self.env.list(folder).map_err(io_error("listing the folder"));
+        if list(self.root)?.is_empty() && list(&self.root.join("segments"))?.is_empty() {
+            return Err(OpenError::NotALog { path: self.root.to_owned() });
+        }
+        self.lock()
+    }
+
+    /// The manifest, of a log that must have one.
+    pub(crate) fn existing_manifest(&self) -> Result<Manifest, OpenError> {
+        if let Some(manifest) = self.manifest()? {
+            return Ok(manifest);
+        }
+        let segments =
+            self.env.list(&self.root.join("segments")).map_err(io_error("listing the segments"))?;
+        let path = self.root.to_owned();
+        Err(if segments.is_empty() { OpenError::NotALog { path } } else { self.manifest_missing() })
+    }
+
+    /// Why there is no manifest where there are segments.
+    fn manifest_missing(&self) -> OpenError {
+        let path = self.root.to_owned();
+        let is_restoring =
+            self.env.list(self.root).is_ok_and(|names| names.iter().any(|name| name == RESTORING));
+        if is_restoring { OpenError::RestoreUnfinished { path } } else { OpenError::ManifestMissing { path } }
+    }
+
     /// Makes an empty log. A first segment without a manifest is left of an attempt that a crash stopped: it holds nothing.
     fn create_over(&self, left: &[String], segment_size_bytes: u64) -> Result<Manifest, OpenError> {
         let what = || io_error("making the log");
@@ -92,7 +123,7 @@ impl Folder<'_> {
 
     /// Makes an empty log, unless there is a sign of one that has lost its manifest.
     pub(crate) fn create(&self, segment_size_bytes: u64) -> Result<Manifest, OpenError> {
-        let missing = || OpenError::ManifestMissing { path: self.root.to_owned() };
+        let missing = || self.manifest_missing();
         let what = || io_error("looking for a log");
         let names = self.env.list(self.root).map_err(what())?;
         let segments = self.env.list(&self.root.join("segments")).map_err(what())?;
@@ -270,7 +301,7 @@ impl Folder<'_> {
         let unlisted = find_unlisted(self.env, self.root, manifest, listed).map_err(self.recover_error())?;
         if !unlisted.valuable.is_empty() {
             recovery.read_only = Some(format!(
-                "the manifest is stale, it does not list {}: restore the newest manifest",
+                "the manifest is stale, it does not list {}: put the newest manifest back, or rebuild it with `gesta repair --manifest`",
                 unlisted.valuable.join(", ")
             ));
         }
@@ -312,7 +343,7 @@ impl Folder<'_> {
     ) -> Result<Writable, OpenError> {
         let unused = survey.at.map_or(0, |at| at + 1);
         let mut unused = listed[unused..].iter().filter_map(|own| {
-            let segment = own.segment.clone()?;
+            let segment = own.segment.clone().filter(|_| own.entry.header.origin == manifest.store)?;
             Some(Spare { segment, size_bytes: own.entry.size_bytes, generation: manifest.generation })
         });
         if let Some(active) = active {

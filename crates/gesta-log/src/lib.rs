@@ -7,6 +7,9 @@
 //! After a crash the next open recovers: whole acknowledged batches stay, torn ones that nobody was told of are kept aside in
 //! `quarantine/` and cut. Damage to acknowledged bytes is never cut and never served: the log opens read-only and says where.
 //!
+//! For whoever runs it: [`LogStore::backup`] and [`LogStore::scrub`] while it is open; [`backup()`], [`restore`], [`verify`], [`scrub()`],
+//! [`repair()`] and [`stat()`] on a folder that nobody has open.
+//!
 //! # Example
 //! ```
 //! use gesta_core::{Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
@@ -24,6 +27,7 @@
 //! # }
 //! ```
 
+mod backup;
 mod bugs;
 mod commit;
 mod damage;
@@ -39,22 +43,34 @@ mod open;
 mod open_error;
 mod point;
 mod pool;
+mod prove;
 mod published;
 mod read;
 mod recover;
+mod repair;
+mod scrub;
 mod segment;
 mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod stat;
 mod store;
+mod tally;
 mod verify;
 mod walk;
 
+pub use backup::{
+    Backup, BackupError, BackupOptions, BackupReadError, BackupReport, RestoreError, Restored,
+    SealedSegments, backup, restore, verify_backup,
+};
 pub use damage::Damage;
 pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 pub use open::Options;
 pub use open_error::OpenError;
 pub use recover::Recovery;
+pub use repair::{Repair, RepairError, RepairPlan, Repaired, plan_repair, repair};
+pub use scrub::{Cancel, ScrubOptions, ScrubReport, ScrubbedSegment, scrub};
 pub use shared::Clock;
+pub use stat::{FileStat, LogStat, SegmentStat, SegmentStateStat, stat};
 pub use store::LogStore;
 pub use verify::{Report, verify};

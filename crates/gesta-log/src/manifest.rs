@@ -16,7 +16,7 @@ use crate::index::{FrameName, Run};
 
 const MAGIC: [u8; 8] = *b"GESTAMAN";
 const FIXED_BYTES: usize = 96;
-const SEGMENT_BYTES: usize = 112;
+pub(crate) const SEGMENT_BYTES: usize = 112;
 const RUN_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
 const DIGEST_SHA_256: u8 = 1;
@@ -166,17 +166,25 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest durably, one generation on.
+    /// Replaces the manifest durably, one generation on. The one before is kept.
     pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
-        self.generation += 1;
-        let bytes = self.encode();
-        write_synced(env, &root.join("manifest.tmp"), &bytes)?;
+        self.write_temporary(env, root)?;
         if let Ok(current) = read_whole(env, &root.join("manifest")) {
             write_synced(env, &root.join("manifest.previous.tmp"), &current)?;
             env.rename(&root.join("manifest.previous.tmp"), &root.join("manifest.previous"))?;
         }
-        env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
-        env.sync_dir(root)
+        name_temporary(env, root)
+    }
+
+    /// Writes the manifest durably, one generation on, over whatever stands there. The one before that is kept on.
+    pub(crate) fn write(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        self.write_temporary(env, root)?;
+        name_temporary(env, root)
+    }
+
+    fn write_temporary(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        self.generation += 1;
+        write_synced(env, &root.join("manifest.tmp"), &self.encode())
     }
 
     /// An id that no listed run has.
@@ -251,7 +259,13 @@ impl Manifest {
     }
 }
 
-fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn name_temporary(env: &dyn Env, root: &Path) -> io::Result<()> {
+    env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
+    env.sync_dir(root)
+}
+
+/// Writes a file anew, durably but for its name.
+pub(crate) fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = write_whole(env, path, bytes)?;
     if planted(Bug::ManifestNotSynced) {
         return Ok(());
@@ -259,7 +273,8 @@ fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
+/// The bytes of what is known of a segment.
+pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     let mut bytes = [0; SEGMENT_BYTES];
     let header = &entry.header;
     let state = match entry.state {
@@ -283,7 +298,8 @@ fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     bytes
 }
 
-fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
+/// Reads what is known of a segment; `None` where it holds what this program does not know.
+pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
     let plain =
         bytes[12] == DIGEST_SHA_256 && bytes[13..24].iter().all(|byte| *byte == 0) && u32_at(bytes, 108) == 0;
     if !plain {

@@ -25,13 +25,19 @@ pub enum OpenError {
         segment_size_bytes: u64,
     },
     /// There are segments, but no manifest that says which belong to the log.
-    #[error("`{}` holds segments and no manifest: copy `manifest.previous` to `manifest` if it is there (one that is too old is found out), or restore it from a backup", path.display())]
+    #[error("`{}` holds segments and no manifest: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
     ManifestMissing {
         /// The folder.
         path: PathBuf,
     },
+    /// A restore was stopped before it was done.
+    #[error("`{}` holds a part of a log that was being restored: empty it, then run `gesta restore` again", path.display())]
+    RestoreUnfinished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The manifest does not prove itself.
-    #[error("the manifest of `{}` is damaged; the segments are untouched: copy `manifest.previous` over it (one that is too old is found out), or restore it from a backup", path.display())]
+    #[error("the manifest of `{}` is damaged; the segments are untouched: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
     ManifestDamaged {
         /// The folder.
         path: PathBuf,

@@ -44,7 +44,7 @@ impl Recovery {
     pub(crate) fn note_unproven(&mut self, survey: &TailSurvey) {
         if survey.state == TailState::Unproven || survey.unproven_spare {
             self.read_only.get_or_insert_with(|| {
-                "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup"
+                "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup with `gesta restore`, or move them aside with `gesta repair --drop-tail`"
                     .to_owned()
             });
         }
@@ -54,9 +54,12 @@ impl Recovery {
     pub(crate) fn note_damage(&mut self, survey: &TailSurvey, damage: &[Damage]) {
         self.damage = damage.to_vec();
         let reason = match damage.first() {
-            Some(damage) => format!("acknowledged events are damaged ({damage}): restore them from a backup"),
+            Some(damage) => format!(
+                "acknowledged events are damaged ({damage}): restore them from a backup with `gesta restore`"
+            ),
             None if survey.state == TailState::Corrupt => {
-                "acknowledged bytes at its end are damaged: restore it from a backup".to_owned()
+                "acknowledged bytes at its end are damaged: restore it from a backup with `gesta restore`"
+                    .to_owned()
             }
             None => return,
         };
@@ -113,7 +116,11 @@ pub(crate) fn open_listed(
     Ok(listed)
 }
 
-fn check_header(segment: &SegmentFile, expected: &SegmentHeader) -> Result<Option<Damage>, RecoverError> {
+/// What is wrong with a segment's header, if it does not say what the manifest repeats.
+pub(crate) fn check_header(
+    segment: &SegmentFile,
+    expected: &SegmentHeader,
+) -> Result<Option<Damage>, RecoverError> {
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
     let read = segment.file.read_at(&mut bytes, 0);
     let read = read.map_err(io_error(format!("reading the header of segment {}", segment.id)))?;

@@ -1,6 +1,6 @@
 //! The log as an event store: the handle that callers hold, and the threads behind it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,6 +15,7 @@ use crate::commit::{
     repeat_of, repeat_of_command, unavailable,
 };
 use crate::env::{Env, Lock, OsEnv};
+use crate::folder::Folder;
 use crate::format::Prepared;
 use crate::index::{Fault, Reach};
 use crate::indexer::{Indexer, IndexerThread};
@@ -35,6 +36,8 @@ pub struct LogStore {
     recovery: Recovery,
     pool: Pool,
     commit: Option<Commit>,
+    env: Arc<dyn Env>,
+    root: PathBuf,
     /// Released last.
     lock: Box<dyn Lock>,
 }
@@ -90,9 +93,14 @@ impl LogStore {
                 let manifest = SharedManifest::new(manifest, Arc::clone(&env), root.clone());
                 let manifest = Arc::new(manifest);
                 let (keeper, keeping) =
-                    Keeper::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
-                let (indexer, indexing) =
-                    Indexer::new(env, runs, Arc::clone(&shared), manifest, options.table_limits());
+                    Keeper::new(Arc::clone(&env), root.clone(), Arc::clone(&manifest), size, writable.spare);
+                let (indexer, indexing) = Indexer::new(
+                    Arc::clone(&env),
+                    runs,
+                    Arc::clone(&shared),
+                    manifest,
+                    options.table_limits(),
+                );
                 ended.into_iter().for_each(|ended| indexer.write_run(ended));
                 let queue = Arc::new(Queue::default());
                 let writer = Writer::new(
@@ -113,7 +121,7 @@ impl LogStore {
                 })
             }
         };
-        Ok(Self { shared, recovery, pool, commit, lock })
+        Ok(Self { shared, recovery, pool, commit, env, root, lock })
     }
 
     /// The store's identity, which its checkpoints carry.
@@ -173,6 +181,16 @@ impl LogStore {
             commit.close();
         }
         self.shared.published.close();
+    }
+
+    /// The folder, for what works on its files beside readers and writer.
+    pub(crate) fn folder(&self) -> Folder<'_> {
+        Folder { env: &*self.env, root: &self.root }
+    }
+
+    /// The position of the last durable event.
+    pub(crate) fn durable_position(&self) -> u64 {
+        self.shared.published.position()
     }
 
     /// Prepares a batch that was checked and looked up, on the caller's thread.

@@ -9,7 +9,7 @@ use crate::folder::Folder;
 use crate::index::View;
 use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
 use crate::open::run_files;
-use crate::open_error::{OpenError, io_error};
+use crate::open_error::OpenError;
 use crate::point::LogPoint;
 use crate::recover::{Recovery, load, open_listed, survey_tail};
 use index::IndexCheck;
@@ -59,16 +59,8 @@ pub fn verify(root: impl AsRef<Path>) -> Result<Report, OpenError> {
 /// Verifies a log on a machine that may be a simulated one.
 pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError> {
     let folder = Folder { env, root };
-    let not_a_log = || OpenError::NotALog { path: root.to_owned() };
-    if folder.env.list(root).map_err(io_error("listing the folder"))?.is_empty() {
-        return Err(not_a_log());
-    }
-    let _lock = folder.lock()?;
-    let Some(manifest) = folder.manifest()? else {
-        let segments = env.list(&root.join("segments")).map_err(io_error("listing the segments"))?;
-        let missing = || OpenError::ManifestMissing { path: root.to_owned() };
-        return Err(if segments.is_empty() { not_a_log() } else { missing() });
-    };
+    let _lock = folder.lock_existing()?;
+    let manifest = folder.existing_manifest()?;
     let mut recovery = Recovery::default();
     let listed =
         open_listed(env, root, &manifest, Mode::Read, &mut recovery.flaws).map_err(folder.recover_error())?;

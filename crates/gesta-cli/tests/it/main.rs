@@ -8,6 +8,7 @@ mod docs;
 mod harness;
 mod import;
 mod local;
+mod operations;
 mod readme;
 mod real_data;
 mod served;

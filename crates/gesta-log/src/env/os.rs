@@ -62,6 +62,10 @@ impl Env for OsEnv {
         fs::remove_file(path)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
         let folder = rustix::fs::open(
             folder,

@@ -140,12 +140,13 @@ impl Env for SimEnv {
         disk.sync_folder(folder, reach)
     }
 
-    fn lock(&self, _path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
+    fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
         let (mut disk, _) = self.begin()?;
-        if std::mem::replace(&mut disk.locked, true) {
+        if !disk.locked.insert(path.to_owned()) {
             return Ok(Err("a simulated process".to_owned()));
         }
-        Ok(Ok(Box::new(SimLock { machine: self.machine.clone(), process: self.process })))
+        let (machine, process) = (self.machine.clone(), self.process);
+        Ok(Ok(Box::new(SimLock { machine, process, path: path.to_owned() })))
     }
 
     fn now(&self) -> Timestamp {
@@ -222,6 +223,7 @@ impl File for SimFile {
 struct SimLock {
     machine: Machine,
     process: u64,
+    path: PathBuf,
 }
 
 impl Lock for SimLock {
@@ -234,7 +236,7 @@ impl Drop for SimLock {
     fn drop(&mut self) {
         let mut disk = self.machine.disk();
         if disk.process == self.process {
-            disk.locked = false;
+            disk.locked.remove(&self.path);
         }
     }
 }

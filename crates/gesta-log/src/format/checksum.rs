@@ -11,6 +11,11 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
 pub(crate) struct Crc(Digest);
 
 impl Crc {
+    /// Begins with nothing.
+    pub(crate) fn plain() -> Self {
+        Self::salted(&[])
+    }
+
     /// Begins with a salt, as every salted checksum does.
     pub(crate) fn salted(salt: &[u8]) -> Self {
         let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);

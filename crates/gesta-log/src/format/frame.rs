@@ -406,6 +406,18 @@ impl EndBody {
     pub(crate) const EMPTY: Self =
         Self { frames: 0, events: 0, first_recorded_at: 0, last_recorded_at: 0, checksum: 0 };
 
+    /// Counts another frame, but for its checksum.
+    pub(crate) fn count(&mut self, header: &FrameHeader) {
+        self.frames += u64::from(header.kind.is_numbered());
+        if header.events > 0 {
+            if self.events == 0 {
+                self.first_recorded_at = header.recorded_at;
+            }
+            self.events += u64::from(header.events);
+            self.last_recorded_at = header.recorded_at;
+        }
+    }
+
     /// Bytes of its encoded form.
     pub(crate) const BYTES: usize = 36;
 

@@ -233,19 +233,13 @@ impl Loader<'_> {
             return;
         }
         self.frames += 1;
-        self.progress.end.frames += 1;
+        self.progress.end.count(header);
         self.last_frame = offset;
         let frame_end = offset + header.length as u64;
         if header.kind == FrameKind::Idle {
             return self.table.write().end_frame(frame_end);
         }
         self.last_with_events = header.number;
-        let end = &mut self.progress.end;
-        if end.events == 0 {
-            end.first_recorded_at = header.recorded_at;
-        }
-        end.events += u64::from(header.events);
-        end.last_recorded_at = header.recorded_at;
         self.events += u64::from(header.events);
         self.batch(frame, bytes, offset, frame_end);
         self.table_log_bytes += header.length as u64;

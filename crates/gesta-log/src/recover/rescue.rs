@@ -16,8 +16,9 @@ use crate::format::{
 };
 use crate::keeper::{new_header, write_end};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
-use crate::point::{HeadersChecksum, LogPoint, Progress};
+use crate::point::{LogPoint, Progress};
 use crate::segment::SegmentFile;
+use crate::tally::{Ended, Tally};
 use crate::walk::{Follow, Stop, Walker};
 
 /// What it works on.
@@ -60,7 +61,13 @@ impl Rescue<'_> {
         if holds_events {
             return self.copy_out(own, segment, survey);
         }
-        self.write_again(segment, beyond)
+        self.write_again(segment, beyond)?;
+        // Frames are appended only to a segment of the store's own: after a restore the log goes on in another one.
+        let is_foreign = own.entry.header.origin != self.manifest.store;
+        if is_foreign && survey.holds_frames() {
+            self.seal_at(segment, &survey.from, &survey.frames, survey.stop)?;
+        }
+        Ok(())
     }
 
     /// Writes what is not known to be synced again, in its place, and syncs it.
@@ -91,6 +98,18 @@ impl Rescue<'_> {
         keep().map_err(io_error("keeping the bytes of a torn write"))?;
         self.report.quarantined_bytes += to - from;
         Ok(())
+    }
+
+    /// Keeps what stands between two offsets aside, on an operator's word, and makes the room behind the first writable again.
+    pub(crate) fn drop_behind(
+        &mut self,
+        segment: &SegmentFile,
+        from: u64,
+        to: u64,
+        size_bytes: u64,
+    ) -> Result<(), RecoverError> {
+        self.quarantine(segment, from, to)?;
+        self.cut(segment, from, size_bytes)
     }
 
     /// Removes everything behind an offset, and makes the room writable again.
@@ -255,33 +274,9 @@ impl Rescue<'_> {
 
 /// What END and the manifest say of a segment that ends at an offset, with these frames behind a place in it.
 fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
-    let Progress { first_frame, first_position, end: mut body } = from.progress;
-    let mut headers = HeadersChecksum::resume(body.checksum);
-    let mut follow = from.follow;
-    for FrameAt { header, .. } in frames {
-        headers.add(header.checksum);
-        follow.pass(header);
-        body.frames += u64::from(header.kind.is_numbered());
-        if header.events > 0 {
-            if body.events == 0 {
-                body.first_recorded_at = header.recorded_at;
-            }
-            body.events += u64::from(header.events);
-            body.last_recorded_at = header.recorded_at;
-        }
-    }
-    body.checksum = headers.value();
-    let (frames, events, checksum) = (body.frames, body.events, body.checksum);
-    let sealed = Sealed { first_frame, first_position, frames, events, end, checksum };
-    let seal = Seal {
-        salt: segment.salt,
-        offset: end,
-        number: follow.number,
-        position: follow.position + 1,
-        durable: follow.number,
-        recorded_at: follow.recorded_at,
-        previous: follow.checksum,
-    };
+    let mut tally = Tally::resume(&segment.salt, from);
+    frames.iter().for_each(|frame| tally.add(&frame.header));
+    let Ended { body, sealed, seal } = tally.end_at(end).expect("it was begun");
     (body, sealed, seal)
 }
 

@@ -160,6 +160,11 @@ impl TailSurvey {
         Ok(if is_torn { TailState::Torn { to } } else { TailState::Unproven })
     }
 
+    /// Whether the segment has any frame.
+    pub(crate) fn holds_frames(&self) -> bool {
+        !self.frames.is_empty() || self.from.offset > SegmentFile::first_frame_offset()
+    }
+
     /// Leaves out what is not known to be synced, for a log that cannot be written to.
     pub(crate) fn clip_to_watermark(&mut self) {
         let beyond = self.beyond_watermark().len();

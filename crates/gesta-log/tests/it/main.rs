@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backup;
 mod damage;
 mod laws;
 mod opening;
+mod repair;
+mod restore;
+mod scrub;
+mod stat;
 mod town;

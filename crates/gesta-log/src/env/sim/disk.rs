@@ -1,6 +1,6 @@
 //! The disk of a simulated machine: what is written, what of it is durable, and what a crash makes of the difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -90,7 +90,7 @@ pub(super) struct Disk {
     pub(super) stop_after: Option<u64>,
     pub(super) faults: Faults,
     pub(super) counts: Counts,
-    pub(super) locked: bool,
+    pub(super) locked: BTreeSet<PathBuf>,
     clock: i64,
     inodes: Vec<Inode>,
     names: Names,
@@ -108,7 +108,7 @@ impl Disk {
             stop_after: None,
             faults: Faults::default(),
             counts: Counts::default(),
-            locked: false,
+            locked: BTreeSet::new(),
             clock: 1_000_000_000,
             inodes: Vec::new(),
             names: Names::new(),
@@ -289,7 +289,8 @@ impl Disk {
     /// Begins another process.
     pub(super) fn restart(&mut self) {
         self.process += 1;
-        (self.stopped, self.locked, self.stop_after) = (false, false, None);
+        (self.stopped, self.stop_after) = (false, None);
+        self.locked.clear();
     }
 
     pub(super) fn rot(&mut self) -> Option<(PathBuf, u64)> {

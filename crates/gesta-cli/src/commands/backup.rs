@@ -1,0 +1,46 @@
+//! `gesta backup`: takes a backup of a log that nobody has open.
+
+use std::path::PathBuf;
+
+use gesta_log::{BackupError, BackupOptions, SealedSegments};
+
+use crate::failure::{Failure, Outcome};
+use crate::output::say;
+use crate::target::{IfInUse, LogFolder, cannot_open};
+
+#[derive(clap::Args)]
+pub(crate) struct TakeBackup {
+    #[command(flatten)]
+    log: LogFolder,
+    /// The folder of the backup: an empty one, or one with an older backup of the same log, to which what is new is added.
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// Give sealed segments a second name instead of copying them, where the file system can: fast, but the bytes are there once.
+    #[arg(long)]
+    link: bool,
+}
+
+impl TakeBackup {
+    pub(crate) fn run(self) -> Outcome {
+        let folder = &self.log.existing()?;
+        let sealed = if self.link { SealedSegments::Link } else { SealedSegments::Copy };
+        let taken = gesta_log::backup(folder, &self.to, &BackupOptions { sealed });
+        let taken = taken.map_err(|error| match error {
+            BackupError::Open(error) => cannot_open(folder, &error, IfInUse::Stop),
+            error => {
+                Failure::new(format!("cannot back up the log in `{}`", folder.display())).because(&error)
+            }
+        })?;
+        let linked = if taken.linked > 0 { format!(", {} linked", taken.linked) } else { String::new() };
+        say(&format!(
+            "`{}` holds the log up to position {}: {} bytes in {} segments; {} bytes in {} segments copied now{linked}",
+            self.to.display(),
+            taken.position,
+            taken.bytes,
+            taken.segments,
+            taken.copied_bytes,
+            taken.copied,
+        ))?;
+        Ok(())
+    }
+}

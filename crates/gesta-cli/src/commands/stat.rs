@@ -1,0 +1,164 @@
+//! `gesta stat`: says what a log consists of.
+
+use std::io::Write;
+
+use gesta_core::Timestamp;
+use gesta_log::{FileStat, LogStat, SegmentStat, SegmentStateStat};
+use gesta_server::format_time;
+use serde_json::{Value, json};
+
+use crate::failure::Outcome;
+use crate::output::{say, stdout};
+use crate::target::{IfInUse, LogFolder, cannot_open};
+
+#[derive(clap::Args)]
+pub(crate) struct StatLog {
+    #[command(flatten)]
+    log: LogFolder,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatLog {
+    pub(crate) fn run(self) -> Outcome {
+        let folder = &self.log.existing()?;
+        let stat = gesta_log::stat(folder).map_err(|error| cannot_open(folder, &error, IfInUse::Stop))?;
+        if self.json {
+            say(&json_of(&stat).to_string())?;
+            return Ok(());
+        }
+        let mut out = stdout();
+        print(&stat, &mut out)?;
+        out.flush()?;
+        Ok(())
+    }
+}
+
+fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
+    let (events, bytes) = (stat.events(), stat.used_bytes());
+    writeln!(out, "store {}, boot epoch {}", stat.store, stat.boot_epoch)?;
+    for origin in &stat.origins {
+        writeln!(out, "restored from store {origin}")?;
+    }
+    let per_event = per_event(bytes, events);
+    writeln!(
+        out,
+        "{events} events up to position {}, {bytes} bytes, {per_event} an event",
+        stat.last_position()
+    )?;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:>8}  {:<7}  {:>11}  {:>10}  {:>12}  {:>11}  recorded at",
+        "segment", "state", "bytes", "events", "from", "bytes/event"
+    )?;
+    for own in &stat.segments {
+        let recorded =
+            own.recorded_at.map(|(first, last)| format!("{} to {}", format_time(first), format_time(last)));
+        writeln!(
+            out,
+            "{:>8}  {:<7}  {:>11}  {:>10}  {:>12}  {:>11}  {}{}",
+            own.segment,
+            state(own),
+            own.used_bytes,
+            own.events,
+            own.first_position,
+            self::per_event(own.used_bytes, own.events),
+            recorded.unwrap_or_default(),
+            remark(own)
+        )?;
+    }
+    writeln!(out)?;
+    let Cost { sealed, sealed_bytes, active_bytes } = Cost::of(stat);
+    writeln!(
+        out,
+        "a backup copies {sealed} sealed segments of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time"
+    )?;
+    for file in &stat.quarantine {
+        writeln!(out, "quarantine: {}, {} bytes", file.name, file.bytes)?;
+    }
+    for file in &stat.repairs {
+        writeln!(out, "repaired: {}", file.name)?;
+    }
+    Ok(())
+}
+
+/// What a backup has to copy: what is sealed, once; what is not, each time.
+struct Cost {
+    sealed: usize,
+    sealed_bytes: u64,
+    active_bytes: u64,
+}
+
+impl Cost {
+    fn of(stat: &LogStat) -> Self {
+        let of = |state| stat.segments.iter().filter(move |own| own.state == state);
+        let bytes = |state| of(state).map(|own| own.used_bytes).sum();
+        Self {
+            sealed: of(SegmentStateStat::Sealed).count(),
+            sealed_bytes: bytes(SegmentStateStat::Sealed),
+            active_bytes: bytes(SegmentStateStat::Active),
+        }
+    }
+}
+
+const fn state(own: &SegmentStat) -> &'static str {
+    match own.state {
+        SegmentStateStat::Spare => "spare",
+        SegmentStateStat::Active => "active",
+        SegmentStateStat::Sealed => "sealed",
+    }
+}
+
+fn remark(own: &SegmentStat) -> &'static str {
+    match (own.file_bytes, own.is_restored, own.is_recovered) {
+        (None, _, _) => "  the file is missing",
+        (Some(_), true, _) => "  restored",
+        (Some(_), false, true) => "  a tail that recovery copied",
+        (Some(_), false, false) => "",
+    }
+}
+
+/// With one digit behind the point; nothing where there is no event.
+fn per_event(bytes: u64, events: u64) -> String {
+    let Some(tenths) = bytes.saturating_mul(10).checked_div(events) else { return String::new() };
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+fn json_of(stat: &LogStat) -> Value {
+    let file = |file: &FileStat| json!({"name": file.name, "bytes": file.bytes});
+    let Cost { sealed_bytes, active_bytes, .. } = Cost::of(stat);
+    json!({
+        "store": stat.store.to_string(),
+        "origins": stat.origins.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "bootEpoch": stat.boot_epoch,
+        "manifestGeneration": stat.manifest_generation,
+        "events": stat.events(),
+        "position": stat.last_position(),
+        "bytes": stat.used_bytes(),
+        "segments": stat.segments.iter().map(json_of_segment).collect::<Vec<_>>(),
+        "backup": {"sealedBytes": sealed_bytes, "activeBytes": active_bytes},
+        "quarantine": stat.quarantine.iter().map(file).collect::<Vec<_>>(),
+        "repairs": stat.repairs.iter().map(file).collect::<Vec<_>>(),
+    })
+}
+
+fn json_of_segment(own: &SegmentStat) -> Value {
+    let time =
+        |at: fn((Timestamp, Timestamp)) -> Timestamp| own.recorded_at.map(|times| format_time(at(times)));
+    json!({
+        "segment": own.segment,
+        "state": state(own),
+        "restored": own.is_restored,
+        "recovered": own.is_recovered,
+        "fileBytes": own.file_bytes,
+        "bytes": own.used_bytes,
+        "frames": own.frames,
+        "events": own.events,
+        "firstPosition": own.first_position,
+        "lastPosition": own.last_position(),
+        "firstRecordedAt": time(|(first, _)| first),
+        "lastRecordedAt": time(|(_, last)| last),
+    })
+}

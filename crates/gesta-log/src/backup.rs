@@ -1,0 +1,152 @@
+//! Backups: a consistent cut of a log in a folder of its own, taken while the log is in use or while nobody has it open.
+//!
+//! A backup holds sealed segments and nothing else: what of the active segment lies before the cut is ended with an END of its own.
+//! So every file of a backup is final from the moment that it has its name, which says what is in it, and one that is there already
+//! is not written again.
+//!
+//! *Invariants*
+//! - A file that the backup's manifest lists is not changed or removed before a newer manifest is durable.
+//! - The manifest is replaced last, by rename: a backup that was stopped is the one before it.
+
+mod cut;
+mod error;
+mod manifest;
+mod prove;
+mod restore;
+mod target;
+
+use std::path::Path;
+
+use gesta_core::{StoreId, Timestamp};
+
+use crate::env::{Env, Mode, OsEnv};
+use crate::folder::Folder;
+use crate::manifest::Manifest;
+use crate::point::LogPoint;
+use crate::recover::{Recovery, TailSurvey, open_listed, survey_tail};
+use crate::store::LogStore;
+use cut::Cut;
+pub use error::{BackupError, BackupReadError, RestoreError};
+pub use prove::{BackupReport, verify_backup};
+pub use restore::{Restored, restore};
+use target::Target;
+
+/// How a backup is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackupOptions {
+    /// What becomes of sealed segments.
+    pub sealed: SealedSegments,
+}
+
+/// What becomes of sealed segments, which never change again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SealedSegments {
+    /// They are copied.
+    #[default]
+    Copy,
+    /// They get a second name, where the file system can do that. Fast and for nothing, but no help against a disk that fails: the
+    /// bytes are still there once. For a backup that is then copied elsewhere.
+    Link,
+}
+
+/// What a backup holds, and what it took to make it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// The store it was taken of.
+    pub store: StoreId,
+    /// The position of the last event in it: every event up to there is in it, none after.
+    pub position: u64,
+    /// The number of the last frame in it.
+    pub frame: u64,
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// Its segments.
+    pub segments: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Segments that were copied now.
+    pub copied: usize,
+    /// Bytes of those.
+    pub copied_bytes: u64,
+    /// Segments that got a second name now.
+    pub linked: usize,
+}
+
+impl LogStore {
+    /// Takes a backup up to the last durable event, while the log is in use; appends and reads go on. Into a folder that holds an
+    /// older backup of the same log, only what is new is written. Blocks its thread.
+    ///
+    /// The backup is durable once this returns. Until then, and if it fails, the folder holds the backup before.
+    ///
+    /// # Errors
+    /// [`BackupError`]: damage is refused, so that a backup is a proof of what it holds; so is a log that was opened read-only.
+    pub fn backup(&self, to: impl AsRef<Path>, options: &BackupOptions) -> Result<Backup, BackupError> {
+        if let Some(reason) = &self.recovery().read_only {
+            return Err(BackupError::Unsettled { reason: reason.clone() });
+        }
+        // The position first, the manifest second: a segment is listed before anything is written to it.
+        let position = self.durable_position();
+        let folder = self.folder();
+        take(&folder, &folder.existing_manifest()?, position, to.as_ref(), options)
+    }
+}
+
+/// Takes a backup of the log in a folder that nobody has open: [`LogStore::backup`] without opening it. Changes nothing in it.
+///
+/// # Errors
+/// [`BackupError`]: damage is refused, so that a backup is a proof of what it holds.
+pub fn backup(
+    root: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    options: &BackupOptions,
+) -> Result<Backup, BackupError> {
+    backup_in(&OsEnv, root.as_ref(), to.as_ref(), options)
+}
+
+pub(crate) fn backup_in(
+    env: &dyn Env,
+    root: &Path,
+    to: &Path,
+    options: &BackupOptions,
+) -> Result<Backup, BackupError> {
+    let folder = Folder { env, root };
+    let _lock = folder.lock_existing()?;
+    let manifest = folder.existing_manifest()?;
+    let position = closed_position(&folder, &manifest)?;
+    take(&folder, &manifest, position, to, options)
+}
+
+/// The last position that the next open would show. What a crash left behind is no obstacle: whole frames belong to the log.
+fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, BackupError> {
+    let mut recovery = Recovery::default();
+    let listed = open_listed(folder.env, folder.root, manifest, Mode::Read, &mut Vec::new());
+    let listed = listed.map_err(folder.recover_error())?;
+    folder.find_stale(manifest, &listed, &mut recovery)?;
+    let survey = survey_tail(manifest, &listed, &LogPoint::START).map_err(folder.recover_error())?;
+    recovery.note_unproven(&survey);
+    recovery.note_damage(&survey, &[]);
+    match recovery.read_only {
+        Some(reason) => Err(BackupError::Unsettled { reason }),
+        None => Ok(last_shown(manifest, &survey)),
+    }
+}
+
+fn last_shown(manifest: &Manifest, survey: &TailSurvey) -> u64 {
+    let last = survey.frames.last().map(|frame| frame.header.next_position() - 1);
+    last.unwrap_or(manifest.durable_position)
+}
+
+fn take(
+    source: &Folder<'_>,
+    manifest: &Manifest,
+    position: u64,
+    to: &Path,
+    options: &BackupOptions,
+) -> Result<Backup, BackupError> {
+    let target = Target::open(source.env, to, manifest.store)?;
+    let cut = Cut::at(source, manifest, position)?;
+    target.fill(source, manifest, &cut, options)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! What a restored log goes on in; and, on a simulated machine, backups and restores that a power cut stops at every place.
+
+use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+
+use crate::env::OsEnv;
+use crate::manifest::Manifest;
+use crate::open::Options;
+use crate::store::LogStore;
+use crate::verify::verify_in;
+
+fn options() -> Options {
+    Options { segment_size_bytes: 64 << 10, ..Options::default() }
+}
+
+fn batch(number: u32) -> Batch {
+    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+    let id = EventId::from_u128(u128::from(number));
+    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000])])
+}
+
+#[test]
+fn a_log_does_not_go_on_in_a_segment_of_another_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogStore::open(folder.path(), &options()).unwrap();
+    (1..=10).for_each(|number| drop(log.append_blocking(batch(number)).unwrap()));
+    drop(log);
+    // As a copy of the folder would be that was given an id of its own.
+    let mut manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
+    manifest.origins.push(std::mem::replace(&mut manifest.store, [9; 16]));
+    manifest.replace(&OsEnv, folder.path()).unwrap();
+    let before = manifest.segments.iter().map(|entry| entry.header.id).collect::<Vec<_>>();
+
+    let log = LogStore::open(folder.path(), &options()).unwrap();
+    log.append_blocking(batch(11)).unwrap();
+    drop(log);
+    let manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
+    let own = manifest.segments.iter().filter(|entry| !before.contains(&entry.header.id));
+    assert!(own.clone().count() == 1 && own.clone().all(|entry| entry.header.origin == [9; 16]));
+    let report = verify_in(&OsEnv, folder.path()).unwrap();
+    assert!(report.is_sound() && report.events == 11, "{report:?}");
+}
+
+#[cfg(feature = "sim")]
+mod at_every_place {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::backup::prove::verify_backup_in;
+    use crate::backup::restore::restore_in;
+    use crate::backup::{BackupOptions, backup_in};
+    use crate::env::{Machine, SimEnv};
+    use crate::open_error::OpenError;
+
+    const LOG: &str = "/log";
+    const BACKUP: &str = "/backup";
+    const RESTORED: &str = "/restored";
+
+    fn open(machine: &Machine) -> LogStore {
+        LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options()).unwrap()
+    }
+
+    fn append(log: &LogStore, numbers: std::ops::RangeInclusive<u32>) {
+        for number in numbers {
+            let pending = log.enqueue_inline(batch(number));
+            log.commit_inline();
+            log.keep_inline();
+            pending.answer().unwrap();
+        }
+    }
+
+    /// A machine with a log of 60 events and a backup of its first 30.
+    fn machine(seed: u64) -> (Machine, LogStore) {
+        let machine = Machine::new(seed);
+        let log = open(&machine);
+        append(&log, 1..=30);
+        let taken = log.backup(BACKUP, &BackupOptions::default()).unwrap();
+        assert!(taken.position == 30 && taken.segments > 2);
+        append(&log, 31..=60);
+        (machine, log)
+    }
+
+    #[test]
+    fn a_backup_that_a_power_cut_stops_anywhere_is_the_one_before_or_the_new_one() {
+        for stop in 0.. {
+            let (machine, log) = machine(stop);
+            machine.stop_after(stop);
+            let taken = log.backup(BACKUP, &BackupOptions::default());
+            let was_stopped = machine.is_stopped();
+            drop(log);
+            machine.cut_power();
+            let env = SimEnv::new(&machine);
+            let report = verify_backup_in(&env, Path::new(BACKUP)).unwrap();
+            assert!(report.is_sound(), "stopped after {stop}: {report:?}");
+            let expected: &[u64] = if taken.is_ok() { &[60] } else { &[30, 60] };
+            assert!(expected.contains(&report.position), "stopped after {stop}: {report:?}");
+
+            let again = backup_in(&env, Path::new(LOG), Path::new(BACKUP), &BackupOptions::default());
+            assert_eq!(again.unwrap().position, 60);
+            assert!(verify_backup_in(&env, Path::new(BACKUP)).unwrap().is_sound());
+            if !was_stopped {
+                assert!(stop > 50, "there are as many places to stop at");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_restore_that_a_power_cut_stops_anywhere_is_a_whole_log_or_none() {
+        for stop in 0.. {
+            let (machine, log) = machine(stop);
+            drop(log);
+            machine.stop_after(stop);
+            let restored = restore_in(&SimEnv::new(&machine), Path::new(BACKUP), Path::new(RESTORED));
+            let was_stopped = machine.is_stopped();
+            machine.cut_power();
+            let env = SimEnv::new(&machine);
+            match verify_in(&env, Path::new(RESTORED)) {
+                Ok(report) => assert!(report.is_sound() && report.events == 30, "stopped after {stop}"),
+                Err(error) => {
+                    assert!(restored.is_err(), "stopped after {stop}: {error}");
+                    let is_named =
+                        matches!(error, OpenError::RestoreUnfinished { .. } | OpenError::NotALog { .. });
+                    assert!(is_named, "stopped after {stop}: {error}");
+                }
+            }
+            if !was_stopped {
+                assert!(stop > 30, "there are as many places to stop at");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The proof of one sealed segment: header, frames, records, chain and END, against what the manifest says of it.
+//!
+//! It reads what never changes again, so it needs no lock and disturbs nobody: a backup, its check and a scrub are the same proof.
+
+use std::ops::ControlFlow;
+
+use crate::damage::Damage;
+use crate::format::{EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, mark_len};
+use crate::manifest::{Sealed, SegmentEntry};
+use crate::recover::{RecoverError, check_header};
+use crate::segment::SegmentFile;
+use crate::tally::Tally;
+use crate::walk::{Follow, Stop, Walker};
+
+/// Bytes that are proven between two looks at whether to go on.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// What was proven of a segment, and what was not.
+#[derive(Debug, Default)]
+pub(crate) struct Proof {
+    pub(crate) frames: u64,
+    pub(crate) events: u64,
+    pub(crate) damage: Vec<Damage>,
+    /// What the next segment has to follow.
+    pub(crate) end: Option<Follow>,
+}
+
+struct Prover<'a> {
+    walker: Walker<'a>,
+    segment: &'a SegmentFile,
+    sealed: Sealed,
+    tally: Tally,
+    follow: Follow,
+    damage: Vec<Damage>,
+}
+
+/// Where a file of a segment that is sealed so ends.
+pub(crate) const fn sealed_len(sealed: &Sealed) -> u64 {
+    sealed.end + mark_len(EndBody::BYTES) as u64
+}
+
+/// The last position of a segment that is sealed so; the one before its first, if it has no events.
+pub(crate) const fn last_position(sealed: &Sealed) -> u64 {
+    (sealed.first_position + sealed.events).saturating_sub(1)
+}
+
+/// The last numbered frame of a segment that is sealed so.
+pub(crate) const fn last_frame(sealed: &Sealed) -> u64 {
+    (sealed.first_frame + sealed.frames).saturating_sub(1)
+}
+
+/// Damage to all of a segment's events.
+pub(crate) fn all_lost(entry: &SegmentEntry, sealed: &Sealed, what: impl Into<String>) -> Damage {
+    let (from, to) = (sealed.first_position, last_position(sealed));
+    Damage { segment: entry.header.id, offset: 0, from, to, what: what.into() }
+}
+
+/// Proves every byte of a sealed segment, and that it follows the one before, if the end of that was proven. Calls `step` with the
+/// number of bytes that were read since; `None` if that breaks it off.
+pub(crate) fn prove(
+    segment: &SegmentFile,
+    entry: &SegmentEntry,
+    sealed: &Sealed,
+    before: Option<&Follow>,
+    mut step: impl FnMut(u64) -> ControlFlow<()>,
+) -> Result<Option<Proof>, RecoverError> {
+    let mut prover = Prover::new(segment, *sealed)?;
+    prover.damage.extend(check_header(segment, &entry.header)?);
+    prover.check_len();
+    prover.begin(before)?;
+    let mut offset = SegmentFile::first_frame_offset();
+    while offset < sealed.end {
+        let from = offset;
+        offset = prover.pass(from)?;
+        if step(offset - from).is_break() {
+            return Ok(None);
+        }
+    }
+    prover.check_end()?;
+    Ok(Some(prover.finish()))
+}
+
+impl<'a> Prover<'a> {
+    fn new(segment: &'a SegmentFile, sealed: Sealed) -> Result<Self, RecoverError> {
+        let before = Follow {
+            number: sealed.first_frame.saturating_sub(1),
+            position: sealed.first_position.saturating_sub(1),
+            ..Follow::START
+        };
+        let (walker, tally) = (Walker::new(segment)?, Tally::new(&segment.salt));
+        Ok(Self { walker, segment, sealed, tally, follow: before, damage: Vec::new() })
+    }
+
+    fn check_len(&mut self) {
+        let (len, expected) = (self.walker.file_len(), sealed_len(&self.sealed));
+        if len != expected {
+            let what = format!("the file has {len} bytes where it was sealed with {expected}");
+            self.flaw(len.min(expected), what);
+        }
+    }
+
+    /// Looks at the first frame: it is a START, and continues what stands before.
+    fn begin(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
+        let first = SegmentFile::first_frame_offset();
+        let Some((_, header)) = self.walker.frame_at(first)? else { return Ok(()) };
+        if header.kind != FrameKind::Start {
+            self.flaw(first, "the first frame is no START".to_owned());
+        }
+        if before.is_some_and(|before| !before.accepts(&header)) {
+            self.flaw(first, "it does not continue the segment before it".to_owned());
+        }
+        // The frame is chained to one of another file: the link was looked at, if that file was.
+        self.follow.checksum = header.previous;
+        Ok(())
+    }
+
+    /// Proves a step, or passes over damage up to the next frame that proves itself. Gives where to go on.
+    fn pass(&mut self, from: u64) -> Result<u64, RecoverError> {
+        let limit = (from + STEP_BYTES).min(self.sealed.end);
+        let tally = &mut self.tally;
+        let stop = self.walker.walk(from, limit, &mut self.follow, |frame, _, _| tally.add(&frame.header))?;
+        match stop {
+            Stop::NoFrame { offset } if offset >= limit => Ok(offset),
+            Stop::NoFrame { offset } | Stop::End { offset } => self.pass_damage(offset),
+        }
+    }
+
+    fn pass_damage(&mut self, offset: u64) -> Result<u64, RecoverError> {
+        let next = self.next_whole(offset + FRAME_ALIGNMENT as u64)?;
+        let from = self.follow.position + 1;
+        let to = match &next {
+            Some((_, header)) => header.position - 1,
+            None => last_position(&self.sealed),
+        };
+        let what = "no valid frame stands here".to_owned();
+        self.damage.push(Damage { segment: self.segment.id, offset, from, to, what });
+        match next {
+            Some((at, header)) => {
+                self.follow = Follow::before(&header);
+                Ok(at)
+            }
+            None => {
+                (self.follow.number, self.follow.position) = (last_frame(&self.sealed), to);
+                Ok(self.sealed.end)
+            }
+        }
+    }
+
+    /// The next frame that proves itself and lies ahead in the log as well as in the file.
+    fn next_whole(&mut self, from: u64) -> Result<Option<(u64, FrameHeader)>, RecoverError> {
+        let mut offset = from;
+        while let Some((at, header)) =
+            self.walker.next_header(offset)?.filter(|(at, _)| *at < self.sealed.end)
+        {
+            let before = Follow::before(&header);
+            let is_ahead = before.number >= self.follow.number && before.position >= self.follow.position;
+            if is_ahead && self.walker.is_whole(at)? {
+                return Ok(Some((at, header)));
+            }
+            offset = at + FRAME_ALIGNMENT as u64;
+        }
+        Ok(None)
+    }
+
+    /// END stands where the manifest says, and says what was counted; so does the manifest.
+    fn check_end(&mut self) -> Result<(), RecoverError> {
+        let end = self.sealed.end;
+        let frame = self.walker.frame_at(end)?.filter(|(_, header)| header.kind == FrameKind::End);
+        let body = frame.and_then(|(bytes, _)| {
+            let frame = Frame::read(&self.segment.salt, end, &bytes).ok()?;
+            EndBody::decode(frame.command)
+        });
+        // Behind damage the count is of what is left.
+        let is_whole = self.damage.iter().all(|damage| !damage.loses_events());
+        match body {
+            None => self.flaw(end, "no END stands here".to_owned()),
+            Some(body) if is_whole && body != self.tally.body() => {
+                self.flaw(end, "END does not say what the segment holds".to_owned());
+            }
+            Some(_) => {}
+        }
+        let counted = self.tally.end_at(end).map(|ended| ended.sealed);
+        if is_whole && counted != Some(self.sealed) {
+            self.flaw(end, "the manifest does not say what the segment holds".to_owned());
+        }
+        Ok(())
+    }
+
+    fn flaw(&mut self, offset: u64, what: String) {
+        let (from, to) = (self.follow.position + 1, self.follow.position);
+        self.damage.push(Damage { segment: self.segment.id, offset, from, to, what });
+    }
+
+    fn finish(self) -> Proof {
+        let EndBody { frames, events, .. } = self.tally.body();
+        Proof { frames, events, damage: self.damage, end: Some(self.follow) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+
+    use super::*;
+    use crate::env::{Mode, OsEnv};
+    use crate::manifest::{Manifest, SegmentState};
+    use crate::open::Options;
+    use crate::store::LogStore;
+
+    #[test]
+    fn a_segment_is_proven_to_continue_the_one_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
+        let log = LogStore::open(folder.path(), &options).unwrap();
+        for number in 1..=40 {
+            let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+            let id = EventId::from_u128(number);
+            let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000]);
+            log.append_blocking(Batch::new([event])).unwrap();
+        }
+        drop(log);
+        let manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
+        let prove = |at: usize, before: Follow| {
+            let entry = &manifest.segments[at];
+            let SegmentState::Sealed(sealed) = entry.state else { panic!("it is sealed") };
+            let segment = SegmentFile::open(&OsEnv, folder.path(), &entry.header, Mode::Read).unwrap();
+            let go_on = |_| ControlFlow::Continue(());
+            super::prove(&segment, entry, &sealed, Some(&before), go_on).unwrap().unwrap()
+        };
+        let first = prove(0, Follow::START);
+        let end = first.end.unwrap();
+        assert_eq!((first.damage.len(), prove(1, end).damage.len()), (0, 0));
+        // As a segment would be that was taken from another log, where as much stood before it.
+        let damage = prove(1, Follow { checksum: end.checksum ^ 1, ..end }).damage;
+        assert!(damage[0].what.contains("does not continue") && !damage[0].loses_events(), "{damage:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Repairs that a power cut stops at every place, on a simulated machine: done again, they go on, and nothing is lost.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+
+use super::{Repair, RepairError, repair_in};
+use crate::env::{Env, Machine, Mode, SimEnv};
+use crate::manifest::segment_path;
+use crate::open::Options;
+use crate::stat::{SegmentStateStat, stat_in};
+use crate::store::LogStore;
+use crate::verify::verify_in;
+
+const LOG: &str = "/log";
+
+fn open(machine: &Machine) -> LogStore {
+    let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
+    LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options).unwrap()
+}
+
+fn append(log: &LogStore, number: u32) {
+    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+    let id = EventId::from_u128(u128::from(number));
+    let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000]);
+    let pending = log.enqueue_inline(Batch::new([event]));
+    log.commit_inline();
+    log.keep_inline();
+    pending.answer().unwrap();
+}
+
+/// Damages a log of 40 events, repairs it with a power cut at every place, and checks that it ends up whole.
+fn check(repair: Repair, damage: impl Fn(&SimEnv)) {
+    for stop in 0.. {
+        let machine = Machine::new(stop);
+        let log = open(&machine);
+        (1..=40).for_each(|number| append(&log, number));
+        drop(log);
+        damage(&SimEnv::new(&machine));
+
+        machine.stop_after(stop);
+        let stopped = repair_in(&SimEnv::new(&machine), Path::new(LOG), repair);
+        let was_stopped = machine.is_stopped();
+        machine.cut_power();
+        match repair_in(&SimEnv::new(&machine), Path::new(LOG), repair) {
+            Ok(_) => assert!(stopped.is_err(), "stopped after {stop}: it was not done"),
+            Err(RepairError::NothingToDo { .. }) => {}
+            Err(error) => panic!("stopped after {stop}: {error}"),
+        }
+        let log = open(&machine);
+        assert_eq!(log.read_only(), None, "stopped after {stop}");
+        append(&log, 41);
+        drop(log);
+        let report = verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap();
+        assert!(report.is_sound() && report.events == 41, "stopped after {stop}: {report:?}");
+        if !was_stopped {
+            assert!(stop > 20, "there are as many places to stop at");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_manifest_is_made_anew_although_the_power_is_cut_anywhere() {
+    check(Repair::Manifest, |env| {
+        env.remove(Path::new("/log/manifest")).unwrap();
+        env.sync_dir(Path::new(LOG)).unwrap();
+    });
+    check(Repair::Manifest, |env| {
+        let manifest = env.open(Path::new("/log/manifest"), Mode::Write).unwrap();
+        manifest.write_at(&[b"rot"], 40).unwrap();
+        manifest.sync_all().unwrap();
+    });
+}
+
+#[test]
+fn a_tail_is_dropped_although_the_power_is_cut_anywhere() {
+    check(Repair::DropTail, |env| {
+        let stat = stat_in(env, Path::new(LOG)).unwrap();
+        let active = stat.segments.iter().find(|own| own.state == SegmentStateStat::Active).unwrap();
+        let segment = env.open(&segment_path(Path::new(LOG), active.segment), Mode::Write).unwrap();
+        segment.write_at(&[&[7; 3_000]], active.used_bytes).unwrap();
+        segment.sync_all().unwrap();
+    });
+}
+
+#[test]
+fn no_acknowledged_event_is_lost_with_a_manifest_that_is_gone_after_a_recovery_that_was_stopped_anywhere() {
+    let mut copies_left_out = 0;
+    for stop in 0.. {
+        let machine = Machine::new(stop);
+        let log = open(&machine);
+        (1..=40).for_each(|number| append(&log, number));
+        // Nothing covers the last frames, so recovery copies them into a segment of their own.
+        machine.kill();
+        drop(log);
+        machine.stop_after(stop);
+        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
+        let env = Arc::new(SimEnv::new(&machine));
+        drop(LogStore::open_inline(env, Path::new(LOG), &options));
+        let was_stopped = machine.is_stopped();
+        machine.cut_power();
+
+        let env = SimEnv::new(&machine);
+        for name in ["manifest", "manifest.previous"] {
+            let _ = env.remove(&Path::new(LOG).join(name));
+        }
+        env.sync_dir(Path::new(LOG)).unwrap();
+        let done = repair_in(&env, Path::new(LOG), Repair::Manifest).unwrap();
+        copies_left_out +=
+            done.found.iter().filter(|line| line.contains("a copy that was not finished")).count();
+        let log = open(&machine);
+        assert_eq!(log.read_only(), None, "stopped after {stop}: {done:?}");
+        append(&log, 41);
+        drop(log);
+        let report = verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap();
+        assert!(report.is_sound() && report.events == 41, "stopped after {stop}: {report:?}");
+        if !was_stopped {
+            assert!(copies_left_out > 2, "some were stopped between the copy and the cut");
+            return;
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Stat: what a log consists of, as its files say, without loading it.
+
+use std::path::Path;
+
+use gesta_core::{StoreId, Timestamp};
+
+use crate::env::{Env, Mode, OsEnv};
+use crate::folder::Folder;
+use crate::format::{EndBody, Frame, SegmentRole};
+use crate::manifest::{Sealed, SegmentEntry, SegmentState};
+use crate::open_error::{OpenError, io_error};
+use crate::prove::{last_position, sealed_len};
+use crate::recover::RecoverError;
+use crate::segment::SegmentFile;
+use crate::tally::Tally;
+use crate::walk::{Follow, Walker};
+
+/// What a log consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStat {
+    /// The store.
+    pub store: StoreId,
+    /// Stores whose segments belong to it since a restore.
+    pub origins: Vec<StoreId>,
+    /// Opens so far.
+    pub boot_epoch: u64,
+    /// Manifests so far.
+    pub manifest_generation: u64,
+    /// Its segments, in the order of the log.
+    pub segments: Vec<SegmentStat>,
+    /// What was kept aside: torn writes, and what a repair dropped.
+    pub quarantine: Vec<FileStat>,
+    /// What repairs said of themselves.
+    pub repairs: Vec<FileStat>,
+}
+
+/// What is known of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentStat {
+    /// The segment's id, which names its file.
+    pub segment: u64,
+    /// Where in its life it is.
+    pub state: SegmentStateStat,
+    /// Whether another store wrote it, before a restore.
+    pub is_restored: bool,
+    /// Whether it holds a tail that recovery copied.
+    pub is_recovered: bool,
+    /// The length of its file; `None` if that is missing.
+    pub file_bytes: Option<u64>,
+    /// Bytes of header and frames.
+    pub used_bytes: u64,
+    /// Numbered frames: batches, and idle marks.
+    pub frames: u64,
+    /// Events.
+    pub events: u64,
+    /// The position of its first event, or of the next one to come.
+    pub first_position: u64,
+    /// When its first and last events were recorded; `None` if it has none, or if its END does not prove itself.
+    pub recorded_at: Option<(Timestamp, Timestamp)>,
+}
+
+/// Where in its life a segment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmentStateStat {
+    /// Made ahead, without a frame.
+    Spare,
+    /// Written to, or not sealed yet: its counts are those of the frames that prove themselves from its beginning on.
+    Active,
+    /// It never changes again: its counts are those of the manifest. A backup that holds it does not copy it again.
+    Sealed,
+}
+
+/// A file beside the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStat {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl LogStat {
+    /// Events in all segments.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.segments.iter().map(|own| own.events).sum()
+    }
+
+    /// Bytes of header and frames in all segments.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.segments.iter().map(|own| own.used_bytes).sum()
+    }
+
+    /// The position of the last event.
+    #[must_use]
+    pub fn last_position(&self) -> u64 {
+        self.segments.iter().filter(|own| own.frames > 0).map(SegmentStat::last_position).max().unwrap_or(0)
+    }
+}
+
+impl SegmentStat {
+    /// The position of its last event; that before its first, if it has none.
+    #[must_use]
+    pub const fn last_position(&self) -> u64 {
+        (self.first_position + self.events).saturating_sub(1)
+    }
+}
+
+/// Says what the log in a folder consists of that nobody has open. Reads ends and headers of sealed segments, and the frames of the
+/// active one; proves nothing else. Changes nothing.
+///
+/// # Errors
+/// [`OpenError`] where the log cannot be read at all.
+pub fn stat(root: impl AsRef<Path>) -> Result<LogStat, OpenError> {
+    stat_in(&OsEnv, root.as_ref())
+}
+
+pub(crate) fn stat_in(env: &dyn Env, root: &Path) -> Result<LogStat, OpenError> {
+    let folder = Folder { env, root };
+    let _lock = folder.lock_existing()?;
+    let manifest = folder.existing_manifest()?;
+    let mut segments = Vec::with_capacity(manifest.segments.len());
+    for entry in &manifest.segments {
+        let stat = segment_stat(&folder, entry, manifest.store).map_err(folder.recover_error())?;
+        segments.push(stat);
+    }
+    Ok(LogStat {
+        store: StoreId::from_bytes(manifest.store),
+        origins: manifest.origins.iter().copied().map(StoreId::from_bytes).collect(),
+        boot_epoch: manifest.boot_epoch,
+        manifest_generation: manifest.generation,
+        segments,
+        quarantine: files(&folder, &root.join("quarantine"), |_| true)?,
+        repairs: files(&folder, root, |name| name.starts_with("repair-") && name.ends_with(".txt"))?,
+    })
+}
+
+fn files(folder: &Folder<'_>, of: &Path, is_one: impl Fn(&str) -> bool) -> Result<Vec<FileStat>, OpenError> {
+    let what = || io_error(format!("listing {}", of.display()));
+    let names = folder.env.list(of).map_err(what())?.into_iter().filter(|name| is_one(name));
+    let stat = |name: String| {
+        let bytes = folder.env.open(&of.join(&name), Mode::Read)?.len()?;
+        Ok(FileStat { name, bytes })
+    };
+    names.map(stat).collect::<std::io::Result<Vec<_>>>().map_err(what())
+}
+
+fn segment_stat(
+    folder: &Folder<'_>,
+    entry: &SegmentEntry,
+    store: [u8; 16],
+) -> Result<SegmentStat, RecoverError> {
+    let id = entry.header.id;
+    let mut stat = SegmentStat {
+        segment: id,
+        state: SegmentStateStat::Spare,
+        is_restored: entry.header.origin != store,
+        is_recovered: entry.header.role == SegmentRole::Recovery,
+        file_bytes: None,
+        used_bytes: 0,
+        frames: 0,
+        events: 0,
+        first_position: 0,
+        recorded_at: None,
+    };
+    if let SegmentState::Sealed(sealed) = &entry.state {
+        stat.state = SegmentStateStat::Sealed;
+        stat.count_sealed(sealed);
+    }
+    let io = |source| RecoverError::Io { what: format!("reading segment {id}"), source };
+    let segment = match SegmentFile::open(folder.env, folder.root, &entry.header, Mode::Read) {
+        Ok(segment) => segment,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(stat),
+        Err(error) => return Err(io(error)),
+    };
+    stat.file_bytes = Some(segment.file.len().map_err(io)?);
+    match &entry.state {
+        SegmentState::Sealed(sealed) => stat.recorded_at = recorded_at(&segment, sealed)?,
+        // A spare is used without the manifest being told.
+        SegmentState::Spare | SegmentState::Active => stat.count_frames(&segment)?,
+    }
+    Ok(stat)
+}
+
+impl SegmentStat {
+    fn count_sealed(&mut self, sealed: &Sealed) {
+        self.used_bytes = sealed_len(sealed);
+        self.frames = sealed.frames;
+        self.events = sealed.events;
+        self.first_position = sealed.first_position;
+        assert_eq!(self.last_position(), last_position(sealed), "one way to count positions");
+    }
+
+    fn count_frames(&mut self, segment: &SegmentFile) -> Result<(), RecoverError> {
+        let first = SegmentFile::first_frame_offset();
+        let mut walker = Walker::new(segment)?;
+        let Some((_, header)) = walker.frame_at(first)? else { return Ok(()) };
+        let (mut follow, mut tally, mut end) = (Follow::before(&header), Tally::new(&segment.salt), first);
+        walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
+            tally.add(&frame.header);
+            end = offset + frame.header.length as u64;
+        })?;
+        let body = tally.body();
+        self.state = SegmentStateStat::Active;
+        self.used_bytes = end;
+        (self.frames, self.events) = (body.frames, body.events);
+        self.first_position = header.position;
+        self.recorded_at = times(&body);
+        Ok(())
+    }
+}
+
+/// What END says of when its events were recorded.
+fn recorded_at(
+    segment: &SegmentFile,
+    sealed: &Sealed,
+) -> Result<Option<(Timestamp, Timestamp)>, RecoverError> {
+    let frame = Walker::new(segment)?.frame_at(sealed.end)?;
+    Ok(frame.and_then(|(bytes, _)| {
+        let frame = Frame::read(&segment.salt, sealed.end, &bytes).ok()?;
+        EndBody::decode(frame.command).as_ref().and_then(times)
+    }))
+}
+
+fn times(body: &EndBody) -> Option<(Timestamp, Timestamp)> {
+    let times = [body.first_recorded_at, body.last_recorded_at].map(Timestamp::from_nanos);
+    (body.events > 0).then_some(times.into())
+}

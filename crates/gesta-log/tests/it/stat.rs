@@ -1,0 +1,49 @@
+//! What `stat` says of a log.
+
+use std::fs;
+
+use gesta_log::{SegmentStateStat, stat, verify};
+
+use crate::town::{append, log_of, open, segments};
+
+#[test]
+fn segments_events_positions_and_times_are_counted_without_loading_the_log() {
+    let folder = log_of(200, 500);
+    fs::write(folder.path().join("quarantine").join("a"), "kept").unwrap();
+    let before = segments(&folder).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    let said = stat(folder.path()).unwrap();
+    assert_eq!((said.events(), said.last_position()), (400, 400));
+    assert_eq!(
+        said.segments.iter().map(|own| own.frames).sum::<u64>(),
+        verify(folder.path()).unwrap().frames
+    );
+    let states = said.segments.iter().map(|own| own.state).collect::<Vec<_>>();
+    let sealed = states.iter().filter(|state| **state == SegmentStateStat::Sealed).count();
+    assert!(sealed > 2 && states[sealed] == SegmentStateStat::Active, "{states:?}");
+
+    let mut next = 1;
+    for own in said.segments.iter().filter(|own| own.events > 0) {
+        assert_eq!(own.first_position, next, "{own:?}");
+        next = own.last_position() + 1;
+        let (first, last) = own.recorded_at.unwrap();
+        assert!(first <= last && own.used_bytes > own.events * 500, "{own:?}");
+        if own.state == SegmentStateStat::Sealed {
+            assert_eq!(own.file_bytes, Some(own.used_bytes));
+        }
+    }
+    assert_eq!((said.quarantine[0].name.as_str(), said.quarantine[0].bytes), ("a", 4));
+    let after = segments(&folder).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_log_that_is_open_is_left_alone_and_a_missing_file_is_said() {
+    let folder = log_of(200, 500);
+    let log = open(&folder);
+    append(&log, 200, 500);
+    let error = stat(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("is in use by"), "{error}");
+    drop(log);
+    fs::remove_file(&segments(&folder)[0]).unwrap();
+    assert_eq!(stat(folder.path()).unwrap().segments[0].file_bytes, None);
+}
