@@ -1,0 +1,44 @@
+//! How long calls took.
+
+use std::time::Duration;
+
+/// The times of all calls of a load.
+#[derive(Debug, Clone, Default)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Notes one call.
+    pub fn note(&mut self, took: Duration) {
+        self.0.push(took);
+    }
+
+    /// Times a call and notes it.
+    pub fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        let start = std::time::Instant::now();
+        let answer = call();
+        self.note(start.elapsed());
+        answer
+    }
+
+    /// Puts several together, in order of time.
+    #[must_use]
+    pub fn merge(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all: Vec<_> = parts.into_iter().flat_map(|part| part.0).collect();
+        all.sort_unstable();
+        Self(all)
+    }
+
+    /// How many calls were noted.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time within which this share of the calls was done. Call it on what [`Self::merge`] gave; zero without calls.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Duration {
+        debug_assert!(self.0.is_sorted(), "quantiles are taken of sorted times");
+        let last = self.0.len().saturating_sub(1);
+        self.0.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+    }
+}
