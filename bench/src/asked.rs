@@ -63,10 +63,15 @@ impl Asked {
             let wrong = || format!("`{value}` is no value of `{argument}`");
             match option {
                 "seconds" => {
-                    asked.seconds = Some(value.parse().ok().filter(|&seconds| seconds > 0.0).ok_or_else(wrong)?);
+                    asked.seconds =
+                        Some(value.parse().ok().filter(|&seconds| seconds > 0.0).ok_or_else(wrong)?);
                 }
-                "rounds" => asked.rounds = value.parse().ok().filter(|&rounds| rounds > 0).ok_or_else(wrong)?,
-                "events" => asked.events = Some(number(&value).filter(|&events| events > 0).ok_or_else(wrong)?),
+                "rounds" => {
+                    asked.rounds = value.parse().ok().filter(|&rounds| rounds > 0).ok_or_else(wrong)?
+                }
+                "events" => {
+                    asked.events = Some(number(&value).filter(|&events| events > 0).ok_or_else(wrong)?)
+                }
                 "ids" => asked.ids = ids(&value).ok_or_else(wrong)?,
                 "only" => asked.only = value,
                 "out" => asked.out = value.into(),
@@ -120,7 +125,9 @@ mod tests {
         let asked = parse("growth --events 10M reads --ids v4 --seconds 0.5").expect("arguments");
         assert_eq!(asked.figures, ["growth", "reads"]);
         assert_eq!((asked.events, asked.ids, asked.seconds), (Some(10_000_000), Ids::V4, Some(0.5)));
-        for wrong in ["--events", "--events 0", "--events 10X", "--ids v5", "--seconds 0", "--rounds 0", "--what 1"] {
+        for wrong in
+            ["--events", "--events 0", "--events 10X", "--ids v5", "--seconds 0", "--rounds 0", "--what 1"]
+        {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

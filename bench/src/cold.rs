@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bench_core::{Call, Events, Gesta, Guard, Growing, Latencies, Rival as _, Streams, append_line, drop_caches, mix, runtime, stream_name};
+use bench_core::{
+    Call, Events, Gesta, Growing, Guard, Latencies, Rival as _, Streams, append_line, drop_caches, mix,
+    runtime, stream_name,
+};
 use gesta_core::{Limit, Read};
 use gesta_log::LogStore;
 
@@ -23,7 +26,9 @@ pub fn run(asked: &Asked) {
     }
     let calls = first_events(gesta.log(), folder.path(), STREAMS);
     let [p50, p99] = [0.5, 0.99].map(|share| calls.quantile(share).as_secs_f64() * 1e6);
-    println!("\n### first event of a cold stream, {events} events stored: p50 {p50:.0} µs, p99 {p99:.0} µs\n");
+    println!(
+        "\n### first event of a cold stream, {events} events stored: p50 {p50:.0} µs, p99 {p99:.0} µs\n"
+    );
     append_line(&asked.out.join("cold.csv"), "events,p50_us,p99_us", &format!("{events},{p50:.1},{p99:.1}"));
 }
 

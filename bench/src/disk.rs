@@ -16,15 +16,19 @@ const STREAMS: u64 = 1_000_000;
 pub fn run(asked: &Asked) {
     let events = asked.events.unwrap_or(10_000_000);
     println!("\n### bytes on the disk, log and index, over the events' own (data, stream, type, tag)\n");
-    println!("| | events | own bytes/event | bytes/event | ratio | with room made ahead |\n| --- | ---: | ---: | ---: | ---: | ---: |");
-    for (name, clients, batch, events) in [
-        ("8 × 100", 8, 100, events),
-        ("64 × 1", 64, 1, events / 10),
-    ] {
+    println!(
+        "| | events | own bytes/event | bytes/event | ratio | with room made ahead |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+    );
+    for (name, clients, batch, events) in [("8 × 100", 8, 100, events), ("64 × 1", 64, 1, events / 10)] {
         let folder = bench_core::folder();
         let gesta = Gesta::open(folder.path(), Call::Blocking);
         let made = Arc::new(events_of(asked.ids));
-        let load = Load { clients, work: Work::Append { batch, guard: Guard::None }, lasts: Duration::from_millis(500), rests: false };
+        let load = Load {
+            clients,
+            work: Work::Append { batch, guard: Guard::None },
+            lasts: Duration::from_millis(500),
+            rests: false,
+        };
         while made.taken() < events {
             measure(&gesta, folder.path(), &load, &made);
         }

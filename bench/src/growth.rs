@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::asked::Asked;
 use crate::disk::{Held, own_bytes};
+use crate::rivals::Bare;
 
 pub use restart::hold;
 
@@ -112,6 +113,11 @@ impl GrowingLog {
         let work = Work::Append { batch: 1, guard: Guard::None };
         let load = Load { clients: 1, work, lasts: self.lasts, rests: true };
         let singles = measure(self.gesta(), self.folder.path(), &load, &self.events);
+        // The disk's own pace changes within hours: what it does now is what the append is held against.
+        let beside = bench_core::folder();
+        let bare = measure(&Bare::open(beside.path()), beside.path(), &load, &Arc::new(events(self.ids)));
+        let [own, its] = [&singles, &bare].map(|measured| measured.calls.quantile(0.5).as_secs_f64());
+        row.add("single_over_bare", own / its);
         row.add_calls(["single_p50_us", "single_p99_us"], singles.calls);
         steady::run(row, self.gesta().log(), &self.events, self.lasts * 2);
     }

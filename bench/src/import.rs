@@ -23,8 +23,7 @@ pub fn run() {
     let ours = || {
         let folder = tempfile::tempdir().expect("a folder");
         Round::time(|| {
-            let run =
-                Command::new(program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
+            let run = Command::new(program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
             let run = run.expect("the program runs");
             assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
             EVENTS

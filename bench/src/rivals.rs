@@ -14,6 +14,7 @@ mod sqlite;
 use bench_core::{Call, Contender, Events, Gesta, Guard, Load, Streams, Work, compare};
 
 use crate::asked::Asked;
+pub use bare::Bare;
 use postgres::{CommitDelay, Postgres};
 use raw::Raw;
 
@@ -58,7 +59,7 @@ pub fn bare() -> Contender {
         }
         Work::ReadAll | Work::ReadStream { .. } => load,
     };
-    Contender { load: together, ..Contender::new("the bare work", bare::Bare::open) }
+    Contender { load: together, ..Contender::new("the bare work", Bare::open) }
 }
 
 /// `rivals`: every store through every row of appends.

@@ -11,7 +11,9 @@ const STREAMS: u64 = 1_000_000;
 pub fn run(asked: &Asked) {
     let lasts = asked.lasts(60.0);
     println!("\n### sustained for {} s, one tag each, streams in no order\n", lasts.as_secs_f64());
-    println!("| clients × batch | events/s | slowest second | p50 µs | p99 µs | p99.9 µs | longest ms | CPU µs/event | flushes/event | peak MB |");
+    println!(
+        "| clients × batch | events/s | slowest second | p50 µs | p99 µs | p99.9 µs | longest ms | CPU µs/event | flushes/event | peak MB |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for batch in [100, 1_000] {
         let folder = bench_core::folder();

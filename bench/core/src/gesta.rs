@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gesta_core::{
-    Batch, Checkpoint, EventId, EventStore, Limit, NewEvent, Page, Place, Query, Read, Select, StreamName, Tag,
-    Timestamp,
+    Batch, Checkpoint, EventId, EventStore, Limit, NewEvent, Page, Place, Query, Read, Select, StreamName,
+    Tag, Timestamp,
 };
 use gesta_log::{LogStore, Options};
 
@@ -80,7 +80,10 @@ impl Client for GestaClient {
             batch = batch.fail_if(Query::tags([tag_name(self.number)]), self.seen.clone());
         }
         match self.call {
-            Call::Blocking => ready(self.seen = Some(self.log.append_blocking(batch).expect("an append").checkpoint)),
+            Call::Blocking => {
+                self.seen = Some(self.log.append_blocking(batch).expect("an append").checkpoint);
+                ready(())
+            }
             Call::OnThreads | Call::InTasks => Box::pin(async move {
                 self.seen = Some(self.log.append(batch).await.expect("an append").checkpoint);
             }),
@@ -88,7 +91,9 @@ impl Client for GestaClient {
     }
 
     fn read_all(&mut self) -> BoxFuture<'_, u64> {
-        Box::pin(self.read(Read::log(Query::All), |page| Read::log_from(Query::All, Place::At(page.scanned_to.clone()))))
+        Box::pin(self.read(Read::log(Query::All), |page| {
+            Read::log_from(Query::All, Place::At(page.scanned_to.clone()))
+        }))
     }
 
     fn read_stream(&mut self, stream: u64) -> BoxFuture<'_, u64> {
@@ -115,7 +120,10 @@ impl GestaClient {
                 Call::OnThreads | Call::InTasks => self.log.read(read).await,
             };
             let page = page.expect("a page");
-            assert!(page.events.iter().all(|event| event.data_slice().len() == DATA.len()), "events are whole");
+            assert!(
+                page.events.iter().all(|event| event.data_slice().len() == DATA.len()),
+                "events are whole"
+            );
             count += page.events.len() as u64;
             if page.end {
                 return count;

@@ -108,7 +108,8 @@ impl Client for HttpClient {
         let body = self.body_of(events, guard);
         let answer = self.call("POST", "/batches", &body);
         let appended: Appended = serde_json::from_slice(&answer).expect("the answer to an append");
-        ready(self.seen = Some(appended.checkpoint))
+        self.seen = Some(appended.checkpoint);
+        ready(())
     }
 
     fn read_all(&mut self) -> BoxFuture<'_, u64> {
@@ -161,7 +162,8 @@ impl HttpClient {
         if guard == Guard::OwnTag {
             let after = self.seen.as_ref().map_or_else(|| "null".to_owned(), |seen| format!(r#""{seen}""#));
             let tag = tag_name(self.number);
-            let condition = format!(r#","conditions":[{{"failIfAny":[{{"tags":["{tag}"]}}],"after":{after}}}]"#);
+            let condition =
+                format!(r#","conditions":[{{"failIfAny":[{{"tags":["{tag}"]}}],"after":{after}}}]"#);
             body.push_str(&condition);
         }
         body.push('}');

@@ -23,5 +23,5 @@ pub use load::{Load, Measured, Work, measure};
 pub use program::{free_port, gesta_program};
 pub use rival::{BoxFuture, Client, Drive, Guard, Rival, ready, runtime};
 pub use scratch::{append_line, drop_caches, folder};
-pub use table::{Contender, ROUNDS, Sheet, compare, median_by};
+pub use table::{Contender, Open, ROUNDS, Sheet, compare, median_by};
 pub use usage::{Disk, Meter, Process, Used, resident_bytes};

@@ -64,6 +64,8 @@ pub struct Measured {
     pub calls: Latencies,
     /// What the store's process used meanwhile.
     pub used: Used,
+    /// Whether the disk was as quick right after as it is at rest. Where not, its host may have slowed it down meanwhile.
+    pub disk_at_rest: bool,
 }
 
 impl Measured {
@@ -97,8 +99,10 @@ pub fn measure(rival: &dyn Rival, folder: &Path, load: &Load, events: &Arc<Event
     };
     let took = start.elapsed();
     let used = meter.stop();
-    let count = done.iter().map(|(count, _)| count).sum();
-    Measured { events: count, took, calls: Latencies::merge(done.into_iter().map(|(_, calls)| calls)), used }
+    let events = done.iter().map(|(count, _)| count).sum();
+    let calls = Latencies::merge(done.into_iter().map(|(_, calls)| calls));
+    let disk_at_rest = !load.rests || quiet::disk_is_at_rest(folder);
+    Measured { events, took, calls, used, disk_at_rest }
 }
 
 type Done = (u64, Latencies);

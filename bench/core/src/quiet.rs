@@ -23,7 +23,7 @@ pub(crate) fn wait(process: Process, folder: &Path) {
     while begun.elapsed() < PATIENCE {
         let meter = Meter::start(process, folder);
         std::thread::sleep(STILL);
-        if meter.stop().dirtied_bytes == 0 && disk_is_quick(folder) {
+        if meter.stop().dirtied_bytes == 0 && disk_is_at_rest(folder) {
             return;
         }
     }
@@ -31,7 +31,7 @@ pub(crate) fn wait(process: Process, folder: &Path) {
 }
 
 /// Whether a small sync takes at most half as long again as it ever did.
-fn disk_is_quick(folder: &Path) -> bool {
+pub(crate) fn disk_is_at_rest(folder: &Path) -> bool {
     static BEST: Mutex<Duration> = Mutex::new(Duration::MAX);
     let file = tempfile::tempfile_in(folder.parent().unwrap_or(folder)).expect("a file");
     let now = small_syncs(&file);

@@ -15,12 +15,15 @@ use crate::scratch::{append_line, folder};
 /// How often each figure is measured; its median is printed.
 pub const ROUNDS: usize = 3;
 
+/// What opens a store over an empty folder.
+pub type Open = Box<dyn Fn(&Path) -> Box<dyn Rival>>;
+
 /// A store that takes part. The first of several is the one that the others are held against.
 pub struct Contender {
     /// What it is called in the table.
     pub name: &'static str,
     /// Opens it over an empty folder.
-    pub open: Box<dyn Fn(&Path) -> Box<dyn Rival>>,
+    pub open: Open,
     /// Turns the load into one that it can be held against: the bare work does that of all clients at once.
     pub load: fn(Load) -> Load,
 }
@@ -79,7 +82,8 @@ pub fn compare(
     for _ in 0..sheet.rounds {
         for (at, contender) in contenders.iter().enumerate() {
             let events = Arc::new(events());
-            let Some(opened) = kept[at].take().or_else(|| Opened::new(contender, &load, &events, fill)) else {
+            let Some(opened) = kept[at].take().or_else(|| Opened::new(contender, &load, &events, fill))
+            else {
                 continue;
             };
             let load = (contender.load)(load);
@@ -91,8 +95,11 @@ pub fn compare(
     for (contender, measured) in contenders.iter().zip(&rounds).filter(|(_, measured)| !measured.is_empty()) {
         let ratios = ours.iter().zip(measured).map(|(ours, theirs)| ours / theirs.rate());
         let ratio = spread(ratios.collect());
-        let row = Row::of(median_by(measured, Measured::rate));
-        println!("{}", row.print(contender.name, ratio));
+        let median = median_by(measured, Measured::rate);
+        let row = Row::of(median);
+        // The star is explained in the page about benchmarks.
+        let star = if median.disk_at_rest { "" } else { " *" };
+        println!("{}", row.print(&format!("{}{star}", contender.name), ratio));
         sheet.note(name, contender.name, &load, &row, ratio);
     }
 }

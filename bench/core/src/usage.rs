@@ -137,7 +137,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
 fn descendants(root: u32) -> Vec<String> {
     let mut children: HashMap<u64, Vec<u64>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else {
+            continue;
+        };
         let parent = Stat::read(&pid.to_string()).and_then(|stat| stat.number(1));
         children.entry(parent.unwrap_or_default()).or_default().push(pid);
     }

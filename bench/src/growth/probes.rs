@@ -46,7 +46,8 @@ pub fn decisions(row: &mut Row, log: &LogStore, events: &Events) {
     let fails = Query::types(["bench.happened".parse().expect("a type")]);
     for call in 0..CALLS {
         let tags = [tag_name(Growing::SCATTERED), tag_name(mix(call) % Growing::RANDOM)];
-        let batch = batch_of(&events.take(0, 1)).fail_if(Query::tags(tags), None).fail_if(fails.clone(), None);
+        let batch =
+            batch_of(&events.take(0, 1)).fail_if(Query::tags(tags), None).fail_if(fails.clone(), None);
         let refused = decided.time(|| log.append_blocking(batch));
         assert!(
             matches!(refused, Err(AppendError::ConditionFailed { index: 1, .. })),

@@ -24,11 +24,18 @@ pub fn plot(folder: &Path) -> Option<String> {
     }
     let (across, up) = (Axis::at(clients), Axis::decades(lowest, highest));
     let panel = Panel { left: 64.0, top: 72.0, width: 560.0, height: 340.0, across: &across, up: &up };
-    let mut svg = Svg::new(860.0, 468.0, "Durable appends a second over the number of clients, for each store");
+    let mut svg =
+        Svg::new(860.0, 468.0, "Durable appends a second over the number of clients, for each store");
     svg.text("title", "start", 24.0, 32.0, "Durable appends of one event");
     svg.text("", "start", 24.0, 52.0, "events a second, each acknowledged after a sync; 256 bytes of data");
     svg.axes(&panel);
-    svg.text("", "middle", panel.left + panel.width / 2.0, panel.top + panel.height + 38.0, "clients at the same time");
+    svg.text(
+        "",
+        "middle",
+        panel.left + panel.width / 2.0,
+        panel.top + panel.height + 38.0,
+        "clients at the same time",
+    );
     // The first store is drawn last, over the others.
     for series in all.iter().rev() {
         svg.line(&panel, series);

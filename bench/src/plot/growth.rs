@@ -8,7 +8,7 @@ use super::svg::{Axis, Panel, Series, Svg, short};
 /// What is shown: the column, and what it says.
 const PANELS: [(&str, &str); 12] = [
     ("single_p50_us", "append, lone caller, p50 µs"),
-    ("single_p99_us", "append, lone caller, p99 µs"),
+    ("single_over_bare", "the same over a bare write and sync"),
     ("steady_p99_us", "200,000 events/s, p99 µs late"),
     ("stream_p50_us", "read 10 events of a stream, p50 µs"),
     ("head_p50_us", "head of a stream, p50 µs"),
@@ -46,7 +46,10 @@ pub fn plot(folder: &Path) -> Option<String> {
     }
     svg.text("", "start", x, 53.0, "over events stored");
     for (at, (column, about)) in PANELS.iter().enumerate() {
-        let all = tables.iter().map(|(table, name, colour)| series(table, column, name, *colour)).collect::<Vec<_>>();
+        let all = tables
+            .iter()
+            .map(|(table, name, colour)| series(table, column, name, *colour))
+            .collect::<Vec<_>>();
         let (left, top) = (24.0 + (at % COLUMNS) as f64 * width, 84.0 + (at / COLUMNS) as f64 * height);
         panel(&mut svg, &all, about, left, top, width, height);
     }
@@ -82,6 +85,12 @@ fn panel(svg: &mut Svg, all: &[Series], about: &str, left: f64, top: f64, width:
     }
     let last = all.first().and_then(|series| series.points.last());
     if let Some((_, last)) = last {
-        svg.text("tick", "end", left + width - 32.0, top + height - 22.0 + 12.0, &format!("last {}", short(*last)));
+        svg.text(
+            "tick",
+            "end",
+            left + width - 32.0,
+            top + height - 22.0 + 12.0,
+            &format!("last {}", short(*last)),
+        );
     }
 }

@@ -41,7 +41,12 @@ impl Axis {
     /// From zero to a round number above.
     pub fn from_zero(highest: f64) -> Self {
         let step = round_up(highest.max(1e-3) / 4.0);
-        Self { scale: Scale::Linear, from: 0.0, to: step * 4.0, ticks: (0..=4).map(|at| step * f64::from(at)).collect() }
+        Self {
+            scale: Scale::Linear,
+            from: 0.0,
+            to: step * 4.0,
+            ticks: (0..=4).map(|at| step * f64::from(at)).collect(),
+        }
     }
 
     /// From the power of ten below the lowest to the one above the highest.
@@ -113,7 +118,9 @@ impl Svg {
 
     /// A text; `anchor` is `start`, `middle` or `end`.
     pub fn text(&mut self, class: &str, anchor: &str, x: f64, y: f64, text: &str) {
-        self.add(format_args!("<text class=\"{class}\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"));
+        self.add(format_args!(
+            "<text class=\"{class}\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"
+        ));
     }
 
     /// A dot in a series' colour.
@@ -122,7 +129,9 @@ impl Svg {
     }
 
     fn stroke(&mut self, class: &str, [x1, y1, x2, y2]: [f64; 4]) {
-        self.add(format_args!("<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"));
+        self.add(format_args!(
+            "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
+        ));
     }
 
     fn add(&mut self, what: std::fmt::Arguments<'_>) {

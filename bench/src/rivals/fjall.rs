@@ -38,7 +38,8 @@ impl RawLog for Fjall {
     }
 
     fn read_stream(&self, stream: u64) -> u64 {
-        let positions = self.index.prefix(stream.to_be_bytes()).map(|entry| entry.value().expect("a position"));
+        let positions =
+            self.index.prefix(stream.to_be_bytes()).map(|entry| entry.value().expect("a position"));
         let read = positions.map(|position| self.log.get(position).expect("a read").expect("an event"));
         read.inspect(|data| assert_eq!(data.len(), DATA.len())).count() as u64
     }

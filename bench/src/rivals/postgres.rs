@@ -121,7 +121,8 @@ impl Rival for Postgres {
     fn client(&self, _number: u64) -> Box<dyn Client> {
         Box::new(runtime().block_on(async {
             let client = self.connect().await;
-            let one = "insert into events (stream, version, type, data) values ($1, $2, 'bench.happened', $3)";
+            let one =
+                "insert into events (stream, version, type, data) values ($1, $2, 'bench.happened', $3)";
             let many = "insert into events (stream, version, type, data)
                 select stream, version, 'bench.happened', data
                 from unnest($1::text[], $2::bigint[], $3::bytea[]) as given (stream, version, data)";

@@ -53,7 +53,10 @@ fn parse(arguments: &[String]) -> Result<Asked, String> {
         let [option, value] = pair else { return Err(format!("`{}` needs a value", pair[0])) };
         let wrong = || format!("`{value}` is no value of `{option}`");
         match option.as_str() {
-            "--seconds" => asked.lasts = Duration::try_from_secs_f64(value.parse().map_err(|_| wrong())?).map_err(|_| wrong())?,
+            "--seconds" => {
+                asked.lasts =
+                    Duration::try_from_secs_f64(value.parse().map_err(|_| wrong())?).map_err(|_| wrong())?
+            }
             "--rounds" => asked.sheet.rounds = value.parse().map_err(|_| wrong())?,
             "--events" => asked.events = value.parse().map_err(|_| wrong())?,
             "--only" => asked.sheet.only.clone_from(value),
@@ -71,9 +74,11 @@ fn run(asked: &Asked) {
     for (clients, batch) in [(1, 1), (64, 1), (8, 100)] {
         appends(asked, clients, batch, Guard::OwnTag);
     }
-    for (what, work) in [("all", Work::ReadAll), ("one tag or stream", Work::ReadStream { streams: STREAMS })] {
+    for (what, work) in [("all", Work::ReadAll), ("one tag or stream", Work::ReadStream { streams: STREAMS })]
+    {
         for clients in [1, 2] {
-            let name = format!("read {what}, {} events in {STREAMS} streams, {clients} readers", asked.events);
+            let name =
+                format!("read {what}, {} events in {STREAMS} streams, {clients} readers", asked.events);
             let made = || Events::new(Streams::Turns(STREAMS)).tagged();
             compare(&asked.sheet, &name, &contenders(), load(asked, clients, work), &made, asked.events);
         }

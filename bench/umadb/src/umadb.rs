@@ -93,8 +93,8 @@ struct UmaDbConnection {
 impl Client for UmaDbConnection {
     fn append<'a>(&'a mut self, events: &'a [Event], guard: Guard) -> BoxFuture<'a, ()> {
         let events = events.iter().map(event).collect();
-        let condition = (guard == Guard::OwnTag)
-            .then(|| DcbAppendCondition::new(query(self.number)).after(self.seen));
+        let condition =
+            (guard == Guard::OwnTag).then(|| DcbAppendCondition::new(query(self.number)).after(self.seen));
         Box::pin(async move {
             self.seen = Some(self.client.append(events, condition, None).await.expect("an append"));
         })
