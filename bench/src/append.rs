@@ -22,9 +22,9 @@ pub fn run(asked: &Asked) {
 fn contenders() -> Vec<Contender> {
     let called = |name, call| Contender::new(name, move |folder| Gesta::open(folder, call));
     vec![
-        called("blocking, a thread each", Call::Blocking),
-        called("async, a thread each", Call::OnThreads),
-        called("async, tasks on tokio", Call::InTasks),
+        called("blocking (threads)", Call::Blocking),
+        called("async (threads)", Call::OnThreads),
+        called("async (tokio tasks)", Call::InTasks),
         bare(),
     ]
 }

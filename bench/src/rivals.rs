@@ -38,7 +38,7 @@ pub fn all() -> Vec<Contender> {
     if postgres::is_installed() {
         let open = |delay| move |folder: &std::path::Path| Postgres::start(folder, delay);
         all.push(Contender::new("PostgreSQL 15", open(CommitDelay::None)));
-        all.push(Contender::new("PostgreSQL 15, commit_delay", open(CommitDelay::Tuned)));
+        all.push(Contender::new("PostgreSQL 15 (commit_delay)", open(CommitDelay::Tuned)));
     } else {
         println!("PostgreSQL: not measured, `initdb` and `pg_ctl` are not on the path");
     }
@@ -86,7 +86,7 @@ pub fn clients(asked: &Asked) {
 pub fn reads(asked: &Asked) {
     let sheet = asked.sheet("reads");
     let mut all = all();
-    all.pop_if(|last| last.name.ends_with("commit_delay"));
+    all.pop_if(|last| last.name.ends_with("(commit_delay)"));
     let events = asked.events.unwrap_or(1_000_000);
     for clients in [1, 2] {
         for (what, work) in [("all", Work::ReadAll), ("streams", Work::ReadStream { streams: STREAMS })] {

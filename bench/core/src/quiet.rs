@@ -15,7 +15,7 @@ use crate::usage::{Meter, Process};
 /// How long a store must have written nothing.
 const STILL: Duration = Duration::from_millis(200);
 /// How long rest is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits until the process writes nothing and a small sync takes about as long as it does when the disk is at rest.
 pub(crate) fn wait(process: Process, folder: &Path) {

@@ -20,7 +20,7 @@ pub type Open = Box<dyn Fn(&Path) -> Box<dyn Rival>>;
 
 /// A store that takes part. The first of several is the one that the others are held against.
 pub struct Contender {
-    /// What it is called in the table.
+    /// What it is called in the table, without a comma.
     pub name: &'static str,
     /// Opens it over an empty folder.
     pub open: Open,

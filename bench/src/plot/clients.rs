@@ -8,9 +8,9 @@ use super::svg::{Axis, COLOURS, Panel, Series, Svg};
 /// What `clients` and, from its own program, UmaDB wrote.
 pub fn plot(folder: &Path) -> Option<String> {
     let mut all: Vec<Series> = Vec::new();
-    add(&mut all, &Table::read(&folder.join("clients.csv"))?, |_| true);
+    add(&mut all, &Table::read(&folder.join("clients.csv"))?, |store| !store.ends_with("(commit_delay)"));
     if let Some(umadb) = Table::read(&folder.join("umadb.csv")) {
-        add(&mut all, &umadb, |store| store != "Gesta, in process");
+        add(&mut all, &umadb, |store| store != "Gesta (in process)");
     }
     all.truncate(COLOURS);
     let points = || all.iter().flat_map(|series| &series.points);

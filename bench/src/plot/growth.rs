@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::csv::Table;
-use super::svg::{Axis, Panel, Series, Svg, short};
+use super::svg::{Axis, Panel, Series, Svg};
 
 /// What is shown: the column, and what it says.
 const PANELS: [(&str, &str); 12] = [
@@ -83,14 +83,7 @@ fn panel(svg: &mut Svg, all: &[Series], about: &str, left: f64, top: f64, width:
     for series in all.iter().rev() {
         svg.line(&panel, series);
     }
-    let last = all.first().and_then(|series| series.points.last());
-    if let Some((_, last)) = last {
-        svg.text(
-            "tick",
-            "end",
-            left + width - 32.0,
-            top + height - 22.0 + 12.0,
-            &format!("last {}", short(*last)),
-        );
+    if let Some(point) = all.first().and_then(|series| series.points.last()) {
+        svg.value(&panel, *point);
     }
 }

@@ -40,7 +40,7 @@ pub struct Axis {
 impl Axis {
     /// From zero to a round number above.
     pub fn from_zero(highest: f64) -> Self {
-        let step = round_up(highest.max(1e-3) / 4.0);
+        let step = if highest > 0.0 { round_up(highest / 4.0) } else { 0.25 };
         Self {
             scale: Scale::Linear,
             from: 0.0,
@@ -155,12 +155,20 @@ impl Svg {
 
     /// A line with a dot at each point.
     pub fn line(&mut self, panel: &Panel<'_>, series: &Series) {
+        if series.points.is_empty() {
+            return;
+        }
         let places: Vec<_> = series.points.iter().map(|&(x, y)| (panel.x(x), panel.y(y))).collect();
         let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         self.add(format_args!("<polyline class=\"line s{}\" points=\"{}\"/>", series.colour, path.join(" ")));
         for (x, y) in places {
             self.dot(series.colour, x, y);
         }
+    }
+
+    /// What a point says, beside it.
+    pub fn value(&mut self, panel: &Panel<'_>, (x, y): (f64, f64)) {
+        self.text("name tick", "start", panel.x(x) + 7.0, panel.y(y) - 5.0, &short(y));
     }
 
     /// The names of lines beside their ends, moved apart where they would meet.
@@ -193,7 +201,7 @@ impl Panel<'_> {
 }
 
 /// A number in few characters.
-pub fn short(number: f64) -> String {
+fn short(number: f64) -> String {
     let (number, unit) = match number {
         1e6.. => (number / 1e6, " M"),
         1e3.. => (number / 1e3, " k"),

@@ -102,8 +102,8 @@ fn load(asked: &Asked, clients: u64, work: Work) -> Load {
 
 fn contenders() -> Vec<Contender> {
     vec![
-        Contender::new("Gesta, in process", |folder| Gesta::open(folder, Call::Blocking)),
-        Contender::new("Gesta, HTTP", GestaServer::start),
+        Contender::new("Gesta (in process)", |folder| Gesta::open(folder, Call::Blocking)),
+        Contender::new("Gesta (HTTP)", GestaServer::start),
         Contender::new("UmaDB", UmaDb::start),
     ]
 }
