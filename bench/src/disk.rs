@@ -103,3 +103,28 @@ fn used_bytes(file: &File, mut length: u64) -> u64 {
     }
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_at_the_end_of_a_file_are_room_and_not_used() {
+        let folder = bench_core::folder();
+        let mut bytes = vec![0; 3 << 20];
+        for (name, last) in [
+            ("none", None::<usize>),
+            ("first", Some(0)),
+            ("second", Some((1 << 20) + 5)),
+            ("all", Some((3 << 20) - 1)),
+        ] {
+            bytes.fill(0);
+            if let Some(at) = last {
+                bytes[at] = 1;
+            }
+            let path = folder.path().join(name);
+            fs::write(&path, &bytes).expect("a file");
+            assert_eq!(Held::by_file(&path).used, last.map_or(0, |at| at as u64 + 1), "{name}");
+        }
+    }
+}

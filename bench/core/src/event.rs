@@ -165,3 +165,42 @@ const fn with_version(number: u128, version: u128) -> u128 {
 fn milliseconds() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_is_json_of_256_bytes() {
+        let value: serde_json::Value = serde_json::from_slice(&DATA).expect("JSON");
+        assert_eq!(value["x"].as_str().map(str::len), Some(248));
+    }
+
+    #[test]
+    fn identities_say_their_version_and_none_comes_twice() {
+        for (ids, version) in [(Ids::V4, 4), (Ids::V7, 7)] {
+            let events = Events::new(Streams::OfClient).with_ids(ids).take(0, 10_000);
+            assert!(
+                events
+                    .iter()
+                    .all(|event| (event.id >> 76) & 0xf == version && (event.id >> 62) & 0b11 == 0b10)
+            );
+            let mut all: Vec<_> = events.iter().map(|event| event.id).collect();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), events.len());
+        }
+    }
+
+    #[test]
+    fn a_growing_log_has_its_probes_within_the_first_million() {
+        let events = Events::new(Streams::Growing).take(0, 1_000_000);
+        let of = |stream| events.iter().filter(|event| event.stream == stream).count() as u64;
+        assert_eq!(of(Growing::SCATTERED), 10_000);
+        assert_eq!(
+            [of(Growing::PROBE), of(Growing::PROBE + Growing::PROBES - 1)],
+            [Growing::PROBE_EVENTS; 2]
+        );
+        assert!(events.iter().all(|event| event.stream < Growing::PROBE + Growing::PROBES));
+    }
+}

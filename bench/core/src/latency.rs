@@ -42,3 +42,17 @@ impl Latencies {
         self.0.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_taken_over_all_parts_in_order() {
+        let part = |times: &[u64]| Latencies(times.iter().map(|&time| Duration::from_micros(time)).collect());
+        let all = Latencies::merge([part(&[5, 1, 3]), part(&[4, 2])]);
+        let quantiles = [0.0, 0.5, 1.0].map(|share| all.quantile(share).as_micros());
+        assert_eq!((all.count(), quantiles), (5, [1, 3, 5]));
+        assert_eq!(Latencies::default().quantile(0.99), Duration::ZERO);
+    }
+}

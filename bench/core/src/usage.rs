@@ -185,3 +185,24 @@ impl Disk {
         Some(Self { written_bytes: numbers.nth(6)?? * 512, flushes: numbers.nth(8)?? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_writes_and_computes_is_seen_to() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let meter = Meter::start(Process::Own, file.path());
+        let began = processor_time("self").expect("a time");
+        while processor_time("self").expect("a time") < began + Duration::from_millis(20) {
+            fs::write(file.path(), b"seen").expect("a write");
+        }
+        let used = meter.stop();
+        assert!(
+            used.processor >= Duration::from_millis(20) && used.write_calls > 0 && used.dirtied_bytes > 0,
+            "{used:?}"
+        );
+        assert!(used.peak_bytes.is_some_and(|bytes| bytes > 1 << 20), "{used:?}");
+    }
+}

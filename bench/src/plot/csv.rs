@@ -47,3 +47,22 @@ impl<'a> Line<'a> {
         self.text(name).parse().ok().filter(|number: &f64| number.is_finite())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_the_name_of_a_load_is_part_of_it() {
+        let folder = bench_core::folder();
+        let file = folder.path().join("figures.csv");
+        std::fs::write(&file, "load,store,rate\nappend, 8 × 1,Gesta,12.5\n").expect("a file");
+        let table = Table::read(&file).expect("a table");
+        let line = table.lines().next().expect("a line");
+        assert_eq!(
+            (line.text("load"), line.text("store"), line.number("rate")),
+            ("append, 8 × 1", "Gesta", Some(12.5))
+        );
+        assert!(line.number("store").is_none() && line.text("none").is_empty());
+    }
+}
