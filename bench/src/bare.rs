@@ -38,9 +38,3 @@ pub fn read_segments(folder: &Path, events: u64) -> Round {
         events
     })
 }
-
-/// Drops the page cache, so that the next read comes from the disk. `false` where that is not allowed.
-pub fn drop_caches() -> bool {
-    std::process::Command::new("sync").status().is_ok()
-        && std::fs::write("/proc/sys/vm/drop_caches", "1").is_ok()
-}

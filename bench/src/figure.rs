@@ -1,9 +1,8 @@
-//! How a figure is measured and printed.
+//! How a figure of one piece of work is measured and printed, as a rate and as a ratio to the bare work.
 
 use std::time::{Duration, Instant};
 
-/// How often each figure is measured.
-const ROUNDS: usize = 5;
+use bench_core::ROUNDS;
 
 /// What one round did, and how long it took.
 pub struct Round {
@@ -40,17 +39,5 @@ pub fn compare(name: &str, unit: &str, mut ours: impl FnMut() -> Round, mut bare
         ratios[ROUNDS / 2],
         ratios[0],
         ratios[ROUNDS - 1]
-    );
-}
-
-/// Measures ours and a rival's by turns, and prints both rates and how many times ours is.
-pub fn versus(name: &str, mut ours: impl FnMut() -> Round, mut rival: impl FnMut() -> Round) {
-    let mut rounds = (0..ROUNDS).map(|_| (ours().rate(), rival().rate())).collect::<Vec<_>>();
-    rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-    let (ours, rival) = rounds[ROUNDS / 2];
-    let [low, high] = [rounds[0], rounds[ROUNDS - 1]].map(|(ours, rival)| ours / rival);
-    println!(
-        "{name:<44} {rival:>12.0} events/s, Gesta {ours:.0}: {:.1} times ({low:.1} to {high:.1})",
-        ours / rival
     );
 }

@@ -19,12 +19,11 @@ pub fn run() {
         );
         return;
     };
-    let program = build();
+    let program = bench_core::gesta_program();
     let ours = || {
         let folder = tempfile::tempdir().expect("a folder");
         Round::time(|| {
-            let run =
-                Command::new(&program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
+            let run = Command::new(program).arg("import").arg(&file).arg("--dir").arg(folder.path()).output();
             let run = run.expect("the program runs");
             assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
             EVENTS
@@ -44,17 +43,4 @@ fn file() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("shared/data"));
     let mut files = named.into_iter().chain(beside).map(|folder| folder.join("loan-applications.jsonl.gz"));
     files.find(|file| file.is_file())
-}
-
-fn build() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/program");
-    let build = Command::new(cargo)
-        .current_dir(&root)
-        .args(["build", "--release", "--package", "gesta-cli", "--target-dir"])
-        .arg(&target)
-        .status();
-    assert!(build.expect("cargo runs").success(), "the program is built");
-    target.join("release/gesta")
 }

@@ -1,156 +1,103 @@
-//! Embedded engines used as raw logs with an index per stream, at their durable setting, beside Gesta in the same run.
+//! Engines used as raw logs with an index per stream, at their durable setting, beside Gesta in the same run.
 //!
 //! Each append writes its events under the next positions, and for each an index entry (stream, version), in one transaction
 //! that is synced before it returns. The rivals check nothing, keep no ids, types or tags and no checksum of their own making;
-//! Gesta does all of that in the same time.
+//! Gesta does all of that in the same time. PostgreSQL alone also checks that no version of a stream is given twice.
 
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod bare;
+mod fjall;
+mod postgres;
+mod raw;
+mod redb;
+mod sqlite;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use gesta_log::{LogStore, Options};
-use redb::{ReadableDatabase as _, TableDefinition};
+use bench_core::{Call, Contender, Events, Gesta, Guard, Load, Streams, Work, compare};
 
-use crate::append::{LOADS, Load, append, warm_up};
-use crate::figure::{Round, versus};
+use crate::asked::Asked;
+pub use bare::Bare;
+use postgres::{CommitDelay, Postgres};
+use raw::Raw;
 
-const DATA: [u8; 256] = [b'x'; 256];
+/// Clients and events at once of the rows that every store is put through.
+pub const APPENDS: [(u64, u64); 7] = [(1, 1), (8, 1), (64, 1), (1, 100), (1, 1_000), (8, 100), (8, 1_000)];
 
-/// A raw log: appends so many events to a task's stream, durably.
-trait RawLog: Sync {
-    fn open(folder: &Path) -> Self
-    where
-        Self: Sized;
-    fn append(&self, task: u64, events: u64);
-}
+/// Events that a store holds before appends are measured, so that no store is measured in its first file.
+pub const WARM_UP: u64 = 60_000;
 
-pub fn run() {
-    for load in LOADS {
-        let ours = || {
-            let folder = tempfile::tempdir().expect("a folder");
-            let log = LogStore::open(folder.path(), &Options::default()).expect("a log");
-            warm_up(&log);
-            Round::time(|| append(&log, &load))
-        };
-        versus(&load.name.replace("append", "fjall 3"), ours, || theirs::<Fjall>(&load));
-        versus(&load.name.replace("append", "redb 4"), ours, || theirs::<Redb>(&load));
-        versus(&load.name.replace("append", "SQLite"), ours, || theirs::<Sqlite>(&load));
+/// Streams of the logs that are read.
+const STREAMS: u64 = 1_000;
+
+/// Everything that takes part, Gesta first.
+pub fn all() -> Vec<Contender> {
+    let mut all = vec![
+        gesta("Gesta"),
+        Contender::new("fjall 3", Raw::<fjall::Fjall>::open),
+        Contender::new("redb 4", Raw::<redb::Redb>::open),
+        Contender::new("SQLite", Raw::<sqlite::Sqlite>::open),
+    ];
+    if postgres::is_installed() {
+        let open = |delay| move |folder: &std::path::Path| Postgres::start(folder, delay);
+        all.push(Contender::new("PostgreSQL 15", open(CommitDelay::None)));
+        all.push(Contender::new("PostgreSQL 15 (commit_delay)", open(CommitDelay::Tuned)));
+    } else {
+        println!("PostgreSQL: not measured, `initdb` and `pg_ctl` are not on the path");
     }
+    all
 }
 
-/// Appends a tenth of the load, and a quarter second's worth at least: rivals are slower.
-fn theirs<R: RawLog>(load: &Load) -> Round {
-    let folder = tempfile::tempdir().expect("a folder");
-    let rival = R::open(folder.path());
-    let rounds = (load.events / load.tasks / load.batch / 10).max(20);
-    Round::time(|| {
-        std::thread::scope(|scope| {
-            for task in 0..load.tasks {
-                let rival = &rival;
-                scope.spawn(move || (0..rounds).for_each(|_| rival.append(task, load.batch)));
-            }
-        });
-        rounds * load.tasks * load.batch
-    })
+/// Gesta, called as a thread calls it.
+pub fn gesta(name: &'static str) -> Contender {
+    Contender::new(name, |folder| Gesta::open(folder, Call::Blocking))
 }
 
-fn index_key(task: u64, version: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&task.to_be_bytes());
-    key[8..].copy_from_slice(&version.to_be_bytes());
-    key
-}
-
-struct Fjall {
-    database: Database,
-    log: Keyspace,
-    index: Keyspace,
-    next: AtomicU64,
-}
-
-impl RawLog for Fjall {
-    fn open(folder: &Path) -> Self {
-        let database = Database::builder(folder).open().expect("a database");
-        let open = |name| database.keyspace(name, KeyspaceCreateOptions::default).expect("a keyspace");
-        Self { log: open("log"), index: open("index"), database: database.clone(), next: AtomicU64::new(1) }
-    }
-
-    fn append(&self, task: u64, events: u64) {
-        let first = self.next.fetch_add(events, Ordering::Relaxed);
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
-        for position in first..first + events {
-            batch.insert(&self.log, position.to_be_bytes(), DATA);
-            batch.insert(&self.index, index_key(task, position), position.to_be_bytes());
+/// The bare work: as many bytes as one append of each client, written and synced together.
+pub fn bare() -> Contender {
+    let together = |load: Load| match load.work {
+        Work::Append { batch, guard } => {
+            let work = Work::Append { batch: batch * load.clients, guard };
+            Load { clients: 1, work, ..load }
         }
-        batch.commit().expect("a commit");
+        Work::ReadAll | Work::ReadStream { .. } => load,
+    };
+    Contender { load: together, ..Contender::new("the bare work", Bare::open) }
+}
+
+/// `rivals`: every store through every row of appends.
+pub fn appends(asked: &Asked) {
+    let (sheet, all) = (asked.sheet("rivals"), all());
+    for (clients, batch) in APPENDS {
+        let work = Work::Append { batch, guard: Guard::None };
+        let name = append_name(clients, batch);
+        compare(&sheet, &name, &all, asked.load(clients, work), &|| Events::new(Streams::OfClient), WARM_UP);
     }
 }
 
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const INDEX: TableDefinition<'_, &[u8], u64> = TableDefinition::new("index");
-
-struct Redb {
-    database: redb::Database,
-    next: AtomicU64,
+/// `clients`: single events over the number of clients.
+pub fn clients(asked: &Asked) {
+    let (sheet, all) = (asked.sheet("clients"), all());
+    for clients in [1, 2, 4, 8, 16, 32, 64, 128] {
+        let work = Work::Append { batch: 1, guard: Guard::None };
+        let name = append_name(clients, 1);
+        compare(&sheet, &name, &all, asked.load(clients, work), &|| Events::new(Streams::OfClient), WARM_UP);
+    }
 }
 
-impl RawLog for Redb {
-    fn open(folder: &Path) -> Self {
-        let database = redb::Database::create(folder.join("log.redb")).expect("a database");
-        assert!(database.begin_read().is_ok());
-        Self { database, next: AtomicU64::new(1) }
-    }
-
-    fn append(&self, task: u64, events: u64) {
-        let write = self.database.begin_write().expect("a transaction");
-        {
-            let (mut log, mut index) =
-                (write.open_table(LOG).expect("a table"), write.open_table(INDEX).expect("a table"));
-            let first = self.next.fetch_add(events, Ordering::Relaxed);
-            for position in first..first + events {
-                log.insert(position, &DATA[..]).expect("an insert");
-                index.insert(&index_key(task, position)[..], position).expect("an insert");
-            }
+/// `reads`: every store read whole, and stream by stream, from the page cache.
+pub fn reads(asked: &Asked) {
+    let sheet = asked.sheet("reads");
+    let mut all = all();
+    all.pop_if(|last| last.name.ends_with("(commit_delay)"));
+    let events = asked.events.unwrap_or(1_000_000);
+    for clients in [1, 2] {
+        for (what, work) in [("all", Work::ReadAll), ("streams", Work::ReadStream { streams: STREAMS })] {
+            let name = format!("read {what}, {events} events in {STREAMS} streams, {clients} readers");
+            let made = || Events::new(Streams::Turns(STREAMS));
+            compare(&sheet, &name, &all, asked.load(clients, work), &made, events);
         }
-        write.commit().expect("a commit");
     }
 }
 
-struct Sqlite {
-    connection: Mutex<rusqlite::Connection>,
-    next: AtomicU64,
-}
-
-impl RawLog for Sqlite {
-    fn open(folder: &Path) -> Self {
-        let connection = rusqlite::Connection::open(folder.join("log.sqlite")).expect("a database");
-        connection
-            .execute_batch(
-                "pragma journal_mode = wal; pragma synchronous = full;
-                 create table log (position integer primary key, stream integer, version integer, data blob, unique (stream, version));",
-            )
-            .expect("a schema");
-        Self { connection: Mutex::new(connection), next: AtomicU64::new(1) }
-    }
-
-    fn append(&self, task: u64, events: u64) {
-        let mut connection = self.connection.lock().expect("no panic");
-        let transaction = connection.transaction().expect("a transaction");
-        {
-            let mut insert =
-                transaction.prepare_cached("insert into log values (?, ?, ?, ?)").expect("a statement");
-            let first = self.next.fetch_add(events, Ordering::Relaxed);
-            for position in first..first + events {
-                insert
-                    .execute((signed(position), signed(task), signed(position), &DATA[..]))
-                    .expect("an insert");
-            }
-        }
-        transaction.commit().expect("a commit");
-    }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).expect("a small number")
+/// What a row of appends is called.
+pub fn append_name(clients: u64, batch: u64) -> String {
+    format!("append, {clients} × {batch}")
 }

@@ -1,0 +1,164 @@
+//! Gesta in process, called in each of its ways.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gesta_core::{
+    Batch, Checkpoint, EventId, EventStore, Limit, NewEvent, Page, Place, Query, Read, Select, StreamName,
+    Tag, Timestamp,
+};
+use gesta_log::{LogStore, Options};
+
+use crate::event::{DATA, Event};
+use crate::rival::{BoxFuture, Client, Drive, Guard, Rival, ready};
+
+/// Which call a client makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// The blocking one, on a thread of its own.
+    Blocking,
+    /// The asynchronous one, on a thread of its own that waits for it.
+    OnThreads,
+    /// The asynchronous one, in a task of a runtime.
+    InTasks,
+}
+
+/// The embedded log under load.
+pub struct Gesta {
+    log: Arc<LogStore>,
+    call: Call,
+}
+
+impl Gesta {
+    /// Opens a log in a folder, with the options that everybody gets.
+    ///
+    /// # Panics
+    /// If it cannot be opened.
+    #[must_use]
+    pub fn open(folder: &Path, call: Call) -> Self {
+        let log = LogStore::open(folder, &Options::default()).expect("a log");
+        Self { log: Arc::new(log), call }
+    }
+
+    /// The log.
+    #[must_use]
+    pub const fn log(&self) -> &Arc<LogStore> {
+        &self.log
+    }
+}
+
+impl Rival for Gesta {
+    fn drive(&self) -> Drive {
+        match self.call {
+            Call::Blocking | Call::OnThreads => Drive::Threads,
+            Call::InTasks => Drive::Tasks,
+        }
+    }
+
+    fn takes(&self, _guard: Guard) -> bool {
+        true
+    }
+
+    fn client(&self, number: u64) -> Box<dyn Client> {
+        Box::new(GestaClient { log: Arc::clone(&self.log), call: self.call, number, seen: None })
+    }
+}
+
+struct GestaClient {
+    log: Arc<LogStore>,
+    call: Call,
+    number: u64,
+    /// The end of its last append.
+    seen: Option<Checkpoint>,
+}
+
+impl Client for GestaClient {
+    fn append<'a>(&'a mut self, events: &'a [Event], guard: Guard) -> BoxFuture<'a, ()> {
+        let mut batch = batch_of(events);
+        if guard == Guard::OwnTag {
+            batch = batch.fail_if(Query::tags([tag_name(self.number)]), self.seen.clone());
+        }
+        match self.call {
+            Call::Blocking => {
+                self.seen = Some(self.log.append_blocking(batch).expect("an append").checkpoint);
+                ready(())
+            }
+            Call::OnThreads | Call::InTasks => Box::pin(async move {
+                self.seen = Some(self.log.append(batch).await.expect("an append").checkpoint);
+            }),
+        }
+    }
+
+    fn read_all(&mut self) -> BoxFuture<'_, u64> {
+        Box::pin(self.read(Read::log(Query::All), |page| {
+            Read::log_from(Query::All, Place::At(page.scanned_to.clone()))
+        }))
+    }
+
+    fn read_stream(&mut self, stream: u64) -> BoxFuture<'_, u64> {
+        let name = stream_name(stream);
+        let next = {
+            let name = name.clone();
+            move |page: &Page| {
+                let from = page.events.last().map(|event| event.version().next());
+                Select::Stream { name: name.clone(), from }.into()
+            }
+        };
+        Box::pin(self.read(Read::stream(name), next))
+    }
+}
+
+impl GestaClient {
+    /// Reads page after page.
+    async fn read(&self, first: Read, next: impl Fn(&Page) -> Read) -> u64 {
+        let limit = Limit::events(10_000.try_into().expect("not zero"));
+        let (mut read, mut count) = (first.limit(limit), 0);
+        loop {
+            let page = match self.call {
+                Call::Blocking => self.log.read_blocking(&read),
+                Call::OnThreads | Call::InTasks => self.log.read(read).await,
+            };
+            let page = page.expect("a page");
+            assert!(
+                page.events.iter().all(|event| event.data_slice().len() == DATA.len()),
+                "events are whole"
+            );
+            count += page.events.len() as u64;
+            if page.end {
+                return count;
+            }
+            read = next(&page).limit(limit);
+        }
+    }
+}
+
+/// Events as Gesta takes them.
+#[must_use]
+pub fn batch_of(events: &[Event]) -> Batch {
+    static KIND: &str = "bench.happened";
+    Batch::new(events.iter().map(|event| {
+        let (stream, kind) = (stream_name(event.stream), KIND.parse().expect("a type"));
+        let data = Bytes::from_static(&DATA);
+        NewEvent::json(EventId::from_u128(event.id), stream, kind, Timestamp::from_nanos(1), data)
+            .with_tags(event.tag.map(tag_name))
+    }))
+}
+
+/// The name of a stream of the load.
+///
+/// # Panics
+/// Never: every number makes a name.
+#[must_use]
+pub fn stream_name(number: u64) -> StreamName {
+    format!("bench-{number}").parse().expect("a name")
+}
+
+/// A tag of the load.
+///
+/// # Panics
+/// Never: every number makes a tag.
+#[must_use]
+pub fn tag_name(number: u64) -> Tag {
+    format!("bench:{number}").parse().expect("a tag")
+}

@@ -1,0 +1,172 @@
+//! What a store is asked to do, by how many clients, and the run that measures it.
+
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use crate::event::Events;
+use crate::latency::Latencies;
+use crate::quiet;
+use crate::rival::{Client, Drive, Guard, Rival, runtime};
+use crate::usage::{Meter, Used};
+
+/// What a store is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Clients that work at the same time, each with one call at a time.
+    pub clients: u64,
+    /// What each call does.
+    pub work: Work,
+    /// For how long new calls are begun. Fast stores do more in it than slow ones.
+    pub lasts: Duration,
+    /// Whether the store and the disk are let come to rest before.
+    pub rests: bool,
+}
+
+/// What each call of a load does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Appends so many events at once.
+    Append {
+        /// Events at once.
+        batch: u64,
+        /// What is demanded.
+        guard: Guard,
+    },
+    /// Reads the whole log.
+    ReadAll,
+    /// Reads a whole stream, one of so many by turns.
+    ReadStream {
+        /// Streams that there are.
+        streams: u64,
+    },
+}
+
+impl Work {
+    /// What it demands of the store.
+    #[must_use]
+    pub const fn guard(self) -> Guard {
+        match self {
+            Self::Append { guard, .. } => guard,
+            Self::ReadAll | Self::ReadStream { .. } => Guard::None,
+        }
+    }
+}
+
+/// What a store did under a load.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Events appended or read.
+    pub events: u64,
+    /// From the first call to the end of the last.
+    pub took: Duration,
+    /// The times of the calls.
+    pub calls: Latencies,
+    /// What the store's process used meanwhile.
+    pub used: Used,
+    /// Whether the disk was as quick right after as it is at rest. Where not, its host may have slowed it down meanwhile.
+    pub disk_at_rest: bool,
+}
+
+impl Measured {
+    /// Events a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.events as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Puts a store under a load. The folder is where it keeps its files.
+///
+/// # Panics
+/// If a call of the store fails.
+pub fn measure(rival: &dyn Rival, folder: &Path, load: &Load, events: &Arc<Events>) -> Measured {
+    let workers = (0..load.clients).map(|number| Worker {
+        client: rival.client(number),
+        number,
+        load: *load,
+        events: Arc::clone(events),
+    });
+    let workers: Vec<_> = workers.collect();
+    if load.rests {
+        quiet::wait(rival.process(), folder);
+    }
+    let meter = Meter::start(rival.process(), folder);
+    let start = Instant::now();
+    let done = match rival.drive() {
+        Drive::Threads => on_threads(workers),
+        Drive::Tasks => on_tasks(workers),
+    };
+    let took = start.elapsed();
+    let used = meter.stop();
+    let events = done.iter().map(|(count, _)| count).sum();
+    let calls = Latencies::merge(done.into_iter().map(|(_, calls)| calls));
+    let disk_at_rest = !load.rests || quiet::disk_is_at_rest(folder);
+    Measured { events, took, calls, used, disk_at_rest }
+}
+
+type Done = (u64, Latencies);
+
+fn on_threads(workers: Vec<Worker>) -> Vec<Done> {
+    let barrier = Barrier::new(workers.len());
+    std::thread::scope(|scope| {
+        let begin = |worker: Worker| {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                barrier.wait();
+                pollster::block_on(worker.run())
+            })
+        };
+        let threads: Vec<_> = workers.into_iter().map(begin).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client does not fail")).collect()
+    })
+}
+
+fn on_tasks(workers: Vec<Worker>) -> Vec<Done> {
+    runtime().block_on(async {
+        let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
+        let mut done = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            done.push(task.await.expect("a client does not fail"));
+        }
+        done
+    })
+}
+
+/// A client at work.
+struct Worker {
+    client: Box<dyn Client>,
+    number: u64,
+    load: Load,
+    events: Arc<Events>,
+}
+
+impl Worker {
+    async fn run(mut self) -> Done {
+        let (mut count, mut calls) = (0, Latencies::default());
+        let begun = Instant::now();
+        let mut turn = self.number;
+        while begun.elapsed() < self.load.lasts {
+            let start;
+            count += match self.load.work {
+                Work::Append { batch, guard } => {
+                    let events = self.events.take(self.number, batch);
+                    start = Instant::now();
+                    self.client.append(&events, guard).await;
+                    batch
+                }
+                Work::ReadAll => {
+                    start = Instant::now();
+                    self.client.read_all().await
+                }
+                Work::ReadStream { streams } => {
+                    start = Instant::now();
+                    self.client.read_stream(turn % streams).await
+                }
+            };
+            calls.note(start.elapsed());
+            turn += self.load.clients;
+        }
+        (count, calls)
+    }
+}

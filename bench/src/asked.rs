@@ -1,0 +1,134 @@
+//! What the command line asks for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bench_core::{Ids, Load, ROUNDS, Sheet, Work};
+
+/// The figures and how they are measured.
+#[derive(Debug, PartialEq)]
+pub struct Asked {
+    /// Names of figures.
+    pub figures: Vec<String>,
+    /// How long each row is measured, in each round.
+    pub seconds: Option<f64>,
+    /// How often each row is measured.
+    pub rounds: usize,
+    /// How many events a log is filled with, where a figure fills one.
+    pub events: Option<u64>,
+    /// Only rows whose name holds this.
+    pub only: String,
+    /// How identities are made.
+    pub ids: Ids,
+    /// Where files of figures and plots are written.
+    pub out: PathBuf,
+    /// The folder of a log; of use to this program alone, which starts itself to be killed.
+    pub log: Option<PathBuf>,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            figures: Vec::new(),
+            seconds: None,
+            rounds: ROUNDS,
+            events: None,
+            only: String::new(),
+            ids: Ids::V7,
+            out: "figures".into(),
+            log: None,
+        }
+    }
+}
+
+/// What can be given.
+pub const OPTIONS: &str = "\
+  --seconds N     how long each row is measured in each round (2; `sustained` 60)
+  --rounds N      how often each row is measured (3)
+  --events N      how many events the log has: 1000000, 500k, 10M (`reads`, `cold` 1M, `disk` 10M, `growth` 100M)
+  --only TEXT     only rows of tables whose name holds this
+  --ids v4|v7     how identities are made in `growth` (v7)
+  --out FOLDER    where figures and plots are written (figures)";
+
+impl Asked {
+    /// Reads the arguments.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let (mut asked, mut arguments) = (Self::default(), arguments.into_iter());
+        while let Some(argument) = arguments.next() {
+            let Some(option) = argument.strip_prefix("--") else {
+                asked.figures.push(argument);
+                continue;
+            };
+            let value = arguments.next().ok_or_else(|| format!("`{argument}` needs a value"))?;
+            let wrong = || format!("`{value}` is no value of `{argument}`");
+            match option {
+                "seconds" => {
+                    asked.seconds =
+                        Some(value.parse().ok().filter(|&seconds| seconds > 0.0).ok_or_else(wrong)?);
+                }
+                "rounds" => {
+                    asked.rounds = value.parse().ok().filter(|&rounds| rounds > 0).ok_or_else(wrong)?
+                }
+                "events" => {
+                    asked.events = Some(number(&value).filter(|&events| events > 0).ok_or_else(wrong)?)
+                }
+                "ids" => asked.ids = ids(&value).ok_or_else(wrong)?,
+                "only" => asked.only = value,
+                "out" => asked.out = value.into(),
+                "log" => asked.log = Some(value.into()),
+                _ => return Err(format!("`{argument}` is no option")),
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Where the rows of a figure are printed and kept.
+    pub fn sheet(&self, figure: &str) -> Sheet {
+        Sheet { file: self.out.join(format!("{figure}.csv")), rounds: self.rounds, only: self.only.clone() }
+    }
+
+    /// A load that lasts as long as was asked for.
+    pub fn load(&self, clients: u64, work: Work) -> Load {
+        Load { clients, work, lasts: self.lasts(2.0), rests: true }
+    }
+
+    /// How long a row is measured.
+    pub fn lasts(&self, unless_asked: f64) -> Duration {
+        Duration::from_secs_f64(self.seconds.unwrap_or(unless_asked))
+    }
+}
+
+/// A number that may end in `k` or `M`.
+fn number(text: &str) -> Option<u64> {
+    let (digits, factor) = match text.strip_suffix('M') {
+        Some(digits) => (digits, 1_000_000),
+        None => text.strip_suffix('k').map_or((text, 1), |digits| (digits, 1_000)),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn ids(text: &str) -> Option<Ids> {
+    match text {
+        "v4" => Some(Ids::V4),
+        "v7" => Some(Ids::V7),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_and_wrong_ones_are_named() {
+        let parse = |text: &str| Asked::parse(text.split_whitespace().map(ToOwned::to_owned));
+        let asked = parse("growth --events 10M reads --ids v4 --seconds 0.5").expect("arguments");
+        assert_eq!(asked.figures, ["growth", "reads"]);
+        assert_eq!((asked.events, asked.ids, asked.seconds), (Some(10_000_000), Ids::V4, Some(0.5)));
+        for wrong in
+            ["--events", "--events 0", "--events 10X", "--ids v5", "--seconds 0", "--rounds 0", "--what 1"]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Plots of what other figures wrote, as SVG, for light and dark pages.
+
+mod clients;
+mod csv;
+mod growth;
+mod svg;
+
+use std::path::Path;
+
+use crate::asked::Asked;
+
+/// `plot`: draws every plot whose figures are there.
+pub fn run(asked: &Asked) {
+    draw(&asked.out, "clients", clients::plot(&asked.out));
+    draw(&asked.out, "growth", growth::plot(&asked.out));
+}
+
+fn draw(folder: &Path, name: &str, plot: Option<String>) {
+    let file = folder.join(format!("{name}.svg"));
+    match plot {
+        Some(plot) => {
+            std::fs::write(&file, plot).expect("a plot");
+            println!("`{}`", file.display());
+        }
+        None => println!("no plot of `{name}`: its figures are not in `{}`", folder.display()),
+    }
+}
