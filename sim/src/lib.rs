@@ -5,12 +5,16 @@
 //! included, beside a model that knows what must be there.
 
 mod check;
+mod harm;
 mod model;
+mod observer;
+mod outcome;
 mod plan;
 mod random;
 mod simulation;
 mod workload;
 
+pub use outcome::{Outcome, Violation};
 pub use random::Random;
-pub use simulation::{Outcome, Violation, simulate, simulate_many};
+pub use simulation::{simulate, simulate_many};
 pub use workload::{Acknowledged, CLIENTS, batch, options};
