@@ -375,10 +375,11 @@ impl Simulation {
         if self.ended {
             return Ok(());
         }
-        let mut covered = 0;
+        let mut covered = self.model.log.len() as u64;
         for _ in 0..self.random.below(8) {
-            covered = self.model.log.len() as u64;
+            let before = self.model.log.len() as u64;
             self.append(1)?;
+            covered = if self.model.log.len() as u64 > before { before } else { covered };
         }
         let harm = match self.profile.ending {
             Ending::Plain => return self.reopen(Between::CutPower),
@@ -453,7 +454,8 @@ impl Simulation {
             Err(OpenError::ManifestDamaged { .. }) if harm.hits_manifest() => return Ok(()),
             Err(error) => return Err(format!("the log does not open: {error:?}")),
         };
-        let all_shown = check_harmed(&log, &self.model, harm)?;
+        let all_shown = check_harmed(&log, &self.model, harm)
+            .map_err(|wrong| format!("{wrong}; recovery said {:?}", log.recovery()))?;
         if is_sound && !all_shown && harm.end != End::Earlier {
             return Err("a log that lost events is called sound".to_owned());
         }

@@ -87,6 +87,8 @@ impl Folder<'_> {
         if names.iter().any(|name| name == "manifest.previous") {
             return Err(missing());
         }
+        // What is no segment is somebody else's: it says nothing of a log, and is left alone.
+        let segments = segments.into_iter().filter(|name| name.ends_with(".seg")).collect::<Vec<_>>();
         for name in &segments {
             let file = self.env.open(&self.root.join("segments").join(name), Mode::Read).map_err(what())?;
             if !is_blank(file).map_err(self.recover_error())? {
@@ -165,6 +167,7 @@ impl Folder<'_> {
         for (at, to) in &survey.torn_spares {
             rescue.quarantine_spare(listed[*at].segment.as_ref().expect("it was looked at"), *to)?;
         }
+        rescue.make_spares_whole(listed, survey)?;
         self.remove_unclean(manifest, listed, survey)
     }
 

@@ -14,6 +14,17 @@ fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
     let begun = Instant::now();
+    if arguments == ["--scripts"] {
+        for script in sim::SCRIPTS {
+            let begun = Instant::now();
+            println!("{script}: {:?} {:.1} s", script.visit().map(|v| v.to_string()), begun.elapsed().as_secs_f64());
+        }
+        for left in [sim::Left::Closed, sim::Left::Killed] {
+            let begun = Instant::now();
+            println!("{:?} {:.1} s", sim::flip_bits(sim::Bits::ZerosSampled, left, 0, 1).map(|f| f.to_string()), begun.elapsed().as_secs_f64());
+        }
+        return ExitCode::SUCCESS;
+    }
     let outcome = match arguments[..] {
         [] => simulate_side_by_side(OPERATIONS_DEFAULT),
         ["--seed", seed] => match seed.parse() {

@@ -82,6 +82,11 @@ impl Machine {
         self.disk().fired
     }
 
+    /// Counts those from here on.
+    pub fn forget_fired(&self) {
+        self.disk().fired = 0;
+    }
+
     /// Makes the disk lie about a sector, in the sync that comes after so many others.
     pub fn betray_after(&self, syncs: u64, how: Betrayal) {
         self.disk().betray_after(syncs, how);

@@ -101,6 +101,18 @@ impl Rescue<'_> {
         cut().map_err(io_error(format!("cutting the torn end of segment {}", segment.id)))
     }
 
+    /// Gives unused segments their room back: the log goes on in one of them, and relies on its zeros.
+    pub(crate) fn make_spares_whole(&self, listed: &[Listed], survey: &TailSurvey) -> Result<(), RecoverError> {
+        let first = survey.at.map_or(0, |at| at + 1);
+        let is_torn = |at: usize| survey.torn_spares.iter().any(|(torn, _)| *torn == at);
+        for (_, own) in listed.iter().enumerate().skip(first).filter(|(at, _)| !is_torn(*at)) {
+            if let Some(segment) = &own.segment {
+                self.make_whole(segment, own.entry.size_bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives a segment back the room that a cut which was stopped has taken from it.
     fn make_whole(&self, segment: &SegmentFile, size_bytes: u64) -> Result<(), RecoverError> {
         let file = &segment.file;
