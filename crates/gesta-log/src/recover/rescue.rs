@@ -39,7 +39,9 @@ impl Rescue<'_> {
         let segment = own.segment.as_ref().expect("a surveyed segment is open");
         match survey.state {
             TailState::Unproven | TailState::Corrupt => return self.write_beyond_again(listed, survey),
-            TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => return Ok(()),
+            TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => {
+                return self.end_source_again(listed, at);
+            }
             TailState::Sealed => return self.seal_at(segment, &survey.frames, survey.stop),
             TailState::Torn { to } => self.quarantine(segment, survey.stop, to)?,
             TailState::Clean => self.make_whole(segment, own.entry.size_bytes)?,
@@ -137,18 +139,29 @@ impl Rescue<'_> {
         if is_sealed && len == settled + mark_len(EndBody::BYTES) as u64 {
             return Ok(());
         }
-        let mut frames = Vec::new();
-        let mut walker = Walker::new(segment)?;
-        let first = SegmentFile::first_frame_offset();
-        let Some((_, header)) = walker.frame_at(first)? else { return Ok(()) };
-        let mut follow = Follow::before(&header);
-        let stop = walker.walk(first, settled, &mut follow, |frame, _, offset| {
-            frames.push(FrameAt { offset, header: frame.header });
-        })?;
-        match stop {
-            Stop::NoFrame { offset } if offset == settled => self.seal_at(segment, &frames, settled),
+        match frames_up_to(segment, settled)? {
+            Some(frames) => self.seal_at(segment, &frames, settled),
             // Damage; the load step reports it.
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the segment that the last copy was made of once more. The copy was listed before that, and a sync that failed since
+    /// may have left the end in memory alone, with START where that was in doubt as well. Once the log goes on, it is known.
+    fn end_source_again(&mut self, listed: &[Listed], copy: usize) -> Result<(), RecoverError> {
+        if listed[copy].entry.header.role != SegmentRole::Recovery {
+            return Ok(());
+        }
+        let Some(source) = copy.checked_sub(1).map(|at| &listed[at]) else { return Ok(()) };
+        let (Some(segment), SegmentState::Sealed(sealed)) = (&source.segment, &source.entry.state) else {
+            return Ok(());
+        };
+        match frames_up_to(segment, sealed.end)? {
+            Some(frames) => {
+                self.write_again(segment, &frames[..1])?;
+                self.seal_at(segment, &frames, sealed.end)
+            }
+            None => Ok(()),
         }
     }
 
@@ -248,6 +261,20 @@ impl Rescue<'_> {
     fn replace_manifest(&mut self) -> Result<(), RecoverError> {
         self.manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))
     }
+}
+
+/// The frames of a segment that end there; `None` if they do not.
+fn frames_up_to(segment: &SegmentFile, end: u64) -> Result<Option<Vec<FrameAt>>, RecoverError> {
+    let mut frames = Vec::new();
+    let mut walker = Walker::new(segment)?;
+    let first = SegmentFile::first_frame_offset();
+    let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
+    let mut follow = Follow::before(&header);
+    let stop = walker.walk(first, end, &mut follow, |frame, _, offset| {
+        frames.push(FrameAt { offset, header: frame.header });
+    })?;
+    let ends_there = stop == Stop::NoFrame { offset: end } && !frames.is_empty();
+    Ok(ends_there.then_some(frames))
 }
 
 /// What END and the manifest say of a segment with these frames, START included, that ends at that offset.
