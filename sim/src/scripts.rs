@@ -51,13 +51,13 @@ pub const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "appends over a roll",
-        before: &[Do::Open, Do::Append(13, 2_300), Do::Close],
+        before: &[Do::Open, Do::Append(11, 2_300), Do::Close],
         under_faults: &[
             Do::Open,
             Do::Append(1, 2_300),
             Do::Append(1, 40),
             Do::Keep,
-            Do::Append(6, 2_300),
+            Do::Append(7, 2_300),
             Do::Append(4, 2_300),
             Do::Append(2, 2_300),
             Do::Append(1, 40),
@@ -277,7 +277,7 @@ impl Run {
                 (Do::Tear, Some(log)) => {
                     let log = Arc::clone(log);
                     self.machine.stop_after(0);
-                    self.append(&log, 2, 900)?;
+                    self.append(&log, 6, 400)?;
                     self.end(Ending::Kill);
                 }
                 (_, None) => break,

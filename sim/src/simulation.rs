@@ -436,7 +436,9 @@ impl Simulation {
         self.append(1)?;
         self.log.take().iter().for_each(|log| log.close());
         self.machine.cut_power();
-        let is_last = used_segments(&now).pop().as_ref() == Some(&path);
+        // A spare may have become the last one since.
+        let used = used_segments(&now);
+        let is_last = used.last() == Some(&path) || !used.contains(&path);
         let end = if is_last { End::Unknown { from: 0 } } else { End::Known };
         Ok(Some(Harm { files: vec![path], end }))
     }

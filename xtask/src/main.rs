@@ -20,7 +20,9 @@ usage: cargo xtask <command>
   ci     what CI runs: `test`, and after it whatever takes too long for every day
   tidy   the rules of the house that no compiler checks
   sim    the log on a simulated machine whose disk fails:
-         `--seed N` what one seed does, `--operations N` seeds until so many were done
+         `--seed N` what one seed does, `--operations N` seeds until so many were done,
+         `--exhaustive` a fault at every operation of a few scripts, every bit flipped
+  sim-long  hours of it: 200 million operations, every bit of a small log
   help   this text
 ";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
         ["sim", ..] => sim::run(&arguments[1..]),
+        ["sim-long"] => sim::run(&["--long"]),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

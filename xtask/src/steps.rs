@@ -49,7 +49,7 @@ pub(crate) const TEST: &[Step] = &[
         command: "cargo test --release --package sim --features planted-bugs planted",
         needs: Tool::Nothing,
     },
-    Step { name: "simulation", command: "cargo xtask sim --operations 2000000", needs: Tool::Nothing },
+    Step { name: "simulation", command: "cargo xtask sim", needs: Tool::Nothing },
     Step { name: "doctests", command: "cargo test --workspace --doc", needs: Tool::Nothing },
     Step {
         name: "docs",

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::bugs::{Bug, planted};
 use crate::commit::{ActiveSegment, Tail};
 use crate::env::{Env, Lock, Mode};
 use crate::format::StartBody;
@@ -46,6 +47,9 @@ enum Beyond {
 impl Folder<'_> {
     pub(crate) fn lock(&self) -> Result<Box<dyn Lock>, OpenError> {
         let locked = self.env.lock(&self.root.join("LOCK")).map_err(io_error("locking the folder"))?;
+        if planted(Bug::LockIgnored) && locked.is_err() {
+            return Ok(Box::new(NoLock));
+        }
         let lock = locked
             .map_err(|holder| OpenError::Locked { path: self.root.to_owned(), holder: named(holder) })?;
         lock.describe(&format!("process {}", std::process::id()))
@@ -106,6 +110,9 @@ impl Folder<'_> {
     ) -> Result<Recovered, OpenError> {
         // The names that were read, that of the manifest first, may be in memory alone: nothing is done on their word before.
         for folder in [self.root, &self.root.join("segments")] {
+            if planted(Bug::NamesTrusted) {
+                break;
+            }
             self.env.sync_dir(folder).map_err(io_error("syncing the folder"))?;
         }
         let flaws = &mut recovery.flaws;
@@ -124,7 +131,10 @@ impl Folder<'_> {
                 recovery.read_only = Some("the disk is full: free some space, then open it again".to_owned());
                 *manifest =
                     self.manifest()?.ok_or_else(|| OpenError::NotALog { path: self.root.to_owned() })?;
-                self.settle_in_place(manifest, recovery)?
+                match planted(Bug::FullDiskHides) {
+                    true => Beyond::LeftOut,
+                    false => self.settle_in_place(manifest, recovery)?,
+                }
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
@@ -277,6 +287,15 @@ impl Folder<'_> {
             RecoverError::Walk(newer) => OpenError::NewerFormat { path, what: newer.to_string() },
             RecoverError::Io { what, source } => OpenError::Io { what, source },
         }
+    }
+}
+
+/// What a second process holds that ignores the lock.
+struct NoLock;
+
+impl Lock for NoLock {
+    fn describe(&self, _holder: &str) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

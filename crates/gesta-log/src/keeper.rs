@@ -255,7 +255,9 @@ impl Work {
             self.made =
                 Some(make_file(&*self.env, &self.root, &mut self.manifest, size_bytes, SegmentState::Spare)?);
         }
-        self.manifest.replace(&*self.env, &self.root)?;
+        if !planted(Bug::SpareBeforeListed) {
+            self.manifest.replace(&*self.env, &self.root)?;
+        }
         let made = self.made.take().expect("it is made");
         Ok(Spare { generation: self.manifest.generation, ..made })
     }

@@ -75,6 +75,9 @@ impl Rescue<'_> {
 
     /// Keeps the bytes of a torn write, durably, before they are cut.
     fn quarantine(&mut self, segment: &SegmentFile, from: u64, to: u64) -> Result<(), RecoverError> {
+        if planted(Bug::QuarantineSkipped) {
+            return Ok(());
+        }
         let folder = self.root.join("quarantine");
         let mut walker = Walker::new(segment)?;
         // What is kept begins with the first byte that says something.
@@ -93,6 +96,9 @@ impl Rescue<'_> {
 
     /// Removes everything behind an offset, and makes the room writable again.
     fn cut(&self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
+        if planted(Bug::NoZerosAfterCut) {
+            return Ok(());
+        }
         let file = &segment.file;
         let cut = || {
             file.set_len(at)?;
@@ -105,6 +111,9 @@ impl Rescue<'_> {
 
     /// Gives unused segments their room back: the log goes on in one of them, and relies on its zeros.
     pub(crate) fn make_spares_whole(&self, listed: &[Listed], survey: &TailSurvey) -> Result<(), RecoverError> {
+        if planted(Bug::ShortSpareUsed) {
+            return Ok(());
+        }
         let first = survey.at.map_or(0, |at| at + 1);
         let is_torn = |at: usize| survey.torn_spares.iter().any(|(torn, _)| *torn == at);
         for (_, own) in listed.iter().enumerate().skip(first).filter(|(at, _)| !is_torn(*at)) {
@@ -147,9 +156,9 @@ impl Rescue<'_> {
     }
 
     /// Ends the segment that the last copy was made of once more. The copy was listed before that, and a sync that failed since
-    /// may have left the end in memory alone, with START where that was in doubt as well. Once the log goes on, it is known.
+    /// may have left the end in memory alone. Once the log goes on, it is known to be durable.
     fn end_source_again(&mut self, listed: &[Listed], copy: usize) -> Result<(), RecoverError> {
-        if listed[copy].entry.header.role != SegmentRole::Recovery {
+        if listed[copy].entry.header.role != SegmentRole::Recovery || planted(Bug::SourceEndTrusted) {
             return Ok(());
         }
         let Some(source) = copy.checked_sub(1).map(|at| &listed[at]) else { return Ok(()) };
@@ -172,6 +181,9 @@ impl Rescue<'_> {
 
     /// Writes frames again, with the same bytes, and syncs them: a sync that failed before may have left them in memory alone.
     fn write_again(&self, segment: &SegmentFile, frames: &[FrameAt]) -> Result<(), RecoverError> {
+        if planted(Bug::BeyondNotWrittenAgain) {
+            return Ok(());
+        }
         let mut walker = Walker::new(segment)?;
         for frame in frames {
             let bytes = walker.bytes(frame.offset, frame.header.length)?;
@@ -203,8 +215,15 @@ impl Rescue<'_> {
         let beyond = survey.beyond_watermark();
         let kept = &survey.frames[..survey.frames.len() - beyond.len()];
         let cut_at = beyond[0].offset;
+        if kept.iter().all(|frame| !frame.header.kind.is_numbered()) {
+            // START came with the frames that are in doubt, and is in doubt itself; the manifest is about to rely on it.
+            self.write_again(segment, kept)?;
+        }
         let (end, sealed, seal) = end_of(segment, kept, cut_at);
         let copy = self.write_copy(segment, beyond, &sealed, &seal)?;
+        if planted(Bug::CutBeforeListed) {
+            write_end(segment, &seal, &end).map_err(io_error("ending it too early"))?;
+        }
 
         let at = self.manifest.segments.iter().position(|entry| entry.header.id == own.entry.header.id);
         let at = at.expect("the segment is listed");
@@ -244,7 +263,10 @@ impl Rescue<'_> {
         let (bytes, sealed) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
         let bytes = [header.encode(), bytes].concat();
         let write = || {
-            write_whole(self.env, &temporary, &bytes)?.sync_all()?;
+            let copy = write_whole(self.env, &temporary, &bytes)?;
+            if !planted(Bug::CopyNotSynced) {
+                copy.sync_all()?;
+            }
             self.env.rename(&temporary, &path)?;
             self.env.sync_dir(&self.root.join("segments"))
         };

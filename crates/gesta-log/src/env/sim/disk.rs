@@ -135,7 +135,7 @@ impl Disk {
         if !lasts {
             self.planned = None;
         }
-        failure.hits(operation).then(|| {
+        operation.fails_by(failure).then(|| {
             self.fired += 1;
             self.count(failure);
             failure

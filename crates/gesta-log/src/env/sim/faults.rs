@@ -77,6 +77,19 @@ impl Operation {
     pub const fn is_change(self) -> bool {
         !matches!(self, Self::Open | Self::List | Self::Entropy | Self::Length | Self::Read)
     }
+
+    /// Whether it can fail so.
+    #[must_use]
+    pub const fn fails_by(self, failure: Failure) -> bool {
+        match failure {
+            Failure::Eio => true,
+            Failure::NoSpace => matches!(
+                self,
+                Self::Create | Self::Rename | Self::Write | Self::SetLength | Self::FillZeros | Self::Sync
+            ),
+            Failure::ReadOnly => self.is_change(),
+        }
+    }
 }
 
 /// How an operation fails.
@@ -91,17 +104,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn hits(self, operation: Operation) -> bool {
-        match self {
-            Self::Eio => true,
-            Self::NoSpace => {
-                use Operation::{Create, FillZeros, Rename, SetLength, Sync, Write};
-                matches!(operation, Create | Rename | Write | SetLength | FillZeros | Sync)
-            }
-            Self::ReadOnly => operation.is_change(),
-        }
-    }
-
     pub(super) fn error(self) -> io::Error {
         match self {
             Self::Eio => io::Error::other("input/output error"),
