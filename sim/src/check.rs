@@ -4,8 +4,8 @@ use gesta_core::{Checkpoint, Limit, Place, Query, Read, ReadError, RecordedEvent
 use gesta_log::LogStore;
 use gesta_log::sim::Machine;
 
-use crate::model::{Model, Wrong};
 use crate::harm::{End, HEADER_BYTES, Harm, Snapshot, is_segment};
+use crate::model::{Model, Wrong};
 use crate::plan::query;
 use crate::random::Random;
 
@@ -119,7 +119,9 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
     let shown = seen.iter().rposition(|seen| *seen).map_or(0, |last| last + 1);
     let hidden_from = match harm.end {
         End::Known => known,
-        End::Unknown { from } if log.read_only().is_some() => shown.max(usize::try_from(from).expect("small")),
+        End::Unknown { from } if log.read_only().is_some() => {
+            shown.max(usize::try_from(from).expect("small"))
+        }
         End::Unknown { .. } => known,
         End::Earlier => shown,
     };

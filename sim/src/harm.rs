@@ -68,7 +68,12 @@ pub(crate) fn used_segments(files: &Snapshot) -> Vec<PathBuf> {
 }
 
 /// Harms the files as the ending says. `None` where there was nothing to harm.
-pub(crate) fn harm(machine: &Machine, ending: Ending, earlier: &Snapshot, random: &mut Random) -> Option<Harm> {
+pub(crate) fn harm(
+    machine: &Machine,
+    ending: Ending,
+    earlier: &Snapshot,
+    random: &mut Random,
+) -> Option<Harm> {
     let now = snapshot(machine);
     let segments = now.keys().filter(|path| is_segment(path)).cloned().collect::<Vec<_>>();
     let segment = segments.get(index(random, segments.len().max(1)))?.clone();
@@ -147,7 +152,8 @@ fn free_name(files: &Snapshot, random: &mut Random) -> PathBuf {
 
 /// Puts a file into the folder of the segments that is none.
 fn foreign(machine: &Machine, random: &mut Random) -> PathBuf {
-    let names = ["notes.txt", "000000000199.seg", ".hidden", "copy of 000000000001.seg", "000000000198.seg.old"];
+    let names =
+        ["notes.txt", "000000000199.seg", ".hidden", "copy of 000000000001.seg", "000000000198.seg.old"];
     let path = Path::new(ROOT).join("segments").join(names[index(random, names.len())]);
     let len = [0, 100, 5_000][index(random, 3)];
     let byte = if random.below(3) == 0 { 0 } else { b'z' };

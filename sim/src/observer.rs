@@ -23,11 +23,7 @@ pub(crate) struct Observer {
 impl Observer {
     /// A reader that looks at every sync of that machine, once it has a log to look at.
     pub(crate) fn of(machine: &Machine) -> Arc<Self> {
-        let own = Self {
-            log: OnceLock::new(),
-            expected: AtomicU64::new(NOTHING),
-            wrong: Mutex::new(None),
-        };
+        let own = Self { log: OnceLock::new(), expected: AtomicU64::new(NOTHING), wrong: Mutex::new(None) };
         let own = Arc::new(own);
         let weak = Arc::downgrade(&own);
         machine.before_sync(Some(Arc::new(move || weak.upgrade().iter().for_each(|own| own.look()))));
@@ -51,13 +47,16 @@ impl Observer {
 
     pub(crate) fn look(&self) {
         let expected = self.expected.load(Ordering::Relaxed);
-        let Some(log) = self.log.get().and_then(Weak::upgrade).filter(|_| expected != NOTHING) else { return };
+        let Some(log) = self.log.get().and_then(Weak::upgrade).filter(|_| expected != NOTHING) else {
+            return;
+        };
         let from = Checkpoint::new(log.id(), [expected]);
         let shown = log.read_blocking(&Read::log_from(Query::All, Place::At(from)));
         // An error is for the checks between steps: here it may be the fault that is under way.
         let Ok(page) = shown else { return };
         if !page.events.is_empty() || page.head.sequence(0) != expected {
-            let wrong = format!("{} is shown as the head before it is durable; {expected} is", page.head.sequence(0));
+            let wrong =
+                format!("{} is shown as the head before it is durable; {expected} is", page.head.sequence(0));
             self.wrong.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(wrong);
         }
     }

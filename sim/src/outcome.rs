@@ -86,7 +86,12 @@ impl fmt::Display for Outcome {
         writeln!(
             f,
             "{} power cuts, {} kills, {} EIO, {} ENOSPC, {} EROFS, {} short writes",
-            counts.power_cuts, counts.kills, counts.eio, counts.no_space, counts.read_only, counts.short_writes
+            counts.power_cuts,
+            counts.kills,
+            counts.eio,
+            counts.no_space,
+            counts.read_only,
+            counts.short_writes
         )?;
         writeln!(
             f,

@@ -213,7 +213,9 @@ impl Simulation {
         match sim::open(&self.machine, &options()) {
             Err(OpenError::Locked { .. }) => Ok(()),
             Err(_) if self.is_faulty() => Ok(()),
-            Err(error) => Err(format!("a second opener is told something else than that the log is in use: {error:?}")),
+            Err(error) => {
+                Err(format!("a second opener is told something else than that the log is in use: {error:?}"))
+            }
             Ok(_) => Err("a log was opened twice".to_owned()),
         }
     }

@@ -77,7 +77,10 @@ fn the_scripts_do_what_they_are_called_after() {
     let [first, roll, torn, reopen] = SCRIPTS else { panic!("four scripts") };
     let does = |script: &sim::Script, wanted: Operation, what: &str| {
         let operations = script.operations().unwrap();
-        operations.iter().filter(|(operation, path)| *operation == wanted && path.ends_with(Path::new(what))).count()
+        operations
+            .iter()
+            .filter(|(operation, path)| *operation == wanted && path.ends_with(Path::new(what)))
+            .count()
     };
     assert_eq!(does(first, Operation::Create, "000000000001.seg"), 1);
     assert_eq!(does(roll, Operation::Create, "000000000002.seg"), 1, "a spare is made");

@@ -8,7 +8,7 @@ use sim::{Bits, Left, SCRIPTS, flip_bits, simulate};
 
 use crate::regressions;
 
-const SEEDS_MAX: u64 = 400;
+const SEEDS_MAX: u64 = 100;
 
 /// What finds a bug that chance does not, each by its name.
 const FINDERS: &[(&str, fn() -> bool)] = &[

@@ -76,7 +76,9 @@ fn segment(id: u64) -> PathBuf {
 fn frame_offsets(machine: &Machine, id: u64) -> Vec<usize> {
     let bytes = machine.content(&segment(id)).unwrap();
     let mut offsets = vec![HEADER_BYTES];
-    while let Some(header) = bytes[offsets[offsets.len() - 1]..].get(..64).filter(|own| own.starts_with(b"GFRM")) {
+    while let Some(header) =
+        bytes[offsets[offsets.len() - 1]..].get(..64).filter(|own| own.starts_with(b"GFRM"))
+    {
         let len = u32::from_le_bytes(header[8..12].try_into().unwrap());
         offsets.push(offsets[offsets.len() - 1] + len as usize);
     }
@@ -178,7 +180,8 @@ fn a_copy_that_was_never_listed_is_no_sign_of_a_stale_manifest() {
     machine.stop_after(listed - 1);
     assert!(sim::open(&machine, &options()).is_err());
     machine.cut_power_with(u64::MAX);
-    let copies = |machine: &Machine| machine.paths().into_iter().filter(|path| path.ends_with("000000000002.seg"));
+    let copies =
+        |machine: &Machine| machine.paths().into_iter().filter(|path| path.ends_with("000000000002.seg"));
     assert_eq!(copies(&machine).count(), 1, "the copy is there, and no manifest lists it");
     // What the copy holds is covered meanwhile, so that it is no longer in doubt where it stands.
     let log = open_whole(&machine);
@@ -240,9 +243,13 @@ fn the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it() {
     rehearsal.record();
     drop(open(&rehearsal));
     let recorded = rehearsal.recorded();
-    let listed = recorded.iter().position(|(operation, path)| *operation == Operation::Rename && path.ends_with("manifest"));
+    let listed = recorded
+        .iter()
+        .position(|(operation, path)| *operation == Operation::Rename && path.ends_with("manifest"));
     let listed = listed.unwrap();
-    let ended = recorded[listed..].iter().position(|(operation, path)| (*operation, path) == (Operation::Write, &segment(1)));
+    let ended = recorded[listed..]
+        .iter()
+        .position(|(operation, path)| (*operation, path) == (Operation::Write, &segment(1)));
     let after = (listed + ended.unwrap()) as u64;
     machine.plan_fault(Some(PlannedFault { after, failure: Failure::Eio, lasts: false }));
     assert!(sim::open(&machine, &options()).is_err());
@@ -257,7 +264,8 @@ fn a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again() {
     rehearsal.record();
     drop(open(&rehearsal));
     let recorded = rehearsal.recorded();
-    let is_end = |(operation, path): &(Operation, PathBuf)| *operation == Operation::SetLength && *path == segment(1);
+    let is_end =
+        |(operation, path): &(Operation, PathBuf)| *operation == Operation::SetLength && *path == segment(1);
     let ended = recorded.iter().position(is_end).unwrap();
     assert_eq!(recorded[ended + 1], (Operation::Sync, segment(1)));
     machine.plan_fault(Some(PlannedFault { after: ended as u64 + 1, failure: Failure::Eio, lasts: false }));

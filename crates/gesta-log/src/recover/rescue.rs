@@ -110,7 +110,11 @@ impl Rescue<'_> {
     }
 
     /// Gives unused segments their room back: the log goes on in one of them, and relies on its zeros.
-    pub(crate) fn make_spares_whole(&self, listed: &[Listed], survey: &TailSurvey) -> Result<(), RecoverError> {
+    pub(crate) fn make_spares_whole(
+        &self,
+        listed: &[Listed],
+        survey: &TailSurvey,
+    ) -> Result<(), RecoverError> {
         if planted(Bug::ShortSpareUsed) {
             return Ok(());
         }

@@ -107,7 +107,8 @@ impl Disk {
         if let Some(failure) = self.planned_failure(operation) {
             return Ok(Reach::Fails(failure));
         }
-        self.is_read_only |= self.faults.read_only > 0 && operation.is_change() && self.chance(self.faults.read_only);
+        self.is_read_only |=
+            self.faults.read_only > 0 && operation.is_change() && self.chance(self.faults.read_only);
         if self.is_read_only && operation.is_change() {
             self.counts.read_only += 1;
             return Ok(Reach::Fails(Failure::ReadOnly));
@@ -332,7 +333,8 @@ impl Disk {
     /// Writes a sector over another one, of any file of the log.
     fn misdirect(&mut self, inode: usize, sector: usize) {
         let targets = self.durable_names.iter().map(|(path, inode)| (path.clone(), *inode));
-        let targets = targets.filter(|(_, target)| !self.inodes[*target].durable.is_empty()).collect::<Vec<_>>();
+        let targets =
+            targets.filter(|(_, target)| !self.inodes[*target].durable.is_empty()).collect::<Vec<_>>();
         if targets.is_empty() {
             return;
         }
