@@ -173,9 +173,7 @@ impl Flip<'_> {
         let others = recovery.damage.iter().chain(&recovery.flaws);
         let is_here = |damage: &&gesta_log::Damage| damage.segment == id;
         let in_header = self.at < HEADER_BYTES;
-        if is_right
-            && others.clone().all(|damage| is_here(&damage))
-            && in_header == !recovery.flaws.is_empty()
+        if is_right && others.clone().all(|damage| is_here(&damage)) && in_header != recovery.flaws.is_empty()
         {
             return Ok(());
         }

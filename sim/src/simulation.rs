@@ -204,7 +204,11 @@ impl Simulation {
         let shown = self.model.log.len() as u64;
         let is_watched = self.random.below(STEPS_PER_WATCH) == 0;
         let observer = Arc::clone(&self.observer);
-        if is_watched { observer.during(shown, || work(self.log())) } else { Ok(work(self.log())) }
+        if is_watched {
+            return observer.during(shown, || work(self.log()));
+        }
+        work(self.log());
+        Ok(())
     }
 
     /// Nobody opens a log that is open.

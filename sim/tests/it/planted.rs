@@ -10,15 +10,25 @@ use crate::regressions;
 
 const SEEDS_MAX: u64 = 100;
 
-/// What finds a bug that chance does not, each by its name.
-const FINDERS: &[(&str, fn() -> bool)] = &[
-    ("a script", || SCRIPTS.iter().any(|script| script.visit().is_err())),
-    ("a flipped bit", || {
-        [Left::Closed, Left::Killed].iter().any(|left| flip_bits(Bits::ZerosSampled, *left, 0, 1).is_err())
-    }),
-    ("the few steps of a regression", || {
-        regressions::CHECKS.iter().any(|check| std::panic::catch_unwind(check).is_err())
-    }),
+/// What finds a bug that chance does not.
+struct Finder {
+    name: &'static str,
+    finds: fn() -> bool,
+}
+
+const FINDERS: &[Finder] = &[
+    Finder { name: "a script", finds: || SCRIPTS.iter().any(|script| script.visit().is_err()) },
+    Finder {
+        name: "a flipped bit",
+        finds: || {
+            let lefts = [Left::Closed, Left::Killed];
+            lefts.iter().any(|left| flip_bits(Bits::ZerosSampled, *left, 0, 1).is_err())
+        },
+    },
+    Finder {
+        name: "the few steps of a regression",
+        finds: || regressions::CHECKS.iter().any(|check| std::panic::catch_unwind(check).is_err()),
+    },
 ];
 
 /// How the bug is found, if it is, in logs that this thread drives.
@@ -27,7 +37,7 @@ fn find(bug: Bug) -> Option<String> {
     let by_seed = (0..SEEDS_MAX).find_map(|seed| simulate(seed).err());
     let found = match by_seed {
         Some(violation) => Some(format!("after {} seeds: {:.120}", violation.seed + 1, violation.what)),
-        None => FINDERS.iter().find(|(_, finds)| finds()).map(|(name, _)| format!("by {name}")),
+        None => FINDERS.iter().find(|finder| (finder.finds)()).map(|finder| format!("by {}", finder.name)),
     };
     plant(None);
     found
