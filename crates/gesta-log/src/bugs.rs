@@ -77,8 +77,6 @@ pub enum Bug {
     CopyNotSynced,
     /// What is in doubt and has no events is not written again.
     BeyondNotWrittenAgain,
-    /// A segment that was ended by a process that failed is believed to be ended.
-    SourceEndTrusted,
     /// A spare that lost its room is used all the same.
     ShortSpareUsed,
     /// The part of a header that a crash tore off does not count as zeros.
@@ -130,7 +128,6 @@ impl Bug {
         Self::CutBeforeListed,
         Self::CopyNotSynced,
         Self::BeyondNotWrittenAgain,
-        Self::SourceEndTrusted,
         Self::ShortSpareUsed,
         Self::TornHeaderUnproven,
         Self::CutFileUnproven,

@@ -8,7 +8,7 @@ use sim::{Bits, Left, SCRIPTS, flip_bits, simulate};
 
 use crate::regressions;
 
-const SEEDS_MAX: u64 = 100;
+const SEEDS_MAX: u64 = 64;
 
 /// What finds a bug that chance does not.
 struct Finder {

@@ -18,6 +18,7 @@ pub(crate) const CHECKS: &[fn()] = &[
     the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it,
     a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again,
     a_frame_of_another_history_is_found,
+    an_idle_frame_whose_sync_failed_is_written_again,
     a_foreign_file_among_the_segments_is_left_alone,
     a_sector_that_the_disk_lost_is_found,
 ];
@@ -280,6 +281,32 @@ fn a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again() {
     drop(log);
     let end = frame_offsets(&machine, 1).pop().unwrap();
     assert_eq!(machine.content(&segment(1)).unwrap().len(), end, "the segment ends with END");
+}
+
+#[test]
+fn an_idle_frame_whose_sync_failed_is_written_again() {
+    // What a failed sync writes all the same is chance.
+    for seed in 0..8 {
+        let machine = Machine::new(seed);
+        let log = open(&machine);
+        append(&log, 1, 40);
+        let end = *frame_offsets(&machine, 1).last().unwrap();
+        let overhead = end - frame_offsets(&machine, 1)[1] - 40;
+        // The idle frame ends its sector, so that no later frame writes that sector again.
+        let size = (end + overhead + 600).next_multiple_of(512) - 64 - end - overhead;
+        append(&log, 2, size);
+        let begins = *frame_offsets(&machine, 1).last().unwrap();
+        assert_eq!(begins % 512, 448, "the idle frame ends its sector");
+        machine.plan_fault(Some(PlannedFault { after: 1, failure: Failure::Eio, lasts: false }));
+        log.rest_inline();
+        assert_eq!(machine.fired(), 1, "the sync of the idle frame failed");
+        kill(&machine, log);
+        let log = open_whole(&machine);
+        append(&log, 3, 40);
+        append(&log, 4, 40);
+        cut_power(&machine, log);
+        assert_eq!(shown(&open_whole(&machine)), [1, 2, 3, 4], "seed {seed}");
+    }
 }
 
 #[test]
