@@ -92,10 +92,13 @@ fn the_scripts_do_what_they_are_called_after() {
 
 #[test]
 fn every_flipped_bit_is_detected_or_harmless() {
+    // Without optimization an eighth of them, evenly spread; `cargo xtask sim` flips all.
+    let shares = if cfg!(debug_assertions) { 8 } else { 1 };
     for left in [Left::Closed, Left::Killed] {
-        let flips = flip_bits(Bits::ZerosSampled, left, 0, 1).unwrap_or_else(|wrong| panic!("{wrong}"));
+        let flips = flip_bits(Bits::ZerosSampled, left, 0, shares).unwrap_or_else(|wrong| panic!("{wrong}"));
         println!("{left:?}: {flips}");
         assert_eq!(flips.flips, flips.detected + flips.harmless);
-        assert!(flips.flips > 30_000 && flips.detected > 30_000, "{flips}");
+        let least = 30_000 / shares as u64;
+        assert!(flips.flips > least && flips.detected > least, "{flips}");
     }
 }
