@@ -16,7 +16,7 @@ ci:
 tidy:
     cargo xtask tidy
 
-# The log on a simulated machine: two million operations, or what one seed does (`just sim 42`).
+# The log on a simulated machine: a million operations and every fault point, or what one seed does (`just sim 42`).
 sim seed="":
     cargo xtask sim {{ if seed == "" { "" } else { "--seed " + seed } }}
 
@@ -27,6 +27,9 @@ torture cycles="20000":
 # Failing system calls, full disks, lost writes, power cuts on the real file system: all of it as root, or `just faults limits`.
 faults *parts:
     cargo xtask faults {{parts}}
+# Hours of it: 200 million operations, and every bit of a small log flipped.
+sim-long:
+    cargo xtask sim-long
 
 # Format the code.
 fmt:

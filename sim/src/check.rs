@@ -2,10 +2,13 @@
 
 use gesta_core::{Checkpoint, Limit, Place, Query, Read, ReadError, RecordedEvent};
 use gesta_log::LogStore;
+use gesta_log::sim::Machine;
 
+use crate::harm::{End, HEADER_BYTES, Harm, Snapshot, is_segment};
 use crate::model::{Model, Wrong};
-use crate::plan::{Ending, index, query};
+use crate::plan::query;
 use crate::random::Random;
+use crate::simulation::options;
 
 /// Everything that was acknowledged or shown is there, at its place; what stands behind it are batches in doubt, whole.
 pub(crate) fn check_opened(log: &LogStore, model: &mut Model) -> Result<(), Wrong> {
@@ -21,9 +24,8 @@ pub(crate) fn check_opened(log: &LogStore, model: &mut Model) -> Result<(), Wron
     model.take_over(&events[known..])
 }
 
-/// What a reader is shown now is what the model knows, and nothing else.
-pub(crate) fn check_shown(log: &LogStore, model: &Model, random: &mut Random) -> Result<(), Wrong> {
-    let from = index(random, model.log.len() + 1);
+/// From a position on, what a reader is shown now is what the model knows, and nothing else.
+pub(crate) fn check_shown(log: &LogStore, model: &Model, from: usize) -> Result<(), Wrong> {
     let events = read_all(log, &Query::All, from)?;
     if from + events.len() != model.log.len() {
         return Err(format!(
@@ -56,7 +58,10 @@ fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<
             return Err(format!("{event:?} stands where batch {} was", model.log[at].sent));
         }
     }
-    Ok(())
+    match events.windows(2).find(|pair| pair[1].recorded_at() < pair[0].recorded_at()) {
+        Some(pair) => Err(format!("{:?} was recorded before the event that it follows", pair[1])),
+        None => Ok(()),
+    }
 }
 
 fn read_all(log: &LogStore, query: &Query, from: usize) -> Result<Vec<RecordedEvent>, Wrong> {
@@ -73,9 +78,75 @@ fn read_all(log: &LogStore, query: &Query, from: usize) -> Result<Vec<RecordedEv
     }
 }
 
-/// After rot: what is shown is what was acknowledged, and what is not shown is reported, with its positions. Gives whether any event is
-/// lost.
-pub(crate) fn check_damaged(log: &LogStore, model: &Model, ending: Ending) -> Result<bool, Wrong> {
+/// What was cut was kept: every byte of a segment that recovery took away stands in `quarantine/`. Not for segments that it
+/// ended, where nothing that stands behind the end says anything.
+pub(crate) fn check_kept(before: &Snapshot, machine: &Machine) -> Result<(), Wrong> {
+    let paths = machine.paths();
+    let kept = paths.iter().filter(|path| path.extension().is_some_and(|own| own == "torn"));
+    let kept = kept.filter_map(|path| {
+        let name = path.file_stem()?.to_str()?.to_owned();
+        let mut parts = name.split('-');
+        let (segment, from) = (parts.next()?.to_owned(), parts.next()?.parse::<usize>().ok()?);
+        Some((segment, from, machine.content(path)?))
+    });
+    let kept = kept.collect::<Vec<_>>();
+    for (path, bytes) in before.iter().filter(|(path, _)| is_segment(path)) {
+        // A segment that has not its full size was ended; what stands where END belongs was listed elsewhere before.
+        let full = usize::try_from(options().segment_size_bytes).expect("small");
+        let Some(after) = machine.content(path).filter(|after| after.len() >= full) else { continue };
+        // The id of a copy that was never listed is taken again: the file is another one.
+        if after[..HEADER_BYTES.min(bytes.len())] != bytes[..HEADER_BYTES.min(bytes.len())] {
+            continue;
+        }
+        let segment = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let lost = (HEADER_BYTES..bytes.len()).filter(|at| bytes[*at] != 0 && bytes[*at] != after[*at]);
+        for at in lost {
+            let is_kept = kept.iter().any(|(own, from, kept)| {
+                own == segment && at.checked_sub(*from).and_then(|at| kept.get(at)) == Some(&bytes[at])
+            });
+            if !is_kept {
+                return Err(format!("the byte at {at} of segment {segment} was cut and not kept"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a log shows and what it says is lost.
+struct Reading {
+    seen: Vec<bool>,
+    lost: Vec<bool>,
+}
+
+/// After harm: what is shown is what was acknowledged, and what is not shown is reported, with its positions. `true` if
+/// everything is shown.
+pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result<bool, Wrong> {
+    let Reading { seen, mut lost } = read_around(log, model)?;
+    let known = model.log.len();
+    let shown = seen.iter().rposition(|seen| *seen).map_or(0, |last| last + 1);
+    let hidden_from = match harm.end {
+        End::Known => known,
+        End::Unknown { from } if log.read_only().is_some() => {
+            shown.max(usize::try_from(from).expect("small"))
+        }
+        End::Unknown { .. } => known,
+        End::Earlier => shown,
+    };
+    let any_lost = lost.iter().any(|lost| *lost);
+    // What runs cover is not read by an open: damage there is found by reads, by a scrub, and by a check of the whole log.
+    if !log.recovery().damage.is_empty() && log.read_only().is_none() {
+        return Err("events are known to be lost, and the log takes writes".to_owned());
+    }
+    lost.iter_mut().skip(hidden_from).for_each(|lost| *lost = true);
+    match (0..known).find(|at| seen[*at] == lost[*at]) {
+        None => Ok(shown == known && !any_lost),
+        Some(at) if seen[at] => Err(format!("position {} is shown and reported as lost", at + 1)),
+        Some(at) => Err(format!("position {} is gone, and nobody says so", at + 1)),
+    }
+}
+
+/// Reads everything that there is, around what is lost.
+fn read_around(log: &LogStore, model: &Model) -> Result<Reading, Wrong> {
     let known = model.log.len();
     let (mut seen, mut lost) = (vec![false; known], vec![false; known]);
     let mut from = Checkpoint::new(log.id(), [0]);
@@ -86,12 +157,12 @@ pub(crate) fn check_damaged(log: &LogStore, model: &Model, ending: Ending) -> Re
                 for event in &page.events {
                     let at = usize::try_from(event.position().sequence - 1).expect("small");
                     if !model.log.get(at).is_some_and(|own| own.is(event)) {
-                        return Err(format!("after rot, {event:?} is shown, and was never acknowledged"));
+                        return Err(format!("after harm, {event:?} is shown, and was never acknowledged"));
                     }
                     seen[at] = true;
                 }
                 if page.end {
-                    break;
+                    return Ok(Reading { seen, lost });
                 }
                 from = page.scanned_to;
             }
@@ -99,27 +170,11 @@ pub(crate) fn check_damaged(log: &LogStore, model: &Model, ending: Ending) -> Re
                 let range = first.sequence.saturating_sub(1)..to.sequence.min(known as u64);
                 range.for_each(|at| lost[usize::try_from(at).expect("small")] = true);
                 if resume.sequence(0) <= from.sequence(0) {
-                    break;
+                    return Ok(Reading { seen, lost });
                 }
                 from = resume;
             }
-            Err(error) => return Err(format!("after rot, a read failed: {error:?}")),
+            Err(error) => return Err(format!("after harm, a read failed: {error:?}")),
         }
-    }
-    if ending == Ending::LostSegment
-        && let Some(last) = lost.iter().rposition(|lost| *lost)
-    {
-        // How many events the last segment held was known to its file alone.
-        (last..known).filter(|at| !seen[*at]).for_each(|at| lost[at] = true);
-    }
-    let any_lost = lost.iter().any(|lost| *lost);
-    // What runs cover is not read by an open: damage there is found by reads, by a scrub, and by a check of the whole log.
-    if !log.recovery().damage.is_empty() && log.read_only().is_none() {
-        return Err("events are known to be lost, and the log takes writes".to_owned());
-    }
-    match (0..known).find(|at| seen[*at] == lost[*at]) {
-        None => Ok(any_lost),
-        Some(at) if seen[at] => Err(format!("position {} is shown and reported as lost", at + 1)),
-        Some(at) => Err(format!("position {} is gone, and nobody says so", at + 1)),
     }
 }

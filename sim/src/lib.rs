@@ -5,13 +5,22 @@
 //! included, beside a model that knows what must be there.
 
 mod check;
+mod flips;
+mod frames;
+mod harm;
 mod model;
+mod observer;
+mod outcome;
 mod plan;
 pub mod process;
 mod random;
+mod scripts;
 mod simulation;
 mod workload;
 
+pub use flips::{Bits, Flips, Left, flip_bits};
+pub use outcome::{Outcome, Violation};
 pub use random::Random;
-pub use simulation::{Outcome, Violation, simulate, simulate_many};
+pub use scripts::{SCRIPTS, Script, Visits};
+pub use simulation::{simulate, simulate_many};
 pub use workload::{CLIENTS, batch, contended, options, stale_batch};

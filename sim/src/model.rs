@@ -10,7 +10,7 @@ use gesta_core::{
 pub(crate) type Wrong = String;
 
 /// Everything that is known of a log from outside.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Model {
     pub(crate) store: Option<StoreId>,
     pub(crate) sent: Vec<Sent>,
@@ -22,6 +22,7 @@ pub(crate) struct Model {
 }
 
 /// A batch that was sent.
+#[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) batch: Batch,
     pub(crate) state: State,
@@ -39,6 +40,7 @@ pub(crate) enum State {
 }
 
 /// An event that must be there.
+#[derive(Clone)]
 pub(crate) struct Logged {
     pub(crate) bytes: EventBytes,
     version: u64,

@@ -19,16 +19,54 @@ pub(crate) struct Profile {
     pub(crate) faults: Faults,
     /// One step in so many stops the process at a file operation soon after; 0 for none.
     pub(crate) stops: u64,
+    /// How much of the log the index in memory may know.
+    pub(crate) index_run_bytes: u64,
     /// What is done to the bytes on the disk at the very end.
     pub(crate) ending: Ending,
 }
 
+/// What is done to a log after everything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Plain,
+    /// Bits flip, in the files of a log that was closed.
     Rot,
+    /// Bits flip, in the files of a log that was not closed.
+    RotOpen,
     LostSegment,
+    /// A segment has another name.
+    Renamed,
+    /// A segment stands there twice.
+    Duplicated,
+    /// A segment holds what another one holds.
+    Overwritten,
+    /// A segment holds what it held at an earlier time.
+    OldSegment,
+    OldManifest,
+    /// A file lies among the segments that is none.
+    Foreign,
+    /// A segment loses its name while the log is open.
+    Unlinked,
+    /// The disk says that a sector was written, and it was not.
+    Stale,
+    /// The disk says that a sector was written, and it was written elsewhere.
+    Misdirected,
 }
+
+const ENDINGS: [Ending; 12] = [
+    Ending::Rot,
+    Ending::RotOpen,
+    Ending::LostSegment,
+    Ending::Renamed,
+    Ending::Duplicated,
+    Ending::Overwritten,
+    Ending::OldSegment,
+    Ending::OldManifest,
+    Ending::Foreign,
+    Ending::Unlinked,
+    Ending::Stale,
+    Ending::Misdirected,
+];
 
 /// One step of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +77,7 @@ pub(crate) enum Step {
     Read,
     Idle,
     Keep,
+    OpenTwice,
     Close,
     Kill,
     CutPower,
@@ -56,16 +95,19 @@ impl Profile {
         rate(&mut faults.folder_sync_eio, 1_000);
         rate(&mut faults.write_eio, 200);
         rate(&mut faults.no_space, 2_000);
+        rate(&mut faults.short_write, 300);
+        rate(&mut faults.read_only, 30);
+        rate(&mut faults.clock_back, 1_000);
         if random.below(20) == 0 {
             faults.torn = 1 + random.below(3_000);
         }
         let stops = [0, 6, 15, 40][index(random, 4)];
-        let ending = match random.below(4) {
-            0 => Ending::Rot,
-            1 if random.below(4) == 0 => Ending::LostSegment,
+        let ending = match random.below(2) {
+            0 => ENDINGS[index(random, ENDINGS.len())],
             _ => Ending::Plain,
         };
-        Self { steps: 50 + random.below(250), faults, stops, ending }
+        let index_run_bytes = [64 << 20, 16 << 10, 4 << 10, 1 << 10][index(random, 4)];
+        Self { steps: 50 + random.below(250), faults, stops, index_run_bytes, ending }
     }
 }
 
@@ -77,7 +119,8 @@ impl Step {
             68..75 => Self::Repeat,
             75..83 => Self::Read,
             83..88 => Self::Idle,
-            88..93 => Self::Keep,
+            88..92 => Self::Keep,
+            92 => Self::OpenTwice,
             93..95 => Self::Close,
             95..97 => Self::Kill,
             _ => Self::CutPower,

@@ -1,67 +1,35 @@
 //! One simulation: everything that a seed says happens to one log, beside a model of it.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::sync::Arc;
 
-use gesta_log::sim::{self, Counts, Faults, Machine};
+use gesta_log::sim::{self, Betrayal, Faults, Machine};
 use gesta_log::{LogStore, OpenError, Options};
 
-use crate::check::{check_damaged, check_index, check_opened, check_shown};
+use crate::check::{check_harmed, check_index, check_kept, check_opened, check_shown};
+use crate::harm::{End, Harm, Snapshot, harm, is_segment, snapshot, used_segments};
 use crate::model::{Model, Wrong};
+use crate::observer::Observer;
+use crate::outcome::{Outcome, Violation, guarded};
 use crate::plan::{Ending, Profile, Step, fresh_batch, index};
 use crate::random::Random;
 
+/// One step in so many is watched by a reader in the midst of it.
+const STEPS_PER_WATCH: u64 = 4;
+/// Groups that a log takes in after a betrayal, so that what was betrayed is known to be durable.
+const GROUPS_AFTER_BETRAYAL: u64 = 3;
 /// Attempts to open a log while its disk fails; after that the disk works.
 const FAULTY_OPENS_MAX: u64 = 4;
-
-/// What a simulation did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Appends, reads and other calls, opens included.
-    pub operations: u64,
-    /// Opens that were checked against the model.
-    pub opens: u64,
-    /// Opens that a torn sector left read-only, for an operator to decide.
-    pub unproven: u64,
-    /// What the machine did.
-    pub counts: Counts,
-    /// A hash over everything that happened: the same for the same seed.
-    pub trace: u64,
-}
-
-/// A promise that the log broke, and the seed that shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The seed.
-    pub seed: u64,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nrepeat it with: cargo xtask sim --seed {}", self.what, self.seed)
-    }
-}
-
-impl std::error::Error for Violation {}
+/// Opens that an index may need to heal: each meets some of the harm.
+const HEALING_OPENS_MAX: u64 = 12;
 
 /// Simulates what a seed says.
 ///
 /// # Errors
 /// [`Violation`], of whatever promise was broken first; a panic of the log counts as one.
 pub fn simulate(seed: u64) -> Result<Outcome, Violation> {
-    let run = || Simulation::new(seed).run();
-    let violation = |what| Violation { seed, what };
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(outcome) => outcome.map_err(violation),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(violation(format!("the log panicked: {}", said.unwrap_or("without a word"))))
-        }
-    }
+    let simulation = Simulation::new(seed);
+    let options = format!("{:?}", simulation.profile);
+    guarded(|| simulation.run()).map_err(|what| Violation { seed, options, what })
 }
 
 /// Simulates one seed after the other, from the first on, until so many operations were done.
@@ -79,43 +47,6 @@ pub fn simulate_many(seeds: impl IntoIterator<Item = u64>, operations: u64) -> R
     Ok(sum)
 }
 
-impl Outcome {
-    /// Adds what another simulation did.
-    pub fn add(&mut self, other: &Self) {
-        self.operations += other.operations;
-        self.opens += other.opens;
-        self.unproven += other.unproven;
-        self.trace = self.trace.rotate_left(1) ^ other.trace;
-        let (own, other) = (&mut self.counts, &other.counts);
-        own.file_operations += other.file_operations;
-        own.power_cuts += other.power_cuts;
-        own.kills += other.kills;
-        own.eio += other.eio;
-        own.no_space += other.no_space;
-        own.dropped_sectors += other.dropped_sectors;
-        own.torn_sectors += other.torn_sectors;
-        own.rots += other.rots;
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operations, opens, unproven, counts, trace } = self;
-        writeln!(f, "{operations} operations, {opens} opens checked, {unproven} left to an operator")?;
-        writeln!(
-            f,
-            "{} power cuts, {} kills, {} EIO, {} ENOSPC, {} rots",
-            counts.power_cuts, counts.kills, counts.eio, counts.no_space, counts.rots
-        )?;
-        writeln!(
-            f,
-            "{} sectors dropped, {} torn, {} file operations",
-            counts.dropped_sectors, counts.torn_sectors, counts.file_operations
-        )?;
-        write!(f, "trace {trace:016x}")
-    }
-}
-
 /// How one process ends and the next begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Between {
@@ -129,7 +60,10 @@ struct Simulation {
     profile: Profile,
     machine: Machine,
     model: Model,
-    log: Option<LogStore>,
+    log: Option<Arc<LogStore>>,
+    observer: Arc<Observer>,
+    /// The files as an earlier power cut left them.
+    earlier: Snapshot,
     /// Faults before the log was opened.
     faults_before: u64,
     outcome: Outcome,
@@ -141,8 +75,11 @@ impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let profile = Profile::draw(&mut random);
+        let machine = Machine::new(random.next());
         Self {
-            machine: Machine::new(random.next()),
+            observer: Observer::of(&machine),
+            machine,
+            earlier: Snapshot::new(),
             random,
             profile,
             model: Model::default(),
@@ -185,14 +122,9 @@ impl Simulation {
             }
             Step::Repeat => self.repeat(),
             Step::Read => self.read(),
-            Step::Idle => {
-                self.log().rest_inline();
-                Ok(())
-            }
-            Step::Keep => {
-                self.log().keep_inline();
-                Ok(())
-            }
+            Step::Idle => self.watched(|log| log.rest_inline()),
+            Step::Keep => self.watched(|log| log.keep_inline()),
+            Step::OpenTwice => self.open_twice(),
             Step::Close => self.reopen(Between::Close),
             Step::Kill => self.reopen(Between::Kill),
             Step::CutPower => self.reopen(Between::CutPower),
@@ -225,7 +157,7 @@ impl Simulation {
 
     fn faults(&self) -> u64 {
         let counts = self.machine.counts();
-        counts.eio + counts.no_space
+        counts.eio + counts.no_space + counts.short_writes + counts.read_only
     }
 
     fn is_faulty(&self) -> bool {
@@ -245,7 +177,11 @@ impl Simulation {
                 line.push((number, self.log().enqueue_inline(batch)));
             }
         }
-        self.log().commit_inline();
+        match batches {
+            1 => self.watched(|log| log.commit_inline())?,
+            // A group that rolls is published in two parts.
+            _ => self.log().commit_inline(),
+        }
         for (number, pending) in line {
             let answer = pending.answer();
             self.note(u64::from(answer.is_ok()));
@@ -265,14 +201,39 @@ impl Simulation {
         self.model.answered(number, &answer, self.is_faulty())
     }
 
+    /// Lets the log do something that shows nothing new before it is done; a reader looks on now and then.
+    fn watched(&mut self, work: impl FnOnce(&LogStore)) -> Result<(), Wrong> {
+        let shown = self.model.log.len() as u64;
+        let is_watched = self.random.below(STEPS_PER_WATCH) == 0;
+        let observer = Arc::clone(&self.observer);
+        if is_watched {
+            return observer.during(shown, || work(self.log()));
+        }
+        work(self.log());
+        Ok(())
+    }
+
+    /// Nobody opens a log that is open.
+    fn open_twice(&mut self) -> Result<(), Wrong> {
+        self.outcome.second_opens += 1;
+        match sim::open(&self.machine, &options()) {
+            Err(OpenError::Locked { .. }) => Ok(()),
+            Err(_) if self.is_faulty() => Ok(()),
+            Err(error) => {
+                Err(format!("a second opener is told something else than that the log is in use: {error:?}"))
+            }
+            Ok(_) => Err("a log was opened twice".to_owned()),
+        }
+    }
+
     fn read(&mut self) -> Result<(), Wrong> {
         self.check_shown()?;
         self.check_index()
     }
 
     fn check_shown(&mut self) -> Result<(), Wrong> {
-        let mut random = Random::new(self.random.next());
-        let checked = check_shown(self.log(), &self.model, &mut random);
+        let from = index(&mut self.random, self.model.log.len() + 1);
+        let checked = check_shown(self.log(), &self.model, from);
         if self.machine.is_stopped() { Ok(()) } else { checked }
     }
 
@@ -297,12 +258,14 @@ impl Simulation {
             }
             self.faults_before = self.faults();
             self.outcome.operations += 1;
-            let opened = sim::open(&self.machine, &options());
+            let before = (self.random.below(4) == 0).then(|| snapshot(&self.machine));
+            self.observer = Observer::of(&self.machine);
+            let opened = sim::open(&self.machine, &self.options());
             self.note(u64::from(opened.is_ok()));
             match opened {
                 Ok(log) => {
-                    self.log = Some(log);
-                    if self.accept_opened()? {
+                    self.log = Some(Arc::new(log));
+                    if self.accept_opened(before.as_ref())? {
                         break;
                     }
                     self.end_process(Between::Close)?;
@@ -338,7 +301,12 @@ impl Simulation {
                 }
             }
             Between::Kill => self.machine.kill(),
-            Between::CutPower => self.machine.cut_power(),
+            Between::CutPower => {
+                self.machine.cut_power();
+                if self.random.below(4) == 0 {
+                    self.earlier = snapshot(&self.machine);
+                }
+            }
         }
         // Its handles are those of a process that is no more.
         self.log = None;
@@ -355,12 +323,13 @@ impl Simulation {
     }
 
     /// Checks a log that was opened just now. `false` if it has to be opened again.
-    fn accept_opened(&mut self) -> Result<bool, Wrong> {
+    fn accept_opened(&mut self, before: Option<&Snapshot>) -> Result<bool, Wrong> {
         if self.machine.is_stopped() {
             return Ok(false);
         }
         self.machine.set_faults(Faults { torn: self.profile.faults.torn, ..Faults::default() });
         let log = self.log.as_ref().expect("it was opened just now");
+        self.observer.watch(log);
         self.model.store = Some(log.id());
         let checked = check_opened(log, &mut self.model);
         if self.machine.is_stopped() {
@@ -377,6 +346,12 @@ impl Simulation {
                 return Ok(true);
             }
             return Err(format!("a false alarm: {reason}; {:?}", log.recovery()));
+        }
+        if !log.recovery().flaws.is_empty() {
+            return Err(format!("a false alarm: {:?}", log.recovery().flaws));
+        }
+        if let Some(before) = before.filter(|_| log.recovery().rescued_frames == 0) {
+            check_kept(before, &self.machine)?;
         }
         self.model.settle_doubt();
         self.check_answers()?;
@@ -399,7 +374,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Closes the log, and lets its bytes rot where the seed says so.
+    /// Closes the log, and harms it where the seed says so.
     fn finish(&mut self) -> Result<(), Wrong> {
         self.profile.faults = Faults::default();
         self.profile.stops = 0;
@@ -408,49 +383,160 @@ impl Simulation {
         if self.ended {
             return Ok(());
         }
+        let mut covered = self.model.log.len() as u64;
         for _ in 0..self.random.below(8) {
+            let before = self.model.log.len() as u64;
             self.append(1)?;
+            covered = if self.model.log.len() as u64 > before { before } else { covered };
         }
-        self.end_process(Between::Close)?;
-        self.machine.cut_power();
-        let damaged = match self.profile.ending {
+        let harm = match self.profile.ending {
             Ending::Plain => return self.reopen(Between::CutPower),
-            Ending::Rot => self.machine.rot().map(|(path, _)| path),
-            Ending::LostSegment => self.machine.lose_segment(),
-        };
-        let Some(path) = damaged else { return Ok(()) };
-        match sim::open(&self.machine, &options()) {
-            Ok(log) => self.check_damaged(log, &path),
-            Err(OpenError::ManifestDamaged { .. }) if path.ends_with("manifest") => Ok(()),
-            Err(error) => {
-                Err(format!("after damage to {}, the log does not open: {error:?}", path.display()))
+            Ending::Stale => self.betray(Betrayal::Stale)?,
+            Ending::Misdirected => self.betray(Betrayal::Misdirected)?,
+            Ending::Unlinked => self.unlink()?,
+            Ending::RotOpen => {
+                self.end_process(Between::Kill)?;
+                // The last group was synced, and nothing on the disk says so yet.
+                self.harm().map(|harm| Harm { end: End::Unknown { from: covered }, ..harm })
             }
+            _ => {
+                self.end_process(Between::Close)?;
+                self.machine.cut_power();
+                self.harm()
+            }
+        };
+        match harm {
+            Some(harm) => self.meet_until_healed(&harm).map_err(|wrong| format!("{wrong}; {harm:?}")),
+            None => self.reopen(Between::CutPower),
         }
     }
 
-    /// What is lost is reported, by reads and by a check of the whole log.
-    fn check_damaged(&self, log: LogStore, path: &Path) -> Result<(), Wrong> {
-        let checked = check_damaged(&log, &self.model, self.profile.ending);
-        let any_lost = checked.map_err(|wrong| format!("{wrong}; {}", path.display()))?;
-        drop(log);
-        match sim::verify(&self.machine) {
-            Ok(report) if any_lost && report.is_sound() => {
-                Err(format!("events are lost, and a check of the log finds it sound; {}", path.display()))
+    fn harm(&mut self) -> Option<Harm> {
+        harm(&self.machine, self.profile.ending, &self.earlier, &mut self.random)
+    }
+
+    /// Lets the disk lie about a sector, goes on until that is known to be durable, and closes the log.
+    fn betray(&mut self, how: Betrayal) -> Result<Option<Harm>, Wrong> {
+        self.machine.betray_after(self.random.below(6), how);
+        for _ in 0..12 {
+            if self.machine.counts().betrayed_sectors == 0 {
+                self.append_past_index()?;
             }
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("a damaged log cannot be checked: {error:?}")),
         }
+        self.machine.betray_after(u64::MAX, how);
+        for _ in 0..GROUPS_AFTER_BETRAYAL {
+            self.append_past_index()?;
+        }
+        self.end_process(Between::Close)?;
+        self.machine.cut_power();
+        let files = self.machine.betrayed().into_iter().map(|path| path.with_file_name(own_name(&path)));
+        let files = files.collect::<Vec<_>>();
+        Ok((!files.is_empty()).then_some(Harm { files, end: End::Known }))
+    }
+
+    /// Appends, unless the index has been harmed.
+    fn append_past_index(&mut self) -> Result<(), Wrong> {
+        match self.append(1) {
+            Err(wrong) if is_index_damage(&wrong) => Ok(()),
+            appended => appended,
+        }
+    }
+
+    /// Takes the name of a segment away while the log reads and writes it.
+    fn unlink(&mut self) -> Result<Option<Harm>, Wrong> {
+        let now = snapshot(&self.machine);
+        let segments = now.keys().filter(|path| is_segment(path)).cloned().collect::<Vec<_>>();
+        let path = segments[index(&mut self.random, segments.len())].clone();
+        self.machine.unlink(&path);
+        check_shown(self.log(), &self.model, 0)?;
+        self.append(1)?;
+        self.log.take().iter().for_each(|log| log.close());
+        self.machine.cut_power();
+        // A spare may have become the last one since.
+        let used = used_segments(&now);
+        let is_last = used.last() == Some(&path) || !used.contains(&path);
+        let end = if is_last { End::Unknown { from: 0 } } else { End::Known };
+        Ok(Some(Harm { files: vec![path], end }))
+    }
+
+    /// An index that was harmed heals by opening the log again, once the harm was met.
+    fn meet_until_healed(&mut self, harm: &Harm) -> Result<(), Wrong> {
+        for _ in 0..HEALING_OPENS_MAX {
+            let met = self.meet(harm);
+            match met {
+                Err(wrong) if harm.hits_index() && is_index_damage(&wrong) => {}
+                met => return met,
+            }
+            self.log.take().iter().for_each(|log| log.close());
+        }
+        Err("an index that was harmed does not heal".to_owned())
+    }
+
+    /// Verifies and opens a log that was harmed: what is shown is what was acknowledged, what is not shown is reported.
+    fn meet(&mut self, harm: &Harm) -> Result<(), Wrong> {
+        self.outcome.harms += 1;
+        let is_sound = sim::verify(&self.machine).is_ok_and(|report| report.is_sound());
+        self.faults_before = self.faults();
+        let log = match sim::open(&self.machine, &options()) {
+            Ok(_) if harm.hits_manifest() && self.profile.ending == Ending::Rot => {
+                return Err("a manifest that rotted is believed".to_owned());
+            }
+            Ok(log) => Arc::new(log),
+            Err(OpenError::ManifestDamaged { .. }) if harm.hits_manifest() => return Ok(()),
+            Err(error) => return Err(format!("the log does not open: {error:?}")),
+        };
+        let all_shown = check_harmed(&log, &self.model, harm)
+            .map_err(|wrong| format!("{wrong}; recovery said {:?}", log.recovery()))?;
+        if is_sound && !all_shown && harm.end != End::Earlier {
+            return Err("a log that lost events is called sound".to_owned());
+        }
+        let is_foreign = self.profile.ending == Ending::Foreign;
+        if is_foreign && harm.files.iter().any(|path| !is_segment(path)) {
+            let is_there = harm.files.iter().all(|path| self.machine.content(path).is_some());
+            if log.read_only().is_some() || !is_there {
+                return Err("a foreign file is not left alone".to_owned());
+            }
+        }
+        let goes_on = log.read_only().is_none() && all_shown;
+        self.log = Some(log);
+        if goes_on {
+            self.append(1)?;
+            self.check_shown()?;
+        }
+        Ok(())
+    }
+
+    /// The log's options: its clock is the machine's, and whoever asks it for the time may be looked at.
+    fn options(&self) -> Options {
+        let (observer, machine) = (Arc::clone(&self.observer), self.machine.clone());
+        let clock = move || {
+            observer.look();
+            machine.now()
+        };
+        let index_run_bytes = self.profile.index_run_bytes;
+        Options { clock: Some(Arc::new(clock)), index_run_bytes, ..options() }
     }
 
     /// Adds something that happened to the trace.
     fn note(&mut self, what: u64) {
-        let facts = [what, self.machine.counts().file_operations, self.model.log.len() as u64];
+        let facts = [what, self.machine.trace(), self.model.log.len() as u64];
         for fact in facts {
             self.outcome.trace = (self.outcome.trace ^ fact).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
         }
     }
 }
 
-fn options() -> Options {
-    Options { segment_size_bytes: 64 << 10, index_run_bytes: 1 << 10, ..Options::default() }
+/// Whether something is wrong that the next open mends.
+fn is_index_damage(wrong: &str) -> bool {
+    wrong.contains("open the log again, which builds it anew")
+}
+
+/// The name that a file has once it is in its place.
+fn own_name(path: &std::path::Path) -> std::ffi::OsString {
+    let name = path.file_name().unwrap_or_default();
+    if name == "manifest.tmp" { "manifest".into() } else { name.to_owned() }
+}
+
+pub(crate) fn options() -> Options {
+    Options { segment_size_bytes: 64 << 10, ..Options::default() }
 }

@@ -21,7 +21,9 @@ usage: cargo xtask <command>
   ci     what CI runs: `test`, and after it whatever takes too long for every day
   tidy   the rules of the house that no compiler checks
   sim    the log on a simulated machine whose disk fails:
-         `--seed N` what one seed does, `--operations N` seeds until so many were done
+         `--seed N` what one seed does, `--operations N` seeds until so many were done,
+         `--exhaustive` a fault at every operation of a few scripts, every bit flipped
+  sim-long  hours of it: 200 million operations, every bit of a small log
   torture
          processes that append are killed, and what they acknowledged is looked for:
          `--cycles N` so many kills, `--seed N` other moments
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
         ["sim", ..] => sim::run(&arguments[1..]),
+        ["sim-long"] => sim::run(&["--long"]),
         ["torture", ..] => faults::torture(&arguments[1..]),
         ["faults", ..] => faults::faults(&arguments[1..]),
         ["help" | "--help" | "-h"] => {

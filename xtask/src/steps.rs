@@ -55,7 +55,7 @@ pub(crate) const TEST: &[Step] = &[
         command: "cargo test --release --package sim --features planted-bugs planted",
         needs: Tool::Nothing,
     },
-    Step { name: "simulation", command: "cargo xtask sim --operations 2000000", needs: Tool::Nothing },
+    Step { name: "simulation", command: "cargo xtask sim", needs: Tool::Nothing },
     Step {
         name: "system faults",
         command: "cargo xtask faults sample",

@@ -29,6 +29,111 @@ pub enum Bug {
     NoRecordChecks,
     /// The manifest is renamed into place before it was synced.
     ManifestNotSynced,
+    /// The folder is not synced after the manifest was renamed into it.
+    ManifestNotRenamedDurably,
+    /// A manifest that does not prove itself is replaced by the one before.
+    OlderManifestTrusted,
+    /// The names that recovery reads are believed before they are durable.
+    NamesTrusted,
+    /// Another process may open the log too.
+    LockIgnored,
+    /// Segments that the manifest does not list are removed, whatever they hold.
+    UnlistedRemoved,
+    /// On a full disk, recovery leaves out what is not known to be synced.
+    FullDiskHides,
+    /// A write of which a part reached the file counts as done.
+    ShortWriteIgnored,
+    /// After a write or sync that failed, the writer goes on.
+    NoPoison,
+    /// The last group of a segment is not synced before the log goes on in the next one.
+    RollBeforeSync,
+    /// A segment is handed to the writer before the manifest lists it.
+    SpareBeforeListed,
+    /// Frames claim as synced what is written together with them.
+    ClaimsUnsynced,
+    /// An idle frame claims that it is synced itself.
+    IdleClaimsItself,
+    /// A seal tells the manifest of a frame more than is durable.
+    SealBeyondDurable,
+    /// The position is published before the index holds its events.
+    PublishBeforeIndex,
+    /// `recorded_at` follows a clock that goes back.
+    ClockGoesBack,
+    /// A frame follows any frame with the number before its own.
+    NoChainCheck,
+    /// Frames behind a bad place do not say what is durable.
+    WatermarkBehindIgnored,
+    /// The last segment that is used is taken to be the first that the manifest does not call sealed.
+    LaterSegmentsIgnored,
+    /// Whatever is not proven to be acknowledged counts as torn.
+    UnprovenIsTorn,
+    /// Torn bytes are cut and not kept.
+    QuarantineSkipped,
+    /// Torn bytes are left where they are.
+    NoZerosAfterCut,
+    /// Frames in doubt are cut where they stand before their copy is listed.
+    CutBeforeListed,
+    /// The copy of frames in doubt is not synced.
+    CopyNotSynced,
+    /// What is in doubt and has no events is not written again.
+    BeyondNotWrittenAgain,
+    /// A spare that lost its room is used all the same.
+    ShortSpareUsed,
+    /// The part of a header that a crash tore off does not count as zeros.
+    TornHeaderUnproven,
+    /// What lies behind the end of a file does not count as zeros.
+    CutFileUnproven,
+    /// A copy of frames in doubt that was never listed counts as a sign of a stale manifest.
+    UnlistedCopyKept,
+    /// The checksum of a frame's body is not looked at.
+    NoBodyChecksum,
+}
+
+impl Bug {
+    /// Every bug.
+    #[cfg(feature = "planted-bugs")]
+    pub const ALL: &[Self] = &[
+        Self::AckBeforeSync,
+        Self::NoFolderSync,
+        Self::RetryFailedSync,
+        Self::TrustPageCache,
+        Self::NoWatermark,
+        Self::AlwaysTruncate,
+        Self::IdsNotRebuilt,
+        Self::KeysNotRebuilt,
+        Self::PublishBeforeSync,
+        Self::NoRecordChecks,
+        Self::ManifestNotSynced,
+        Self::ManifestNotRenamedDurably,
+        Self::OlderManifestTrusted,
+        Self::NamesTrusted,
+        Self::LockIgnored,
+        Self::UnlistedRemoved,
+        Self::FullDiskHides,
+        Self::ShortWriteIgnored,
+        Self::NoPoison,
+        Self::RollBeforeSync,
+        Self::SpareBeforeListed,
+        Self::ClaimsUnsynced,
+        Self::IdleClaimsItself,
+        Self::SealBeyondDurable,
+        Self::PublishBeforeIndex,
+        Self::ClockGoesBack,
+        Self::NoChainCheck,
+        Self::WatermarkBehindIgnored,
+        Self::LaterSegmentsIgnored,
+        Self::UnprovenIsTorn,
+        Self::QuarantineSkipped,
+        Self::NoZerosAfterCut,
+        Self::CutBeforeListed,
+        Self::CopyNotSynced,
+        Self::BeyondNotWrittenAgain,
+        Self::ShortSpareUsed,
+        Self::TornHeaderUnproven,
+        Self::CutFileUnproven,
+        Self::UnlistedCopyKept,
+        Self::NoBodyChecksum,
+    ];
 }
 
 #[cfg(feature = "planted-bugs")]

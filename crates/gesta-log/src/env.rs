@@ -19,7 +19,7 @@ pub(crate) use os::OsEnv;
 #[cfg(feature = "sim")]
 pub(crate) use sim::SimEnv;
 #[cfg(feature = "sim")]
-pub use sim::{Counts, Faults, Machine};
+pub use sim::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use std::sync::Arc;
 
+use crate::bugs::{Bug, planted};
 use crate::commit::{ActiveSegment, Tail};
 use crate::env::{Env, Lock, Mode};
 use crate::format::StartBody;
@@ -61,6 +62,9 @@ enum Beyond {
 impl Folder<'_> {
     pub(crate) fn lock(&self) -> Result<Box<dyn Lock>, OpenError> {
         let locked = self.env.lock(&self.root.join("LOCK")).map_err(io_error("locking the folder"))?;
+        if planted(Bug::LockIgnored) && locked.is_err() {
+            return Ok(Box::new(NoLock));
+        }
         let lock = locked
             .map_err(|holder| OpenError::Locked { path: self.root.to_owned(), holder: named(holder) })?;
         lock.describe(&format!("process {}", std::process::id()))
@@ -130,6 +134,8 @@ impl Folder<'_> {
         if names.iter().any(|name| name == "manifest.previous") {
             return Err(missing());
         }
+        // What is no segment is somebody else's: it says nothing of a log, and is left alone.
+        let segments = segments.into_iter().filter(|name| name.ends_with(".seg")).collect::<Vec<_>>();
         for name in &segments {
             let file = self.env.open(&self.root.join("segments").join(name), Mode::Read).map_err(what())?;
             if !is_blank(file).map_err(self.recover_error())? {
@@ -148,6 +154,9 @@ impl Folder<'_> {
     ) -> Result<Recovered, OpenError> {
         // The names that were read, that of the manifest first, may be in memory alone: nothing is done on their word before.
         for folder in [self.root, &self.root.join("segments")] {
+            if planted(Bug::NamesTrusted) {
+                break;
+            }
             self.env.sync_dir(folder).map_err(io_error("syncing the folder"))?;
         }
         let flaws = &mut recovery.flaws;
@@ -167,7 +176,10 @@ impl Folder<'_> {
                 recovery.read_only = Some("the disk is full: free some space, then open it again".to_owned());
                 *manifest =
                     self.manifest()?.ok_or_else(|| OpenError::NotALog { path: self.root.to_owned() })?;
-                self.settle_in_place(manifest, recovery, &known)?
+                match planted(Bug::FullDiskHides) {
+                    true => Beyond::LeftOut,
+                    false => self.settle_in_place(manifest, recovery, &known)?,
+                }
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
@@ -273,6 +285,7 @@ impl Folder<'_> {
         for (at, to) in &survey.torn_spares {
             rescue.quarantine_spare(listed[*at].segment.as_ref().expect("it was looked at"), *to)?;
         }
+        rescue.make_spares_whole(listed, survey)?;
         self.remove_unclean(manifest, listed, survey)
     }
 
@@ -418,6 +431,15 @@ impl Tables for RunWriter<'_> {
                 false
             }
         }
+    }
+}
+
+/// What a second process holds that ignores the lock.
+struct NoLock;
+
+impl Lock for NoLock {
+    fn describe(&self, _holder: &str) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -71,6 +71,8 @@ enum Task {
     Write(Ended),
     /// Another attempt, for somebody who waits.
     Retry,
+    /// A run turned out to be damaged.
+    Distrust(u64),
     Stop,
 }
 
@@ -110,6 +112,7 @@ impl Indexer {
         limits: TableLimits,
     ) -> (Arc<Self>, IndexerThread) {
         let (sender, tasks) = mpsc::channel();
+        let damaged = Mutex::new(sender.clone());
         let indexer = Arc::new(Self {
             limits,
             tasks: Mutex::new(sender),
@@ -117,6 +120,10 @@ impl Indexer {
             changed: Condvar::new(),
             #[cfg(feature = "sim")]
             inline: Mutex::new(None),
+        });
+        files.cache.tell_of_damage(move |run| {
+            // An indexer that is gone leaves it to the next open, which meets the damage again.
+            let _ = damaged.lock().unwrap_or_else(PoisonError::into_inner).send(Task::Distrust(run));
         });
         let next_id = manifest.lock().manifest.next_run_id();
         let ended = std::collections::VecDeque::new();
@@ -251,6 +258,7 @@ impl Work {
         match task {
             Task::Write(ended) => self.ended.push_back(ended),
             Task::Retry => {}
+            Task::Distrust(run) => self.distrust(run),
             Task::Stop => return ControlFlow::Break(()),
         }
         self.write_ended(indexer);
@@ -305,6 +313,18 @@ impl Work {
     fn draw_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id - 1
+    }
+
+    /// Has a damaged run built anew by the next open, and those behind it, by listing them no more.
+    fn distrust(&mut self, run: u64) {
+        self.merge = None;
+        self.merging_failed = true;
+        let mut owner = self.manifest.lock();
+        let Some(at) = owner.manifest.runs.iter().position(|entry| entry.id == run) else { return };
+        owner.manifest.runs.truncate(at);
+        if let Err(error) = owner.replace() {
+            tracing::warn!(%error, "the manifest could not be replaced; it is with the next change");
+        }
     }
 
     /// Lists a run durably, in the place of others or behind all.

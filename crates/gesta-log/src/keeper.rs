@@ -292,7 +292,9 @@ impl Work {
             self.made = Some(Spare { segment, size_bytes, generation: 0 });
         }
         let mut owner = self.manifest.lock();
-        owner.replace()?;
+        if !planted(Bug::SpareBeforeListed) {
+            owner.replace()?;
+        }
         let made = self.made.take().expect("it is made");
         Ok(Spare { generation: owner.manifest.generation, ..made })
     }

@@ -160,7 +160,12 @@ impl Manifest {
     /// Reads the manifest of a log; `None` where there is none.
     pub(crate) fn load(env: &dyn Env, root: &Path) -> Result<Option<Self>, ManifestError> {
         match read_whole(env, &root.join("manifest")) {
-            Ok(bytes) => Self::decode(&bytes).map(Some),
+            Ok(bytes) => match Self::decode(&bytes) {
+                Err(ManifestError::Damaged) if planted(Bug::OlderManifestTrusted) => {
+                    Self::decode(&read_whole(env, &root.join("manifest.previous"))?).map(Some)
+                }
+                manifest => manifest.map(Some),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -261,6 +266,9 @@ impl Manifest {
 
 fn name_temporary(env: &dyn Env, root: &Path) -> io::Result<()> {
     env.rename(&root.join("manifest.tmp"), &root.join("manifest"))?;
+    if planted(Bug::ManifestNotRenamedDurably) {
+        return Ok(());
+    }
     env.sync_dir(root)
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "planted-bugs")]
 pub use crate::bugs::{Bug, plant};
-pub use crate::env::{Counts, Faults, Machine};
+pub use crate::env::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
 use crate::env::{OsEnv, SimEnv};
 use crate::open::Options;
 use crate::open_error::OpenError;
@@ -15,7 +15,8 @@ use crate::store::LogStore;
 pub use crate::store::Pending;
 use crate::verify::{Report, verify_in};
 
-const ROOT: &str = "/log";
+/// The folder of the log on its machine.
+pub const ROOT: &str = "/log";
 
 /// Opens the log of a machine.
 ///

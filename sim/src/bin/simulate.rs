@@ -1,38 +1,48 @@
-//! Simulations, one seed after the other: `simulate [--seed N | --operations N]`.
+//! Simulations: by chance, one seed after the other, and by count, at every operation and every bit.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use sim::{Outcome, Violation, simulate, simulate_many};
+use sim::{Bits, Flips, Left, Outcome, SCRIPTS, flip_bits, simulate, simulate_many};
 
-const OPERATIONS_DEFAULT: u64 = 2_000_000;
-const USAGE: &str = "usage: simulate [--seed N | --operations N]";
+const OPERATIONS_DEFAULT: u64 = 1_000_000;
+const OPERATIONS_LONG: u64 = 200_000_000;
+const USAGE: &str = "\
+usage: simulate [--seed N | --operations N | --exhaustive | --long]
+
+  (nothing)       a million operations by chance, and what `--exhaustive` does
+  --seed N        what one seed does
+  --operations N  one seed after the other, until so many operations were done
+  --exhaustive    a fault at every operation of a few scripts; every bit of a small log flipped, of zeros a sample
+  --long          200 million operations, the scripts, and every bit, zeros too";
+
+/// Why a run ends, as a sentence.
+type Failure = String;
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
-    let begun = Instant::now();
-    let outcome = match arguments[..] {
-        [] => simulate_side_by_side(OPERATIONS_DEFAULT),
+    let done = match arguments[..] {
+        [] => by_chance(OPERATIONS_DEFAULT).and_then(|()| exhaust(Bits::ZerosSampled)),
+        ["--exhaustive"] => exhaust(Bits::ZerosSampled),
+        ["--long"] => exhaust(Bits::All).and_then(|()| by_chance(OPERATIONS_LONG)),
         ["--seed", seed] => match seed.parse() {
-            Ok(seed) => simulate(seed),
+            Ok(seed) => timed("", || simulate(seed).map_err(|violation| violation.to_string())),
             Err(_) => return refuse(),
         },
         ["--operations", operations] => match operations.parse() {
-            Ok(operations) => simulate_side_by_side(operations),
+            Ok(operations) => by_chance(operations),
             Err(_) => return refuse(),
         },
         _ => return refuse(),
     };
-    match outcome {
-        Ok(outcome) => {
-            println!("{outcome}\n{:.1} s", begun.elapsed().as_secs_f64());
-            ExitCode::SUCCESS
-        }
-        Err(violation) => {
-            eprintln!("error: {violation}");
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
             ExitCode::FAILURE
         }
     }
@@ -43,25 +53,59 @@ fn refuse() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Simulates until so many operations were done, on as many threads as there are cores. Each takes seeds of its own.
-fn simulate_side_by_side(operations: u64) -> Result<Outcome, Violation> {
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
-    let outcomes = Mutex::new(Vec::new());
+/// Does something, and prints what came of it and how long it took.
+fn timed<T: Display>(name: &str, work: impl FnOnce() -> Result<T, Failure>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let done = work()?;
+    println!("{name}{done}\n{:.1} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Simulates until so many operations were done. Each thread takes seeds of its own.
+fn by_chance(operations: u64) -> Result<(), Failure> {
+    timed("", || {
+        let outcomes = side_by_side(|share, shares| {
+            simulate_many((share as u64..).step_by(shares), operations / shares as u64)
+                .map_err(|violation| violation.to_string())
+        })?;
+        let mut sum = Outcome::default();
+        outcomes.iter().for_each(|outcome| sum.add(outcome));
+        Ok(sum)
+    })
+}
+
+/// Visits every fault point of the scripts, and flips bits.
+fn exhaust(bits: Bits) -> Result<(), Failure> {
+    for script in SCRIPTS {
+        timed(&format!("{script}: "), || script.visit())?;
+    }
+    for left in [Left::Closed, Left::Killed] {
+        timed(&format!("a small log, {left:?}: "), || {
+            let shares = side_by_side(|share, shares| flip_bits(bits, left, share, shares))?;
+            let mut sum = Flips { bits: shares[0].bits, ..Flips::default() };
+            shares.iter().for_each(|share| sum.add(share));
+            Ok(sum)
+        })?;
+    }
+    Ok(())
+}
+
+/// Does shares of something on as many threads as there are cores. Gives them in their order.
+fn side_by_side<T: Send>(
+    work: impl Fn(usize, usize) -> Result<T, Failure> + Sync,
+) -> Result<Vec<T>, Failure> {
+    let shares = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for first in 0..threads {
-            let outcomes = &outcomes;
-            let step = usize::try_from(threads).expect("a few threads");
+        for share in 0..shares {
+            let (done, work) = (&done, &work);
             scope.spawn(move || {
-                let outcome = simulate_many((first..).step_by(step), operations / threads);
-                outcomes.lock().expect("nobody panics under it").push((first, outcome));
+                let own = work(share, shares);
+                done.lock().expect("nobody panics under it").push((share, own));
             });
         }
     });
-    let mut outcomes = outcomes.into_inner().expect("nobody panicked under it");
-    outcomes.sort_by_key(|(first, _)| *first);
-    let mut sum = Outcome::default();
-    for (_, outcome) in outcomes {
-        sum.add(&outcome?);
-    }
-    Ok(sum)
+    let mut done = done.into_inner().expect("nobody panicked under it");
+    done.sort_by_key(|(share, _)| *share);
+    done.into_iter().map(|(_, own)| own).collect()
 }

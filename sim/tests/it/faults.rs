@@ -1,6 +1,10 @@
-//! The log on a simulated machine whose power is cut, whose processes are killed and whose disk fails.
+//! The log on a simulated machine whose power is cut, whose processes are killed and whose disk fails: by chance, at every
+//! operation of a few scripts, and bit by bit.
 
-use sim::{simulate, simulate_many};
+use std::path::Path;
+
+use gesta_log::sim::{Failure, Operation};
+use sim::{Bits, Left, SCRIPTS, flip_bits, simulate, simulate_many};
 
 #[test]
 fn no_fault_breaks_a_promise() {
@@ -8,8 +12,19 @@ fn no_fault_breaks_a_promise() {
     let outcome = simulate_many(0.., 20_000).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{outcome}");
     let counts = outcome.counts;
-    let happened = [counts.power_cuts, counts.kills, counts.eio, counts.no_space, counts.rots];
-    assert!(happened.iter().all(|count| *count > 5), "some faults never happen: {outcome}");
+    let happened = [
+        counts.power_cuts,
+        counts.kills,
+        counts.eio,
+        counts.no_space,
+        counts.short_writes,
+        counts.read_only,
+        counts.clock_back,
+        counts.betrayed_sectors,
+        outcome.harms,
+        outcome.second_opens,
+    ];
+    assert!(happened.iter().all(|count| *count > 0), "some faults never happen: {outcome}");
     assert!(counts.dropped_sectors > 0 && counts.torn_sectors > 0, "power cuts drop nothing: {outcome}");
 }
 
@@ -22,43 +37,68 @@ fn the_same_seed_gives_the_same_trace() {
     assert_eq!(traces.collect::<std::collections::HashSet<_>>().len(), 20, "seeds differ");
 }
 
-#[cfg(feature = "planted-bugs")]
-mod planted {
-    use gesta_log::sim::{Bug, plant};
-
-    use super::simulate;
-
-    const SEEDS_MAX: u64 = 400;
-
-    /// The number of seeds until the bug is found.
-    fn seeds_until_found(bug: Bug) -> Option<u64> {
-        plant(Some(bug));
-        let found = (0..SEEDS_MAX).find(|seed| simulate(*seed).is_err());
-        plant(None);
-        found.map(|seed| seed + 1)
+#[test]
+fn a_violation_says_what_its_seed_chose_and_how_to_repeat_it() {
+    let violation = sim::Violation {
+        seed: 42,
+        options: "Profile { steps: 7 }".to_owned(),
+        what: "an event is gone".to_owned(),
+    };
+    let said = violation.to_string();
+    for part in ["an event is gone", "Profile { steps: 7 }", "cargo xtask sim --seed 42"] {
+        assert!(said.contains(part), "{said}");
     }
+}
 
-    #[test]
-    fn every_planted_bug_is_found() {
-        let bugs = [
-            Bug::AckBeforeSync,
-            Bug::NoFolderSync,
-            Bug::RetryFailedSync,
-            Bug::TrustPageCache,
-            Bug::NoWatermark,
-            Bug::AlwaysTruncate,
-            Bug::IdsNotRebuilt,
-            Bug::KeysNotRebuilt,
-            Bug::PublishBeforeSync,
-            Bug::NoRecordChecks,
-            Bug::ManifestNotSynced,
-        ];
-        let missed = bugs.into_iter().filter(|bug| {
-            let found = seeds_until_found(*bug);
-            println!("{bug:?}: found after {found:?} seeds");
-            found.is_none()
-        });
-        let missed = missed.collect::<Vec<_>>();
-        assert!(missed.is_empty(), "not found within {SEEDS_MAX} seeds each: {missed:?}");
+#[test]
+fn every_operation_of_every_script_is_visited_by_every_fault() {
+    for script in SCRIPTS {
+        let operations = script.operations().unwrap();
+        let visits = script.visit().unwrap_or_else(|wrong| panic!("{wrong}"));
+        println!("{script}: {visits}");
+        let all = operations.len() as u64;
+        let needs_space = operations.iter().filter(|(operation, _)| operation.fails_by(Failure::NoSpace));
+        assert_eq!(visits.operations, all);
+        assert_eq!(visits.eio, all, "each operation fails once");
+        assert_eq!(visits.stops, all, "the process is stopped within each");
+        assert_eq!(visits.no_space, needs_space.count() as u64, "whatever needs space finds none once");
+        let last_with = |failure| {
+            let fails = |(operation, _): &(Operation, _)| operation.fails_by(failure);
+            operations.iter().rposition(fails).map_or(0, |last| last as u64 + 1)
+        };
+        let lasting = [Failure::Eio, Failure::NoSpace, Failure::ReadOnly].map(last_with);
+        assert_eq!(visits.lasting, lasting.iter().sum::<u64>(), "and every one from there on");
+        assert!(visits.power_cuts > 2 * all, "subsets of what is not durable are kept: {visits}");
+    }
+}
+
+#[test]
+fn the_scripts_do_what_they_are_called_after() {
+    let [first, roll, torn, reopen] = SCRIPTS else { panic!("four scripts") };
+    let does = |script: &sim::Script, wanted: Operation, what: &str| {
+        let operations = script.operations().unwrap();
+        operations
+            .iter()
+            .filter(|(operation, path)| *operation == wanted && path.ends_with(Path::new(what)))
+            .count()
+    };
+    assert_eq!(does(first, Operation::Create, "000000000001.seg"), 1);
+    assert_eq!(does(roll, Operation::Create, "000000000002.seg"), 1, "a spare is made");
+    assert_eq!(does(roll, Operation::SetLength, "000000000001.seg"), 1, "the first segment is sealed");
+    assert_eq!(does(torn, Operation::SyncFolder, "quarantine"), 1, "torn bytes are kept aside");
+    assert_eq!(does(torn, Operation::Create, "000000000002.seg.tmp"), 1, "frames in doubt are copied");
+    assert_eq!(does(reopen, Operation::Lock, "LOCK"), 2);
+}
+
+#[test]
+fn every_flipped_bit_is_detected_or_harmless() {
+    // Without optimization an eighth of them, evenly spread; `cargo xtask sim` flips all.
+    let shares = if cfg!(debug_assertions) { 8 } else { 1 };
+    for left in [Left::Closed, Left::Killed] {
+        let flips = flip_bits(Bits::ZerosSampled, left, 0, shares).unwrap_or_else(|wrong| panic!("{wrong}"));
+        println!("{left:?}: {flips}");
+        assert_eq!(flips.flips, flips.detected + flips.harmless);
+        let least = 30_000 / shares as u64;
+        assert!(flips.flips > least && flips.detected > least, "{flips}");
     }
 }

@@ -5,3 +5,6 @@
 
 mod faults;
 mod kill;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+mod regressions;

@@ -142,7 +142,11 @@ impl Tail {
             offset,
             number: self.number,
             position: self.position + 1,
-            durable: if planted(Bug::NoWatermark) { 0 } else { self.durable },
+            durable: match () {
+                () if planted(Bug::NoWatermark) => 0,
+                () if planted(Bug::ClaimsUnsynced) => self.number,
+                () => self.durable,
+            },
             recorded_at: self.recorded_at,
             previous: self.checksum,
         }

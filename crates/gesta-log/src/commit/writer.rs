@@ -197,7 +197,8 @@ impl Writer {
     /// Has the active segment ended, and remembers what the START of the next one says of it.
     fn seal_active(&mut self, spare: &Spare) {
         let (end, sealed) = self.active.sealed();
-        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        let mut seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        seal.durable += u64::from(planted(Bug::SealBeyondDurable));
         self.start = Some(self.keeper.start_body(self.active.segment.id, &sealed, spare.generation));
         self.keeper.seal(SealTask {
             segment: Arc::clone(&self.active.segment),
@@ -212,7 +213,11 @@ impl Writer {
     /// Gives a batch its place: into the index, and sealed into the group.
     fn accept(&mut self, mut ticket: Ticket) {
         self.begin_segment();
-        let recorded_at = self.shared.now().as_nanos().max(self.tail.recorded_at);
+        if planted(Bug::PublishBeforeIndex) {
+            self.shared.published.publish(self.tail.position + ticket.batch.events.len() as u64);
+        }
+        let now = self.shared.now().as_nanos();
+        let recorded_at = if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.recorded_at) };
         let offset = self.active.offset + self.group.bytes as u64;
         let first = self.tail.position + 1;
         let versions = insert(&mut self.table.write(), &ticket, offset, recorded_at);
@@ -276,18 +281,30 @@ impl Writer {
         if planted(Bug::PublishBeforeSync) {
             self.shared.published.publish(self.tail.position);
         }
-        let sync = || match planted(Bug::AckBeforeSync) {
+        let is_last = !self.active.fits(group.bytes, 8 << 10);
+        let sync = || match planted(Bug::AckBeforeSync) || planted(Bug::RollBeforeSync) && is_last {
             true => Ok(()),
             false => file
                 .sync_data()
                 .or_else(|error| if planted(Bug::RetryFailedSync) { file.sync_data() } else { Err(error) }),
         };
-        let written = file.write_at(&pieces, self.active.offset).and_then(|()| sync());
+        let written = match file.write_at(&pieces, self.active.offset) {
+            Err(error)
+                if planted(Bug::ShortWriteIgnored) && error.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Ok(())
+            }
+            written => written,
+        };
+        let written = written.and_then(|()| sync());
         if let Err(error) = written {
-            self.poison(format!(
+            let reason = format!(
                 "writing segment {} failed ({error}); what was acknowledged is safe: close the log, see to the device, open it again",
                 self.active.segment.id
-            ));
+            );
+            if !planted(Bug::NoPoison) {
+                self.poison(reason);
+            }
             let reason = "the write to the log failed".to_owned();
             group
                 .answers
@@ -312,7 +329,10 @@ impl Writer {
         self.begin_segment();
         let mut bytes = std::mem::take(&mut self.group).start;
         let at = self.active.offset + bytes.len() as u64;
-        let seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
+        let mut seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
+        if planted(Bug::IdleClaimsItself) {
+            seal.durable = seal.number;
+        }
         let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
         assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
         let file = &self.active.segment.file;

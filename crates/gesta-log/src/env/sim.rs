@@ -3,11 +3,14 @@
 //! *Invariants*
 //! - A read gives what was written last: what a crash may take back is for the crash alone to say.
 //! - A power cut keeps what was synced. Of the rest each sector, length and name is kept or dropped on its own.
-//! - A handle of an earlier process fails.
+//! - A handle of an earlier process fails. A file that lost its name is read by whoever has it open.
+//! - Only a *betrayal* breaks the first two: then a sync lies about one sector, as a broken disk does.
 //!
 //! *Choice: sectors of 512 bytes, not pages.* It is the harsher of the two: a sector of a page may reach the disk alone.
 
 mod disk;
+mod faults;
+mod inode;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gesta_core::Timestamp;
 
 use super::{Env, File, Lock, Mode};
-pub use disk::{Counts, Faults};
-use disk::{Disk, NameChange, Reach};
+use disk::{Disk, NameChange, Reach, done};
+pub use faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
+
+/// Something that a machine calls.
+pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// A machine that is simulated. A clone is the same machine.
 #[derive(Clone)]
@@ -30,9 +36,28 @@ impl Machine {
         Self(Arc::new(Mutex::new(Disk::new(seed))))
     }
 
+    /// A machine of its own that is as this one is now. Logs that are open stay with this one.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut disk = self.disk().clone();
+        disk.before_sync = None;
+        Self(Arc::new(Mutex::new(disk)))
+    }
+
+    /// Has something called before every sync, outside of all locks of the machine.
+    pub fn before_sync(&self, hook: Option<Hook>) {
+        self.disk().before_sync = hook;
+    }
+
+    /// What the clock says.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.disk().tick()
+    }
+
     /// From now on faults happen at these rates.
     pub fn set_faults(&self, faults: Faults) {
-        self.disk().faults = faults;
+        self.disk().set_faults(faults);
     }
 
     /// Stops the process within the operation that comes after so many others.
@@ -46,9 +71,47 @@ impl Machine {
         self.disk().stopped
     }
 
+    /// Makes one operation fail, or all from one on; `None` for none any more.
+    pub fn plan_fault(&self, fault: Option<PlannedFault>) {
+        self.disk().planned = fault;
+    }
+
+    /// Operations that a planned fault has made fail.
+    #[must_use]
+    pub fn fired(&self) -> u64 {
+        self.disk().fired
+    }
+
+    /// Counts those from here on.
+    pub fn forget_fired(&self) {
+        self.disk().fired = 0;
+    }
+
+    /// Makes the disk lie about a sector, in the sync that comes after so many others.
+    pub fn betray_after(&self, syncs: u64, how: Betrayal) {
+        self.disk().betray_after(syncs, how);
+    }
+
+    /// The files that a betrayal has hit.
+    #[must_use]
+    pub fn betrayed(&self) -> Vec<PathBuf> {
+        self.disk().betrayed.clone()
+    }
+
     /// Cuts the power, and starts the machine again: what was not synced is kept or dropped, sector by sector.
     pub fn cut_power(&self) {
         self.disk().cut_power();
+    }
+
+    /// How many sectors, lengths and names are not durable.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.disk().pending_count()
+    }
+
+    /// Cuts the power, and of what [`Self::pending`] counts keeps what has its bit set.
+    pub fn cut_power_with(&self, kept: u64) {
+        self.disk().cut_power_with(kept);
     }
 
     /// Kills the process, and lets another begin: what it wrote is in the page cache still, synced or not.
@@ -58,22 +121,50 @@ impl Machine {
         disk.restart();
     }
 
-    /// Flips bits of one byte of a segment or of the manifest on the disk, as rot does. Gives the file and the offset.
+    /// Every file there is, whatever folder it is in.
     #[must_use]
-    pub fn rot(&self) -> Option<(PathBuf, u64)> {
-        self.disk().rot()
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.disk().paths()
     }
 
-    /// Loses the file of a segment.
+    /// What a file holds.
     #[must_use]
-    pub fn lose_segment(&self) -> Option<PathBuf> {
-        self.disk().lose_segment()
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let disk = self.disk();
+        disk.find(path).map(|inode| disk.content(inode).to_vec())
+    }
+
+    /// Gives a file that content on the disk, behind the log's back; makes it where it is not there.
+    pub fn put(&self, path: &Path, content: Vec<u8>) {
+        self.disk().put(path, content);
+    }
+
+    /// Takes the name of a file away, behind the log's back. Who has it open still reads it.
+    pub fn unlink(&self, path: &Path) {
+        self.disk().unlink(path);
     }
 
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.disk().counts
+    }
+
+    /// A hash over every operation so far, in their order.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.disk().trace
+    }
+
+    /// From now on keeps what the file system is asked for.
+    pub fn record(&self) {
+        self.disk().recorded = Some(Vec::new());
+    }
+
+    /// What the file system was asked for since [`Self::record`], and of which file or folder.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<(Operation, PathBuf)> {
+        self.disk().recorded.clone().unwrap_or_default()
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -93,15 +184,17 @@ impl SimEnv {
         Self { machine: machine.clone(), process }
     }
 
-    fn begin(&self) -> io::Result<(MutexGuard<'_, Disk>, Reach)> {
+    fn begin(&self, operation: Operation, path: &Path) -> io::Result<(MutexGuard<'_, Disk>, Reach)> {
         let mut disk = self.machine.disk();
-        let reach = disk.begin(self.process)?;
+        let reach = disk.begin(self.process, operation, path)?;
         Ok((disk, reach))
     }
 
-    fn change_name(&self, change: &NameChange) -> io::Result<()> {
-        let (mut disk, reach) = self.begin()?;
-        disk.change_name(change, reach)
+    /// Begins an operation that changes nothing: it is done or it is not.
+    fn look(&self, operation: Operation, path: &Path) -> io::Result<MutexGuard<'_, Disk>> {
+        let (disk, reach) = self.begin(operation, path)?;
+        done(reach)?;
+        Ok(disk)
     }
 }
 
@@ -112,36 +205,39 @@ impl Env for SimEnv {
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
-        let (mut disk, reach) = self.begin()?;
+        let operation = if mode == Mode::CreateNew { Operation::Create } else { Operation::Open };
+        let (mut disk, reach) = self.begin(operation, path)?;
         let inode = match (disk.find(path), mode) {
             (Some(_), Mode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(inode), _) => inode,
+            (Some(inode), _) => done(reach).map(|()| inode)?,
             (None, Mode::CreateNew) => disk.create(path, reach)?,
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(Arc::new(SimFile { machine: self.machine.clone(), process: self.process, inode }))
+        let (machine, process, path) = (self.machine.clone(), self.process, path.to_owned());
+        Ok(Arc::new(SimFile { machine, process, inode, path }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let (disk, _) = self.begin()?;
-        Ok(disk.list(folder))
+        Ok(self.look(Operation::List, folder)?.list(folder))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change_name(&NameChange::Rename(from.to_owned(), to.to_owned()))
+        let (mut disk, reach) = self.begin(Operation::Rename, to)?;
+        disk.change_name(&NameChange::Rename(from.to_owned(), to.to_owned()), reach)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change_name(&NameChange::Remove(path.to_owned()))
+        let (mut disk, reach) = self.begin(Operation::Remove, path)?;
+        disk.change_name(&NameChange::Remove(path.to_owned()), reach)
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        let (mut disk, reach) = self.begin()?;
+        let (mut disk, reach) = self.begin(Operation::SyncFolder, folder)?;
         disk.sync_folder(folder, reach)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
-        let (mut disk, _) = self.begin()?;
+        let mut disk = self.look(Operation::Lock, path)?;
         if !disk.locked.insert(path.to_owned()) {
             return Ok(Err("a simulated process".to_owned()));
         }
@@ -150,12 +246,11 @@ impl Env for SimEnv {
     }
 
     fn now(&self) -> Timestamp {
-        self.machine.disk().tick()
+        self.machine.now()
     }
 
     fn entropy(&self) -> io::Result<[u8; 16]> {
-        let (mut disk, _) = self.begin()?;
-        Ok(disk.entropy())
+        Ok(self.look(Operation::Entropy, Path::new(""))?.entropy())
     }
 }
 
@@ -163,24 +258,30 @@ struct SimFile {
     machine: Machine,
     process: u64,
     inode: usize,
+    path: PathBuf,
 }
 
 impl SimFile {
-    fn begin(&self) -> io::Result<(MutexGuard<'_, Disk>, Reach)> {
+    fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, Disk>, Reach)> {
         let mut disk = self.machine.disk();
-        let reach = disk.begin(self.process)?;
+        let reach = disk.begin(self.process, operation, &self.path)?;
         Ok((disk, reach))
+    }
+
+    fn look(&self, operation: Operation) -> io::Result<MutexGuard<'_, Disk>> {
+        let (disk, reach) = self.begin(operation)?;
+        done(reach)?;
+        Ok(disk)
     }
 }
 
 impl File for SimFile {
     fn len(&self) -> io::Result<u64> {
-        let (disk, _) = self.begin()?;
-        Ok(disk.content(self.inode).len() as u64)
+        Ok(self.look(Operation::Length)?.content(self.inode).len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (disk, _) = self.begin()?;
+        let disk = self.look(Operation::Read)?;
         let content = disk.content(self.inode);
         let from = usize::try_from(offset).map_or(content.len(), |offset| offset.min(content.len()));
         let len = buffer.len().min(content.len() - from);
@@ -189,12 +290,12 @@ impl File for SimFile {
     }
 
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
-        let (mut disk, reach) = self.begin()?;
+        let (mut disk, reach) = self.begin(Operation::Write)?;
         disk.write(self.inode, &pieces.concat(), offset, reach)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let (mut disk, reach) = self.begin()?;
+        let (mut disk, reach) = self.begin(Operation::SetLength)?;
         disk.set_len(self.inode, len, reach)
     }
 
@@ -202,8 +303,10 @@ impl File for SimFile {
         if from >= len {
             return Ok(());
         }
-        let (mut disk, reach) = self.begin()?;
-        disk.reserve()?;
+        let (mut disk, reach) = self.begin(Operation::FillZeros)?;
+        if reach == Reach::Whole {
+            disk.reserve()?;
+        }
         let zeros = vec![0; usize::try_from(len - from).map_err(io::Error::other)?];
         disk.write(self.inode, &zeros, from, reach)?;
         drop(disk);
@@ -211,7 +314,9 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let (mut disk, reach) = self.begin()?;
+        let hook = self.machine.disk().before_sync.clone();
+        hook.iter().for_each(|hook| hook());
+        let (mut disk, reach) = self.begin(Operation::Sync)?;
         disk.sync(self.inode, reach)
     }
 

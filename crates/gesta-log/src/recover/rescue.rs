@@ -40,7 +40,9 @@ impl Rescue<'_> {
         let segment = own.segment.as_ref().expect("a surveyed segment is open");
         match survey.state {
             TailState::Unproven | TailState::Corrupt => return self.write_beyond_again(listed, survey),
-            TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => return Ok(()),
+            TailState::Sealed if matches!(own.entry.state, SegmentState::Sealed(_)) => {
+                return self.end_source_again(listed, at);
+            }
             TailState::Sealed => return self.seal_at(segment, &survey.from, &survey.frames, survey.stop),
             TailState::Torn { to } => self.quarantine(segment, survey.stop, to)?,
             TailState::Clean => self.make_whole(segment, own.entry.size_bytes)?,
@@ -84,6 +86,9 @@ impl Rescue<'_> {
 
     /// Keeps the bytes of a torn write, durably, before they are cut.
     fn quarantine(&mut self, segment: &SegmentFile, from: u64, to: u64) -> Result<(), RecoverError> {
+        if planted(Bug::QuarantineSkipped) {
+            return Ok(());
+        }
         let folder = self.root.join("quarantine");
         let mut walker = Walker::new(segment)?;
         // What is kept begins with the first byte that says something.
@@ -114,6 +119,9 @@ impl Rescue<'_> {
 
     /// Removes everything behind an offset, and makes the room writable again.
     fn cut(&self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
+        if planted(Bug::NoZerosAfterCut) {
+            return Ok(());
+        }
         let file = &segment.file;
         let cut = || {
             file.set_len(at)?;
@@ -122,6 +130,25 @@ impl Rescue<'_> {
             file.sync_all()
         };
         cut().map_err(io_error(format!("cutting the torn end of segment {}", segment.id)))
+    }
+
+    /// Gives unused segments their room back: the log goes on in one of them, and relies on its zeros.
+    pub(crate) fn make_spares_whole(
+        &self,
+        listed: &[Listed],
+        survey: &TailSurvey,
+    ) -> Result<(), RecoverError> {
+        if planted(Bug::ShortSpareUsed) {
+            return Ok(());
+        }
+        let first = survey.at.map_or(0, |at| at + 1);
+        let is_torn = |at: usize| survey.torn_spares.iter().any(|(torn, _)| *torn == at);
+        for (_, own) in listed.iter().enumerate().skip(first).filter(|(at, _)| !is_torn(*at)) {
+            if let Some(segment) = &own.segment {
+                self.make_whole(segment, own.entry.size_bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a segment back the room that a cut which was stopped has taken from it.
@@ -148,23 +175,29 @@ impl Rescue<'_> {
         if is_sealed && len == settled + mark_len(EndBody::BYTES) as u64 {
             return Ok(());
         }
-        let mut frames = Vec::new();
-        let mut walker = Walker::new(segment)?;
-        let first = SegmentFile::first_frame_offset();
-        let Some((_, header)) = walker.frame_at(first)? else { return Ok(()) };
-        let mut follow = Follow::before(&header);
-        let stop = walker.walk(first, settled, &mut follow, |frame, _, offset| {
-            frames.push(FrameAt { offset, header: frame.header });
-        })?;
-        match stop {
-            Stop::NoFrame { offset } if offset == settled => {
-                let follow = Follow::before(&header);
-                let progress = Progress::begin(&segment.salt, &follow);
-                let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, follow, progress };
-                self.seal_at(segment, &from, &frames, settled)
-            }
+        match frames_up_to(segment, settled)? {
+            Some((from, frames)) => self.seal_at(segment, &from, &frames, settled),
             // Damage; the load step reports it.
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the segment that the last copy was made of once more. The copy was listed before that, and a sync that failed since
+    /// may have left the end in memory alone. Once the log goes on, it is known to be durable.
+    fn end_source_again(&mut self, listed: &[Listed], copy: usize) -> Result<(), RecoverError> {
+        if listed[copy].entry.header.role != SegmentRole::Recovery {
+            return Ok(());
+        }
+        let Some(source) = copy.checked_sub(1).map(|at| &listed[at]) else { return Ok(()) };
+        let (Some(segment), SegmentState::Sealed(sealed)) = (&source.segment, &source.entry.state) else {
+            return Ok(());
+        };
+        match frames_up_to(segment, sealed.end)? {
+            Some((from, frames)) => {
+                self.write_again(segment, &frames[..1])?;
+                self.seal_at(segment, &from, &frames, sealed.end)
+            }
+            None => Ok(()),
         }
     }
 
@@ -175,6 +208,9 @@ impl Rescue<'_> {
 
     /// Writes frames again, with the same bytes, and syncs them: a sync that failed before may have left them in memory alone.
     fn write_again(&self, segment: &SegmentFile, frames: &[FrameAt]) -> Result<(), RecoverError> {
+        if planted(Bug::BeyondNotWrittenAgain) {
+            return Ok(());
+        }
         let mut walker = Walker::new(segment)?;
         for frame in frames {
             let bytes = walker.bytes(frame.offset, frame.header.length)?;
@@ -214,6 +250,9 @@ impl Rescue<'_> {
         let cut_at = beyond[0].offset;
         let (end, sealed, seal) = end_of(segment, &survey.from, kept, cut_at);
         let copy = self.write_copy(segment, beyond, &sealed, &seal)?;
+        if planted(Bug::CutBeforeListed) {
+            write_end(segment, &seal, &end).map_err(io_error("ending it too early"))?;
+        }
 
         let at = self.manifest.segments.iter().position(|entry| entry.header.id == own.entry.header.id);
         let at = at.expect("the segment is listed");
@@ -253,7 +292,10 @@ impl Rescue<'_> {
         let (bytes, sealed) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
         let bytes = [header.encode(), bytes].concat();
         let write = || {
-            write_whole(self.env, &temporary, &bytes)?.sync_all()?;
+            let copy = write_whole(self.env, &temporary, &bytes)?;
+            if !planted(Bug::CopyNotSynced) {
+                copy.sync_all()?;
+            }
             self.env.rename(&temporary, &path)?;
             self.env.sync_dir(&self.root.join("segments"))
         };
@@ -270,6 +312,23 @@ impl Rescue<'_> {
     fn replace_manifest(&mut self) -> Result<(), RecoverError> {
         self.manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))
     }
+}
+
+/// The frames of a segment that end there, and where they begin; `None` if they do not.
+fn frames_up_to(segment: &SegmentFile, end: u64) -> Result<Option<(LogPoint, Vec<FrameAt>)>, RecoverError> {
+    let mut frames = Vec::new();
+    let mut walker = Walker::new(segment)?;
+    let first = SegmentFile::first_frame_offset();
+    let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
+    let begins = Follow::before(&header);
+    let mut follow = begins;
+    let stop = walker.walk(first, end, &mut follow, |frame, _, offset| {
+        frames.push(FrameAt { offset, header: frame.header });
+    })?;
+    let ends_there = stop == Stop::NoFrame { offset: end } && !frames.is_empty();
+    let progress = Progress::begin(&segment.salt, &begins);
+    let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, follow: begins, progress };
+    Ok(ends_there.then_some((from, frames)))
 }
 
 /// What END and the manifest say of a segment that ends at an offset, with these frames behind a place in it.

@@ -76,6 +76,10 @@ pub(crate) fn survey_tail(
         let Some(segment) = &own.segment else { continue };
         let mut walker = Walker::new(segment)?;
         let sealed = matches!(own.entry.state, SegmentState::Sealed(_));
+        let is_later = |own: &Listed| !matches!(own.entry.state, SegmentState::Sealed(_));
+        if planted(Bug::LaterSegmentsIgnored) && listed[..at].iter().any(is_later) {
+            continue;
+        }
         if sealed || walker.next_header(SegmentFile::first_frame_offset())?.is_some() {
             survey.at = Some(at);
             let last_before = last_frame_before(&listed[..at])?;
@@ -145,7 +149,9 @@ impl TailSurvey {
         expected: u64,
     ) -> Result<TailState, RecoverError> {
         let mut from = offset;
-        while let Some((at, header)) = walker.next_header(from)? {
+        while let Some((at, header)) = walker.next_header(from)?
+            && !planted(Bug::WatermarkBehindIgnored)
+        {
             self.watermark = self.watermark.max(header.durable);
             from = at + header.length as u64;
         }
@@ -156,7 +162,8 @@ impl TailSurvey {
         if to == offset {
             return Ok(TailState::Clean);
         }
-        let is_torn = planted(Bug::AlwaysTruncate) || is_torn(walker, offset, to)?;
+        let cuts = planted(Bug::AlwaysTruncate) || planted(Bug::UnprovenIsTorn);
+        let is_torn = cuts || is_torn(walker, offset, to)?;
         Ok(if is_torn { TailState::Torn { to } } else { TailState::Unproven })
     }
 
@@ -221,9 +228,11 @@ fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bo
         Some((at, header)) if at == offset => at + header.length as u64,
         Some((at, _)) => at,
         // A header that is torn itself ends in zeros, but it is a header long.
+        None if planted(Bug::TornHeaderUnproven) => last_nonzero,
         None => last_nonzero.max(offset + FRAME_HEADER_BYTES as u64),
     };
     // What lies behind the end of the file counts as zeros: its length was not durable either.
+    let end = if planted(Bug::CutFileUnproven) { end.min(walker.file_len()) } else { end };
     if end > walker.file_len() {
         return Ok(true);
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Listed, RecoverError, io_error};
+use crate::bugs::{Bug, planted};
 use crate::env::{Env, File, Mode};
 use crate::format::{
     Frame, FrameKind, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole, StartBody,
@@ -35,7 +36,10 @@ pub(crate) fn find_unlisted(
         if manifest.segments.iter().any(|entry| segment_name(entry.header.id) == name) {
             continue;
         }
-        if name.ends_with(".seg") && is_valuable(env, &folder.join(&name), listed)? {
+        if name.ends_with(".seg")
+            && !planted(Bug::UnlistedRemoved)
+            && is_valuable(env, &folder.join(&name), listed)?
+        {
             unlisted.valuable.push(name);
         } else if name.ends_with(".seg") || name.ends_with(".tmp") {
             unlisted.useless.push(name);
@@ -67,7 +71,9 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
         StartBody::decode(frame.command)
     });
     match start {
-        Some(start) if header.role == SegmentRole::Recovery => was_cut_for(&start, listed),
+        Some(start) if header.role == SegmentRole::Recovery && !planted(Bug::UnlistedCopyKept) => {
+            was_cut_for(&start, listed)
+        }
         _ => Ok(true),
     }
 }

@@ -6,45 +6,8 @@ use std::path::{Path, PathBuf};
 
 use gesta_core::Timestamp;
 
-const SECTOR_BYTES: usize = 512;
-/// Bytes of a segment before its frames.
-const HEADER_BYTES: usize = 4096;
-
-/// How often faults happen: in so many of 10,000 operations of their kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// A sync fails: some of what it should have written is lost, and no later sync writes it.
-    pub sync_eio: u64,
-    /// The sync of a folder fails.
-    pub folder_sync_eio: u64,
-    /// A write fails, after nothing or after a part of it.
-    pub write_eio: u64,
-    /// There is no space for zeros ahead, or for a file that grows.
-    pub no_space: u64,
-    /// A sector that was not synced is torn by a power cut: one part is new, the other old.
-    pub torn: u64,
-}
-
-/// What happened on a machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Operations of its file system.
-    pub file_operations: u64,
-    /// Power cuts.
-    pub power_cuts: u64,
-    /// Processes that were killed.
-    pub kills: u64,
-    /// Syncs and writes that failed.
-    pub eio: u64,
-    /// Writes that found no space.
-    pub no_space: u64,
-    /// Sectors that a power cut dropped.
-    pub dropped_sectors: u64,
-    /// Sectors that a power cut tore.
-    pub torn_sectors: u64,
-    /// Bytes that rotted, and files that were lost.
-    pub rots: u64,
-}
+use super::faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
+use super::inode::{Inode, SECTOR_BYTES, Sector};
 
 /// How far an operation gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +15,7 @@ pub(super) enum Reach {
     Whole,
     /// The process is stopped in the midst of it.
     Part,
+    Fails(Failure),
 }
 
 /// A change of names in a folder.
@@ -62,35 +26,37 @@ pub(super) enum NameChange {
     Remove(PathBuf),
 }
 
-/// What became of a sector since the last sync that worked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sector {
-    Clean,
-    Dirty,
-    /// A sync failed on it. The page cache calls it clean.
-    Lost,
-}
-
-#[derive(Default)]
-struct Inode {
-    /// What reads give.
-    content: Vec<u8>,
-    durable: Vec<u8>,
-    /// One for each sector of `content` that was ever written; those beyond are clean.
-    sectors: Vec<Sector>,
+/// Something that is not durable, and that a power cut keeps or drops on its own.
+#[derive(Debug, Clone, Copy)]
+enum Pending {
+    Length(usize),
+    Sector(usize, usize),
+    Name(usize),
 }
 
 type Names = BTreeMap<PathBuf, usize>;
 
 /// Everything there is to a machine.
+#[derive(Clone)]
 pub(super) struct Disk {
     random: u64,
     pub(super) process: u64,
     pub(super) stopped: bool,
     pub(super) stop_after: Option<u64>,
+    pub(super) planned: Option<PlannedFault>,
+    /// Operations that the planned fault made fail.
+    pub(super) fired: u64,
+    betrayal: Option<(u64, Betrayal)>,
+    pub(super) betrayed: Vec<PathBuf>,
     pub(super) faults: Faults,
+    is_read_only: bool,
     pub(super) counts: Counts,
+    /// Every operation since they are recorded.
+    pub(super) recorded: Option<Vec<(Operation, PathBuf)>>,
+    /// A hash over every operation.
+    pub(super) trace: u64,
     pub(super) locked: BTreeSet<PathBuf>,
+    pub(super) before_sync: Option<super::Hook>,
     clock: i64,
     inodes: Vec<Inode>,
     names: Names,
@@ -106,10 +72,18 @@ impl Disk {
             process: 1,
             stopped: false,
             stop_after: None,
+            planned: None,
+            fired: 0,
+            betrayal: None,
+            betrayed: Vec::new(),
             faults: Faults::default(),
+            is_read_only: false,
             counts: Counts::default(),
+            recorded: None,
+            trace: 0,
             locked: BTreeSet::new(),
-            clock: 1_000_000_000,
+            before_sync: None,
+            clock: 1_700_000_000_000_000_000,
             inodes: Vec::new(),
             names: Names::new(),
             durable_names: Names::new(),
@@ -118,21 +92,78 @@ impl Disk {
     }
 
     /// Begins an operation of a process.
-    pub(super) fn begin(&mut self, process: u64) -> io::Result<Reach> {
+    pub(super) fn begin(&mut self, process: u64, operation: Operation, path: &Path) -> io::Result<Reach> {
         if self.stopped || process != self.process {
             return Err(io::Error::other("the process was stopped"));
         }
+        self.note(operation, path);
+        if let Some(left) = self.stop_after {
+            self.stop_after = left.checked_sub(1);
+            self.stopped = left == 0;
+            if self.stopped {
+                return Ok(Reach::Part);
+            }
+        }
+        if let Some(failure) = self.planned_failure(operation) {
+            return Ok(Reach::Fails(failure));
+        }
+        self.is_read_only |=
+            self.faults.read_only > 0 && operation.is_change() && self.chance(self.faults.read_only);
+        if self.is_read_only && operation.is_change() {
+            self.counts.read_only += 1;
+            return Ok(Reach::Fails(Failure::ReadOnly));
+        }
+        Ok(Reach::Whole)
+    }
+
+    fn note(&mut self, operation: Operation, path: &Path) {
         self.counts.file_operations += 1;
-        let Some(left) = self.stop_after else { return Ok(Reach::Whole) };
-        self.stop_after = left.checked_sub(1);
-        self.stopped = left == 0;
-        Ok(if self.stopped { Reach::Part } else { Reach::Whole })
+        let name = path.file_name().map_or(&[][..], |name| name.as_encoded_bytes());
+        for byte in name.iter().chain([&(operation as u8)]) {
+            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push((operation, path.to_owned()));
+        }
+    }
+
+    fn planned_failure(&mut self, operation: Operation) -> Option<Failure> {
+        let PlannedFault { after, failure, lasts } = self.planned?;
+        if after > 0 {
+            self.planned = Some(PlannedFault { after: after - 1, failure, lasts });
+            return None;
+        }
+        if !lasts {
+            self.planned = None;
+        }
+        operation.fails_by(failure).then(|| {
+            self.fired += 1;
+            self.count(failure);
+            failure
+        })
+    }
+
+    fn count(&mut self, failure: Failure) {
+        match failure {
+            Failure::Eio => self.counts.eio += 1,
+            Failure::NoSpace => self.counts.no_space += 1,
+            Failure::ReadOnly => self.counts.read_only += 1,
+        }
+    }
+
+    pub(super) fn set_faults(&mut self, faults: Faults) {
+        self.is_read_only &= faults.read_only > 0;
+        self.faults = faults;
     }
 
     pub(super) fn tick(&mut self) -> Timestamp {
-        // Now and then the clock goes back.
+        // Now and then the clock goes back, by little most of the time.
         let step = i64::try_from(self.below(1_000)).unwrap_or(0) - 100;
         self.clock += step;
+        if self.faults.clock_back > 0 && self.chance(self.faults.clock_back) {
+            self.counts.clock_back += 1;
+            self.clock -= i64::try_from(self.below(3_600_000_000_000)).unwrap_or(0);
+        }
         Timestamp::from_nanos(self.clock)
     }
 
@@ -153,6 +184,27 @@ impl Disk {
         own.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
     }
 
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.names.keys().cloned().collect()
+    }
+
+    /// Gives a file that content, durably; makes it where it is not there.
+    pub(super) fn put(&mut self, path: &Path, bytes: Vec<u8>) {
+        let inode = self.find(path).unwrap_or(self.inodes.len());
+        if inode == self.inodes.len() {
+            self.inodes.push(Inode::default());
+        }
+        self.inodes[inode] = Inode { content: bytes.clone(), durable: bytes, sectors: Vec::new() };
+        self.names.insert(path.to_owned(), inode);
+        self.durable_names.insert(path.to_owned(), inode);
+    }
+
+    /// Takes a file's name away, durably. Who has it open still reads it.
+    pub(super) fn unlink(&mut self, path: &Path) {
+        self.names.remove(path);
+        self.durable_names.remove(path);
+    }
+
     pub(super) fn create(&mut self, path: &Path, reach: Reach) -> io::Result<usize> {
         self.inodes.push(Inode::default());
         let inode = self.inodes.len() - 1;
@@ -167,7 +219,7 @@ impl Disk {
             NameChange::Rename(path, _) | NameChange::Remove(path) => self.find(path),
         };
         let inode = inode.ok_or(io::ErrorKind::NotFound)?;
-        if reach == Reach::Whole || self.chance(5_000) {
+        if reach == Reach::Whole || reach == Reach::Part && self.chance(5_000) {
             apply(&mut self.names, change, inode);
             self.pending.push((change.clone(), inode));
         }
@@ -175,9 +227,7 @@ impl Disk {
     }
 
     pub(super) fn sync_folder(&mut self, folder: &Path, reach: Reach) -> io::Result<()> {
-        if reach == Reach::Part {
-            return done(reach);
-        }
+        done(reach)?;
         self.fail_at(self.faults.folder_sync_eio)?;
         let (own, others) = std::mem::take(&mut self.pending)
             .into_iter()
@@ -194,14 +244,23 @@ impl Disk {
         if offset + bytes.len() > self.inodes[inode].content.len() && reach == Reach::Whole {
             self.reserve()?;
         }
-        let failed = self.fail_at(self.faults.write_eio);
-        let whole = failed.is_ok() && reach == Reach::Whole;
-        let len = if whole { bytes.len() } else { self.part_of_write(offset, bytes.len()) };
+        let failed = match reach {
+            Reach::Whole => self.fail_at(self.faults.write_eio).and_then(|()| self.write_short(bytes.len())),
+            _ => done(reach),
+        };
+        let len = if failed.is_ok() { bytes.len() } else { self.part_of_write(offset, bytes.len()) };
         if len > 0 {
             self.inodes[inode].write(&bytes[..len], offset);
         }
-        failed?;
-        done(reach)
+        failed
+    }
+
+    fn write_short(&mut self, len: usize) -> io::Result<()> {
+        if len > SECTOR_BYTES && self.chance(self.faults.short_write) {
+            self.counts.short_writes += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     /// How much of a write is done that stops on its way: whole sectors, since the page cache is filled page by page.
@@ -227,110 +286,171 @@ impl Disk {
     }
 
     pub(super) fn sync(&mut self, inode: usize, reach: Reach) -> io::Result<()> {
-        let failed = self.fail_at(self.faults.sync_eio);
-        if failed.is_ok() && reach == Reach::Whole {
+        let failed = match reach {
+            Reach::Whole => self.fail_at(self.faults.sync_eio),
+            _ => done(reach),
+        };
+        if failed.is_ok() {
+            self.betray(inode);
             self.inodes[inode].sync();
             return Ok(());
         }
-        for sector in 0..self.inodes[inode].sectors.len() {
-            if self.inodes[inode].sectors[sector] != Sector::Dirty {
-                continue;
-            }
+        for sector in self.inodes[inode].dirty().collect::<Vec<_>>() {
             if self.chance(5_000) {
                 self.inodes[inode].flush(sector);
-            } else if failed.is_err() {
+            } else if reach != Reach::Part {
                 self.inodes[inode].sectors[sector] = Sector::Lost;
             }
         }
-        failed?;
-        done(reach)
+        failed
+    }
+
+    /// Betrays whoever syncs after so many other syncs that have something to write.
+    pub(super) fn betray_after(&mut self, syncs: u64, how: Betrayal) {
+        self.betrayal = Some((syncs, how));
+    }
+
+    /// Loses or misdirects a sector of what is synced, where that is what comes next.
+    fn betray(&mut self, inode: usize) {
+        let Some((left, how)) = self.betrayal else { return };
+        let dirty = self.inodes[inode].dirty().collect::<Vec<_>>();
+        if dirty.is_empty() {
+            return;
+        }
+        self.betrayal = left.checked_sub(1).map(|left| (left, how));
+        if left > 0 {
+            return;
+        }
+        let sector = dirty[self.index(dirty.len())];
+        self.counts.betrayed_sectors += 1;
+        self.betrayed.extend(self.path_of(inode));
+        self.inodes[inode].sectors[sector] = Sector::Clean;
+        if how == Betrayal::Misdirected {
+            self.misdirect(inode, sector);
+        }
+    }
+
+    /// Writes a sector over another one, of any file of the log.
+    fn misdirect(&mut self, inode: usize, sector: usize) {
+        let targets = self.durable_names.iter().map(|(path, inode)| (path.clone(), *inode));
+        let targets =
+            targets.filter(|(_, target)| !self.inodes[*target].durable.is_empty()).collect::<Vec<_>>();
+        if targets.is_empty() {
+            return;
+        }
+        let (path, target) = targets[self.index(targets.len())].clone();
+        let from = sector * SECTOR_BYTES;
+        let bytes = self.inodes[inode].content[from..].iter().copied().take(SECTOR_BYTES).collect::<Vec<_>>();
+        let sectors = self.inodes[target].durable.len().div_ceil(SECTOR_BYTES);
+        let to = self.index(sectors) * SECTOR_BYTES;
+        if (target, to) == (inode, from) {
+            return;
+        }
+        let durable = &mut self.inodes[target].durable;
+        let len = bytes.len().min(durable.len() - to);
+        durable[to..to + len].copy_from_slice(&bytes[..len]);
+        self.betrayed.push(path);
+    }
+
+    fn path_of(&self, inode: usize) -> Option<PathBuf> {
+        self.names.iter().find(|(_, own)| **own == inode).map(|(path, _)| path.clone())
+    }
+
+    /// Everything that is not durable, in an order that is always the same.
+    fn pending(&self) -> Vec<Pending> {
+        let mut pending = Vec::new();
+        for (inode, own) in self.inodes.iter().enumerate() {
+            if own.has_unsynced_len() {
+                pending.push(Pending::Length(inode));
+            }
+            pending.extend(own.dirty().map(|sector| Pending::Sector(inode, sector)));
+        }
+        pending.extend((0..self.pending.len()).map(Pending::Name));
+        pending
+    }
+
+    /// How many things are not durable.
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending().len()
     }
 
     /// Keeps what was synced, and of everything else what chance keeps.
     pub(super) fn cut_power(&mut self) {
-        self.counts.power_cuts += 1;
         let keep = [0, 2_000, 5_000, 9_000, 10_000][self.index(5)];
-        for inode in 0..self.inodes.len() {
-            self.lose_unsynced(inode, keep);
-        }
-        for (change, inode) in std::mem::take(&mut self.pending) {
-            if self.chance(keep) {
-                apply(&mut self.durable_names, &change, inode);
+        self.cut_power_keeping(|disk, pending| match pending {
+            Pending::Sector(inode, sector) if disk.chance(disk.faults.torn) => {
+                disk.tear(inode, sector);
+                false
+            }
+            _ => disk.chance(keep),
+        });
+    }
+
+    /// Keeps what was synced, and of everything else, in its order, what the bits say.
+    pub(super) fn cut_power_with(&mut self, mut kept: u64) {
+        self.cut_power_keeping(|_, _| {
+            let bit = kept & 1 == 1;
+            kept >>= 1;
+            bit
+        });
+    }
+
+    fn cut_power_keeping(&mut self, mut keeps: impl FnMut(&mut Self, Pending) -> bool) {
+        self.counts.power_cuts += 1;
+        for pending in self.pending() {
+            let is_kept = keeps(self, pending);
+            match pending {
+                Pending::Length(inode) if is_kept => {
+                    let len = self.inodes[inode].content.len();
+                    self.inodes[inode].durable.resize(len, 0);
+                }
+                Pending::Sector(inode, sector) if is_kept => {
+                    self.inodes[inode].keep(sector, 0..SECTOR_BYTES);
+                }
+                Pending::Sector(..) => self.counts.dropped_sectors += 1,
+                Pending::Name(at) if is_kept => {
+                    let (change, inode) = &self.pending[at];
+                    apply(&mut self.durable_names, change, *inode);
+                }
+                Pending::Length(_) | Pending::Name(_) => {}
             }
         }
-        self.names = self.durable_names.clone();
+        self.pending.clear();
+        self.inodes.iter_mut().for_each(Inode::restart);
+        self.names.clone_from(&self.durable_names);
+        self.is_read_only = false;
         self.restart();
     }
 
-    fn lose_unsynced(&mut self, inode: usize, keep: u64) {
-        if self.inodes[inode].content.len() != self.inodes[inode].durable.len() && self.chance(keep) {
-            let len = self.inodes[inode].content.len();
-            self.inodes[inode].durable.resize(len, 0);
-        }
-        for sector in 0..self.inodes[inode].sectors.len() {
-            let state = self.inodes[inode].sectors[sector];
-            match state {
-                Sector::Dirty if self.chance(self.faults.torn) => {
-                    self.counts.torn_sectors += 1;
-                    let (at, first) = (self.index(SECTOR_BYTES), self.chance(5_000));
-                    let part = if first { 0..at } else { at..SECTOR_BYTES };
-                    self.inodes[inode].keep(sector, part);
-                }
-                Sector::Dirty if self.chance(keep) => self.inodes[inode].keep(sector, 0..SECTOR_BYTES),
-                Sector::Clean => {}
-                Sector::Dirty | Sector::Lost => self.counts.dropped_sectors += 1,
-            }
-        }
-        let own = &mut self.inodes[inode];
-        own.sectors.clear();
-        own.content.clone_from(&own.durable);
+    fn tear(&mut self, inode: usize, sector: usize) {
+        self.counts.torn_sectors += 1;
+        let (at, first) = (self.index(SECTOR_BYTES), self.chance(5_000));
+        let part = if first { 0..at } else { at..SECTOR_BYTES };
+        self.inodes[inode].keep(sector, part);
     }
 
     /// Begins another process.
     pub(super) fn restart(&mut self) {
         self.process += 1;
-        (self.stopped, self.stop_after) = (false, None);
+        (self.stopped, self.stop_after, self.planned) = (false, None, None);
         self.locked.clear();
+        self.forget_unnamed();
     }
 
-    pub(super) fn rot(&mut self) -> Option<(PathBuf, u64)> {
-        let is_of_log = |path: &Path| {
-            path.extension().is_some_and(|own| own == "seg")
-                || path.file_name().is_some_and(|own| own == "manifest")
-        };
-        let files = self.durable_names.iter().filter(|(path, _)| is_of_log(path));
-        let files = files.map(|(path, inode)| (path.clone(), *inode)).collect::<Vec<_>>();
-        // Frames behind a segment's header are at risk more often than headers, and the newest most of all.
-        let used_of = |inode: usize| self.inodes[inode].durable.iter().rposition(|byte| *byte != 0);
-        let newest =
-            files.iter().rposition(|(_, inode)| used_of(*inode).is_some_and(|last| last > HEADER_BYTES));
-        let chosen = newest.filter(|_| self.chance(5_000)).unwrap_or(0);
-        let chosen = if chosen > 0 { chosen } else { self.index(files.len().max(1)) };
-        let (path, inode) = files.get(chosen)?.clone();
-        let used = self.inodes[inode].durable.iter().rposition(|byte| *byte != 0)? + 1;
-        let from = if used > HEADER_BYTES && self.chance(8_000) { HEADER_BYTES } else { 0 };
-        let (at, bits) = (from + self.index(used - from), self.below(255) + 1);
-        let own = &mut self.inodes[inode];
-        own.durable[at] ^= u8::try_from(bits).ok()?;
-        own.content[at] = own.durable[at];
-        self.counts.rots += 1;
-        Some((path, at as u64))
-    }
-
-    pub(super) fn lose_segment(&mut self) -> Option<PathBuf> {
-        let is_segment = |path: &&PathBuf| path.extension().is_some_and(|own| own == "seg");
-        let files = self.durable_names.keys().filter(is_segment).cloned().collect::<Vec<_>>();
-        let path = files.get(self.index(files.len().max(1)))?.clone();
-        self.durable_names.remove(&path);
-        self.names.remove(&path);
-        self.counts.rots += 1;
-        Some(path)
+    /// Frees the files that have no name any more, and that no process has open.
+    fn forget_unnamed(&mut self) {
+        let named = self.names.values().chain(self.durable_names.values());
+        let named = named.copied().chain(self.pending.iter().map(|(_, inode)| *inode));
+        let mut is_named = vec![false; self.inodes.len()];
+        named.for_each(|inode| is_named[inode] = true);
+        let unnamed = self.inodes.iter_mut().zip(is_named).filter(|(_, is_named)| !is_named);
+        unnamed.for_each(|(inode, _)| *inode = Inode::default());
     }
 
     fn fail_at(&mut self, rate: u64) -> io::Result<()> {
         if self.chance(rate) {
             self.counts.eio += 1;
-            return Err(io::Error::other("input/output error"));
+            return Err(Failure::Eio.error());
         }
         Ok(())
     }
@@ -357,51 +477,6 @@ impl Disk {
     }
 }
 
-impl Inode {
-    fn write(&mut self, bytes: &[u8], offset: usize) {
-        let end = offset + bytes.len();
-        if end > self.content.len() {
-            self.content.resize(end, 0);
-        }
-        self.content[offset..end].copy_from_slice(bytes);
-        let sectors = self.content.len().div_ceil(SECTOR_BYTES);
-        self.sectors.resize(sectors.max(self.sectors.len()), Sector::Clean);
-        self.sectors[offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES)].fill(Sector::Dirty);
-    }
-
-    fn set_len(&mut self, len: usize) {
-        self.content.resize(len, 0);
-        self.sectors.truncate(len.div_ceil(SECTOR_BYTES));
-    }
-
-    fn sync(&mut self) {
-        self.durable.resize(self.content.len(), 0);
-        for sector in 0..self.sectors.len() {
-            if self.sectors[sector] == Sector::Dirty {
-                self.flush(sector);
-            }
-        }
-    }
-
-    /// Writes a sector to the disk, and so much of the length as it needs.
-    fn flush(&mut self, sector: usize) {
-        let end = ((sector + 1) * SECTOR_BYTES).min(self.content.len());
-        if self.durable.len() < end {
-            self.durable.resize(end, 0);
-        }
-        self.keep(sector, 0..SECTOR_BYTES);
-        self.sectors[sector] = Sector::Clean;
-    }
-
-    /// Puts a part of a sector on the disk, as far as the file reaches there.
-    fn keep(&mut self, sector: usize, part: std::ops::Range<usize>) {
-        let reach = self.content.len().min(self.durable.len());
-        let from = (sector * SECTOR_BYTES + part.start).min(reach);
-        let to = (sector * SECTOR_BYTES + part.end).min(reach);
-        self.durable[from..to].copy_from_slice(&self.content[from..to]);
-    }
-}
-
 fn apply(names: &mut Names, change: &NameChange, inode: usize) {
     match change {
         NameChange::Create(path, _) => {
@@ -423,9 +498,11 @@ fn folder_of(change: &NameChange) -> Option<&Path> {
     }
 }
 
-fn done(reach: Reach) -> io::Result<()> {
+/// The result of an operation that got so far.
+pub(super) fn done(reach: Reach) -> io::Result<()> {
     match reach {
         Reach::Whole => Ok(()),
         Reach::Part => Err(io::Error::other("the process was stopped")),
+        Reach::Fails(failure) => Err(failure.error()),
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks: the pieces that a run file is made of, each with its own checksum, read through a cache under one byte budget.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -54,7 +54,11 @@ pub(crate) struct BlockCache {
     /// By the number of the file's handle, and the offset. Handles are counted, because ids of runs that were never listed come again.
     blocks: Cache<(u64, u64), Bytes, Weight>,
     handles: AtomicU64,
+    /// Is told of runs that turn out to be damaged.
+    on_damage: OnceLock<OnDamage>,
 }
+
+type OnDamage = Box<dyn Fn(u64) + Send + Sync>;
 
 #[derive(Clone)]
 struct Weight;
@@ -69,7 +73,14 @@ impl BlockCache {
     /// A cache that holds up to so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         let blocks = usize::try_from(bytes / (4 << 10)).unwrap_or(usize::MAX).max(16);
-        Self { blocks: Cache::with_weighter(blocks, bytes, Weight), handles: AtomicU64::new(0) }
+        let blocks = Cache::with_weighter(blocks, bytes, Weight);
+        Self { blocks, handles: AtomicU64::new(0), on_damage: OnceLock::new() }
+    }
+
+    /// Has somebody told of runs that turn out to be damaged.
+    pub(crate) fn tell_of_damage(&self, on_damage: impl Fn(u64) + Send + Sync + 'static) {
+        // Whoever comes first is told: a log has one indexer.
+        let _ = self.on_damage.set(Box::new(on_damage));
     }
 }
 
@@ -123,7 +134,15 @@ impl Blocks {
     }
 
     /// What to say of a block that does not prove itself, or does not hold what it should.
-    pub(super) const fn damaged(&self, at: Pointer) -> Fault {
+    pub(super) fn damaged(&self, at: Pointer) -> Fault {
+        tracing::error!(
+            run = self.run,
+            offset = at.offset,
+            "an index file is damaged: the next open builds it anew"
+        );
+        if let Some(on_damage) = self.cache.on_damage.get() {
+            on_damage(self.run);
+        }
         Fault::Damaged { run: self.run, offset: at.offset }
     }
 }

@@ -1,0 +1,40 @@
+//! Where the frames of a segment stand: read off its bytes as `docs/format.md` says, by other code than the log's own.
+
+use crate::harm::HEADER_BYTES;
+
+/// A frame, as its header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FramePlace {
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+    pub(crate) padding: usize,
+    pub(crate) events: u64,
+    /// Of its first event.
+    pub(crate) position: u64,
+}
+
+impl FramePlace {
+    /// Whether that byte of the segment is a part of it that something proves.
+    pub(crate) const fn proves(&self, at: usize) -> bool {
+        self.offset <= at && at < self.offset + self.len - self.padding
+    }
+
+    pub(crate) const fn holds(&self, at: usize) -> bool {
+        self.offset <= at && at < self.offset + self.len
+    }
+}
+
+/// The frames of a segment that nothing has harmed.
+pub(crate) fn frames(segment: &[u8]) -> Vec<FramePlace> {
+    let mut frames = Vec::new();
+    let mut offset = HEADER_BYTES;
+    while let Some(header) = segment.get(offset..offset + 64).filter(|header| header.starts_with(b"GFRM")) {
+        let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
+        let position = u64::from_le_bytes(header[24..32].try_into().expect("8 bytes"));
+        let len = usize::try_from(u32_at(8)).expect("small");
+        let (events, padding) = (u64::from(u32_at(12)), usize::from(header[61]));
+        frames.push(FramePlace { offset, len, padding, events, position });
+        offset += len;
+    }
+    frames
+}

@@ -1,0 +1,108 @@
+//! What simulations did, and what they found.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gesta_log::sim::Counts;
+
+use crate::model::Wrong;
+
+/// What a simulation did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Appends, reads and other calls, opens included.
+    pub operations: u64,
+    /// Opens that were checked against the model.
+    pub opens: u64,
+    /// Opens that a torn sector left read-only, for an operator to decide.
+    pub unproven: u64,
+    /// Second opens of a log that is open: all refused.
+    pub second_opens: u64,
+    /// Harm that was done to a log's files, and found or without effect.
+    pub harms: u64,
+    /// What the machine did.
+    pub counts: Counts,
+    /// A hash over everything that happened: the same for the same seed.
+    pub trace: u64,
+}
+
+/// A promise that the log broke, and the seed that shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The seed.
+    pub seed: u64,
+    /// What the seed chose.
+    pub options: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, options, what } = self;
+        write!(f, "{what}\nseed {seed} chose {options}\nrepeat it with: cargo xtask sim --seed {seed}")
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// Runs something that drives a log; a panic of the log is a wrong like any other.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, Wrong>) -> Result<T, Wrong> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("the log panicked: {}", said.unwrap_or("without a word")))
+    })
+}
+
+impl Outcome {
+    /// Adds what another simulation did.
+    pub fn add(&mut self, other: &Self) {
+        self.operations += other.operations;
+        self.opens += other.opens;
+        self.unproven += other.unproven;
+        self.second_opens += other.second_opens;
+        self.harms += other.harms;
+        self.trace = self.trace.rotate_left(1) ^ other.trace;
+        let (own, other) = (&mut self.counts, &other.counts);
+        own.file_operations += other.file_operations;
+        own.power_cuts += other.power_cuts;
+        own.kills += other.kills;
+        own.eio += other.eio;
+        own.no_space += other.no_space;
+        own.short_writes += other.short_writes;
+        own.read_only += other.read_only;
+        own.clock_back += other.clock_back;
+        own.dropped_sectors += other.dropped_sectors;
+        own.torn_sectors += other.torn_sectors;
+        own.betrayed_sectors += other.betrayed_sectors;
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operations, opens, unproven, second_opens, harms, counts, trace } = self;
+        writeln!(f, "{operations} operations, {opens} opens checked, {unproven} left to an operator")?;
+        writeln!(
+            f,
+            "{} power cuts, {} kills, {} EIO, {} ENOSPC, {} EROFS, {} short writes",
+            counts.power_cuts,
+            counts.kills,
+            counts.eio,
+            counts.no_space,
+            counts.read_only,
+            counts.short_writes
+        )?;
+        writeln!(
+            f,
+            "{harms} logs harmed, {} sectors betrayed, {} clocks set back, {second_opens} second openers",
+            counts.betrayed_sectors, counts.clock_back
+        )?;
+        writeln!(
+            f,
+            "{} sectors dropped, {} torn, {} file operations",
+            counts.dropped_sectors, counts.torn_sectors, counts.file_operations
+        )?;
+        write!(f, "trace {trace:016x}")
+    }
+}

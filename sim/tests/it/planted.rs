@@ -1,0 +1,67 @@
+//! Bugs that are planted into the log, and how soon each is found.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gesta_log::sim::{Bug, plant};
+use sim::{Bits, Left, SCRIPTS, flip_bits, simulate};
+
+use crate::regressions;
+
+const SEEDS_MAX: u64 = 64;
+
+/// What finds a bug that chance does not.
+struct Finder {
+    name: &'static str,
+    finds: fn() -> bool,
+}
+
+const FINDERS: &[Finder] = &[
+    Finder { name: "a script", finds: || SCRIPTS.iter().any(|script| script.visit().is_err()) },
+    Finder {
+        name: "a flipped bit",
+        finds: || {
+            let lefts = [Left::Closed, Left::Killed];
+            lefts.iter().any(|left| flip_bits(Bits::ZerosSampled, *left, 0, 1).is_err())
+        },
+    },
+    Finder {
+        name: "the few steps of a regression",
+        finds: || regressions::CHECKS.iter().any(|check| std::panic::catch_unwind(check).is_err()),
+    },
+];
+
+/// How the bug is found, if it is, in logs that this thread drives.
+fn find(bug: Bug) -> Option<String> {
+    plant(Some(bug));
+    let by_seed = (0..SEEDS_MAX).find_map(|seed| simulate(seed).err());
+    let found = match by_seed {
+        Some(violation) => Some(format!("after {} seeds: {:.120}", violation.seed + 1, violation.what)),
+        None => FINDERS.iter().find(|finder| (finder.finds)()).map(|finder| format!("by {}", finder.name)),
+    };
+    plant(None);
+    found
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    // A panic of the log is a find, and is told with the bug.
+    std::panic::set_hook(Box::new(|_| ()));
+    let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            scope.spawn(|| {
+                while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = find(*bug);
+                    println!("{bug:?}: {}", found.as_deref().unwrap_or("not found"));
+                    if found.is_none() {
+                        missed.lock().unwrap().push(bug);
+                    }
+                }
+            });
+        }
+    });
+    drop(std::panic::take_hook());
+    let missed = missed.into_inner().unwrap();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

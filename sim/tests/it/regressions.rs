@@ -1,0 +1,366 @@
+//! Faults that the simulation has found, each as the few steps that show it; and faults of a kind that chance hardly meets.
+
+use std::path::{Path, PathBuf};
+
+use gesta_core::{Batch, EventId, NewEvent, Query, Read, Timestamp};
+use gesta_log::sim::{self, Betrayal, Failure, Machine, Operation, PlannedFault, ROOT};
+use gesta_log::{LogStore, Options};
+
+/// Every one of them, to see which planted bugs they find.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const CHECKS: &[fn()] = &[
+    a_header_that_a_crash_tore_at_a_sector_is_a_torn_write,
+    a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_on_it,
+    a_log_on_a_full_disk_shows_what_may_have_been_acknowledged,
+    a_copy_that_was_never_listed_is_no_sign_of_a_stale_manifest,
+    a_frame_that_reaches_behind_the_end_of_its_file_is_torn,
+    a_spare_that_lost_its_room_gets_it_back,
+    the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it,
+    a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again,
+    a_frame_of_another_history_is_found,
+    an_idle_frame_whose_sync_failed_is_written_again,
+    a_foreign_file_among_the_segments_is_left_alone,
+    a_sector_that_the_disk_lost_is_found,
+];
+
+const HEADER_BYTES: usize = 4096;
+
+fn options() -> Options {
+    Options { segment_size_bytes: 64 << 10, ..Options::default() }
+}
+
+fn open(machine: &Machine) -> LogStore {
+    sim::open(machine, &options()).unwrap()
+}
+
+/// Opens a log that has to take writes: whatever happened to it is no damage.
+fn open_whole(machine: &Machine) -> LogStore {
+    let log = open(machine);
+    assert_eq!(log.read_only(), None, "{:?}", log.recovery());
+    assert!(log.recovery().flaws.is_empty(), "{:?}", log.recovery());
+    log
+}
+
+fn batch(number: u128, size: usize) -> Batch {
+    let (stream, kind) = ("s-1".parse().unwrap(), "sim.happened".parse().unwrap());
+    let data = format!("\"{number:>size$}\"");
+    Batch::new([NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(1), data)])
+}
+
+fn append(log: &LogStore, number: u128, size: usize) {
+    log.append_blocking(batch(number, size)).unwrap();
+}
+
+/// The ids of everything that is shown.
+fn shown(log: &LogStore) -> Vec<u128> {
+    let page = log.read_blocking(&Read::log(Query::All)).unwrap();
+    assert!(page.end);
+    page.events.iter().map(|event| u128::from_be_bytes(*event.id().as_bytes())).collect()
+}
+
+/// Drops a log as a process that is killed does: nothing more is written.
+fn kill(machine: &Machine, log: LogStore) {
+    machine.kill();
+    drop(log);
+}
+
+fn cut_power(machine: &Machine, log: LogStore) {
+    machine.cut_power_with(0);
+    drop(log);
+}
+
+fn segment(id: u64) -> PathBuf {
+    Path::new(ROOT).join(format!("segments/{id:012}.seg"))
+}
+
+/// Where the frames of a segment begin, and where the last one ends.
+fn frame_offsets(machine: &Machine, id: u64) -> Vec<usize> {
+    let bytes = machine.content(&segment(id)).unwrap();
+    let mut offsets = vec![HEADER_BYTES];
+    while let Some(header) =
+        bytes[offsets[offsets.len() - 1]..].get(..64).filter(|own| own.starts_with(b"GFRM"))
+    {
+        let len = u32::from_le_bytes(header[8..12].try_into().unwrap());
+        offsets.push(offsets[offsets.len() - 1] + len as usize);
+    }
+    offsets
+}
+
+/// How many operations come before the one that the predicate means, in what the log is asked to do.
+fn operations_before(
+    machine: &Machine,
+    work: impl FnOnce(&Machine),
+    is_it: impl Fn(Operation, &Path) -> bool,
+) -> u64 {
+    let rehearsal = machine.fork();
+    rehearsal.record();
+    work(&rehearsal);
+    let recorded = rehearsal.recorded();
+    recorded.iter().position(|(operation, path)| is_it(*operation, path)).expect("the log does that") as u64
+}
+
+/// A log whose last frames are whole and in doubt: its process was killed, and nothing says that they are durable.
+fn log_in_doubt() -> Machine {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    append(&log, 1, 40);
+    append(&log, 2, 40);
+    append(&log, 3, 40);
+    kill(&machine, log);
+    machine
+}
+
+#[test]
+fn a_header_that_a_crash_tore_at_a_sector_is_a_torn_write() {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    append(&log, 1, 40);
+    // The next frame but one begins 16 bytes before the end of a sector, so that its header lies in two.
+    let end = *frame_offsets(&machine, 1).last().unwrap();
+    let overhead = end - frame_offsets(&machine, 1)[1] - 40;
+    let size = (end + overhead + 600).next_multiple_of(512) - 16 - end - overhead;
+    append(&log, 2, size);
+    let begins = *frame_offsets(&machine, 1).last().unwrap();
+    assert_eq!(begins % 512, 496, "the header lies in two sectors");
+    let whole = machine.content(&segment(1)).unwrap();
+    append(&log, 3, 40);
+    kill(&machine, log);
+    let mut torn = machine.content(&segment(1)).unwrap();
+    torn[begins + 16..].fill(0);
+    assert_ne!(torn, whole, "a part of the header is there");
+    machine.put(&segment(1), torn);
+    let log = open_whole(&machine);
+    assert!((1..=16).contains(&log.recovery().quarantined_bytes), "{:?}", log.recovery());
+    assert_eq!(shown(&log), [1, 2]);
+}
+
+#[test]
+fn a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_on_it() {
+    let machine = log_in_doubt();
+    // The manifest that lists the copy of what is in doubt is renamed into place, and the folder is not synced.
+    let is_sync = |operation, path: &Path| operation == Operation::SyncFolder && path == Path::new(ROOT);
+    let renamed = operations_before(
+        &machine,
+        |machine| drop(open(machine)),
+        |operation, path| operation == Operation::Rename && path.ends_with("manifest"),
+    );
+    machine.plan_fault(Some(PlannedFault { after: renamed + 1, failure: Failure::Eio, lasts: false }));
+    machine.record();
+    assert!(sim::open(&machine, &options()).is_err());
+    let (operation, path) = machine.recorded().pop().unwrap();
+    assert!(is_sync(operation, &path), "{operation:?} {path:?} failed");
+    machine.kill();
+    let log = open_whole(&machine);
+    append(&log, 4, 40);
+    cut_power(&machine, log);
+    assert_eq!(shown(&open_whole(&machine)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_log_on_a_full_disk_shows_what_may_have_been_acknowledged() {
+    let machine = log_in_doubt();
+    machine.plan_fault(Some(PlannedFault { after: 0, failure: Failure::NoSpace, lasts: true }));
+    // Syncs and writes in place need no space that is not there.
+    let log = sim::open(&machine, &options());
+    machine.plan_fault(None);
+    drop(log);
+    machine.set_faults(sim::Faults { no_space: 10_000, ..sim::Faults::default() });
+    let log = open(&machine);
+    assert!(log.read_only().unwrap().contains("the disk is full"), "{:?}", log.read_only());
+    assert_eq!(shown(&log), [1, 2, 3]);
+    drop(log);
+    machine.set_faults(sim::Faults::default());
+    assert_eq!(shown(&open_whole(&machine)), [1, 2, 3]);
+}
+
+#[test]
+fn a_copy_that_was_never_listed_is_no_sign_of_a_stale_manifest() {
+    let machine = log_in_doubt();
+    let is_listed = |operation, path: &Path| operation == Operation::Rename && path.ends_with("manifest");
+    let listed = operations_before(&machine, |machine| drop(open(machine)), is_listed);
+    machine.stop_after(listed - 1);
+    assert!(sim::open(&machine, &options()).is_err());
+    machine.cut_power_with(u64::MAX);
+    let copies =
+        |machine: &Machine| machine.paths().into_iter().filter(|path| path.ends_with("000000000002.seg"));
+    assert_eq!(copies(&machine).count(), 1, "the copy is there, and no manifest lists it");
+    // What the copy holds is covered meanwhile, so that it is no longer in doubt where it stands.
+    let log = open_whole(&machine);
+    assert_eq!(shown(&log), [1, 2, 3]);
+}
+
+#[test]
+fn a_frame_that_reaches_behind_the_end_of_its_file_is_torn() {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    append(&log, 1, 40);
+    append(&log, 2, 900);
+    kill(&machine, log);
+    let begins = frame_offsets(&machine, 1)[2];
+    let mut cut = machine.content(&segment(1)).unwrap();
+    cut.truncate(begins + 100);
+    machine.put(&segment(1), cut);
+    let log = open_whole(&machine);
+    assert_eq!(shown(&log), [1]);
+    assert!((1..=100).contains(&log.recovery().quarantined_bytes), "{:?}", log.recovery());
+}
+
+#[test]
+fn a_spare_that_lost_its_room_gets_it_back() {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    append(&log, 1, 40);
+    // The log goes on in a second segment, which is cut where its frames would begin.
+    for number in 2..40 {
+        append(&log, number, 2_000);
+        log.keep_inline();
+        if machine.paths().contains(&segment(2)) {
+            break;
+        }
+    }
+    log.close();
+    drop(log);
+    let mut short = machine.content(&segment(2)).unwrap();
+    short.truncate(HEADER_BYTES);
+    machine.put(&segment(2), short);
+    let log = open_whole(&machine);
+    assert_eq!(machine.content(&segment(2)).unwrap().len(), 64 << 10);
+    drop(log);
+}
+
+#[test]
+fn the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it() {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    // The sync of a segment's first group fails, so START is in doubt with it.
+    let first_sync = |operation, path: &Path| operation == Operation::Sync && path == segment(1);
+    machine.plan_fault(Some(PlannedFault { after: 1, failure: Failure::Eio, lasts: false }));
+    machine.record();
+    assert!(log.append_blocking(batch(1, 40)).is_err());
+    assert!(machine.recorded().last().is_some_and(|(operation, path)| first_sync(*operation, path)));
+    kill(&machine, log);
+    // The copy is listed, and the write that ends its source fails.
+    let rehearsal = machine.fork();
+    rehearsal.record();
+    drop(open(&rehearsal));
+    let recorded = rehearsal.recorded();
+    let listed = recorded
+        .iter()
+        .position(|(operation, path)| *operation == Operation::Rename && path.ends_with("manifest"));
+    let listed = listed.unwrap();
+    let ended = recorded[listed..]
+        .iter()
+        .position(|(operation, path)| (*operation, path) == (Operation::Write, &segment(1)));
+    let after = (listed + ended.unwrap()) as u64;
+    machine.plan_fault(Some(PlannedFault { after, failure: Failure::Eio, lasts: false }));
+    assert!(sim::open(&machine, &options()).is_err());
+    machine.cut_power_with(0);
+    assert_eq!(shown(&open_whole(&machine)), [1]);
+}
+
+#[test]
+fn a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again() {
+    let machine = log_in_doubt();
+    let rehearsal = machine.fork();
+    rehearsal.record();
+    drop(open(&rehearsal));
+    let recorded = rehearsal.recorded();
+    let is_end =
+        |(operation, path): &(Operation, PathBuf)| *operation == Operation::SetLength && *path == segment(1);
+    let ended = recorded.iter().position(is_end).unwrap();
+    assert_eq!(recorded[ended + 1], (Operation::Sync, segment(1)));
+    machine.plan_fault(Some(PlannedFault { after: ended as u64 + 1, failure: Failure::Eio, lasts: false }));
+    assert!(sim::open(&machine, &options()).is_err());
+    machine.kill();
+    let log = open_whole(&machine);
+    append(&log, 4, 40);
+    cut_power(&machine, log);
+    let log = open_whole(&machine);
+    assert_eq!(shown(&log), [1, 2, 3, 4]);
+    log.close();
+    drop(log);
+    let end = frame_offsets(&machine, 1).pop().unwrap();
+    assert_eq!(machine.content(&segment(1)).unwrap().len(), end, "the segment ends with END");
+}
+
+#[test]
+fn an_idle_frame_whose_sync_failed_is_written_again() {
+    // What a failed sync writes all the same is chance.
+    for seed in 0..8 {
+        let machine = Machine::new(seed);
+        let log = open(&machine);
+        append(&log, 1, 40);
+        let end = *frame_offsets(&machine, 1).last().unwrap();
+        let overhead = end - frame_offsets(&machine, 1)[1] - 40;
+        // The idle frame ends its sector, so that no later frame writes that sector again.
+        let size = (end + overhead + 600).next_multiple_of(512) - 64 - end - overhead;
+        append(&log, 2, size);
+        let begins = *frame_offsets(&machine, 1).last().unwrap();
+        assert_eq!(begins % 512, 448, "the idle frame ends its sector");
+        machine.plan_fault(Some(PlannedFault { after: 1, failure: Failure::Eio, lasts: false }));
+        log.rest_inline();
+        assert_eq!(machine.fired(), 1, "the sync of the idle frame failed");
+        kill(&machine, log);
+        let log = open_whole(&machine);
+        append(&log, 3, 40);
+        append(&log, 4, 40);
+        cut_power(&machine, log);
+        assert_eq!(shown(&open_whole(&machine)), [1, 2, 3, 4], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_frame_of_another_history_is_found() {
+    // At the same place of the same segment of the same log: only the chain tells it apart.
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    append(&log, 1, 40);
+    log.close();
+    drop(log);
+    let other = machine.fork();
+    let histories = [(&machine, 10), (&other, 20)].map(|(machine, first)| {
+        let log = open_whole(machine);
+        (first..first + 4).for_each(|number| append(&log, number, 40));
+        log.close();
+        drop(log);
+        (machine.content(&segment(1)).unwrap(), frame_offsets(machine, 1))
+    });
+    let [(mut own, offsets), (others, other_offsets)] = histories;
+    assert_eq!(offsets, other_offsets, "both histories have frames of the same sizes");
+    let third = offsets[offsets.len() - 4];
+    own[third..].copy_from_slice(&others[third..]);
+    machine.put(&segment(1), own);
+    let log = open(&machine);
+    assert!(log.read_only().is_some(), "a frame of another history is taken for the next one");
+}
+
+#[test]
+fn a_foreign_file_among_the_segments_is_left_alone() {
+    let machine = Machine::new(1);
+    let path = Path::new(ROOT).join("segments/notes.txt");
+    machine.put(&path, b"not a segment".to_vec());
+    let log = open_whole(&machine);
+    append(&log, 1, 40);
+    log.close();
+    drop(log);
+    assert_eq!(shown(&open_whole(&machine)), [1]);
+    assert_eq!(machine.content(&path).unwrap(), b"not a segment");
+}
+
+#[test]
+fn a_sector_that_the_disk_lost_is_found() {
+    for how in [Betrayal::Stale, Betrayal::Misdirected] {
+        let machine = Machine::new(1);
+        let log = open(&machine);
+        append(&log, 1, 40);
+        machine.betray_after(0, how);
+        append(&log, 2, 2_000);
+        append(&log, 3, 2_000);
+        append(&log, 4, 2_000);
+        log.close();
+        cut_power(&machine, log);
+        let log = open(&machine);
+        let lost = log.recovery().damage.iter().filter(|damage| damage.loses_events());
+        assert_eq!(lost.map(|damage| (damage.from, damage.to)).collect::<Vec<_>>(), [(2, 2)], "{how:?}");
+    }
+}
