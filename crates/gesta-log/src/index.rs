@@ -21,7 +21,7 @@ use gesta_core::{EventId, Query};
 
 use crate::damage::Damage;
 pub(crate) use fault::{Fault, Reach};
-pub(crate) use key::Kind;
+pub(crate) use key::{Key, Kind};
 pub(crate) use part::{Location, Part, PartRef};
 pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};
 pub(crate) use runs::{MissingFile, RunFiles, folder as run_folder, remove_unlisted as remove_unlisted_runs};
@@ -123,10 +123,11 @@ impl View {
 
     /// The last event of a stream at a position or before: its version and position.
     pub(crate) fn head(&self, stream: &str, up_to: u64, reach: Reach) -> Result<Option<(u64, u64)>, Fault> {
+        let key = Key::stream(stream);
         for part in self.parts().iter().rev() {
             let held = part.look(reach);
             let part = held.part();
-            let Some((mut list, base)) = part.list(Kind::Stream, stream.as_bytes())? else { continue };
+            let Some((mut list, base)) = part.list(&key)? else { continue };
             if up_to < part.first() {
                 continue;
             }
@@ -174,7 +175,7 @@ impl View {
             if part.first() <= damage.to {
                 continue;
             }
-            if let Some((_, base)) = part.list(Kind::Stream, stream.as_bytes())? {
+            if let Some((_, base)) = part.list(&Key::stream(stream))? {
                 return Ok(base != next);
             }
         }
@@ -188,8 +189,12 @@ impl View {
         id: EventId,
         reach: Reach,
     ) -> Result<Option<(u64, u64)>, Fault> {
+        if self.runs.is_empty() {
+            return Ok(None);
+        }
+        let (stream, id) = (Key::stream(stream), Key::id(id));
         for run in self.runs.iter().rev() {
-            let found = PartRef::Run(run, reach).find_id(stream, id)?;
+            let found = PartRef::Run(run, reach).find_id(&stream, &id)?;
             if found.is_some() {
                 return Ok(found);
             }

@@ -11,7 +11,7 @@ use gesta_core::{
 };
 
 use crate::damage::Damage;
-use crate::index::{Fault, Kind, Location, Part, Reach, View};
+use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
 use crate::shared::Shared;
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, recorded_at};
@@ -235,9 +235,9 @@ fn created(
     durable: u64,
     reach: Reach,
 ) -> Result<Vec<Location>, Fault> {
-    let (kind, key) = match &listing.category {
-        Some(category) => (Kind::New, category.as_str()),
-        None => (Kind::Created, ""),
+    let key = match &listing.category {
+        Some(category) => Key::new(Kind::New, category.as_str().as_bytes()),
+        None => Key::new(Kind::Created, &[]),
     };
     let wanted = listing.limit.get() as usize + 1;
     let mut created = Vec::new();
@@ -247,7 +247,7 @@ fn created(
         if part.last() < from || part.first() > durable {
             continue;
         }
-        let Some((mut list, _)) = part.list(kind, key.as_bytes())? else { continue };
+        let Some((mut list, _)) = part.list(&key)? else { continue };
         let mut locator = part.locator();
         for index in list.lower_bound(0, part.relative(from))?..list.len() {
             let position = list.at(index)?;

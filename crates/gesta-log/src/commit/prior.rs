@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gesta_core::{Batch, CommandKey, Condition, StreamName};
 
-use crate::index::{CommandEntry, Fault, Kind, PartRef, Reach, Table, View};
+use crate::index::{CommandEntry, Fault, Key, Kind, PartRef, Reach, Table, View};
 use crate::read::command_of;
 
 /// What was looked up for a batch.
@@ -129,8 +129,9 @@ impl Prior {
 }
 
 fn head_in_runs(view: &View, stream: &str, reach: Reach) -> Result<Option<(u64, u64)>, Fault> {
+    let stream = Key::stream(stream);
     for run in view.runs.iter().rev() {
-        let head = PartRef::Run(run, reach).head(stream)?;
+        let head = PartRef::Run(run, reach).head(&stream)?;
         if head.is_some() {
             return Ok(head);
         }
@@ -144,9 +145,10 @@ pub(crate) fn command_in_runs(
     command: &CommandKey,
     reach: Reach,
 ) -> Result<Option<CommandEntry>, Fault> {
+    let key = Key::new(Kind::Command, &command.key);
     for run in view.runs.iter().rev() {
         let part = PartRef::Run(run, reach);
-        let Some((mut list, _)) = part.list(Kind::Command, &command.key)? else { continue };
+        let Some((mut list, _)) = part.list(&key)? else { continue };
         if reach == Reach::Memory {
             return Err(Fault::NotInMemory);
         }

@@ -1,7 +1,9 @@
 //! What the index finds things by.
 
-use gesta_core::COMMAND_KEY_BYTES_MAX;
-use gesta_core::STREAM_NAME_BYTES_MAX;
+use std::cell::OnceCell;
+
+use gesta_core::{COMMAND_KEY_BYTES_MAX, EventId, STREAM_NAME_BYTES_MAX};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What a key is. The number is part of the format of run files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +26,30 @@ pub(crate) enum Kind {
     Created = 8,
 }
 
+impl Kind {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Stream,
+        Self::Category,
+        Self::Type,
+        Self::Tag,
+        Self::Id,
+        Self::Command,
+        Self::New,
+        Self::Created,
+    ];
+}
+
 /// Bytes of the longest key, its kind included.
 pub(crate) const KEY_BYTES_MAX: usize = 1 + STREAM_NAME_BYTES_MAX;
 const _: () = assert!(COMMAND_KEY_BYTES_MAX <= STREAM_NAME_BYTES_MAX, "streams have the longest names");
 
-/// A key as run files hold and order it: its kind, then its bytes.
+/// A key to look for, as run files hold and order it: its kind, then its bytes.
 pub(crate) struct Key {
+    kind: Kind,
     bytes: [u8; KEY_BYTES_MAX],
     len: usize,
+    /// What filters know it by; made once, for however many runs.
+    hash: OnceCell<u64>,
 }
 
 impl Key {
@@ -39,10 +57,37 @@ impl Key {
         let mut bytes = [0; KEY_BYTES_MAX];
         bytes[0] = kind as u8;
         bytes[1..=key.len()].copy_from_slice(key);
-        Self { bytes, len: 1 + key.len() }
+        Self { kind, bytes, len: 1 + key.len(), hash: OnceCell::new() }
+    }
+
+    pub(crate) fn stream(name: &str) -> Self {
+        Self::new(Kind::Stream, name.as_bytes())
+    }
+
+    pub(crate) fn id(id: EventId) -> Self {
+        Self::new(Kind::Id, id.as_bytes())
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The key without its kind.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.bytes[1..self.len]
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// What filters know it by, with the secret of the store.
+    pub(crate) fn hash(&self, secret: u64) -> u64 {
+        *self.hash.get_or_init(|| hash_of(secret, self.as_bytes()))
+    }
+}
+
+/// The hash of a key, with a secret of the store: keys that collide cannot be made up from outside.
+pub(crate) fn hash_of(secret: u64, key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, secret)
 }

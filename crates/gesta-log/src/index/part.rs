@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, RwLockReadGuard};
 
-use gesta_core::{EventId, Item, Query};
+use gesta_core::{Item, Query};
 
 use super::fault::{Fault, Reach};
-use super::key::Kind;
+use super::key::{Key, Kind};
 use super::postings::{ItemPlan, List, Plan, Source};
 use super::run::{FIRST_OF_FRAME, Offsets, Run};
 use super::table::{State, Table};
@@ -100,28 +100,28 @@ impl<'a> PartRef<'a> {
     }
 
     /// The positions that have a key; for a stream, also the version of the first of them.
-    pub(crate) fn list(&self, kind: Kind, key: &[u8]) -> Result<Option<(List<'a>, u64)>, Fault> {
+    pub(crate) fn list(&self, key: &Key) -> Result<Option<(List<'a>, u64)>, Fault> {
         match *self {
             Self::Run(run, reach) => {
-                let Some(list) = run.find(kind, key, reach)? else { return Ok(None) };
+                let Some(list) = run.find(key, reach)? else { return Ok(None) };
                 let base = list.base;
                 Ok(Some((List::Run(run.cursor(list, reach)), base)))
             }
-            Self::Table(table) => Ok(table.find(kind, key).map(|(list, base)| (List::Slice(list), base))),
+            Self::Table(table) => Ok(table.find(key.kind(), key.name()).map(|(list, base)| (List::Slice(list), base))),
         }
     }
 
     /// The last event of a stream in this part: its version and position.
-    pub(crate) fn head(&self, stream: &str) -> Result<Option<(u64, u64)>, Fault> {
-        let Some((list, base)) = self.list(Kind::Stream, stream.as_bytes())? else { return Ok(None) };
+    pub(crate) fn head(&self, stream: &Key) -> Result<Option<(u64, u64)>, Fault> {
+        let Some((list, base)) = self.list(stream)? else { return Ok(None) };
         Ok(Some((base + list.len() as u64 - 1, self.first() + u64::from(list.last()))))
     }
 
     /// Where the event with that id stands in that stream: its version and position.
-    pub(crate) fn find_id(&self, stream: &str, id: EventId) -> Result<Option<(u64, u64)>, Fault> {
-        let Some((with_id, _)) = self.list(Kind::Id, id.as_bytes())? else { return Ok(None) };
-        let Some((mut own, base)) = self.list(Kind::Stream, stream.as_bytes())? else { return Ok(None) };
-        let (again, _) = self.list(Kind::Stream, stream.as_bytes())?.expect("it was there just now");
+    pub(crate) fn find_id(&self, stream: &Key, id: &Key) -> Result<Option<(u64, u64)>, Fault> {
+        let Some((with_id, _)) = self.list(id)? else { return Ok(None) };
+        let Some((mut own, base)) = self.list(stream)? else { return Ok(None) };
+        let (again, _) = self.list(stream)?.expect("it was there just now");
         let both = ItemPlan::new(vec![Source::any(vec![with_id]), Source::any(vec![again])]);
         let Some(found) = Plan::any(self.len(), vec![both]).next(0)? else { return Ok(None) };
         let index = own.lower_bound(0, found)?;
@@ -160,7 +160,7 @@ impl<'a> PartRef<'a> {
     }
 
     fn any<'k>(&self, kind: Kind, keys: impl Iterator<Item = &'k [u8]>) -> Result<Option<Source<'a>>, Fault> {
-        let lists = keys.filter_map(|key| self.list(kind, key).transpose());
+        let lists = keys.filter_map(|key| self.list(&Key::new(kind, key)).transpose());
         let lists = lists.map(|found| found.map(|(list, _)| list)).collect::<Result<Vec<_>, _>>()?;
         Ok((!lists.is_empty()).then(|| Source::any(lists)))
     }

@@ -11,12 +11,14 @@ mod build;
 mod codec;
 mod facts;
 mod filter;
+mod keys;
 mod list;
 mod merge;
 
+use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use bytes::Bytes;
 
@@ -31,6 +33,7 @@ pub(crate) use build::{Builder, Covered};
 use codec::Reader;
 pub(crate) use facts::{Extent, Facts, FrameName};
 use facts::{MAGIC, TRAILER_BYTES};
+use keys::Keys;
 pub(crate) use list::{RunCursor, RunList};
 pub(crate) use merge::{Merge, MergeError};
 
@@ -81,19 +84,15 @@ impl Run {
     }
 
     /// The positions that have a key.
-    pub(crate) fn find(&self, kind: Kind, key: &[u8], reach: Reach) -> Result<Option<RunList>, Fault> {
-        if kind == Kind::Id && !(&self.facts.ids.0[..]..=&self.facts.ids.1[..]).contains(&key) {
+    pub(crate) fn find(&self, key: &Key, reach: Reach) -> Result<Option<RunList>, Fault> {
+        if key.kind() == Kind::Id && !(&self.facts.ids.0[..]..=&self.facts.ids.1[..]).contains(&key.name()) {
             return Ok(None);
         }
-        self.find_key(Key::new(kind, key).as_bytes(), reach)
-    }
-
-    /// The positions that have a key, which begins with its kind.
-    pub(crate) fn find_key(&self, key: &[u8], reach: Reach) -> Result<Option<RunList>, Fault> {
+        let (hash, key) = (key.hash(self.secret), key.as_bytes());
         let at = self.fence.partition_point(|fence| *fence.key <= *key);
         let Some(fence) = at.checked_sub(1).map(|at| &self.fence[at]) else { return Ok(None) };
         if let Some(filter) = self.filter(fence, reach)?
-            && !filter::may_hold(&filter, filter::hash(self.secret, key))
+            && !filter::may_hold(&filter, hash)
         {
             return Ok(None);
         }
@@ -109,11 +108,11 @@ impl Run {
         if let Some(filter) = self.blocks.peek(fence.filter) {
             return Ok(Some(filter));
         }
-        let touches = fence.touches.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let touches = fence.touches.fetch_add(1, Relaxed).saturating_add(1);
         if touches < FILTER_TOUCHES || reach == Reach::Memory {
             return Ok(None);
         }
-        fence.touches.store(0, Ordering::Relaxed);
+        fence.touches.store(0, Relaxed);
         self.blocks.get(fence.filter, reach).map(Some)
     }
 
@@ -177,49 +176,14 @@ fn read_fence_entry(reader: &mut Reader<'_>) -> Option<Fence> {
     Some(Fence { key, branch, filter, touches: AtomicU8::new(0) })
 }
 
-/// Keys of a leaf or branch, each said as what it shares with the one before and what follows.
-struct Keys<'a> {
-    reader: Reader<'a>,
-    key: Vec<u8>,
-}
-
-impl<'a> Keys<'a> {
-    fn new(block: &'a [u8]) -> Self {
-        Self { reader: Reader::new(block), key: Vec::with_capacity(64) }
-    }
-
-    /// Moves on to the next key; its value has to be read from the reader then. `None` behind the last one, or where the block
-    /// does not hold what it should: `is_done` says which.
-    fn next(&mut self) -> Option<()> {
-        let shared = self.reader.count(self.key.len())?;
-        let rest = self.reader.count(u16::MAX.into())?;
-        let rest = self.reader.bytes(rest)?;
-        self.key.truncate(shared);
-        self.key.extend_from_slice(rest);
-        Some(())
-    }
-
-    const fn is_done(&self) -> bool {
-        self.reader.is_empty()
-    }
-}
-
-/// Appends a key behind another one.
-fn put_key(block: &mut Vec<u8>, before: &[u8], key: &[u8]) {
-    let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
-    codec::put_varint(block, shared as u64);
-    codec::put_varint(block, (key.len() - shared) as u64);
-    block.extend_from_slice(&key[shared..]);
-}
-
 /// The leaf that holds a key, if any does. The outer `None` says that the branch is damaged.
 fn find_leaf(branch: &[u8], key: &[u8]) -> Option<Option<Pointer>> {
-    let mut keys = Keys::new(branch);
+    let mut keys = Keys::near(branch, key)?;
     let mut leaf = None;
     while !keys.is_done() {
         keys.next()?;
         let pointer = Pointer::read(&mut keys.reader)?;
-        if *keys.key > *key {
+        if keys.compare(key) == Ordering::Greater {
             break;
         }
         leaf = Some(pointer);
@@ -229,14 +193,13 @@ fn find_leaf(branch: &[u8], key: &[u8]) -> Option<Option<Pointer>> {
 
 /// The list of a key in its leaf. The outer `None` says that the leaf is damaged.
 fn find_list(leaf: &[u8], key: &[u8]) -> Option<Option<RunList>> {
-    let mut keys = Keys::new(leaf);
+    let mut keys = Keys::near(leaf, key)?;
     while !keys.is_done() {
         keys.next()?;
-        let list = RunList::read(&mut keys.reader)?;
-        match keys.key[..].cmp(key) {
-            std::cmp::Ordering::Less => {}
-            std::cmp::Ordering::Equal => return Some(Some(list)),
-            std::cmp::Ordering::Greater => break,
+        match keys.compare(key) {
+            Ordering::Less => RunList::pass(&mut keys.reader)?,
+            Ordering::Equal => return RunList::read(&mut keys.reader).map(Some),
+            Ordering::Greater => break,
         }
     }
     Some(None)

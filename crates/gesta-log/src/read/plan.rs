@@ -6,7 +6,7 @@ use gesta_core::{Direction, Limit, Place, Query, Read, Select, StreamName};
 
 use super::{LookError, data_loss};
 use crate::damage::Damage;
-use crate::index::{Kind, Location, Part, PartRef, Reach, View};
+use crate::index::{Key, Location, Part, PartRef, Reach, View};
 use crate::shared::Shared;
 
 /// What a read sees: the index, up to the durable position.
@@ -151,11 +151,11 @@ impl Sight<'_> {
     /// The parts that know a stream, from the first that matters for its events from a version on. No table is held across two of
     /// them.
     fn parts_of(&self, name: &StreamName, from: u64) -> Result<Vec<Part>, LookError> {
-        let mut parts = Vec::new();
+        let (mut parts, stream) = (Vec::new(), Key::stream(name.as_str()));
         for part in self.view.parts().into_iter().rev() {
             let base = {
                 let held = part.look(self.reach);
-                let found = held.part().list(Kind::Stream, name.as_str().as_bytes())?;
+                let found = held.part().list(&stream)?;
                 found.map(|(_, base)| base)
             };
             if let Some(base) = base {
@@ -179,10 +179,11 @@ impl Sight<'_> {
         let mut taken = Taken::new(limit);
         // The version that comes next, and where the event before it stands.
         let (mut expected, mut before) = (from, 0);
+        let stream = Key::stream(name.as_str());
         for part in self.parts_of(name, from)? {
             let held = part.look(self.reach);
             let part = held.part();
-            let Some((mut list, base)) = part.list(Kind::Stream, name.as_str().as_bytes())? else { continue };
+            let Some((mut list, base)) = part.list(&stream)? else { continue };
             let count = match bound >= part.last() {
                 true => list.len(),
                 false if bound < part.first() => 0,
@@ -259,8 +260,9 @@ impl Sight<'_> {
         let (last, last_position) = head.expect("it is there");
         let start = from.map_or(last, |from| from.min(last));
         let mut page = Descent { taken: Taken::new(limit), expected: Some(start), above: last_position + 1 };
+        let stream = Key::stream(name.as_str());
         for part in self.view.parts().iter().rev() {
-            if let Some(ended) = self.descend(part, name, floor, &mut page)? {
+            if let Some(ended) = self.descend(part, &stream, floor, &mut page)? {
                 return Ok(page.taken.finish(ended));
             }
             if page.expected.is_none() {
@@ -283,13 +285,13 @@ impl Sight<'_> {
     fn descend(
         &self,
         part: &Part,
-        name: &StreamName,
+        stream: &Key,
         floor: u64,
         page: &mut Descent,
     ) -> Result<Option<Ended>, LookError> {
         let held = part.look(self.reach);
         let part = held.part();
-        let Some((mut list, base)) = part.list(Kind::Stream, name.as_str().as_bytes())? else {
+        let Some((mut list, base)) = part.list(stream)? else {
             return Ok(None);
         };
         let Some(expected) = page.expected.filter(|expected| base <= *expected) else { return Ok(None) };

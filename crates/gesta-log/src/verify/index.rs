@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gesta_core::EventId;
 
-use crate::index::{Fault, IndexedEvent, Kind, PartRef, Reach, Run, State, Table, View};
+use crate::index::{Fault, IndexedEvent, Key, Kind, PartRef, Reach, Run, State, Table, View};
 use crate::point::LogPoint;
 use crate::recover::Tables;
 
@@ -121,6 +121,12 @@ impl Tables for IndexCheck {
     }
 }
 
+/// A key as a table holds it, its kind first.
+fn key_of(key: &[u8]) -> Key {
+    let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == key[0]).expect("a table knows its kinds");
+    Key::new(kind, &key[1..])
+}
+
 /// What a run says otherwise than a table that lies within it.
 fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
     let part = PartRef::Run(run, Reach::Disk);
@@ -132,7 +138,7 @@ fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
         }
     }
     for (key, positions, base) in table.sorted() {
-        let Some(list) = run.find_key(key, Reach::Disk)? else {
+        let Some(list) = run.find(&key_of(key), Reach::Disk)? else {
             return Ok(Some(format!("the key {} is missing", key.escape_ascii())));
         };
         let is_stream = key[0] == Kind::Stream as u8;

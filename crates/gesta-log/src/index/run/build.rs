@@ -10,9 +10,11 @@ use super::codec::put_varint;
 use super::facts::{Extent, Facts, FrameName, MAGIC};
 use super::filter::{self, FILTER_KEYS_MAX};
 use super::list::ListBuilder;
-use super::{Fence, OFFSETS_PER_BLOCK, Run, put_key};
+use super::keys::KeyBlock;
+use super::{Fence, OFFSETS_PER_BLOCK, Run};
 use crate::env::File;
 use crate::format::Salt;
+use crate::index::key::hash_of;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 
@@ -31,12 +33,10 @@ pub(crate) struct Builder {
     offsets: Vec<u8>,
     list: ListBuilder,
     key: Vec<u8>,
-    leaf: Vec<u8>,
-    leaf_last: Vec<u8>,
+    leaf: KeyBlock,
     /// The lowest key of the leaf, shortened.
     leaf_first: Vec<u8>,
-    branch: Vec<u8>,
-    branch_last: Vec<u8>,
+    branch: KeyBlock,
     branch_first: Vec<u8>,
     hashes: Vec<u64>,
     fence: Vec<Fence>,
@@ -105,11 +105,9 @@ impl Builder {
             offsets: Vec::with_capacity(4 * OFFSETS_PER_BLOCK),
             list: ListBuilder::new(),
             key: Vec::new(),
-            leaf: Vec::new(),
-            leaf_last: Vec::new(),
+            leaf: KeyBlock::default(),
             leaf_first: Vec::new(),
-            branch: Vec::new(),
-            branch_last: Vec::new(),
+            branch: KeyBlock::default(),
             branch_first: Vec::new(),
             hashes: Vec::new(),
             fence: Vec::new(),
@@ -159,12 +157,9 @@ impl Builder {
         self.postings += list.count as u64;
         if self.leaf.is_empty() {
             self.leaf_first = separator(&self.before, &self.key);
-            self.leaf_last.clear();
         }
-        put_key(&mut self.leaf, &self.leaf_last, &self.key);
-        list.put(&mut self.leaf);
-        self.leaf_last.clone_from(&self.key);
-        self.hashes.push(filter::hash(self.secret, &self.key));
+        list.put(self.leaf.push(&self.key));
+        self.hashes.push(hash_of(self.secret, &self.key));
         if self.leaf.len() >= LEAF_BYTES { self.end_leaf() } else { Ok(()) }
     }
 
@@ -181,16 +176,13 @@ impl Builder {
         if self.leaf.is_empty() {
             return Ok(());
         }
-        let leaf = self.output.block(&self.leaf)?;
+        self.before.clear();
+        self.before.extend_from_slice(self.leaf.last());
+        let leaf = self.output.block(&self.leaf.take())?;
         if self.branch.is_empty() {
             self.branch_first.clone_from(&self.leaf_first);
-            self.branch_last.clear();
         }
-        put_key(&mut self.branch, &self.branch_last, &self.leaf_first);
-        leaf.put(&mut self.branch);
-        self.branch_last.clone_from(&self.leaf_first);
-        self.before.clone_from(&self.leaf_last);
-        self.leaf.clear();
+        leaf.put(self.branch.push(&self.leaf_first));
         let is_full = self.branch.len() >= BRANCH_BYTES || self.hashes.len() >= FILTER_KEYS_MAX;
         if is_full { self.end_branch() } else { Ok(()) }
     }
@@ -199,7 +191,7 @@ impl Builder {
         if self.branch.is_empty() {
             return Ok(());
         }
-        let branch = self.output.block(&self.branch)?;
+        let branch = self.output.block(&self.branch.take())?;
         let filter = self.output.block(&filter::build(&self.hashes))?;
         self.fence.push(Fence {
             key: self.branch_first[..].into(),
@@ -207,7 +199,6 @@ impl Builder {
             filter,
             touches: std::sync::atomic::AtomicU8::new(0),
         });
-        self.branch.clear();
         self.hashes.clear();
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Split-block Bloom filters, as Apache Parquet specifies them: one probe touches one block of 32 bytes.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::format::u32_at;
 
 /// Keys of one filter at the most: at twelve bits a key that is 64 KiB.
@@ -13,11 +11,6 @@ const BLOCK_BYTES: usize = 32;
 /// One odd constant for each word of a block (Parquet's).
 const SALTS: [u32; 8] =
     [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
-
-/// The hash of a key, with a secret of the store: keys that collide cannot be made up from outside.
-pub(super) fn hash(secret: u64, key: &[u8]) -> u64 {
-    xxh3_64_with_seed(key, secret)
-}
 
 /// A filter that says yes to these hashes.
 pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
@@ -56,6 +49,7 @@ fn bits_of(hash: u64) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::key::hash_of as hash;
 
     #[test]
     fn what_is_there_is_found_and_little_else() {

@@ -91,6 +91,18 @@ impl RunList {
         Some(Self::inline(base, &positions))
     }
 
+    /// Reads over a list.
+    pub(super) fn pass(reader: &mut Reader<'_>) -> Option<()> {
+        let count = reader.count(u32::MAX as usize).filter(|count| *count > 0)?;
+        reader.varint()?;
+        let numbers = match count {
+            ..=INLINE_MAX => count,
+            ..=CHUNK => 3,
+            _ => 2,
+        };
+        (0..numbers).try_for_each(|_| reader.varint().map(|_| ()))
+    }
+
     const fn chunk_count(&self) -> usize {
         self.count.div_ceil(CHUNK)
     }

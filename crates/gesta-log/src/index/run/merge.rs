@@ -9,7 +9,8 @@ use super::blocks::Pointer;
 use super::build::{Builder, Covered};
 use super::facts::Extent;
 use super::list::RunList;
-use super::{Keys, OFFSETS_PER_BLOCK, Run};
+use super::keys::Keys;
+use super::{OFFSETS_PER_BLOCK, Run};
 use crate::format::u32_at;
 use crate::index::fault::{Fault, Reach};
 use crate::segment::SegmentFile;
@@ -176,7 +177,7 @@ impl Entries {
 }
 
 fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
-    let mut keys = Keys::new(branch);
+    let mut keys = Keys::new(branch)?;
     let mut leaves = Vec::new();
     while !keys.is_done() {
         keys.next()?;
@@ -186,7 +187,7 @@ fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
 }
 
 fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
-    let mut keys = Keys::new(leaf);
+    let mut keys = Keys::new(leaf)?;
     let mut lists = Vec::new();
     while !keys.is_done() {
         keys.next()?;
