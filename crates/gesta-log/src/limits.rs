@@ -30,6 +30,9 @@ pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(75);
 pub(crate) const INDEX_RUN_BYTES_DEFAULT: u64 = 64 << 20;
 pub(crate) const INDEX_RUN_BYTES_MIN: u64 = 1 << 10;
 pub(crate) const INDEX_RUN_BYTES_MAX: u64 = 1 << 30;
+/// Bytes that a background write may have in flight: more of them make the syncs of the foreground wait, and each sync of its own is
+/// one that the foreground waits for as well.
+pub(crate) const BACKGROUND_BYTES_IN_FLIGHT: usize = 8 << 20;
 /// Blocks of runs that are kept in memory.
 pub(crate) const INDEX_CACHE_BYTES_DEFAULT: u64 = 256 << 20;
 

@@ -167,7 +167,7 @@ impl Writer {
         if !is_full || count == 0 || self.poison.is_some() || !self.indexer.has_room() {
             return;
         }
-        let next = Table::new(self.tail.position + 1);
+        let next = Table::after(&self.table.read());
         next.write().begin_segment(Arc::clone(&self.active.segment));
         self.table.end_with(Arc::clone(&next));
         self.shared.index.change(|view| view.tables.push(Arc::clone(&next)));

@@ -12,15 +12,15 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::{Env, File, Lock, Mode};
+use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 
 /// Files, clock and entropy of the machine this runs on.
 pub(crate) struct OsEnv;
 
 /// Pieces that one `pwritev` takes at the most (`IOV_MAX` of Linux).
 const PIECES_MAX: usize = 1024;
-/// Bytes of zeros written at once while a file is filled, each made durable before the next: what a background write may
-/// keep in flight without making the syncs of the foreground wait for it.
-const FILL_STEP_BYTES: usize = 4 << 20;
+/// Bytes of zeros written at once while a file is filled, all of them durable before the next.
+const FILL_STEP_BYTES: usize = BACKGROUND_BYTES_IN_FLIGHT;
 
 impl Env for OsEnv {
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -88,6 +88,14 @@ impl Table {
         Arc::new(Self { first, state: RwLock::new(State::new(first)), next: OnceLock::new() })
     }
 
+    /// An empty table for what comes after one that was like it: its memory is asked for at once, not in steps that copy.
+    pub(crate) fn after(before: &State) -> Arc<Self> {
+        let mut state = State::new(before.last() + 1);
+        state.offsets.reserve(before.offsets.len());
+        state.keys.reserve(&before.keys);
+        Arc::new(Self { first: state.first, state: RwLock::new(state), next: OnceLock::new() })
+    }
+
     /// To look something up. Held for look-ups in memory only, never across I/O.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         // A panic under this lock is a broken invariant of the index: its writer is poisoned, readers clip what they see.
@@ -353,6 +361,13 @@ impl List {
 }
 
 impl Keys {
+    fn reserve(&mut self, like: &Self) {
+        self.bytes.reserve(like.bytes.len());
+        self.entries.reserve(like.entries.len());
+        // Nothing is in it, so nothing has to be hashed.
+        self.places.reserve(like.entries.len(), |_| 0);
+    }
+
     fn key(&self, entry: &Entry) -> &[u8] {
         &self.bytes[entry.at..entry.at + usize::from(entry.len)]
     }

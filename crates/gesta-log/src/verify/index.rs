@@ -113,11 +113,9 @@ impl Tables for IndexCheck {
     }
 
     fn see(&mut self, event: &IndexedEvent<'_>, position: u64, table: &State) {
-        match self.stands_elsewhere(event.stream, event.id, position, table) {
-            Ok(twice) => self.found.repeated_ids += u64::from(twice),
-            // The comparison of its table tells the same.
-            Err(_) => {}
-        }
+        // What cannot be looked up is told by the comparison of its table.
+        let twice = self.stands_elsewhere(event.stream, event.id, position, table).unwrap_or(false);
+        self.found.repeated_ids += u64::from(twice);
     }
 }
 

@@ -15,14 +15,14 @@ use super::{Fence, OFFSETS_PER_BLOCK, Run};
 use crate::env::File;
 use crate::format::Salt;
 use crate::index::key::hash_of;
+use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 
 /// A leaf or branch is written when it is so large.
 const LEAF_BYTES: usize = 4 << 10;
 const BRANCH_BYTES: usize = 16 << 10;
-/// Bytes that are written at once, and synced before the next: what a background write may keep in flight without making the syncs
-/// of the foreground wait for it.
+/// Bytes that are written at once.
 const WRITE_BYTES: usize = 1 << 20;
 
 /// A run that is being written.
@@ -67,6 +67,7 @@ struct Output {
     file: Arc<dyn File>,
     salt: Salt,
     written: u64,
+    synced: u64,
     buffer: Vec<u8>,
 }
 
@@ -81,8 +82,6 @@ impl Output {
         self.buffer.extend_from_slice(&checksum(&self.salt, at.offset, block).to_le_bytes());
         if self.buffer.len() >= WRITE_BYTES {
             self.flush()?;
-            // In small pieces, so that syncs of the log never wait for a large one.
-            self.file.sync_data()?;
         }
         Ok(at)
     }
@@ -91,6 +90,11 @@ impl Output {
         self.file.write_at(&[&self.buffer], self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
+        // In pieces, so that syncs of the log never wait for a large one.
+        if self.written - self.synced >= BACKGROUND_BYTES_IN_FLIGHT as u64 {
+            self.file.sync_data()?;
+            self.synced = self.written;
+        }
         Ok(())
     }
 }
@@ -99,7 +103,7 @@ impl Builder {
     /// Begins a run in a new file. The salt is drawn at random.
     pub(crate) fn new(file: Arc<dyn File>, salt: Salt, secret: u64, cache: Arc<BlockCache>) -> Self {
         Self {
-            output: Output { file, salt, written: 0, buffer: MAGIC.to_vec() },
+            output: Output { file, salt, written: 0, synced: 0, buffer: MAGIC.to_vec() },
             secret,
             cache,
             offsets: Vec::with_capacity(4 * OFFSETS_PER_BLOCK),

@@ -95,10 +95,12 @@ impl RunList {
     pub(super) fn pass(reader: &mut Reader<'_>) -> Option<()> {
         let count = reader.count(u32::MAX as usize).filter(|count| *count > 0)?;
         reader.varint()?;
-        let numbers = match count {
-            ..=INLINE_MAX => count,
-            ..=CHUNK => 3,
-            _ => 2,
+        let numbers = if count <= INLINE_MAX {
+            count
+        } else if count <= CHUNK {
+            3
+        } else {
+            2
         };
         (0..numbers).try_for_each(|_| reader.varint().map(|_| ()))
     }
