@@ -51,6 +51,15 @@ pub(crate) struct Writable {
     pub(crate) spare: Option<Spare>,
 }
 
+/// A log whose tail was settled, and that is still to be loaded.
+struct Settled {
+    listed: Vec<Listed>,
+    survey: TailSurvey,
+    /// Runs that are of use, and where in the log they end.
+    runs: Vec<Arc<Run>>,
+    known: LogPoint,
+}
+
 /// What becomes of frames that are not known to be synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beyond {
@@ -163,13 +172,15 @@ impl Folder<'_> {
         let listed =
             open_listed(self.env, self.root, manifest, Mode::Write, flaws).map_err(self.recover_error())?;
         self.find_stale(manifest, &listed, recovery)?;
-        let known = self.open_runs(manifest, &listed, policy.files)?.1;
+        let (runs, known) = self.open_runs(manifest, &listed, policy.files)?;
         let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         let is_stale = recovery.read_only.is_some();
         recovery.note_unproven(&survey);
         if is_stale {
-            return self.load(manifest, listed, survey, Beyond::LeftOut, policy, true);
+            let settled = Settled { listed, survey, runs, known };
+            return self.load(manifest, settled, Beyond::LeftOut, policy, true);
         }
+        let before = manifest.segments.clone();
         let beyond = match self.settle(manifest, &listed, &survey, recovery) {
             Ok(()) => Beyond::Settled,
             Err(error) if error.is_storage_full() => {
@@ -183,28 +194,34 @@ impl Folder<'_> {
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
-        // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
-        let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
-        let listed = listed.map_err(self.recover_error())?;
-        let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         let is_read_only = recovery.read_only.is_some();
-        self.load(manifest, listed, survey, beyond, policy, is_read_only)
+        let is_unchanged = !is_read_only && manifest.segments == before && !survey.is_torn();
+        let settled = if is_unchanged {
+            Settled { listed, survey, runs, known }
+        } else {
+            // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
+            let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
+            let listed = listed.map_err(self.recover_error())?;
+            let (runs, known) = self.open_runs(manifest, &listed, policy.files)?;
+            let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+            Settled { listed, survey, runs, known }
+        };
+        self.load(manifest, settled, beyond, policy, is_read_only)
     }
 
     /// Loads what the runs do not cover. Tables that are full become runs on the way, unless the log is read-only.
     fn load(
         &self,
         manifest: &mut Manifest,
-        listed: Vec<Listed>,
-        mut survey: TailSurvey,
+        settled: Settled,
         beyond: Beyond,
         policy: &RunPolicy<'_>,
         is_read_only: bool,
     ) -> Result<Recovered, OpenError> {
+        let Settled { listed, mut survey, runs, known: from } = settled;
         if beyond == Beyond::LeftOut {
             survey.clip_to_watermark();
         }
-        let (runs, from) = self.open_runs(manifest, &listed, policy.files)?;
         let known = runs.len();
         let entries = |runs: &[Arc<Run>]| runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
         let view = View { runs, tables: Vec::new() };

@@ -82,12 +82,14 @@ pub(crate) struct Walker<'a> {
     len: u64,
     window: Bytes,
     window_at: u64,
+    /// Where the zeros begin that the file ends with, once somebody asked.
+    content_end: Option<u64>,
 }
 
 impl<'a> Walker<'a> {
     pub(crate) fn new(segment: &'a SegmentFile) -> Result<Self, WalkError> {
         let len = segment.file.len().map_err(|source| WalkError::Io { segment: segment.id, source })?;
-        Ok(Self { segment, len, window: Bytes::new(), window_at: 0 })
+        Ok(Self { segment, len, window: Bytes::new(), window_at: 0, content_end: None })
     }
 
     pub(crate) const fn file_len(&self) -> u64 {
@@ -152,7 +154,9 @@ impl<'a> Walker<'a> {
     /// The next valid header at that offset or later. Frames begin at multiples of eight.
     pub(crate) fn next_header(&mut self, from: u64) -> Result<Option<(u64, FrameHeader)>, WalkError> {
         let mut offset = from.next_multiple_of(FRAME_ALIGNMENT as u64);
-        while offset + FRAME_HEADER_BYTES as u64 <= self.len {
+        // A segment that is not full ends in zeros, most of it at times: they are passed over once and for all.
+        let end = self.content_end()?;
+        while offset < end && offset + FRAME_HEADER_BYTES as u64 <= self.len {
             let piece = self.rest_of_window(offset)?;
             let candidates = piece.chunks_exact(FRAME_ALIGNMENT).enumerate();
             let mut magics = candidates.filter(|(_, chunk)| chunk[..4] == *b"GFRM").map(|(at, _)| at);
@@ -179,15 +183,29 @@ impl<'a> Walker<'a> {
 
     /// The end of the last byte that is not zero, `from` if there is none behind it.
     pub(crate) fn last_nonzero(&mut self, from: u64) -> Result<u64, WalkError> {
-        let (mut offset, mut last) = (from, from);
-        while offset < self.len {
-            let piece = self.bytes(offset, WINDOW_BYTES)?;
-            if let Some(at) = piece.iter().rposition(|byte| *byte != 0) {
-                last = offset + at as u64 + 1;
-            }
-            offset += piece.len() as u64;
+        Ok(self.content_end()?.max(from))
+    }
+
+    /// Where the zeros begin that the file ends with. Looked for from the end, in large pieces.
+    fn content_end(&mut self) -> Result<u64, WalkError> {
+        if let Some(end) = self.content_end {
+            return Ok(end);
         }
-        Ok(last)
+        let mut buffer = vec![0; WINDOW_BYTES];
+        let mut end = self.len;
+        while end > 0 {
+            let from = end.saturating_sub(WINDOW_BYTES as u64);
+            let piece = &mut buffer[..usize::try_from(end - from).expect("a window")];
+            let read = self.segment.file.read_at(piece, from);
+            let read = read.map_err(|source| WalkError::Io { segment: self.segment.id, source })?;
+            if let Some(at) = last_nonzero(&piece[..read]) {
+                end = from + at as u64 + 1;
+                break;
+            }
+            end = from;
+        }
+        self.content_end = Some(end);
+        Ok(end)
     }
 
     /// The first byte that is not zero at that offset or later; the end of the file if there is none.
@@ -219,5 +237,29 @@ impl<'a> Walker<'a> {
         let at = usize::try_from(offset - self.window_at).expect("within the window");
         let end = (at + len).min(self.window.len());
         Ok(self.window.slice(at.min(end)..end))
+    }
+}
+
+/// The index of the last byte that is not zero.
+fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let zeros = bytes.rchunks(ZEROS.len()).take_while(|chunk| **chunk == ZEROS[..chunk.len()]).count();
+    let rest = &bytes[..bytes.len().saturating_sub(zeros * ZEROS.len())];
+    rest.iter().rposition(|byte| *byte != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found() {
+        assert_eq!((last_nonzero(&[]), last_nonzero(&[0; 5_000])), (None, None));
+        for at in [0, 1, 903, 904, 905, 4_999] {
+            let mut bytes = [0; 5_000];
+            bytes[at] = 1;
+            bytes[at / 2] = 1;
+            assert_eq!(last_nonzero(&bytes), Some(at));
+        }
     }
 }

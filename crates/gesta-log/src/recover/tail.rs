@@ -167,6 +167,11 @@ impl TailSurvey {
         Ok(if is_torn { TailState::Torn { to } } else { TailState::Unproven })
     }
 
+    /// Whether a torn write was found, here or in an unused segment.
+    pub(crate) fn is_torn(&self) -> bool {
+        matches!(self.state, TailState::Torn { .. }) || !self.torn_spares.is_empty()
+    }
+
     /// Whether the segment has any frame.
     pub(crate) fn holds_frames(&self) -> bool {
         !self.frames.is_empty() || self.from.offset > SegmentFile::first_frame_offset()
