@@ -59,6 +59,8 @@ pub(crate) trait File: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes the pieces one after the other, all of them.
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()>;
+    /// Says that a range is about to be read, so that the disk can begin. A hint: it may do nothing, and cannot fail.
+    fn will_read(&self, _offset: u64, _len: u64) {}
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Extends the file to `len` and fills it with zeros that have their blocks on the disk, at a pace that leaves the disk
     /// to others.

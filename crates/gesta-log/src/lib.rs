@@ -71,6 +71,6 @@ pub use recover::Recovery;
 pub use repair::{Repair, RepairError, RepairPlan, Repaired, plan_repair, repair};
 pub use scrub::{Cancel, ScrubOptions, ScrubReport, ScrubbedSegment, scrub};
 pub use shared::Clock;
-pub use stat::{FileStat, LogStat, SegmentStat, SegmentStateStat, stat};
+pub use stat::{FileStat, IndexFileStat, LogStat, SegmentStat, SegmentStateStat, stat};
 pub use store::LogStore;
 pub use verify::{Report, verify};

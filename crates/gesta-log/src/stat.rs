@@ -7,7 +7,7 @@ use gesta_core::{StoreId, Timestamp};
 use crate::env::{Env, Mode, OsEnv};
 use crate::folder::Folder;
 use crate::format::{EndBody, Frame, SegmentRole};
-use crate::manifest::{Sealed, SegmentEntry, SegmentState};
+use crate::manifest::{RunEntry, Sealed, SegmentEntry, SegmentState};
 use crate::open_error::{OpenError, io_error};
 use crate::prove::{last_position, sealed_len};
 use crate::recover::RecoverError;
@@ -28,6 +28,8 @@ pub struct LogStat {
     pub manifest_generation: u64,
     /// Its segments, in the order of the log.
     pub segments: Vec<SegmentStat>,
+    /// The files of its index, from old to new.
+    pub index: Vec<IndexFileStat>,
     /// What was kept aside: torn writes, and what a repair dropped.
     pub quarantine: Vec<FileStat>,
     /// What repairs said of themselves.
@@ -57,6 +59,19 @@ pub struct SegmentStat {
     pub first_position: u64,
     /// When its first and last events were recorded; `None` if it has none, or if its END does not prove itself.
     pub recorded_at: Option<(Timestamp, Timestamp)>,
+}
+
+/// What is known of one index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexFileStat {
+    /// Its id, which names it.
+    pub file: u64,
+    /// The first and the last position that it covers.
+    pub positions: (u64, u64),
+    /// Its length.
+    pub bytes: u64,
+    /// How often what it covers was merged.
+    pub tier: u8,
 }
 
 /// Where in its life a segment is.
@@ -90,6 +105,12 @@ impl LogStat {
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.segments.iter().map(|own| own.used_bytes).sum()
+    }
+
+    /// Bytes of the index.
+    #[must_use]
+    pub fn index_bytes(&self) -> u64 {
+        self.index.iter().map(|own| own.bytes).sum()
     }
 
     /// The position of the last event.
@@ -131,9 +152,15 @@ pub(crate) fn stat_in(env: &dyn Env, root: &Path) -> Result<LogStat, OpenError> 
         boot_epoch: manifest.boot_epoch,
         manifest_generation: manifest.generation,
         segments,
+        index: manifest.runs.iter().map(index_stat).collect(),
         quarantine: files(&folder, &root.join("quarantine"), |_| true)?,
         repairs: files(&folder, root, |name| name.starts_with("repair-") && name.ends_with(".txt"))?,
     })
+}
+
+const fn index_stat(entry: &RunEntry) -> IndexFileStat {
+    let RunEntry { id, first, last, size_bytes, tier, .. } = *entry;
+    IndexFileStat { file: id, positions: (first, last), bytes: size_bytes, tier }
 }
 
 fn files(folder: &Folder<'_>, of: &Path, is_one: impl Fn(&str) -> bool) -> Result<Vec<FileStat>, OpenError> {

@@ -10,6 +10,8 @@ use crate::segment::SegmentFile;
 
 /// Bytes read ahead while walking.
 const WINDOW_BYTES: usize = 4 << 20;
+/// Bytes that the disk is told of while zeros are passed over.
+const AHEAD_BYTES: u64 = 64 << 20;
 
 /// What the next frame has to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,8 +195,15 @@ impl<'a> Walker<'a> {
         }
         let mut buffer = vec![0; WINDOW_BYTES];
         let mut end = self.len;
+        let mut hinted = end;
         while end > 0 {
             let from = end.saturating_sub(WINDOW_BYTES as u64);
+            if from < hinted && end < self.len {
+                // It goes on: by now the end of the file is known to be zeros.
+                let ahead = from.saturating_sub(AHEAD_BYTES);
+                self.segment.file.will_read(ahead, from - ahead);
+                hinted = ahead;
+            }
             let piece = &mut buffer[..usize::try_from(end - from).expect("a window")];
             let read = self.segment.file.read_at(piece, from);
             let read = read.map_err(|source| WalkError::Io { segment: self.segment.id, source })?;
@@ -229,6 +238,7 @@ impl<'a> Walker<'a> {
         if offset < self.window_at || offset + len as u64 > window_end {
             let ahead = usize::try_from((self.len - offset.min(self.len)).min(WINDOW_BYTES.max(len) as u64));
             let mut buffer = vec![0; ahead.expect("at most a usize")];
+            self.segment.file.will_read(offset + buffer.len() as u64, WINDOW_BYTES as u64);
             let read = self.segment.file.read_at(&mut buffer, offset);
             let read = read.map_err(|source| WalkError::Io { segment: self.segment.id, source })?;
             buffer.truncate(read);

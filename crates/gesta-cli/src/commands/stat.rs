@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use gesta_core::Timestamp;
-use gesta_log::{FileStat, LogStat, SegmentStat, SegmentStateStat};
+use gesta_log::{IndexFileStat, FileStat, LogStat, SegmentStat, SegmentStateStat};
 use gesta_server::format_time;
 use serde_json::{Value, json};
 
@@ -75,6 +75,10 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
         out,
         "a backup copies {sealed} sealed segments of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time"
     )?;
+    if let Some(last) = stat.index.last() {
+        let (files, bytes, position) = (stat.index.len(), stat.index_bytes(), last.positions.1);
+        writeln!(out, "index: {files} files of {bytes} bytes, up to position {position}; the rest is loaded by an open")?;
+    }
     for file in &stat.quarantine {
         writeln!(out, "quarantine: {}, {} bytes", file.name, file.bytes)?;
     }
@@ -138,10 +142,16 @@ fn json_of(stat: &LogStat) -> Value {
         "position": stat.last_position(),
         "bytes": stat.used_bytes(),
         "segments": stat.segments.iter().map(json_of_segment).collect::<Vec<_>>(),
+        "index": stat.index.iter().map(json_of_index_file).collect::<Vec<_>>(),
         "backup": {"sealedBytes": sealed_bytes, "activeBytes": active_bytes},
         "quarantine": stat.quarantine.iter().map(file).collect::<Vec<_>>(),
         "repairs": stat.repairs.iter().map(file).collect::<Vec<_>>(),
     })
+}
+
+fn json_of_index_file(own: &IndexFileStat) -> Value {
+    let (from, to) = own.positions;
+    json!({"file": own.file, "from": from, "to": to, "bytes": own.bytes, "tier": own.tier})
 }
 
 fn json_of_segment(own: &SegmentStat) -> Value {

@@ -63,7 +63,7 @@ fn verify_backup(folder: &Path) -> Outcome {
 }
 
 fn describe(report: &Report) -> String {
-    let Report { segments, frames, events, streams, repeated_ids, recovery } = report;
+    let Report { segments, frames, events, streams, repeated_ids, recovery, index_files, index_errors } = report;
     let mut text = format!(
         "{events} events of {streams} streams proved themselves, in {frames} frames of {segments} segments"
     );
@@ -73,6 +73,12 @@ fn describe(report: &Report) -> String {
     recovery.read_only.iter().for_each(|reason| line(format!("read-only: {reason}")));
     if *repeated_ids > 0 {
         line(format!("{repeated_ids} event ids stand twice in one stream"));
+    }
+    if *index_files > 0 {
+        line(format!("{index_files} index files were held against them"));
+    }
+    for error in index_errors {
+        line(format!("index: {error}; delete the folder `index` while the log is closed, it is built anew"));
     }
     text
 }

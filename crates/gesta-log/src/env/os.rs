@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{self, IoSlice, Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gesta_core::Timestamp;
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::{Env, File, Lock, Mode};
@@ -142,6 +143,11 @@ impl File for OsFile {
             }
         }
         Ok(())
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        // Where it is not understood, reading takes as long as it takes.
+        let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
