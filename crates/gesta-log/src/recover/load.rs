@@ -53,8 +53,50 @@ struct Gap {
     segment: u64,
     offset: u64,
     /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
-    /// frames do not prove themselves.
+    /// frames do not prove themselves or are of another history.
     last: u64,
+    /// What comes next, as far as headers continue the chain whose frames do not prove themselves.
+    follow: Follow,
+    /// Where the last frames end that were met of another history, if any were.
+    refused: Option<Follow>,
+}
+
+impl Gap {
+    /// Whether the log goes on with the frame of that header, which proves itself in full or not. What it does not go on with
+    /// is counted as lost.
+    ///
+    /// Where the frame with the next number stands and does not continue the chain, somebody put it there: a segment of a copy
+    /// of this log, say, that went on by itself. All that continues it is refused as well.
+    fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
+        let continues = self.follow.accepts(header);
+        let is_own = continues || self.may_lie_ahead(header);
+        if is_own && is_whole {
+            return true;
+        }
+        if !is_own {
+            let mut end = Follow::before(header);
+            end.pass(header);
+            self.refused = Some(end);
+        } else if continues {
+            self.follow.pass(header);
+        }
+        self.last = self.last.max(header.next_position() - 1);
+        false
+    }
+
+    /// Whether a frame may come later in the log than what is missing: its chain is unknown then, so only what continues another
+    /// history is certain not to be of this one.
+    fn may_lie_ahead(&self, header: &FrameHeader) -> bool {
+        let before = Follow::before(header);
+        let is_of_another =
+            self.refused.is_some_and(|own| (own.number, own.checksum) == (before.number, before.checksum));
+        before.number > self.follow.number && before.position >= self.follow.position && !is_of_another
+    }
+
+    /// What to say of it.
+    const fn what(&self, otherwise: &'static str) -> &'static str {
+        if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
+    }
 }
 
 struct Loader<'a> {
@@ -168,15 +210,15 @@ impl Loader<'_> {
         let mut walker = Walker::new(segment)?;
         let mut offset = resume.unwrap_or(SegmentFile::first_frame_offset());
         loop {
-            if self.gap.is_some() {
+            if let Some(gap) = &mut self.gap {
                 let Some((at, header)) = walker.next_header(offset)?.filter(|(at, _)| *at < limit) else {
                     break;
                 };
-                if !walker.is_whole(at)? || !self.close_gap(&header) {
-                    self.extend_gap(&header);
+                if !gap.ends_with(&header, walker.is_whole(at)?) {
                     offset = at + FRAME_ALIGNMENT as u64;
                     continue;
                 }
+                self.close_gap(&header);
                 offset = at;
             }
             let mut follow = self.follow;
@@ -359,31 +401,23 @@ impl Loader<'_> {
         self.report_damage(offset, position, position, what);
     }
 
-    fn open_gap(&mut self, segment: u64, offset: u64) {
-        self.gap.get_or_insert(Gap { segment, offset, last: 0 });
+    fn open_gap(&mut self, segment: u64, offset: u64) -> &mut Gap {
+        let follow = self.follow;
+        self.gap.get_or_insert(Gap { segment, offset, last: 0, follow, refused: None })
     }
 
     fn open_missing(&mut self, segment: u64) {
-        self.open_gap(segment, 0);
         let first_lost = self.follow.position + 1;
-        self.gap.iter_mut().for_each(|gap| gap.last = gap.last.max(first_lost));
+        let gap = self.open_gap(segment, 0);
+        gap.last = gap.last.max(first_lost);
     }
 
-    /// Counts what a header says whose frame does not prove itself.
-    fn extend_gap(&mut self, header: &FrameHeader) {
-        self.gap.iter_mut().for_each(|gap| gap.last = gap.last.max(header.next_position() - 1));
-    }
-
-    /// Ends a gap at a header behind it, and reports what is missing between. `false` if the header does not lie ahead.
-    fn close_gap(&mut self, header: &FrameHeader) -> bool {
+    /// Ends a gap at a frame behind it, and reports what is missing between.
+    fn close_gap(&mut self, header: &FrameHeader) {
         let next = Follow::before(header);
-        if next.number < self.follow.number || next.position < self.follow.position {
-            return false;
-        }
         let gap = self.gap.take().expect("there is a gap");
         self.report(gap, next.position, "no valid frame stands here");
         self.follow = next;
-        true
     }
 
     /// A gap with nothing valid behind it: what the manifest knows to be durable is missing.
@@ -396,13 +430,14 @@ impl Loader<'_> {
         }
     }
 
-    fn report(&mut self, gap: Gap, last: u64, what: &str) {
+    fn report(&mut self, gap: Gap, last: u64, what: &'static str) {
+        let what = gap.what(what).to_owned();
         let from = self.follow.position + 1;
         if last >= from {
             self.skip_to(last + 1);
         }
         let Gap { segment, offset, .. } = gap;
-        self.damage.push(Damage { segment, offset, from, to: last, what: what.to_owned() });
+        self.damage.push(Damage { segment, offset, from, to: last, what });
     }
 
     /// Segments that runs cover, and whose files are gone: the index knows what they held, and nobody can read it.
