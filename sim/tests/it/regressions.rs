@@ -20,6 +20,7 @@ pub(crate) const CHECKS: &[fn()] = &[
     a_frame_of_another_history_is_found,
     a_frame_of_another_history_behind_a_damaged_one_is_found,
     the_log_goes_on_behind_a_segment_that_another_history_ends,
+    a_segment_of_another_history_is_not_shown,
     an_idle_frame_whose_sync_failed_is_written_again,
     a_foreign_file_among_the_segments_is_left_alone,
     a_sector_that_the_disk_lost_is_found,
@@ -390,34 +391,68 @@ fn a_frame_of_another_history_behind_a_damaged_one_is_found() {
     assert_eq!(shown_and_lost(&log), (vec![1, 10], vec![(3, 5)]), "the header of 11 says what follows it");
 }
 
-#[test]
-fn the_log_goes_on_behind_a_segment_that_another_history_ends() {
+/// Two histories of one log: event 1 is in both, then one has events 100 to 139, and the other others, in several segments. Gives the
+/// machine of the first, the other's first segment, and where the frames of the own first segment begin.
+fn two_long_histories(others: std::ops::Range<u128>, size: usize) -> (Machine, Vec<u8>, Vec<usize>) {
     let machine = Machine::new(1);
     let log = open(&machine);
     append(&log, 1, 3_000);
     log.close();
     drop(log);
     let other = machine.fork();
-    let fill = |machine: &Machine, first: u128| {
+    let fill = |machine: &Machine, numbers: std::ops::Range<u128>, size: usize| {
         let log = open_whole(machine);
-        (first..first + 40).for_each(|number| append(&log, number, 3_000));
+        numbers.for_each(|number| append(&log, number, size));
         log.close();
         drop(log);
     };
-    fill(&machine, 100);
-    fill(&other, 200);
+    fill(&machine, 100..140, 3_000);
+    fill(&other, others, size);
     let offsets = frame_offsets(&machine, 1);
-    let end = offsets.len() - 1;
-    let (mut own, others) = (machine.content(&segment(1)).unwrap(), other.content(&segment(1)).unwrap());
-    // The last three batches of the segment, and its END.
-    let from = offsets[end - 4];
-    own[from..].copy_from_slice(&others[from..]);
+    (machine, other.content(&segment(1)).unwrap(), offsets)
+}
+
+#[test]
+fn the_log_goes_on_behind_a_segment_that_another_history_ends() {
+    let (machine, others, offsets) = two_long_histories(200..240, 3_000);
+    let mut own = machine.content(&segment(1)).unwrap();
+    // Three batches before its end are the other's.
+    let (from, to) = (offsets[offsets.len() - 5], offsets[offsets.len() - 2]);
+    own[from..to].copy_from_slice(&others[from..to]);
     machine.put(&segment(1), own);
     let log = open(&machine);
     let (ids, lost) = shown_and_lost(&log);
     assert!(ids.iter().all(|id| *id == 1 || (100..140).contains(id)), "{ids:?}");
     assert_eq!((ids.len(), lost.len()), (38, 1), "{lost:?}");
     assert_eq!(lost[0].1 - lost[0].0, 2);
+}
+
+#[test]
+fn a_segment_of_another_history_is_not_shown() {
+    // Frames that end at the same place, and further on, with and without their END; frames that end before it. (Without END, the
+    // last are what a segment looks like that has lost its end.)
+    let cases = [
+        (200..240, 3_000, true),
+        (200..240, 3_000, false),
+        (200..300, 1_000, true),
+        (200..300, 1_000, false),
+        (200..240, 3_500, true),
+    ];
+    for (numbers, size, has_end) in cases {
+        let (machine, mut others, offsets) = two_long_histories(numbers.clone(), size);
+        if !has_end {
+            let end = others.windows(4).rposition(|window| window == b"GFRM").unwrap();
+            others[end..].fill(0);
+        }
+        machine.put(&segment(1), others);
+        let log = open(&machine);
+        let (ids, lost) = shown_and_lost(&log);
+        // START and END are no batches, and one frame is idle.
+        let in_first = offsets.len() as u64 - 4;
+        assert!(log.read_only().is_some());
+        assert_eq!(lost, [(1, in_first)], "{numbers:?} of {size}");
+        assert_eq!(ids, (100 + u128::from(in_first) - 1..140).collect::<Vec<_>>(), "{numbers:?} of {size}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::format::{
     EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES, StartBody, u64_at,
 };
 use crate::index::{FrameName, IndexedEvent, State, Table, View};
-use crate::manifest::{Manifest, SegmentState};
+use crate::manifest::{Manifest, Sealed, SegmentState};
 use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
@@ -205,10 +205,16 @@ impl Loader<'_> {
         let settled = settled_end(own, next)?;
         let limit = match survey {
             Some(survey) if survey.state != TailState::Corrupt => survey.stop,
-            _ => settled.unwrap_or(u64::MAX),
+            _ => settled.map_or(u64::MAX, |settled| settled.offset),
         };
         let mut walker = Walker::new(segment)?;
         let mut offset = resume.unwrap_or(SegmentFile::first_frame_offset());
+        if let Some(settled) = settled
+            && let Some(end) = settled.other_history(&mut walker)?
+        {
+            self.open_gap(segment.id, offset).refused = Some(end);
+            return Ok(None);
+        }
         loop {
             if let Some(gap) = &mut self.gap {
                 let Some((at, header)) = walker.next_header(offset)?.filter(|(at, _)| *at < limit) else {
@@ -459,10 +465,49 @@ impl Loader<'_> {
     }
 }
 
+/// Where a segment's frames end for certain, and what they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SettledEnd {
+    pub(super) offset: u64,
+    /// Over the headers of its frames.
+    pub(super) checksum: u32,
+}
+
+impl SettledEnd {
+    pub(super) const fn of(sealed: &Sealed) -> Self {
+        Self { offset: sealed.end, checksum: sealed.checksum }
+    }
+
+    /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
+    /// place of this one.
+    fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
+        if let Some((bytes, header)) = walker.frame_at(self.offset)?
+            && header.kind == FrameKind::End
+            && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)
+            && let Some(body) = EndBody::decode(frame.command)
+        {
+            return Ok((body.checksum != self.checksum).then(|| Follow::before(&header)));
+        }
+        let first = SegmentFile::first_frame_offset();
+        let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
+        let (mut follow, mut headers) = (Follow::before(&header), HeadersChecksum::new(walker.salt()));
+        let mut is_own = false;
+        let stop = walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
+            headers.add(frame.header.checksum);
+            let ends_here = offset + frame.header.length as u64 == self.offset;
+            is_own |= ends_here && headers.value() == self.checksum;
+        })?;
+        let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
+        // Where no frame follows before that end is reached, something is damaged.
+        let is_damaged = offset < self.offset && matches!(stop, Stop::NoFrame { .. });
+        Ok((!is_own && !is_damaged).then_some(follow))
+    }
+}
+
 /// Where a segment's frames end for certain: the manifest or the next segment's START says so.
-pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<u64>, RecoverError> {
+pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<SettledEnd>, RecoverError> {
     if let SegmentState::Sealed(sealed) = &own.entry.state {
-        return Ok(Some(sealed.end));
+        return Ok(Some(SettledEnd::of(sealed)));
     }
     let Some(segment) = next.and_then(|next| next.segment.as_ref()) else { return Ok(None) };
     let mut walker = Walker::new(segment)?;
@@ -471,5 +516,6 @@ pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<
         .then(|| Frame::read(&segment.salt, SegmentFile::first_frame_offset(), &bytes).ok())
         .flatten()
         .and_then(|frame| StartBody::decode(frame.command));
-    Ok(start.filter(|start| start.previous_segment == own.entry.header.id).map(|start| start.previous_end))
+    let start = start.filter(|start| start.previous_segment == own.entry.header.id);
+    Ok(start.map(|start| SettledEnd { offset: start.previous_end, checksum: start.previous_checksum }))
 }
