@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gesta_core::{Batch, EventId, NewEvent, Query, Read, Timestamp};
+use gesta_core::{Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timestamp};
 use gesta_log::sim::{self, Betrayal, Failure, Machine, Operation, PlannedFault, ROOT};
 use gesta_log::{LogStore, Options};
 
@@ -18,6 +18,9 @@ pub(crate) const CHECKS: &[fn()] = &[
     the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it,
     a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again,
     a_frame_of_another_history_is_found,
+    a_frame_of_another_history_behind_a_damaged_one_is_found,
+    the_log_goes_on_behind_a_segment_that_another_history_ends,
+    a_segment_of_another_history_is_not_shown,
     an_idle_frame_whose_sync_failed_is_written_again,
     a_foreign_file_among_the_segments_is_left_alone,
     a_sector_that_the_disk_lost_is_found,
@@ -309,9 +312,31 @@ fn an_idle_frame_whose_sync_failed_is_written_again() {
     }
 }
 
-#[test]
-fn a_frame_of_another_history_is_found() {
-    // At the same place of the same segment of the same log: only the chain tells it apart.
+/// Everything that is shown, by the ids, going on behind damage; and the positions that are said to be lost on the way.
+fn shown_and_lost(log: &LogStore) -> (Vec<u128>, Vec<(u64, u64)>) {
+    let (mut ids, mut lost, mut from) = (Vec::new(), Vec::new(), Place::Start);
+    loop {
+        match log.read_blocking(&Read::log_from(Query::All, from)) {
+            Ok(page) => {
+                ids.extend(page.events.iter().map(|event| u128::from_be_bytes(*event.id().as_bytes())));
+                if page.end {
+                    return (ids, lost);
+                }
+                from = Place::At(page.scanned_to);
+            }
+            Err(ReadError::DataLoss { from: first, to, resume, .. }) => {
+                lost.push((first.sequence, to.sequence));
+                from = Place::At(resume);
+            }
+            Err(error) => panic!("only damage is met: {error}"),
+        }
+    }
+}
+
+/// Two histories of one log: event 1 is in both, then one has events 10 to 13 and the other 20 to 23, in frames that stand at the same
+/// places of the same segment. Only the chain tells them apart. Gives the machine of the first, the bytes of both, and where their
+/// frames begin: START, event 1, an idle frame, the four, an idle frame, and the end.
+fn two_histories() -> (Machine, Vec<u8>, Vec<u8>, Vec<usize>) {
     let machine = Machine::new(1);
     let log = open(&machine);
     append(&log, 1, 40);
@@ -325,13 +350,109 @@ fn a_frame_of_another_history_is_found() {
         drop(log);
         (machine.content(&segment(1)).unwrap(), frame_offsets(machine, 1))
     });
-    let [(mut own, offsets), (others, other_offsets)] = histories;
+    let [(own, offsets), (others, other_offsets)] = histories;
     assert_eq!(offsets, other_offsets, "both histories have frames of the same sizes");
-    let third = offsets[offsets.len() - 4];
-    own[third..].copy_from_slice(&others[third..]);
+    assert_eq!(offsets.len(), 9);
+    (machine, own, others, offsets)
+}
+
+#[test]
+fn a_frame_of_another_history_is_found() {
+    // Which frames are of the other history, of 3 to 6 for the events and 7 for the idle frame; what is shown, and what is lost.
+    let cases = [
+        (4..5, vec![1, 10, 12, 13], (3, 3)),
+        (4..6, vec![1, 10, 13], (3, 4)),
+        (5..8, vec![1, 10, 11], (4, 5)),
+        (4..8, vec![1, 10], (3, 5)),
+        (6..7, vec![1, 10, 11, 12], (5, 5)),
+    ];
+    for (foreign, whole, lost) in cases {
+        let (machine, mut own, others, offsets) = two_histories();
+        let range = offsets[foreign.start]..offsets[foreign.end];
+        own[range.clone()].copy_from_slice(&others[range]);
+        machine.put(&segment(1), own);
+        let log = open(&machine);
+        assert!(log.read_only().is_some(), "frames {foreign:?} are taken for the next ones");
+        assert_eq!(shown_and_lost(&log), (whole, vec![lost]), "frames {foreign:?}");
+        let damage = &log.recovery().damage;
+        assert_eq!((damage[0].from, damage[0].to), lost, "frames {foreign:?}: {damage:?}");
+        assert!(damage[0].what.contains("another history"), "{damage:?}");
+    }
+}
+
+#[test]
+fn a_frame_of_another_history_behind_a_damaged_one_is_found() {
+    let (machine, mut own, others, offsets) = two_histories();
+    own[offsets[4] + 100] ^= 1;
+    let range = offsets[5]..offsets[7];
+    own[range.clone()].copy_from_slice(&others[range]);
     machine.put(&segment(1), own);
     let log = open(&machine);
-    assert!(log.read_only().is_some(), "a frame of another history is taken for the next one");
+    assert_eq!(shown_and_lost(&log), (vec![1, 10], vec![(3, 5)]), "the header of 11 says what follows it");
+}
+
+/// Two histories of one log: event 1 is in both, then one has events 100 to 139, and the other others, in several segments. Gives the
+/// machine of the first, the other's first segment, and where the frames of the own first segment begin.
+fn two_long_histories(others: std::ops::Range<u128>, size: usize) -> (Machine, Vec<u8>, Vec<usize>) {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    append(&log, 1, 3_000);
+    log.close();
+    drop(log);
+    let other = machine.fork();
+    let fill = |machine: &Machine, numbers: std::ops::Range<u128>, size: usize| {
+        let log = open_whole(machine);
+        numbers.for_each(|number| append(&log, number, size));
+        log.close();
+        drop(log);
+    };
+    fill(&machine, 100..140, 3_000);
+    fill(&other, others, size);
+    let offsets = frame_offsets(&machine, 1);
+    (machine, other.content(&segment(1)).unwrap(), offsets)
+}
+
+#[test]
+fn the_log_goes_on_behind_a_segment_that_another_history_ends() {
+    let (machine, others, offsets) = two_long_histories(200..240, 3_000);
+    let mut own = machine.content(&segment(1)).unwrap();
+    // Three batches before its end are the other's.
+    let (from, to) = (offsets[offsets.len() - 5], offsets[offsets.len() - 2]);
+    own[from..to].copy_from_slice(&others[from..to]);
+    machine.put(&segment(1), own);
+    let log = open(&machine);
+    let (ids, lost) = shown_and_lost(&log);
+    assert!(ids.iter().all(|id| *id == 1 || (100..140).contains(id)), "{ids:?}");
+    assert_eq!((ids.len(), lost.len()), (38, 1), "{lost:?}");
+    assert_eq!(lost[0].1 - lost[0].0, 2);
+}
+
+#[test]
+fn a_segment_of_another_history_is_not_shown() {
+    // Frames that end at the same place, and further on, with and without their END; frames that end before it. (Without END, the
+    // last are what a segment looks like that has lost its end.)
+    let cases = [
+        (200..240, 3_000, true),
+        (200..240, 3_000, false),
+        (200..300, 1_000, true),
+        (200..300, 1_000, false),
+        (200..240, 3_500, true),
+    ];
+    for (numbers, size, has_end) in cases {
+        let (machine, mut others, offsets) = two_long_histories(numbers.clone(), size);
+        if !has_end {
+            let end = others.windows(4).rposition(|window| window == b"GFRM").unwrap();
+            others[end..].fill(0);
+        }
+        machine.put(&segment(1), others);
+        let log = open(&machine);
+        let (ids, lost) = shown_and_lost(&log);
+        // START and END are no batches, and one frame is idle.
+        let in_first = offsets.len() as u64 - 4;
+        assert!(log.read_only().is_some());
+        assert_eq!(lost, [(1, in_first)], "{numbers:?} of {size}");
+        assert_eq!(ids, (100 + u128::from(in_first) - 1..140).collect::<Vec<_>>(), "{numbers:?} of {size}");
+    }
 }
 
 #[test]

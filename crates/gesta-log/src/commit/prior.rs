@@ -2,8 +2,9 @@
 //! that the writer never waits for a cold page.
 //!
 //! *The rule behind the race.* A view is taken; everything that its runs cover is looked up here. The writer looks at the tables of
-//! that view and at those that were begun since: nothing lies between the two. Conditions are looked up to the durable position,
-//! tables included, and the writer looks at what is newer.
+//! that view and at those that were begun since: nothing lies between the two. Conditions are looked up to the durable position, or to
+//! the end of the runs, whichever is further: a run may have been shown between the look at the position and the view, and what it
+//! covers is in no table that the writer looks at. All of a run is durable. The writer looks at what is newer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) struct Prior {
 impl Prior {
     /// Looks a batch up.
     pub(crate) fn look_up(view: Arc<View>, durable: u64, batch: &Batch, reach: Reach) -> Result<Self, Fault> {
+        let in_runs = view.runs.last().map_or(0, |run| run.facts.last);
         let mut prior = Self {
             view,
             heads: HashMap::new(),
@@ -39,7 +41,7 @@ impl Prior {
             found_end: 0,
             command: None,
             matches: Vec::new(),
-            checked_to: durable,
+            checked_to: durable.max(in_runs),
         };
         if !prior.view.runs.is_empty() {
             prior.look_into_runs(batch, reach)?;

@@ -14,7 +14,7 @@ use crate::format::{
     EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES, StartBody, u64_at,
 };
 use crate::index::{FrameName, IndexedEvent, State, Table, View};
-use crate::manifest::{Manifest, SegmentState};
+use crate::manifest::{Manifest, Sealed, SegmentState};
 use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, Stop, Walker};
@@ -53,8 +53,50 @@ struct Gap {
     segment: u64,
     offset: u64,
     /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
-    /// frames do not prove themselves.
+    /// frames do not prove themselves or are of another history.
     last: u64,
+    /// What comes next, as far as headers continue the chain whose frames do not prove themselves.
+    follow: Follow,
+    /// Where the last frames end that were met of another history, if any were.
+    refused: Option<Follow>,
+}
+
+impl Gap {
+    /// Whether the log goes on with the frame of that header, which proves itself in full or not. What it does not go on with
+    /// is counted as lost.
+    ///
+    /// Where the frame with the next number stands and does not continue the chain, somebody put it there: a segment of a copy
+    /// of this log, say, that went on by itself. All that continues it is refused as well.
+    fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
+        let continues = self.follow.accepts(header);
+        let is_own = continues || self.may_lie_ahead(header);
+        if is_own && is_whole {
+            return true;
+        }
+        if !is_own {
+            let mut end = Follow::before(header);
+            end.pass(header);
+            self.refused = Some(end);
+        } else if continues {
+            self.follow.pass(header);
+        }
+        self.last = self.last.max(header.next_position() - 1);
+        false
+    }
+
+    /// Whether a frame may come later in the log than what is missing: its chain is unknown then, so only what continues another
+    /// history is certain not to be of this one.
+    fn may_lie_ahead(&self, header: &FrameHeader) -> bool {
+        let before = Follow::before(header);
+        let is_of_another =
+            self.refused.is_some_and(|own| (own.number, own.checksum) == (before.number, before.checksum));
+        before.number > self.follow.number && before.position >= self.follow.position && !is_of_another
+    }
+
+    /// What to say of it.
+    const fn what(&self, otherwise: &'static str) -> &'static str {
+        if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
+    }
 }
 
 struct Loader<'a> {
@@ -163,20 +205,26 @@ impl Loader<'_> {
         let settled = settled_end(own, next)?;
         let limit = match survey {
             Some(survey) if survey.state != TailState::Corrupt => survey.stop,
-            _ => settled.unwrap_or(u64::MAX),
+            _ => settled.map_or(u64::MAX, |settled| settled.offset),
         };
         let mut walker = Walker::new(segment)?;
         let mut offset = resume.unwrap_or(SegmentFile::first_frame_offset());
+        if let Some(settled) = settled
+            && let Some(end) = settled.other_history(&mut walker)?
+        {
+            self.open_gap(segment.id, offset).refused = Some(end);
+            return Ok(None);
+        }
         loop {
-            if self.gap.is_some() {
+            if let Some(gap) = &mut self.gap {
                 let Some((at, header)) = walker.next_header(offset)?.filter(|(at, _)| *at < limit) else {
                     break;
                 };
-                if !walker.is_whole(at)? || !self.close_gap(&header) {
-                    self.extend_gap(&header);
+                if !gap.ends_with(&header, walker.is_whole(at)?) {
                     offset = at + FRAME_ALIGNMENT as u64;
                     continue;
                 }
+                self.close_gap(&header);
                 offset = at;
             }
             let mut follow = self.follow;
@@ -359,31 +407,23 @@ impl Loader<'_> {
         self.report_damage(offset, position, position, what);
     }
 
-    fn open_gap(&mut self, segment: u64, offset: u64) {
-        self.gap.get_or_insert(Gap { segment, offset, last: 0 });
+    fn open_gap(&mut self, segment: u64, offset: u64) -> &mut Gap {
+        let follow = self.follow;
+        self.gap.get_or_insert(Gap { segment, offset, last: 0, follow, refused: None })
     }
 
     fn open_missing(&mut self, segment: u64) {
-        self.open_gap(segment, 0);
         let first_lost = self.follow.position + 1;
-        self.gap.iter_mut().for_each(|gap| gap.last = gap.last.max(first_lost));
+        let gap = self.open_gap(segment, 0);
+        gap.last = gap.last.max(first_lost);
     }
 
-    /// Counts what a header says whose frame does not prove itself.
-    fn extend_gap(&mut self, header: &FrameHeader) {
-        self.gap.iter_mut().for_each(|gap| gap.last = gap.last.max(header.next_position() - 1));
-    }
-
-    /// Ends a gap at a header behind it, and reports what is missing between. `false` if the header does not lie ahead.
-    fn close_gap(&mut self, header: &FrameHeader) -> bool {
+    /// Ends a gap at a frame behind it, and reports what is missing between.
+    fn close_gap(&mut self, header: &FrameHeader) {
         let next = Follow::before(header);
-        if next.number < self.follow.number || next.position < self.follow.position {
-            return false;
-        }
         let gap = self.gap.take().expect("there is a gap");
         self.report(gap, next.position, "no valid frame stands here");
         self.follow = next;
-        true
     }
 
     /// A gap with nothing valid behind it: what the manifest knows to be durable is missing.
@@ -396,13 +436,14 @@ impl Loader<'_> {
         }
     }
 
-    fn report(&mut self, gap: Gap, last: u64, what: &str) {
+    fn report(&mut self, gap: Gap, last: u64, what: &'static str) {
+        let what = gap.what(what).to_owned();
         let from = self.follow.position + 1;
         if last >= from {
             self.skip_to(last + 1);
         }
         let Gap { segment, offset, .. } = gap;
-        self.damage.push(Damage { segment, offset, from, to: last, what: what.to_owned() });
+        self.damage.push(Damage { segment, offset, from, to: last, what });
     }
 
     /// Segments that runs cover, and whose files are gone: the index knows what they held, and nobody can read it.
@@ -424,10 +465,49 @@ impl Loader<'_> {
     }
 }
 
+/// Where a segment's frames end for certain, and what they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SettledEnd {
+    pub(super) offset: u64,
+    /// Over the headers of its frames.
+    pub(super) checksum: u32,
+}
+
+impl SettledEnd {
+    pub(super) const fn of(sealed: &Sealed) -> Self {
+        Self { offset: sealed.end, checksum: sealed.checksum }
+    }
+
+    /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
+    /// place of this one.
+    fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
+        if let Some((bytes, header)) = walker.frame_at(self.offset)?
+            && header.kind == FrameKind::End
+            && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)
+            && let Some(body) = EndBody::decode(frame.command)
+        {
+            return Ok((body.checksum != self.checksum).then(|| Follow::before(&header)));
+        }
+        let first = SegmentFile::first_frame_offset();
+        let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
+        let (mut follow, mut headers) = (Follow::before(&header), HeadersChecksum::new(walker.salt()));
+        let mut is_own = false;
+        let stop = walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
+            headers.add(frame.header.checksum);
+            let ends_here = offset + frame.header.length as u64 == self.offset;
+            is_own |= ends_here && headers.value() == self.checksum;
+        })?;
+        let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
+        // Where no frame follows before that end is reached, something is damaged.
+        let is_damaged = offset < self.offset && matches!(stop, Stop::NoFrame { .. });
+        Ok((!is_own && !is_damaged).then_some(follow))
+    }
+}
+
 /// Where a segment's frames end for certain: the manifest or the next segment's START says so.
-pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<u64>, RecoverError> {
+pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<SettledEnd>, RecoverError> {
     if let SegmentState::Sealed(sealed) = &own.entry.state {
-        return Ok(Some(sealed.end));
+        return Ok(Some(SettledEnd::of(sealed)));
     }
     let Some(segment) = next.and_then(|next| next.segment.as_ref()) else { return Ok(None) };
     let mut walker = Walker::new(segment)?;
@@ -436,5 +516,6 @@ pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<
         .then(|| Frame::read(&segment.salt, SegmentFile::first_frame_offset(), &bytes).ok())
         .flatten()
         .and_then(|frame| StartBody::decode(frame.command));
-    Ok(start.filter(|start| start.previous_segment == own.entry.header.id).map(|start| start.previous_end))
+    let start = start.filter(|start| start.previous_segment == own.entry.header.id);
+    Ok(start.map(|start| SettledEnd { offset: start.previous_end, checksum: start.previous_checksum }))
 }

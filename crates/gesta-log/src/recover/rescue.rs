@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::load::settled_end;
+use super::load::{SettledEnd, settled_end};
 use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, RecoverError, Recovery, io_error};
 use crate::bugs::{Bug, planted};
@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::keeper::{new_header, write_end};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
-use crate::point::{LogPoint, Progress};
+use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::segment::SegmentFile;
 use crate::tally::{Ended, Tally};
 use crate::walk::{Follow, Stop, Walker};
@@ -172,11 +172,11 @@ impl Rescue<'_> {
         };
         let len = segment.file.len().map_err(io_error(format!("reading segment {}", segment.id)))?;
         let is_sealed = matches!(own.entry.state, SegmentState::Sealed(_));
-        if is_sealed && len == settled + mark_len(EndBody::BYTES) as u64 {
+        if is_sealed && len == settled.offset + mark_len(EndBody::BYTES) as u64 {
             return Ok(());
         }
         match frames_up_to(segment, settled)? {
-            Some((from, frames)) => self.seal_at(segment, &from, &frames, settled),
+            Some((from, frames)) => self.seal_at(segment, &from, &frames, settled.offset),
             // Damage; the load step reports it.
             None => Ok(()),
         }
@@ -192,7 +192,7 @@ impl Rescue<'_> {
         let (Some(segment), SegmentState::Sealed(sealed)) = (&source.segment, &source.entry.state) else {
             return Ok(());
         };
-        match frames_up_to(segment, sealed.end)? {
+        match frames_up_to(segment, SettledEnd::of(sealed))? {
             Some((from, frames)) => {
                 self.write_again(segment, &frames[..1])?;
                 self.seal_at(segment, &from, &frames, sealed.end)
@@ -314,18 +314,24 @@ impl Rescue<'_> {
     }
 }
 
-/// The frames of a segment that end there, and where they begin; `None` if they do not.
-fn frames_up_to(segment: &SegmentFile, end: u64) -> Result<Option<(LogPoint, Vec<FrameAt>)>, RecoverError> {
+/// The frames of a segment that end there, and where they begin; `None` if they do not, or are others.
+fn frames_up_to(
+    segment: &SegmentFile,
+    end: SettledEnd,
+) -> Result<Option<(LogPoint, Vec<FrameAt>)>, RecoverError> {
     let mut frames = Vec::new();
     let mut walker = Walker::new(segment)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
     let begins = Follow::before(&header);
     let mut follow = begins;
-    let stop = walker.walk(first, end, &mut follow, |frame, _, offset| {
+    let mut headers = HeadersChecksum::new(&segment.salt);
+    let stop = walker.walk(first, end.offset, &mut follow, |frame, _, offset| {
         frames.push(FrameAt { offset, header: frame.header });
+        headers.add(frame.header.checksum);
     })?;
-    let ends_there = stop == Stop::NoFrame { offset: end } && !frames.is_empty();
+    let ends_there =
+        stop == Stop::NoFrame { offset: end.offset } && !frames.is_empty() && headers.value() == end.checksum;
     let progress = Progress::begin(&segment.salt, &begins);
     let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, follow: begins, progress };
     Ok(ends_there.then_some((from, frames)))

@@ -109,3 +109,44 @@ impl Commit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{Checkpoint, EventId, NewEvent, Query, Timestamp};
+
+    use super::*;
+    use crate::commit::Prior;
+    use crate::env::OsEnv;
+
+    fn batch(number: u128) -> Batch {
+        let (stream, kind) = (format!("a-{number}").parse().unwrap(), "a.b".parse().unwrap());
+        let (id, data) = (EventId::from_u128(number), vec![b'1'; 500]);
+        Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), data)])
+    }
+
+    #[test]
+    fn a_condition_sees_what_became_a_run_while_it_was_looked_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { index_run_bytes: 1 << 10, ..Options::default() };
+        let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
+        log.append_blocking(batch(1)).unwrap();
+        // Whoever appends looks at the position, and then at the view. In between, this happens:
+        let durable = log.shared.published.position();
+        for number in 2..10 {
+            log.append_blocking(batch(number)).unwrap();
+            log.keep_inline();
+        }
+        let view = log.shared.index.view();
+        assert!(view.runs.last().unwrap().facts.last > durable + 1, "what came between is in runs");
+
+        let (own, after) = (Query::stream("a-2".parse().unwrap()), Checkpoint::new(log.id(), [durable]));
+        let late = batch(10).fail_if(own, Some(after));
+        let prior = Prior::look_up(view, durable, &late, Reach::Disk).unwrap();
+        let Prepare::Ready(role, ticket, reply) = log.prepare(late, prior) else { panic!("it takes writes") };
+        role.enqueue(ticket).unwrap();
+        log.commit_inline();
+        let answer = reply.try_recv().unwrap();
+        let Err(AppendError::ConditionFailed { at, .. }) = answer else { panic!("{answer:?}") };
+        assert_eq!(at.sequence, durable + 1);
+    }
+}
