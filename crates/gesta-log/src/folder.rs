@@ -235,7 +235,10 @@ impl Folder<'_> {
         if !is_read_only && manifest.runs != found {
             tracing::info!(runs = found.len(), kept = known, "the index was built anew in part");
             manifest.runs = found;
-            manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))?;
+            // Derived files are no reason not to open: the next change lists them.
+            if let Err(error) = manifest.replace(self.env, self.root) {
+                tracing::warn!(%error, "the manifest could not be replaced; it is with the next change");
+            }
         }
         if !is_read_only {
             // What cannot be removed is in nobody's way, and is tried again.
@@ -266,10 +269,13 @@ impl Folder<'_> {
             let next = runs.last().map_or(1, |run| run.facts.last + 1);
             let run = match files.open(self.env, entry, segment) {
                 Ok(run) => run.filter(|run| run.facts.first == next),
-                Err(Fault::Io { run, source }) => {
-                    return Err(OpenError::Io { what: format!("reading index file {run}"), source });
+                Err(Fault::Log { segment, source, .. }) => {
+                    return Err(OpenError::Io { what: format!("reading segment {segment}"), source });
                 }
-                Err(_) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "an index file cannot be read");
+                    None
+                }
             };
             let Some(run) = run else {
                 tracing::warn!(
@@ -444,6 +450,8 @@ impl Tables for RunWriter<'_> {
             }
             Err(error) => {
                 tracing::warn!(%error, "the index of what was loaded cannot be written, and stays in memory");
+                // What is left of it is in the way on a disk that is full. Where this fails too, the next open tries again.
+                let _ = env.remove(&self.policy.files.path(self.next_id));
                 self.env = None;
                 false
             }

@@ -88,6 +88,8 @@ struct Work {
     next_id: u64,
     /// Runs whose files could not be merged: left as they are.
     merging_failed: bool,
+    /// A run was found damaged: those behind it wait for the next open.
+    is_distrusted: bool,
 }
 
 struct Merging {
@@ -127,7 +129,7 @@ impl Indexer {
         });
         let next_id = manifest.lock().manifest.next_run_id();
         let ended = std::collections::VecDeque::new();
-        let work = Work { env, files, shared, manifest, ended, merge: None, next_id, merging_failed: false };
+        let work = Work { env, files, shared, manifest, ended, merge: None, next_id, merging_failed: false, is_distrusted: false };
         (indexer, IndexerThread { work, tasks })
     }
 
@@ -280,6 +282,8 @@ impl Work {
                     (state.backlog, state.failure) = (state.backlog - 1, None);
                     drop(state);
                     self.publish(Arc::new(run));
+                    // The disk takes writes: another attempt at a merge is worth it.
+                    self.merging_failed = self.is_distrusted;
                     indexer.changed.notify_all();
                     self.begin_merge();
                 }
@@ -317,8 +321,8 @@ impl Work {
 
     /// Has a damaged run built anew by the next open, and those behind it, by listing them no more.
     fn distrust(&mut self, run: u64) {
-        self.merge = None;
-        self.merging_failed = true;
+        self.abandon_merge();
+        (self.merging_failed, self.is_distrusted) = (true, true);
         let mut owner = self.manifest.lock();
         let Some(at) = owner.manifest.runs.iter().position(|entry| entry.id == run) else { return };
         owner.manifest.runs.truncate(at);

@@ -164,7 +164,9 @@ impl Writer {
             (state.bytes(), state.len())
         };
         let is_full = self.indexer.limits().is_full(bytes, self.table_log_bytes);
-        if !is_full || count == 0 || self.poison.is_some() || !self.indexer.has_room() {
+        // A run ends behind a frame of the segment that it names.
+        let has_frame = self.start.is_none();
+        if !is_full || count == 0 || !has_frame || self.poison.is_some() || !self.indexer.has_room() {
             return;
         }
         let next = Table::after(&self.table.read());

@@ -91,7 +91,7 @@ impl Run {
         let (hash, key) = (key.hash(self.secret), key.as_bytes());
         let at = self.fence.partition_point(|fence| *fence.key <= *key);
         let Some(fence) = at.checked_sub(1).map(|at| &self.fence[at]) else { return Ok(None) };
-        if let Some(filter) = self.filter(fence, reach)?
+        if let Some(filter) = self.filter(fence, reach)
             && !filter::may_hold(&filter, hash)
         {
             return Ok(None);
@@ -103,17 +103,16 @@ impl Run {
         find_list(&leaf, key).ok_or_else(|| self.blocks.damaged(leaf_at))
     }
 
-    /// A branch's filter, if it is in memory or worth to be.
-    fn filter(&self, fence: &Fence, reach: Reach) -> Result<Option<Bytes>, Fault> {
+    /// A branch's filter, if it is in memory or worth to be. One that is damaged is done without.
+    fn filter(&self, fence: &Fence, reach: Reach) -> Option<Bytes> {
         if let Some(filter) = self.blocks.peek(fence.filter) {
-            return Ok(Some(filter));
+            return Some(filter);
         }
-        let touches = fence.touches.fetch_add(1, Relaxed).saturating_add(1);
-        if touches < FILTER_TOUCHES || reach == Reach::Memory {
-            return Ok(None);
+        if reach == Reach::Memory || fence.touches.fetch_add(1, Relaxed) + 1 < FILTER_TOUCHES {
+            return None;
         }
         fence.touches.store(0, Relaxed);
-        self.blocks.get(fence.filter, reach).map(Some)
+        self.blocks.get(fence.filter, reach).ok()
     }
 
     /// A place in the list of a key.

@@ -82,16 +82,16 @@ fn stands_in_log(run: &Run, segment: impl Fn(u64) -> Option<Arc<SegmentFile>>) -
     let mut offsets = run.offsets(super::fault::Reach::Disk);
     let first_record = u64::from(offsets.get(0)? & !super::run::FIRST_OF_FRAME);
     let first_frame = first_record.saturating_sub(FRAME_HEADER_BYTES as u64);
-    Ok(is_frame(&run.segments[0], first_frame, facts.first_frame, run)?
-        && is_frame(&last, facts.end.last_frame, end, run)?)
+    Ok(is_frame(&run.segments[0], first_frame, facts.first_frame)?
+        && is_frame(&last, facts.end.last_frame, end)?)
 }
 
-fn is_frame(segment: &SegmentFile, offset: u64, name: FrameName, run: &Run) -> Result<bool, Fault> {
+fn is_frame(segment: &SegmentFile, offset: u64, name: FrameName) -> Result<bool, Fault> {
     let mut bytes = [0; FRAME_HEADER_BYTES];
     match read_exact_at(&*segment.file, &mut bytes, offset) {
         Ok(()) => {}
         Err(error) if is_gone(&error) => return Ok(false),
-        Err(source) => return Err(Fault::Io { run: run.facts.id, source }),
+        Err(source) => return Err(Fault::Log { segment: segment.id, offset, source }),
     }
     let header = FrameHeader::read(&segment.salt, offset, &bytes);
     Ok(header.is_ok_and(|header| (header.number, header.checksum) == (name.number, name.checksum)))
