@@ -6,6 +6,8 @@ mod header;
 mod record;
 
 pub(crate) use checksum::{Crc, crc32c};
+#[cfg(feature = "fuzzing")]
+pub(crate) use frame::command_bytes;
 pub(crate) use frame::{
     EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Prepared, Seal,
     StartBody, mark_len, read_command, write_mark,

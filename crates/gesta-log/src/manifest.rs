@@ -322,7 +322,9 @@ pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
         origin: array_at(bytes, 24),
         salt,
     };
+    let is_unsealed = bytes[64..].iter().all(|byte| *byte == 0);
     let state = match (bytes[8], bytes[9]) {
+        (0 | 1, 0) if !is_unsealed => return None,
         (0, 0) => SegmentState::Spare,
         (1, 0) => SegmentState::Active,
         (2, 0) => SegmentState::Sealed(Sealed {
@@ -396,6 +398,16 @@ mod tests {
             assert!(Manifest::decode(&flipped).is_err(), "bit {bit}");
         }
         assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_segment_that_is_not_sealed_says_nothing_of_its_end() {
+        for entry in &sample().segments[1..] {
+            let mut bytes = encode_segment(entry);
+            assert_eq!(decode_segment(&bytes).as_ref(), Some(entry));
+            bytes[96] = 1;
+            assert_eq!(decode_segment(&bytes), None, "{:?}", entry.state);
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod build;
 mod codec;
 mod facts;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod list;
 mod merge;
 

@@ -157,6 +157,27 @@ impl<'a> RunCursor<'a> {
         Ok(Ok(()))
     }
 
+    /// Where the blocks of the list lie.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn pointers(&self) -> Result<Vec<Pointer>, Fault> {
+        let mut pointers = match self.list.shape {
+            Shape::Inline(_) => return Ok(Vec::new()),
+            Shape::Chunk(_) => Vec::new(),
+            Shape::Chunks { directory } => {
+                let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
+                let own = (0..blocks).map(|number| self.directory_pointer(directory, number));
+                own.collect::<Vec<_>>()
+            }
+        };
+        if let [_, .., last] = pointers[..] {
+            pointers.push(Pointer { offset: last.end(), len: 4 * pointers.len() });
+        }
+        for number in 0..self.list.chunk_count() {
+            pointers.push(self.pointer_of(number)?);
+        }
+        Ok(pointers)
+    }
+
     fn load(&mut self, number: usize) -> Result<(), Fault> {
         if self.chunk.as_ref().is_some_and(|(own, ..)| *own == number) {
             return Ok(());

@@ -143,7 +143,7 @@ impl Merge {
 }
 
 /// Every key of a run with its list, in order. Reads past the cache.
-struct Entries {
+pub(super) struct Entries {
     run: Arc<Run>,
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
@@ -151,11 +151,11 @@ struct Entries {
 }
 
 impl Entries {
-    fn new(run: Arc<Run>) -> Self {
+    pub(super) fn new(run: Arc<Run>) -> Self {
         Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter() }
     }
 
-    fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
         loop {
             if let Some(entry) = self.entries.next() {
                 return Ok(Some(entry));
@@ -175,7 +175,7 @@ impl Entries {
     }
 }
 
-fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
+pub(super) fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
     let mut keys = Keys::new(branch);
     let mut leaves = Vec::new();
     while !keys.is_done() {
@@ -185,7 +185,7 @@ fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
     Some(leaves)
 }
 
-fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
+pub(super) fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
     let mut keys = Keys::new(leaf);
     let mut lists = Vec::new();
     while !keys.is_done() {

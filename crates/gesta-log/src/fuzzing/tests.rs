@@ -1,0 +1,38 @@
+//! Every target takes its seeds, and what is next to them: what the fuzzer begins with is held to by every test run.
+
+use super::*;
+
+/// The targets that read what this crate writes.
+const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("segment_header", segment_header),
+    ("frame", frame),
+    ("record", record),
+    ("mark", mark),
+    ("command", command),
+    ("manifest", manifest),
+    ("backup_manifest", backup_manifest),
+    ("run_file", run_file),
+    ("run_blocks", run_blocks),
+    ("patched_run", patched_run),
+    ("patched_log", patched_log),
+];
+
+#[test]
+fn every_target_takes_its_seeds_and_what_is_next_to_them() {
+    let seeds = seeds();
+    assert!(seeds.iter().map(|(name, _)| name).eq(TARGETS.iter().map(|(name, _)| name)));
+    for ((_, target), (_, inputs)) in TARGETS.iter().zip(seeds) {
+        for mut input in inputs {
+            target(&input);
+            let step = (input.len() / 100).max(1);
+            for at in (0..input.len()).step_by(step) {
+                for byte in [0, 1, 0x7f, 0xff] {
+                    let before = std::mem::replace(&mut input[at], byte);
+                    target(&input);
+                    input[at] = before;
+                }
+                target(&input[..at]);
+            }
+        }
+    }
+}
