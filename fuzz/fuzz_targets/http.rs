@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
 static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
 /// What a body is sent to, and as what.
 const POSTS: &[(&str, &str)] = &[

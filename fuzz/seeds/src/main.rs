@@ -49,7 +49,7 @@ fn chosen(kind: u8, text: &str) -> Vec<u8> {
 /// Bytes that choose every kind of step, under every manner of ending a process.
 fn histories() -> Vec<Vec<u8>> {
     let history = |manner: u8| {
-        let choices = (0..600_u32).map(move |n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
+        let choices = (0..150_u32).map(move |n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
         [manner, 20].into_iter().chain(choices).collect()
     };
     (0..8).map(history).collect()

@@ -11,6 +11,9 @@ const COUNT_BYTES: usize = 2;
 /// Of each group: its first position, and the width of its steps.
 const GROUP_BYTES: usize = 5;
 
+/// The highest number that stands for a place: beyond it no file has an offset.
+pub(super) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 /// Appends a number in 7-bit pieces, the lowest first; the eighth bit says that more follow.
 pub(super) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -44,6 +47,12 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    /// A number that is counted up from 0, or an offset: one that no log reaches was forged, and nobody who adds to one has to mind the
+    /// end of numbers.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        self.varint().filter(|number| *number <= NUMBER_MAX)
     }
 
     /// A number that is at most a `usize`, and at most `most`.
@@ -138,10 +147,14 @@ impl Chunk {
         Some(before * GROUP + group.partition_point(|position| *position < target))
     }
 
-    /// Appends every position.
+    /// Appends every position. `None` where they do not grow.
     pub(super) fn unpack_all(&mut self, positions: &mut Vec<u32>) -> Option<()> {
         for number in 0..self.count.div_ceil(GROUP) {
-            positions.extend_from_slice(self.group(number)?);
+            let group = self.group(number)?;
+            if number > 0 && group.first() <= positions.last() {
+                return None;
+            }
+            positions.extend_from_slice(group);
         }
         Some(())
     }
@@ -212,6 +225,11 @@ mod tests {
         }
         assert_eq!(reader.varint(), None);
         assert_eq!(Reader::new(&[0xff; 11]).varint(), None, "longer than any number");
+        for (number, is_read) in [(NUMBER_MAX, true), (NUMBER_MAX + 1, false)] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            assert_eq!(Reader::new(&bytes).number().is_some(), is_read);
+        }
     }
 
     #[test]
@@ -230,6 +248,16 @@ mod tests {
                 assert_eq!(chunk.lower_bound(position + 1), Some(after));
             }
         }
+    }
+
+    #[test]
+    fn groups_that_do_not_grow_are_no_chunk() {
+        let positions = (0..300).map(|n| n * 5).collect::<Vec<u32>>();
+        let mut bytes = pack(&positions);
+        // The second group begins where the first one does.
+        put(&mut bytes, COUNT_BYTES + GROUP_BYTES, 0_u32.to_le_bytes());
+        let mut chunk = Chunk::new(bytes.into()).unwrap();
+        assert_eq!(chunk.unpack_all(&mut Vec::new()), None);
     }
 
     #[test]

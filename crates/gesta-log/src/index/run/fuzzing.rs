@@ -9,7 +9,7 @@ use super::build::{Builder, Covered};
 use super::codec::{Chunk, Reader};
 use super::facts::{Extent, Facts, FrameName, MAGIC, TRAILER_BYTES};
 use super::list::{DIRECTORY_ENTRIES, RunList};
-use super::merge::{Entries, all_leaves, all_lists};
+use super::merge::{Entries, Merge, MergeError, all_leaves, all_lists};
 use super::{FIRST_OF_FRAME, OFFSETS_PER_BLOCK, Run, filter, find_leaf, find_list, read_fence_entry};
 use crate::format::{crc32c, put};
 use crate::fuzzing::{MemoryFile, SALT, patch};
@@ -22,9 +22,9 @@ use crate::segment::SegmentFile;
 /// The number of the run that is read here, its store's secret, and what it is looked up through.
 const RUN: u64 = 7;
 const SECRET: u64 = 11;
-const CACHE_BYTES: u64 = 1 << 20;
+const CACHE_BYTES: u64 = 64 << 10;
 /// Keys of a run that are looked at.
-const KEYS_MAX: usize = 200;
+const KEYS_MAX: usize = 40;
 
 /// Opens bytes as a run file, and looks up everything that it says it has.
 pub fn file(bytes: &[u8]) {
@@ -139,9 +139,11 @@ struct Sample {
 /// One with every kind of list that fits a few kilobytes, and one with a list so long that its directory has a directory.
 fn samples() -> &'static [Sample] {
     static SAMPLES: OnceLock<[Sample; 2]> = OnceLock::new();
-    SAMPLES.get_or_init(|| [sample(3_000, 40), sample(DENSE, 1)])
+    SAMPLES.get_or_init(|| [sample(1, SPREAD, 12), sample(1, DENSE, 1)])
 }
 
+/// Positions of the run with every other kind of list.
+const SPREAD: u32 = 1_500;
 /// Positions of a list that has more chunks than one block of a directory holds.
 const DENSE: u32 = (DIRECTORY_ENTRIES as u32 + 1) * 1_024;
 
@@ -150,10 +152,10 @@ pub(crate) fn sample_file() -> Vec<u8> {
     samples()[0].bytes.clone()
 }
 
-fn sample(positions: u32, streams: u32) -> Sample {
+fn sample(first: u32, positions: u32, streams: u32) -> Sample {
     let file = Arc::new(MemoryFile::default());
     let cache = Arc::new(BlockCache::new(CACHE_BYTES));
-    let run = write(Arc::clone(&file), positions, streams, cache).expect("memory takes what is written");
+    let run = write(Arc::clone(&file), first, positions, streams, cache).expect("memory takes what is written");
     let blocks = blocks_of(&run).expect("a run that was just written is sound");
     let bytes = file.content();
     let facts_at = usize::try_from(run.facts.fence.end()).expect("a sample is small");
@@ -162,13 +164,14 @@ fn sample(positions: u32, streams: u32) -> Sample {
 
 fn write(
     file: Arc<MemoryFile>,
+    first: u32,
     positions: u32,
     streams: u32,
     cache: Arc<BlockCache>,
 ) -> std::io::Result<Run> {
     let mut builder = Builder::new(file, SALT, SECRET, cache);
     // Where records begin takes four bytes a position: the long one has to do with one block of them.
-    for position in 0..positions.min(3_000) {
+    for position in 0..positions.min(SPREAD) {
         let first = if position % 3 == 0 { FIRST_OF_FRAME } else { 0 };
         builder.offset((4_096 + 100 * position) | first)?;
     }
@@ -185,17 +188,17 @@ fn write(
     }
     key(Kind::Type, b"opened", &mut (0..positions).step_by(7))?;
     key(Kind::Tag, b"a:1", &mut (0..positions).step_by(500))?;
-    for id in 0..50_u32 {
+    for id in 0..20_u32 {
         key(Kind::Id, EventId::from_u128(id.into()).as_bytes(), &mut std::iter::once(id))?;
     }
     key(Kind::Command, b"key", &mut std::iter::once(0))?;
-    let extents = vec![Extent { first: 1, segment: 1, end: 1 << 20 }];
+    let extents = vec![Extent { first: first.into(), segment: 1, end: 1 << 20 }];
     builder.finish(Covered {
         id: RUN,
         tier: 0,
         store: [1; 16],
-        first: 1,
-        last: positions.into(),
+        first: first.into(),
+        last: u64::from(first) + u64::from(positions) - 1,
         first_frame: FrameName { number: 1, checksum: 1 },
         end: LogPoint { segment: 1, offset: 1 << 20, ..LogPoint::START },
         extents,
@@ -205,7 +208,7 @@ fn write(
 
 /// Every block of a run.
 fn blocks_of(run: &Run) -> Result<Vec<Pointer>, Fault> {
-    let written = run.len().min(3_000);
+    let written = run.len().min(SPREAD as usize);
     let mut blocks: Vec<_> =
         (0..written.div_ceil(OFFSETS_PER_BLOCK)).map(|number| run.offsets_pointer(number)).collect();
     for block in &mut blocks {
@@ -246,8 +249,25 @@ fn look_at(run: &Arc<Run>) -> Result<(), Fault> {
         let _ = part.batch_end(position);
         let _ = part.locator().location(part.relative(position));
     }
+    let _ = merge(run);
     let none = [Query::All, Item { ids: vec![EventId::from_u128(u128::MAX)], ..Item::default() }.into()];
     none.iter().try_for_each(|query| part.plan(query)?.next(0).map(drop))
+}
+
+/// Merges a run with one that follows the sample, if it still does.
+fn merge(run: &Arc<Run>) -> Result<(), MergeError> {
+    static NEXT: OnceLock<Sample> = OnceLock::new();
+    let next = NEXT.get_or_init(|| sample(SPREAD + 1, 10, 2));
+    let next = Arc::new(open(next.bytes.clone())?.expect("the sample is sound"));
+    if run.facts.last + 1 != next.facts.first {
+        return Ok(());
+    }
+    let cache = Arc::new(BlockCache::new(CACHE_BYTES));
+    let builder = Builder::new(Arc::new(MemoryFile::default()), SALT, SECRET, cache);
+    let mut merge = Merge::new(vec![Arc::clone(run), next], builder)?;
+    while !merge.step()? {}
+    merge.finish(RUN + 1, 1)?;
+    Ok(())
 }
 
 fn look_at_list(run: &Run, list: RunList) -> Result<(), Fault> {
@@ -263,7 +283,9 @@ fn look_at_list(run: &Run, list: RunList) -> Result<(), Fault> {
     for target in [0, last / 2, last, last.saturating_add(1)] {
         let _ = run.cursor(list.clone(), Reach::Disk).lower_bound(target);
     }
-    let _ = run.cursor(list, Reach::Disk).for_each(|_| Ok(()))?;
+    if count <= SPREAD as usize {
+        let _ = run.cursor(list, Reach::Disk).for_each(|_| Ok(()))?;
+    }
     Ok(())
 }
 

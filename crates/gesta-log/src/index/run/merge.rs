@@ -148,19 +148,29 @@ pub(super) struct Entries {
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
     entries: std::vec::IntoIter<(Vec<u8>, RunList)>,
+    /// The leaf that they stand in, and the key before.
+    leaf: Pointer,
+    last: Vec<u8>,
 }
 
 impl Entries {
     pub(super) fn new(run: Arc<Run>) -> Self {
-        Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter() }
+        let (leaf, last) = (run.facts.fence, Vec::new());
+        Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter(), leaf, last }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
         loop {
-            if let Some(entry) = self.entries.next() {
-                return Ok(Some(entry));
+            if let Some((key, list)) = self.entries.next() {
+                // Keys have at least a byte, so that the first one is above none.
+                if key <= self.last {
+                    return Err(self.run.blocks.damaged(self.leaf));
+                }
+                self.last.clone_from(&key);
+                return Ok(Some((key, list)));
             }
             if let Some(at) = self.leaves.next() {
+                self.leaf = at;
                 let leaf = self.run.blocks.read(at)?;
                 let entries = all_lists(&leaf).ok_or_else(|| self.run.blocks.damaged(at))?;
                 self.entries = entries.into_iter();
