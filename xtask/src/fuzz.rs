@@ -39,7 +39,9 @@ fn read_arguments<'a>(arguments: &[&'a str]) -> Result<(u32, Vec<&'a str>), Fail
         },
         ["--seconds"] => Err("`--seconds` needs a number: `cargo xtask fuzz --seconds 60`".to_owned()),
         targets => match targets.iter().find(|target| target.starts_with('-')) {
-            Some(unknown) => Err(format!("`{unknown}` is no option: `--seconds N` comes first, then targets")),
+            Some(unknown) => {
+                Err(format!("`{unknown}` is no option: `--seconds N` comes first, then targets"))
+            }
             None => Ok((SECONDS_DEFAULT, targets.to_vec())),
         },
     }

@@ -9,7 +9,10 @@ use crate::{Failure, nightly, shell};
 /// A crate, and the tests of it that are run, by the beginning of their names.
 const PARTS: &[(&str, &str)] = &[
     ("gesta-core", "--lib"),
-    ("gesta-log", "--lib --features sim -- format:: index:: env::sim manifest:: --skip flipped_bit --skip before_is_kept"),
+    (
+        "gesta-log",
+        "--lib --features sim -- format:: index:: env::sim manifest:: --skip flipped_bit --skip before_is_kept",
+    ),
 ];
 
 /// Runs every part, and says how long each took.

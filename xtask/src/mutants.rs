@@ -3,8 +3,14 @@
 use crate::{Failure, nightly};
 
 /// The parts that decide what is true: looked at where nobody names others.
-const DECIDING: &[&str] =
-    &["format/*.rs", "index/run/*.rs", "commit/decide.rs", "commit/prior.rs", "recover/tail.rs", "manifest.rs"];
+const DECIDING: &[&str] = &[
+    "format/*.rs",
+    "index/run/*.rs",
+    "commit/decide.rs",
+    "commit/prior.rs",
+    "recover/tail.rs",
+    "manifest.rs",
+];
 
 /// Runs the mutants of some files of the log. What survives is listed in `target/mutants.out/missed.txt`.
 pub(crate) fn run(files: &[&str]) -> Result<(), Failure> {

@@ -522,7 +522,9 @@ mod tests {
 
     #[test]
     fn a_command_has_a_key_within_its_limits() {
-        for (len, is_read) in [(0, false), (1, true), (COMMAND_KEY_BYTES_MAX, true), (COMMAND_KEY_BYTES_MAX + 1, false)] {
+        for (len, is_read) in
+            [(0, false), (1, true), (COMMAND_KEY_BYTES_MAX, true), (COMMAND_KEY_BYTES_MAX + 1, false)]
+        {
             let length = u16::try_from(len).unwrap().to_le_bytes();
             let bytes = [&length[..], &vec![b'k'; len], &[7; REQUEST_BYTES]].concat();
             assert_eq!(read_command(&bytes).is_some(), is_read, "{len}");

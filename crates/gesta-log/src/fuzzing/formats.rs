@@ -5,9 +5,9 @@ use gesta_core::{COMMAND_KEY_BYTES_MAX, CommandKey, Position};
 
 use super::SALT;
 use crate::format::{
-    Crc, EndBody, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, Prepared,
-    RECORD_HEADER_BYTES, Record, SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole,
-    StartBody, command_bytes, crc32c, put, read_command, u32_at, u64_at, write_mark,
+    Crc, EndBody, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, Prepared, RECORD_HEADER_BYTES, Record,
+    SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, command_bytes, crc32c,
+    put, read_command, u32_at, u64_at, write_mark,
 };
 use crate::manifest::Manifest;
 use crate::tally::Tally;

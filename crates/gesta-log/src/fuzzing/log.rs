@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use gesta_core::{Batch, CommandKey, EventId, NewEvent, Place, Query, Read, Tag, Timestamp};
 
-use super::formats::{proven_manifest, prove_frame};
+use super::formats::{prove_frame, proven_manifest};
 use super::patch;
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader, crc32c, put, u32_at};
 use crate::limits::SEGMENT_SIZE_BYTES_MIN;
@@ -85,7 +85,8 @@ fn sample() -> &'static Sample {
     static SAMPLE: OnceLock<Sample> = OnceLock::new();
     SAMPLE.get_or_init(|| {
         let machine = Machine::new(1);
-        let log = open(&machine, &Options { index_run_bytes: 1 << 20, ..options() }).expect("an empty machine");
+        let log =
+            open(&machine, &Options { index_run_bytes: 1 << 20, ..options() }).expect("an empty machine");
         for number in 0..12 {
             log.append_blocking(batch(number)).expect("a machine without faults");
         }

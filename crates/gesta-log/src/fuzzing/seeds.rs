@@ -80,8 +80,7 @@ fn frames() -> Vec<Vec<u8>> {
 fn entries() -> Vec<SegmentEntry> {
     let sealed = Sealed { first_frame: 1, first_position: 1, frames: 3, events: 4, end: 5_000, checksum: 6 };
     let states = [SegmentState::Sealed(sealed), SegmentState::Active, SegmentState::Spare];
-    let entry =
-        |state| SegmentEntry { header: sample_segment_header(), size_bytes: 65_536, state };
+    let entry = |state| SegmentEntry { header: sample_segment_header(), size_bytes: 65_536, state };
     states.map(entry).into()
 }
 

@@ -155,7 +155,8 @@ pub(crate) fn sample_file() -> Vec<u8> {
 fn sample(first: u32, positions: u32, streams: u32) -> Sample {
     let file = Arc::new(MemoryFile::default());
     let cache = Arc::new(BlockCache::new(CACHE_BYTES));
-    let run = write(Arc::clone(&file), first, positions, streams, cache).expect("memory takes what is written");
+    let run =
+        write(Arc::clone(&file), first, positions, streams, cache).expect("memory takes what is written");
     let blocks = blocks_of(&run).expect("a run that was just written is sound");
     let bytes = file.content();
     let facts_at = usize::try_from(run.facts.fence.end()).expect("a sample is small");
@@ -328,6 +329,7 @@ pub(crate) fn sample_blocks() -> Vec<Vec<u8>> {
     let chunks = lists.into_iter().filter(|(_, list)| list.count <= 1_024);
     let chunk = chunks.flat_map(|(_, list)| run.cursor(list, Reach::Disk).pointers().unwrap_or_default());
     let chunk = chunk.last().map(read).expect("some list has one chunk");
-    let pieces = [&facts[..facts.len() - TRAILER_BYTES], &read(run.facts.fence), &branch, &leaf, &chunk, &filter];
+    let pieces =
+        [&facts[..facts.len() - TRAILER_BYTES], &read(run.facts.fence), &branch, &leaf, &chunk, &filter];
     pieces.iter().zip(0..).map(|(piece, kind)| [&[kind], *piece].concat()).collect()
 }
