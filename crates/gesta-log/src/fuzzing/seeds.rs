@@ -27,7 +27,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("backup_manifest", vec![backup_manifest()]),
         ("run_file", vec![runs::sample_file()]),
         ("run_blocks", runs::sample_blocks()),
-        ("patched_run", (0..=1).map(|sample| vec![sample, 16, 0, 0, 0]).collect()),
+        ("patched_run", (0..=3).map(|manner| vec![manner, 16, 0, 0, 0]).collect()),
         ("patched_log", log::patches()),
     ]
 }
