@@ -5,7 +5,7 @@
 //! event and no payload.
 
 use super::record::{Record, body_checksum};
-use super::{Crc, Salt, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
+use super::{Crc, NUMBER_MAX, Salt, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
 use crate::bugs::{Bug, planted};
 use crate::format::RECORD_HEADER_BYTES;
 use gesta_core::{Batch, COMMAND_KEY_BYTES_MAX, CommandKey};
@@ -17,9 +17,6 @@ pub(crate) const FRAME_ALIGNMENT: usize = 8;
 
 const MAGIC: [u8; 4] = *b"GFRM";
 const REQUEST_BYTES: usize = 32;
-/// No frame number and no position is larger: they are counted up from 1, so that one that is was forged, and nobody who adds to one
-/// has to mind the end of numbers.
-const NUMBER_MAX: u64 = 1 << 63;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Numbers as run files hold them: varints, and growing positions packed into as few bits as their steps need.
 
-use crate::format::{put, u16_at, u32_at};
+use crate::format::{NUMBER_MAX, put, u16_at, u32_at};
 
 /// Positions that are packed with one width.
 const GROUP: usize = 128;
@@ -10,9 +10,6 @@ pub(super) const CHUNK: usize = 8 * GROUP;
 const COUNT_BYTES: usize = 2;
 /// Of each group: its first position, and the width of its steps.
 const GROUP_BYTES: usize = 5;
-
-/// The highest number that stands for a place: beyond it no file has an offset.
-pub(super) const NUMBER_MAX: u64 = u64::MAX >> 1;
 
 /// Appends a number in 7-bit pieces, the lowest first; the eighth bit says that more follow.
 pub(super) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -49,8 +46,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A number that is counted up from 0, or an offset: one that no log reaches was forged, and nobody who adds to one has to mind the
-    /// end of numbers.
+    /// A number that is counted up, or an offset: not one that no log reaches.
     pub(super) fn number(&mut self) -> Option<u64> {
         self.varint().filter(|number| *number <= NUMBER_MAX)
     }

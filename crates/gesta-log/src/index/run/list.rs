@@ -2,8 +2,8 @@
 
 use super::Run;
 use super::blocks::{CHECKSUM_BYTES, Pointer};
-use super::codec::{CHUNK, Chunk, NUMBER_MAX, Reader, pack, put_varint};
-use crate::format::{u16_at, u32_at, u64_at};
+use super::codec::{CHUNK, Chunk, Reader, pack, put_varint};
+use crate::format::{NUMBER_MAX, u16_at, u32_at, u64_at};
 use crate::index::fault::{Fault, Reach};
 
 /// Positions that stand beside their key.
