@@ -1,5 +1,7 @@
 //! What a random history asks: twice, once for the store and once for the oracle, where places are spoken of.
 
+use std::collections::VecDeque;
+
 use gesta_core::{
     Batch, CommandKey, Direction, Expected, Item, Lane, Lanes, NewEvent, Place, Query, Read, Select,
     StreamName, Version,
@@ -13,7 +15,7 @@ pub(crate) enum Random {
     /// SplitMix64: small, and good enough to choose with.
     Seed(u64),
     /// A byte a choice. Behind the last one every choice is the first.
-    Chosen(std::vec::IntoIter<u8>),
+    Chosen(VecDeque<u8>),
 }
 
 impl Random {
@@ -22,18 +24,18 @@ impl Random {
     }
 
     pub(super) fn chosen(choices: &[u8]) -> Self {
-        Self::Chosen(choices.to_vec().into_iter())
+        Self::Chosen(choices.iter().copied().collect())
     }
 
     /// Whether all bytes are used up.
     pub(super) fn is_spent(&self) -> bool {
-        matches!(self, Self::Chosen(bytes) if bytes.len() == 0)
+        matches!(self, Self::Chosen(bytes) if bytes.is_empty())
     }
 
     fn next(&mut self) -> u64 {
         let state = match self {
             Self::Seed(state) => state,
-            Self::Chosen(bytes) => return bytes.next().unwrap_or(0).into(),
+            Self::Chosen(bytes) => return bytes.pop_front().unwrap_or(0).into(),
         };
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

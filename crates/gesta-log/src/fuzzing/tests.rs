@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Target = fn(&[u8]);
+
 /// The targets that read what this crate writes.
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+const TARGETS: &[(&str, Target)] = &[
     ("segment_header", segment_header),
     ("frame", frame),
     ("record", record),
@@ -39,7 +41,7 @@ fn every_target_takes_its_seeds_and_what_is_next_to_them() {
 }
 
 /// What was found once: inputs on which a target failed.
-const FOUND: &[(fn(&[u8]), &[u8])] = &[
+const FOUND: &[(Target, &[u8])] = &[
     // A record in the midst of a batch whose check holds, and that is no event: what stood before it had no end.
     (patched_log, &[0x2d, 0x0b, 0x12, 0x00, 0x10, 0x37]),
 ];

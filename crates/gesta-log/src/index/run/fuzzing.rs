@@ -6,7 +6,7 @@ use gesta_core::{EventId, Item, Query};
 
 use super::blocks::{BlockCache, Pointer, checksum};
 use super::build::{Builder, Covered};
-use super::codec::{Chunk, Reader};
+use super::codec::{CHUNK, Chunk, Reader};
 use super::facts::{Extent, Facts, FrameName, MAGIC, TRAILER_BYTES};
 use super::list::{DIRECTORY_ENTRIES, RunList};
 use super::merge::{Entries, Merge, MergeError, all_leaves, all_lists};
@@ -147,7 +147,8 @@ fn samples() -> &'static [Sample] {
 /// Positions of the run with every other kind of list.
 const SPREAD: u32 = 1_500;
 /// Positions of a list that has more chunks than one block of a directory holds.
-const DENSE: u32 = (DIRECTORY_ENTRIES as u32 + 1) * 1_024;
+const DENSE: u32 = 257 * 1_024;
+const _: () = assert!(DENSE as usize > DIRECTORY_ENTRIES * CHUNK, "its directory has a directory");
 
 /// The file of a run, for a corpus to begin with.
 pub(crate) fn sample_file() -> Vec<u8> {
