@@ -31,6 +31,18 @@ faults *parts:
 sim-long:
     cargo xtask sim-long
 
+# Every decoder takes any bytes, and the log any history, so many seconds each (`just fuzz 600 frame`).
+fuzz seconds="60" *targets:
+    cargo xtask fuzz --seconds {{seconds}} {{targets}}
+
+# What the compiler's interpreter can run, held to the rules of memory.
+miri:
+    cargo xtask miri
+
+# One line of the log changed after the other: what no test sees.
+mutants *files:
+    cargo xtask mutants {{files}}
+
 # Format the code.
 fmt:
     cargo fmt --all

@@ -5,6 +5,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
 mod faults;
+mod fuzz;
+mod miri;
+mod mutants;
+mod nightly;
 mod shell;
 mod sim;
 mod steps;
@@ -31,6 +35,12 @@ usage: cargo xtask <command>
          full disks, lost writes, power cuts: all of it as root on Linux, or the parts
          that are named: kills recovery failures limits (these without root),
          full-disk written-back power; `sample` takes seconds
+  fuzz   every decoder takes any bytes, and the log any history, as libFuzzer chooses them:
+         `--seconds N` each (60), then targets (all)
+  miri   the parts that the interpreter of the compiler can run, held to the rules of memory
+  mutants
+         the log with one line changed after the other: what no test sees is listed;
+         files under crates/gesta-log/src, or the parts that decide
   help   this text
 ";
 
@@ -49,6 +59,9 @@ fn main() -> ExitCode {
         ["sim-long"] => sim::run(&["--long"]),
         ["torture", ..] => faults::torture(&arguments[1..]),
         ["faults", ..] => faults::faults(&arguments[1..]),
+        ["fuzz", ..] => fuzz::run(&arguments[1..]),
+        ["miri"] => miri::run(),
+        ["mutants", ..] => mutants::run(&arguments[1..]),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

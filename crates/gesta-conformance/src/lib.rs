@@ -35,7 +35,7 @@ mod town;
 mod world;
 
 pub use harness::{Clock, Harness, Memory, Restarting};
-pub use model::compare_with_memory;
+pub use model::{compare_by_choices, compare_with_memory};
 
 /// Makes the functions that tests call and the macro that makes the tests, from one table. A law that is missing from it
 /// is dead code, which the compiler tells. `$d` stands for the dollar sign of the inner macro.

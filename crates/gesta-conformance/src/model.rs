@@ -26,11 +26,11 @@ pub(crate) use choose::Random;
 const STEPS: u32 = 400;
 
 pub(crate) fn any_history_gets_the_answers_of_the_memory_store(world: &World<'_>) {
-    Model::new(world, 42).run(STEPS);
+    Model::new(world, Random::new(42)).run(STEPS);
 }
 
 pub(crate) fn any_other_history_gets_the_answers_of_the_memory_store(world: &World<'_>) {
-    Model::new(world, 4_242).run(STEPS);
+    Model::new(world, Random::new(4_242)).run(STEPS);
 }
 
 /// Holds a backend to the oracle over one random history: the same seed is the same history. For long runs beside
@@ -39,7 +39,16 @@ pub(crate) fn any_other_history_gets_the_answers_of_the_memory_store(world: &Wor
 /// # Panics
 /// At the first answer that differs, with both answers; a line on standard error says how to see it again.
 pub fn compare_with_memory(harness: &dyn Harness, seed: u64, steps: u32) {
-    Model::new(&World::new(harness), seed).run(steps);
+    Model::new(&World::new(harness), Random::new(seed)).run(steps);
+}
+
+/// As [`compare_with_memory`], but every choice is made by the next of these bytes, until they are used up: for a fuzzer,
+/// which learns what choices lead to.
+///
+/// # Panics
+/// At the first answer that differs, with both answers.
+pub fn compare_by_choices(harness: &dyn Harness, choices: &[u8]) {
+    Model::new(&World::new(harness), Random::chosen(choices)).run(u32::MAX);
 }
 
 /// The same place in the store and in the oracle.
@@ -57,32 +66,40 @@ struct Model<'a> {
 
 /// Says how to see a failure again, whatever it was.
 struct Repro {
-    seed: u64,
+    /// `None` where it was not a seed that chose.
+    seed: Option<u64>,
     steps: u32,
 }
 
 impl Drop for Repro {
     #[expect(clippy::print_stderr, reason = "a failed test says how to repeat it")]
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("again: compare_with_memory(harness, {}, {})", self.seed, self.steps);
+        if let Some(seed) = self.seed.filter(|_| thread::panicking()) {
+            eprintln!("again: compare_with_memory(harness, {seed}, {})", self.steps);
         }
     }
 }
 
 impl<'a> Model<'a> {
-    fn new(world: &'a World<'a>, seed: u64) -> Self {
+    fn new(world: &'a World<'a>, random: Random) -> Self {
         let clock = world.clock().clone();
         let oracle = MemoryStore::new(world.head().store(), world.partitions(), move || clock.now());
         let oracle = World { harness: world.harness, store: Arc::new(oracle) };
         world.clock().set(0);
         let places = vec![[world.start(), world.start()]];
+        let seed = match &random {
+            Random::Seed(seed) => Some(*seed),
+            Random::Chosen(_) => None,
+        };
         let (keys, repro) = (world.keys(), Repro { seed, steps: 0 });
-        Self { world, oracle, random: Random::new(seed), keys, places, sent: Vec::new(), repro }
+        Self { world, oracle, random, keys, places, sent: Vec::new(), repro }
     }
 
     fn run(mut self, steps: u32) {
         for step in 0..steps {
+            if self.random.is_spent() {
+                return;
+            }
             self.repro.steps = step + 1;
             match self.random.below(20) {
                 0..=1 => self.set_the_clock(),

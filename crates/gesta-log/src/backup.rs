@@ -10,6 +10,8 @@
 
 mod cut;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod manifest;
 mod prove;
 mod restore;

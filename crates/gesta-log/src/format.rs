@@ -6,6 +6,8 @@ mod header;
 mod record;
 
 pub(crate) use checksum::{Crc, crc32c};
+#[cfg(feature = "fuzzing")]
+pub(crate) use frame::command_bytes;
 pub(crate) use frame::{
     EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Prepared, Seal,
     StartBody, mark_len, read_command, write_mark,
@@ -15,6 +17,10 @@ pub(crate) use record::{RECORD_HEADER_BYTES, Record};
 
 /// The version of the format that this code writes, and the newest it reads.
 pub(crate) const FORMAT_VERSION: u16 = 1;
+
+/// No number, position, id or offset is larger: they are counted up from 0 or 1. One that is was forged, and is refused where it is
+/// read, so that nobody who adds two of them has to mind the end of numbers.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
 
 /// What makes the checksums of one segment differ from those of every other.
 pub(crate) type Salt = [u8; 16];

@@ -23,6 +23,8 @@ use crate::damage::Damage;
 pub(crate) use fault::{Fault, Reach};
 pub(crate) use key::{Key, Kind};
 pub(crate) use part::{Location, Part, PartRef};
+#[cfg(feature = "fuzzing")]
+pub(crate) use run::fuzzing;
 pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};
 pub(crate) use runs::{MissingFile, RunFiles, folder as run_folder, remove_unlisted as remove_unlisted_runs};
 pub(crate) use table::{CommandEntry, IndexedEvent, State, Table};

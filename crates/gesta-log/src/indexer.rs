@@ -129,7 +129,17 @@ impl Indexer {
         });
         let next_id = manifest.lock().manifest.next_run_id();
         let ended = std::collections::VecDeque::new();
-        let work = Work { env, files, shared, manifest, ended, merge: None, next_id, merging_failed: false, is_distrusted: false };
+        let work = Work {
+            env,
+            files,
+            shared,
+            manifest,
+            ended,
+            merge: None,
+            next_id,
+            merging_failed: false,
+            is_distrusted: false,
+        };
         (indexer, IndexerThread { work, tasks })
     }
 

@@ -34,6 +34,8 @@ mod damage;
 mod env;
 mod folder;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod indexer;
 mod keeper;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, read_whole, write_whole};
 use crate::format::{
-    FORMAT_VERSION, Salt, SegmentHeader, SegmentKind, SegmentRole, array_at, crc32c, put, u16_at, u32_at,
-    u64_at,
+    FORMAT_VERSION, NUMBER_MAX, Salt, SegmentHeader, SegmentKind, SegmentRole, array_at, crc32c, put, u16_at,
+    u32_at, u64_at,
 };
 use crate::index::{FrameName, Run};
 
@@ -84,7 +84,9 @@ impl RunEntry {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let frame = |at| FrameName { number: u64_at(bytes, at), checksum: u32_at(bytes, at + 8) };
-        bytes[57..].iter().all(|byte| *byte == 0).then(|| Self {
+        let is_plain = bytes[57..].iter().all(|byte| *byte == 0);
+        let can_be = are_numbers(bytes, &[0, 8, 16, 24, 36, 48]);
+        (is_plain && can_be).then(|| Self {
             id: u64_at(bytes, 0),
             first: u64_at(bytes, 8),
             last: u64_at(bytes, 16),
@@ -241,6 +243,9 @@ impl Manifest {
         if u32_at(bytes, 92) != 0 {
             return Err(ManifestError::Unknown);
         }
+        if !are_numbers(bytes, &[16, 24, 64, 72]) {
+            return Err(ManifestError::Damaged);
+        }
         let [origins, segments, runs] = [80, 84, 88].map(|at| u32_at(bytes, at) as usize);
         let segments_at = FIXED_BYTES + 16 * origins;
         let runs_at = segments_at + SEGMENT_BYTES * segments;
@@ -262,6 +267,11 @@ impl Manifest {
             runs: runs.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
         })
     }
+}
+
+/// Whether what stands at these places can be a number of a log.
+fn are_numbers(bytes: &[u8], places: &[usize]) -> bool {
+    places.iter().all(|at| u64_at(bytes, *at) <= NUMBER_MAX)
 }
 
 fn name_temporary(env: &dyn Env, root: &Path) -> io::Result<()> {
@@ -310,7 +320,7 @@ pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
 pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
     let plain =
         bytes[12] == DIGEST_SHA_256 && bytes[13..24].iter().all(|byte| *byte == 0) && u32_at(bytes, 108) == 0;
-    if !plain {
+    if !plain || !are_numbers(bytes, &[0, 56, 64, 72, 80, 88, 96]) {
         return None;
     }
     let salt: Salt = array_at(bytes, 40);
@@ -322,7 +332,9 @@ pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
         origin: array_at(bytes, 24),
         salt,
     };
+    let is_unsealed = bytes[64..].iter().all(|byte| *byte == 0);
     let state = match (bytes[8], bytes[9]) {
+        (0 | 1, 0) if !is_unsealed => return None,
         (0, 0) => SegmentState::Spare,
         (1, 0) => SegmentState::Active,
         (2, 0) => SegmentState::Sealed(Sealed {
@@ -396,6 +408,29 @@ mod tests {
             assert!(Manifest::decode(&flipped).is_err(), "bit {bit}");
         }
         assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_segment_that_is_not_sealed_says_nothing_of_its_end() {
+        for entry in &sample().segments[1..] {
+            let mut bytes = encode_segment(entry);
+            assert_eq!(decode_segment(&bytes).as_ref(), Some(entry));
+            bytes[96] = 1;
+            assert_eq!(decode_segment(&bytes), None, "{:?}", entry.state);
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_log_reaches_are_refused() {
+        let of_manifest = |number| Manifest { generation: number, ..sample() }.encode();
+        assert!(Manifest::decode(&of_manifest(NUMBER_MAX)).is_ok());
+        assert!(Manifest::decode(&of_manifest(NUMBER_MAX + 1)).is_err());
+        let of_run = |id| RunEntry { id, ..sample().runs[0] }.encode();
+        assert!(RunEntry::decode(&of_run(NUMBER_MAX)).is_some());
+        assert!(RunEntry::decode(&of_run(NUMBER_MAX + 1)).is_none());
+        let mut of_segment = encode_segment(&sample().segments[0]);
+        put(&mut of_segment, 96, (NUMBER_MAX + 1).to_le_bytes());
+        assert_eq!(decode_segment(&of_segment), None);
     }
 
     #[test]

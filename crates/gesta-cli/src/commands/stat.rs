@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use gesta_core::Timestamp;
-use gesta_log::{IndexFileStat, FileStat, LogStat, SegmentStat, SegmentStateStat};
+use gesta_log::{FileStat, IndexFileStat, LogStat, SegmentStat, SegmentStateStat};
 use gesta_server::format_time;
 use serde_json::{Value, json};
 
@@ -77,7 +77,10 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     if let Some(last) = stat.index.last() {
         let (files, bytes, position) = (stat.index.len(), stat.index_bytes(), last.positions.1);
-        writeln!(out, "index: {files} files of {bytes} bytes, up to position {position}; the rest is loaded by an open")?;
+        writeln!(
+            out,
+            "index: {files} files of {bytes} bytes, up to position {position}; the rest is loaded by an open"
+        )?;
     }
     for file in &stat.quarantine {
         writeln!(out, "quarantine: {}, {} bytes", file.name, file.bytes)?;

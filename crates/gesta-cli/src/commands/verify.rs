@@ -63,7 +63,8 @@ fn verify_backup(folder: &Path) -> Outcome {
 }
 
 fn describe(report: &Report) -> String {
-    let Report { segments, frames, events, streams, repeated_ids, recovery, index_files, index_errors } = report;
+    let Report { segments, frames, events, streams, repeated_ids, recovery, index_files, index_errors } =
+        report;
     let mut text = format!(
         "{events} events of {streams} streams proved themselves, in {frames} frames of {segments} segments"
     );

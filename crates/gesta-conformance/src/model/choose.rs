@@ -1,5 +1,7 @@
 //! What a random history asks: twice, once for the store and once for the oracle, where places are spoken of.
 
+use std::collections::VecDeque;
+
 use gesta_core::{
     Batch, CommandKey, Direction, Expected, Item, Lane, Lanes, NewEvent, Place, Query, Read, Select,
     StreamName, Version,
@@ -8,17 +10,35 @@ use gesta_core::{
 use super::{Model, Pair};
 use crate::given::{category, command, event_type, events, id, name, tag, typed};
 
-/// SplitMix64: small, and good enough to choose with.
-pub(crate) struct Random(u64);
+/// What chooses: a seed, or bytes that somebody else chose.
+pub(crate) enum Random {
+    /// SplitMix64: small, and good enough to choose with.
+    Seed(u64),
+    /// A byte a choice. Behind the last one every choice is the first.
+    Chosen(VecDeque<u8>),
+}
 
 impl Random {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self::Seed(seed)
+    }
+
+    pub(super) fn chosen(choices: &[u8]) -> Self {
+        Self::Chosen(choices.iter().copied().collect())
+    }
+
+    /// Whether all bytes are used up.
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(self, Self::Chosen(bytes) if bytes.is_empty())
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let state = match self {
+            Self::Seed(state) => state,
+            Self::Chosen(bytes) => return bytes.pop_front().unwrap_or(0).into(),
+        };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }

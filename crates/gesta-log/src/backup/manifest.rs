@@ -90,7 +90,7 @@ impl BackupManifest {
         StoreId::from_bytes(self.store)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let count = |len: usize| u32::try_from(len).expect("a count of files").to_le_bytes();
         let mut bytes = vec![0; FIXED_BYTES];
         put(&mut bytes, 0, MAGIC);
@@ -119,7 +119,7 @@ impl BackupManifest {
         bytes
     }
 
-    fn decode(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<Self, BackupReadError> {
+    pub(super) fn decode(bytes: &[u8], path: impl Fn() -> PathBuf) -> Result<Self, BackupReadError> {
         let damaged = || BackupReadError::ManifestDamaged { path: path() };
         let newer = || BackupReadError::NewerFormat { path: path() };
         let body = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|body| *body >= FIXED_BYTES);

@@ -5,7 +5,7 @@
 //! event and no payload.
 
 use super::record::{Record, body_checksum};
-use super::{Crc, Salt, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
+use super::{Crc, NUMBER_MAX, Salt, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
 use crate::bugs::{Bug, planted};
 use crate::format::RECORD_HEADER_BYTES;
 use gesta_core::{Batch, COMMAND_KEY_BYTES_MAX, CommandKey};
@@ -113,7 +113,8 @@ impl FrameHeader {
 
     fn is_consistent(&self) -> bool {
         let least = FRAME_HEADER_BYTES + self.command_len + self.padding;
-        self.position > 0
+        (1..=NUMBER_MAX).contains(&self.position)
+            && self.number <= NUMBER_MAX
             && (self.number > 0 || !self.kind.is_numbered())
             && self.length.is_multiple_of(FRAME_ALIGNMENT)
             && self.padding < FRAME_ALIGNMENT
@@ -181,11 +182,13 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reads a command as frames hold it: `None` where there is none, or none that is well formed.
+/// Reads a command as frames hold it: `None` where there is none, or none that is well formed. The index relies on the length of its
+/// key.
 pub(crate) fn read_command(command: &[u8]) -> Option<(&[u8], [u8; REQUEST_BYTES])> {
     let (length, rest) = command.split_first_chunk::<2>()?;
     let (key, request) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    Some((key, request.try_into().ok()?))
+    let request = request.try_into().ok()?;
+    (1..=COMMAND_KEY_BYTES_MAX).contains(&key.len()).then_some((key, request))
 }
 
 /// A command as frames hold it.
@@ -501,6 +504,28 @@ mod tests {
         assert_eq!(again.bytes(), bytes);
         again.seal(&Seal { salt: [1; 16], ..seal_at(8192) }, [0, 1]);
         assert!(Frame::read(&[1; 16], 8192, again.bytes()).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_no_log_reaches_are_no_frame() {
+        let last = Seal { number: NUMBER_MAX, position: NUMBER_MAX, ..seal_at(4096) };
+        let beyond = [Seal { number: u64::MAX, ..last }, Seal { position: u64::MAX, ..last }];
+        for (seal, is_read) in [(last, true), (beyond[0], false), (beyond[1], false)] {
+            let mut bytes = Vec::new();
+            write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
+            assert_eq!(FrameHeader::read(&SALT, 4096, &bytes).is_ok(), is_read, "{seal:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_has_a_key_within_its_limits() {
+        for (len, is_read) in
+            [(0, false), (1, true), (COMMAND_KEY_BYTES_MAX, true), (COMMAND_KEY_BYTES_MAX + 1, false)]
+        {
+            let length = u16::try_from(len).unwrap().to_le_bytes();
+            let bytes = [&length[..], &vec![b'k'; len], &[7; REQUEST_BYTES]].concat();
+            assert_eq!(read_command(&bytes).is_some(), is_read, "{len}");
+        }
     }
 
     #[test]

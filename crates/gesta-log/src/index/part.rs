@@ -107,7 +107,9 @@ impl<'a> PartRef<'a> {
                 let base = list.base;
                 Ok(Some((List::Run(run.cursor(list, reach)), base)))
             }
-            Self::Table(table) => Ok(table.find(key.kind(), key.name()).map(|(list, base)| (List::Slice(list), base))),
+            Self::Table(table) => {
+                Ok(table.find(key.kind(), key.name()).map(|(list, base)| (List::Slice(list), base)))
+            }
         }
     }
 

@@ -11,6 +11,8 @@ mod build;
 mod codec;
 mod facts;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod keys;
 mod list;
 mod merge;
@@ -214,6 +216,10 @@ pub(crate) struct Offsets<'a> {
 impl Offsets<'_> {
     /// What the run says of a position, relative to its first: the offset, and whether a frame begins with it.
     pub(crate) fn get(&mut self, position: u32) -> Result<u32, Fault> {
+        if position as usize >= self.run.len() {
+            // A list speaks of a position that the run does not have.
+            return Err(self.run.blocks.damaged(self.run.facts.fence));
+        }
         let number = position as usize / OFFSETS_PER_BLOCK;
         if self.block.as_ref().is_none_or(|(own, _)| *own != number) {
             let block = self.run.blocks.get(self.run.offsets_pointer(number), self.reach)?;

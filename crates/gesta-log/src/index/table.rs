@@ -216,6 +216,14 @@ impl State {
         self.end_frame(frame_end);
     }
 
+    /// Ends the batch that the last events belong to before its frame does, at a record of it that is damaged: if some of them stand here.
+    pub(crate) fn break_off_batch(&mut self, recorded_at: i64, at: u64) {
+        let ended = self.batches.last().map_or(self.first, |batch| batch.last + 1);
+        if ended <= self.last() {
+            self.end_batch(recorded_at, at);
+        }
+    }
+
     /// Says how far the frames of the current segment go.
     pub(crate) fn end_frame(&mut self, frame_end: u64) {
         if let Some(extent) = self.extents.last_mut() {

@@ -326,7 +326,10 @@ impl Loader<'_> {
                     self.event(&event, version, offset + at as u64, versions.is_empty());
                     versions.push(version);
                 }
-                Err(error) => self.lose_event(offset + at as u64, error.to_string()),
+                Err(error) => {
+                    self.table.write().break_off_batch(header.recorded_at, offset + at as u64);
+                    self.lose_event(offset + at as u64, error.to_string());
+                }
             }
         }
         let mut table = self.table.write();

@@ -32,7 +32,7 @@ impl Pointer {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { offset: reader.varint()?, len: reader.count(BLOCK_BYTES_MAX)? })
+        Some(Self { offset: reader.number()?, len: reader.count(BLOCK_BYTES_MAX)? })
     }
 
     /// Where the next block begins.

@@ -1,6 +1,6 @@
 //! Numbers as run files hold them: varints, and growing positions packed into as few bits as their steps need.
 
-use crate::format::{put, u16_at, u32_at};
+use crate::format::{NUMBER_MAX, put, u16_at, u32_at};
 
 /// Positions that are packed with one width.
 const GROUP: usize = 128;
@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    /// A number that is counted up, or an offset: not one that no log reaches.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        self.varint().filter(|number| *number <= NUMBER_MAX)
     }
 
     /// A number that is at most a `usize`, and at most `most`.
@@ -138,10 +143,14 @@ impl Chunk {
         Some(before * GROUP + group.partition_point(|position| *position < target))
     }
 
-    /// Appends every position.
+    /// Appends every position. `None` where they do not grow.
     pub(super) fn unpack_all(&mut self, positions: &mut Vec<u32>) -> Option<()> {
         for number in 0..self.count.div_ceil(GROUP) {
-            positions.extend_from_slice(self.group(number)?);
+            let group = self.group(number)?;
+            if number > 0 && group.first() <= positions.last() {
+                return None;
+            }
+            positions.extend_from_slice(group);
         }
         Some(())
     }
@@ -212,6 +221,11 @@ mod tests {
         }
         assert_eq!(reader.varint(), None);
         assert_eq!(Reader::new(&[0xff; 11]).varint(), None, "longer than any number");
+        for (number, is_read) in [(NUMBER_MAX, true), (NUMBER_MAX + 1, false)] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            assert_eq!(Reader::new(&bytes).number().is_some(), is_read);
+        }
     }
 
     #[test]
@@ -230,6 +244,16 @@ mod tests {
                 assert_eq!(chunk.lower_bound(position + 1), Some(after));
             }
         }
+    }
+
+    #[test]
+    fn groups_that_do_not_grow_are_no_chunk() {
+        let positions = (0..300).map(|n| n * 5).collect::<Vec<u32>>();
+        let mut bytes = pack(&positions);
+        // The second group begins where the first one does.
+        put(&mut bytes, COUNT_BYTES + GROUP_BYTES, 0_u32.to_le_bytes());
+        let mut chunk = Chunk::new(bytes.into()).unwrap();
+        assert_eq!(chunk.unpack_all(&mut Vec::new()), None);
     }
 
     #[test]

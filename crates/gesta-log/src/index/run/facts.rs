@@ -100,17 +100,18 @@ impl Facts {
             [u32::from_le_bytes(reader.array()?), u32::from_le_bytes(reader.array()?)];
         let recorded_at = i64::from_le_bytes(reader.array()?);
         let end = EndBody::decode(reader.bytes(EndBody::BYTES)?)?;
-        let mut number = || reader.varint();
+        let mut number = || reader.number();
         let (id, first, last) = (number()?, number()?, number()?);
         let (first_number, last_number) = (number()?, number()?);
         let (segment, offset, last_frame) = (number()?, number()?, number()?);
         let (first_frame, first_position) = (number()?, number()?);
         let (keys, postings) = (number()?, number()?);
         let fence = Pointer::read(&mut reader)?;
-        let count = reader.count(bytes.len())?;
+        // Each takes three bytes at least: no memory on the word of a count alone.
+        let count = reader.count(bytes.len() / 3)?;
         let mut extents = Vec::with_capacity(count);
         for _ in 0..count {
-            let (first, segment, end) = (reader.varint()?, reader.varint()?, reader.varint()?);
+            let (first, segment, end) = (reader.number()?, reader.number()?, reader.number()?);
             extents.push(Extent { first, segment, end });
         }
         let follow = Follow { number: last_number, checksum: last_checksum, position: last, recorded_at };

@@ -3,7 +3,7 @@
 use super::Run;
 use super::blocks::{CHECKSUM_BYTES, Pointer};
 use super::codec::{CHUNK, Chunk, Reader, pack, put_varint};
-use crate::format::{u16_at, u32_at, u64_at};
+use crate::format::{NUMBER_MAX, u16_at, u32_at, u64_at};
 use crate::index::fault::{Fault, Reach};
 
 /// Positions that stand beside their key.
@@ -73,19 +73,20 @@ impl RunList {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let count = reader.count(u32::MAX as usize).filter(|count| *count > 0)?;
-        let base = reader.varint()?;
+        let base = reader.number()?;
         if count > INLINE_MAX {
             let last = reader.position()?;
             return Some(if count <= CHUNK {
                 Self::chunk(base, count, last, Pointer::read(reader)?)
             } else {
-                Self::chunks(base, count, last, reader.varint()?)
+                Self::chunks(base, count, last, reader.number()?)
             });
         }
         let mut positions = Vec::with_capacity(count);
         let mut position = 0_u32;
-        for _ in 0..count {
-            position = position.checked_add(reader.position()?)?;
+        for index in 0..count {
+            let step = reader.position()?;
+            position = position.checked_add(step).filter(|_| index == 0 || step > 0)?;
             positions.push(position);
         }
         Some(Self::inline(base, &positions))
@@ -149,7 +150,7 @@ impl<'a> RunCursor<'a> {
         Ok((number * CHUNK + index).min(self.list.count))
     }
 
-    /// Gives every position, in order. Reads past the cache.
+    /// Gives every position, in order, each larger than the one before. Reads past the cache.
     pub(super) fn for_each(
         &mut self,
         mut visit: impl FnMut(&[u32]) -> std::io::Result<()>,
@@ -157,18 +158,42 @@ impl<'a> RunCursor<'a> {
         if let Shape::Inline(positions) = &self.list.shape {
             return Ok(visit(positions));
         }
-        let mut positions = Vec::with_capacity(CHUNK);
+        let (mut positions, mut next) = (Vec::with_capacity(CHUNK), 0);
         for number in 0..self.list.chunk_count() {
             let at = self.pointer_of(number)?;
             let chunk = Chunk::new(self.run.blocks.read(at)?);
             let unpacked = chunk.and_then(|mut chunk| chunk.unpack_all(&mut positions));
-            unpacked.ok_or_else(|| self.run.blocks.damaged(at))?;
+            unpacked
+                .filter(|()| positions.first() >= Some(&next) && positions.last() <= Some(&self.list.last))
+                .ok_or_else(|| self.run.blocks.damaged(at))?;
+            next = positions.last().map_or(next, |last| last.saturating_add(1));
             if let Err(error) = visit(&positions) {
                 return Ok(Err(error));
             }
             positions.clear();
         }
         Ok(Ok(()))
+    }
+
+    /// Where the blocks of the list lie.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn pointers(&self) -> Result<Vec<Pointer>, Fault> {
+        let mut pointers = match self.list.shape {
+            Shape::Inline(_) => return Ok(Vec::new()),
+            Shape::Chunk(_) => Vec::new(),
+            Shape::Chunks { directory } => {
+                let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
+                let own = (0..blocks).map(|number| self.directory_pointer(directory, number));
+                own.collect::<Vec<_>>()
+            }
+        };
+        if let [_, .., last] = pointers[..] {
+            pointers.push(Pointer { offset: last.end(), len: 4 * pointers.len() });
+        }
+        for number in 0..self.list.chunk_count() {
+            pointers.push(self.pointer_of(number)?);
+        }
+        Ok(pointers)
     }
 
     fn load(&mut self, number: usize) -> Result<(), Fault> {
@@ -191,6 +216,9 @@ impl<'a> RunCursor<'a> {
                 let block = self.directory_block(directory, number / DIRECTORY_ENTRIES)?;
                 let entry = number % DIRECTORY_ENTRIES * ENTRY_BYTES;
                 let (len, offset) = (u16_at(&block, entry + 4), u64_at(&block, entry + 8));
+                if offset > NUMBER_MAX {
+                    return Err(self.run.blocks.damaged(Pointer { offset: directory, len: block.len() }));
+                }
                 Ok(Pointer { offset, len: usize::from(len) })
             }
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::blocks::Pointer;
 use super::build::{Builder, Covered};
 use super::facts::Extent;
-use super::list::RunList;
 use super::keys::Keys;
+use super::list::RunList;
 use super::{OFFSETS_PER_BLOCK, Run};
 use crate::format::u32_at;
 use crate::index::fault::{Fault, Reach};
@@ -144,24 +144,34 @@ impl Merge {
 }
 
 /// Every key of a run with its list, in order. Reads past the cache.
-struct Entries {
+pub(super) struct Entries {
     run: Arc<Run>,
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
     entries: std::vec::IntoIter<(Vec<u8>, RunList)>,
+    /// The leaf that they stand in, and the key before.
+    leaf: Pointer,
+    last: Vec<u8>,
 }
 
 impl Entries {
-    fn new(run: Arc<Run>) -> Self {
-        Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter() }
+    pub(super) fn new(run: Arc<Run>) -> Self {
+        let (leaf, last) = (run.facts.fence, Vec::new());
+        Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter(), leaf, last }
     }
 
-    fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
         loop {
-            if let Some(entry) = self.entries.next() {
-                return Ok(Some(entry));
+            if let Some((key, list)) = self.entries.next() {
+                // Keys have at least a byte, so that the first one is above none.
+                if key <= self.last {
+                    return Err(self.run.blocks.damaged(self.leaf));
+                }
+                self.last.clone_from(&key);
+                return Ok(Some((key, list)));
             }
             if let Some(at) = self.leaves.next() {
+                self.leaf = at;
                 let leaf = self.run.blocks.read(at)?;
                 let entries = all_lists(&leaf).ok_or_else(|| self.run.blocks.damaged(at))?;
                 self.entries = entries.into_iter();
@@ -176,7 +186,7 @@ impl Entries {
     }
 }
 
-fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
+pub(super) fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
     let mut keys = Keys::new(branch)?;
     let mut leaves = Vec::new();
     while !keys.is_done() {
@@ -186,7 +196,7 @@ fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
     Some(leaves)
 }
 
-fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
+pub(super) fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
     let mut keys = Keys::new(leaf)?;
     let mut lists = Vec::new();
     while !keys.is_done() {

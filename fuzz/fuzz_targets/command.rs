@@ -1,0 +1,4 @@
+//! Commands of batches.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gesta_log::fuzzing::command(bytes));

@@ -1,0 +1,4 @@
+//! What START and END say.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gesta_log::fuzzing::mark(bytes));

@@ -1,0 +1,4 @@
+//! A sound index file with some bytes changed and all checksums right.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gesta_log::fuzzing::patched_run(bytes));

@@ -1,0 +1,35 @@
+//! Checkpoints' tokens, event ids and names: what is taken is printed as it was, or in one other form that is taken too.
+#![no_main]
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use gesta_core::{Category, Checkpoint, EventId, EventType, StreamName, Tag};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    printed_alike::<Checkpoint>(text);
+    printed_alike::<StreamName>(text);
+    printed_alike::<Category>(text);
+    printed_alike::<EventType>(text);
+    printed_alike::<Tag>(text);
+    // A UUID may be written in capitals.
+    if let Ok(id) = text.parse::<EventId>() {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+    if let Ok(time) = gesta_server::parse_time(text) {
+        let again = gesta_server::parse_time(&gesta_server::format_time(time));
+        assert_eq!(again.ok(), Some(time), "a time is printed so that it is read again");
+    }
+    let _ = (StreamName::category_of(text), gesta_core::Lane::of(text));
+});
+
+fn printed_alike<T: FromStr + Display>(text: &str)
+where
+    T::Err: Display + Debug,
+{
+    match text.parse::<T>() {
+        Ok(value) => assert_eq!(value.to_string(), text, "one value has one text"),
+        Err(error) => assert!(error.to_string().len() < 2_000, "an error does not repeat all of its input"),
+    }
+}

@@ -1,0 +1,83 @@
+//! Writes what the corpora begin with into a folder: `corpus/<target>/seed-N`, from real encodings.
+
+use std::path::Path;
+use std::{env, fs, io};
+
+use gesta_core::{Checkpoint, EventId, NewEvent, StoreId, Tag, Timestamp};
+
+fn main() -> io::Result<()> {
+    let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
+    let others = [
+        ("event", vec![event().to_bytes().as_bytes().to_vec()]),
+        ("text", texts()),
+        ("view", texts_of(VIEWS)),
+        ("wire", (0..).zip(WIRE).map(|(kind, text)| chosen(kind, text)).collect()),
+        ("http", HTTP.iter().map(|(route, text)| chosen(*route, text)).collect()),
+        ("model", histories()),
+    ];
+    for (target, inputs) in gesta_log::fuzzing::seeds().into_iter().chain(others) {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder)?;
+        for (number, input) in inputs.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number}")), input)?;
+        }
+    }
+    Ok(())
+}
+
+fn event() -> NewEvent {
+    let (stream, kind) = ("account-42".parse().expect("a name"), "account.opened".parse().expect("a type"));
+    let tags = ["a:1", "b:2"].map(|tag| tag.parse::<Tag>().expect("a tag"));
+    NewEvent::json(EventId::from_u128(7), stream, kind, Timestamp::from_nanos(-5), "{}").with_tags(tags)
+}
+
+fn texts() -> Vec<Vec<u8>> {
+    let checkpoint = Checkpoint::new(StoreId::from_bytes([0xab; 16]), vec![0, 7, u64::MAX]).to_string();
+    let id = EventId::from_u128(7).to_string();
+    texts_of(&[&checkpoint, &id, "account-{42}", "a:b", "1970-01-01T00:00:00.000000001Z"])
+}
+
+fn texts_of(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A text behind the byte that says what it is.
+fn chosen(kind: u8, text: &str) -> Vec<u8> {
+    [&[kind], text.as_bytes()].concat()
+}
+
+/// Bytes that choose every kind of step, under every manner of ending a process.
+fn histories() -> Vec<Vec<u8>> {
+    let history = |manner: u8| {
+        let choices = (0..150_u32).map(move |n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
+        [manner, 20].into_iter().chain(choices).collect()
+    };
+    (0..8).map(history).collect()
+}
+
+const VIEWS: &[&str] = &[
+    "-- dialect: sqlite
+create table balances (account text primary key, amount integer not null);
+-- on account.deposited@1-2, account.opened
+-- require: amount
+insert into balances values ($entity, :amount) on conflict do update set amount = amount + excluded.amount;",
+    "-- dialect: sqlite\n-- view: all\n-- categories: account\ncreate table t (a);\n-- on *\ninsert into t values ($stream);",
+];
+
+const WIRE: &[&str] = &[
+    r#"{"id":"00000000-0000-0000-0000-000000000007","stream":"a-1","type":"t","schemaVersion":2,"data":{"a":[1]},"metadata":{},"tags":["a:b"],"time":"2026-01-01T00:00:00Z"}"#,
+    r#"{"specversion":"1.0","id":"x","source":"/s","type":"t","subject":"a-1","datacontenttype":"text/plain","data":"x","gestatags":"a:b,c:d","other":1}"#,
+    r#"[{"category":"account","types":["x"],"tags":["a:b"]},{"stream":"s-1","ids":["00000000-0000-0000-0000-000000000007"]}]"#,
+];
+
+const HTTP: &[(u8, &str)] = &[
+    (0, r#"[{"type":"t","data":{"a":1}},{"type":"t","dataBase64":"AAEC","kind":"octets"}]"#),
+    (1, r#"{"specversion":"1.0","id":"x","source":"/s","type":"t","data":1}"#),
+    (2, r#"[{"specversion":"1.0","id":"x","source":"/s","type":"t","subject":"a-1","data_base64":"AA=="}]"#),
+    (3, r#"{"events":[{"stream":"a-1","type":"t","data":1}],"expect":{"a-1":"none"},"conditions":[{"failIfAny":"all"}]}"#),
+    (4, r#"{"query":[{"category":"account"}],"limit":10,"direction":"backward"}"#),
+    (5, "category=account&limit=2"),
+    (6, "from=2&direction=backward"),
+    (7, "category=account&type=t&tag=a:b&after=x&limit=5"),
+    (8, "at=2026-01-01T00:00:00Z"),
+];
