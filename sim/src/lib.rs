@@ -5,6 +5,7 @@
 //! included, beside a model that knows what must be there.
 
 mod check;
+mod exercise;
 mod flips;
 mod frames;
 mod harm;

@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::bugs::{Bug, planted};
 use crate::format::u32_at;
 
 /// Keys of one filter at the most: at twelve bits a key that is 64 KiB.
@@ -23,7 +24,7 @@ pub(super) fn hash(secret: u64, key: &[u8]) -> u64 {
 pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
     let blocks = (hashes.len() * BITS_PER_KEY).div_ceil(8 * BLOCK_BYTES).max(1);
     let mut filter = vec![0; blocks * BLOCK_BYTES];
-    for hash in hashes {
+    for hash in hashes.iter().filter(|hash| !planted(Bug::FilterForgets) || *hash % 16 != 0) {
         let block = block_of(*hash, blocks) * BLOCK_BYTES;
         for (word, bit) in bits_of(*hash).enumerate() {
             filter[block + 4 * word + bit / 8] |= 1 << (bit % 8);
