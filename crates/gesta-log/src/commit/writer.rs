@@ -177,7 +177,11 @@ impl Writer {
             (state.bytes(), state.len())
         };
         let is_full = self.indexer.limits().is_full(bytes, self.table_log_bytes);
-        if !is_full || count == 0 || self.poison.is_some() || !self.indexer.has_room() {
+        // A run names the last frame of the segment that it ends in: one without a frame has none to name.
+        if !is_full || count == 0 || self.active.last_frame == 0 {
+            return;
+        }
+        if self.poison.is_some() || !self.indexer.has_room() {
             return;
         }
         let next = Table::new(self.tail.position + 1);
