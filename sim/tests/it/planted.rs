@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gesta_log::sim::{Bug, plant};
-use sim::{Bits, Left, SCRIPTS, flip_bits, simulate};
+use sim::{Bits, Left, SCRIPTS, flip_bits, flip_index_bits, simulate};
 
 use crate::regressions;
 
@@ -23,6 +23,7 @@ const FINDERS: &[Finder] = &[
         finds: || {
             let lefts = [Left::Closed, Left::Killed];
             lefts.iter().any(|left| flip_bits(Bits::ZerosSampled, *left, 0, 1).is_err())
+                || flip_index_bits(0, 7).is_err()
         },
     },
     Finder {
