@@ -2,9 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use gesta_core::{
-    Checkpoint, Direction, Limit, Place, Query, Read, ReadError, RecordedEvent, StreamName,
-};
+use gesta_core::{Checkpoint, Direction, Limit, Place, Query, Read, ReadError, RecordedEvent, StreamName};
 use gesta_log::LogStore;
 use gesta_log::sim::Machine;
 
@@ -48,7 +46,8 @@ pub(crate) fn check_index(log: &LogStore, model: &Model, random: &mut Random) ->
 
 /// The same for that query, in either direction.
 pub(crate) fn check_query(log: &LogStore, model: &Model, query: &Query) -> Result<(), Wrong> {
-    let positions = |found: &[RecordedEvent]| found.iter().map(|own| own.position().sequence).collect::<Vec<_>>();
+    let positions =
+        |found: &[RecordedEvent]| found.iter().map(|own| own.position().sequence).collect::<Vec<_>>();
     let expected = model.log.iter().zip(1..).filter(|(event, _)| query.matches(&event.bytes));
     let mut expected = expected.map(|(_, position)| position).collect::<Vec<u64>>();
     if positions(&read_all(log, query, 0)?) != expected {
@@ -119,7 +118,8 @@ pub(crate) fn check_stream(log: &LogStore, model: &Model, name: &StreamName) -> 
         if direction == Direction::Backward {
             found.reverse();
         }
-        if page.end && (found.len() != own.len() || !found.iter().zip(&own).all(|(event, own)| own.is(event))) {
+        if page.end && (found.len() != own.len() || !found.iter().zip(&own).all(|(event, own)| own.is(event)))
+        {
             return Err(format!("the stream {name} is not what was acknowledged, {direction:?}"));
         }
     }

@@ -94,7 +94,8 @@ impl Model {
     /// A batch whose command key was used for another request, if that number has one.
     pub(crate) fn reuse_of(&self, number: usize) -> Option<Batch> {
         let mut batch = self.repeat_of(number);
-        let command = batch.command.as_mut().filter(|_| matches!(self.sent[number].state, State::Logged(_)))?;
+        let command =
+            batch.command.as_mut().filter(|_| matches!(self.sent[number].state, State::Logged(_)))?;
         command.request[0] ^= 1;
         Some(batch)
     }

@@ -60,7 +60,9 @@ impl Observer {
         let found = page.events.iter().map(|event| event.position().sequence);
         let wrong = if head != expected || page.events.len() as u64 > expected - from {
             format!("{head} is shown as the head before it is durable; {expected} is")
-        } else if !found.eq(from + 1..=from + page.events.len() as u64) || page.end && page.events.len() as u64 != expected - from {
+        } else if !found.eq(from + 1..=from + page.events.len() as u64)
+            || page.end && page.events.len() as u64 != expected - from
+        {
             format!("of {expected} events that are durable, some after {from} are not shown")
         } else {
             return;

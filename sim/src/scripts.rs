@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::{Batch, CommandKey, EventId, NewEvent, Query, Timestamp};
-use gesta_log::{LogStore, Options};
 use gesta_log::sim::{self, Failure, Machine, Operation, PlannedFault};
+use gesta_log::{LogStore, Options};
 
 use crate::check::{check_opened, check_shown};
 use crate::model::{Model, Wrong};
@@ -128,15 +128,7 @@ pub const SCRIPTS: &[Script] = &[
             NEW_RUN[1],
             Do::Close,
         ],
-        under_faults: &[
-            Do::Open,
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            Do::Close,
-        ],
+        under_faults: &[Do::Open, NEW_RUN[0], NEW_RUN[1], NEW_RUN[0], NEW_RUN[1], NEW_RUN[0], Do::Close],
     },
     Script {
         name: "runs behind a manifest that is old",
@@ -337,7 +329,8 @@ impl Run {
     /// A log that a script has written, and that no process has open.
     pub(crate) fn prepared(script: &[Do], index_run_bytes: u64) -> Result<Self, Wrong> {
         let (machine, model) = (Machine::new(7), Model::default());
-        let mut run = Self { machine, model, log: None, index_run_bytes, index_is_sound: false, manifest: None };
+        let mut run =
+            Self { machine, model, log: None, index_run_bytes, index_is_sound: false, manifest: None };
         run.perform(script)?;
         // Nothing is done at the end that the script does not say.
         run.end(Ending::Kill);

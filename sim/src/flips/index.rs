@@ -36,8 +36,9 @@ pub fn flip_index_bits(share: usize, shares: usize) -> Result<Flips, String> {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let is_detected = guarded(|| meet(&run, &path, flipped));
-            let is_detected = is_detected
-                .map_err(|wrong| format!("{wrong}; bit {} of byte {} of {}", bit % 8, bit / 8, path.display()))?;
+            let is_detected = is_detected.map_err(|wrong| {
+                format!("{wrong}; bit {} of byte {} of {}", bit % 8, bit / 8, path.display())
+            })?;
             flips.flips += 1;
             *(if is_detected { &mut flips.detected } else { &mut flips.harmless }) += 1;
         }

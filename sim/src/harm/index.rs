@@ -81,7 +81,9 @@ pub(crate) fn harm_index(
         IndexHarm::Rot => machine.put(&path, rotten(bytes, random)),
         IndexHarm::Cut => machine.put(&path, bytes[..index(random, bytes.len())].to_vec()),
         IndexHarm::Lost => machine.unlink(&path),
-        IndexHarm::FolderLost | IndexHarm::FolderUnlinked => paths.iter().for_each(|path| machine.unlink(path)),
+        IndexHarm::FolderLost | IndexHarm::FolderUnlinked => {
+            paths.iter().for_each(|path| machine.unlink(path))
+        }
         IndexHarm::Renamed => {
             machine.unlink(&path);
             machine.put(&free_name(&now, random), bytes);
@@ -117,7 +119,8 @@ fn free_name(files: &Snapshot, random: &mut Random) -> PathBuf {
 fn foreign(machine: &Machine, files: &Snapshot, random: &mut Random) -> HarmedIndex {
     let ids = files.keys().filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok());
     let next = name(ids.max().unwrap_or(0) + 1);
-    let others = ["notes.txt", ".hidden", "000000000001.run.old"].map(|name| Path::new(ROOT).join("index").join(name));
+    let others =
+        ["notes.txt", ".hidden", "000000000001.run.old"].map(|name| Path::new(ROOT).join("index").join(name));
     let path = [&others[..], &[next]].concat()[index(random, others.len() + 1)].clone();
     let len = [0, 100, 5_000][index(random, 3)];
     machine.put(&path, vec![b'z'; len]);

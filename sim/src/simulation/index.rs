@@ -32,7 +32,8 @@ impl Simulation {
 
     /// Takes the names of all index files away while the log reads them.
     fn unlink_index(&mut self) -> Result<Option<HarmedIndex>, Wrong> {
-        let harmed = harm_index(&self.machine, IndexHarm::FolderUnlinked, &self.earlier_index, &mut self.random);
+        let harmed =
+            harm_index(&self.machine, IndexHarm::FolderUnlinked, &self.earlier_index, &mut self.random);
         let log = Arc::clone(self.log.as_ref().expect("it is open"));
         if !exercise_index(&log, &self.model)? {
             return Err("a file without a name is called damaged".to_owned());
@@ -51,7 +52,8 @@ impl Simulation {
     /// A check of the log tells of the harm, every answer is right or says that the index is damaged, and opening the log again heals.
     pub(super) fn meet_harmed_index(&mut self, harmed: &HarmedIndex) -> Result<(), Wrong> {
         self.outcome.harms += 1;
-        let report = sim::verify(&self.machine).map_err(|error| format!("it cannot be verified: {error:?}"))?;
+        let report =
+            sim::verify(&self.machine).map_err(|error| format!("it cannot be verified: {error:?}"))?;
         let is_told = !report.index_errors.is_empty();
         if harmed.is_told.is_some_and(|expected| expected != is_told) {
             return Err(format!("a check of the index says {:?}", report.index_errors));
@@ -87,7 +89,8 @@ impl Simulation {
     }
 
     fn check_healed(&self, harmed: &HarmedIndex) -> Result<(), Wrong> {
-        let report = sim::verify(&self.machine).map_err(|error| format!("it cannot be verified: {error:?}"))?;
+        let report =
+            sim::verify(&self.machine).map_err(|error| format!("it cannot be verified: {error:?}"))?;
         if !report.is_sound() {
             return Err(format!("what was answered in full is not sound: {report:?}"));
         }

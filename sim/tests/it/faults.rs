@@ -90,7 +90,11 @@ fn the_scripts_do_what_they_are_called_after() {
     assert_eq!(does(reopen, Operation::Lock, "LOCK"), 2);
     assert_eq!(does(merged, Operation::Create, "000000000009.run"), 1, "eight runs become a ninth");
     assert_eq!(does(merged, Operation::Remove, "000000000001.run"), 1, "and are removed");
-    assert_eq!(does(old, Operation::Create, "000000000001.run"), 1, "runs are built anew under names that were used");
+    assert_eq!(
+        does(old, Operation::Create, "000000000001.run"),
+        1,
+        "runs are built anew under names that were used"
+    );
 }
 
 #[test]

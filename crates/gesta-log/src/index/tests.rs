@@ -42,7 +42,6 @@ struct Drawn {
     ends_batch: bool,
 }
 
-
 fn stream_name(number: u8) -> String {
     // Some as long as names may be, alike but for their ends; some that are the beginning of others.
     match number {
@@ -69,7 +68,16 @@ fn log_of(drawn: &[Drawn], rolls: &[bool]) -> Vec<Event> {
             let version = log.iter().filter(|event| event.stream == stream).count() as u64;
             let tags = own.tags.iter().map(|tag| format!("tag:{tag}")).collect();
             let (event_type, id) = (format!("t.type{}", own.event_type), EventId::from_u128(own.id));
-            log.push(Event { stream, event_type, tags, id, version, batch: (first, last), segment, offset: end });
+            log.push(Event {
+                stream,
+                event_type,
+                tags,
+                id,
+                version,
+                batch: (first, last),
+                segment,
+                offset: end,
+            });
             end += RECORD_BYTES;
         }
     }
@@ -122,7 +130,8 @@ fn index(log: Vec<Event>, cuts: &[u64], tables: usize, merges: &[(usize, usize)]
     std::fs::create_dir(folder.path().join("index")).unwrap();
     let cache = Arc::new(BlockCache::new(1 << 20));
     let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
-    let ends = cuts.iter().filter_map(|cut| log.get(usize::try_from(*cut).unwrap()).map(|event| event.batch.1));
+    let ends =
+        cuts.iter().filter_map(|cut| log.get(usize::try_from(*cut).unwrap()).map(|event| event.batch.1));
     let mut ends = ends.collect::<BTreeSet<_>>();
     ends.insert(log.len() as u64);
     let (mut view, mut first) = (View::default(), 1);
@@ -157,7 +166,8 @@ fn merge(files: &RunFiles, view: &mut View, id: u64, from: usize, count: usize) 
 impl Indexed {
     /// The positions of a part that hold what the predicate means.
     fn scan(&self, part: PartRef<'_>, means: impl Fn(&Event) -> bool) -> Vec<u64> {
-        let own = (1..).zip(&self.log).filter(|(position, _)| (part.first()..=part.last()).contains(position));
+        let own =
+            (1..).zip(&self.log).filter(|(position, _)| (part.first()..=part.last()).contains(position));
         own.filter(|(_, event)| means(event)).map(|(position, _)| position).collect()
     }
 
@@ -186,7 +196,9 @@ impl Indexed {
             self.check_list(part, Kind::Id, id.as_bytes(), |event| event.id == id);
             let name = category(own);
             self.check_list(part, Kind::Category, name.as_bytes(), |event| category(event) == name);
-            self.check_list(part, Kind::New, name.as_bytes(), |event| category(event) == name && event.version == 0);
+            self.check_list(part, Kind::New, name.as_bytes(), |event| {
+                category(event) == name && event.version == 0
+            });
             for tag in &own.tags {
                 self.check_list(part, Kind::Tag, tag.as_bytes(), |event| event.tags.contains(tag));
             }
@@ -240,7 +252,8 @@ impl Indexed {
         let ids = Item { ids: vec![first.id, last.id, EventId::from_u128(u128::MAX)], ..Item::default() };
         let tags = Item { tags: vec![tag(0), tag(1)], ..Item::default() };
         let category = StreamName::category_of(&last.stream).parse().unwrap();
-        let all = Item { category: Some(category), tags: vec![tag(2)], types: types(first), ..Item::default() };
+        let all =
+            Item { category: Some(category), tags: vec![tag(2)], types: types(first), ..Item::default() };
         let items = [both.clone(), ids, tags, all, Item { stream: stream(last), ..Item::default() }];
         let mut queries = items.iter().cloned().map(Query::from).collect::<Vec<_>>();
         queries.extend([Query::Any(items.to_vec()), Query::All]);
@@ -251,7 +264,10 @@ impl Indexed {
         let Query::Any(items) = query else { return true };
         items.iter().any(|item| {
             item.stream.as_ref().is_none_or(|stream| stream.as_str() == event.stream)
-                && item.category.as_ref().is_none_or(|own| own.as_str() == StreamName::category_of(&event.stream))
+                && item
+                    .category
+                    .as_ref()
+                    .is_none_or(|own| own.as_str() == StreamName::category_of(&event.stream))
                 && (item.types.is_empty() || item.types.iter().any(|own| own.as_str() == event.event_type))
                 && (item.ids.is_empty() || item.ids.contains(&event.id))
                 && item.tags.iter().all(|tag| event.tags.iter().any(|own| own == tag.as_str()))
@@ -308,7 +324,7 @@ fn drawn(ids_grow: bool) -> impl Strategy<Value = Vec<Drawn>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn runs_tables_and_merges_say_what_a_scan_says(
@@ -330,7 +346,9 @@ fn check_long_list(count: u32, step: u32) {
     let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
     let (len, cut) = (u64::from(count * step), u64::from(count / 3 * step));
     let mut view = View::default();
-    for (id, first, last) in [(1, 1, cut), (2, cut + 1, len)].into_iter().filter(|(_, first, last)| first <= last) {
+    for (id, first, last) in
+        [(1, 1, cut), (2, cut + 1, len)].into_iter().filter(|(_, first, last)| first <= last)
+    {
         let table = Table::new(first);
         let mut state = table.write();
         state.begin_segment(segment(1));
@@ -338,7 +356,8 @@ fn check_long_list(count: u32, step: u32) {
             state.begin_frame(FrameName { number: position, checksum: 7 });
             let is_hot = position % u64::from(step) == 0;
             let stream = if is_hot { "hot-1" } else { "cold-1" };
-            let event = IndexedEvent { stream, event_type: "a.b", id: EventId::from_u128(u128::from(position)) };
+            let event =
+                IndexedEvent { stream, event_type: "a.b", id: EventId::from_u128(u128::from(position)) };
             let base = || if is_hot { position / u64::from(step) - 1 } else { 0 };
             state.insert(&event, ["hot"].into_iter().filter(|_| is_hot), 4096, true, base);
             state.end_batch(0, 4200);
