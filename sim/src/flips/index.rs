@@ -1,7 +1,7 @@
 //! Every bit of the index files of a small log flipped, one at a time: told by a check, and healed by opening the log again, or
 //! without effect.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use gesta_log::sim;
@@ -47,7 +47,7 @@ pub fn flip_index_bits(share: usize, shares: usize) -> Result<Flips, String> {
 }
 
 /// Checks and opens the log with that file. `true` if the check says so.
-fn meet(run: &Run, path: &PathBuf, flipped: Vec<u8>) -> Result<bool, Wrong> {
+fn meet(run: &Run, path: &Path, flipped: Vec<u8>) -> Result<bool, Wrong> {
     let run = run.fork();
     run.machine.put(path, flipped);
     let is_told = check(&run, path)?;

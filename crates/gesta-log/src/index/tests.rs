@@ -378,7 +378,7 @@ fn check_long_list(count: u32, step: u32) {
 /// The list in a run is every `step`-th position: at every index near an end of a chunk, a block or the list.
 fn check_positions(run: &super::Run, count: u32, step: u32) {
     let part = PartRef::Run(run, Reach::Disk);
-    let hot = |position: &u64| position % u64::from(step) == 0;
+    let hot = |position: &u64| position.is_multiple_of(u64::from(step));
     let expected = (run.facts.first..=run.facts.last).filter(hot).collect::<Vec<_>>();
     for (kind, key) in [(Kind::Stream, &b"hot-1"[..]), (Kind::Tag, b"hot")] {
         let Some((mut list, base)) = part.list(kind, key).unwrap() else {

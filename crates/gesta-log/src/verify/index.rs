@@ -113,10 +113,9 @@ impl Tables for IndexCheck {
     }
 
     fn see(&mut self, event: &IndexedEvent<'_>, position: u64, table: &State) {
-        match self.stands_elsewhere(event.stream, event.id, position, table) {
-            Ok(twice) => self.found.repeated_ids += u64::from(twice),
-            // The comparison of its table tells the same.
-            Err(_) => {}
+        // Where that cannot be looked up, the comparison of its table says so.
+        if let Ok(twice) = self.stands_elsewhere(event.stream, event.id, position, table) {
+            self.found.repeated_ids += u64::from(twice);
         }
     }
 }
