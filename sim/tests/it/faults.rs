@@ -91,7 +91,7 @@ fn the_scripts_do_what_they_are_called_after() {
     assert_eq!(does(merged, Operation::Create, "000000000009.run"), 1, "eight runs become a ninth");
     assert_eq!(does(merged, Operation::Remove, "000000000001.run"), 1, "and are removed");
     assert_eq!(
-        does(old, Operation::Create, "000000000001.run"),
+        does(old, Operation::Create, "000000000004.run"),
         1,
         "runs are built anew under names that were used"
     );
@@ -116,6 +116,6 @@ fn every_flipped_bit_of_an_index_is_told_and_heals() {
     let shares = if cfg!(debug_assertions) { 61 } else { 7 };
     let flips = flip_index_bits(0, shares).unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("{flips}");
-    assert!(flips.flips > 200, "{flips}");
+    assert!(flips.flips > 100, "{flips}");
     assert_eq!(flips.harmless, 0, "every bit is proven by something: {flips}");
 }
