@@ -66,7 +66,7 @@ fn is_empty(env: &dyn Env, folder: &Path) -> io::Result<bool> {
     for name in env.list(folder)? {
         let is_empty = match name.as_str() {
             "lost+found" | "LOCK" => true,
-            "segments" | "quarantine" => env.list(&folder.join(name))?.is_empty(),
+            "segments" | "quarantine" | "index" => env.list(&folder.join(name))?.is_empty(),
             _ => false,
         };
         if !is_empty {
