@@ -1,6 +1,8 @@
 //! The checks of a log against its model: one for whatever a crash leaves, one for what rot leaves.
 
-use gesta_core::{Checkpoint, Limit, Place, Query, Read, ReadError, RecordedEvent};
+use std::num::NonZeroU32;
+
+use gesta_core::{Checkpoint, Direction, Limit, Place, Query, Read, ReadError, RecordedEvent, StreamName};
 use gesta_log::LogStore;
 use gesta_log::sim::Machine;
 
@@ -39,14 +41,28 @@ pub(crate) fn check_shown(log: &LogStore, model: &Model, from: usize) -> Result<
 
 /// A query answered by the index gives what a look at every event gives.
 pub(crate) fn check_index(log: &LogStore, model: &Model, random: &mut Random) -> Result<(), Wrong> {
-    let query = query(random, model);
-    let found = read_all(log, &query, 0)?;
-    let found = found.iter().map(|event| event.position().sequence);
+    check_query(log, model, &query(random, model))
+}
+
+/// The same for that query, in either direction.
+pub(crate) fn check_query(log: &LogStore, model: &Model, query: &Query) -> Result<(), Wrong> {
+    let positions =
+        |found: &[RecordedEvent]| found.iter().map(|own| own.position().sequence).collect::<Vec<_>>();
     let expected = model.log.iter().zip(1..).filter(|(event, _)| query.matches(&event.bytes));
-    if found.eq(expected.map(|(_, position)| position)) {
-        return Ok(());
+    let mut expected = expected.map(|(_, position)| position).collect::<Vec<u64>>();
+    if positions(&read_all(log, query, 0)?) != expected {
+        return Err(format!("the index does not give what a scan gives for {query:?}"));
     }
-    Err(format!("the index does not give what a scan gives for {query:?}"))
+    expected.reverse();
+    if positions(&read_all_backward(log, query)?) != expected {
+        return Err(format!("the index does not give what a scan gives, backward, for {query:?}"));
+    }
+    Ok(())
+}
+
+/// Whether something is wrong that the next open mends.
+pub(crate) fn is_index_damage(wrong: &str) -> bool {
+    wrong.contains("open the log again, which builds it anew")
 }
 
 fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<(), Wrong> {
@@ -65,17 +81,49 @@ fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<
 }
 
 fn read_all(log: &LogStore, query: &Query, from: usize) -> Result<Vec<RecordedEvent>, Wrong> {
+    let from = Checkpoint::new(log.id(), [from as u64]);
+    read_pages(log, query, Place::At(from), Direction::Forward)
+}
+
+fn read_all_backward(log: &LogStore, query: &Query) -> Result<Vec<RecordedEvent>, Wrong> {
+    read_pages(log, query, Place::End, Direction::Backward)
+}
+
+fn read_pages(
+    log: &LogStore,
+    query: &Query,
+    mut from: Place,
+    direction: Direction,
+) -> Result<Vec<RecordedEvent>, Wrong> {
     let mut events = Vec::new();
-    let mut from = Checkpoint::new(log.id(), [from as u64]);
     loop {
-        let read = Read::log_from(query.clone(), Place::At(from));
+        let read = Read { direction, ..Read::log_from(query.clone(), from) };
         let page = log.read_blocking(&read).map_err(|error| format!("a read failed: {error:?}"))?;
         events.extend(page.events);
         if page.end {
             return Ok(events);
         }
-        from = page.scanned_to;
+        from = Place::At(page.scanned_to);
     }
+}
+
+/// A stream gives its events by their versions, in either direction.
+pub(crate) fn check_stream(log: &LogStore, model: &Model, name: &StreamName) -> Result<(), Wrong> {
+    let own = model.log.iter().filter(|event| event.bytes.stream() == name.as_str()).collect::<Vec<_>>();
+    for direction in [Direction::Forward, Direction::Backward] {
+        let read = Read { direction, ..Read::stream(name.clone()) };
+        let read = read.limit(Limit::events(const { NonZeroU32::new(10_000).expect("not 0") }));
+        let page = log.read_blocking(&read).map_err(|error| format!("a read failed: {error:?}"))?;
+        let mut found = page.events;
+        if direction == Direction::Backward {
+            found.reverse();
+        }
+        if page.end && (found.len() != own.len() || !found.iter().zip(&own).all(|(event, own)| own.is(event)))
+        {
+            return Err(format!("the stream {name} is not what was acknowledged, {direction:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// What was cut was kept: every byte of a segment that recovery took away stands in `quarantine/`. Not for segments that it
@@ -151,7 +199,7 @@ fn read_around(log: &LogStore, model: &Model) -> Result<Reading, Wrong> {
     let (mut seen, mut lost) = (vec![false; known], vec![false; known]);
     let mut from = Checkpoint::new(log.id(), [0]);
     loop {
-        let limit = Limit::events(const { std::num::NonZeroU32::new(50).expect("50 is not 0") });
+        let limit = Limit::events(const { NonZeroU32::new(50).expect("50 is not 0") });
         match log.read_blocking(&Read::log_from(Query::All, Place::At(from.clone())).limit(limit)) {
             Ok(page) => {
                 for event in &page.events {

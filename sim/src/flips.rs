@@ -1,10 +1,12 @@
 //! Every bit of a small log flipped, one at a time: found, at its place and with its positions, or without effect.
 
+mod index;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_log::sim::{self};
+use gesta_log::sim;
 use gesta_log::{LogStore, OpenError};
 
 use crate::check::check_harmed;
@@ -17,6 +19,8 @@ use crate::simulation::options;
 
 /// Of the bytes that are zero, a bounded run flips one bit in so many bytes.
 const ZEROS_PER_FLIP: usize = 127;
+
+pub use index::flip_index_bits;
 
 /// Which bits are flipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +90,7 @@ pub fn flip_bits(bits: Bits, left: Left, share: usize, shares: usize) -> Result<
     if left == Left::Closed {
         script.push(Do::Close);
     }
-    let run = Run::prepared(&script)?;
+    let run = Run::prepared(&script, options().index_run_bytes)?;
     let mut flips = Flips::default();
     for (path, bytes) in snapshot(&run.machine) {
         flips.bits += 8 * bytes.len() as u64;

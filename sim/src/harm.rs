@@ -1,5 +1,7 @@
 //! Harm to the files of a log that nobody has open: rot, and what people and broken disks do to files.
 
+mod index;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,7 @@ use gesta_log::sim::{Machine, ROOT};
 
 use crate::plan::{Ending, index};
 use crate::random::Random;
+pub(crate) use index::{HarmedIndex, INDEX_HARMS, IndexHarm, harm_index, index_files};
 
 /// Bytes of a segment before its frames.
 pub(crate) const HEADER_BYTES: usize = 4096;
@@ -88,7 +91,7 @@ pub(crate) fn harm(
     };
     let harm = |files: Vec<PathBuf>, end| Some(Harm { files, end });
     match ending {
-        Ending::Plain | Ending::Stale | Ending::Misdirected | Ending::Unlinked => None,
+        Ending::Plain | Ending::Stale | Ending::Misdirected | Ending::Unlinked | Ending::Index(_) => None,
         Ending::Rot | Ending::RotOpen => {
             let path = rot(machine, &now, random)?;
             harm(vec![path], End::Known)

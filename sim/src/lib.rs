@@ -5,6 +5,7 @@
 //! included, beside a model that knows what must be there.
 
 mod check;
+mod exercise;
 mod flips;
 mod frames;
 mod harm;
@@ -18,7 +19,7 @@ mod scripts;
 mod simulation;
 mod workload;
 
-pub use flips::{Bits, Flips, Left, flip_bits};
+pub use flips::{Bits, Flips, Left, flip_bits, flip_index_bits};
 pub use outcome::{Outcome, Violation};
 pub use random::Random;
 pub use scripts::{SCRIPTS, Script, Visits};

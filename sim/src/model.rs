@@ -91,6 +91,20 @@ impl Model {
         batch
     }
 
+    /// A batch whose command key was used for another request, if that number has one.
+    pub(crate) fn reuse_of(&self, number: usize) -> Option<Batch> {
+        let mut batch = self.repeat_of(number);
+        let command =
+            batch.command.as_mut().filter(|_| matches!(self.sent[number].state, State::Logged(_)))?;
+        command.request[0] ^= 1;
+        Some(batch)
+    }
+
+    /// The number of the last batch that is in doubt.
+    pub(crate) fn last_in_doubt(&self) -> Option<usize> {
+        self.sent.iter().rposition(|sent| sent.state == State::InDoubt)
+    }
+
     /// Compares an answer with the one that the model gives, and takes it over. Where a fault happened, refusals and doubt are
     /// answers too.
     pub(crate) fn answered(

@@ -11,6 +11,8 @@ use crate::model::Wrong;
 
 /// What it expects while it is not told: it does not look.
 const NOTHING: u64 = u64::MAX;
+/// So many of the newest events it looks at.
+const LOOKS_BACK: u64 = 48;
 
 /// A reader that the log itself calls. It sees what any other thread could see at that moment.
 pub(crate) struct Observer {
@@ -50,14 +52,21 @@ impl Observer {
         let Some(log) = self.log.get().and_then(Weak::upgrade).filter(|_| expected != NOTHING) else {
             return;
         };
-        let from = Checkpoint::new(log.id(), [expected]);
-        let shown = log.read_blocking(&Read::log_from(Query::All, Place::At(from)));
+        let from = expected.saturating_sub(LOOKS_BACK);
+        let place = Place::At(Checkpoint::new(log.id(), [from]));
         // An error is for the checks between steps: here it may be the fault that is under way.
-        let Ok(page) = shown else { return };
-        if !page.events.is_empty() || page.head.sequence(0) != expected {
-            let wrong =
-                format!("{} is shown as the head before it is durable; {expected} is", page.head.sequence(0));
-            self.wrong.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(wrong);
-        }
+        let Ok(page) = log.read_blocking(&Read::log_from(Query::All, place)) else { return };
+        let head = page.head.sequence(0);
+        let found = page.events.iter().map(|event| event.position().sequence);
+        let wrong = if head != expected || page.events.len() as u64 > expected - from {
+            format!("{head} is shown as the head before it is durable; {expected} is")
+        } else if !found.eq(from + 1..=from + page.events.len() as u64)
+            || page.end && page.events.len() as u64 != expected - from
+        {
+            format!("of {expected} events that are durable, some after {from} are not shown")
+        } else {
+            return;
+        };
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(wrong);
     }
 }

@@ -5,6 +5,7 @@ use gesta_core::{
 };
 use gesta_log::sim::Faults;
 
+use crate::harm::{INDEX_HARMS, IndexHarm};
 use crate::model::Model;
 use crate::random::Random;
 
@@ -51,6 +52,8 @@ pub(crate) enum Ending {
     Stale,
     /// The disk says that a sector was written, and it was written elsewhere.
     Misdirected,
+    /// The index is harmed, and nothing else.
+    Index(IndexHarm),
 }
 
 const ENDINGS: [Ending; 12] = [
@@ -73,6 +76,8 @@ const ENDINGS: [Ending; 12] = [
 pub(crate) enum Step {
     Append,
     Group,
+    /// A batch is looked up, and stands in line later.
+    LookUp,
     Repeat,
     Read,
     Idle,
@@ -102,11 +107,14 @@ impl Profile {
             faults.torn = 1 + random.below(3_000);
         }
         let stops = [0, 6, 15, 40][index(random, 4)];
-        let ending = match random.below(2) {
-            0 => ENDINGS[index(random, ENDINGS.len())],
+        let ending = match random.below(4) {
+            0 | 1 => ENDINGS[index(random, ENDINGS.len())],
+            2 => Ending::Index(INDEX_HARMS[index(random, INDEX_HARMS.len())]),
             _ => Ending::Plain,
         };
-        let index_run_bytes = [64 << 20, 16 << 10, 4 << 10, 1 << 10][index(random, 4)];
+        let run_sizes = [16 << 10, 4 << 10, 1 << 10, 64 << 20];
+        let sizes = if matches!(ending, Ending::Index(_)) { &run_sizes[..3] } else { &run_sizes };
+        let index_run_bytes = sizes[index(random, sizes.len())];
         Self { steps: 50 + random.below(250), faults, stops, index_run_bytes, ending }
     }
 }
@@ -114,12 +122,13 @@ impl Profile {
 impl Step {
     pub(crate) fn draw(random: &mut Random) -> Self {
         match random.below(100) {
-            0..58 => Self::Append,
-            58..68 => Self::Group,
+            0..54 => Self::Append,
+            54..62 => Self::Group,
+            62..68 => Self::LookUp,
             68..75 => Self::Repeat,
             75..83 => Self::Read,
-            83..88 => Self::Idle,
-            88..92 => Self::Keep,
+            83..87 => Self::Idle,
+            87..92 => Self::Keep,
             92 => Self::OpenTwice,
             93..95 => Self::Close,
             95..97 => Self::Kill,

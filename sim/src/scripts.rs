@@ -4,20 +4,21 @@
 //! Where [`simulate`](crate::simulate) draws, this counts: nothing that a script does is left out.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::{Batch, CommandKey, EventId, NewEvent, Query, Timestamp};
-use gesta_log::LogStore;
 use gesta_log::sim::{self, Failure, Machine, Operation, PlannedFault};
+use gesta_log::{LogStore, Options};
 
 use crate::check::{check_opened, check_shown};
 use crate::model::{Model, Wrong};
 use crate::outcome::guarded;
 use crate::simulation::options;
 
-/// Things that are not durable at a power cut, up to which every subset of them is kept once: 2^10 cuts.
-const SUBSETS_OF_MAX: usize = 10;
+/// Things that are not durable at a power cut, up to which every subset of them is kept once: 2^10 cuts, or, in a build without
+/// optimization, 2^5.
+const SUBSETS_OF_MAX: usize = if cfg!(debug_assertions) { 5 } else { 10 };
 /// Subsets that are kept where there are more.
 const SUBSETS_SAMPLED: u64 = 16;
 
@@ -32,12 +33,25 @@ pub(crate) enum Do {
     Close,
     /// A group of which a part reaches the page cache, by a process that is killed within its write.
     Tear,
+    /// Remembers the manifest as it is.
+    RememberManifest,
+    /// Puts the manifest back that was remembered.
+    PutManifestBack,
 }
+
+/// The size of tables where a script is not about runs, and where each batch of [`RUN_DATA`] bytes becomes a run.
+const NO_RUNS: u64 = 64 << 20;
+const SMALL_RUNS: u64 = 1 << 10;
+/// Data of an event that fills a table.
+const RUN_DATA: usize = 900;
+/// A batch that becomes a run.
+const NEW_RUN: [Do; 2] = [Do::Append(1, RUN_DATA), Do::Keep];
 
 /// A script: what happens before, without faults, and what happens under them.
 #[derive(Debug)]
 pub struct Script {
     name: &'static str,
+    index_run_bytes: u64,
     before: &'static [Do],
     under_faults: &'static [Do],
 }
@@ -46,6 +60,7 @@ pub struct Script {
 pub const SCRIPTS: &[Script] = &[
     Script {
         name: "a first open",
+        index_run_bytes: NO_RUNS,
         before: &[],
         under_faults: &[
             Do::Open,
@@ -58,6 +73,7 @@ pub const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "appends over a roll",
+        index_run_bytes: NO_RUNS,
         before: &[Do::Open, Do::Append(11, 2_300), Do::Close],
         under_faults: &[
             Do::Open,
@@ -76,11 +92,13 @@ pub const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "a torn tail behind frames in doubt",
+        index_run_bytes: NO_RUNS,
         before: &[Do::Open, Do::Append(1, 40), Do::Append(1, 900), Do::Append(2, 40), Do::Tear],
         under_faults: &[Do::Open, Do::Append(1, 40), Do::Close],
     },
     Script {
         name: "a close and a reopen",
+        index_run_bytes: NO_RUNS,
         before: &[Do::Open, Do::Append(3, 40), Do::Close],
         under_faults: &[
             Do::Open,
@@ -91,6 +109,55 @@ pub const SCRIPTS: &[Script] = &[
             Do::Idle,
             Do::Close,
         ],
+    },
+    Script {
+        name: "runs that are merged",
+        index_run_bytes: SMALL_RUNS,
+        before: &[
+            Do::Open,
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            Do::Close,
+        ],
+        under_faults: &[Do::Open, NEW_RUN[0], NEW_RUN[1], NEW_RUN[0], NEW_RUN[1], NEW_RUN[0], Do::Close],
+    },
+    Script {
+        name: "runs behind a manifest that is old",
+        index_run_bytes: SMALL_RUNS,
+        before: &[
+            Do::Open,
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            Do::Idle,
+            Do::RememberManifest,
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            NEW_RUN[0],
+            NEW_RUN[1],
+            Do::Close,
+            Do::PutManifestBack,
+        ],
+        under_faults: &[Do::Open, NEW_RUN[0], NEW_RUN[1], Do::Close],
     },
 ];
 
@@ -185,7 +252,9 @@ impl Script {
 
     /// Everything up to the faults.
     fn prepare(&self) -> Result<Run, Wrong> {
-        Run::prepared(self.before)
+        let mut run = Run::prepared(self.before, self.index_run_bytes)?;
+        run.index_is_sound = run.index_errors().is_empty();
+        Ok(run)
     }
 
     /// Runs the script with one fault, then ends the process in each of three ways. `false` if nothing failed.
@@ -250,12 +319,19 @@ pub(crate) struct Run {
     pub(crate) machine: Machine,
     pub(crate) model: Model,
     pub(crate) log: Option<Arc<LogStore>>,
+    index_run_bytes: u64,
+    /// Whether a check of the index finds nothing, and so must find nothing after a crash.
+    index_is_sound: bool,
+    /// A manifest that was remembered.
+    manifest: Option<Vec<u8>>,
 }
 
 impl Run {
     /// A log that a script has written, and that no process has open.
-    pub(crate) fn prepared(script: &[Do]) -> Result<Self, Wrong> {
-        let mut run = Self { machine: Machine::new(7), model: Model::default(), log: None };
+    pub(crate) fn prepared(script: &[Do], index_run_bytes: u64) -> Result<Self, Wrong> {
+        let (machine, model) = (Machine::new(7), Model::default());
+        let mut run =
+            Self { machine, model, log: None, index_run_bytes, index_is_sound: false, manifest: None };
         run.perform(script)?;
         // Nothing is done at the end that the script does not say.
         run.end(Ending::Kill);
@@ -263,7 +339,17 @@ impl Run {
     }
 
     pub(crate) fn fork(&self) -> Self {
-        Self { machine: self.machine.fork(), model: self.model.clone(), log: None }
+        let (machine, model) = (self.machine.fork(), self.model.clone());
+        Self { machine, model, log: None, manifest: None, ..*self }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options { index_run_bytes: self.index_run_bytes, ..options() }
+    }
+
+    /// What a check of the log says of its index; nothing where there is no log yet.
+    fn index_errors(&self) -> Vec<String> {
+        sim::verify(&self.machine.fork()).map(|report| report.index_errors).unwrap_or_default()
     }
 
     /// Does one thing after the other, until the process is stopped or the log does not open.
@@ -295,6 +381,11 @@ impl Run {
                     self.append(&log, 6, 400)?;
                     self.end(Ending::Kill);
                 }
+                (Do::RememberManifest, _) => self.manifest = self.machine.content(&manifest()),
+                (Do::PutManifestBack, _) => {
+                    let old = self.manifest.take().expect("it was remembered");
+                    self.machine.put(&manifest(), old);
+                }
                 (_, None) => break,
             }
         }
@@ -308,7 +399,7 @@ impl Run {
     /// Opens the log. `false` if it did not open, for a fault.
     fn open(&mut self) -> Result<bool, Wrong> {
         let before = self.machine.fired();
-        let log = match sim::open(&self.machine, &options()) {
+        let log = match sim::open(&self.machine, &self.options()) {
             Ok(log) => Arc::new(log),
             Err(_) if self.machine.is_stopped() || self.machine.fired() > before => return Ok(false),
             Err(error) => return Err(format!("the log does not open: {error:?}")),
@@ -365,6 +456,10 @@ impl Run {
         let machine = self.machine.fork();
         let mut run = Self { machine, ..self };
         run.machine.forget_fired();
+        let errors = run.index_errors();
+        if run.index_is_sound && !errors.is_empty() {
+            return Err(format!("a crash alone has harmed the index: {errors:?}"));
+        }
         run.open()?;
         let log = run.log.clone().ok_or("the log does not open after the fault")?;
         for number in 0..run.model.sent.len() {
@@ -387,6 +482,10 @@ impl Run {
         }
         Err(format!("a log that was closed is not sound: {report:?}"))
     }
+}
+
+fn manifest() -> PathBuf {
+    Path::new(sim::ROOT).join("manifest")
 }
 
 /// A batch of one event.

@@ -1,11 +1,14 @@
 //! One simulation: everything that a seed says happens to one log, beside a model of it.
 
+mod index;
+
 use std::sync::Arc;
 
-use gesta_log::sim::{self, Betrayal, Faults, Machine};
+use gesta_core::AppendError;
+use gesta_log::sim::{self, Betrayal, Faults, LookedUp, Machine};
 use gesta_log::{LogStore, OpenError, Options};
 
-use crate::check::{check_harmed, check_index, check_kept, check_opened, check_shown};
+use crate::check::{check_harmed, check_index, check_kept, check_opened, check_shown, is_index_damage};
 use crate::harm::{End, Harm, Snapshot, harm, is_segment, snapshot, used_segments};
 use crate::model::{Model, Wrong};
 use crate::observer::Observer;
@@ -21,6 +24,8 @@ const GROUPS_AFTER_BETRAYAL: u64 = 3;
 const FAULTY_OPENS_MAX: u64 = 4;
 /// Opens that an index may need to heal: each meets some of the harm.
 const HEALING_OPENS_MAX: u64 = 12;
+/// One append in so many is preceded by what was looked up a while ago.
+const APPENDS_PER_LATE: u64 = 6;
 
 /// Simulates what a seed says.
 ///
@@ -62,8 +67,13 @@ struct Simulation {
     model: Model,
     log: Option<Arc<LogStore>>,
     observer: Arc<Observer>,
+    /// Batches that were looked up and do not stand in line yet, with their numbers.
+    looked_up: Vec<(usize, LookedUp)>,
     /// The files as an earlier power cut left them.
     earlier: Snapshot,
+    earlier_index: Snapshot,
+    /// Up to where runs were shown when the process before ended.
+    indexed_to: u64,
     /// Faults before the log was opened.
     faults_before: u64,
     outcome: Outcome,
@@ -79,7 +89,10 @@ impl Simulation {
         Self {
             observer: Observer::of(&machine),
             machine,
+            looked_up: Vec::new(),
             earlier: Snapshot::new(),
+            earlier_index: Snapshot::new(),
+            indexed_to: 0,
             random,
             profile,
             model: Model::default(),
@@ -120,6 +133,7 @@ impl Simulation {
                 self.outcome.operations += batches - 1;
                 self.append(batches)
             }
+            Step::LookUp => self.look_up(),
             Step::Repeat => self.repeat(),
             Step::Read => self.read(),
             Step::Idle => self.watched(|log| log.rest_inline()),
@@ -140,8 +154,9 @@ impl Simulation {
             return Err(format!("the log is read-only without a fault: {:?}", self.log().read_only()));
         }
         if !self.machine.is_stopped() {
-            // What is shown after a fault is what was acknowledged.
+            // What is shown after a fault is what was acknowledged, and nobody hears of anything else.
             self.check_shown()?;
+            self.send_doubtful()?;
         }
         let between = match self.random.below(3) {
             0 if !self.machine.is_stopped() => Between::Close,
@@ -164,9 +179,33 @@ impl Simulation {
         self.machine.is_stopped() || self.faults() > self.faults_before
     }
 
-    /// Sends fresh batches, and commits them as one group.
+    /// Looks a batch up that stands in line later: the index changes behind its back. Half of them are sent at once, too.
+    fn look_up(&mut self) -> Result<(), Wrong> {
+        let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
+        let number = self.model.send(batch.clone());
+        let looked_up = self.log().look_up_inline(batch.clone());
+        self.looked_up.push((number, looked_up));
+        if self.random.below(2) == 0 {
+            return Ok(());
+        }
+        let pending = self.log().enqueue_inline(batch);
+        self.log().commit_inline();
+        self.model.answered(number, &pending.answer(), self.is_faulty())
+    }
+
+    /// Sends fresh batches, and now and then those that were looked up a while ago, and commits them as one group.
     fn append(&mut self, batches: u64) -> Result<(), Wrong> {
         let mut line = Vec::new();
+        if self.random.below(APPENDS_PER_LATE) == 0 {
+            if self.random.below(2) == 0 {
+                self.log().keep_inline();
+            }
+            for (number, looked_up) in std::mem::take(&mut self.looked_up) {
+                self.model.send_again(number);
+                line.push((number, self.log().enqueue_looked_up(looked_up)));
+            }
+        }
+        let is_lone = batches == 1 && line.is_empty();
         for _ in 0..batches {
             let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
             let number = self.model.send(batch.clone());
@@ -177,17 +216,20 @@ impl Simulation {
                 line.push((number, self.log().enqueue_inline(batch)));
             }
         }
-        match batches {
-            1 => self.watched(|log| log.commit_inline())?,
+        if is_lone {
+            self.watched(|log| log.commit_inline())?;
+        } else {
             // A group that rolls is published in two parts.
-            _ => self.log().commit_inline(),
+            self.log().commit_inline();
         }
+        let mut wrong = None;
         for (number, pending) in line {
             let answer = pending.answer();
             self.note(u64::from(answer.is_ok()));
-            self.model.answered(number, &answer, self.is_faulty())?;
+            let checked = self.model.answered(number, &answer, self.is_faulty());
+            wrong = wrong.or(checked.err());
         }
-        Ok(())
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Sends a batch again of which the outcome is known.
@@ -198,7 +240,25 @@ impl Simulation {
         let number = index(&mut self.random, self.model.sent.len());
         self.model.send_again(number);
         let answer = self.log().append_blocking(self.model.sent[number].batch.clone());
-        self.model.answered(number, &answer, self.is_faulty())
+        self.model.answered(number, &answer, self.is_faulty())?;
+        self.reuse(number)
+    }
+
+    /// The key of a command stands for its request alone.
+    fn reuse(&self, number: usize) -> Result<(), Wrong> {
+        let Some(batch) = self.model.reuse_of(number) else { return Ok(()) };
+        match self.log().append_blocking(batch) {
+            Err(AppendError::KeyReused) => Ok(()),
+            Err(AppendError::Unavailable { .. }) if self.is_faulty() => Ok(()),
+            other => Err(format!("the command key of batch {number} was used again: {other:?}")),
+        }
+    }
+
+    /// Sends the last batch again that is in doubt, to a log that takes no more writes.
+    fn send_doubtful(&mut self) -> Result<(), Wrong> {
+        let Some(number) = self.model.last_in_doubt() else { return Ok(()) };
+        let answer = self.log().append_blocking(self.model.sent[number].batch.clone());
+        self.model.answered(number, &answer, true)
     }
 
     /// Lets the log do something that shows nothing new before it is done; a reader looks on now and then.
@@ -285,11 +345,15 @@ impl Simulation {
     }
 
     fn end_process(&mut self, between: Between) -> Result<(), Wrong> {
+        // Whoever looked something up is gone with its process.
+        self.looked_up.clear();
+        self.remember_index();
         match between {
             Between::Close => {
                 if let Some(log) = &self.log {
                     log.close();
                 }
+                self.remember_index();
                 let quiet = !self.is_faulty();
                 self.log = None;
                 if quiet && self.outcome.opens > 0 && self.random.below(4) == 0 {
@@ -305,6 +369,7 @@ impl Simulation {
                 self.machine.cut_power();
                 if self.random.below(4) == 0 {
                     self.earlier = snapshot(&self.machine);
+                    self.remember_index_files();
                 }
             }
         }
@@ -353,6 +418,7 @@ impl Simulation {
         if let Some(before) = before.filter(|_| log.recovery().rescued_frames == 0) {
             check_kept(before, &self.machine)?;
         }
+        self.check_runs_stay()?;
         self.model.settle_doubt();
         self.check_answers()?;
         Ok(!self.machine.is_stopped())
@@ -391,6 +457,14 @@ impl Simulation {
         }
         let harm = match self.profile.ending {
             Ending::Plain => return self.reopen(Between::CutPower),
+            Ending::Index(how) => {
+                return match self.harm_index(how)? {
+                    Some(harmed) => {
+                        self.meet_harmed_index(&harmed).map_err(|wrong| format!("{wrong}; {harmed:?}"))
+                    }
+                    None => self.reopen(Between::CutPower),
+                };
+            }
             Ending::Stale => self.betray(Betrayal::Stale)?,
             Ending::Misdirected => self.betray(Betrayal::Misdirected)?,
             Ending::Unlinked => self.unlink()?,
@@ -524,11 +598,6 @@ impl Simulation {
             self.outcome.trace = (self.outcome.trace ^ fact).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
         }
     }
-}
-
-/// Whether something is wrong that the next open mends.
-fn is_index_damage(wrong: &str) -> bool {
-    wrong.contains("open the log again, which builds it anew")
 }
 
 /// The name that a file has once it is in its place.

@@ -87,6 +87,38 @@ pub enum Bug {
     UnlistedCopyKept,
     /// The checksum of a frame's body is not looked at.
     NoBodyChecksum,
+    /// A run is shown before the manifest lists it durably.
+    RunNotListed,
+    /// A run is listed before it was synced.
+    RunNotSynced,
+    /// A table ends, to be written as a run, before its last group was synced.
+    RunBeyondDurable,
+    /// Runs that were merged are removed before the manifest without them is durable.
+    MergedRemovedEarly,
+    /// A table is dropped before its run is shown.
+    TableDroppedEarly,
+    /// Runs are merged that do not follow one another.
+    RunsApartMerged,
+    /// A run is believed without a look at the log that it speaks of.
+    ForeignRunBelieved,
+    /// A run that turned out to be damaged is listed on.
+    DamagedRunKept,
+    /// The writer looks at the table that grows and at no other.
+    NewestTableAlone,
+    /// The writer looks at the newest view, not at the one that a batch was looked up in.
+    NewestViewDecides,
+    /// What was looked up for a batch is taken to be as new as the decision.
+    PriorTakenForNew,
+    /// A condition is held against the table that grows and against no other.
+    ConditionsOfNewestTable,
+    /// After a poison, the index holds on to what never became durable.
+    PoisonKeepsTable,
+    /// A filter says no for some of its keys.
+    FilterForgets,
+    /// The checksums of a run's blocks are not looked at.
+    NoBlockChecksum,
+    /// A command that stands on the disk is not held against what its frame says.
+    CommandNotProven,
 }
 
 impl Bug {
@@ -133,6 +165,22 @@ impl Bug {
         Self::CutFileUnproven,
         Self::UnlistedCopyKept,
         Self::NoBodyChecksum,
+        Self::RunNotListed,
+        Self::RunNotSynced,
+        Self::RunBeyondDurable,
+        Self::MergedRemovedEarly,
+        Self::TableDroppedEarly,
+        Self::RunsApartMerged,
+        Self::ForeignRunBelieved,
+        Self::DamagedRunKept,
+        Self::NewestTableAlone,
+        Self::NewestViewDecides,
+        Self::PriorTakenForNew,
+        Self::ConditionsOfNewestTable,
+        Self::PoisonKeepsTable,
+        Self::FilterForgets,
+        Self::NoBlockChecksum,
+        Self::CommandNotProven,
     ];
 }
 

@@ -6,6 +6,7 @@ mod prior;
 mod queue;
 mod role;
 mod tail;
+mod write;
 mod writer;
 
 use gesta_core::AppendError;

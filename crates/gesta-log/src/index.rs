@@ -14,6 +14,8 @@ mod postings;
 mod run;
 mod runs;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::bugs::{Bug, planted};
 use crate::env::Env;
 use crate::index::{Merge, MergeError, Run, RunFiles};
 use crate::keeper::SharedManifest;
@@ -315,6 +316,9 @@ impl Work {
             .files
             .write(&*self.env, id, &ended.table.read(), ended.end)
             .inspect_err(|_| self.discard(id))?;
+        if planted(Bug::TableDroppedEarly) {
+            self.shared.index.change(|view| drop(view.tables.remove(0)));
+        }
         self.list(&run, &[])?;
         Ok(run)
     }
@@ -331,6 +335,9 @@ impl Work {
 
     /// Has a damaged run built anew by the next open, and those behind it, by listing them no more.
     fn distrust(&mut self, run: u64) {
+        if planted(Bug::DamagedRunKept) {
+            return;
+        }
         self.abandon_merge();
         (self.merging_failed, self.is_distrusted) = (true, true);
         let mut owner = self.manifest.lock();
@@ -350,7 +357,7 @@ impl Work {
         let at = runs.iter().position(is_merged).unwrap_or(runs.len());
         runs.retain(|entry| !is_merged(entry));
         runs.insert(at, RunEntry::of(run));
-        let replaced = owner.replace();
+        let replaced = if planted(Bug::RunNotListed) { Ok(()) } else { owner.replace() };
         if replaced.is_err() {
             owner.manifest.runs = before;
         }
@@ -360,8 +367,10 @@ impl Work {
     /// Shows a run that is listed, in the place of the table that it was written of.
     fn publish(&self, run: Arc<Run>) {
         self.shared.index.change(|view| {
-            let table = view.tables.remove(0);
-            assert!(table.first == run.facts.first, "the oldest table is written first");
+            if !planted(Bug::TableDroppedEarly) {
+                let table = view.tables.remove(0);
+                assert!(table.first == run.facts.first, "the oldest table is written first");
+            }
             view.runs.push(run);
         });
     }
@@ -373,7 +382,10 @@ impl Work {
         }
         let view = self.shared.index.view();
         let Some((from, tier)) = to_merge(&view.runs) else { return };
-        let runs = view.runs[from..from + FAN_OUT].to_vec();
+        let mut runs = view.runs[from..from + FAN_OUT].to_vec();
+        if planted(Bug::RunsApartMerged) {
+            runs.remove(1);
+        }
         let id = self.draw_id();
         let begun = self.files.begin(&*self.env, id).map_err(MergeError::from);
         match begun.and_then(|builder| Merge::new(runs.clone(), builder)) {
@@ -408,6 +420,9 @@ impl Work {
 
     /// Lists and shows a merged run in the place of those that it was made of.
     fn take_over(&mut self, run: Run, merged: &[Arc<Run>]) {
+        if planted(Bug::MergedRemovedEarly) {
+            merged.iter().for_each(|run| self.discard(run.facts.id));
+        }
         if let Err(error) = self.list(&run, merged) {
             // The manifest on the disk may list it or not: its file stays.
             tracing::warn!(%error, "a merged run could not be listed");

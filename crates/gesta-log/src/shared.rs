@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
 
+use crate::bugs::{Bug, planted};
 use crate::index::Index;
 use crate::published::Published;
 
@@ -46,7 +47,9 @@ impl Shared {
     /// Takes no writes from now on: forgets what never became durable, and tells everybody who waits for it.
     pub(crate) fn poison(&self, reason: String) {
         tracing::error!(reason, "the log is read-only from now on");
-        self.index.truncate(self.published.position());
+        if !planted(Bug::PoisonKeepsTable) {
+            self.index.truncate(self.published.position());
+        }
         *self.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         self.published.wake();
     }

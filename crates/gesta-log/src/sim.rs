@@ -12,7 +12,7 @@ use crate::env::{OsEnv, SimEnv};
 use crate::open::Options;
 use crate::open_error::OpenError;
 use crate::store::LogStore;
-pub use crate::store::Pending;
+pub use crate::store::{LookedUp, Pending};
 use crate::verify::{Report, verify_in};
 
 /// The folder of the log on its machine.

@@ -481,6 +481,6 @@ impl EventStore for LogStore {
 #[cfg(feature = "sim")]
 mod inline;
 #[cfg(feature = "sim")]
-pub use inline::Pending;
+pub use inline::{LookedUp, Pending};
 #[cfg(test)]
 mod tests;

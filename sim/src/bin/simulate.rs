@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use sim::{Bits, Flips, Left, Outcome, SCRIPTS, flip_bits, simulate, simulate_many};
+use sim::{Bits, Flips, Left, Outcome, SCRIPTS, flip_bits, flip_index_bits, simulate, simulate_many};
 
 const OPERATIONS_DEFAULT: u64 = 1_000_000;
 const OPERATIONS_LONG: u64 = 200_000_000;
@@ -87,7 +87,12 @@ fn exhaust(bits: Bits) -> Result<(), Failure> {
             Ok(sum)
         })?;
     }
-    Ok(())
+    timed("a small index: ", || {
+        let shares = side_by_side(flip_index_bits)?;
+        let mut sum = Flips { bits: shares[0].bits, ..Flips::default() };
+        shares.iter().for_each(|share| sum.add(share));
+        Ok(sum)
+    })
 }
 
 /// Does shares of something on as many threads as there are cores. Gives them in their order.

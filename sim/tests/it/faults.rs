@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gesta_log::sim::{Failure, Operation};
-use sim::{Bits, Left, SCRIPTS, flip_bits, simulate, simulate_many};
+use sim::{Bits, Left, SCRIPTS, flip_bits, flip_index_bits, simulate, simulate_many};
 
 #[test]
 fn no_fault_breaks_a_promise() {
@@ -74,7 +74,7 @@ fn every_operation_of_every_script_is_visited_by_every_fault() {
 
 #[test]
 fn the_scripts_do_what_they_are_called_after() {
-    let [first, roll, torn, reopen] = SCRIPTS else { panic!("four scripts") };
+    let [first, roll, torn, reopen, merged, old] = SCRIPTS else { panic!("six scripts") };
     let does = |script: &sim::Script, wanted: Operation, what: &str| {
         let operations = script.operations().unwrap();
         operations
@@ -88,6 +88,13 @@ fn the_scripts_do_what_they_are_called_after() {
     assert_eq!(does(torn, Operation::SyncFolder, "quarantine"), 1, "torn bytes are kept aside");
     assert_eq!(does(torn, Operation::Create, "000000000002.seg.tmp"), 1, "frames in doubt are copied");
     assert_eq!(does(reopen, Operation::Lock, "LOCK"), 2);
+    assert_eq!(does(merged, Operation::Create, "000000000009.run"), 1, "eight runs become a ninth");
+    assert_eq!(does(merged, Operation::Remove, "000000000001.run"), 1, "and are removed");
+    assert_eq!(
+        does(old, Operation::Create, "000000000004.run"),
+        1,
+        "runs are built anew under names that were used"
+    );
 }
 
 #[test]
@@ -101,4 +108,14 @@ fn every_flipped_bit_is_detected_or_harmless() {
         let least = 30_000 / shares as u64;
         assert!(flips.flips > least && flips.detected > least, "{flips}");
     }
+}
+
+#[test]
+fn every_flipped_bit_of_an_index_is_told_and_heals() {
+    // Without optimization a part of them, evenly spread; `cargo xtask sim` flips all.
+    let shares = if cfg!(debug_assertions) { 61 } else { 7 };
+    let flips = flip_index_bits(0, shares).unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!("{flips}");
+    assert!(flips.flips > 100, "{flips}");
+    assert_eq!(flips.harmless, 0, "every bit is proven by something: {flips}");
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gesta_log::sim::{Bug, plant};
-use sim::{Bits, Left, SCRIPTS, flip_bits, simulate};
+use sim::{Bits, Left, SCRIPTS, flip_bits, flip_index_bits, simulate};
 
 use crate::regressions;
 
@@ -16,8 +16,13 @@ struct Finder {
     finds: fn() -> bool,
 }
 
+/// The quick ones first.
 const FINDERS: &[Finder] = &[
-    Finder { name: "a script", finds: || SCRIPTS.iter().any(|script| script.visit().is_err()) },
+    Finder {
+        name: "the few steps of a regression",
+        finds: || regressions::CHECKS.iter().any(|check| std::panic::catch_unwind(check).is_err()),
+    },
+    Finder { name: "a flipped bit of an index", finds: || flip_index_bits(0, 7).is_err() },
     Finder {
         name: "a flipped bit",
         finds: || {
@@ -25,10 +30,7 @@ const FINDERS: &[Finder] = &[
             lefts.iter().any(|left| flip_bits(Bits::ZerosSampled, *left, 0, 1).is_err())
         },
     },
-    Finder {
-        name: "the few steps of a regression",
-        finds: || regressions::CHECKS.iter().any(|check| std::panic::catch_unwind(check).is_err()),
-    },
+    Finder { name: "a script", finds: || SCRIPTS.iter().any(|script| script.visit().is_err()) },
 ];
 
 /// How the bug is found, if it is, in logs that this thread drives.

@@ -24,6 +24,8 @@ pub(crate) const CHECKS: &[fn()] = &[
     an_idle_frame_whose_sync_failed_is_written_again,
     a_foreign_file_among_the_segments_is_left_alone,
     a_sector_that_the_disk_lost_is_found,
+    a_run_that_ends_where_a_segment_begins_is_of_use,
+    a_run_of_another_history_is_not_believed,
 ];
 
 const HEADER_BYTES: usize = 4096;
@@ -34,6 +36,11 @@ fn options() -> Options {
 
 fn open(machine: &Machine) -> LogStore {
     sim::open(machine, &options()).unwrap()
+}
+
+/// Whose tables become runs with every batch.
+fn small_runs() -> Options {
+    Options { index_run_bytes: 1 << 10, ..options() }
 }
 
 /// Opens a log that has to take writes: whatever happened to it is no damage.
@@ -99,7 +106,16 @@ fn operations_before(
     rehearsal.record();
     work(&rehearsal);
     let recorded = rehearsal.recorded();
-    recorded.iter().position(|(operation, path)| is_it(*operation, path)).expect("the log does that") as u64
+    let found = recorded.iter().position(|(operation, path)| is_it(*operation, path));
+    found.expect("the log does that") as u64
+}
+
+/// How many operations there are in all.
+fn operations_of(machine: &Machine, work: impl FnOnce(&Machine)) -> u64 {
+    let rehearsal = machine.fork();
+    rehearsal.record();
+    work(&rehearsal);
+    rehearsal.recorded().len() as u64
 }
 
 /// A log whose last frames are whole and in doubt: its process was killed, and nothing says that they are durable.
@@ -153,6 +169,15 @@ fn a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_o
     let (operation, path) = machine.recorded().pop().unwrap();
     assert!(is_sync(operation, &path), "{operation:?} {path:?} failed");
     machine.kill();
+    // Wherever the next process is stopped, the power may take that name back.
+    let operations = operations_of(&machine, |machine| drop(open(machine)));
+    for after in 0..operations {
+        let machine = machine.fork();
+        machine.stop_after(after);
+        drop(sim::open(&machine, &options()));
+        machine.cut_power_with(0);
+        assert_eq!(shown(&open_whole(&machine)), [1, 2, 3], "stopped after {after} operations");
+    }
     let log = open_whole(&machine);
     append(&log, 4, 40);
     cut_power(&machine, log);
@@ -452,6 +477,51 @@ fn a_segment_of_another_history_is_not_shown() {
         assert!(log.read_only().is_some());
         assert_eq!(lost, [(1, in_first)], "{numbers:?} of {size}");
         assert_eq!(ids, (100 + u128::from(in_first) - 1..140).collect::<Vec<_>>(), "{numbers:?} of {size}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_where_a_segment_begins_is_of_use() {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    (1..20).for_each(|number| append(&log, number, 400));
+    kill(&machine, log);
+    // What is in doubt is copied, so that the log goes on in a fresh segment; and the index of it cannot be written at first.
+    let is_run = |operation, path: &Path| {
+        operation == Operation::Create && path.extension().is_some_and(|own| own == "run")
+    };
+    let reopen = |machine: &Machine| sim::open(machine, &small_runs()).unwrap();
+    let before = operations_before(&machine, |machine| drop(reopen(machine)), is_run);
+    machine.plan_fault(Some(PlannedFault { after: before, failure: Failure::Eio, lasts: false }));
+    let log = reopen(&machine);
+    assert_eq!(machine.fired(), 1);
+    (20..30).for_each(|number| append(&log, number, 400));
+    log.close();
+    drop(log);
+    let report = sim::verify(&machine).unwrap();
+    assert!(report.is_sound() && report.index_files > 0, "{report:?}");
+}
+
+#[test]
+fn a_run_of_another_history_is_not_believed() {
+    // Two histories of one log, of the same sizes in the same segment; the segment of one meets the index of the other.
+    let machine = Machine::new(1);
+    let log = sim::open(&machine, &small_runs()).unwrap();
+    append(&log, 1, 40);
+    log.close();
+    drop(log);
+    let other = machine.fork();
+    for (machine, first) in [(&machine, 10), (&other, 20)] {
+        let log = sim::open(machine, &small_runs()).unwrap();
+        (first..first + 4).for_each(|number| append(&log, number, 900));
+        log.close();
+        drop(log);
+    }
+    machine.put(&segment(1), other.content(&segment(1)).unwrap());
+    let log = sim::open(&machine, &small_runs()).unwrap();
+    assert_eq!((log.read_only(), shown(&log)), (None, vec![1, 20, 21, 22, 23]));
+    for (number, is_repeat) in [(20, true), (10, false)] {
+        assert_eq!(log.append_blocking(batch(number, 900)).unwrap().repeated, is_repeat, "of {number}");
     }
 }
 

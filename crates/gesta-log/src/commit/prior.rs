@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use gesta_core::{Batch, CommandKey, Condition, StreamName};
 
+use crate::bugs::{Bug, planted};
 use crate::index::{CommandEntry, Fault, Key, Kind, PartRef, Reach, Table, View};
 use crate::read::command_of;
 
@@ -126,7 +127,11 @@ impl Prior {
 
     /// The last match of a condition up to the position that is given with it.
     pub(super) fn match_of(&self, condition: usize) -> (Option<u64>, u64) {
-        (self.matches.get(condition).copied().flatten(), self.checked_to)
+        let checked_to = match planted(Bug::PriorTakenForNew) {
+            true => self.view.newest().last().map_or(0, |newest| newest.read().last()),
+            false => self.checked_to,
+        };
+        (self.matches.get(condition).copied().flatten(), checked_to)
     }
 }
 
@@ -157,7 +162,11 @@ pub(crate) fn command_in_runs(
         let first = list.at(0)?;
         let location = part.locator().location(first)?;
         let last = part.batch_end(location.position)?;
-        return command_of(&location, last).map(Some);
+        let mut entry = command_of(&location, last)?;
+        if planted(Bug::CommandNotProven) {
+            entry.request = command.request;
+        }
+        return Ok(Some(entry));
     }
     Ok(None)
 }

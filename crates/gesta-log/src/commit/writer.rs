@@ -10,8 +10,10 @@ use std::sync::Arc;
 use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 
 use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
+use super::prior::Prior;
 use super::queue::{Answer, Queue, Ticket};
 use super::tail::{ActiveSegment, Tail};
+use super::write::write_group;
 use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, Prepared, StartBody, write_mark};
 use crate::index::{FrameName, IndexedEvent, State, Table};
@@ -103,16 +105,27 @@ impl Writer {
 
     /// Whether a batch is new and may be accepted, with room for it; or what was recorded before.
     fn decide(&mut self, ticket: &Ticket) -> Result<Option<Repeat>, Refused> {
-        let tables = ticket.prior.view.newest();
+        let tables = self.tables_behind(&ticket.prior);
         let found = repeat_of(&Known::new(&ticket.prior, &tables), &ticket.batch, &self.scope())?;
         if found.is_some() {
             return Ok(found);
         }
         self.make_room(ticket.prepared.len())?;
         // Making room may have begun another table.
-        let tables = ticket.prior.view.newest();
+        let tables = self.tables_behind(&ticket.prior);
         check(&Known::new(&ticket.prior, &tables), &ticket.batch, &self.scope())?;
         Ok(None)
+    }
+
+    /// The tables behind what was looked up for a batch: those of the view that it was looked up in, and all that were begun since.
+    fn tables_behind(&self, prior: &Prior) -> Vec<Arc<Table>> {
+        if planted(Bug::NewestTableAlone) {
+            return vec![Arc::clone(&self.table)];
+        }
+        if planted(Bug::NewestViewDecides) {
+            return self.shared.index.view().newest();
+        }
+        prior.view.newest()
     }
 
     fn scope(&self) -> Scope {
@@ -164,9 +177,11 @@ impl Writer {
             (state.bytes(), state.len())
         };
         let is_full = self.indexer.limits().is_full(bytes, self.table_log_bytes);
-        // A run ends behind a frame of the segment that it names.
-        let has_frame = self.start.is_none();
-        if !is_full || count == 0 || !has_frame || self.poison.is_some() || !self.indexer.has_room() {
+        // A run names the last frame of the segment that it ends in: one without a frame has none to name.
+        if !is_full || count == 0 || self.active.last_frame == 0 {
+            return;
+        }
+        if self.poison.is_some() || !self.indexer.has_room() {
             return;
         }
         let next = Table::after(&self.table.read());
@@ -279,40 +294,11 @@ impl Writer {
         }
         let pieces = std::iter::once(&group.start[..]).chain(group.frames.iter().map(Prepared::bytes));
         let pieces = pieces.filter(|piece| !piece.is_empty()).collect::<Vec<_>>();
-        let file = &self.active.segment.file;
-        if planted(Bug::PublishBeforeSync) {
-            self.shared.published.publish(self.tail.position);
-        }
+        self.misstep_before_write();
         let is_last = !self.active.fits(group.bytes, 8 << 10);
-        let sync = || match planted(Bug::AckBeforeSync) || planted(Bug::RollBeforeSync) && is_last {
-            true => Ok(()),
-            false => file
-                .sync_data()
-                .or_else(|error| if planted(Bug::RetryFailedSync) { file.sync_data() } else { Err(error) }),
-        };
-        let written = match file.write_at(&pieces, self.active.offset) {
-            Err(error)
-                if planted(Bug::ShortWriteIgnored) && error.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                Ok(())
-            }
-            written => written,
-        };
-        let written = written.and_then(|()| sync());
-        if let Err(error) = written {
-            let reason = format!(
-                "writing segment {} failed ({error}); what was acknowledged is safe: close the log, see to the device, open it again",
-                self.active.segment.id
-            );
-            if !planted(Bug::NoPoison) {
-                self.poison(reason);
-            }
-            let reason = "the write to the log failed".to_owned();
-            group
-                .answers
-                .into_iter()
-                .for_each(|(reply, _)| deliver(reply, Err(AppendError::InDoubt { reason: reason.clone() })));
-            return;
+        let file = &self.active.segment.file;
+        if let Err(error) = write_group(&**file, &pieces, self.active.offset, is_last) {
+            return self.fail(group.answers, &error);
         }
         self.active.offset += group.bytes as u64;
         self.table_log_bytes += group.bytes as u64;
@@ -323,6 +309,29 @@ impl Writer {
         self.end_full_table();
         if self.active.is_half_full() {
             self.keeper.prepare_spare(self.active.size_bytes);
+        }
+    }
+
+    /// What only a bug that is planted does before a group is durable.
+    fn misstep_before_write(&mut self) {
+        if planted(Bug::PublishBeforeSync) {
+            self.shared.published.publish(self.tail.position);
+        }
+        if planted(Bug::RunBeyondDurable) {
+            self.end_full_table();
+        }
+    }
+
+    /// Stops writing for good, after a group of which nobody knows whether it is on the disk.
+    fn fail(&mut self, answers: Vec<(oneshot::Sender<Answer>, Answer)>, error: &std::io::Error) {
+        if !planted(Bug::NoPoison) {
+            self.poison(format!(
+                "writing segment {} failed ({error}); what was acknowledged is safe: close the log, see to the device, open it again",
+                self.active.segment.id
+            ));
+        }
+        for (reply, _) in answers {
+            deliver(reply, Err(AppendError::InDoubt { reason: "the write to the log failed".to_owned() }));
         }
     }
 

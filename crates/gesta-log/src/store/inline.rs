@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use gesta_core::{AppendError, Appended, Batch, check_batch};
 
 use super::{Commit, Drive, LogStore, Prepare, look_up};
-use crate::commit::{Role, in_doubt, unavailable};
+use crate::commit::{Prior, Role, in_doubt, unavailable};
 use crate::env::Env;
 use crate::index::Reach;
 use crate::indexer::{Indexer, IndexerThread};
@@ -16,6 +16,9 @@ use crate::open_error::OpenError;
 
 /// An append that stands in line. Answered once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);
+
+/// A batch that was looked up and does not stand in line: what the log does meanwhile, it does behind the back of its caller.
+pub struct LookedUp(Result<(Batch, Prior), AppendError>);
 
 enum Waiting {
     Answered(Box<Result<Appended, AppendError>>),
@@ -44,13 +47,27 @@ impl LogStore {
     /// Puts a batch in line and commits nothing.
     #[doc(hidden)]
     pub fn enqueue_inline(&self, batch: Batch) -> Pending {
-        let answered = |answer| Pending(Waiting::Answered(Box::new(answer)));
+        let looked_up = self.look_up_inline(batch);
+        self.enqueue_looked_up(looked_up)
+    }
+
+    /// Looks a batch up, as its caller does before it stands in line.
+    #[doc(hidden)]
+    pub fn look_up_inline(&self, batch: Batch) -> LookedUp {
         if let Err(error) = check_batch(&batch, self.shared.id, &self.shared.capabilities) {
-            return answered(Err(error));
+            return LookedUp(Err(error));
         }
-        let prior = match look_up(&self.shared, &batch, Reach::Disk) {
-            Ok(prior) => prior,
-            Err(fault) => return answered(Err(unavailable(&fault))),
+        let looked_up = look_up(&self.shared, &batch, Reach::Disk);
+        LookedUp(looked_up.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault)))
+    }
+
+    /// Puts a batch in line that was looked up a while ago, and commits nothing.
+    #[doc(hidden)]
+    pub fn enqueue_looked_up(&self, looked_up: LookedUp) -> Pending {
+        let answered = |answer| Pending(Waiting::Answered(Box::new(answer)));
+        let (batch, prior) = match looked_up.0 {
+            Ok(looked_up) => looked_up,
+            Err(error) => return answered(Err(error)),
         };
         match self.prepare(batch, prior) {
             Prepare::Answered(answer) => answered(answer),
@@ -59,6 +76,13 @@ impl LogStore {
                 Err(error) => answered(Err(error)),
             },
         }
+    }
+
+    /// Up to which position runs are shown.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn indexed_to_inline(&self) -> u64 {
+        self.shared.index.view().runs.last().map_or(0, |run| run.facts.last)
     }
 
     /// Commits what is in line, as one group where it fits one segment.

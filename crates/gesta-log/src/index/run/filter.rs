@@ -1,5 +1,6 @@
 //! Split-block Bloom filters, as Apache Parquet specifies them: one probe touches one block of 32 bytes.
 
+use crate::bugs::{Bug, planted};
 use crate::format::u32_at;
 
 /// Keys of one filter at the most: at twelve bits a key that is 64 KiB.
@@ -16,7 +17,7 @@ const SALTS: [u32; 8] =
 pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
     let blocks = (hashes.len() * BITS_PER_KEY).div_ceil(8 * BLOCK_BYTES).max(1);
     let mut filter = vec![0; blocks * BLOCK_BYTES];
-    for hash in hashes {
+    for hash in hashes.iter().filter(|hash| !planted(Bug::FilterForgets) || *hash % 16 != 0) {
         let block = block_of(*hash, blocks) * BLOCK_BYTES;
         for (word, bit) in bits_of(*hash).enumerate() {
             filter[block + 4 * word + bit / 8] |= 1 << (bit % 8);

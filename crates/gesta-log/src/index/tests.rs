@@ -1,0 +1,432 @@
+//! Runs, tables and merges, held against a plain scan of the same events: every look-up gives the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gesta_core::{EventId, EventType, Item, Query, StreamName, Tag};
+use proptest::prelude::*;
+
+use super::run::{FIRST_OF_FRAME, FrameName, Merge};
+use super::{BlockCache, IndexedEvent, Key, Kind, MissingFile, Part, PartRef, Reach, RunFiles, Table, View};
+use crate::env::OsEnv;
+use crate::point::LogPoint;
+use crate::segment::SegmentFile;
+use crate::walk::Follow;
+
+/// Bytes that a record takes in these logs, and what comes before the first of a frame.
+const RECORD_BYTES: u64 = 104;
+const HEADER_BYTES: u64 = 64;
+const SEGMENT_BYTES: u64 = 3 << 10;
+
+/// An event of a log that is scanned.
+#[derive(Debug, Clone)]
+struct Event {
+    stream: String,
+    event_type: String,
+    tags: Vec<String>,
+    id: EventId,
+    version: u64,
+    /// The first and the last position of its batch.
+    batch: (u64, u64),
+    segment: u64,
+    offset: u64,
+}
+
+/// What a test draws of one event: numbers that names are made of.
+#[derive(Debug, Clone)]
+struct Drawn {
+    stream: u8,
+    event_type: u8,
+    tags: Vec<u8>,
+    id: u128,
+    ends_batch: bool,
+}
+
+fn stream_name(number: u8) -> String {
+    // Some as long as names may be, alike but for their ends; some that are the beginning of others.
+    match number {
+        0..=2 => format!("long-{:0>506}{number}", ""),
+        3 => "s".to_owned(),
+        4 => "s-".to_owned() + "1",
+        _ => format!("s-{number}"),
+    }
+}
+
+fn log_of(drawn: &[Drawn], rolls: &[bool]) -> Vec<Event> {
+    let mut log = Vec::<Event>::new();
+    let (mut segment, mut end, mut rolls) = (1, 4096, rolls.iter().cycle());
+    let batches = drawn.split_inclusive(|event| event.ends_batch);
+    for batch in batches {
+        if end > 4096 + SEGMENT_BYTES || *rolls.next().expect("it goes on and on") {
+            (segment, end) = (segment + 1, 4096);
+        }
+        let first = log.len() as u64 + 1;
+        let last = first + batch.len() as u64 - 1;
+        end += HEADER_BYTES;
+        for own in batch {
+            let stream = stream_name(own.stream);
+            let version = log.iter().filter(|event| event.stream == stream).count() as u64;
+            let tags = own.tags.iter().map(|tag| format!("tag:{tag}")).collect();
+            let (event_type, id) = (format!("t.type{}", own.event_type), EventId::from_u128(own.id));
+            log.push(Event {
+                stream,
+                event_type,
+                tags,
+                id,
+                version,
+                batch: (first, last),
+                segment,
+                offset: end,
+            });
+            end += RECORD_BYTES;
+        }
+    }
+    log
+}
+
+/// The parts of an index, and the log that they are of.
+struct Indexed {
+    log: Vec<Event>,
+    view: View,
+    _folder: tempfile::TempDir,
+}
+
+fn segment(id: u64) -> Arc<SegmentFile> {
+    Arc::new(SegmentFile { id, salt: [0; 16], file: Arc::new(MissingFile) })
+}
+
+/// Adds events to a table, batch by batch.
+fn fill(table: &Table, log: &[Event]) {
+    let mut state = table.write();
+    let mut current = 0;
+    for (event, position) in log.iter().zip(table.first..) {
+        if event.segment != current {
+            current = event.segment;
+            state.begin_segment(segment(current));
+        }
+        let is_first = event.batch.0 == position;
+        if is_first {
+            state.begin_frame(FrameName { number: position, checksum: 7 });
+        }
+        let indexed = IndexedEvent { stream: &event.stream, event_type: &event.event_type, id: event.id };
+        let offset = u32::try_from(event.offset).unwrap();
+        let tags = event.tags.iter().map(String::as_str);
+        assert_eq!(state.insert(&indexed, tags, offset, is_first, || event.version), event.version);
+        state.insert_id(event.id);
+        if event.batch.1 == position {
+            state.end_batch(i64::try_from(position).unwrap(), event.offset + RECORD_BYTES);
+        }
+    }
+}
+
+fn end_at(position: u64) -> LogPoint {
+    let follow = Follow { position, ..Follow::START };
+    LogPoint { segment: 1, offset: 4096, last_frame: 4096, follow, ..LogPoint::START }
+}
+
+/// Cuts a log into tables at the ends of batches, writes all but the last few as runs, and merges neighbours.
+fn index(log: Vec<Event>, cuts: &[u64], tables: usize, merges: &[(usize, usize)]) -> Indexed {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("index")).unwrap();
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    let ends =
+        cuts.iter().filter_map(|cut| log.get(usize::try_from(*cut).unwrap()).map(|event| event.batch.1));
+    let mut ends = ends.collect::<BTreeSet<_>>();
+    ends.insert(log.len() as u64);
+    let (mut view, mut first) = (View::default(), 1);
+    let in_runs = ends.len().saturating_sub(tables);
+    for (number, end) in ends.into_iter().enumerate() {
+        let table = Table::new(first);
+        fill(&table, &log[usize::try_from(first - 1).unwrap()..usize::try_from(end).unwrap()]);
+        if number < in_runs {
+            let run = files.write(&OsEnv, number as u64 + 1, &table.read(), end_at(end)).unwrap();
+            view.runs.push(Arc::new(run));
+        } else {
+            view.tables.push(table);
+        }
+        first = end + 1;
+    }
+    view.tables.push(Table::new(first));
+    for (id, (from, count)) in (1_000..).zip(merges) {
+        merge(&files, &mut view, id, *from, *count);
+    }
+    Indexed { log, view, _folder: folder }
+}
+
+/// Merges so many runs from one on, as far as there are so many.
+fn merge(files: &RunFiles, view: &mut View, id: u64, from: usize, count: usize) {
+    let Some(merged) = view.runs.get(from..from + count).filter(|_| count > 1) else { return };
+    let mut merge = Merge::new(merged.to_vec(), files.begin(&OsEnv, id).unwrap()).unwrap();
+    while !merge.step().unwrap() {}
+    let run = merge.finish(id, 1).unwrap();
+    view.runs.splice(from..from + count, [Arc::new(run)]);
+}
+
+impl Indexed {
+    /// The positions of a part that hold what the predicate means.
+    fn scan(&self, part: PartRef<'_>, means: impl Fn(&Event) -> bool) -> Vec<u64> {
+        let own =
+            (1..).zip(&self.log).filter(|(position, _)| (part.first()..=part.last()).contains(position));
+        own.filter(|(_, event)| means(event)).map(|(position, _)| position).collect()
+    }
+
+    fn check(&self) {
+        for part in self.view.parts() {
+            let held = part.look(Reach::Disk);
+            let part = held.part();
+            self.check_keys(part);
+            self.check_places(part);
+            for query in self.queries() {
+                self.check_plan(part, &query);
+            }
+        }
+        self.check_heads();
+    }
+
+    fn check_keys(&self, part: PartRef<'_>) {
+        let category = |event: &Event| StreamName::category_of(&event.stream).to_owned();
+        for own in self.log.iter().step_by(3) {
+            let stream = own.stream.as_bytes();
+            let base = self.check_list(part, Kind::Stream, stream, |event| event.stream == own.stream);
+            let first = self.scan(part, |event| event.stream == own.stream);
+            assert_eq!(base, first.first().map(|at| self.log[usize::try_from(*at - 1).unwrap()].version));
+            let (kind, id) = (own.event_type.as_bytes(), own.id);
+            self.check_list(part, Kind::Type, kind, |event| event.event_type == own.event_type);
+            self.check_list(part, Kind::Id, id.as_bytes(), |event| event.id == id);
+            let name = category(own);
+            self.check_list(part, Kind::Category, name.as_bytes(), |event| category(event) == name);
+            self.check_list(part, Kind::New, name.as_bytes(), |event| {
+                category(event) == name && event.version == 0
+            });
+            for tag in &own.tags {
+                self.check_list(part, Kind::Tag, tag.as_bytes(), |event| event.tags.contains(tag));
+            }
+            let found = self.scan(part, |event| event.stream == own.stream && event.id == id);
+            let expected = found.first().map(|at| (self.log[usize::try_from(*at - 1).unwrap()].version, *at));
+            assert_eq!(
+                part.find_id(&Key::stream(&own.stream), &Key::id(id)).unwrap(),
+                expected,
+                "{id} in {}",
+                own.stream
+            );
+        }
+        self.check_list(part, Kind::Created, &[], |event| event.version == 0);
+        let nobody = format!("long-{:0>507}", "x");
+        assert!(self.check_list(part, Kind::Stream, nobody.as_bytes(), |_| false).is_none());
+    }
+
+    /// Gives the version that the list begins with, as the part says.
+    fn check_list(
+        &self,
+        part: PartRef<'_>,
+        kind: Kind,
+        key: &[u8],
+        means: impl Fn(&Event) -> bool,
+    ) -> Option<u64> {
+        let expected = self.scan(part, means);
+        let Some((mut list, base)) = part.list(&Key::new(kind, key)).unwrap() else {
+            assert_eq!(expected, [0; 0], "{kind:?} {}", key.escape_ascii());
+            return None;
+        };
+        let found = (0..list.len()).map(|at| part.first() + u64::from(list.at(at).unwrap()));
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{kind:?} {}", key.escape_ascii());
+        assert_eq!(part.first() + u64::from(list.last()), *expected.last().unwrap());
+        Some(base)
+    }
+
+    fn check_places(&self, part: PartRef<'_>) {
+        let mut locator = part.locator();
+        for position in part.first()..=part.last() {
+            let event = &self.log[usize::try_from(position - 1).unwrap()];
+            let location = locator.location(part.relative(position)).unwrap();
+            assert_eq!((location.position, location.segment.id), (position, event.segment));
+            assert_eq!(location.offset, event.offset);
+            assert!(location.end >= event.offset + RECORD_BYTES, "the whole record is read");
+            assert_eq!(part.batch_start(position).unwrap(), event.batch.0);
+            assert_eq!(part.batch_end(position).unwrap(), event.batch.1);
+        }
+    }
+
+    fn queries(&self) -> Vec<Query> {
+        let [first, .., last] = &self.log[..] else { return vec![Query::All] };
+        let stream = |event: &Event| Some(event.stream.parse::<StreamName>().unwrap());
+        let types = |event: &Event| vec![event.event_type.parse::<EventType>().unwrap()];
+        let tag = |number: u8| Tag::new(format!("tag:{number}")).unwrap();
+        let both = Item { stream: stream(first), types: types(last), ..Item::default() };
+        let ids = Item { ids: vec![first.id, last.id, EventId::from_u128(u128::MAX)], ..Item::default() };
+        let tags = Item { tags: vec![tag(0), tag(1)], ..Item::default() };
+        let category = StreamName::category_of(&last.stream).parse().unwrap();
+        let all =
+            Item { category: Some(category), tags: vec![tag(2)], types: types(first), ..Item::default() };
+        let items = [both.clone(), ids, tags, all, Item { stream: stream(last), ..Item::default() }];
+        let mut queries = items.iter().cloned().map(Query::from).collect::<Vec<_>>();
+        queries.extend([Query::Any(items.to_vec()), Query::All]);
+        queries
+    }
+
+    fn means(query: &Query, event: &Event) -> bool {
+        let Query::Any(items) = query else { return true };
+        items.iter().any(|item| {
+            item.stream.as_ref().is_none_or(|stream| stream.as_str() == event.stream)
+                && item
+                    .category
+                    .as_ref()
+                    .is_none_or(|own| own.as_str() == StreamName::category_of(&event.stream))
+                && (item.types.is_empty() || item.types.iter().any(|own| own.as_str() == event.event_type))
+                && (item.ids.is_empty() || item.ids.contains(&event.id))
+                && item.tags.iter().all(|tag| event.tags.iter().any(|own| own == tag.as_str()))
+        })
+    }
+
+    /// From every place of a part, in both directions, with one plan that goes on and one for each look-up.
+    fn check_plan(&self, part: PartRef<'_>, query: &Query) {
+        let expected = self.scan(part, |event| Self::means(query, event));
+        let relative = expected.iter().map(|position| part.relative(*position)).collect::<Vec<_>>();
+        let len = part.relative(part.last() + 1);
+        let (mut onward, mut back) = (part.plan(query).unwrap(), part.plan(query).unwrap());
+        for from in 0..=len {
+            let next = relative.get(relative.partition_point(|position| *position < from)).copied();
+            assert_eq!(onward.next(from).unwrap(), next, "from {from}, {query:?}");
+            assert_eq!(part.plan(query).unwrap().next(from).unwrap(), next, "at once from {from}, {query:?}");
+            let from = len - from;
+            let before = relative.partition_point(|position| *position <= from).checked_sub(1);
+            let previous = before.map(|at| relative[at]);
+            assert_eq!(back.previous(from).unwrap(), previous, "down from {from}, {query:?}");
+        }
+        assert_eq!(back.previous(u32::MAX).unwrap(), relative.last().copied());
+    }
+
+    fn check_heads(&self) {
+        for own in self.log.iter().step_by(7) {
+            for up_to in (0..=self.log.len() as u64).step_by(5).chain([u64::MAX]) {
+                let known = usize::try_from(up_to.min(self.log.len() as u64)).unwrap();
+                let last = self.log[..known].iter().rposition(|event| event.stream == own.stream);
+                let expected = last.map(|at| (self.log[at].version, at as u64 + 1));
+                let found = self.view.head(&own.stream, up_to, Reach::Disk).unwrap();
+                assert_eq!(found, expected, "{} up to {up_to}", own.stream);
+            }
+        }
+        for position in 1..=self.log.len() as u64 {
+            let part = self.view.part_of(position).expect("every position is in a part");
+            assert!(matches!(part, Part::Run(_) | Part::Table(_)) && part.first() <= position);
+        }
+        assert!(self.view.part_of(self.log.len() as u64 + 1).is_none());
+    }
+}
+
+fn drawn(ids_grow: bool) -> impl Strategy<Value = Vec<Drawn>> {
+    let event = (0_u8..9, 0_u8..3, prop::collection::vec(0_u8..4, 0..4), 0_u128..400, 0_u8..3);
+    prop::collection::vec(event, 1..220).prop_map(move |events| {
+        let numbered = events.into_iter().zip(0_u128..);
+        let drawn = numbered.map(|((stream, event_type, tags, id, ends), number)| {
+            // Out of order, an id may stand in several streams, and twice in one.
+            let id = if ids_grow { number << 64 | id } else { id * 0x1_0001 };
+            Drawn { stream, event_type, tags, id, ends_batch: ends == 0 }
+        });
+        drawn.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn runs_tables_and_merges_say_what_a_scan_says(
+        events in any::<bool>().prop_flat_map(drawn),
+        rolls in prop::collection::vec(prop::bool::weighted(0.1), 7),
+        cuts in prop::collection::vec(0_u64..220, 0..12),
+        tables in 0_usize..4,
+        merges in prop::collection::vec((0_usize..4, 2_usize..9), 0..4),
+    ) {
+        index(log_of(&events, &rolls), &cuts, tables, &merges).check();
+    }
+}
+
+/// A list of so many positions, spread by a step over two runs, which are merged.
+fn check_long_list(count: u32, step: u32) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("index")).unwrap();
+    let cache = Arc::new(BlockCache::new(64 << 10));
+    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    let (len, cut) = (u64::from(count * step), u64::from(count / 3 * step));
+    let mut view = View::default();
+    for (id, first, last) in
+        [(1, 1, cut), (2, cut + 1, len)].into_iter().filter(|(_, first, last)| first <= last)
+    {
+        let table = Table::new(first);
+        let mut state = table.write();
+        state.begin_segment(segment(1));
+        for position in first..=last {
+            state.begin_frame(FrameName { number: position, checksum: 7 });
+            let is_hot = position % u64::from(step) == 0;
+            let stream = if is_hot { "hot-1" } else { "cold-1" };
+            let event =
+                IndexedEvent { stream, event_type: "a.b", id: EventId::from_u128(u128::from(position)) };
+            let base = || if is_hot { position / u64::from(step) - 1 } else { 0 };
+            state.insert(&event, ["hot"].into_iter().filter(|_| is_hot), 4096, true, base);
+            state.end_batch(0, 4200);
+        }
+        // One id for all: what is tried here is the length of lists.
+        state.insert_id(EventId::from_u128(1));
+        drop(state);
+        let run = files.write(&OsEnv, id, &table.read(), end_at(last)).unwrap();
+        check_positions(&run, count, step);
+        view.runs.push(Arc::new(run));
+    }
+    let runs = view.runs.len();
+    merge(&files, &mut view, 3, 0, runs);
+    assert_eq!(view.runs.len(), 1);
+    check_positions(&view.runs[0], count, step);
+}
+
+/// The list in a run is every `step`-th position: at every index near an end of a chunk, a block or the list.
+fn check_positions(run: &super::Run, count: u32, step: u32) {
+    let part = PartRef::Run(run, Reach::Disk);
+    let hot = |position: &u64| position.is_multiple_of(u64::from(step));
+    let expected = (run.facts.first..=run.facts.last).filter(hot).collect::<Vec<_>>();
+    for (kind, key) in [(Kind::Stream, &b"hot-1"[..]), (Kind::Tag, b"hot")] {
+        let Some((mut list, base)) = part.list(&Key::new(kind, key)).unwrap() else {
+            assert!(expected.is_empty());
+            continue;
+        };
+        assert_eq!(list.len(), expected.len(), "of {count}");
+        if kind == Kind::Stream {
+            assert_eq!(base, expected[0] / u64::from(step) - 1);
+        }
+        let near_an_end = |at: &usize| at % 128 <= 1 || at % 128 == 127 || at + 2 >= expected.len();
+        for at in (0..expected.len()).filter(near_an_end) {
+            let position = part.relative(expected[at]);
+            assert_eq!(list.at(at).unwrap(), position);
+            // From near and from far, at the position itself and on both sides of it.
+            for hint in [at.saturating_sub(1), 0, expected.len()] {
+                assert_eq!(list.lower_bound(hint, position).unwrap(), at, "of {count}, hint {hint}");
+                assert_eq!(list.lower_bound(hint, position + 1).unwrap(), at + 1, "of {count}, hint {hint}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lists_of_every_shape_are_found_in_runs_and_merges() {
+    for count in [1, 2, 16, 17, 48, 127, 128, 129, 1_024, 1_025, 3_075] {
+        for step in [1, 2, 7] {
+            check_long_list(count, step);
+        }
+    }
+}
+
+#[test]
+fn a_list_whose_directory_has_several_blocks_is_found() {
+    check_long_list(300_000, 1);
+}
+
+#[test]
+fn the_first_record_of_a_frame_is_marked_and_nothing_else() {
+    let drawn = Drawn { stream: 3, event_type: 0, tags: vec![], id: 1, ends_batch: false };
+    let events = [drawn.clone(), Drawn { ends_batch: true, ..drawn.clone() }, drawn];
+    let indexed = index(log_of(&events, &[false]), &[], 0, &[]);
+    let mut offsets = indexed.view.runs[0].offsets(Reach::Disk);
+    let marked = (0..3).map(|at| offsets.get(at).unwrap() & FIRST_OF_FRAME != 0);
+    assert_eq!(marked.collect::<Vec<_>>(), [true, false, true]);
+}
