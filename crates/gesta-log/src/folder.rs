@@ -235,10 +235,7 @@ impl Folder<'_> {
         if !is_read_only && manifest.runs != found {
             tracing::info!(runs = found.len(), kept = known, "the index was built anew in part");
             manifest.runs = found;
-            // Derived files are no reason not to open: the next change lists them.
-            if let Err(error) = manifest.replace(self.env, self.root) {
-                tracing::warn!(%error, "the manifest could not be replaced; it is with the next change");
-            }
+            manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))?;
         }
         if !is_read_only {
             // What cannot be removed is in nobody's way, and is tried again.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::bugs::{Bug, planted};
 use crate::env::Env;
-use crate::index::{Merge, MergeError, Run, RunFiles};
+use crate::index::{Merge, MergeError, Run, RunFiles, run_folder};
 use crate::keeper::SharedManifest;
 use crate::manifest::RunEntry;
 use crate::recover::Ended;
@@ -438,6 +438,8 @@ impl Work {
         });
         // Whoever looks into them still has them open.
         merged.iter().for_each(|run| self.discard(run.facts.id));
+        // Names that come back after a power cut are in nobody's way.
+        let _ = self.env.sync_dir(&run_folder(&self.files.root));
     }
 
     /// Leaves the runs as they are: they serve as well, and the next open tries again.

@@ -13,7 +13,7 @@ pub(crate) enum Fault {
     #[error("reading segment {segment} at offset {offset} failed: {source}")]
     Log { segment: u64, offset: u64, source: io::Error },
     #[error(
-        "index file {run} is damaged at offset {offset}; no event is lost: open the log again, which builds it anew"
+        "index file {run} is damaged at offset {offset}; no event is lost: open the log again, which builds it anew; one that takes no writes needs its folder `index` deleted for that"
     )]
     Damaged { run: u64, offset: u64 },
 }

@@ -167,7 +167,11 @@ pub(crate) fn file_name(id: u64) -> String {
 /// Removes files of runs that the manifest does not list: left of attempts that a crash stopped, or of runs that were merged.
 pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -> io::Result<()> {
     for name in env.list(&folder(root))? {
-        if name.ends_with(".run") && !listed.iter().any(|entry| file_name(entry.id) == name) {
+        let id = name.strip_suffix(".run").and_then(|id| id.parse().ok());
+        // Names that no run has are left alone: their files are somebody else's.
+        if let Some(id) = id.filter(|id| file_name(*id) == name)
+            && !listed.iter().any(|entry| entry.id == id)
+        {
             env.remove(&folder(root).join(name))?;
         }
     }

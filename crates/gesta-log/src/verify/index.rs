@@ -135,6 +135,12 @@ fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
             return Ok(Some(format!("position {} lies elsewhere", run.facts.first + u64::from(position))));
         }
     }
+    for extent in table.extents.iter().filter(|extent| extent.first <= table.last()) {
+        let location = part.locator().location(part.relative(extent.first))?;
+        if location.segment.id != extent.segment.id {
+            return Ok(Some(format!("position {} lies in another segment", extent.first)));
+        }
+    }
     for (key, positions, base) in table.sorted() {
         let Some(list) = run.find(&key_of(key), Reach::Disk)? else {
             return Ok(Some(format!("the key {} is missing", key.escape_ascii())));
