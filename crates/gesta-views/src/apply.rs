@@ -8,7 +8,7 @@ use gesta_core::{Checkpoint, RecordedEvent};
 use rusqlite::{Connection, ErrorCode, Statement};
 
 use crate::check::message;
-use crate::database::{database, is_busy};
+use crate::database::{MARK_CAUGHT_UP, database, is_busy};
 use crate::definition::{Handler, Parameter, Parts};
 use crate::fields::{Field, FieldProblem, extract};
 use crate::parse::handler_line;
@@ -163,7 +163,17 @@ pub(crate) struct Writer<'c> {
     applier: Applier<'c>,
     begin: Statement<'c>,
     advance: Statement<'c>,
+    mark_caught_up: Statement<'c>,
     commit: Statement<'c>,
+}
+
+/// Whether a view has caught up with a page: then it may serve while a newer version is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// More of the log follows, or it had caught up before.
+    Page,
+    /// The page is the first one to reach the head of the log.
+    Head,
 }
 
 impl<'c> Writer<'c> {
@@ -179,21 +189,24 @@ impl<'c> Writer<'c> {
                 applier: Applier::new(connection, parts)?,
                 begin: connection.prepare("begin immediate")?,
                 advance: connection.prepare("update gesta_checkpoint set at = ?2 where at = ?1")?,
+                mark_caught_up: connection.prepare(MARK_CAUGHT_UP)?,
                 commit: connection.prepare("commit")?,
             })
         };
         prepare().map_err(|error| database(path, "prepare", &error))
     }
 
-    /// Applies the events between two checkpoints in one transaction.
+    /// Applies the events between two checkpoints in one transaction. The mark that the view has caught up belongs to it:
+    /// once the checkpoint can be seen, a stop or a crash must not be able to come before the mark.
     pub(crate) fn apply(
         &mut self,
         events: &[RecordedEvent],
         from: &Checkpoint,
         to: &Checkpoint,
+        reach: Reach,
         stop: &Stop,
     ) -> Result<Outcome, RunError> {
-        let outcome = self.apply_within(events, from, to, stop);
+        let outcome = self.apply_within(events, from, to, reach, stop);
         // SQLite ends the transaction by itself after some errors, such as a full disk.
         if !matches!(outcome, Ok(Outcome::Applied)) && !self.connection.is_autocommit() {
             let rolled_back = self.connection.execute_batch("rollback");
@@ -207,6 +220,7 @@ impl<'c> Writer<'c> {
         events: &[RecordedEvent],
         from: &Checkpoint,
         to: &Checkpoint,
+        reach: Reach,
         stop: &Stop,
     ) -> Result<Outcome, RunError> {
         let failed = |error: rusqlite::Error| database(self.path, "write to", &error);
@@ -218,6 +232,9 @@ impl<'c> Writer<'c> {
         let advanced = self.advance.execute((from.to_string(), to.to_string())).map_err(failed)?;
         if advanced != 1 {
             return Err(RunError::CheckpointMoved { expected: from.clone(), path: self.path.to_owned() });
+        }
+        if reach == Reach::Head {
+            self.mark_caught_up.raw_execute().map_err(failed)?;
         }
         self.commit.raw_execute().map_err(failed)?;
         Ok(Outcome::Applied)

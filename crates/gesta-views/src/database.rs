@@ -21,6 +21,9 @@ const OWN_TABLES: &str = "
     create table gesta_view (name text not null, version integer not null, hash text not null, caught_up integer not null);
     create table gesta_checkpoint (at text not null);";
 
+/// Remembers that a version has shown everything, so that it may serve while a newer one is built.
+pub(crate) const MARK_CAUGHT_UP: &str = "update gesta_view set caught_up = 1 where caught_up = 0";
+
 /// Switches off what no definition and no query may use, whatever else fails to stop it.
 pub(crate) fn harden(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -111,9 +114,9 @@ impl ViewFile {
         Ok(fitting(checkpoint, head).map(|checkpoint| Self { path: path.to_owned(), connection, checkpoint }))
     }
 
-    /// Remembers that this version has shown everything, so that it may serve while a newer one is built.
+    /// Marks a version that stands at the head of the log when it is opened.
     pub(crate) fn mark_caught_up(&self) -> Result<(), RunError> {
-        let marked = self.connection.execute("update gesta_view set caught_up = 1 where caught_up = 0", []);
+        let marked = self.connection.execute(MARK_CAUGHT_UP, []);
         marked.map(|_| ()).map_err(|error| database(&self.path, "write to", &error))
     }
 }

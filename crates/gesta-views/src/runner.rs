@@ -2,7 +2,7 @@
 
 use gesta_core::{Checkpoint, Limit, Page, Place, ReadError, Retry, Subscription, When};
 
-use crate::apply::{Outcome, Writer};
+use crate::apply::{Outcome, Reach, Writer};
 use crate::database::{ViewFile, predecessor, remove_other_versions};
 use crate::limits::{BUSY_RETRIES_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::race::Stop;
@@ -18,12 +18,16 @@ pub(crate) fn run(view: &View, stop: &Stop) -> Result<(), RunError> {
     let file = ViewFile::open(&view.folder, &view.definition, &start, &head)?;
     let is_at_head = file.checkpoint.at_least(&head);
     let predecessor = if is_at_head { None } else { predecessor(&view.folder, &view.definition, &head) };
+    // Marked before anybody can see that it has caught up and a stop can interrupt it; what it shows is right without the
+    // mark, so it is served before an error stops it.
+    let marked = if is_at_head { file.mark_caught_up() } else { Ok(()) };
     view.opened(&file, predecessor);
+    marked?;
     let writer = Writer::new(&file.connection, &file.path, view.definition.parts())?;
     let mut follower =
         Follower { view, stop, file: &file, writer, at: file.checkpoint.clone(), caught_up: false };
     if is_at_head {
-        follower.caught_up()?;
+        follower.caught_up();
     }
     follower.follow()
 }
@@ -77,10 +81,12 @@ impl Follower<'_> {
 
     /// Commits a page and its checkpoint, waiting for whoever is in the way.
     fn apply(&mut self, page: &Page) -> Result<Outcome, RunError> {
+        let catches_up = page.end && !self.caught_up;
+        let reach = if catches_up { Reach::Head } else { Reach::Page };
         let mut pause = RETRY_PAUSE_MIN;
         let mut retries = 0;
         loop {
-            match self.writer.apply(&page.events, &self.at, &page.scanned_to, self.stop) {
+            match self.writer.apply(&page.events, &self.at, &page.scanned_to, reach, self.stop) {
                 Ok(Outcome::Applied) => break,
                 Err(error) if is_busy(&error) && retries < BUSY_RETRIES_MAX => {
                     self.view.while_retrying(error, || self.stop.pause(pause));
@@ -94,19 +100,17 @@ impl Follower<'_> {
         }
         self.at = page.scanned_to.clone();
         self.view.advanced(&self.file.path, &self.at, page.end);
-        if page.end && !self.caught_up {
-            self.caught_up()?;
+        if catches_up {
+            self.caught_up();
         }
         Ok(Outcome::Applied)
     }
 
-    /// The wanted version shows everything: it is served from now on, and the others go.
-    fn caught_up(&mut self) -> Result<(), RunError> {
+    /// The wanted version shows everything, and its file says so: it is served from now on, and the others go.
+    fn caught_up(&mut self) {
         self.caught_up = true;
-        self.file.mark_caught_up()?;
         let old = self.view.switch_to(&self.file.path, &self.at);
         remove_other_versions(&self.view.folder, &self.view.definition, old.as_deref());
-        Ok(())
     }
 }
 

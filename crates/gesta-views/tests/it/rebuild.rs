@@ -1,7 +1,10 @@
 //! Rebuilding: a changed definition, another store, a log that went back, a damaged file.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Wake, Waker};
 
 use gesta_core::*;
 use gesta_views::*;
@@ -62,6 +65,49 @@ fn the_old_version_serves_until_the_new_one_has_caught_up() {
     views.restart("balances").unwrap();
     wait(&views, &after);
     assert_eq!(rows(&views, TOTALS), integers(&[10, 6_100, 61]));
+}
+
+/// Copies the files of views when it is woken. The view's own thread wakes it, and goes on when the copy is made: the
+/// copy is what a crash at that moment leaves.
+struct CopyWhenWoken {
+    from: PathBuf,
+    to: PathBuf,
+    copied: Sender<()>,
+}
+
+impl Wake for CopyWhenWoken {
+    fn wake(self: Arc<Self>) {
+        for file in files(&self.from) {
+            for path in [file.with_extension("db-wal"), file] {
+                std::fs::copy(&path, self.to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        self.copied.send(()).unwrap();
+    }
+}
+
+#[test]
+fn a_version_that_was_seen_to_have_caught_up_serves_even_if_it_ends_at_that_moment() {
+    let (store, folder, crashed) = (store(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let before = append_deposits(&store, 60);
+    let held = Failing::after(&store, 0, 1, Fault::Held);
+    let views = open_as(held.clone(), folder.path(), BALANCES);
+    held.barrier.wait();
+    // The view is before its first page now, so that the next change that it tells of is that it shows all of them.
+    let (copied, is_copied) = channel();
+    let copy = CopyWhenWoken { from: folder.path().into(), to: crashed.path().into(), copied };
+    let mut waiting = Box::pin(views.wait_for("balances", &before));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::new(copy)))).is_pending());
+    held.barrier.wait();
+    is_copied.recv().unwrap();
+    assert_eq!(pollster::block_on(waiting).unwrap(), before);
+    drop(views);
+    let failing = Failing::after(&store, 0, 1, Fault::Closed);
+    let views = open_as(failing, crashed.path(), &cents());
+    stopped(&views, &append(&store, [deposited(1, 1)]));
+    let answer = query(&views, TOTALS).unwrap();
+    assert_eq!((answer.rows, answer.checkpoint), (integers(&[10, 60, 60]), before));
+    assert!(status(&views).serves_predecessor);
 }
 
 #[test]

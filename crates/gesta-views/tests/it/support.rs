@@ -1,8 +1,8 @@
 //! What the tests share: a store that counts up, a store that fails on demand, the view of balances.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use gesta_core::*;
@@ -106,6 +106,8 @@ pub(crate) enum Fault {
     Closed,
     Overloaded,
     Panic,
+    /// Its read waits until the test meets it at the barrier, twice: once when it has begun, once when it may go on.
+    Held,
 }
 
 /// A store that gives some pages and then fails once, or for ever.
@@ -114,12 +116,14 @@ pub(crate) struct Failing {
     pub(crate) fault: Fault,
     pub(crate) pages_before: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) barrier: Barrier,
 }
 
 impl Failing {
     pub(crate) fn after(inner: &Arc<MemoryStore>, pages: u64, failures: u64, fault: Fault) -> Arc<Self> {
         let inner = inner.clone();
-        Arc::new(Self { inner, fault, pages_before: pages.into(), failures: failures.into() })
+        let (pages_before, failures) = (pages.into(), failures.into());
+        Arc::new(Self { inner, fault, pages_before, failures, barrier: Barrier::new(2) })
     }
 
     fn fails(&self) -> bool {
@@ -155,6 +159,11 @@ impl EventStore for Failing {
             Fault::Closed => Box::pin(async { Err(ReadError::Closed) }),
             Fault::Overloaded => Box::pin(async { Err(ReadError::Overloaded) }),
             Fault::Panic => panic!("the store fell over"),
+            Fault::Held => {
+                self.barrier.wait();
+                self.barrier.wait();
+                self.inner.read(read)
+            }
         }
     }
 
