@@ -41,6 +41,9 @@ impl IndexCheck {
             let errors = format!("{} of {listed} index files are of no use", listed - runs.len());
             found.errors.push(errors);
         }
+        // Look-ups do without a filter that is damaged, so the comparison does not meet it.
+        let filters = runs.iter().filter_map(|run| run.warm().err());
+        found.errors.extend(filters.map(|fault| fault.to_string()).take(ERRORS_MAX));
         Self { view: View { runs, tables: Vec::new() }, postings: 0, found, behind: Vec::new() }
     }
 
