@@ -352,6 +352,11 @@ impl Work {
     fn list(&self, run: &Run, merged: &[Arc<Run>]) -> io::Result<()> {
         let mut owner = self.manifest.lock();
         let before = owner.manifest.runs.clone();
+        // Behind a run that is trusted no more, nothing is listed: the next open builds it all anew.
+        let next = before.last().map_or(1, |last| last.last + 1);
+        if self.is_distrusted && run.facts.first > next {
+            return Ok(());
+        }
         let is_merged = |entry: &RunEntry| merged.iter().any(|run| run.facts.id == entry.id);
         let runs = &mut owner.manifest.runs;
         let at = runs.iter().position(is_merged).unwrap_or(runs.len());
