@@ -223,7 +223,6 @@ impl Folder<'_> {
             survey.clip_to_watermark();
         }
         let known = runs.len();
-        let entries = |runs: &[Arc<Run>]| runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
         let view = View { runs, tables: Vec::new() };
         let writes = (!is_read_only).then_some(self.env);
         let next_id = manifest.next_run_id();
@@ -231,7 +230,7 @@ impl Folder<'_> {
         let loaded = load(manifest, &listed, &survey, view, &from, &mut tables);
         let mut loaded = loaded.map_err(self.recover_error())?;
         loaded.view.runs.append(&mut tables.runs);
-        let found = entries(&loaded.view.runs);
+        let found = loaded.view.runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
         if !is_read_only && manifest.runs != found {
             tracing::info!(runs = found.len(), kept = known, "the index was built anew in part");
             manifest.runs = found;

@@ -97,10 +97,15 @@ impl Prior {
         Ok(())
     }
 
+    /// The tables behind what was looked up that have ended.
+    pub(super) fn ended_tables(&self) -> Vec<Arc<Table>> {
+        let mut tables = self.view.newest();
+        tables.pop();
+        tables
+    }
+
     /// The version that the next event of a stream has which the table that grows does not know.
-    pub(super) fn next_version(&self, stream: &StreamName) -> u64 {
-        let mut ended = self.view.newest();
-        ended.pop();
+    pub(super) fn next_version(&self, stream: &StreamName, ended: &[Arc<Table>]) -> u64 {
         let in_tables = ended.iter().rev().find_map(|table| table.read().head(stream.as_str()));
         in_tables.or_else(|| self.head(stream)).map_or(0, |(version, _)| version + 1)
     }

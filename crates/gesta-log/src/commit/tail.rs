@@ -109,14 +109,7 @@ impl ActiveSegment {
     pub(crate) fn count(&mut self, offset: u64, header: u32, events: u64, recorded_at: i64) {
         self.last_frame = offset;
         self.headers.add(header);
-        self.end.frames += 1;
-        if events > 0 {
-            if self.end.events == 0 {
-                self.end.first_recorded_at = recorded_at;
-            }
-            self.end.events += events;
-            self.end.last_recorded_at = recorded_at;
-        }
+        self.end.count_numbered(events, recorded_at);
     }
 
     /// What its END frame says, and what the manifest is told.

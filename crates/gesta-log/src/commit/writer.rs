@@ -370,6 +370,7 @@ impl Writer {
 fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
     let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
     let prior = &ticket.prior;
+    let ended = prior.ended_tables();
     let mut versions = Vec::with_capacity(ticket.batch.events.len());
     for (event, at) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()) {
         let indexed = IndexedEvent {
@@ -378,7 +379,7 @@ fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i6
             id: event.id,
         };
         let tags = event.tags.iter().map(gesta_core::Tag::as_str);
-        let base = || prior.next_version(&event.stream);
+        let base = || prior.next_version(&event.stream, &ended);
         versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
         table.insert_id(event.id);
     }

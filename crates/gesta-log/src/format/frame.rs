@@ -412,13 +412,20 @@ impl EndBody {
 
     /// Counts another frame, but for its checksum.
     pub(crate) fn count(&mut self, header: &FrameHeader) {
-        self.frames += u64::from(header.kind.is_numbered());
-        if header.events > 0 {
+        if header.kind.is_numbered() {
+            self.count_numbered(u64::from(header.events), header.recorded_at);
+        }
+    }
+
+    /// Counts another numbered frame, but for its checksum.
+    pub(crate) const fn count_numbered(&mut self, events: u64, recorded_at: i64) {
+        self.frames += 1;
+        if events > 0 {
             if self.events == 0 {
-                self.first_recorded_at = header.recorded_at;
+                self.first_recorded_at = recorded_at;
             }
-            self.events += u64::from(header.events);
-            self.last_recorded_at = header.recorded_at;
+            self.events += events;
+            self.last_recorded_at = recorded_at;
         }
     }
 

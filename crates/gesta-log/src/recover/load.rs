@@ -1,4 +1,5 @@
-//! The load step: over every frame of every segment, into the index. Finds damage and writes nothing.
+//! The load step: over every frame that no run covers, into tables. Finds damage, and writes nothing itself: what becomes of tables that
+//! are full is for its caller to say.
 
 use std::sync::Arc;
 
