@@ -18,6 +18,8 @@ pub struct Asked {
     pub events: Option<u64>,
     /// Only rows whose name holds this.
     pub only: String,
+    /// Only stores, or ways of calling one, whose name holds this.
+    pub store: String,
     /// How identities are made.
     pub ids: Ids,
     /// Where files of figures and plots are written.
@@ -34,6 +36,7 @@ impl Default for Asked {
             rounds: ROUNDS,
             events: None,
             only: String::new(),
+            store: String::new(),
             ids: Ids::V7,
             out: "figures".into(),
             log: None,
@@ -47,6 +50,7 @@ pub const OPTIONS: &str = "\
   --rounds N      how often each row is measured (3)
   --events N      how many events the log has: 1000000, 500k, 10M (`reads`, `cold` 1M, `disk` 10M, `growth` 100M)
   --only TEXT     only rows of tables whose name holds this
+  --store TEXT    only stores, or ways to call one, whose name holds this
   --ids v4|v7     how identities are made in `growth` (v7)
   --out FOLDER    where figures and plots are written (figures)";
 
@@ -74,6 +78,7 @@ impl Asked {
                 }
                 "ids" => asked.ids = ids(&value).ok_or_else(wrong)?,
                 "only" => asked.only = value,
+                "store" => asked.store = value,
                 "out" => asked.out = value.into(),
                 "log" => asked.log = Some(value.into()),
                 _ => return Err(format!("`{argument}` is no option")),
@@ -84,7 +89,12 @@ impl Asked {
 
     /// Where the rows of a figure are printed and kept.
     pub fn sheet(&self, figure: &str) -> Sheet {
-        Sheet { file: self.out.join(format!("{figure}.csv")), rounds: self.rounds, only: self.only.clone() }
+        Sheet {
+            file: self.out.join(format!("{figure}.csv")),
+            rounds: self.rounds,
+            only: self.only.clone(),
+            store: self.store.clone(),
+        }
     }
 
     /// A load that lasts as long as was asked for.

@@ -43,6 +43,8 @@ pub struct Sheet {
     pub rounds: usize,
     /// Only rows whose name holds this.
     pub only: String,
+    /// Only stores whose name holds this.
+    pub store: String,
 }
 
 impl Sheet {
@@ -72,6 +74,11 @@ pub fn compare(
     fill: u64,
 ) {
     if !name.contains(&sheet.only) {
+        return;
+    }
+    let contenders: Vec<_> =
+        contenders.iter().filter(|contender| contender.name.contains(&sheet.store)).collect();
+    if contenders.is_empty() {
         return;
     }
     println!("\n### {name}\n");

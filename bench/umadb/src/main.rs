@@ -47,7 +47,7 @@ fn main() {
 }
 
 fn parse(arguments: &[String]) -> Result<Asked, String> {
-    let sheet = Sheet { file: PathBuf::from("figures/umadb.csv"), rounds: ROUNDS, only: String::new() };
+    let sheet = Sheet { file: PathBuf::from("figures/umadb.csv"), rounds: ROUNDS, only: String::new(), store: String::new() };
     let mut asked = Asked { sheet, lasts: Duration::from_secs(2), events: 1_000_000 };
     for pair in arguments.chunks(2) {
         let [option, value] = pair else { return Err(format!("`{}` needs a value", pair[0])) };

@@ -59,11 +59,16 @@ pub(crate) trait File: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes the pieces one after the other, all of them.
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()>;
+    /// Writes the pieces where the zeros of a file begin: behind them, up to `zeros_to`, it holds nothing else. So more zeros may be
+    /// written with them, where that spares the machine to read what it is to write to.
+    fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, _zeros_to: u64) -> io::Result<()> {
+        self.write_at(pieces, offset)
+    }
     /// Says that a range is about to be read, so that the disk can begin. A hint: it may do nothing, and cannot fail.
     fn will_read(&self, _offset: u64, _len: u64) {}
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Extends the file to `len` and fills it with zeros that have their blocks on the disk, at a pace that leaves the disk
-    /// to others.
+    /// to others. The caller still has to sync it.
     fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()>;
     /// Makes the bytes durable (`fdatasync`), and the length as far as reading them needs it.
     fn sync_data(&self) -> io::Result<()>;

@@ -297,7 +297,8 @@ impl Writer {
         self.misstep_before_write();
         let is_last = !self.active.fits(group.bytes, 8 << 10);
         let file = &self.active.segment.file;
-        if let Err(error) = write_group(&**file, &pieces, self.active.offset, is_last) {
+        if let Err(error) = write_group(&**file, &pieces, self.active.offset, self.active.size_bytes, is_last)
+        {
             return self.fail(group.answers, &error);
         }
         self.active.offset += group.bytes as u64;
@@ -347,7 +348,10 @@ impl Writer {
         let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
         assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
         let file = &self.active.segment.file;
-        if let Err(error) = file.write_at(&[&bytes], self.active.offset).and_then(|()| file.sync_data()) {
+        if let Err(error) = file
+            .write_over_zeros(&[&bytes], self.active.offset, self.active.size_bytes)
+            .and_then(|()| file.sync_data())
+        {
             return self.poison(format!("writing segment {} failed ({error})", self.active.segment.id));
         }
         self.active.count(at, header, 0, 0);

@@ -20,8 +20,15 @@ pub(crate) struct OsEnv;
 
 /// Pieces that one `pwritev` takes at the most (`IOV_MAX` of Linux).
 const PIECES_MAX: usize = 1024;
-/// Bytes of zeros written at once while a file is filled, all of them durable before the next.
-const FILL_STEP_BYTES: usize = BACKGROUND_BYTES_IN_FLIGHT;
+/// What the page cache reads and writes at once, and what direct writes are aligned to.
+const PAGE_BYTES: usize = 4096;
+/// Bytes of zeros written at once while a file is filled: what a sync of somebody else may have to wait for.
+const FILL_STEP_BYTES: usize = 1 << 20;
+/// A page of zeros.
+const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
+const _: () =
+    assert!(FILL_STEP_BYTES.is_multiple_of(PAGE_BYTES) && BACKGROUND_BYTES_IN_FLIGHT >= FILL_STEP_BYTES);
 
 impl Env for OsEnv {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -145,6 +152,15 @@ impl File for OsFile {
         Ok(())
     }
 
+    /// Fills the last page with zeros. Zeros that were written past the page cache are not in it: a page that is written in part would
+    /// have to be read from the disk first.
+    fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, zeros_to: u64) -> io::Result<()> {
+        let end = offset + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let page_end = end.next_multiple_of(PAGE_BYTES as u64).min(zeros_to);
+        let padding = usize::try_from(page_end.saturating_sub(end)).expect("less than a page");
+        self.write_at(&[pieces, &[&ZEROS[..padding]]].concat(), offset)
+    }
+
     fn will_read(&self, offset: u64, len: u64) {
         // Where it is not understood, reading takes as long as it takes.
         let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
@@ -163,15 +179,13 @@ impl File for OsFile {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
         }
-        let zeros = vec![0; FILL_STEP_BYTES];
-        let mut at = from;
-        while at < len {
-            let step = (len - at).min(FILL_STEP_BYTES as u64);
-            self.write_at(&[&zeros[..usize::try_from(step).expect("a step")]], at)?;
-            self.sync_data()?;
-            at += step;
+        let page = PAGE_BYTES as u64;
+        let (begin, end) = (from.next_multiple_of(page).min(len), len - len % page);
+        self.write_zeros(from, begin)?;
+        if !self.write_zeros_directly(begin, end)? {
+            self.write_zeros(begin, end)?;
         }
-        Ok(())
+        self.write_zeros(end.max(begin), len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -180,6 +194,49 @@ impl File for OsFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.0.sync_all()
+    }
+}
+
+impl OsFile {
+    /// Writes zeros through the page cache.
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; BACKGROUND_BYTES_IN_FLIGHT];
+        let mut at = from;
+        while at < to {
+            let step = (to - at).min(zeros.len() as u64);
+            self.write_at(&[&zeros[..usize::try_from(step).expect("a step")]], at)?;
+            // Else all of it would wait in memory, and somebody else's sync for all of it.
+            self.sync_data()?;
+            at += step;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros from page to page past the page cache, which costs no copy and pushes nothing out of it. `false` where the file
+    /// system has no such way: then nothing, or a part of it, is written.
+    fn write_zeros_directly(&self, from: u64, to: u64) -> io::Result<bool> {
+        let flags = rustix::fs::fcntl_getfl(&self.0)?;
+        if rustix::fs::fcntl_setfl(&self.0, flags | OFlags::DIRECT).is_err() {
+            return Ok(false);
+        }
+        let written = self.write_aligned_zeros(from, to);
+        rustix::fs::fcntl_setfl(&self.0, flags)?;
+        match written {
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(false),
+            written => written.map(|()| true),
+        }
+    }
+
+    fn write_aligned_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let buffer = vec![0; FILL_STEP_BYTES + PAGE_BYTES];
+        let zeros = &buffer[buffer.as_ptr().align_offset(PAGE_BYTES)..][..FILL_STEP_BYTES];
+        let mut at = from;
+        while at < to {
+            let step = (to - at).min(FILL_STEP_BYTES as u64);
+            self.write_at(&[&zeros[..usize::try_from(step).expect("a step")]], at)?;
+            at += step;
+        }
+        Ok(())
     }
 }
 
