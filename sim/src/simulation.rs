@@ -5,7 +5,7 @@ mod index;
 use std::sync::Arc;
 
 use gesta_core::AppendError;
-use gesta_log::sim::{self, Betrayal, Faults, LookedUp, Machine};
+use gesta_log::sim::{self, Betrayal, Faults, LookedUp, Machine, Pending};
 use gesta_log::{LogStore, OpenError, Options};
 
 use crate::check::{check_harmed, check_index, check_kept, check_opened, check_shown, is_index_damage};
@@ -193,7 +193,8 @@ impl Simulation {
         self.model.answered(number, &pending.answer(), self.is_faulty())
     }
 
-    /// Sends fresh batches, and now and then those that were looked up a while ago, and commits them as one group.
+    /// Sends fresh batches, and now and then those that were looked up a while ago, and commits them as one group; or some of them are
+    /// decided while the others are written.
     fn append(&mut self, batches: u64) -> Result<(), Wrong> {
         let mut line = Vec::new();
         if self.random.below(APPENDS_PER_LATE) == 0 {
@@ -206,7 +207,8 @@ impl Simulation {
             }
         }
         let is_lone = batches == 1 && line.is_empty();
-        for _ in 0..batches {
+        let late = if is_lone { 0 } else { self.random.below(batches) };
+        for _ in 0..batches - late {
             let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
             let number = self.model.send(batch.clone());
             line.push((number, self.log().enqueue_inline(batch)));
@@ -220,7 +222,7 @@ impl Simulation {
             self.watched(|log| log.commit_inline())?;
         } else {
             // A group that rolls is published in two parts.
-            self.log().commit_inline();
+            line.extend(self.commit_with_late(late));
         }
         let mut wrong = None;
         for (number, pending) in line {
@@ -230,6 +232,24 @@ impl Simulation {
             wrong = wrong.or(checked.err());
         }
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// Commits what is in line. So many fresh batches come while it is written, and follow as a group of their own.
+    fn commit_with_late(&mut self, late: u64) -> Vec<(usize, Pending)> {
+        let mut draw = |_| {
+            let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
+            (self.model.send(batch.clone()), batch)
+        };
+        let mut late = (0..late).map(&mut draw).collect::<Vec<_>>();
+        let mut line = Vec::new();
+        let log = self.log();
+        let mut enqueue =
+            || line.extend(late.drain(..).map(|(number, batch)| (number, log.enqueue_inline(batch))));
+        log.commit_inline_while(&mut enqueue);
+        // Nothing was written where nothing was accepted.
+        enqueue();
+        log.commit_inline();
+        line
     }
 
     /// Sends a batch again of which the outcome is known.

@@ -45,6 +45,8 @@ pub enum Bug {
     ShortWriteIgnored,
     /// After a write or sync that failed, the writer goes on.
     NoPoison,
+    /// What was gathered while a write or sync failed is written all the same.
+    GatheredOutlivesPoison,
     /// The last group of a segment is not synced before the log goes on in the next one.
     RollBeforeSync,
     /// A segment is handed to the writer before the manifest lists it.
@@ -144,6 +146,7 @@ impl Bug {
         Self::FullDiskHides,
         Self::ShortWriteIgnored,
         Self::NoPoison,
+        Self::GatheredOutlivesPoison,
         Self::RollBeforeSync,
         Self::SpareBeforeListed,
         Self::ClaimsUnsynced,

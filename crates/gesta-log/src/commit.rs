@@ -1,7 +1,8 @@
-//! The way of a batch into the log: prepared by its caller, decided by the single writer, written and synced in a group,
+//! The way of a batch into the log: prepared and decided by its callers, written and synced in a group by the single writer,
 //! published once, answered.
 
 mod decide;
+mod gatherer;
 mod prior;
 mod queue;
 mod role;
@@ -12,11 +13,11 @@ mod writer;
 use gesta_core::AppendError;
 
 pub(crate) use decide::{Known, Refused, Repeat, Scope, repeat_of, repeat_of_command, unavailable};
+pub(crate) use gatherer::Gatherer;
 pub(crate) use prior::{Prior, command_in_runs};
-pub(crate) use queue::{Answer, Queue, Ticket};
+pub(crate) use queue::{Answer, Ticket};
 pub(crate) use role::Role;
 pub(crate) use tail::{ActiveSegment, Tail};
-pub(crate) use writer::Writer;
 
 /// What a caller is told whose answer never came.
 pub(crate) fn in_doubt() -> AppendError {

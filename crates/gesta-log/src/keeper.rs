@@ -233,6 +233,11 @@ impl Keeper {
         self.lock().failure.clone()
     }
 
+    /// Whether the keeper cannot go on.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lock().failure.is_some()
+    }
+
     /// Ends the keeper's thread after what it was given.
     pub(crate) fn stop(&self) {
         self.send(Task::Stop);

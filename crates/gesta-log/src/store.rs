@@ -11,7 +11,7 @@ use gesta_core::{
 };
 
 use crate::commit::{
-    Answer, Known, Prior, Queue, Refused, Repeat, Role, Scope, Ticket, Writer, command_in_runs, in_doubt,
+    Answer, Gatherer, Known, Prior, Refused, Repeat, Role, Scope, Ticket, command_in_runs, in_doubt,
     repeat_of, repeat_of_command, unavailable,
 };
 use crate::env::{Env, Lock, OsEnv};
@@ -102,10 +102,8 @@ impl LogStore {
                     options.table_limits(),
                 );
                 ended.into_iter().for_each(|ended| indexer.write_run(ended));
-                let queue = Arc::new(Queue::default());
-                let writer = Writer::new(
+                let gatherer = Gatherer::new(
                     Arc::clone(&shared),
-                    Arc::clone(&queue),
                     Arc::clone(&keeper),
                     Arc::clone(&indexer),
                     tail,
@@ -113,7 +111,7 @@ impl LogStore {
                     writable.start,
                 );
                 let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
-                let role = Role::new(writer, Arc::clone(&shared), queue, keeper, indexer);
+                let role = Role::new(gatherer, Arc::clone(&shared), keeper, indexer);
                 Some(match drive {
                     Drive::Threads => Commit::spawn(role, helpers, keeping, indexing).map_err(spawning)?,
                     #[cfg(feature = "sim")]

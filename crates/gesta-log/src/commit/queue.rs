@@ -7,7 +7,7 @@ use gesta_core::{AppendError, Appended, Batch};
 
 use super::prior::Prior;
 use crate::format::Prepared;
-use crate::limits::{GROUP_BYTES_MAX, IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
+use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
 
 /// What an append is answered with.
 pub(crate) type Answer = Result<Appended, AppendError>;
@@ -32,6 +32,10 @@ struct State {
     waiting: VecDeque<Ticket>,
     bytes: usize,
     closing: bool,
+    /// Whether batches are gathered, or the gathering is halted: the writer has something to do.
+    gathered: bool,
+    /// Whether the writer's thread sleeps. Only then is it worth a system call to wake it.
+    sleeping: bool,
     /// Whether a group was written of which no synced frame says that it is durable.
     uncovered: bool,
     /// Groups so far: one that does not grow means that nothing is going on.
@@ -66,9 +70,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Wakes the writer's thread if batches wait. Whoever pushed calls it, unless the batch was committed since.
-    pub(crate) fn wake(&self) {
-        if !self.lock().waiting.is_empty() {
+    /// Wakes the writer's thread if it sleeps and there is something for it to do: batches wait, or, as the caller knows, are gathered.
+    /// Whoever pushed calls it, unless the batch was committed since.
+    pub(crate) fn wake(&self, gathered: bool) {
+        let mut state = self.lock();
+        state.gathered |= gathered;
+        if state.sleeping && state.has_work() {
             self.changed.notify_one();
         }
     }
@@ -76,12 +83,13 @@ impl Queue {
     /// Waits until there is something to do.
     pub(crate) fn wait(&self) -> Wake {
         let mut state = self.lock();
-        loop {
-            if !state.waiting.is_empty() {
-                return Wake::Arrived;
+        state.sleeping = true;
+        let wake = loop {
+            if state.has_work() {
+                break Wake::Arrived;
             }
             if state.closing {
-                return Wake::Closed;
+                break Wake::Closed;
             }
             if !state.uncovered {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -90,15 +98,29 @@ impl Queue {
             let groups = state.groups;
             let waited = self.changed.wait_timeout(state, IDLE_AFTER).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
-            if waited.1.timed_out() && state.waiting.is_empty() && state.groups == groups && !state.closing {
-                return Wake::Idle;
+            if waited.1.timed_out() && !state.has_work() && state.groups == groups && !state.closing {
+                break Wake::Idle;
             }
-        }
+        };
+        state.sleeping = false;
+        wake
     }
 
-    /// Takes what makes up a group, in the order of arrival. Only whoever holds the writer does.
-    pub(crate) fn take_group(&self) -> Vec<Ticket> {
-        self.lock().take_group()
+    /// Takes the batch that came first. Only whoever gathers does.
+    pub(crate) fn pop(&self) -> Option<Ticket> {
+        let mut state = self.lock();
+        let ticket = state.waiting.pop_front()?;
+        state.bytes -= ticket.prepared.len();
+        Some(ticket)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    /// Says that the writer takes what is gathered by now.
+    pub(crate) fn begin_group(&self) {
+        self.lock().gathered = false;
     }
 
     /// Says what the writer has left behind: whether something is uncovered.
@@ -109,6 +131,7 @@ impl Queue {
         state.uncovered = uncovered;
         drop(state);
         if begins {
+            // The thread waits without an end, and now has to count the time.
             self.changed.notify_one();
         }
     }
@@ -133,16 +156,7 @@ impl Queue {
 }
 
 impl State {
-    fn take_group(&mut self) -> Vec<Ticket> {
-        let mut group = Vec::new();
-        let mut bytes = 0;
-        while bytes < GROUP_BYTES_MAX
-            && let Some(ticket) = self.waiting.pop_front()
-        {
-            bytes += ticket.prepared.len();
-            group.push(ticket);
-        }
-        self.bytes -= bytes;
-        group
+    fn has_work(&self) -> bool {
+        self.gathered || !self.waiting.is_empty()
     }
 }

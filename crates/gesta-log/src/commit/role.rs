@@ -1,14 +1,17 @@
-//! The role of the single writer, held under a lock: by its own thread, or by a blocking caller that finds it free and
-//! commits its batch itself, without a hop between threads.
+//! Who decides and who writes. Whoever puts a batch in line decides it, while the writer syncs the group before. The role of the single
+//! writer is held under a lock: by its own thread, or by a blocking caller that finds it free and commits its batch itself, without a hop
+//! between threads.
 //!
 //! *Invariants*
-//! - Batches are decided in the order in which they were put in line: they leave the line only under the lock.
-//! - Whoever puts a batch in line either commits it or wakes the thread, so no batch is forgotten.
+//! - Batches are decided in the order in which they were put in line.
+//! - Whoever puts a batch in line either commits it or sees to it that the thread is awake, so no batch is forgotten. The thread looks at
+//!   the line and at what is gathered before it sleeps.
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use gesta_core::AppendError;
 
+use super::gatherer::{Gatherer, Gathering};
 use super::queue::{Answer, Queue, Ticket, Wake};
 use super::writer::Writer;
 use crate::indexer::Indexer;
@@ -18,6 +21,7 @@ use crate::shared::Shared;
 /// The writer, for whoever gets hold of it.
 pub(crate) struct Role {
     writer: Mutex<Writer>,
+    gathering: Arc<Gathering>,
     queue: Arc<Queue>,
     keeper: Arc<Keeper>,
     indexer: Arc<Indexer>,
@@ -26,13 +30,14 @@ pub(crate) struct Role {
 
 impl Role {
     pub(crate) fn new(
-        writer: Writer,
+        gatherer: Gatherer,
         shared: Arc<Shared>,
-        queue: Arc<Queue>,
         keeper: Arc<Keeper>,
         indexer: Arc<Indexer>,
     ) -> Self {
-        Self { writer: Mutex::new(writer), queue, keeper, indexer, shared }
+        let (queue, gathering) = (Arc::new(Queue::default()), Arc::new(Gathering::new(gatherer)));
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), Arc::clone(&gathering));
+        Self { writer: Mutex::new(writer), gathering, queue, keeper, indexer, shared }
     }
 
     /// Ends the threads that work for the writer.
@@ -41,11 +46,17 @@ impl Role {
         self.indexer.stop();
     }
 
-    /// Puts a batch in line for the writer's thread.
+    /// Puts a batch in line, and decides it, unless somebody else is about to; the writer's thread commits it.
     pub(crate) fn submit(&self, ticket: Ticket) -> Result<(), AppendError> {
         self.queue.push(ticket)?;
-        self.queue.wake();
+        self.gather_and_wake();
         Ok(())
+    }
+
+    fn gather_and_wake(&self) {
+        let _guard = PoisonOnPanic::new(self);
+        let gathered = self.gathering.gather(&self.queue);
+        self.queue.wake(gathered);
     }
 
     /// Puts a batch in line and waits for its answer; commits it, and what waits before it, where nobody else does.
@@ -56,11 +67,13 @@ impl Role {
     ) -> Result<Answer, AppendError> {
         self.queue.push(ticket)?;
         match self.writer.try_lock() {
-            Ok(writer) => self.hold(writer, Writer::commit_waiting),
+            Ok(writer) => {
+                self.hold(writer, Writer::commit_waiting);
+                self.queue.wake(false);
+            }
             // Somebody else commits; or a panic has poisoned the log, and abandoned the line.
-            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => self.gather_and_wake(),
         }
-        self.queue.wake();
         Ok(answer.recv().unwrap_or_else(|_| Err(super::in_doubt())))
     }
 
@@ -74,7 +87,11 @@ impl Role {
                 Wake::Arrived => self.hold(writer, Writer::commit_waiting),
                 Wake::Idle => self.hold(writer, Writer::rest),
                 Wake::Closed => {
-                    self.hold(writer, Writer::rest);
+                    // Whoever put something in line before the log was closed may be gathering it just now.
+                    self.hold(writer, |writer| {
+                        writer.commit_waiting();
+                        writer.rest();
+                    });
                     return self.stop_helpers();
                 }
             }
@@ -92,6 +109,18 @@ impl Role {
     pub(crate) fn commit_waiting(&self) {
         if let Ok(writer) = self.writer.lock() {
             self.hold(writer, Writer::commit_waiting);
+        }
+    }
+
+    /// Commits what is in line. While a group is written, `meanwhile` puts more in line, and that is decided then.
+    #[cfg(feature = "sim")]
+    pub(crate) fn commit_waiting_while(&self, mut meanwhile: impl FnMut()) {
+        let mut meanwhile = || {
+            meanwhile();
+            self.gathering.gather(&self.queue);
+        };
+        if let Ok(writer) = self.writer.lock() {
+            self.hold(writer, |writer| writer.commit_waiting_while(&mut meanwhile));
         }
     }
 
@@ -116,19 +145,31 @@ impl Role {
 
     /// Works as the writer. A panic is a poison: nobody waits for an answer that never comes.
     fn hold(&self, mut writer: MutexGuard<'_, Writer>, work: impl FnOnce(&mut Writer)) {
-        let _guard = PoisonOnPanic(self);
+        let _guard = PoisonOnPanic::new(self);
         work(&mut writer);
     }
 }
 
-struct PoisonOnPanic<'a>(&'a Role);
+/// Ends all writing if what it stands over panics.
+struct PoisonOnPanic<'a> {
+    role: &'a Role,
+    /// A caller may append while it unwinds, and do no harm.
+    unwinds_already: bool,
+}
+
+impl<'a> PoisonOnPanic<'a> {
+    fn new(role: &'a Role) -> Self {
+        Self { role, unwinds_already: std::thread::panicking() }
+    }
+}
 
 impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.shared.poison("the writer panicked: open the log again".to_owned());
-            self.0.queue.abandon();
-            self.0.stop_helpers();
+        if std::thread::panicking() && !self.unwinds_already {
+            self.role.shared.poison("the writer panicked: open the log again".to_owned());
+            self.role.queue.abandon();
+            self.role.gathering.lock().give_up();
+            self.role.stop_helpers();
         }
     }
 }

@@ -91,6 +91,12 @@ impl LogStore {
         self.with_role(Role::commit_waiting);
     }
 
+    /// Commits what is in line. While a group is written, `meanwhile` may put more in line, which is decided before the group is durable.
+    #[doc(hidden)]
+    pub fn commit_inline_while(&self, meanwhile: impl FnMut()) {
+        self.with_role(|role| role.commit_waiting_while(meanwhile));
+    }
+
     /// Does what the writer does when nothing was appended for a while.
     #[doc(hidden)]
     pub fn rest_inline(&self) {

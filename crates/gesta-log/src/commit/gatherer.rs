@@ -1,0 +1,515 @@
+//! Gathering: batches are decided and sealed into the next group while the one before is written and synced.
+//!
+//! *Invariants*
+//! - Batches are decided in the order in which they were put in line: they leave the line only under this lock.
+//! - A batch that has to wait (for a segment, for memory, for the keeper) halts the gathering. The writer goes on with it, once
+//!   everything that was gathered is durable; until then nobody is decided.
+//! - Nothing here touches the disk unless the gathering is halted.
+//!
+//! *Choice: whoever puts a batch in line gathers, not a thread.* Deciding takes a microsecond, to wake a thread for it takes many; and while
+//! the writer waits for the disk, its callers are awake. The visible cost: a caller may decide the batches of others, up to a group of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
+
+use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
+use super::prior::Prior;
+use super::queue::{Answer, Queue, Ticket};
+use super::tail::{ActiveSegment, Tail};
+use crate::bugs::{Bug, planted};
+use crate::format::{FrameKind, Prepared, StartBody, write_mark};
+use crate::index::{FrameName, IndexedEvent, State, Table};
+use crate::indexer::Indexer;
+use crate::keeper::{Keeper, SealTask, Spare};
+use crate::limits::{GROUP_BYTES_MAX, START_BYTES};
+use crate::recover::Ended;
+use crate::segment::SegmentFile;
+use crate::shared::Shared;
+
+/// The gatherer, for whoever gets hold of it.
+pub(crate) struct Gathering(Mutex<Gatherer>);
+
+/// What the next group is made of, and what the log will be behind it.
+pub(crate) struct Gatherer {
+    shared: Arc<Shared>,
+    keeper: Arc<Keeper>,
+    indexer: Arc<Indexer>,
+    /// The table that grows.
+    table: Arc<Table>,
+    /// Bytes of frames that it knows.
+    table_log_bytes: u64,
+    /// The end of the log behind everything that is gathered.
+    tail: Tail,
+    /// The segment that it is gathered for. Its offset is where the group begins.
+    active: ActiveSegment,
+    /// What START says of the segment before, until the active one has its START.
+    start: Option<StartBody>,
+    group: Group,
+    /// The last frame that is known to be synced, as the writer says.
+    durable: Arc<AtomicU64>,
+    halted: bool,
+    /// The batch that the gathering was halted by.
+    stuck: Option<Ticket>,
+    poison: Option<String>,
+}
+
+/// Frames that are sealed and not yet written, and who waits for them.
+#[derive(Default)]
+pub(super) struct Group {
+    /// The segment's START, when this group is its first.
+    pub(super) start: Vec<u8>,
+    pub(super) frames: Vec<Prepared>,
+    pub(super) bytes: usize,
+    /// Answers that wait for the group's sync, those to accepted batches and those that only speak of them.
+    pub(super) answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+}
+
+/// A group that is to be written, where to, and what is durable once it is synced.
+pub(super) struct Taken {
+    pub(super) group: Group,
+    pub(super) segment: Arc<SegmentFile>,
+    pub(super) offset: u64,
+    /// Up to where its segment holds nothing but zeros.
+    pub(super) zeros_to: u64,
+    /// Whether little room is left behind it. Of use to a bug that can be planted.
+    pub(super) is_last: bool,
+    /// The position of its last event.
+    pub(super) position: u64,
+    /// Its last frame.
+    pub(super) number: u64,
+    /// The last frame of which it says that it is synced.
+    pub(super) covers: u64,
+}
+
+/// Whether there is room for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It has to be looked for.
+    Unknown,
+    /// It was made.
+    Made,
+}
+
+impl Gathering {
+    pub(crate) const fn new(gatherer: Gatherer) -> Self {
+        Self(Mutex::new(gatherer))
+    }
+
+    /// Waits for it. After a panic of whoever had it, it takes no writes any more.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Gatherer> {
+        self.0.lock().unwrap_or_else(|poisoned| {
+            let mut gatherer = poisoned.into_inner();
+            gatherer.give_up();
+            gatherer
+        })
+    }
+
+    /// Decides what is in line, unless somebody else is about to. Gives back whether the writer has something to do.
+    pub(super) fn gather(&self, queue: &Queue) -> bool {
+        let mut is_wanted = false;
+        while let Ok(mut gatherer) = self.0.try_lock() {
+            gatherer.gather(queue);
+            is_wanted = gatherer.has_work();
+            let is_done = gatherer.halted || gatherer.is_full();
+            drop(gatherer);
+            // What was put in line while this was held, nobody else takes.
+            if is_done || queue.is_empty() {
+                break;
+            }
+        }
+        is_wanted
+    }
+}
+
+impl Gatherer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        keeper: Arc<Keeper>,
+        indexer: Arc<Indexer>,
+        tail: Tail,
+        active: ActiveSegment,
+        start: Option<StartBody>,
+    ) -> Self {
+        let table = Arc::clone(shared.index.view().active());
+        let durable = Arc::new(AtomicU64::new(tail.durable));
+        Self {
+            shared,
+            keeper,
+            indexer,
+            table,
+            table_log_bytes: 0,
+            tail,
+            active,
+            start,
+            group: Group::default(),
+            durable,
+            halted: false,
+            stuck: None,
+            poison: None,
+        }
+    }
+
+    /// The end of the log behind everything that is gathered.
+    pub(super) const fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Where the writer says which frame was synced.
+    pub(super) fn durable(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.durable)
+    }
+
+    /// Whether nobody but the writer may go on.
+    pub(super) const fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    const fn is_full(&self) -> bool {
+        self.group.bytes >= GROUP_BYTES_MAX
+    }
+
+    /// Whether the writer has something to do.
+    const fn has_work(&self) -> bool {
+        self.halted || !self.is_empty()
+    }
+
+    /// Whether nothing is gathered.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.group.frames.is_empty() && self.group.answers.is_empty()
+    }
+
+    /// Decides what is in line, until the group is full, or a batch has to wait.
+    pub(super) fn gather(&mut self, queue: &Queue) {
+        if self.poison.is_none() && self.keeper.has_failed() {
+            self.halted = true;
+        }
+        while !self.halted
+            && !self.is_full()
+            && let Some(ticket) = queue.pop()
+        {
+            self.take(ticket, Room::Unknown);
+        }
+    }
+
+    /// Takes the group, if there is one. A full table halts what follows: it ends with this group.
+    pub(super) fn take_group(&mut self) -> Option<Taken> {
+        if self.is_empty() {
+            return None;
+        }
+        let group = std::mem::take(&mut self.group);
+        let offset = self.active.offset;
+        self.active.offset += group.bytes as u64;
+        self.table_log_bytes += group.bytes as u64;
+        if self.active.is_half_full() {
+            self.keeper.prepare_spare(self.active.size_bytes);
+        }
+        self.halted |= self.table_may_end();
+        Some(Taken {
+            group,
+            segment: Arc::clone(&self.active.segment),
+            offset,
+            zeros_to: self.active.size_bytes,
+            is_last: !self.active.fits(0, 8 << 10),
+            position: self.tail.position,
+            number: self.tail.number,
+            covers: self.tail.durable,
+        })
+    }
+
+    /// Does what the gathering was halted for. Everything that was gathered is durable.
+    pub(super) fn make_way(&mut self) {
+        assert!(self.is_empty(), "what is gathered is written before room is made");
+        if self.poison.is_none()
+            && let Some(reason) = self.keeper.failure()
+        {
+            self.poison(reason);
+        }
+        self.end_full_table();
+        self.halted = false;
+        let Some(ticket) = self.stuck.take() else { return };
+        match self.make_room(ticket.prepared.len()) {
+            Ok(()) => self.take(ticket, Room::Made),
+            Err(error) => self.answer(ticket.reply, Err(error), 0),
+        }
+    }
+
+    /// Stops for good: what is gathered is in doubt, what waits is refused.
+    pub(super) fn poison(&mut self, reason: String) -> Group {
+        self.shared.poison(reason.clone());
+        self.poison = Some(reason);
+        if planted(Bug::GatheredOutlivesPoison) {
+            return Group::default();
+        }
+        std::mem::take(&mut self.group)
+    }
+
+    /// Stops for good after a panic: whoever waits for an answer learns that it is in doubt.
+    pub(super) fn give_up(&mut self) {
+        self.poison.get_or_insert_with(|| "the writer panicked: open the log again".to_owned());
+        self.group = Group::default();
+        self.stuck = None;
+    }
+
+    /// Decides a batch. Accepted, it joins the group.
+    fn take(&mut self, ticket: Ticket, room: Room) {
+        let tables = self.tables_behind(&ticket.prior);
+        let known = Known::new(&ticket.prior, &tables);
+        let scope = self.scope();
+        let decided = match repeat_of(&known, &ticket.batch, &scope) {
+            Ok(Some(repeat)) => Err(self.answer_to(repeat)),
+            Err(Refused { error, speaks_of }) => Err((Err(error), speaks_of)),
+            Ok(None) if self.poison.is_some() => Err((Err(self.read_only()), 0)),
+            Ok(None) if room == Room::Unknown && !self.has_room(ticket.prepared.len()) => {
+                self.halted = true;
+                drop(known);
+                self.stuck = Some(ticket);
+                return;
+            }
+            Ok(None) => check(&known, &ticket.batch, &scope)
+                .map_err(|refused| (Err(refused.error), refused.speaks_of)),
+        };
+        drop(known);
+        match decided {
+            Ok(()) => self.accept(ticket),
+            Err((answer, speaks_of)) => self.answer(ticket.reply, answer, speaks_of),
+        }
+    }
+
+    /// The tables behind what was looked up for a batch: those of the view that it was looked up in, and all that were begun since.
+    fn tables_behind(&self, prior: &Prior) -> Vec<Arc<Table>> {
+        if planted(Bug::NewestTableAlone) {
+            return vec![Arc::clone(&self.table)];
+        }
+        if planted(Bug::NewestViewDecides) {
+            return self.shared.index.view().newest();
+        }
+        prior.view.newest()
+    }
+
+    fn scope(&self) -> Scope {
+        Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() }
+    }
+
+    fn read_only(&self) -> AppendError {
+        AppendError::ReadOnly { reason: self.poison.clone().unwrap_or_default() }
+    }
+
+    /// Whether a frame of that length has room as things are.
+    fn has_room(&self, length: usize) -> bool {
+        !self.indexer.limits().is_overfull(self.table.read().bytes()) && self.fits(length)
+    }
+
+    fn fits(&self, length: usize) -> bool {
+        let start = if self.start.is_some() { START_BYTES } else { 0 };
+        self.active.fits(self.group.bytes + start, length)
+    }
+
+    /// Makes room for a frame of that length: in memory, and in this segment or the next. Waits for whoever makes it.
+    fn make_room(&mut self, length: usize) -> Result<(), AppendError> {
+        if self.poison.is_some() {
+            return Err(self.read_only());
+        }
+        if self.indexer.limits().is_overfull(self.table.read().bytes()) {
+            self.indexer.wait_for_room().map_err(|reason| AppendError::Unavailable { reason })?;
+            self.end_full_table();
+        }
+        if self.fits(length) { Ok(()) } else { self.roll(length) }
+    }
+
+    /// Whether the table that grows is to end as soon as everything in it is durable.
+    fn table_may_end(&self) -> bool {
+        let (bytes, count) = {
+            let state = self.table.read();
+            (state.bytes(), state.len())
+        };
+        // A run names the last frame of the segment that it ends in: one without a frame has none to name.
+        self.indexer.limits().is_full(bytes, self.table_log_bytes)
+            && count > 0
+            && self.active.last_frame != 0
+            && self.poison.is_none()
+            && self.indexer.has_room()
+    }
+
+    /// Ends the table that grows, if it is full, and has it written to the disk. All of it is durable.
+    pub(super) fn end_full_table(&mut self) {
+        if !self.table_may_end() {
+            return;
+        }
+        let next = Table::after(&self.table.read());
+        next.write().begin_segment(Arc::clone(&self.active.segment));
+        self.table.end_with(Arc::clone(&next));
+        self.shared.index.change(|view| view.tables.push(Arc::clone(&next)));
+        let ended = std::mem::replace(&mut self.table, next);
+        self.table_log_bytes = 0;
+        self.indexer.write_run(Ended { table: ended, end: self.active.point(&self.tail) });
+    }
+
+    /// Goes on in the next segment, which has room for a frame of that length. In memory: the keeper seals the old one.
+    fn roll(&mut self, length: usize) -> Result<(), AppendError> {
+        let spare = self.keeper.take_spare(self.active.size_bytes, length).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::StorageFull {
+                return AppendError::StorageFull;
+            }
+            AppendError::Unavailable { reason: format!("the next segment could not be made: {error}") }
+        })?;
+        match &mut self.start {
+            // Nothing was written to it: it stays unused, and is no part of the log.
+            Some(start) => start.manifest_generation = spare.generation,
+            None => self.seal_active(&spare),
+        }
+        self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
+        self.table.write().begin_segment(Arc::clone(&self.active.segment));
+        Ok(())
+    }
+
+    /// Has the active segment ended, and remembers what the START of the next one says of it.
+    fn seal_active(&mut self, spare: &Spare) {
+        let (end, sealed) = self.active.sealed();
+        self.learn_durable();
+        let mut seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        seal.durable += u64::from(planted(Bug::SealBeyondDurable));
+        self.start = Some(self.keeper.start_body(self.active.segment.id, &sealed, spare.generation));
+        self.keeper.seal(SealTask {
+            segment: Arc::clone(&self.active.segment),
+            successor: spare.segment.id,
+            end,
+            sealed,
+            seal,
+            durable_position: self.tail.position,
+        });
+    }
+
+    /// What the next frame may say is synced.
+    fn learn_durable(&mut self) {
+        self.tail.durable = self.durable.load(Ordering::Acquire);
+    }
+
+    /// Gives a batch its place: into the index, and sealed into the group.
+    fn accept(&mut self, mut ticket: Ticket) {
+        self.learn_durable();
+        self.begin_segment();
+        if planted(Bug::PublishBeforeIndex) {
+            self.shared.published.publish(self.tail.position + ticket.batch.events.len() as u64);
+        }
+        let now = self.shared.now().as_nanos();
+        let recorded_at = if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.recorded_at) };
+        let offset = self.active.offset + self.group.bytes as u64;
+        let first = self.tail.position + 1;
+        let seal = self.tail.next_seal(&self.active.segment, offset, recorded_at);
+        let (versions, header) = {
+            let mut table = self.table.write();
+            let versions = insert(&mut table, &ticket, offset, recorded_at);
+            let header = ticket.prepared.seal(&seal, versions.iter().copied());
+            table.begin_frame(FrameName { number: seal.number, checksum: header });
+            (versions, header)
+        };
+        let events = versions.len() as u64;
+        self.active.count(offset, header, events, recorded_at);
+        self.tail.number += 1;
+        self.tail.checksum = header;
+        self.tail.position += events;
+        self.tail.recorded_at = recorded_at;
+
+        let place = |(version, sequence)| Placed {
+            version: Version::new(version),
+            position: Position { partition: 0, sequence },
+        };
+        let places = versions.into_iter().zip(first..).map(place).collect();
+        let checkpoint = Checkpoint::new(self.shared.id, [self.tail.position]);
+        self.group.bytes += ticket.prepared.len();
+        self.group.frames.push(ticket.prepared);
+        self.group.answers.push((ticket.reply, Ok(Appended { places, checkpoint, repeated: false })));
+    }
+
+    /// Seals the segment's START into the group, if it has none yet.
+    pub(super) fn begin_segment(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        assert!(self.group.frames.is_empty() && self.group.start.is_empty(), "START is the first frame");
+        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        let header = write_mark(&mut self.group.start, FrameKind::Start, &seal, &start.encode());
+        self.active.headers.add(header);
+        self.group.bytes += self.group.start.len();
+    }
+
+    /// Seals an idle frame into a group of its own: it says that everything is durable.
+    pub(super) fn take_idle(&mut self) -> Taken {
+        assert!(self.is_empty(), "idle frames are for when nothing is gathered");
+        self.learn_durable();
+        self.begin_segment();
+        let offset = self.active.offset;
+        let mut bytes = std::mem::take(&mut self.group).start;
+        let at = offset + bytes.len() as u64;
+        let mut seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
+        if planted(Bug::IdleClaimsItself) {
+            seal.durable = seal.number;
+        }
+        let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
+        assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
+        self.active.count(at, header, 0, 0);
+        self.active.offset += bytes.len() as u64;
+        self.tail.number += 1;
+        self.tail.checksum = header;
+        self.table.write().end_frame(self.active.offset);
+        Taken {
+            segment: Arc::clone(&self.active.segment),
+            offset,
+            zeros_to: self.active.size_bytes,
+            is_last: false,
+            position: self.tail.position,
+            number: self.tail.number,
+            covers: self.tail.durable,
+            group: Group { bytes: bytes.len(), start: bytes, ..Group::default() },
+        }
+    }
+
+    fn answer_to(&self, repeat: Repeat) -> (Answer, u64) {
+        let checkpoint = Checkpoint::new(self.shared.id, [repeat.end]);
+        (Ok(Appended { places: repeat.places, checkpoint, repeated: true }), repeat.end)
+    }
+
+    /// Answers at once, or, where the answer speaks of events that are not durable yet, with the group.
+    fn answer(&mut self, reply: oneshot::Sender<Answer>, answer: Answer, speaks_of: u64) {
+        if speaks_of <= self.shared.published.position() {
+            deliver(reply, answer);
+        } else {
+            assert!(
+                self.poison.is_none(),
+                "after a poison, the index holds what is durable and nothing else"
+            );
+            self.group.answers.push((reply, answer));
+        }
+    }
+}
+
+/// Adds a batch to the table that grows, and gives the version of each of its events.
+fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
+    let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
+    let prior = &ticket.prior;
+    let ended = prior.ended_tables();
+    let mut versions = Vec::with_capacity(ticket.batch.events.len());
+    for (event, at) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()) {
+        let indexed = IndexedEvent {
+            stream: event.stream.as_str(),
+            event_type: event.event_type.as_str(),
+            id: event.id,
+        };
+        let tags = event.tags.iter().map(gesta_core::Tag::as_str);
+        let base = || prior.next_version(&event.stream, &ended);
+        versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
+        table.insert_id(event.id);
+    }
+    table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
+    if let Some(command) = &ticket.batch.command {
+        let is_new = table.insert_command(&command.key, command.request, &versions);
+        assert!(is_new, "a key that was there is a repeat");
+    }
+    versions
+}
+
+/// Gives an answer to whoever still waits for it.
+pub(super) fn deliver(reply: oneshot::Sender<Answer>, answer: Answer) {
+    // An error here says that the caller is gone; the batch stays as decided.
+    let _ = reply.send(answer);
+}
