@@ -1,4 +1,4 @@
-//! Everything that an index knows, looked up: by stream, type, tag and id in both directions, and by sending every batch again.
+//! Everything that an index knows, looked up: by stream, category, type, tag and id in both directions, and by sending every batch again.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,9 @@ fn streams(model: &Model) -> BTreeSet<StreamName> {
 
 fn queries(model: &Model) -> Vec<Query> {
     let events = || model.log.iter().map(|event| &event.bytes);
-    let (mut types, mut tags) = (BTreeSet::new(), BTreeSet::new());
+    let (mut categories, mut types, mut tags) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for event in events() {
+        categories.insert(StreamName::category_of(event.stream()));
         types.insert(event.event_type());
         tags.extend(event.tags());
     }
@@ -49,6 +50,7 @@ fn queries(model: &Model) -> Vec<Query> {
     ids.push(EventId::from_u128(u128::MAX));
     let mut queries = vec![Query::All];
     queries.extend(streams(model).into_iter().map(Query::stream));
+    queries.extend(categories.iter().map(|name| Query::category(name.parse().expect("a category"))));
     queries.extend(types.iter().map(|name| Query::types([name.parse().expect("a type")])));
     queries.extend(tags.iter().map(|tag| Query::tags([Tag::new(*tag).expect("a tag")])));
     queries.extend(ids.into_iter().map(|id| Item { ids: vec![id], ..Item::default() }.into()));

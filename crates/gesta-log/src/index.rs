@@ -193,11 +193,12 @@ impl View {
         id: EventId,
         reach: Reach,
     ) -> Result<Option<(u64, u64)>, Fault> {
-        if self.runs.is_empty() {
+        let mut runs = self.runs.iter().rev().filter(|run| run.may_hold_id(id.as_bytes())).peekable();
+        if runs.peek().is_none() {
             return Ok(None);
         }
         let (stream, id) = (Key::stream(stream), Key::id(id));
-        for run in self.runs.iter().rev() {
+        for run in runs {
             let found = PartRef::Run(run, reach).find_id(&stream, &id)?;
             if found.is_some() {
                 return Ok(found);

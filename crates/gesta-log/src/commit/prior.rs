@@ -60,7 +60,12 @@ impl Prior {
         self.look_for_ids(batch, reach)?;
         let own = batch.events.iter().map(|event| &event.stream);
         let expected = batch.expect.iter().map(|(stream, _)| stream);
+        let mut before = None;
         for stream in own.chain(expected) {
+            // Most events of a batch are of the stream of the one before.
+            if before.replace(stream) == Some(stream) {
+                continue;
+            }
             // What a table knows of a stream is newer than what any run does.
             let in_table = |table: &Arc<Table>| table.read().head(stream.as_str()).is_some();
             if !self.heads.contains_key(stream) && !self.view.tables.iter().any(in_table) {

@@ -87,7 +87,7 @@ impl Run {
 
     /// The positions that have a key.
     pub(crate) fn find(&self, key: &Key, reach: Reach) -> Result<Option<RunList>, Fault> {
-        if key.kind() == Kind::Id && !(&self.facts.ids.0[..]..=&self.facts.ids.1[..]).contains(&key.name()) {
+        if key.kind() == Kind::Id && !self.may_hold_id(key.name()) {
             return Ok(None);
         }
         let (hash, key) = (key.hash(self.secret), key.as_bytes());
@@ -103,6 +103,12 @@ impl Run {
         let Some(leaf_at) = find_leaf(&branch, key).ok_or_else(damaged)? else { return Ok(None) };
         let leaf = self.blocks.get(leaf_at, reach)?;
         find_list(&leaf, key).ok_or_else(|| self.blocks.damaged(leaf_at))
+    }
+
+    /// Whether an id lies between the lowest and the highest: one that was made later than all of them costs no more than this.
+    pub(super) fn may_hold_id(&self, id: &[u8]) -> bool {
+        let (lowest, highest) = &self.facts.ids;
+        (&lowest[..]..=&highest[..]).contains(&id)
     }
 
     /// A branch's filter, if it is in memory or worth to be. One that is damaged is done without.

@@ -41,6 +41,8 @@ pub(crate) struct State {
     batches: Vec<BatchEnd>,
     keys: Keys,
     commands: HashMap<Box<[u8]>, CommandEntry>,
+    /// The lowest and the highest id. Those that are made in the order of time are mostly above all that came before.
+    ids: Option<(EventId, EventId)>,
     bytes: usize,
 }
 
@@ -127,6 +129,7 @@ impl State {
             batches: Vec::new(),
             keys: Keys::default(),
             commands: HashMap::new(),
+            ids: None,
             bytes: 0,
         }
     }
@@ -189,6 +192,8 @@ impl State {
     pub(crate) fn insert_id(&mut self, id: EventId) {
         let position = self.len() - 1;
         self.push(Kind::Id, id.as_bytes(), position);
+        let (lowest, highest) = self.ids.unwrap_or((id, id));
+        self.ids = Some((lowest.min(id), highest.max(id)));
     }
 
     fn push(&mut self, kind: Kind, key: &[u8], position: u32) {
@@ -265,6 +270,7 @@ impl State {
 
     /// Where the event with that id stands in that stream: its version and position.
     pub(crate) fn find_id(&self, stream: &str, id: EventId) -> Option<(u64, u64)> {
+        self.ids.filter(|(lowest, highest)| (lowest..=highest).contains(&&id))?;
         let (with_id, _) = self.find(Kind::Id, id.as_bytes())?;
         let (own, base) = self.find(Kind::Stream, stream.as_bytes())?;
         with_id.iter().find_map(|position| {
@@ -301,15 +307,24 @@ impl State {
 
     /// Every key with its kind, in the order of run files, and its list; for a stream, also the version of its first event.
     pub(crate) fn sorted(&self) -> Vec<(&[u8], &[u32], u64)> {
-        let mut sorted = Vec::with_capacity(self.keys.entries.len());
-        for entry in &self.keys.entries {
-            if !entry.list.as_slice().is_empty() {
-                sorted.push((self.keys.key(entry), entry.list.as_slice(), entry.base));
-            }
-        }
-        sorted.sort_unstable_by_key(|(key, ..)| *key);
+        let held = self.keys.entries.iter().filter(|entry| !entry.list.as_slice().is_empty());
+        let mut sorted = held.map(|entry| (leading(self.keys.key(entry)), entry)).collect::<Vec<_>>();
+        sorted.sort_unstable_by(|(a_leading, a), (b_leading, b)| {
+            a_leading.cmp(b_leading).then_with(|| self.keys.key(a).cmp(self.keys.key(b)))
+        });
         sorted
+            .into_iter()
+            .map(|(_, entry)| (self.keys.key(entry), entry.list.as_slice(), entry.base))
+            .collect()
     }
+}
+
+/// The first bytes of a key, as a number in the same order: most keys are told apart without a look at where they lie.
+fn leading(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let count = key.len().min(16);
+    bytes[..count].copy_from_slice(&key[..count]);
+    u128::from_be_bytes(bytes)
 }
 
 /// All keys of a table, whatever their kind, their bytes one after the other.
