@@ -144,7 +144,7 @@ impl Merge {
 }
 
 /// Every key of a run with its list, in order. Reads past the cache.
-pub(super) struct Entries {
+pub(crate) struct Entries {
     run: Arc<Run>,
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
@@ -160,7 +160,7 @@ impl Entries {
         Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter(), leaf, last }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
         loop {
             if let Some((key, list)) = self.entries.next() {
                 // Keys have at least a byte, so that the first one is above none.
