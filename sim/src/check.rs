@@ -185,7 +185,16 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
     if !log.recovery().damage.is_empty() && log.read_only().is_none() {
         return Err("events are known to be lost, and the log takes writes".to_owned());
     }
-    check_streams_harmed(log, model, hidden_from, any_lost)?;
+    let reported = |at: usize| {
+        let position = at as u64 + 1;
+        log.recovery().damage.iter().any(|damage| (damage.from..=damage.to).contains(&position))
+    };
+    if let Some(at) = (0..known).find(|at| harm.is_gone && lost[*at] && !reported(*at)) {
+        return Err(format!("position {} is gone with its file, and the open does not say so", at + 1));
+    }
+    // What is lost may be behind all that was acknowledged, in a file that held nothing yet.
+    let is_told = any_lost || !log.recovery().damage.is_empty();
+    check_streams_harmed(log, model, hidden_from, is_told)?;
     lost.iter_mut().skip(hidden_from).for_each(|lost| *lost = true);
     match (0..known).find(|at| seen[*at] == lost[*at]) {
         None => Ok(shown == known && !any_lost),
@@ -234,7 +243,7 @@ fn check_streams_harmed(
     log: &LogStore,
     model: &Model,
     hidden_from: usize,
-    any_lost: bool,
+    is_told: bool,
 ) -> Result<(), Wrong> {
     let mut names = model.log.iter().map(|event| event.bytes.stream()).collect::<Vec<_>>();
     names.sort_unstable();
@@ -249,7 +258,7 @@ fn check_streams_harmed(
             let read = read.limit(Limit::events(const { NonZeroU32::new(10_000).expect("not 0") }));
             let page = match log.read_blocking(&read) {
                 Ok(page) => page,
-                Err(ReadError::DataLoss { .. }) if any_lost => continue,
+                Err(ReadError::DataLoss { .. }) if is_told => continue,
                 Err(error) => return Err(format!("after harm, a read of {name} failed: {error:?}")),
             };
             if page.end && !(certain..=count).contains(&page.events.len()) {
