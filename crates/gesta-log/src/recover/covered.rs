@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::load::settled_end;
 use super::{Listed, RecoverError, check_header, io_error};
 use crate::damage::Damage;
 use crate::env::read_exact_at;
@@ -12,6 +13,7 @@ use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::index::{Fault, PartRef, Reach, Run};
 use crate::manifest::SegmentState;
 use crate::segment::SegmentFile;
+use crate::walk::Walker;
 
 /// What a run knows of one segment.
 struct Piece<'a> {
@@ -23,13 +25,18 @@ struct Piece<'a> {
     end: u64,
 }
 
-/// Damage to these segments, which the runs cover, as far as it shows without reading them.
-pub(super) fn look_at_covered(covered: &[Listed], runs: &[Arc<Run>]) -> Result<Vec<Damage>, RecoverError> {
-    let damage = covered.iter().filter_map(|own| look_at(own, runs).transpose());
+/// Damage to the first so many segments, which the runs cover, as far as it shows without reading them.
+pub(super) fn look_at_covered(
+    listed: &[Listed],
+    covered: usize,
+    runs: &[Arc<Run>],
+) -> Result<Vec<Damage>, RecoverError> {
+    let covered = listed[..covered].iter().enumerate();
+    let damage = covered.filter_map(|(at, own)| look_at(own, listed.get(at + 1), runs).transpose());
     damage.collect()
 }
 
-fn look_at(own: &Listed, runs: &[Arc<Run>]) -> Result<Option<Damage>, RecoverError> {
+fn look_at(own: &Listed, next: Option<&Listed>, runs: &[Arc<Run>]) -> Result<Option<Damage>, RecoverError> {
     let id = own.entry.header.id;
     let pieces = runs.iter().flat_map(|run| pieces_of(run, id)).collect::<Vec<_>>();
     let sealed = match &own.entry.state {
@@ -49,7 +56,10 @@ fn look_at(own: &Listed, runs: &[Arc<Run>]) -> Result<Option<Damage>, RecoverErr
     let len = segment.file.len().map_err(io_error(format!("reading segment {id}")))?;
     let end = pieces.last().map_or(0, |piece| piece.end).max(sealed.map_or(0, |sealed| sealed.end));
     if len >= end {
-        return Ok(None);
+        return match is_of_another_history(segment, own, next)? {
+            true => damage(0, from, "frames of another history of the log stand here"),
+            false => Ok(None),
+        };
     }
     let lost = pieces.iter().map(|piece| piece.first_behind(len)).find(|lost| *lost <= to);
     damage(len, lost.unwrap_or(to + 1), "the file of the segment ends too early")
@@ -75,6 +85,17 @@ fn is_own(segment: &SegmentFile, own: &Listed, pieces: &[Piece<'_>]) -> Result<b
         || last.is_some_and(|offset| is_frame(segment, offset))
         || check_header(segment, &own.entry.header)?.is_none();
     Ok(is_own)
+}
+
+/// Whether the frames of a file are whole and not those that ended here: those of a copy of the log, say, that went on by itself, and whose
+/// records prove themselves in this one's place. END says so; where there is none, all of the segment is read.
+fn is_of_another_history(
+    segment: &SegmentFile,
+    own: &Listed,
+    next: Option<&Listed>,
+) -> Result<bool, RecoverError> {
+    let Some(settled) = settled_end(own, next)? else { return Ok(false) };
+    Ok(settled.other_history(&mut Walker::new(segment)?)?.is_some())
 }
 
 /// Whether a frame of the segment begins there. One that cannot be read proves nothing.

@@ -154,7 +154,7 @@ pub(crate) fn load(
     };
     loader.view.tables.push(Arc::clone(&loader.table));
     let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
-    loader.damage = look_at_covered(&listed[..begin], &loader.view.runs)?;
+    loader.damage = look_at_covered(listed, begin, &loader.view.runs)?;
     let mut active = None;
     let used = survey.at.map_or(0, |at| at + 1);
     for (at, own) in listed.iter().enumerate().take(used).skip(begin) {
@@ -474,7 +474,7 @@ impl SettledEnd {
 
     /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
     /// place of this one.
-    fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
+    pub(super) fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
         if let Some((bytes, header)) = walker.frame_at(self.offset)?
             && header.kind == FrameKind::End
             && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)

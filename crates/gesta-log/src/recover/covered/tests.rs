@@ -22,6 +22,11 @@ fn open(machine: &Machine) -> LogStore {
 
 /// A closed log, in batches of two events, of which a run covers several segments.
 fn log() -> Machine {
+    log_of(b'1')
+}
+
+/// One whose events have that byte as data. The machine draws the same salts whatever it is.
+fn log_of(data: u8) -> Machine {
     let machine = Machine::new(1);
     let log = open(&machine);
     for batch in 0..EVENTS / 2 {
@@ -29,7 +34,7 @@ fn log() -> Machine {
             let (stream, kind) =
                 (format!("account-{number}").parse().unwrap(), "account.opened".parse().unwrap());
             let id = EventId::from_u128(u128::from(number));
-            NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000])
+            NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![data; 5_000])
         };
         let pending = log.enqueue_inline(Batch::new([event(2 * batch + 1), event(2 * batch + 2)]));
         log.commit_inline();
@@ -131,6 +136,14 @@ fn a_file_that_was_replaced_is_loss() {
 }
 
 #[test]
+fn a_file_of_another_history_is_loss() {
+    let other = log_of(b'2');
+    let (segment, ..) = inner(&other);
+    let other = other.content(&segment_path(Path::new(LOG), segment)).unwrap();
+    check(|_| Some(other.clone()), is_all);
+}
+
+#[test]
 fn a_file_that_ends_too_early_is_loss_of_the_batches_behind_its_end() {
     let cut = |bytes: Vec<u8>| Some(bytes[..bytes.len() - 6_000].to_vec());
     check(cut, |(_, last), damage| {
@@ -165,7 +178,7 @@ fn a_segment_without_an_event_is_reported_as_well() {
     let manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
     let entry = manifest.segments[0].clone();
     let gone = super::Listed { entry, segment: None };
-    let damage = super::look_at_covered(&[gone], &[]).unwrap();
+    let damage = super::look_at_covered(&[gone], 1, &[]).unwrap();
     assert_eq!((damage.len(), damage[0].loses_events()), (1, false), "{damage:?}");
 }
 
