@@ -185,6 +185,16 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
     if !log.recovery().damage.is_empty() && log.read_only().is_none() {
         return Err("events are known to be lost, and the log takes writes".to_owned());
     }
+    let reported = |at: usize| {
+        let position = at as u64 + 1;
+        log.recovery().damage.iter().any(|damage| (damage.from..=damage.to).contains(&position))
+    };
+    if let Some(at) = (0..known).find(|at| harm.is_gone && lost[*at] && !reported(*at)) {
+        return Err(format!("position {} is gone with its file, and the open does not say so", at + 1));
+    }
+    // What is lost may be behind all that was acknowledged, in a file that held nothing yet.
+    let is_told = any_lost || !log.recovery().damage.is_empty();
+    check_streams_harmed(log, model, hidden_from, is_told)?;
     lost.iter_mut().skip(hidden_from).for_each(|lost| *lost = true);
     match (0..known).find(|at| seen[*at] == lost[*at]) {
         None => Ok(shown == known && !any_lost),
@@ -225,4 +235,41 @@ fn read_around(log: &LogStore, model: &Model) -> Result<Reading, Wrong> {
             Err(error) => return Err(format!("after harm, a read failed: {error:?}")),
         }
     }
+}
+
+/// After harm, no read of a stream is silent about an event of it, and none makes up where the stream ends. Events from an index on may be
+/// hidden.
+fn check_streams_harmed(
+    log: &LogStore,
+    model: &Model,
+    hidden_from: usize,
+    is_told: bool,
+) -> Result<(), Wrong> {
+    let mut names = model.log.iter().map(|event| event.bytes.stream()).collect::<Vec<_>>();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let events = model.log.iter().enumerate().filter(|(_, event)| event.bytes.stream() == name);
+        let certain = events.clone().filter(|(at, _)| *at < hidden_from).count();
+        let count = events.count();
+        let name = StreamName::new(name).map_err(|error| error.to_string())?;
+        for direction in [Direction::Forward, Direction::Backward] {
+            let read = Read { direction, ..Read::stream(name.clone()) };
+            let read = read.limit(Limit::events(const { NonZeroU32::new(10_000).expect("not 0") }));
+            let page = match log.read_blocking(&read) {
+                Ok(page) => page,
+                Err(ReadError::DataLoss { .. }) if is_told => continue,
+                Err(error) => return Err(format!("after harm, a read of {name} failed: {error:?}")),
+            };
+            if page.end && !(certain..=count).contains(&page.events.len()) {
+                return Err(format!("of {name}, {} of {count} events are shown as all", page.events.len()));
+            }
+            let last =
+                page.last_version.map(|version| version.get() + 1).filter(|last| *last != count as u64);
+            if last.is_some() && hidden_from == model.log.len() {
+                return Err(format!("{name} has {count} events, and is said to have {last:?}"));
+            }
+        }
+    }
+    Ok(())
 }

@@ -150,7 +150,8 @@ impl Flip<'_> {
             _ => End::Known,
         };
         let is_doubted = end != End::Known;
-        let all_shown = check_harmed(&log, &run.model, &Harm { files: vec![self.path.clone()], end })?;
+        let all_shown =
+            check_harmed(&log, &run.model, &Harm { files: vec![self.path.clone()], end, ..Harm::default() })?;
         if all_shown == lost.is_some() {
             return Err(format!("flipped in {frame:?}, everything is shown: {all_shown}"));
         }

@@ -24,6 +24,8 @@ pub(crate) struct Harm {
     pub(crate) files: Vec<PathBuf>,
     /// How much of the log's end may be hidden.
     pub(crate) end: End,
+    /// A segment's file is gone: the open alone has to report all that is lost.
+    pub(crate) is_gone: bool,
 }
 
 /// What may become of the end of a log.
@@ -89,7 +91,8 @@ pub(crate) fn harm(
         true => End::Unknown { from: 0 },
         false => End::Known,
     };
-    let harm = |files: Vec<PathBuf>, end| Some(Harm { files, end });
+    let is_gone = matches!(ending, Ending::LostSegment | Ending::Renamed);
+    let harm = |files: Vec<PathBuf>, end| Some(Harm { files, end, is_gone });
     match ending {
         Ending::Plain | Ending::Stale | Ending::Misdirected | Ending::Unlinked | Ending::Index(_) => None,
         Ending::Rot | Ending::RotOpen => {

@@ -28,6 +28,8 @@ pub(crate) enum Do {
     Open,
     /// So many batches as one group, each one event with so many bytes of data.
     Append(usize, usize),
+    /// So many batches, one after the other, each of which becomes a run where tables are small.
+    NewRuns(usize),
     Idle,
     Keep,
     Close,
@@ -45,7 +47,9 @@ const SMALL_RUNS: u64 = 1 << 10;
 /// Data of an event that fills a table.
 const RUN_DATA: usize = 900;
 /// A batch that becomes a run.
-const NEW_RUN: [Do; 2] = [Do::Append(1, RUN_DATA), Do::Keep];
+const NEW_RUN: [Do; 2] = [NEW_TABLE, Do::Keep];
+/// A batch that fills a table, which waits to become a run.
+const NEW_TABLE: Do = Do::Append(1, RUN_DATA);
 
 /// A script: what happens before, without faults, and what happens under them.
 #[derive(Debug)]
@@ -113,51 +117,22 @@ pub const SCRIPTS: &[Script] = &[
     Script {
         name: "runs that are merged",
         index_run_bytes: SMALL_RUNS,
-        before: &[
-            Do::Open,
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            Do::Close,
-        ],
-        under_faults: &[Do::Open, NEW_RUN[0], NEW_RUN[1], NEW_RUN[0], NEW_RUN[1], NEW_RUN[0], Do::Close],
+        before: &[Do::Open, Do::NewRuns(6), Do::Close],
+        under_faults: &[Do::Open, Do::NewRuns(2), NEW_TABLE, Do::Close],
     },
     Script {
         name: "runs behind a manifest that is old",
         index_run_bytes: SMALL_RUNS,
         before: &[
             Do::Open,
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
+            Do::NewRuns(3),
             Do::Idle,
             Do::RememberManifest,
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
-            NEW_RUN[0],
-            NEW_RUN[1],
+            Do::NewRuns(5),
             Do::Close,
             Do::PutManifestBack,
         ],
-        under_faults: &[Do::Open, NEW_RUN[0], NEW_RUN[1], Do::Close],
+        under_faults: &[Do::Open, Do::NewRuns(1), Do::Close],
     },
 ];
 
@@ -368,6 +343,9 @@ impl Run {
                 (Do::Append(batches, size), Some(log)) => {
                     let log = Arc::clone(log);
                     self.append(&log, *batches, *size)?;
+                }
+                (Do::NewRuns(count), Some(_)) => {
+                    (0..*count).try_for_each(|_| self.perform(&NEW_RUN))?;
                 }
                 (Do::Idle, Some(log)) => log.rest_inline(),
                 (Do::Keep, Some(log)) => log.keep_inline(),

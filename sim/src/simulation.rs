@@ -525,7 +525,7 @@ impl Simulation {
         self.machine.cut_power();
         let files = self.machine.betrayed().into_iter().map(|path| path.with_file_name(own_name(&path)));
         let files = files.collect::<Vec<_>>();
-        Ok((!files.is_empty()).then_some(Harm { files, end: End::Known }))
+        Ok((!files.is_empty()).then_some(Harm { files, ..Harm::default() }))
     }
 
     /// Appends, unless the index has been harmed.
@@ -550,7 +550,7 @@ impl Simulation {
         let used = used_segments(&now);
         let is_last = used.last() == Some(&path) || !used.contains(&path);
         let end = if is_last { End::Unknown { from: 0 } } else { End::Known };
-        Ok(Some(Harm { files: vec![path], end }))
+        Ok(Some(Harm { files: vec![path], end, is_gone: true }))
     }
 
     /// An index that was harmed heals by opening the log again, once the harm was met.

@@ -13,7 +13,7 @@ pub struct Damage {
     pub from: u64,
     /// The last position that is lost.
     pub to: u64,
-    /// What was found there.
+    /// What was found there; where the index knows it, also some of the streams whose events are lost.
     pub what: String,
 }
 

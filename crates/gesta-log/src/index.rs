@@ -9,6 +9,7 @@
 
 mod fault;
 mod key;
+mod lost;
 mod part;
 mod postings;
 mod run;
@@ -19,7 +20,7 @@ mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use gesta_core::{EventId, Query};
+use gesta_core::EventId;
 
 use crate::damage::Damage;
 pub(crate) use fault::{Fault, Reach};
@@ -145,45 +146,6 @@ impl View {
             }
         }
         Ok(None)
-    }
-
-    /// Whether damaged positions may hold an event that the query means. Certain only for streams whose versions go on
-    /// without a gap across the damage.
-    pub(crate) fn may_have_lost(&self, damage: &Damage, query: &Query, reach: Reach) -> Result<bool, Fault> {
-        let Query::Any(items) = query else { return Ok(true) };
-        for item in items {
-            let Some(stream) = &item.stream else { return Ok(true) };
-            if self.stream_may_have_lost(damage, stream.as_str(), reach)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether damage lies behind all that is known of a stream, so that its end may be further on.
-    pub(crate) fn hides_end(&self, damage: &Damage, stream: &str, reach: Reach) -> Result<bool, Fault> {
-        Ok(self.head(stream, u64::MAX, reach)?.is_none_or(|(_, position)| position < damage.from))
-    }
-
-    /// Whether damaged positions may hold an event of that stream: unless its versions go on across them.
-    pub(crate) fn stream_may_have_lost(
-        &self,
-        damage: &Damage,
-        stream: &str,
-        reach: Reach,
-    ) -> Result<bool, Fault> {
-        let next = self.head(stream, damage.from, reach)?.map_or(0, |(version, _)| version + 1);
-        for part in self.parts() {
-            let held = part.look(reach);
-            let part = held.part();
-            if part.first() <= damage.to {
-                continue;
-            }
-            if let Some((_, base)) = part.list(&Key::stream(stream))? {
-                return Ok(base != next);
-            }
-        }
-        Ok(true)
     }
 
     /// Where the event with that id stands in that stream, as far as runs know: its version and position.

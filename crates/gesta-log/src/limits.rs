@@ -36,6 +36,10 @@ pub(crate) const BACKGROUND_BYTES_IN_FLIGHT: usize = 8 << 20;
 /// Blocks of runs that are kept in memory.
 pub(crate) const INDEX_CACHE_BYTES_DEFAULT: u64 = 256 << 20;
 
+/// Streams that a report of damage names, and reports that name any: people read them, and each looks through all names of a run.
+pub(crate) const LOST_STREAMS_NAMED_MAX: usize = 10;
+pub(crate) const DAMAGE_NAMED_MAX: usize = 16;
+
 /// Reads that may wait for a thread: beyond that, reads are refused as overloaded.
 pub(crate) const READS_WAITING_MAX: usize = 4_096;
 /// Bytes between two records that are read in one go rather than in two: about what a second read costs.

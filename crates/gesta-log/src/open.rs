@@ -85,8 +85,10 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     let runs = run_files(root, &manifest, options.index_cache_bytes);
     let policy = RunPolicy { files: &runs, limits: options.table_limits() };
     let recovered = folder.recover(&mut manifest, &mut recovery, &policy)?;
-    recovery.note_damage(&recovered.survey, &recovered.loaded.damage);
-    let Recovered { listed, survey, loaded: Loaded { view, damage, ended, tail, active, .. } } = recovered;
+    let Recovered { listed, survey, loaded: Loaded { view, mut damage, ended, tail, active, .. } } =
+        recovered;
+    view.name_streams(&mut damage);
+    recovery.note_damage(&survey, &damage);
     let index = Index::new(view, damage);
     let writable = match recovery.read_only {
         Some(_) => None,

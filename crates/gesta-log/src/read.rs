@@ -169,7 +169,7 @@ fn cut_page(
     Ok(())
 }
 
-/// What is known of a stream.
+/// What is known of a stream. Its version is that of its last event, readable or not, unless nobody knows that one.
 pub(crate) fn stream(
     shared: &Shared,
     name: &StreamName,
@@ -203,11 +203,14 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Resul
         return Err(Fault::NotInMemory.into());
     }
     let Fetched { events, failed } = fetch(&created);
+    let mut page = StreamPage { streams: Vec::with_capacity(events.len()), next };
     if let Some(failed) = failed {
         let position = failed.position;
-        return Err(failed.into_error(shared, position, position, position).into());
+        if events.is_empty() {
+            return Err(failed.into_error(shared, position, position, position).into());
+        }
+        page.next = Some(ListToken(position.to_string().into()));
     }
-    let mut page = StreamPage { streams: Vec::with_capacity(events.len()), next };
     for event in &events {
         let name = StreamName::new(event.stream()).expect("a recorded name was checked");
         let head = view.head(name.as_str(), durable, reach)?;
@@ -215,7 +218,7 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Resul
         page.streams.push(StreamInfo { name, version: Version::new(version) });
     }
     // Streams that damage hides are missing from what was found; that is said behind the last page.
-    match shared.index.damage().iter().find(|damage| damage.loses_events()) {
+    match shared.index.damage().iter().find(|damage| damage.loses_events() && !view.knows(damage)) {
         Some(damage) if page.next.is_none() && page.streams.is_empty() => {
             Err(data_loss(shared, damage, damage.to).into())
         }

@@ -4,6 +4,7 @@
 //! is used, decides what of it was acknowledged, and makes that durable; the *load* step walks over everything, builds the index
 //! and finds damage. The load step writes nothing, so that `verify` is the same code.
 
+mod covered;
 mod load;
 mod rescue;
 mod tail;

@@ -23,7 +23,7 @@ use crate::keeper::{Keeper, KeeperThread, SharedManifest};
 use crate::limits::limits;
 use crate::open::{Opened, Options, open};
 use crate::open_error::OpenError;
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolFull};
 use crate::read::{self, LookError, PlannedPage};
 use crate::recover::Recovery;
 use crate::shared::Shared;
@@ -213,10 +213,7 @@ impl LogStore {
             let prior = look_up(&shared, &batch, Reach::Disk);
             prior.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault))
         });
-        match looked_up.await {
-            Some(looked_up) => looked_up,
-            None => Err(AppendError::Overloaded),
-        }
+        looked_up.await?
     }
 
     /// A log that takes no writes still answers repeats.
@@ -278,8 +275,7 @@ impl LogStore {
         let found = match command_in_runs(&view, command, Reach::Memory) {
             Err(Fault::NotInMemory) => {
                 let command = command.clone();
-                let found = self.pooled(move || command_in_runs(&view, &command, Reach::Disk)).await;
-                found.ok_or(AppendError::Overloaded)?
+                self.pooled(move || command_in_runs(&view, &command, Reach::Disk)).await?
             }
             found => found,
         };
@@ -306,7 +302,7 @@ impl LogStore {
             };
             planned.fetch(&shared)
         });
-        page.await.unwrap_or(Err(ReadError::Overloaded))
+        page.await?
     }
 
     /// Looks something up: in memory, and where that does not do, on a thread that may wait for the disk.
@@ -320,18 +316,21 @@ impl LogStore {
         }
         let shared = Arc::clone(&self.shared);
         let found = self.pooled(move || look(&shared, Reach::Disk).map_err(LookError::into_read_error));
-        found.await.unwrap_or(Err(ReadError::Overloaded))
+        found.await?
     }
 
-    /// Does something on a thread that may wait for the disk. `None` if too much waits for one already, or it was broken off.
-    async fn pooled<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// Does something on a thread that may wait for the disk.
+    async fn pooled<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotDone> {
         let (reply, answer) = oneshot::channel();
         let job = move || {
             // An error here says that the caller is gone.
             let _ = reply.send(work());
         };
-        self.pool.run(job).ok()?;
-        answer.await.ok()
+        self.pool.run(job).map_err(|PoolFull| NotDone::Overloaded)?;
+        answer.await.map_err(|_| NotDone::BrokenOff)
     }
 
     async fn wait(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
@@ -366,6 +365,39 @@ impl Drive {
             Self::Threads => options.read_threads.max(1),
             #[cfg(feature = "sim")]
             Self::Inline => 0,
+        }
+    }
+}
+
+/// Why something was not done on a thread that may wait for the disk.
+#[derive(Debug, PartialEq, Eq)]
+enum NotDone {
+    /// Too much waits for one already.
+    Overloaded,
+    /// It panicked: a bug of ours, which the next attempt may meet again. Nothing has happened.
+    BrokenOff,
+}
+
+impl NotDone {
+    fn broken_off() -> String {
+        "a bug in this program broke off what was asked for; nothing has happened".to_owned()
+    }
+}
+
+impl From<NotDone> for ReadError {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Overloaded => Self::Overloaded,
+            NotDone::BrokenOff => Self::Unavailable { reason: NotDone::broken_off() },
+        }
+    }
+}
+
+impl From<NotDone> for AppendError {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Overloaded => Self::Overloaded,
+            NotDone::BrokenOff => Self::Unavailable { reason: NotDone::broken_off() },
         }
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct ViewFile {
     pub(crate) path: PathBuf,
     pub(crate) connection: Connection,
     pub(crate) checkpoint: Checkpoint,
+    /// It has shown everything once, and so taken over from any version before it.
+    pub(crate) caught_up: bool,
 }
 
 impl ViewFile {
@@ -85,7 +87,7 @@ impl ViewFile {
         let transaction = connection.unchecked_transaction().map_err(failed)?;
         create(&transaction, definition, start).map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        Ok(Self { path, connection, checkpoint: start.clone() })
+        Ok(Self { path, connection, checkpoint: start.clone(), caught_up: false })
     }
 
     /// The inner error says why the file cannot be gone on with.
@@ -96,12 +98,14 @@ impl ViewFile {
     ) -> Result<Result<Self, String>, RunError> {
         let read = || {
             let connection = open_for_runner(path)?;
-            let hash =
-                connection.query_row("select hash from gesta_view", [], |row| row.get::<_, String>(0))?;
+            let (hash, caught_up) =
+                connection.query_row("select hash, caught_up from gesta_view", [], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+                })?;
             let checkpoint = read_checkpoint(&connection)?;
-            Ok((connection, hash, checkpoint))
+            Ok((connection, hash, caught_up, checkpoint))
         };
-        let (connection, hash, checkpoint) = match read() {
+        let (connection, hash, caught_up, checkpoint) = match read() {
             Ok(read) => read,
             Err(error) if is_damage(&error) => {
                 return Ok(Err(format!("its file is damaged: {}", message(&error))));
@@ -111,7 +115,8 @@ impl ViewFile {
         if hash != definition.hash() {
             return Ok(Err("its file belongs to another definition".to_owned()));
         }
-        Ok(fitting(checkpoint, head).map(|checkpoint| Self { path: path.to_owned(), connection, checkpoint }))
+        let path = path.to_owned();
+        Ok(fitting(checkpoint, head).map(|checkpoint| Self { path, connection, checkpoint, caught_up }))
     }
 
     /// Marks a version that stands at the head of the log when it is opened.

@@ -17,7 +17,10 @@ pub(crate) fn run(view: &View, stop: &Stop) -> Result<(), RunError> {
     view.opening();
     let file = ViewFile::open(&view.folder, &view.definition, &start, &head)?;
     let is_at_head = file.checkpoint.at_least(&head);
+    // One that this version has taken over from, and whose file could not be removed, shows older rows than this one does.
+    let is_behind = |at: &Checkpoint| file.caught_up && file.checkpoint.at_least(at);
     let predecessor = if is_at_head { None } else { predecessor(&view.folder, &view.definition, &head) };
+    let predecessor = predecessor.filter(|(_, at)| !is_behind(at));
     // Marked before anybody can see that it has caught up and a stop can interrupt it; what it shows is right without the
     // mark, so it is served before an error stops it.
     let marked = if is_at_head { file.mark_caught_up() } else { Ok(()) };

@@ -37,6 +37,7 @@ pub(crate) use facts::{Extent, Facts, FrameName};
 use facts::{MAGIC, TRAILER_BYTES};
 use keys::Keys;
 pub(crate) use list::{RunCursor, RunList};
+use merge::Entries;
 pub(crate) use merge::{Merge, MergeError};
 
 /// Positions whose offsets stand in one block.
@@ -126,6 +127,11 @@ impl Run {
     /// A place in the list of a key.
     pub(crate) const fn cursor(&self, list: RunList, reach: Reach) -> RunCursor<'_> {
         RunCursor::new(self, list, reach)
+    }
+
+    /// Every key with its list, in order.
+    pub(crate) fn entries(self: &Arc<Self>) -> Entries {
+        Entries::new(Arc::clone(self))
     }
 
     /// Where records begin.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gesta_core::{EventId, EventType, Item, Query, StreamName, Tag};
 use proptest::prelude::*;
 
-use super::run::{FIRST_OF_FRAME, FrameName, Merge};
+use super::run::{Covered, Extent, FIRST_OF_FRAME, FrameName, Merge};
 use super::{BlockCache, IndexedEvent, Key, Kind, MissingFile, Part, PartRef, Reach, RunFiles, Table, View};
 use crate::env::OsEnv;
 use crate::point::LogPoint;
@@ -429,4 +429,56 @@ fn the_first_record_of_a_frame_is_marked_and_nothing_else() {
     let mut offsets = indexed.view.runs[0].offsets(Reach::Disk);
     let marked = (0..3).map(|at| offsets.get(at).unwrap() & FIRST_OF_FRAME != 0);
     assert_eq!(marked.collect::<Vec<_>>(), [true, false, true]);
+}
+
+/// A run of so many positions, all of which have one tag.
+fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::Run> {
+    let mut builder = files.begin(&OsEnv, id).unwrap();
+    (0..count).for_each(|_| builder.offset(4096 | FIRST_OF_FRAME).unwrap());
+    // One id for all: what is tried here is the length of lists.
+    for (kind, name, positions) in [(Kind::Tag, &b"hot"[..], 0..count), (Kind::Id, &[7; 16], 0..1)] {
+        let key = Key::new(kind, name);
+        builder.begin_key(key.as_bytes(), 0).unwrap();
+        builder.positions(positions).unwrap();
+        builder.end_key().unwrap();
+    }
+    let last = first + u64::from(count) - 1;
+    let covered = Covered {
+        id,
+        tier: 0,
+        store: files.store,
+        first,
+        last,
+        first_frame: FrameName { number: first, checksum: 7 },
+        end: end_at(last),
+        extents: vec![Extent { first, segment: 1, end: 4200 }],
+        segments: vec![segment(1)],
+    };
+    Arc::new(builder.finish(covered).unwrap())
+}
+
+#[test]
+fn a_merge_stops_and_goes_on_in_the_middle_of_a_long_list() {
+    const COUNT: u32 = 600_000;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("index")).unwrap();
+    let cache = Arc::new(BlockCache::new(64 << 10));
+    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    let runs =
+        [(1, 1), (2, 1 + u64::from(COUNT))].map(|(id, first)| run_of_one_key(&files, id, first, COUNT));
+    let mut merge = Merge::new(runs.to_vec(), files.begin(&OsEnv, 3).unwrap()).unwrap();
+    let mut steps = 1;
+    while !merge.step().unwrap() {
+        steps += 1;
+    }
+    let blocks = COUNT.div_ceil(1_024);
+    let of_offsets = (2 * blocks).div_ceil(64);
+    assert!(steps > of_offsets + 2 * blocks / 512, "{steps} steps, {of_offsets} of them for offsets");
+    let run = merge.finish(3, 1).unwrap();
+    let part = PartRef::Run(&run, Reach::Disk);
+    let (mut list, _) = part.list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
+    assert_eq!(list.len(), 2 * COUNT as usize);
+    for at in (0..2 * COUNT).step_by(997) {
+        assert_eq!(list.at(at as usize).unwrap(), at);
+    }
 }

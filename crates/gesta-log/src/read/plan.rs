@@ -98,7 +98,8 @@ impl Sight<'_> {
         let touched = self.shared.index.damage().iter();
         let touched =
             touched.filter(move |damage| damage.loses_events() && damage.to > above && damage.from <= up_to);
-        let judged = move |damage| match self.view.may_have_lost(damage, query, self.reach) {
+        let judged = move |damage| match self.view.may_have_lost(damage, query, above + 1..=up_to, self.reach)
+        {
             Ok(lost) => lost.then_some(Ok(damage)),
             Err(fault) => Some(Err(fault.into())),
         };
@@ -217,9 +218,10 @@ impl Sight<'_> {
         self.end_of_stream(name, taken, bound)
     }
 
-    /// Damage that lost events between two positions.
+    /// Damage that lost events between two positions, of which not all are known.
     fn damage_between(&self, before: u64, after: u64) -> Option<&Damage> {
-        self.shared.index.damage().iter().find(|damage| damage.to > before && damage.from < after)
+        let mut damage = self.shared.index.damage().iter();
+        damage.find(|damage| damage.to > before && damage.from < after && !self.view.knows(damage))
     }
 
     /// The end of a stream, unless damage may hide that it goes on.
@@ -231,7 +233,8 @@ impl Sight<'_> {
         let head = self.view.head(name.as_str(), bound, self.reach)?;
         let last = head.map_or(0, |(_, position)| position);
         for damage in damage.iter().filter(|damage| damage.loses_events()) {
-            let behind = damage.from > last && damage.from <= bound;
+            let from = self.view.unknown_from(damage);
+            let behind = from > last && from <= bound;
             if behind && self.view.stream_may_have_lost(damage, name.as_str(), self.reach)? {
                 return match taken.locations.is_empty() {
                     true => Err(data_loss(self.shared, damage, damage.to).into()),

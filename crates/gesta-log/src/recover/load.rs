@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gesta_core::EventBytes;
 
+use super::covered::look_at_covered;
 use super::tail::{TailState, TailSurvey};
 use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
@@ -153,7 +154,7 @@ pub(crate) fn load(
     };
     loader.view.tables.push(Arc::clone(&loader.table));
     let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
-    loader.missing_covered(&listed[..begin]);
+    loader.damage = look_at_covered(listed, begin, &loader.view.runs)?;
     let mut active = None;
     let used = survey.at.map_or(0, |at| at + 1);
     for (at, own) in listed.iter().enumerate().take(used).skip(begin) {
@@ -450,17 +451,6 @@ impl Loader<'_> {
         self.damage.push(Damage { segment, offset, from, to: last, what });
     }
 
-    /// Segments that runs cover, and whose files are gone: the index knows what they held, and nobody can read it.
-    fn missing_covered(&mut self, covered: &[Listed]) {
-        for own in covered.iter().filter(|own| own.segment.is_none()) {
-            if let SegmentState::Sealed(sealed) = &own.entry.state {
-                let (from, to) = (sealed.first_position, sealed.first_position + sealed.events - 1);
-                let (segment, what) = (own.entry.header.id, "the file of the segment is gone".to_owned());
-                self.damage.push(Damage { segment, offset: 0, from, to, what });
-            }
-        }
-    }
-
     /// Listed segments behind the last used one whose files are gone: they may have held frames.
     fn missing_unused(&mut self, unused: &[Listed]) {
         if let Some(missing) = unused.iter().find(|own| own.segment.is_none()) {
@@ -484,7 +474,7 @@ impl SettledEnd {
 
     /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
     /// place of this one.
-    fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
+    pub(super) fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
         if let Some((bytes, header)) = walker.frame_at(self.offset)?
             && header.kind == FrameKind::End
             && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gesta_core::{AppendError, Batch, EventId, NewEvent, Query, Read, Timestamp};
+use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, ReadError, Timestamp};
 
 use super::LogStore;
 use crate::env::{Env, File, Lock, Mode, OsEnv};
+use crate::index::{Fault, Reach};
 use crate::open::Options;
+use crate::shared::Shared;
 
 /// The real machine, until it is told to fail.
 #[derive(Default)]
@@ -167,4 +169,19 @@ fn a_full_disk_refuses_appends_until_there_is_space_again() {
     machine.faults.space.store(false, Ordering::SeqCst);
     assert!(!log.append_blocking(batch(number)).unwrap().repeated, "it was surely not written");
     assert_eq!(count(&log) as u64, number);
+}
+
+#[test]
+fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogStore::open(folder.path(), &options()).unwrap();
+    log.append_blocking(batch(1)).unwrap();
+    let broken = |_: &Shared, reach| match reach {
+        Reach::Memory => Err(Fault::NotInMemory.into()),
+        Reach::Disk => panic!("a bug of ours"),
+    };
+    let error = pollster::block_on(log.look::<()>(broken)).unwrap_err();
+    assert!(matches!(error, ReadError::Unavailable { .. }), "{error}");
+    let page = pollster::block_on(log.read(Read::log(Query::All))).unwrap();
+    assert_eq!(page.events.len(), 1);
 }

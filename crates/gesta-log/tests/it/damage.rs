@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use gesta_core::{AppendError, Batch, EventStore, Listing, Place, Query, Read, ReadError, Select, Version};
-use gesta_log::{LogStore, verify};
+use gesta_core::{
+    AppendError, Batch, Checkpoint, Direction, EventStore, Item, ListToken, Listing, NewEvent, Place, Query,
+    Read, ReadError, Select, StreamName, Version,
+};
+use gesta_log::{LogStore, Options, verify};
 
 use crate::town::{
     append, change, crash_copy, event, find, log_of, open, options, read_all, resume, segments, stream,
@@ -295,4 +298,158 @@ fn no_flipped_bit_makes_the_log_serve_wrong_data() {
         if is_detected { detected += 1 } else { harmless += 1 }
     }
     assert!(detected > 600 && harmless > 50, "{detected} detected, {harmless} harmless");
+}
+
+/// A closed log of 600 events, 25 a stream, one stream after the other, and an index file over the first of its segments.
+fn log_with_runs() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder);
+    for number in 1..=600 {
+        log.append_blocking(Batch::new([NewEvent { stream: part(number), ..event(number, 500) }])).unwrap();
+    }
+    drop(log);
+    drop(open_with_runs(&folder));
+    assert_eq!(fs::read_dir(folder.path().join("index")).unwrap().count(), 1, "a run covers some segments");
+    folder
+}
+
+fn part(number: u64) -> StreamName {
+    format!("part-{}", number.div_ceil(25)).parse().unwrap()
+}
+
+/// Opens a log that has an index file for each 256 KiB.
+fn open_with_runs(folder: &tempfile::TempDir) -> LogStore {
+    let options = Options { index_run_bytes: 256 << 10, ..options() };
+    LogStore::open(folder.path(), &options).unwrap()
+}
+
+/// Removes the file of a segment that an index file covers, and gives the positions that it held.
+fn lose_covered_segment(folder: &tempfile::TempDir) -> std::ops::RangeInclusive<u64> {
+    let path = segments(folder)[2].clone();
+    fs::remove_file(path).unwrap();
+    let log = open_with_runs(folder);
+    let damage = &log.recovery().damage;
+    assert_eq!((damage.len(), damage[0].segment), (1, 3), "{damage:?}");
+    damage[0].from..=damage[0].to
+}
+
+/// All events of a stream that can be read, and whether damage was met.
+fn read_stream(log: &LogStore, name: &StreamName, read: impl Fn(Read) -> Read) -> (Vec<u64>, bool) {
+    let (mut positions, mut from) = (Vec::new(), None);
+    loop {
+        let select = Select::Stream { name: name.clone(), from };
+        match log.read_blocking(&read(select.into())) {
+            Ok(page) => {
+                positions.extend(page.events.iter().map(|event| event.position().sequence));
+                let is_backward = read(Read::log(Query::All)).direction == Direction::Backward;
+                from = page.events.last().map(|event| event.version().get()).and_then(|version| {
+                    let next = if is_backward { version.checked_sub(1) } else { Some(version + 1) };
+                    next.map(Version::new)
+                });
+                if page.end {
+                    return (positions, false);
+                }
+            }
+            Err(ReadError::DataLoss { .. }) => return (positions, true),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn where_the_index_covers_damage_only_streams_that_have_events_there_are_touched() {
+    let folder = log_with_runs();
+    let lost = lose_covered_segment(&folder);
+    let log = open_with_runs(&folder);
+    for number in (1..=600).step_by(25) {
+        let (name, own) = (part(number), number..number + 25);
+        let info = pollster::block_on(log.stream(name.clone())).unwrap().unwrap();
+        assert_eq!(info.version.get(), 24, "the head of {name} is known, whatever becomes of its payload");
+        let is_touched = own.clone().any(|position| lost.contains(&position));
+        let (forward, met) = read_stream(&log, &name, |read| read);
+        assert_eq!(met, is_touched, "{name}");
+        assert_eq!(forward, own.clone().take_while(|own| !lost.contains(own)).collect::<Vec<_>>());
+        let (backward, met) = read_stream(&log, &name, Read::backward);
+        assert_eq!(met, is_touched, "{name}");
+        assert_eq!(backward, own.clone().rev().take_while(|own| !lost.contains(own)).collect::<Vec<_>>());
+        let (events, met) = read_all(&log, &Query::stream(name.clone()));
+        assert_eq!(
+            (events.len(), met.len()),
+            (own.filter(|own| !lost.contains(own)).count(), is_touched.into())
+        );
+        match log.read_blocking(&Read::stream(name.clone())) {
+            Ok(page) => assert_eq!(page.last_version.map(Version::get), Some(24), "{name}"),
+            Err(error) => assert!(resume(&error).is_some() && is_touched, "{error}"),
+        }
+    }
+    let nobody = stream(77);
+    assert_eq!(pollster::block_on(log.stream(nobody.clone())).unwrap(), None);
+    assert!(log.read_blocking(&Read::stream(nobody)).unwrap().end);
+}
+
+#[test]
+fn where_the_index_covers_damage_only_queries_that_mean_events_there_are_touched() {
+    let folder = log_with_runs();
+    let lost = lose_covered_segment(&folder);
+    let log = open_with_runs(&folder);
+    let query = |position: u64| {
+        let ids = vec![event(position, 1).id, event(600, 1).id];
+        Query::from(Item { ids, ..Item::default() })
+    };
+    for position in [1, lost.start() - 1, *lost.start(), *lost.end(), lost.end() + 1] {
+        let (events, met) = read_all(&log, &query(position));
+        let is_lost = lost.contains(&position);
+        assert_eq!((events.len(), met.len()), (if is_lost { 1 } else { 2 }, is_lost.into()), "{position}");
+        let page = log.read_blocking(&Read::log_from(query(position), Place::End).backward()).unwrap();
+        assert_eq!((page.events.len(), page.end), (if is_lost { 1 } else { 2 }, !is_lost), "{position}");
+    }
+    // From a place inside the damage and behind the last match, nothing that is asked for is lost.
+    let inside = Place::At(Checkpoint::new(log.id(), [lost.start() + 1]));
+    let page = log.read_blocking(&Read::log_from(query(*lost.start()), inside)).unwrap();
+    assert_eq!((page.events.len(), page.end), (1, true));
+}
+
+#[test]
+fn a_listing_gives_the_streams_before_and_behind_one_that_cannot_be_read() {
+    let folder = log_with_runs();
+    let lost = lose_covered_segment(&folder);
+    let log = open_with_runs(&folder);
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let listing = Listing { category: None, after: after.clone(), limit: 5.try_into().unwrap() };
+        match pollster::block_on(log.streams(listing)) {
+            Ok(page) => {
+                listed.extend(page.streams.into_iter().map(|info| (info.name, info.version.get())));
+                after = page.next;
+            }
+            Err(error) => {
+                let behind = resume(&error).expect("only damage is met").sequence(0) + 1;
+                after = Some(ListToken(behind.to_string().into()));
+            }
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    let readable = (1..=600).step_by(25).filter(|first| !lost.contains(first));
+    assert_eq!(listed, readable.map(|first| (part(first), 24)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_report_names_the_streams_that_the_index_knows_to_be_touched() {
+    let folder = log_with_runs();
+    let lost = lose_covered_segment(&folder);
+    let touched = |name: &StreamName| lost.clone().any(|position| part(position) == *name);
+    let log = open_with_runs(&folder);
+    let reports = [log.recovery().damage[0].to_string(), {
+        drop(log);
+        verify(folder.path()).unwrap().recovery.damage[0].to_string()
+    }];
+    for (report, number) in
+        reports.iter().flat_map(|report| (1..=600).step_by(25).map(move |at| (report, at)))
+    {
+        let name = part(number);
+        assert_eq!(report.contains(&format!("`{name}`")), touched(&name), "{name}: {report}");
+    }
+    assert!(reports[0].contains("positions") && !reports[0].contains("others"), "{}", reports[0]);
 }

@@ -201,3 +201,53 @@ fn files_of_other_views_are_left_alone() {
     let twice = Views::open(crate::support::store(), folder.path().into(), twice);
     assert!(matches!(twice.err(), Some(OpenError::Duplicate { name }) if name == "balances"));
 }
+
+/// A folder in which the version in cents has taken over from the one before, whose file could not be removed; and the log has gone on.
+fn taken_over(store: &Arc<MemoryStore>) -> (tempfile::TempDir, Checkpoint, Checkpoint) {
+    let folder = tempfile::tempdir().unwrap();
+    let before = append_deposits(store, 60);
+    let views = open(store, folder.path());
+    wait(&views, &before);
+    drop(views);
+    let old = files(folder.path()).remove(0);
+    let old = [old.with_extension("db-wal"), old].map(|path| (std::fs::read(&path).unwrap(), path));
+    let last = append(store, [deposited(1, 1)]);
+    let views = open_as(store.clone(), folder.path(), &cents());
+    wait(&views, &last);
+    drop(views);
+    old.into_iter().for_each(|(bytes, path)| std::fs::write(path, bytes).unwrap());
+    let head = append(store, [deposited(1, 1)]);
+    (folder, last, head)
+}
+
+#[test]
+fn a_version_that_has_taken_over_is_not_replaced_by_one_that_could_not_be_removed() {
+    let store = store();
+    let (folder, last, head) = taken_over(&store);
+    let failing = Failing::after(&store, 0, 1, Fault::Closed);
+    let views = open_as(failing, folder.path(), &cents());
+    stopped(&views, &head);
+    let answer = query(&views, TOTALS).unwrap();
+    assert_eq!((answer.rows, answer.checkpoint), (integers(&[10, 6_100, 61]), last));
+    assert!(!status(&views).serves_predecessor);
+    views.restart("balances").unwrap();
+    wait(&views, &head);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 6_200, 62]));
+    drop(views);
+    assert_eq!(files(folder.path()).len(), 1, "the old file goes once the new version has caught up again");
+}
+
+#[test]
+fn a_definition_that_is_put_back_does_not_bring_its_old_rows_back() {
+    let store = store();
+    let (folder, last, head) = taken_over(&store);
+    let failing = Failing::after(&store, 0, 1, Fault::Closed);
+    let views = open_as(failing, folder.path(), BALANCES);
+    stopped(&views, &head);
+    let answer = query(&views, TOTALS).unwrap();
+    assert_eq!((answer.rows, answer.checkpoint), (integers(&[10, 6_100, 61]), last));
+    assert!(status(&views).serves_predecessor);
+    views.restart("balances").unwrap();
+    wait(&views, &head);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 62, 62]));
+}

@@ -8,7 +8,7 @@ use super::blocks::{BlockCache, Pointer, checksum};
 use super::build::{Builder, Covered};
 use super::codec::{CHUNK, Chunk, Reader};
 use super::facts::{Extent, Facts, FrameName, MAGIC, TRAILER_BYTES};
-use super::list::{DIRECTORY_ENTRIES, RunList};
+use super::list::{DIRECTORY_ENTRIES, Positions, RunList};
 use super::merge::{Entries, Merge, MergeError, all_leaves, all_lists};
 use super::{FIRST_OF_FRAME, OFFSETS_PER_BLOCK, Run, filter, find_leaf, find_list, read_fence_entry};
 use crate::format::{crc32c, put};
@@ -286,7 +286,10 @@ fn look_at_list(run: &Run, list: RunList) -> Result<(), Fault> {
         let _ = run.cursor(list.clone(), Reach::Disk).lower_bound(target);
     }
     if count <= SPREAD as usize {
-        let _ = run.cursor(list, Reach::Disk).for_each(|_| Ok(()))?;
+        let (mut positions, mut buffer) = (Positions::new(list), Vec::new());
+        while !positions.is_done() {
+            positions.next(run, &mut buffer)?;
+        }
     }
     Ok(())
 }

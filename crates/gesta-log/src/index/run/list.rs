@@ -1,10 +1,13 @@
 //! The positions of one key in a run: a few beside the key, or packed chunks with a directory.
 
+mod positions;
+
 use super::Run;
 use super::blocks::{CHECKSUM_BYTES, Pointer};
 use super::codec::{CHUNK, Chunk, Reader, pack, put_varint};
 use crate::format::{NUMBER_MAX, u16_at, u32_at, u64_at};
 use crate::index::fault::{Fault, Reach};
+pub(crate) use positions::Positions;
 
 /// Positions that stand beside their key.
 pub(super) const INLINE_MAX: usize = 16;
@@ -109,6 +112,20 @@ impl RunList {
     const fn chunk_count(&self) -> usize {
         self.count.div_ceil(CHUNK)
     }
+
+    /// Where a block of the directory lies that begins there.
+    fn directory_pointer(&self, directory: u64, number: usize) -> Pointer {
+        let entries = (self.chunk_count() - number * DIRECTORY_ENTRIES).min(DIRECTORY_ENTRIES);
+        let full = DIRECTORY_ENTRIES * ENTRY_BYTES + CHECKSUM_BYTES;
+        Pointer { offset: directory + (number * full) as u64, len: entries * ENTRY_BYTES }
+    }
+}
+
+/// Where a chunk lies, as an entry of a block of the directory says. `None` where it says what no directory does.
+fn chunk_pointer(block: &[u8], entry: usize) -> Option<Pointer> {
+    let entry = entry * ENTRY_BYTES;
+    let (len, offset) = (u16_at(block, entry + 4), u64_at(block, entry + 8));
+    (offset <= NUMBER_MAX).then_some(Pointer { offset, len: usize::from(len) })
 }
 
 /// A place in the list of a run: the chunk that was looked at last is kept.
@@ -150,31 +167,6 @@ impl<'a> RunCursor<'a> {
         Ok((number * CHUNK + index).min(self.list.count))
     }
 
-    /// Gives every position, in order, each larger than the one before. Reads past the cache.
-    pub(super) fn for_each(
-        &mut self,
-        mut visit: impl FnMut(&[u32]) -> std::io::Result<()>,
-    ) -> Result<std::io::Result<()>, Fault> {
-        if let Shape::Inline(positions) = &self.list.shape {
-            return Ok(visit(positions));
-        }
-        let (mut positions, mut next) = (Vec::with_capacity(CHUNK), 0);
-        for number in 0..self.list.chunk_count() {
-            let at = self.pointer_of(number)?;
-            let chunk = Chunk::new(self.run.blocks.read(at)?);
-            let unpacked = chunk.and_then(|mut chunk| chunk.unpack_all(&mut positions));
-            unpacked
-                .filter(|()| positions.first() >= Some(&next) && positions.last() <= Some(&self.list.last))
-                .ok_or_else(|| self.run.blocks.damaged(at))?;
-            next = positions.last().map_or(next, |last| last.saturating_add(1));
-            if let Err(error) = visit(&positions) {
-                return Ok(Err(error));
-            }
-            positions.clear();
-        }
-        Ok(Ok(()))
-    }
-
     /// Where the blocks of the list lie.
     #[cfg(feature = "fuzzing")]
     pub(super) fn pointers(&self) -> Result<Vec<Pointer>, Fault> {
@@ -183,7 +175,7 @@ impl<'a> RunCursor<'a> {
             Shape::Chunk(_) => Vec::new(),
             Shape::Chunks { directory } => {
                 let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
-                let own = (0..blocks).map(|number| self.directory_pointer(directory, number));
+                let own = (0..blocks).map(|number| self.list.directory_pointer(directory, number));
                 own.collect::<Vec<_>>()
             }
         };
@@ -214,12 +206,9 @@ impl<'a> RunCursor<'a> {
             Shape::Chunk(chunk) => Ok(chunk),
             Shape::Chunks { directory } => {
                 let block = self.directory_block(directory, number / DIRECTORY_ENTRIES)?;
-                let entry = number % DIRECTORY_ENTRIES * ENTRY_BYTES;
-                let (len, offset) = (u16_at(&block, entry + 4), u64_at(&block, entry + 8));
-                if offset > NUMBER_MAX {
-                    return Err(self.run.blocks.damaged(Pointer { offset: directory, len: block.len() }));
-                }
-                Ok(Pointer { offset, len: usize::from(len) })
+                let damaged = || Pointer { offset: directory, len: block.len() };
+                chunk_pointer(&block, number % DIRECTORY_ENTRIES)
+                    .ok_or_else(|| self.run.blocks.damaged(damaged()))
             }
         }
     }
@@ -230,7 +219,7 @@ impl<'a> RunCursor<'a> {
         let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
         let mut number = 0;
         if blocks > 1 {
-            let last = self.directory_pointer(directory, blocks - 1);
+            let last = self.list.directory_pointer(directory, blocks - 1);
             let top = Pointer { offset: last.end(), len: 4 * blocks };
             let top = self.run.blocks.get(top, self.reach)?;
             number = first_beyond(blocks, |at| u32_at(&top, 4 * at) <= target).saturating_sub(1);
@@ -244,13 +233,7 @@ impl<'a> RunCursor<'a> {
     }
 
     fn directory_block(&self, directory: u64, number: usize) -> Result<bytes::Bytes, Fault> {
-        self.run.blocks.get(self.directory_pointer(directory, number), self.reach)
-    }
-
-    fn directory_pointer(&self, directory: u64, number: usize) -> Pointer {
-        let entries = (self.list.chunk_count() - number * DIRECTORY_ENTRIES).min(DIRECTORY_ENTRIES);
-        let full = DIRECTORY_ENTRIES * ENTRY_BYTES + CHECKSUM_BYTES;
-        Pointer { offset: directory + (number * full) as u64, len: entries * ENTRY_BYTES }
+        self.run.blocks.get(self.list.directory_pointer(directory, number), self.reach)
     }
 }
 

@@ -1,4 +1,13 @@
 //! Merging runs of adjacent ranges into one: offsets follow one another, and so do the positions of every key.
+//!
+//! *Invariants*
+//! - However long a list is, a chunk of it is in memory, and of what is written a chunk more and its directory: 16 bytes for 1,024 positions,
+//!   2 MiB for the longest list that a run may have.
+//! - A step is short, however long a list is: whoever merges can stop in the middle of one.
+//!
+//! *Choice: chunks are unpacked and packed again, not copied as they are.* Positions count from the first of the run, and all chunks of a list
+//! but the last are full, so none but those of the first run fit as they are; and each has to be looked at all the same, since a checksum
+//! does not say that positions grow. The visible cost is the packing of an eighth of what is merged.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,12 +16,13 @@ use std::sync::Arc;
 
 use super::blocks::Pointer;
 use super::build::{Builder, Covered};
+use super::codec::CHUNK;
 use super::facts::Extent;
 use super::keys::Keys;
-use super::list::RunList;
+use super::list::{INLINE_MAX, Positions, RunList};
 use super::{OFFSETS_PER_BLOCK, Run};
 use crate::format::u32_at;
-use crate::index::fault::{Fault, Reach};
+use crate::index::fault::Fault;
 use crate::segment::SegmentFile;
 
 /// A merge that is under way. It is done in steps, so that whoever does it can see to something else between two of them.
@@ -25,11 +35,25 @@ pub(crate) struct Merge {
     heads: BinaryHeap<Reverse<(Vec<u8>, usize)>>,
     entries: Vec<Entries>,
     lists: Vec<Option<RunList>>,
+    /// The key whose lists are copied.
+    current: Option<Current>,
+    buffer: Vec<u32>,
 }
 
-/// Keys that are merged in one step, or blocks of offsets.
-const STEP_KEYS: usize = 4_096;
+/// A key that is merged: what one run has of it is copied, a chunk at a time.
+struct Current {
+    key: Vec<u8>,
+    /// The run, and what is left of its list.
+    at: usize,
+    positions: Positions,
+}
+
+/// Blocks of offsets that are copied in one step.
 const STEP_BLOCKS: usize = 64;
+/// What is merged in one step, where a key counts as one: some milliseconds.
+const STEP_KEYS: usize = 4_096;
+/// As how many keys a chunk of positions counts.
+const CHUNK_KEYS: usize = 16;
 
 /// Why a merge stopped.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +76,8 @@ impl Merge {
             copied: (0, 0),
             runs,
             builder,
+            current: None,
+            buffer: Vec::with_capacity(CHUNK),
         };
         for at in 0..merge.runs.len() {
             merge.advance(at)?;
@@ -67,20 +93,14 @@ impl Merge {
             }
             return Ok(false);
         }
-        for _ in 0..STEP_KEYS {
-            let Some(Reverse((key, at))) = self.heads.pop() else { return Ok(true) };
-            let list = self.lists[at].as_ref().expect("a head has a list");
-            self.builder.begin_key(&key, list.base)?;
-            self.copy(at)?;
-            while let Some(Reverse((next, _))) = self.heads.peek()
-                && *next == key
-            {
-                let Some(Reverse((_, at))) = self.heads.pop() else { break };
-                self.copy(at)?;
+        let mut done = 0;
+        while done < STEP_KEYS {
+            if self.current.is_none() && !self.begin_key()? {
+                return Ok(true);
             }
-            self.builder.end_key()?;
+            done += self.copy_chunk()?;
         }
-        Ok(self.heads.is_empty())
+        Ok(false)
     }
 
     /// Copies one block of offsets.
@@ -96,15 +116,42 @@ impl Merge {
         Ok(())
     }
 
-    /// Appends the positions that one run has of the key, and moves on in that run.
-    fn copy(&mut self, at: usize) -> Result<(), MergeError> {
+    /// Begins the lowest key that is left. `false` if none is.
+    fn begin_key(&mut self) -> Result<bool, MergeError> {
+        let Some(Reverse((key, at))) = self.heads.pop() else { return Ok(false) };
         let list = self.lists[at].take().expect("a head has a list");
-        let run = &self.runs[at];
+        self.builder.begin_key(&key, list.base)?;
+        self.current = Some(Current { key, at, positions: Positions::new(list) });
+        Ok(true)
+    }
+
+    /// Copies one chunk of the current key, and goes on to the run, or the key, that comes next behind the last one. Gives as how many keys
+    /// that counts.
+    fn copy_chunk(&mut self) -> Result<usize, MergeError> {
+        let current = self.current.as_mut().expect("a key was begun");
+        let (at, run) = (current.at, &self.runs[current.at]);
+        current.positions.next(run, &mut self.buffer)?;
         let shift = u32::try_from(run.facts.first - self.runs[0].facts.first).expect("a run is below 4 G");
-        let builder = &mut self.builder;
-        run.cursor(list, Reach::Disk)
-            .for_each(|positions| builder.positions(positions.iter().map(|position| position + shift)))??;
-        self.advance(at)
+        self.builder.positions(self.buffer.iter().map(|position| position + shift))?;
+        let work = if self.buffer.len() > INLINE_MAX { CHUNK_KEYS } else { 1 };
+        if current.positions.is_done() {
+            self.advance(at)?;
+            self.end_list()?;
+        }
+        Ok(work)
+    }
+
+    /// Goes on with the list of the next run that has the key; ends the key, if none has.
+    fn end_list(&mut self) -> Result<(), MergeError> {
+        let Some(Current { key, .. }) = self.current.take() else { return Ok(()) };
+        if self.heads.peek().is_none_or(|Reverse((next, _))| *next != key) {
+            return Ok(self.builder.end_key()?);
+        }
+        if let Some(Reverse((key, at))) = self.heads.pop() {
+            let list = self.lists[at].take().expect("a head has a list");
+            self.current = Some(Current { key, at, positions: Positions::new(list) });
+        }
+        Ok(())
     }
 
     fn advance(&mut self, at: usize) -> Result<(), MergeError> {
@@ -144,7 +191,7 @@ impl Merge {
 }
 
 /// Every key of a run with its list, in order. Reads past the cache.
-pub(super) struct Entries {
+pub(crate) struct Entries {
     run: Arc<Run>,
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
@@ -160,7 +207,7 @@ impl Entries {
         Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter(), leaf, last }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
         loop {
             if let Some((key, list)) = self.entries.next() {
                 // Keys have at least a byte, so that the first one is above none.

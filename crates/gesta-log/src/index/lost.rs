@@ -1,0 +1,148 @@
+//! What damage has cost: exactly, where runs cover the damaged positions; elsewhere as far as the versions of streams say.
+//!
+//! *Invariant*: a run was made while the bytes that it covers proved themselves, so what it knows of damaged positions is what stood there.
+//! Only what no run covers is in doubt.
+
+use std::ops::RangeInclusive;
+
+use gesta_core::Query;
+
+use super::View;
+use super::fault::{Fault, Reach};
+use super::key::{Key, Kind};
+use super::part::PartRef;
+use crate::damage::Damage;
+use crate::limits::{DAMAGE_NAMED_MAX, LOST_STREAMS_NAMED_MAX};
+
+impl View {
+    /// The first of the damaged positions that no run covers; the one behind the last of them, if runs cover all.
+    pub(crate) fn unknown_from(&self, damage: &Damage) -> u64 {
+        let behind = self.runs.iter().fold(damage.from, |from, run| {
+            let covers = (run.facts.first..=run.facts.last).contains(&from);
+            if covers { run.facts.last + 1 } else { from }
+        });
+        behind.min(damage.to + 1)
+    }
+
+    /// Whether runs know all that damage has cost.
+    pub(crate) fn knows(&self, damage: &Damage) -> bool {
+        damage.loses_events() && self.unknown_from(damage) > damage.to
+    }
+
+    /// Whether damaged positions within a range may hold an event that the query means. Where no run covers them, nothing is certain but
+    /// streams whose versions go on without a gap across the damage.
+    pub(crate) fn may_have_lost(
+        &self,
+        damage: &Damage,
+        query: &Query,
+        within: RangeInclusive<u64>,
+        reach: Reach,
+    ) -> Result<bool, Fault> {
+        let (from, to) = (damage.from.max(*within.start()), damage.to.min(*within.end()));
+        let unknown = self.unknown_from(damage);
+        if self.runs_mean(query, from, to.min(unknown - 1), reach)? {
+            return Ok(true);
+        }
+        if to < unknown {
+            return Ok(false);
+        }
+        let Query::Any(items) = query else { return Ok(true) };
+        for item in items {
+            let Some(stream) = &item.stream else { return Ok(true) };
+            if self.stream_may_have_lost(damage, stream.as_str(), reach)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether runs know an event between two positions, both included, that the query means.
+    fn runs_mean(&self, query: &Query, from: u64, to: u64, reach: Reach) -> Result<bool, Fault> {
+        for run in self.runs.iter().filter(|run| run.facts.first <= to && run.facts.last >= from) {
+            let part = PartRef::Run(run, reach);
+            let found = part.plan(query)?.next(part.relative(from))?;
+            if found.is_some_and(|found| found <= part.relative(to)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether damage lies behind all that is known of a stream, so that its end may be further on.
+    pub(crate) fn hides_end(&self, damage: &Damage, stream: &str, reach: Reach) -> Result<bool, Fault> {
+        let from = self.unknown_from(damage);
+        Ok(from <= damage.to && self.head(stream, u64::MAX, reach)?.is_none_or(|(_, last)| last < from))
+    }
+
+    /// Whether damaged positions that no run covers may hold an event of that stream: unless its versions go on across them.
+    pub(crate) fn stream_may_have_lost(
+        &self,
+        damage: &Damage,
+        stream: &str,
+        reach: Reach,
+    ) -> Result<bool, Fault> {
+        let from = self.unknown_from(damage);
+        if from > damage.to {
+            return Ok(false);
+        }
+        let next = self.head(stream, from, reach)?.map_or(0, |(version, _)| version + 1);
+        for part in self.parts() {
+            let held = part.look(reach);
+            let part = held.part();
+            if part.first() <= damage.to {
+                continue;
+            }
+            if let Some((_, base)) = part.list(&Key::stream(stream))? {
+                return Ok(base != next);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds to reports of damage whose events were lost, as far as runs know: a few names, of the first few reports. Looks through the
+    /// names of all streams that a run knows.
+    pub(crate) fn name_streams(&self, damage: &mut [Damage]) {
+        let lost = damage.iter_mut().filter(|damage| damage.loses_events()).take(DAMAGE_NAMED_MAX);
+        for damage in lost {
+            // An index that cannot be read costs a report its names, and nothing else.
+            let Ok(mut names) = self.streams_within(damage.from, damage.to) else { continue };
+            if names.is_empty() {
+                continue;
+            }
+            let others = match names.len() > LOST_STREAMS_NAMED_MAX {
+                true => " and others",
+                false if self.knows(damage) => "",
+                false => " and perhaps others",
+            };
+            names.truncate(LOST_STREAMS_NAMED_MAX);
+            damage.what.push_str(&format!(", with events of `{}`{others}", names.join("`, `")));
+        }
+    }
+
+    /// The names of streams that have an event between two positions, both included, as far as runs know: one more than are named, if
+    /// there are so many.
+    fn streams_within(&self, from: u64, to: u64) -> Result<Vec<String>, Fault> {
+        let mut names = Vec::<String>::new();
+        for run in self.runs.iter().filter(|run| run.facts.first <= to && run.facts.last >= from) {
+            let part = PartRef::Run(run, Reach::Disk);
+            let (from, to) = (part.relative(from), part.relative(to));
+            let mut entries = run.entries();
+            // Streams are the first kind of key.
+            while let Some((key, list)) = entries.next()?.filter(|(key, _)| key[0] == Kind::Stream as u8) {
+                if list.last < from {
+                    continue;
+                }
+                let mut cursor = run.cursor(list, Reach::Disk);
+                let at = cursor.lower_bound(from)?;
+                let name = String::from_utf8_lossy(&key[1..]);
+                if at < cursor.list.count && cursor.at(at)? <= to && !names.iter().any(|own| *own == name) {
+                    names.push(name.into_owned());
+                    if names.len() > LOST_STREAMS_NAMED_MAX {
+                        return Ok(names);
+                    }
+                }
+            }
+        }
+        Ok(names)
+    }
+}

@@ -1,0 +1,78 @@
+//! Every position of a list, a chunk at a time: however long the list is, no more of it is in memory than a chunk and a block of its
+//! directory.
+
+use bytes::Bytes;
+
+use super::super::Run;
+use super::super::blocks::Pointer;
+use super::super::codec::{CHUNK, Chunk};
+use super::{DIRECTORY_ENTRIES, RunList, Shape, chunk_pointer};
+use crate::index::fault::Fault;
+
+/// What is left of a list. Reads past the cache: what is read once should not push out what is used.
+pub(crate) struct Positions {
+    list: RunList,
+    /// The number of the chunk that comes next, and the lowest position that it may have.
+    next: usize,
+    lowest: u32,
+    /// The block of the directory that was read last, and its number.
+    directory: Option<(usize, Bytes)>,
+}
+
+impl Positions {
+    pub(crate) const fn new(list: RunList) -> Self {
+        Self { list, next: 0, lowest: 0, directory: None }
+    }
+
+    /// Whether none are left.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.next >= self.list.chunk_count()
+    }
+
+    /// Puts the positions that come next in that run into the buffer, each larger than the one before; none where none are left.
+    pub(crate) fn next(&mut self, run: &Run, positions: &mut Vec<u32>) -> Result<(), Fault> {
+        positions.clear();
+        if self.is_done() {
+            return Ok(());
+        }
+        let at = match &self.list.shape {
+            // Where the list stands, its leaf has proven.
+            Shape::Inline(own) => {
+                positions.extend_from_slice(own);
+                run.facts.fence
+            }
+            Shape::Chunk(chunk) => unpack(run, *chunk, positions)?,
+            Shape::Chunks { directory } => {
+                let at = self.pointer_of(run, *directory)?;
+                unpack(run, at, positions)?
+            }
+        };
+        let expected = (self.list.count - self.next * CHUNK).min(CHUNK);
+        let (first, last) = (positions.first().copied(), positions.last().copied());
+        let grows = first >= Some(self.lowest) && last <= Some(self.list.last);
+        let is_within = last.is_some_and(|last| (last as usize) < run.len());
+        if positions.len() != expected || !grows || !is_within {
+            return Err(run.blocks.damaged(at));
+        }
+        self.next += 1;
+        self.lowest = last.map_or(self.lowest, |last| last.saturating_add(1));
+        Ok(())
+    }
+
+    /// Where the next chunk lies.
+    fn pointer_of(&mut self, run: &Run, directory: u64) -> Result<Pointer, Fault> {
+        let number = self.next / DIRECTORY_ENTRIES;
+        let at = self.list.directory_pointer(directory, number);
+        if self.directory.as_ref().is_none_or(|(own, _)| *own != number) {
+            self.directory = Some((number, run.blocks.read(at)?));
+        }
+        let (_, block) = self.directory.as_ref().expect("it was read");
+        chunk_pointer(block, self.next % DIRECTORY_ENTRIES).ok_or_else(|| run.blocks.damaged(at))
+    }
+}
+
+fn unpack(run: &Run, at: Pointer, positions: &mut Vec<u32>) -> Result<Pointer, Fault> {
+    let chunk = Chunk::new(run.blocks.read(at)?);
+    let unpacked = chunk.and_then(|mut chunk| chunk.unpack_all(positions));
+    unpacked.map(|()| at).ok_or_else(|| run.blocks.damaged(at))
+}

@@ -1,0 +1,194 @@
+//! Whatever becomes of the file of a segment that a run covers, an open says so, with its positions.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gesta_core::{Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timestamp};
+
+use crate::damage::Damage;
+use crate::env::{Machine, SimEnv};
+use crate::manifest::{Manifest, SegmentState, segment_path};
+use crate::open::Options;
+use crate::store::LogStore;
+use crate::verify::verify_in;
+
+const LOG: &str = "/log";
+const EVENTS: u64 = 60;
+
+fn open(machine: &Machine) -> LogStore {
+    let options = Options { segment_size_bytes: 64 << 10, index_run_bytes: 256 << 10, ..Options::default() };
+    LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options).unwrap()
+}
+
+/// A closed log, in batches of two events, of which a run covers several segments.
+fn log() -> Machine {
+    log_of(b'1')
+}
+
+/// One whose events have that byte as data. The machine draws the same salts whatever it is.
+fn log_of(data: u8) -> Machine {
+    let machine = Machine::new(1);
+    let log = open(&machine);
+    for batch in 0..EVENTS / 2 {
+        let event = |number: u64| {
+            let (stream, kind) =
+                (format!("account-{number}").parse().unwrap(), "account.opened".parse().unwrap());
+            let id = EventId::from_u128(u128::from(number));
+            NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![data; 5_000])
+        };
+        let pending = log.enqueue_inline(Batch::new([event(2 * batch + 1), event(2 * batch + 2)]));
+        log.commit_inline();
+        log.keep_inline();
+        pending.answer().unwrap();
+    }
+    machine
+}
+
+/// A segment that a run covers and does not end in, with its positions.
+fn inner(machine: &Machine) -> (u64, u64, u64) {
+    let manifest = Manifest::load(&SimEnv::new(machine), Path::new(LOG)).unwrap().unwrap();
+    let run = &manifest.runs[0];
+    let sealed = manifest.segments.iter().filter_map(|entry| match entry.state {
+        SegmentState::Sealed(sealed) => {
+            Some((entry.header.id, sealed.first_position, sealed.first_position + sealed.events - 1))
+        }
+        _ => None,
+    });
+    let mut inner = sealed.filter(|(_, first, last)| *first > run.first && *last < run.last);
+    inner.next_back().expect("a run covers a segment")
+}
+
+/// Has the manifest call a segment active: its end was settled by the next one alone when the process ended.
+fn unseal(machine: &Machine, segment: u64) {
+    let env = SimEnv::new(machine);
+    let mut manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
+    let entry = manifest.segments.iter_mut().find(|entry| entry.header.id == segment).unwrap();
+    entry.state = SegmentState::Active;
+    manifest.replace(&env, Path::new(LOG)).unwrap();
+}
+
+/// Changes the bytes of a segment; `None` removes its file.
+fn change(machine: &Machine, segment: u64, change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) {
+    let path = segment_path(Path::new(LOG), segment);
+    match change(machine.content(&path).unwrap()) {
+        Some(bytes) => machine.put(&path, bytes),
+        None => machine.unlink(&path),
+    }
+}
+
+/// Opens a harmed log: what it reports is not shown, and everything else is.
+fn meet(machine: &Machine) -> Vec<Damage> {
+    assert!(!verify_in(&SimEnv::new(machine), Path::new(LOG)).unwrap().is_sound());
+    let log = open(machine);
+    let damage = log.recovery().damage.clone();
+    assert!(log.read_only().is_some(), "{damage:?}");
+    let (mut shown, mut from) = (Vec::new(), Place::Start);
+    loop {
+        from = Place::At(match log.read_blocking(&Read::log_from(Query::All, from)) {
+            Ok(page) if page.end => {
+                shown.extend(page.events.iter().map(|event| event.position().sequence));
+                break;
+            }
+            Ok(page) => {
+                shown.extend(page.events.iter().map(|event| event.position().sequence));
+                page.scanned_to
+            }
+            Err(ReadError::DataLoss { resume, .. }) => resume,
+            Err(error) => panic!("{error}"),
+        });
+    }
+    let is_lost = |at: &u64| damage.iter().any(|damage| (damage.from..=damage.to).contains(at));
+    assert_eq!(shown, (1..=EVENTS).filter(|at| !is_lost(at)).collect::<Vec<_>>(), "{damage:?}");
+    damage
+}
+
+/// Harms a segment that the manifest calls sealed, and one that it does not, and gives the positions that it had and what is reported of
+/// it.
+fn check(harm: impl Fn(Vec<u8>) -> Option<Vec<u8>>, met: impl Fn((u64, u64), &Damage)) {
+    for is_sealed in [true, false] {
+        let machine = log();
+        let (segment, first, last) = inner(&machine);
+        if !is_sealed {
+            unseal(&machine, segment);
+        }
+        change(&machine, segment, &harm);
+        let damage = meet(&machine);
+        assert_eq!((damage.len(), damage[0].segment), (1, segment), "{damage:?}, sealed: {is_sealed}");
+        met((first, last), &damage[0]);
+    }
+}
+
+fn is_all(held: (u64, u64), damage: &Damage) {
+    assert_eq!((damage.from, damage.to), held, "{damage}");
+}
+
+#[test]
+fn a_file_that_is_gone_is_loss() {
+    check(|_| None, is_all);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_loss() {
+    let other = log();
+    let other = other.content(&segment_path(Path::new(LOG), 1)).unwrap();
+    check(|_| Some(other.clone()), is_all);
+    check(|bytes| Some(vec![b'z'; bytes.len()]), is_all);
+}
+
+#[test]
+fn a_file_of_another_history_is_loss() {
+    let other = log_of(b'2');
+    let (segment, ..) = inner(&other);
+    let other = other.content(&segment_path(Path::new(LOG), segment)).unwrap();
+    check(|_| Some(other.clone()), is_all);
+}
+
+#[test]
+fn a_file_that_ends_too_early_is_loss_of_the_batches_behind_its_end() {
+    let cut = |bytes: Vec<u8>| Some(bytes[..bytes.len() - 6_000].to_vec());
+    check(cut, |(_, last), damage| {
+        assert_eq!((damage.from, damage.to), (last - 1, last), "the batch that was cut: {damage}");
+    });
+}
+
+#[test]
+fn a_header_that_rotted_loses_nothing() {
+    let machine = log();
+    let (segment, ..) = inner(&machine);
+    change(&machine, segment, |mut bytes| {
+        bytes[..4_096].fill(7);
+        Some(bytes)
+    });
+    let log = open(&machine);
+    assert_eq!((log.read_only(), log.recovery().flaws.len()), (None, 1));
+    drop(log);
+    change(&machine, segment, |mut bytes| {
+        bytes[..4_096 + 64].fill(7);
+        Some(bytes)
+    });
+    let log = open(&machine);
+    assert!(log.recovery().damage.is_empty(), "the frames behind are there: {:?}", log.recovery());
+}
+
+#[test]
+fn a_segment_without_an_event_is_reported_as_well() {
+    let machine = Machine::new(1);
+    let env = SimEnv::new(&machine);
+    drop(open(&machine));
+    let manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
+    let entry = manifest.segments[0].clone();
+    let gone = super::Listed { entry, segment: None };
+    let damage = super::look_at_covered(&[gone], 1, &[]).unwrap();
+    assert_eq!((damage.len(), damage[0].loses_events()), (1, false), "{damage:?}");
+}
+
+#[test]
+fn what_is_there_is_no_damage() {
+    let machine = log();
+    let (segment, ..) = inner(&machine);
+    unseal(&machine, segment);
+    let log = open(&machine);
+    assert_eq!(log.read_only(), None);
+    drop(log);
+    assert!(verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap().is_sound());
+}
