@@ -182,3 +182,7 @@ impl ScrubOptions {
         self.cancel.pause(pause)
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
