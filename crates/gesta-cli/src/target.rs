@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::EventStore;
-use gesta_log::{LogStore, OpenError, Options};
+use gesta_log::{LogStore, OpenError, Options, Scrub};
 
 use crate::failure::{Failure, Outcome};
 use crate::remote::Remote;
@@ -113,11 +113,23 @@ impl Place {
 
 /// Opens the log in a folder, and says what helps where that fails.
 pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse) -> Outcome<LogStore> {
+    // A command is over before a scrub has read anything worth it.
+    open_log_and_scrub(folder, if_missing, if_in_use, Scrub::Off)
+}
+
+/// Opens the log in a folder for as long as a server runs.
+pub(crate) fn open_log_and_scrub(
+    folder: &Path,
+    if_missing: IfMissing,
+    if_in_use: IfInUse,
+    scrub: Scrub,
+) -> Outcome<LogStore> {
     match if_missing {
         IfMissing::Refuse => check_is_log(folder)?,
         IfMissing::Make => check_has_nothing_else(folder)?,
     }
-    LogStore::open(folder, &Options::default()).map_err(|error| cannot_open(folder, &error, if_in_use))
+    LogStore::open(folder, &Options { scrub, ..Options::default() })
+        .map_err(|error| cannot_open(folder, &error, if_in_use))
 }
 
 fn holds_log(folder: &Path) -> bool {

@@ -2,8 +2,6 @@
 //!
 //! It reads what never changes again, so it needs no lock and disturbs nobody: a backup, its check and a scrub are the same proof.
 
-use std::ops::ControlFlow;
-
 use crate::damage::Damage;
 use crate::format::{EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, mark_len};
 use crate::manifest::{Sealed, SegmentEntry};
@@ -11,9 +9,6 @@ use crate::recover::{Gap, RecoverError, check_header};
 use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, Stop, Walker};
-
-/// Bytes that are proven between two looks at whether to go on.
-const STEP_BYTES: u64 = 1 << 20;
 
 /// What was proven of a segment, and what was not.
 #[derive(Debug, Default)]
@@ -61,29 +56,23 @@ pub(crate) fn all_lost(entry: &SegmentEntry, sealed: &Sealed, what: impl Into<St
     Damage { segment: entry.header.id, offset: 0, from, to, what: what.into() }
 }
 
-/// Proves every byte of a sealed segment, and that it follows the one before, if the end of that was proven. Calls `step` with the
-/// number of bytes that were read since; `None` if that breaks it off.
+/// Proves every byte of a sealed segment, and that it follows the one before, if the end of that was proven.
 pub(crate) fn prove(
     segment: &SegmentFile,
     entry: &SegmentEntry,
     sealed: &Sealed,
     before: Option<&Follow>,
-    mut step: impl FnMut(u64) -> ControlFlow<()>,
-) -> Result<Option<Proof>, RecoverError> {
+) -> Result<Proof, RecoverError> {
     let mut prover = Prover::new(segment, *sealed)?;
     prover.damage.extend(check_header(segment, &entry.header)?);
     prover.check_len();
     prover.begin(before)?;
     let mut offset = SegmentFile::first_frame_offset();
     while offset < sealed.end {
-        let from = offset;
-        offset = prover.pass(from)?;
-        if step(offset - from).is_break() {
-            return Ok(None);
-        }
+        offset = prover.pass(offset)?;
     }
     prover.check_end()?;
-    Ok(Some(prover.finish()))
+    Ok(prover.finish())
 }
 
 impl<'a> Prover<'a> {
@@ -145,9 +134,9 @@ impl<'a> Prover<'a> {
         Ok(())
     }
 
-    /// Proves a step, or passes over damage up to the next frame that proves itself. Gives where to go on.
+    /// Proves what follows, up to damage, and passes over that. Gives where to go on.
     fn pass(&mut self, from: u64) -> Result<u64, RecoverError> {
-        let limit = (from + STEP_BYTES).min(self.sealed.end);
+        let limit = self.sealed.end;
         let tally = &mut self.tally;
         let stop = self.walker.walk(from, limit, &mut self.follow, |frame, _, _| tally.add(&frame.header))?;
         match stop {
@@ -271,8 +260,7 @@ mod tests {
             let entry = &manifest.segments[at];
             let SegmentState::Sealed(sealed) = entry.state else { panic!("it is sealed") };
             let segment = SegmentFile::open(&OsEnv, folder.path(), &entry.header, Mode::Read).unwrap();
-            let go_on = |_| ControlFlow::Continue(());
-            super::prove(&segment, entry, &sealed, Some(&before), go_on).unwrap().unwrap()
+            super::prove(&segment, entry, &sealed, Some(&before)).unwrap()
         };
         let first = prove(0, Follow::START);
         let end = first.end.unwrap();

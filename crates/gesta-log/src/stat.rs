@@ -11,6 +11,7 @@ use crate::manifest::{RunEntry, Sealed, SegmentEntry, SegmentState};
 use crate::open_error::{OpenError, io_error};
 use crate::prove::{last_position, sealed_len};
 use crate::recover::RecoverError;
+use crate::scrub::ScrubStatus;
 use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, Walker};
@@ -30,6 +31,8 @@ pub struct LogStat {
     pub segments: Vec<SegmentStat>,
     /// The files of its index, from old to new.
     pub index: Vec<IndexFileStat>,
+    /// When its sealed segments were last read by a scrub in the background, and what that found.
+    pub scrub: ScrubStatus,
     /// What was kept aside: torn writes, and what a repair dropped.
     pub quarantine: Vec<FileStat>,
     /// What repairs said of themselves.
@@ -151,6 +154,7 @@ pub(crate) fn stat_in(env: &dyn Env, root: &Path) -> Result<LogStat, OpenError> 
         origins: manifest.origins.iter().copied().map(StoreId::from_bytes).collect(),
         boot_epoch: manifest.boot_epoch,
         manifest_generation: manifest.generation,
+        scrub: ScrubStatus::load(&folder, &manifest),
         segments,
         index: manifest.runs.iter().map(index_stat).collect(),
         quarantine: files(&folder, &root.join("quarantine"), |_| true)?,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gesta_log::Scrub;
 use gesta_views::Definition;
 
 use super::serve::{Served, address, load_views, serve, start_logging};
@@ -30,7 +31,8 @@ impl Demo {
         let own = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
         let views = Some(with_those_of_the_bank(own)?);
         say(&introduction(&self.listen))?;
-        serve(Served { folder: self.dir, listen, views, app: Some(Arc::new(bank::app())) })
+        let (app, scrub) = (Some(Arc::new(bank::app())), Scrub::default());
+        serve(Served { folder: self.dir, listen, views, app, scrub })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gesta::App;
 use gesta_core::EventStore;
-use gesta_log::{LogStore, Recovery};
+use gesta_log::{LogStore, Recovery, Scrub};
 use gesta_server::Server;
 use gesta_views::{Definition, Views};
 use tokio::net::TcpListener;
@@ -17,7 +17,8 @@ use tracing_subscriber::EnvFilter;
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
-use crate::target::{IfInUse, IfMissing, open_log};
+use crate::rate;
+use crate::target::{IfInUse, IfMissing, open_log_and_scrub};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
@@ -35,6 +36,10 @@ pub(crate) struct Serve {
     /// write.
     #[arg(long)]
     insecure: bool,
+    /// Bytes a second at which sealed segments are read again and proven in the background, such as 4M (or K, G); 0 for never. Without
+    /// it, each is read once a week.
+    #[arg(long, value_name = "BYTES", env = "GESTA_SCRUB_RATE", value_parser = rate::scrub)]
+    scrub_rate: Option<Scrub>,
 }
 
 /// What is served.
@@ -43,6 +48,7 @@ pub(crate) struct Served {
     pub(crate) listen: SocketAddr,
     pub(crate) views: Option<Vec<Definition>>,
     pub(crate) app: Option<Arc<App>>,
+    pub(crate) scrub: Scrub,
 }
 
 impl Serve {
@@ -50,7 +56,8 @@ impl Serve {
         start_logging();
         let listen = address(&self.listen, self.insecure)?;
         let views = self.views.as_deref().map(load_views).transpose()?;
-        serve(Served { folder: self.dir, listen, views, app: context.app.clone() })
+        let scrub = self.scrub_rate.unwrap_or_default();
+        serve(Served { folder: self.dir, listen, views, app: context.app.clone(), scrub })
     }
 }
 
@@ -92,7 +99,7 @@ pub(crate) fn start_logging() {
 pub(crate) fn serve(served: Served) -> Outcome {
     // The port comes first: where it is taken, no log is made.
     let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
-    let log = Arc::new(open_log(&served.folder, IfMissing::Make, IfInUse::Stop)?);
+    let log = Arc::new(open_log_and_scrub(&served.folder, IfMissing::Make, IfInUse::Stop, served.scrub)?);
     say_what_recovery_did(&log);
     let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
     let definitions = served.views.clone();

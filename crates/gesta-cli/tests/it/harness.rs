@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gesta"));
     command.args(arguments).stdin(Stdio::null());
-    for name in ["GESTA_DIR", "GESTA_URL", "GESTA_LOG"] {
+    for name in ["GESTA_DIR", "GESTA_URL", "GESTA_LOG", "GESTA_SCRUB_RATE"] {
         command.env_remove(name);
     }
     command

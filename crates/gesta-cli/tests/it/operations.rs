@@ -1,12 +1,16 @@
 //! The operator's commands: backup, restore, scrub, repair, stat, and the proof of a backup.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
+use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+use gesta_log::{LogStore, Options, Scrub};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ran, command, gesta, gesta_with, serve};
+use crate::harness::{Ran, Server, command, gesta, gesta_with, serve};
 
 /// A folder with a log of so many events.
 fn log_of(events: u64) -> (TempDir, String) {
@@ -169,4 +173,72 @@ fn what_a_log_consists_of_is_said_to_people_and_to_programs() {
         (&100.into(), &100.into(), &100.into())
     );
     assert!(segment["firstRecordedAt"].as_str().unwrap().ends_with('Z'), "{segment}");
+}
+
+/// A log with sealed segments that the index covers, so that an open does not read them, and of which one has rotted.
+fn rotten_log() -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let options = Options {
+        segment_size_bytes: 64 << 10,
+        index_run_bytes: 1 << 10,
+        scrub: Scrub::Off,
+        ..Options::default()
+    };
+    let store = LogStore::open(&log, &options).unwrap();
+    for number in 1..=40 {
+        let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+        let data = format!("\"{}\"", "1".repeat(5_000));
+        let event = NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data);
+        store.append_blocking(Batch::new([event])).unwrap();
+    }
+    drop(store);
+    // What the index does not cover yet, an open makes it cover.
+    drop(LogStore::open(&log, &options).unwrap());
+    flip(Path::new(&log).join("segments").join("000000000002.seg"), 20_000);
+    (folder, log)
+}
+
+#[test]
+fn a_server_scrubs_at_the_rate_it_is_told_and_says_what_it_finds_now_and_later() {
+    let (_folder, log) = rotten_log();
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("scrub: 0 of 3 sealed segments were read"), "{stat}");
+    let mut child = command(["serve", "--listen", "127.0.0.1:0", "--dir", &log])
+        .env("GESTA_SCRUB_RATE", "1G")
+        .env("GESTA_LOG", "error")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut serving = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut serving).unwrap();
+    let url = serving.trim().rsplit(' ').next().unwrap().to_owned();
+    let logged = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut found = logged.filter(|line| line.contains("a scrub found damage"));
+    let found = found.next().unwrap();
+    for part in ["segment=2", "offset=", "from=1", "to=1", "no valid frame stands here"] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let server = Server::of(child, url.clone());
+    gesta(["append", "account-42", "account.closed", "{}", "--url", &url]).ok();
+    assert_eq!(server.stop(), Some(0));
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("\ndamage: segment 2 at offset"), "{stat}");
+    let stat = serde_json::from_str::<Value>(&on(&log, &["stat", "--json"]).ok()).unwrap();
+    let scrub = &stat["scrub"];
+    assert_eq!((&scrub["damage"][0]["segment"], &scrub["segments"][1]["segment"]), (&2.into(), &2.into()));
+    assert!(scrub["segments"][1]["verifiedAt"].as_str().unwrap().ends_with('Z'), "{scrub}");
+}
+
+#[test]
+fn a_server_that_is_told_not_to_scrub_does_not() {
+    let (_folder, log) = rotten_log();
+    let server = serve(&["--dir", &log, "--scrub-rate", "0"]);
+    assert_eq!(server.stop(), Some(0));
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("scrub: 0 of 3 sealed segments were read"), "{stat}");
+    assert!(!Path::new(&log).join("scrub").exists());
+    let said = on(&log, &["serve", "--scrub-rate", "fast"]);
+    assert!(said.code == 2 && said.err.contains("or 0 for never"), "{said:?}");
 }

@@ -1,7 +1,6 @@
 //! The proof of a backup: every file's length and checksum, and every frame and record in it.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -152,8 +151,8 @@ fn prove_file(
     before: Option<&Follow>,
 ) -> io::Result<Option<Proof>> {
     let segment = SegmentFile { id: entry.header.id, salt: entry.header.salt, file: Arc::clone(file) };
-    match prove(&segment, entry, sealed, before, |_| ControlFlow::Continue(())) {
-        Ok(proof) => Ok(proof),
+    match prove(&segment, entry, sealed, before) {
+        Ok(proof) => Ok(Some(proof)),
         Err(RecoverError::Walk(WalkError::Io { source, .. }) | RecoverError::Io { source, .. }) => {
             Err(source)
         }
