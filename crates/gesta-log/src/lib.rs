@@ -46,6 +46,7 @@ mod manifest;
 mod open;
 mod open_error;
 mod pace;
+mod paced;
 mod point;
 mod pool;
 mod prove;

@@ -2,7 +2,6 @@
 //! still a backup to put it right from. In the background of an open log (`background.rs`), or when somebody asks for it.
 
 mod background;
-mod paced;
 mod record;
 
 use std::io;
@@ -20,13 +19,13 @@ use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path
 use crate::open_error::OpenError;
 pub use crate::pace::Cancel;
 use crate::pace::Pace;
+use crate::paced::PacedFile;
 use crate::prove::{Proof, all_lost, prove, sealed_len};
 use crate::recover::RecoverError;
 use crate::segment::SegmentFile;
 use crate::store::LogStore;
 use crate::walk::{Follow, WalkError};
 pub(crate) use background::Background;
-use paced::PacedFile;
 use record::{Records, sealed_segments};
 
 /// How a scrub goes about it.

@@ -12,6 +12,8 @@ use crate::damage::Damage;
 use crate::env::{Env, File, Mode, OsEnv};
 use crate::format::Crc;
 use crate::manifest::{Sealed, SegmentEntry};
+use crate::pace::Pace;
+use crate::paced::PacedFile;
 use crate::prove::{Proof, all_lost, prove, sealed_len};
 use crate::recover::RecoverError;
 use crate::segment::SegmentFile;
@@ -130,8 +132,10 @@ pub(super) fn inspect(
     path: &Path,
     entry: &SegmentEntry,
     sealed: &Sealed,
+    pace: &Pace,
 ) -> io::Result<Inspected> {
     let file = env.open(path, Mode::Read)?;
+    let file: Arc<dyn File> = Arc::new(PacedFile { file, pace: pace.clone() });
     let proof = prove_file(&file, entry, sealed, None)?;
     let newer = || all_lost(entry, sealed, "it was written by a newer version of this program");
     Ok(match proof.map_or_else(|| Some(newer()), |proof| proof.damage.into_iter().next()) {

@@ -7,9 +7,9 @@ use crate::env::File;
 use crate::pace::Pace;
 
 /// A file that is read at a limited rate, and not written to.
-pub(super) struct PacedFile {
-    pub(super) file: Arc<dyn File>,
-    pub(super) pace: Pace,
+pub(crate) struct PacedFile {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) pace: Pace,
 }
 
 impl File for PacedFile {
