@@ -146,6 +146,21 @@ impl LogStore {
         self.shared.read_only.clone().or_else(|| poison.clone())
     }
 
+    /// Waits until a write or a sync fails, and gives what [`Self::read_only`] says from then on. For a process that would rather end and
+    /// be started again than stay up without taking writes. Never ends for a log that takes none since it was opened: opening it again
+    /// would change nothing.
+    pub async fn write_failed(&self) -> String {
+        loop {
+            // Listen first, look second: a failure in between is then not missed.
+            let listener = self.shared.poisoned.listen();
+            let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(reason) = poison {
+                return reason;
+            }
+            listener.await;
+        }
+    }
+
     /// Says something about this process to whoever finds the folder locked: an address to talk to instead, say.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gesta_log::Scrub;
 use gesta_views::Definition;
 
-use super::serve::{Served, address, load_views, serve, start_logging};
+use super::serve::{OnFailedWrite, Served, address, load_views, serve, start_logging};
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 
@@ -32,7 +32,8 @@ impl Demo {
         let views = Some(with_those_of_the_bank(own)?);
         say(&introduction(&self.listen))?;
         let (app, scrub) = (Some(Arc::new(bank::app())), Scrub::default());
-        serve(Served { folder: self.dir, listen, views, app, scrub })
+        let on_failed_write = OnFailedWrite::default();
+        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 use gesta_log::{LogStore, Options, Scrub};
@@ -58,7 +58,9 @@ fn a_log_is_backed_up_added_to_proven_and_restored() {
     assert!(said.contains("0 bytes in 0 segments copied now"), "{said}");
     let first = read(&log);
     append(&log, 101..=150);
-    on(&log, &["backup", "--to", &to, "--link"]).ok();
+    on(&log, &["backup", "--to", &to, "--link", "--rate", "1G"]).ok();
+    let said = on(&log, &["backup", "--to", &to, "--rate", "0"]);
+    assert!(said.code == 2 && said.err.contains("a number of bytes above 0"), "{said:?}");
     let said = gesta(["verify", "--backup", &to]).ok();
     assert!(said.contains("150 events of store") && said.contains("ends at position 150"), "{said}");
     let from_environment = command(["verify", "--backup", &to]).env("GESTA_DIR", &log).output().unwrap();
@@ -241,4 +243,61 @@ fn a_server_that_is_told_not_to_scrub_does_not() {
     assert!(!Path::new(&log).join("scrub").exists());
     let said = on(&log, &["serve", "--scrub-rate", "fast"]);
     assert!(said.code == 2 && said.err.contains("or 0 for never"), "{said:?}");
+}
+
+/// A server whose files may hardly grow beyond what they have: as on a disk whose quota is used up in the midst of a write.
+fn serve_at_the_limit(log: &str, arguments: &[&str]) -> Server {
+    append(log, 1..=100);
+    let stat = serde_json::from_str::<Value>(&on(log, &["stat", "--json"]).ok()).unwrap();
+    let used = stat["segments"][0]["bytes"].as_u64().unwrap();
+    // The signal would kill the process; ignored, the write fails. The shell counts in blocks of 512 bytes, or of 1,024.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", used / 512 + 4);
+    let mut child = Command::new("sh")
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_gesta"), "serve", "--listen", "127.0.0.1:0"])
+        .args(["--dir", log])
+        .args(arguments)
+        .env("GESTA_LOG", "off")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut serving = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut serving).unwrap();
+    let url = serving.trim().rsplit(' ').next().unwrap().to_owned();
+    Server::of(child, url)
+}
+
+fn append_too_much(server: &Server) {
+    let data = format!("\"{}\"", "1".repeat(200_000));
+    let ran = gesta_with(["append", "large-1", "large.thing", "-", "--url", &server.url], data.as_bytes());
+    assert_ne!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn after_a_failed_write_a_server_stays_up_and_takes_no_writes() {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let server = serve_at_the_limit(&log, &[]);
+    append_too_much(&server);
+    let read = gesta(["read", "--all", "--url", &server.url]).ok();
+    assert_eq!(read.lines().count(), 100);
+    let said = gesta(["append", "account-1", "account.closed", "{}", "--url", &server.url]).failed(1);
+    assert!(said.contains("read-only"), "{said}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn after_a_failed_write_a_server_ends_if_it_is_told_to() {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let server = serve_at_the_limit(&log, &["--on-failed-write", "exit"]);
+    append_too_much(&server);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(1), "{said}");
+    for part in
+        ["the log takes no writes any more: writing segment 1 failed", "help: ", "start the server again"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(read(&log).lines().count(), 100, "what was acknowledged is there");
 }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
 use gesta_core::{AppendError, Batch, EventId, NewEvent, Query, Read, Timestamp};
 
@@ -167,4 +169,22 @@ fn a_full_disk_refuses_appends_until_there_is_space_again() {
     machine.faults.space.store(false, Ordering::SeqCst);
     assert!(!log.append_blocking(batch(number)).unwrap().repeated, "it was surely not written");
     assert_eq!(count(&log) as u64, number);
+}
+
+#[test]
+fn whoever_waits_for_a_failed_write_is_told_when_it_fails_and_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Arc::new(Fragile::default());
+    let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+    log.append_blocking(batch(1)).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(pin!(log.write_failed()).poll(&mut context).is_pending());
+    let reason = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pollster::block_on(log.write_failed()));
+        machine.faults.sync.store(true, Ordering::SeqCst);
+        log.append_blocking(batch(2)).unwrap_err();
+        waiting.join().unwrap()
+    });
+    assert!(reason.contains("writing segment 1 failed"), "{reason}");
+    assert_eq!((log.read_only(), pollster::block_on(log.write_failed())), (Some(reason.clone()), reason));
 }
