@@ -8,7 +8,7 @@ use gesta_log::{BackupError, BackupOptions, SealedSegments};
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 use crate::rate::rate;
-use crate::target::{IfInUse, LogFolder, cannot_open};
+use crate::target::{IfInUse, LogFolder, cannot_open, is_within};
 
 #[derive(clap::Args)]
 pub(crate) struct TakeBackup {
@@ -28,6 +28,13 @@ pub(crate) struct TakeBackup {
 impl TakeBackup {
     pub(crate) fn run(self) -> Outcome {
         let folder = &self.log.existing()?;
+        if is_within(&self.to, folder) {
+            return Err(Failure::usage(format!(
+                "`{}` lies in the folder of the log: whatever takes the log takes the backup",
+                self.to.display()
+            ))
+            .help("give a folder outside of it with `--to`, on another disk at best"));
+        }
         let sealed = if self.link { SealedSegments::Link } else { SealedSegments::Copy };
         let options = BackupOptions { sealed, bytes_per_second: self.rate };
         let taken = gesta_log::backup(folder, &self.to, &options);

@@ -27,7 +27,14 @@ impl ScrubLog {
         for segment in &report.segments {
             say(&describe(segment))?;
         }
-        say(&format!("{} segments are not sealed yet: `gesta verify` proves those too", report.unsealed))?;
+        if report.segments.is_empty() {
+            say("no segment is sealed yet, so there was nothing to read")?;
+        }
+        let unsealed = match report.unsealed {
+            1 => "1 segment is".to_owned(),
+            count => format!("{count} segments are"),
+        };
+        say(&format!("{unsealed} not sealed yet: `gesta verify` proves what is in there too"))?;
         if report.is_sound() {
             return Ok(());
         }

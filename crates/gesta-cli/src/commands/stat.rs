@@ -105,6 +105,12 @@ fn print_scrub(scrub: &ScrubStatus, out: &mut impl Write) -> std::io::Result<()>
     for damage in scrub.damage() {
         writeln!(out, "damage: {damage}")?;
     }
+    if scrub.damage().next().is_some() {
+        writeln!(
+            out,
+            "what is damaged is not served; `gesta restore` makes a log from a backup that has it whole"
+        )?;
+    }
     Ok(())
 }
 

@@ -108,10 +108,78 @@ fn a_log_that_a_server_has_is_named_and_where_there_is_none_none_is_made() {
 }
 
 #[test]
+fn a_backup_in_the_place_of_a_log_is_named_and_left_as_it_is() {
+    let (folder, log) = log_of(10);
+    let (to, other) = (path(&folder, "backup"), path(&folder, "other"));
+    on(&log, &["backup", "--to", &to]).ok();
+    let commands = [
+        &["stat"][..],
+        &["scrub"],
+        &["verify"],
+        &["repair"],
+        &["repair", "--manifest"],
+        &["backup", "--to", &other],
+        &["read", "--all"],
+        &["append", "a-1", "a.b", "1"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ];
+    for arguments in commands {
+        let said = on(&to, arguments).failed(1);
+        for part in ["holds a backup, and no log", "gesta verify --backup", "gesta restore --from"] {
+            assert!(said.contains(part), "{arguments:?}: {said}");
+        }
+    }
+    on(&log, &["backup", "--to", &to]).ok();
+    gesta(["verify", "--backup", &to]).ok();
+}
+
+#[test]
+fn a_log_or_nothing_in_the_place_of_a_backup_is_named() {
+    let (folder, log) = log_of(10);
+    let (nowhere, restored) = (path(&folder, "nowhere"), path(&folder, "restored"));
+    for arguments in [&["verify", "--backup"][..], &["restore", "--dir", &restored, "--from"]] {
+        let said = gesta(arguments.iter().chain([&&log[..]])).failed(1);
+        for part in ["holds no backup", "it holds a log: `gesta verify --dir", "gesta backup --dir"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let said = gesta(arguments.iter().chain([&&nowhere[..]])).failed(1);
+        assert!(said.contains("holds no backup") && said.contains("check the path"), "{said}");
+    }
+    assert!(!Path::new(&restored).exists());
+}
+
+#[test]
+fn a_backup_within_the_log_a_log_within_the_backup_and_a_folder_of_others_are_refused() {
+    let (folder, log) = log_of(10);
+    for within in ["", "/backup", "/quarantine", "/../log/a/b"] {
+        let said = on(&log, &["backup", "--to", &format!("{log}{within}")]).failed(2);
+        assert!(said.contains("lies in the folder of the log") && said.contains("--to"), "{said}");
+    }
+    let to = path(&folder, "log-backup");
+    on(&log, &["backup", "--to", &to]).ok();
+    let said = gesta(["restore", "--from", &to, "--dir", &format!("{to}/log")]).failed(2);
+    assert!(said.contains("lies in the folder of the backup") && said.contains("--dir"), "{said}");
+    fs::write(Path::new(&to).join("notes"), "mine").unwrap();
+    let said = on(&log, &["backup", "--to", &to]).failed(1);
+    assert!(said.contains("holds `notes`, which is no file of a backup"), "{said}");
+    let file = path(&folder, "file");
+    fs::write(&file, "mine").unwrap();
+    let said = on(&log, &["backup", "--to", &file]).failed(1);
+    assert!(said.contains(&format!("listing `{file}` failed")), "{said}");
+}
+
+#[test]
 fn a_log_is_scrubbed() {
     let (_folder, log) = log_of(100);
     let said = on(&log, &["scrub", "--rate", "100M"]).ok();
-    assert!(said.contains("are not sealed yet"), "{said}");
+    assert!(said.contains("no segment is sealed yet") && said.contains("1 segment is not sealed"), "{said}");
+    let (_rotten, rotten) = rotten_log();
+    let ran = on(&rotten, &["scrub"]);
+    assert!(
+        ran.out.contains("damage: segment 2 at") && ran.err.contains("help: restore it from a backup"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 1);
     assert_eq!(on(&log, &["scrub", "--rate", "0"]).code, 2);
 }
 

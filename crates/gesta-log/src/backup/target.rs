@@ -48,15 +48,16 @@ impl<'a> Target<'a> {
     /// Opens or makes the folder of a backup of that store.
     pub(super) fn open(env: &'a dyn Env, root: &'a Path, store: [u8; 16]) -> Result<Self, BackupError> {
         let path = || root.to_owned();
-        let names = env.list(root).map_err(backup_io("listing the backup's folder"))?;
+        let name = root.display();
+        let names = env.list(root).map_err(backup_io(format!("listing `{name}`")))?;
         let is_own = |name: &String| {
             BackupManifest::is_own_name(name) || ["segments", "LOCK", "lost+found"].contains(&name.as_str())
         };
-        if !names.iter().all(is_own) {
-            return Err(BackupError::NotABackup { path: path() });
+        if let Some(name) = names.iter().find(|name| !is_own(name)) {
+            return Err(BackupError::NotABackup { path: path(), name: name.clone() });
         }
-        env.create_dir(&root.join("segments")).map_err(backup_io("making the backup's folder"))?;
-        let locked = env.lock(&root.join("LOCK")).map_err(backup_io("locking the backup's folder"))?;
+        env.create_dir(&root.join("segments")).map_err(backup_io(format!("making the folder `{name}`")))?;
+        let locked = env.lock(&root.join("LOCK")).map_err(backup_io(format!("locking `{name}`")))?;
         let lock = locked.map_err(|holder| BackupError::InUse { path: path(), holder })?;
         let holder = format!("process {}", std::process::id());
         lock.describe(&holder).map_err(backup_io("writing the lock file"))?;

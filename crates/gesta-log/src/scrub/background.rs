@@ -143,7 +143,14 @@ impl Scrubber {
         let Some(proof) = proof else { return Ok(false) };
         for damage in &proof.damage {
             let Damage { segment, offset, from, to, what } = damage;
-            tracing::error!(segment, offset, from, to, what, "a scrub found damage; appends go on");
+            tracing::error!(
+                segment,
+                offset,
+                from,
+                to,
+                what,
+                "a scrub found damage: restore it from a backup; appends go on"
+            );
         }
         let mut state = self.lock();
         state.suspects.retain(|own| *own != entry.header.id);
