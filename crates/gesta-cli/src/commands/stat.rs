@@ -43,12 +43,11 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     for origin in &stat.origins {
         writeln!(out, "restored from store {origin}")?;
     }
-    let per_event = per_event(bytes, events);
-    writeln!(
-        out,
-        "{events} events up to position {}, {bytes} bytes, {per_event} an event",
-        stat.last_position()
-    )?;
+    let per_event = match events {
+        0 => String::new(),
+        _ => format!(", {} an event", per_event(bytes, events)),
+    };
+    writeln!(out, "{events} events up to position {}, {bytes} bytes{per_event}", stat.last_position())?;
     writeln!(out)?;
     writeln!(
         out,
@@ -144,6 +143,7 @@ const fn state(own: &SegmentStat) -> &'static str {
 fn remark(own: &SegmentStat) -> &'static str {
     match (own.file_bytes, own.is_restored, own.is_recovered) {
         (None, _, _) => "  the file is missing",
+        _ if own.is_broken_off => "  what stands behind is no frame: `gesta verify` says more",
         (Some(_), true, _) => "  restored",
         (Some(_), false, true) => "  a tail that recovery copied",
         (Some(_), false, false) => "",
@@ -205,6 +205,7 @@ fn json_of_segment(own: &SegmentStat) -> Value {
         "segment": own.segment,
         "state": state(own),
         "restored": own.is_restored,
+        "brokenOff": own.is_broken_off,
         "recovered": own.is_recovered,
         "fileBytes": own.file_bytes,
         "bytes": own.used_bytes,

@@ -218,6 +218,9 @@ fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
     fs::write(&segment, bytes).unwrap();
     let ran = on(&log, &["verify"]);
     assert!(ran.code == 1 && ran.err.contains("gesta repair"), "{ran:?}");
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("100 events up to position 100"), "{stat}");
+    assert!(stat.contains("what stands behind is no frame: `gesta verify`"), "{stat}");
     let said = on(&log, &["repair"]).ok();
     assert!(said.contains("to do: move 700 bytes") && said.contains("--drop-tail"), "{said}");
     on(&log, &["repair", "--drop-tail"]).ok();
@@ -228,6 +231,7 @@ fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
         stat.contains("quarantine: ") && stat.contains(", 700 bytes") && stat.contains("repaired: "),
         "{stat}"
     );
+    assert!(!stat.contains("no frame"), "{stat}");
 }
 
 #[test]
