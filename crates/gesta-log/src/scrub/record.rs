@@ -166,6 +166,8 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sample() -> Records {
@@ -209,5 +211,26 @@ mod tests {
         let condensed = condensed(many(max + 1));
         let last = condensed.last().unwrap();
         assert_eq!((condensed.len() as u64, last.from, last.to), (max, max, max + 2));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_proves_itself_is_read_or_refused(
+            own in proptest::collection::vec(any::<u8>(), 0..200),
+            small in proptest::collection::vec(0_u8..3, 0..200),
+            count in 0_u32..5,
+        ) {
+            for rest in [own, small] {
+                let mut bytes = Records::default().encode([1; 16]);
+                bytes.truncate(FIXED_BYTES);
+                put(&mut bytes, 12, count.to_le_bytes());
+                bytes.extend_from_slice(&rest);
+                let checksum = crc32c(&bytes);
+                bytes.extend_from_slice(&checksum.to_le_bytes());
+                if let Some(records) = Records::decode(&bytes, [1; 16]) {
+                    prop_assert!(records.0.len() <= count as usize);
+                }
+            }
+        }
     }
 }
