@@ -14,6 +14,7 @@ mod filter;
 mod import;
 mod output;
 mod progress;
+mod rate;
 mod remote;
 mod target;
 

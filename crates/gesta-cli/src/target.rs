@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::EventStore;
-use gesta_log::{LogStore, OpenError, Options};
+use gesta_log::{LogStore, OpenError, Options, Scrub};
 
 use crate::failure::{Failure, Outcome};
 use crate::remote::Remote;
@@ -113,11 +113,59 @@ impl Place {
 
 /// Opens the log in a folder, and says what helps where that fails.
 pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse) -> Outcome<LogStore> {
+    // A command is over before a scrub has read anything worth it.
+    open_log_and_scrub(folder, if_missing, if_in_use, Scrub::Off)
+}
+
+/// Opens the log in a folder for as long as a server runs.
+pub(crate) fn open_log_and_scrub(
+    folder: &Path,
+    if_missing: IfMissing,
+    if_in_use: IfInUse,
+    scrub: Scrub,
+) -> Outcome<LogStore> {
     match if_missing {
         IfMissing::Refuse => check_is_log(folder)?,
         IfMissing::Make => check_has_nothing_else(folder)?,
     }
-    LogStore::open(folder, &Options::default()).map_err(|error| cannot_open(folder, &error, if_in_use))
+    LogStore::open(folder, &Options { scrub, ..Options::default() })
+        .map_err(|error| cannot_open(folder, &error, if_in_use))
+}
+
+/// Whether a path lies in a folder, or is that folder, whatever names lead there.
+pub(crate) fn is_within(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else { return false };
+    let Ok(path) = std::path::absolute(path) else { return false };
+    // What is not there yet lies where the nearest of its parents does that is.
+    path.ancestors()
+        .find_map(|parent| parent.canonicalize().ok())
+        .is_some_and(|path| path.starts_with(&folder))
+}
+
+/// Refuses a backup in the place of a log, before anything is made in it: it would look like a log that has lost its manifest.
+fn check_is_no_backup(folder: &Path) -> Outcome {
+    if !folder.join("backup").is_file() || folder.join("manifest").exists() {
+        return Ok(());
+    }
+    let name = folder.display();
+    Err(Failure::new(format!("`{name}` holds a backup, and no log"))
+        .help(format!("`gesta verify --backup {name}` proves it"))
+        .help(format!("`gesta restore --from {name} --dir <folder>` makes a log from it")))
+}
+
+/// Refuses a folder without a backup in it, and says what it holds instead.
+pub(crate) fn check_is_backup(folder: &Path) -> Outcome {
+    if folder.join("backup").is_file() {
+        return Ok(());
+    }
+    let name = folder.display();
+    let failure = Failure::new(format!("`{name}` holds no backup, or none that was finished"));
+    Err(match holds_log(folder) {
+        true => failure
+            .help(format!("it holds a log: `gesta verify --dir {name}` proves it"))
+            .help(format!("`gesta backup --dir {name} --to <folder>` takes a backup of it")),
+        false => failure.help("check the path; `gesta backup` takes a backup of a log"),
+    })
 }
 
 fn holds_log(folder: &Path) -> bool {
@@ -126,6 +174,7 @@ fn holds_log(folder: &Path) -> bool {
 
 /// Refuses to make a log among somebody's other files: most likely the path is wrong.
 fn check_has_nothing_else(folder: &Path) -> Outcome {
+    check_is_no_backup(folder)?;
     // A folder that is not there is made; for one that cannot be read, opening says why.
     let Ok(mut entries) = std::fs::read_dir(folder) else { return Ok(()) };
     let own = ["LOCK", "quarantine", "lost+found"];
@@ -139,6 +188,7 @@ fn check_has_nothing_else(folder: &Path) -> Outcome {
 
 /// Refuses a folder without a log in it, rather than making one there.
 pub(crate) fn check_is_log(folder: &Path) -> Outcome {
+    check_is_no_backup(folder)?;
     if holds_log(folder) {
         return Ok(());
     }

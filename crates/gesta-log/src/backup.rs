@@ -17,6 +17,7 @@ mod prove;
 mod restore;
 mod target;
 
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use gesta_core::{StoreId, Timestamp};
@@ -38,6 +39,9 @@ use target::Target;
 pub struct BackupOptions {
     /// What becomes of sealed segments.
     pub sealed: SealedSegments,
+    /// Bytes that are copied, or read of what is linked, a second at the most; as fast as it goes, if not said. Beside appends, say it:
+    /// the disk is theirs then, but for that much.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// What becomes of sealed segments, which never change again.

@@ -5,6 +5,7 @@
 //! - No other module of this crate opens a file, reads a clock or draws a random number.
 //! - Paths are made of the folder of a log or of a backup and names that this crate chose; never of anything else that a user said.
 
+mod cold;
 mod os;
 #[cfg(feature = "sim")]
 mod sim;
@@ -36,6 +37,11 @@ pub(crate) enum Mode {
 pub(crate) trait Env: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
+    /// Opens a file that must exist, to read what the disk holds rather than what is in memory, and to leave there what others read
+    /// often; as far as the system can do that.
+    fn open_cold(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path, Mode::Read)
+    }
     /// The names in a folder, sorted; none where there is no folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -80,6 +86,13 @@ pub(crate) trait File: Send + Sync {
 pub(crate) trait Lock: Send + Sync {
     /// Says something about the holder, for whoever finds the lock taken.
     fn describe(&self, holder: &str) -> io::Result<()>;
+}
+
+/// Whether an error says that this process or machine has too much open or in memory, and nothing of the file.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    shortages.iter().any(|own| error.raw_os_error() == Some(own.raw_os_error()))
 }
 
 /// Reads exactly the buffer's length, or says that the file ends before.

@@ -7,6 +7,8 @@
 //! After a crash the next open recovers: whole acknowledged batches stay, torn ones that nobody was told of are kept aside in
 //! `quarantine/` and cut. Damage to acknowledged bytes is never cut and never served: the log opens read-only and says where.
 //!
+//! What is sealed is read again in the background, so that rot is found in time ([`Scrub`], [`LogStore::scrub_status`]).
+//!
 //! For whoever runs it: [`LogStore::backup`] and [`LogStore::scrub`] while it is open; [`backup()`], [`restore`], [`verify`], [`scrub()`],
 //! [`repair()`] and [`stat()`] on a folder that nobody has open.
 //!
@@ -43,6 +45,8 @@ mod limits;
 mod manifest;
 mod open;
 mod open_error;
+mod pace;
+mod paced;
 mod point;
 mod pool;
 mod prove;
@@ -71,7 +75,7 @@ pub use open::Options;
 pub use open_error::OpenError;
 pub use recover::Recovery;
 pub use repair::{Repair, RepairError, RepairPlan, Repaired, plan_repair, repair};
-pub use scrub::{Cancel, ScrubOptions, ScrubReport, ScrubbedSegment, scrub};
+pub use scrub::{Cancel, Scrub, ScrubOptions, ScrubReport, ScrubStatus, ScrubbedAt, ScrubbedSegment, scrub};
 pub use shared::Clock;
 pub use stat::{FileStat, IndexFileStat, LogStat, SegmentStat, SegmentStateStat, stat};
 pub use store::LogStore;

@@ -1,5 +1,6 @@
 //! Bounds of the embedded log, each with its unit and reason.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use gesta_core::{BATCH_BYTES_MAX, Limits};
@@ -46,6 +47,16 @@ pub(crate) const READS_WAITING_MAX: usize = 4_096;
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 16 << 10;
 /// Bytes that one read from a file brings into memory, unless one record is larger.
 pub(crate) const READ_BYTES_MAX: u64 = 4 << 20;
+
+/// A scrub in the background reads so fast at the least: a small log is read within minutes, and not in steps of hours that a restart
+/// would begin anew.
+pub(crate) const SCRUB_BYTES_PER_SECOND_MIN: NonZeroU64 = NonZeroU64::new(1 << 20).expect("it is not zero");
+/// A scrub that has a rate reads a segment again after so long at the earliest: a small log would be read without end.
+pub(crate) const SCRUB_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a scrub in the background looks for a segment whose time has come.
+pub(crate) const SCRUB_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Damaged places in one segment that a scrub keeps apart.
+pub(crate) const SCRUB_DAMAGE_MAX: usize = 64;
 
 /// What every segment keeps free for the marks that end it: an idle frame and END.
 pub(crate) const MARKS_RESERVE_BYTES: usize = mark_len(0) + mark_len(EndBody::BYTES);

@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::manifest::Manifest;
 use crate::open_error::{OpenError, io_error};
 use crate::recover::{Ended, Loaded, Recovery, folders};
+use crate::scrub::Scrub;
 use crate::shared::Clock;
 
 /// How a log is opened.
@@ -31,6 +32,8 @@ pub struct Options {
     pub index_run_bytes: u64,
     /// Bytes of the index on the disk that are kept in memory; by default 256 MiB.
     pub index_cache_bytes: u64,
+    /// Whether sealed segments are read again in the background, on a thread of its own; by default each once a week.
+    pub scrub: Scrub,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             read_threads: 2,
             index_run_bytes: INDEX_RUN_BYTES_DEFAULT,
             index_cache_bytes: INDEX_CACHE_BYTES_DEFAULT,
+            scrub: Scrub::default(),
         }
     }
 }

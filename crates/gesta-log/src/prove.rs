@@ -2,18 +2,13 @@
 //!
 //! It reads what never changes again, so it needs no lock and disturbs nobody: a backup, its check and a scrub are the same proof.
 
-use std::ops::ControlFlow;
-
 use crate::damage::Damage;
 use crate::format::{EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, mark_len};
 use crate::manifest::{Sealed, SegmentEntry};
-use crate::recover::{RecoverError, check_header};
+use crate::recover::{Gap, RecoverError, check_header};
 use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, Stop, Walker};
-
-/// Bytes that are proven between two looks at whether to go on.
-const STEP_BYTES: u64 = 1 << 20;
 
 /// What was proven of a segment, and what was not.
 #[derive(Debug, Default)]
@@ -21,7 +16,7 @@ pub(crate) struct Proof {
     pub(crate) frames: u64,
     pub(crate) events: u64,
     pub(crate) damage: Vec<Damage>,
-    /// What the next segment has to follow.
+    /// What the next segment has to follow, if that was proven.
     pub(crate) end: Option<Follow>,
 }
 
@@ -32,6 +27,12 @@ struct Prover<'a> {
     tally: Tally,
     follow: Follow,
     damage: Vec<Damage>,
+    /// Whether a place was met where no valid frame stands: then not every header was counted.
+    has_gap: bool,
+    /// Whether it continues the segment before it; `true` where that is not known.
+    continues: bool,
+    /// Whether the last frame proved itself.
+    is_end_known: bool,
 }
 
 /// Where a file of a segment that is sealed so ends.
@@ -55,29 +56,23 @@ pub(crate) fn all_lost(entry: &SegmentEntry, sealed: &Sealed, what: impl Into<St
     Damage { segment: entry.header.id, offset: 0, from, to, what: what.into() }
 }
 
-/// Proves every byte of a sealed segment, and that it follows the one before, if the end of that was proven. Calls `step` with the
-/// number of bytes that were read since; `None` if that breaks it off.
+/// Proves every byte of a sealed segment, and that it follows the one before, if the end of that was proven.
 pub(crate) fn prove(
     segment: &SegmentFile,
     entry: &SegmentEntry,
     sealed: &Sealed,
     before: Option<&Follow>,
-    mut step: impl FnMut(u64) -> ControlFlow<()>,
-) -> Result<Option<Proof>, RecoverError> {
+) -> Result<Proof, RecoverError> {
     let mut prover = Prover::new(segment, *sealed)?;
     prover.damage.extend(check_header(segment, &entry.header)?);
     prover.check_len();
     prover.begin(before)?;
     let mut offset = SegmentFile::first_frame_offset();
     while offset < sealed.end {
-        let from = offset;
-        offset = prover.pass(from)?;
-        if step(offset - from).is_break() {
-            return Ok(None);
-        }
+        offset = prover.pass(offset)?;
     }
     prover.check_end()?;
-    Ok(Some(prover.finish()))
+    Ok(prover.finish())
 }
 
 impl<'a> Prover<'a> {
@@ -88,7 +83,17 @@ impl<'a> Prover<'a> {
             ..Follow::START
         };
         let (walker, tally) = (Walker::new(segment)?, Tally::new(&segment.salt));
-        Ok(Self { walker, segment, sealed, tally, follow: before, damage: Vec::new() })
+        Ok(Self {
+            walker,
+            segment,
+            sealed,
+            tally,
+            follow: before,
+            damage: Vec::new(),
+            has_gap: false,
+            continues: true,
+            is_end_known: true,
+        })
     }
 
     fn check_len(&mut self) {
@@ -102,37 +107,57 @@ impl<'a> Prover<'a> {
     /// Looks at the first frame: it is a START, and continues what stands before.
     fn begin(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
         let first = SegmentFile::first_frame_offset();
-        let Some((_, header)) = self.walker.frame_at(first)? else { return Ok(()) };
+        let Some((_, header)) = self.walker.frame_at(first)? else {
+            return self.begin_without_start(before);
+        };
         if header.kind != FrameKind::Start {
             self.flaw(first, "the first frame is no START".to_owned());
         }
         if before.is_some_and(|before| !before.accepts(&header)) {
             self.flaw(first, "it does not continue the segment before it".to_owned());
+            self.continues = false;
         }
         // The frame is chained to one of another file: the link was looked at, if that file was.
         self.follow.checksum = header.previous;
         Ok(())
     }
 
-    /// Proves a step, or passes over damage up to the next frame that proves itself. Gives where to go on.
+    /// START takes no number: what it is chained to, the first numbered frame is as well.
+    fn begin_without_start(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
+        if let Some(before) = before {
+            self.follow.checksum = before.checksum;
+        } else if let Some((_, header)) = self.walker.next_header(SegmentFile::first_frame_offset())?
+            && header.number == self.sealed.first_frame
+        {
+            self.follow.checksum = header.previous;
+        }
+        Ok(())
+    }
+
+    /// Proves what follows, up to damage, and passes over that. Gives where to go on.
     fn pass(&mut self, from: u64) -> Result<u64, RecoverError> {
-        let limit = (from + STEP_BYTES).min(self.sealed.end);
+        let limit = self.sealed.end;
         let tally = &mut self.tally;
         let stop = self.walker.walk(from, limit, &mut self.follow, |frame, _, _| tally.add(&frame.header))?;
         match stop {
             Stop::NoFrame { offset } if offset >= limit => Ok(offset),
-            Stop::NoFrame { offset } | Stop::End { offset } => self.pass_damage(offset),
+            Stop::NoFrame { offset } => self.pass_damage(offset, offset),
+            // An END before the end ends nothing.
+            Stop::End { offset } => self.pass_damage(offset, offset + FRAME_ALIGNMENT as u64),
         }
     }
 
-    fn pass_damage(&mut self, offset: u64) -> Result<u64, RecoverError> {
-        let next = self.next_whole(offset + FRAME_ALIGNMENT as u64)?;
+    /// Passes over the damage at an offset, looking from another one on for what the log goes on with.
+    fn pass_damage(&mut self, offset: u64, from: u64) -> Result<u64, RecoverError> {
+        self.has_gap = true;
+        let mut gap = Gap::new(self.segment.id, offset, self.follow);
+        let next = self.next_own(&mut gap, from)?;
         let from = self.follow.position + 1;
         let to = match &next {
             Some((_, header)) => header.position - 1,
             None => last_position(&self.sealed),
         };
-        let what = "no valid frame stands here".to_owned();
+        let what = gap.what("no valid frame stands here").to_owned();
         self.damage.push(Damage { segment: self.segment.id, offset, from, to, what });
         match next {
             Some((at, header)) => {
@@ -141,20 +166,19 @@ impl<'a> Prover<'a> {
             }
             None => {
                 (self.follow.number, self.follow.position) = (last_frame(&self.sealed), to);
+                self.is_end_known = false;
                 Ok(self.sealed.end)
             }
         }
     }
 
-    /// The next frame that proves itself and lies ahead in the log as well as in the file.
-    fn next_whole(&mut self, from: u64) -> Result<Option<(u64, FrameHeader)>, RecoverError> {
+    /// The next frame that the log goes on with, by the rule that an open goes by: what it would not show is lost.
+    fn next_own(&mut self, gap: &mut Gap, from: u64) -> Result<Option<(u64, FrameHeader)>, RecoverError> {
         let mut offset = from;
         while let Some((at, header)) =
             self.walker.next_header(offset)?.filter(|(at, _)| *at < self.sealed.end)
         {
-            let before = Follow::before(&header);
-            let is_ahead = before.number >= self.follow.number && before.position >= self.follow.position;
-            if is_ahead && self.walker.is_whole(at)? {
+            if gap.ends_with(&header, self.walker.is_whole(at)?) {
                 return Ok(Some((at, header)));
             }
             offset = at + FRAME_ALIGNMENT as u64;
@@ -162,28 +186,39 @@ impl<'a> Prover<'a> {
         Ok(None)
     }
 
-    /// END stands where the manifest says, and says what was counted; so does the manifest.
+    /// The frames are those that were sealed, END stands where the manifest says, and says what was counted.
     fn check_end(&mut self) -> Result<(), RecoverError> {
         let end = self.sealed.end;
+        let counted = self.tally.end_at(end).map(|ended| ended.sealed);
+        let is_own = counted == Some(self.sealed);
+        if !is_own && (!self.has_gap || !self.continues) {
+            self.refuse();
+            return Ok(());
+        }
         let frame = self.walker.frame_at(end)?.filter(|(_, header)| header.kind == FrameKind::End);
         let body = frame.and_then(|(bytes, _)| {
             let frame = Frame::read(&self.segment.salt, end, &bytes).ok()?;
             EndBody::decode(frame.command)
         });
-        // Behind damage the count is of what is left.
-        let is_whole = self.damage.iter().all(|damage| !damage.loses_events());
         match body {
             None => self.flaw(end, "no END stands here".to_owned()),
-            Some(body) if is_whole && body != self.tally.body() => {
+            Some(body) if is_own && body != self.tally.body() => {
                 self.flaw(end, "END does not say what the segment holds".to_owned());
             }
+            // Behind damage the count is of what is left.
             Some(_) => {}
         }
-        let counted = self.tally.end_at(end).map(|ended| ended.sealed);
-        if is_whole && counted != Some(self.sealed) {
-            self.flaw(end, "the manifest does not say what the segment holds".to_owned());
-        }
         Ok(())
+    }
+
+    /// Takes nothing in it for proven: its frames are whole, or as whole as its own would be, and they are not those that were sealed.
+    fn refuse(&mut self) {
+        let (segment, offset) = (self.segment.id, SegmentFile::first_frame_offset());
+        let (from, to) = (self.sealed.first_position, last_position(&self.sealed));
+        let what = "frames of another history of the log stand here".to_owned();
+        self.damage = vec![Damage { segment, offset, from, to, what }];
+        self.tally = Tally::new(&self.segment.salt);
+        self.is_end_known = false;
     }
 
     fn flaw(&mut self, offset: u64, what: String) {
@@ -193,7 +228,8 @@ impl<'a> Prover<'a> {
 
     fn finish(self) -> Proof {
         let EndBody { frames, events, .. } = self.tally.body();
-        Proof { frames, events, damage: self.damage, end: Some(self.follow) }
+        let end = self.is_end_known.then_some(self.follow);
+        Proof { frames, events, damage: self.damage, end }
     }
 }
 
@@ -224,8 +260,7 @@ mod tests {
             let entry = &manifest.segments[at];
             let SegmentState::Sealed(sealed) = entry.state else { panic!("it is sealed") };
             let segment = SegmentFile::open(&OsEnv, folder.path(), &entry.header, Mode::Read).unwrap();
-            let go_on = |_| ControlFlow::Continue(());
-            super::prove(&segment, entry, &sealed, Some(&before), go_on).unwrap().unwrap()
+            super::prove(&segment, entry, &sealed, Some(&before)).unwrap()
         };
         let first = prove(0, Follow::START);
         let end = first.end.unwrap();

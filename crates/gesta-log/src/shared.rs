@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use event_listener::Event;
 use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) read_only: Option<String>,
     /// Why it stopped taking writes since, if it did.
     pub(crate) poison: RwLock<Option<String>>,
+    /// Woken when it does.
+    pub(crate) poisoned: Event,
     pub(crate) index: Index,
 }
 
@@ -40,6 +43,7 @@ impl Shared {
             clock,
             read_only,
             poison: RwLock::new(None),
+            poisoned: Event::new(),
             index,
         }
     }
@@ -51,6 +55,7 @@ impl Shared {
             self.index.truncate(self.published.position());
         }
         *self.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.poisoned.notify(usize::MAX);
         self.published.wake();
     }
 

@@ -11,9 +11,13 @@ use crate::manifest::{RunEntry, Sealed, SegmentEntry, SegmentState};
 use crate::open_error::{OpenError, io_error};
 use crate::prove::{last_position, sealed_len};
 use crate::recover::RecoverError;
+use crate::scrub::ScrubStatus;
 use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, Walker};
+
+/// Bytes behind the last frame that are looked at: all of them are zeros, if that is where the log ends.
+const BEHIND_BYTES: usize = 512;
 
 /// What a log consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct LogStat {
     pub segments: Vec<SegmentStat>,
     /// The files of its index, from old to new.
     pub index: Vec<IndexFileStat>,
+    /// When its sealed segments were last read by a scrub in the background, and what that found.
+    pub scrub: ScrubStatus,
     /// What was kept aside: torn writes, and what a repair dropped.
     pub quarantine: Vec<FileStat>,
     /// What repairs said of themselves.
@@ -57,6 +63,8 @@ pub struct SegmentStat {
     pub events: u64,
     /// The position of its first event, or of the next one to come.
     pub first_position: u64,
+    /// Whether something else stands behind its frames, where it is not sealed: a torn write, or damage. `verify` says which.
+    pub is_broken_off: bool,
     /// When its first and last events were recorded; `None` if it has none, or if its END does not prove itself.
     pub recorded_at: Option<(Timestamp, Timestamp)>,
 }
@@ -151,6 +159,7 @@ pub(crate) fn stat_in(env: &dyn Env, root: &Path) -> Result<LogStat, OpenError> 
         origins: manifest.origins.iter().copied().map(StoreId::from_bytes).collect(),
         boot_epoch: manifest.boot_epoch,
         manifest_generation: manifest.generation,
+        scrub: ScrubStatus::load(&folder, &manifest),
         segments,
         index: manifest.runs.iter().map(index_stat).collect(),
         quarantine: files(&folder, &root.join("quarantine"), |_| true)?,
@@ -189,6 +198,7 @@ fn segment_stat(
         frames: 0,
         events: 0,
         first_position: 0,
+        is_broken_off: false,
         recorded_at: None,
     };
     if let SegmentState::Sealed(sealed) = &entry.state {
@@ -228,6 +238,7 @@ impl SegmentStat {
             tally.add(&frame.header);
             end = offset + frame.header.length as u64;
         })?;
+        self.is_broken_off = walker.bytes(end, BEHIND_BYTES)?.iter().any(|byte| *byte != 0);
         let body = tally.body();
         self.state = SegmentStateStat::Active;
         self.used_bytes = end;

@@ -26,6 +26,7 @@ use crate::open_error::OpenError;
 use crate::pool::{Pool, PoolFull};
 use crate::read::{self, LookError, PlannedPage};
 use crate::recover::Recovery;
+use crate::scrub::{Background, Scrub};
 use crate::shared::Shared;
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
@@ -36,6 +37,7 @@ pub struct LogStore {
     recovery: Recovery,
     pool: Pool,
     commit: Option<Commit>,
+    background: Background,
     env: Arc<dyn Env>,
     root: PathBuf,
     /// Released last.
@@ -77,6 +79,7 @@ impl LogStore {
             atomic_scope: AtomicScope::Store,
             limits: limits(options.segment_size_bytes),
         };
+        let background = drive.background(&env, &root, manifest.store, options.scrub).map_err(spawning)?;
         let id = StoreId::from_bytes(manifest.store);
         let read_only = recovery.read_only.clone();
         let shared = Arc::new(Shared::new(id, capabilities, clock, tail.position, index, read_only));
@@ -119,7 +122,7 @@ impl LogStore {
                 })
             }
         };
-        Ok(Self { shared, recovery, pool, commit, env, root, lock })
+        Ok(Self { shared, recovery, pool, commit, background, env, root, lock })
     }
 
     /// The store's identity, which its checkpoints carry.
@@ -139,6 +142,21 @@ impl LogStore {
     pub fn read_only(&self) -> Option<String> {
         let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner);
         self.shared.read_only.clone().or_else(|| poison.clone())
+    }
+
+    /// Waits until a write or a sync fails, and gives what [`Self::read_only`] says from then on. For a process that would rather end and
+    /// be started again than stay up without taking writes. Never ends for a log that takes none since it was opened: opening it again
+    /// would change nothing.
+    pub async fn write_failed(&self) -> String {
+        loop {
+            // Listen first, look second: a failure in between is then not missed.
+            let listener = self.shared.poisoned.listen();
+            let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(reason) = poison {
+                return reason;
+            }
+            listener.await;
+        }
     }
 
     /// Says something about this process to whoever finds the folder locked: an address to talk to instead, say.
@@ -175,10 +193,17 @@ impl LogStore {
 
     /// Takes nothing more, writes what is queued, and closes the log cleanly. Called again, it does nothing.
     pub fn close(&self) {
+        self.background.cancel();
         if let Some(commit) = &self.commit {
             commit.close();
         }
         self.shared.published.close();
+        self.background.close();
+    }
+
+    /// The scrub in the background.
+    pub(crate) const fn background(&self) -> &Background {
+        &self.background
     }
 
     /// The folder, for what works on its files beside readers and writer.
@@ -365,6 +390,21 @@ impl Drive {
             Self::Threads => options.read_threads.max(1),
             #[cfg(feature = "sim")]
             Self::Inline => 0,
+        }
+    }
+
+    fn background(
+        self,
+        env: &Arc<dyn Env>,
+        root: &Path,
+        store: [u8; 16],
+        scrub: Scrub,
+    ) -> std::io::Result<Background> {
+        let (env, root) = (Arc::clone(env), root.to_owned());
+        match self {
+            Self::Threads => Background::start(env, root, store, scrub),
+            #[cfg(feature = "sim")]
+            Self::Inline => Ok(Background::none(env, root, store)),
         }
     }
 }

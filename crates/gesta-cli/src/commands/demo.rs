@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gesta_log::Scrub;
 use gesta_views::Definition;
 
-use super::serve::{Served, address, load_views, serve, start_logging};
+use super::serve::{OnFailedWrite, Served, address, load_views, serve, start_logging};
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 
@@ -30,7 +31,9 @@ impl Demo {
         let own = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
         let views = Some(with_those_of_the_bank(own)?);
         say(&introduction(&self.listen))?;
-        serve(Served { folder: self.dir, listen, views, app: Some(Arc::new(bank::app())) })
+        let (app, scrub) = (Some(Arc::new(bank::app())), Scrub::default());
+        let on_failed_write = OnFailedWrite::default();
+        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write })
     }
 }
 

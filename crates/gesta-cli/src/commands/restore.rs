@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
+use crate::target::{check_is_backup, is_within};
 
 #[derive(clap::Args)]
 pub(crate) struct RestoreBackup {
@@ -17,8 +18,18 @@ pub(crate) struct RestoreBackup {
 
 impl RestoreBackup {
     pub(crate) fn run(self) -> Outcome {
+        check_is_backup(&self.from)?;
+        if is_within(&self.dir, &self.from) {
+            return Err(Failure::usage(format!("`{}` lies in the folder of the backup", self.dir.display()))
+                .help("give a folder outside of it with `--dir`"));
+        }
         let restored = gesta_log::restore(&self.from, &self.dir).map_err(|error| {
-            Failure::new(format!("cannot restore the backup in `{}`", self.from.display())).because(&error)
+            Failure::new(format!(
+                "cannot restore the backup in `{}` into `{}`",
+                self.from.display(),
+                self.dir.display()
+            ))
+            .because(&error)
         })?;
         say(&format!(
             "`{}` holds the log of store {} up to position {}: {} bytes in {} segments",

@@ -6,6 +6,7 @@ use gesta_log::{ScrubOptions, ScrubbedSegment};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
+use crate::rate::rate;
 use crate::target::{IfInUse, LogFolder, cannot_open};
 
 #[derive(clap::Args)]
@@ -13,7 +14,7 @@ pub(crate) struct ScrubLog {
     #[command(flatten)]
     log: LogFolder,
     /// Bytes to read a second at the most, such as 50M (or K, G); without it, as fast as it goes.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
     rate: Option<NonZeroU64>,
 }
 
@@ -26,7 +27,14 @@ impl ScrubLog {
         for segment in &report.segments {
             say(&describe(segment))?;
         }
-        say(&format!("{} segments are not sealed yet: `gesta verify` proves those too", report.unsealed))?;
+        if report.segments.is_empty() {
+            say("no segment is sealed yet, so there was nothing to read")?;
+        }
+        let unsealed = match report.unsealed {
+            1 => "1 segment is".to_owned(),
+            count => format!("{count} segments are"),
+        };
+        say(&format!("{unsealed} not sealed yet: `gesta verify` proves what is in there too"))?;
         if report.is_sound() {
             return Ok(());
         }
@@ -41,34 +49,4 @@ fn describe(segment: &ScrubbedSegment) -> String {
         format!("segment {segment}: {events} events in {frames} frames of {bytes} bytes proved themselves");
     damage.iter().for_each(|damage| text.push_str(&format!("\ndamage: {damage}")));
     text
-}
-
-/// Reads a number of bytes, with the letter of its unit, if it has one.
-fn bytes(text: &str) -> Result<NonZeroU64, String> {
-    let (number, shift) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
-        Some(b'K') => (&text[..text.len() - 1], 10),
-        Some(b'M') => (&text[..text.len() - 1], 20),
-        Some(b'G') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    bytes
-        .and_then(NonZeroU64::new)
-        .ok_or_else(|| "give a number of bytes above 0, such as 500K, 50M or 1G".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_is_a_number_with_a_unit() {
-        let cases = [("1", 1), ("20k", 20 << 10), ("50M", 50 << 20), ("2G", 2 << 30)];
-        for (text, expected) in cases {
-            assert_eq!(bytes(text).map(NonZeroU64::get), Ok(expected), "{text}");
-        }
-        for text in ["", "0", "M", "1.5M", "-1", "99999999999G", "1é"] {
-            assert!(bytes(text).is_err(), "{text}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gesta::App;
 use gesta_core::EventStore;
-use gesta_log::{LogStore, Recovery};
+use gesta_log::{LogStore, Recovery, Scrub};
 use gesta_server::Server;
 use gesta_views::{Definition, Views};
 use tokio::net::TcpListener;
@@ -17,7 +17,8 @@ use tracing_subscriber::EnvFilter;
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
-use crate::target::{IfInUse, IfMissing, open_log};
+use crate::rate;
+use crate::target::{IfInUse, IfMissing, open_log_and_scrub};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
@@ -35,6 +36,24 @@ pub(crate) struct Serve {
     /// write.
     #[arg(long)]
     insecure: bool,
+    /// Bytes a second at which sealed segments are read again and proven in the background, such as 4M (or K, G); 0 for never. Without
+    /// it, each is read once a week.
+    #[arg(long, value_name = "BYTES", env = "GESTA_SCRUB_RATE", value_parser = rate::scrub)]
+    scrub_rate: Option<Scrub>,
+    /// What to do once a write or a sync has failed, after which this process can write no more. What was in flight then is in doubt, and
+    /// is settled when the log is opened again.
+    #[arg(long, value_name = "WHAT", env = "GESTA_ON_FAILED_WRITE", default_value = "read-only")]
+    on_failed_write: OnFailedWrite,
+}
+
+/// What to do once a write has failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnFailedWrite {
+    /// Stay up: reads go on, and appends are refused.
+    #[default]
+    ReadOnly,
+    /// End with 1, for whatever starts servers again.
+    Exit,
 }
 
 /// What is served.
@@ -43,6 +62,8 @@ pub(crate) struct Served {
     pub(crate) listen: SocketAddr,
     pub(crate) views: Option<Vec<Definition>>,
     pub(crate) app: Option<Arc<App>>,
+    pub(crate) scrub: Scrub,
+    pub(crate) on_failed_write: OnFailedWrite,
 }
 
 impl Serve {
@@ -50,7 +71,9 @@ impl Serve {
         start_logging();
         let listen = address(&self.listen, self.insecure)?;
         let views = self.views.as_deref().map(load_views).transpose()?;
-        serve(Served { folder: self.dir, listen, views, app: context.app.clone() })
+        let scrub = self.scrub_rate.unwrap_or_default();
+        let (app, on_failed_write) = (context.app.clone(), self.on_failed_write);
+        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write })
     }
 }
 
@@ -92,7 +115,7 @@ pub(crate) fn start_logging() {
 pub(crate) fn serve(served: Served) -> Outcome {
     // The port comes first: where it is taken, no log is made.
     let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
-    let log = Arc::new(open_log(&served.folder, IfMissing::Make, IfInUse::Stop)?);
+    let log = Arc::new(open_log_and_scrub(&served.folder, IfMissing::Make, IfInUse::Stop, served.scrub)?);
     say_what_recovery_did(&log);
     let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
     let definitions = served.views.clone();
@@ -171,8 +194,31 @@ async fn listen(
     if let Some(app) = &served.app {
         server = server.app(Arc::clone(app));
     }
+    let mut failed = None;
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            reason = failure(log, served.on_failed_write) => failed = Some(reason),
+        }
+    };
     server.build().serve(listener, stop).await;
-    Ok(())
+    match failed {
+        Some(reason) => Err(Failure::new(format!("the log takes no writes any more: {reason}"))
+            .help("look at the disk, and start the server again: it settles what was in flight")),
+        None => Ok(()),
+    }
+}
+
+/// Ends with the reason, once a write has failed and the server is to end by that.
+async fn failure(log: &LogStore, then: OnFailedWrite) -> String {
+    match then {
+        OnFailedWrite::ReadOnly => std::future::pending().await,
+        OnFailedWrite::Exit => {
+            let reason = log.write_failed().await;
+            tracing::error!("stopping: a write failed; open requests may end");
+            reason
+        }
+    }
 }
 
 /// Ends when the process is told to stop: by ctrl-c or SIGTERM.

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use gesta_core::Timestamp;
-use gesta_log::{FileStat, IndexFileStat, LogStat, SegmentStat, SegmentStateStat};
+use gesta_log::{
+    Damage, FileStat, IndexFileStat, LogStat, ScrubStatus, ScrubbedAt, SegmentStat, SegmentStateStat,
+};
 use gesta_server::format_time;
 use serde_json::{Value, json};
 
@@ -41,12 +43,11 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     for origin in &stat.origins {
         writeln!(out, "restored from store {origin}")?;
     }
-    let per_event = per_event(bytes, events);
-    writeln!(
-        out,
-        "{events} events up to position {}, {bytes} bytes, {per_event} an event",
-        stat.last_position()
-    )?;
+    let per_event = match events {
+        0 => String::new(),
+        _ => format!(", {} an event", per_event(bytes, events)),
+    };
+    writeln!(out, "{events} events up to position {}, {bytes} bytes{per_event}", stat.last_position())?;
     writeln!(out)?;
     writeln!(
         out,
@@ -75,6 +76,7 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
         out,
         "a backup copies {sealed} sealed segments of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time"
     )?;
+    print_scrub(&stat.scrub, out)?;
     if let Some(last) = stat.index.last() {
         let (files, bytes, position) = (stat.index.len(), stat.index_bytes(), last.positions.1);
         writeln!(
@@ -87,6 +89,26 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     }
     for file in &stat.repairs {
         writeln!(out, "repaired: {}", file.name)?;
+    }
+    Ok(())
+}
+
+/// What the scrub in the background has read, and what it found.
+fn print_scrub(scrub: &ScrubStatus, out: &mut impl Write) -> std::io::Result<()> {
+    let (all, read) = (scrub.segments.len(), scrub.segments.iter().filter(|own| own.verified_at.is_some()));
+    match scrub.last_pass() {
+        Some(since) => writeln!(out, "scrub: all sealed segments were read since {}", format_time(since))?,
+        None if all > 0 => writeln!(out, "scrub: {} of {all} sealed segments were read", read.count())?,
+        None => {}
+    }
+    for damage in scrub.damage() {
+        writeln!(out, "damage: {damage}")?;
+    }
+    if scrub.damage().next().is_some() {
+        writeln!(
+            out,
+            "what is damaged is not served; `gesta restore` makes a log from a backup that has it whole"
+        )?;
     }
     Ok(())
 }
@@ -121,6 +143,7 @@ const fn state(own: &SegmentStat) -> &'static str {
 fn remark(own: &SegmentStat) -> &'static str {
     match (own.file_bytes, own.is_restored, own.is_recovered) {
         (None, _, _) => "  the file is missing",
+        _ if own.is_broken_off => "  what stands behind is no frame: `gesta verify` says more",
         (Some(_), true, _) => "  restored",
         (Some(_), false, true) => "  a tail that recovery copied",
         (Some(_), false, false) => "",
@@ -147,8 +170,26 @@ fn json_of(stat: &LogStat) -> Value {
         "segments": stat.segments.iter().map(json_of_segment).collect::<Vec<_>>(),
         "index": stat.index.iter().map(json_of_index_file).collect::<Vec<_>>(),
         "backup": {"sealedBytes": sealed_bytes, "activeBytes": active_bytes},
+        "scrub": json_of_scrub(&stat.scrub),
         "quarantine": stat.quarantine.iter().map(file).collect::<Vec<_>>(),
         "repairs": stat.repairs.iter().map(file).collect::<Vec<_>>(),
+    })
+}
+
+fn json_of_scrub(scrub: &ScrubStatus) -> Value {
+    let damage = |own: &Damage| {
+        let Damage { segment, offset, from, to, what } = own;
+        json!({"segment": segment, "offset": offset, "from": from, "to": to, "what": what})
+    };
+    let segment = |own: &ScrubbedAt| {
+        let verified_at = own.verified_at.map(format_time);
+        json!({"segment": own.segment, "bytes": own.bytes, "verifiedAt": verified_at})
+    };
+    json!({
+        "lastPass": scrub.last_pass().map(format_time),
+        "verifiedBytes": scrub.verified_bytes(),
+        "segments": scrub.segments.iter().map(segment).collect::<Vec<_>>(),
+        "damage": scrub.damage().map(damage).collect::<Vec<_>>(),
     })
 }
 
@@ -164,6 +205,7 @@ fn json_of_segment(own: &SegmentStat) -> Value {
         "segment": own.segment,
         "state": state(own),
         "restored": own.is_restored,
+        "brokenOff": own.is_broken_off,
         "recovered": own.is_recovered,
         "fileBytes": own.file_bytes,
         "bytes": own.used_bytes,

@@ -8,7 +8,7 @@ use gesta_server::format_time;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
-use crate::target::{IfInUse, LogFolder, cannot_open};
+use crate::target::{IfInUse, LogFolder, cannot_open, check_is_backup};
 
 #[derive(clap::Args)]
 pub(crate) struct Verify {
@@ -44,6 +44,7 @@ impl Verify {
 }
 
 fn verify_backup(folder: &Path) -> Outcome {
+    check_is_backup(folder)?;
     let report = gesta_log::verify_backup(folder)
         .map_err(|error| Failure::new("cannot read the backup").because(&error))?;
     let BackupReport { store, position, taken_at, segments, bytes, events, .. } = &report;

@@ -1,14 +1,14 @@
 //! Runs the binary, and servers of it.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 /// The binary, without anything from the environment of whoever runs the tests.
 pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gesta"));
     command.args(arguments).stdin(Stdio::null());
-    for name in ["GESTA_DIR", "GESTA_URL", "GESTA_LOG"] {
+    for name in ["GESTA_DIR", "GESTA_URL", "GESTA_LOG", "GESTA_SCRUB_RATE", "GESTA_ON_FAILED_WRITE"] {
         command.env_remove(name);
     }
     command
@@ -102,6 +102,17 @@ impl Server {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
+    }
+}
+
+impl Server {
+    /// Waits until it ends by itself, and gives the code it exits with and what it said on its error output.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut said).unwrap();
+        }
+        (self.child.wait().unwrap().code(), said)
     }
 }
 

@@ -1,12 +1,16 @@
 //! The operator's commands: backup, restore, scrub, repair, stat, and the proof of a backup.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+use gesta_log::{LogStore, Options, Scrub};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ran, command, gesta, gesta_with, serve};
+use crate::harness::{Ran, Server, command, gesta, gesta_with, serve};
 
 /// A folder with a log of so many events.
 fn log_of(events: u64) -> (TempDir, String) {
@@ -54,7 +58,9 @@ fn a_log_is_backed_up_added_to_proven_and_restored() {
     assert!(said.contains("0 bytes in 0 segments copied now"), "{said}");
     let first = read(&log);
     append(&log, 101..=150);
-    on(&log, &["backup", "--to", &to, "--link"]).ok();
+    on(&log, &["backup", "--to", &to, "--link", "--rate", "1G"]).ok();
+    let said = on(&log, &["backup", "--to", &to, "--rate", "0"]);
+    assert!(said.code == 2 && said.err.contains("a number of bytes above 0"), "{said:?}");
     let said = gesta(["verify", "--backup", &to]).ok();
     assert!(said.contains("150 events of store") && said.contains("ends at position 150"), "{said}");
     let from_environment = command(["verify", "--backup", &to]).env("GESTA_DIR", &log).output().unwrap();
@@ -102,10 +108,78 @@ fn a_log_that_a_server_has_is_named_and_where_there_is_none_none_is_made() {
 }
 
 #[test]
+fn a_backup_in_the_place_of_a_log_is_named_and_left_as_it_is() {
+    let (folder, log) = log_of(10);
+    let (to, other) = (path(&folder, "backup"), path(&folder, "other"));
+    on(&log, &["backup", "--to", &to]).ok();
+    let commands = [
+        &["stat"][..],
+        &["scrub"],
+        &["verify"],
+        &["repair"],
+        &["repair", "--manifest"],
+        &["backup", "--to", &other],
+        &["read", "--all"],
+        &["append", "a-1", "a.b", "1"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ];
+    for arguments in commands {
+        let said = on(&to, arguments).failed(1);
+        for part in ["holds a backup, and no log", "gesta verify --backup", "gesta restore --from"] {
+            assert!(said.contains(part), "{arguments:?}: {said}");
+        }
+    }
+    on(&log, &["backup", "--to", &to]).ok();
+    gesta(["verify", "--backup", &to]).ok();
+}
+
+#[test]
+fn a_log_or_nothing_in_the_place_of_a_backup_is_named() {
+    let (folder, log) = log_of(10);
+    let (nowhere, restored) = (path(&folder, "nowhere"), path(&folder, "restored"));
+    for arguments in [&["verify", "--backup"][..], &["restore", "--dir", &restored, "--from"]] {
+        let said = gesta(arguments.iter().chain([&&log[..]])).failed(1);
+        for part in ["holds no backup", "it holds a log: `gesta verify --dir", "gesta backup --dir"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let said = gesta(arguments.iter().chain([&&nowhere[..]])).failed(1);
+        assert!(said.contains("holds no backup") && said.contains("check the path"), "{said}");
+    }
+    assert!(!Path::new(&restored).exists());
+}
+
+#[test]
+fn a_backup_within_the_log_a_log_within_the_backup_and_a_folder_of_others_are_refused() {
+    let (folder, log) = log_of(10);
+    for within in ["", "/backup", "/quarantine", "/../log/a/b"] {
+        let said = on(&log, &["backup", "--to", &format!("{log}{within}")]).failed(2);
+        assert!(said.contains("lies in the folder of the log") && said.contains("--to"), "{said}");
+    }
+    let to = path(&folder, "log-backup");
+    on(&log, &["backup", "--to", &to]).ok();
+    let said = gesta(["restore", "--from", &to, "--dir", &format!("{to}/log")]).failed(2);
+    assert!(said.contains("lies in the folder of the backup") && said.contains("--dir"), "{said}");
+    fs::write(Path::new(&to).join("notes"), "mine").unwrap();
+    let said = on(&log, &["backup", "--to", &to]).failed(1);
+    assert!(said.contains("holds `notes`, which is no file of a backup"), "{said}");
+    let file = path(&folder, "file");
+    fs::write(&file, "mine").unwrap();
+    let said = on(&log, &["backup", "--to", &file]).failed(1);
+    assert!(said.contains(&format!("listing `{file}` failed")), "{said}");
+}
+
+#[test]
 fn a_log_is_scrubbed() {
     let (_folder, log) = log_of(100);
     let said = on(&log, &["scrub", "--rate", "100M"]).ok();
-    assert!(said.contains("are not sealed yet"), "{said}");
+    assert!(said.contains("no segment is sealed yet") && said.contains("1 segment is not sealed"), "{said}");
+    let (_rotten, rotten) = rotten_log();
+    let ran = on(&rotten, &["scrub"]);
+    assert!(
+        ran.out.contains("damage: segment 2 at") && ran.err.contains("help: restore it from a backup"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 1);
     assert_eq!(on(&log, &["scrub", "--rate", "0"]).code, 2);
 }
 
@@ -144,6 +218,9 @@ fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
     fs::write(&segment, bytes).unwrap();
     let ran = on(&log, &["verify"]);
     assert!(ran.code == 1 && ran.err.contains("gesta repair"), "{ran:?}");
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("100 events up to position 100"), "{stat}");
+    assert!(stat.contains("what stands behind is no frame: `gesta verify`"), "{stat}");
     let said = on(&log, &["repair"]).ok();
     assert!(said.contains("to do: move 700 bytes") && said.contains("--drop-tail"), "{said}");
     on(&log, &["repair", "--drop-tail"]).ok();
@@ -154,6 +231,7 @@ fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
         stat.contains("quarantine: ") && stat.contains(", 700 bytes") && stat.contains("repaired: "),
         "{stat}"
     );
+    assert!(!stat.contains("no frame"), "{stat}");
 }
 
 #[test]
@@ -169,4 +247,129 @@ fn what_a_log_consists_of_is_said_to_people_and_to_programs() {
         (&100.into(), &100.into(), &100.into())
     );
     assert!(segment["firstRecordedAt"].as_str().unwrap().ends_with('Z'), "{segment}");
+}
+
+/// A log with sealed segments that the index covers, so that an open does not read them, and of which one has rotted.
+fn rotten_log() -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let options = Options {
+        segment_size_bytes: 64 << 10,
+        index_run_bytes: 1 << 10,
+        scrub: Scrub::Off,
+        ..Options::default()
+    };
+    let store = LogStore::open(&log, &options).unwrap();
+    for number in 1..=40 {
+        let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+        let data = format!("\"{}\"", "1".repeat(5_000));
+        let event = NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data);
+        store.append_blocking(Batch::new([event])).unwrap();
+    }
+    drop(store);
+    // What the index does not cover yet, an open makes it cover.
+    drop(LogStore::open(&log, &options).unwrap());
+    flip(Path::new(&log).join("segments").join("000000000002.seg"), 20_000);
+    (folder, log)
+}
+
+#[test]
+fn a_server_scrubs_at_the_rate_it_is_told_and_says_what_it_finds_now_and_later() {
+    let (_folder, log) = rotten_log();
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("scrub: 0 of 3 sealed segments were read"), "{stat}");
+    let mut child = command(["serve", "--listen", "127.0.0.1:0", "--dir", &log])
+        .env("GESTA_SCRUB_RATE", "1G")
+        .env("GESTA_LOG", "error")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut serving = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut serving).unwrap();
+    let url = serving.trim().rsplit(' ').next().unwrap().to_owned();
+    let logged = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut found = logged.filter(|line| line.contains("a scrub found damage"));
+    let found = found.next().unwrap();
+    for part in ["segment=2", "offset=", "from=1", "to=1", "no valid frame stands here"] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let server = Server::of(child, url.clone());
+    gesta(["append", "account-42", "account.closed", "{}", "--url", &url]).ok();
+    assert_eq!(server.stop(), Some(0));
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("\ndamage: segment 2 at offset"), "{stat}");
+    let stat = serde_json::from_str::<Value>(&on(&log, &["stat", "--json"]).ok()).unwrap();
+    let scrub = &stat["scrub"];
+    assert_eq!((&scrub["damage"][0]["segment"], &scrub["segments"][1]["segment"]), (&2.into(), &2.into()));
+    assert!(scrub["segments"][1]["verifiedAt"].as_str().unwrap().ends_with('Z'), "{scrub}");
+}
+
+#[test]
+fn a_server_that_is_told_not_to_scrub_does_not() {
+    let (_folder, log) = rotten_log();
+    let server = serve(&["--dir", &log, "--scrub-rate", "0"]);
+    assert_eq!(server.stop(), Some(0));
+    let stat = on(&log, &["stat"]).ok();
+    assert!(stat.contains("scrub: 0 of 3 sealed segments were read"), "{stat}");
+    assert!(!Path::new(&log).join("scrub").exists());
+    let said = on(&log, &["serve", "--scrub-rate", "fast"]);
+    assert!(said.code == 2 && said.err.contains("or 0 for never"), "{said:?}");
+}
+
+/// A server whose files may hardly grow beyond what they have: as on a disk whose quota is used up in the midst of a write.
+fn serve_at_the_limit(log: &str, arguments: &[&str]) -> Server {
+    append(log, 1..=100);
+    let stat = serde_json::from_str::<Value>(&on(log, &["stat", "--json"]).ok()).unwrap();
+    let used = stat["segments"][0]["bytes"].as_u64().unwrap();
+    // The signal would kill the process; ignored, the write fails. The shell counts in blocks of 512 bytes, or of 1,024.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", used / 512 + 4);
+    let mut child = Command::new("sh")
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_gesta"), "serve", "--listen", "127.0.0.1:0"])
+        .args(["--dir", log])
+        .args(arguments)
+        .env("GESTA_LOG", "off")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut serving = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut serving).unwrap();
+    let url = serving.trim().rsplit(' ').next().unwrap().to_owned();
+    Server::of(child, url)
+}
+
+fn append_too_much(server: &Server) {
+    let data = format!("\"{}\"", "1".repeat(200_000));
+    let ran = gesta_with(["append", "large-1", "large.thing", "-", "--url", &server.url], data.as_bytes());
+    assert_ne!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn after_a_failed_write_a_server_stays_up_and_takes_no_writes() {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let server = serve_at_the_limit(&log, &[]);
+    append_too_much(&server);
+    let read = gesta(["read", "--all", "--url", &server.url]).ok();
+    assert_eq!(read.lines().count(), 100);
+    let said = gesta(["append", "account-1", "account.closed", "{}", "--url", &server.url]).failed(1);
+    assert!(said.contains("read-only"), "{said}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn after_a_failed_write_a_server_ends_if_it_is_told_to() {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let server = serve_at_the_limit(&log, &["--on-failed-write", "exit"]);
+    append_too_much(&server);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(1), "{said}");
+    for part in
+        ["the log takes no writes any more: writing segment 1 failed", "help: ", "start the server again"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(read(&log).lines().count(), 100, "what was acknowledged is there");
 }

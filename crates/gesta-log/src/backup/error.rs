@@ -26,10 +26,15 @@ pub enum BackupError {
         reason: String,
     },
     /// The folder holds other files.
-    #[error("`{}` holds other files, and no backup: use a folder that is empty or not there yet", path.display())]
+    #[error(
+        "`{}` holds `{name}`, which is no file of a backup: use a folder that is empty, not there yet, or of an older backup of this log",
+        path.display()
+    )]
     NotABackup {
         /// The folder.
         path: PathBuf,
+        /// One of the other files.
+        name: String,
     },
     /// The folder holds a backup of another log.
     #[error("`{}` holds a backup of store {found}, and this is store {store}: use another folder", path.display())]

@@ -1,7 +1,6 @@
 //! The proof of a backup: every file's length and checksum, and every frame and record in it.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +12,8 @@ use crate::damage::Damage;
 use crate::env::{Env, File, Mode, OsEnv};
 use crate::format::Crc;
 use crate::manifest::{Sealed, SegmentEntry};
+use crate::pace::Pace;
+use crate::paced::PacedFile;
 use crate::prove::{Proof, all_lost, prove, sealed_len};
 use crate::recover::RecoverError;
 use crate::segment::SegmentFile;
@@ -131,8 +132,10 @@ pub(super) fn inspect(
     path: &Path,
     entry: &SegmentEntry,
     sealed: &Sealed,
+    pace: &Pace,
 ) -> io::Result<Inspected> {
     let file = env.open(path, Mode::Read)?;
+    let file: Arc<dyn File> = Arc::new(PacedFile { file, pace: pace.clone() });
     let proof = prove_file(&file, entry, sealed, None)?;
     let newer = || all_lost(entry, sealed, "it was written by a newer version of this program");
     Ok(match proof.map_or_else(|| Some(newer()), |proof| proof.damage.into_iter().next()) {
@@ -152,8 +155,8 @@ fn prove_file(
     before: Option<&Follow>,
 ) -> io::Result<Option<Proof>> {
     let segment = SegmentFile { id: entry.header.id, salt: entry.header.salt, file: Arc::clone(file) };
-    match prove(&segment, entry, sealed, before, |_| ControlFlow::Continue(())) {
-        Ok(proof) => Ok(proof),
+    match prove(&segment, entry, sealed, before) {
+        Ok(proof) => Ok(Some(proof)),
         Err(RecoverError::Walk(WalkError::Io { source, .. }) | RecoverError::Io { source, .. }) => {
             Err(source)
         }

@@ -16,6 +16,7 @@ use crate::env::{Env, Mode, OsEnv};
 use crate::folder::{Folder, RESTORING};
 use crate::manifest::{Manifest, segment_name, segment_path, write_synced};
 use crate::open_error::OpenError;
+use crate::pace::Pace;
 use crate::prove::sealed_len;
 use crate::recover::folders;
 
@@ -138,7 +139,7 @@ fn copy_checked(folder: &Folder<'_>, from: &Path, file: &BackupFile) -> Result<(
     }
     let copy = || {
         let to = folder.env.open(&segment_path(folder.root, file.entry.header.id), Mode::CreateNew)?;
-        copy_range(&*source, &*to, 0, len)?;
+        copy_range(&*source, &*to, 0..len, &Pace::default())?;
         to.sync_all()?;
         checksum_of(&*to)
     };

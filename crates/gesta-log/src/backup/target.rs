@@ -1,5 +1,6 @@
 //! The folder of a backup while it is written: only what is not there yet is copied, and the manifest comes last.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use gesta_core::StoreId;
@@ -15,6 +16,7 @@ use crate::folder::Folder;
 use crate::format::SEGMENT_HEADER_BYTES;
 use crate::keeper::write_end;
 use crate::manifest::{Manifest, segment_path};
+use crate::pace::Pace;
 use crate::prove::sealed_len;
 use crate::segment::SegmentFile;
 use crate::tally::{Ended, Tally};
@@ -23,6 +25,9 @@ use crate::walk::{Follow, Stop, WalkError, Walker};
 /// Bytes that are copied at once, each piece durable before the next: what a copy may keep in flight without making the syncs of
 /// appends wait for it.
 const COPY_STEP_BYTES: usize = 4 << 20;
+/// The same where a rate leaves time between the pieces: less in flight at once, and not so little that the syncs of the copy are what
+/// appends wait for.
+const PACED_STEP_BYTES: usize = 1 << 20;
 
 /// The folder of a backup, locked.
 pub(super) struct Target<'a> {
@@ -43,15 +48,16 @@ impl<'a> Target<'a> {
     /// Opens or makes the folder of a backup of that store.
     pub(super) fn open(env: &'a dyn Env, root: &'a Path, store: [u8; 16]) -> Result<Self, BackupError> {
         let path = || root.to_owned();
-        let names = env.list(root).map_err(backup_io("listing the backup's folder"))?;
+        let name = root.display();
+        let names = env.list(root).map_err(backup_io(format!("listing `{name}`")))?;
         let is_own = |name: &String| {
             BackupManifest::is_own_name(name) || ["segments", "LOCK", "lost+found"].contains(&name.as_str())
         };
-        if !names.iter().all(is_own) {
-            return Err(BackupError::NotABackup { path: path() });
+        if let Some(name) = names.iter().find(|name| !is_own(name)) {
+            return Err(BackupError::NotABackup { path: path(), name: name.clone() });
         }
-        env.create_dir(&root.join("segments")).map_err(backup_io("making the backup's folder"))?;
-        let locked = env.lock(&root.join("LOCK")).map_err(backup_io("locking the backup's folder"))?;
+        env.create_dir(&root.join("segments")).map_err(backup_io(format!("making the folder `{name}`")))?;
+        let locked = env.lock(&root.join("LOCK")).map_err(backup_io(format!("locking `{name}`")))?;
         let lock = locked.map_err(|holder| BackupError::InUse { path: path(), holder })?;
         let holder = format!("process {}", std::process::id());
         lock.describe(&holder).map_err(backup_io("writing the lock file"))?;
@@ -71,6 +77,7 @@ impl<'a> Target<'a> {
         cut: &Cut,
         options: &BackupOptions,
     ) -> Result<Backup, BackupError> {
+        let pace = Pace { bytes_per_second: options.bytes_per_second, ..Pace::default() };
         let taken_at = self.env.now();
         let mut backup = Backup {
             store: StoreId::from_bytes(manifest.store),
@@ -85,7 +92,7 @@ impl<'a> Target<'a> {
         };
         let mut files = Vec::with_capacity(cut.segments.len());
         for own in &cut.segments {
-            let (file, came) = self.bring(source, own, options)?;
+            let (file, came) = self.bring(source, own, options.sealed, &pace)?;
             let bytes = sealed_len(&file.sealed);
             backup.bytes += bytes;
             match came {
@@ -117,24 +124,25 @@ impl<'a> Target<'a> {
         &self,
         source: &Folder<'_>,
         own: &CutSegment,
-        options: &BackupOptions,
+        sealed: SealedSegments,
+        pace: &Pace,
     ) -> Result<(BackupFile, Came), BackupError> {
         if let Some(file) = self.listed(own)? {
             return Ok((file, Came::WasThere));
         }
         let path = self.path(own);
         // Left by an attempt that was stopped: of use if it proves itself.
-        if let Ok(Some(file)) = self.inspect(&path, own).map(Inspected::sound) {
+        if let Ok(Some(file)) = self.inspect(&path, own, pace).map(Inspected::sound) {
             return Ok((file, Came::WasThere));
         }
         let temporary = path.with_extension("seg.tmp");
-        let linked = match options.sealed {
-            SealedSegments::Link if own.end.is_none() => self.link(source, own, &temporary)?,
+        let linked = match sealed {
+            SealedSegments::Link if own.end.is_none() => self.link(source, own, &temporary, pace)?,
             SealedSegments::Link | SealedSegments::Copy => None,
         };
         let (file, came) = match linked {
             Some(file) => (file, Came::Linked),
-            None => (self.copy(source, own, &temporary)?, Came::Copied),
+            None => (self.copy(source, own, &temporary, pace)?, Came::Copied),
         };
         self.env.rename(&temporary, &path).map_err(backup_io(format!("naming {}", path.display())))?;
         Ok((file, came))
@@ -158,13 +166,14 @@ impl<'a> Target<'a> {
         source: &Folder<'_>,
         own: &CutSegment,
         temporary: &Path,
+        pace: &Pace,
     ) -> Result<Option<BackupFile>, BackupError> {
         self.remove_left(temporary)?;
         let from = segment_path(source.root, own.entry.header.id);
         if self.env.link(&from, temporary).is_err() {
             return Ok(None);
         }
-        Ok(self.inspect(temporary, own)?.sound())
+        Ok(self.inspect(temporary, own, pace)?.sound())
     }
 
     /// Copies a segment, and proves the copy. Its header is written from the manifest, and its END again if that has rotted.
@@ -173,21 +182,26 @@ impl<'a> Target<'a> {
         source: &Folder<'_>,
         own: &CutSegment,
         temporary: &Path,
+        pace: &Pace,
     ) -> Result<BackupFile, BackupError> {
         let id = own.entry.header.id;
-        let from = self.env.open(&segment_path(source.root, id), Mode::Read);
+        let path = segment_path(source.root, id);
+        // What is still written to is in memory, and read from there.
+        let from =
+            if own.end.is_some() { self.env.open(&path, Mode::Read) } else { self.env.open_cold(&path) };
         let from = from.map_err(backup_io(format!("opening segment {id}")))?;
         let write = || {
             let to = write_whole(self.env, temporary, &own.entry.header.encode())?;
             let copied_to = if own.end.is_some() { own.sealed.end } else { sealed_len(&own.sealed) };
-            copy_range(&*from, &*to, SEGMENT_HEADER_BYTES as u64, copied_to)?;
+            copy_range(&*from, &*to, SEGMENT_HEADER_BYTES as u64..copied_to, pace)?;
             if let Some(end) = &own.end {
                 to.write_at(&[end], own.sealed.end)?;
             }
             to.sync_all()
         };
         write().map_err(backup_io(format!("copying segment {id}")))?;
-        let inspected = match self.inspect(temporary, own)? {
+        // What was just written is in memory: its proof takes nothing from the disk.
+        let inspected = match self.inspect(temporary, own, &Pace::default())? {
             Inspected::Damaged(damage) if !damage.loses_events() => self.end_again(own, temporary, damage)?,
             inspected => inspected,
         };
@@ -211,13 +225,13 @@ impl<'a> Target<'a> {
             Ok(true)
         };
         match write().map_err(backup_io(format!("ending the copy of segment {}", own.entry.header.id)))? {
-            true => self.inspect(copy, own),
+            true => self.inspect(copy, own, &Pace::default()),
             false => Ok(Inspected::Damaged(damage)),
         }
     }
 
-    fn inspect(&self, path: &Path, own: &CutSegment) -> Result<Inspected, BackupError> {
-        let inspected = inspect(self.env, path, &own.entry, &own.sealed);
+    fn inspect(&self, path: &Path, own: &CutSegment, pace: &Pace) -> Result<Inspected, BackupError> {
+        let inspected = inspect(self.env, path, &own.entry, &own.sealed, pace);
         inspected.map_err(backup_io(format!("reading {}", path.display())))
     }
 
@@ -265,11 +279,17 @@ fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<Ended>> {
 }
 
 /// Copies a range of one file to the same place of another, durably but for the last piece.
-pub(super) fn copy_range(from: &dyn File, to: &dyn File, begin: u64, end: u64) -> std::io::Result<()> {
-    let mut buffer = vec![0; COPY_STEP_BYTES];
-    let mut at = begin;
-    while at < end {
-        let piece = usize::try_from((end - at).min(COPY_STEP_BYTES as u64)).expect("a piece");
+pub(super) fn copy_range(
+    from: &dyn File,
+    to: &dyn File,
+    range: Range<u64>,
+    pace: &Pace,
+) -> std::io::Result<()> {
+    let step = if pace.bytes_per_second.is_some() { PACED_STEP_BYTES } else { COPY_STEP_BYTES };
+    let mut buffer = vec![0; step];
+    let mut at = range.start;
+    while at < range.end {
+        let piece = usize::try_from((range.end - at).min(step as u64)).expect("a piece");
         let read = from.read_at(&mut buffer[..piece], at)?;
         if read == 0 {
             // It is shorter than it should be: the proof of the copy says so.
@@ -278,6 +298,9 @@ pub(super) fn copy_range(from: &dyn File, to: &dyn File, begin: u64, end: u64) -
         to.write_at(&[&buffer[..read]], at)?;
         to.sync_data()?;
         at += read as u64;
+        if pace.pause_for(read as u64).is_break() {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
     }
     Ok(())
 }

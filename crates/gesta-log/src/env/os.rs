@@ -12,6 +12,7 @@ use gesta_core::Timestamp;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
+use super::cold::ColdFile;
 use super::{Env, File, Lock, Mode};
 use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 
@@ -48,6 +49,10 @@ impl Env for OsEnv {
             }
         }
         Ok(Arc::new(OsFile(options.open(path)?)))
+    }
+
+    fn open_cold(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(ColdFile::open(path)?))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

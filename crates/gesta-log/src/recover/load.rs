@@ -51,7 +51,7 @@ pub(crate) trait Tables {
 }
 
 /// A place where no valid frame stood, until it is known what follows.
-struct Gap {
+pub(crate) struct Gap {
     segment: u64,
     offset: u64,
     /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
@@ -64,12 +64,17 @@ struct Gap {
 }
 
 impl Gap {
+    /// A gap behind what stands there.
+    pub(crate) const fn new(segment: u64, offset: u64, follow: Follow) -> Self {
+        Self { segment, offset, last: 0, follow, refused: None }
+    }
+
     /// Whether the log goes on with the frame of that header, which proves itself in full or not. What it does not go on with
     /// is counted as lost.
     ///
     /// Where the frame with the next number stands and does not continue the chain, somebody put it there: a segment of a copy
     /// of this log, say, that went on by itself. All that continues it is refused as well.
-    fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
+    pub(crate) fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
         let continues = self.follow.accepts(header);
         let is_own = continues || self.may_lie_ahead(header);
         if is_own && is_whole {
@@ -96,7 +101,7 @@ impl Gap {
     }
 
     /// What to say of it.
-    const fn what(&self, otherwise: &'static str) -> &'static str {
+    pub(crate) const fn what(&self, otherwise: &'static str) -> &'static str {
         if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
     }
 }
@@ -413,8 +418,7 @@ impl Loader<'_> {
     }
 
     fn open_gap(&mut self, segment: u64, offset: u64) -> &mut Gap {
-        let follow = self.follow;
-        self.gap.get_or_insert(Gap { segment, offset, last: 0, follow, refused: None })
+        self.gap.get_or_insert(Gap::new(segment, offset, self.follow))
     }
 
     fn open_missing(&mut self, segment: u64) {

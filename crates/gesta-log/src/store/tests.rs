@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
 use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, ReadError, Timestamp};
 
@@ -184,4 +186,22 @@ fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
     assert!(matches!(error, ReadError::Unavailable { .. }), "{error}");
     let page = pollster::block_on(log.read(Read::log(Query::All))).unwrap();
     assert_eq!(page.events.len(), 1);
+}
+
+#[test]
+fn whoever_waits_for_a_failed_write_is_told_when_it_fails_and_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Arc::new(Fragile::default());
+    let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+    log.append_blocking(batch(1)).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(pin!(log.write_failed()).poll(&mut context).is_pending());
+    let reason = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pollster::block_on(log.write_failed()));
+        machine.faults.sync.store(true, Ordering::SeqCst);
+        log.append_blocking(batch(2)).unwrap_err();
+        waiting.join().unwrap()
+    });
+    assert!(reason.contains("writing segment 1 failed"), "{reason}");
+    assert_eq!((log.read_only(), pollster::block_on(log.write_failed())), (Some(reason.clone()), reason));
 }

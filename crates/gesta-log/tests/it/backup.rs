@@ -1,8 +1,10 @@
 //! Backups: taken while the log is in use, added to, stopped, proven.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use gesta_core::{Query, RecordedEvent};
 use gesta_log::{
@@ -110,7 +112,9 @@ fn only_what_is_new_is_copied() {
 fn sealed_segments_are_linked_where_that_is_asked_for() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     let log = open(&folder);
-    let taken = log.backup(to.path(), &BackupOptions { sealed: SealedSegments::Link }).unwrap();
+    let taken = log
+        .backup(to.path(), &BackupOptions { sealed: SealedSegments::Link, ..BackupOptions::default() })
+        .unwrap();
     assert_eq!((taken.linked, taken.copied), (taken.segments - 1, 1), "all but the one that is cut");
     check(to.path(), 400, &log);
 }
@@ -152,7 +156,7 @@ fn a_header_and_an_end_that_rotted_are_put_right_in_the_backup() {
     });
     for sealed in [SealedSegments::Link, SealedSegments::Copy] {
         let (log, to) = (open(&folder), TempDir::new().unwrap());
-        let taken = log.backup(to.path(), &BackupOptions { sealed }).unwrap();
+        let taken = log.backup(to.path(), &BackupOptions { sealed, ..BackupOptions::default() }).unwrap();
         let linked = if sealed == SealedSegments::Link { taken.segments - 3 } else { 0 };
         assert_eq!(
             (taken.position, taken.linked),
@@ -256,4 +260,22 @@ fn a_log_whose_end_is_not_settled_is_not_backed_up() {
         assert!(error.to_string().contains("gesta repair --drop-tail"), "{error}");
     }
     assert!(!to.path().join("backup").exists());
+}
+
+#[test]
+fn a_backup_takes_no_more_bytes_a_second_than_it_may() {
+    let (folder, rate) = (log_of(200, 500), 1 << 20);
+    let log = open(&folder);
+    for sealed in [SealedSegments::Copy, SealedSegments::Link] {
+        let to = TempDir::new_in(folder.path()).unwrap();
+        let options = BackupOptions { sealed, bytes_per_second: NonZeroU64::new(rate) };
+        let started = Instant::now();
+        let taken = log.backup(to.path(), &options).unwrap();
+        assert_eq!(taken.linked > 0, sealed == SealedSegments::Link, "{taken:?}");
+        // Headers are written anew, and END may be.
+        let bytes = taken.bytes - 4_300 * taken.segments as u64;
+        let least = bytes * 1_000 / rate;
+        assert!(started.elapsed().as_millis() >= u128::from(least), "{least} ms at the least: {taken:?}");
+        check(to.path(), 400, &log);
+    }
 }

@@ -1,0 +1,92 @@
+//! Long tasks in the background: how fast they may go, and how they are ended.
+
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Bytes between two pauses, and fewer at a low rate: what an append may find in its way at the disk.
+const STEP_BYTES_MAX: u64 = 256 << 10;
+const STEP_BYTES_MIN: u64 = 4 << 10;
+/// Pauses in a second, where steps need not be smaller or larger than those.
+const STEPS_PER_SECOND: u64 = 16;
+
+/// Ends a long task from another thread. A clone ends the same task.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Cancelled>);
+
+#[derive(Default)]
+struct Cancelled {
+    is_cancelled: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Cancel {
+    /// Ends the task soon, even where it waits.
+    pub fn cancel(&self) {
+        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.changed.notify_all();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for so long, or until the task is to end: breaks then.
+    pub(crate) fn pause(&self, pause: Duration) -> ControlFlow<()> {
+        let guard = self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.changed.wait_timeout_while(guard, pause, |is_cancelled| !*is_cancelled);
+        match *waited.unwrap_or_else(PoisonError::into_inner).0 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// How fast a task goes, and whether it goes on.
+#[derive(Clone, Default)]
+pub(crate) struct Pace {
+    /// As fast as it goes, if not said.
+    pub(crate) bytes_per_second: Option<NonZeroU64>,
+    pub(crate) cancel: Cancel,
+}
+
+impl Pace {
+    /// How many bytes to take before the next pause.
+    pub(crate) fn step_bytes(&self) -> u64 {
+        self.bytes_per_second
+            .map_or(u64::MAX, |rate| (rate.get() / STEPS_PER_SECOND).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX))
+    }
+
+    /// Waits for as long as so many bytes may take. What they took themselves comes on top: the rate is a ceiling, and nothing is made
+    /// up for in a burst.
+    pub(crate) fn pause_for(&self, bytes: u64) -> ControlFlow<()> {
+        let pause = self
+            .bytes_per_second
+            .map_or(Duration::ZERO, |rate| Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate));
+        self.cancel.pause(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_small_and_those_of_low_rates_smaller() {
+        let step = |rate| Pace { bytes_per_second: NonZeroU64::new(rate), ..Pace::default() }.step_bytes();
+        assert_eq!((step(0), step(1), step(1 << 20)), (u64::MAX, 4 << 10, 64 << 10));
+        assert_eq!((step(4 << 20), step(1 << 40)), (256 << 10, 256 << 10));
+    }
+
+    #[test]
+    fn a_pause_ends_when_its_task_is_cancelled() {
+        let pace = Pace { bytes_per_second: NonZeroU64::new(1), ..Pace::default() };
+        let ended = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pace.pause_for(3_600));
+            pace.cancel.cancel();
+            waiting.join().unwrap()
+        });
+        assert!(ended.is_break() && pace.cancel.is_cancelled());
+    }
+}

@@ -1,0 +1,55 @@
+//! A file that is read at a limited rate, in small steps, until somebody ends it.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::env::File;
+use crate::pace::Pace;
+
+/// A file that is read at a limited rate, and not written to.
+pub(crate) struct PacedFile {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) pace: Pace,
+}
+
+impl File for PacedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let step = usize::try_from(self.pace.step_bytes()).unwrap_or(usize::MAX).min(buffer.len().max(1));
+        let mut done = 0;
+        for piece in buffer.chunks_mut(step) {
+            let read = self.file.read_at(piece, offset + done as u64)?;
+            done += read;
+            if self.pace.pause_for(read as u64).is_break() {
+                return Err(io::Error::other("it was ended"));
+            }
+            if read < piece.len() {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
