@@ -47,7 +47,7 @@ impl Mounted {
         Self::mount(&["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"], root)
     }
 
-    /// A file system on a device, or in a file, for which a loop device is taken until it is unmounted.
+    /// A file system in a file. `mount` takes a loop device for it, which the kernel gives back once it is unmounted, whoever does that.
     pub(super) fn of(file_system: FileSystem, source: &Path, root: &Path) -> Result<Self, Wrong> {
         let (name, options) = file_system.mount_options();
         Self::mount(&["-t", name, "-o", options, &text(source)], root)
@@ -79,12 +79,8 @@ impl Recorder {
     /// Which command failed, and what it said.
     pub(super) fn start(folder: &Path, file_system: FileSystem) -> Result<Self, Wrong> {
         let export = Export::start(folder)?;
-        let exported = text(&export.exported);
-        let device = run(&["losetup", "-f", "--show", "--direct-io=off", &exported])?.trim().to_owned();
-        let mounted = Mounted::of(file_system, Path::new(&device), &folder.join("recorded"));
-        // Detached now, a device that is mounted goes once it is unmounted, whoever does that.
-        run(&["losetup", "-d", &device])?;
-        Ok(Self { mounted: mounted?, export })
+        let mounted = Mounted::of(file_system, &export.exported, &folder.join("recorded"))?;
+        Ok(Self { mounted, export })
     }
 
     /// Unmounts the file system, and gives the disk as whoever reads it sees it, and the list of all that was done to it.
