@@ -157,6 +157,20 @@ fn zeros_are_a_clean_end_unless_a_later_frame_says_that_they_were_synced() {
 }
 
 #[test]
+fn any_later_frame_may_say_that_the_missing_one_was_synced() {
+    // The next frame is of the same group and knows nothing of it; the one after it does.
+    let mut running = Running::begin();
+    running.append(&[EVENT_BYTES]);
+    running.append(&[EVENT_BYTES, EVENT_BYTES]);
+    running.append(&[EVENT_BYTES]);
+    let left = running.left();
+    let missing = left.survey().frames.iter().rev().nth(2).unwrap().offset;
+    let from = usize::try_from(missing).unwrap();
+    let survey = left.with(0, |bytes| bytes[from..from + SECTOR].fill(0));
+    assert_eq!((survey.state, survey.stop, survey.watermark), (TailState::Corrupt, missing, 3));
+}
+
+#[test]
 fn a_frame_with_a_sector_of_zeros_is_torn_and_one_without_proves_nothing() {
     // The last sector of it is missing, or one in its middle, or the file was cut within it.
     let (left, from, to) = three_groups();
