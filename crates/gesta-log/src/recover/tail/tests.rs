@@ -137,6 +137,20 @@ fn the_last_group_is_whole_and_not_known_to_be_synced() {
 }
 
 #[test]
+fn behind_all_that_is_known_to_be_indexed_nothing_is_looked_at_again() {
+    let (left, _, to) = three_groups();
+    let whole = left.survey();
+    let mut follow = Follow::before(&whole.frames[0].header);
+    whole.frames.iter().for_each(|frame| follow.pass(&frame.header));
+    let segment = left.manifest.segments[0].header.id;
+    let known = LogPoint { segment, offset: to as u64, follow, ..LogPoint::START };
+    let survey = survey_tail(&left.manifest, &left.listed(), &known).unwrap();
+    assert!(survey.frames.is_empty() && survey.holds_frames(), "it holds those that were not looked at");
+    assert_eq!((survey.from, survey.state, survey.stop), (known, TailState::Clean, to as u64));
+    assert_eq!(survey.watermark, 3, "what is known is known to be synced");
+}
+
+#[test]
 fn a_log_in_which_nothing_was_appended_ends_where_it_begins() {
     let survey = Running::begin().left().survey();
     assert!(!survey.is_torn() && survey.beyond_watermark().is_empty());
