@@ -315,5 +315,10 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
         assert!(matches!(state, TailState::Torn { .. }), "sealed {is_sealed}: {state:?}");
         assert_eq!((survey.at, survey.stop, survey.watermark), (Some(1), begin as u64, before));
         assert!(!survey.holds_frames());
+
+        // One that was written after the group was synced says so.
+        running.append(&[EVENT_BYTES]);
+        let survey = running.left().with(1, |bytes| bytes[begin..second].fill(0));
+        assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, before + 2), "sealed {is_sealed}");
     }
 }
