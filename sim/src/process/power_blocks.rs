@@ -184,6 +184,9 @@ impl Recording {
         let mut witness = Witness::new(CLIENTS);
         witness.hear(&self.said_by(state))?;
         let checked = witness.check(&mounted.root().join("log"))?;
+        if checked.flaws > 0 {
+            return Err(format!("a false alarm: opening it found {} flaws", checked.flaws));
+        }
         drop(mounted);
         std::fs::remove_file(&image).map_err(|error| format!("removing `{}`: {error}", image.display()))?;
         Ok(match (checked.rescued_frames, checked.quarantined_bytes) {

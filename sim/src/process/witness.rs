@@ -32,6 +32,8 @@ pub struct Checked {
     pub quarantined_bytes: u64,
     /// Batches that nobody had been told of, and that were there.
     pub settled_in_doubt: u64,
+    /// What opening it found to be wrong without a loss.
+    pub flaws: u64,
 }
 
 impl Witness {
@@ -103,6 +105,7 @@ impl Witness {
             rescued_frames: log.recovery().rescued_frames,
             quarantined_bytes: log.recovery().quarantined_bytes,
             settled_in_doubt: 0,
+            flaws: log.recovery().flaws.len() as u64,
         };
         if let Some(reason) = log.read_only() {
             return Err(format!("the log takes no writes: {reason}"));
