@@ -212,6 +212,34 @@ fn a_frame_with_a_sector_of_zeros_is_torn_and_one_without_proves_nothing() {
 }
 
 #[test]
+fn a_frame_is_torn_by_a_whole_sector_of_zeros_within_it_and_nothing_less() {
+    // A sector that begins with a zero.
+    let (left, from, to) = three_groups();
+    let sector = sector_in(from + 200, to);
+    assert_eq!(left.with(0, |bytes| bytes[sector] = 0).state, TailState::Unproven);
+
+    // A file that ends where the frame does.
+    let (left, from, to) = three_groups();
+    let survey = left.with(0, |bytes| {
+        bytes.truncate(to);
+        bytes[from + 200] ^= 1;
+    });
+    assert_eq!(survey.state, TailState::Unproven);
+
+    // A sector that begins where the frame ends.
+    let ends_so = (0..SECTOR).find_map(|more| {
+        let mut running = Running::begin();
+        running.append(&[EVENT_BYTES]);
+        running.append(&[EVENT_BYTES + more]);
+        let left = running.left();
+        let (from, to) = last_frame(&left.survey());
+        to.is_multiple_of(SECTOR).then_some((left, from))
+    });
+    let (left, from) = ends_so.expect("frames end at multiples of eight");
+    assert_eq!(left.with(0, |bytes| bytes[from + 200] ^= 1).state, TailState::Unproven);
+}
+
+#[test]
 fn a_frame_whose_header_is_gone_reaches_to_the_next_valid_one() {
     // A group of two: the second frame holds zeros that it was given, and says nothing of the first.
     let group = || {
