@@ -24,7 +24,8 @@ sim seed="":
 torture cycles="20000":
     cargo xtask torture --cycles {{cycles}}
 
-# Failing system calls, full disks, lost writes, power cuts on the real file system: all of it as root, or `just faults limits`.
+# Failing system calls, full disks, lost writes, power cuts on the real file system: all of it as root, or `just faults limits`,
+# `just faults power-blocks --states 10000 --seed 3`.
 faults *parts:
     cargo xtask faults {{parts}}
 # Hours of it: 200 million operations, and every bit of a small log flipped.

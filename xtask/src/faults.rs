@@ -4,15 +4,15 @@ use std::path::Path;
 
 use crate::{Failure, shell};
 
-/// Parts that mount file systems.
-const MOUNTING: &[&str] = &["all", "full-disk", "written-back", "power"];
-/// How many of [`PROGRAMS`] are needed without that.
-const WITHOUT_MOUNTING: usize = 2;
-/// Programs that the faults are made with, and the Debian package that each comes in.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("strace", "strace"),
-    ("prlimit", "util-linux"),
+/// Programs that faults are made with, and the Debian package that each comes in.
+type Programs = &'static [(&'static str, &'static str)];
+
+/// For every part.
+const TRACING: Programs = &[("strace", "strace"), ("prlimit", "util-linux")];
+/// For those that mount file systems.
+const MOUNTING: Programs = &[
     ("fallocate", "util-linux"),
+    ("unshare", "util-linux"),
     ("losetup", "mount"),
     ("mount", "mount"),
     ("mkfs.ext4", "e2fsprogs"),
@@ -20,23 +20,41 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mkfs.xfs", "xfsprogs"),
     ("perl", "perl-base"),
 ];
+/// For the one that records a disk. The daemon has changed its package.
+const RECORDING: Programs = &[
+    ("setpriv", "util-linux"),
+    ("qemu-storage-daemon", "qemu-utils"),
+    ("qemu-storage-daemon", "qemu-system-common"),
+];
+/// What each part needs besides the first.
+const PARTS: &[(&str, &[Programs])] = &[
+    ("all", &[MOUNTING, RECORDING]),
+    ("full-disk", &[MOUNTING]),
+    ("written-back", &[MOUNTING]),
+    ("power", &[MOUNTING]),
+    ("power-blocks", &[MOUNTING, RECORDING]),
+];
 
 /// Kills processes; the arguments are those of the program.
 pub(crate) fn torture(arguments: &[&str]) -> Result<(), Failure> {
     run(&[&["torture"], arguments].concat())
 }
 
-/// Makes everything fail that a machine can make fail, or the parts that are named.
+/// Makes everything fail that a machine can make fail, or the parts that are named, or one with its options.
 pub(crate) fn faults(arguments: &[&str]) -> Result<(), Failure> {
-    let mounts = arguments.is_empty() || arguments.iter().any(|part| MOUNTING.contains(part));
-    let needed = if mounts { PROGRAMS } else { &PROGRAMS[..WITHOUT_MOUNTING] };
-    for (program, package) in needed {
-        if !is_on_path(program) {
-            install(package).map_err(|failure| format!("`{program}` is missing: {failure}"))?;
+    let arguments = if arguments.is_empty() { &["all"] } else { arguments };
+    let named = PARTS.iter().filter(|(part, _)| arguments.contains(part));
+    for programs in [TRACING].into_iter().chain(named.flat_map(|(_, programs)| *programs).copied()) {
+        for (program, package) in programs {
+            if !is_on_path(program) {
+                install(package).map_err(|failure| format!("`{program}` is missing: {failure}"))?;
+            }
         }
     }
-    let parts = if arguments.is_empty() { &["all"] } else { arguments };
-    parts.iter().try_for_each(|part| run(&[part]))
+    if arguments.iter().any(|argument| argument.starts_with("--")) {
+        return run(arguments);
+    }
+    arguments.iter().try_for_each(|part| run(&[part]))
 }
 
 /// Installs a package of the system.

@@ -34,7 +34,8 @@ usage: cargo xtask <command>
   faults every system call of a small run fails, or the process is killed at it; limits,
          full disks, lost writes, power cuts: all of it as root on Linux, or the parts
          that are named: kills recovery failures limits (these without root),
-         full-disk written-back power; `sample` takes seconds
+         full-disk written-back power power-blocks; `sample` takes seconds;
+         `power-blocks --states N --seed N` so many states of a disk after a power cut
   fuzz   every decoder takes any bytes, and the log any history, as libFuzzer chooses them:
          `--seconds N` each (60), then targets (all)
   miri   the parts that the interpreter of the compiler can run, held to the rules of memory

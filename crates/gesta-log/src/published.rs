@@ -51,3 +51,39 @@ impl Published {
         self.changed.listen()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Whether a change wakes who listened before it.
+    fn wakes(published: &Published, change: impl FnOnce(&Published)) -> bool {
+        let mut listener = pin!(published.listen());
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(listener.as_mut().poll(&mut nobody).is_pending(), "nothing has changed yet");
+        change(published);
+        listener.poll(&mut nobody).is_ready()
+    }
+
+    #[test]
+    fn every_change_is_seen_and_wakes_whoever_listened_before_it() {
+        let published = Published::new(7);
+        assert_eq!((published.position(), published.is_closed()), (7, false));
+        assert!(wakes(&published, |published| published.publish(9)));
+        assert_eq!((published.position(), published.is_closed()), (9, false));
+        assert!(wakes(&published, Published::wake));
+        assert_eq!((published.position(), published.is_closed()), (9, false));
+        assert!(wakes(&published, Published::close));
+        assert_eq!((published.position(), published.is_closed()), (9, true));
+    }
+
+    #[test]
+    #[should_panic(expected = "the durable position never goes back")]
+    fn the_position_never_goes_back() {
+        Published::new(7).publish(6);
+    }
+}

@@ -10,32 +10,59 @@ use sim::process::{self, Driver, Strace, Table, Torture};
 
 const CYCLES_DEFAULT: u64 = 20_000;
 const POWER_CUTS: u64 = 100;
-const USAGE: &str = "usage: faults torture [--cycles N] [--seed N] | sample | all | kills | recovery | failures | limits | full-disk | written-back | power";
+const DISK_STATES: u64 = 400;
+const DISK_STATES_SEED: u64 = 1;
+/// Set for a program that has its mounts to itself.
+const OWN_MOUNTS: &str = "FAULTS_OWN_MOUNTS";
+const USAGE: &str = "usage: faults torture [--cycles N] [--seed N] | sample | all | kills | recovery | failures | limits | full-disk | written-back | power | power-blocks [--states N] [--seed N] | power-blocks --recording FOLDER --state STATE";
 
-type Part = fn(&Driver, &Path) -> Result<Table, String>;
+type Part<'a> = &'a dyn Fn(&Driver, &Path) -> Result<Table, String>;
 
 /// The parts, and whether they need root.
-const PARTS: &[(&str, Part, bool)] = &[
-    ("kills", process::killed_calls, false),
-    ("recovery", process::killed_recoveries, false),
-    ("failures", process::failed_calls, false),
-    ("limits", process::limits, false),
-    ("full-disk", process::full_disk, true),
-    ("written-back", process::written_back_in_vain, true),
-    ("power", |driver, folder| process::power_cuts(driver, folder, POWER_CUTS), true),
+const PARTS: &[(&str, Part<'static>, bool)] = &[
+    ("kills", &process::killed_calls, false),
+    ("recovery", &process::killed_recoveries, false),
+    ("failures", &process::failed_calls, false),
+    ("limits", &process::limits, false),
+    ("full-disk", &process::full_disk, true),
+    ("written-back", &process::written_back_in_vain, true),
+    ("power", &|driver, folder| process::power_cuts(driver, folder, POWER_CUTS), true),
+    (
+        "power-blocks",
+        &|driver, folder| process::power_cuts_of_blocks(driver, folder, DISK_STATES, DISK_STATES_SEED),
+        true,
+    ),
 ];
-const SAMPLE: &[(&str, Part, bool)] = &[("failures, a sample", process::failed_calls_sample, false)];
+const SAMPLE: &[(&str, Part<'static>, bool)] =
+    &[("failures, a sample", &process::failed_calls_sample, false)];
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
     let outcome = match arguments[..] {
-        ["torture", ref options @ ..] => match cycles_and_seed(options) {
-            Some((cycles, seed)) => torture(cycles, seed),
-            None => return refuse(),
-        },
+        ["torture", ref options @ ..] => {
+            match numbers(options, [("--cycles", CYCLES_DEFAULT), ("--seed", 1)]) {
+                Some([cycles, seed]) => torture(cycles, seed),
+                None => return refuse(),
+            }
+        }
         ["sample"] => perform(SAMPLE),
         ["all"] => perform(PARTS),
+        ["power-blocks", "--recording", recording, "--state", state] => perform(&[(
+            "power-blocks",
+            &|_, folder| process::power_cut_again(recording.as_ref(), state, folder),
+            true,
+        )]),
+        ["power-blocks", ref options @ ..] => {
+            match numbers(options, [("--states", DISK_STATES), ("--seed", DISK_STATES_SEED)]) {
+                Some([states, seed]) => perform(&[(
+                    "power-blocks",
+                    &|driver, folder| process::power_cuts_of_blocks(driver, folder, states, seed),
+                    true,
+                )]),
+                None => return refuse(),
+            }
+        }
         [name] => match PARTS.iter().position(|(own, ..)| *own == name) {
             Some(at) => perform(&PARTS[at..=at]),
             None => return refuse(),
@@ -56,16 +83,15 @@ fn refuse() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn cycles_and_seed(options: &[&str]) -> Option<(u64, u64)> {
-    let (mut cycles, mut seed) = (CYCLES_DEFAULT, 1);
+/// Options that are numbers, each with what it is if it is not given.
+fn numbers(options: &[&str], defaults: [(&str, u64); 2]) -> Option<[u64; 2]> {
+    let mut numbers = defaults.map(|(_, default)| default);
     for option in options.chunks(2) {
-        match option {
-            ["--cycles", number] => cycles = number.parse().ok()?,
-            ["--seed", number] => seed = number.parse().ok()?,
-            _ => return None,
-        }
+        let [name, number] = option else { return None };
+        let at = defaults.iter().position(|(own, _)| own == name)?;
+        numbers[at] = number.parse().ok()?;
     }
-    Some((cycles, seed))
+    Some(numbers)
 }
 
 /// Kills processes, as many side by side as there are cores. Each has logs and a seed of its own.
@@ -95,10 +121,15 @@ fn torture(cycles: u64, seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn perform(parts: &[(&str, Part, bool)]) -> Result<(), String> {
+fn perform(parts: &[(&str, Part<'_>, bool)]) -> Result<(), String> {
     Strace::ready()?;
-    if parts.iter().any(|(.., needs_root)| *needs_root) && !is_root() {
-        return Err("mounting file systems needs root: run it as root, or the other parts by name".to_owned());
+    if parts.iter().any(|(.., needs_root)| *needs_root) {
+        if !is_root() {
+            return Err(
+                "mounting file systems needs root: run it as root, or the other parts by name".to_owned()
+            );
+        }
+        have_own_mounts()?;
     }
     let driver = Driver::beside_this_program()?;
     let begun = Instant::now();
@@ -119,6 +150,20 @@ fn perform(parts: &[(&str, Part, bool)]) -> Result<(), String> {
     })?;
     println!("all is right, {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Begins anew with mounts that nobody else sees, and that the kernel takes down once the last process that sees them has ended,
+/// whatever ends it.
+fn have_own_mounts() -> Result<(), String> {
+    use std::os::unix::process::CommandExt as _;
+    if std::env::var_os(OWN_MOUNTS).is_some() {
+        return Ok(());
+    }
+    let own =
+        std::env::current_exe().map_err(|error| format!("this program does not know itself: {error}"))?;
+    let mut again = std::process::Command::new("unshare");
+    again.args(["--mount", "--"]).arg(own).args(std::env::args_os().skip(1)).env(OWN_MOUNTS, "1");
+    Err(format!("cannot start `unshare`: {}", again.exec()))
 }
 
 /// Works in a folder that goes away; where something is wrong it stays, to be looked at.

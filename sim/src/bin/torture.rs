@@ -1,17 +1,19 @@
 //! A process for faults to happen to: clients append to a log, and say on standard output what they were told.
 //!
 //! - `torture endless FOLDER COUNT…`: a client for each count, which it begins with, so that a batch in doubt is sent again.
+//! - `torture recorded FOLDER COUNT…`: the same on a disk whose writes are written down in the file that `WRITES` names in the
+//!   environment: each acknowledgement says how long that file was when the client had it. It writes files of the index early.
 //! - `torture script FOLDER FIRST END`: one client appends its batches from `FIRST` to before `END`, reads everything, ends.
 //! - `torture inline FOLDER FIRST END`: the same without threads, so that the n-th system call is the same one every time.
 //! - `torture fill FOLDER FIRST PAUSE`: one client appends until there is no space, reads everything, and goes on when it is sent
 //!   a line; the same before its batch `PAUSE`.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use gesta_core::{AppendError, Appended, Checkpoint, Expected, Limit, Place, Query, Read, StreamName};
-use gesta_log::LogStore;
+use gesta_log::{LogStore, Options};
 use sim::process::{Acknowledged, Answer, Said, places};
 use sim::{batch, contended, options, stale_batch};
 
@@ -19,6 +21,8 @@ use sim::{batch, contended, options, stale_batch};
 const ATTEMPTS_MAX: usize = 3;
 /// So many appends without threads lie between two looks at what the keeper has to do.
 const KEEP_EVERY: u64 = 5;
+/// How much of a recorded log the index in memory may know: about ten batches.
+const RECORDED_INDEX_RUN_BYTES: u64 = 32 << 10;
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
@@ -29,6 +33,10 @@ fn main() -> ExitCode {
     let folder = Path::new(folder);
     let opened = match &mode[..] {
         "inline" => gesta_log::sim::open_inline(folder, &options()),
+        "recorded" => {
+            let options = Options { index_run_bytes: RECORDED_INDEX_RUN_BYTES, ..options() };
+            LogStore::open(folder, &options)
+        }
         _ => LogStore::open(folder, &options()),
     };
     let log = match opened {
@@ -41,12 +49,11 @@ fn main() -> ExitCode {
     };
     say(&Said::Opened { read_only: log.read_only() });
     match (&mode[..], &counts[..]) {
-        ("endless", counts) => std::thread::scope(|scope| {
-            for (client, count) in (0..).zip(counts) {
-                let log = &log;
-                scope.spawn(move || Client { log, client, seen: None }.append_without_end(*count));
-            }
-        }),
+        ("endless", counts) => append_without_end(&log, counts, None),
+        ("recorded", counts) => match std::env::var_os("WRITES") {
+            Some(writes) => append_without_end(&log, counts, Some(&PathBuf::from(writes))),
+            None => return ExitCode::from(2),
+        },
         ("script" | "inline", [first, end]) => script(&log, *first..*end, mode == "inline"),
         ("fill", [first, pause]) => fill(&log, *first, *pause),
         _ => return ExitCode::from(2),
@@ -62,8 +69,17 @@ fn say(said: &Said) {
     }
 }
 
+/// Appends as many clients at once as there are counts.
+fn append_without_end(log: &LogStore, counts: &[u64], writes: Option<&Path>) {
+    std::thread::scope(|scope| {
+        for (client, count) in (0..).zip(counts) {
+            scope.spawn(move || Client { log, client, seen: None, writes }.append_without_end(*count));
+        }
+    });
+}
+
 fn script(log: &LogStore, counts: std::ops::Range<u64>, inline: bool) {
-    let mut client = Client { log, client: 0, seen: None };
+    let mut client = Client { log, client: 0, seen: None, writes: None };
     for count in counts {
         if inline && count.is_multiple_of(KEEP_EVERY) {
             log.keep_inline();
@@ -77,7 +93,7 @@ fn script(log: &LogStore, counts: std::ops::Range<u64>, inline: bool) {
 }
 
 fn fill(log: &LogStore, first: u64, pause: u64) {
-    let mut client = Client { log, client: 0, seen: None };
+    let mut client = Client { log, client: 0, seen: None, writes: None };
     for count in first.. {
         if count == pause {
             wait_for_line();
@@ -94,6 +110,12 @@ fn fill(log: &LogStore, first: u64, pause: u64) {
 /// Waits until somebody says to go on. `false` if nobody is there to say so.
 fn wait_for_line() -> bool {
     std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
+}
+
+/// # Panics
+/// If there is no such file: nothing that is said without it would be of use.
+fn length_of(path: &Path) -> u64 {
+    std::fs::metadata(path).expect("the file that the disk's writes are written down in").len()
 }
 
 /// Reads everything that a reader is shown.
@@ -119,6 +141,8 @@ struct Client<'a> {
     client: u64,
     /// The end of its last batch.
     seen: Option<Checkpoint>,
+    /// Where the disk's writes are written down, if they are.
+    writes: Option<&'a Path>,
 }
 
 impl Client<'_> {
@@ -137,9 +161,10 @@ impl Client<'_> {
     fn append(&mut self, count: u64) -> Result<(), Answer> {
         match self.send(count) {
             Ok(appended) => {
+                let writes_bytes = self.writes.map(length_of);
                 self.seen = Some(appended.checkpoint.clone());
                 let (client, places) = (self.client, places(&appended));
-                say(&Said::Acknowledged(Acknowledged { client, count, places }));
+                say(&Said::Acknowledged(Acknowledged { client, count, places, writes_bytes }));
                 Ok(())
             }
             Err(error) => {

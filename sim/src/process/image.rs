@@ -129,10 +129,7 @@ impl Image {
     }
 
     fn mount(&mut self) -> Result<(), Wrong> {
-        let (name, options) = match self.file_system {
-            FileSystem::Ext4 => ("ext4", "errors=continue"),
-            FileSystem::Xfs => ("xfs", "defaults"),
-        };
+        let (name, options) = self.file_system.mount_options();
         run(&["mount", "-t", name, "-o", options, &self.device, &text(&self.root())])?;
         self.mounted = true;
         Ok(())
@@ -141,7 +138,7 @@ impl Image {
 
 impl FileSystem {
     /// The command that makes one in a file, which it is given last. It touches as little of the file as it can.
-    const fn maker(self) -> &'static [&'static str] {
+    pub(super) const fn maker(self) -> &'static [&'static str] {
         match self {
             Self::Ext4 => &[
                 "mkfs.ext4",
@@ -157,6 +154,14 @@ impl FileSystem {
                 "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
             ],
             Self::Xfs => &["mkfs.xfs", "-q", "-f", "-K"],
+        }
+    }
+
+    /// Its type, and what it is mounted with.
+    pub(super) const fn mount_options(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ext4 => ("ext4", "errors=continue"),
+            Self::Xfs => ("xfs", "defaults"),
         }
     }
 
@@ -205,12 +210,12 @@ fn extents(path: &Path) -> Result<Vec<(u64, u64, u64)>, Wrong> {
     Ok(listing.lines().filter_map(extent).collect())
 }
 
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
 /// Runs a command, and gives what it printed.
-fn run(words: &[&str]) -> Result<String, Wrong> {
+pub(super) fn run(words: &[&str]) -> Result<String, Wrong> {
     let output = Command::new(words[0]).args(&words[1..]).output();
     let output = output.map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;
     if !output.status.success() {

@@ -1,7 +1,7 @@
 //! Power cuts of a real file system: it is stopped at once, what was not synced is lost, and its journal is replayed.
 //!
 //! The file system is told to shut down without writing its journal. What it had given to the device is there, in the order it gave it:
-//! unlike a real disk, this one reorders nothing and tears no sector. The simulated disk does both.
+//! unlike a real disk, this one reorders nothing and tears nothing. The disk that is recorded does both, and so does the simulated one.
 
 use std::path::Path;
 

@@ -43,6 +43,8 @@ pub struct Acknowledged {
     pub count: u64,
     /// Position and version of each event.
     pub places: Vec<(u64, u64)>,
+    /// Where every write of the disk is written down: how long that list was when the client had its answer, in bytes.
+    pub writes_bytes: Option<u64>,
 }
 
 /// An answer that is no acknowledgement.
@@ -93,9 +95,10 @@ impl fmt::Display for Said {
         match self {
             Self::Opened { read_only: None } => write!(f, "opened"),
             Self::Opened { read_only: Some(reason) } => write!(f, "opened {}", one_line(reason)),
-            Self::Acknowledged(Acknowledged { client, count, places }) => {
+            Self::Acknowledged(Acknowledged { client, count, places, writes_bytes }) => {
                 write!(f, "ok {client} {count}")?;
-                places.iter().try_for_each(|(position, version)| write!(f, " {position}@{version}"))
+                places.iter().try_for_each(|(position, version)| write!(f, " {position}@{version}"))?;
+                writes_bytes.map_or(Ok(()), |bytes| write!(f, " after {bytes}"))
             }
             Self::NotAcknowledged { client, count, answer, why } => {
                 write!(f, "no {client} {count} {} {}", answer.name(), one_line(why))
@@ -146,6 +149,10 @@ impl FromStr for Said {
 }
 
 fn acknowledged(text: &str) -> Option<Said> {
+    let (text, writes_bytes) = match text.split_once(" after ") {
+        Some((text, bytes)) => (text, Some(bytes.parse().ok()?)),
+        None => (text, None),
+    };
     let mut words = text.split(' ');
     let (client, count) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let place = |word: &str| {
@@ -153,7 +160,7 @@ fn acknowledged(text: &str) -> Option<Said> {
         Some((position.parse().ok()?, version.parse().ok()?))
     };
     let places = words.map(place).collect::<Option<Vec<_>>>()?;
-    Some(Said::Acknowledged(Acknowledged { client, count, places }))
+    Some(Said::Acknowledged(Acknowledged { client, count, places, writes_bytes }))
 }
 
 fn not_acknowledged(text: &str) -> Option<Said> {
@@ -170,7 +177,9 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        let acknowledged = Acknowledged { client: 1, count: 2, places: vec![(3, 0), (4, 7)] };
+        let acknowledged =
+            Acknowledged { client: 1, count: 2, places: vec![(3, 0), (4, 7)], writes_bytes: None };
+        let written_down = Acknowledged { writes_bytes: Some(4096), ..acknowledged.clone() };
         let refused = Said::NotAcknowledged {
             client: 1,
             count: 2,
@@ -181,6 +190,7 @@ mod tests {
             Said::Opened { read_only: None },
             Said::Opened { read_only: Some("it is damaged".to_owned()) },
             Said::Acknowledged(acknowledged),
+            Said::Acknowledged(written_down),
             refused,
             Said::Read(12),
             Said::Failed("no such file".to_owned()),
@@ -189,7 +199,8 @@ mod tests {
         for said in all {
             assert_eq!(said.to_string().parse(), Ok(said));
         }
-        for line in ["", "ok", "ok 1", "ok 1 2 3", "no 1 2 what why", "read x", "hello"] {
+        for line in ["", "ok", "ok 1", "ok 1 2 3", "ok 1 2 3@0 after x", "no 1 2 what why", "read x", "hello"]
+        {
             assert!(line.parse::<Said>().is_err(), "{line}");
         }
     }

@@ -32,6 +32,8 @@ pub struct Checked {
     pub quarantined_bytes: u64,
     /// Batches that nobody had been told of, and that were there.
     pub settled_in_doubt: u64,
+    /// What opening it found to be wrong without a loss.
+    pub flaws: u64,
 }
 
 impl Witness {
@@ -103,6 +105,7 @@ impl Witness {
             rescued_frames: log.recovery().rescued_frames,
             quarantined_bytes: log.recovery().quarantined_bytes,
             settled_in_doubt: 0,
+            flaws: log.recovery().flaws.len() as u64,
         };
         if let Some(reason) = log.read_only() {
             return Err(format!("the log takes no writes: {reason}"));
@@ -189,7 +192,7 @@ impl Witness {
 
     /// What was acknowledged is a repeat, and gets the first answer.
     fn append_again(&self, log: &LogStore, line: &Acknowledged) -> Result<(), Wrong> {
-        let Acknowledged { client, count, places: known } = line;
+        let Acknowledged { client, count, places: known, .. } = line;
         let again = log.append_blocking(batch(*client, *count));
         let again =
             again.map_err(|error| format!("batch {count} of client {client}, sent again: {error}"))?;
@@ -209,7 +212,7 @@ impl Witness {
             if appended.repeated != known.is_some() || known.is_some_and(|known| *known != places) {
                 return Err(format!("batch {count} of client {client} stands at {known:?}: {appended:?}"));
             }
-            self.acknowledge(Acknowledged { client, count, places })?;
+            self.acknowledge(Acknowledged { client, count, places, writes_bytes: None })?;
         }
         Ok(())
     }
@@ -249,7 +252,7 @@ mod tests {
         let mut witness = Witness::new(1);
         for count in 0..batches {
             let places = places(&log.append_blocking(batch(0, count)).unwrap());
-            let said = Said::Acknowledged(Acknowledged { client: 0, count, places });
+            let said = Said::Acknowledged(Acknowledged { client: 0, count, places, writes_bytes: None });
             witness.hear(&[said]).unwrap();
         }
         (folder, witness)
@@ -274,7 +277,9 @@ mod tests {
     fn a_batch_that_was_acknowledged_and_is_not_there_is_missed() {
         let (folder, mut witness) = log_of(3);
         let places = batch(0, 3).events.iter().zip(100..).map(|(_, position)| (position, 0)).collect();
-        witness.hear(&[Said::Acknowledged(Acknowledged { client: 0, count: 3, places })]).unwrap();
+        witness
+            .hear(&[Said::Acknowledged(Acknowledged { client: 0, count: 3, places, writes_bytes: None })])
+            .unwrap();
         let wrong = witness.check(folder.path()).unwrap_err();
         assert_eq!(wrong, "of client 0, 3 batches are there, 4 were acknowledged");
     }
@@ -307,7 +312,8 @@ mod tests {
     #[test]
     fn batches_are_acknowledged_in_order() {
         let mut witness = Witness::new(1);
-        let said = Said::Acknowledged(Acknowledged { client: 0, count: 1, places: Vec::new() });
+        let said =
+            Said::Acknowledged(Acknowledged { client: 0, count: 1, places: Vec::new(), writes_bytes: None });
         assert_eq!(witness.hear(&[said]).unwrap_err(), "client 0 has batch 1 acknowledged before batch 0");
     }
 }

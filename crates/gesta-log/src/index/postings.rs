@@ -251,4 +251,29 @@ mod tests {
         assert_eq!(backward, [12, 9, 8, 5, 2]);
         assert_eq!(plan().previous(11).unwrap(), Some(9));
     }
+    #[test]
+    fn every_position_is_a_match_where_nothing_is_asked_for() {
+        let next = |len, from| Plan::all(len).next(from).unwrap();
+        assert_eq!([next(3, 0), next(3, 2), next(3, 3), next(0, 0)], [Some(0), Some(2), None, None]);
+        let previous = |len, from| Plan::all(len).previous(from).unwrap();
+        assert_eq!([previous(3, 0), previous(3, 2), previous(3, 7)], [Some(0), Some(2), Some(2)]);
+        assert_eq!(previous(0, u32::MAX), None);
+    }
+
+    #[test]
+    fn a_list_has_a_length_a_last_position_and_bounds() {
+        let mut list = List::Slice(&[2, 3, 8]);
+        assert_eq!((list.len(), list.last(), list.at(1).unwrap()), (3, 8, 3));
+        let bounds = [0, 2, 4, 9].map(|target| list.lower_bound(0, target).unwrap());
+        assert_eq!(bounds, [0, 0, 2, 3]);
+    }
+
+    #[test]
+    fn beyond_its_ends_a_list_has_no_match() {
+        let mut cursor = Cursor { list: List::Slice(&[2, 8]), at: 0 };
+        let next = [0, 3, 8, 9].map(|from| cursor.next(from).unwrap());
+        assert_eq!(next, [Some(2), Some(8), Some(8), None]);
+        let previous = [u32::MAX, 8, 7, 1].map(|from| cursor.previous(from).unwrap());
+        assert_eq!(previous, [Some(8), Some(8), Some(2), None]);
+    }
 }

@@ -252,3 +252,7 @@ fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bo
     }
     Ok(false)
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
