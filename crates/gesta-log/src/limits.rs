@@ -42,6 +42,16 @@ pub(crate) const READS_WAITING_MAX: usize = 4_096;
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 16 << 10;
 /// Bytes that one read from a file brings into memory, unless one record is larger.
 pub(crate) const READ_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of records far apart that share a buffer.
+pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Reads that the disk is told of before they are made: more of them at once it does no faster.
+pub(crate) const READS_AHEAD: usize = 64;
+/// Bytes of such reads: what is read ahead takes memory.
+pub(crate) const READ_AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// Events that an asynchronous read takes from memory on its caller's thread, and their bytes: what takes about as long as to have
+/// another thread do it.
+pub(crate) const CACHED_READ_EVENTS_MAX: usize = 64;
+pub(crate) const CACHED_READ_BYTES_MAX: u64 = 64 << 10;
 
 /// What every segment keeps free for the marks that end it: an idle frame and END.
 pub(crate) const MARKS_RESERVE_BYTES: usize = mark_len(0) + mark_len(EndBody::BYTES);
