@@ -53,6 +53,11 @@ pub(crate) const READ_AHEAD_BYTES_MAX: u64 = 8 << 20;
 pub(crate) const CACHED_READ_EVENTS_MAX: usize = 64;
 pub(crate) const CACHED_READ_BYTES_MAX: u64 = 64 << 10;
 
+/// The newest events that readers at the head share: what comes within a few commits.
+pub(crate) const RECENT_EVENTS: usize = 1_024;
+/// Bytes of a read whose events are shared: each of them may hold all of it in memory.
+pub(crate) const RECENT_READ_BYTES_MAX: u64 = 16 << 10;
+
 /// What every segment keeps free for the marks that end it: an idle frame and END.
 pub(crate) const MARKS_RESERVE_BYTES: usize = mark_len(0) + mark_len(EndBody::BYTES);
 /// What START takes at the beginning of a segment.

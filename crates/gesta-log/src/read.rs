@@ -4,6 +4,7 @@
 
 mod fetch;
 mod plan;
+mod recent;
 
 use gesta_core::{
     Direction, Lane, Lanes, ListToken, Listing, Page, Read, ReadError, RecordedEvent, Select, StreamInfo,
@@ -15,6 +16,7 @@ use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
 use crate::shared::Shared;
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
+pub(crate) use recent::Recent;
 
 /// Why a look-up gives no answer.
 pub(crate) enum LookError {
@@ -101,8 +103,14 @@ pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<Planned
 
 impl PlannedPage {
     /// The events, if they are in memory and few: for a thread that others wait for.
-    pub(crate) fn fetch_cached(&self) -> Option<Vec<RecordedEvent>> {
-        fetch_cached(&self.locations)
+    pub(crate) fn fetch_cached(&self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
+        let durable = self.page.head.sequence(0);
+        if let Some(events) = shared.recent.get(&self.locations, durable) {
+            return Some(events);
+        }
+        let events = fetch_cached(&self.locations)?;
+        shared.recent.put(&self.locations, &events, durable);
+        Some(events)
     }
 
     /// Fetches the events. Touches the disk, or the page cache.

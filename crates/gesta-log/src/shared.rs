@@ -7,6 +7,7 @@ use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
 use crate::bugs::{Bug, planted};
 use crate::index::Index;
 use crate::published::Published;
+use crate::read::Recent;
 
 /// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     /// Why it stopped taking writes since, if it did.
     pub(crate) poison: RwLock<Option<String>>,
     pub(crate) index: Index,
+    /// What readers at the head have read.
+    pub(crate) recent: Recent,
 }
 
 impl Shared {
@@ -41,6 +44,7 @@ impl Shared {
             read_only,
             poison: RwLock::new(None),
             index,
+            recent: Recent::new(),
         }
     }
 

@@ -296,7 +296,7 @@ impl LogStore {
     async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
         self.check_open()?;
         let planned = match read::plan(&self.shared, &read, Reach::Memory) {
-            Ok(planned) => match planned.fetch_cached() {
+            Ok(planned) => match planned.fetch_cached(&self.shared) {
                 Some(events) => return Ok(planned.into_page(events)),
                 None => Some(planned),
             },

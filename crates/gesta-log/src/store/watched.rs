@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use gesta_core::{Batch, EventId, NewEvent, Page, Query, Read, Timestamp};
+use gesta_core::{Batch, EventId, EventStore as _, NewEvent, Page, Query, Read, Timestamp};
 
 use super::LogStore;
 use crate::env::{Env, File, Lock, Mode, OsEnv};
 use crate::open::Options;
 
-/// The real machine, and what was read of its index files, and told of, in order.
-#[derive(Default)]
+/// The real machine, and what was read of the files of one folder, and told of, in order.
 struct Watched {
+    folder: &'static str,
     opened: AtomicUsize,
     calls: Arc<Mutex<Vec<Call>>>,
 }
@@ -26,6 +26,13 @@ enum Call {
 
 /// Which file, by the order in which they were opened, and where in it.
 type Place = (usize, u64);
+
+impl Watched {
+    fn over(folder: &'static str) -> (Arc<Self>, Arc<Mutex<Vec<Call>>>) {
+        let calls = Arc::default();
+        (Arc::new(Self { folder, opened: AtomicUsize::new(0), calls: Arc::clone(&calls) }), calls)
+    }
+}
 
 struct WatchedFile {
     number: usize,
@@ -40,7 +47,7 @@ impl Env for Watched {
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
         let file = OsEnv.open(path, mode)?;
-        if !path.parent().is_some_and(|folder| folder.ends_with("index")) {
+        if !path.parent().is_some_and(|folder| folder.ends_with(self.folder)) {
             return Ok(file);
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
@@ -84,6 +91,10 @@ impl File for WatchedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.calls.lock().unwrap().push(Call::Read((self.number, offset)));
         self.file.read_at(buffer, offset)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
+        self.read_at(buffer, offset).is_ok_and(|read| read == buffer.len())
     }
 
     fn will_read(&self, offset: u64, _len: u64) {
@@ -151,9 +162,8 @@ fn the_disk_is_told_ahead_where_the_index_has_to_be_read_and_the_page_is_the_sam
         Read::log(rare_type()),
         Read::log_from(rare_type(), gesta_core::Place::End).backward(),
     ] {
-        let watched = Watched::default();
-        let calls = Arc::clone(&watched.calls);
-        let log = LogStore::open_in(Arc::new(watched), folder.path(), &options()).unwrap();
+        let (watched, calls) = Watched::over("index");
+        let log = LogStore::open_in(watched, folder.path(), &options()).unwrap();
         calls.lock().unwrap().clear();
         let page = log.read_blocking(&read).unwrap();
         let mut expected = (1..=EVENTS / RARE).map(|number| number * RARE).collect::<Vec<_>>();
@@ -185,13 +195,39 @@ fn the_disk_is_told_ahead_where_the_index_has_to_be_read_and_the_page_is_the_sam
 fn a_page_of_one_event_tells_the_disk_of_no_other() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
-    let watched = Watched::default();
-    let calls = Arc::clone(&watched.calls);
-    let log = LogStore::open_in(Arc::new(watched), folder.path(), &options()).unwrap();
+    let (watched, calls) = Watched::over("index");
+    let log = LogStore::open_in(watched, folder.path(), &options()).unwrap();
     calls.lock().unwrap().clear();
     let one = gesta_core::Limit::events(1.try_into().unwrap());
     let page = log.read_blocking(&Read::stream("a-rare".parse().unwrap()).limit(one)).unwrap();
     assert_eq!(positions(&page), [RARE]);
     let calls = calls.lock().unwrap();
     assert!(!calls.iter().any(|call| matches!(call, Call::Told(_))), "{calls:?}");
+}
+
+#[test]
+fn readers_at_the_head_share_one_read_of_what_is_new_and_nobody_sees_more_than_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (watched, calls) = Watched::over("segments");
+    let log = LogStore::open_in(watched, folder.path(), &options()).unwrap();
+    let reads = || calls.lock().unwrap().iter().filter(|call| matches!(call, Call::Read(_))).count();
+    let mut at = pollster::block_on(log.locate(gesta_core::When::Head)).unwrap();
+    for round in 0..3 {
+        let ids = 3 * round + 1..3 * round + 4;
+        let event = |id| {
+            let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
+            NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::from_nanos(0), "{}")
+        };
+        log.append_blocking(Batch::new(ids.clone().map(event))).unwrap();
+        let before = reads();
+        let new = Read::log_from(Query::All, gesta_core::Place::At(at));
+        let pages = [(); 3].map(|()| pollster::block_on(log.read(new.clone())).unwrap());
+        assert_eq!(reads(), before + 1, "one of the three read the file");
+        for page in &pages {
+            let given = page.events.iter().map(|event| event.id()).collect::<Vec<_>>();
+            assert_eq!(given, ids.clone().map(EventId::from_u128).collect::<Vec<_>>(), "a whole batch");
+            assert_eq!((&page.scanned_to, page), (&page.head, &pages[0]));
+        }
+        at = pages[0].scanned_to.clone();
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
+use super::super::recent::Recent;
 use super::*;
 use crate::env::File;
 use crate::format::{Prepared, Salt, Seal};
@@ -209,4 +210,43 @@ fn a_thread_that_others_wait_for_takes_little_and_never_waits_for_the_disk() {
         [1, 2, 3].map(|position| Call::Cached(place(position))),
         "nothing else is asked of it"
     );
+}
+
+#[test]
+fn readers_at_the_head_share_what_one_of_them_read() {
+    let slots = crate::limits::RECENT_EVENTS as u64;
+    let file = Arc::new(Noted { cached_to: u64::MAX, ..noted(slots + 3) });
+    let recent = Recent::new();
+    let read = |positions: std::ops::RangeInclusive<u64>, durable: u64| {
+        let asked = locations(&file, positions);
+        if let Some(events) = recent.get(&asked, durable) {
+            return (self::positions(&events), true);
+        }
+        let events = fetch_cached(&asked).expect("it is in memory");
+        recent.put(&asked, &events, durable);
+        (self::positions(&events), false)
+    };
+    assert_eq!(read(1..=2, 2), (vec![1, 2], false));
+    assert_eq!(read(1..=2, 2), (vec![1, 2], true), "the second reader");
+    assert_eq!(read(2..=3, 3), (vec![2, 3], false), "all of a page or none");
+    assert_eq!(read(2..=3, 3), (vec![2, 3], true));
+    let calls = file.calls.lock().unwrap().len();
+    assert_eq!(calls, 4, "one read for each event of a page that nobody had read");
+    // Another event of the same slot is never given, and pushes out only an older one.
+    assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], false));
+    assert_eq!(read(2..=2, slots + 2), (vec![2], false), "far behind the head nothing is shared");
+    assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], true));
+    assert_eq!(read(2..=2, 3), (vec![2], false), "a reader that is late does not push out a newer event");
+    assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], true));
+}
+
+#[test]
+fn a_large_buffer_is_not_kept_for_the_sake_of_a_small_event() {
+    let file = Arc::new(Noted { cached_to: u64::MAX, ..noted(2) });
+    let recent = Recent::new();
+    let mut asked = locations(&file, 1..=1);
+    asked[0].end = asked[0].offset + crate::limits::RECENT_READ_BYTES_MAX + 1;
+    let events = fetch_cached(&asked).expect("it is in memory");
+    recent.put(&asked, &events, 1);
+    assert!(recent.get(&asked, 1).is_none());
 }
