@@ -87,6 +87,8 @@ pub fn reads(asked: &Asked) {
     let sheet = asked.sheet("reads");
     let mut all = all();
     all.pop_if(|last| last.name.ends_with("(commit_delay)"));
+    let newest_first = |folder: &std::path::Path| Gesta::open(folder, Call::Blocking).newest_first();
+    all.insert(1, Contender::new("Gesta, newest first", newest_first));
     let events = asked.events.unwrap_or(1_000_000);
     for clients in [1, 2] {
         for (what, work) in [("all", Work::ReadAll), ("streams", Work::ReadStream { streams: STREAMS })] {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gesta_core::{
-    Batch, Checkpoint, EventId, EventStore, Limit, NewEvent, Page, Place, Query, Read, Select, StreamName,
-    Tag, Timestamp,
+    Batch, Checkpoint, Direction, EventId, EventStore, Limit, NewEvent, Page, Place, Query, Read,
+    RecordedEvent, Select, StreamName, Tag, Timestamp, Version,
 };
 use gesta_log::{LogStore, Options};
 
@@ -28,6 +28,7 @@ pub enum Call {
 pub struct Gesta {
     log: Arc<LogStore>,
     call: Call,
+    direction: Direction,
 }
 
 impl Gesta {
@@ -38,7 +39,13 @@ impl Gesta {
     #[must_use]
     pub fn open(folder: &Path, call: Call) -> Self {
         let log = LogStore::open(folder, &Options::default()).expect("a log");
-        Self { log: Arc::new(log), call }
+        Self { log: Arc::new(log), call, direction: Direction::Forward }
+    }
+
+    /// The same log, whose clients read the newest events first.
+    #[must_use]
+    pub fn newest_first(self) -> Self {
+        Self { direction: Direction::Backward, ..self }
     }
 
     /// The log.
@@ -61,13 +68,15 @@ impl Rival for Gesta {
     }
 
     fn client(&self, number: u64) -> Box<dyn Client> {
-        Box::new(GestaClient { log: Arc::clone(&self.log), call: self.call, number, seen: None })
+        let (log, call, direction) = (Arc::clone(&self.log), self.call, self.direction);
+        Box::new(GestaClient { log, call, direction, number, seen: None })
     }
 }
 
 struct GestaClient {
     log: Arc<LogStore>,
     call: Call,
+    direction: Direction,
     number: u64,
     /// The end of its last append.
     seen: Option<Checkpoint>,
@@ -91,7 +100,11 @@ impl Client for GestaClient {
     }
 
     fn read_all(&mut self) -> BoxFuture<'_, u64> {
-        Box::pin(self.read(Read::log(Query::All), |page| {
+        let first = match self.direction {
+            Direction::Forward => Place::Start,
+            Direction::Backward => Place::End,
+        };
+        Box::pin(self.read(Read::log_from(Query::All, first), |page| {
             Read::log_from(Query::All, Place::At(page.scanned_to.clone()))
         }))
     }
@@ -99,9 +112,13 @@ impl Client for GestaClient {
     fn read_stream(&mut self, stream: u64) -> BoxFuture<'_, u64> {
         let name = stream_name(stream);
         let next = {
-            let name = name.clone();
+            let (direction, name) = (self.direction, name.clone());
             move |page: &Page| {
-                let from = page.events.last().map(|event| event.version().next());
+                let last = page.events.last().map(RecordedEvent::version);
+                let from = last.map(|last| match direction {
+                    Direction::Forward => last.next(),
+                    Direction::Backward => Version::new(last.get().saturating_sub(1)),
+                });
                 Select::Stream { name: name.clone(), from }.into()
             }
         };
@@ -113,7 +130,8 @@ impl GestaClient {
     /// Reads page after page.
     async fn read(&self, first: Read, next: impl Fn(&Page) -> Read) -> u64 {
         let limit = Limit::events(10_000.try_into().expect("not zero"));
-        let (mut read, mut count) = (first.limit(limit), 0);
+        let direction = self.direction;
+        let (mut read, mut count) = (Read { direction, ..first.limit(limit) }, 0);
         loop {
             let page = match self.call {
                 Call::Blocking => self.log.read_blocking(&read),
@@ -128,7 +146,7 @@ impl GestaClient {
             if page.end {
                 return count;
             }
-            read = next(&page).limit(limit);
+            read = Read { direction, ..next(&page).limit(limit) };
         }
     }
 }

@@ -27,6 +27,10 @@ pub struct Used {
     pub dirtied_bytes: u64,
     /// Calls that write (`syscw`).
     pub write_calls: u64,
+    /// Calls that read (`syscr`).
+    pub read_calls: u64,
+    /// Bytes that had to come from a disk (`read_bytes`).
+    pub read_bytes: u64,
     /// What its disk did; `None` where the kernel does not say.
     pub disk: Option<Disk>,
     /// The most memory the process held, in bytes; `None` for several processes, which share some.
@@ -70,6 +74,8 @@ impl Meter {
             processor: after.processor.saturating_sub(before.processor),
             dirtied_bytes: after.dirtied_bytes.saturating_sub(before.dirtied_bytes),
             write_calls: after.write_calls.saturating_sub(before.write_calls),
+            read_calls: after.read_calls.saturating_sub(before.read_calls),
+            read_bytes: after.read_bytes.saturating_sub(before.read_bytes),
             disk: after.disk.zip(before.disk).map(|(after, before)| Disk {
                 written_bytes: after.written_bytes.saturating_sub(before.written_bytes),
                 flushes: after.flushes.saturating_sub(before.flushes),
@@ -110,6 +116,8 @@ fn snapshot(process: Process, disk: Option<&Path>) -> Used {
         let written = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
         used.dirtied_bytes += field(&written, "write_bytes:").unwrap_or_default();
         used.write_calls += field(&written, "syscw:").unwrap_or_default();
+        used.read_calls += field(&written, "syscr:").unwrap_or_default();
+        used.read_bytes += field(&written, "read_bytes:").unwrap_or_default();
     }
     used.peak_bytes = process.alone().and_then(|pid| memory(&pid, "VmHWM:"));
     used

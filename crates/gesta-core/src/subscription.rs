@@ -20,6 +20,8 @@ pub struct Subscription {
     lanes: Option<Lanes>,
     limit: Limit,
     at: Checkpoint,
+    /// Whether its last read got to the head: then there is nothing to read before something is appended.
+    is_at_head: bool,
 }
 
 impl Subscription {
@@ -34,7 +36,7 @@ impl Subscription {
             Place::End => store.locate(When::Head).await?,
             Place::At(checkpoint) => checkpoint,
         };
-        Ok(Self { store, query, lanes: None, limit: Limit::default(), at })
+        Ok(Self { store, query, lanes: None, limit: Limit::default(), at, is_at_head: false })
     }
 
     /// The same subscription, to streams of these lanes only.
@@ -69,14 +71,17 @@ impl Subscription {
     /// Dropping the future loses nothing: the subscription moves on only with a page that was returned.
     pub async fn next(&mut self) -> Result<Page, ReadError> {
         loop {
-            let page = self.store.read(self.next_read()).await?;
-            if page.scanned_to == self.at {
-                debug_assert!(page.end, "a page gets on or has reached the end");
+            if self.is_at_head {
                 self.store.wait_past(self.at.clone()).await?;
-                continue;
             }
-            self.at = page.scanned_to.clone();
-            return Ok(page);
+            let page = self.store.read(self.next_read()).await?;
+            let has_moved = page.scanned_to != self.at;
+            debug_assert!(has_moved || page.end, "a page gets on or has reached the end");
+            self.is_at_head = !has_moved || page.scanned_to == page.head;
+            if has_moved {
+                self.at = page.scanned_to.clone();
+                return Ok(page);
+            }
         }
     }
 
@@ -91,5 +96,112 @@ impl Subscription {
             until: None,
             limit: self.limit,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::{
+        AppendError, Appended, Batch, BoxFuture, Capabilities, CommandKey, EventId, Listing, MemoryStore,
+        NewEvent, StoreId, StreamInfo, StreamName, StreamPage, Timestamp,
+    };
+
+    /// A store in memory, and the calls of its readers.
+    struct Noted {
+        store: MemoryStore,
+        calls: Mutex<Vec<&'static str>>,
+    }
+
+    impl Noted {
+        fn take(&self) -> Vec<&'static str> {
+            std::mem::take(&mut self.calls.lock().unwrap())
+        }
+
+        fn append(&self, number: u128) {
+            let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
+            let id = EventId::from_u128(number);
+            let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), "{}");
+            self.store.append_now(Batch::new([event])).unwrap();
+        }
+    }
+
+    impl EventStore for Noted {
+        fn capabilities(&self) -> &Capabilities {
+            self.store.capabilities()
+        }
+
+        fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+            self.store.append(batch)
+        }
+
+        fn repeat_of(
+            &self,
+            command: CommandKey,
+            near: StreamName,
+        ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+            self.store.repeat_of(command, near)
+        }
+
+        fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+            self.calls.lock().unwrap().push("read");
+            self.store.read(read)
+        }
+
+        fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+            self.store.stream(name)
+        }
+
+        fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+            self.store.streams(listing)
+        }
+
+        fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+            self.store.locate(at)
+        }
+
+        fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+            self.calls.lock().unwrap().push("wait");
+            self.store.wait_past(after)
+        }
+    }
+
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_subscription_at_the_head_reads_once_for_each_append_and_not_before() {
+        let store = MemoryStore::new(StoreId::from_bytes([1; 16]), 1, || Timestamp::from_nanos(1));
+        let noted = Arc::new(Noted { store, calls: Mutex::default() });
+        noted.append(1);
+        let subscription = Subscription::new(noted.clone(), Query::All, Place::Start);
+        let Poll::Ready(Ok(mut subscription)) = poll(subscription) else { panic!("it is in memory") };
+        assert!(poll(subscription.next()).is_ready());
+        assert_eq!(noted.take(), ["read"]);
+        assert!(poll(subscription.next()).is_pending());
+        assert_eq!(noted.take(), ["wait"], "it is known that there is nothing");
+        noted.append(2);
+        let Poll::Ready(Ok(page)) = poll(subscription.next()) else { panic!("there is an event") };
+        assert_eq!(page.events.len(), 1);
+        assert_eq!(noted.take(), ["wait", "read"]);
+        assert!(poll(subscription.next()).is_pending());
+        assert_eq!(noted.take(), ["wait"]);
+    }
+
+    #[test]
+    fn a_subscription_behind_the_head_does_not_wait() {
+        let store = MemoryStore::new(StoreId::from_bytes([1; 16]), 1, || Timestamp::from_nanos(1));
+        let noted = Arc::new(Noted { store, calls: Mutex::default() });
+        (1..=3).for_each(|number| noted.append(number));
+        let subscription = Subscription::new(noted.clone(), Query::All, Place::Start);
+        let Poll::Ready(Ok(subscription)) = poll(subscription) else { panic!("it is in memory") };
+        let mut subscription = subscription.limit(Limit::events(1.try_into().unwrap()));
+        (1..=3).for_each(|_| assert!(poll(subscription.next()).is_ready()));
+        assert_eq!(noted.take(), ["read"; 3]);
     }
 }

@@ -63,6 +63,11 @@ pub(crate) trait File: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// Reads as much as there is, up to the whole buffer.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Reads the whole buffer without waiting for the disk, and says whether it did. Where it did not, the buffer holds nothing of use:
+    /// the bytes are not in memory, or nobody can say, or reading them fails in a way that [`Self::read_at`] will tell of.
+    fn read_cached_at(&self, _buffer: &mut [u8], _offset: u64) -> bool {
+        false
+    }
     /// Writes the pieces one after the other, all of them.
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()>;
     /// Writes the pieces where the zeros of a file begin: behind them, up to `zeros_to`, it holds nothing else. So more zeros may be

@@ -25,7 +25,7 @@ use gesta_core::EventId;
 use crate::damage::Damage;
 pub(crate) use fault::{Fault, Reach};
 pub(crate) use key::{Key, Kind};
-pub(crate) use part::{Location, Part, PartRef};
+pub(crate) use part::{Location, Locator, Part, PartRef};
 #[cfg(feature = "fuzzing")]
 pub(crate) use run::fuzzing;
 pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};

@@ -47,6 +47,21 @@ pub(crate) const READS_WAITING_MAX: usize = 4_096;
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 16 << 10;
 /// Bytes that one read from a file brings into memory, unless one record is larger.
 pub(crate) const READ_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of records far apart that share a buffer.
+pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Reads that the disk is told of before they are made: more of them at once it does no faster.
+pub(crate) const READS_AHEAD: usize = 64;
+/// Bytes of such reads: what is read ahead takes memory.
+pub(crate) const READ_AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// Events that an asynchronous read takes from memory on its caller's thread, and their bytes: what takes about as long as to have
+/// another thread do it.
+pub(crate) const CACHED_READ_EVENTS_MAX: usize = 64;
+pub(crate) const CACHED_READ_BYTES_MAX: u64 = 64 << 10;
+
+/// The newest events that readers at the head share: what comes within a few commits.
+pub(crate) const RECENT_EVENTS: usize = 1_024;
+/// Bytes of a read whose events are shared: each of them may hold all of it in memory.
+pub(crate) const RECENT_READ_BYTES_MAX: u64 = 16 << 10;
 
 /// A scrub in the background reads so fast at the least: a small log is read within minutes, and not in steps of hours that a restart
 /// would begin anew.

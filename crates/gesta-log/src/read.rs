@@ -4,6 +4,7 @@
 
 mod fetch;
 mod plan;
+mod recent;
 
 use gesta_core::{
     Direction, Lane, Lanes, ListToken, Listing, Page, Read, ReadError, RecordedEvent, Select, StreamInfo,
@@ -14,7 +15,8 @@ use crate::damage::Damage;
 use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
 use crate::shared::Shared;
 pub(crate) use fetch::command_of;
-use fetch::{Failed, Fetched, fetch, recorded_at};
+use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
+pub(crate) use recent::Recent;
 
 /// Why a look-up gives no answer.
 pub(crate) enum LookError {
@@ -100,22 +102,33 @@ pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<Planned
 }
 
 impl PlannedPage {
-    /// Whether there is nothing to fetch.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.locations.is_empty()
+    /// The events, if they are in memory and few: for a thread that others wait for.
+    pub(crate) fn fetch_cached(&self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
+        let durable = self.page.head.sequence(0);
+        if let Some(events) = shared.recent.get(&self.locations, durable) {
+            return Some(events);
+        }
+        let events = fetch_cached(&self.locations)?;
+        shared.recent.put(&self.locations, &events, durable);
+        Some(events)
     }
 
     /// Fetches the events. Touches the disk, or the page cache.
     pub(crate) fn fetch(self, shared: &Shared) -> Result<Page, ReadError> {
         let Fetched { mut events, failed } = fetch(&self.locations);
-        let mut page = self.page;
+        let mut planned = self;
         if let Some(failed) = failed {
-            cut_page(shared, self.cut, &mut events, &mut page, failed)?;
+            cut_page(shared, planned.cut, &mut events, &mut planned.page, failed)?;
         }
+        Ok(planned.into_page(events))
+    }
+
+    /// The page with its events, all of them.
+    pub(crate) fn into_page(self, mut events: Vec<RecordedEvent>) -> Page {
         if let Some(lanes) = &self.lanes {
             events.retain(|event| lanes.contains(Lane::of(event.stream())));
         }
-        Ok(Page { events, ..page })
+        Page { events, ..self.page }
     }
 }
 

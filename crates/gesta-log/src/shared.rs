@@ -8,6 +8,7 @@ use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
 use crate::bugs::{Bug, planted};
 use crate::index::Index;
 use crate::published::Published;
+use crate::read::Recent;
 
 /// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     /// Woken when it does.
     pub(crate) poisoned: Event,
     pub(crate) index: Index,
+    /// What readers at the head have read.
+    pub(crate) recent: Recent,
 }
 
 impl Shared {
@@ -45,6 +48,7 @@ impl Shared {
             poison: RwLock::new(None),
             poisoned: Event::new(),
             index,
+            recent: Recent::new(),
         }
     }
 

@@ -315,9 +315,12 @@ impl LogStore {
     async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
         self.check_open()?;
         let planned = match read::plan(&self.shared, &read, Reach::Memory) {
-            Ok(planned) if planned.is_empty() => return planned.fetch(&self.shared),
-            Err(error) if !error.is_not_in_memory() => return Err(error.into_read_error()),
-            planned => planned.ok(),
+            Ok(planned) => match planned.fetch_cached(&self.shared) {
+                Some(events) => return Ok(planned.into_page(events)),
+                None => Some(planned),
+            },
+            Err(error) if error.is_not_in_memory() => None,
+            Err(error) => return Err(error.into_read_error()),
         };
         let shared = Arc::clone(&self.shared);
         let page = self.pooled(move || {
@@ -554,3 +557,5 @@ mod inline;
 pub use inline::{LookedUp, Pending};
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watched;

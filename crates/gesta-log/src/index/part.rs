@@ -211,6 +211,21 @@ pub(crate) enum Locator<'a> {
 }
 
 impl Locator<'_> {
+    /// Whether it had to wait for the disk.
+    pub(crate) const fn has_waited(&self) -> bool {
+        match self {
+            Self::Run(_, offsets) => offsets.has_waited(),
+            Self::Table(_) => false,
+        }
+    }
+
+    /// Says that a position is looked up soon, so that the disk can begin.
+    pub(crate) fn will_locate(&mut self, position: u32) {
+        if let Self::Run(_, offsets) = self {
+            offsets.will_get(position);
+        }
+    }
+
     /// Where the event at a position of the part lies, relative to its first.
     pub(crate) fn location(&mut self, position: u32) -> Result<Location, Fault> {
         match self {

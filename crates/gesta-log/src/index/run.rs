@@ -136,7 +136,7 @@ impl Run {
 
     /// Where records begin.
     pub(crate) const fn offsets(&self, reach: Reach) -> Offsets<'_> {
-        Offsets { run: self, reach, block: None }
+        Offsets { run: self, reach, block: None, has_waited: false, told: None }
     }
 
     fn offsets_pointer(&self, block: usize) -> Pointer {
@@ -223,9 +223,27 @@ pub(crate) struct Offsets<'a> {
     run: &'a Run,
     reach: Reach,
     block: Option<(usize, Bytes)>,
+    /// Whether a block was not in memory.
+    has_waited: bool,
+    /// The block that the disk was told of last.
+    told: Option<usize>,
 }
 
 impl Offsets<'_> {
+    /// Whether anything had to be read from the file.
+    pub(crate) const fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
+    /// Says that a position is looked up soon, so that the disk can begin.
+    pub(crate) fn will_get(&mut self, position: u32) {
+        let number = position as usize / OFFSETS_PER_BLOCK;
+        if self.told != Some(number) && (position as usize) < self.run.len() {
+            self.told = Some(number);
+            self.run.blocks.will_read(self.run.offsets_pointer(number));
+        }
+    }
+
     /// What the run says of a position, relative to its first: the offset, and whether a frame begins with it.
     pub(crate) fn get(&mut self, position: u32) -> Result<u32, Fault> {
         if position as usize >= self.run.len() {
@@ -234,7 +252,14 @@ impl Offsets<'_> {
         }
         let number = position as usize / OFFSETS_PER_BLOCK;
         if self.block.as_ref().is_none_or(|(own, _)| *own != number) {
-            let block = self.run.blocks.get(self.run.offsets_pointer(number), self.reach)?;
+            let at = self.run.offsets_pointer(number);
+            let block = match self.run.blocks.peek(at) {
+                Some(block) => block,
+                None => {
+                    self.has_waited = true;
+                    self.run.blocks.get(at, self.reach)?
+                }
+            };
             self.block = Some((number, block));
         }
         let (_, block) = self.block.as_ref().expect("it was read");

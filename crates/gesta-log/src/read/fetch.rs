@@ -5,8 +5,11 @@ use gesta_core::{Position, ReadError, RecordedEvent};
 
 use crate::env::read_exact_at;
 use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, Record, read_command, u64_at};
-use crate::index::{CommandEntry, Fault, Location};
-use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES_MAX};
+use crate::index::{CommandEntry, Fault, Location, Reach};
+use crate::limits::{
+    CACHED_READ_BYTES_MAX, CACHED_READ_EVENTS_MAX, READ_AHEAD_BYTES_MAX, READ_BUFFER_BYTES, READ_BYTES_MAX,
+    READ_GAP_BYTES_MAX, READS_AHEAD,
+};
 use crate::shared::Shared;
 
 /// What was read, up to the first record that could not be.
@@ -25,6 +28,18 @@ pub(super) struct Failed {
 }
 
 impl Failed {
+    fn reading(first: &Location, extent: &Extent, error: &std::io::Error) -> Self {
+        Self {
+            position: first.position,
+            place: format!("reading segment {} at offset {} failed: {error}", first.segment.id, extent.from),
+            // Both mean that the file is not what it was.
+            is_damage: matches!(
+                error.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
+            ),
+        }
+    }
+
     /// The error for a page that begins with it.
     pub(super) fn into_error(self, shared: &Shared, from: u64, to: u64, resume: u64) -> ReadError {
         if !self.is_damage {
@@ -36,24 +51,128 @@ impl Failed {
     }
 }
 
-/// Reads and proves the records at these locations, in their order.
+/// Reads and proves the records at these locations, in their order, whatever it takes.
 pub(super) fn fetch(locations: &[Location]) -> Fetched {
+    let mut reader = Reader::new(locations, Reach::Disk);
     let mut events = Vec::with_capacity(locations.len());
-    let failed = fetch_into(&mut events, locations).err();
+    let failed = reader.fetch_into(&mut events).err();
+    if let Some(Failed { position, place, is_damage: true }) = &failed {
+        tracing::error!(position, place, "an event is damaged");
+    }
     Fetched { events, failed }
 }
 
-fn fetch_into(events: &mut Vec<RecordedEvent>, locations: &[Location]) -> Result<(), Failed> {
-    let mut rest = locations;
+/// The same, where all of it is in memory and little enough for a thread that others wait for. `None` where not, or where anything is
+/// wrong: [`fetch`] says what.
+pub(super) fn fetch_cached(locations: &[Location]) -> Option<Vec<RecordedEvent>> {
+    let bytes = locations.iter().map(Location::len).sum::<u64>();
+    if locations.len() > CACHED_READ_EVENTS_MAX || bytes > CACHED_READ_BYTES_MAX {
+        return None;
+    }
+    let mut reader = Reader::new(locations, Reach::Memory);
+    let mut events = Vec::with_capacity(locations.len());
+    reader.fetch_into(&mut events).ok()?;
+    Some(events)
+}
+
+/// Reads extent after extent. Memory is tried first. Once a read has to wait for the disk, the disk is told of those that come next: it does
+/// many at once in about the time of one.
+///
+/// *Choice: telling ahead, not threads.* Sixteen threads that read got no more out of the disk, for twice the processor time, and would
+/// have to be woken by reads that are in memory after all.
+struct Reader<'a> {
+    reach: Reach,
+    rest: &'a [Location],
+    /// Those behind the reads that the disk was told of.
+    untold: &'a [Location],
+    /// Reads that it was told of and that are still to be made, and their bytes.
+    told: usize,
+    told_bytes: u64,
+    /// Whether a read had to wait for the disk.
+    is_cold: bool,
+}
+
+impl<'a> Reader<'a> {
+    const fn new(locations: &'a [Location], reach: Reach) -> Self {
+        Self { reach, rest: locations, untold: locations, told: 0, told_bytes: 0, is_cold: false }
+    }
+
+    fn fetch_into(&mut self, events: &mut Vec<RecordedEvent>) -> Result<(), Failed> {
+        while !self.rest.is_empty() {
+            let (extents, len) = gather(self.rest);
+            let (mut buffer, mut at) = (vec![0; len], 0);
+            let (locations, mut read) = (self.rest, Ok(()));
+            let mut whole = 0;
+            for (extent, count) in &extents {
+                read = self.read(extent, *count, &mut buffer[at..at + extent.size()]);
+                if read.is_err() {
+                    break;
+                }
+                at += extent.size();
+                whole += 1;
+            }
+            let (bytes, mut at, mut rest) = (Bytes::from(buffer), 0, locations);
+            for (extent, count) in &extents[..whole] {
+                let bytes = bytes.slice(at..at + extent.size());
+                for location in &rest[..*count] {
+                    events.push(extent.event(location, &bytes)?);
+                }
+                at += extent.size();
+                rest = &rest[*count..];
+            }
+            read?;
+        }
+        Ok(())
+    }
+
+    /// Reads the first extent of the rest, which has so many of its locations.
+    fn read(&mut self, extent: &Extent, count: usize, buffer: &mut [u8]) -> Result<(), Failed> {
+        let first = &self.rest[0];
+        self.rest = &self.rest[count..];
+        match self.told {
+            0 => self.untold = self.rest,
+            _ => (self.told, self.told_bytes) = (self.told - 1, self.told_bytes - extent.len()),
+        }
+        if !self.is_cold {
+            if first.segment.file.read_cached_at(buffer, extent.from) {
+                return Ok(());
+            }
+            self.is_cold = true;
+        }
+        if self.reach == Reach::Memory {
+            return Err(Failed::reading(first, extent, &std::io::ErrorKind::WouldBlock.into()));
+        }
+        self.tell();
+        read_exact_at(&*first.segment.file, buffer, extent.from)
+            .map_err(|error| Failed::reading(first, extent, &error))
+    }
+
+    /// Tells the disk of as many reads as it should have to do at once.
+    fn tell(&mut self) {
+        while self.told < READS_AHEAD && self.told_bytes < READ_AHEAD_BYTES_MAX && !self.untold.is_empty() {
+            let (extent, count) = Extent::over(self.untold);
+            self.untold[0].segment.file.will_read(extent.from, extent.len());
+            self.untold = &self.untold[count..];
+            self.told += 1;
+            self.told_bytes += extent.len();
+        }
+    }
+}
+
+/// The first extents, each with how many locations it has, as many as are read into one buffer: and its length. Small pieces of memory
+/// for each record would cost as much as the reads themselves.
+fn gather(locations: &[Location]) -> (Vec<(Extent, usize)>, usize) {
+    let (mut extents, mut len, mut rest) = (Vec::new(), 0, locations);
     while !rest.is_empty() {
         let (extent, count) = Extent::over(rest);
-        let bytes = extent.read(&rest[0])?;
-        for location in &rest[..count] {
-            events.push(extent.event(location, &bytes)?);
+        if !extents.is_empty() && len + extent.size() > READ_BUFFER_BYTES {
+            break;
         }
+        len += extent.size();
         rest = &rest[count..];
+        extents.push((extent, count));
     }
-    Ok(())
+    (extents, len)
 }
 
 /// A range of one segment that is read at once.
@@ -85,23 +204,8 @@ impl Extent {
         self.to - self.from
     }
 
-    fn read(&self, first: &Location) -> Result<Bytes, Failed> {
-        let mut buffer = vec![0; usize::try_from(self.len()).expect("a segment is at most 1 GiB")];
-        match read_exact_at(&*first.segment.file, &mut buffer, self.from) {
-            Ok(()) => Ok(buffer.into()),
-            Err(error) => Err(Failed {
-                position: first.position,
-                place: format!(
-                    "reading segment {} at offset {} failed: {error}",
-                    first.segment.id, self.from
-                ),
-                // Both mean that the file is not what it was.
-                is_damage: matches!(
-                    error.kind(),
-                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
-                ),
-            }),
-        }
+    fn size(&self) -> usize {
+        usize::try_from(self.len()).expect("a segment is at most 1 GiB")
     }
 
     fn event(&self, location: &Location, bytes: &Bytes) -> Result<RecordedEvent, Failed> {
@@ -110,7 +214,6 @@ impl Extent {
         let position = Position { partition: 0, sequence: location.position };
         Record::read(&location.segment.salt, position, &record).map_err(|error| {
             let place = format!("segment {} at offset {}: {error}", location.segment.id, location.offset);
-            tracing::error!(position = location.position, place, "an event is damaged");
             Failed { position: location.position, place, is_damage: true }
         })
     }
@@ -142,3 +245,6 @@ pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, Fa
     let entry = CommandEntry { request, first: header.position, versions };
     if entry.last() == last { Ok(entry) } else { Err(damaged()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,13 @@ impl Blocks {
         Ok(block)
     }
 
+    /// Says that a block is asked for soon, so that the disk can begin.
+    pub(super) fn will_read(&self, at: Pointer) {
+        if self.peek(at).is_none() {
+            self.file.will_read(at.offset, (at.len + CHECKSUM_BYTES) as u64);
+        }
+    }
+
     /// A block, if it is in memory.
     pub(super) fn peek(&self, at: Pointer) -> Option<Bytes> {
         self.cache.blocks.get(&(self.handle, at.offset))

@@ -1,0 +1,60 @@
+//! The newest events, as somebody read them: readers that wait at the head of the log are given what the first of them read and proved.
+//!
+//! *Invariants*
+//! - Whoever puts events here or asks for some has clipped what it speaks of to the durable position, and what stands at a durable position
+//!   never changes: so an event found by its position is the one.
+//! - A read that looks far behind the head never comes here: it would find nothing, and push out what others wait for.
+
+use std::sync::{PoisonError, RwLock};
+
+use gesta_core::RecordedEvent;
+
+use crate::index::Location;
+use crate::limits::{RECENT_EVENTS, RECENT_READ_BYTES_MAX};
+
+/// The newest events, each in the slot of its position.
+pub(crate) struct Recent(RwLock<Box<[Option<RecordedEvent>]>>);
+
+impl Recent {
+    pub(crate) fn new() -> Self {
+        Self(RwLock::new(vec![None; RECENT_EVENTS].into()))
+    }
+
+    /// The events at these locations, if all of them are here.
+    pub(super) fn get(&self, locations: &[Location], durable: u64) -> Option<Vec<RecordedEvent>> {
+        if !locations.iter().all(|location| is_recent(location.position, durable)) {
+            return None;
+        }
+        let slots = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let event = |location: &Location| {
+            let found = slots[slot(location.position)].as_ref();
+            found.filter(|event| event.position().sequence == location.position).cloned()
+        };
+        locations.iter().map(event).collect()
+    }
+
+    /// Keeps what was read from these locations for the readers that come next.
+    pub(super) fn put(&self, locations: &[Location], events: &[RecordedEvent], durable: u64) {
+        // Events hold the buffer that they were read into: a large one is not kept for the sake of a small event.
+        let bytes = locations.iter().map(Location::len).sum::<u64>();
+        if bytes > RECENT_READ_BYTES_MAX || !locations.iter().all(|at| is_recent(at.position, durable)) {
+            return;
+        }
+        let mut slots = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            let (own, position) = (&mut slots[slot(event.position().sequence)], event.position());
+            if own.as_ref().is_none_or(|held| held.position() < position) {
+                *own = Some(event.clone());
+            }
+        }
+    }
+}
+
+/// Whether a position is one of the newest: of those that have a slot each.
+const fn is_recent(position: u64, durable: u64) -> bool {
+    position + RECENT_EVENTS as u64 > durable
+}
+
+fn slot(position: u64) -> usize {
+    usize::try_from(position % RECENT_EVENTS as u64).expect("there are few slots")
+}
