@@ -59,10 +59,10 @@ impl Running {
         Left { machine, manifest }
     }
 
-    /// Appends groups of two until one of them is the first of the second segment. It is not sealed yet.
-    fn fill_segment(&mut self) {
+    /// Appends groups until one of them is the first of the second segment. The first one is not sealed yet.
+    fn fill_segment(&mut self, group: &[usize]) {
         while self.left().survey().at != Some(1) {
-            self.append(&[EVENT_BYTES, EVENT_BYTES]);
+            self.append(group);
         }
     }
 }
@@ -305,7 +305,7 @@ fn what_stands_in_a_segment_that_was_never_used_is_torn_or_proves_nothing() {
 #[test]
 fn a_sealed_segment_ends_where_the_manifest_says_and_all_of_it_was_synced() {
     let mut running = Running::begin();
-    running.fill_segment();
+    running.fill_segment(&[EVENT_BYTES, EVENT_BYTES]);
     running.log.keep_inline();
     let mut left = running.left();
     let sealed = left.sealed_first();
@@ -327,7 +327,7 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
     // The first group of a segment is torn in its first frame; its second says what had been synced before both.
     for is_sealed in [false, true] {
         let mut running = Running::begin();
-        running.fill_segment();
+        running.fill_segment(&[EVENT_BYTES, EVENT_BYTES]);
         if is_sealed {
             running.log.keep_inline();
         }
@@ -349,4 +349,18 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
         let survey = running.left().with(1, |bytes| bytes[begin..second].fill(0));
         assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, before + 2), "sealed {is_sealed}");
     }
+}
+
+#[test]
+fn one_frame_that_was_synced_and_is_missing_at_the_beginning_of_a_segment_is_noticed() {
+    let mut running = Running::begin();
+    running.fill_segment(&[EVENT_BYTES]);
+    running.log.keep_inline();
+    running.append(&[EVENT_BYTES]);
+    let left = running.left();
+    let last_before = left.sealed_first().first_frame + left.sealed_first().frames - 1;
+    let (second, _) = last_frame(&left.survey());
+    let begin = usize::try_from(SegmentFile::first_frame_offset()).unwrap();
+    let survey = left.with(1, |bytes| bytes[begin..second].fill(0));
+    assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, last_before + 1));
 }
