@@ -136,7 +136,7 @@ impl Run {
 
     /// Where records begin.
     pub(crate) const fn offsets(&self, reach: Reach) -> Offsets<'_> {
-        Offsets { run: self, reach, block: None, has_waited: false, told: None }
+        Offsets { run: self, reach, block: None, has_waited: false, ahead: None }
     }
 
     fn offsets_pointer(&self, block: usize) -> Pointer {
@@ -225,8 +225,8 @@ pub(crate) struct Offsets<'a> {
     block: Option<(usize, Bytes)>,
     /// Whether a block was not in memory.
     has_waited: bool,
-    /// The block that the disk was told of last.
-    told: Option<usize>,
+    /// The block that was spoken of last, ahead of those that are looked at.
+    ahead: Option<usize>,
 }
 
 impl Offsets<'_> {
@@ -235,11 +235,14 @@ impl Offsets<'_> {
         self.has_waited
     }
 
-    /// Says that a position is looked up soon, so that the disk can begin.
+    /// Says that a position is looked up soon, so that the disk can begin. Of blocks that follow one another it is told nothing: the kernel
+    /// reads on by itself where it sees that, and reads more at once.
     pub(crate) fn will_get(&mut self, position: u32) {
         let number = position as usize / OFFSETS_PER_BLOCK;
-        if self.told != Some(number) && (position as usize) < self.run.len() {
-            self.told = Some(number);
+        let before = self.ahead.or(self.block.as_ref().map(|(own, _)| *own));
+        self.ahead = Some(number);
+        let is_told = before.is_some_and(|before| number == before || number == before + 1);
+        if !is_told && (position as usize) < self.run.len() {
             self.run.blocks.will_read(self.run.offsets_pointer(number));
         }
     }

@@ -122,12 +122,12 @@ impl File for WatchedFile {
     }
 }
 
-const EVENTS: u64 = 12_000;
+const EVENTS: u64 = 40_000;
 /// Every so many events, one is of the rare stream, and of the rare type.
-const RARE: u64 = 500;
+const RARE: u64 = 2_500;
 
 fn options() -> Options {
-    Options { index_run_bytes: 1 << 20, ..Options::default() }
+    Options { index_run_bytes: 4 << 20, ..Options::default() }
 }
 
 /// A log of which the older part stands in an index file.
@@ -189,6 +189,21 @@ fn the_disk_is_told_ahead_where_the_index_has_to_be_read_and_the_page_is_the_sam
         let again = calls.lock().unwrap();
         assert!(!again.iter().any(|call| matches!(call, Call::Told(_))), "it is in memory: {again:?}");
     }
+}
+
+#[test]
+fn of_index_blocks_that_follow_one_another_the_disk_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let (watched, calls) = Watched::over("index");
+    let log = LogStore::open_in(watched, folder.path(), &options()).unwrap();
+    calls.lock().unwrap().clear();
+    let many = gesta_core::Limit::events(8_000.try_into().unwrap());
+    let page = log.read_blocking(&Read::stream("a-1".parse().unwrap()).limit(many)).unwrap();
+    assert_eq!(page.events.len(), 8_000);
+    let calls = calls.lock().unwrap();
+    assert!(calls.len() > 8, "some blocks say where they lie: {calls:?}");
+    assert!(!calls.iter().any(|call| matches!(call, Call::Told(_))), "the kernel reads on: {calls:?}");
 }
 
 #[test]
