@@ -24,6 +24,9 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 256 << 20;
 pub(crate) const QUEUE_BATCHES_MAX: usize = 65_536;
 /// Bytes of one group, after which it is written and synced: what a sync may make the first of a group wait for.
 pub(crate) const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Batches that are decided in one go, whatever becomes of them: their callers may come again at once, and whoever decides is a caller
+/// as well.
+pub(crate) const DECISIONS_MAX: usize = 1_024;
 /// After so long without an append, an idle frame says that everything is durable.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(75);
 

@@ -52,11 +52,12 @@ impl Shared {
         }
     }
 
-    /// Takes no writes from now on: forgets what never became durable, and tells everybody who waits for it.
-    pub(crate) fn poison(&self, reason: String) {
+    /// Takes no writes from now on: forgets what is behind that position, which never becomes durable, and tells everybody who waits for
+    /// it. Only for whoever holds the gathering: nothing is added meanwhile.
+    pub(crate) fn poison(&self, reason: String, last: u64) {
         tracing::error!(reason, "the log is read-only from now on");
         if !planted(Bug::PoisonKeepsTable) {
-            self.index.truncate(self.published.position());
+            self.index.truncate(last);
         }
         *self.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         self.poisoned.notify(usize::MAX);

@@ -279,6 +279,9 @@ impl LogStore {
                     .map(|repeat| repeat.map(|repeat| self.appended(repeat)))
                     .map_err(|refused| refused.error);
             }
+            if self.shared.published.is_closed() {
+                return Err(in_doubt());
+            }
             waited = true;
             listener.await;
         }

@@ -23,10 +23,13 @@ use crate::format::{FrameKind, Prepared, StartBody, write_mark};
 use crate::index::{FrameName, IndexedEvent, State, Table};
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SealTask, Spare};
-use crate::limits::{GROUP_BYTES_MAX, START_BYTES};
+use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
 use crate::recover::Ended;
 use crate::segment::SegmentFile;
 use crate::shared::Shared;
+
+/// What an answer takes besides its places.
+const ANSWER_BYTES: usize = 128;
 
 /// The gatherer, for whoever gets hold of it.
 pub(crate) struct Gathering(Mutex<Gatherer>);
@@ -49,6 +52,8 @@ pub(crate) struct Gatherer {
     group: Group,
     /// The last frame that is known to be synced, as the writer says.
     durable: Arc<AtomicU64>,
+    /// The last event of the group that was taken last.
+    taken_to: u64,
     halted: bool,
     /// The batch that the gathering was halted by.
     stuck: Option<Ticket>,
@@ -64,6 +69,16 @@ pub(super) struct Group {
     pub(super) bytes: usize,
     /// Answers that wait for the group's sync, those to accepted batches and those that only speak of them.
     pub(super) answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    /// About how much memory they take.
+    answers_bytes: usize,
+}
+
+impl Group {
+    fn answer_later(&mut self, reply: oneshot::Sender<Answer>, answer: Answer) {
+        let places = answer.as_ref().map_or(0, |appended| appended.places.len());
+        self.answers_bytes += ANSWER_BYTES + places * size_of::<Placed>();
+        self.answers.push((reply, answer));
+    }
 }
 
 /// A group that is to be written, where to, and what is durable once it is synced.
@@ -101,16 +116,19 @@ impl Gathering {
     pub(super) fn lock(&self) -> MutexGuard<'_, Gatherer> {
         self.0.lock().unwrap_or_else(|poisoned| {
             let mut gatherer = poisoned.into_inner();
-            gatherer.give_up();
+            let taken = gatherer.taken_to;
+            gatherer.give_up(taken);
             gatherer
         })
     }
 
     /// Decides what is in line, unless somebody else is about to. Gives back whether the writer has something to do.
     pub(super) fn gather(&self, queue: &Queue) -> bool {
-        let mut is_wanted = false;
-        while let Ok(mut gatherer) = self.0.try_lock() {
-            gatherer.gather(queue);
+        let (mut is_wanted, mut left) = (false, DECISIONS_MAX);
+        while left > 0
+            && let Ok(mut gatherer) = self.0.try_lock()
+        {
+            left -= gatherer.gather(queue, left);
             is_wanted = gatherer.has_work();
             let is_done = gatherer.halted || gatherer.is_full();
             drop(gatherer);
@@ -120,6 +138,13 @@ impl Gathering {
             }
         }
         is_wanted
+    }
+
+    /// Stops for good after a panic. What is behind that position never becomes durable.
+    pub(super) fn give_up(&self, last: impl FnOnce(&Gatherer) -> u64) {
+        let mut gatherer = self.lock();
+        let last = last(&gatherer);
+        gatherer.give_up(last);
     }
 }
 
@@ -134,6 +159,7 @@ impl Gatherer {
     ) -> Self {
         let table = Arc::clone(shared.index.view().active());
         let durable = Arc::new(AtomicU64::new(tail.durable));
+        let taken_to = tail.position;
         Self {
             shared,
             keeper,
@@ -145,6 +171,7 @@ impl Gatherer {
             start,
             group: Group::default(),
             durable,
+            taken_to,
             halted: false,
             stuck: None,
             poison: None,
@@ -166,8 +193,18 @@ impl Gatherer {
         self.halted
     }
 
+    /// Whether nothing is decided any more.
+    pub(super) const fn is_poisoned(&self) -> bool {
+        self.poison.is_some()
+    }
+
+    /// The last event of the group that was taken last: it may still become durable, nothing behind it does.
+    pub(super) const fn taken_to(&self) -> u64 {
+        self.taken_to
+    }
+
     const fn is_full(&self) -> bool {
-        self.group.bytes >= GROUP_BYTES_MAX
+        self.group.bytes + self.group.answers_bytes >= GROUP_BYTES_MAX
     }
 
     /// Whether the writer has something to do.
@@ -180,17 +217,21 @@ impl Gatherer {
         self.group.frames.is_empty() && self.group.answers.is_empty()
     }
 
-    /// Decides what is in line, until the group is full, or a batch has to wait.
-    pub(super) fn gather(&mut self, queue: &Queue) {
+    /// Decides what is in line, until the group is full, or a batch has to wait; so many batches at the most. Gives back how many.
+    pub(super) fn gather(&mut self, queue: &Queue, most: usize) -> usize {
         if self.poison.is_none() && self.keeper.has_failed() {
             self.halted = true;
         }
+        let mut decided = 0;
         while !self.halted
             && !self.is_full()
+            && decided < most
             && let Some(ticket) = queue.pop()
         {
             self.take(ticket, Room::Unknown);
+            decided += 1;
         }
+        decided
     }
 
     /// Takes the group, if there is one. A full table halts what follows: it ends with this group.
@@ -206,6 +247,7 @@ impl Gatherer {
             self.keeper.prepare_spare(self.active.size_bytes);
         }
         self.halted |= self.table_may_end();
+        self.taken_to = self.tail.position;
         Some(Taken {
             group,
             segment: Arc::clone(&self.active.segment),
@@ -237,7 +279,7 @@ impl Gatherer {
 
     /// Stops for good: what is gathered is in doubt, what waits is refused.
     pub(super) fn poison(&mut self, reason: String) -> Group {
-        self.shared.poison(reason.clone());
+        self.shared.poison(reason.clone(), self.shared.published.position());
         self.poison = Some(reason);
         if planted(Bug::GatheredOutlivesPoison) {
             return Group::default();
@@ -245,15 +287,18 @@ impl Gatherer {
         std::mem::take(&mut self.group)
     }
 
-    /// Stops for good after a panic: whoever waits for an answer learns that it is in doubt.
-    pub(super) fn give_up(&mut self) {
-        self.poison.get_or_insert_with(|| "the writer panicked: open the log again".to_owned());
+    fn give_up(&mut self, last: u64) {
+        let reason = self.poison.get_or_insert_with(|| "the writer panicked: open the log again".to_owned());
+        self.shared.poison(reason.clone(), last);
+        // Dropped without an answer, they are in doubt.
         self.group = Group::default();
         self.stuck = None;
     }
 
     /// Decides a batch. Accepted, it joins the group.
     fn take(&mut self, ticket: Ticket, room: Room) {
+        // Looked for first: what is known holds the table that is asked here.
+        let has_room = room == Room::Made || self.has_room(ticket.prepared.len());
         let tables = self.tables_behind(&ticket.prior);
         let known = Known::new(&ticket.prior, &tables);
         let scope = self.scope();
@@ -261,7 +306,7 @@ impl Gatherer {
             Ok(Some(repeat)) => Err(self.answer_to(repeat)),
             Err(Refused { error, speaks_of }) => Err((Err(error), speaks_of)),
             Ok(None) if self.poison.is_some() => Err((Err(self.read_only()), 0)),
-            Ok(None) if room == Room::Unknown && !self.has_room(ticket.prepared.len()) => {
+            Ok(None) if !has_room => {
                 self.halted = true;
                 drop(known);
                 self.stuck = Some(ticket);
@@ -420,7 +465,7 @@ impl Gatherer {
         let checkpoint = Checkpoint::new(self.shared.id, [self.tail.position]);
         self.group.bytes += ticket.prepared.len();
         self.group.frames.push(ticket.prepared);
-        self.group.answers.push((ticket.reply, Ok(Appended { places, checkpoint, repeated: false })));
+        self.group.answer_later(ticket.reply, Ok(Appended { places, checkpoint, repeated: false }));
     }
 
     /// Seals the segment's START into the group, if it has none yet.
@@ -478,7 +523,7 @@ impl Gatherer {
                 self.poison.is_none(),
                 "after a poison, the index holds what is durable and nothing else"
             );
-            self.group.answers.push((reply, answer));
+            self.group.answer_later(reply, answer);
         }
     }
 }

@@ -123,15 +123,15 @@ impl Queue {
         self.lock().gathered = false;
     }
 
-    /// Says what the writer has left behind: whether something is uncovered.
-    pub(crate) fn note_group(&self, uncovered: bool) {
+    /// Says what the writer has left behind: whether something is uncovered, and whether it wrote anything.
+    pub(crate) fn note_group(&self, uncovered: bool, wrote: bool) {
         let mut state = self.lock();
-        state.groups += 1;
+        state.groups += u64::from(wrote);
         let begins = uncovered && !state.uncovered;
         state.uncovered = uncovered;
         drop(state);
         if begins {
-            // The thread waits without an end, and now has to count the time.
+            // The thread waits without an end, and has to count the time now.
             self.changed.notify_one();
         }
     }
@@ -146,7 +146,11 @@ impl Queue {
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closing = true;
-        state.waiting.clear();
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        // Whoever is woken by that may look into the line.
+        drop(waiting);
+        self.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

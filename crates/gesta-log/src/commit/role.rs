@@ -54,8 +54,8 @@ impl Role {
     }
 
     fn gather_and_wake(&self) {
-        let _guard = PoisonOnPanic::new(self);
-        let gathered = self.gathering.gather(&self.queue);
+        // The group that is being written is not concerned by a panic here.
+        let gathered = self.guard(Gatherer::taken_to, || self.gathering.gather(&self.queue));
         self.queue.wake(gathered);
     }
 
@@ -68,8 +68,8 @@ impl Role {
         self.queue.push(ticket)?;
         match self.writer.try_lock() {
             Ok(writer) => {
-                self.hold(writer, Writer::commit_waiting);
-                self.queue.wake(false);
+                let is_left = self.hold(writer, Writer::commit_waiting);
+                self.queue.wake(is_left);
             }
             // Somebody else commits; or a panic has poisoned the log, and abandoned the line.
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => self.gather_and_wake(),
@@ -84,12 +84,15 @@ impl Role {
             // A panic has poisoned the log: nothing is written any more.
             let Ok(writer) = self.writer.lock() else { return self.stop_helpers() };
             match wake {
-                Wake::Arrived => self.hold(writer, Writer::commit_waiting),
+                Wake::Arrived => {
+                    let is_left = self.hold(writer, Writer::commit_waiting);
+                    self.queue.wake(is_left);
+                }
                 Wake::Idle => self.hold(writer, Writer::rest),
                 Wake::Closed => {
                     // Whoever put something in line before the log was closed may be gathering it just now.
                     self.hold(writer, |writer| {
-                        writer.commit_waiting();
+                        while writer.commit_waiting() {}
                         writer.rest();
                     });
                     return self.stop_helpers();
@@ -108,7 +111,7 @@ impl Role {
     #[cfg(feature = "sim")]
     pub(crate) fn commit_waiting(&self) {
         if let Ok(writer) = self.writer.lock() {
-            self.hold(writer, Writer::commit_waiting);
+            self.hold(writer, |writer| while writer.commit_waiting() {});
         }
     }
 
@@ -120,7 +123,7 @@ impl Role {
             self.gathering.gather(&self.queue);
         };
         if let Ok(writer) = self.writer.lock() {
-            self.hold(writer, |writer| writer.commit_waiting_while(&mut meanwhile));
+            self.hold(writer, |writer| while writer.commit_waiting_while(&mut meanwhile) {});
         }
     }
 
@@ -143,33 +146,37 @@ impl Role {
         self.queue.close();
     }
 
-    /// Works as the writer. A panic is a poison: nobody waits for an answer that never comes.
-    fn hold(&self, mut writer: MutexGuard<'_, Writer>, work: impl FnOnce(&mut Writer)) {
-        let _guard = PoisonOnPanic::new(self);
-        work(&mut writer);
+    /// Works as the writer.
+    fn hold<T>(&self, mut writer: MutexGuard<'_, Writer>, work: impl FnOnce(&mut Writer) -> T) -> T {
+        // What it was writing never becomes durable by a writer that is gone.
+        self.guard(|_| self.shared.published.position(), || work(&mut writer))
+    }
+
+    /// Does something of which a panic is a poison: nothing is written any more, and nobody waits for an answer that never comes. Then
+    /// `last` is the last event that may be durable.
+    fn guard<T>(&self, last: impl FnOnce(&Gatherer) -> u64, work: impl FnOnce() -> T) -> T {
+        let mut unless_done = Unless { undone: Some(|| self.give_up(last)) };
+        let done = work();
+        unless_done.undone = None;
+        done
+    }
+
+    fn give_up(&self, last: impl FnOnce(&Gatherer) -> u64) {
+        self.queue.abandon();
+        self.gathering.give_up(last);
+        self.stop_helpers();
     }
 }
 
-/// Ends all writing if what it stands over panics.
-struct PoisonOnPanic<'a> {
-    role: &'a Role,
-    /// A caller may append while it unwinds, and do no harm.
-    unwinds_already: bool,
+/// Does something when it is dropped, unless that was taken back.
+struct Unless<F: FnOnce()> {
+    undone: Option<F>,
 }
 
-impl<'a> PoisonOnPanic<'a> {
-    fn new(role: &'a Role) -> Self {
-        Self { role, unwinds_already: std::thread::panicking() }
-    }
-}
-
-impl Drop for PoisonOnPanic<'_> {
+impl<F: FnOnce()> Drop for Unless<F> {
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.unwinds_already {
-            self.role.shared.poison("the writer panicked: open the log again".to_owned());
-            self.role.queue.abandon();
-            self.role.gathering.lock().give_up();
-            self.role.stop_helpers();
+        if let Some(undone) = self.undone.take() {
+            undone();
         }
     }
 }

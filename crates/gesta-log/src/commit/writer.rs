@@ -17,6 +17,7 @@ use super::queue::Queue;
 use super::write::write_group;
 use crate::bugs::{Bug, planted};
 use crate::format::Prepared;
+use crate::limits::DECISIONS_MAX;
 use crate::shared::Shared;
 
 /// The writer's own state. Whoever holds it writes: see [`Role`](super::Role).
@@ -31,6 +32,8 @@ pub(crate) struct Writer {
     /// The last synced frame that has events.
     last_with_events: u64,
     is_poisoned: bool,
+    /// Groups so far.
+    written: u64,
 }
 
 impl Writer {
@@ -39,32 +42,40 @@ impl Writer {
             let gatherer = gathering.lock();
             (gatherer.durable(), gatherer.tail().covered, gatherer.tail().last_with_events)
         };
-        Self { shared, queue, gathering, durable, covered, last_with_events, is_poisoned: false }
+        Self { shared, queue, gathering, durable, covered, last_with_events, is_poisoned: false, written: 0 }
     }
 
-    /// Commits what is gathered and what waits, up to a group of it; more, where room had to be made.
-    pub(crate) fn commit_waiting(&mut self) {
-        self.commit_waiting_while(&mut || {});
+    /// Commits what is gathered and what waits, up to a group of it; where room had to be made, another one behind it. Gives back whether
+    /// there is more to do.
+    pub(crate) fn commit_waiting(&mut self) -> bool {
+        self.commit_waiting_while(&mut || {})
     }
 
     /// [`Self::commit_waiting`]. While a group is written, `meanwhile` does what callers do on their own threads.
-    pub(super) fn commit_waiting_while(&mut self, meanwhile: &mut dyn FnMut()) {
+    pub(super) fn commit_waiting_while(&mut self, meanwhile: &mut dyn FnMut()) -> bool {
         self.queue.begin_group();
-        loop {
-            let (taken, is_halted) = {
-                let mut gatherer = self.gathering.lock();
-                gatherer.gather(&self.queue);
-                (gatherer.take_group(), gatherer.is_halted())
-            };
-            if let Some(taken) = taken {
-                self.commit(taken, meanwhile);
-            }
-            if !is_halted {
-                break;
-            }
+        let before = self.written;
+        let mut is_halted = self.commit_group(meanwhile);
+        if is_halted {
             self.gathering.lock().make_way();
+            is_halted = self.commit_group(meanwhile);
         }
-        self.queue.note_group(self.is_uncovered());
+        self.queue.note_group(self.is_uncovered(), self.written > before);
+        is_halted
+    }
+
+    /// Commits a group. Gives back whether the gathering is halted.
+    fn commit_group(&mut self, meanwhile: &mut dyn FnMut()) -> bool {
+        let (taken, is_halted) = {
+            let mut gatherer = self.gathering.lock();
+            gatherer.gather(&self.queue, DECISIONS_MAX);
+            self.is_poisoned |= gatherer.is_poisoned();
+            (gatherer.take_group(), gatherer.is_halted())
+        };
+        if let Some(taken) = taken {
+            self.commit(taken, meanwhile);
+        }
+        is_halted
     }
 
     /// Covers what is uncovered: nothing is going on, or nothing more will come.
@@ -72,7 +83,7 @@ impl Writer {
         if self.is_uncovered() {
             self.write_idle();
         }
-        self.queue.note_group(self.is_uncovered());
+        self.queue.note_group(self.is_uncovered(), true);
     }
 
     const fn is_uncovered(&self) -> bool {
@@ -90,6 +101,7 @@ impl Writer {
             if let Err(error) = write(&taken) {
                 return self.fail(taken, &error);
             }
+            self.written += 1;
             self.last_with_events = taken.number;
             self.note_synced(&taken);
             self.shared.published.publish(taken.position);
@@ -129,7 +141,8 @@ impl Writer {
     fn write_idle(&mut self) {
         let taken = {
             let mut gatherer = self.gathering.lock();
-            if !gatherer.is_empty() || gatherer.is_halted() {
+            self.is_poisoned |= gatherer.is_poisoned();
+            if self.is_poisoned || !gatherer.is_empty() || gatherer.is_halted() {
                 return;
             }
             gatherer.take_idle()

@@ -148,7 +148,9 @@ impl File for OsFile {
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
         let mut at = offset;
         for chunk in pieces.chunks(PIECES_MAX) {
-            let mut slices = chunk.iter().map(|piece| IoSlice::new(piece)).collect::<Vec<_>>();
+            // A call that is asked to write nothing looks like one that cannot.
+            let pieces = chunk.iter().filter(|piece| !piece.is_empty());
+            let mut slices = pieces.map(|piece| IoSlice::new(piece)).collect::<Vec<_>>();
             let mut rest = &mut slices[..];
             while !rest.is_empty() {
                 match rustix::io::pwritev(&self.0, rest, at) {
@@ -270,5 +272,38 @@ impl Lock for OsLock {
         file.set_len(0)?;
         file.rewind()?;
         file.write_all(holder.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_end_with_a_page_and_with_a_call_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = OsEnv.open(&folder.path().join("f"), Mode::CreateNew).unwrap();
+        file.fill_zeros(0, 64 << 10).unwrap();
+        let piece = [7; 8];
+        let pieces = vec![&piece[..]; PIECES_MAX];
+        file.write_over_zeros(&pieces, PAGE_BYTES as u64, 64 << 10).unwrap();
+        let mut read = vec![0; 64 << 10];
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), read.len());
+        assert!(read[PAGE_BYTES..3 * PAGE_BYTES].iter().all(|byte| *byte == 7));
+        assert!(read[..PAGE_BYTES].iter().chain(&read[3 * PAGE_BYTES..]).all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn zeros_fill_a_file_from_any_place_to_any_length() {
+        let folder = tempfile::tempdir().unwrap();
+        for (from, len) in [(0, 10), (100, 5_000), (4_096, 8_192), (5_000, (9 << 20) + 17), (9_000, 9_000)] {
+            let file = OsEnv.open(&folder.path().join(format!("{from}-{len}")), Mode::CreateNew).unwrap();
+            file.write_at(&[&vec![7; from]], 0).unwrap();
+            file.fill_zeros(from as u64, len as u64).unwrap();
+            let mut read = vec![1; len + 1];
+            assert_eq!(file.read_at(&mut read, 0).unwrap(), len);
+            assert!(read[..from].iter().all(|byte| *byte == 7), "{from} {len}");
+            assert!(read[from..len].iter().all(|byte| *byte == 0), "{from} {len}");
+        }
     }
 }

@@ -90,6 +90,11 @@ impl File for FragileFile {
         self.file.write_at(pieces, offset)
     }
 
+    fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, zeros_to: u64) -> io::Result<()> {
+        fail_if(&self.faults.write, io::ErrorKind::Other)?;
+        self.file.write_over_zeros(pieces, offset, zeros_to)
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
@@ -204,4 +209,35 @@ fn whoever_waits_for_a_failed_write_is_told_when_it_fails_and_afterwards() {
     });
     assert!(reason.contains("writing segment 1 failed"), "{reason}");
     assert_eq!((log.read_only(), pollster::block_on(log.write_failed())), (Some(reason.clone()), reason));
+}
+
+#[test]
+fn a_panic_while_a_batch_is_decided_ends_all_writing_and_harms_nothing() {
+    type Append = fn(&LogStore, Batch) -> Result<gesta_core::Appended, AppendError>;
+    let ways: [Append; 2] =
+        [LogStore::append_blocking, |log, batch| pollster::block_on(EventStore::append(log, batch))];
+    for append in ways {
+        let folder = tempfile::tempdir().unwrap();
+        let breaks = Arc::new(AtomicBool::new(false));
+        let clock = {
+            let breaks = Arc::clone(&breaks);
+            Arc::new(move || {
+                assert!(!breaks.load(Ordering::SeqCst), "a clock that fails");
+                Timestamp::from_nanos(1)
+            })
+        };
+        let log = LogStore::open(folder.path(), &Options { clock: Some(clock), ..options() }).unwrap();
+        append(&log, batch(1)).unwrap();
+        breaks.store(true, Ordering::SeqCst);
+        let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| append(&log, batch(2))));
+        assert!(broken.is_err());
+        assert!(append(&log, batch(3)).is_err(), "nothing is written any more");
+        assert_eq!(count(&log), 1, "what was acknowledged is there");
+        assert!(log.read_only().unwrap().contains("panicked"));
+        drop(log);
+        let log = LogStore::open(folder.path(), &options()).unwrap();
+        assert_eq!(log.read_only(), None, "{:?}", log.recovery());
+        append(&log, batch(2)).unwrap();
+        assert_eq!(count(&log), 2);
+    }
 }
