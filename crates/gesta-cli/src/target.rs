@@ -111,13 +111,20 @@ impl Place {
     }
 }
 
-/// Opens the log in a folder, and says what helps where that fails.
+/// Opens the log in a folder, and says what helps where that fails. A server answers while its index is built anew; a single command
+/// waits for it.
 pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse) -> Outcome<LogStore> {
     match if_missing {
         IfMissing::Refuse => check_is_log(folder)?,
         IfMissing::Make => check_has_nothing_else(folder)?,
     }
-    LogStore::open(folder, &Options::default()).map_err(|error| cannot_open(folder, &error, if_in_use))
+    let log = LogStore::open(folder, &Options::default());
+    let log = log.map_err(|error| cannot_open(folder, &error, if_in_use))?;
+    if if_in_use == IfInUse::Talk && !log.wait_for_index() {
+        // Whatever needs it says why it is not there; the rest goes on.
+        tracing::warn!("the index could not be built");
+    }
+    Ok(log)
 }
 
 fn holds_log(folder: &Path) -> bool {

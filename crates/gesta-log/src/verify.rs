@@ -71,7 +71,7 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
     let files = run_files(root, &manifest, INDEX_CACHE_BYTES_DEFAULT);
     let (runs, _) = folder.open_runs(&manifest, &listed, &files)?;
     let mut check = IndexCheck::new(runs, manifest.runs.len());
-    let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check);
+    let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check, None);
     let loaded = loaded.map_err(folder.recover_error())?;
     recovery.note_damage(&survey, &loaded.damage);
     let found = check.finish(&loaded.view.tables);
