@@ -36,6 +36,8 @@ pub(crate) const BACKGROUND_BYTES_IN_FLIGHT: usize = 8 << 20;
 /// What an open indexes before it returns, in tables that are full of the log: what a log may have in memory when it is killed while the
 /// disk is slow. More is indexed beside the open log.
 pub(crate) const BUILT_IN_OPEN_TABLES: u64 = 6;
+/// Threads that build an index: each has a table in memory that is written when it is full.
+pub(crate) const REBUILD_THREADS_MAX: usize = 8;
 /// Until what failed in the background is tried again: twice as long each time.
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -27,6 +27,7 @@ use crate::open::{Options, Ready, ready};
 use crate::open_error::OpenError;
 use crate::read::Frames;
 use crate::recover::{Listed, Recovery};
+use crate::segment::SegmentFile;
 use ranges::Ranges;
 
 /// How far the index is that is built anew.
@@ -263,17 +264,20 @@ fn is_worth_it(settled: &Settled, options: &Options) -> bool {
         return false;
     };
     let begin = listed.iter().position(|own| own.entry.header.id == known.segment).unwrap_or(0);
-    let before = listed[begin..last].iter().map(frames_end);
-    let bytes = before.fold(survey.stop, u64::saturating_add).saturating_sub(known.offset);
+    let before = listed[begin..last].iter().map(frames_len);
+    let in_last = survey.stop.saturating_sub(SegmentFile::first_frame_offset());
+    let covered = known.offset.saturating_sub(SegmentFile::first_frame_offset());
+    let bytes = before.fold(in_last, u64::saturating_add).saturating_sub(covered);
     bytes > BUILT_IN_OPEN_TABLES * options.table_limits().log_bytes
 }
 
-/// Where the frames of a segment end, as far as the manifest says.
-fn frames_end(own: &Listed) -> u64 {
-    match &own.entry.state {
+/// Bytes of the frames of a segment, as far as the manifest says.
+fn frames_len(own: &Listed) -> u64 {
+    let end = match &own.entry.state {
         SegmentState::Sealed(sealed) => sealed.end,
         SegmentState::Active | SegmentState::Spare => own.entry.size_bytes,
-    }
+    };
+    end.saturating_sub(SegmentFile::first_frame_offset())
 }
 
 /// Whether the frames are all that is known to be durable.

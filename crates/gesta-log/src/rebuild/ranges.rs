@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use super::{Building, frames_end};
+use super::{Building, frames_len};
 use crate::folder::{Folder, Settled};
 use crate::format::FrameHeader;
 use crate::index::{MergeError, Run, RunFiles, Table, remove_unlisted_runs};
@@ -114,7 +114,7 @@ fn cut(settled: &Settled, bytes_min: u64) -> Vec<Range<usize>> {
     let last = settled.survey.at.unwrap_or(0);
     let (mut ranges, mut from, mut bytes) = (Vec::new(), begin, 0_u64);
     for (at, own) in listed.iter().enumerate().take(last).skip(begin) {
-        bytes = bytes.saturating_add(frames_end(own));
+        bytes = bytes.saturating_add(frames_len(own));
         if bytes >= bytes_min || at + 1 == last {
             ranges.push(from..at + 1);
             (from, bytes) = (at + 1, 0);

@@ -12,6 +12,7 @@ use crate::folder::Writable;
 use crate::index::RunFiles;
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SharedManifest};
+use crate::limits::REBUILD_THREADS_MAX;
 use crate::manifest::Manifest;
 use crate::open::{Options, Ready};
 use crate::open_error::OpenError;
@@ -109,7 +110,8 @@ impl Launch {
     fn rebuild(&self, mut work: Rebuild) {
         let building = Arc::clone(work.building());
         let _ends = EndOnDrop(Arc::clone(&building));
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores.min(REBUILD_THREADS_MAX);
         for failures in 1.. {
             let attempted = work.attempt(threads);
             let error = match attempted {
