@@ -13,6 +13,7 @@ mod fold;
 mod growth;
 mod import;
 mod plot;
+mod rebuild;
 mod rivals;
 mod sustained;
 mod view;
@@ -24,7 +25,7 @@ use asked::Asked;
 /// A figure: its name, what it measures, and the code that does.
 struct Figure(&'static str, &'static str, fn(&Asked));
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     Figure("append", "appends in process, called in each way, beside the bare work", append::run),
     Figure("rivals", "appends beside fjall, redb, SQLite and PostgreSQL", rivals::appends),
     Figure("clients", "single appends of all of these over the number of clients", rivals::clients),
@@ -33,6 +34,7 @@ const FIGURES: [Figure; 12] = [
     Figure("disk", "bytes on the disk over the events' own", disk::run),
     Figure("cold", "the first event of a stream from a cold disk", cold::run),
     Figure("growth", "what calls cost as the log grows to 100 M events", growth::run),
+    Figure("rebuild", "the open of a log whose index is gone, and the building of it", rebuild::run),
     Figure("fold", "a stream of a million events folded by a decider", |_| fold::run()),
     Figure("view", "a view of a million events built", |_| view::run()),
     Figure("import", "a file of CloudEvents imported", |_| import::run()),
