@@ -220,8 +220,9 @@ impl Indexer {
                 return true;
             }
         }
-        if !is_told {
-            // Nothing is new: whoever drives the log says with it that time has passed.
+        if !is_told && !std::thread::panicking() {
+            // Nothing is new: whoever drives the log says with it that time has passed. Not where a log is dropped because this very
+            // attempt panicked: a second panic would end the process.
             thread.work.write_ended(self);
         }
         while thread.work.step(self) {}
