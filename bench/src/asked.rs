@@ -24,7 +24,7 @@ pub struct Asked {
     pub ids: Ids,
     /// Where files of figures and plots are written.
     pub out: PathBuf,
-    /// The folder of a log; of use to this program alone, which starts itself to be killed.
+    /// The folder of a log: `rebuild` keeps its own there; `growth` gives it to the process that it kills.
     pub log: Option<PathBuf>,
 }
 

@@ -13,6 +13,7 @@ mod fold;
 mod growth;
 mod import;
 mod plot;
+mod rebuild;
 mod rivals;
 mod sustained;
 mod tail;
@@ -35,6 +36,7 @@ const FIGURES: [Figure; 13] = [
     Figure("cold", "the first event of a stream from a cold disk", cold::run),
     Figure("tail", "what one more subscription at the head costs", tail::run),
     Figure("growth", "what calls cost as the log grows to 100 M events", growth::run),
+    Figure("rebuild", "the open of a log whose index is gone, and the building of it", rebuild::run),
     Figure("fold", "a stream of a million events folded by a decider", |_| fold::run()),
     Figure("view", "a view of a million events built", |_| view::run()),
     Figure("import", "a file of CloudEvents imported", |_| import::run()),

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use gesta_core::{Checkpoint, Direction, Limit, Place, Query, Read, ReadError, RecordedEvent, StreamName};
+use gesta_core::{
+    AppendError, Checkpoint, Direction, Limit, Place, Query, Read, ReadError, RecordedEvent, StreamName,
+};
 use gesta_log::LogStore;
 use gesta_log::sim::Machine;
 
@@ -11,6 +13,9 @@ use crate::model::{Model, Wrong};
 use crate::plan::query;
 use crate::random::Random;
 use crate::simulation::options;
+
+/// Events of which a log without its index is asked.
+const UNINDEXED_ASKED: usize = 8;
 
 /// Everything that was acknowledged or shown is there, at its place; what stands behind it are batches in doubt, whole.
 pub(crate) fn check_opened(log: &LogStore, model: &mut Model) -> Result<(), Wrong> {
@@ -37,6 +42,35 @@ pub(crate) fn check_shown(log: &LogStore, model: &Model, from: usize) -> Result<
         ));
     }
     check_places(&events, model, from)
+}
+
+/// While its index is built anew, a log gives all events by position, in either direction, and answers nothing else.
+pub(crate) fn check_unindexed(log: &LogStore, model: &Model) -> Result<(), Wrong> {
+    let events = read_all(log, &Query::All, 0)?;
+    if events.len() < model.log.len() {
+        return Err(format!("without an index, {} of {} events are shown", events.len(), model.log.len()));
+    }
+    check_places(&events, model, 0)?;
+    let mut backward = read_all_backward(log, &Query::All)?;
+    backward.reverse();
+    if backward != events {
+        return Err("without an index, a log shows something else backward than forward".to_owned());
+    }
+    let is_told = |reason: &str| reason.contains("the index is built anew");
+    for event in events.iter().take(UNINDEXED_ASKED) {
+        let query = Query::stream(event.stream().parse().expect("a name"));
+        match log.read_blocking(&Read::log(query)) {
+            Err(ReadError::Unavailable { reason }) if is_told(&reason) => {}
+            answered => return Err(format!("a query was answered without an index: {answered:?}")),
+        }
+    }
+    for event in model.log.iter().take(UNINDEXED_ASKED) {
+        match log.append_blocking(model.repeat_of(event.sent)) {
+            Err(AppendError::Unavailable { reason }) if is_told(&reason) => {}
+            answered => return Err(format!("an append was decided without an index: {answered:?}")),
+        }
+    }
+    Ok(())
 }
 
 /// A query answered by the index gives what a look at every event gives.

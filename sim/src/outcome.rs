@@ -14,6 +14,8 @@ pub struct Outcome {
     pub operations: u64,
     /// Opens that were checked against the model.
     pub opens: u64,
+    /// Opens of which the index was built beside the open log.
+    pub unindexed: u64,
     /// Opens that a torn sector left read-only, for an operator to decide.
     pub unproven: u64,
     /// Second opens of a log that is open: all refused.
@@ -60,6 +62,7 @@ impl Outcome {
     pub fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.opens += other.opens;
+        self.unindexed += other.unindexed;
         self.unproven += other.unproven;
         self.second_opens += other.second_opens;
         self.harms += other.harms;
@@ -81,8 +84,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operations, opens, unproven, second_opens, harms, counts, trace } = self;
-        writeln!(f, "{operations} operations, {opens} opens checked, {unproven} left to an operator")?;
+        let Self { operations, opens, unindexed, unproven, second_opens, harms, counts, trace } = self;
+        writeln!(
+            f,
+            "{operations} operations, {opens} opens checked, {unindexed} before their index was there, {unproven} left to an operator"
+        )?;
         writeln!(
             f,
             "{} power cuts, {} kills, {} EIO, {} ENOSPC, {} EROFS, {} short writes",

@@ -8,7 +8,9 @@ use gesta_core::AppendError;
 use gesta_log::sim::{self, Betrayal, Faults, LookedUp, Machine, Pending};
 use gesta_log::{LogStore, OpenError, Options};
 
-use crate::check::{check_harmed, check_index, check_kept, check_opened, check_shown, is_index_damage};
+use crate::check::{
+    check_harmed, check_index, check_kept, check_opened, check_shown, check_unindexed, is_index_damage,
+};
 use crate::harm::{End, Harm, Snapshot, harm, is_segment, snapshot, used_segments};
 use crate::model::{Model, Wrong};
 use crate::observer::Observer;
@@ -340,7 +342,7 @@ impl Simulation {
             self.outcome.operations += 1;
             let before = (self.random.below(4) == 0).then(|| snapshot(&self.machine));
             self.observer = Observer::of(&self.machine);
-            let opened = sim::open(&self.machine, &self.options());
+            let opened = self.open()?;
             self.note(u64::from(opened.is_ok()));
             match opened {
                 Ok(log) => {
@@ -362,6 +364,22 @@ impl Simulation {
         }
         self.machine.set_faults(self.profile.faults);
         Ok(())
+    }
+
+    /// Opens the log. Where its index is built anew, it is looked at before that is there.
+    fn open(&mut self) -> Result<Result<LogStore, OpenError>, Wrong> {
+        let log = match sim::open_unindexed(&self.machine, &self.options()) {
+            Ok(log) => log,
+            Err(error) => return Ok(Err(error)),
+        };
+        if log.index_progress().is_some() {
+            self.outcome.unindexed += 1;
+            let checked = check_unindexed(&log, &self.model);
+            if !self.is_faulty() {
+                checked?;
+            }
+        }
+        Ok(log.index_inline().map(|()| log))
     }
 
     fn end_process(&mut self, between: Between) -> Result<(), Wrong> {

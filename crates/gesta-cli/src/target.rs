@@ -111,7 +111,8 @@ impl Place {
     }
 }
 
-/// Opens the log in a folder, and says what helps where that fails.
+/// Opens the log in a folder, and says what helps where that fails. A server answers while its index is built anew; a single command
+/// waits for it.
 pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse) -> Outcome<LogStore> {
     // A command is over before a scrub has read anything worth it.
     open_log_and_scrub(folder, if_missing, if_in_use, Scrub::Off)
@@ -128,8 +129,13 @@ pub(crate) fn open_log_and_scrub(
         IfMissing::Refuse => check_is_log(folder)?,
         IfMissing::Make => check_has_nothing_else(folder)?,
     }
-    LogStore::open(folder, &Options { scrub, ..Options::default() })
-        .map_err(|error| cannot_open(folder, &error, if_in_use))
+    let log = LogStore::open(folder, &Options { scrub, ..Options::default() });
+    let log = log.map_err(|error| cannot_open(folder, &error, if_in_use))?;
+    if if_in_use == IfInUse::Talk && !log.wait_for_index() {
+        // Whatever needs it says why it is not there; the rest goes on.
+        tracing::warn!("the index could not be built");
+    }
+    Ok(log)
 }
 
 /// Whether a path lies in a folder, or is that folder, whatever names lead there.

@@ -121,6 +121,8 @@ pub enum Bug {
     NoBlockChecksum,
     /// A command that stands on the disk is not held against what its frame says.
     CommandNotProven,
+    /// The index is asked while it is built anew.
+    HalfBuiltIndexAsked,
 }
 
 impl Bug {
@@ -184,6 +186,7 @@ impl Bug {
         Self::FilterForgets,
         Self::NoBlockChecksum,
         Self::CommandNotProven,
+        Self::HalfBuiltIndexAsked,
     ];
 }
 

@@ -1,8 +1,8 @@
 //! The folder of a log: its lock, its manifest, and what recovery does in it.
 
 use std::path::Path;
-
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::bugs::{Bug, planted};
 use crate::commit::{ActiveSegment, Tail};
@@ -30,13 +30,6 @@ pub(crate) struct Folder<'a> {
     pub(crate) root: &'a Path,
 }
 
-/// A log as recovery leaves it.
-pub(crate) struct Recovered {
-    pub(crate) listed: Vec<Listed>,
-    pub(crate) survey: TailSurvey,
-    pub(crate) loaded: Loaded,
-}
-
 /// Where runs are, and when a table becomes one.
 pub(crate) struct RunPolicy<'a> {
     pub(crate) files: &'a RunFiles,
@@ -52,12 +45,28 @@ pub(crate) struct Writable {
 }
 
 /// A log whose tail was settled, and that is still to be loaded.
-struct Settled {
-    listed: Vec<Listed>,
-    survey: TailSurvey,
+pub(crate) struct Settled {
+    pub(crate) listed: Vec<Listed>,
+    pub(crate) survey: TailSurvey,
     /// Runs that are of use, and where in the log they end.
-    runs: Vec<Arc<Run>>,
-    known: LogPoint,
+    pub(crate) runs: Vec<Arc<Run>>,
+    pub(crate) known: LogPoint,
+    pub(crate) is_read_only: bool,
+}
+
+impl Settled {
+    fn new(
+        listed: Vec<Listed>,
+        mut survey: TailSurvey,
+        (runs, known): (Vec<Arc<Run>>, LogPoint),
+        beyond: Beyond,
+        is_read_only: bool,
+    ) -> Self {
+        if beyond == Beyond::LeftOut {
+            survey.clip_to_watermark();
+        }
+        Self { listed, survey, runs, known, is_read_only }
+    }
 }
 
 /// What becomes of frames that are not known to be synced.
@@ -154,13 +163,13 @@ impl Folder<'_> {
         self.create_over(&segments, segment_size_bytes)
     }
 
-    /// Settles the tail, then loads the log. Where the tail cannot be settled, what was not synced is left out.
+    /// Settles the tail. Where it cannot be settled, what was not synced is left out.
     pub(crate) fn recover(
         &self,
         manifest: &mut Manifest,
         recovery: &mut Recovery,
-        policy: &RunPolicy<'_>,
-    ) -> Result<Recovered, OpenError> {
+        files: &RunFiles,
+    ) -> Result<Settled, OpenError> {
         // The names that were read, that of the manifest first, may be in memory alone: nothing is done on their word before.
         for folder in [self.root, &self.root.join("segments")] {
             if planted(Bug::NamesTrusted) {
@@ -172,13 +181,12 @@ impl Folder<'_> {
         let listed =
             open_listed(self.env, self.root, manifest, Mode::Write, flaws).map_err(self.recover_error())?;
         self.find_stale(manifest, &listed, recovery)?;
-        let (runs, known) = self.open_runs(manifest, &listed, policy.files)?;
+        let (runs, known) = self.open_runs(manifest, &listed, files)?;
         let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         let is_stale = recovery.read_only.is_some();
         recovery.note_unproven(&survey);
         if is_stale {
-            let settled = Settled { listed, survey, runs, known };
-            return self.load(manifest, settled, Beyond::LeftOut, policy, true);
+            return Ok(Settled::new(listed, survey, (runs, known), Beyond::LeftOut, true));
         }
         let before = manifest.segments.clone();
         let beyond = match self.settle(manifest, &listed, &survey, recovery) {
@@ -196,38 +204,33 @@ impl Folder<'_> {
         };
         let is_read_only = recovery.read_only.is_some();
         let is_unchanged = !is_read_only && manifest.segments == before && !survey.is_torn();
-        let settled = if is_unchanged {
-            Settled { listed, survey, runs, known }
-        } else {
-            // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
-            let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
-            let listed = listed.map_err(self.recover_error())?;
-            let (runs, known) = self.open_runs(manifest, &listed, policy.files)?;
-            let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
-            Settled { listed, survey, runs, known }
-        };
-        self.load(manifest, settled, beyond, policy, is_read_only)
+        if is_unchanged {
+            return Ok(Settled::new(listed, survey, (runs, known), beyond, is_read_only));
+        }
+        // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
+        let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
+        let listed = listed.map_err(self.recover_error())?;
+        let (runs, known) = self.open_runs(manifest, &listed, files)?;
+        let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+        Ok(Settled::new(listed, survey, (runs, known), beyond, is_read_only))
     }
 
-    /// Loads what the runs do not cover. Tables that are full become runs on the way, unless the log is read-only.
-    fn load(
+    /// Loads what the runs do not cover. Tables that are full become runs on the way, unless the log is read-only. Ends early, with an
+    /// error, once `stop` is set.
+    pub(crate) fn load(
         &self,
         manifest: &mut Manifest,
-        settled: Settled,
-        beyond: Beyond,
+        settled: &Settled,
         policy: &RunPolicy<'_>,
-        is_read_only: bool,
-    ) -> Result<Recovered, OpenError> {
-        let Settled { listed, mut survey, runs, known: from } = settled;
-        if beyond == Beyond::LeftOut {
-            survey.clip_to_watermark();
-        }
-        let known = runs.len();
-        let view = View { runs, tables: Vec::new() };
+        stop: Option<&AtomicBool>,
+    ) -> Result<Loaded, OpenError> {
+        let Settled { listed, survey, runs, known: from, is_read_only } = settled;
+        let (known, is_read_only) = (runs.len(), *is_read_only);
+        let view = View { runs: runs.clone(), tables: Vec::new() };
         let writes = (!is_read_only).then_some(self.env);
         let next_id = manifest.next_run_id();
         let mut tables = RunWriter { env: writes, policy, runs: Vec::new(), next_id };
-        let loaded = load(manifest, &listed, &survey, view, &from, &mut tables);
+        let loaded = load(manifest, listed, survey, view, from, &mut tables, stop);
         let mut loaded = loaded.map_err(self.recover_error())?;
         loaded.view.runs.append(&mut tables.runs);
         let found = loaded.view.runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
@@ -242,7 +245,7 @@ impl Folder<'_> {
                 tracing::warn!(%error, "index files that nobody uses could not be removed");
             }
         }
-        Ok(Recovered { listed, survey, loaded })
+        Ok(loaded)
     }
 
     /// Opens the runs that the manifest lists, up to the first that is of no use: those behind it are built anew. Gives where the

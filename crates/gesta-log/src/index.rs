@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use gesta_core::EventId;
 
@@ -35,7 +35,7 @@ pub(crate) use table::{CommandEntry, IndexedEvent, State, Table};
 /// Everything that is looked up.
 pub(crate) struct Index {
     view: RwLock<Arc<View>>,
-    damage: Vec<Damage>,
+    damage: OnceLock<Vec<Damage>>,
 }
 
 /// The parts of the index at one moment. Whoever holds it finds everything that it held then, and, through the last table, what was
@@ -48,10 +48,18 @@ pub(crate) struct View {
 }
 
 impl Index {
-    pub(crate) fn new(view: View, damage: Vec<Damage>) -> Self {
+    /// The index of a log of which only some runs are there. Nobody looks into it before it is filled.
+    pub(crate) fn in_part(runs: Vec<Arc<Run>>, next: u64) -> Self {
+        let view = View { runs, tables: vec![Table::new(next)] };
+        Self { view: RwLock::new(Arc::new(view)), damage: OnceLock::new() }
+    }
+
+    /// Makes it whole, once.
+    pub(crate) fn fill(&self, view: View, damage: Vec<Damage>) {
         assert!(!view.tables.is_empty(), "there is a table to grow");
         assert!(!damage.is_empty() || view.is_dense(), "the parts of the index follow one another");
-        Self { view: RwLock::new(Arc::new(view)), damage }
+        assert!(self.damage.set(damage).is_ok(), "an index is filled once");
+        self.change(|own| *own = view);
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
@@ -70,9 +78,9 @@ impl Index {
         self.view().active().write().truncate(last);
     }
 
-    /// Damage that was found when the log was opened.
+    /// Damage that was found when the log was loaded.
     pub(crate) fn damage(&self) -> &[Damage] {
-        &self.damage
+        self.damage.get().map_or(&[], Vec::as_slice)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::bugs::{Bug, planted};
 use crate::env::Env;
 use crate::index::{Merge, MergeError, Run, RunFiles, run_folder};
 use crate::keeper::SharedManifest;
+use crate::limits::retry_pause;
 use crate::manifest::RunEntry;
 use crate::recover::Ended;
 use crate::shared::Shared;
@@ -85,6 +86,8 @@ struct Work {
     manifest: Arc<SharedManifest>,
     /// From old to new.
     ended: std::collections::VecDeque<Ended>,
+    /// Attempts in a row to write the oldest that failed.
+    failures: u32,
     merge: Option<Merging>,
     next_id: u64,
     /// Runs whose files could not be merged: left as they are.
@@ -136,6 +139,7 @@ impl Indexer {
             shared,
             manifest,
             ended,
+            failures: 0,
             merge: None,
             next_id,
             merging_failed: false,
@@ -209,10 +213,17 @@ impl Indexer {
     pub(crate) fn perform_waiting(&self) -> bool {
         let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(thread) = inline.as_mut() else { return false };
+        let mut is_told = false;
         while let Ok(task) = thread.tasks.try_recv() {
+            is_told = true;
             if thread.work.take(task, self).is_break() {
                 return true;
             }
+        }
+        if !is_told && !std::thread::panicking() {
+            // Nothing is new: whoever drives the log says with it that time has passed. Not where a log is dropped because this very
+            // attempt panicked: a second panic would end the process.
+            thread.work.write_ended(self);
         }
         while thread.work.step(self) {}
         true
@@ -242,8 +253,14 @@ impl IndexerThread {
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
             } else {
-                let Ok(task) = self.tasks.recv() else { return };
-                Some(task)
+                match self.work.wait(&self.tasks) {
+                    Ok(task) => Some(task),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        self.work.write_ended(indexer);
+                        continue;
+                    }
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
             };
             let Some(task) = task else {
                 self.work.step(indexer);
@@ -278,6 +295,14 @@ impl Work {
         ControlFlow::Continue(())
     }
 
+    /// Waits for a task, and not longer than until a table is to be written again.
+    fn wait(&self, tasks: &mpsc::Receiver<Task>) -> Result<Task, mpsc::RecvTimeoutError> {
+        if self.ended.is_empty() {
+            return tasks.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected);
+        }
+        tasks.recv_timeout(retry_pause(self.failures))
+    }
+
     const fn has_work(&self) -> bool {
         self.merge.is_some()
     }
@@ -290,6 +315,7 @@ impl Work {
             match written {
                 Ok(run) => {
                     self.ended.pop_front();
+                    self.failures = 0;
                     (state.backlog, state.failure) = (state.backlog - 1, None);
                     drop(state);
                     self.publish(Arc::new(run));
@@ -300,6 +326,7 @@ impl Work {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a run could not be written; it is tried again");
+                    self.failures += 1;
                     state.failure = Some(error.to_string());
                     state.failures += 1;
                     drop(state);

@@ -37,6 +37,14 @@ pub(crate) const INDEX_RUN_BYTES_MAX: u64 = 1 << 30;
 /// Bytes that a background write may have in flight: more of them make the syncs of the foreground wait, and each sync of its own is
 /// one that the foreground waits for as well.
 pub(crate) const BACKGROUND_BYTES_IN_FLIGHT: usize = 8 << 20;
+/// What an open indexes before it returns, in tables that are full of the log: what a log may have in memory when it is killed while the
+/// disk is slow. More is indexed beside the open log.
+pub(crate) const BUILT_IN_OPEN_TABLES: u64 = 6;
+/// Threads that build an index: each has a table in memory that is written when it is full.
+pub(crate) const REBUILD_THREADS_MAX: usize = 8;
+/// Until what failed in the background is tried again: twice as long each time.
+const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Blocks of runs that are kept in memory.
 pub(crate) const INDEX_CACHE_BYTES_DEFAULT: u64 = 256 << 20;
 
@@ -83,6 +91,12 @@ pub(crate) const START_BYTES: usize = mark_len(StartBody::BYTES);
 
 const _: () = assert!(MARKS_RESERVE_BYTES == 168, "docs/format.md says so");
 
+/// How long to wait after so many failures in a row.
+pub(crate) fn retry_pause(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    (RETRY_PAUSE_MIN * (1 << doublings)).min(RETRY_PAUSE_MAX)
+}
+
 /// The limits of a log with segments of that size: a frame fits half a segment, so that a roll never wastes more.
 pub(crate) fn limits(segment_size_bytes: u64) -> Limits {
     let mut limits = Limits::default();
@@ -97,4 +111,15 @@ pub(crate) fn limits(segment_size_bytes: u64) -> Limits {
     limits.data_bytes_max = limits.data_bytes_max.min(limits.batch_bytes_max / 2);
     limits.metadata_bytes_max = limits.metadata_bytes_max.min(limits.batch_bytes_max / 4);
     limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_attempts_grow_up_to_a_minute() {
+        let pauses = [1, 2, 3, 7, 100].map(retry_pause);
+        assert_eq!(pauses, [1, 2, 4, 60, 60].map(Duration::from_secs));
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::commit::Tail;
+use crate::damage::Damage;
 use crate::env::{Env, Lock};
-use crate::folder::{Folder, Recovered, RunPolicy, Writable};
-use crate::index::{BlockCache, Index, RunFiles};
+use crate::folder::{Folder, RunPolicy, Settled, Writable};
+use crate::index::{BlockCache, RunFiles, View};
 use crate::indexer::TableLimits;
 use crate::limits::{
     INDEX_CACHE_BYTES_DEFAULT, INDEX_RUN_BYTES_DEFAULT, INDEX_RUN_BYTES_MAX, INDEX_RUN_BYTES_MIN,
@@ -14,6 +16,7 @@ use crate::limits::{
 };
 use crate::manifest::Manifest;
 use crate::open_error::{OpenError, io_error};
+use crate::rebuild::Rebuild;
 use crate::recover::{Ended, Loaded, Recovery, folders};
 use crate::scrub::Scrub;
 use crate::shared::Clock;
@@ -28,7 +31,8 @@ pub struct Options {
     /// Threads that read from the disk, at least 1; by default 2.
     pub read_threads: usize,
     /// How much of the log the index in memory may know, in bytes of the log, before it is written to the disk: 1 KiB to 1 GiB,
-    /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow.
+    /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow. An open indexes up to six times as
+    /// much of the log before it returns, where no index is there, and more of it afterwards.
     pub index_run_bytes: u64,
     /// Bytes of the index on the disk that are kept in memory; by default 256 MiB.
     pub index_cache_bytes: u64,
@@ -56,14 +60,29 @@ impl Options {
     }
 }
 
-/// A log that was recovered, with everything its threads go on from.
+/// A log that was recovered, as far as it was before it is open.
 pub(crate) struct Opened {
     pub(crate) lock: Box<dyn Lock>,
     pub(crate) env: Arc<dyn Env>,
     pub(crate) root: PathBuf,
-    pub(crate) manifest: Manifest,
-    pub(crate) index: Index,
+    pub(crate) store: [u8; 16],
     pub(crate) runs: RunFiles,
+    pub(crate) recovery: Recovery,
+    pub(crate) stage: Stage,
+}
+
+/// How far an open got.
+pub(crate) enum Stage {
+    Ready(Box<Ready>),
+    /// The index is built beside the open log.
+    Rebuild(Box<Rebuild>),
+}
+
+/// A log with its index, and everything that its threads go on from.
+pub(crate) struct Ready {
+    pub(crate) manifest: Manifest,
+    pub(crate) view: View,
+    pub(crate) damage: Vec<Damage>,
     /// Tables that still have to become runs.
     pub(crate) ended: Vec<Ended>,
     pub(crate) tail: Tail,
@@ -87,18 +106,42 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
     let runs = run_files(root, &manifest, options.index_cache_bytes);
-    let policy = RunPolicy { files: &runs, limits: options.table_limits() };
-    let recovered = folder.recover(&mut manifest, &mut recovery, &policy)?;
-    let Recovered { listed, survey, loaded: Loaded { view, mut damage, ended, tail, active, .. } } =
-        recovered;
+    let settled = folder.recover(&mut manifest, &mut recovery, &runs)?;
+    let stage = match Rebuild::of(&env, &folder, settled, (&manifest, &recovery), &runs, options)? {
+        Ok(rebuild) => Stage::Rebuild(Box::new(rebuild)),
+        Err(settled) => {
+            let policy = RunPolicy { files: &runs, limits: options.table_limits() };
+            let ready = ready(&folder, &mut manifest, &settled, &mut recovery, &policy, options, None)?;
+            Stage::Ready(Box::new(ready))
+        }
+    };
+    Ok(Opened { lock, root: root.to_owned(), store: manifest.store, runs, recovery, stage, env })
+}
+
+/// Loads a log that was settled, and finds where its writer goes on. Ends early, with an error, once `stop` is set.
+pub(crate) fn ready(
+    folder: &Folder<'_>,
+    manifest: &mut Manifest,
+    settled: &Settled,
+    recovery: &mut Recovery,
+    policy: &RunPolicy<'_>,
+    options: &Options,
+    stop: Option<&AtomicBool>,
+) -> Result<Ready, OpenError> {
+    let loaded = folder.load(manifest, settled, policy, stop)?;
+    let Loaded { view, mut damage, ended, tail, active, .. } = loaded;
     view.name_streams(&mut damage);
-    recovery.note_damage(&survey, &damage);
-    let index = Index::new(view, damage);
+    recovery.note_damage(&settled.survey, &damage);
+    let (listed, survey) = (&settled.listed, &settled.survey);
     let writable = match recovery.read_only {
         Some(_) => None,
-        None => Some(folder.writable(&mut manifest, &listed, &survey, &tail, active, size)?),
+        None => {
+            let size = options.segment_size_bytes;
+            Some(folder.writable(manifest, listed, survey, &tail, active, size)?)
+        }
     };
-    Ok(Opened { lock, root: root.to_owned(), manifest, index, runs, ended, tail, recovery, writable, env })
+    let (manifest, recovery) = (manifest.clone(), recovery.clone());
+    Ok(Ready { manifest, view, damage, ended, tail, recovery, writable })
 }
 
 /// What the runs of a log have in common.

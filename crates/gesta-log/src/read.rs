@@ -5,10 +5,11 @@
 mod fetch;
 mod plan;
 mod recent;
+mod scan;
 
 use gesta_core::{
-    Direction, Lane, Lanes, ListToken, Listing, Page, Read, ReadError, RecordedEvent, Select, StreamInfo,
-    StreamName, StreamPage, Version, When, check_read,
+    Direction, Lane, Lanes, ListToken, Listing, Page, Query, Read, ReadError, RecordedEvent, Select,
+    StreamInfo, StreamName, StreamPage, Version, When, check_read,
 };
 
 use crate::damage::Damage;
@@ -17,6 +18,8 @@ use crate::shared::Shared;
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
 pub(crate) use recent::Recent;
+pub(crate) use scan::Frames;
+use scan::Scanned;
 
 /// Why a look-up gives no answer.
 pub(crate) enum LookError {
@@ -51,7 +54,7 @@ impl LookError {
     }
 }
 
-/// A page that is planned: everything but the events themselves.
+/// A page that is planned: everything but the events themselves, unless they were found by a walk.
 pub(crate) struct PlannedPage {
     locations: Vec<Location>,
     lanes: Option<Lanes>,
@@ -75,7 +78,10 @@ enum Cut {
 pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<PlannedPage, LookError> {
     let durable = shared.published.position();
     check_read(read, &shared.checkpoint(durable), &shared.capabilities)?;
-    let view = shared.index.view();
+    let view = match shared.view() {
+        Ok(view) => view,
+        Err(fault) => return scan(shared, read, durable, reach, fault),
+    };
     let sight = plan::Sight { shared, view: &view, durable, reach };
     let planned = sight.plan(read)?;
     let last_version = match &read.select {
@@ -101,6 +107,34 @@ pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<Planned
     Ok(PlannedPage { locations: planned.locations, lanes, cut, page })
 }
 
+/// Reads the whole log without an index; any other read is told why that is not there.
+fn scan(
+    shared: &Shared,
+    read: &Read,
+    durable: u64,
+    reach: Reach,
+    fault: Fault,
+) -> Result<PlannedPage, LookError> {
+    let (Some(building), Select::Log { query: Query::All, from, lanes }) = (&shared.building, &read.select)
+    else {
+        return Err(fault.into());
+    };
+    if reach == Reach::Memory {
+        return Err(Fault::NotInMemory.into());
+    }
+    let (at, until) = (plan::sequence(from, durable), read.until.as_ref().map(|until| until.sequence(0)));
+    let (scanned, cut) = match read.direction {
+        Direction::Forward => {
+            (building.frames.forward(at, until.unwrap_or(durable), read.limit)?, Cut::BeforeBatch)
+        }
+        Direction::Backward => (building.frames.backward(at, until.unwrap_or(0), read.limit)?, Cut::Backward),
+    };
+    let Scanned { events, scanned_to, end } = scanned;
+    let (scanned_to, head) = (shared.checkpoint(scanned_to), shared.checkpoint(durable));
+    let page = Page { events, scanned_to, head, last_version: None, end };
+    Ok(PlannedPage { locations: Vec::new(), lanes: lanes.clone(), cut, page })
+}
+
 impl PlannedPage {
     /// The events, if they are in memory and few: for a thread that others wait for.
     pub(crate) fn fetch_cached(&self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
@@ -123,12 +157,14 @@ impl PlannedPage {
         Ok(planned.into_page(events))
     }
 
-    /// The page with its events, all of them.
+    /// The page with its events, all of them. A page that was scanned has its own, and nothing that is fetched.
     pub(crate) fn into_page(self, mut events: Vec<RecordedEvent>) -> Page {
+        let mut page = self.page;
+        page.events.append(&mut events);
         if let Some(lanes) = &self.lanes {
-            events.retain(|event| lanes.contains(Lane::of(event.stream())));
+            page.events.retain(|event| lanes.contains(Lane::of(event.stream())));
         }
-        Page { events, ..self.page }
+        page
     }
 }
 
@@ -160,7 +196,7 @@ fn cut_page(
     let bad = failed.position;
     let (from, to) = match cut {
         Cut::BeforeBatch => {
-            let view = shared.index.view();
+            let view = shared.view().map_err(|fault| LookError::from(fault).into_read_error())?;
             let batch = view
                 .batch_start(bad, Reach::Disk)
                 .and_then(|start| Ok((start, view.batch_end(bad, Reach::Disk)?)));
@@ -189,7 +225,7 @@ pub(crate) fn stream(
     reach: Reach,
 ) -> Result<Option<StreamInfo>, LookError> {
     let durable = shared.published.position();
-    let view = shared.index.view();
+    let view = shared.view()?;
     for damage in shared.index.damage().iter().filter(|damage| damage.loses_events()) {
         if view.stream_may_have_lost(damage, name.as_str(), reach)? {
             return Err(data_loss(shared, damage, damage.to).into());
@@ -207,7 +243,7 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Resul
         position
             .ok_or_else(|| ReadError::Invalid { reason: format!("`{}` is no token of a listing", token.0) })
     })?;
-    let view = shared.index.view();
+    let view = shared.view()?;
     let limit = listing.limit.get() as usize;
     let mut created = created(&view, listing, from, durable, reach)?;
     let next = created.get(limit).map(|location| ListToken(location.position.to_string().into()));
@@ -282,9 +318,7 @@ pub(crate) fn locate(shared: &Shared, at: When, reach: Reach) -> Result<gesta_co
     Ok(shared.checkpoint(match at {
         When::Start => 0,
         When::Head => durable,
-        When::RecordedUpTo(time) => {
-            recorded_up_to(&shared.index.view(), time.as_nanos(), reach)?.min(durable)
-        }
+        When::RecordedUpTo(time) => recorded_up_to(&*shared.view()?, time.as_nanos(), reach)?.min(durable),
     }))
 }
 

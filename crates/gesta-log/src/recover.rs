@@ -20,7 +20,7 @@ use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::segment::SegmentFile;
 use crate::walk::WalkError;
-pub(crate) use load::{Ended, Gap, Loaded, Tables, load};
+pub(crate) use load::{Ended, Gap, Loaded, Tables, load, load_range};
 pub(crate) use rescue::Rescue;
 pub(crate) use tail::{TailState, TailSurvey, survey_tail};
 pub(crate) use unlisted::{find_unlisted, is_blank};

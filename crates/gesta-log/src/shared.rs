@@ -1,14 +1,15 @@
 //! What the readers and the writer of one log share.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use event_listener::Event;
 use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
-use crate::index::Index;
+use crate::index::{Fault, Index, View};
 use crate::published::Published;
 use crate::read::Recent;
+use crate::rebuild::Building;
 
 /// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -19,15 +20,18 @@ pub(crate) struct Shared {
     pub(crate) capabilities: Capabilities,
     pub(crate) published: Published,
     pub(crate) clock: Clock,
-    /// Why the log was opened read-only, if it was.
-    pub(crate) read_only: Option<String>,
+    /// Why the log was read-only when it was loaded, if it was.
+    pub(crate) read_only: OnceLock<String>,
     /// Why it stopped taking writes since, if it did.
     pub(crate) poison: RwLock<Option<String>>,
     /// Woken when it does.
     pub(crate) poisoned: Event,
+    /// For those who write and change it; whoever asks it something asks for [`Self::view`].
     pub(crate) index: Index,
     /// What readers at the head have read.
     pub(crate) recent: Recent,
+    /// How the index comes to be, of a log that was opened before it was there.
+    pub(crate) building: Option<Arc<Building>>,
 }
 
 impl Shared {
@@ -37,19 +41,29 @@ impl Shared {
         clock: Clock,
         durable: u64,
         index: Index,
-        read_only: Option<String>,
+        building: Option<Arc<Building>>,
     ) -> Self {
         Self {
             id,
             capabilities,
             published: Published::new(durable),
             clock,
-            read_only,
+            read_only: OnceLock::new(),
             poison: RwLock::new(None),
             poisoned: Event::new(),
             index,
             recent: Recent::new(),
+            building,
         }
+    }
+
+    /// The parts of the index, once all of them are there: an answer from a part of them would not be exact.
+    pub(crate) fn view(&self) -> Result<Arc<View>, Fault> {
+        match &self.building {
+            Some(building) if !planted(Bug::HalfBuiltIndexAsked) => building.check_done()?,
+            _ => {}
+        }
+        Ok(self.index.view())
     }
 
     /// Takes no writes from now on: forgets what is behind that position, which never becomes durable, and tells everybody who waits for

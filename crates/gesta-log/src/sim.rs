@@ -26,6 +26,14 @@ pub fn open(machine: &Machine, options: &Options) -> Result<LogStore, OpenError>
     LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(ROOT), options)
 }
 
+/// Opens the log of a machine, before its index is there, if that is to be built beside the open log: by [`LogStore::index_inline`].
+///
+/// # Errors
+/// As [`LogStore::open`].
+pub fn open_unindexed(machine: &Machine, options: &Options) -> Result<LogStore, OpenError> {
+    LogStore::open_inline_unindexed(Arc::new(SimEnv::new(machine)), Path::new(ROOT), options)
+}
+
 /// Opens the log in a folder of the real machine, without threads: its n-th system call is the same one every time.
 ///
 /// # Errors

@@ -11,33 +11,41 @@ use gesta_core::{
 };
 
 use crate::commit::{
-    Answer, Gatherer, Known, Prior, Refused, Repeat, Role, Scope, Ticket, command_in_runs, in_doubt,
-    repeat_of, repeat_of_command, unavailable,
+    Answer, Known, Prior, Refused, Repeat, Role, Scope, Ticket, command_in_runs, in_doubt, repeat_of,
+    repeat_of_command, unavailable,
 };
 use crate::env::{Env, Lock, OsEnv};
 use crate::folder::Folder;
 use crate::format::Prepared;
-use crate::index::{Fault, Reach};
+use crate::index::{Fault, Index, Reach};
 use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread, SharedManifest};
+use crate::keeper::{Keeper, KeeperThread};
 use crate::limits::limits;
-use crate::open::{Opened, Options, open};
+use crate::open::{Opened, Options, Stage, open};
 use crate::open_error::OpenError;
 use crate::pool::{Pool, PoolFull};
 use crate::read::{self, LookError, PlannedPage};
+use crate::rebuild::IndexProgress;
 use crate::recover::Recovery;
 use crate::scrub::{Background, Scrub};
 use crate::shared::Shared;
+use launch::{Late, Launch};
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
 ///
 /// Dropping it finishes what was queued, and closes the log cleanly.
 pub struct LogStore {
     shared: Arc<Shared>,
+    /// What recovery found before the log was open.
     recovery: Recovery,
     pool: Pool,
-    commit: Option<Commit>,
+    late: Arc<Late>,
     background: Background,
+    /// Builds the index, where that goes on beside the open log. Ended by [`Self::close`].
+    rebuild: Mutex<Option<JoinHandle<()>>>,
+    /// That work, where no thread does it.
+    #[cfg(feature = "sim")]
+    inline_rebuild: Mutex<Option<(Launch, Box<crate::rebuild::Rebuild>)>>,
     env: Arc<dyn Env>,
     root: PathBuf,
     /// Released last.
@@ -55,6 +63,10 @@ impl LogStore {
     ///
     /// A log with damage opens all the same, read-only: see [`Self::recovery`].
     ///
+    /// Where much of the log has no index (its files are gone, say, or it was restored from a backup), that is built beside the open
+    /// log. Until it is there, events can be read by position, forward and backward; appends and everything else are `Unavailable`. See
+    /// [`Self::index_progress`] and [`Self::wait_for_index`].
+    ///
     /// # Errors
     /// [`OpenError`] says what is in the way. Nothing that was acknowledged is changed.
     pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
@@ -68,7 +80,7 @@ impl LogStore {
 
     /// Puts together a log that was recovered, and whoever drives it.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
-        let Opened { lock, env, root, manifest, index, runs, ended, tail, recovery, writable } = opened;
+        let Opened { lock, env, root, store, runs, recovery, stage } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -79,50 +91,49 @@ impl LogStore {
             atomic_scope: AtomicScope::Store,
             limits: limits(options.segment_size_bytes),
         };
-        let background = drive.background(&env, &root, manifest.store, options.scrub).map_err(spawning)?;
-        let id = StoreId::from_bytes(manifest.store);
-        let read_only = recovery.read_only.clone();
-        let shared = Arc::new(Shared::new(id, capabilities, clock, tail.position, index, read_only));
-        // First, since it is the one thing below that can fail and leaves nothing behind.
-        let pool = Pool::new(drive.read_threads(options)).map_err(spawning)?;
-        let commit = match writable {
-            None => None,
-            Some(writable) => {
-                if writable.start.is_some() {
-                    let table = Arc::clone(shared.index.view().active());
-                    table.write().begin_segment(Arc::clone(&writable.active.segment));
-                }
-                let size = options.segment_size_bytes;
-                let manifest = SharedManifest::new(manifest, Arc::clone(&env), root.clone());
-                let manifest = Arc::new(manifest);
-                let (keeper, keeping) =
-                    Keeper::new(Arc::clone(&env), root.clone(), Arc::clone(&manifest), size, writable.spare);
-                let (indexer, indexing) = Indexer::new(
-                    Arc::clone(&env),
-                    runs,
-                    Arc::clone(&shared),
-                    manifest,
-                    options.table_limits(),
-                );
-                ended.into_iter().for_each(|ended| indexer.write_run(ended));
-                let gatherer = Gatherer::new(
-                    Arc::clone(&shared),
-                    Arc::clone(&keeper),
-                    Arc::clone(&indexer),
-                    tail,
-                    writable.active,
-                    writable.start,
-                );
-                let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
-                let role = Role::new(gatherer, Arc::clone(&shared), keeper, indexer);
-                Some(match drive {
-                    Drive::Threads => Commit::spawn(role, helpers, keeping, indexing).map_err(spawning)?,
-                    #[cfg(feature = "sim")]
-                    Drive::Inline => Commit::inline(role, &helpers, keeping, indexing),
-                })
+        let background = drive.background(&env, &root, store, options.scrub).map_err(spawning)?;
+        let (index, building, durable) = match &stage {
+            Stage::Ready(ready) => (Index::in_part(Vec::new(), 1), None, ready.tail.position),
+            Stage::Rebuild(work) => {
+                let building = Arc::clone(work.building());
+                let durable = building.frames.last_position();
+                (work.index(), Some(building), durable)
             }
         };
-        Ok(Self { shared, recovery, pool, commit, background, env, root, lock })
+        let id = StoreId::from_bytes(store);
+        let shared = Arc::new(Shared::new(id, capabilities, clock, durable, index, building));
+        // First, since it is the one thing below that can fail and leaves nothing behind.
+        let pool = Pool::new(drive.read_threads(options)).map_err(spawning)?;
+        let late = Arc::new(Late::default());
+        let launch = Launch {
+            shared: Arc::clone(&shared),
+            late: Arc::clone(&late),
+            env: Arc::clone(&env),
+            root: root.clone(),
+            runs,
+            options: options.clone(),
+            drive,
+        };
+        let mut log = Self {
+            shared,
+            recovery,
+            pool,
+            late,
+            background,
+            rebuild: Mutex::new(None),
+            #[cfg(feature = "sim")]
+            inline_rebuild: Mutex::new(None),
+            env,
+            root,
+            lock,
+        };
+        match (stage, drive) {
+            (Stage::Ready(ready), _) => launch.go(*ready)?,
+            (Stage::Rebuild(work), Drive::Threads) => log.rebuild = launch.rebuild_beside(*work)?,
+            #[cfg(feature = "sim")]
+            (Stage::Rebuild(work), Drive::Inline) => log.inline_rebuild = Mutex::new(Some((launch, work))),
+        }
+        Ok(log)
     }
 
     /// The store's identity, which its checkpoints carry.
@@ -131,17 +142,34 @@ impl LogStore {
         self.shared.id
     }
 
-    /// What recovery found and did when the log was opened.
+    /// What recovery found and did when the log was opened. While an index is built beside the open log, of its end alone; damage
+    /// elsewhere is known, and the log read-only for it, once the index is there.
     #[must_use]
-    pub const fn recovery(&self) -> &Recovery {
-        &self.recovery
+    pub fn recovery(&self) -> &Recovery {
+        self.late.recovery.get().unwrap_or(&self.recovery)
+    }
+
+    /// How far the index is that is built beside the open log; `None` where it is whole, as it mostly is from the beginning.
+    #[must_use]
+    pub fn index_progress(&self) -> Option<IndexProgress> {
+        self.shared.building.as_ref().and_then(|building| building.progress())
+    }
+
+    /// Waits until the index is whole. `false` if it is not, since another attempt to build it failed or the log was closed:
+    /// [`Self::index_progress`] says why. Blocks its thread.
+    #[must_use]
+    pub fn wait_for_index(&self) -> bool {
+        if let Some(building) = &self.shared.building {
+            building.wait();
+        }
+        self.index_progress().is_none()
     }
 
     /// Why the log takes no writes; `None` if it does.
     #[must_use]
     pub fn read_only(&self) -> Option<String> {
         let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner);
-        self.shared.read_only.clone().or_else(|| poison.clone())
+        self.shared.read_only.get().cloned().or_else(|| poison.clone())
     }
 
     /// Waits until a write or a sync fails, and gives what [`Self::read_only`] says from then on. For a process that would rather end and
@@ -174,7 +202,8 @@ impl LogStore {
     /// As [`EventStore::append`].
     pub fn append_blocking(&self, batch: Batch) -> Result<Appended, AppendError> {
         check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
-        let prior = look_up(&self.shared, &batch, Reach::Disk).map_err(|fault| unavailable(&fault))?;
+        let prior =
+            look_up(&self.shared, &batch, Reach::Disk).map_err(|fault| refused(&self.shared, &fault))?;
         match self.prepare(batch, prior) {
             Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
@@ -194,7 +223,15 @@ impl LogStore {
     /// Takes nothing more, writes what is queued, and closes the log cleanly. Called again, it does nothing.
     pub fn close(&self) {
         self.background.cancel();
-        if let Some(commit) = &self.commit {
+        if let Some(building) = &self.shared.building {
+            building.stop();
+        }
+        if let Some(thread) = self.rebuild.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("building the index panicked");
+        }
+        if let Some(commit) = self.late.commit.get() {
             commit.close();
         }
         self.shared.published.close();
@@ -218,7 +255,7 @@ impl LogStore {
 
     /// Prepares a batch that was checked and looked up, on the caller's thread.
     fn prepare(&self, batch: Batch, prior: Prior) -> Prepare<'_> {
-        let Some(commit) = &self.commit else {
+        let Some(commit) = self.late.commit.get() else {
             return Prepare::Answered(self.answer_read_only(&batch, &prior));
         };
         let prepared = Prepared::new(&batch);
@@ -231,7 +268,7 @@ impl LogStore {
         match look_up(&self.shared, &batch, Reach::Memory) {
             Ok(prior) => return Ok((batch, prior)),
             Err(Fault::NotInMemory) => {}
-            Err(fault) => return Err(unavailable(&fault)),
+            Err(fault) => return Err(refused(&self.shared, &fault)),
         }
         let shared = Arc::clone(&self.shared);
         let looked_up = self.pooled(move || {
@@ -263,7 +300,7 @@ impl LogStore {
         loop {
             let listener = self.shared.published.listen();
             let durable = self.shared.published.position();
-            let found = match self.command_in_tables(&command) {
+            let found = match self.command_in_tables(&command)? {
                 None => self.command_on_disk(&command).await?,
                 found => found,
             };
@@ -287,19 +324,22 @@ impl LogStore {
         }
     }
 
-    fn command_in_tables(&self, command: &CommandKey) -> Option<Result<Repeat, Refused>> {
-        let view = self.shared.index.view();
-        view.newest().iter().rev().find_map(|table| {
+    fn command_in_tables(
+        &self,
+        command: &CommandKey,
+    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
+        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
+        Ok(view.newest().iter().rev().find_map(|table| {
             let table = table.read();
             table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
-        })
+        }))
     }
 
     async fn command_on_disk(
         &self,
         command: &CommandKey,
     ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
-        let view = self.shared.index.view();
+        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
         let found = match command_in_runs(&view, command, Reach::Memory) {
             Err(Fault::NotInMemory) => {
                 let command = command.clone();
@@ -463,7 +503,15 @@ fn spawning(source: std::io::Error) -> OpenError {
 fn look_up(shared: &Shared, batch: &Batch, reach: Reach) -> Result<Prior, Fault> {
     // The position first, the view second: the view then holds everything up to it.
     let durable = shared.published.position();
-    Prior::look_up(shared.index.view(), durable, batch, reach)
+    Prior::look_up(shared.view()?, durable, batch, reach)
+}
+
+/// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
+fn refused(shared: &Shared, fault: &Fault) -> AppendError {
+    match fault {
+        Fault::Building { .. } if shared.published.is_closed() => AppendError::Closed,
+        fault => unavailable(fault),
+    }
 }
 
 impl Commit {
@@ -475,18 +523,25 @@ impl Commit {
     ) -> std::io::Result<Self> {
         let role = Arc::new(role);
         let writer = Arc::clone(&role);
-        let threads = vec![
-            spawn("gesta-write", move || writer.run())?,
-            spawn("gesta-keep", move || keeping.run(&keeper))?,
-            spawn("gesta-index", move || indexing.run(&indexer))?,
-        ];
+        let spawn_all = || -> std::io::Result<_> {
+            Ok(vec![
+                spawn("gesta-write", move || writer.run())?,
+                spawn("gesta-keep", move || keeping.run(&keeper))?,
+                spawn("gesta-index", move || indexing.run(&indexer))?,
+            ])
+        };
+        // Those that were begun end with the role.
+        let threads = spawn_all().inspect_err(|_| role.close())?;
         Ok(Self { role, threads: Mutex::new(threads) })
     }
 
     fn close(&self) {
         self.role.close();
+        // Not where the log is dropped because its own work panicked: what is left of that would panic again, and end the process.
         #[cfg(feature = "sim")]
-        self.finish_inline();
+        if !std::thread::panicking() {
+            self.finish_inline();
+        }
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -556,6 +611,7 @@ impl EventStore for LogStore {
 
 #[cfg(feature = "sim")]
 mod inline;
+mod launch;
 #[cfg(feature = "sim")]
 pub use inline::{LookedUp, Pending};
 #[cfg(test)]

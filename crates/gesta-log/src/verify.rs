@@ -72,7 +72,7 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
     let (runs, _) = folder.open_runs(&manifest, &listed, &files)?;
     let known = View { runs: runs.clone(), tables: Vec::new() };
     let mut check = IndexCheck::new(runs, manifest.runs.len());
-    let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check);
+    let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check, None);
     let mut loaded = loaded.map_err(folder.recover_error())?;
     known.name_streams(&mut loaded.damage);
     recovery.note_damage(&survey, &loaded.damage);

@@ -1,6 +1,7 @@
 //! Walking over the frames of a segment: each proven, each following the one before exactly.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -86,12 +87,19 @@ pub(crate) struct Walker<'a> {
     window_at: u64,
     /// Where the zeros begin that the file ends with, once somebody asked.
     content_end: Option<u64>,
+    /// Ends the walk, as a read that was interrupted.
+    stop: Option<&'a AtomicBool>,
 }
 
 impl<'a> Walker<'a> {
     pub(crate) fn new(segment: &'a SegmentFile) -> Result<Self, WalkError> {
         let len = segment.file.len().map_err(|source| WalkError::Io { segment: segment.id, source })?;
-        Ok(Self { segment, len, window: Bytes::new(), window_at: 0, content_end: None })
+        Ok(Self { segment, len, window: Bytes::new(), window_at: 0, content_end: None, stop: None })
+    }
+
+    /// Ends with [`io::ErrorKind::Interrupted`] before more is read, once that is set.
+    pub(crate) fn stopped_by(self, stop: Option<&'a AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     pub(crate) const fn file_len(&self) -> u64 {
@@ -236,6 +244,10 @@ impl<'a> Walker<'a> {
             usize::try_from((self.len.saturating_sub(offset)).min(len as u64)).expect("at most a usize");
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + len as u64 > window_end {
+            if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                let source = io::ErrorKind::Interrupted.into();
+                return Err(WalkError::Io { segment: self.segment.id, source });
+            }
             let ahead = usize::try_from((self.len - offset.min(self.len)).min(WINDOW_BYTES.max(len) as u64));
             let mut buffer = vec![0; ahead.expect("at most a usize")];
             self.segment.file.will_read(offset + buffer.len() as u64, WINDOW_BYTES as u64);

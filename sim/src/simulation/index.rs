@@ -71,7 +71,7 @@ impl Simulation {
 
     /// Opens the log, and looks everything up. `false` if some of it was not answered.
     fn meet_index(&mut self) -> Result<bool, Wrong> {
-        let log = sim::open(&self.machine, &self.options());
+        let log = self.open()?;
         let log = Arc::new(log.map_err(|error| format!("the log does not open: {error:?}"))?);
         let recovery = log.recovery();
         if log.read_only().is_some() || !recovery.damage.is_empty() || !recovery.flaws.is_empty() {

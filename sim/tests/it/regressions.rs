@@ -484,7 +484,8 @@ fn a_segment_of_another_history_is_not_shown() {
 fn a_run_that_ends_where_a_segment_begins_is_of_use() {
     let machine = Machine::new(1);
     let log = open(&machine);
-    (1..20).for_each(|number| append(&log, number, 400));
+    // More than a table may hold in memory, and less than what is indexed beside the open log.
+    (1..26).for_each(|number| append(&log, number, 8));
     kill(&machine, log);
     // What is in doubt is copied, so that the log goes on in a fresh segment; and the index of it cannot be written at first.
     let is_run = |operation, path: &Path| {

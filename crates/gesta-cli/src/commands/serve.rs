@@ -142,6 +142,12 @@ fn cannot_listen(address: SocketAddr) -> impl Fn(std::io::Error) -> Failure {
 }
 
 fn say_what_recovery_did(log: &LogStore) {
+    if let Some(progress) = log.index_progress() {
+        tracing::warn!(
+            events = progress.of,
+            "the index is built anew: until it is there, events are read by position alone"
+        );
+    }
     let read_only = log.read_only();
     match (describe_recovery(log.recovery(), read_only.as_deref()), read_only) {
         (Some(did), None) => tracing::warn!("recovery: {did}"),

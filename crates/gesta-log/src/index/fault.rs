@@ -8,6 +8,15 @@ pub(crate) enum Fault {
     /// The caller must not wait for the disk, and the answer is there.
     #[error("the index is on the disk")]
     NotInMemory,
+    #[error(
+        "the index is built anew beside the open log, {done} of {of} events are done{}: try again later, events by position can be read",
+        failure.as_ref().map_or_else(String::new, |failure| format!(" ({failure})"))
+    )]
+    Building { done: u64, of: u64, failure: Option<String> },
+    #[error(
+        "segment {segment} does not prove itself at offset {offset}: what of it is lost, if anything, is known once the index is built anew"
+    )]
+    Unproven { segment: u64, offset: u64 },
     #[error("reading index file {run} failed: {source}")]
     Io { run: u64, source: io::Error },
     #[error("reading segment {segment} at offset {offset} failed: {source}")]

@@ -27,6 +27,15 @@ pub(super) struct Planned {
     pub(super) end: bool,
 }
 
+/// The position that a place stands for.
+pub(super) fn sequence(place: &Place, durable: u64) -> u64 {
+    match place {
+        Place::Start => 0,
+        Place::End => durable,
+        Place::At(checkpoint) => checkpoint.sequence(0),
+    }
+}
+
 /// What a page has taken so far, against its limit.
 struct Taken {
     locations: Vec<Location>,
@@ -71,11 +80,14 @@ impl Sight<'_> {
     pub(super) fn plan(&self, read: &Read) -> Result<Planned, LookError> {
         let until = read.until.as_ref().map(|until| until.sequence(0));
         match (&read.select, read.direction) {
-            (Select::Log { query, from, .. }, Direction::Forward) => {
-                self.log_forward(query, self.sequence(from), until.unwrap_or(self.durable), read.limit)
-            }
+            (Select::Log { query, from, .. }, Direction::Forward) => self.log_forward(
+                query,
+                sequence(from, self.durable),
+                until.unwrap_or(self.durable),
+                read.limit,
+            ),
             (Select::Log { query, from, .. }, Direction::Backward) => {
-                self.log_backward(query, self.sequence(from), until.unwrap_or(0), read.limit)
+                self.log_backward(query, sequence(from, self.durable), until.unwrap_or(0), read.limit)
             }
             (Select::Stream { name, from }, Direction::Forward) => {
                 let from = from.map_or(0, gesta_core::Version::get);
@@ -85,14 +97,6 @@ impl Sight<'_> {
                 let from = from.map(gesta_core::Version::get);
                 self.stream_backward(name, from, until.unwrap_or(0), read.limit)
             }
-        }
-    }
-
-    fn sequence(&self, place: &Place) -> u64 {
-        match place {
-            Place::Start => 0,
-            Place::End => self.durable,
-            Place::At(checkpoint) => checkpoint.sequence(0),
         }
     }
 

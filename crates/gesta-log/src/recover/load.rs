@@ -1,7 +1,10 @@
 //! The load step: over every frame that no run covers, into tables. Finds damage, and writes nothing itself: what becomes of tables that
-//! are full is for its caller to say.
+//! are full is for its caller to say. A range of segments can be loaded on its own: records carry their versions, so what one range gives
+//! does not depend on another.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use gesta_core::EventBytes;
@@ -115,6 +118,8 @@ struct Loader<'a> {
     /// The table that grows, and the bytes of the log that it knows.
     table: Arc<Table>,
     table_log_bytes: u64,
+    /// Behind the last batch that it knows.
+    table_end: Option<LogPoint>,
     /// The segment that is loaded.
     segment: Option<Arc<SegmentFile>>,
     follow: Follow,
@@ -128,9 +133,19 @@ struct Loader<'a> {
     progress: Progress,
     /// Where its last numbered frame begins.
     last_frame: u64,
+    stop: Option<&'a AtomicBool>,
 }
 
-/// Loads every segment up to the last used one, from a place on: what lies before it is covered by the runs.
+/// What was loaded of a range of segments in which nothing is wrong.
+pub(crate) struct LoadedRange {
+    /// The header of its first frame; `None` if it begins behind a place that is known.
+    pub(crate) first: Option<FrameHeader>,
+    /// What comes next has to follow that.
+    pub(crate) end: Follow,
+}
+
+/// Loads every segment up to the last used one, from a place on: what lies before it is covered by the runs. Ends early, with an error,
+/// once `stop` is set.
 pub(crate) fn load(
     manifest: &Manifest,
     listed: &[Listed],
@@ -138,26 +153,10 @@ pub(crate) fn load(
     runs: View,
     from: &LogPoint,
     tables: &mut dyn Tables,
+    stop: Option<&AtomicBool>,
 ) -> Result<Loaded, RecoverError> {
-    let mut loader = Loader {
-        view: runs,
-        damage: Vec::new(),
-        ended: Vec::new(),
-        tables,
-        table: Table::new(from.follow.position + 1),
-        table_log_bytes: 0,
-        segment: None,
-        follow: from.follow,
-        gap: None,
-        frames: 0,
-        events: 0,
-        last_with_events: from.follow.number,
-        covered: manifest.durable_frame.max(from.follow.number),
-        headers: HeadersChecksum::resume(from.progress.end.checksum),
-        progress: from.progress,
-        last_frame: from.last_frame,
-    };
-    loader.view.tables.push(Arc::clone(&loader.table));
+    let mut loader = Loader::new(runs, from, tables, stop);
+    loader.covered = loader.covered.max(manifest.durable_frame);
     let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
     loader.damage = look_at_covered(listed, begin, &loader.view.runs)?;
     let mut active = None;
@@ -191,7 +190,68 @@ pub(crate) fn load(
     Ok(Loaded { view, damage, ended, tail, active, frames, events })
 }
 
-impl Loader<'_> {
+/// Loads some segments, all of them used and none the last one, from their first frame on or from a place in the first of them. The last
+/// table ends with them. `None` where there is anything but whole frames that follow one another: what that is, only a load of
+/// everything can say.
+pub(crate) fn load_range(
+    listed: &[Listed],
+    range: Range<usize>,
+    from: Option<&LogPoint>,
+    tables: &mut dyn Tables,
+    stop: &AtomicBool,
+) -> Result<Option<LoadedRange>, RecoverError> {
+    let Some(first_segment) = &listed[range.start].segment else { return Ok(None) };
+    let mut first = None;
+    let begin = match from {
+        Some(from) => *from,
+        None => {
+            let offset = SegmentFile::first_frame_offset();
+            let Some((_, header)) = Walker::new(first_segment)?.frame_at(offset)? else { return Ok(None) };
+            first = Some(header);
+            LogPoint { follow: Follow::before(&header), ..LogPoint::START }
+        }
+    };
+    let mut loader = Loader::new(View::default(), &begin, tables, Some(stop));
+    for (own, next) in listed[range.clone()].iter().zip(&listed[range.start + 1..]) {
+        let Some(segment) = &own.segment else { return Ok(None) };
+        let resume = from.filter(|from| from.segment == segment.id).map(|from| from.offset);
+        loader.segment(own, segment, resume, Some(next), None)?;
+        if loader.gap.is_some() || !loader.damage.is_empty() {
+            return Ok(None);
+        }
+    }
+    if let Some(end) = loader.table_end {
+        loader.end_table(end);
+    }
+    Ok(Some(LoadedRange { first, end: loader.follow }))
+}
+
+impl<'a> Loader<'a> {
+    fn new(view: View, from: &LogPoint, tables: &'a mut dyn Tables, stop: Option<&'a AtomicBool>) -> Self {
+        let mut loader = Self {
+            view,
+            damage: Vec::new(),
+            ended: Vec::new(),
+            tables,
+            table: Table::new(from.follow.position + 1),
+            table_log_bytes: 0,
+            table_end: None,
+            segment: None,
+            follow: from.follow,
+            gap: None,
+            frames: 0,
+            events: 0,
+            last_with_events: from.follow.number,
+            covered: from.follow.number,
+            headers: HeadersChecksum::resume(from.progress.end.checksum),
+            progress: from.progress,
+            last_frame: from.last_frame,
+            stop,
+        };
+        loader.view.tables.push(Arc::clone(&loader.table));
+        loader
+    }
+
     /// Loads one segment, from an offset on where it was loaded up to there. Gives what the writer needs to go on in it, if it is
     /// the last one and open at its end.
     fn segment(
@@ -214,7 +274,7 @@ impl Loader<'_> {
             Some(survey) if survey.state != TailState::Corrupt => survey.stop,
             _ => settled.map_or(u64::MAX, |settled| settled.offset),
         };
-        let mut walker = Walker::new(segment)?;
+        let mut walker = Walker::new(segment)?.stopped_by(self.stop);
         let mut offset = resume.unwrap_or(SegmentFile::first_frame_offset());
         if let Some(settled) = settled
             && let Some(end) = settled.other_history(&mut walker)?
@@ -371,9 +431,6 @@ impl Loader<'_> {
     /// Ends the table that grows, if it is full.
     fn end_full_table(&mut self, header: &FrameHeader, frame_end: u64) {
         let position = header.next_position() - 1;
-        if !self.tables.is_full(self.table.read().bytes(), self.table_log_bytes, position) {
-            return;
-        }
         let follow = Follow {
             number: header.number,
             checksum: header.checksum,
@@ -381,6 +438,14 @@ impl Loader<'_> {
             recorded_at: header.recorded_at,
         };
         let point = self.point(self.segment_id(), frame_end, follow);
+        self.table_end = Some(point);
+        if self.tables.is_full(self.table.read().bytes(), self.table_log_bytes, position) {
+            self.end_table(point);
+        }
+    }
+
+    /// Ends the table that grows, behind its last batch.
+    fn end_table(&mut self, point: LogPoint) {
         // Runs follow one another without a gap, so behind damage everything stays in memory.
         let is_taken =
             self.damage.is_empty() && self.view.tables.len() == 1 && self.tables.take(&self.table, &point);
@@ -389,12 +454,13 @@ impl Loader<'_> {
         } else {
             self.ended.push(Ended { table: Arc::clone(&self.table), end: point });
         }
-        self.begin_table(header.next_position());
+        self.begin_table(point.follow.position + 1);
     }
 
     fn begin_table(&mut self, first: u64) {
         self.table = Table::new(first);
         self.table_log_bytes = 0;
+        self.table_end = None;
         if let Some(segment) = &self.segment {
             self.table.write().begin_segment(Arc::clone(segment));
         }

@@ -1,12 +1,12 @@
 //! A log without threads: its caller does the work of the writer and of the keeper, when it wants to.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gesta_core::{AppendError, Appended, Batch, check_batch};
 
-use super::{Commit, Drive, LogStore, Prepare, look_up};
-use crate::commit::{Prior, Role, in_doubt, unavailable};
+use super::{Commit, Drive, LogStore, Prepare, look_up, refused};
+use crate::commit::{Prior, Role, in_doubt};
 use crate::env::Env;
 use crate::index::Reach;
 use crate::indexer::{Indexer, IndexerThread};
@@ -41,7 +41,35 @@ impl Pending {
 impl LogStore {
     /// Opens a log without threads.
     pub(crate) fn open_inline(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Self, OpenError> {
+        let log = Self::open_inline_unindexed(env, root, options)?;
+        log.index_inline()?;
+        Ok(log)
+    }
+
+    /// The same, before the index is there, if that is to be built beside the open log.
+    pub(crate) fn open_inline_unindexed(
+        env: Arc<dyn Env>,
+        root: &Path,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
         Self::start(open(env, root, options)?, options, Drive::Inline)
+    }
+
+    /// Builds the index, if it is not there. Where that fails, it can be tried again.
+    ///
+    /// # Errors
+    /// As [`LogStore::open`].
+    #[doc(hidden)]
+    pub fn index_inline(&self) -> Result<(), OpenError> {
+        let mut waiting = self.inline_rebuild.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((launch, mut work)) = waiting.take() else { return Ok(()) };
+        match work.attempt(1) {
+            Ok(ready) => launch.go(ready),
+            Err(error) => {
+                *waiting = Some((launch, work));
+                Err(error)
+            }
+        }
     }
 
     /// Puts a batch in line and commits nothing.
@@ -58,7 +86,7 @@ impl LogStore {
             return LookedUp(Err(error));
         }
         let looked_up = look_up(&self.shared, &batch, Reach::Disk);
-        LookedUp(looked_up.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault)))
+        LookedUp(looked_up.map(|prior| (batch, prior)).map_err(|fault| refused(&self.shared, &fault)))
     }
 
     /// Puts a batch in line that was looked up a while ago, and commits nothing.
@@ -112,7 +140,7 @@ impl LogStore {
     }
 
     fn with_role(&self, work: impl FnOnce(&Role)) {
-        if let Some(commit) = &self.commit {
+        if let Some(commit) = self.late.commit.get() {
             work(&commit.role);
         }
     }

@@ -4,10 +4,16 @@ use std::io;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
-use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, ReadError, Timestamp};
+use gesta_core::{
+    AppendError, Batch, Checkpoint, CommandKey, Direction, EventId, EventStore, Limit, Listing, NewEvent,
+    Place, Query, Read, ReadError, Tag, Timestamp, When,
+};
 
 use super::LogStore;
 use crate::env::{Env, File, Lock, Mode, OsEnv};
@@ -21,16 +27,35 @@ struct Fragile {
     faults: Arc<Faults>,
 }
 
-#[derive(Default)]
 struct Faults {
     sync: AtomicBool,
     write: AtomicBool,
     space: AtomicBool,
+    /// So many more files of the index can be made.
+    index_files: AtomicU64,
+    /// Is told when the name of one is durable.
+    indexed: Mutex<Option<mpsc::Sender<()>>>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            sync: AtomicBool::new(false),
+            write: AtomicBool::new(false),
+            space: AtomicBool::new(false),
+            index_files: AtomicU64::new(u64::MAX),
+            indexed: Mutex::new(None),
+        }
+    }
 }
 
 struct FragileFile {
     file: Arc<dyn File>,
     faults: Arc<Faults>,
+}
+
+fn is_index(folder: Option<&Path>) -> bool {
+    folder.is_some_and(|folder| folder.ends_with("index"))
 }
 
 fn fail_if(fault: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
@@ -43,6 +68,11 @@ impl Env for Fragile {
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        if mode == Mode::CreateNew && is_index(path.parent()) {
+            let left = &self.faults.index_files;
+            let made = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            made.map_err(|_| io::Error::other("no more index files"))?;
+        }
         let file = OsEnv.open(path, mode)?;
         Ok(Arc::new(FragileFile { file, faults: Arc::clone(&self.faults) }))
     }
@@ -60,7 +90,12 @@ impl Env for Fragile {
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        OsEnv.sync_dir(folder)
+        OsEnv.sync_dir(folder)?;
+        let indexed = self.faults.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(indexed) = indexed.as_ref().filter(|_| is_index(Some(folder))) {
+            let _ = indexed.send(());
+        }
+        Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
@@ -240,4 +275,237 @@ fn a_panic_while_a_batch_is_decided_ends_all_writing_and_harms_nothing() {
         append(&log, batch(2)).unwrap();
         assert_eq!(count(&log), 2);
     }
+}
+
+/// Small segments and runs: whatever has no index is built beside the open log.
+fn small() -> Options {
+    Options { index_run_bytes: 1 << 10, ..options() }
+}
+
+/// A closed log of several segments without its index: batches of one to three events in four streams, some with a tag or a command.
+fn without_index(batches: u64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogStore::open(folder.path(), &small()).unwrap();
+    for number in 0..batches {
+        log.append_blocking(mixed(number)).unwrap();
+    }
+    drop(log);
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    folder
+}
+
+fn mixed(number: u64) -> Batch {
+    let event = |at: u64| {
+        let stream = format!("a-{}", (number + at) % 4).parse().unwrap();
+        let id = EventId::from_u128(u128::from(10 * number + at + 1));
+        let size = usize::try_from(number * 7919 % 1_500).unwrap();
+        NewEvent::json(id, stream, "a.b".parse().unwrap(), Timestamp::from_nanos(0), vec![b'x'; size])
+            .with_tags([Tag::new(format!("odd:{}", number % 2)).unwrap()])
+    };
+    let batch = Batch::new((0..1 + number % 3).map(event));
+    match number % 5 {
+        0 => batch
+            .with_command(CommandKey { key: format!("key-{number}").into_bytes().into(), request: [1; 32] }),
+        _ => batch,
+    }
+}
+
+/// Reads from many places in both directions, with many limits.
+fn reads(log: &LogStore) -> Vec<Read> {
+    let last = log.durable_position();
+    let mut reads = Vec::new();
+    let places = (0..last).step_by(11).map(|at| Place::At(Checkpoint::new(log.id(), [at])));
+    for place in places.chain([Place::Start, Place::End]) {
+        for events in [1, 2, 7, 10_000] {
+            let read =
+                Read::log_from(Query::All, place.clone()).limit(Limit::events(events.try_into().unwrap()));
+            for direction in [Direction::Forward, Direction::Backward] {
+                let at = match &place {
+                    Place::At(at) => at.sequence(0),
+                    Place::Start => 0,
+                    Place::End => last,
+                };
+                let until = match direction {
+                    Direction::Forward => (at + 40).min(last),
+                    Direction::Backward => at.saturating_sub(40),
+                };
+                reads.push(Read { direction, ..read.clone() });
+                let until = Some(Checkpoint::new(log.id(), [until]));
+                reads.push(Read { direction, until, ..read.clone() });
+            }
+        }
+    }
+    reads
+}
+
+fn is_building(reason: &str) -> bool {
+    reason.contains("the index is built anew beside the open log")
+}
+
+#[test]
+fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_else_how_far_it_is() {
+    let folder = without_index(300);
+    let machine = Arc::new(Fragile::default());
+    machine.faults.index_files.store(2, Ordering::SeqCst);
+    let log = LogStore::open_in(machine.clone(), folder.path(), &small()).unwrap();
+    assert!(!log.wait_for_index(), "its files cannot be made");
+    let progress = log.index_progress().unwrap();
+    assert!(progress.done < progress.of && progress.failure.unwrap().contains("no more index files"));
+
+    let pages = reads(&log).into_iter().map(|read| (log.read_blocking(&read).unwrap(), read));
+    let pages = pages.collect::<Vec<_>>();
+    let head = pollster::block_on(log.locate(When::Head)).unwrap();
+    assert_eq!(head.sequence(0), log.durable_position());
+    assert_eq!(pollster::block_on(log.wait_past(Checkpoint::new(log.id(), [3]))).unwrap(), head);
+    assert_eq!(pollster::block_on(log.locate(When::Start)).unwrap().sequence(0), 0);
+    let target = tempfile::tempdir().unwrap();
+    assert_eq!(
+        log.backup(target.path(), &crate::BackupOptions::default()).unwrap().position,
+        head.sequence(0)
+    );
+    for refused in refusals(&log) {
+        assert!(is_building(&refused), "{refused}");
+    }
+
+    machine.faults.index_files.store(u64::MAX, Ordering::SeqCst);
+    while !log.wait_for_index() {}
+    assert_eq!((log.index_progress(), log.read_only()), (None, None));
+    for (page, read) in pages {
+        let now = log.read_blocking(&read).unwrap();
+        assert_eq!(
+            (now.events, now.scanned_to, now.end),
+            (page.events, page.scanned_to, page.end),
+            "{read:?}"
+        );
+    }
+    assert!((0..300).all(|number| log.append_blocking(mixed(number)).unwrap().repeated));
+    assert!(!log.append_blocking(mixed(300)).unwrap().repeated);
+    drop(log);
+    assert!(crate::verify(folder.path()).unwrap().is_sound());
+}
+
+/// What a log says to everything that needs its index.
+fn refusals(log: &LogStore) -> Vec<String> {
+    let stream = || "a-1".parse().unwrap();
+    let read = |read: &Read| match log.read_blocking(read) {
+        Err(ReadError::Unavailable { reason }) => reason,
+        answered => panic!("{answered:?}"),
+    };
+    let told = |error: Option<ReadError>| match error {
+        Some(ReadError::Unavailable { reason }) => reason,
+        answered => panic!("{answered:?}"),
+    };
+    let append = |error: Option<AppendError>| match error {
+        Some(AppendError::Unavailable { reason }) => reason,
+        answered => panic!("{answered:?}"),
+    };
+    let command = CommandKey { key: b"key-0"[..].into(), request: [1; 32] };
+    let listing = Listing { category: None, after: None, limit: 1.try_into().unwrap() };
+    let recorded = When::RecordedUpTo(Timestamp::from_nanos(i64::MAX));
+    vec![
+        read(&Read::stream(stream())),
+        read(&Read::log(Query::stream(stream()))),
+        told(pollster::block_on(log.stream(stream())).err()),
+        told(pollster::block_on(log.streams(listing)).err()),
+        told(pollster::block_on(log.locate(recorded)).err()),
+        append(log.append_blocking(mixed(0)).err()),
+        append(pollster::block_on(log.append(mixed(1_000))).err()),
+        append(pollster::block_on(log.repeat_of(command, stream())).err()),
+    ]
+}
+
+#[test]
+fn an_index_of_which_only_the_end_is_missing_is_built_from_there() {
+    let folder = without_index(300);
+    let machine = Arc::new(Fragile::default());
+    machine.faults.index_files.store(200, Ordering::SeqCst);
+    let log = LogStore::open_in(machine, folder.path(), &small()).unwrap();
+    assert!(!log.wait_for_index());
+    log.close();
+    assert_eq!(log.append_blocking(mixed(0)), Err(AppendError::Closed));
+    drop(log);
+    let kept = crate::stat(folder.path()).unwrap().index;
+    assert!(kept.len() > 3 && kept[0].positions.0 == 1, "{kept:?}");
+
+    let log = LogStore::open(folder.path(), &small()).unwrap();
+    assert!(log.wait_for_index());
+    assert!((0..300).all(|number| log.append_blocking(mixed(number)).unwrap().repeated));
+    drop(log);
+    assert!(crate::verify(folder.path()).unwrap().is_sound());
+}
+
+#[test]
+fn damage_that_is_met_while_the_index_is_built_is_reported_as_an_open_reports_it() {
+    for at in [10_000, 40_000] {
+        let folder = without_index(300);
+        let path = folder.path().join("segments/000000000003.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("segments")).unwrap();
+        for entry in std::fs::read_dir(folder.path().join("segments")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join("segments").join(entry.file_name())).unwrap();
+        }
+        std::fs::copy(folder.path().join("manifest"), copy.path().join("manifest")).unwrap();
+
+        // So much is in tables that it is loaded before the log is open.
+        let in_open = LogStore::open(copy.path(), &options()).unwrap();
+        let log = LogStore::open(folder.path(), &small()).unwrap();
+        assert!(log.wait_for_index());
+        assert_eq!(log.recovery(), in_open.recovery());
+        assert_eq!(log.recovery().damage.len(), 1);
+        assert_eq!(log.read_only(), in_open.read_only());
+        for read in reads(&log) {
+            let found = [&log, &in_open].map(|log| log.read_blocking(&read).map(|page| page.events));
+            assert_eq!(found[0], found[1], "{read:?}");
+        }
+        let Err(AppendError::ReadOnly { .. }) = log.append_blocking(mixed(1_000)) else {
+            panic!("it is damaged")
+        };
+        assert!(log.append_blocking(mixed(0)).unwrap().repeated);
+    }
+}
+
+#[test]
+fn damage_is_not_passed_over_while_the_index_is_built() {
+    let folder = without_index(300);
+    let path = folder.path().join("segments/000000000003.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let machine = Arc::new(Fragile::default());
+    machine.faults.index_files.store(0, Ordering::SeqCst);
+    let log = LogStore::open_in(machine, folder.path(), &small()).unwrap();
+    assert!(!log.wait_for_index());
+    for direction in [Direction::Forward, Direction::Backward] {
+        let (mut from, mut seen) =
+            (if direction == Direction::Forward { Place::Start } else { Place::End }, 0);
+        let error = loop {
+            match log.read_blocking(&Read { direction, ..Read::log_from(Query::All, from) }) {
+                Ok(page) => {
+                    assert!(!page.end, "{direction:?}");
+                    seen += page.events.len();
+                    from = Place::At(page.scanned_to);
+                }
+                Err(error) => break error,
+            }
+        };
+        let ReadError::Unavailable { reason } = error else { panic!("{error:?}") };
+        assert!(seen > 0 && reason.contains("segment 3 does not prove itself"), "{reason}");
+    }
+}
+
+#[test]
+fn a_table_that_could_not_be_written_is_written_without_another_one_that_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Arc::new(Fragile::default());
+    let (sender, indexed) = mpsc::channel();
+    *machine.faults.indexed.lock().unwrap() = Some(sender);
+    let log = LogStore::open_in(machine.clone(), folder.path(), &small()).unwrap();
+    machine.faults.index_files.store(0, Ordering::SeqCst);
+    log.append_blocking(batch(1)).unwrap();
+    machine.faults.index_files.store(u64::MAX, Ordering::SeqCst);
+    indexed.recv_timeout(Duration::from_secs(60)).expect("it is tried again");
 }

@@ -13,12 +13,14 @@ struct Log {
     clock: Clock,
     segment_size_bytes: u64,
     index_run_bytes: u64,
+    /// Whether the files of its index are gone after a restart.
+    loses_index: bool,
 }
 
 impl Log {
     fn new(segment_size_bytes: u64, index_run_bytes: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { folder, clock: Clock::default(), segment_size_bytes, index_run_bytes }
+        Self { folder, clock: Clock::default(), segment_size_bytes, index_run_bytes, loses_index: false }
     }
 }
 
@@ -28,7 +30,9 @@ impl Harness for Log {
         let clock = Some(Arc::new(move || clock.now()) as gesta_log::Clock);
         let (segment_size_bytes, index_run_bytes) = (self.segment_size_bytes, self.index_run_bytes);
         let options = Options { segment_size_bytes, clock, index_run_bytes, ..Options::default() };
-        Arc::new(LogStore::open(self.folder.path(), &options).expect("a sound log opens"))
+        let log = LogStore::open(self.folder.path(), &options).expect("a sound log opens");
+        assert!(log.wait_for_index(), "{:?}", log.index_progress());
+        Arc::new(log)
     }
 
     fn clock(&self) -> &Clock {
@@ -37,6 +41,9 @@ impl Harness for Log {
 
     fn restart(&self, store: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
         drop(store);
+        if self.loses_index {
+            std::fs::remove_dir_all(self.folder.path().join("index")).expect("a log has an index");
+        }
         self.store()
     }
 }
@@ -50,6 +57,12 @@ mod in_large_segments {
 mod in_small_segments_and_runs {
     use super::Log;
     gesta_conformance::laws!(Log::new(64 << 10, 1 << 10));
+}
+
+/// The index is built anew each time, beside the open log where that is more than a few batches.
+mod without_index {
+    use super::{Log, Restarting};
+    gesta_conformance::laws!(Restarting::every(12, Log { loses_index: true, ..Log::new(64 << 10, 4 << 10) }));
 }
 
 mod under_restarts {

@@ -1,0 +1,154 @@
+//! From a log that was recovered to one that takes writes: at once, or once its index was built beside it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+
+use super::{Commit, Drive, spawn, spawning};
+use crate::commit::{Gatherer, Role, Tail};
+use crate::env::Env;
+use crate::folder::Writable;
+use crate::index::RunFiles;
+use crate::indexer::Indexer;
+use crate::keeper::{Keeper, SharedManifest};
+use crate::limits::REBUILD_THREADS_MAX;
+use crate::manifest::Manifest;
+use crate::open::{Options, Ready};
+use crate::open_error::OpenError;
+use crate::rebuild::{Building, Rebuild};
+use crate::recover::{Ended, Recovery};
+use crate::shared::Shared;
+
+/// What is there once the index is.
+#[derive(Default)]
+pub(super) struct Late {
+    /// `None` for ever if the log is read-only.
+    pub(super) commit: OnceLock<Commit>,
+    pub(super) recovery: OnceLock<Recovery>,
+}
+
+/// What a log goes on with once it is loaded.
+pub(super) struct Launch {
+    pub(super) shared: Arc<Shared>,
+    pub(super) late: Arc<Late>,
+    pub(super) env: Arc<dyn Env>,
+    pub(super) root: PathBuf,
+    pub(super) runs: RunFiles,
+    pub(super) options: Options,
+    pub(super) drive: Drive,
+}
+
+impl Launch {
+    /// Lets a log go on that was loaded. Only then is its index asked, and so a batch that was looked up finds who commits it.
+    pub(super) fn go(&self, ready: Ready) -> Result<(), OpenError> {
+        let Ready { manifest, view, damage, ended, tail, recovery, writable } = ready;
+        let shared = &self.shared;
+        shared.index.fill(view, damage);
+        shared.published.publish(tail.position.max(shared.published.position()));
+        if let Some(reason) = &recovery.read_only {
+            assert!(shared.read_only.set(reason.clone()).is_ok(), "a log is loaded once");
+        }
+        if let Some(writable) = writable {
+            let commit = self.commit(manifest, writable, tail, ended)?;
+            assert!(self.late.commit.set(commit).is_ok(), "a log has one writer");
+        }
+        assert!(self.late.recovery.set(recovery).is_ok(), "a log is loaded once");
+        if let Some(building) = &shared.building {
+            building.finish();
+        }
+        Ok(())
+    }
+
+    /// The writer, and the threads behind it.
+    fn commit(
+        &self,
+        manifest: Manifest,
+        writable: Writable,
+        tail: Tail,
+        ended: Vec<Ended>,
+    ) -> Result<Commit, OpenError> {
+        let Self { shared, env, root, .. } = self;
+        if writable.start.is_some() {
+            let table = Arc::clone(shared.index.view().active());
+            table.write().begin_segment(Arc::clone(&writable.active.segment));
+        }
+        let size = self.options.segment_size_bytes;
+        let manifest = Arc::new(SharedManifest::new(manifest, Arc::clone(env), root.clone()));
+        let (keeper, keeping) =
+            Keeper::new(Arc::clone(env), root.clone(), Arc::clone(&manifest), size, writable.spare);
+        let limits = self.options.table_limits();
+        let (indexer, indexing) =
+            Indexer::new(Arc::clone(env), self.runs.clone(), Arc::clone(shared), manifest, limits);
+        ended.into_iter().for_each(|ended| indexer.write_run(ended));
+        let gatherer = Gatherer::new(
+            Arc::clone(shared),
+            Arc::clone(&keeper),
+            Arc::clone(&indexer),
+            tail,
+            writable.active,
+            writable.start,
+        );
+        let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
+        let role = Role::new(gatherer, Arc::clone(shared), keeper, indexer);
+        match self.drive {
+            Drive::Threads => Commit::spawn(role, helpers, keeping, indexing).map_err(spawning),
+            #[cfg(feature = "sim")]
+            Drive::Inline => Ok(Commit::inline(role, &helpers, keeping, indexing)),
+        }
+    }
+
+    /// Builds the index on threads of its own.
+    pub(super) fn rebuild_beside(self, work: Rebuild) -> Result<Mutex<Option<JoinHandle<()>>>, OpenError> {
+        let thread = spawn("gesta-rebuild", move || self.rebuild(work)).map_err(spawning)?;
+        Ok(Mutex::new(Some(thread)))
+    }
+
+    /// Tries until it is done, or nobody needs it any more.
+    fn rebuild(&self, mut work: Rebuild) {
+        let building = Arc::clone(work.building());
+        let _ends = EndOnDrop(Arc::clone(&building));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores.min(REBUILD_THREADS_MAX);
+        for failures in 1.. {
+            let attempted = work.attempt(threads);
+            let error = match attempted {
+                _ if building.is_stopped() => return,
+                Ok(ready) => match self.go(ready) {
+                    Ok(()) => return,
+                    // What was begun cannot be begun again.
+                    Err(error) => return building.fail(told(&error)),
+                },
+                Err(error) => error,
+            };
+            building.fail(told(&error));
+            // What only a newer program understands stays so.
+            if matches!(error, OpenError::NewerFormat { .. }) || building.pause(failures).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+/// Tells whoever waits that nobody builds the index any more, and why, if that is a panic.
+struct EndOnDrop(Arc<Building>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("building it panicked: open the log again".to_owned());
+        }
+        self.0.end();
+    }
+}
+
+/// An error and its causes in one line.
+fn told(error: &OpenError) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = format!("{told}: {cause}");
+        source = cause.source();
+    }
+    told
+}
