@@ -26,7 +26,7 @@ use asked::Asked;
 /// A figure: its name, what it measures, and the code that does.
 struct Figure(&'static str, &'static str, fn(&Asked));
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 14] = [
     Figure("append", "appends in process, called in each way, beside the bare work", append::run),
     Figure("rivals", "appends beside fjall, redb, SQLite and PostgreSQL", rivals::appends),
     Figure("clients", "single appends of all of these over the number of clients", rivals::clients),
