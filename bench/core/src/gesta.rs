@@ -1,11 +1,11 @@
 //! Gesta in process, called in each of its ways.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use gesta_core::{
-    Batch, Checkpoint, Direction, EventId, EventStore, Limit, NewEvent, Page, Place, Query, Read,
+    Batch, Checkpoint, Direction, EventId, EventStore, EventType, Limit, NewEvent, Page, Place, Query, Read,
     RecordedEvent, Select, StreamName, Tag, Timestamp, Version,
 };
 use gesta_log::{LogStore, Options};
@@ -154,12 +154,17 @@ impl GestaClient {
 /// Events as Gesta takes them.
 #[must_use]
 pub fn batch_of(events: &[Event]) -> Batch {
-    static KIND: &str = "bench.happened";
+    static KIND: LazyLock<EventType> = LazyLock::new(|| "bench.happened".parse().expect("a type"));
+    // A client has its names at hand: only the next stream's is made.
+    let mut stream: Option<(u64, StreamName)> = None;
     Batch::new(events.iter().map(|event| {
-        let (stream, kind) = (stream_name(event.stream), KIND.parse().expect("a type"));
+        let (_, name) = match &mut stream {
+            Some(last) if last.0 == event.stream => last,
+            last => last.insert((event.stream, stream_name(event.stream))),
+        };
         let data = Bytes::from_static(&DATA);
-        NewEvent::json(EventId::from_u128(event.id), stream, kind, Timestamp::from_nanos(1), data)
-            .with_tags(event.tag.map(tag_name))
+        let (id, time) = (EventId::from_u128(event.id), Timestamp::from_nanos(1));
+        NewEvent::json(id, name.clone(), KIND.clone(), time, data).with_tags(event.tag.map(tag_name))
     }))
 }
 

@@ -19,6 +19,9 @@ use super::key::Kind;
 use super::run::{FIRST_OF_FRAME, FrameName};
 use crate::segment::SegmentFile;
 
+/// One more than the number of the last kind.
+const KINDS: usize = Kind::ALL.len() + 1;
+
 /// What a key costs besides its bytes, and what a position costs in a list.
 const ENTRY_BYTES: usize = 64;
 const POSITION_BYTES: usize = 6;
@@ -334,6 +337,8 @@ struct Keys {
     entries: Vec<Entry>,
     places: HashTable<u32>,
     hasher: hashbrown::DefaultHashBuilder,
+    /// The entry of each kind that was asked for last: mostly the next event is of the same stream, category and type.
+    latest: [u32; KINDS],
 }
 
 struct Entry {
@@ -414,8 +419,13 @@ impl Keys {
 
     /// The entry of a key, and whether it was made just now: then its list is still to be begun, which the caller does by pushing.
     fn entry(&mut self, kind: Kind, key: &[u8], base: impl FnOnce() -> u64) -> (&mut Entry, bool) {
+        let latest = self.latest[kind as usize];
+        if (latest as usize) < self.entries.len() && self.is(latest, kind, key) {
+            return (&mut self.entries[latest as usize], false);
+        }
         let hash = self.hash(kind, key);
         if let Some(place) = self.places.find(hash, |place| self.is(*place, kind, key)) {
+            self.latest[kind as usize] = *place;
             return (&mut self.entries[*place as usize], false);
         }
         let at = self.bytes.len();
@@ -424,7 +434,8 @@ impl Keys {
         let len = u16::try_from(1 + key.len()).expect("a key is at most 512 bytes");
         let place = u32::try_from(self.entries.len()).expect("a table has below 4 G keys");
         self.entries.push(Entry { at, len, base: base(), list: List::Many(Vec::new()) });
-        let Self { bytes, entries, places, hasher } = self;
+        self.latest[kind as usize] = place;
+        let Self { bytes, entries, places, hasher, .. } = self;
         places.insert_unique(hash, place, |place| {
             let entry = &entries[*place as usize];
             let own = &bytes[entry.at..entry.at + usize::from(entry.len)];
