@@ -47,7 +47,12 @@ fn main() {
 }
 
 fn parse(arguments: &[String]) -> Result<Asked, String> {
-    let sheet = Sheet { file: PathBuf::from("figures/umadb.csv"), rounds: ROUNDS, only: String::new(), store: String::new() };
+    let sheet = Sheet {
+        file: PathBuf::from("figures/umadb.csv"),
+        rounds: ROUNDS,
+        only: String::new(),
+        store: String::new(),
+    };
     let mut asked = Asked { sheet, lasts: Duration::from_secs(2), events: 1_000_000 };
     for pair in arguments.chunks(2) {
         let [option, value] = pair else { return Err(format!("`{}` needs a value", pair[0])) };
@@ -103,6 +108,7 @@ fn load(asked: &Asked, clients: u64, work: Work) -> Load {
 fn contenders() -> Vec<Contender> {
     vec![
         Contender::new("Gesta (in process)", |folder| Gesta::open(folder, Call::Blocking)),
+        Contender::new("Gesta (in process, tasks)", |folder| Gesta::open(folder, Call::InTasks)),
         Contender::new("Gesta (HTTP)", GestaServer::start),
         Contender::new("UmaDB", UmaDb::start),
     ]
