@@ -3,6 +3,7 @@
 
 mod decide;
 mod gatherer;
+mod group;
 mod prior;
 mod queue;
 mod role;

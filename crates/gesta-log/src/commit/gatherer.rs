@@ -15,21 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 
 use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
+use super::group::{Group, Taken, deliver};
 use super::prior::Prior;
 use super::queue::{Answer, Queue, Ticket};
 use super::tail::{ActiveSegment, Tail};
 use crate::bugs::{Bug, planted};
-use crate::format::{FrameKind, Prepared, StartBody, write_mark};
+use crate::format::{FrameKind, StartBody, write_mark};
 use crate::index::{FrameName, IndexedEvent, State, Table};
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SealTask, Spare};
 use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
 use crate::recover::Ended;
-use crate::segment::SegmentFile;
 use crate::shared::Shared;
-
-/// What an answer takes besides its places.
-const ANSWER_BYTES: usize = 128;
 
 /// The gatherer, for whoever gets hold of it.
 pub(crate) struct Gathering(Mutex<Gatherer>);
@@ -58,44 +55,6 @@ pub(crate) struct Gatherer {
     /// The batch that the gathering was halted by.
     stuck: Option<Ticket>,
     poison: Option<String>,
-}
-
-/// Frames that are sealed and not yet written, and who waits for them.
-#[derive(Default)]
-pub(super) struct Group {
-    /// The segment's START, when this group is its first.
-    pub(super) start: Vec<u8>,
-    pub(super) frames: Vec<Prepared>,
-    pub(super) bytes: usize,
-    /// Answers that wait for the group's sync, those to accepted batches and those that only speak of them.
-    pub(super) answers: Vec<(oneshot::Sender<Answer>, Answer)>,
-    /// About how much memory they take.
-    answers_bytes: usize,
-}
-
-impl Group {
-    fn answer_later(&mut self, reply: oneshot::Sender<Answer>, answer: Answer) {
-        let places = answer.as_ref().map_or(0, |appended| appended.places.len());
-        self.answers_bytes += ANSWER_BYTES + places * size_of::<Placed>();
-        self.answers.push((reply, answer));
-    }
-}
-
-/// A group that is to be written, where to, and what is durable once it is synced.
-pub(super) struct Taken {
-    pub(super) group: Group,
-    pub(super) segment: Arc<SegmentFile>,
-    pub(super) offset: u64,
-    /// Up to where its segment holds nothing but zeros.
-    pub(super) zeros_to: u64,
-    /// Whether little room is left behind it. Of use to a bug that can be planted.
-    pub(super) is_last: bool,
-    /// The position of its last event.
-    pub(super) position: u64,
-    /// Its last frame.
-    pub(super) number: u64,
-    /// The last frame of which it says that it is synced.
-    pub(super) covers: u64,
 }
 
 /// Whether there is room for a batch.
@@ -551,10 +510,4 @@ fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i6
         assert!(is_new, "a key that was there is a repeat");
     }
     versions
-}
-
-/// Gives an answer to whoever still waits for it.
-pub(super) fn deliver(reply: oneshot::Sender<Answer>, answer: Answer) {
-    // An error here says that the caller is gone; the batch stays as decided.
-    let _ = reply.send(answer);
 }

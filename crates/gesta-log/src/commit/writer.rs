@@ -10,9 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gesta_core::AppendError;
-
-use super::gatherer::{Gathering, Group, Taken, deliver};
+use super::gatherer::Gathering;
+use super::group::{Taken, deliver};
 use super::queue::Queue;
 use super::write::write_group;
 use crate::bugs::{Bug, planted};
@@ -94,7 +93,7 @@ impl Writer {
     fn commit(&mut self, taken: Taken, meanwhile: &mut dyn FnMut()) {
         meanwhile();
         if self.is_poisoned && !planted(Bug::GatheredOutlivesPoison) {
-            return answer_in_doubt(taken.group);
+            return taken.group.answer_in_doubt();
         }
         if !taken.group.frames.is_empty() {
             self.misstep_before_write(&taken);
@@ -134,7 +133,7 @@ impl Writer {
                 taken.segment.id
             ));
         }
-        answer_in_doubt(taken.group);
+        taken.group.answer_in_doubt();
     }
 
     /// Says on disk that everything is durable. Without it, the last group would look like one that nobody was told of.
@@ -157,7 +156,7 @@ impl Writer {
     fn poison(&mut self, reason: String) {
         self.is_poisoned = true;
         let gathered = self.gathering.lock().poison(reason);
-        answer_in_doubt(gathered);
+        gathered.answer_in_doubt();
     }
 }
 
@@ -172,10 +171,4 @@ fn write_idle(taken: &Taken) -> io::Result<()> {
     let file = &taken.segment.file;
     file.write_over_zeros(&[&taken.group.start], taken.offset, taken.zeros_to)?;
     file.sync_data()
-}
-
-fn answer_in_doubt(group: Group) {
-    for (reply, _) in group.answers {
-        deliver(reply, Err(AppendError::InDoubt { reason: "the write to the log failed".to_owned() }));
-    }
 }
