@@ -7,7 +7,8 @@
 //! - Nothing here touches the disk unless the gathering is halted.
 //!
 //! *Choice: whoever puts a batch in line gathers, not a thread.* Deciding takes a microsecond, to wake a thread for it takes many; and while
-//! the writer waits for the disk, its callers are awake. The visible cost: a caller may decide the batches of others, up to a group of them.
+//! the writer waits for the disk, its callers are awake. The visible cost: a caller may decide the batches of others,
+//! a thousand at the most (`DECISIONS_MAX`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -428,7 +429,7 @@ impl Gatherer {
     }
 
     /// Seals the segment's START into the group, if it has none yet.
-    pub(super) fn begin_segment(&mut self) {
+    fn begin_segment(&mut self) {
         let Some(start) = self.start.take() else { return };
         assert!(self.group.frames.is_empty() && self.group.start.is_empty(), "START is the first frame");
         let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
