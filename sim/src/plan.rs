@@ -22,6 +22,8 @@ pub(crate) struct Profile {
     pub(crate) stops: u64,
     /// How much of the log the index in memory may know.
     pub(crate) index_run_bytes: u64,
+    /// How much of what the disk holds of it may be in memory too.
+    pub(crate) index_cache_bytes: u64,
     /// What is done to the bytes on the disk at the very end.
     pub(crate) ending: Ending,
 }
@@ -115,7 +117,10 @@ impl Profile {
         let run_sizes = [16 << 10, 4 << 10, 1 << 10, 64 << 20];
         let sizes = if matches!(ending, Ending::Index(_)) { &run_sizes[..3] } else { &run_sizes };
         let index_run_bytes = sizes[index(random, sizes.len())];
-        Self { steps: 50 + random.below(250), faults, stops, index_run_bytes, ending }
+        // A quarter of it is for the last events of streams: all of them, some, or one.
+        let index_cache_bytes = [256 << 20, 2 << 10, 512][index(random, 3)];
+        let steps = 50 + random.below(250);
+        Self { steps, faults, stops, index_run_bytes, index_cache_bytes, ending }
     }
 }
 

@@ -625,8 +625,8 @@ impl Simulation {
             observer.look();
             machine.now()
         };
-        let index_run_bytes = self.profile.index_run_bytes;
-        Options { clock: Some(Arc::new(clock)), index_run_bytes, ..options() }
+        let Profile { index_run_bytes, index_cache_bytes, .. } = self.profile;
+        Options { clock: Some(Arc::new(clock)), index_run_bytes, index_cache_bytes, ..options() }
     }
 
     /// Adds something that happened to the trace.

@@ -117,6 +117,10 @@ pub enum Bug {
     PoisonKeepsTable,
     /// A filter says no for some of its keys.
     FilterForgets,
+    /// Some streams of a run are not learned with the others.
+    HeadsForget,
+    /// Streams are forgotten, and taken for streams that are not there.
+    HeadsForgetTooMuch,
     /// The checksums of a run's blocks are not looked at.
     NoBlockChecksum,
     /// A command that stands on the disk is not held against what its frame says.
@@ -184,6 +188,8 @@ impl Bug {
         Self::ConditionsOfNewestTable,
         Self::PoisonKeepsTable,
         Self::FilterForgets,
+        Self::HeadsForget,
+        Self::HeadsForgetTooMuch,
         Self::NoBlockChecksum,
         Self::CommandNotProven,
         Self::HalfBuiltIndexAsked,

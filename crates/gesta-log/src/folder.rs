@@ -226,7 +226,7 @@ impl Folder<'_> {
     ) -> Result<Loaded, OpenError> {
         let Settled { listed, survey, runs, known: from, is_read_only } = settled;
         let (known, is_read_only) = (runs.len(), *is_read_only);
-        let view = View { runs: runs.clone(), tables: Vec::new() };
+        let view = View { runs: runs.clone(), ..View::default() };
         let writes = (!is_read_only).then_some(self.env);
         let next_id = manifest.next_run_id();
         let mut tables = RunWriter { env: writes, policy, runs: Vec::new(), next_id };

@@ -8,6 +8,7 @@
 //! - No lock is held across I/O: a view is taken, then looked into.
 
 mod fault;
+mod heads;
 mod key;
 mod lost;
 mod part;
@@ -24,6 +25,7 @@ use gesta_core::EventId;
 
 use crate::damage::Damage;
 pub(crate) use fault::{Fault, Reach};
+use heads::Heads;
 pub(crate) use key::{Key, Kind};
 pub(crate) use part::{Location, Locator, Part, PartRef};
 #[cfg(feature = "fuzzing")]
@@ -45,20 +47,25 @@ pub(crate) struct View {
     pub(crate) runs: Vec<Arc<Run>>,
     /// At least one; the last one grows.
     pub(crate) tables: Vec<Arc<Table>>,
+    /// What is in memory of the runs' streams.
+    pub(crate) heads: Arc<Heads>,
 }
 
 impl Index {
     /// The index of a log of which only some runs are there. Nobody looks into it before it is filled.
     pub(crate) fn in_part(runs: Vec<Arc<Run>>, next: u64) -> Self {
-        let view = View { runs, tables: vec![Table::new(next)] };
+        let view = View { runs, tables: vec![Table::new(next)], heads: Arc::default() };
         Self { view: RwLock::new(Arc::new(view)), damage: OnceLock::new() }
     }
 
     /// Makes it whole, once.
-    pub(crate) fn fill(&self, view: View, damage: Vec<Damage>) {
+    ///
+    /// Up to so many bytes of memory are for the last events of streams.
+    pub(crate) fn fill(&self, mut view: View, damage: Vec<Damage>, heads_bytes: usize) {
         assert!(!view.tables.is_empty(), "there is a table to grow");
         assert!(!damage.is_empty() || view.is_dense(), "the parts of the index follow one another");
         assert!(self.damage.set(damage).is_ok(), "an index is filled once");
+        view.heads = Arc::new(Heads::new(heads_bytes, view.tables[0].first));
         self.change(|own| *own = view);
     }
 
@@ -109,7 +116,20 @@ impl View {
 
     /// Its tables, and those that were begun since.
     pub(crate) fn newest(&self) -> Vec<Arc<Table>> {
-        let mut tables = self.tables.clone();
+        self.and_begun_since(self.tables.clone())
+    }
+
+    /// Its tables that have ended: they never change.
+    pub(crate) fn ended(&self) -> &[Arc<Table>] {
+        self.tables.split_last().map_or(&[], |(_, ended)| ended)
+    }
+
+    /// The table that grew when it was taken, and those that were begun since.
+    pub(crate) fn growing(&self) -> Vec<Arc<Table>> {
+        self.and_begun_since(vec![Arc::clone(self.active())])
+    }
+
+    fn and_begun_since(&self, mut tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
         while let Some(next) = tables.last().and_then(|last| last.next()) {
             let next = Arc::clone(next);
             tables.push(next);
@@ -136,21 +156,37 @@ impl View {
 
     /// The last event of a stream at a position or before: its version and position.
     pub(crate) fn head(&self, stream: &str, up_to: u64, reach: Reach) -> Result<Option<(u64, u64)>, Fault> {
-        let key = Key::stream(stream);
-        for part in self.parts().iter().rev() {
-            let held = part.look(reach);
-            let part = held.part();
-            let Some((mut list, base)) = part.list(&key)? else { continue };
-            if up_to < part.first() {
-                continue;
+        let stream = Key::stream(stream);
+        for table in self.newest().iter().rev() {
+            let head = PartRef::Table(&table.read()).head(&stream, up_to)?;
+            if head.is_some() {
+                return Ok(head);
             }
-            let first = part.first();
-            if up_to >= part.last() {
-                return Ok(Some((base + list.len() as u64 - 1, first + u64::from(list.last()))));
-            }
-            let count = list.lower_bound(list.len(), part.relative(up_to + 1))?;
-            if let Some(last) = count.checked_sub(1) {
-                return Ok(Some((base + last as u64, first + u64::from(list.at(last)?))));
+        }
+        let (known, from) = {
+            let known = self.heads.read();
+            (known.find(stream.name()), known.from)
+        };
+        match known {
+            Some((_, position)) if position <= up_to => Ok(known),
+            // It has gone on since the view was taken, or since that position.
+            Some(_) => self.head_in_runs(&stream, up_to, u64::MAX, reach),
+            None => self.head_in_runs(&stream, up_to, from, reach),
+        }
+    }
+
+    /// The last event of a stream at a position or before, in the runs that begin before another: its version and position.
+    pub(crate) fn head_in_runs(
+        &self,
+        stream: &Key,
+        up_to: u64,
+        begin_before: u64,
+        reach: Reach,
+    ) -> Result<Option<(u64, u64)>, Fault> {
+        for run in self.runs.iter().rev().filter(|run| run.facts.first < begin_before) {
+            let head = PartRef::Run(run, reach).head(stream, up_to)?;
+            if head.is_some() {
+                return Ok(head);
             }
         }
         Ok(None)

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::bugs::{Bug, planted};
 use crate::env::Env;
-use crate::index::{Merge, MergeError, Run, RunFiles, run_folder};
+use crate::index::{Merge, MergeError, Run, RunFiles, Table, run_folder};
 use crate::keeper::SharedManifest;
 use crate::limits::retry_pause;
 use crate::manifest::RunEntry;
@@ -314,11 +314,11 @@ impl Work {
             let mut state = indexer.lock();
             match written {
                 Ok(run) => {
-                    self.ended.pop_front();
+                    let ended = self.ended.pop_front().expect("it was written");
                     self.failures = 0;
                     (state.backlog, state.failure) = (state.backlog - 1, None);
                     drop(state);
-                    self.publish(Arc::new(run));
+                    self.publish(Arc::new(run), &ended.table);
                     // The disk takes writes: another attempt at a merge is worth it.
                     self.merging_failed = self.is_distrusted;
                     indexer.changed.notify_all();
@@ -396,8 +396,10 @@ impl Work {
         replaced
     }
 
-    /// Shows a run that is listed, in the place of the table that it was written of.
-    fn publish(&self, run: Arc<Run>) {
+    /// Shows a run that is listed, in the place of the table that it was written of, whose streams are learned before: so nobody finds a
+    /// stream older than the runs have it.
+    fn publish(&self, run: Arc<Run>, table: &Table) {
+        self.shared.index.view().heads.learn(&table.read());
         self.shared.index.change(|view| {
             if !planted(Bug::TableDroppedEarly) {
                 let table = view.tables.remove(0);

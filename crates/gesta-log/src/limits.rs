@@ -45,8 +45,12 @@ pub(crate) const REBUILD_THREADS_MAX: usize = 8;
 /// Until what failed in the background is tried again: twice as long each time.
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Blocks of runs that are kept in memory.
+/// What is kept in memory of runs: blocks of them, and the last events of their streams.
 pub(crate) const INDEX_CACHE_BYTES_DEFAULT: u64 = 256 << 20;
+/// The last events of streams take one of so many parts of that: by default what a million streams need.
+pub(crate) const HEADS_SHARE: u64 = 4;
+/// Offsets of names are 32 bits.
+pub(crate) const HEADS_BYTES_MAX: u64 = 2 << 30;
 
 /// Streams that a report of damage names, and reports that name any: people read them, and each looks through all names of a run.
 pub(crate) const LOST_STREAMS_NAMED_MAX: usize = 10;

@@ -11,8 +11,8 @@ use crate::folder::{Folder, RunPolicy, Settled, Writable};
 use crate::index::{BlockCache, RunFiles, View};
 use crate::indexer::TableLimits;
 use crate::limits::{
-    INDEX_CACHE_BYTES_DEFAULT, INDEX_RUN_BYTES_DEFAULT, INDEX_RUN_BYTES_MAX, INDEX_RUN_BYTES_MIN,
-    SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN,
+    HEADS_BYTES_MAX, HEADS_SHARE, INDEX_CACHE_BYTES_DEFAULT, INDEX_RUN_BYTES_DEFAULT, INDEX_RUN_BYTES_MAX,
+    INDEX_RUN_BYTES_MIN, SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN,
 };
 use crate::manifest::Manifest;
 use crate::open_error::{OpenError, io_error};
@@ -34,7 +34,8 @@ pub struct Options {
     /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow. An open indexes up to six times as
     /// much of the log before it returns, where no index is there, and more of it afterwards.
     pub index_run_bytes: u64,
-    /// Bytes of the index on the disk that are kept in memory; by default 256 MiB.
+    /// Bytes of the index that are kept in memory besides what is not on the disk yet; by default 256 MiB. A quarter of them is for the
+    /// last events of streams, which appends ask for; the others are blocks of its files.
     pub index_cache_bytes: u64,
     /// Whether sealed segments are read again in the background, on a thread of its own; by default each once a week.
     pub scrub: Scrub,
@@ -54,6 +55,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Memory for the last events of streams: what they take, blocks cannot.
+    pub(crate) fn heads_bytes(&self) -> usize {
+        let bytes = (self.index_cache_bytes / HEADS_SHARE).min(HEADS_BYTES_MAX);
+        usize::try_from(bytes).expect("at most 2 GiB")
+    }
+
+    const fn blocks_bytes(&self) -> u64 {
+        self.index_cache_bytes - self.index_cache_bytes / HEADS_SHARE
+    }
+
     pub(crate) fn table_limits(&self) -> TableLimits {
         let log_bytes = self.index_run_bytes.clamp(INDEX_RUN_BYTES_MIN, INDEX_RUN_BYTES_MAX);
         TableLimits { bytes: usize::try_from(log_bytes / 2).expect("at most 512 MiB"), log_bytes }
@@ -105,7 +116,7 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     let mut manifest = folder.manifest()?.map_or_else(|| folder.create(size), Ok)?;
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
-    let runs = run_files(root, &manifest, options.index_cache_bytes);
+    let runs = run_files(root, &manifest, options.blocks_bytes());
     let settled = folder.recover(&mut manifest, &mut recovery, &runs)?;
     let stage = match Rebuild::of(&env, &folder, settled, (&manifest, &recovery), &runs, options)? {
         Ok(rebuild) => Stage::Rebuild(Box::new(rebuild)),

@@ -281,7 +281,7 @@ impl LogStore {
     /// A log that takes no writes still answers repeats.
     fn answer_read_only(&self, batch: &Batch, prior: &Prior) -> Answer {
         let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
-        let tables = prior.view.newest();
+        let tables = prior.view.growing();
         match repeat_of(&Known::new(prior, &tables), batch, &scope) {
             Ok(Some(repeat)) => Ok(self.appended(repeat)),
             Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),

@@ -70,7 +70,7 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
     recovery.note_unproven(&survey);
     let files = run_files(root, &manifest, INDEX_CACHE_BYTES_DEFAULT);
     let (runs, _) = folder.open_runs(&manifest, &listed, &files)?;
-    let known = View { runs: runs.clone(), tables: Vec::new() };
+    let known = View { runs: runs.clone(), ..View::default() };
     let mut check = IndexCheck::new(runs, manifest.runs.len());
     let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check, None);
     let mut loaded = loaded.map_err(folder.recover_error())?;

@@ -38,20 +38,20 @@ pub(crate) struct Scope {
 /// Everything that a decision looks at: what was looked up, and the tables behind it, which stand still meanwhile.
 pub(crate) struct Known<'a> {
     prior: &'a Prior,
-    /// From old to new.
+    /// The one that grew when it was looked up, and those that were begun since.
     tables: Vec<RwLockReadGuard<'a, State>>,
 }
 
 impl<'a> Known<'a> {
-    /// The tables have to be those of the view that was looked into, and all that were begun since.
+    /// The tables have to be the one that grew in the view that was looked into, and all that were begun since.
     pub(crate) fn new(prior: &'a Prior, tables: &'a [Arc<Table>]) -> Self {
         Self { prior, tables: tables.iter().map(|table| table.read()).collect() }
     }
 
-    /// The last event of a stream: version and position.
-    pub(crate) fn head(&self, stream: &StreamName) -> Option<(u64, u64)> {
+    /// The last event of a stream of which the batch expects something: version and position.
+    fn expected_head(&self, at: usize, stream: &StreamName) -> Option<(u64, u64)> {
         let newest = self.tables.iter().rev().find_map(|table| table.head(stream.as_str()));
-        newest.or_else(|| self.prior.head(stream))
+        newest.or_else(|| self.prior.expected_head(at))
     }
 
     fn find(&self, event: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
@@ -154,8 +154,8 @@ fn repeat_by_ids(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<Opti
 
 /// Whether what a batch expects of its streams and of the log holds.
 pub(crate) fn check(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<(), Refused> {
-    for (stream, expected) in &batch.expect {
-        let last = known.head(stream);
+    for (at, (stream, expected)) in batch.expect.iter().enumerate() {
+        let last = known.expected_head(at, stream);
         let actual = last.map(|(version, _)| Version::new(version));
         if !expected.is_met_by(actual) {
             let error = AppendError::Conflict { stream: stream.clone(), expected: *expected, actual };

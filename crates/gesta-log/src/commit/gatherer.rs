@@ -282,15 +282,15 @@ impl Gatherer {
         }
     }
 
-    /// The tables behind what was looked up for a batch: those of the view that it was looked up in, and all that were begun since.
+    /// The tables behind what was looked up for a batch: the one that grew then, and all that were begun since.
     fn tables_behind(&self, prior: &Prior) -> Vec<Arc<Table>> {
         if planted(Bug::NewestTableAlone) {
             return vec![Arc::clone(&self.table)];
         }
         if planted(Bug::NewestViewDecides) {
-            return self.shared.index.view().newest();
+            return self.shared.index.view().growing();
         }
-        prior.view.newest()
+        prior.view.growing()
     }
 
     fn scope(&self) -> Scope {
@@ -492,16 +492,18 @@ impl Gatherer {
 fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
     let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
     let prior = &ticket.prior;
-    let ended = prior.ended_tables();
+    let mut ended_since = prior.view.growing();
+    ended_since.pop();
     let mut versions = Vec::with_capacity(ticket.batch.events.len());
-    for (event, at) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()) {
+    for (number, (event, at)) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()).enumerate()
+    {
         let indexed = IndexedEvent {
             stream: event.stream.as_str(),
             event_type: event.event_type.as_str(),
             id: event.id,
         };
         let tags = event.tags.iter().map(gesta_core::Tag::as_str);
-        let base = || prior.next_version(&event.stream, &ended);
+        let base = || prior.next_version(number, &event.stream, &ended_since);
         versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
         table.insert_id(event.id);
     }

@@ -1,12 +1,12 @@
 //! What is known of a batch before it is decided: everything that stands on the disk, looked up on the side of whoever sends it, so
 //! that the writer never waits for a cold page.
 //!
-//! *The rule behind the race.* A view is taken; everything that its runs cover is looked up here. The writer looks at the tables of
-//! that view and at those that were begun since: nothing lies between the two. Conditions are looked up to the durable position, or to
-//! the end of the runs, whichever is further: a run may have been shown between the look at the position and the view, and what it
-//! covers is in no table that the writer looks at. All of a run is durable. The writer looks at what is newer.
+//! *The rule behind the race.* A view is taken; everything in it that has ended, its runs and all tables but the one that grows, is looked
+//! up here, since it never changes. The writer looks at the table that grew in that view and at those that were begun since: nothing lies
+//! between the two. Conditions are looked up to the durable position, or to the end of what has ended, whichever is further: a table may
+//! have ended between the look at the position and the view, and it is none that the writer looks at. All of what has ended is durable.
+//! The writer looks at what is newer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use gesta_core::{Batch, CommandKey, Condition, StreamName};
@@ -19,9 +19,12 @@ use crate::read::command_of;
 pub(crate) struct Prior {
     /// What it was looked up in.
     pub(crate) view: Arc<View>,
-    /// The last events of streams that the runs know: version and position.
-    heads: HashMap<StreamName, Option<(u64, u64)>>,
-    /// Where the runs have the events of the batch, version and position; empty where they have none of them.
+    /// The last events of the streams of its events: version and position. Empty where nothing has ended; `None` as well where the table
+    /// that grows knows better.
+    heads: Vec<Option<(u64, u64)>>,
+    /// The same of the streams of which it expects something.
+    expected_heads: Vec<Option<(u64, u64)>>,
+    /// Where its events stand already, version and position; empty where none does.
     found: Vec<Option<(u64, u64)>>,
     /// The end of the batch that holds the last one found.
     found_end: u64,
@@ -34,18 +37,19 @@ pub(crate) struct Prior {
 impl Prior {
     /// Looks a batch up.
     pub(crate) fn look_up(view: Arc<View>, durable: u64, batch: &Batch, reach: Reach) -> Result<Self, Fault> {
-        let in_runs = view.runs.last().map_or(0, |run| run.facts.last);
+        let ended = view.active().first - 1;
         let mut prior = Self {
             view,
-            heads: HashMap::new(),
+            heads: Vec::new(),
+            expected_heads: Vec::new(),
             found: Vec::new(),
             found_end: 0,
             command: None,
             matches: Vec::new(),
-            checked_to: durable.max(in_runs),
+            checked_to: durable.max(ended),
         };
-        if !prior.view.runs.is_empty() {
-            prior.look_into_runs(batch, reach)?;
+        if ended > 0 {
+            prior.look_into_ended(batch, reach)?;
         }
         if !prior.is_repeat() {
             prior.look_at_conditions(batch, reach)?;
@@ -53,32 +57,28 @@ impl Prior {
         Ok(prior)
     }
 
-    fn look_into_runs(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
+    fn look_into_ended(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
         if let Some(command) = &batch.command {
-            self.command = command_in_runs(&self.view, command, reach)?;
+            let mut ended = self.view.ended().iter().rev();
+            self.command = match ended.find_map(|table| table.read().command(&command.key).cloned()) {
+                None => command_in_runs(&self.view, command, reach)?,
+                found => found,
+            };
         }
         self.look_for_ids(batch, reach)?;
-        let own = batch.events.iter().map(|event| &event.stream);
-        let expected = batch.expect.iter().map(|(stream, _)| stream);
-        let mut before = None;
-        for stream in own.chain(expected) {
-            // Most events of a batch are of the stream of the one before.
-            if before.replace(stream) == Some(stream) {
-                continue;
-            }
-            // What a table knows of a stream is newer than what any run does.
-            let in_table = |table: &Arc<Table>| table.read().head(stream.as_str()).is_some();
-            if !self.heads.contains_key(stream) && !self.view.tables.iter().any(in_table) {
-                let head = head_in_runs(&self.view, stream.as_str(), reach)?;
-                self.heads.insert(stream.clone(), head);
-            }
-        }
+        self.heads = self.heads_of(batch.events.iter().map(|event| &event.stream), reach)?;
+        self.expected_heads = self.heads_of(batch.expect.iter().map(|(stream, _)| stream), reach)?;
         Ok(())
     }
 
     fn look_for_ids(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
         for (at, event) in batch.events.iter().enumerate() {
-            let found = self.view.find_in_runs(event.stream.as_str(), event.id, reach)?;
+            let stream = event.stream.as_str();
+            let mut ended = self.view.ended().iter().rev();
+            let found = match ended.find_map(|table| table.read().find_id(stream, event.id)) {
+                None => self.view.find_in_runs(stream, event.id, reach)?,
+                found => found,
+            };
             if found.is_some() {
                 self.found.resize(batch.events.len(), None);
                 self.found[at] = found;
@@ -88,6 +88,54 @@ impl Prior {
             self.found_end = self.view.batch_end(last, reach)?;
         }
         Ok(())
+    }
+
+    /// The last events of streams: of all of them in memory, and then in runs of those that are not there.
+    fn heads_of<'b>(
+        &self,
+        streams: impl Iterator<Item = &'b StreamName>,
+        reach: Reach,
+    ) -> Result<Vec<Option<(u64, u64)>>, Fault> {
+        let streams = streams.map(StreamName::as_str).collect::<Vec<_>>();
+        // Most events of a batch are of the stream of the one before.
+        let is_repeated = |at: usize| at > 0 && streams[at] == streams[at - 1];
+        let mut heads = Vec::with_capacity(streams.len());
+        let known_from = {
+            let known = self.view.heads.read();
+            for (at, stream) in streams.iter().enumerate() {
+                heads.push(match is_repeated(at) {
+                    true => heads[at - 1],
+                    false => self.head_in_ended_tables(stream).or_else(|| known.find(stream.as_bytes())),
+                });
+            }
+            known.from
+        };
+        let missed = (0..streams.len()).filter(|at| heads[*at].is_none()).collect::<Vec<_>>();
+        for at in missed {
+            heads[at] = match is_repeated(at) {
+                true => heads[at - 1],
+                false => self.head_in_runs(streams[at], known_from, reach)?,
+            };
+        }
+        Ok(heads)
+    }
+
+    /// The last event of a stream in runs that begin before a position. `None` as well where the table that grows knows better: then nobody
+    /// asks, and it may be far to seek.
+    fn head_in_runs(
+        &self,
+        stream: &str,
+        begin_before: u64,
+        reach: Reach,
+    ) -> Result<Option<(u64, u64)>, Fault> {
+        if self.view.active().read().head(stream).is_some() {
+            return Ok(None);
+        }
+        self.view.head_in_runs(&Key::stream(stream), u64::MAX, begin_before, reach)
+    }
+
+    fn head_in_ended_tables(&self, stream: &str) -> Option<(u64, u64)> {
+        self.view.ended().iter().rev().find_map(|table| table.read().head(stream))
     }
 
     fn is_repeat(&self) -> bool {
@@ -102,25 +150,20 @@ impl Prior {
         Ok(())
     }
 
-    /// The tables behind what was looked up that have ended.
-    pub(super) fn ended_tables(&self) -> Vec<Arc<Table>> {
-        let mut tables = self.view.newest();
-        tables.pop();
-        tables
+    /// The version that an event has which is the next of its stream, where the table that grows does not know it. `ended_since` are tables
+    /// that ended after what was looked up, from old to new.
+    pub(super) fn next_version(&self, event: usize, stream: &StreamName, ended_since: &[Arc<Table>]) -> u64 {
+        let in_tables = ended_since.iter().rev().find_map(|table| table.read().head(stream.as_str()));
+        let in_ended = || self.heads.get(event).copied().flatten();
+        in_tables.or_else(in_ended).map_or(0, |(version, _)| version + 1)
     }
 
-    /// The version that the next event of a stream has which the table that grows does not know.
-    pub(super) fn next_version(&self, stream: &StreamName, ended: &[Arc<Table>]) -> u64 {
-        let in_tables = ended.iter().rev().find_map(|table| table.read().head(stream.as_str()));
-        in_tables.or_else(|| self.head(stream)).map_or(0, |(version, _)| version + 1)
+    /// The last event, in what had ended, of a stream of which the batch expects something: version and position.
+    pub(super) fn expected_head(&self, at: usize) -> Option<(u64, u64)> {
+        self.expected_heads.get(at).copied().flatten()
     }
 
-    /// The last event of a stream in the runs: version and position.
-    pub(super) fn head(&self, stream: &StreamName) -> Option<(u64, u64)> {
-        self.heads.get(stream).copied().flatten()
-    }
-
-    /// Where the runs have an event of the batch: version and position.
+    /// Where an event of the batch stood already in what had ended: version and position.
     pub(super) fn found(&self, event: usize) -> Option<(u64, u64)> {
         self.found.get(event).copied().flatten()
     }
@@ -130,7 +173,7 @@ impl Prior {
         self.found_end
     }
 
-    /// What the runs know of the batch's command.
+    /// What was known of the batch's command.
     pub(super) const fn command(&self) -> Option<&CommandEntry> {
         self.command.as_ref()
     }
@@ -138,22 +181,11 @@ impl Prior {
     /// The last match of a condition up to the position that is given with it.
     pub(super) fn match_of(&self, condition: usize) -> (Option<u64>, u64) {
         let checked_to = match planted(Bug::PriorTakenForNew) {
-            true => self.view.newest().last().map_or(0, |newest| newest.read().last()),
+            true => self.view.growing().last().map_or(0, |newest| newest.read().last()),
             false => self.checked_to,
         };
         (self.matches.get(condition).copied().flatten(), checked_to)
     }
-}
-
-fn head_in_runs(view: &View, stream: &str, reach: Reach) -> Result<Option<(u64, u64)>, Fault> {
-    let stream = Key::stream(stream);
-    for run in view.runs.iter().rev() {
-        let head = PartRef::Run(run, reach).head(&stream)?;
-        if head.is_some() {
-            return Ok(head);
-        }
-    }
-    Ok(None)
 }
 
 /// What the runs know of a command: its key, verified where it stands in the log.

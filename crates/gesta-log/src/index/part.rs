@@ -113,10 +113,18 @@ impl<'a> PartRef<'a> {
         }
     }
 
-    /// The last event of a stream in this part: its version and position.
-    pub(crate) fn head(&self, stream: &Key) -> Result<Option<(u64, u64)>, Fault> {
-        let Some((list, base)) = self.list(stream)? else { return Ok(None) };
-        Ok(Some((base + list.len() as u64 - 1, self.first() + u64::from(list.last()))))
+    /// The last event of a stream in this part at a position or before: its version and position.
+    pub(crate) fn head(&self, stream: &Key, up_to: u64) -> Result<Option<(u64, u64)>, Fault> {
+        if up_to < self.first() {
+            return Ok(None);
+        }
+        let Some((mut list, base)) = self.list(stream)? else { return Ok(None) };
+        if up_to >= self.last() {
+            return Ok(Some((base + list.len() as u64 - 1, self.first() + u64::from(list.last()))));
+        }
+        let count = list.lower_bound(list.len(), self.relative(up_to + 1))?;
+        let Some(last) = count.checked_sub(1) else { return Ok(None) };
+        Ok(Some((base + last as u64, self.first() + u64::from(list.at(last)?))))
     }
 
     /// Where the event with that id stands in that stream: its version and position.

@@ -264,6 +264,16 @@ impl State {
         self.commands.get(key)
     }
 
+    /// The last event of every stream: its name, version and position.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (&[u8], u64, u64)> {
+        let streams = self.keys.entries.iter().map(|entry| (self.keys.key(entry), entry));
+        streams.filter(|(key, _)| key[0] == Kind::Stream as u8).filter_map(|(key, entry)| {
+            let positions = entry.list.as_slice();
+            let last = self.first + u64::from(*positions.last()?);
+            Some((&key[1..], entry.base + positions.len() as u64 - 1, last))
+        })
+    }
+
     /// The last event of a stream: its version and position.
     pub(crate) fn head(&self, stream: &str) -> Option<(u64, u64)> {
         let (positions, base) = self.find(Kind::Stream, stream.as_bytes())?;

@@ -44,7 +44,7 @@ impl Launch {
     pub(super) fn go(&self, ready: Ready) -> Result<(), OpenError> {
         let Ready { manifest, view, damage, ended, tail, recovery, writable } = ready;
         let shared = &self.shared;
-        shared.index.fill(view, damage);
+        shared.index.fill(view, damage, self.options.heads_bytes());
         shared.published.publish(tail.position.max(shared.published.position()));
         if let Some(reason) = &recovery.read_only {
             assert!(shared.read_only.set(reason.clone()).is_ok(), "a log is loaded once");

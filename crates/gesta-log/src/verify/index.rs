@@ -44,7 +44,7 @@ impl IndexCheck {
         // Look-ups do without a filter that is damaged, so the comparison does not meet it.
         let filters = runs.iter().filter_map(|run| run.warm().err());
         found.errors.extend(filters.map(|fault| fault.to_string()).take(ERRORS_MAX));
-        Self { view: View { runs, tables: Vec::new() }, postings: 0, found, behind: Vec::new() }
+        Self { view: View { runs, ..View::default() }, postings: 0, found, behind: Vec::new() }
     }
 
     /// Holds what is left against the runs.

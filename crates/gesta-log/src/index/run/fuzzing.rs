@@ -301,7 +301,7 @@ fn look_at_key(part: &PartRef<'_>, key: &[u8]) -> Result<(), Fault> {
     let mut item = Item::default();
     match *kind {
         1 => {
-            let _ = part.head(&Key::stream(text))?;
+            let _ = part.head(&Key::stream(text), u64::MAX)?;
             let _ = part.find_id(&Key::stream(text), &Key::id(EventId::from_u128(0)));
             item.stream = text.parse().ok();
         }
