@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::bugs::{Bug, planted};
 use crate::env::Env;
-use crate::index::{Merge, MergeError, Run, RunFiles, Table, run_folder};
+use crate::index::{Merge, MergeError, Run, RunFiles, run_folder};
 use crate::keeper::SharedManifest;
 use crate::limits::retry_pause;
 use crate::manifest::RunEntry;
@@ -286,7 +286,11 @@ impl Drop for StopOnEnd {
 impl Work {
     fn take(&mut self, task: Task, indexer: &Indexer) -> ControlFlow<()> {
         match task {
-            Task::Write(ended) => self.ended.push_back(ended),
+            Task::Write(ended) => {
+                // Before its run is shown: so nobody finds a stream older than the runs have it.
+                self.shared.index.view().heads.learn(&ended.table);
+                self.ended.push_back(ended);
+            }
             Task::Retry => {}
             Task::Distrust(run) => self.distrust(run),
             Task::Stop => return ControlFlow::Break(()),
@@ -314,11 +318,11 @@ impl Work {
             let mut state = indexer.lock();
             match written {
                 Ok(run) => {
-                    let ended = self.ended.pop_front().expect("it was written");
+                    self.ended.pop_front();
                     self.failures = 0;
                     (state.backlog, state.failure) = (state.backlog - 1, None);
                     drop(state);
-                    self.publish(Arc::new(run), &ended.table);
+                    self.publish(Arc::new(run));
                     // The disk takes writes: another attempt at a merge is worth it.
                     self.merging_failed = self.is_distrusted;
                     indexer.changed.notify_all();
@@ -396,10 +400,8 @@ impl Work {
         replaced
     }
 
-    /// Shows a run that is listed, in the place of the table that it was written of, whose streams are learned before: so nobody finds a
-    /// stream older than the runs have it.
-    fn publish(&self, run: Arc<Run>, table: &Table) {
-        self.shared.index.view().heads.learn(&table.read());
+    /// Shows a run that is listed, in the place of the table that it was written of.
+    fn publish(&self, run: Arc<Run>) {
         self.shared.index.change(|view| {
             if !planted(Bug::TableDroppedEarly) {
                 let table = view.tables.remove(0);

@@ -505,7 +505,6 @@ fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i6
         let tags = event.tags.iter().map(gesta_core::Tag::as_str);
         let base = || prior.next_version(number, &event.stream, &ended_since);
         versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
-        table.insert_id(event.id);
     }
     table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
     if let Some(command) = &ticket.batch.command {

@@ -97,27 +97,39 @@ impl Prior {
         reach: Reach,
     ) -> Result<Vec<Option<(u64, u64)>>, Fault> {
         let streams = streams.map(StreamName::as_str).collect::<Vec<_>>();
+        let mut heads = self.heads_in_ended_tables(&streams);
         // Most events of a batch are of the stream of the one before.
         let is_repeated = |at: usize| at > 0 && streams[at] == streams[at - 1];
-        let mut heads = Vec::with_capacity(streams.len());
         let known_from = {
             let known = self.view.heads.read();
             for (at, stream) in streams.iter().enumerate() {
-                heads.push(match is_repeated(at) {
-                    true => heads[at - 1],
-                    false => self.head_in_ended_tables(stream).or_else(|| known.find(stream.as_bytes())),
-                });
+                if heads[at].is_none() {
+                    heads[at] = if is_repeated(at) { heads[at - 1] } else { known.find(stream.as_bytes()) };
+                }
             }
             known.from
         };
-        let missed = (0..streams.len()).filter(|at| heads[*at].is_none()).collect::<Vec<_>>();
-        for at in missed {
-            heads[at] = match is_repeated(at) {
-                true => heads[at - 1],
-                false => self.head_in_runs(streams[at], known_from, reach)?,
-            };
+        for (at, stream) in streams.iter().enumerate() {
+            if heads[at].is_none() {
+                heads[at] = match is_repeated(at) {
+                    true => heads[at - 1],
+                    false => self.head_in_runs(stream, known_from, reach)?,
+                };
+            }
         }
         Ok(heads)
+    }
+
+    /// The last events of streams in tables that have ended and whose streams were not learned yet.
+    fn heads_in_ended_tables(&self, streams: &[&str]) -> Vec<Option<(u64, u64)>> {
+        let mut heads = vec![None; streams.len()];
+        for table in self.view.ended().iter().filter(|table| !table.is_learned()) {
+            let table = table.read();
+            for (head, stream) in heads.iter_mut().zip(streams) {
+                *head = table.head(stream).or(*head);
+            }
+        }
+        heads
     }
 
     /// The last event of a stream in runs that begin before a position. `None` as well where the table that grows knows better: then nobody
@@ -132,10 +144,6 @@ impl Prior {
             return Ok(None);
         }
         self.view.head_in_runs(&Key::stream(stream), u64::MAX, begin_before, reach)
-    }
-
-    fn head_in_ended_tables(&self, stream: &str) -> Option<(u64, u64)> {
-        self.view.ended().iter().rev().find_map(|table| table.read().head(stream))
     }
 
     fn is_repeat(&self) -> bool {

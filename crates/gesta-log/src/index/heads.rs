@@ -1,10 +1,10 @@
-//! The last events of streams that stand in runs, in memory: an append to a stream asks for its version, and finds it here instead of in
-//! a leaf of each run.
+//! The last events of streams that stand in what has ended, in memory: an append to a stream asks for its version, and finds it here instead
+//! of in a leaf of each run.
 //!
 //! *Invariants*
-//! - What is said of a stream is never older than any run that is shown: a table is learned before its run is.
-//! - Every stream with an event in a run at [`Known::from`] or behind it is here. One that is not here can only stand in what lies before.
-//! - It is a function of the runs: what is not here is looked up in them.
+//! - What is said of a stream is never older than any run that is shown, nor than a table that says it was learned.
+//! - Every stream with an event there at [`Known::from`] or behind it is here. One that is not here can only stand in what lies before.
+//! - It is a function of the log: what is not here is looked up in runs.
 //!
 //! *Choice: whole names*, as in runs (`docs/decisions/0005`): a version that was taken from another stream whose hash is the same would be
 //! a wrong answer for ever.
@@ -17,15 +17,21 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
-use super::table::State;
+use super::table::{State, Table};
 use crate::bugs::{Bug, planted};
+use crate::format::{put, u16_at, u64_at};
 
-/// What a stream costs besides its name: its entry, and its place in a table that is half full.
-const STREAM_BYTES: usize = size_of::<Entry>() + 10;
+/// What a stream costs besides its name: what stands before it, what fills it up, and its place in a table that is half full.
+const STREAM_BYTES: usize = NAME_AT + RECORD_ALIGNMENT + 10;
 /// Streams that are learned under one lock: appends wait for it.
 const LEARNED_AT_ONCE: usize = 128;
 
-/// The last events of streams that stand in runs.
+/// What stands before a name: the version (u64) and the position (u64) of the last event, and the length of the name (u16).
+const NAME_AT: usize = 18;
+/// Places count in units of so many bytes.
+const RECORD_ALIGNMENT: usize = 8;
+
+/// The last events of streams that stand in what has ended.
 pub(crate) struct Heads {
     known: RwLock<Known>,
     /// About how much memory it may take.
@@ -34,26 +40,24 @@ pub(crate) struct Heads {
 
 /// What is known at one moment.
 pub(crate) struct Known {
-    /// All streams that have an event in a run here or later are known.
+    /// All streams that have an event here or later, in what was learned, are known.
     pub(crate) from: u64,
-    names: Vec<u8>,
-    entries: Vec<Entry>,
+    /// One record after the other: all that is known of a stream lies together, since it is a miss of the processor's cache that takes
+    /// the time.
+    records: Vec<u8>,
     places: HashTable<u32>,
     hasher: hashbrown::DefaultHashBuilder,
 }
 
 /// The last event of a stream.
-#[derive(Clone, Copy)]
-struct Entry {
+struct Record<'a> {
     version: u64,
     position: u64,
-    /// Where its name begins.
-    name: u32,
-    len: u16,
+    name: &'a [u8],
 }
 
 impl Default for Heads {
-    /// Of no run anything is known.
+    /// Of nothing that has ended anything is known.
     fn default() -> Self {
         Self::new(0, u64::MAX)
     }
@@ -75,9 +79,14 @@ impl Heads {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns the streams of a table whose run is about to be shown, and forgets others where there are too many. Tables come in the order
-    /// of their positions, from one thread.
-    pub(crate) fn learn(&self, table: &State) {
+    /// Learns the streams of a table that has ended, and forgets others where there are too many. Tables come in the order of their
+    /// positions, from one thread, each before its run is shown.
+    pub(crate) fn learn(&self, table: &Table) {
+        self.learn_all(&table.read());
+        table.set_learned();
+    }
+
+    fn learn_all(&self, table: &State) {
         let (streams, name_bytes) =
             table.heads().fold((0, 0), |(count, bytes), (name, ..)| (count + 1, bytes + name.len()));
         if !self.make_room(streams, name_bytes) {
@@ -90,7 +99,7 @@ impl Heads {
             let mut known = self.write();
             for (name, version, position) in heads.by_ref().take(LEARNED_AT_ONCE) {
                 if !planted(Bug::HeadsForget) || position % 8 != 0 {
-                    known.learn(name, version, position);
+                    known.learn(&Record { version, position, name });
                 }
             }
         }
@@ -99,21 +108,21 @@ impl Heads {
     /// Makes room for so many streams with names of so many bytes. `false` if they alone are too many. What is kept is copied beside what is
     /// asked meanwhile, so that nobody waits for it.
     fn make_room(&self, streams: usize, name_bytes: usize) -> bool {
-        let incoming = name_bytes + streams * STREAM_BYTES;
+        let incoming = bytes_of(streams, name_bytes);
         if incoming > self.budget_bytes {
             return false;
         }
         let next = {
             let known = self.read();
             if known.bytes() + incoming > self.budget_bytes {
-                let room = self.budget_bytes - incoming;
-                Some(known.newest(room.min(self.budget_bytes / 2), streams, name_bytes))
-            } else if known.has_room(streams, name_bytes) {
+                let kept = (self.budget_bytes - incoming).min(self.budget_bytes / 2);
+                Some(known.newest(kept, streams, incoming))
+            } else if known.has_room(streams, incoming) {
                 None
             } else {
                 // By half as much again, so that growing is rare.
-                let grown = (known.entries.len() / 2).max(streams);
-                Some(known.newest(usize::MAX, grown, (known.names.len() / 2).max(name_bytes)))
+                let streams = streams.max(known.places.len() / 2);
+                Some(known.newest(usize::MAX, streams, incoming.max(known.bytes() / 2)))
             }
         };
         if let Some(next) = next {
@@ -124,46 +133,55 @@ impl Heads {
     }
 }
 
+/// What so many streams take with names of so many bytes.
+const fn bytes_of(streams: usize, name_bytes: usize) -> usize {
+    streams * STREAM_BYTES + name_bytes
+}
+
 impl Known {
-    fn with_room(from: u64, streams: usize, name_bytes: usize) -> Self {
+    fn with_room(from: u64, streams: usize, bytes: usize) -> Self {
         Self {
             from,
-            names: Vec::with_capacity(name_bytes),
-            entries: Vec::with_capacity(streams),
+            records: Vec::with_capacity(bytes),
             places: HashTable::with_capacity(streams),
             hasher: hashbrown::DefaultHashBuilder::default(),
         }
     }
 
-    /// The last event of a stream in the runs: its version and position.
+    /// The last event of a stream in what was learned: its version and position.
     pub(crate) fn find(&self, name: &[u8]) -> Option<(u64, u64)> {
-        let place = self.places.find(self.hash(name), |place| self.name(*place) == name)?;
-        let entry = self.entries[*place as usize];
-        Some((entry.version, entry.position))
+        let place = self.places.find(self.hash(name), |place| self.record(*place).name == name)?;
+        let record = self.record(*place);
+        Some((record.version, record.position))
     }
 
-    fn learn(&mut self, name: &[u8], version: u64, position: u64) {
+    fn learn(&mut self, record: &Record<'_>) {
+        let Record { version, position, name } = *record;
         let hash = self.hash(name);
-        if let Some(place) = self.places.find(hash, |place| self.name(*place) == name) {
-            let entry = &mut self.entries[*place as usize];
-            (entry.version, entry.position) = (version, position);
-            return;
+        let known = self.places.find(hash, |place| self.record(*place).name == name).copied();
+        let at = known.map_or(self.records.len(), |place| place as usize * RECORD_ALIGNMENT);
+        if known.is_none() {
+            let place = u32::try_from(at / RECORD_ALIGNMENT).expect("its budget is below 4 GiB");
+            let len = u16::try_from(name.len()).expect("a name is at most 512 bytes");
+            self.records.resize(at + NAME_AT, 0);
+            put(&mut self.records, at + 16, len.to_le_bytes());
+            self.records.extend_from_slice(name);
+            self.records.resize(self.records.len().next_multiple_of(RECORD_ALIGNMENT), 0);
+            // There is room, so nothing has to be hashed again.
+            self.places.insert_unique(hash, place, |_| unreachable!("room was made"));
         }
-        let place = u32::try_from(self.entries.len()).expect("its budget is below 4 GiB");
-        self.entries.push(Entry {
-            version,
-            position,
-            name: u32::try_from(self.names.len()).expect("its budget is below 4 GiB"),
-            len: u16::try_from(name.len()).expect("a name is at most 512 bytes"),
-        });
-        self.names.extend_from_slice(name);
-        // There is room, so nothing has to be hashed again.
-        self.places.insert_unique(hash, place, |_| unreachable!("room was made"));
+        put(&mut self.records, at, version.to_le_bytes());
+        put(&mut self.records, at + 8, position.to_le_bytes());
     }
 
-    fn name(&self, place: u32) -> &[u8] {
-        let entry = &self.entries[place as usize];
-        &self.names[entry.name as usize..entry.name as usize + usize::from(entry.len)]
+    fn record(&self, place: u32) -> Record<'_> {
+        let record = &self.records[place as usize * RECORD_ALIGNMENT..];
+        let name = &record[NAME_AT..][..usize::from(u16_at(record, 16))];
+        Record { version: u64_at(record, 0), position: u64_at(record, 8), name }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Record<'_>> {
+        self.places.iter().map(|place| self.record(*place))
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
@@ -172,29 +190,23 @@ impl Known {
         hasher.finish()
     }
 
-    const fn bytes(&self) -> usize {
-        self.names.len() + self.entries.len() * STREAM_BYTES
+    fn bytes(&self) -> usize {
+        self.records.len() + self.places.len() * (STREAM_BYTES - NAME_AT - RECORD_ALIGNMENT)
     }
 
-    fn has_room(&self, streams: usize, name_bytes: usize) -> bool {
-        self.entries.capacity() - self.entries.len() >= streams
-            && self.names.capacity() - self.names.len() >= name_bytes
+    fn has_room(&self, streams: usize, bytes: usize) -> bool {
+        self.records.capacity() - self.records.len() >= bytes
             && self.places.capacity() - self.places.len() >= streams
     }
 
     /// A copy of what was written to last, of so many bytes at the most, with room for more.
-    fn newest(&self, bytes: usize, streams: usize, name_bytes: usize) -> Self {
+    fn newest(&self, bytes: usize, streams: usize, more_bytes: usize) -> Self {
         let from = self.newest_from(bytes);
-        let kept = |entry: &&Entry| entry.position >= from;
-        let (count, kept_bytes) = self
-            .entries
-            .iter()
-            .filter(kept)
-            .fold((0, 0), |(count, bytes), entry| (count + 1, bytes + usize::from(entry.len)));
-        let mut next = Self::with_room(from, count + streams, kept_bytes + name_bytes);
-        for (place, entry) in (0..).zip(&self.entries).filter(|(_, entry)| kept(entry)) {
-            next.learn(self.name(place), entry.version, entry.position);
-        }
+        let kept = || self.all().filter(|record| record.position >= from);
+        let (count, kept_bytes) =
+            kept().fold((0, 0), |(count, bytes), record| (count + 1, bytes + record.name.len()));
+        let mut next = Self::with_room(from, count + streams, bytes_of(count, kept_bytes) + more_bytes);
+        kept().for_each(|record| next.learn(&record));
         if planted(Bug::HeadsForgetTooMuch) {
             next.from = self.from;
         }
@@ -206,13 +218,13 @@ impl Known {
         if self.bytes() <= bytes {
             return self.from;
         }
-        let mut newest = self.entries.clone();
-        newest.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.position));
+        let mut newest = self.all().map(|record| (record.position, record.name.len())).collect::<Vec<_>>();
+        newest.sort_unstable();
         let mut left = bytes;
-        for entry in newest {
-            match left.checked_sub(STREAM_BYTES + usize::from(entry.len)) {
+        for (position, name_bytes) in newest.into_iter().rev() {
+            match left.checked_sub(bytes_of(1, name_bytes)) {
                 Some(rest) => left = rest,
-                None => return entry.position + 1,
+                None => return position + 1,
             }
         }
         self.from
@@ -234,7 +246,6 @@ mod tests {
             let stream = format!("stream-{number}");
             let event = IndexedEvent { stream: &stream, event_type: "x", id: EventId::from_u128(1) };
             state.insert(&event, std::iter::empty(), 8, true, || 7);
-            state.insert_id(event.id);
         }
         drop(state);
         table
@@ -247,8 +258,8 @@ mod tests {
     #[test]
     fn the_last_event_of_every_stream_is_known() {
         let heads = Heads::new(1 << 20, 11);
-        heads.learn(&table(11, 0..1_000).read());
-        heads.learn(&table(1_011, [5, 2_000]).read());
+        heads.learn(&table(11, 0..1_000));
+        heads.learn(&table(1_011, [5, 2_000]));
         assert_eq!(find(&heads, 4), Some((7, 15)));
         assert_eq!(find(&heads, 5), Some((7, 1_011)), "the newer one");
         assert_eq!(find(&heads, 2_000), Some((7, 1_012)));
@@ -263,17 +274,19 @@ mod tests {
         for round in 0..40 {
             // One stream is written to again and again, the others once.
             let streams = std::iter::once(0).chain(round * 10 + 1..=round * 10 + 10);
-            heads.learn(&table(first, streams).read());
+            heads.learn(&table(first, streams));
             first += 11;
             let known = heads.read();
             assert!(known.bytes() <= heads.budget_bytes);
-            let newest = known.entries.iter().filter(|entry| entry.position >= known.from).count();
-            assert_eq!(newest, known.entries.len(), "nothing is kept of what is before");
+            assert!(
+                known.all().all(|record| record.position >= known.from),
+                "nothing is kept of what is before"
+            );
             drop(known);
             assert!(find(&heads, 0).is_some_and(|(_, position)| position + 11 == first));
         }
         let known = heads.read();
-        assert!(known.from > 1 && known.entries.len() >= 40, "no more than half is forgotten at once");
+        assert!(known.from > 1 && known.places.len() >= 40, "no more than half is forgotten at once");
         for stream in 1..=400 {
             let position = (stream - 1) / 10 * 11 + 2 + (stream - 1) % 10;
             let is_known = known.find(format!("stream-{stream}").as_bytes()).is_some();
@@ -284,10 +297,10 @@ mod tests {
     #[test]
     fn a_table_that_is_too_large_is_not_known_at_all() {
         let heads = Heads::new(10 * (STREAM_BYTES + 10), 1);
-        heads.learn(&table(1, 0..5).read());
-        heads.learn(&table(6, 0..50).read());
+        heads.learn(&table(1, 0..5));
+        heads.learn(&table(6, 0..50));
         assert_eq!((find(&heads, 1), heads.read().from), (None, 56));
-        heads.learn(&table(56, 7..9).read());
+        heads.learn(&table(56, 7..9));
         assert_eq!((find(&heads, 7), heads.read().from), (Some((7, 56)), 56));
     }
 

@@ -128,13 +128,16 @@ impl View {
             let (from, to) = (part.relative(from), part.relative(to));
             let mut entries = run.entries();
             // Streams are the first kind of key.
-            while let Some((key, list)) = entries.next()?.filter(|(key, _)| key[0] == Kind::Stream as u8) {
+            while let Some(list) = entries.next()? {
+                if entries.key()[0] != Kind::Stream as u8 {
+                    break;
+                }
                 if list.last < from {
                     continue;
                 }
                 let mut cursor = run.cursor(list, Reach::Disk);
                 let at = cursor.lower_bound(from)?;
-                let name = String::from_utf8_lossy(&key[1..]);
+                let name = String::from_utf8_lossy(&entries.key()[1..]);
                 if at < cursor.list.count && cursor.at(at)? <= to && !names.iter().any(|own| *own == name) {
                     names.push(name.into_owned());
                     if names.len() > LOST_STREAMS_NAMED_MAX {

@@ -127,11 +127,11 @@ fn write_run(
     end: LogPoint,
 ) -> io::Result<Run> {
     table.offsets.iter().try_for_each(|offset| builder.offset(*offset))?;
-    for (key, positions, base) in table.sorted() {
+    table.visit_sorted(|key, positions, base| {
         builder.begin_key(key, base)?;
         builder.positions(positions.iter().copied())?;
-        builder.end_key()?;
-    }
+        builder.end_key()
+    })?;
     let last = table.last();
     let known = table.extents.iter().filter(|extent| extent.first <= last);
     let (extents, segments) = known

@@ -8,23 +8,25 @@
 //! *Choice: each table knows the one after it.* A batch that was prepared while a table was the last one finds everything newer from
 //! there, however long it waited: the chain keeps it in memory (`docs/decisions/0006`).
 
+mod ids;
+mod keys;
+
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gesta_core::{EventId, StreamName};
-use hashbrown::HashTable;
+use ids::Ids;
+use keys::Keys;
 
 use super::key::Kind;
 use super::run::{FIRST_OF_FRAME, FrameName};
 use crate::segment::SegmentFile;
 
-/// One more than the number of the last kind.
-const KINDS: usize = Kind::ALL.len() + 1;
-
-/// What a key costs besides its bytes, and what a position costs in a list.
+/// What a key costs besides its bytes, what a position costs in a list, and what an event's id costs.
 const ENTRY_BYTES: usize = 64;
 const POSITION_BYTES: usize = 6;
+const ID_BYTES: usize = 26;
 
 /// The index of some positions, in memory.
 pub(crate) struct Table {
@@ -32,6 +34,8 @@ pub(crate) struct Table {
     pub(crate) first: u64,
     state: RwLock<State>,
     next: OnceLock<Arc<Table>>,
+    /// Whether its streams stand among the last events that are in memory besides.
+    learned: AtomicBool,
 }
 
 /// What a table holds.
@@ -44,8 +48,7 @@ pub(crate) struct State {
     batches: Vec<BatchEnd>,
     keys: Keys,
     commands: HashMap<Box<[u8]>, CommandEntry>,
-    /// The lowest and the highest id. Those that are made in the order of time are mostly above all that came before.
-    ids: Option<(EventId, EventId)>,
+    ids: Ids,
     bytes: usize,
 }
 
@@ -90,7 +93,7 @@ pub(crate) struct IndexedEvent<'a> {
 impl Table {
     /// An empty table for the positions from one on.
     pub(crate) fn new(first: u64) -> Arc<Self> {
-        Arc::new(Self { first, state: RwLock::new(State::new(first)), next: OnceLock::new() })
+        Self::of(State::new(first))
     }
 
     /// An empty table for what comes after one that was like it: its memory is asked for at once, not in steps that copy.
@@ -98,7 +101,13 @@ impl Table {
         let mut state = State::new(before.last() + 1);
         state.offsets.reserve(before.offsets.len());
         state.keys.reserve(&before.keys);
-        Arc::new(Self { first: state.first, state: RwLock::new(state), next: OnceLock::new() })
+        state.ids.reserve(&before.ids);
+        Self::of(state)
+    }
+
+    fn of(state: State) -> Arc<Self> {
+        let (first, state) = (state.first, RwLock::new(state));
+        Arc::new(Self { first, state, next: OnceLock::new(), learned: AtomicBool::new(false) })
     }
 
     /// To look something up. Held for look-ups in memory only, never across I/O.
@@ -114,6 +123,15 @@ impl Table {
     /// The table for what comes after this one.
     pub(crate) fn next(&self) -> Option<&Arc<Self>> {
         self.next.get()
+    }
+
+    /// Whether it need not be asked for the last events of streams, as [`super::heads::Heads`] has them. To be asked first.
+    pub(crate) fn is_learned(&self) -> bool {
+        self.learned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_learned(&self) {
+        self.learned.store(true, Ordering::Release);
     }
 
     /// Ends this table: what comes next goes into that one.
@@ -132,7 +150,7 @@ impl State {
             batches: Vec::new(),
             keys: Keys::default(),
             commands: HashMap::new(),
-            ids: None,
+            ids: Ids::default(),
             bytes: 0,
         }
     }
@@ -187,21 +205,14 @@ impl State {
         self.push(Kind::Category, category, position);
         self.push(Kind::Type, event.event_type.as_bytes(), position);
         tags.for_each(|tag| self.push(Kind::Tag, tag.as_bytes(), position));
-        self.bytes += 4;
+        self.ids.push(event.id);
+        self.bytes += 4 + ID_BYTES;
         version
-    }
-
-    /// Adds the id of the event that was added last.
-    pub(crate) fn insert_id(&mut self, id: EventId) {
-        let position = self.len() - 1;
-        self.push(Kind::Id, id.as_bytes(), position);
-        let (lowest, highest) = self.ids.unwrap_or((id, id));
-        self.ids = Some((lowest.min(id), highest.max(id)));
     }
 
     fn push(&mut self, kind: Kind, key: &[u8], position: u32) {
         let (entry, is_new) = self.keys.entry(kind, key, || 0);
-        if entry.list.push(position) {
+        if entry.push(position) {
             self.bytes += POSITION_BYTES;
         }
         if is_new {
@@ -211,8 +222,8 @@ impl State {
 
     fn push_stream(&mut self, name: &[u8], position: u32, base: impl FnOnce() -> u64) -> u64 {
         let (entry, is_new) = self.keys.entry(Kind::Stream, name, base);
-        let version = entry.base + entry.list.as_slice().len() as u64;
-        entry.list.push(position);
+        let version = entry.base + entry.positions().len() as u64;
+        entry.push(position);
         self.bytes += POSITION_BYTES + if is_new { ENTRY_BYTES + name.len() } else { 0 };
         version
     }
@@ -255,8 +266,12 @@ impl State {
 
     /// The positions that have a key, relative to the first; for a stream, also the version of the first of them.
     pub(crate) fn find(&self, kind: Kind, key: &[u8]) -> Option<(&[u32], u64)> {
+        if kind == Kind::Id {
+            let id = EventId::from_bytes(key.try_into().ok()?);
+            return self.ids.find(id).map(|positions| (positions, 0));
+        }
         let entry = self.keys.find(kind, key)?;
-        let positions = entry.list.as_slice();
+        let positions = entry.positions();
         (!positions.is_empty()).then_some((positions, entry.base))
     }
 
@@ -266,9 +281,9 @@ impl State {
 
     /// The last event of every stream: its name, version and position.
     pub(crate) fn heads(&self) -> impl Iterator<Item = (&[u8], u64, u64)> {
-        let streams = self.keys.entries.iter().map(|entry| (self.keys.key(entry), entry));
-        streams.filter(|(key, _)| key[0] == Kind::Stream as u8).filter_map(|(key, entry)| {
-            let positions = entry.list.as_slice();
+        let streams = self.keys.iter().filter(|(key, _)| key[0] == Kind::Stream as u8);
+        streams.filter_map(|(key, entry)| {
+            let positions = entry.positions();
             let last = self.first + u64::from(*positions.last()?);
             Some((&key[1..], entry.base + positions.len() as u64 - 1, last))
         })
@@ -283,8 +298,7 @@ impl State {
 
     /// Where the event with that id stands in that stream: its version and position.
     pub(crate) fn find_id(&self, stream: &str, id: EventId) -> Option<(u64, u64)> {
-        self.ids.filter(|(lowest, highest)| (lowest..=highest).contains(&&id))?;
-        let (with_id, _) = self.find(Kind::Id, id.as_bytes())?;
+        let with_id = self.ids.find(id)?;
         let (own, base) = self.find(Kind::Stream, stream.as_bytes())?;
         with_id.iter().find_map(|position| {
             let index = own.binary_search(position).ok()?;
@@ -314,147 +328,27 @@ impl State {
         let kept = u32::try_from((last + 1).saturating_sub(self.first)).unwrap_or(u32::MAX);
         self.offsets.truncate(kept as usize);
         self.batches.truncate(self.batches.partition_point(|batch| batch.last <= last));
-        self.keys.entries.iter_mut().for_each(|entry| entry.list.truncate(kept));
+        self.keys.truncate(kept);
+        self.ids.truncate(kept);
         self.commands.retain(|_, command| command.last() <= last);
     }
 
-    /// Every key with its kind, in the order of run files, and its list; for a stream, also the version of its first event.
-    pub(crate) fn sorted(&self) -> Vec<(&[u8], &[u32], u64)> {
-        let held = self.keys.entries.iter().filter(|entry| !entry.list.as_slice().is_empty());
-        let mut sorted = held.map(|entry| (leading(self.keys.key(entry)), entry)).collect::<Vec<_>>();
-        sorted.sort_unstable_by(|(a_leading, a), (b_leading, b)| {
-            a_leading.cmp(b_leading).then_with(|| self.keys.key(a).cmp(self.keys.key(b)))
-        });
-        sorted
-            .into_iter()
-            .map(|(_, entry)| (self.keys.key(entry), entry.list.as_slice(), entry.base))
-            .collect()
-    }
-}
-
-/// The first bytes of a key, as a number in the same order: most keys are told apart without a look at where they lie.
-fn leading(key: &[u8]) -> u128 {
-    let mut bytes = [0; 16];
-    let count = key.len().min(16);
-    bytes[..count].copy_from_slice(&key[..count]);
-    u128::from_be_bytes(bytes)
-}
-
-/// All keys of a table, whatever their kind, their bytes one after the other.
-#[derive(Default)]
-struct Keys {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-    places: HashTable<u32>,
-    hasher: hashbrown::DefaultHashBuilder,
-    /// The entry of each kind that was asked for last: mostly the next event is of the same stream, category and type.
-    latest: [u32; KINDS],
-}
-
-struct Entry {
-    /// Where in the bytes the key stands, its kind first.
-    at: usize,
-    len: u16,
-    /// For a stream, the version of its first event here.
-    base: u64,
-    list: List,
-}
-
-/// Growing positions: most keys have one.
-enum List {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl List {
-    /// `false` if the position is there: an event may name a key twice.
-    fn push(&mut self, position: u32) -> bool {
-        if self.as_slice().last() == Some(&position) {
-            return false;
-        }
-        match self {
-            Self::Many(positions) if positions.is_empty() => *self = Self::One(position),
-            Self::One(first) => *self = Self::Many(vec![*first, position]),
-            Self::Many(positions) => positions.push(position),
-        }
-        true
+    /// How many positions all keys have together.
+    pub(crate) fn postings(&self) -> u64 {
+        let of_keys = self.keys.iter().map(|(_, entry)| entry.positions().len() as u64).sum::<u64>();
+        of_keys + u64::from(self.len())
     }
 
-    fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(position) => std::slice::from_ref(position),
-            Self::Many(positions) => positions,
-        }
-    }
-
-    fn truncate(&mut self, below: u32) {
-        match self {
-            Self::One(position) if *position >= below => *self = Self::Many(Vec::new()),
-            Self::One(_) => {}
-            Self::Many(positions) => {
-                positions.truncate(positions.partition_point(|position| *position < below));
-            }
-        }
-    }
-}
-
-impl Keys {
-    fn reserve(&mut self, like: &Self) {
-        self.bytes.reserve(like.bytes.len());
-        self.entries.reserve(like.entries.len());
-        // Nothing is in it, so nothing has to be hashed.
-        self.places.reserve(like.entries.len(), |_| 0);
-    }
-
-    fn key(&self, entry: &Entry) -> &[u8] {
-        &self.bytes[entry.at..entry.at + usize::from(entry.len)]
-    }
-
-    fn hash(&self, kind: Kind, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u8(kind as u8);
-        hasher.write(key);
-        hasher.finish()
-    }
-
-    fn is(&self, place: u32, kind: Kind, key: &[u8]) -> bool {
-        let own = self.key(&self.entries[place as usize]);
-        own[0] == kind as u8 && own[1..] == *key
-    }
-
-    fn find(&self, kind: Kind, key: &[u8]) -> Option<&Entry> {
-        let place = self.places.find(self.hash(kind, key), |place| self.is(*place, kind, key))?;
-        Some(&self.entries[*place as usize])
-    }
-
-    /// The entry of a key, and whether it was made just now: then its list is still to be begun, which the caller does by pushing.
-    fn entry(&mut self, kind: Kind, key: &[u8], base: impl FnOnce() -> u64) -> (&mut Entry, bool) {
-        let latest = self.latest[kind as usize];
-        if (latest as usize) < self.entries.len() && self.is(latest, kind, key) {
-            return (&mut self.entries[latest as usize], false);
-        }
-        let hash = self.hash(kind, key);
-        if let Some(place) = self.places.find(hash, |place| self.is(*place, kind, key)) {
-            self.latest[kind as usize] = *place;
-            return (&mut self.entries[*place as usize], false);
-        }
-        let at = self.bytes.len();
-        self.bytes.push(kind as u8);
-        self.bytes.extend_from_slice(key);
-        let len = u16::try_from(1 + key.len()).expect("a key is at most 512 bytes");
-        let place = u32::try_from(self.entries.len()).expect("a table has below 4 G keys");
-        self.entries.push(Entry { at, len, base: base(), list: List::Many(Vec::new()) });
-        self.latest[kind as usize] = place;
-        let Self { bytes, entries, places, hasher, .. } = self;
-        places.insert_unique(hash, place, |place| {
-            let entry = &entries[*place as usize];
-            let own = &bytes[entry.at..entry.at + usize::from(entry.len)];
-            let mut hasher = hasher.build_hasher();
-            hasher.write_u8(own[0]);
-            hasher.write(&own[1..]);
-            hasher.finish()
-        });
-        (self.entries.last_mut().expect("it was pushed"), true)
+    /// Looks at every key in the order of run files: the key with its kind, its positions, and, of a stream, the version of the first of
+    /// them.
+    pub(crate) fn visit_sorted<E>(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u32], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        Kind::ALL.into_iter().try_for_each(|kind| match kind {
+            Kind::Id => self.ids.visit_sorted(|key, positions| visit(key, positions, 0)),
+            _ => self.keys.visit_sorted(kind, &mut visit),
+        })
     }
 }
 
@@ -467,7 +361,6 @@ mod tests {
         for (stream, event_type, id) in events {
             let event = IndexedEvent { stream, event_type, id: EventId::from_u128(*id) };
             state.insert(&event, ["a", "b"].into_iter(), 8, true, || 5);
-            state.insert_id(event.id);
             state.end_batch(i64::from(state.len()), 100);
         }
         state
@@ -492,6 +385,12 @@ mod tests {
         state.truncate(11);
         assert_eq!(state.head("s-1"), Some((5, 11)));
         assert_eq!(state.find(Kind::Stream, b"s-2"), None);
-        assert_eq!((state.last(), state.sorted().len()), (11, 6));
+        let mut keys = Vec::new();
+        let visited: Result<(), ()> = state.visit_sorted(|key, _, _| {
+            keys.push(key.to_vec());
+            Ok(())
+        });
+        assert_eq!((visited, state.last(), keys.len()), (Ok(()), 11, 6));
+        assert!(keys.is_sorted());
     }
 }

@@ -112,7 +112,6 @@ fn fill(table: &Table, log: &[Event]) {
         let offset = u32::try_from(event.offset).unwrap();
         let tags = event.tags.iter().map(String::as_str);
         assert_eq!(state.insert(&indexed, tags, offset, is_first, || event.version), event.version);
-        state.insert_id(event.id);
         if event.batch.1 == position {
             state.end_batch(i64::try_from(position).unwrap(), event.offset + RECORD_BYTES);
         }
@@ -367,8 +366,6 @@ fn check_long_list(count: u32, step: u32) {
             state.insert(&event, ["hot"].into_iter().filter(|_| is_hot), 4096, true, base);
             state.end_batch(0, 4200);
         }
-        // One id for all: what is tried here is the length of lists.
-        state.insert_id(EventId::from_u128(1));
         drop(state);
         let run = files.write(&OsEnv, id, &table.read(), end_at(last)).unwrap();
         check_positions(&run, count, step);

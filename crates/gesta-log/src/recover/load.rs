@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use gesta_core::EventBytes;
+use gesta_core::{EventBytes, EventId};
 
 use super::covered::look_at_covered;
 use super::tail::{TailState, TailSurvey};
@@ -411,15 +411,16 @@ impl<'a> Loader<'a> {
     }
 
     fn event(&mut self, event: &EventBytes, version: u64, offset: u64, is_first_of_frame: bool) {
-        let indexed = IndexedEvent { stream: event.stream(), event_type: event.event_type(), id: event.id() };
+        let mut indexed =
+            IndexedEvent { stream: event.stream(), event_type: event.event_type(), id: event.id() };
         let place = u32::try_from(offset).expect("a segment is at most 1 GiB");
         let mut table = self.table.write();
-        self.tables.see(&indexed, table.last() + 1, &table);
-        let given = table.insert(&indexed, event.tags(), place, is_first_of_frame, || version);
-        if !planted(Bug::IdsNotRebuilt) {
-            table.insert_id(event.id());
+        let position = table.last() + 1;
+        self.tables.see(&indexed, position, &table);
+        if planted(Bug::IdsNotRebuilt) {
+            indexed.id = EventId::from_u128(position.into());
         }
-        let position = table.last();
+        let given = table.insert(&indexed, event.tags(), place, is_first_of_frame, || version);
         drop(table);
         if given != version {
             let what =

@@ -127,7 +127,7 @@ const EVENTS: u64 = 40_000;
 const RARE: u64 = 2_500;
 
 fn options() -> Options {
-    Options { index_run_bytes: 4 << 20, ..Options::default() }
+    Options { index_run_bytes: 2 << 20, ..Options::default() }
 }
 
 /// A log of which the older part stands in an index file.

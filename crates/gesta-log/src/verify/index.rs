@@ -68,7 +68,7 @@ impl IndexCheck {
         let Some(run) = self.run_of(state.first).map(Arc::clone) else { return };
         let compared = compare(&state, &run);
         self.note(run.facts.id, compared);
-        self.postings += state.sorted().iter().map(|(_, positions, _)| positions.len() as u64).sum::<u64>();
+        self.postings += state.postings();
         if state.last() == run.facts.last {
             let postings = std::mem::take(&mut self.postings);
             if postings != run.facts.postings {
@@ -144,23 +144,36 @@ fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
             return Ok(Some(format!("position {} lies in another segment", extent.first)));
         }
     }
-    for (key, positions, base) in table.sorted() {
-        let Some(list) = run.find(&key_of(key), Reach::Disk)? else {
-            return Ok(Some(format!("the key {} is missing", key.escape_ascii())));
-        };
-        let is_stream = key[0] == Kind::Stream as u8;
-        let first_version = list.base;
-        let mut cursor = run.cursor(list, Reach::Disk);
-        let index = cursor.lower_bound(shift + positions[0])?;
-        for (index, position) in (index..).zip(positions) {
-            if index >= cursor.list.count || cursor.at(index)? != shift + position {
-                let position = table.first + u64::from(*position);
-                return Ok(Some(format!("the key {} lacks position {position}", key.escape_ascii())));
-            }
+    let compared = table.visit_sorted(|key, positions, base| {
+        let differs = compare_key(run, table.first, key, (positions, base)).transpose();
+        differs.map_or(Ok(()), Err)
+    });
+    compared.map_or_else(|differs| differs.map(Some), |()| Ok(None))
+}
+
+/// The first difference between what a table that begins at a position and a run say of a key.
+fn compare_key(
+    run: &Run,
+    first: u64,
+    key: &[u8],
+    (positions, base): (&[u32], u64),
+) -> Result<Option<String>, Fault> {
+    let shift = PartRef::Run(run, Reach::Disk).relative(first);
+    let Some(list) = run.find(&key_of(key), Reach::Disk)? else {
+        return Ok(Some(format!("the key {} is missing", key.escape_ascii())));
+    };
+    let is_stream = key[0] == Kind::Stream as u8;
+    let first_version = list.base;
+    let mut cursor = run.cursor(list, Reach::Disk);
+    let index = cursor.lower_bound(shift + positions[0])?;
+    for (index, position) in (index..).zip(positions) {
+        if index >= cursor.list.count || cursor.at(index)? != shift + position {
+            let position = first + u64::from(*position);
+            return Ok(Some(format!("the key {} lacks position {position}", key.escape_ascii())));
         }
-        if is_stream && first_version + index as u64 != base {
-            return Ok(Some(format!("the stream {} counts otherwise", key[1..].escape_ascii())));
-        }
+    }
+    if is_stream && first_version + index as u64 != base {
+        return Ok(Some(format!("the stream {} counts otherwise", key[1..].escape_ascii())));
     }
     Ok(None)
 }

@@ -147,6 +147,11 @@ impl Builder {
         Ok(())
     }
 
+    /// The key that was begun last.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// Adds positions of the key, relative to the first of the run. They grow.
     pub(crate) fn positions(&mut self, positions: impl IntoIterator<Item = u32>) -> io::Result<()> {
         let output = &mut self.output;

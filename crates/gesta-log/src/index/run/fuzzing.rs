@@ -8,8 +8,9 @@ use super::blocks::{BlockCache, Pointer, checksum};
 use super::build::{Builder, Covered};
 use super::codec::{CHUNK, Chunk, Reader};
 use super::facts::{Extent, Facts, FrameName, MAGIC, TRAILER_BYTES};
+use super::keys::Keys;
 use super::list::{DIRECTORY_ENTRIES, Positions, RunList};
-use super::merge::{Entries, Merge, MergeError, all_leaves, all_lists};
+use super::merge::{Entries, Merge, MergeError, all_leaves};
 use super::{FIRST_OF_FRAME, OFFSETS_PER_BLOCK, Run, filter, find_leaf, find_list, read_fence_entry};
 use crate::format::{crc32c, put};
 use crate::fuzzing::{MemoryFile, SALT, patch};
@@ -229,16 +230,26 @@ fn blocks_of(run: &Run) -> Result<Vec<Pointer>, Fault> {
     Ok(blocks)
 }
 
+fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
+    let mut keys = Keys::new(leaf)?;
+    let mut lists = Vec::new();
+    while !keys.is_done() {
+        keys.next()?;
+        lists.push((keys.key.clone(), RunList::read(&mut keys.reader)?));
+    }
+    Some(lists)
+}
+
 /// Looks up all that a run has, in every way that a run is looked into.
 fn look_at(run: &Arc<Run>) -> Result<(), Fault> {
     let part = PartRef::Run(run, Reach::Disk);
     let mut entries = Entries::new(Arc::clone(run));
     let mut keys = Vec::new();
     while keys.len() < KEYS_MAX
-        && let Ok(Some((key, list))) = entries.next()
+        && let Ok(Some(list)) = entries.next()
     {
         let _ = look_at_list(run, list);
-        keys.push(key);
+        keys.push(entries.key().to_vec());
     }
     for key in keys.iter().filter(|key| key.len() <= KEY_BYTES_MAX) {
         let kind = key.first().and_then(|kind| Kind::ALL.into_iter().find(|own| *own as u8 == *kind));

@@ -93,12 +93,7 @@ impl<'a> Keys<'a> {
 
     /// Moves on to the next key; its value has to be read from the reader then. `None` where the block does not hold what it should.
     pub(super) fn next(&mut self) -> Option<()> {
-        let shared = self.reader.count(self.key.len())?;
-        let rest = self.reader.count(u16::MAX.into())?;
-        let rest = self.reader.bytes(rest)?;
-        self.key.truncate(shared);
-        self.key.extend_from_slice(rest);
-        Some(())
+        read_over(&mut self.reader, &mut self.key).map(drop)
     }
 
     pub(super) fn compare(&self, key: &[u8]) -> Ordering {
@@ -110,8 +105,20 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// Reads the next key of a block over the one before it. Gives whether it is above that one. `None` where the block does not hold what it
+/// should.
+pub(super) fn read_over(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Option<bool> {
+    let shared = reader.count(key.len())?;
+    let rest = reader.count(u16::MAX.into())?;
+    let rest = reader.bytes(rest)?;
+    let grows = *rest > key[shared..];
+    key.truncate(shared);
+    key.extend_from_slice(rest);
+    Some(grows)
+}
+
 /// The entries of a block, and where in them keys stand in full.
-fn split(block: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(block: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, count) = block.split_last_chunk::<2>()?;
     let restarts = 2 * usize::from(u16::from_le_bytes(*count));
     rest.split_at_checked(rest.len().checked_sub(restarts)?)

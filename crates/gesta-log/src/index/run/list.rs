@@ -29,7 +29,8 @@ pub(crate) struct RunList {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
-    Inline(Vec<u32>),
+    /// As many as the count says.
+    Inline([u32; INLINE_MAX]),
     Chunk(Pointer),
     /// Where the directory begins: blocks of [`DIRECTORY_ENTRIES`], and, where there are several, one that holds the first position of
     /// each.
@@ -41,7 +42,9 @@ enum Shape {
 impl RunList {
     pub(super) fn inline(base: u64, positions: &[u32]) -> Self {
         let last = *positions.last().expect("a key has a position");
-        Self { count: positions.len(), base, last, shape: Shape::Inline(positions.to_vec()) }
+        let mut own = [0; INLINE_MAX];
+        own[..positions.len()].copy_from_slice(positions);
+        Self { count: positions.len(), base, last, shape: Shape::Inline(own) }
     }
 
     pub(super) const fn chunk(base: u64, count: usize, last: u32, chunk: Pointer) -> Self {
@@ -52,13 +55,21 @@ impl RunList {
         Self { count, base, last, shape: Shape::Chunks { directory } }
     }
 
+    /// All positions, if they stand beside their key.
+    fn few(&self) -> Option<&[u32]> {
+        match &self.shape {
+            Shape::Inline(positions) => Some(&positions[..self.count]),
+            _ => None,
+        }
+    }
+
     pub(super) fn put(&self, bytes: &mut Vec<u8>) {
         put_varint(bytes, self.count as u64);
         put_varint(bytes, self.base);
         match &self.shape {
             Shape::Inline(positions) => {
                 let mut before = 0;
-                for position in positions {
+                for position in &positions[..self.count] {
                     put_varint(bytes, u64::from(position - before));
                     before = *position;
                 }
@@ -85,14 +96,14 @@ impl RunList {
                 Self::chunks(base, count, last, reader.number()?)
             });
         }
-        let mut positions = Vec::with_capacity(count);
+        let mut positions = [0; INLINE_MAX];
         let mut position = 0_u32;
-        for index in 0..count {
+        for (index, own) in positions[..count].iter_mut().enumerate() {
             let step = reader.position()?;
             position = position.checked_add(step).filter(|_| index == 0 || step > 0)?;
-            positions.push(position);
+            *own = position;
         }
-        Some(Self::inline(base, &positions))
+        Some(Self { count, base, last: position, shape: Shape::Inline(positions) })
     }
 
     /// Reads over a list.
@@ -144,7 +155,7 @@ impl<'a> RunCursor<'a> {
 
     /// The position at an index below the count.
     pub(crate) fn at(&mut self, index: usize) -> Result<u32, Fault> {
-        if let Shape::Inline(positions) = &self.list.shape {
+        if let Some(positions) = self.list.few() {
             return Ok(positions[index]);
         }
         self.load(index / CHUNK)?;
@@ -157,7 +168,7 @@ impl<'a> RunCursor<'a> {
         if target > self.list.last {
             return Ok(self.list.count);
         }
-        if let Shape::Inline(positions) = &self.list.shape {
+        if let Some(positions) = self.list.few() {
             return Ok(positions.partition_point(|position| *position < target));
         }
         let number = self.chunk_of(target)?;

@@ -9,16 +9,16 @@
 //! but the last are full, so none but those of the first run fit as they are; and each has to be looked at all the same, since a checksum
 //! does not say that positions grow. The visible cost is the packing of an eighth of what is merged.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::blocks::Pointer;
 use super::build::{Builder, Covered};
-use super::codec::CHUNK;
+use super::codec::{CHUNK, Reader};
 use super::facts::Extent;
-use super::keys::Keys;
+use super::keys::{Keys, read_over, split};
 use super::list::{INLINE_MAX, Positions, RunList};
 use super::{OFFSETS_PER_BLOCK, Run};
 use crate::format::u32_at;
@@ -31,18 +31,19 @@ pub(crate) struct Merge {
     builder: Builder,
     /// The run, and its block, whose offsets are copied next.
     copied: (usize, usize),
-    /// The next key of each run that has one left, the lowest first.
-    heads: BinaryHeap<Reverse<(Vec<u8>, usize)>>,
+    /// The next key of each run, and its list; none where all are copied.
     entries: Vec<Entries>,
     lists: Vec<Option<RunList>>,
+    /// The runs that have a key left, the one with the lowest last; of those with the same key, the oldest. Mostly the next key is of
+    /// the run that the one before was of, or near it.
+    order: Vec<usize>,
     /// The key whose lists are copied.
     current: Option<Current>,
     buffer: Vec<u32>,
 }
 
-/// A key that is merged: what one run has of it is copied, a chunk at a time.
+/// A key that is merged, which the builder knows: what one run has of it is copied, a chunk at a time.
 struct Current {
-    key: Vec<u8>,
     /// The run, and what is left of its list.
     at: usize,
     positions: Positions,
@@ -72,7 +73,7 @@ impl Merge {
         let mut merge = Self {
             entries: runs.iter().map(|run| Entries::new(Arc::clone(run))).collect(),
             lists: runs.iter().map(|_| None).collect(),
-            heads: BinaryHeap::with_capacity(runs.len()),
+            order: Vec::with_capacity(runs.len()),
             copied: (0, 0),
             runs,
             builder,
@@ -118,10 +119,10 @@ impl Merge {
 
     /// Begins the lowest key that is left. `false` if none is.
     fn begin_key(&mut self) -> Result<bool, MergeError> {
-        let Some(Reverse((key, at))) = self.heads.pop() else { return Ok(false) };
-        let list = self.lists[at].take().expect("a head has a list");
-        self.builder.begin_key(&key, list.base)?;
-        self.current = Some(Current { key, at, positions: Positions::new(list) });
+        let Some(at) = self.order.pop() else { return Ok(false) };
+        let list = self.lists[at].take().expect("a run in order has a list");
+        self.builder.begin_key(self.entries[at].key(), list.base)?;
+        self.current = Some(Current { at, positions: Positions::new(list) });
         Ok(true)
     }
 
@@ -143,22 +144,22 @@ impl Merge {
 
     /// Goes on with the list of the next run that has the key; ends the key, if none has.
     fn end_list(&mut self) -> Result<(), MergeError> {
-        let Some(Current { key, .. }) = self.current.take() else { return Ok(()) };
-        if self.heads.peek().is_none_or(|Reverse((next, _))| *next != key) {
-            return Ok(self.builder.end_key()?);
-        }
-        if let Some(Reverse((key, at))) = self.heads.pop() {
-            let list = self.lists[at].take().expect("a head has a list");
-            self.current = Some(Current { key, at, positions: Positions::new(list) });
-        }
+        self.current = None;
+        let next = self.order.pop_if(|at| self.entries[*at].key() == self.builder.key());
+        let Some(at) = next else { return Ok(self.builder.end_key()?) };
+        let list = self.lists[at].take().expect("a run in order has a list");
+        self.current = Some(Current { at, positions: Positions::new(list) });
         Ok(())
     }
 
+    /// Goes on to the next key of a run, and puts the run in its place among the others.
     fn advance(&mut self, at: usize) -> Result<(), MergeError> {
-        if let Some((key, list)) = self.entries[at].next()? {
-            self.lists[at] = Some(list);
-            self.heads.push(Reverse((key, at)));
-        }
+        let Some(list) = self.entries[at].next()? else { return Ok(()) };
+        self.lists[at] = Some(list);
+        let key = self.entries[at].key();
+        let is_lower = |own: &usize| (self.entries[*own].key(), *own) < (key, at);
+        let lower = self.order.iter().rev().take_while(|own| is_lower(own)).count();
+        self.order.insert(self.order.len() - lower, at);
         Ok(())
     }
 
@@ -195,36 +196,62 @@ pub(crate) struct Entries {
     run: Arc<Run>,
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
-    entries: std::vec::IntoIter<(Vec<u8>, RunList)>,
-    /// The leaf that they stand in, and the key before.
+    /// The leaf that is read, and what of its entries is left.
     leaf: Pointer,
-    last: Vec<u8>,
+    block: Bytes,
+    left: std::ops::Range<usize>,
+    key: Vec<u8>,
 }
 
 impl Entries {
     pub(super) fn new(run: Arc<Run>) -> Self {
-        let (leaf, last) = (run.facts.fence, Vec::new());
-        Self { run, fence: 0, leaves: Vec::new().into_iter(), entries: Vec::new().into_iter(), leaf, last }
+        let leaf = run.facts.fence;
+        Self {
+            run,
+            fence: 0,
+            leaves: Vec::new().into_iter(),
+            leaf,
+            block: Bytes::new(),
+            left: 0..0,
+            key: Vec::new(),
+        }
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<(Vec<u8>, RunList)>, Fault> {
-        loop {
-            if let Some((key, list)) = self.entries.next() {
-                // Keys have at least a byte, so that the first one is above none.
-                if key <= self.last {
-                    return Err(self.run.blocks.damaged(self.leaf));
-                }
-                self.last.clone_from(&key);
-                return Ok(Some((key, list)));
+    /// The key that was read last.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Reads the next key, and gives its list.
+    pub(crate) fn next(&mut self) -> Result<Option<RunList>, Fault> {
+        while self.left.is_empty() {
+            if !self.next_leaf()? {
+                return Ok(None);
             }
+        }
+        self.next_in_leaf().ok_or_else(|| self.run.blocks.damaged(self.leaf)).map(Some)
+    }
+
+    /// `None` where the leaf does not hold what it should.
+    fn next_in_leaf(&mut self) -> Option<RunList> {
+        let mut reader = Reader::new(&self.block[self.left.clone()]);
+        // Keys have at least a byte, so that the first one is above none.
+        let grows = read_over(&mut reader, &mut self.key)?;
+        let list = RunList::read(&mut reader)?;
+        self.left.start = self.left.end - reader.len();
+        grows.then_some(list)
+    }
+
+    fn next_leaf(&mut self) -> Result<bool, Fault> {
+        loop {
             if let Some(at) = self.leaves.next() {
                 self.leaf = at;
-                let leaf = self.run.blocks.read(at)?;
-                let entries = all_lists(&leaf).ok_or_else(|| self.run.blocks.damaged(at))?;
-                self.entries = entries.into_iter();
-                continue;
+                self.block = self.run.blocks.read(at)?;
+                let (entries, _) = split(&self.block).ok_or_else(|| self.run.blocks.damaged(at))?;
+                self.left = 0..entries.len();
+                return Ok(true);
             }
-            let Some(fence) = self.run.fence.get(self.fence) else { return Ok(None) };
+            let Some(fence) = self.run.fence.get(self.fence) else { return Ok(false) };
             self.fence += 1;
             let branch = self.run.blocks.read(fence.branch)?;
             let leaves = all_leaves(&branch).ok_or_else(|| self.run.blocks.damaged(fence.branch))?;
@@ -241,14 +268,4 @@ pub(super) fn all_leaves(branch: &[u8]) -> Option<Vec<Pointer>> {
         leaves.push(Pointer::read(&mut keys.reader)?);
     }
     Some(leaves)
-}
-
-pub(super) fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
-    let mut keys = Keys::new(leaf)?;
-    let mut lists = Vec::new();
-    while !keys.is_done() {
-        keys.next()?;
-        lists.push((keys.key.clone(), RunList::read(&mut keys.reader)?));
-    }
-    Some(lists)
 }

@@ -38,7 +38,7 @@ impl Positions {
         let at = match &self.list.shape {
             // Where the list stands, its leaf has proven.
             Shape::Inline(own) => {
-                positions.extend_from_slice(own);
+                positions.extend_from_slice(&own[..self.list.count]);
                 run.facts.fence
             }
             Shape::Chunk(chunk) => unpack(run, *chunk, positions)?,

@@ -1,0 +1,205 @@
+//! All keys of a table but ids, their bytes one after the other, each with the positions that have it.
+
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::HashTable;
+
+use crate::index::key::Kind;
+
+/// One more than the number of the last kind.
+const KINDS: usize = Kind::ALL.len() + 1;
+/// Keys that are brought together before they are looked at: sorted, they lie anywhere in memory, and the processor waits for many of them at
+/// a time where it sees what comes next.
+const GATHERED: usize = 64;
+/// Positions that are brought together with their key.
+const POSITIONS_GATHERED: usize = 8;
+
+/// All keys of a table but ids.
+#[derive(Default)]
+pub(super) struct Keys {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    places: HashTable<u32>,
+    hasher: hashbrown::DefaultHashBuilder,
+    /// The entry of each kind that was asked for last: mostly the next event is of the same stream, category and type.
+    latest: [u32; KINDS],
+}
+
+pub(super) struct Entry {
+    /// Where in the bytes the key stands, its kind first.
+    at: u32,
+    len: u16,
+    /// For a stream, the version of its first event here.
+    pub(super) base: u64,
+    list: List,
+}
+
+/// Growing positions: most keys have one.
+enum List {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Entry {
+    /// The positions that have the key; none where all were taken back.
+    pub(super) fn positions(&self) -> &[u32] {
+        match &self.list {
+            List::One(position) => std::slice::from_ref(position),
+            List::Many(positions) => positions,
+        }
+    }
+
+    /// Adds a position. `false` if it is there: an event may name a key twice.
+    pub(super) fn push(&mut self, position: u32) -> bool {
+        if self.positions().last() == Some(&position) {
+            return false;
+        }
+        match &mut self.list {
+            List::Many(positions) if positions.is_empty() => self.list = List::One(position),
+            List::One(first) => self.list = List::Many(vec![*first, position]),
+            List::Many(positions) => positions.push(position),
+        }
+        true
+    }
+
+    fn truncate(&mut self, below: u32) {
+        match &mut self.list {
+            List::One(position) if *position >= below => self.list = List::Many(Vec::new()),
+            List::One(_) => {}
+            List::Many(positions) => {
+                positions.truncate(positions.partition_point(|position| *position < below));
+            }
+        }
+    }
+}
+
+impl Keys {
+    /// Makes room for what is like that.
+    pub(super) fn reserve(&mut self, like: &Self) {
+        self.bytes.reserve(like.bytes.len());
+        self.entries.reserve(like.entries.len());
+        // Nothing is in it, so nothing has to be hashed.
+        self.places.reserve(like.entries.len(), |_| 0);
+    }
+
+    /// Every key with its kind that has a position, and its entry.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
+        let held = self.entries.iter().filter(|entry| !entry.positions().is_empty());
+        held.map(|entry| (self.key(entry), entry))
+    }
+
+    fn key(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.at as usize..][..usize::from(entry.len)]
+    }
+
+    fn hash(&self, kind: Kind, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u8(kind as u8);
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    fn is(&self, place: u32, kind: Kind, key: &[u8]) -> bool {
+        let own = self.key(&self.entries[place as usize]);
+        own[0] == kind as u8 && own[1..] == *key
+    }
+
+    /// The entry of a key; it may have no position left.
+    pub(super) fn find(&self, kind: Kind, key: &[u8]) -> Option<&Entry> {
+        let place = self.places.find(self.hash(kind, key), |place| self.is(*place, kind, key))?;
+        Some(&self.entries[*place as usize])
+    }
+
+    /// The entry of a key, and whether it was made just now: then its list is still to be begun, which the caller does by pushing.
+    pub(super) fn entry(&mut self, kind: Kind, key: &[u8], base: impl FnOnce() -> u64) -> (&mut Entry, bool) {
+        let latest = self.latest[kind as usize];
+        if (latest as usize) < self.entries.len() && self.is(latest, kind, key) {
+            return (&mut self.entries[latest as usize], false);
+        }
+        let hash = self.hash(kind, key);
+        if let Some(place) = self.places.find(hash, |place| self.is(*place, kind, key)) {
+            self.latest[kind as usize] = *place;
+            return (&mut self.entries[*place as usize], false);
+        }
+        let at = u32::try_from(self.bytes.len()).expect("a table is below 4 GiB");
+        self.bytes.push(kind as u8);
+        self.bytes.extend_from_slice(key);
+        let len = u16::try_from(1 + key.len()).expect("a key is at most 512 bytes");
+        let place = u32::try_from(self.entries.len()).expect("a table has below 4 G keys");
+        self.entries.push(Entry { at, len, base: base(), list: List::Many(Vec::new()) });
+        self.latest[kind as usize] = place;
+        let Self { bytes, entries, places, hasher, .. } = self;
+        places.insert_unique(hash, place, |place| {
+            let entry = &entries[*place as usize];
+            let own = &bytes[entry.at as usize..][..usize::from(entry.len)];
+            let mut hasher = hasher.build_hasher();
+            hasher.write_u8(own[0]);
+            hasher.write(&own[1..]);
+            hasher.finish()
+        });
+        (self.entries.last_mut().expect("it was pushed"), true)
+    }
+
+    /// Takes back all positions from one on.
+    pub(super) fn truncate(&mut self, below: u32) {
+        self.entries.iter_mut().for_each(|entry| entry.truncate(below));
+    }
+
+    /// Looks at every key of a kind that has a position, in the order of their bytes: the key with its kind, its positions, and, of a
+    /// stream, the version of the first of them.
+    pub(super) fn visit_sorted<E>(
+        &self,
+        kind: Kind,
+        mut visit: impl FnMut(&[u8], &[u32], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut names, mut positions) = (Vec::new(), Vec::new());
+        for entries in self.sorted(kind).chunks(GATHERED) {
+            names.clear();
+            positions.clear();
+            for (_, place) in entries {
+                let entry = &self.entries[*place as usize];
+                names.extend_from_slice(self.key(entry));
+                let own = entry.positions();
+                positions.extend_from_slice(&own[..own.len().min(POSITIONS_GATHERED)]);
+            }
+            let (mut names, mut positions) = (&names[..], &positions[..]);
+            for (_, place) in entries {
+                let entry = &self.entries[*place as usize];
+                let own = entry.positions();
+                let (name, names_left) = names.split_at(usize::from(entry.len));
+                let (few, positions_left) = positions.split_at(own.len().min(POSITIONS_GATHERED));
+                visit(name, if few.len() == own.len() { few } else { own }, entry.base)?;
+                (names, positions) = (names_left, positions_left);
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a kind that have a position, in the order of their keys, each with the first bytes that not all of them share: most are
+    /// told apart by these, without a look at where the key lies.
+    fn sorted(&self, kind: Kind) -> Vec<(u64, u32)> {
+        let held = || {
+            let entries = (0_u32..).zip(&self.entries);
+            let keys = entries.map(|(place, entry)| (place, self.key(entry), entry));
+            keys.filter(|(_, key, entry)| key[0] == kind as u8 && !entry.positions().is_empty())
+        };
+        let Some((_, first, _)) = held().next() else { return Vec::new() };
+        let shared = held().fold(first.len(), |shared, (_, key, _)| {
+            key.iter().zip(&first[..shared]).take_while(|(a, b)| a == b).count()
+        });
+        let mut sorted = held().map(|(place, key, _)| (leading(&key[shared..]), place)).collect::<Vec<_>>();
+        let key = |place: u32| self.key(&self.entries[place as usize]);
+        sorted.sort_unstable_by(|(a_leading, a), (b_leading, b)| {
+            a_leading.cmp(b_leading).then_with(|| key(*a).cmp(key(*b)))
+        });
+        sorted
+    }
+}
+
+/// The first bytes of a key, as a number in the same order.
+fn leading(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let count = key.len().min(8);
+    bytes[..count].copy_from_slice(&key[..count]);
+    u64::from_be_bytes(bytes)
+}
