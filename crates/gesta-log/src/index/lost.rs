@@ -128,14 +128,15 @@ impl View {
             let (from, to) = (part.relative(from), part.relative(to));
             let mut entries = run.entries();
             // Streams are the first kind of key.
-            while let Some(list) = entries.next()? {
+            while entries.next()? {
                 if entries.key()[0] != Kind::Stream as u8 {
                     break;
                 }
+                let list = entries.list();
                 if list.last < from {
                     continue;
                 }
-                let mut cursor = run.cursor(list, Reach::Disk);
+                let mut cursor = run.cursor(list.clone(), Reach::Disk);
                 let at = cursor.lower_bound(from)?;
                 let name = String::from_utf8_lossy(&entries.key()[1..]);
                 if at < cursor.list.count && cursor.at(at)? <= to && !names.iter().any(|own| *own == name) {

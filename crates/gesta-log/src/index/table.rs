@@ -24,7 +24,7 @@ use super::run::{FIRST_OF_FRAME, FrameName};
 use crate::segment::SegmentFile;
 
 /// What a key costs besides its bytes, what a position costs in a list, and what an event's id costs.
-const ENTRY_BYTES: usize = 64;
+const ENTRY_BYTES: usize = size_of::<keys::Entry>() + 10;
 const POSITION_BYTES: usize = 6;
 const ID_BYTES: usize = 26;
 

@@ -160,15 +160,14 @@ impl Builder {
 
     /// Ends the key.
     pub(crate) fn end_key(&mut self) -> io::Result<()> {
-        let output = &mut self.output;
-        let list = self.list.finish(|block| output.block(block))?;
-        self.note_id();
-        self.keys += 1;
-        self.postings += list.count as u64;
         if self.leaf.is_empty() {
             self.leaf_first = separator(&self.before, &self.key);
         }
-        list.put(self.leaf.push(&self.key));
+        let output = &mut self.output;
+        let count = self.list.finish(self.leaf.push(&self.key), |block| output.block(block))?;
+        self.note_id();
+        self.keys += 1;
+        self.postings += count as u64;
         self.hashes.push(hash_of(self.secret, &self.key));
         if self.leaf.len() >= LEAF_BYTES { self.end_leaf() } else { Ok(()) }
     }

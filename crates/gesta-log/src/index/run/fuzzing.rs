@@ -246,9 +246,9 @@ fn look_at(run: &Arc<Run>) -> Result<(), Fault> {
     let mut entries = Entries::new(Arc::clone(run));
     let mut keys = Vec::new();
     while keys.len() < KEYS_MAX
-        && let Ok(Some(list)) = entries.next()
+        && let Ok(true) = entries.next()
     {
-        let _ = look_at_list(run, list);
+        let _ = look_at_list(run, entries.list().clone());
         keys.push(entries.key().to_vec());
     }
     for key in keys.iter().filter(|key| key.len() <= KEY_BYTES_MAX) {

@@ -56,7 +56,7 @@ impl RunList {
     }
 
     /// All positions, if they stand beside their key.
-    fn few(&self) -> Option<&[u32]> {
+    pub(super) fn few(&self) -> Option<&[u32]> {
         match &self.shape {
             Shape::Inline(positions) => Some(&positions[..self.count]),
             _ => None,
@@ -64,16 +64,13 @@ impl RunList {
     }
 
     pub(super) fn put(&self, bytes: &mut Vec<u8>) {
+        if let Some(positions) = self.few() {
+            return put_few(bytes, self.base, positions);
+        }
         put_varint(bytes, self.count as u64);
         put_varint(bytes, self.base);
         match &self.shape {
-            Shape::Inline(positions) => {
-                let mut before = 0;
-                for position in &positions[..self.count] {
-                    put_varint(bytes, u64::from(position - before));
-                    before = *position;
-                }
-            }
+            Shape::Inline(_) => {}
             Shape::Chunk(chunk) => {
                 put_varint(bytes, u64::from(self.last));
                 chunk.put(bytes);
@@ -129,6 +126,17 @@ impl RunList {
         let entries = (self.chunk_count() - number * DIRECTORY_ENTRIES).min(DIRECTORY_ENTRIES);
         let full = DIRECTORY_ENTRIES * ENTRY_BYTES + CHECKSUM_BYTES;
         Pointer { offset: directory + (number * full) as u64, len: entries * ENTRY_BYTES }
+    }
+}
+
+/// Appends a list that stands beside its key.
+fn put_few(bytes: &mut Vec<u8>, base: u64, positions: &[u32]) {
+    put_varint(bytes, positions.len() as u64);
+    put_varint(bytes, base);
+    let mut before = 0;
+    for position in positions {
+        put_varint(bytes, u64::from(position - before));
+        before = *position;
     }
 }
 
@@ -296,15 +304,24 @@ impl ListBuilder {
         Ok(())
     }
 
-    /// Writes what is left, and gives the list.
+    /// Writes what is left, appends the list to the bytes beside its key, and says how long it is.
     pub(super) fn finish(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        write: impl FnMut(&[u8]) -> std::io::Result<Pointer>,
+    ) -> std::io::Result<usize> {
+        match self.count {
+            0..=INLINE_MAX => put_few(bytes, self.base, &self.pending),
+            _ => self.write_all(write)?.put(bytes),
+        }
+        Ok(self.count)
+    }
+
+    fn write_all(
         &mut self,
         mut write: impl FnMut(&[u8]) -> std::io::Result<Pointer>,
     ) -> std::io::Result<RunList> {
         let (base, count, last) = (self.base, self.count, self.last);
-        if count <= INLINE_MAX {
-            return Ok(RunList::inline(base, &self.pending));
-        }
         if count <= CHUNK {
             return Ok(RunList::chunk(base, count, last, write(&pack(&self.pending))?));
         }

@@ -19,7 +19,7 @@ use super::build::{Builder, Covered};
 use super::codec::{CHUNK, Reader};
 use super::facts::Extent;
 use super::keys::{Keys, read_over, split};
-use super::list::{INLINE_MAX, Positions, RunList};
+use super::list::{Positions, RunList};
 use super::{OFFSETS_PER_BLOCK, Run};
 use crate::format::u32_at;
 use crate::index::fault::Fault;
@@ -31,22 +31,16 @@ pub(crate) struct Merge {
     builder: Builder,
     /// The run, and its block, whose offsets are copied next.
     copied: (usize, usize),
-    /// The next key of each run, and its list; none where all are copied.
+    /// The next key of each run, and its list.
     entries: Vec<Entries>,
-    lists: Vec<Option<RunList>>,
     /// The runs that have a key left, the one with the lowest last; of those with the same key, the oldest. Mostly the next key is of
     /// the run that the one before was of, or near it.
     order: Vec<usize>,
-    /// The key whose lists are copied.
-    current: Option<Current>,
+    /// Whether the builder's key is still to be ended.
+    is_begun: bool,
+    /// What is left of a list that is copied a chunk at a time, and whose run's it is.
+    long: Option<(usize, Positions)>,
     buffer: Vec<u32>,
-}
-
-/// A key that is merged, which the builder knows: what one run has of it is copied, a chunk at a time.
-struct Current {
-    /// The run, and what is left of its list.
-    at: usize,
-    positions: Positions,
 }
 
 /// Blocks of offsets that are copied in one step.
@@ -72,12 +66,12 @@ impl Merge {
         assert!(runs.len() > 1 && adjacent, "only adjacent runs are merged");
         let mut merge = Self {
             entries: runs.iter().map(|run| Entries::new(Arc::clone(run))).collect(),
-            lists: runs.iter().map(|_| None).collect(),
             order: Vec::with_capacity(runs.len()),
             copied: (0, 0),
             runs,
             builder,
-            current: None,
+            is_begun: false,
+            long: None,
             buffer: Vec::with_capacity(CHUNK),
         };
         for at in 0..merge.runs.len() {
@@ -96,10 +90,16 @@ impl Merge {
         }
         let mut done = 0;
         while done < STEP_KEYS {
-            if self.current.is_none() && !self.begin_key()? {
+            if self.long.is_some() {
+                self.copy_chunk()?;
+                done += CHUNK_KEYS;
+            } else if let Some(at) = self.order.pop() {
+                self.copy_list(at)?;
+                done += 1;
+            } else {
+                self.end_key()?;
                 return Ok(true);
             }
-            done += self.copy_chunk()?;
         }
         Ok(false)
     }
@@ -117,45 +117,53 @@ impl Merge {
         Ok(())
     }
 
-    /// Begins the lowest key that is left. `false` if none is.
-    fn begin_key(&mut self) -> Result<bool, MergeError> {
-        let Some(at) = self.order.pop() else { return Ok(false) };
-        let list = self.lists[at].take().expect("a run in order has a list");
-        self.builder.begin_key(self.entries[at].key(), list.base)?;
-        self.current = Some(Current { at, positions: Positions::new(list) });
-        Ok(true)
-    }
-
-    /// Copies one chunk of the current key, and goes on to the run, or the key, that comes next behind the last one. Gives as how many keys
-    /// that counts.
-    fn copy_chunk(&mut self) -> Result<usize, MergeError> {
-        let current = self.current.as_mut().expect("a key was begun");
-        let (at, run) = (current.at, &self.runs[current.at]);
-        current.positions.next(run, &mut self.buffer)?;
-        let shift = u32::try_from(run.facts.first - self.runs[0].facts.first).expect("a run is below 4 G");
-        self.builder.positions(self.buffer.iter().map(|position| position + shift))?;
-        let work = if self.buffer.len() > INLINE_MAX { CHUNK_KEYS } else { 1 };
-        if current.positions.is_done() {
-            self.advance(at)?;
-            self.end_list()?;
+    /// Copies what a run has of its next key, the lowest that is left: of the builder's key, or of one that begins with it. A long list is
+    /// only begun.
+    fn copy_list(&mut self, at: usize) -> Result<(), MergeError> {
+        if !self.is_begun || self.builder.key() != self.entries[at].key() {
+            self.end_key()?;
+            let entries = &self.entries[at];
+            self.builder.begin_key(entries.key(), entries.list().base)?;
+            self.is_begun = true;
         }
-        Ok(work)
+        let (entries, shift) = (&self.entries[at], self.shift(at));
+        match entries.few()? {
+            Some(positions) => self.builder.positions(positions.iter().map(|position| position + shift))?,
+            None => {
+                self.long = Some((at, Positions::new(entries.list().clone())));
+                return Ok(());
+            }
+        }
+        self.advance(at)
     }
 
-    /// Goes on with the list of the next run that has the key; ends the key, if none has.
-    fn end_list(&mut self) -> Result<(), MergeError> {
-        self.current = None;
-        let next = self.order.pop_if(|at| self.entries[*at].key() == self.builder.key());
-        let Some(at) = next else { return Ok(self.builder.end_key()?) };
-        let list = self.lists[at].take().expect("a run in order has a list");
-        self.current = Some(Current { at, positions: Positions::new(list) });
+    /// Copies the next chunk of the long list.
+    fn copy_chunk(&mut self) -> Result<(), MergeError> {
+        let Some((at, mut positions)) = self.long.take() else { return Ok(()) };
+        positions.next(&self.runs[at], &mut self.buffer)?;
+        let shift = self.shift(at);
+        self.builder.positions(self.buffer.iter().map(|position| position + shift))?;
+        if positions.is_done() {
+            return self.advance(at);
+        }
+        self.long = Some((at, positions));
         Ok(())
+    }
+
+    /// What positions of a run are in the merged one.
+    fn shift(&self, at: usize) -> u32 {
+        u32::try_from(self.runs[at].facts.first - self.runs[0].facts.first).expect("a run is below 4 G")
+    }
+
+    fn end_key(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_begun) { self.builder.end_key() } else { Ok(()) }
     }
 
     /// Goes on to the next key of a run, and puts the run in its place among the others.
     fn advance(&mut self, at: usize) -> Result<(), MergeError> {
-        let Some(list) = self.entries[at].next()? else { return Ok(()) };
-        self.lists[at] = Some(list);
+        if !self.entries[at].next()? {
+            return Ok(());
+        }
         let key = self.entries[at].key();
         let is_lower = |own: &usize| (self.entries[*own].key(), *own) < (key, at);
         let lower = self.order.iter().rev().take_while(|own| is_lower(own)).count();
@@ -201,6 +209,7 @@ pub(crate) struct Entries {
     block: Bytes,
     left: std::ops::Range<usize>,
     key: Vec<u8>,
+    list: RunList,
 }
 
 impl Entries {
@@ -214,6 +223,7 @@ impl Entries {
             block: Bytes::new(),
             left: 0..0,
             key: Vec::new(),
+            list: RunList::inline(0, &[0]),
         }
     }
 
@@ -222,24 +232,36 @@ impl Entries {
         &self.key
     }
 
-    /// Reads the next key, and gives its list.
-    pub(crate) fn next(&mut self) -> Result<Option<RunList>, Fault> {
+    /// The list of that key.
+    pub(crate) const fn list(&self) -> &RunList {
+        &self.list
+    }
+
+    /// The positions of that key, if they stand beside it.
+    fn few(&self) -> Result<Option<&[u32]>, Fault> {
+        let is_within = (self.list.last as usize) < self.run.len();
+        let few = self.list.few().map(|few| is_within.then_some(few));
+        few.map(|few| few.ok_or_else(|| self.run.blocks.damaged(self.leaf))).transpose()
+    }
+
+    /// Reads the next key. `false` if none is left.
+    pub(crate) fn next(&mut self) -> Result<bool, Fault> {
         while self.left.is_empty() {
             if !self.next_leaf()? {
-                return Ok(None);
+                return Ok(false);
             }
         }
-        self.next_in_leaf().ok_or_else(|| self.run.blocks.damaged(self.leaf)).map(Some)
+        self.next_in_leaf().map(|()| true).ok_or_else(|| self.run.blocks.damaged(self.leaf))
     }
 
     /// `None` where the leaf does not hold what it should.
-    fn next_in_leaf(&mut self) -> Option<RunList> {
+    fn next_in_leaf(&mut self) -> Option<()> {
         let mut reader = Reader::new(&self.block[self.left.clone()]);
         // Keys have at least a byte, so that the first one is above none.
         let grows = read_over(&mut reader, &mut self.key)?;
-        let list = RunList::read(&mut reader)?;
+        self.list = RunList::read(&mut reader)?;
         self.left.start = self.left.end - reader.len();
-        grows.then_some(list)
+        grows.then_some(())
     }
 
     fn next_leaf(&mut self) -> Result<bool, Fault> {
