@@ -73,6 +73,9 @@ pub(crate) const READ_AHEAD_BYTES_MAX: u64 = 8 << 20;
 pub(crate) const CACHED_READ_EVENTS_MAX: usize = 64;
 pub(crate) const CACHED_READ_BYTES_MAX: u64 = 64 << 10;
 
+/// Events of a page from which on another thread that has nothing to do reads half of it: what takes longer than to wake the thread.
+pub(crate) const HALVES_EVENTS_MIN: usize = 512;
+
 /// The newest events that readers at the head share: what comes within a few commits.
 pub(crate) const RECENT_EVENTS: usize = 1_024;
 /// Bytes of a read whose events are shared: each of them may hold all of it in memory.

@@ -10,9 +10,13 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A few threads and a bounded line of jobs. Dropped, it finishes what waits.
 pub(crate) struct Pool {
-    line: Arc<Line>,
+    line: Idle,
     threads: Vec<JoinHandle<()>>,
 }
+
+/// The threads of a pool, as far as they have nothing to do.
+#[derive(Clone, Default)]
+pub(crate) struct Idle(Arc<Line>);
 
 #[derive(Default)]
 struct Line {
@@ -23,6 +27,8 @@ struct Line {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Threads that wait for a job.
+    waiting: usize,
     closing: bool,
 }
 
@@ -32,9 +38,9 @@ pub(crate) struct PoolFull;
 
 impl Pool {
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
-        let line = Arc::new(Line::default());
+        let line = Idle::default();
         let spawn = |number| {
-            let line = Arc::clone(&line);
+            let line = Arc::clone(&line.0);
             std::thread::Builder::new().name(format!("gesta-read-{number}")).spawn(move || line.work())
         };
         let threads = (0..threads).map(spawn).collect::<Result<_, _>>()?;
@@ -48,14 +54,39 @@ impl Pool {
             job();
             return Ok(());
         }
-        let mut state = self.line.lock();
+        let mut state = self.line.0.lock();
         if state.jobs.len() >= READS_WAITING_MAX {
             return Err(PoolFull);
         }
         state.jobs.push_back(Box::new(job));
         drop(state);
-        self.line.arrived.notify_one();
+        self.line.0.arrived.notify_one();
         Ok(())
+    }
+
+    /// Those of its threads that have nothing to do.
+    pub(crate) const fn idle(&self) -> &Idle {
+        &self.line
+    }
+}
+
+impl Idle {
+    /// Waits until a thread has nothing to do.
+    #[cfg(test)]
+    pub(crate) fn wait_for_one(&self) {
+        while self.0.lock().waiting == 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Runs a job, if there is a thread that has nothing to do; drops it otherwise.
+    pub(crate) fn offer(&self, job: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.lock();
+        if state.waiting > state.jobs.len() {
+            state.jobs.push_back(Box::new(job));
+            drop(state);
+            self.0.arrived.notify_one();
+        }
     }
 }
 
@@ -76,7 +107,9 @@ impl Line {
             if state.closing {
                 return None;
             }
+            state.waiting += 1;
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -87,8 +120,8 @@ impl Line {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.line.lock().closing = true;
-        self.line.arrived.notify_all();
+        self.line.0.lock().closing = true;
+        self.line.0.arrived.notify_all();
         for thread in self.threads.drain(..) {
             // Jobs catch their panics, so the thread cannot have failed.
             let _ = thread.join();

@@ -3,6 +3,7 @@
 //! *Invariant*: the durable position is loaded first and the index looked into second, and everything is clipped to it.
 
 mod fetch;
+mod halves;
 mod plan;
 mod recent;
 mod scan;
@@ -14,9 +15,11 @@ use gesta_core::{
 
 use crate::damage::Damage;
 use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
+use crate::pool::Idle;
 use crate::shared::Shared;
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
+use halves::fetch_in_halves;
 pub(crate) use recent::Recent;
 pub(crate) use scan::Frames;
 use scan::Scanned;
@@ -147,10 +150,11 @@ impl PlannedPage {
         Some(events)
     }
 
-    /// Fetches the events. Touches the disk, or the page cache.
-    pub(crate) fn fetch(self, shared: &Shared) -> Result<Page, ReadError> {
-        let Fetched { mut events, failed } = fetch(&self.locations);
+    /// Fetches the events, half of them on a thread that has nothing to do. Touches the disk, or the page cache.
+    pub(crate) fn fetch(self, shared: &Shared, idle: &Idle) -> Result<Page, ReadError> {
         let mut planned = self;
+        let locations = std::mem::take(&mut planned.locations);
+        let Fetched { mut events, failed } = fetch_in_halves(locations, idle);
         if let Some(failed) = failed {
             cut_page(shared, planned.cut, &mut events, &mut planned.page, failed)?;
         }

@@ -217,7 +217,7 @@ impl LogStore {
     pub fn read_blocking(&self, read: &Read) -> Result<Page, ReadError> {
         self.check_open()?;
         let planned = read::plan(&self.shared, read, Reach::Disk).map_err(LookError::into_read_error)?;
-        planned.fetch(&self.shared)
+        planned.fetch(&self.shared, self.pool.idle())
     }
 
     /// Takes nothing more, writes what is queued, and closes the log cleanly. Called again, it does nothing.
@@ -365,13 +365,13 @@ impl LogStore {
             Err(error) if error.is_not_in_memory() => None,
             Err(error) => return Err(error.into_read_error()),
         };
-        let shared = Arc::clone(&self.shared);
+        let (shared, idle) = (Arc::clone(&self.shared), self.pool.idle().clone());
         let page = self.pooled(move || {
             let planned: PlannedPage = match planned {
                 Some(planned) => planned,
                 None => read::plan(&shared, &read, Reach::Disk).map_err(LookError::into_read_error)?,
             };
-            planned.fetch(&shared)
+            planned.fetch(&shared, &idle)
         });
         page.await?
     }

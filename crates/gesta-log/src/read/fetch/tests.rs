@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
+use super::super::halves::fetch_in_halves;
 use super::super::recent::Recent;
 use super::*;
 use crate::env::File;
 use crate::format::{Prepared, Salt, Seal};
+use crate::limits::HALVES_EVENTS_MIN;
+use crate::pool::Pool;
 use crate::segment::SegmentFile;
 
 const SALT: Salt = [9; 16];
@@ -29,6 +32,8 @@ struct Noted {
     cached_to: u64,
     /// Reads that begin there fail.
     fails_at: Option<u64>,
+    /// The read that begins at the first ends once the one that begins at the second was asked for.
+    waits_for: Option<(u64, u64)>,
     calls: Mutex<Vec<Call>>,
 }
 
@@ -49,6 +54,12 @@ impl File for Noted {
 
     fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
         self.calls.lock().unwrap().push(Call::Cached(offset));
+        if let Some((at, other)) = self.waits_for.filter(|(at, _)| *at == offset) {
+            assert_ne!(at, other);
+            while !self.calls.lock().unwrap().contains(&Call::Cached(other)) {
+                std::thread::yield_now();
+            }
+        }
         let from = usize::try_from(offset).unwrap();
         buffer.copy_from_slice(&self.bytes[from..from + buffer.len()]);
         offset < self.cached_to
@@ -99,7 +110,7 @@ fn noted(count: u64) -> Noted {
         let at = usize::try_from(place(position)).unwrap();
         bytes[at..at + record.len()].copy_from_slice(record);
     }
-    Noted { bytes, cached_to: 0, fails_at: None, calls: Mutex::default() }
+    Noted { bytes, cached_to: 0, fails_at: None, waits_for: None, calls: Mutex::default() }
 }
 
 fn locations(file: &Arc<Noted>, positions: impl IntoIterator<Item = u64>) -> Vec<Location> {
@@ -249,4 +260,30 @@ fn a_large_buffer_is_not_kept_for_the_sake_of_a_small_event() {
     let events = fetch_cached(&asked).expect("it is in memory");
     recent.put(&asked, &events, 1);
     assert!(recent.get(&asked, 1).is_none());
+}
+
+#[test]
+fn an_idle_thread_reads_the_second_half_of_a_large_page() {
+    let count = HALVES_EVENTS_MIN as u64;
+    let pool = Pool::new(1).unwrap();
+    pool.idle().wait_for_one();
+    // The first read ends once the last one has begun: by another thread.
+    let file = Noted { cached_to: u64::MAX, waits_for: Some((place(1), place(count))), ..noted(count) };
+    let fetched = fetch_in_halves(locations(&Arc::new(file), 1..=count), pool.idle());
+    assert!(fetched.failed.is_none());
+    assert_eq!(positions(&fetched.events), (1..=count).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_large_page_ends_at_the_first_record_that_cannot_be_read_whoever_reads_it() {
+    let count = HALVES_EVENTS_MIN as u64;
+    for threads in [0, 1] {
+        for fails_at in [1, 7, count / 2, count / 2 + 1, count] {
+            let pool = Pool::new(threads).unwrap();
+            let file = Noted { fails_at: Some(place(fails_at)), ..noted(count) };
+            let fetched = fetch_in_halves(locations(&Arc::new(file), 1..=count), pool.idle());
+            assert_eq!(fetched.failed.map(|failed| failed.position), Some(fails_at));
+            assert_eq!(positions(&fetched.events), (1..fails_at).collect::<Vec<_>>());
+        }
+    }
 }
