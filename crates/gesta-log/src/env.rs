@@ -59,6 +59,9 @@ pub(crate) trait Env: Send + Sync {
 }
 
 /// An open file. Reads and writes name their place; there is no cursor.
+///
+/// A file that is only ever read says how it is read, and no more: whatever it does not say of writing is refused. A file that is written
+/// to says all of it.
 pub(crate) trait File: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// Reads as much as there is, up to the whole buffer.
@@ -69,7 +72,9 @@ pub(crate) trait File: Send + Sync {
         false
     }
     /// Writes the pieces one after the other, all of them.
-    fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()>;
+    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
+        refuse()
+    }
     /// Writes the pieces where the zeros of a file begin: behind them, up to `zeros_to`, it holds nothing else. So more zeros may be
     /// written with them, where that spares the machine to read what it is to write to.
     fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, _zeros_to: u64) -> io::Result<()> {
@@ -77,14 +82,27 @@ pub(crate) trait File: Send + Sync {
     }
     /// Says that a range is about to be read, so that the disk can begin. A hint: it may do nothing, and cannot fail.
     fn will_read(&self, _offset: u64, _len: u64) {}
-    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        refuse()
+    }
     /// Extends the file to `len` and fills it with zeros that have their blocks on the disk, at a pace that leaves the disk
     /// to others. The caller still has to sync it.
-    fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()>;
+    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
+        refuse()
+    }
     /// Makes the bytes durable (`fdatasync`), and the length as far as reading them needs it.
-    fn sync_data(&self) -> io::Result<()>;
+    fn sync_data(&self) -> io::Result<()> {
+        refuse()
+    }
     /// Makes bytes and length durable (`fsync`).
-    fn sync_all(&self) -> io::Result<()>;
+    fn sync_all(&self) -> io::Result<()> {
+        refuse()
+    }
+}
+
+/// What a file that is only read says to whoever writes to it.
+fn refuse() -> io::Result<()> {
+    Err(io::ErrorKind::PermissionDenied.into())
 }
 
 /// A lock that is held until dropped.

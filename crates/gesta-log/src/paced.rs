@@ -32,24 +32,4 @@ impl File for PacedFile {
         }
         Ok(done)
     }
-
-    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
 }

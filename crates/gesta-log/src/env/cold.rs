@@ -99,26 +99,6 @@ impl File for ColdFile {
             None => self.read_cached(buffer, offset),
         }
     }
-
-    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
 }
 
 #[cfg(test)]
@@ -147,5 +127,25 @@ mod tests {
             assert_eq!(file.read_at(&mut [0; 100], offset).unwrap(), 0, "behind the end, at {offset}");
         }
         assert_eq!(file.len().unwrap(), 12_000);
+    }
+
+    #[test]
+    fn a_file_that_is_only_read_refuses_every_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, [1; 10]).unwrap();
+        let file = ColdFile::open(&path).unwrap();
+        let refusals = [
+            file.write_at(&[b"2"], 0),
+            file.write_over_zeros(&[b"2"], 0, 10),
+            file.set_len(20),
+            file.fill_zeros(10, 20),
+            file.sync_data(),
+            file.sync_all(),
+        ];
+        for refusal in refusals {
+            assert_eq!(refusal.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+        assert_eq!(fs::read(&path).unwrap(), [1; 10]);
     }
 }

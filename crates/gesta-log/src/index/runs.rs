@@ -189,24 +189,4 @@ impl File for MissingFile {
     fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
         Err(io::ErrorKind::NotFound.into())
     }
-
-    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        Err(io::ErrorKind::NotFound.into())
-    }
 }

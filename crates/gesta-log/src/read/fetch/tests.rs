@@ -68,26 +68,6 @@ impl File for Noted {
     fn will_read(&self, offset: u64, _len: u64) {
         self.calls.lock().unwrap().push(Call::Told(offset));
     }
-
-    fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
-        unreachable!("it is read")
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        unreachable!("it is read")
-    }
-
-    fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
-        unreachable!("it is read")
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        unreachable!("it is read")
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        unreachable!("it is read")
-    }
 }
 
 /// Where the record at a position begins.
