@@ -9,6 +9,8 @@ mod cold;
 mod os;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(test)]
+mod tapped;
 
 use std::io;
 use std::path::Path;
@@ -21,6 +23,8 @@ pub(crate) use os::OsEnv;
 pub(crate) use sim::SimEnv;
 #[cfg(feature = "sim")]
 pub use sim::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
+#[cfg(test)]
+pub(crate) use tapped::{Call, Tap, Tapped};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -63,6 +63,8 @@ pub mod sim;
 mod stat;
 mod store;
 mod tally;
+#[cfg(test)]
+mod testing;
 mod verify;
 mod walk;
 

@@ -235,24 +235,18 @@ impl<'a> Prover<'a> {
 
 #[cfg(test)]
 mod tests {
-    use gesta_core::{Batch, EventId, NewEvent, Timestamp};
-
     use super::*;
     use crate::env::{Mode, OsEnv};
     use crate::manifest::{Manifest, SegmentState};
-    use crate::open::Options;
     use crate::store::LogStore;
+    use crate::testing::{batch, options};
 
     #[test]
     fn a_segment_is_proven_to_continue_the_one_before_it() {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
-        let log = LogStore::open(folder.path(), &options).unwrap();
+        let log = LogStore::open(folder.path(), &options()).unwrap();
         for number in 1..=40 {
-            let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-            let id = EventId::from_u128(number);
-            let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000]);
-            log.append_blocking(Batch::new([event])).unwrap();
+            log.append_blocking(batch(number)).unwrap();
         }
         drop(log);
         let manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();

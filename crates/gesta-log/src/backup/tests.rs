@@ -1,22 +1,10 @@
 //! What a restored log goes on in; and, on a simulated machine, backups and restores that a power cut stops at every place.
 
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
-
 use crate::env::OsEnv;
 use crate::manifest::Manifest;
-use crate::open::Options;
 use crate::store::LogStore;
+use crate::testing::{batch, options};
 use crate::verify::verify_in;
-
-fn options() -> Options {
-    Options { segment_size_bytes: 64 << 10, ..Options::default() }
-}
-
-fn batch(number: u32) -> Batch {
-    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-    let id = EventId::from_u128(u128::from(number));
-    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000])])
-}
 
 #[test]
 fn a_log_does_not_go_on_in_a_segment_of_another_store() {
@@ -43,7 +31,6 @@ fn a_log_does_not_go_on_in_a_segment_of_another_store() {
 #[cfg(feature = "sim")]
 mod at_every_place {
     use std::path::Path;
-    use std::sync::Arc;
 
     use super::*;
     use crate::backup::prove::verify_backup_in;
@@ -51,32 +38,19 @@ mod at_every_place {
     use crate::backup::{BackupOptions, backup_in};
     use crate::env::{Machine, SimEnv};
     use crate::open_error::OpenError;
+    use crate::testing::{LOG, append, open};
 
-    const LOG: &str = "/log";
     const BACKUP: &str = "/backup";
     const RESTORED: &str = "/restored";
-
-    fn open(machine: &Machine) -> LogStore {
-        LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options()).unwrap()
-    }
-
-    fn append(log: &LogStore, numbers: std::ops::RangeInclusive<u32>) {
-        for number in numbers {
-            let pending = log.enqueue_inline(batch(number));
-            log.commit_inline();
-            log.keep_inline();
-            pending.answer().unwrap();
-        }
-    }
 
     /// A machine with a log of 60 events and a backup of its first 30.
     fn machine(seed: u64) -> (Machine, LogStore) {
         let machine = Machine::new(seed);
         let log = open(&machine);
-        append(&log, 1..=30);
+        append(&log, (1..=30).map(batch));
         let taken = log.backup(BACKUP, &BackupOptions::default()).unwrap();
         assert!(taken.position == 30 && taken.segments > 2);
-        append(&log, 31..=60);
+        append(&log, (31..=60).map(batch));
         (machine, log)
     }
 

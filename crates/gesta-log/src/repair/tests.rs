@@ -3,39 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
-
 use super::{Repair, RepairError, repair_in};
 use crate::env::{Env, Machine, Mode, SimEnv};
 use crate::manifest::segment_path;
-use crate::open::Options;
 use crate::stat::{SegmentStateStat, stat_in};
 use crate::store::LogStore;
+use crate::testing::{LOG, append, batch, open, options};
 use crate::verify::verify_in;
-
-const LOG: &str = "/log";
-
-fn open(machine: &Machine) -> LogStore {
-    let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
-    LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options).unwrap()
-}
-
-fn append(log: &LogStore, number: u32) {
-    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-    let id = EventId::from_u128(u128::from(number));
-    let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000]);
-    let pending = log.enqueue_inline(Batch::new([event]));
-    log.commit_inline();
-    log.keep_inline();
-    pending.answer().unwrap();
-}
 
 /// Damages a log of 40 events, repairs it with a power cut at every place, and checks that it ends up whole.
 fn check(repair: Repair, damage: impl Fn(&SimEnv)) {
     for stop in 0.. {
         let machine = Machine::new(stop);
         let log = open(&machine);
-        (1..=40).for_each(|number| append(&log, number));
+        append(&log, (1..=40).map(batch));
         drop(log);
         damage(&SimEnv::new(&machine));
 
@@ -50,7 +31,7 @@ fn check(repair: Repair, damage: impl Fn(&SimEnv)) {
         }
         let log = open(&machine);
         assert_eq!(log.read_only(), None, "stopped after {stop}");
-        append(&log, 41);
+        append(&log, [batch(41)]);
         drop(log);
         let report = verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap();
         assert!(report.is_sound() && report.events == 41, "stopped after {stop}: {report:?}");
@@ -91,14 +72,13 @@ fn no_acknowledged_event_is_lost_with_a_manifest_that_is_gone_after_a_recovery_t
     for stop in 0.. {
         let machine = Machine::new(stop);
         let log = open(&machine);
-        (1..=40).for_each(|number| append(&log, number));
+        append(&log, (1..=40).map(batch));
         // Nothing covers the last frames, so recovery copies them into a segment of their own.
         machine.kill();
         drop(log);
         machine.stop_after(stop);
-        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
         let env = Arc::new(SimEnv::new(&machine));
-        drop(LogStore::open_inline(env, Path::new(LOG), &options));
+        drop(LogStore::open_inline(env, Path::new(LOG), &options()));
         let was_stopped = machine.is_stopped();
         machine.cut_power();
 
@@ -112,7 +92,7 @@ fn no_acknowledged_event_is_lost_with_a_manifest_that_is_gone_after_a_recovery_t
             done.found.iter().filter(|line| line.contains("a copy that was not finished")).count();
         let log = open(&machine);
         assert_eq!(log.read_only(), None, "stopped after {stop}: {done:?}");
-        append(&log, 41);
+        append(&log, [batch(41)]);
         drop(log);
         let report = verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap();
         assert!(report.is_sound() && report.events == 41, "stopped after {stop}: {report:?}");

@@ -1,22 +1,20 @@
 //! Frames of another history in a sealed segment, on a simulated machine, where two copies of a log go on to the byte alike but for their
 //! events: nothing is called proven that a read would not show.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
 
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+use gesta_core::Batch;
 
 use super::{ScrubOptions, ScrubReport, scrub_in};
 use crate::env::{Machine, Mode, SimEnv};
 use crate::format::FrameHeader;
 use crate::manifest::{Manifest, SegmentState, segment_path};
-use crate::open::Options;
 use crate::prove::last_position;
 use crate::segment::SegmentFile;
-use crate::store::LogStore;
+use crate::testing::{LOG, append, batch_of, open};
 use crate::walk::{Follow, Walker};
 
-const LOG: &str = "/log";
 /// The segment that both histories have begun, and went on in.
 const SEGMENT: u64 = 2;
 
@@ -38,31 +36,19 @@ impl Placed {
     }
 }
 
-fn open(machine: &Machine) -> LogStore {
-    let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
-    LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options).unwrap()
-}
-
-fn append(log: &LogStore, numbers: std::ops::RangeInclusive<u32>, byte: u8) {
-    for number in numbers {
-        let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-        let id = EventId::from_u128(u128::from(number));
-        let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![byte; 5_000]);
-        let pending = log.enqueue_inline(Batch::new([event]));
-        log.commit_inline();
-        log.keep_inline();
-        pending.answer().unwrap();
-    }
+/// Batches whose event has that byte as data.
+fn batches(numbers: RangeInclusive<u64>, byte: u8) -> impl Iterator<Item = Batch> {
+    numbers.map(move |number| batch_of(number, vec![byte; 5_000]))
 }
 
 impl Histories {
     fn new() -> Self {
         let own = Machine::new(1);
-        append(&open(&own), 1..=14, b'1');
+        append(&open(&own), batches(1..=14, b'1'));
         own.kill();
         let other = own.fork();
-        append(&open(&own), 15..=40, b'1');
-        append(&open(&other), 15..=40, b'2');
+        append(&open(&own), batches(15..=40, b'1'));
+        append(&open(&other), batches(15..=40, b'2'));
         let histories = Self { own, other };
         assert_eq!(histories.scrub().segments.len(), 3, "all sealed, but for the last");
         assert!(histories.scrub().is_sound());

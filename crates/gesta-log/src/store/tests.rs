@@ -16,24 +16,20 @@ use gesta_core::{
 };
 
 use super::LogStore;
-use crate::env::{Env, File, Lock, Mode, OsEnv};
+use crate::env::{Call, Mode, Tap, Tapped};
 use crate::index::{Fault, Reach};
 use crate::open::Options;
 use crate::shared::Shared;
+use crate::testing::{batch, options};
 
-/// The real machine, until it is told to fail.
-#[derive(Default)]
-struct Fragile {
-    faults: Arc<Faults>,
-}
-
+/// Fails once it is told to.
 struct Faults {
     sync: AtomicBool,
     write: AtomicBool,
     space: AtomicBool,
     /// So many more files of the index can be made.
     index_files: AtomicU64,
-    /// Is told when the name of one is durable.
+    /// Is told when the name of one is about to be made durable.
     indexed: Mutex<Option<mpsc::Sender<()>>>,
 }
 
@@ -49,11 +45,6 @@ impl Default for Faults {
     }
 }
 
-struct FragileFile {
-    file: Arc<dyn File>,
-    faults: Arc<Faults>,
-}
-
 fn is_index(folder: Option<&Path>) -> bool {
     folder.is_some_and(|folder| folder.ends_with("index"))
 }
@@ -62,102 +53,28 @@ fn fail_if(fault: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
     if fault.load(Ordering::SeqCst) { Err(kind.into()) } else { Ok(()) }
 }
 
-impl Env for Fragile {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        OsEnv.create_dir(path)
-    }
-
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
-        if mode == Mode::CreateNew && is_index(path.parent()) {
-            let left = &self.faults.index_files;
-            let made = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            made.map_err(|_| io::Error::other("no more index files"))?;
+impl Tap for Faults {
+    fn before(&self, path: &Path, call: Call) -> io::Result<()> {
+        match call {
+            Call::Open(Mode::CreateNew) if is_index(path.parent()) => {
+                let left = &self.index_files;
+                let made = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                made.map(drop).map_err(|_| io::Error::other("no more index files"))
+            }
+            Call::Write => fail_if(&self.write, io::ErrorKind::Other),
+            Call::FillZeros => fail_if(&self.space, io::ErrorKind::StorageFull),
+            Call::Sync => fail_if(&self.sync, io::ErrorKind::Other),
+            Call::SyncDir if is_index(Some(path)) => {
+                let indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(indexed) = &*indexed {
+                    // An error here says that the test has seen enough.
+                    let _ = indexed.send(());
+                }
+                Ok(())
+            }
+            Call::Open(_) | Call::Read(_) | Call::WillRead(_) | Call::SyncDir => Ok(()),
         }
-        let file = OsEnv.open(path, mode)?;
-        Ok(Arc::new(FragileFile { file, faults: Arc::clone(&self.faults) }))
     }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        OsEnv.list(folder)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsEnv.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsEnv.remove(path)
-    }
-
-    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        OsEnv.sync_dir(folder)?;
-        let indexed = self.faults.indexed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(indexed) = indexed.as_ref().filter(|_| is_index(Some(folder))) {
-            let _ = indexed.send(());
-        }
-        Ok(())
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
-        OsEnv.lock(path)
-    }
-
-    fn now(&self) -> Timestamp {
-        OsEnv.now()
-    }
-
-    fn entropy(&self) -> io::Result<[u8; 16]> {
-        OsEnv.entropy()
-    }
-}
-
-impl File for FragileFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-
-    fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
-        fail_if(&self.faults.write, io::ErrorKind::Other)?;
-        self.file.write_at(pieces, offset)
-    }
-
-    fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, zeros_to: u64) -> io::Result<()> {
-        fail_if(&self.faults.write, io::ErrorKind::Other)?;
-        self.file.write_over_zeros(pieces, offset, zeros_to)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()> {
-        fail_if(&self.faults.space, io::ErrorKind::StorageFull)?;
-        self.file.fill_zeros(from, len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        fail_if(&self.faults.sync, io::ErrorKind::Other)?;
-        self.file.sync_data()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        fail_if(&self.faults.sync, io::ErrorKind::Other)?;
-        self.file.sync_all()
-    }
-}
-
-fn options() -> Options {
-    Options { segment_size_bytes: 64 << 10, ..Options::default() }
-}
-
-fn batch(number: u64) -> Batch {
-    let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
-    let id = EventId::from_u128(u128::from(number));
-    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'x'; 5_000])])
 }
 
 fn count(log: &LogStore) -> usize {
@@ -169,12 +86,12 @@ fn after_a_failed_write_or_sync_nothing_is_written_and_what_was_in_flight_is_in_
     let faults: [fn(&Faults) -> &AtomicBool; 2] = [|faults| &faults.sync, |faults| &faults.write];
     for fault in faults {
         let folder = tempfile::tempdir().unwrap();
-        let machine = Arc::new(Fragile::default());
+        let machine = Tapped::by(Faults::default());
         let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
         log.append_blocking(batch(1)).unwrap();
-        fault(&machine.faults).store(true, Ordering::SeqCst);
+        fault(&machine.tap).store(true, Ordering::SeqCst);
         assert!(matches!(log.append_blocking(batch(2)), Err(AppendError::InDoubt { .. })));
-        fault(&machine.faults).store(false, Ordering::SeqCst);
+        fault(&machine.tap).store(false, Ordering::SeqCst);
         for number in [2, 3] {
             let error = log.append_blocking(batch(number)).unwrap_err();
             let AppendError::ReadOnly { reason } = error else { panic!("{error}") };
@@ -194,9 +111,9 @@ fn after_a_failed_write_or_sync_nothing_is_written_and_what_was_in_flight_is_in_
 #[test]
 fn a_full_disk_refuses_appends_until_there_is_space_again() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Arc::new(Fragile::default());
+    let machine = Tapped::by(Faults::default());
     let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
-    machine.faults.space.store(true, Ordering::SeqCst);
+    machine.tap.space.store(true, Ordering::SeqCst);
     let mut number = 0;
     let error = loop {
         number += 1;
@@ -208,7 +125,7 @@ fn a_full_disk_refuses_appends_until_there_is_space_again() {
     assert_eq!(error, AppendError::StorageFull);
     assert!(log.append_blocking(batch(1)).unwrap().repeated);
     assert_eq!(count(&log) as u64, number - 1);
-    machine.faults.space.store(false, Ordering::SeqCst);
+    machine.tap.space.store(false, Ordering::SeqCst);
     assert!(!log.append_blocking(batch(number)).unwrap().repeated, "it was surely not written");
     assert_eq!(count(&log) as u64, number);
 }
@@ -231,14 +148,14 @@ fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
 #[test]
 fn whoever_waits_for_a_failed_write_is_told_when_it_fails_and_afterwards() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Arc::new(Fragile::default());
+    let machine = Tapped::by(Faults::default());
     let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
     log.append_blocking(batch(1)).unwrap();
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(log.write_failed()).poll(&mut context).is_pending());
     let reason = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| pollster::block_on(log.write_failed()));
-        machine.faults.sync.store(true, Ordering::SeqCst);
+        machine.tap.sync.store(true, Ordering::SeqCst);
         log.append_blocking(batch(2)).unwrap_err();
         waiting.join().unwrap()
     });
@@ -345,8 +262,8 @@ fn is_building(reason: &str) -> bool {
 #[test]
 fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_else_how_far_it_is() {
     let folder = without_index(300);
-    let machine = Arc::new(Fragile::default());
-    machine.faults.index_files.store(2, Ordering::SeqCst);
+    let machine = Tapped::by(Faults::default());
+    machine.tap.index_files.store(2, Ordering::SeqCst);
     let log = LogStore::open_in(machine.clone(), folder.path(), &small()).unwrap();
     assert!(!log.wait_for_index(), "its files cannot be made");
     let progress = log.index_progress().unwrap();
@@ -367,7 +284,7 @@ fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_els
         assert!(is_building(&refused), "{refused}");
     }
 
-    machine.faults.index_files.store(u64::MAX, Ordering::SeqCst);
+    machine.tap.index_files.store(u64::MAX, Ordering::SeqCst);
     while !log.wait_for_index() {}
     assert_eq!((log.index_progress(), log.read_only()), (None, None));
     for (page, read) in pages {
@@ -417,8 +334,8 @@ fn refusals(log: &LogStore) -> Vec<String> {
 #[test]
 fn an_index_of_which_only_the_end_is_missing_is_built_from_there() {
     let folder = without_index(300);
-    let machine = Arc::new(Fragile::default());
-    machine.faults.index_files.store(200, Ordering::SeqCst);
+    let machine = Tapped::by(Faults::default());
+    machine.tap.index_files.store(200, Ordering::SeqCst);
     let log = LogStore::open_in(machine, folder.path(), &small()).unwrap();
     assert!(!log.wait_for_index());
     log.close();
@@ -475,8 +392,8 @@ fn damage_is_not_passed_over_while_the_index_is_built() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[40_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let machine = Arc::new(Fragile::default());
-    machine.faults.index_files.store(0, Ordering::SeqCst);
+    let machine = Tapped::by(Faults::default());
+    machine.tap.index_files.store(0, Ordering::SeqCst);
     let log = LogStore::open_in(machine, folder.path(), &small()).unwrap();
     assert!(!log.wait_for_index());
     for direction in [Direction::Forward, Direction::Backward] {
@@ -500,12 +417,12 @@ fn damage_is_not_passed_over_while_the_index_is_built() {
 #[test]
 fn a_table_that_could_not_be_written_is_written_without_another_one_that_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Arc::new(Fragile::default());
+    let machine = Tapped::by(Faults::default());
     let (sender, indexed) = mpsc::channel();
-    *machine.faults.indexed.lock().unwrap() = Some(sender);
+    *machine.tap.indexed.lock().unwrap() = Some(sender);
     let log = LogStore::open_in(machine.clone(), folder.path(), &small()).unwrap();
-    machine.faults.index_files.store(0, Ordering::SeqCst);
+    machine.tap.index_files.store(0, Ordering::SeqCst);
     log.append_blocking(batch(1)).unwrap();
-    machine.faults.index_files.store(u64::MAX, Ordering::SeqCst);
+    machine.tap.index_files.store(u64::MAX, Ordering::SeqCst);
     indexed.recv_timeout(Duration::from_secs(60)).expect("it is tried again");
 }

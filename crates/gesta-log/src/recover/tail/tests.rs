@@ -1,18 +1,14 @@
 //! The rules of the tail step, one by one, on the files that a process leaves that was killed.
 
 use std::path::Path;
-use std::sync::Arc;
-
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
 use super::*;
 use crate::env::{Machine, Mode, SimEnv};
 use crate::manifest::{Sealed, segment_path};
-use crate::open::Options;
 use crate::recover::open_listed;
 use crate::store::LogStore;
+use crate::testing::{LOG, batch_of, open};
 
-const LOG: &str = "/log";
 /// Of an event whose frame has no sector of zeros, and more than one sector.
 const EVENT_BYTES: usize = 900;
 const SECTOR: usize = 512;
@@ -21,7 +17,7 @@ const SECTOR: usize = 512;
 struct Running {
     machine: Machine,
     log: LogStore,
-    events: u128,
+    events: u64,
 }
 
 /// Its files as they were at some moment, and what the manifest says then.
@@ -33,8 +29,7 @@ struct Left {
 impl Running {
     fn begin() -> Self {
         let machine = Machine::new(1);
-        let options = Options { segment_size_bytes: 64 << 10, ..Options::default() };
-        let log = LogStore::open_inline(Arc::new(SimEnv::new(&machine)), Path::new(LOG), &options).unwrap();
+        let log = open(&machine);
         log.keep_inline();
         Self { machine, log, events: 0 }
     }
@@ -42,11 +37,8 @@ impl Running {
     /// Appends batches of one event each as one group.
     fn append(&mut self, sizes: &[usize]) {
         let pending = sizes.iter().map(|size| {
-            let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
             self.events += 1;
-            let id = EventId::from_u128(self.events);
-            let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; *size]);
-            self.log.enqueue_inline(Batch::new([event]))
+            self.log.enqueue_inline(batch_of(self.events, vec![b'1'; *size]))
         });
         let pending = pending.collect::<Vec<_>>();
         self.log.commit_inline();

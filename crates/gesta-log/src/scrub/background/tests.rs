@@ -3,43 +3,22 @@
 use std::path::Path;
 use std::time::Duration;
 
-use gesta_core::{Batch, EventId, NewEvent};
-
 use super::*;
 use crate::env::{Machine, SimEnv};
 use crate::manifest::segment_path;
 use crate::open::Options;
 use crate::store::LogStore;
+use crate::testing::{LOG, append, batch, open, options};
 
-const LOG: &str = "/log";
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Fast enough for a test not to wait.
 const FAST: Scrub = Scrub::BytesPerSecond(NonZeroU64::new(1 << 40).unwrap());
 
-fn options() -> Options {
-    Options { segment_size_bytes: 64 << 10, ..Options::default() }
-}
-
-fn batch(number: u32) -> Batch {
-    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-    let id = EventId::from_u128(u128::from(number));
-    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000])])
-}
-
-fn append(log: &LogStore, numbers: std::ops::RangeInclusive<u32>) {
-    for number in numbers {
-        let pending = log.enqueue_inline(batch(number));
-        log.commit_inline();
-        log.keep_inline();
-        pending.answer().unwrap();
-    }
-}
-
 /// A log of three sealed segments on a machine of its own, in use.
 fn log() -> (Machine, LogStore) {
     let machine = Machine::new(7);
-    let log = LogStore::open_inline(Arc::new(SimEnv::new(&machine)), Path::new(LOG), &options()).unwrap();
-    append(&log, 1..=40);
+    let log = open(&machine);
+    append(&log, (1..=40).map(batch));
     assert_eq!(sealed(&machine).len(), 3);
     (machine, log)
 }
@@ -92,7 +71,7 @@ fn every_sealed_segment_is_read_once_and_a_restart_goes_on_behind() {
     assert_eq!(known.last_pass(), known.segments[0].verified_at, "the first of them was read first");
     assert_eq!(known.damage().count(), 0);
 
-    append(&log, 41..=45);
+    append(&log, (41..=45).map(batch));
     assert!(second.step().unwrap(), "one that was sealed since");
     assert!(!second.step().unwrap());
     machine.unlink(&Path::new(LOG).join("scrub"));
@@ -156,7 +135,7 @@ fn damage_is_in_the_status_until_it_is_put_right_and_appends_go_on() {
     let [damage] = damage[..] else { panic!("{known:?}") };
     assert!(damage.segment == segments[1] && damage.from == damage.to, "{damage}");
     assert_eq!((verified(&known), log.read_only()), (segments.clone(), None));
-    append(&log, 41..=43);
+    append(&log, (41..=43).map(batch));
 
     let second = scrubber(&machine, FAST);
     assert_eq!(

@@ -1,0 +1,47 @@
+//! What tests of several modules fill a log with.
+
+use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+
+use crate::open::Options;
+#[cfg(feature = "sim")]
+pub(crate) use inline::{LOG, append, open};
+
+/// Segments that a dozen of events fill.
+pub(crate) fn options() -> Options {
+    Options { segment_size_bytes: 64 << 10, ..Options::default() }
+}
+
+/// One event of 5,000 bytes, always in the same stream.
+pub(crate) fn batch(number: u64) -> Batch {
+    batch_of(number, vec![b'1'; 5_000])
+}
+
+/// The same with other data.
+pub(crate) fn batch_of(number: u64, data: Vec<u8>) -> Batch {
+    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+    let id = EventId::from_u128(number.into());
+    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), data)])
+}
+
+/// A log without threads, on a simulated machine.
+#[cfg(feature = "sim")]
+mod inline {
+    use super::{Batch, options};
+    pub(crate) use crate::sim::ROOT as LOG;
+    use crate::sim::{self, Machine};
+    use crate::store::LogStore;
+
+    pub(crate) fn open(machine: &Machine) -> LogStore {
+        sim::open(machine, &options()).unwrap()
+    }
+
+    /// Appends batches, a group each.
+    pub(crate) fn append(log: &LogStore, batches: impl IntoIterator<Item = Batch>) {
+        for batch in batches {
+            let pending = log.enqueue_inline(batch);
+            log.commit_inline();
+            log.keep_inline();
+            pending.answer().unwrap();
+        }
+    }
+}
