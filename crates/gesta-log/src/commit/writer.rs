@@ -80,7 +80,7 @@ impl Writer {
     /// Covers what is uncovered: nothing is going on, or nothing more will come.
     pub(crate) fn rest(&mut self) {
         if self.is_uncovered() {
-            self.write_idle();
+            self.cover();
         }
         self.queue.note_group(self.is_uncovered(), true);
     }
@@ -137,7 +137,7 @@ impl Writer {
     }
 
     /// Says on disk that everything is durable. Without it, the last group would look like one that nobody was told of.
-    fn write_idle(&mut self) {
+    fn cover(&mut self) {
         let taken = {
             let mut gatherer = self.gathering.lock();
             self.is_poisoned |= gatherer.is_poisoned();
