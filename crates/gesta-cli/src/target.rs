@@ -148,17 +148,6 @@ pub(crate) fn is_within(path: &Path, folder: &Path) -> bool {
         .is_some_and(|path| path.starts_with(&folder))
 }
 
-/// Refuses a backup in the place of a log, before anything is made in it: it would look like a log that has lost its manifest.
-fn check_is_no_backup(folder: &Path) -> Outcome {
-    if !folder.join("backup").is_file() || folder.join("manifest").exists() {
-        return Ok(());
-    }
-    let name = folder.display();
-    Err(Failure::new(format!("`{name}` holds a backup, and no log"))
-        .help(format!("`gesta verify --backup {name}` proves it"))
-        .help(format!("`gesta restore --from {name} --dir <folder>` makes a log from it")))
-}
-
 /// Refuses a folder without a backup in it, and says what it holds instead.
 pub(crate) fn check_is_backup(folder: &Path) -> Outcome {
     if folder.join("backup").is_file() {
@@ -180,7 +169,6 @@ fn holds_log(folder: &Path) -> bool {
 
 /// Refuses to make a log among somebody's other files: most likely the path is wrong.
 fn check_has_nothing_else(folder: &Path) -> Outcome {
-    check_is_no_backup(folder)?;
     // A folder that is not there is made; for one that cannot be read, opening says why.
     let Ok(mut entries) = std::fs::read_dir(folder) else { return Ok(()) };
     let own = ["LOCK", "quarantine", "lost+found"];
@@ -194,7 +182,6 @@ fn check_has_nothing_else(folder: &Path) -> Outcome {
 
 /// Refuses a folder without a log in it, rather than making one there.
 pub(crate) fn check_is_log(folder: &Path) -> Outcome {
-    check_is_no_backup(folder)?;
     if holds_log(folder) {
         return Ok(());
     }
@@ -204,10 +191,16 @@ pub(crate) fn check_is_log(folder: &Path) -> Outcome {
 
 /// Says why a log cannot be opened, and how to reach it where a server has it.
 pub(crate) fn cannot_open(folder: &Path, error: &OpenError, if_in_use: IfInUse) -> Failure {
-    let OpenError::Locked { holder, .. } = error else {
-        return Failure::new(format!("cannot open the log in `{}`", folder.display())).because(error);
+    let name = folder.display();
+    let cannot = Failure::new(format!("cannot open the log in `{name}`"));
+    let holder = match error {
+        OpenError::Locked { holder, .. } => holder,
+        OpenError::IsABackup { .. } => {
+            return cannot.because(error).help(format!("`gesta verify --backup {name}` proves it"));
+        }
+        _ => return cannot.because(error),
     };
-    let failure = Failure::new(format!("the log in `{}` is in use by {holder}", folder.display()));
+    let failure = Failure::new(format!("the log in `{name}` is in use by {holder}"));
     let url = holder.split_whitespace().find(|word| word.starts_with("http://"));
     match (url, if_in_use) {
         (Some(url), IfInUse::Talk) => failure.help(format!("talk to the server that has it: `--url {url}`")),

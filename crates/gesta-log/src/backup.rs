@@ -30,6 +30,7 @@ use crate::recover::{Recovery, TailSurvey, open_listed, survey_tail};
 use crate::store::LogStore;
 use cut::Cut;
 pub use error::{BackupError, BackupReadError, RestoreError};
+pub(crate) use manifest::has_backup;
 pub use prove::{BackupReport, verify_backup};
 pub use restore::{Restored, restore};
 use target::Target;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::backup::has_backup;
 use crate::bugs::{Bug, planted};
 use crate::commit::{ActiveSegment, Tail};
 use crate::env::{Env, Lock, Mode};
@@ -102,12 +103,25 @@ impl Folder<'_> {
         Ok(manifest)
     }
 
+    /// Refuses a backup in the place of a log, before anything is made in it: it would be in the way of the next backup.
+    pub(crate) fn check_is_no_backup(&self) -> Result<(), OpenError> {
+        if !has_backup(self.env, self.root) {
+            return Ok(());
+        }
+        let names = self.env.list(self.root).map_err(io_error("listing the folder"))?;
+        match names.iter().any(|name| name == "manifest") {
+            true => Ok(()),
+            false => Err(OpenError::IsABackup { path: self.root.to_owned() }),
+        }
+    }
+
     /// Takes the lock of a folder that is there and not empty: looking at a log makes none.
     pub(crate) fn lock_existing(&self) -> Result<Box<dyn Lock>, OpenError> {
         let list = |folder: &Path| self.env.list(folder).map_err(io_error("listing the folder"));
         if list(self.root)?.is_empty() && list(&self.root.join("segments"))?.is_empty() {
             return Err(OpenError::NotALog { path: self.root.to_owned() });
         }
+        self.check_is_no_backup()?;
         self.lock()
     }
 

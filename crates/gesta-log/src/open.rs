@@ -108,10 +108,11 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     if !(SEGMENT_SIZE_BYTES_MIN..=SEGMENT_SIZE_BYTES_MAX).contains(&size) {
         return Err(OpenError::SegmentSize { segment_size_bytes: size });
     }
-    for folder in folders(root) {
-        env.create_dir(&folder).map_err(io_error(format!("making the folder `{}`", folder.display())))?;
-    }
     let folder = Folder { env: &*env, root };
+    folder.check_is_no_backup()?;
+    for path in folders(root) {
+        env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))?;
+    }
     let lock = folder.lock()?;
     let mut manifest = folder.manifest()?.map_or_else(|| folder.create(size), Ok)?;
     manifest.boot_epoch += 1;

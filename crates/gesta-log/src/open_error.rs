@@ -50,6 +50,15 @@ pub enum OpenError {
         /// What is newer.
         what: String,
     },
+    /// A backup is in the folder, and no log. Nothing was made in it.
+    #[error(
+        "`{name}` holds a backup, and no log: `gesta restore --from {name} --dir <folder>` makes a log of it",
+        name = path.display()
+    )]
+    IsABackup {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There is no log in the folder.
     #[error("`{}` holds no log", path.display())]
     NotALog {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gesta_core::{StoreId, Timestamp};
 
 use super::error::BackupReadError;
-use crate::env::{Env, read_whole};
+use crate::env::{Env, Mode, read_exact_at, read_whole};
 use crate::format::{FORMAT_VERSION, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
 use crate::manifest::{
     SEGMENT_BYTES, Sealed, SegmentEntry, SegmentState, decode_segment, encode_segment, write_synced,
@@ -33,6 +33,13 @@ pub(super) struct BackupManifest {
     pub(super) origins: Vec<[u8; 16]>,
     /// In the order of the log.
     pub(super) files: Vec<BackupFile>,
+}
+
+/// Whether a folder has the manifest of a backup in it. Somebody's own file of that name is none.
+pub(crate) fn has_backup(env: &dyn Env, root: &Path) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    let read = env.open(&root.join(NAME), Mode::Read).and_then(|file| read_exact_at(&*file, &mut magic, 0));
+    read.is_ok() && magic == MAGIC
 }
 
 /// One file of a backup: a segment, sealed.

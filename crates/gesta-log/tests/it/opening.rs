@@ -1,9 +1,13 @@
 //! Opening a log, and what stands in the way.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use gesta_core::{Query, Read};
-use gesta_log::{LogStore, OpenError, Options, verify};
+use gesta_log::{
+    BackupError, BackupOptions, LogStore, OpenError, Options, RepairError, ScrubOptions, backup, plan_repair,
+    scrub, stat, verify, verify_backup,
+};
 
 use crate::town::{append, change, log_of, open, options, read_all, segments};
 
@@ -92,6 +96,72 @@ fn a_log_is_the_same_after_deleting_everything_but_segments_and_manifest() {
         }
     }
     assert_eq!(read_all(&open(&folder), &Query::All), before);
+}
+
+/// Everything in a folder, with the length of what is a file.
+fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut all = entries
+        .flat_map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => [vec![(entry.path(), 0)], listing(&entry.path())].concat(),
+            false => vec![(entry.path(), entry.metadata().unwrap().len())],
+        })
+        .collect::<Vec<_>>();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_backup_in_the_place_of_a_log_is_named_and_nothing_is_made_in_it() {
+    let (folder, to) = (log_of(40, 500), tempfile::tempdir().unwrap());
+    backup(folder.path(), to.path(), &BackupOptions::default()).unwrap();
+    // As a copy of it is that leaves out what is no part of a backup.
+    fs::remove_file(to.path().join("LOCK")).unwrap();
+    let before = listing(to.path());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let options = BackupOptions::default();
+    let refusals = [
+        LogStore::open(to.path(), &crate::town::options()).err(),
+        verify(to.path()).err(),
+        stat(to.path()).err(),
+        scrub(to.path(), &ScrubOptions::default()).err(),
+        backup(to.path(), elsewhere.path(), &options).err().map(|error| match error {
+            BackupError::Open(error) => error,
+            error => panic!("{error}"),
+        }),
+        plan_repair(to.path()).err().map(|error| match error {
+            RepairError::Open(error) => error,
+            error => panic!("{error}"),
+        }),
+    ];
+    for refusal in refusals {
+        let refusal = refusal.expect("it is no log");
+        assert!(matches!(refusal, OpenError::IsABackup { .. }), "{refusal:?}");
+        let said = refusal.to_string();
+        let restore = format!("`gesta restore --from {} --dir <folder>`", to.path().display());
+        assert!(said.contains("holds a backup, and no log") && said.contains(&restore), "{said}");
+    }
+    assert_eq!(listing(to.path()), before);
+    assert!(verify_backup(to.path()).unwrap().is_sound());
+}
+
+#[test]
+fn a_log_may_have_other_things_in_its_folder_that_are_called_backup() {
+    let to = tempfile::tempdir().unwrap();
+    backup(log_of(5, 100), to.path(), &BackupOptions::default()).unwrap();
+    let others: [fn(PathBuf); 2] = [
+        |path| fs::create_dir(path).unwrap(),
+        |path| fs::write(path, "the backup of something else").unwrap(),
+    ];
+    for other in others {
+        let folder = tempfile::tempdir().unwrap();
+        other(folder.path().join("backup"));
+        append(&open(&folder), 0, 10);
+        assert_eq!(read_all(&open(&folder), &Query::All).0.len(), 2);
+    }
+    let folder = log_of(5, 100);
+    fs::copy(to.path().join("backup"), folder.path().join("backup")).unwrap();
+    assert_eq!(read_all(&open(&folder), &Query::All).0.len(), 10);
 }
 
 #[test]
