@@ -20,6 +20,9 @@ pub(crate) use queue::{Answer, Ticket};
 pub(crate) use role::Role;
 pub(crate) use tail::{ActiveSegment, Tail};
 
+/// Why a log takes no writes whose writer is gone.
+const PANICKED: &str = "the writer panicked: open the log again";
+
 /// What a caller is told whose answer never came.
 pub(crate) fn in_doubt() -> AppendError {
     AppendError::InDoubt { reason: "the log stopped before it answered".to_owned() }

@@ -255,7 +255,7 @@ impl LogStore {
 
     /// Prepares a batch that was checked and looked up, on the caller's thread.
     fn prepare(&self, batch: Batch, prior: Prior) -> Prepare<'_> {
-        let Some(commit) = self.late.commit.get() else {
+        let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
             return Prepare::Answered(self.answer_read_only(&batch, &prior));
         };
         let prepared = Prepared::new(&batch);
@@ -278,11 +278,18 @@ impl LogStore {
         looked_up.await?
     }
 
-    /// A log that takes no writes still answers repeats.
+    /// A log that takes no writes still answers repeats, as long as it is open. Where its writer is gone, what that had in hand last may
+    /// still become durable: until then, answers that speak of it are in doubt.
     fn answer_read_only(&self, batch: &Batch, prior: &Prior) -> Answer {
+        if self.shared.published.is_closed() {
+            return Err(AppendError::Closed);
+        }
         let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
         let tables = prior.view.growing();
         match repeat_of(&Known::new(prior, &tables), batch, &scope) {
+            Ok(Some(Repeat { end, .. })) | Err(Refused { speaks_of: end, .. }) if end > scope.durable => {
+                Err(in_doubt())
+            }
             Ok(Some(repeat)) => Ok(self.appended(repeat)),
             Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
             Err(Refused { error, .. }) => Err(error),

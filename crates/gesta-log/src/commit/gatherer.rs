@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
 
+use super::PANICKED;
 use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
 use super::group::{Group, Taken, deliver};
 use super::prior::Prior;
@@ -248,7 +249,7 @@ impl Gatherer {
     }
 
     fn give_up(&mut self, last: u64) {
-        let reason = self.poison.get_or_insert_with(|| "the writer panicked: open the log again".to_owned());
+        let reason = self.poison.get_or_insert_with(|| PANICKED.to_owned());
         self.shared.poison(reason.clone(), last);
         // Dropped without an answer, they are in doubt.
         self.group = Group::default();

@@ -1,10 +1,12 @@
 //! Batches that wait for the writer, in the order in which they are decided.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use gesta_core::{AppendError, Appended, Batch};
 
+use super::PANICKED;
 use super::prior::Prior;
 use crate::format::Prepared;
 use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
@@ -25,6 +27,8 @@ pub(crate) struct Ticket {
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether nobody is left to commit anything. Set under the lock, and looked at without it by every append.
+    abandoned: AtomicBool,
 }
 
 #[derive(Default)]
@@ -60,6 +64,9 @@ impl Queue {
         if state.closing {
             return Err(AppendError::Closed);
         }
+        if self.is_abandoned() {
+            return Err(AppendError::ReadOnly { reason: PANICKED.to_owned() });
+        }
         let bytes = state.bytes + ticket.prepared.len();
         if state.waiting.len() >= QUEUE_BATCHES_MAX || (bytes > QUEUE_BYTES_MAX && !state.waiting.is_empty())
         {
@@ -82,13 +89,14 @@ impl Queue {
 
     /// Waits until there is something to do.
     pub(crate) fn wait(&self) -> Wake {
+        let is_ending = |state: &State| state.closing || self.is_abandoned();
         let mut state = self.lock();
         state.sleeping = true;
         let wake = loop {
             if state.has_work() {
                 break Wake::Arrived;
             }
-            if state.closing {
+            if is_ending(&state) {
                 break Wake::Closed;
             }
             if !state.uncovered {
@@ -98,7 +106,7 @@ impl Queue {
             let groups = state.groups;
             let waited = self.changed.wait_timeout(state, IDLE_AFTER).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
-            if waited.1.timed_out() && !state.has_work() && state.groups == groups && !state.closing {
+            if waited.1.timed_out() && !state.has_work() && state.groups == groups && !is_ending(&state) {
                 break Wake::Idle;
             }
         };
@@ -142,15 +150,20 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Lets nothing more in, and drops what waits: whoever waits for it learns that it is in doubt.
+    /// Lets nothing more in for want of a writer, and drops what waits: whoever waits for it learns that it is in doubt.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
-        state.closing = true;
+        self.abandoned.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         // Whoever is woken by that may look into the line.
         drop(waiting);
         self.changed.notify_one();
+    }
+
+    /// Whether it takes nothing more in for want of a writer.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@
 //! - Whoever puts a batch in line either commits it or sees to it that the thread is awake, so no batch is forgotten. The thread looks at
 //!   the line and at what is gathered before it sleeps.
 
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use gesta_core::AppendError;
 
@@ -139,6 +139,12 @@ impl Role {
     #[cfg(feature = "sim")]
     pub(crate) fn keep(&self) -> bool {
         self.keeper.perform_waiting() && self.indexer.perform_waiting()
+    }
+
+    /// Whether a panic has ended all writing, and what it left behind is forgotten: nobody decides any more either.
+    pub(crate) fn is_gone(&self) -> bool {
+        let is_poisoned = || self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.queue.is_abandoned() && is_poisoned()
     }
 
     /// Lets nothing more in. What waits is still committed.

@@ -19,7 +19,7 @@ use super::LogStore;
 use crate::env::{Call, Mode, Tap, Tapped};
 use crate::index::{Fault, Reach};
 use crate::open::Options;
-use crate::shared::Shared;
+use crate::shared::{Clock, Shared};
 use crate::testing::{batch, options};
 
 /// Fails once it is told to.
@@ -27,6 +27,8 @@ struct Faults {
     sync: AtomicBool,
     write: AtomicBool,
     space: AtomicBool,
+    /// Writes panic.
+    panic: AtomicBool,
     /// So many more files of the index can be made.
     index_files: AtomicU64,
     /// Is told when the name of one is about to be made durable.
@@ -39,6 +41,7 @@ impl Default for Faults {
             sync: AtomicBool::new(false),
             write: AtomicBool::new(false),
             space: AtomicBool::new(false),
+            panic: AtomicBool::new(false),
             index_files: AtomicU64::new(u64::MAX),
             indexed: Mutex::new(None),
         }
@@ -61,7 +64,10 @@ impl Tap for Faults {
                 let made = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
                 made.map(drop).map_err(|_| io::Error::other("no more index files"))
             }
-            Call::Write => fail_if(&self.write, io::ErrorKind::Other),
+            Call::Write => {
+                assert!(!self.panic.load(Ordering::SeqCst), "a write that panics");
+                fail_if(&self.write, io::ErrorKind::Other)
+            }
             Call::FillZeros => fail_if(&self.space, io::ErrorKind::StorageFull),
             Call::Sync => fail_if(&self.sync, io::ErrorKind::Other),
             Call::SyncDir if is_index(Some(path)) => {
@@ -170,27 +176,108 @@ fn a_panic_while_a_batch_is_decided_ends_all_writing_and_harms_nothing() {
         [LogStore::append_blocking, |log, batch| pollster::block_on(EventStore::append(log, batch))];
     for append in ways {
         let folder = tempfile::tempdir().unwrap();
-        let breaks = Arc::new(AtomicBool::new(false));
-        let clock = {
-            let breaks = Arc::clone(&breaks);
-            Arc::new(move || {
-                assert!(!breaks.load(Ordering::SeqCst), "a clock that fails");
-                Timestamp::from_nanos(1)
-            })
-        };
+        let (clock, breaks) = fragile_clock();
         let log = LogStore::open(folder.path(), &Options { clock: Some(clock), ..options() }).unwrap();
         append(&log, batch(1)).unwrap();
         breaks.store(true, Ordering::SeqCst);
         let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| append(&log, batch(2))));
         assert!(broken.is_err());
-        assert!(append(&log, batch(3)).is_err(), "nothing is written any more");
-        assert_eq!(count(&log), 1, "what was acknowledged is there");
-        assert!(log.read_only().unwrap().contains("panicked"));
+        check_panicked(&log);
         drop(log);
         let log = LogStore::open(folder.path(), &options()).unwrap();
         assert_eq!(log.read_only(), None, "{:?}", log.recovery());
         append(&log, batch(2)).unwrap();
         assert_eq!(count(&log), 2);
+    }
+}
+
+/// A clock that panics once it is told to.
+fn fragile_clock() -> (Clock, Arc<AtomicBool>) {
+    let breaks = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&breaks);
+    let clock = move || {
+        assert!(!told.load(Ordering::SeqCst), "a clock that fails");
+        Timestamp::from_nanos(1)
+    };
+    (Arc::new(clock), breaks)
+}
+
+/// Holds up the next sync: says when it begins, and waits to be let go on.
+#[derive(Default)]
+struct Gate(Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>);
+
+impl Tap for Gate {
+    fn before(&self, _path: &Path, call: Call) -> io::Result<()> {
+        let gate = if call == Call::Sync { self.0.lock().unwrap().take() } else { None };
+        if let Some((begun, go_on)) = gate {
+            begun.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn after_a_panic_no_answer_speaks_of_a_group_that_is_still_being_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Tapped::by(Gate::default());
+    let (clock, breaks) = fragile_clock();
+    let options = Options { clock: Some(clock), ..options() };
+    let log = LogStore::open_in(machine.clone(), folder.path(), &options).unwrap();
+    let ((begun, begins), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+    *machine.tap.0.lock().unwrap() = Some((begun, goes_on));
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| log.append_blocking(batch(1)));
+        begins.recv().unwrap();
+        breaks.store(true, Ordering::SeqCst);
+        let append = || log.append_blocking(batch(2));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_err());
+        let answers = [1, 3].map(|number| log.append_blocking(batch(number)).unwrap_err());
+        assert!(
+            matches!(answers, [AppendError::InDoubt { .. }, AppendError::ReadOnly { .. }]),
+            "{answers:?}"
+        );
+        assert_eq!(count(&log), 0);
+        go_on.send(()).unwrap();
+        assert!(!syncing.join().unwrap().unwrap().repeated);
+    });
+    check_panicked(&log);
+}
+
+#[test]
+fn a_panic_while_a_group_is_written_ends_all_writing_and_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // Closed, it has nothing to write until somebody appends.
+    LogStore::open(folder.path(), &options()).unwrap().append_blocking(batch(1)).unwrap();
+    let machine = Tapped::by(Faults::default());
+    let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+    machine.tap.panic.store(true, Ordering::SeqCst);
+    let answer = pollster::block_on(log.append(batch(2)));
+    assert!(matches!(answer, Err(AppendError::InDoubt { .. })), "{answer:?}");
+    machine.tap.panic.store(false, Ordering::SeqCst);
+    pollster::block_on(log.write_failed());
+    check_panicked(&log);
+    drop(log);
+    let log = LogStore::open(folder.path(), &options()).unwrap();
+    log.append_blocking(batch(2)).unwrap();
+    assert_eq!(count(&log), 2, "the batch in doubt is there once");
+}
+
+/// Checks a log with one batch whose writer has panicked over the second, and closes it.
+fn check_panicked(log: &LogStore) {
+    assert_eq!(log.read_only().as_deref(), Some("the writer panicked: open the log again"));
+    let appends = |batch: Batch| [log.append_blocking(batch.clone()), pollster::block_on(log.append(batch))];
+    for answer in [2, 3].into_iter().flat_map(|number| appends(batch(number))) {
+        let Err(AppendError::ReadOnly { reason }) = answer else { panic!("{answer:?}") };
+        assert_eq!(Some(reason), log.read_only());
+    }
+    for answer in appends(batch(1)) {
+        assert!(answer.unwrap().repeated, "a proven repeat is answered");
+    }
+    assert_eq!(count(log), 1, "what was acknowledged is there, and nobody is shown what was not synced");
+    log.close();
+    for answer in [1, 3].into_iter().flat_map(|number| appends(batch(number))) {
+        assert_eq!(answer, Err(AppendError::Closed));
     }
 }
 
