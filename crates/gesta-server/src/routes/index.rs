@@ -31,5 +31,5 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /states/{category}/{id}", "the state of an entity, now or as it was"),
     ("GET /histories/{category}/{id}", "the history of an entity"),
     ("GET /livez", "whether the process lives"),
-    ("GET /readyz", "whether the store answers"),
+    ("GET /readyz", "whether the store answers every kind of call"),
 ];

@@ -4,6 +4,7 @@
 
 mod append;
 mod batches;
+mod building;
 mod damage;
 mod feed;
 mod harness;
