@@ -121,6 +121,8 @@ pub enum Bug {
     HeadsForget,
     /// Streams are forgotten, and taken for streams that are not there.
     HeadsForgetTooMuch,
+    /// A table that waits to become a run is not asked, though its streams were forgotten.
+    ForgottenTableSkipped,
     /// The checksums of a run's blocks are not looked at.
     NoBlockChecksum,
     /// A command that stands on the disk is not held against what its frame says.
@@ -190,6 +192,7 @@ impl Bug {
         Self::FilterForgets,
         Self::HeadsForget,
         Self::HeadsForgetTooMuch,
+        Self::ForgottenTableSkipped,
         Self::NoBlockChecksum,
         Self::CommandNotProven,
         Self::HalfBuiltIndexAsked,

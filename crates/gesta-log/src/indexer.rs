@@ -288,7 +288,7 @@ impl Work {
         match task {
             Task::Write(ended) => {
                 // Before its run is shown: so nobody finds a stream older than the runs have it.
-                self.shared.index.view().heads.learn(&ended.table);
+                self.shared.index.view().heads.learn(&ended.table.read());
                 self.ended.push_back(ended);
             }
             Task::Retry => {}

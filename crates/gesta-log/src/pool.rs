@@ -1,6 +1,7 @@
 //! Threads for reads that may touch the disk, so that no caller's thread does: an async executor's least of all.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,13 +16,15 @@ pub(crate) struct Pool {
 }
 
 /// The threads of a pool, as far as they have nothing to do.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Idle(Arc<Line>);
 
-#[derive(Default)]
 struct Line {
     state: Mutex<State>,
     arrived: Condvar,
+    /// Whoever is busy with work that another thread may help with, and how many there can be at once.
+    busy: AtomicUsize,
+    cores: usize,
 }
 
 #[derive(Default)]
@@ -37,8 +40,10 @@ struct State {
 pub(crate) struct PoolFull;
 
 impl Pool {
-    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
-        let line = Idle::default();
+    /// A pool of so many threads, on a machine of so many cores.
+    pub(crate) fn new(threads: usize, cores: usize) -> std::io::Result<Self> {
+        let (state, arrived, busy) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
+        let line = Idle(Arc::new(Line { state, arrived, busy, cores }));
         let spawn = |number| {
             let line = Arc::clone(&line.0);
             std::thread::Builder::new().name(format!("gesta-read-{number}")).spawn(move || line.work())
@@ -79,14 +84,32 @@ impl Idle {
         }
     }
 
-    /// Runs a job, if there is a thread that has nothing to do; drops it otherwise.
+    /// Says that its caller is busy, until what this gives is dropped.
+    pub(crate) fn busy(&self) -> Busy<'_> {
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(&self.0.busy)
+    }
+
+    /// Runs a job, if there is a thread that has nothing to do, and a core that nobody needs who is busy; drops it otherwise.
     pub(crate) fn offer(&self, job: impl FnOnce() + Send + 'static) {
+        if self.0.busy.load(Ordering::Relaxed) >= self.0.cores {
+            return;
+        }
         let mut state = self.0.lock();
         if state.waiting > state.jobs.len() {
             state.jobs.push_back(Box::new(job));
             drop(state);
             self.0.arrived.notify_one();
         }
+    }
+}
+
+/// Somebody who is busy.
+pub(crate) struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -103,7 +103,8 @@ impl LogStore {
         let id = StoreId::from_bytes(store);
         let shared = Arc::new(Shared::new(id, capabilities, clock, durable, index, building));
         // First, since it is the one thing below that can fail and leaves nothing behind.
-        let pool = Pool::new(drive.read_threads(options)).map_err(spawning)?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pool = Pool::new(drive.read_threads(options), cores).map_err(spawning)?;
         let late = Arc::new(Late::default());
         let launch = Launch {
             shared: Arc::clone(&shared),

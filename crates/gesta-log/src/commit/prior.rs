@@ -97,18 +97,24 @@ impl Prior {
         reach: Reach,
     ) -> Result<Vec<Option<(u64, u64)>>, Fault> {
         let streams = streams.map(StreamName::as_str).collect::<Vec<_>>();
-        let mut heads = self.heads_in_ended_tables(&streams);
+        let mut heads = vec![None; streams.len()];
         // Most events of a batch are of the stream of the one before.
         let is_repeated = |at: usize| at > 0 && streams[at] == streams[at - 1];
-        let known_from = {
+        let (known_from, tables) = {
             let known = self.view.heads.read();
             for (at, stream) in streams.iter().enumerate() {
-                if heads[at].is_none() {
-                    heads[at] = if is_repeated(at) { heads[at - 1] } else { known.find(stream.as_bytes()) };
-                }
+                heads[at] = if is_repeated(at) { heads[at - 1] } else { known.find(stream.as_bytes()) };
             }
-            known.from
+            let unknown = self.view.ended().iter().filter(|table| !known.covers(table.first));
+            (known.from, unknown.collect::<Vec<_>>())
         };
+        for table in tables {
+            let table = table.read();
+            for (head, stream) in heads.iter_mut().zip(&streams) {
+                // Either may be newer: a table that is not learned yet, or one that was learned after this one, which is forgotten.
+                *head = table.head(stream).max(*head);
+            }
+        }
         for (at, stream) in streams.iter().enumerate() {
             if heads[at].is_none() {
                 heads[at] = match is_repeated(at) {
@@ -118,18 +124,6 @@ impl Prior {
             }
         }
         Ok(heads)
-    }
-
-    /// The last events of streams in tables that have ended and whose streams were not learned yet.
-    fn heads_in_ended_tables(&self, streams: &[&str]) -> Vec<Option<(u64, u64)>> {
-        let mut heads = vec![None; streams.len()];
-        for table in self.view.ended().iter().filter(|table| !table.is_learned()) {
-            let table = table.read();
-            for (head, stream) in heads.iter_mut().zip(streams) {
-                *head = table.head(stream).or(*head);
-            }
-        }
-        heads
     }
 
     /// The last event of a stream in runs that begin before a position. `None` as well where the table that grows knows better: then nobody

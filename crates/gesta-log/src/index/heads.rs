@@ -2,8 +2,9 @@
 //! of in a leaf of each run.
 //!
 //! *Invariants*
-//! - What is said of a stream is never older than any run that is shown, nor than a table that says it was learned.
-//! - Every stream with an event there at [`Known::from`] or behind it is here. One that is not here can only stand in what lies before.
+//! - Every stream that has an event from [`Known::from`] to [`Known::to`] is here, with its last event up to there. One that is not here
+//!   can only stand in what lies before, or behind.
+//! - What lies before the end of a run that is shown lies before [`Known::to`]: a table is learned before its run is shown.
 //! - It is a function of the log: what is not here is looked up in runs.
 //!
 //! *Choice: whole names*, as in runs (`docs/decisions/0005`): a version that was taken from another stream whose hash is the same would be
@@ -17,7 +18,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
-use super::table::{State, Table};
+use super::table::State;
 use crate::bugs::{Bug, planted};
 use crate::format::{put, u16_at, u64_at};
 
@@ -40,8 +41,10 @@ pub(crate) struct Heads {
 
 /// What is known at one moment.
 pub(crate) struct Known {
-    /// All streams that have an event here or later, in what was learned, are known.
+    /// All streams that have an event from here on are known, as far as tables were learned.
     pub(crate) from: u64,
+    /// The last position that was learned.
+    to: u64,
     /// One record after the other: all that is known of a stream lies together, since it is a miss of the processor's cache that takes
     /// the time.
     records: Vec<u8>,
@@ -66,7 +69,7 @@ impl Default for Heads {
 impl Heads {
     /// Of what lies before that position nothing is known.
     pub(crate) fn new(budget_bytes: usize, from: u64) -> Self {
-        Self { known: RwLock::new(Known::with_room(from, 0, 0)), budget_bytes }
+        Self { known: RwLock::new(Known::with_room(from, from - 1, 0, 0)), budget_bytes }
     }
 
     /// To look something up. Held for look-ups in memory only, never across I/O.
@@ -81,16 +84,11 @@ impl Heads {
 
     /// Learns the streams of a table that has ended, and forgets others where there are too many. Tables come in the order of their
     /// positions, from one thread, each before its run is shown.
-    pub(crate) fn learn(&self, table: &Table) {
-        self.learn_all(&table.read());
-        table.set_learned();
-    }
-
-    fn learn_all(&self, table: &State) {
+    pub(crate) fn learn(&self, table: &State) {
         let (streams, name_bytes) =
             table.heads().fold((0, 0), |(count, bytes), (name, ..)| (count + 1, bytes + name.len()));
         if !self.make_room(streams, name_bytes) {
-            let nothing = Known::with_room(table.last() + 1, 0, 0);
+            let nothing = Known::with_room(table.last() + 1, table.last(), 0, 0);
             drop(std::mem::replace(&mut *self.write(), nothing));
             return;
         }
@@ -103,6 +101,7 @@ impl Heads {
                 }
             }
         }
+        self.write().to = table.last();
     }
 
     /// Makes room for so many streams with names of so many bytes. `false` if they alone are too many. What is kept is copied beside what is
@@ -139,13 +138,19 @@ const fn bytes_of(streams: usize, name_bytes: usize) -> usize {
 }
 
 impl Known {
-    fn with_room(from: u64, streams: usize, bytes: usize) -> Self {
+    fn with_room(from: u64, to: u64, streams: usize, bytes: usize) -> Self {
         Self {
             from,
+            to,
             records: Vec::with_capacity(bytes),
             places: HashTable::with_capacity(streams),
             hasher: hashbrown::DefaultHashBuilder::default(),
         }
+    }
+
+    /// Whether every stream of a table that begins there is known.
+    pub(crate) fn covers(&self, table: u64) -> bool {
+        (self.from <= table || planted(Bug::ForgottenTableSkipped)) && table <= self.to
     }
 
     /// The last event of a stream in what was learned: its version and position.
@@ -205,7 +210,8 @@ impl Known {
         let kept = || self.all().filter(|record| record.position >= from);
         let (count, kept_bytes) =
             kept().fold((0, 0), |(count, bytes), record| (count + 1, bytes + record.name.len()));
-        let mut next = Self::with_room(from, count + streams, bytes_of(count, kept_bytes) + more_bytes);
+        let room = bytes_of(count, kept_bytes) + more_bytes;
+        let mut next = Self::with_room(from, self.to, count + streams, room);
         kept().for_each(|record| next.learn(&record));
         if planted(Bug::HeadsForgetTooMuch) {
             next.from = self.from;
@@ -258,8 +264,8 @@ mod tests {
     #[test]
     fn the_last_event_of_every_stream_is_known() {
         let heads = Heads::new(1 << 20, 11);
-        heads.learn(&table(11, 0..1_000));
-        heads.learn(&table(1_011, [5, 2_000]));
+        heads.learn(&table(11, 0..1_000).read());
+        heads.learn(&table(1_011, [5, 2_000]).read());
         assert_eq!(find(&heads, 4), Some((7, 15)));
         assert_eq!(find(&heads, 5), Some((7, 1_011)), "the newer one");
         assert_eq!(find(&heads, 2_000), Some((7, 1_012)));
@@ -274,7 +280,7 @@ mod tests {
         for round in 0..40 {
             // One stream is written to again and again, the others once.
             let streams = std::iter::once(0).chain(round * 10 + 1..=round * 10 + 10);
-            heads.learn(&table(first, streams));
+            heads.learn(&table(first, streams).read());
             first += 11;
             let known = heads.read();
             assert!(known.bytes() <= heads.budget_bytes);
@@ -297,10 +303,10 @@ mod tests {
     #[test]
     fn a_table_that_is_too_large_is_not_known_at_all() {
         let heads = Heads::new(10 * (STREAM_BYTES + 10), 1);
-        heads.learn(&table(1, 0..5));
-        heads.learn(&table(6, 0..50));
+        heads.learn(&table(1, 0..5).read());
+        heads.learn(&table(6, 0..50).read());
         assert_eq!((find(&heads, 1), heads.read().from), (None, 56));
-        heads.learn(&table(56, 7..9));
+        heads.learn(&table(56, 7..9).read());
         assert_eq!((find(&heads, 7), heads.read().from), (Some((7, 56)), 56));
     }
 

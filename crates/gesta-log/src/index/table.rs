@@ -12,7 +12,6 @@ mod ids;
 mod keys;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gesta_core::{EventId, StreamName};
@@ -34,8 +33,6 @@ pub(crate) struct Table {
     pub(crate) first: u64,
     state: RwLock<State>,
     next: OnceLock<Arc<Table>>,
-    /// Whether its streams stand among the last events that are in memory besides.
-    learned: AtomicBool,
 }
 
 /// What a table holds.
@@ -107,7 +104,7 @@ impl Table {
 
     fn of(state: State) -> Arc<Self> {
         let (first, state) = (state.first, RwLock::new(state));
-        Arc::new(Self { first, state, next: OnceLock::new(), learned: AtomicBool::new(false) })
+        Arc::new(Self { first, state, next: OnceLock::new() })
     }
 
     /// To look something up. Held for look-ups in memory only, never across I/O.
@@ -123,15 +120,6 @@ impl Table {
     /// The table for what comes after this one.
     pub(crate) fn next(&self) -> Option<&Arc<Self>> {
         self.next.get()
-    }
-
-    /// Whether it need not be asked for the last events of streams, as [`super::heads::Heads`] has them. To be asked first.
-    pub(crate) fn is_learned(&self) -> bool {
-        self.learned.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_learned(&self) {
-        self.learned.store(true, Ordering::Release);
     }
 
     /// Ends this table: what comes next goes into that one.

@@ -1,7 +1,7 @@
 //! Large pages: a thread of the pool that has nothing to do reads the second half, while whoever wants the page reads the first.
 //!
-//! *Choice: only a thread that is idle, and only what it has begun.* A reader never waits for a thread that does something else, and readers
-//! that are busy enough with pages of their own do not get into each other's way.
+//! *Choice: only a thread that is idle, on a core that no other reader needs, and only what it has begun.* A reader never waits for a thread
+//! that does something else; and where there are as many readers as cores, halves would only get into each other's way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +34,7 @@ pub(super) fn fetch_in_halves(locations: Vec<Location>, idle: &Idle) -> Fetched 
     if locations.len() < HALVES_EVENTS_MIN {
         return fetch(&locations);
     }
+    let _busy = idle.busy();
     let middle = locations.len() / 2;
     let page = Arc::new(Page { locations, middle, is_taken: AtomicBool::new(false) });
     let (send, receive) = oneshot::channel();

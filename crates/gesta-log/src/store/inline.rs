@@ -175,9 +175,14 @@ mod tests {
     use super::*;
     use crate::commit::Prior;
     use crate::env::OsEnv;
+    use crate::index::View;
 
     fn batch(number: u128) -> Batch {
-        let (stream, kind) = (format!("a-{number}").parse().unwrap(), "a.b".parse().unwrap());
+        batch_of(&format!("a-{number}"), number)
+    }
+
+    fn batch_of(stream: &str, number: u128) -> Batch {
+        let (stream, kind) = (stream.parse().unwrap(), "a.b".parse().unwrap());
         let (id, data) = (EventId::from_u128(number), vec![b'1'; 500]);
         Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), data)])
     }
@@ -199,12 +204,44 @@ mod tests {
 
         let (own, after) = (Query::stream("a-2".parse().unwrap()), Checkpoint::new(log.id(), [durable]));
         let late = batch(10).fail_if(own, Some(after));
-        let prior = Prior::look_up(view, durable, &late, Reach::Disk).unwrap();
-        let Prepare::Ready(role, ticket, reply) = log.prepare(late, prior) else { panic!("it takes writes") };
-        role.enqueue(ticket).unwrap();
-        log.commit_inline();
-        let answer = reply.try_recv().unwrap();
+        let answer = append_looked_up_in(&log, view, durable, late);
         let Err(AppendError::ConditionFailed { at, .. }) = answer else { panic!("{answer:?}") };
         assert_eq!(at.sequence, durable + 1);
+    }
+
+    #[test]
+    fn a_version_is_that_of_a_table_whose_streams_were_learned_and_forgotten_before_its_run_was_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { index_run_bytes: 1 << 10, index_cache_bytes: 0, ..Options::default() };
+        let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
+        let mut number = 1;
+        while log.shared.index.view().ended().is_empty() {
+            log.append_blocking(batch(number)).unwrap();
+            number += 1;
+        }
+        let (durable, view) = (log.shared.published.position(), log.shared.index.view());
+        assert!(view.ended()[0].read().head("a-1").is_some() && view.runs.is_empty());
+        // In this view it is a table still. Meanwhile it becomes a run, and there is no memory for its streams.
+        log.keep_inline();
+        assert_eq!(log.shared.index.view().runs.len(), 1);
+
+        let answer = append_looked_up_in(&log, view, durable, batch_of("a-1", number));
+        assert_eq!(answer.unwrap().places[0].version.get(), 1);
+    }
+
+    /// Appends a batch that was looked up in a view some time ago.
+    fn append_looked_up_in(
+        log: &LogStore,
+        view: Arc<View>,
+        durable: u64,
+        batch: Batch,
+    ) -> Result<Appended, AppendError> {
+        let prior = Prior::look_up(view, durable, &batch, Reach::Disk).unwrap();
+        let Prepare::Ready(role, ticket, reply) = log.prepare(batch, prior) else {
+            panic!("it takes writes")
+        };
+        role.enqueue(ticket).unwrap();
+        log.commit_inline();
+        reply.try_recv().unwrap()
     }
 }

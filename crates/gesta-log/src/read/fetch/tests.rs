@@ -245,7 +245,7 @@ fn a_large_buffer_is_not_kept_for_the_sake_of_a_small_event() {
 #[test]
 fn an_idle_thread_reads_the_second_half_of_a_large_page() {
     let count = HALVES_EVENTS_MIN as u64;
-    let pool = Pool::new(1).unwrap();
+    let pool = Pool::new(1, 2).unwrap();
     pool.idle().wait_for_one();
     // The first read ends once the last one has begun: by another thread.
     let file = Noted { cached_to: u64::MAX, waits_for: Some((place(1), place(count))), ..noted(count) };
@@ -255,11 +255,25 @@ fn an_idle_thread_reads_the_second_half_of_a_large_page() {
 }
 
 #[test]
+fn nobody_helps_where_every_core_is_busy() {
+    let pool = Pool::new(1, 2).unwrap();
+    pool.idle().wait_for_one();
+    let offered = Arc::new(());
+    let offer = || {
+        let theirs = Arc::clone(&offered);
+        pool.idle().offer(move || drop(theirs));
+    };
+    let _busy = (pool.idle().busy(), pool.idle().busy());
+    offer();
+    assert_eq!(Arc::strong_count(&offered), 1, "it was dropped at once");
+}
+
+#[test]
 fn a_large_page_ends_at_the_first_record_that_cannot_be_read_whoever_reads_it() {
     let count = HALVES_EVENTS_MIN as u64;
     for threads in [0, 1] {
         for fails_at in [1, 7, count / 2, count / 2 + 1, count] {
-            let pool = Pool::new(threads).unwrap();
+            let pool = Pool::new(threads, 2).unwrap();
             let file = Noted { fails_at: Some(place(fails_at)), ..noted(count) };
             let fetched = fetch_in_halves(locations(&Arc::new(file), 1..=count), pool.idle());
             assert_eq!(fetched.failed.map(|failed| failed.position), Some(fails_at));
