@@ -226,7 +226,7 @@ impl Sight<'_> {
                 expected = expected.max(base + count as u64);
             }
         }
-        self.end_of_stream(name, taken, bound)
+        self.end_of_stream(name, taken, 0, bound)
     }
 
     /// Damage that lost events between two positions, of which not all are known.
@@ -235,8 +235,14 @@ impl Sight<'_> {
         damage.find(|damage| damage.to > before && damage.from < after && !self.view.knows(damage))
     }
 
-    /// The end of a stream, unless damage may hide that it goes on.
-    fn end_of_stream(&self, name: &StreamName, taken: Taken, bound: u64) -> Result<Planned, LookError> {
+    /// The end of a stream, unless damage between two positions may hide that it goes on.
+    fn end_of_stream(
+        &self,
+        name: &StreamName,
+        taken: Taken,
+        above: u64,
+        bound: u64,
+    ) -> Result<Planned, LookError> {
         let damage = self.shared.index.damage();
         if damage.is_empty() {
             return Ok(Planned { locations: taken.locations, scanned_to: bound, end: true });
@@ -245,7 +251,7 @@ impl Sight<'_> {
         let last = head.map_or(0, |(_, position)| position);
         for damage in damage.iter().filter(|damage| damage.loses_events()) {
             let from = self.view.unknown_from(damage);
-            let behind = from > last && from <= bound;
+            let behind = from > last && from <= bound && damage.to > above;
             if behind && self.view.stream_may_have_lost(damage, name.as_str(), self.reach)? {
                 return match taken.locations.is_empty() {
                     true => Err(data_loss(self.shared, damage, damage.to).into()),
@@ -266,7 +272,7 @@ impl Sight<'_> {
         let head = self.view.head(name.as_str(), self.durable, self.reach)?;
         if head.is_none_or(|(version, _)| from.is_none_or(|from| version < from)) {
             // Starting at its end: damage may hide that the end is further on.
-            let end = self.end_of_stream(name, Taken::new(limit), self.durable)?;
+            let end = self.end_of_stream(name, Taken::new(limit), floor, self.durable)?;
             if head.is_none() {
                 return Ok(Planned { scanned_to: floor, ..end });
             }
@@ -283,9 +289,9 @@ impl Sight<'_> {
                 break;
             }
         }
-        if page.expected.is_some() && self.damage_between(0, page.above).is_some() {
+        if page.expected.is_some() && self.damage_between(floor, page.above).is_some() {
             // Its first events are lost.
-            return match self.damage_between(0, page.above) {
+            return match self.damage_between(floor, page.above) {
                 Some(damage) if page.taken.locations.is_empty() => {
                     Err(data_loss(self.shared, damage, damage.from - 1).into())
                 }
@@ -313,7 +319,7 @@ impl Sight<'_> {
         let count = wanted.min(list.len());
         let top = part.first() + u64::from(list.at(count - 1)?);
         if count < wanted
-            && let Some(damage) = self.damage_between(top, page.above)
+            && let Some(damage) = self.damage_between(top.max(floor), page.above)
         {
             return match page.taken.locations.is_empty() {
                 true => Err(data_loss(self.shared, damage, damage.from - 1).into()),
@@ -475,3 +481,7 @@ fn take_backward(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
