@@ -150,3 +150,64 @@ impl Tail {
         Seal { number: self.number + 1, recorded_at, ..self.mark_seal(segment, offset) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::MissingFile;
+
+    const SIZE_BYTES: u64 = 64 << 10;
+    const TAIL: Tail = Tail {
+        number: 7,
+        checksum: 6,
+        position: 50,
+        recorded_at: 40,
+        durable: 5,
+        covered: 4,
+        last_with_events: 7,
+    };
+
+    fn segment() -> Arc<SegmentFile> {
+        Arc::new(SegmentFile { id: 3, salt: [9; 16], file: Arc::new(MissingFile) })
+    }
+
+    #[test]
+    fn a_frame_fits_where_it_leaves_room_for_the_marks() {
+        let active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        let free = usize::try_from(SIZE_BYTES - active.offset).unwrap();
+        for pending in [0, 8, 4096] {
+            let most = free - MARKS_RESERVE_BYTES - pending;
+            assert!(active.fits(pending, most) && !active.fits(pending, most + 1), "behind {pending}");
+        }
+        let most = free - mark_len(EndBody::BYTES);
+        assert!(active.has_room_for_idle(most) && !active.has_room_for_idle(most + 1));
+    }
+
+    #[test]
+    fn a_segment_is_half_full_beyond_its_middle() {
+        let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        let is_half_full = [4096, SIZE_BYTES / 2, SIZE_BYTES / 2 + 8, SIZE_BYTES].map(|offset| {
+            active.offset = offset;
+            active.is_half_full()
+        });
+        assert_eq!(is_half_full, [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_segment_that_is_resumed_is_sealed_as_if_nobody_had_stopped() {
+        let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        active.count(4096, 11, 2, 100);
+        active.offset = 4200;
+        let mut resumed = ActiveSegment::resume(segment(), SIZE_BYTES, &active.point(&TAIL));
+        for own in [&mut active, &mut resumed] {
+            own.count(4200, 12, 1, 110);
+            own.offset = 4300;
+        }
+        assert_eq!((resumed.point(&TAIL), resumed.sealed()), (active.point(&TAIL), active.sealed()));
+        let (end, sealed) = active.sealed();
+        assert_eq!((sealed.first_frame, sealed.first_position), (TAIL.number + 1, TAIL.position + 1));
+        assert_eq!((sealed.frames, sealed.events, sealed.end), (2, 3, 4300));
+        assert_eq!((end.first_recorded_at, end.last_recorded_at), (100, 110));
+        assert_eq!(end.checksum, sealed.checksum);
+    }
+}

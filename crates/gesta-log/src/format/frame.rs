@@ -525,6 +525,25 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_contradicts_itself_is_no_frame() {
+        let is_read = |kind, number, length: usize, padding| {
+            let (mut bytes, seal) = (vec![0; length], Seal { number, ..seal_at(4096) });
+            let body_checksum = Crc::salted(&SALT).value();
+            write_header(
+                &mut bytes,
+                &seal,
+                Shape { kind, events: 0, command_len: 0, padding, body_checksum },
+            );
+            FrameHeader::read(&SALT, 4096, &bytes).is_ok()
+        };
+        let unpadded = FRAME_HEADER_BYTES;
+        assert!(is_read(FrameKind::Idle, 1, unpadded, 0));
+        assert!(!is_read(FrameKind::Idle, 0, unpadded, 0), "numbers are counted from 1");
+        assert!(is_read(FrameKind::Start, 0, unpadded, 0), "a log begins with a mark before any number");
+        assert!(!is_read(FrameKind::Idle, 1, unpadded + FRAME_ALIGNMENT, FRAME_ALIGNMENT), "padding pads");
+    }
+
+    #[test]
     fn a_command_has_a_key_within_its_limits() {
         for (len, is_read) in
             [(0, false), (1, true), (COMMAND_KEY_BYTES_MAX, true), (COMMAND_KEY_BYTES_MAX + 1, false)]
@@ -554,5 +573,15 @@ mod tests {
         write_mark(&mut buffer, FrameKind::End, &seal_at(at), &end.encode());
         let frame = Frame::read(&SALT, at, &buffer[120..]).ok().unwrap();
         assert_eq!(EndBody::decode(frame.command), Some(end));
+    }
+
+    #[test]
+    fn an_end_gives_the_times_of_the_first_and_the_last_event_and_none_of_idle_frames() {
+        let mut end = EndBody::EMPTY;
+        for (events, recorded_at) in [(0, 10), (2, 20), (0, 30), (3, 40), (0, 50)] {
+            end.count_numbered(events, recorded_at);
+        }
+        let (first_recorded_at, last_recorded_at) = (20, 40);
+        assert_eq!(end, EndBody { frames: 5, events: 5, first_recorded_at, last_recorded_at, checksum: 0 });
     }
 }

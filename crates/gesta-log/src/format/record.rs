@@ -75,3 +75,26 @@ pub(super) fn body_checksum(salt: &Salt, records: &[u8], command: &[u8]) -> Resu
     crc.update(command);
     Ok(crc.value())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_longer_than_its_header_and_as_long_as_its_bytes_at_most() {
+        const LEAST: usize = RECORD_HEADER_BYTES + 1;
+        for (claimed, there, is_one) in [
+            (LEAST - 2, LEAST, false),
+            (LEAST - 1, LEAST, false),
+            (LEAST, LEAST, true),
+            (LEAST, LEAST + 1, true),
+            (LEAST + 1, LEAST, false),
+            (LEAST, 3, false),
+        ] {
+            let mut bytes = u32::try_from(claimed).unwrap().to_le_bytes().to_vec();
+            bytes.resize(there, 0);
+            let length = Record::length(&bytes);
+            assert_eq!(length.ok(), is_one.then_some(claimed), "{claimed} claimed, {there} there");
+        }
+    }
+}

@@ -395,8 +395,8 @@ fn check_positions(run: &super::Run, count: u32, step: u32) {
         for at in (0..expected.len()).filter(near_an_end) {
             let position = part.relative(expected[at]);
             assert_eq!(list.at(at).unwrap(), position);
-            // From near and from far, at the position itself and on both sides of it.
-            for hint in [at.saturating_sub(1), 0, expected.len()] {
+            // From near and from far, from before and from behind, at the position itself and on both sides of it.
+            for hint in [0, at.saturating_sub(1), at, at + 1, at + 2, expected.len()] {
                 assert_eq!(list.lower_bound(hint, position).unwrap(), at, "of {count}, hint {hint}");
                 assert_eq!(list.lower_bound(hint, position + 1).unwrap(), at + 1, "of {count}, hint {hint}");
             }

@@ -244,4 +244,22 @@ mod tests {
         log.commit_inline();
         reply.try_recv().unwrap()
     }
+
+    #[test]
+    fn a_condition_looks_after_its_place_where_that_was_ahead_of_the_log_when_it_was_looked_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &Options::default()).unwrap();
+        log.append_blocking(batch(1)).unwrap();
+        let looked_up = [1, 2, 3].map(|after| {
+            let (own, after) = (Query::stream("a-2".parse().unwrap()), Checkpoint::new(log.id(), [after]));
+            log.look_up_inline(batch(10 + u128::from(after.sequence(0))).fail_if(own, Some(after)))
+        });
+        for number in 2..5 {
+            log.append_blocking(batch(number)).unwrap();
+        }
+        let pending = looked_up.map(|looked_up| log.enqueue_looked_up(looked_up));
+        log.commit_inline();
+        let answers = pending.map(|pending| pending.answer().is_ok());
+        assert_eq!(answers, [false, true, true], "the one match stands at position 2");
+    }
 }
