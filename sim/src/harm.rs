@@ -9,7 +9,7 @@ use gesta_log::sim::{Machine, ROOT};
 
 use crate::plan::{Ending, index};
 use crate::random::Random;
-pub(crate) use index::{HarmedIndex, INDEX_HARMS, IndexHarm, harm_index, index_files};
+pub(crate) use index::{HarmedIndex, INDEX_HARMS, IndexHarm, harm_index, index_files, is_run};
 
 /// Bytes of a segment before its frames.
 pub(crate) const HEADER_BYTES: usize = 4096;

@@ -11,7 +11,7 @@ use gesta_log::{LogStore, OpenError, Options};
 use crate::check::{
     check_harmed, check_index, check_kept, check_opened, check_shown, check_unindexed, is_index_damage,
 };
-use crate::harm::{End, Harm, Snapshot, harm, is_segment, snapshot, used_segments};
+use crate::harm::{End, Harm, Snapshot, harm, is_run, is_segment, snapshot, used_segments};
 use crate::model::{Model, Wrong};
 use crate::observer::Observer;
 use crate::outcome::{Outcome, Violation, guarded};
@@ -576,12 +576,22 @@ impl Simulation {
         for _ in 0..HEALING_OPENS_MAX {
             let met = self.meet(harm);
             match met {
-                Err(wrong) if harm.hits_index() && is_index_damage(&wrong) => {}
+                Err(wrong) if harm.hits_index() && is_index_damage(&wrong) => {
+                    self.log.take().iter().for_each(|log| log.close());
+                    if wrong.contains("read_only: Some") {
+                        // Its segments are damaged as well, so it writes no index: it says that whoever keeps it has to delete that.
+                        self.delete_index();
+                    }
+                }
                 met => return met,
             }
-            self.log.take().iter().for_each(|log| log.close());
         }
         Err("an index that was harmed does not heal".to_owned())
+    }
+
+    fn delete_index(&self) {
+        let runs = self.machine.paths().into_iter().filter(|path| is_run(path));
+        runs.for_each(|path| self.machine.unlink(&path));
     }
 
     /// Verifies and opens a log that was harmed: what is shown is what was acknowledged, what is not shown is reported.
