@@ -28,7 +28,8 @@ pub struct Options {
     pub segment_size_bytes: u64,
     /// What tells the time for `recorded_at`; by default the machine's clock.
     pub clock: Option<Clock>,
-    /// Threads that read from the disk, at least 1; by default 2.
+    /// Threads that read for asynchronous calls, and, where they are idle, half of a large page for whoever reads one; at least 1, by
+    /// default 2.
     pub read_threads: usize,
     /// How much of the log the index in memory may know, in bytes of the log, before it is written to the disk: 1 KiB to 1 GiB,
     /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow. An open indexes up to six times as
