@@ -103,8 +103,7 @@ impl LogStore {
         let id = StoreId::from_bytes(store);
         let shared = Arc::new(Shared::new(id, capabilities, clock, durable, index, building));
         // First, since it is the one thing below that can fail and leaves nothing behind.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let pool = Pool::new(drive.read_threads(options), cores).map_err(spawning)?;
+        let pool = Pool::new(drive.read_threads(options), cores()).map_err(spawning)?;
         let late = Arc::new(Late::default());
         let launch = Launch {
             shared: Arc::clone(&shared),
@@ -501,6 +500,11 @@ impl From<NotDone> for AppendError {
 enum Prepare<'a> {
     Answered(Answer),
     Ready(&'a Role, Ticket, oneshot::Receiver<Answer>),
+}
+
+/// Threads that this machine runs at once; one, where it does not say.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn spawning(source: std::io::Error) -> OpenError {

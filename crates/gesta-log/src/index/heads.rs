@@ -85,12 +85,9 @@ impl Heads {
     /// Learns the streams of a table that has ended, and forgets others where there are too many. Tables come in the order of their
     /// positions, from one thread, each before its run is shown.
     pub(crate) fn learn(&self, table: &State) {
-        let (streams, name_bytes) =
-            table.heads().fold((0, 0), |(count, bytes), (name, ..)| (count + 1, bytes + name.len()));
+        let (streams, name_bytes) = count(table.heads().map(|(name, ..)| name));
         if !self.make_room(streams, name_bytes) {
-            let nothing = Known::with_room(table.last() + 1, table.last(), 0, 0);
-            drop(std::mem::replace(&mut *self.write(), nothing));
-            return;
+            return self.replace(Known::with_room(table.last() + 1, table.last(), 0, 0));
         }
         let mut heads = table.heads().peekable();
         while heads.peek().is_some() {
@@ -125,11 +122,21 @@ impl Heads {
             }
         };
         if let Some(next) = next {
-            let before = std::mem::replace(&mut *self.write(), next);
-            drop(before);
+            self.replace(next);
         }
         true
     }
+
+    fn replace(&self, next: Known) {
+        let before = std::mem::replace(&mut *self.write(), next);
+        // Nobody waits for so much memory to be given back.
+        drop(before);
+    }
+}
+
+/// How many names there are, and their bytes.
+fn count<'a>(names: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
+    names.fold((0, 0), |(count, bytes), name| (count + 1, bytes + name.len()))
 }
 
 /// What so many streams take with names of so many bytes.
@@ -208,10 +215,9 @@ impl Known {
     fn newest(&self, bytes: usize, streams: usize, more_bytes: usize) -> Self {
         let from = self.newest_from(bytes);
         let kept = || self.all().filter(|record| record.position >= from);
-        let (count, kept_bytes) =
-            kept().fold((0, 0), |(count, bytes), record| (count + 1, bytes + record.name.len()));
-        let room = bytes_of(count, kept_bytes) + more_bytes;
-        let mut next = Self::with_room(from, self.to, count + streams, room);
+        let (kept_streams, kept_bytes) = count(kept().map(|record| record.name));
+        let room = bytes_of(kept_streams, kept_bytes) + more_bytes;
+        let mut next = Self::with_room(from, self.to, kept_streams + streams, room);
         kept().for_each(|record| next.learn(&record));
         if planted(Bug::HeadsForgetTooMuch) {
             next.from = self.from;

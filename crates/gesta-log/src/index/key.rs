@@ -87,6 +87,13 @@ impl Key {
     }
 }
 
+/// How many bytes two keys have in common: eight at a time, as long as they do.
+pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count();
+    let rest = a[8 * words..].iter().zip(&b[8 * words..]).take_while(|(a, b)| a == b).count();
+    8 * words + rest
+}
+
 /// The hash of a key, with a secret of the store: keys that collide cannot be made up from outside.
 pub(crate) fn hash_of(secret: u64, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, secret)

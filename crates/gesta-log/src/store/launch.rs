@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
-use super::{Commit, Drive, spawn, spawning};
+use super::{Commit, Drive, cores, spawn, spawning};
 use crate::commit::{Gatherer, Role, Tail};
 use crate::env::Env;
 use crate::folder::Writable;
@@ -108,8 +108,7 @@ impl Launch {
     fn rebuild(&self, mut work: Rebuild) {
         let building = Arc::clone(work.building());
         let _ends = EndOnDrop(Arc::clone(&building));
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = cores.min(REBUILD_THREADS_MAX);
+        let threads = cores().min(REBUILD_THREADS_MAX);
         for failures in 1.. {
             let attempted = work.attempt(threads);
             let error = match attempted {

@@ -15,7 +15,7 @@ use super::{Fence, OFFSETS_PER_BLOCK, Run};
 use crate::bugs::{Bug, planted};
 use crate::env::File;
 use crate::format::Salt;
-use crate::index::key::hash_of;
+use crate::index::key::{hash_of, shared_len};
 use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
@@ -269,7 +269,7 @@ fn encode_fence(fence: &[Fence]) -> Vec<u8> {
 
 /// The shortest bytes that lie above one key and not above the next.
 fn separator(before: &[u8], key: &[u8]) -> Vec<u8> {
-    let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+    let shared = shared_len(before, key);
     key[..(shared + 1).min(key.len())].to_vec()
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::codec::{Reader, put_varint};
 use crate::format::u16_at;
+use crate::index::key::shared_len;
 
 /// Of so many keys one stands in full.
 const RESTART_EVERY: usize = 16;
@@ -103,13 +104,6 @@ impl<'a> Keys<'a> {
     pub(super) const fn is_done(&self) -> bool {
         self.reader.is_empty()
     }
-}
-
-/// How many bytes two keys have in common: eight at a time, as long as they do.
-pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
-    let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count();
-    let rest = a[8 * words..].iter().zip(&b[8 * words..]).take_while(|(a, b)| a == b).count();
-    8 * words + rest
 }
 
 /// Reads the next key of a block over the one before it. Gives whether it is above that one. `None` where the block does not hold what it

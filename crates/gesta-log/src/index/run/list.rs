@@ -64,22 +64,23 @@ impl RunList {
     }
 
     pub(super) fn put(&self, bytes: &mut Vec<u8>) {
-        if let Some(positions) = self.few() {
-            return put_few(bytes, self.base, positions);
-        }
-        put_varint(bytes, self.count as u64);
-        put_varint(bytes, self.base);
         match &self.shape {
-            Shape::Inline(_) => {}
+            Shape::Inline(positions) => put_few(bytes, self.base, &positions[..self.count]),
             Shape::Chunk(chunk) => {
-                put_varint(bytes, u64::from(self.last));
+                self.put_ends(bytes);
                 chunk.put(bytes);
             }
             Shape::Chunks { directory } => {
-                put_varint(bytes, u64::from(self.last));
+                self.put_ends(bytes);
                 put_varint(bytes, *directory);
             }
         }
+    }
+
+    fn put_ends(&self, bytes: &mut Vec<u8>) {
+        put_varint(bytes, self.count as u64);
+        put_varint(bytes, self.base);
+        put_varint(bytes, u64::from(self.last));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {

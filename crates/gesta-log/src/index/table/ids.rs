@@ -38,9 +38,10 @@ impl Ids {
         self.range = Some((lowest.min(id), highest.max(id)));
         let Self { ids, places, hasher, repeated, .. } = self;
         let hash = |place: &u32| hasher.hash_one(ids[*place as usize]);
-        match places.find(hash(&position), |place| ids[*place as usize] == id) {
+        let own = hash(&position);
+        match places.find(own, |place| ids[*place as usize] == id) {
             Some(first) => repeated.entry(*first).or_insert_with(|| vec![*first]).push(position),
-            None => drop(places.insert_unique(hash(&position), position, hash)),
+            None => drop(places.insert_unique(own, position, hash)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::HashTable;
 
-use crate::index::key::Kind;
+use crate::index::key::{Kind, shared_len};
 
 /// One more than the number of the last kind.
 const KINDS: usize = Kind::ALL.len() + 1;
@@ -184,9 +184,7 @@ impl Keys {
             keys.filter(|(_, key, entry)| key[0] == kind as u8 && !entry.positions().is_empty())
         };
         let Some((_, first, _)) = held().next() else { return Vec::new() };
-        let shared = held().fold(first.len(), |shared, (_, key, _)| {
-            key.iter().zip(&first[..shared]).take_while(|(a, b)| a == b).count()
-        });
+        let shared = held().fold(first.len(), |shared, (_, key, _)| shared_len(key, &first[..shared]));
         let mut sorted = held().map(|(place, key, _)| (leading(&key[shared..]), place)).collect::<Vec<_>>();
         let key = |place: u32| self.key(&self.entries[place as usize]);
         sorted.sort_unstable_by(|(a_leading, a), (b_leading, b)| {
