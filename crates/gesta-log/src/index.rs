@@ -26,8 +26,10 @@ use gesta_core::EventId;
 use crate::damage::Damage;
 pub(crate) use fault::{Fault, Reach};
 use heads::Heads;
+use key::id_number;
 pub(crate) use key::{Key, Kind};
 pub(crate) use part::{Location, Locator, Part, PartRef};
+use run::SoughtId;
 #[cfg(feature = "fuzzing")]
 pub(crate) use run::fuzzing;
 pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};
@@ -49,6 +51,14 @@ pub(crate) struct View {
     pub(crate) tables: Vec<Arc<Table>>,
     /// What is in memory of the runs' streams.
     pub(crate) heads: Arc<Heads>,
+}
+
+/// An event that stands in its stream already, of several that are sought by their ids.
+pub(crate) struct FoundId {
+    /// Which of them.
+    pub(crate) at: usize,
+    /// Its version and position.
+    pub(crate) place: (u64, u64),
 }
 
 impl Index {
@@ -192,24 +202,39 @@ impl View {
         Ok(None)
     }
 
-    /// Where the event with that id stands in that stream, as far as runs know: its version and position.
+    /// Which events, of those with these ids in these streams, runs know.
     pub(crate) fn find_in_runs(
         &self,
-        stream: &str,
-        id: EventId,
+        events: &[(&str, EventId)],
         reach: Reach,
-    ) -> Result<Option<(u64, u64)>, Fault> {
-        let mut runs = self.runs.iter().rev().filter(|run| run.may_hold_id(id.as_bytes())).peekable();
-        if runs.peek().is_none() {
-            return Ok(None);
-        }
-        let (stream, id) = (Key::stream(stream), Key::id(id));
-        for run in runs {
-            let found = PartRef::Run(run, reach).find_id(&stream, &id)?;
-            if found.is_some() {
-                return Ok(found);
+    ) -> Result<Vec<FoundId>, Fault> {
+        let mut found = Vec::new();
+        let mut sought = self.ids_to_seek(events);
+        let mut held = Vec::new();
+        for run in self.runs.iter().rev() {
+            if sought.is_empty() {
+                break;
+            }
+            run.may_hold_ids(&sought, reach, &mut held);
+            for at in held.drain(..) {
+                let (stream, id) = events[at];
+                if let Some(place) = PartRef::Run(run, reach).find_id(&Key::stream(stream), &Key::id(id))? {
+                    found.push(FoundId { at, place });
+                    sought.retain(|id| id.at != at);
+                }
             }
         }
-        Ok(None)
+        Ok(found)
+    }
+
+    /// The ids that lie between those of any run: with ids in the order of time there are none.
+    fn ids_to_seek(&self, events: &[(&str, EventId)]) -> Vec<SoughtId> {
+        let Some(first) = self.runs.first() else { return Vec::new() };
+        let is_within = |id: &EventId| {
+            let id = id_number(id.as_bytes());
+            self.runs.iter().any(|run| run.may_hold_id(id))
+        };
+        let within = events.iter().enumerate().filter(|(_, (_, id))| is_within(id));
+        within.map(|(at, (_, id))| SoughtId::new(at, *id, first.secret)).collect()
     }
 }

@@ -36,7 +36,8 @@ pub struct Options {
     /// much of the log before it returns, where no index is there, and more of it afterwards.
     pub index_run_bytes: u64,
     /// Bytes of the index that are kept in memory besides what is not on the disk yet; by default 256 MiB. A quarter of them is for the
-    /// last events of streams, which appends ask for; the others are blocks of its files.
+    /// last events of streams, which appends ask for, up to nine sixteenths for filters, which say of most ids that they were never there;
+    /// the others are blocks of its files.
     pub index_cache_bytes: u64,
     /// Whether sealed segments are read again in the background, on a thread of its own; by default each once a week.
     pub scrub: Scrub,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use gesta_core::{Batch, CommandKey, Condition, StreamName};
 
 use crate::bugs::{Bug, planted};
-use crate::index::{CommandEntry, Fault, Key, Kind, PartRef, Reach, Table, View};
+use crate::index::{CommandEntry, Fault, FoundId, Key, Kind, PartRef, Reach, Table, View};
 use crate::read::command_of;
 
 /// What was looked up for a batch.
@@ -72,17 +72,18 @@ impl Prior {
     }
 
     fn look_for_ids(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
-        for (at, event) in batch.events.iter().enumerate() {
-            let stream = event.stream.as_str();
-            let mut ended = self.view.ended().iter().rev();
-            let found = match ended.find_map(|table| table.read().find_id(stream, event.id)) {
-                None => self.view.find_in_runs(stream, event.id, reach)?,
-                found => found,
+        let events = batch.events.iter().map(|event| (event.stream.as_str(), event.id)).collect::<Vec<_>>();
+        let mut found = self.view.find_in_runs(&events, reach)?;
+        for table in self.view.ended() {
+            let table = table.read();
+            let find = |(at, (stream, id)): (usize, &(&str, _))| {
+                table.find_id(stream, *id).map(|place| FoundId { at, place })
             };
-            if found.is_some() {
-                self.found.resize(batch.events.len(), None);
-                self.found[at] = found;
-            }
+            found.extend(events.iter().enumerate().filter_map(find));
+        }
+        for FoundId { at, place } in found {
+            self.found.resize(batch.events.len(), None);
+            self.found[at] = Some(place);
         }
         if let Some(last) = self.found.iter().flatten().map(|(_, position)| *position).max() {
             self.found_end = self.view.batch_end(last, reach)?;

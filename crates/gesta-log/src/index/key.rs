@@ -72,6 +72,12 @@ impl Key {
         self.kind
     }
 
+    /// The id that it is, as a number.
+    pub(super) fn as_id(&self) -> Option<u128> {
+        let id = (self.kind == Kind::Id).then(|| self.name().first_chunk())?;
+        id.map(id_number)
+    }
+
     /// The key without its kind.
     pub(crate) fn name(&self) -> &[u8] {
         &self.bytes[1..self.len]
@@ -85,6 +91,11 @@ impl Key {
     pub(crate) fn hash(&self, secret: u64) -> u64 {
         *self.hash.get_or_init(|| hash_of(secret, self.as_bytes()))
     }
+}
+
+/// An id as a number, in the order of keys.
+pub(super) const fn id_number(id: &[u8; 16]) -> u128 {
+    u128::from_be_bytes(*id)
 }
 
 /// How many bytes two keys have in common: eight at a time, as long as they do.

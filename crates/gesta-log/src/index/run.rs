@@ -16,21 +16,22 @@ pub(crate) mod fuzzing;
 mod keys;
 mod list;
 mod merge;
+mod sought;
 
 use std::cmp::Ordering;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::env::{File, read_exact_at};
 use crate::format::u32_at;
 use crate::index::fault::{Fault, Reach};
-use crate::index::key::{Key, Kind};
+use crate::index::key::{Key, id_number};
 use crate::segment::SegmentFile;
 pub(crate) use blocks::BlockCache;
-use blocks::{Blocks, CHECKSUM_BYTES, Pointer};
+use blocks::{Blocks, CHECKSUM_BYTES, Pointer, Resident};
 pub(crate) use build::{Builder, Covered};
 use codec::Reader;
 pub(crate) use facts::{Extent, Facts, FrameName};
@@ -39,6 +40,7 @@ use keys::Keys;
 pub(crate) use list::{RunCursor, RunList};
 use merge::Entries;
 pub(crate) use merge::{Merge, MergeError};
+pub(crate) use sought::SoughtId;
 
 /// Positions whose offsets stand in one block.
 const OFFSETS_PER_BLOCK: usize = 1024;
@@ -54,7 +56,11 @@ pub(crate) struct Run {
     /// The segment of each extent.
     pub(crate) segments: Vec<Arc<SegmentFile>>,
     fence: Vec<Fence>,
-    secret: u64,
+    /// The first bytes of the fence's keys, which mostly say enough, and lie close together.
+    prefixes: Vec<u64>,
+    /// The lowest and the highest event id.
+    ids: (u128, u128),
+    pub(super) secret: u64,
     pub(crate) size_bytes: u64,
 }
 
@@ -63,8 +69,16 @@ struct Fence {
     key: Box<[u8]>,
     branch: Pointer,
     filter: Pointer,
+    /// The filter, where there is room for it to stay.
+    resident: OnceLock<Resident>,
     /// How often its filter was missed.
     touches: AtomicU8,
+}
+
+impl Fence {
+    fn new(key: Box<[u8]>, branch: Pointer, filter: Pointer) -> Self {
+        Self { key, branch, filter, resident: OnceLock::new(), touches: AtomicU8::new(0) }
+    }
 }
 
 impl Run {
@@ -83,20 +97,31 @@ impl Run {
         let Some(segments) = segments else { return Ok(None) };
         let blocks = Blocks::new(file, run, facts.salt, cache);
         let fence = read_fence(&blocks, facts.fence)?;
-        Ok(Some(Self { facts, blocks, segments, fence, secret, size_bytes }))
+        Ok(Some(Self::of(facts, blocks, segments, fence, secret, size_bytes)))
+    }
+
+    fn of(
+        facts: Facts,
+        blocks: Blocks,
+        segments: Vec<Arc<SegmentFile>>,
+        fence: Vec<Fence>,
+        secret: u64,
+        size_bytes: u64,
+    ) -> Self {
+        let (lowest, highest) = &facts.ids;
+        let ids = (id_number(lowest), id_number(highest));
+        let prefixes = fence.iter().map(|fence| prefix(&fence.key)).collect();
+        Self { facts, blocks, segments, fence, prefixes, ids, secret, size_bytes }
     }
 
     /// The positions that have a key.
     pub(crate) fn find(&self, key: &Key, reach: Reach) -> Result<Option<RunList>, Fault> {
-        if key.kind() == Kind::Id && !self.may_hold_id(key.name()) {
+        if key.as_id().is_some_and(|id| !self.may_hold_id(id)) {
             return Ok(None);
         }
         let (hash, key) = (key.hash(self.secret), key.as_bytes());
-        let at = self.fence.partition_point(|fence| *fence.key <= *key);
-        let Some(fence) = at.checked_sub(1).map(|at| &self.fence[at]) else { return Ok(None) };
-        if let Some(filter) = self.filter(fence, reach)
-            && !filter::may_hold(&filter, hash)
-        {
+        let Some(fence) = self.fence_of(key) else { return Ok(None) };
+        if !self.may_hold(fence, hash, reach) {
             return Ok(None);
         }
         let branch = self.blocks.get(fence.branch, reach)?;
@@ -107,21 +132,47 @@ impl Run {
     }
 
     /// Whether an id lies between the lowest and the highest: one that was made later than all of them costs no more than this.
-    pub(super) fn may_hold_id(&self, id: &[u8]) -> bool {
-        let (lowest, highest) = &self.facts.ids;
-        (&lowest[..]..=&highest[..]).contains(&id)
+    pub(super) const fn may_hold_id(&self, id: u128) -> bool {
+        let (lowest, highest) = self.ids;
+        lowest <= id && id <= highest
     }
 
-    /// A branch's filter, if it is in memory or worth to be. One that is damaged is done without.
-    fn filter(&self, fence: &Fence, reach: Reach) -> Option<Bytes> {
-        if let Some(filter) = self.blocks.peek(fence.filter) {
-            return Some(filter);
+    /// The branch that holds a key, if any does.
+    fn fence_of(&self, key: &[u8]) -> Option<&Fence> {
+        let prefix = prefix(key);
+        let from = self.prefixes.partition_point(|own| *own < prefix);
+        let alike = self.prefixes[from..].partition_point(|own| *own == prefix);
+        let at = from + self.fence[from..from + alike].partition_point(|fence| *fence.key <= *key);
+        at.checked_sub(1).map(|at| &self.fence[at])
+    }
+
+    /// Whether a branch may hold a key, as far as its filter says. It is asked if it is in memory or worth to be; one that is damaged is
+    /// done without.
+    fn may_hold(&self, fence: &Fence, hash: u64, reach: Reach) -> bool {
+        match fence.resident.get() {
+            Some(filter) => filter::may_hold(filter, hash),
+            None => self.fetch_filter(fence, reach).is_none_or(|filter| filter::may_hold(&filter, hash)),
         }
-        if reach == Reach::Memory || fence.touches.fetch_add(1, Relaxed) + 1 < FILTER_TOUCHES {
-            return None;
-        }
+    }
+
+    /// A filter that does not stay in memory yet, if it is there or worth to be. From now on it stays, if there is room.
+    fn fetch_filter(&self, fence: &Fence, reach: Reach) -> Option<Bytes> {
+        let filter = match self.blocks.peek(fence.filter) {
+            Some(filter) => filter,
+            None if reach == Reach::Memory => return None,
+            None if fence.touches.fetch_add(1, Relaxed) + 1 < FILTER_TOUCHES => return None,
+            None => self.blocks.read(fence.filter).ok()?,
+        };
         fence.touches.store(0, Relaxed);
-        self.blocks.get(fence.filter, reach).ok()
+        self.retain(fence, filter.clone());
+        Some(filter)
+    }
+
+    fn retain(&self, fence: &Fence, filter: Bytes) {
+        if let Some(resident) = self.blocks.retain(fence.filter, filter) {
+            // Somebody may have been faster: then this one gives its room back.
+            let _ = fence.resident.set(resident);
+        }
     }
 
     /// A place in the list of a key.
@@ -186,7 +237,15 @@ fn read_fence_entry(reader: &mut Reader<'_>) -> Option<Fence> {
     let len = reader.count(u16::MAX.into())?;
     let key = reader.bytes(len)?.into();
     let (branch, filter) = (Pointer::read(reader)?, Pointer::read(reader)?);
-    Some(Fence { key, branch, filter, touches: AtomicU8::new(0) })
+    Some(Fence::new(key, branch, filter))
+}
+
+/// The first bytes of a key as a number, in the order of keys.
+fn prefix(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(bytes)
 }
 
 /// The leaf that holds a key, if any does. The outer `None` says that the branch is damaged.

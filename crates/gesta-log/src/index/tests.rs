@@ -7,7 +7,9 @@ use gesta_core::{EventId, EventType, Item, Query, StreamName, Tag};
 use proptest::prelude::*;
 
 use super::run::{Covered, Extent, FIRST_OF_FRAME, FrameName, Merge};
-use super::{BlockCache, IndexedEvent, Key, Kind, MissingFile, Part, PartRef, Reach, RunFiles, Table, View};
+use super::{
+    BlockCache, FoundId, IndexedEvent, Key, Kind, MissingFile, Part, PartRef, Reach, RunFiles, Table, View,
+};
 use crate::env::OsEnv;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
@@ -124,10 +126,16 @@ fn end_at(position: u64) -> LogPoint {
 }
 
 /// Cuts a log into tables at the ends of batches, writes all but the last few as runs, and merges neighbours.
-fn index(log: Vec<Event>, cuts: &[u64], tables: usize, merges: &[(usize, usize)]) -> Indexed {
+fn index(
+    log: Vec<Event>,
+    cache_bytes: u64,
+    cuts: &[u64],
+    tables: usize,
+    merges: &[(usize, usize)],
+) -> Indexed {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("index")).unwrap();
-    let cache = Arc::new(BlockCache::new(1 << 20));
+    let cache = Arc::new(BlockCache::new(cache_bytes));
     let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
     let ends =
         cuts.iter().filter_map(|cut| log.get(usize::try_from(*cut).unwrap()).map(|event| event.batch.1));
@@ -181,6 +189,25 @@ impl Indexed {
             }
         }
         self.check_heads();
+        self.check_ids();
+    }
+
+    /// Ids that are sought together are found in the newest run that has them, and ids that are nowhere are not.
+    fn check_ids(&self) {
+        let nowhere = [0, 1 << 100, u128::MAX].map(|id| ("long-1", EventId::from_u128(id)));
+        let own = self.log.iter().map(|event| (event.stream.as_str(), event.id));
+        let events = own.chain(nowhere).collect::<Vec<_>>();
+        for events in [&events[..], &events[events.len() - 1..], &[]] {
+            let mut found = vec![None; events.len()];
+            for FoundId { at, place } in self.view.find_in_runs(events, Reach::Disk).unwrap() {
+                assert_eq!(found[at].replace(place), None, "it is said once");
+            }
+            let one = |(stream, id): &(&str, EventId)| {
+                let mut runs = self.view.runs.iter().rev().map(|run| PartRef::Run(run, Reach::Disk));
+                runs.find_map(|run| run.find_id(&Key::stream(stream), &Key::id(*id)).unwrap())
+            };
+            assert_eq!(found, events.iter().map(one).collect::<Vec<_>>());
+        }
     }
 
     fn check_keys(&self, part: PartRef<'_>) {
@@ -337,8 +364,10 @@ proptest! {
         cuts in prop::collection::vec(0_u64..220, 0..12),
         tables in 0_usize..4,
         merges in prop::collection::vec((0_usize..4, 2_usize..9), 0..4),
+        // Room for every filter, for some, for none.
+        cache_bytes in prop::sample::select(vec![1_u64 << 20, 1 << 10, 0]),
     ) {
-        index(log_of(&events, &rolls), &cuts, tables, &merges).check();
+        index(log_of(&events, &rolls), cache_bytes, &cuts, tables, &merges).check();
     }
 }
 
@@ -422,7 +451,7 @@ fn a_list_whose_directory_has_several_blocks_is_found() {
 fn the_first_record_of_a_frame_is_marked_and_nothing_else() {
     let drawn = Drawn { stream: 3, event_type: 0, tags: vec![], id: 1, ends_batch: false };
     let events = [drawn.clone(), Drawn { ends_batch: true, ..drawn.clone() }, drawn];
-    let indexed = index(log_of(&events, &[false]), &[], 0, &[]);
+    let indexed = index(log_of(&events, &[false]), 1 << 20, &[], 0, &[]);
     let mut offsets = indexed.view.runs[0].offsets(Reach::Disk);
     let marked = (0..3).map(|at| offsets.get(at).unwrap() & FIRST_OF_FRAME != 0);
     assert_eq!(marked.collect::<Vec<_>>(), [true, false, true]);

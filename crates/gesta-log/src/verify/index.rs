@@ -97,8 +97,8 @@ impl IndexCheck {
         if self.behind.iter().any(|table| table.read().find_id(stream, id).is_some()) {
             return Ok(true);
         }
-        let found = self.view.find_in_runs(stream, id, Reach::Disk)?;
-        Ok(found.is_some_and(|(_, position)| position != own))
+        let found = self.view.find_in_runs(&[(stream, id)], Reach::Disk)?;
+        Ok(found.iter().any(|found| found.place.1 != own))
     }
 }
 

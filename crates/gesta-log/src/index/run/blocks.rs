@@ -1,7 +1,8 @@
 //! Blocks: the pieces that a run file is made of, each with its own checksum, read through a cache under one byte budget.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -16,8 +17,10 @@ use crate::index::fault::{Fault, Reach};
 pub(super) const CHECKSUM_BYTES: usize = 4;
 /// No block is larger: a length beyond it is damage, not a reason to ask for memory.
 pub(super) const BLOCK_BYTES_MAX: usize = 64 << 20;
-/// What a block costs in the cache besides its bytes.
+/// What a block costs in memory besides its bytes.
 const ENTRY_BYTES: u64 = 96;
+/// How much of the budget may be taken by blocks that stay: three of four parts.
+const RESIDENT_SHARE: (u64, u64) = (3, 4);
 
 /// Where a block lies. The checksum behind it is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +53,14 @@ pub(super) fn checksum(salt: &Salt, offset: u64, block: &[u8]) -> u32 {
     crc.value()
 }
 
-/// Blocks of all runs of a log that are in memory.
+/// Blocks of all runs of a log that are in memory: those that stay, and those that are there until others push them out.
 pub(crate) struct BlockCache {
+    /// What all of it may take.
+    budget_bytes: u64,
+    /// What the blocks take that stay.
+    resident_bytes: AtomicU64,
+    /// Held while the room for the others is measured anew, so that the last one to do it has seen everything.
+    resizing: Mutex<()>,
     /// By the number of the file's handle, and the offset. Handles are counted, because ids of runs that were never listed come again.
     blocks: Cache<(u64, u64), Bytes, Weight>,
     handles: AtomicU64,
@@ -75,13 +84,58 @@ impl BlockCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let blocks = usize::try_from(bytes / (4 << 10)).unwrap_or(usize::MAX).max(16);
         let blocks = Cache::with_weighter(blocks, bytes, Weight);
-        Self { blocks, handles: AtomicU64::new(0), on_damage: OnceLock::new() }
+        Self {
+            budget_bytes: bytes,
+            resident_bytes: AtomicU64::new(0),
+            resizing: Mutex::new(()),
+            blocks,
+            handles: AtomicU64::new(0),
+            on_damage: OnceLock::new(),
+        }
+    }
+
+    /// Has a block stay, if there is room for it.
+    fn retain(self: &Arc<Self>, block: Bytes) -> Option<Resident> {
+        let more = block.len() as u64 + ENTRY_BYTES;
+        let room = self.budget_bytes / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
+        let grown = |resident| Some(resident + more).filter(|resident| *resident <= room);
+        self.resident_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
+        self.resize();
+        Some(Resident { block, cache: Arc::clone(self) })
+    }
+
+    /// Leaves to the blocks that may be pushed out what the others do not take.
+    fn resize(&self) {
+        let _last_has_seen_all = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let resident = self.resident_bytes.load(Ordering::Relaxed);
+        self.blocks.set_capacity(self.budget_bytes - resident);
     }
 
     /// Has somebody told of runs that turn out to be damaged.
     pub(crate) fn tell_of_damage(&self, on_damage: impl Fn(u64) + Send + Sync + 'static) {
         // Whoever comes first is told: a log has one indexer.
         let _ = self.on_damage.set(Box::new(on_damage));
+    }
+}
+
+/// A block that stays in memory until this is dropped.
+pub(super) struct Resident {
+    block: Bytes,
+    cache: Arc<BlockCache>,
+}
+
+impl Deref for Resident {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.block
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        self.cache.resident_bytes.fetch_sub(self.block.len() as u64 + ENTRY_BYTES, Ordering::Relaxed);
+        self.cache.resize();
     }
 }
 
@@ -125,8 +179,18 @@ impl Blocks {
         self.cache.blocks.get(&(self.handle, at.offset))
     }
 
-    pub(super) fn keep(&self, at: Pointer, block: Bytes) {
+    fn keep(&self, at: Pointer, block: Bytes) {
         self.cache.blocks.insert((self.handle, at.offset), block);
+    }
+
+    /// Keeps a block until the run is gone, if there is room for that; else as long as nothing pushes it out.
+    pub(super) fn retain(&self, at: Pointer, block: Bytes) -> Option<Resident> {
+        let resident = self.cache.retain(block.clone());
+        match resident {
+            Some(_) => drop(self.cache.blocks.remove(&(self.handle, at.offset))),
+            None => self.keep(at, block),
+        }
+        resident
     }
 
     /// A block from the disk, past the cache: what is read once should not push out what is used.
@@ -152,5 +216,24 @@ impl Blocks {
             on_damage(self.run);
         }
         Fault::Damaged { run: self.run, offset: at.offset }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_stay_where_there_is_room_and_give_it_back_to_others() {
+        const COST: u64 = 100 + ENTRY_BYTES;
+        let cache = Arc::new(BlockCache::new(4 * COST));
+        let retain = || cache.retain(vec![7; 100].into());
+        let staying = [retain(), retain(), retain()];
+        assert!(staying.iter().all(Option::is_some) && retain().is_none(), "three of four parts may stay");
+        assert!(cache.blocks.capacity() <= COST, "the others have what is left");
+        drop(staying);
+        assert!(retain().is_some(), "there is room again");
+        assert_eq!(cache.resident_bytes.load(Ordering::Relaxed), 0);
+        assert!(cache.blocks.capacity() > 3 * COST);
     }
 }

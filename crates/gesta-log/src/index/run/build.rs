@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::blocks::{BlockCache, Blocks, CHECKSUM_BYTES, Pointer, checksum};
 use super::codec::put_varint;
 use super::facts::{Extent, Facts, FrameName, MAGIC};
@@ -202,12 +200,7 @@ impl Builder {
         }
         let branch = self.output.block(&self.branch.take())?;
         let filter = self.output.block(&filter::build(&self.hashes))?;
-        self.fence.push(Fence {
-            key: self.branch_first[..].into(),
-            branch,
-            filter,
-            touches: std::sync::atomic::AtomicU8::new(0),
-        });
+        self.fence.push(Fence::new(self.branch_first[..].into(), branch, filter));
         self.hashes.clear();
         Ok(())
     }
@@ -241,7 +234,7 @@ impl Builder {
         }
         let Output { file, salt, written, .. } = self.output;
         let blocks = Blocks::new(file, id, salt, self.cache);
-        Ok(Run { facts, blocks, segments, fence: self.fence, secret: self.secret, size_bytes: written })
+        Ok(Run::of(facts, blocks, segments, self.fence, self.secret, written))
     }
 }
 
@@ -249,8 +242,7 @@ impl Run {
     /// Brings the filters into memory, for a run that was written just now: every append asks them.
     pub(crate) fn warm(&self) -> Result<(), crate::index::fault::Fault> {
         for fence in &self.fence {
-            let filter: Bytes = self.blocks.read(fence.filter)?;
-            self.blocks.keep(fence.filter, filter);
+            self.retain(fence, self.blocks.read(fence.filter)?);
         }
         Ok(())
     }

@@ -28,12 +28,19 @@ pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
 
 /// Whether a key with that hash may be there. `false` is certain.
 pub(super) fn may_hold(filter: &[u8], hash: u64) -> bool {
-    let blocks = filter.len() / BLOCK_BYTES;
-    if blocks == 0 {
-        return true;
-    }
-    let block = &filter[block_of(hash, blocks) * BLOCK_BYTES..][..BLOCK_BYTES];
-    bits_of(hash).enumerate().all(|(word, bit)| u32_at(block, 4 * word) >> bit & 1 == 1)
+    probe(filter, hash).is_none_or(|block| block_may_hold(block, hash))
+}
+
+/// The one block that knows of a hash.
+pub(super) fn probe(filter: &[u8], hash: u64) -> Option<&[u8; BLOCK_BYTES]> {
+    let (blocks, _) = filter.as_chunks();
+    blocks.get(block_of(hash, blocks.len()))
+}
+
+/// Whether a key with that hash may be there, as the block says that knows of it.
+pub(super) fn block_may_hold(block: &[u8; BLOCK_BYTES], hash: u64) -> bool {
+    // Without a branch for each word: which of them says no is anybody's guess.
+    bits_of(hash).enumerate().fold(true, |may, (word, bit)| may & (u32_at(block, 4 * word) >> bit & 1 == 1))
 }
 
 fn block_of(hash: u64, blocks: usize) -> usize {

@@ -1,0 +1,60 @@
+//! Ids that are sought, several at once: of most of them it has to be known that they are not there.
+
+use std::hint::black_box;
+
+use gesta_core::EventId;
+
+use super::{Run, filter};
+use crate::index::fault::Reach;
+use crate::index::key::{Kind, hash_of, id_number};
+
+/// Bytes of the key of an id.
+const ID_KEY_BYTES: usize = 17;
+/// Ids whose filters are looked at side by side.
+const PROBED_AT_ONCE: usize = 16;
+
+/// An id that is sought, of several.
+pub(crate) struct SoughtId {
+    /// Which of them.
+    pub(crate) at: usize,
+    id: u128,
+    key: [u8; ID_KEY_BYTES],
+    hash: u64,
+}
+
+impl SoughtId {
+    pub(crate) fn new(at: usize, id: EventId, secret: u64) -> Self {
+        let mut key = [Kind::Id as u8; ID_KEY_BYTES];
+        key[1..].copy_from_slice(id.as_bytes());
+        Self { at, id: id_number(id.as_bytes()), key, hash: hash_of(secret, &key) }
+    }
+}
+
+impl Run {
+    /// Appends which of several ids it may hold, as far as their filters say.
+    pub(crate) fn may_hold_ids(&self, ids: &[SoughtId], reach: Reach, held: &mut Vec<usize>) {
+        for some in ids.chunks(PROBED_AT_ONCE) {
+            // What probes look at is far apart in memory: all of it is asked for before the first answer is waited for.
+            let mut probes = [None; PROBED_AT_ONCE];
+            let mut touched = 0;
+            for (probe, id) in probes.iter_mut().zip(some).filter(|(_, id)| self.may_hold_id(id.id)) {
+                let fence = self.fence_of(&id.key);
+                let resident = fence.and_then(|fence| fence.resident.get());
+                let block = resident.and_then(|filter| filter::probe(filter, id.hash));
+                touched ^= block.map_or(0, |block| block[0]);
+                *probe = fence.map(|fence| (fence, block));
+            }
+            black_box(touched);
+            for (probe, id) in probes.into_iter().zip(some) {
+                let Some((fence, block)) = probe else { continue };
+                let may_hold = match block {
+                    Some(block) => filter::block_may_hold(block, id.hash),
+                    None => self.may_hold(fence, id.hash, reach),
+                };
+                if may_hold {
+                    held.push(id.at);
+                }
+            }
+        }
+    }
+}
