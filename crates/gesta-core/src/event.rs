@@ -37,10 +37,20 @@ impl EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = format!("{:032x}", u128::from_be_bytes(self.0));
-        write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        let mut text = [b'-'; UUID_TEXT_BYTES];
+        for (byte, at) in self.0.iter().zip(UUID_DIGITS_AT) {
+            text[at] = HEX_DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = HEX_DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).expect("digits and hyphens are ASCII"))
     }
 }
+
+/// How long a UUID is in text.
+const UUID_TEXT_BYTES: usize = 36;
+/// Where the two digits of each byte of a UUID stand in its text; hyphens stand between.
+const UUID_DIGITS_AT: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,15 +71,23 @@ impl FromStr for EventId {
 
     /// Accepts a UUID with hyphens in their places, in either case.
     fn from_str(text: &str) -> Result<Self, EventIdParseError> {
-        let bytes = text.as_bytes();
-        let shaped = bytes.len() == 36
-            && bytes.iter().enumerate().all(|(at, byte)| match at {
-                8 | 13 | 18 | 23 => *byte == b'-',
-                _ => byte.is_ascii_hexdigit(),
-            });
-        let number = shaped.then(|| u128::from_str_radix(&text.replace('-', ""), 16).ok()).flatten();
-        number.map(Self::from_u128).ok_or_else(|| EventIdParseError { text: text.chars().take(80).collect() })
+        parse_uuid(text.as_bytes())
+            .map(Self)
+            .ok_or_else(|| EventIdParseError { text: text.chars().take(80).collect() })
     }
+}
+
+fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let text: &[u8; UUID_TEXT_BYTES] = text.try_into().ok()?;
+    if [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
+        return None;
+    }
+    let digit = |at: usize| char::from(text[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = [0; 16];
+    for (byte, at) in bytes.iter_mut().zip(UUID_DIGITS_AT) {
+        *byte = digit(at)? << 4 | digit(at + 1)?;
+    }
+    Some(bytes)
 }
 
 /// What the bytes of an event's data are. Metadata is JSON by convention.

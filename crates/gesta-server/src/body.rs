@@ -49,12 +49,13 @@ async fn collect(
     budget: &Arc<Semaphore>,
 ) -> Result<RequestBody, Problem> {
     let mut chunks = body.into_data_stream();
-    let mut bytes = BytesMut::new();
+    // Most bodies arrive at once, and stay where they are.
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     let mut held: Option<OwnedSemaphorePermit> = None;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| Problem::invalid(format!("the body broke off: {error}")))?;
-        if bytes.len() + chunk.len() > limit {
-            drop(bytes);
+        if first.len() + joined.len() + chunk.len() > limit {
+            drop((first, joined));
             return Err(refuse_stream(chunks, headers, limit).await);
         }
         let permits = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
@@ -63,9 +64,17 @@ async fn collect(
             Some(held) => held.merge(permit),
             None => held = Some(permit),
         }
-        bytes.extend_from_slice(&chunk);
+        if first.is_empty() && joined.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if joined.is_empty() {
+            joined = std::mem::take(&mut first).into();
+        }
+        joined.extend_from_slice(&chunk);
     }
-    Ok(RequestBody { bytes: bytes.freeze(), _budget: held })
+    let bytes = if joined.is_empty() { first } else { joined.freeze() };
+    Ok(RequestBody { bytes, _budget: held })
 }
 
 async fn refuse(body: Body, headers: &HeaderMap, limit: usize) -> Problem {

@@ -16,6 +16,8 @@ pub use rows::rows_json;
 
 use serde_json::value::RawValue;
 
+use crate::limits::JSON_DEPTH_MAX;
+
 /// The text of a JSON value, if those bytes are exactly one: without space around it, so that it can stand in other
 /// JSON and be taken out again byte for byte.
 pub(crate) fn as_json(bytes: &[u8]) -> Option<&RawValue> {
@@ -28,8 +30,17 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a text can be written as JSON");
 }
 
-/// How deep a JSON text nests. The text must be well formed.
-pub(crate) fn json_depth(text: &str) -> usize {
+/// How deep a JSON text nests, if that is deeper than common parsers read. The text must be well formed.
+pub(crate) fn too_deep(text: &str) -> Option<usize> {
+    // Most texts have fewer brackets in all than they may nest deep, and those are quickly counted.
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if brackets <= JSON_DEPTH_MAX {
+        return None;
+    }
+    Some(json_depth(text)).filter(|depth| *depth > JSON_DEPTH_MAX)
+}
+
+fn json_depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_string, mut escaped) = (false, false);
     for byte in text.bytes() {
@@ -59,6 +70,15 @@ mod tests {
         {
             assert_eq!(json_depth(text), depth, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_that_nests_too_deep_is_told_from_one_with_many_brackets() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(too_deep(&nested(JSON_DEPTH_MAX)), None);
+        assert_eq!(too_deep(&nested(JSON_DEPTH_MAX + 1)), Some(JSON_DEPTH_MAX + 1));
+        let flat = format!("[{}[]]", "[],".repeat(JSON_DEPTH_MAX));
+        assert_eq!(too_deep(&flat), None);
     }
 
     #[test]

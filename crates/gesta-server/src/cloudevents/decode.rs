@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{NAMESPACE, PLACED, STORE_SOURCE, is_attribute_name, kind_of, media_type_of};
 use crate::limits::{CLOUD_EVENT_ATTRIBUTES_MAX, JSON_DEPTH_MAX};
-use crate::wire::{json_depth, write_string};
+use crate::wire::{too_deep, write_string};
 use gesta::http::{TimeError, parse_time};
 
 /// A CloudEvent in JSON, borrowed from its text: each attribute with the bytes of its value.
@@ -218,8 +218,7 @@ impl<'a> CloudEvent<'a> {
         let Some(json) = data else { return Ok((named.unwrap_or(ContentKind::Octets), Bytes::new())) };
         let kind = named.unwrap_or(ContentKind::Json);
         if kind == ContentKind::Json {
-            let depth = json_depth(json.get());
-            if depth > JSON_DEPTH_MAX {
+            if let Some(depth) = too_deep(json.get()) {
                 return Err(CloudEventError::TooDeep { depth });
             }
             return Ok((kind, source.slice_ref(json.get().as_bytes())));

@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 
 use super::decode::CloudEvent;
 use super::{STORE_SOURCE, media_type_of};
-use crate::limits::JSON_DEPTH_MAX;
-use crate::wire::{as_json, json_depth, write_string};
+use crate::wire::{as_json, too_deep, write_string};
 use gesta::http::format_time;
 
 /// Appends an event as one CloudEvent on one line, without a line break at its end.
@@ -86,8 +85,7 @@ fn write_tags(event: &RecordedEvent, out: &mut Vec<u8>) {
 
 fn write_data(event: &RecordedEvent, out: &mut Vec<u8>) {
     let bytes = event.data_slice();
-    let one_line =
-        |json: &&RawValue| !json.get().contains(['\n', '\r']) && json_depth(json.get()) <= JSON_DEPTH_MAX;
+    let one_line = |json: &&RawValue| !json.get().contains(['\n', '\r']) && too_deep(json.get()).is_none();
     match event.kind() {
         ContentKind::Octets if bytes.is_empty() => {}
         ContentKind::Json if let Some(json) = as_json(bytes).filter(one_line) => raw(out, "data", json.get()),

@@ -1,14 +1,16 @@
 //! `POST /streams/{stream}`: append one event or several to one stream.
 
+use std::fmt::{self, Display};
+use std::io::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderName;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, http::HeaderName};
 use bytes::Bytes;
-use gesta_core::{AppendError, Appended, BATCH_EVENTS_MAX, Batch, CommandKey, NewEvent, StreamName};
-use serde_json::{Value, json};
+use gesta_core::{AppendError, Appended, BATCH_EVENTS_MAX, Batch, CommandKey, EventId, NewEvent, StreamName};
+use serde_json::Value;
 
 use crate::body::{RequestBody, content_type, read_json, unsupported_type};
 use crate::cloudevents::{self, CloudEvent};
@@ -21,6 +23,7 @@ use crate::wire::{Capped, EventJson, position_json};
 use gesta::http::{Params, Problem};
 
 const ROUTE: &str = "POST /streams/{stream}";
+const TAKES_EVERYTHING: &str = "a vector takes everything";
 
 /// Appends what the body holds, and answers 201 with its places, or 200 if it was appended before.
 pub(super) async fn append(
@@ -41,10 +44,10 @@ pub(super) async fn append(
     let appended = shared.store.append(batch).await.map_err(|error| {
         let doubt = matches!(error, AppendError::InDoubt { .. });
         let problem = precondition.answer(error);
-        if doubt { problem.with("ids", ids.clone()) } else { problem }
+        if doubt { problem.with("ids", ids_json(&ids)) } else { problem }
     })?;
     let tag = etag(appended.places.last().expect("an append has events").version);
-    Ok(([(header::ETAG, tag)], answer(&appended, ids)).into_response())
+    Ok(([(header::ETAG, tag)], answer(&appended, &ids)).into_response())
 }
 
 /// Reads the events of a body by its content type. Each goes to `stream`, or names its own where there is none.
@@ -142,21 +145,49 @@ fn wrong_event(index: usize, error: &dyn std::error::Error) -> Problem {
         .with("event", index)
 }
 
-/// The ids of a batch, as the answer gives them.
-pub(super) fn ids(batch: &Batch) -> Value {
-    batch.events.iter().map(|event| event.id.to_string()).collect()
+/// The ids of a batch.
+pub(super) fn ids(batch: &Batch) -> Vec<EventId> {
+    batch.events.iter().map(|event| event.id).collect()
+}
+
+/// Ids as JSON.
+pub(super) fn ids_json(ids: &[EventId]) -> Value {
+    ids.iter().map(EventId::to_string).collect()
 }
 
 /// The answer to an append.
-pub(super) fn answer(appended: &Appended, ids: Value) -> impl IntoResponse + use<> {
+pub(super) fn answer(appended: &Appended, ids: &[EventId]) -> impl IntoResponse + use<> {
     let status = if appended.repeated { StatusCode::OK } else { StatusCode::CREATED };
     let replayed = appended.repeated.then_some([(HeaderName::from_static("idempotency-replayed"), "true")]);
-    let body = json!({
-        "ids": ids,
-        "versions": appended.places.iter().map(|place| place.version.get()).collect::<Value>(),
-        "positions": appended.places.iter().map(|place| position_json(place.position)).collect::<Value>(),
-        "checkpoint": appended.checkpoint.to_string(),
-        "repeated": appended.repeated,
-    });
-    (status, replayed, Json(body))
+    (status, [(header::CONTENT_TYPE, "application/json")], replayed, answer_json(appended, ids))
+}
+
+/// Written as it goes: a tree of values of each event costs more than deciding on it.
+fn answer_json(appended: &Appended, ids: &[EventId]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 * (ids.len() + 3));
+    let places = || appended.places.iter();
+    write_list("{\"ids\":[", ids.iter().map(Quoted), &mut out);
+    write_list("],\"versions\":[", places().map(|place| place.version), &mut out);
+    write_list("],\"positions\":[", places().map(|place| position_json(place.position)), &mut out);
+    let Appended { checkpoint, repeated, .. } = appended;
+    write!(out, "],\"checkpoint\":\"{checkpoint}\",\"repeated\":{repeated}}}").expect(TAKES_EVERYTHING);
+    out
+}
+
+/// A text without anything to escape, as a JSON string.
+struct Quoted<T>(T);
+
+impl<T: Display> Display for Quoted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+/// Appends values with commas between them, behind what begins the list.
+fn write_list(begin: &str, values: impl Iterator<Item = impl Display>, out: &mut Vec<u8>) {
+    out.extend_from_slice(begin.as_bytes());
+    for (at, value) in values.enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        write!(out, "{comma}{value}").expect(TAKES_EVERYTHING);
+    }
 }

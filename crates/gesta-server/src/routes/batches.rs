@@ -13,7 +13,7 @@ use gesta_core::{
 };
 use serde::Deserialize;
 
-use super::append::{Many, answer, ids, new_events, read_events};
+use super::append::{Many, answer, ids, ids_json, new_events, read_events};
 use crate::body::{RequestBody, content_type, read_json};
 use crate::idempotency::command_key;
 use crate::routes::allowed;
@@ -81,9 +81,9 @@ pub(super) async fn append(
     let appended = shared.store.append(batch).await.map_err(|error| {
         let doubt = matches!(error, AppendError::InDoubt { .. });
         let problem = Problem::from(error);
-        if doubt { problem.with("ids", ids.clone()) } else { problem }
+        if doubt { problem.with("ids", ids_json(&ids)) } else { problem }
     })?;
-    Ok(answer(&appended, ids).into_response())
+    Ok(answer(&appended, &ids).into_response())
 }
 
 fn read_batch(body: &Bytes, command: Option<CommandKey>) -> Result<Batch, Problem> {

@@ -1,6 +1,8 @@
 //! Events in JSON: data and metadata embedded as they are where they are JSON, so that their bytes come back the same.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::Write;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -14,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Capped, as_json, json_depth, position_from_json, position_json, write_string};
+use super::{Capped, as_json, position_from_json, position_json, too_deep, write_string};
 use crate::limits::JSON_DEPTH_MAX;
 use gesta::http::{TimeError, format_time, parse_time};
 
@@ -199,8 +201,7 @@ impl<'a> EventJson<'a> {
     fn data(&self, source: &Bytes) -> Result<(ContentKind, Bytes), EventJsonError> {
         match (self.data, &self.data_text, &self.data_base64) {
             (Some(json), None, None) => {
-                let depth = json_depth(json.get());
-                if depth > JSON_DEPTH_MAX {
+                if let Some(depth) = too_deep(json.get()) {
                     return Err(EventJsonError::TooDeep { depth });
                 }
                 Ok((ContentKind::Json, source.slice_ref(json.get().as_bytes())))
@@ -242,10 +243,10 @@ fn from_base64(member: &'static str, text: &str) -> Result<Bytes, EventJsonError
 pub fn write_event(event: &RecordedEvent, out: &mut Vec<u8>) {
     out.push(b'{');
     write_said(event, out);
-    out.extend_from_slice(b",\"version\":");
-    out.extend_from_slice(event.version().to_string().as_bytes());
-    out.extend_from_slice(b",\"position\":");
-    out.extend_from_slice(position_json(event.position()).to_string().as_bytes());
+    shown(
+        &format_args!(",\"version\":{},\"position\":{}", event.version(), position_json(event.position())),
+        out,
+    );
     member("recordedAt", &format_time(event.recorded_at()), out);
     out.push(b'}');
 }
@@ -258,13 +259,10 @@ pub fn write_new_event(event: &EventBytes, out: &mut Vec<u8>) {
 }
 
 fn write_said(event: &EventBytes, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"id\":\"");
-    out.extend_from_slice(event.id().to_string().as_bytes());
-    out.push(b'"');
+    shown(&format_args!("\"id\":\"{}\"", event.id()), out);
     member("stream", event.stream(), out);
     member("type", event.event_type(), out);
-    out.extend_from_slice(b",\"schemaVersion\":");
-    out.extend_from_slice(event.schema_version().to_string().as_bytes());
+    shown(&format_args!(",\"schemaVersion\":{}", event.schema_version()), out);
     member("time", &format_time(event.time()), out);
     write_tags(event, out);
     write_data(event, out);
@@ -294,7 +292,7 @@ fn write_data(event: &EventBytes, out: &mut Vec<u8>) {
     let bytes = event.data_slice();
     let kind = match event.kind() {
         ContentKind::Json => {
-            let json = as_json(bytes).filter(|json| json_depth(json.get()) <= JSON_DEPTH_MAX);
+            let json = as_json(bytes).filter(|json| too_deep(json.get()).is_none());
             if let Some(json) = json {
                 return raw_member("data", json, out);
             }
@@ -312,6 +310,10 @@ fn write_data(event: &EventBytes, out: &mut Vec<u8>) {
     if let Some(kind) = kind {
         member("kind", kind, out);
     }
+}
+
+fn shown(text: &dyn Display, out: &mut Vec<u8>) {
+    write!(out, "{text}").expect("a vector takes everything");
 }
 
 fn member(name: &str, text: &str, out: &mut Vec<u8>) {
