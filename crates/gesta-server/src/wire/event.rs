@@ -266,10 +266,13 @@ fn write_said(event: &EventBytes, out: &mut Vec<u8>) {
     member("time", &format_time(event.time()), out);
     write_tags(event, out);
     write_data(event, out);
-    match (event.metadata_slice(), as_json(event.metadata_slice())) {
-        ([], _) => {}
-        (_, Some(json)) => raw_member("metadata", json, out),
-        (bytes, None) => member("metadataBase64", &BASE64_STANDARD.encode(bytes), out),
+    let metadata = event.metadata_slice();
+    if metadata.is_empty() {
+        return;
+    }
+    match as_json(metadata) {
+        Some(json) => raw_member("metadata", json, out),
+        None => member("metadataBase64", &BASE64_STANDARD.encode(metadata), out),
     }
 }
 
