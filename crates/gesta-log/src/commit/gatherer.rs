@@ -326,13 +326,9 @@ impl Gatherer {
 
     /// Whether the table that grows is to end as soon as everything in it is durable.
     fn table_may_end(&self) -> bool {
-        let (bytes, count) = {
-            let state = self.table.read();
-            (state.bytes(), state.len())
-        };
+        let bytes = self.table.read().bytes();
         // A run names the last frame of the segment that it ends in: one without a frame has none to name.
         self.indexer.limits().is_full(bytes, self.table_log_bytes)
-            && count > 0
             && self.active.last_frame != 0
             && self.poison.is_none()
             && self.indexer.has_room()
@@ -466,7 +462,7 @@ impl Gatherer {
             position: self.tail.position,
             number: self.tail.number,
             covers: self.tail.durable,
-            group: Group { bytes: bytes.len(), start: bytes, ..Group::default() },
+            group: Group { start: bytes, ..Group::default() },
         }
     }
 
@@ -514,3 +510,7 @@ fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i6
     }
     versions
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;

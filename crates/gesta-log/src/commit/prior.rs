@@ -20,7 +20,7 @@ pub(crate) struct Prior {
     /// What it was looked up in.
     pub(crate) view: Arc<View>,
     /// The last events of the streams of its events: version and position. Empty where nothing has ended; `None` as well where the table
-    /// that grows knows better.
+    /// that grows knows better, and where the event before is of the same stream.
     heads: Vec<Option<(u64, u64)>>,
     /// The same of the streams of which it expects something.
     expected_heads: Vec<Option<(u64, u64)>>,
@@ -29,7 +29,7 @@ pub(crate) struct Prior {
     /// The end of the batch that holds the last one found.
     found_end: u64,
     command: Option<CommandEntry>,
-    /// Of each condition the last match that it may not have, up to [`Self::checked_to`].
+    /// Of each condition the last match up to [`Self::checked_to`]: one that it may not have, if that is behind its `after`.
     matches: Vec<Option<u64>>,
     checked_to: u64,
 }
@@ -91,37 +91,35 @@ impl Prior {
         Ok(())
     }
 
-    /// The last events of streams: of all of them in memory, and then in runs of those that are not there.
+    /// The last events of streams: of all of them in memory, and then in runs of those that are not there. `None` of a stream that is the
+    /// same as the one before.
     fn heads_of<'b>(
         &self,
         streams: impl Iterator<Item = &'b StreamName>,
         reach: Reach,
     ) -> Result<Vec<Option<(u64, u64)>>, Fault> {
-        let streams = streams.map(StreamName::as_str).collect::<Vec<_>>();
-        let mut heads = vec![None; streams.len()];
-        // Most events of a batch are of the stream of the one before.
-        let is_repeated = |at: usize| at > 0 && streams[at] == streams[at - 1];
+        let mut asked = streams.map(StreamName::as_str).enumerate().collect::<Vec<_>>();
+        let mut heads = vec![None; asked.len()];
+        // Most events of a batch are of the stream of the one before, and one version follows from the other.
+        asked.dedup_by_key(|(_, stream)| *stream);
         let (known_from, tables) = {
             let known = self.view.heads.read();
-            for (at, stream) in streams.iter().enumerate() {
-                heads[at] = if is_repeated(at) { heads[at - 1] } else { known.find(stream.as_bytes()) };
+            for &(at, stream) in &asked {
+                heads[at] = known.find(stream.as_bytes());
             }
             let unknown = self.view.ended().iter().filter(|table| !known.covers(table.first));
             (known.from, unknown.collect::<Vec<_>>())
         };
         for table in tables {
             let table = table.read();
-            for (head, stream) in heads.iter_mut().zip(&streams) {
+            for &(at, stream) in &asked {
                 // Either may be newer: a table that is not learned yet, or one that was learned after this one, which is forgotten.
-                *head = table.head(stream).max(*head);
+                heads[at] = table.head(stream).max(heads[at]);
             }
         }
-        for (at, stream) in streams.iter().enumerate() {
+        for (at, stream) in asked {
             if heads[at].is_none() {
-                heads[at] = match is_repeated(at) {
-                    true => heads[at - 1],
-                    false => self.head_in_runs(stream, known_from, reach)?,
-                };
+                heads[at] = self.head_in_runs(stream, known_from, reach)?;
             }
         }
         Ok(heads)
@@ -216,7 +214,7 @@ pub(crate) fn command_in_runs(
     Ok(None)
 }
 
-/// The last match of a condition behind its `after`, up to a position.
+/// The last match of a condition up to a position. Parts that end at its `after` or before are not asked.
 fn last_match(view: &View, condition: &Condition, up_to: u64, reach: Reach) -> Result<Option<u64>, Fault> {
     let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
     for part in view.parts().iter().rev() {
@@ -225,13 +223,140 @@ fn last_match(view: &View, condition: &Condition, up_to: u64, reach: Reach) -> R
         if part.first() > up_to {
             continue;
         }
-        if part.last() <= after && part.last() >= part.first() {
+        if part.last() <= after {
             break;
         }
         let found = part.plan(&condition.fail_if_any)?.previous(part.relative(up_to))?;
-        if let Some(found) = found.map(|found| part.first() + u64::from(found)) {
-            return Ok((found > after).then_some(found));
+        if let Some(found) = found {
+            return Ok(Some(part.first() + u64::from(found)));
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{Checkpoint, EventId, NewEvent, Query, StoreId, Timestamp};
+
+    use super::*;
+    use crate::index::{Index, IndexedEvent};
+
+    /// The streams of the events of a log, from position 1 on: two tables that have ended, and the one that grows, each of one batch.
+    const TABLES: [&[&str]; 3] = [&["a", "b", "a"], &["d", "a", "d"], &["b", "e"]];
+    const ENDED: u64 = 6;
+    const LAST: u64 = 8;
+
+    /// So many tables of that log; an empty one grows where those are not all. The streams of the first are in memory.
+    fn view(count: usize) -> Arc<View> {
+        let (mut log, mut tables) = (Vec::new(), Vec::<Arc<Table>>::new());
+        let growing = (count < TABLES.len()).then_some(&[][..]);
+        for (number, streams) in TABLES.into_iter().take(count).chain(growing).enumerate() {
+            let table = Table::new(log.len() as u64 + 1);
+            if let Some(before) = tables.last() {
+                before.end_with(Arc::clone(&table));
+            }
+            let mut state = table.write();
+            let mut versions = Vec::new();
+            for stream in streams {
+                let version = log.iter().filter(|own| *own == stream).count() as u64;
+                versions.push(version);
+                log.push(*stream);
+                let id = EventId::from_u128(log.len() as u128);
+                let event = IndexedEvent { stream, event_type: "x", id };
+                state.insert(&event, std::iter::empty(), 8, versions.len() == 1, || version);
+            }
+            if !versions.is_empty() {
+                state.end_batch(1, 100);
+                assert!(state.insert_command(&command(number).key, command(number).request, &versions));
+            }
+            drop(state);
+            tables.push(table);
+        }
+        let index = Index::in_part(Vec::new(), 1);
+        index.fill(View { tables, ..View::default() }, Vec::new(), 1 << 20);
+        let view = index.view();
+        view.heads.learn(&view.tables[0].read());
+        view
+    }
+
+    /// The command of a table's batch.
+    fn command(table: usize) -> CommandKey {
+        CommandKey { key: format!("key-{table}").into_bytes().into(), request: [7; 32] }
+    }
+
+    /// The position of the last event of a stream up to another position.
+    fn last_of(stream: &str, up_to: u64) -> Option<u64> {
+        let log = (1..=up_to).zip(TABLES.concat());
+        log.filter(|(_, own)| *own == stream).map(|(position, _)| position).last()
+    }
+
+    /// A batch of events whose ids count from one on.
+    fn batch(first_id: u128, streams: &[&str]) -> Batch {
+        let event = |(id, stream): (u128, &&str)| {
+            let (stream, kind) = (stream.parse().unwrap(), "x".parse().unwrap());
+            NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::from_nanos(0), "{}")
+        };
+        Batch::new((first_id..).zip(streams).map(event))
+    }
+
+    fn look_up(view: Arc<View>, durable: u64, batch: &Batch) -> Prior {
+        Prior::look_up(view, durable, batch, Reach::Disk).unwrap()
+    }
+
+    #[test]
+    fn conditions_are_looked_up_to_what_is_durable_and_the_writer_looks_at_what_is_newer() {
+        let places = (ENDED..=LAST).flat_map(|durable| (0..=LAST).map(move |after| (durable, after)));
+        for (durable, after) in places {
+            for stream in ["a", "b", "c", "d", "e"] {
+                let checkpoint = (after > 0).then(|| Checkpoint::new(StoreId::from_bytes([1; 16]), [after]));
+                let own = batch(100, &["c"]).fail_if(Query::stream(stream.parse().unwrap()), checkpoint);
+                let (found, checked_to) = look_up(view(3), durable, &own).match_of(0);
+                assert_eq!(checked_to, durable);
+                let counts = |found: &u64| *found > after;
+                let expected = last_of(stream, durable).filter(counts);
+                assert_eq!(found.filter(counts), expected, "{stream} from {after} to {durable}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_event_of_a_table_that_grows_is_newer_than_what_was_looked_up() {
+        for (tables, last) in [(0, 0), (2, ENDED)] {
+            let own = batch(100, &["c"]).fail_if(Query::All, None);
+            let found = look_up(view(tables), last, &own).match_of(0);
+            assert_eq!(found, ((last > 0).then_some(last), last));
+        }
+    }
+
+    #[test]
+    fn the_last_event_of_a_stream_is_found_in_memory_and_in_tables_that_are_not_learned_yet() {
+        let mut own = batch(100, &["d", "d", "a", "a", "c", "a"]);
+        for stream in ["d", "a", "c"] {
+            own = own.expect(stream.parse().unwrap(), gesta_core::Expected::Any);
+        }
+        let prior = look_up(view(3), LAST, &own);
+        let expected = [0, 1, 2].map(|at| prior.expected_head(at));
+        assert_eq!(expected, [Some((1, 6)), Some((2, 5)), None]);
+        let next = [0, 2, 4].map(|at| prior.next_version(at, &own.events[at].stream, &[]));
+        assert_eq!(next, [2, 3, 0]);
+        let one = look_up(view(1), 3, &own);
+        let next = [0, 2, 4].map(|at| one.next_version(at, &own.events[at].stream, &[]));
+        assert_eq!(next, [0, 2, 0]);
+    }
+
+    #[test]
+    fn what_has_ended_knows_a_batch_by_its_ids_and_its_command_and_then_no_condition_is_looked_at() {
+        let with_condition = |batch: Batch| batch.fail_if(Query::All, None);
+        let by_ids = look_up(view(3), LAST, &with_condition(batch(4, &["d", "a", "a"])));
+        let found = [0, 1, 2].map(|at| by_ids.found(at));
+        assert_eq!((found, by_ids.found_end()), ([Some((0, 4)), Some((2, 5)), None], ENDED));
+        let sent = with_condition(batch(100, &["c"])).with_command(command(1));
+        let by_command = look_up(view(3), LAST, &sent);
+        let entry = by_command.command().unwrap();
+        assert_eq!((entry.first, entry.last(), entry.request), (4, ENDED, sent.command.unwrap().request));
+        let new = look_up(view(3), LAST, &with_condition(batch(7, &["b"])).with_command(command(2)));
+        assert!(new.command().is_none() && new.found(0).is_none(), "the table that grows is the writer's");
+        let matches = [by_ids, by_command, new].map(|prior| prior.match_of(0).0);
+        assert_eq!(matches, [None, None, Some(LAST)]);
+    }
 }

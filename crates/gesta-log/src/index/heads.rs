@@ -252,10 +252,14 @@ mod tests {
 
     /// A table of one event of each stream, from a position on.
     fn table(first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<Table> {
+        table_of("stream", first, streams)
+    }
+
+    fn table_of(category: &str, first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<Table> {
         let table = Table::new(first);
         let mut state = table.write();
         for number in streams {
-            let stream = format!("stream-{number}");
+            let stream = format!("{category}-{number}");
             let event = IndexedEvent { stream: &stream, event_type: "x", id: EventId::from_u128(1) };
             state.insert(&event, std::iter::empty(), 8, true, || 7);
         }
@@ -314,6 +318,91 @@ mod tests {
         assert_eq!((find(&heads, 1), heads.read().from), (None, 56));
         heads.learn(&table(56, 7..9).read());
         assert_eq!((find(&heads, 7), heads.read().from), (Some((7, 56)), 56));
+    }
+
+    #[test]
+    fn a_table_is_known_that_takes_all_of_the_memory_and_none_that_takes_more() {
+        let bytes = bytes_of(10, 10 * "stream-10".len());
+        for (budget, known) in [(bytes, Some((7, 1))), (bytes - 1, None)] {
+            let heads = Heads::new(budget, 1);
+            heads.learn(&table(1, 10..20).read());
+            assert_eq!(find(&heads, 10), known);
+        }
+    }
+
+    #[test]
+    fn nothing_is_forgotten_where_all_of_it_fits_and_else_half_of_the_memory_is_kept_or_what_is_left() {
+        const FIRST: u64 = 60;
+        let of_one = bytes_of(1, "stream-100".len());
+        let before = Heads::new(1 << 20, 1);
+        before.learn(&table(1, 100..100 + FIRST).read());
+        let known = before.read().bytes();
+        for incoming in [10, 70] {
+            let needed = known + usize::try_from(incoming).unwrap() * of_one;
+            for budget in [needed, needed - 1] {
+                let heads = Heads::new(budget, 1);
+                heads.learn(&table(1, 100..100 + FIRST).read());
+                heads.learn(&table(1 + FIRST, 200..200 + incoming).read());
+                let kept = (budget / 2).min(known - 1) / of_one;
+                let from = if budget == needed { 1 } else { FIRST + 1 - kept as u64 };
+                let known = heads.read();
+                assert_eq!((known.from, known.bytes() <= budget), (from, true), "{incoming} in {budget}");
+                assert_eq!(known.places.len() as u64, FIRST + 1 - from + incoming);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_is_covered_that_was_learned_and_is_not_forgotten() {
+        let heads = Heads::new(1 << 20, 11);
+        heads.learn(&table(11, 0..10).read());
+        heads.learn(&table(21, 0..10).read());
+        let covered = [1, 11, 21, 31].map(|first| heads.read().covers(first));
+        assert_eq!(covered, [false, true, true, false]);
+    }
+
+    #[test]
+    fn memory_is_counted_as_it_is_taken() {
+        // So many fill half of the places of a table.
+        const STREAMS: usize = 512;
+        let heads = Heads::new(1 << 20, 1);
+        heads.learn(&table(1, 1_000..1_000 + STREAMS as u64).read());
+        let known = heads.read();
+        let taken = known.records.len() + known.places.allocation_size();
+        assert!(known.bytes().abs_diff(taken) < 64, "{} of {taken}", known.bytes());
+        let foretold = bytes_of(STREAMS, STREAMS * "stream-1000".len());
+        assert_eq!(foretold, known.records.capacity(), "names are copied once");
+        let most = known.bytes() + STREAMS * RECORD_ALIGNMENT;
+        assert!((known.bytes()..=most).contains(&foretold), "{foretold} for {}", known.bytes());
+    }
+
+    #[test]
+    fn what_is_known_is_copied_only_when_half_as_much_has_come_and_leaves_room_for_as_much() {
+        // Of short names, places are what there is too little of; of long ones, bytes.
+        for category in ["short".to_owned(), "long".repeat(50)] {
+            let heads = Heads::new(1 << 20, 1);
+            let (mut copied_at, mut room) = (0, (0, 0));
+            for number in 1..=2_000 {
+                heads.learn(&table_of(&category, number, [number]).read());
+                let known = heads.read();
+                let streams = known.places.len();
+                assert_eq!(streams as u64, number);
+                let now = (known.records.capacity(), known.places.capacity());
+                if std::mem::replace(&mut room, now) == now {
+                    continue;
+                }
+                let last = std::mem::replace(&mut copied_at, streams);
+                // Places come in powers of two: of a few there may be more than are of use.
+                if last > 20 {
+                    assert!(
+                        2 * streams >= 3 * last,
+                        "{category}: copied at {last} streams, and at {streams}"
+                    );
+                    let most = (known.records.len() * 5 / 2, 3 * streams);
+                    assert!(now.0 <= most.0 && now.1 <= most.1, "{category}: {now:?} of {most:?}");
+                }
+            }
+        }
     }
 
     #[test]

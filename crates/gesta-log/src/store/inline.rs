@@ -170,7 +170,7 @@ impl Commit {
 
 #[cfg(test)]
 mod tests {
-    use gesta_core::{Checkpoint, EventId, NewEvent, Query, Timestamp};
+    use gesta_core::{Checkpoint, CommandKey, EventId, NewEvent, Query, Timestamp};
 
     use super::*;
     use crate::commit::Prior;
@@ -227,6 +227,24 @@ mod tests {
 
         let answer = append_looked_up_in(&log, view, durable, batch_of("a-1", number));
         assert_eq!(answer.unwrap().places[0].version.get(), 1);
+    }
+
+    #[test]
+    fn versions_and_commands_that_stand_in_runs_alone_are_found_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { index_run_bytes: 1 << 10, index_cache_bytes: 0, ..Options::default() };
+        let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
+        let command = || CommandKey { key: b"key-1"[..].into(), request: [1; 32] };
+        let first = log.append_blocking(batch(1).with_command(command())).unwrap();
+        for number in 2..10 {
+            log.append_blocking(batch(number)).unwrap();
+            log.keep_inline();
+        }
+        assert!(log.indexed_to_inline() > 2);
+        let again = log.append_blocking(batch(100).with_command(command())).unwrap();
+        assert_eq!((again.places, again.repeated), (first.places, true));
+        let next = log.append_blocking(batch_of("a-2", 101)).unwrap();
+        assert_eq!(next.places[0].version.get(), 1);
     }
 
     /// Appends a batch that was looked up in a view some time ago.
