@@ -455,6 +455,27 @@ fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<supe
 }
 
 #[test]
+fn positions_are_found_at_the_ends_of_every_block_of_a_directory() {
+    /// Positions that a block of a directory speaks of.
+    const BLOCK: u32 = 256 * 1_024;
+    const COUNT: u32 = 2 * BLOCK + 1_025;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("index")).unwrap();
+    let cache = Arc::new(BlockCache::new(64 << 10));
+    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    let run = run_of_one_key(&files, 1, 1, COUNT);
+    let (mut list, _) = PartRef::Run(&run, Reach::Disk).list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
+    for near in [0, 1_024, BLOCK, BLOCK + 1_024, 2 * BLOCK, 2 * BLOCK + 1_024, COUNT] {
+        for at in near.saturating_sub(2)..(near + 2).min(COUNT) {
+            assert_eq!(list.at(at as usize).unwrap(), at);
+            // From behind the list, so that it is searched.
+            assert_eq!(list.lower_bound(COUNT as usize, at).unwrap(), at as usize);
+            assert_eq!(list.lower_bound(COUNT as usize, COUNT - at).unwrap(), (COUNT - at) as usize);
+        }
+    }
+}
+
+#[test]
 fn a_merge_stops_and_goes_on_in_the_middle_of_a_long_list() {
     const COUNT: u32 = 600_000;
     let folder = tempfile::tempdir().unwrap();
