@@ -1,6 +1,7 @@
 //! Runs, tables and merges, held against a plain scan of the same events: every look-up gives the same.
 
 use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use gesta_core::{EventId, EventType, Item, Query, StreamName, Tag};
@@ -8,7 +9,8 @@ use proptest::prelude::*;
 
 use super::run::{Covered, Extent, FIRST_OF_FRAME, FrameName, Merge};
 use super::{
-    BlockCache, FoundId, IndexedEvent, Key, Kind, MissingFile, Part, PartRef, Reach, RunFiles, Table, View,
+    BlockCache, Fault, FoundId, IndexedEvent, Key, Kind, MergeError, MissingFile, Part, PartRef, Reach,
+    RunFiles, Table, View,
 };
 use crate::env::OsEnv;
 use crate::point::LogPoint;
@@ -373,10 +375,7 @@ proptest! {
 
 /// A list of so many positions, spread by a step over two runs, which are merged.
 fn check_long_list(count: u32, step: u32) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("index")).unwrap();
-    let cache = Arc::new(BlockCache::new(64 << 10));
-    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    let (_folder, files) = run_files();
     let (len, cut) = (u64::from(count * step), u64::from(count / 3 * step));
     let mut view = View::default();
     for (id, first, last) in
@@ -457,18 +456,44 @@ fn the_first_record_of_a_frame_is_marked_and_nothing_else() {
     assert_eq!(marked.collect::<Vec<_>>(), [true, false, true]);
 }
 
-/// A run of so many positions, all of which have one tag.
-fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::Run> {
+/// Files of runs in a new folder.
+fn run_files() -> (tempfile::TempDir, RunFiles) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("index")).unwrap();
+    let cache = Arc::new(BlockCache::new(64 << 10));
+    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    (folder, files)
+}
+
+/// Where the record of a position begins, in runs that are written key by key.
+fn offset_of(position: u64) -> u32 {
+    4096 + 8 * u32::try_from(position).unwrap()
+}
+
+/// A run of some positions in segments that begin at some of them, with these tags, in their order.
+fn run_of(
+    files: &RunFiles,
+    id: u64,
+    positions: RangeInclusive<u64>,
+    segments: &[(u64, u64)],
+    tags: impl IntoIterator<Item = (String, Range<u32>)>,
+) -> Arc<super::Run> {
+    let (first, last) = positions.into_inner();
     let mut builder = files.begin(&OsEnv, id).unwrap();
-    (0..count).for_each(|_| builder.offset(4096 | FIRST_OF_FRAME).unwrap());
-    // One id for all: what is tried here is the length of lists.
-    for (kind, name, positions) in [(Kind::Tag, &b"hot"[..], 0..count), (Kind::Id, &[7; 16], 0..1)] {
-        let key = Key::new(kind, name);
+    (first..=last).for_each(|position| builder.offset(offset_of(position) | FIRST_OF_FRAME).unwrap());
+    let tags = tags.into_iter().map(|(tag, positions)| (Key::new(Kind::Tag, tag.as_bytes()), positions));
+    // One id for all: nobody looks for it.
+    for (key, positions) in tags.chain([(Key::new(Kind::Id, &[7; 16]), 0..1)]) {
         builder.begin_key(key.as_bytes(), 0).unwrap();
         builder.positions(positions).unwrap();
         builder.end_key().unwrap();
     }
-    let last = first + u64::from(count) - 1;
+    let ends = segments.iter().skip(1).map(|(first, _)| *first).chain([last + 1]);
+    let extents = segments.iter().zip(ends).map(|((first, segment), end)| Extent {
+        first: *first,
+        segment: *segment,
+        end: offset_of(end).into(),
+    });
     let covered = Covered {
         id,
         tier: 0,
@@ -477,19 +502,40 @@ fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<supe
         last,
         first_frame: FrameName { number: first, checksum: 7 },
         end: end_at(last),
-        extents: vec![Extent { first, segment: 1, end: 4200 }],
-        segments: vec![segment(1)],
+        extents: extents.collect(),
+        segments: segments.iter().map(|(_, id)| segment(*id)).collect(),
     };
     Arc::new(builder.finish(covered).unwrap())
+}
+
+/// A run of so many positions, all of which have one tag.
+fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::Run> {
+    let last = first + u64::from(count) - 1;
+    run_of(files, id, first..=last, &[(first, 1)], [("hot".to_owned(), 0..count)])
+}
+
+#[test]
+fn positions_are_found_at_the_ends_of_every_block_of_a_directory() {
+    /// Positions that a block of a directory speaks of.
+    const BLOCK: u32 = 256 * 1_024;
+    const COUNT: u32 = 2 * BLOCK + 1_025;
+    let (_folder, files) = run_files();
+    let run = run_of_one_key(&files, 1, 1, COUNT);
+    let (mut list, _) = PartRef::Run(&run, Reach::Disk).list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
+    for near in [0, 1_024, BLOCK, BLOCK + 1_024, 2 * BLOCK, 2 * BLOCK + 1_024, COUNT] {
+        for at in near.saturating_sub(2)..(near + 2).min(COUNT) {
+            assert_eq!(list.at(at as usize).unwrap(), at);
+            // From behind the list, so that it is searched.
+            assert_eq!(list.lower_bound(COUNT as usize, at).unwrap(), at as usize);
+            assert_eq!(list.lower_bound(COUNT as usize, COUNT - at).unwrap(), (COUNT - at) as usize);
+        }
+    }
 }
 
 #[test]
 fn a_merge_stops_and_goes_on_in_the_middle_of_a_long_list() {
     const COUNT: u32 = 600_000;
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("index")).unwrap();
-    let cache = Arc::new(BlockCache::new(64 << 10));
-    let files = RunFiles { root: folder.path().to_owned(), store: [1; 16], secret: 7, cache };
+    let (_folder, files) = run_files();
     let runs =
         [(1, 1), (2, 1 + u64::from(COUNT))].map(|(id, first)| run_of_one_key(&files, id, first, COUNT));
     let mut merge = Merge::new(runs.to_vec(), files.begin(&OsEnv, 3).unwrap()).unwrap();
@@ -498,13 +544,77 @@ fn a_merge_stops_and_goes_on_in_the_middle_of_a_long_list() {
         steps += 1;
     }
     let blocks = COUNT.div_ceil(1_024);
-    let of_offsets = (2 * blocks).div_ceil(64);
-    assert!(steps > of_offsets + 2 * blocks / 512, "{steps} steps, {of_offsets} of them for offsets");
+    let (of_offsets, of_chunks) = ((2 * blocks).div_ceil(64), (2 * blocks).div_ceil(256));
+    assert_eq!(steps, of_offsets + of_chunks, "{of_offsets} of them for offsets");
     let run = merge.finish(3, 1).unwrap();
     let part = PartRef::Run(&run, Reach::Disk);
     let (mut list, _) = part.list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
     assert_eq!(list.len(), 2 * COUNT as usize);
     for at in (0..2 * COUNT).step_by(997) {
         assert_eq!(list.at(at as usize).unwrap(), at);
+    }
+}
+
+#[test]
+fn a_merge_stops_and_goes_on_between_keys() {
+    let (_folder, files) = run_files();
+    // Every other tag is of the other run.
+    let tags = |own: u32| (0..3_000_u32).map(move |n| (format!("{:05}", 2 * n + own), 0..1));
+    let runs = [run_of(&files, 1, 1..=1, &[(1, 1)], tags(0)), run_of(&files, 2, 2..=2, &[(2, 1)], tags(1))];
+    let mut merge = Merge::new(runs.to_vec(), files.begin(&OsEnv, 3).unwrap()).unwrap();
+    let mut steps = 1;
+    while !merge.step().unwrap() {
+        steps += 1;
+    }
+    assert_eq!(steps, 3, "one for offsets, two for keys");
+    let run = merge.finish(3, 1).unwrap();
+    assert_eq!((run.facts.keys, run.facts.postings), (6_001, 6_002));
+    for n in 0..6_000 {
+        let key = Key::new(Kind::Tag, format!("{n:05}").as_bytes());
+        let (mut list, _) = PartRef::Run(&run, Reach::Disk).list(&key).unwrap().unwrap();
+        assert_eq!((list.len(), list.at(0).unwrap()), (1, n % 2));
+    }
+}
+
+#[test]
+fn a_merged_run_knows_of_every_position_where_its_record_lies() {
+    let (_folder, files) = run_files();
+    let tag = || [("hot".to_owned(), 0..1)];
+    // The second segment begins within a run, the third with one.
+    let runs = vec![
+        run_of(&files, 1, 1..=1_500, &[(1, 1)], tag()),
+        run_of(&files, 2, 1_501..=3_548, &[(1_501, 1), (2_000, 2)], tag()),
+        run_of(&files, 3, 3_549..=4_000, &[(3_549, 3)], tag()),
+    ];
+    let mut view = View { runs, ..View::default() };
+    merge(&files, &mut view, 4, 0, 3);
+    let part = PartRef::Run(&view.runs[0], Reach::Disk);
+    let mut locator = part.locator();
+    for position in 1..=4_000 {
+        let location = locator.location(part.relative(position)).unwrap();
+        let segment = 1 + u64::from(position >= 2_000) + u64::from(position >= 3_549);
+        assert_eq!((location.position, location.segment.id), (position, segment));
+        assert_eq!((location.offset, location.len()), (offset_of(position).into(), 8));
+    }
+    let extents = view.runs[0].facts.extents.iter().map(|extent| (extent.first, extent.segment));
+    assert_eq!(extents.collect::<Vec<_>>(), [(1, 1), (2_000, 2), (3_549, 3)]);
+}
+
+#[test]
+fn a_merge_takes_no_position_that_its_run_does_not_have() {
+    let (_folder, files) = run_files();
+    // Beside its key and in a chunk, up to the last position of the run and one beyond.
+    for (from, end, is_sound) in [(9, 100, true), (9, 101, false), (90, 100, true), (90, 101, false)] {
+        let tags = [("hot".to_owned(), from..end)];
+        let runs = vec![run_of(&files, 1, 1..=100, &[(1, 1)], tags), run_of_one_key(&files, 2, 101, 5)];
+        let mut merge = Merge::new(runs, files.begin(&OsEnv, 3).unwrap()).unwrap();
+        let ended = std::iter::repeat_with(|| merge.step()).find(|step| !matches!(step, Ok(false)));
+        match ended.expect("it goes on until it ends") {
+            Ok(_) => assert!(is_sound, "{from}..{end}"),
+            Err(error) => {
+                assert!(matches!(error, MergeError::Read(Fault::Damaged { run: 1, .. })), "{error}");
+                assert!(!is_sound, "{from}..{end}");
+            }
+        }
     }
 }

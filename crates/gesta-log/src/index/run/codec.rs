@@ -148,11 +148,11 @@ impl Chunk {
         Some(before * GROUP + group.partition_point(|position| *position < target))
     }
 
-    /// Appends every position. `None` where they do not grow.
+    /// Appends every position behind those that are there. `None` where they do not grow.
     pub(super) fn unpack_all(&mut self, positions: &mut Vec<u32>) -> Option<()> {
         for number in 0..self.count.div_ceil(GROUP) {
             let group = self.group(number)?;
-            if number > 0 && group.first() <= positions.last() {
+            if group.first() <= positions.last() {
                 return None;
             }
             positions.extend_from_slice(group);
@@ -234,6 +234,46 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_gives_what_is_asked_for_and_never_more_than_is_there() {
+        let bytes = [7, 1, 2, 3, 4, 5];
+        let mut reader = Reader::new(&bytes);
+        assert_eq!((reader.len(), reader.is_empty()), (6, false));
+        assert_eq!(reader.position(), Some(7));
+        assert_eq!(reader.bytes(2), Some(&bytes[1..3]));
+        assert_eq!(reader.array(), Some([3, 4]));
+        assert_eq!((reader.bytes(2), reader.array::<2>()), (None, None), "one is left");
+        assert_eq!(reader.count(5), Some(5));
+        assert_eq!((reader.len(), reader.is_empty()), (0, true));
+        assert_eq!(Reader::new(&bytes).count(6), None, "more than may be");
+    }
+
+    #[test]
+    fn no_position_is_larger_than_a_run_counts() {
+        for (number, position) in [(u64::from(u32::MAX), Some(u32::MAX)), (u64::from(u32::MAX) + 1, None)] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            assert_eq!(Reader::new(&bytes).position(), position);
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_a_count_the_first_position_a_width_and_steps_less_one() {
+        // Of 1, 2 and 5 remain 0, 1 and 4, in three bits each.
+        assert_eq!(pack(&[7, 8, 10, 15]), [4, 0, 7, 0, 0, 0, 3, 0b0000_1000, 0b1]);
+        assert_eq!(pack(&[7, 8, 9]), [3, 0, 7, 0, 0, 0, 0], "what follows without a gap takes no bits");
+    }
+
+    #[test]
+    fn steps_that_fill_their_last_byte_take_no_further_one() {
+        let positions = (0..256).map(|n| n * 0x100).collect::<Vec<u32>>();
+        let packed = pack(&positions);
+        assert_eq!(packed.len(), COUNT_BYTES + 2 * (GROUP_BYTES + GROUP - 1), "eight bits a step");
+        let mut all = Vec::new();
+        Chunk::new(packed.into()).unwrap().unpack_all(&mut all).unwrap();
+        assert_eq!(all, positions);
+    }
+
+    #[test]
     fn positions_come_back_and_are_found() {
         let spread = |step: u32| move |n: u32| n * step + (n * n) % step.max(1);
         for (count, step) in [(1, 7), (2, 1), (127, 3), (128, 1), (129, 900), (1024, 1), (1000, 4_000_000)] {
@@ -242,6 +282,7 @@ mod tests {
             let mut all = Vec::new();
             chunk.unpack_all(&mut all).unwrap();
             assert_eq!(all, positions);
+            assert_eq!(chunk.len(), positions.len());
             for (index, position) in positions.iter().enumerate() {
                 assert_eq!(chunk.at(index), Some(*position));
                 assert_eq!(chunk.lower_bound(*position), Some(index));
@@ -259,6 +300,14 @@ mod tests {
         put(&mut bytes, COUNT_BYTES + GROUP_BYTES, 0_u32.to_le_bytes());
         let mut chunk = Chunk::new(bytes.into()).unwrap();
         assert_eq!(chunk.unpack_all(&mut Vec::new()), None);
+    }
+
+    #[test]
+    fn positions_that_are_unpacked_lie_behind_those_that_are_there() {
+        for (before, is_behind) in [(4, true), (5, false)] {
+            let mut chunk = Chunk::new(pack(&[5, 6]).into()).unwrap();
+            assert_eq!(chunk.unpack_all(&mut vec![before]).is_some(), is_behind, "behind {before}");
+        }
     }
 
     #[test]

@@ -355,3 +355,91 @@ impl ListBuilder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the first block is written, and the version of the first event.
+    const AT: u64 = 1_000;
+    const BASE: u64 = 9;
+
+    /// Writes a list of the positions below a count: what stands beside its key, and its blocks.
+    fn written(count: u32) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let (mut bytes, mut blocks, mut offset) = (Vec::new(), Vec::new(), AT);
+        let mut write = |block: &[u8]| {
+            let at = Pointer { offset, len: block.len() };
+            offset = at.end();
+            blocks.push(block.to_vec());
+            Ok(at)
+        };
+        let mut builder = ListBuilder::new();
+        builder.begin(BASE);
+        builder.push(0..count, &mut write).unwrap();
+        assert_eq!(builder.finish(&mut bytes, &mut write).unwrap(), count as usize);
+        (bytes, blocks)
+    }
+
+    #[test]
+    fn a_list_comes_back_and_can_be_read_over() {
+        for count in [1, 2, 16, 17, 1_024, 1_025, 2_049] {
+            let (mut bytes, _) = written(count);
+            let mut reader = Reader::new(&bytes);
+            let list = RunList::read(&mut reader).unwrap();
+            assert_eq!((list.count, list.base, list.last), (count as usize, BASE, count - 1));
+            assert!(reader.is_empty(), "of {count}");
+            let mut again = Vec::new();
+            list.put(&mut again);
+            assert_eq!(again, bytes);
+            bytes.extend_from_slice(b"next");
+            let mut reader = Reader::new(&bytes);
+            RunList::pass(&mut reader).unwrap();
+            assert_eq!(reader.bytes(reader.len()), Some(&b"next"[..]), "of {count}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_chunks_then_their_directory_then_what_each_block_of_it_begins_with() {
+        let lens = |count| written(count).1.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lens(16), [0; 0], "they stand beside their key");
+        assert_eq!(lens(17), [7]);
+        assert_eq!(lens(1_024), [42]);
+        assert_eq!(lens(1_025), [42, 7, 2 * ENTRY_BYTES]);
+        assert_eq!(lens(256 * 1_024)[255..], [42, 256 * ENTRY_BYTES]);
+        let (_, blocks) = written(256 * 1_024 + 1);
+        let [.., before, last] = &blocks[..] else { panic!("there are many") };
+        assert_eq!((before.len(), &last[..]), (ENTRY_BYTES, &[0, 0, 0, 0, 0, 0, 4, 0][..]));
+    }
+
+    #[test]
+    fn a_directory_says_of_every_chunk_where_it_lies() {
+        let (_, blocks) = written(1_025);
+        let first = Pointer { offset: AT, len: 42 };
+        assert_eq!(chunk_pointer(&blocks[2], 0), Some(first));
+        assert_eq!(chunk_pointer(&blocks[2], 1), Some(Pointer { offset: first.end(), len: 7 }));
+        for (offset, is_read) in [(NUMBER_MAX, true), (NUMBER_MAX + 1, false)] {
+            let entry = [&[0; 8], &offset.to_le_bytes()[..]].concat();
+            assert_eq!(chunk_pointer(&entry, 0).is_some(), is_read, "{offset} in a file");
+        }
+    }
+
+    #[test]
+    fn blocks_of_a_directory_lie_one_behind_the_other() {
+        let list = RunList::chunks(BASE, 514 * CHUNK - 1, u32::MAX, AT);
+        let blocks = [0, 1, 2].map(|number| list.directory_pointer(AT, number));
+        assert_eq!(blocks[0], Pointer { offset: AT, len: 256 * ENTRY_BYTES });
+        assert_eq!(blocks[1], Pointer { offset: blocks[0].end(), len: 256 * ENTRY_BYTES });
+        assert_eq!(blocks[2], Pointer { offset: blocks[1].end(), len: 2 * ENTRY_BYTES });
+    }
+
+    #[test]
+    fn a_list_without_positions_or_with_such_as_do_not_grow_is_refused() {
+        let read = |bytes: &[u8]| RunList::read(&mut Reader::new(bytes));
+        assert_eq!(read(&[0, 0]), None);
+        assert_eq!(RunList::pass(&mut Reader::new(&[0, 0])), None);
+        assert_eq!(read(&[2, 0, 5, 0]), None, "one position twice");
+        let beyond = [&[2, 0][..], &[0xff, 0xff, 0xff, 0xff, 0xf], &[1]].concat();
+        assert_eq!(read(&beyond), None, "beyond the last that there is");
+        assert_eq!(read(&[2, 0, 0, 5]), Some(RunList::inline(0, &[0, 5])));
+    }
+}

@@ -63,9 +63,9 @@ impl Ids {
     pub(super) fn truncate(&mut self, below: u32) {
         self.ids.truncate(below as usize);
         self.places.retain(|first| *first < below);
-        self.repeated.retain(|first, positions| {
+        self.repeated.retain(|_, positions| {
             positions.truncate(positions.partition_point(|position| *position < below));
-            *first < below && positions.len() > 1
+            positions.len() > 1
         });
     }
 
@@ -83,5 +83,62 @@ impl Ids {
             visit(&key, self.positions(first))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By position: some stand in several streams.
+    const IDS: [u128; 7] = [4, 2, 4, 3, 2, 4, 9];
+
+    fn of_numbers(numbers: &[u128]) -> Ids {
+        let mut ids = Ids::default();
+        numbers.iter().for_each(|number| ids.push(EventId::from_u128(*number)));
+        ids
+    }
+
+    fn positions_of(numbers: &[u128], id: u128) -> Vec<u32> {
+        (0..).zip(numbers).filter(|(_, own)| **own == id).map(|(position, _)| position).collect()
+    }
+
+    /// Every id is found at all its positions, and visited in the order of ids.
+    fn check(ids: &Ids, numbers: &[u128]) {
+        let mut expected = Vec::new();
+        for id in 0..10 {
+            let positions = positions_of(numbers, id);
+            let found = ids.find(EventId::from_u128(id)).unwrap_or_default();
+            assert_eq!(found, positions, "{id} in {numbers:?}");
+            if !positions.is_empty() {
+                let key = [&[Kind::Id as u8], &EventId::from_u128(id).as_bytes()[..]].concat();
+                expected.push((key, positions));
+            }
+        }
+        let mut visited = Vec::new();
+        let all: Result<(), ()> = ids.visit_sorted(|key, positions| {
+            visited.push((key.to_vec(), positions.to_vec()));
+            Ok(())
+        });
+        assert_eq!((all, visited), (Ok(()), expected), "{numbers:?}");
+    }
+
+    #[test]
+    fn an_id_is_found_wherever_it_stands() {
+        for count in 0..=IDS.len() {
+            check(&of_numbers(&IDS[..count]), &IDS[..count]);
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_taken_back_is_gone_and_may_come_again() {
+        for below in 0..=IDS.len() {
+            let mut ids = of_numbers(&IDS);
+            ids.truncate(u32::try_from(below).unwrap());
+            check(&ids, &IDS[..below]);
+            IDS[below..].iter().rev().for_each(|id| ids.push(EventId::from_u128(*id)));
+            let again = IDS[..below].iter().chain(IDS[below..].iter().rev()).copied().collect::<Vec<_>>();
+            check(&ids, &again);
+        }
     }
 }

@@ -201,3 +201,101 @@ fn leading(key: &[u8]) -> u64 {
     bytes[..count].copy_from_slice(&key[..count]);
     u64::from_be_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// More keys than are brought together, and more positions of some than are brought with them.
+    const POSITIONS: u32 = 200;
+
+    /// The keys of a position: one of its own, one of some positions, one that stands for two kinds, and two of all positions.
+    fn keys_of(position: u32) -> [(Kind, String); 5] {
+        [
+            // Not in their order.
+            (Kind::Stream, format!("own-{:03}", position * 7 % POSITIONS)),
+            (Kind::Tag, format!("some-{}", position % 60)),
+            (if position.is_multiple_of(3) { Kind::Type } else { Kind::Category }, "x".to_owned()),
+            (Kind::Tag, "all".to_owned()),
+            (Kind::Created, String::new()),
+        ]
+    }
+
+    fn push(keys: &mut Keys, positions: std::ops::Range<u32>) {
+        for position in positions {
+            for (kind, key) in keys_of(position) {
+                keys.entry(kind, key.as_bytes(), || position.into()).0.push(position);
+            }
+        }
+    }
+
+    /// All keys of the positions below one are found, and none else: one by one, all at once and in order.
+    fn check(keys: &Keys, below: u32) {
+        let mut expected = BTreeMap::<Vec<u8>, Vec<u32>>::new();
+        for position in 0..below {
+            for (kind, key) in keys_of(position) {
+                let key = [&[kind as u8], key.as_bytes()].concat();
+                expected.entry(key).or_default().push(position);
+            }
+        }
+        for position in 0..POSITIONS {
+            for (kind, key) in keys_of(position) {
+                let found = keys.find(kind, key.as_bytes()).map(Entry::positions).unwrap_or_default();
+                let own = expected.get(&[&[kind as u8], key.as_bytes()].concat());
+                assert_eq!(found, own.map_or(&[][..], Vec::as_slice), "{kind:?} {key} below {below}");
+            }
+        }
+        let held = keys.iter().map(|(key, entry)| (key.to_vec(), entry.positions().to_vec()));
+        assert_eq!(held.collect::<BTreeMap<_, _>>(), expected, "below {below}");
+        let mut visited = Vec::new();
+        for kind in Kind::ALL {
+            let all: Result<(), ()> = keys.visit_sorted(kind, |key, positions, base| {
+                assert_eq!(base, u64::from(positions[0]), "the first had it made");
+                visited.push((key.to_vec(), positions.to_vec()));
+                Ok(())
+            });
+            assert_eq!(all, Ok(()));
+        }
+        assert_eq!(visited, expected.into_iter().collect::<Vec<_>>(), "below {below}");
+    }
+
+    #[test]
+    fn a_key_is_found_at_all_its_positions() {
+        let mut keys = Keys::default();
+        check(&keys, 0);
+        push(&mut keys, 0..POSITIONS);
+        check(&keys, POSITIONS);
+        for (kind, key) in [(Kind::Stream, "x"), (Kind::Type, "all"), (Kind::Tag, "some-60")] {
+            assert!(keys.find(kind, key.as_bytes()).is_none(), "{kind:?} {key}");
+        }
+    }
+
+    #[test]
+    fn a_position_that_is_taken_back_is_gone_and_may_come_again() {
+        for below in [0, 1, 2, 3, 59, 60, 61, 121, 199, 200] {
+            let mut keys = Keys::default();
+            push(&mut keys, 0..POSITIONS);
+            keys.truncate(below);
+            check(&keys, below);
+            push(&mut keys, below..POSITIONS);
+            check(&keys, POSITIONS);
+        }
+    }
+
+    #[test]
+    fn an_event_that_names_a_key_twice_has_it_once() {
+        let mut keys = Keys::default();
+        let pushed = [4, 4, 5, 5].map(|position| keys.entry(Kind::Tag, b"a", || 0).0.push(position));
+        assert_eq!(pushed, [true, false, true, false]);
+        assert_eq!(keys.find(Kind::Tag, b"a").map(Entry::positions), Some(&[4, 5][..]));
+    }
+
+    #[test]
+    fn a_key_is_made_once() {
+        let mut keys = Keys::default();
+        let made = ["a", "b", "b", "a", "c", "a"].map(|key| keys.entry(Kind::Tag, key.as_bytes(), || 0).1);
+        assert_eq!(made, [true, true, false, false, true, false]);
+    }
+}
