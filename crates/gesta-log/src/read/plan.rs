@@ -108,8 +108,9 @@ impl Sight<'_> {
         up_to: u64,
     ) -> impl Iterator<Item = Result<&Damage, LookError>> {
         let touched = self.shared.index.damage().iter();
-        let touched =
-            touched.filter(move |damage| damage.loses_events() && damage.to > above && damage.from <= up_to);
+        let touched = touched.filter(move |damage| {
+            above < up_to && damage.loses_events() && damage.to > above && damage.from <= up_to
+        });
         let judged = move |damage| match self.view.may_have_lost(damage, query, above + 1..=up_to, self.reach)
         {
             Ok(lost) => lost.then_some(Ok(damage)),
@@ -295,7 +296,7 @@ impl Sight<'_> {
                 Some(damage) if page.taken.locations.is_empty() => {
                     Err(data_loss(self.shared, damage, damage.from - 1).into())
                 }
-                _ => Ok(page.taken.so_far(0)),
+                _ => Ok(page.taken.so_far(page.above - 1)),
             };
         }
         Ok(Planned { locations: page.taken.locations, scanned_to: floor, end: true })
@@ -323,7 +324,7 @@ impl Sight<'_> {
         {
             return match page.taken.locations.is_empty() {
                 true => Err(data_loss(self.shared, damage, damage.from - 1).into()),
-                false => Ok(Some(Ended { scanned_to: top, end: false })),
+                false => Ok(Some(Ended { scanned_to: page.above - 1, end: false })),
             };
         }
         let mut indexes = (0..count).rev();
