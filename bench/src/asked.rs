@@ -22,6 +22,8 @@ pub struct Asked {
     pub store: String,
     /// How identities are made.
     pub ids: Ids,
+    /// How much of the index is kept in memory in `growth`, in bytes.
+    pub memory: Option<u64>,
     /// Where files of figures and plots are written.
     pub out: PathBuf,
     /// The folder of a log: `rebuild` keeps its own there; `growth` gives it to the process that it kills.
@@ -38,6 +40,7 @@ impl Default for Asked {
             only: String::new(),
             store: String::new(),
             ids: Ids::V7,
+            memory: None,
             out: "figures".into(),
             log: None,
         }
@@ -52,6 +55,7 @@ pub const OPTIONS: &str = "\
   --only TEXT     only rows of tables whose name holds this
   --store TEXT    only stores, or ways to call one, whose name holds this
   --ids v4|v7     how identities are made in `growth` (v7)
+  --memory BYTES  how much of the index is kept in memory in `growth`: 32M (as it comes: 256 MiB)
   --out FOLDER    where figures and plots are written (figures)";
 
 impl Asked {
@@ -77,6 +81,7 @@ impl Asked {
                     asked.events = Some(number(&value).filter(|&events| events > 0).ok_or_else(wrong)?)
                 }
                 "ids" => asked.ids = ids(&value).ok_or_else(wrong)?,
+                "memory" => asked.memory = Some(number(&value).ok_or_else(wrong)?),
                 "only" => asked.only = value,
                 "store" => asked.store = value,
                 "out" => asked.out = value.into(),

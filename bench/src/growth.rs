@@ -14,6 +14,7 @@ use std::time::Duration;
 use bench_core::{
     Call, Events, Gesta, Guard, Ids, Latencies, Load, Streams, Work, append_line, measure, resident_bytes,
 };
+use gesta_log::Options;
 use tempfile::TempDir;
 
 use crate::asked::Asked;
@@ -33,7 +34,7 @@ pub fn run(asked: &Asked) {
         Ids::V7 => "v7",
     };
     let file = asked.out.join(format!("growth-{kind}.csv"));
-    let mut growing = GrowingLog::new(asked.ids, asked.lasts(2.0));
+    let mut growing = GrowingLog::new(asked);
     let mut rows: Vec<Row> = Vec::new();
     for size in SIZES.into_iter().filter(|&size| size <= most.max(SIZES[0])) {
         let row = growing.look(size);
@@ -52,6 +53,8 @@ struct GrowingLog {
     gesta: Option<Gesta>,
     events: Arc<Events>,
     ids: Ids,
+    /// How much of the index is in memory, if not as it comes.
+    memory: Option<u64>,
     lasts: Duration,
 }
 
@@ -72,10 +75,19 @@ impl Row {
 }
 
 impl GrowingLog {
-    fn new(ids: Ids, lasts: Duration) -> Self {
-        let folder = bench_core::folder();
-        let gesta = Some(Gesta::open(folder.path(), Call::Blocking));
-        Self { folder, gesta, events: Arc::new(events(ids)), ids, lasts }
+    fn new(asked: &Asked) -> Self {
+        let (ids, lasts) = (asked.ids, asked.lasts(2.0));
+        let events = Arc::new(events(ids));
+        let mut growing =
+            Self { folder: bench_core::folder(), gesta: None, events, ids, memory: asked.memory, lasts };
+        growing.open();
+        growing
+    }
+
+    fn open(&mut self) {
+        let mut options = Options::default();
+        options.index_cache_bytes = self.memory.unwrap_or(options.index_cache_bytes);
+        self.gesta = Some(Gesta::open_with(self.folder.path(), Call::Blocking, &options));
     }
 
     fn gesta(&self) -> &Gesta {

@@ -38,7 +38,16 @@ impl Gesta {
     /// If it cannot be opened.
     #[must_use]
     pub fn open(folder: &Path, call: Call) -> Self {
-        let log = LogStore::open(folder, &Options::default()).expect("a log");
+        Self::open_with(folder, call, &Options::default())
+    }
+
+    /// Opens a log that is opened otherwise than by default.
+    ///
+    /// # Panics
+    /// If that is not possible.
+    #[must_use]
+    pub fn open_with(folder: &Path, call: Call, options: &Options) -> Self {
+        let log = LogStore::open(folder, options).expect("a log");
         Self { log: Arc::new(log), call, direction: Direction::Forward }
     }
 

@@ -22,14 +22,13 @@ pub fn after_kill(row: &mut Row, growing: &mut GrowingLog) {
     kill_while_it_appends(growing);
     drop_caches(growing.folder.path());
     let start = Instant::now();
-    let gesta = Gesta::open(growing.folder.path(), Call::Blocking);
+    growing.open();
     row.add("open_ms", start.elapsed().as_secs_f64() * 1e3);
     let start = Instant::now();
-    gesta.log().read_blocking(&Read::stream(stream_name(Growing::PROBE))).expect("a page");
+    growing.gesta().log().read_blocking(&Read::stream(stream_name(Growing::PROBE))).expect("a page");
     row.add("open_first_read_us", start.elapsed().as_secs_f64() * 1e6);
     // What was in flight when it was killed may take numbers, too.
-    growing.events.skip(length(gesta.log()) - before + 100_000);
-    growing.gesta = Some(gesta);
+    growing.events.skip(length(growing.gesta().log()) - before + 100_000);
 }
 
 fn length(log: &LogStore) -> u64 {

@@ -146,33 +146,42 @@ impl Run {
         at.checked_sub(1).map(|at| &self.fence[at])
     }
 
-    /// Whether a branch may hold a key, as far as its filter says. It is asked if it is in memory or worth to be; one that is damaged is
-    /// done without.
+    /// Whether a branch may hold a key, as far as its filter says, where there is one in memory.
     fn may_hold(&self, fence: &Fence, hash: u64, reach: Reach) -> bool {
-        match fence.resident.get() {
-            Some(filter) => filter::may_hold(filter, hash),
-            None => self.fetch_filter(fence, reach).is_none_or(|filter| filter::may_hold(&filter, hash)),
-        }
+        self.filter(fence, reach).is_none_or(|filter| filter::may_hold(filter, hash))
     }
 
-    /// A filter that does not stay in memory yet, if it is there or worth to be. From now on it stays, if there is room.
-    fn fetch_filter(&self, fence: &Fence, reach: Reach) -> Option<Bytes> {
-        let filter = match self.blocks.peek(fence.filter) {
-            Some(filter) => filter,
-            None if reach == Reach::Memory => return None,
-            None if fence.touches.fetch_add(1, Relaxed) + 1 < FILTER_TOUCHES => return None,
-            None => self.blocks.read(fence.filter).ok()?,
-        };
+    /// The filter of a branch. It is brought into memory if it is worth that and there is room; else, and where it is damaged, look-ups do
+    /// without: to read all of it for one of them costs more than the blocks that it would spare.
+    fn filter<'f>(&self, fence: &'f Fence, reach: Reach) -> Option<&'f Resident> {
+        let resident = fence.resident.get();
+        if resident.is_some() || reach == Reach::Memory {
+            return resident;
+        }
+        if fence.touches.fetch_add(1, Relaxed) + 1 < FILTER_TOUCHES {
+            return None;
+        }
         fence.touches.store(0, Relaxed);
-        self.retain(fence, filter.clone());
-        Some(filter)
+        self.retain_filter(fence).ok()?;
+        fence.resident.get()
     }
 
-    fn retain(&self, fence: &Fence, filter: Bytes) {
-        if let Some(resident) = self.blocks.retain(fence.filter, filter) {
+    fn retain_filter(&self, fence: &Fence) -> Result<(), Fault> {
+        if let Some(filter) = self.blocks.retain(fence.filter)? {
             // Somebody may have been faster: then this one gives its room back.
-            let _ = fence.resident.set(resident);
+            let _ = fence.resident.set(filter);
         }
+        Ok(())
+    }
+
+    /// Brings the filters into memory, as far as there is room: every append asks them.
+    pub(crate) fn warm(&self) -> Result<(), Fault> {
+        self.fence.iter().try_for_each(|fence| self.retain_filter(fence))
+    }
+
+    /// Whether every filter proves itself.
+    pub(crate) fn prove_filters(&self) -> Result<(), Fault> {
+        self.fence.iter().try_for_each(|fence| self.blocks.read(fence.filter).map(drop))
     }
 
     /// A place in the list of a key.

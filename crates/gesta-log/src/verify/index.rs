@@ -42,7 +42,7 @@ impl IndexCheck {
             found.errors.push(errors);
         }
         // Look-ups do without a filter that is damaged, so the comparison does not meet it.
-        let filters = runs.iter().filter_map(|run| run.warm().err());
+        let filters = runs.iter().filter_map(|run| run.prove_filters().err());
         found.errors.extend(filters.map(|fault| fault.to_string()).take(ERRORS_MAX));
         Self { view: View { runs, ..View::default() }, postings: 0, found, behind: Vec::new() }
     }

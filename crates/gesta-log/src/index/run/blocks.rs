@@ -94,14 +94,14 @@ impl BlockCache {
         }
     }
 
-    /// Has a block stay, if there is room for it.
-    fn retain(self: &Arc<Self>, block: Bytes) -> Option<Resident> {
-        let more = block.len() as u64 + ENTRY_BYTES;
+    /// Room for a block that stays, if there is any.
+    fn reserve(self: &Arc<Self>, block_bytes: usize) -> Option<Room> {
+        let bytes = block_bytes as u64 + ENTRY_BYTES;
         let room = self.budget_bytes / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
-        let grown = |resident| Some(resident + more).filter(|resident| *resident <= room);
+        let grown = |resident| Some(resident + bytes).filter(|resident| *resident <= room);
         self.resident_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
         self.resize();
-        Some(Resident { block, cache: Arc::clone(self) })
+        Some(Room { bytes, cache: Arc::clone(self) })
     }
 
     /// Leaves to the blocks that may be pushed out what the others do not take.
@@ -118,10 +118,23 @@ impl BlockCache {
     }
 }
 
+/// Room in memory that is given back when this is dropped.
+struct Room {
+    bytes: u64,
+    cache: Arc<BlockCache>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.cache.resident_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.cache.resize();
+    }
+}
+
 /// A block that stays in memory until this is dropped.
 pub(super) struct Resident {
     block: Bytes,
-    cache: Arc<BlockCache>,
+    _room: Room,
 }
 
 impl Deref for Resident {
@@ -129,13 +142,6 @@ impl Deref for Resident {
 
     fn deref(&self) -> &[u8] {
         &self.block
-    }
-}
-
-impl Drop for Resident {
-    fn drop(&mut self) {
-        self.cache.resident_bytes.fetch_sub(self.block.len() as u64 + ENTRY_BYTES, Ordering::Relaxed);
-        self.cache.resize();
     }
 }
 
@@ -183,14 +189,10 @@ impl Blocks {
         self.cache.blocks.insert((self.handle, at.offset), block);
     }
 
-    /// Keeps a block until the run is gone, if there is room for that; else as long as nothing pushes it out.
-    pub(super) fn retain(&self, at: Pointer, block: Bytes) -> Option<Resident> {
-        let resident = self.cache.retain(block.clone());
-        match resident {
-            Some(_) => drop(self.cache.blocks.remove(&(self.handle, at.offset))),
-            None => self.keep(at, block),
-        }
-        resident
+    /// A block from the disk that stays in memory, if there is room for it.
+    pub(super) fn retain(&self, at: Pointer) -> Result<Option<Resident>, Fault> {
+        let Some(room) = self.cache.reserve(at.len) else { return Ok(None) };
+        Ok(Some(Resident { block: self.read(at)?, _room: room }))
     }
 
     /// A block from the disk, past the cache: what is read once should not push out what is used.
@@ -227,12 +229,12 @@ mod tests {
     fn blocks_stay_where_there_is_room_and_give_it_back_to_others() {
         const COST: u64 = 100 + ENTRY_BYTES;
         let cache = Arc::new(BlockCache::new(4 * COST));
-        let retain = || cache.retain(vec![7; 100].into());
-        let staying = [retain(), retain(), retain()];
-        assert!(staying.iter().all(Option::is_some) && retain().is_none(), "three of four parts may stay");
+        let reserve = || cache.reserve(100);
+        let taken = [reserve(), reserve(), reserve()];
+        assert!(taken.iter().all(Option::is_some) && reserve().is_none(), "three of four parts may stay");
         assert!(cache.blocks.capacity() <= COST, "the others have what is left");
-        drop(staying);
-        assert!(retain().is_some(), "there is room again");
+        drop(taken);
+        assert!(reserve().is_some(), "there is room again");
         assert_eq!(cache.resident_bytes.load(Ordering::Relaxed), 0);
         assert!(cache.blocks.capacity() > 3 * COST);
     }

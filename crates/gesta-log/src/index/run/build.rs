@@ -238,16 +238,6 @@ impl Builder {
     }
 }
 
-impl Run {
-    /// Brings the filters into memory, for a run that was written just now: every append asks them.
-    pub(crate) fn warm(&self) -> Result<(), crate::index::fault::Fault> {
-        for fence in &self.fence {
-            self.retain(fence, self.blocks.read(fence.filter)?);
-        }
-        Ok(())
-    }
-}
-
 fn encode_fence(fence: &[Fence]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for Fence { key, branch, filter, .. } in fence {
