@@ -117,6 +117,8 @@ pub enum Bug {
     PoisonKeepsTable,
     /// A filter says no for some of its keys.
     FilterForgets,
+    /// Ids of a batch are sought in the newest run and in no other.
+    IdsOfNewestRun,
     /// Some streams of a run are not learned with the others.
     HeadsForget,
     /// Streams are forgotten, and taken for streams that are not there.
@@ -190,6 +192,7 @@ impl Bug {
         Self::ConditionsOfNewestTable,
         Self::PoisonKeepsTable,
         Self::FilterForgets,
+        Self::IdsOfNewestRun,
         Self::HeadsForget,
         Self::HeadsForgetTooMuch,
         Self::ForgottenTableSkipped,
