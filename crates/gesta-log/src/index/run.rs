@@ -20,7 +20,7 @@ mod sought;
 
 use std::cmp::Ordering;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -73,11 +73,14 @@ struct Fence {
     resident: OnceLock<Resident>,
     /// How often its filter was missed.
     touches: AtomicU8,
+    /// Whether its filter was read though there was no room for it.
+    is_read: AtomicBool,
 }
 
 impl Fence {
     fn new(key: Box<[u8]>, branch: Pointer, filter: Pointer) -> Self {
-        Self { key, branch, filter, resident: OnceLock::new(), touches: AtomicU8::new(0) }
+        let (resident, touches, is_read) = <(OnceLock<_>, AtomicU8, AtomicBool)>::default();
+        Self { key, branch, filter, resident, touches, is_read }
     }
 }
 
@@ -163,7 +166,12 @@ impl Run {
         }
         fence.touches.store(0, Relaxed);
         self.retain_filter(fence).ok()?;
-        fence.resident.get()
+        let resident = fence.resident.get();
+        if resident.is_none() && !fence.is_read.swap(true, Relaxed) {
+            // Once without room, so that whoever uses an index notices damage anywhere in it: `read` tells of it.
+            let _ = self.blocks.read(fence.filter);
+        }
+        resident
     }
 
     fn retain_filter(&self, fence: &Fence) -> Result<(), Fault> {
