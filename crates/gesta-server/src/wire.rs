@@ -14,6 +14,9 @@ pub use expected::{expected_json, position_from_json, position_json};
 pub use query::{ItemJson, QueryJson};
 pub use rows::rows_json;
 
+use std::fmt::Display;
+use std::io::Write;
+
 use serde_json::value::RawValue;
 
 use crate::limits::JSON_DEPTH_MAX;
@@ -23,6 +26,11 @@ use crate::limits::JSON_DEPTH_MAX;
 pub(crate) fn as_json(bytes: &[u8]) -> Option<&RawValue> {
     let value = serde_json::from_slice::<&RawValue>(bytes).ok()?;
     (value.get().len() == bytes.len()).then_some(value)
+}
+
+/// Appends what is shown as it is.
+pub(crate) fn write_shown(shown: &dyn Display, out: &mut Vec<u8>) {
+    write!(out, "{shown}").expect("a vector takes everything");
 }
 
 /// Appends a text as a JSON string.

@@ -39,6 +39,8 @@ impl Kind {
     ];
 }
 
+/// Bytes of the key of an id.
+pub(super) const ID_KEY_BYTES: usize = 17;
 /// Bytes of the longest key, its kind included.
 pub(crate) const KEY_BYTES_MAX: usize = 1 + STREAM_NAME_BYTES_MAX;
 const _: () = assert!(COMMAND_KEY_BYTES_MAX <= STREAM_NAME_BYTES_MAX, "streams have the longest names");
@@ -96,6 +98,21 @@ impl Key {
 /// An id as a number, in the order of keys.
 pub(super) const fn id_number(id: &[u8; 16]) -> u128 {
     u128::from_be_bytes(*id)
+}
+
+/// The key of an id.
+pub(super) fn id_key(id: EventId) -> [u8; ID_KEY_BYTES] {
+    let mut key = [Kind::Id as u8; ID_KEY_BYTES];
+    key[1..].copy_from_slice(id.as_bytes());
+    key
+}
+
+/// The first bytes of a key, as a number in the same order.
+pub(super) fn leading(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let count = key.len().min(8);
+    bytes[..count].copy_from_slice(&key[..count]);
+    u64::from_be_bytes(bytes)
 }
 
 /// How many bytes two keys have in common: eight at a time, as long as they do.

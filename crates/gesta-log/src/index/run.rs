@@ -28,7 +28,7 @@ use bytes::Bytes;
 use crate::env::{File, read_exact_at};
 use crate::format::u32_at;
 use crate::index::fault::{Fault, Reach};
-use crate::index::key::{Key, id_number};
+use crate::index::key::{Key, id_number, leading};
 use crate::segment::SegmentFile;
 pub(crate) use blocks::BlockCache;
 use blocks::{Blocks, CHECKSUM_BYTES, Pointer, Resident};
@@ -113,7 +113,7 @@ impl Run {
     ) -> Self {
         let (lowest, highest) = &facts.ids;
         let ids = (id_number(lowest), id_number(highest));
-        let prefixes = fence.iter().map(|fence| prefix(&fence.key)).collect();
+        let prefixes = fence.iter().map(|fence| leading(&fence.key)).collect();
         Self { facts, blocks, segments, fence, prefixes, ids, secret, size_bytes }
     }
 
@@ -142,7 +142,7 @@ impl Run {
 
     /// The branch that holds a key, if any does.
     fn fence_of(&self, key: &[u8]) -> Option<&Fence> {
-        let prefix = prefix(key);
+        let prefix = leading(key);
         let from = self.prefixes.partition_point(|own| *own < prefix);
         let alike = self.prefixes[from..].partition_point(|own| *own == prefix);
         let at = from + self.fence[from..from + alike].partition_point(|fence| *fence.key <= *key);
@@ -255,14 +255,6 @@ fn read_fence_entry(reader: &mut Reader<'_>) -> Option<Fence> {
     let key = reader.bytes(len)?.into();
     let (branch, filter) = (Pointer::read(reader)?, Pointer::read(reader)?);
     Some(Fence::new(key, branch, filter))
-}
-
-/// The first bytes of a key as a number, in the order of keys.
-fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = key.len().min(bytes.len());
-    bytes[..len].copy_from_slice(&key[..len]);
-    u64::from_be_bytes(bytes)
 }
 
 /// The leaf that holds a key, if any does. The outer `None` says that the branch is damaged.

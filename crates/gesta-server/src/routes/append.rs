@@ -1,7 +1,6 @@
 //! `POST /streams/{stream}`: append one event or several to one stream.
 
 use std::fmt::{self, Display};
-use std::io::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -19,11 +18,10 @@ use crate::precondition::{Precondition, etag};
 use crate::routes::{StreamPath, allowed};
 use crate::state::Shared;
 use crate::time::now;
-use crate::wire::{Capped, EventJson, position_json};
+use crate::wire::{Capped, EventJson, position_json, write_shown};
 use gesta::http::{Params, Problem};
 
 const ROUTE: &str = "POST /streams/{stream}";
-const TAKES_EVERYTHING: &str = "a vector takes everything";
 
 /// Appends what the body holds, and answers 201 with its places, or 200 if it was appended before.
 pub(super) async fn append(
@@ -170,7 +168,7 @@ fn answer_json(appended: &Appended, ids: &[EventId]) -> Vec<u8> {
     write_list("],\"versions\":[", places().map(|place| place.version), &mut out);
     write_list("],\"positions\":[", places().map(|place| position_json(place.position)), &mut out);
     let Appended { checkpoint, repeated, .. } = appended;
-    write!(out, "],\"checkpoint\":\"{checkpoint}\",\"repeated\":{repeated}}}").expect(TAKES_EVERYTHING);
+    write_shown(&format_args!("],\"checkpoint\":\"{checkpoint}\",\"repeated\":{repeated}}}"), &mut out);
     out
 }
 
@@ -188,6 +186,6 @@ fn write_list(begin: &str, values: impl Iterator<Item = impl Display>, out: &mut
     out.extend_from_slice(begin.as_bytes());
     for (at, value) in values.enumerate() {
         let comma = if at == 0 { "" } else { "," };
-        write!(out, "{comma}{value}").expect(TAKES_EVERYTHING);
+        write_shown(&format_args!("{comma}{value}"), out);
     }
 }

@@ -1,8 +1,6 @@
 //! Events in JSON: data and metadata embedded as they are where they are JSON, so that their bytes come back the same.
 
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::io::Write;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Capped, as_json, position_from_json, position_json, too_deep, write_string};
+use super::{Capped, as_json, position_from_json, position_json, too_deep, write_shown, write_string};
 use crate::limits::JSON_DEPTH_MAX;
 use gesta::http::{TimeError, format_time, parse_time};
 
@@ -243,7 +241,7 @@ fn from_base64(member: &'static str, text: &str) -> Result<Bytes, EventJsonError
 pub fn write_event(event: &RecordedEvent, out: &mut Vec<u8>) {
     out.push(b'{');
     write_said(event, out);
-    shown(
+    write_shown(
         &format_args!(",\"version\":{},\"position\":{}", event.version(), position_json(event.position())),
         out,
     );
@@ -259,10 +257,10 @@ pub fn write_new_event(event: &EventBytes, out: &mut Vec<u8>) {
 }
 
 fn write_said(event: &EventBytes, out: &mut Vec<u8>) {
-    shown(&format_args!("\"id\":\"{}\"", event.id()), out);
+    write_shown(&format_args!("\"id\":\"{}\"", event.id()), out);
     member("stream", event.stream(), out);
     member("type", event.event_type(), out);
-    shown(&format_args!(",\"schemaVersion\":{}", event.schema_version()), out);
+    write_shown(&format_args!(",\"schemaVersion\":{}", event.schema_version()), out);
     member("time", &format_time(event.time()), out);
     write_tags(event, out);
     write_data(event, out);
@@ -313,10 +311,6 @@ fn write_data(event: &EventBytes, out: &mut Vec<u8>) {
     if let Some(kind) = kind {
         member("kind", kind, out);
     }
-}
-
-fn shown(text: &dyn Display, out: &mut Vec<u8>) {
-    write!(out, "{text}").expect("a vector takes everything");
 }
 
 fn member(name: &str, text: &str, out: &mut Vec<u8>) {

@@ -6,10 +6,8 @@ use gesta_core::EventId;
 
 use super::{Run, filter};
 use crate::index::fault::Reach;
-use crate::index::key::{Kind, hash_of, id_number};
+use crate::index::key::{ID_KEY_BYTES, hash_of, id_key, id_number};
 
-/// Bytes of the key of an id.
-const ID_KEY_BYTES: usize = 17;
 /// Ids whose filters are looked at side by side.
 const PROBED_AT_ONCE: usize = 16;
 
@@ -24,8 +22,7 @@ pub(crate) struct SoughtId {
 
 impl SoughtId {
     pub(crate) fn new(at: usize, id: EventId, secret: u64) -> Self {
-        let mut key = [Kind::Id as u8; ID_KEY_BYTES];
-        key[1..].copy_from_slice(id.as_bytes());
+        let key = id_key(id);
         Self { at, id: id_number(id.as_bytes()), key, hash: hash_of(secret, &key) }
     }
 }

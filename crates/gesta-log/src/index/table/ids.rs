@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use gesta_core::EventId;
 use hashbrown::HashTable;
 
-use crate::index::key::Kind;
+use crate::index::key::id_key;
 
 /// The ids of a table's events.
 #[derive(Default)]
@@ -77,10 +77,8 @@ impl Ids {
         let mut sorted =
             self.places.iter().map(|first| (self.ids[*first as usize], first)).collect::<Vec<_>>();
         sorted.sort_unstable();
-        let mut key = [Kind::Id as u8; 17];
         for (id, first) in sorted {
-            key[1..].copy_from_slice(id.as_bytes());
-            visit(&key, self.positions(first))?;
+            visit(&id_key(id), self.positions(first))?;
         }
         Ok(())
     }
@@ -89,6 +87,7 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::key::Kind;
 
     /// By position: some stand in several streams.
     const IDS: [u128; 7] = [4, 2, 4, 3, 2, 4, 9];

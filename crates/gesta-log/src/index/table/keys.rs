@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::HashTable;
 
-use crate::index::key::{Kind, shared_len};
+use crate::index::key::{Kind, leading, shared_len};
 
 /// One more than the number of the last kind.
 const KINDS: usize = Kind::ALL.len() + 1;
@@ -192,14 +192,6 @@ impl Keys {
         });
         sorted
     }
-}
-
-/// The first bytes of a key, as a number in the same order.
-fn leading(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let count = key.len().min(8);
-    bytes[..count].copy_from_slice(&key[..count]);
-    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]
