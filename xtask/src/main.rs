@@ -23,19 +23,20 @@ usage: cargo xtask <command>
   test   everything that must hold before a change goes in:
          format, lints, tidy, tests, doctests, docs
   ci     what CI runs: `test`, and after it whatever takes too long for every day
-  tidy   the rules of the house that no compiler checks
+  tidy   the rules of the house that no compiler checks;
+         `tidy PATH` lists every phrase to rewrite below PATH
   sim    the log on a simulated machine whose disk fails:
-         `--seed N` what one seed does, `--operations N` seeds until so many were done,
+         `--seed N` what one seed does, `--operations N` seeds until N operations were done,
          `--exhaustive` a fault at every operation of a few scripts, every bit flipped
   sim-long  hours of it: 200 million operations, every bit of a small log
   torture
          processes that append are killed, and what they acknowledged is looked for:
-         `--cycles N` so many kills, `--seed N` other moments
+         `--cycles N` kills, `--seed N` other moments
   faults every system call of a small run fails, or the process is killed at it; limits,
          full disks, lost writes, power cuts: all of it as root on Linux, or the parts
          that are named: kills recovery failures limits (these without root),
          full-disk written-back power power-blocks; `sample` takes seconds;
-         `power-blocks --states N --seed N` so many states of a disk after a power cut
+         `power-blocks --states N --seed N` N states of a disk after a power cut
   fuzz   every decoder takes any bytes, and the log any history, as libFuzzer chooses them:
          `--seconds N` each (60), then targets (all)
   miri   the parts that the interpreter of the compiler can run, held to the rules of memory
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ["test"] => steps::run(&[steps::TEST]),
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
+        ["tidy", ..] => tidy::wording(&arguments[1..]),
         ["sim", ..] => sim::run(&arguments[1..]),
         ["sim-long"] => sim::run(&["--long"]),
         ["torture", ..] => faults::torture(&arguments[1..]),
