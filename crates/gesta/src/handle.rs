@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use gesta_core::{Checkpoint, CommandKey, EventStore, Expected, Placed, RecordedEvent, StreamName, Version};
+use gesta_core::{
+    Checkpoint, CommandKey, EventId, EventStore, Expected, Placed, RecordedEvent, StreamName, Version,
+};
 
 use crate::decision::{Boundary, Decision, Fact, NewFact};
 use crate::environment::{Environment, SystemEnvironment};
@@ -298,6 +300,8 @@ impl Call {
 /// What a call wrote, or what an earlier sending of it had written.
 pub(crate) struct Written {
     pub(crate) facts: Vec<Fact>,
+    /// The ids of the events, in the same order.
+    pub(crate) ids: Vec<EventId>,
     /// Only for a repeat: the events as they were recorded.
     pub(crate) events: Vec<RecordedEvent>,
     pub(crate) places: Vec<Placed>,

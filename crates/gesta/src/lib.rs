@@ -88,6 +88,7 @@ mod handle;
 #[cfg(feature = "http")]
 pub mod http;
 mod idempotency;
+mod json;
 mod key;
 mod load;
 mod meta;

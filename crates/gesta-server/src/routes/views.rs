@@ -1,4 +1,4 @@
-//! `GET /views`, `GET /views/{name}` and `POST /views/{name}/restart`: which views there are, and how they are doing.
+//! `GET /views`, `GET /views/{name}` and `POST /views/{name}/restart`: the views and their states.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::routes::PathParam;
 use crate::state::Shared;
 
-/// Every view and how it is doing.
+/// The status of every view.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
     params.finish()?;
     let mut list = Vec::new();
@@ -25,7 +25,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> R
     Ok(Json(json!({"views": list})))
 }
 
-/// How one view is doing.
+/// The status of one view.
 pub(super) async fn status(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
@@ -36,7 +36,7 @@ pub(super) async fn status(
     Ok(Json(status_json(&status)))
 }
 
-/// Sets a view going again that has stopped.
+/// Restarts a view that has stopped.
 pub(super) async fn restart(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
@@ -62,17 +62,35 @@ pub(super) fn views<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Views>
 }
 
 pub(super) fn unknown(error: UnknownView) -> Problem {
-    let detail = format!("{error}: `GET /views` lists those there are");
+    let detail = format!("{error}: `GET /views` lists the views");
     Problem::new(StatusCode::NOT_FOUND, "no-view", "There is no such view", detail).with("view", error.name)
 }
 
-fn status_json(status: &Status) -> Value {
-    let (state, error) = match &status.state {
+/// The name of a state, and the error that it carries.
+pub(super) fn state_word(state: &ViewState) -> (&'static str, Option<String>) {
+    match state {
         ViewState::CatchingUp => ("catching-up", None),
         ViewState::Live => ("live", None),
         ViewState::Retrying { error } => ("retrying", Some(error.to_string())),
         ViewState::Stopped { error } => ("stopped", Some(error.to_string())),
-    };
+    }
+}
+
+/// Every view with the name of its state.
+pub(super) async fn view_states(shared: &Shared) -> Vec<(String, &'static str)> {
+    let mut states = Vec::new();
+    for views in shared.views.iter() {
+        for name in views.names() {
+            if let Ok(status) = views.status(name).await {
+                states.push((name.to_owned(), state_word(&status.state).0));
+            }
+        }
+    }
+    states
+}
+
+fn status_json(status: &Status) -> Value {
+    let (state, error) = state_word(&status.state);
     let token = |checkpoint: &Option<Checkpoint>| checkpoint.as_ref().map(ToString::to_string);
     json!({
         "name": status.name,
