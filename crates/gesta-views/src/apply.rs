@@ -7,13 +7,13 @@ use std::path::Path;
 use gesta_core::{Checkpoint, RecordedEvent};
 use rusqlite::{Connection, ErrorCode, Statement};
 
-use crate::check::message;
-use crate::database::{MARK_CAUGHT_UP, database, is_busy};
-use crate::definition::{Handler, Parameter, Parts};
+use crate::database::{MARK_CAUGHT_UP, database};
 use crate::fields::{Field, FieldProblem, extract};
 use crate::parse::handler_line;
+use crate::parts::{Handler, Parameter, Parts};
 use crate::race::Stop;
 use crate::run_error::{EventPlace, RunError};
+use crate::sqlite::{is_busy, message};
 
 /// How far applying got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use gesta_core::{Checkpoint, EventStore, Place, Read, When};
 use rusqlite::Connection;
 
 use crate::apply::Applier;
-use crate::database::{create, database, harden};
+use crate::database::{create, database};
 use crate::definition::Definition;
 use crate::limits::PAGE;
 use crate::purity::{self, Clock};
 use crate::race::Stop;
 use crate::run_error::RunError;
 use crate::sandbox::{Cancel, QueryError, QueryLimits, Reader, Rows, SqlValue};
+use crate::sqlite::harden;
 
 /// What messages call a database that has no file of its own.
 const TEMPORARY: &str = "a temporary database";

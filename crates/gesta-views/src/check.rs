@@ -5,10 +5,11 @@ use std::time::Instant;
 use rusqlite::{Connection, Error};
 
 use crate::authorize::{Gate, Mode};
-use crate::database::harden;
-use crate::definition::{DefinitionError, DefinitionProblem as Problem, Parts};
 use crate::limits::{CHECK_TIME_MAX, STEPS_PER_LOOK};
+use crate::parts::Parts;
+use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::purity::{self, Clock};
+use crate::sqlite::{harden, message};
 use crate::statements::Statement;
 
 /// Builds the schema in memory and prepares every statement of every handler against it.
@@ -126,13 +127,4 @@ impl<'p> Check<'p> {
 fn whole(parts: &Parts, error: &Error) -> DefinitionError {
     let problem = Problem::Sql { statement: "the empty database".to_owned(), message: message(error) };
     DefinitionError { file: parts.file.clone(), line: 1, problem }
-}
-
-/// What SQLite says, without the statement that it repeats.
-pub(crate) fn message(error: &Error) -> String {
-    match error {
-        Error::SqlInputError { msg, .. } => msg.clone(),
-        Error::SqliteFailure(_, Some(message)) => message.clone(),
-        other => other.to_string(),
-    }
 }

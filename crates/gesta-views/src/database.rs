@@ -6,15 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use gesta_core::Checkpoint;
-use rusqlite::config::DbConfig;
-use rusqlite::limits::Limit;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
-use crate::check::message;
-use crate::definition::{Definition, Parts};
+use crate::definition::Definition;
 use crate::limits::{BUSY_TIMEOUT, WRITER_CACHE_KIB};
+use crate::parts::Parts;
 use crate::purity::{self, Clock};
 use crate::run_error::RunError;
+use crate::sqlite::{harden, is_busy, message};
 
 /// What every view's database has besides the view's own tables.
 const OWN_TABLES: &str = "
@@ -23,18 +22,6 @@ const OWN_TABLES: &str = "
 
 /// Remembers that a version has shown everything, so that it may serve while a newer one is built.
 pub(crate) const MARK_CAUGHT_UP: &str = "update gesta_view set caught_up = 1 where caught_up = 0";
-
-/// Switches off what no definition and no query may use, whatever else fails to stop it.
-pub(crate) fn harden(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A misspelt name in double quotes is an error, not a text.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
-    Ok(())
-}
 
 /// Makes the tables of a view in an empty database, at a checkpoint.
 pub(crate) fn create(
@@ -226,11 +213,6 @@ fn is_damage(error: &Error) -> bool {
         error,
         Error::QueryReturnedNoRows | Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..)
     )
-}
-
-/// Whether another connection was in the way.
-pub(crate) fn is_busy(error: &Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 pub(crate) fn database(path: &Path, action: &'static str, error: &Error) -> RunError {

@@ -14,10 +14,10 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Statement, ToSql};
 
 use crate::authorize::{Gate, Mode};
-use crate::check::message;
-use crate::database::{harden, is_busy, read_checkpoint};
+use crate::database::read_checkpoint;
 use crate::limits;
 use crate::run_error::RunError;
+use crate::sqlite::{harden, is_busy, message};
 
 /// A value in SQLite.
 #[derive(Debug, Clone, PartialEq)]
