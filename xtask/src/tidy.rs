@@ -15,6 +15,7 @@ mod repository;
 mod samples;
 mod scan;
 mod source;
+mod storeys;
 mod wording;
 
 use std::fmt;
@@ -33,6 +34,7 @@ const RULES: &[(&str, Rule)] = &[
     ("commented-code", commented_code::check),
     ("long-function", functions::check),
     ("layers", layers::check),
+    ("storeys", storeys::check),
     ("on-the-map", layers::on_the_map),
     ("machine-path", machine_paths::check),
     ("dead-link", links::check),
