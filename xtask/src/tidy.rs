@@ -10,6 +10,7 @@ mod layers;
 mod links;
 mod machine_paths;
 mod mask;
+mod published;
 mod repository;
 #[cfg(test)]
 mod samples;
@@ -36,6 +37,7 @@ const RULES: &[(&str, Rule)] = &[
     ("layers", layers::check),
     ("storeys", storeys::check),
     ("on-the-map", layers::on_the_map),
+    ("published", published::check),
     ("machine-path", machine_paths::check),
     ("dead-link", links::check),
     ("wording", wording::check),
