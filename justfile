@@ -20,7 +20,7 @@ tidy:
 sim seed="":
     cargo xtask sim {{ if seed == "" { "" } else { "--seed " + seed } }}
 
-# `kill -9` under load, so many times: what was acknowledged is there (`just torture 1000`).
+# `kill -9` under load, `cycles` times: every acknowledged event is there (`just torture 1000`).
 torture cycles="20000":
     cargo xtask torture --cycles {{cycles}}
 
@@ -32,7 +32,7 @@ faults *parts:
 sim-long:
     cargo xtask sim-long
 
-# Every decoder takes any bytes, and the log any history, so many seconds each (`just fuzz 600 frame`).
+# Every decoder takes any bytes, and the log any history: `seconds` for each target (`just fuzz 600 frame`).
 fuzz seconds="60" *targets:
     cargo xtask fuzz --seconds {{seconds}} {{targets}}
 

@@ -45,12 +45,7 @@ impl Remote {
             .timeout_connect(Some(Duration::from_secs(10)))
             .build();
         let agent = ureq::Agent::new_with_config(config);
-        let capabilities = Capabilities {
-            partitions: 1,
-            dense_positions: true,
-            atomic_scope: gesta_core::AtomicScope::Store,
-            limits: Limits::default(),
-        };
+        let capabilities = Capabilities::new(1, gesta_core::AtomicScope::Store, Limits::default());
         let mut remote = Self { agent, base, capabilities };
         let head = remote.locate_now(When::Head).map_err(|fault| fault.failure(url))?;
         remote.capabilities.partitions = u16::try_from(head.sequences().len())
@@ -88,7 +83,7 @@ impl Remote {
 
     fn append_now(&self, batch: &Batch) -> Result<Appended, AppendError> {
         if batch.command.is_some() {
-            return Err(AppendError::Unsupported { capability: "command keys over HTTP" });
+            return Err(AppendError::Unsupported { capability: "command keys over HTTP".into() });
         }
         let answer = self.post("/batches", batch_json(batch)).map_err(Fault::append)?;
         read_appended(&answer).map_err(Fault::append)
@@ -135,7 +130,7 @@ impl Remote {
             Err(fault) if fault.is_kind("no-stream") => Ok(None),
             answer => {
                 let version = read_page(&answer?)?.last_version;
-                Ok(version.map(|version| StreamInfo { name, version }))
+                Ok(version.map(|version| StreamInfo::new(name, version)))
             }
         }
     }
@@ -159,6 +154,7 @@ impl Remote {
             When::Start => "start".to_owned(),
             When::Head => "head".to_owned(),
             When::RecordedUpTo(time) => encode(&format_time(time)),
+            other => return Err(Fault::unsupported(&format!("the place {other:?} over HTTP"))),
         };
         read_checkpoint(&self.get(&format!("/checkpoint?at={at}"))?)
     }
@@ -227,7 +223,7 @@ impl EventStore for Remote {
         _: CommandKey,
         _: StreamName,
     ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        Box::pin(async { Err(AppendError::Unsupported { capability: "command keys over HTTP" }) })
+        Box::pin(async { Err(AppendError::Unsupported { capability: "command keys over HTTP".into() }) })
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
@@ -247,7 +243,7 @@ impl EventStore for Remote {
     }
 
     fn wait_past(&self, _: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        Box::pin(async { Err(ReadError::Unsupported { capability: "waiting over HTTP" }) })
+        Box::pin(async { Err(ReadError::Unsupported { capability: "waiting over HTTP".into() }) })
     }
 }
 

@@ -48,10 +48,7 @@ pub(crate) fn a_stream_is_known_by_its_last_version_once_it_has_an_event(world: 
     assert_eq!(known(A), None);
     for last in 0..3_u32 {
         world.append(batch(&[(A, 2 * last)]));
-        assert_eq!(
-            known(A),
-            Some(StreamInfo { name: name(A), version: gesta_core::Version::new(last.into()) })
-        );
+        assert_eq!(known(A), Some(StreamInfo::new(name(A), gesta_core::Version::new(last.into()))));
     }
     world.append(batch(&[(B, 10), (A, 11), (B, 12)]));
     assert_eq!([A, B].map(|stream| known(stream).expect("a stream").version.get()), [3, 1]);

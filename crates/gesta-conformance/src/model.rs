@@ -213,7 +213,7 @@ impl<'a> Model<'a> {
     fn error(&self, error: AppendError) -> AppendError {
         match error {
             AppendError::Invalid { .. } => AppendError::Invalid { reason: String::new() },
-            AppendError::Unsupported { .. } => AppendError::Unsupported { capability: "" },
+            AppendError::Unsupported { .. } => AppendError::Unsupported { capability: "".into() },
             AppendError::ConditionFailed { index, at } => {
                 AppendError::ConditionFailed { index, at: self.position(at) }
             }

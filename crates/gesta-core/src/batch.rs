@@ -53,8 +53,9 @@ impl Batch {
     }
 }
 
-/// What an append says about a stream.
+/// What an append expects of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Expected {
     /// Nothing.
     Any,

@@ -2,8 +2,9 @@
 
 use crate::limits;
 
-/// What a store can do.
+/// What a store can do. Made with [`Capabilities::new`]: fields are added as stores learn more.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// How many partitions it has. With one, the log has a total order.
     pub partitions: u16,
@@ -25,6 +26,12 @@ pub enum AtomicScope {
 }
 
 impl Capabilities {
+    /// A store with dense sequences, that many partitions and these limits.
+    #[must_use]
+    pub const fn new(partitions: u16, atomic_scope: AtomicScope, limits: Limits) -> Self {
+        Self { partitions, dense_positions: true, atomic_scope, limits }
+    }
+
     /// Whether the log has one total order.
     #[must_use]
     pub const fn total_order(&self) -> bool {
@@ -33,7 +40,9 @@ impl Capabilities {
 }
 
 /// The most that a store takes, checked before anything is buffered. Never above the contract's own bounds.
+/// Start from [`Limits::default`] and lower what the store lowers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Events in one batch.
     pub batch_events_max: usize,

@@ -1,5 +1,7 @@
 //! Errors of the store's operations. A variant exists where the caller would act differently.
 
+use std::borrow::Cow;
+
 use crate::batch::Expected;
 use crate::checkpoint::{Checkpoint, Position, Version};
 use crate::event::EventId;
@@ -18,8 +20,9 @@ pub enum Retry {
     Unknown,
 }
 
-/// Why an append was refused or is in doubt.
+/// Why an append was refused or is in doubt. Treat an unknown variant by its [`Self::retry`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AppendError {
     /// The batch is not well formed.
     #[error("the batch is invalid: {reason}")]
@@ -31,7 +34,7 @@ pub enum AppendError {
     #[error("{what} is {actual}: this store takes at most {limit}")]
     TooLarge {
         /// What is too large, with its unit.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How large it is.
         actual: usize,
         /// How large it may be.
@@ -91,7 +94,7 @@ pub enum AppendError {
     #[error("this store does not support {capability}")]
     Unsupported {
         /// What it would have to be able to do.
-        capability: &'static str,
+        capability: Cow<'static, str>,
     },
     /// The store takes no writes. It was surely not written.
     #[error("the store is read-only: {reason}")]
@@ -161,8 +164,9 @@ fn is_ahead(expected: Expected, actual: Option<Version>) -> bool {
     }
 }
 
-/// Why a read failed.
+/// Why a read failed. Treat an unknown variant by its [`Self::retry`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The read is not well formed.
     #[error("the read is invalid: {reason}")]
@@ -174,7 +178,7 @@ pub enum ReadError {
     #[error("{what} is {actual}: this store takes at most {limit}")]
     TooLarge {
         /// What is too large, with its unit.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How large it is.
         actual: usize,
         /// How large it may be.
@@ -200,7 +204,7 @@ pub enum ReadError {
     #[error("this store does not support {capability}")]
     Unsupported {
         /// What it would have to be able to do.
-        capability: &'static str,
+        capability: Cow<'static, str>,
     },
     /// Events that may belong to the answer are damaged. What lies before was given.
     #[error(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::canonical::{self, CanonicalError, Offsets};
 use crate::checkpoint::{Position, Version};
@@ -92,6 +93,7 @@ fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
 
 /// What the bytes of an event's data are. Metadata is JSON by convention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ContentKind {
     /// A JSON text.
     #[default]
@@ -365,6 +367,27 @@ impl RecordedEvent {
     pub const fn recorded_at(&self) -> Timestamp {
         self.recorded_at
     }
+
+    /// Tells this event from any other that has the same position in another history of the store. See [`mark_of`].
+    #[must_use]
+    pub fn mark(&self) -> u32 {
+        mark_of(self.id(), self.recorded_at)
+    }
+}
+
+/// The mark of an event: the first four bytes of the SHA-256 of its id and its `recorded_at` (`i64` nanoseconds,
+/// little-endian), read big-endian.
+///
+/// A store that lost its newest events gives their positions to other events. The mark shows that, because it is kept
+/// beside the position. `recorded_at` is in it because a producer may append the same ids again after a loss. It finds
+/// accidents, except for 1 in 4 billion. It does not find forgers.
+#[must_use]
+pub fn mark_of(id: EventId, recorded_at: Timestamp) -> u32 {
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(id.as_bytes());
+    bytes[16..].copy_from_slice(&recorded_at.as_nanos().to_le_bytes());
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
 impl std::ops::Deref for RecordedEvent {
@@ -384,6 +407,15 @@ impl fmt::Debug for RecordedEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_depends_on_id_and_time_and_never_changes() {
+        let mark = |id, nanos| mark_of(EventId::from_u128(id), Timestamp::from_nanos(nanos));
+        // SHA-256 of 15 bytes of 0, a 1, and 2 as eight bytes, little-endian; from another implementation.
+        assert_eq!(mark(1, 2), 0xa761_56b9);
+        assert_eq!(mark(1, -1), 0xd494_d7f3);
+        assert_ne!(mark(1, 2), mark(2, 2));
+    }
 
     #[test]
     fn an_event_id_is_printed_and_parsed_as_a_uuid() {

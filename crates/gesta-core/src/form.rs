@@ -1,5 +1,6 @@
 //! The form of batches and reads: what every store checks first, the same way, before anything is buffered or looked up.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::batch::{Batch, CommandKey, Condition};
@@ -18,7 +19,7 @@ pub enum FormError {
     /// Not well formed.
     Invalid(String),
     /// Beyond a limit: what, how large, how large it may be.
-    TooLarge(&'static str, usize, usize),
+    TooLarge(Cow<'static, str>, usize, usize),
 }
 
 macro_rules! from_form {
@@ -37,7 +38,7 @@ from_form!(AppendError);
 from_form!(ReadError);
 
 fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), FormError> {
-    if actual > limit { Err(FormError::TooLarge(what, actual, limit)) } else { Ok(()) }
+    if actual > limit { Err(FormError::TooLarge(what.into(), actual, limit)) } else { Ok(()) }
 }
 
 fn invalid(reason: impl Into<String>) -> FormError {
@@ -140,7 +141,9 @@ fn check_scope(batch: &Batch, capabilities: &Capabilities) -> Result<u16, Append
     let streams = batch.events.iter().map(|event| &event.stream);
     let expected = batch.expect.iter().map(|(stream, _)| stream);
     if streams.chain(expected).any(|stream| partition_of(stream.as_str()) != partition) {
-        return Err(AppendError::Unsupported { capability: "a batch over streams of several partitions" });
+        return Err(AppendError::Unsupported {
+            capability: "a batch over streams of several partitions".into(),
+        });
     }
     let in_scope = |query: &Query| match query {
         Query::All => false,
@@ -151,7 +154,7 @@ fn check_scope(batch: &Batch, capabilities: &Capabilities) -> Result<u16, Append
     if batch.conditions.iter().all(|condition| in_scope(&condition.fail_if_any)) {
         Ok(partition)
     } else {
-        Err(AppendError::Unsupported { capability: "a condition over several partitions" })
+        Err(AppendError::Unsupported { capability: "a condition over several partitions".into() })
     }
 }
 

@@ -42,7 +42,9 @@ pub use canonical::{CanonicalError, EventDigest};
 pub use capabilities::{AtomicScope, Capabilities, Limits};
 pub use checkpoint::{Checkpoint, CheckpointParseError, Position, StoreId, Version};
 pub use error::{AppendError, ReadError, Retry};
-pub use event::{ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter};
+pub use event::{
+    ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter, mark_of,
+};
 pub use form::{FormError, check_batch, check_checkpoint, check_command, check_query, check_read};
 pub use lane::{LANES, Lane, Lanes};
 pub use limits::*;

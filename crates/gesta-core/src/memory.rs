@@ -67,8 +67,7 @@ impl MemoryStore {
     pub fn new(id: StoreId, partitions: u16, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         assert!((1..=PARTITIONS_MAX).contains(&partitions), "a store has 1 to {PARTITIONS_MAX} partitions");
         let atomic_scope = if partitions == 1 { AtomicScope::Store } else { AtomicScope::Partition };
-        let capabilities =
-            Capabilities { partitions, dense_positions: true, atomic_scope, limits: Limits::default() };
+        let capabilities = Capabilities::new(partitions, atomic_scope, Limits::default());
         let partitions = (0..partitions).map(|number| Partition { number, ..Partition::default() }).collect();
         let log = Mutex::new(Log { partitions, streams: Vec::new() });
         Self { id, capabilities, clock: Box::new(clock), log, appended: Event::new() }

@@ -188,8 +188,9 @@ pub struct StreamPage {
     pub next: Option<ListToken>,
 }
 
-/// What a store knows about a stream that has events.
+/// What a store knows about a stream that has events. Made with [`StreamInfo::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamInfo {
     /// The stream.
     pub name: StreamName,
@@ -197,8 +198,17 @@ pub struct StreamInfo {
     pub version: Version,
 }
 
+impl StreamInfo {
+    /// The stream of that name, whose last event has that version.
+    #[must_use]
+    pub const fn new(name: StreamName, version: Version) -> Self {
+        Self { name, version }
+    }
+}
+
 /// A place in the log, by name or time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum When {
     /// Before the first event.
     Start,

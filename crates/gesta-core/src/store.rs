@@ -75,6 +75,15 @@ pub trait EventStore: Send + Sync {
     /// [`ReadError`].
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>>;
 
+    /// The end of the log, no older than the call, even if another process wrote what is there. Where all appends pass
+    /// through this store, that is [`When::Head`]; a store that caches its head must ask its backend.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn head_now(&self) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        self.locate(When::Head)
+    }
+
     /// Waits until something is durable after the checkpoint, in any partition, and gives the head. Woken by the append
     /// itself: nothing polls.
     ///

@@ -236,7 +236,7 @@ pub(crate) fn stream(
         }
     }
     let head = view.head(name.as_str(), durable, reach)?;
-    Ok(head.map(|(version, _)| StreamInfo { name: name.clone(), version: Version::new(version) }))
+    Ok(head.map(|(version, _)| StreamInfo::new(name.clone(), Version::new(version))))
 }
 
 /// One page of streams, in the order of their first events, whose position is the token.
@@ -268,7 +268,7 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Resul
         let name = StreamName::new(event.stream()).expect("a recorded name was checked");
         let head = view.head(name.as_str(), durable, reach)?;
         let (version, _) = head.expect("its first event is durable");
-        page.streams.push(StreamInfo { name, version: Version::new(version) });
+        page.streams.push(StreamInfo::new(name, Version::new(version)));
     }
     // Streams that damage hides are missing from what was found; that is said behind the last page.
     match shared.index.damage().iter().find(|damage| damage.loses_events() && !view.knows(damage)) {
@@ -323,6 +323,10 @@ pub(crate) fn locate(shared: &Shared, at: When, reach: Reach) -> Result<gesta_co
         When::Start => 0,
         When::Head => durable,
         When::RecordedUpTo(time) => recorded_up_to(&*shared.view()?, time.as_nanos(), reach)?.min(durable),
+        other => {
+            let capability = format!("the place {other:?}").into();
+            return Err(ReadError::Unsupported { capability }.into());
+        }
     }))
 }
 

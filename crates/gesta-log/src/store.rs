@@ -85,12 +85,7 @@ impl LogStore {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
         });
-        let capabilities = Capabilities {
-            partitions: 1,
-            dense_positions: true,
-            atomic_scope: AtomicScope::Store,
-            limits: limits(options.segment_size_bytes),
-        };
+        let capabilities = Capabilities::new(1, AtomicScope::Store, limits(options.segment_size_bytes));
         let background = drive.background(&env, &root, store, options.scrub).map_err(spawning)?;
         let (index, building, durable) = match &stage {
             Stage::Ready(ready) => (Index::in_part(Vec::new(), 1), None, ready.tail.position),

@@ -145,7 +145,7 @@ impl<'a> EventVariant<'a> {
 
     fn info(&self) -> TokenStream {
         let Self { name, aliases, version, .. } = self;
-        quote!(::gesta::EventTypeInfo { name: #name, aliases: &[#(#aliases),*], version: #version })
+        quote!(::gesta::EventTypeInfo::new(#name, &[#(#aliases),*], #version))
     }
 
     fn tag_arm(&self) -> TokenStream {

@@ -71,7 +71,7 @@ const fn media_type_of(kind: gesta_core::ContentKind) -> &'static str {
     match kind {
         gesta_core::ContentKind::Json => "application/json",
         gesta_core::ContentKind::Text => "text/plain",
-        gesta_core::ContentKind::Octets => "application/octet-stream",
+        _ => "application/octet-stream",
     }
 }
 

@@ -110,12 +110,23 @@ fn expectations(seen: impl Iterator<Item = (StreamName, Option<Version>)>) -> Ve
 
 /// A stream that the command would write to, which says where its key is kept.
 fn near<B: Boundary>(boundary: &mut B, command: &CommandKey) -> Result<StreamName, LoadError> {
-    let mut parts = boundary.parts().into_iter();
-    if let Some((stream, _)) = parts.find_map(|part| part.expectation()) {
+    let parts = boundary.parts();
+    if let Some((stream, _)) = parts.iter().find_map(|part| part.expectation()) {
         return Ok(stream);
     }
-    // Without an entity the boundary spans the log, so the store has one place for keys, and any name will do.
+    if let Some(stream) = parts.iter().find_map(|part| named_by(part.condition()?.fail_if_any)) {
+        return Ok(stream);
+    }
+    // Without a named stream the boundary spans the log, so the store has one place for keys, and any name will do.
     Ok(StreamName::new(format!("command-{}", command.request[0]))?)
+}
+
+/// A stream that the query names.
+fn named_by(query: Query) -> Option<StreamName> {
+    match query {
+        Query::All => None,
+        Query::Any(items) => items.into_iter().find_map(|item| item.stream),
+    }
 }
 
 /// A batch that was sent, perhaps more than once.

@@ -147,6 +147,7 @@ impl LoadError {
 
 /// Why a command has no effect, or why that is not known. `E` is the domain's own error.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError<E> {
     /// The domain refused it.
     #[error(transparent)]

@@ -88,8 +88,9 @@ pub trait Event: Sized + Send + Sync + 'static {
     fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Option<Self>, DecodeError>;
 }
 
-/// What one variant of an event enum is called.
+/// What one variant of an event enum is called. Made with [`EventTypeInfo::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventTypeInfo {
     /// Its stable name.
     pub name: &'static str,
@@ -97,6 +98,14 @@ pub struct EventTypeInfo {
     pub aliases: &'static [&'static str],
     /// The newest version of its schema, which is what is written.
     pub version: u16,
+}
+
+impl EventTypeInfo {
+    /// A stable name, older names that are read as well, and the newest schema version.
+    #[must_use]
+    pub const fn new(name: &'static str, aliases: &'static [&'static str], version: u16) -> Self {
+        Self { name, aliases, version }
+    }
 }
 
 /// The query for exactly the events of an enum, by type: it meets no others.

@@ -185,7 +185,7 @@ pub(super) fn read_streams(bytes: &[u8]) -> Result<StreamPage, Fault> {
     let answer = parse(bytes)?;
     let info = |stream: &Value| {
         let name = stream["stream"].as_str()?.parse().ok()?;
-        Some(StreamInfo { name, version: super::version(&stream["version"])? })
+        Some(StreamInfo::new(name, super::version(&stream["version"])?))
     };
     let streams = answer["streams"].as_array().ok_or_else(|| strange("streams"))?;
     let streams = streams.iter().map(info).collect::<Option<_>>().ok_or_else(|| strange("streams"))?;

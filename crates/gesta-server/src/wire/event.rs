@@ -305,7 +305,7 @@ fn write_data(event: &EventBytes, out: &mut Vec<u8>) {
             }
             Some("text")
         }
-        ContentKind::Octets => None,
+        _ => None,
     };
     member("dataBase64", &BASE64_STANDARD.encode(bytes), out);
     if let Some(kind) = kind {

@@ -11,6 +11,7 @@ pub fn expected_json(expected: Expected) -> Value {
         Expected::None => "none".into(),
         Expected::Exists => "exists".into(),
         Expected::Exactly(version) => version.get().into(),
+        other => other.to_string().into(),
     }
 }
 

@@ -176,6 +176,9 @@ const CLOSED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "closed", "The store is c
 const IN_DOUBT: Kind =
     (StatusCode::INTERNAL_SERVER_ERROR, "in-doubt", "It is not known whether the events were appended");
 
+/// An error that this version does not know, of a store that is newer.
+const FAILED: Kind = (StatusCode::INTERNAL_SERVER_ERROR, "store-error", "The store failed");
+
 impl Problem {
     fn of((status, kind, title): Kind, detail: impl Into<String>) -> Self {
         Self::new(status, kind, title, detail)
@@ -243,6 +246,7 @@ const fn append_kind(error: &AppendError) -> Kind {
         AppendError::Unavailable { .. } => UNAVAILABLE,
         AppendError::InDoubt { .. } => IN_DOUBT,
         AppendError::Closed => CLOSED,
+        _ => FAILED,
     }
 }
 
@@ -262,6 +266,7 @@ impl From<ReadError> for Problem {
             ReadError::Overloaded => OVERLOADED,
             ReadError::Unavailable { .. } => UNAVAILABLE,
             ReadError::Closed => CLOSED,
+            _ => FAILED,
         };
         let problem = Self::of(kind, error.to_string()).retry(error.retry());
         match error {
@@ -376,6 +381,7 @@ fn expected_json(expected: Expected) -> Value {
         Expected::None => "none".into(),
         Expected::Exists => "exists".into(),
         Expected::Exactly(version) => version.get().into(),
+        other => other.to_string().into(),
     }
 }
 

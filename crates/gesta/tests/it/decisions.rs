@@ -255,6 +255,45 @@ fn a_repeated_decision_gets_the_first_answer() {
     });
 }
 
+/// Registers a customer if no event of its stream says that it is registered: a boundary of a query that names the stream.
+#[derive(Debug, Clone)]
+struct RegisterOnce {
+    id: CustomerId,
+}
+
+impl Decision for RegisterOnce {
+    type State = At<Taken>;
+    type Error = NotRegistered;
+
+    fn boundary(&self) -> At<Taken> {
+        At::matching(Item { stream: Some(self.id.stream().unwrap()), ..Item::default() })
+    }
+
+    fn decide(self, taken: &At<Taken>) -> Result<Vec<NewFact>, NotRegistered> {
+        if taken.0 {
+            return Err(NotRegistered::EmailTaken);
+        }
+        Ok(vec![NewFact::new(&self.id, &CustomerEvent::Registered { email: "a@b".to_owned() })])
+    }
+}
+
+#[test]
+fn a_command_key_is_found_in_the_partition_of_the_stream_that_a_query_names() {
+    block_on(async {
+        let clock = || Timestamp::from_nanos(1);
+        let gesta = Gesta::new(Arc::new(MemoryStore::new(StoreId::from_bytes([7; 16]), 3, clock)));
+        for number in 0..8 {
+            let key =
+                || Idempotency::new("ann", "register").command_key(&number.to_string(), [b"x".as_slice()]);
+            let command = RegisterOnce { id: CustomerId(number) };
+            let first = gesta.command_key(key()).execute(command.clone()).await.unwrap();
+            let second = gesta.command_key(key()).execute(command).await.unwrap();
+            assert_eq!((first.repeated, second.repeated), (false, true));
+            assert_eq!(first.versions, second.versions);
+        }
+    });
+}
+
 #[test]
 fn a_decision_takes_no_expected_version() {
     block_on(async {

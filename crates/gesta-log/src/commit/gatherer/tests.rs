@@ -32,12 +32,7 @@ impl Gathered {
         let Stage::Ready(ready) = stage else { panic!("an empty log is there at once") };
         let Ready { manifest, view, tail, writable, .. } = *ready;
         let writable = writable.unwrap();
-        let capabilities = Capabilities {
-            partitions: 1,
-            dense_positions: true,
-            atomic_scope: AtomicScope::Store,
-            limits: Limits::default(),
-        };
+        let capabilities = Capabilities::new(1, AtomicScope::Store, Limits::default());
         let clock = Arc::new(|| Timestamp::from_nanos(1));
         let index = Index::in_part(Vec::new(), 1);
         index.fill(view, Vec::new(), 0);
