@@ -102,8 +102,8 @@ impl Definition {
         self.0.version
     }
 
-    /// The SHA-256 of what the definition says, in hexadecimal. Comments and blanks do not count; whatever else changes,
-    /// changes it, and the view is rebuilt from the log.
+    /// The SHA-256 of the definition without comments and blanks, in hexadecimal. If it changes, the view is rebuilt from
+    /// the log.
     #[must_use]
     pub fn hash(&self) -> String {
         use fmt::Write;
