@@ -25,6 +25,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Time for a query of a view. Default 5 s.
     pub query_time_max: Duration,
+    /// Time for which a query waits while too many others run, before it is refused as `overloaded`. Default 1 s.
+    pub query_wait_max: Duration,
     /// Rows in the answer to a query of a view. Default 10,000.
     pub query_rows_max: usize,
     /// Time for which a request waits for a view to reach a checkpoint. Default 10 s.
@@ -46,6 +48,7 @@ impl Default for Limits {
             subscriptions_max: 1_024,
             heartbeat: Duration::from_secs(15),
             query_time_max: Duration::from_secs(5),
+            query_wait_max: Duration::from_secs(1),
             query_rows_max: 10_000,
             wait_time_max: Duration::from_secs(10),
             shutdown_time_max: Duration::from_secs(5),
@@ -63,7 +66,7 @@ pub(crate) const PAGE_EVENTS_MAX: u32 = 10_000;
 pub(crate) const FEED_EVENTS_MAX: u32 = 256;
 /// Bytes of events that a subscription reads at once. A single batch may be larger.
 pub(crate) const FEED_BYTES_MAX: u64 = 256 * 1024;
-/// Queries of views that run at once.
+/// Queries of views that run at once. Further ones wait, for at most `Limits::query_wait_max`.
 pub(crate) const QUERIES_MAX: usize = 16;
 /// Attributes of one CloudEvent, so that a hostile event cannot take many times its size in memory.
 pub(crate) const CLOUD_EVENT_ATTRIBUTES_MAX: usize = 128;

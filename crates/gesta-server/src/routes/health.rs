@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use gesta_core::{Retry, Timestamp, When};
+use gesta_views::State as ViewState;
 use serde_json::{Map, Value, json};
 
 use super::views::view_states;
@@ -42,15 +43,15 @@ pub(super) async fn ready(
     shared.store.locate(When::RecordedUpTo(Timestamp::MAX)).await?;
     let head = shared.store.locate(When::Head).await?;
     let mut answer = json!({"status": "ready", "head": head.to_string()});
-    let states = view_states(&shared).await;
-    let stopped = states.iter().filter(|(_, state)| *state == "stopped").map(|(name, _)| name.as_str());
-    let stopped = stopped.collect::<Vec<_>>();
+    let states = view_states(&shared);
+    let stopped = states.iter().filter(|(_, state)| matches!(state, ViewState::Stopped { .. }));
+    let stopped = stopped.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     if is_strict && !stopped.is_empty() {
         let detail = format!("stopped views: `{}`; `GET /views` has their errors", stopped.join("`, `"));
         return Err(not_ready("not-ready", "A view has stopped", detail).with("views", stopped));
     }
     if shared.views.is_some() {
-        let states = states.into_iter().map(|(name, state)| (name, state.into()));
+        let states = states.into_iter().map(|(name, state)| (name, state.name().into()));
         answer["views"] = states.collect::<Map<_, Value>>().into();
     }
     Ok(Json(answer))

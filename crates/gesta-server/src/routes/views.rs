@@ -66,41 +66,25 @@ pub(super) fn unknown(error: UnknownView) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-view", "There is no such view", detail).with("view", error.name)
 }
 
-/// The name of a state, and the error that it carries.
-pub(super) fn state_word(state: &ViewState) -> (&'static str, Option<String>) {
-    match state {
-        ViewState::CatchingUp => ("catching-up", None),
-        ViewState::Live => ("live", None),
-        ViewState::Retrying { error } => ("retrying", Some(error.to_string())),
-        ViewState::Stopped { error } => ("stopped", Some(error.to_string())),
-    }
-}
-
-/// Every view with the name of its state.
-pub(super) async fn view_states(shared: &Shared) -> Vec<(String, &'static str)> {
-    let mut states = Vec::new();
-    for views in shared.views.iter() {
-        for name in views.names() {
-            if let Ok(status) = views.status(name).await {
-                states.push((name.to_owned(), state_word(&status.state).0));
-            }
-        }
-    }
-    states
+/// Every view with its state.
+pub(super) fn view_states(shared: &Shared) -> Vec<(String, ViewState)> {
+    let views = shared.views.iter();
+    let named = views.flat_map(|views| views.names().map(|name| (name.to_owned(), views.state(name))));
+    named.filter_map(|(name, state)| Some((name, state.ok()?))).collect()
 }
 
 fn status_json(status: &Status) -> Value {
-    let (state, error) = state_word(&status.state);
     let token = |checkpoint: &Option<Checkpoint>| checkpoint.as_ref().map(ToString::to_string);
     json!({
         "name": status.name,
         "version": status.version,
         "hash": status.hash,
-        "state": state,
-        "error": error,
+        "state": status.state.name(),
+        "error": status.state.error().map(ToString::to_string),
         "checkpoint": token(&status.checkpoint),
         "serving": token(&status.serving),
         "servesPredecessor": status.serves_predecessor,
+        "rebuilt": status.rebuilt,
         "head": token(&status.head),
         "lagEvents": status.lag_events,
     })
