@@ -38,6 +38,8 @@ fn every_line_of_the_readme_does_what_it_says() {
             [cargo, run, release, dashes, rest @ ..] => {
                 assert_eq!([cargo, run, release, dashes], ["cargo", "run", "--release", "--"]);
                 gesta(rest.iter().map(|word| from_the_root(word))).ok();
+                let head = curl(&[format!("{}/checkpoint", server.url)], "");
+                checkpoint = checkpoint_of(&head).unwrap();
             }
             other => panic!("the README has a line that no test runs: {other:?}"),
         }
