@@ -140,7 +140,7 @@ fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, Back
 
 fn last_shown(manifest: &Manifest, survey: &TailSurvey) -> u64 {
     let last = survey.frames.last().map(|frame| frame.header.next_position() - 1);
-    last.unwrap_or(manifest.durable_position)
+    last.unwrap_or(manifest.durable.position)
 }
 
 fn take(

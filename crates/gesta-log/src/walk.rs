@@ -79,6 +79,16 @@ pub(crate) enum WalkError {
     Newer { segment: u64, offset: u64 },
 }
 
+impl WalkError {
+    /// What the system said; an error of its own where a newer version is needed.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io { source, .. } => source,
+            newer @ Self::Newer { .. } => io::Error::other(newer),
+        }
+    }
+}
+
 /// A segment's file, read in large pieces.
 pub(crate) struct Walker<'a> {
     segment: &'a SegmentFile,
