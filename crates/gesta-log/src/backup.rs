@@ -32,6 +32,8 @@ use cut::Cut;
 pub use error::{BackupError, BackupReadError, RestoreError};
 pub(crate) use manifest::has_backup;
 pub use prove::{BackupReport, verify_backup};
+#[cfg(feature = "sim")]
+pub(crate) use restore::restore_in;
 pub use restore::{Restored, restore};
 use target::Target;
 

@@ -211,7 +211,8 @@ impl<'a> Walker<'a> {
         if let Some(end) = self.content_end {
             return Ok(end);
         }
-        let mut buffer = vec![0; WINDOW_BYTES];
+        // Zeroing a whole window would cost more than reading a small file.
+        let mut buffer = vec![0; usize::try_from(self.len).map_or(WINDOW_BYTES, |len| len.min(WINDOW_BYTES))];
         let mut end = self.len;
         let mut hinted = end;
         while end > 0 {
