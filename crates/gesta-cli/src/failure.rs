@@ -50,6 +50,12 @@ impl Failure {
         self
     }
 
+    /// The same failure under a new message. The old message becomes the first cause.
+    pub(crate) fn under(mut self, message: impl Into<String>) -> Self {
+        self.causes.insert(0, std::mem::replace(&mut self.message, message.into()));
+        self
+    }
+
     /// Adds one cause.
     pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_core::EventStore;
+use gesta_core::{EventStore, StreamName};
 use gesta_log::{LogStore, OpenError, Options, Recovery, Scrub};
 
 use crate::failure::{Failure, Outcome};
@@ -129,6 +129,14 @@ impl Opened {
     /// The store.
     pub(crate) fn store(&self) -> &Arc<dyn EventStore> {
         &self.store
+    }
+
+    /// The failure for a stream without events. A log with known loss cannot deny that there were some.
+    pub(crate) fn no_event(self, stream: &StreamName) -> Failure {
+        match self.loss {
+            None => Failure::new(format!("stream `{stream}` has no event")),
+            Some(loss) => loss.under(format!("stream `{stream}` has no readable event")),
+        }
     }
 
     /// Ends a command that has read what there is: fails if events are known to be lost. A server reports a loss itself.

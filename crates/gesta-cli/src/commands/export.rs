@@ -38,7 +38,7 @@ impl Export {
         if let Some(stream) = &self.stream
             && let Ok(None) = pollster::block_on(store.stream(stream.clone()))
         {
-            return Err(Failure::new(format!("stream `{stream}` has no event")));
+            return Err(opened.no_event(stream));
         }
         let from = self.from.map_or(Place::Start, Place::At);
         let events = Events { store: &**store, query: self.filter.query(self.stream), from };

@@ -52,7 +52,9 @@ impl ReadEvents {
         let style = Style::json(self.json);
         match self.stream {
             Some(stream) if self.filter.is_empty() && self.from.is_none() => {
-                print_stream(store, stream, direction, left, style)?;
+                if print_stream(store, &stream, direction, left, style)? == Found::Nothing {
+                    return Err(opened.no_event(&stream));
+                }
             }
             stream => {
                 let from = self.from.map(Place::At);
@@ -68,22 +70,29 @@ fn page_limit(left: u64) -> Option<Limit> {
     Some(Limit::events(events))
 }
 
+/// Tells if a stream has events.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Events,
+    Nothing,
+}
+
 /// Prints a stream in the order of its versions.
 fn print_stream(
     store: &dyn EventStore,
-    name: StreamName,
+    name: &StreamName,
     direction: Direction,
     mut left: u64,
     style: Style,
-) -> Outcome {
+) -> Outcome<Found> {
     let mut out = stdout();
     let mut from = None;
     while let Some(limit) = page_limit(left) {
         let select = Select::Stream { name: name.clone(), from };
         let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }));
         let page = page.map_err(Failure::of_read)?;
-        if page.last_version.is_none() {
-            return Err(Failure::new(format!("stream `{name}` has no event")));
+        if page.last_version.is_none() && page.events.is_empty() {
+            return Ok(Found::Nothing);
         }
         page.events.iter().try_for_each(|event| style.print(event, &mut out))?;
         left -= (page.events.len() as u64).min(left);
@@ -98,7 +107,7 @@ fn print_stream(
         };
     }
     out.flush()?;
-    Ok(())
+    Ok(Found::Events)
 }
 
 /// Prints matching events in the order of the log.
