@@ -22,8 +22,6 @@ const PENDING: &[&str] = &[
     "crates/gesta-server/",
     "crates/gesta-views/",
     "crates/gesta/",
-    "docs/benchmarks.md",
-    "docs/decisions/",
     "docs/format.md",
     "docs/http.md",
     "docs/operations.md",
