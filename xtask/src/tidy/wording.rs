@@ -16,7 +16,6 @@ const PENDING: &[&str] = &[
     "crates/gesta-conformance/",
     "crates/gesta-core/",
     "crates/gesta-log/",
-    "crates/gesta-macros/",
     "crates/gesta-server/",
     "crates/gesta-views/",
     "crates/gesta/",
