@@ -1,28 +1,26 @@
-//! The README's console lines, run as they stand against `gesta demo`, with the answers that it shows.
+//! The README's console lines, run unchanged against `gesta demo`, and the answers that it shows for them.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use crate::data::{file, lines};
 use crate::harness::{Server, command, gesta};
 
 const README: &str = include_str!("../../../../README.md");
-/// What the README shows in place of a store's id.
-const ELLIPSIS: &str = "….";
+/// What the README shows in place of a checkpoint.
+const ELLIPSIS: &str = "…";
 
-/// A line to run, and the answer that the README shows for it, if it shows one.
+/// A line to run, and the answer that the README shows for it, if any.
 struct Step {
     words: Vec<String>,
     answer: Option<String>,
 }
 
 #[test]
-fn every_line_of_the_readme_does_what_it_says() {
+fn every_line_of_the_readme_works() {
     let folder = TempDir::new().unwrap();
     let server = demo(folder.path().join("demo").to_str().unwrap());
-    let events = file(folder.path(), "events.jsonl", &lines(0..90));
     let mut checkpoint = String::new();
     let steps = steps(README);
     assert!(steps.len() >= 10, "the README has a tour");
@@ -33,15 +31,15 @@ fn every_line_of_the_readme_does_what_it_says() {
             [program, rest @ ..] if program == "curl" => {
                 let answer = curl(rest, &checkpoint);
                 if let Some(shown) = &step.answer {
-                    assert_eq!(without_ids(&answer), *shown, "{words:?}");
+                    assert_eq!(without_checkpoint(&answer), *shown, "{words:?}");
                 }
                 checkpoint = checkpoint_of(&answer).unwrap_or(checkpoint);
             }
             [cargo, run, release, dashes, rest @ ..] => {
                 assert_eq!([cargo, run, release, dashes], ["cargo", "run", "--release", "--"]);
-                let arguments =
-                    rest.iter().map(|word| if word == "events.jsonl.gz" { &events } else { word });
-                gesta(arguments).ok();
+                gesta(rest.iter().map(|word| from_the_root(word))).ok();
+                let head = curl(&[format!("{}/checkpoint", server.url)], "");
+                checkpoint = checkpoint_of(&head).unwrap();
             }
             other => panic!("the README has a line that no test runs: {other:?}"),
         }
@@ -51,18 +49,31 @@ fn every_line_of_the_readme_does_what_it_says() {
 
 /// Starts `gesta demo` on a free port.
 pub(crate) fn demo(folder: &str) -> Server {
+    demo_with_introduction(folder).0
+}
+
+/// Starts `gesta demo` on a free port. Also returns the text that it prints before it serves.
+pub(crate) fn demo_with_introduction(folder: &str) -> (Server, String) {
     let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder])
         .env("GESTA_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let serving = lines.into_iter().find(|line| line.starts_with("serving")).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut introduction = String::new();
+    let serving = loop {
+        let line = lines.next().unwrap();
+        if line.starts_with("serving") {
+            break line;
+        }
+        introduction.push_str(&line);
+        introduction.push('\n');
+    };
     let url = serving.rsplit(' ').next().unwrap().to_owned();
-    Server::of(child, url)
+    (Server::of(child, url), introduction)
 }
 
-/// The lines behind a `$` in the README's console blocks.
+/// The lines after a `$` in the README's console blocks.
 fn steps(readme: &str) -> Vec<Step> {
     let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut steps: Vec<Step> = Vec::new();
@@ -75,7 +86,7 @@ fn steps(readme: &str) -> Vec<Step> {
     steps
 }
 
-/// Splits a line as a shell does that knows blanks and single quotes.
+/// Splits a line at blanks, except within single quotes, as a shell does.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (at, part) in line.split('\'').enumerate() {
@@ -91,7 +102,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Does what curl does with these words. Asked of a view, it waits for the checkpoint, which a person need not.
+/// Sends the request that curl would send. A query of a view waits for the last checkpoint; a person is slow enough not to.
 fn curl(words: &[String], checkpoint: &str) -> String {
     let value_of = |flag: &str| words.iter().position(|word| word == flag).map(|at| words[at + 1].clone());
     let url = words.iter().find(|word| word.starts_with("http://")).unwrap();
@@ -110,19 +121,23 @@ fn curl(words: &[String], checkpoint: &str) -> String {
     answer.body_mut().read_to_string().unwrap()
 }
 
-/// The checkpoint in an answer, which is a store's id in 32 digits and a sequence.
+/// The checkpoint in an answer.
 fn checkpoint_of(answer: &str) -> Option<String> {
     let (_, rest) = answer.split_once("\"checkpoint\":\"")?;
     Some(rest.split('"').next()?.to_owned())
 }
 
-/// The answer with an ellipsis for the store's id and for event ids, which differ on every run.
-fn without_ids(answer: &str) -> String {
-    let answer = match checkpoint_of(answer) {
-        Some(checkpoint) => answer.trim_end().replace(&checkpoint[..33], ELLIPSIS),
+fn without_checkpoint(answer: &str) -> String {
+    match checkpoint_of(answer) {
+        Some(checkpoint) => answer.trim_end().replace(&checkpoint, ELLIPSIS),
         None => answer.trim_end().to_owned(),
-    };
-    let mut parts = answer.split("\"id\":\"");
-    let first = parts.next().unwrap().to_owned();
-    parts.fold(first, |text, part| format!("{text}\"id\":\"…{}", &part[part.find('"').unwrap()..]))
+    }
+}
+
+/// A path that the README names, as seen from the folder of this crate. Other words stay as they are.
+fn from_the_root(word: &str) -> String {
+    match word.starts_with("examples/") {
+        true => format!("{}/../../{word}", env!("CARGO_MANIFEST_DIR")),
+        false => word.to_owned(),
+    }
 }

@@ -1,10 +1,10 @@
-//! The answers to hosted commands and states, as JSON.
+//! Answers to hosted commands and states, as JSON.
 
 use gesta_core::{Checkpoint, EventId, Placed, Position, StreamName, Version};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::decision::Fact;
+use crate::fact::Fact;
 use crate::handle::Written;
 use crate::json::position_json;
 
@@ -70,12 +70,12 @@ impl OutcomeEvent {
     }
 }
 
-/// The state of an entity, with its version.
+/// The state of an entity, with its version and checkpoint.
 #[derive(Debug, Clone, Serialize)]
 pub struct StateView {
     /// The state, as JSON.
     pub state: Box<RawValue>,
-    /// The version of the last event in the state; `null` if there is none.
+    /// The version of the last event that was folded in; `null` without events.
     #[serde(serialize_with = "version")]
     pub version: Option<Version>,
     /// The place up to which the log was read.
@@ -100,7 +100,7 @@ fn printed<S: Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok
     to.collect_str(value)
 }
 
-#[expect(clippy::ref_option, reason = "the shape that serde calls")]
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
 fn version<S: Serializer>(version: &Option<Version>, to: S) -> Result<S::Ok, S::Error> {
     version.map(Version::get).serialize(to)
 }
