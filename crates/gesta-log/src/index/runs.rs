@@ -1,4 +1,4 @@
-//! The files of runs: their names, how one is written of a table, and how those of a log are opened.
+//! Run files: their names, writing one from a table, and opening those of a log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::manifest::RunEntry;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 
-/// What every run of a log has in common.
+/// What all runs of a log share.
 #[derive(Clone)]
 pub(crate) struct RunFiles {
     pub(crate) root: PathBuf,
@@ -25,12 +25,12 @@ pub(crate) struct RunFiles {
 }
 
 impl RunFiles {
-    /// The path of a run: made of its id alone.
+    /// The path of a run, derived from its id alone.
     pub(crate) fn path(&self, id: u64) -> PathBuf {
         folder(&self.root).join(file_name(id))
     }
 
-    /// Begins a run: an empty file, over what a stopped attempt may have left.
+    /// Begins a run in an empty file. Overwrites the file of a stopped attempt.
     pub(crate) fn begin(&self, env: &dyn Env, id: u64) -> io::Result<Builder> {
         let path = self.path(id);
         match env.remove(&path) {
@@ -41,15 +41,15 @@ impl RunFiles {
         Ok(Builder::new(file, env.entropy()?, self.secret, Arc::clone(&self.cache)))
     }
 
-    /// Makes the name of a finished run durable, and brings into memory what every append asks for.
+    /// Makes the name of a finished run durable, and loads its filters, which every append needs.
     pub(crate) fn settle(&self, env: &dyn Env, run: &Run) -> Result<(), Fault> {
         let io = |source| Fault::Io { run: run.facts.id, source };
         env.sync_dir(&folder(&self.root)).map_err(io)?;
         run.warm()
     }
 
-    /// Opens a run that the manifest lists, and holds it against the log. `None` if it is not there, or is of another log, or of a
-    /// log that went on otherwise.
+    /// Opens a run that the manifest lists, and checks it against the log. `None` if the file is missing, or belongs
+    /// to another log or another history.
     pub(crate) fn open(
         &self,
         env: &dyn Env,
@@ -75,7 +75,7 @@ impl RunFiles {
     }
 }
 
-/// Whether the frames at both ends of a run are those of the log.
+/// Whether the log holds the first and the last frame of a run.
 fn stands_in_log(run: &Run, segment: impl Fn(u64) -> Option<Arc<SegmentFile>>) -> Result<bool, Fault> {
     let facts = &run.facts;
     let end = FrameName { number: facts.end.follow.number, checksum: facts.end.follow.checksum };
@@ -99,7 +99,7 @@ fn is_frame(segment: &SegmentFile, offset: u64, name: FrameName) -> Result<bool,
 }
 
 impl RunFiles {
-    /// Writes a table as a run, durably. The manifest still has to list it.
+    /// Writes a table as a durable run. The manifest does not list it yet.
     pub(crate) fn write(
         &self,
         env: &dyn Env,
@@ -113,12 +113,12 @@ impl RunFiles {
     }
 }
 
-/// Whether what was read is not there, or no longer.
+/// Whether the read failed because the file is missing.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
-/// Writes a table as a run. It holds nothing that is not durable, and never changes any more.
+/// Writes a table as a run. The table is durable and never changes again.
 fn write_run(
     mut builder: Builder,
     id: u64,
@@ -164,11 +164,12 @@ pub(crate) fn file_name(id: u64) -> String {
     format!("{id:012}.run")
 }
 
-/// Removes files of runs that the manifest does not list: left of attempts that a crash stopped, or of runs that were merged.
+/// Removes run files that the manifest does not list: they are left over from interrupted attempts or from merged
+/// runs.
 pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -> io::Result<()> {
     for name in env.list(&folder(root))? {
         let id = name.strip_suffix(".run").and_then(|id| id.parse().ok());
-        // Names that no run has are left alone: their files are somebody else's.
+        // A file with any other name is not ours and stays.
         if let Some(id) = id.filter(|id| file_name(*id) == name)
             && !listed.iter().any(|entry| entry.id == id)
         {
@@ -178,7 +179,7 @@ pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -
     Ok(())
 }
 
-/// A file that is gone: whatever is read from it fails as such.
+/// A missing file: every read fails with `NotFound`.
 pub(crate) struct MissingFile;
 
 impl File for MissingFile {

@@ -343,7 +343,7 @@ fn reads(log: &LogStore) -> Vec<Read> {
 }
 
 fn is_building(reason: &str) -> bool {
-    reason.contains("the index is built anew beside the open log")
+    reason.contains("the index is being rebuilt beside the open log")
 }
 
 #[test]
