@@ -1,15 +1,15 @@
-//! Faults on the real file system: what they need is installed, or it is said what is missing.
+//! Faults on the real file system. Programs that they need are installed, or named in the error.
 
 use std::path::Path;
 
-use crate::{Failure, shell};
+use crate::{Failure, install, shell, sim};
 
-/// Programs that faults are made with, and the Debian package that each comes in.
+/// Programs that make faults, each with its Debian package.
 type Programs = &'static [(&'static str, &'static str)];
 
-/// For every part.
+/// Every part needs these.
 const TRACING: Programs = &[("strace", "strace"), ("prlimit", "util-linux")];
-/// For those that mount file systems.
+/// Parts that mount file systems need these.
 const MOUNTING: Programs = &[
     ("fallocate", "util-linux"),
     ("unshare", "util-linux"),
@@ -20,13 +20,13 @@ const MOUNTING: Programs = &[
     ("mkfs.xfs", "xfsprogs"),
     ("perl", "perl-base"),
 ];
-/// For the one that records a disk. The daemon has changed its package.
+/// The part that records a disk needs these. The daemon's package depends on the release of Debian.
 const RECORDING: Programs = &[
     ("setpriv", "util-linux"),
     ("qemu-storage-daemon", "qemu-utils"),
     ("qemu-storage-daemon", "qemu-system-common"),
 ];
-/// What each part needs besides the first.
+/// What a part needs besides [`TRACING`].
 const PARTS: &[(&str, &[Programs])] = &[
     ("all", &[MOUNTING, RECORDING]),
     ("full-disk", &[MOUNTING]),
@@ -35,19 +35,20 @@ const PARTS: &[(&str, &[Programs])] = &[
     ("power-blocks", &[MOUNTING, RECORDING]),
 ];
 
-/// Kills processes; the arguments are those of the program.
+/// Kills processes. The arguments go to the program.
 pub(crate) fn torture(arguments: &[&str]) -> Result<(), Failure> {
     run(&[&["torture"], arguments].concat())
 }
 
-/// Makes everything fail that a machine can make fail, or the parts that are named, or one with its options.
+/// Runs every part, the parts that are named, or one part with its options.
 pub(crate) fn faults(arguments: &[&str]) -> Result<(), Failure> {
     let arguments = if arguments.is_empty() { &["all"] } else { arguments };
     let named = PARTS.iter().filter(|(part, _)| arguments.contains(part));
     for programs in [TRACING].into_iter().chain(named.flat_map(|(_, programs)| *programs).copied()) {
         for (program, package) in programs {
             if !is_on_path(program) {
-                install(package).map_err(|failure| format!("`{program}` is missing: {failure}"))?;
+                install::run(&install::package(package))
+                    .map_err(|failure| format!("`{program}` is missing: {failure}"))?;
             }
         }
     }
@@ -57,17 +58,6 @@ pub(crate) fn faults(arguments: &[&str]) -> Result<(), Failure> {
     arguments.iter().try_for_each(|part| run(&[part]))
 }
 
-/// Installs a package of the system.
-pub(crate) fn install(package: &str) -> Result<(), Failure> {
-    println!("\n=== `{package}` is missing; trying `apt-get install`");
-    let command =
-        format!("DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {package}");
-    shell::output_of(&command)
-        .or_else(|_| shell::output_of("apt-get update").and_then(|_| shell::output_of(&command)))
-        .map(drop)
-        .map_err(|failure| format!("{failure}; install it in your system's way"))
-}
-
 fn is_on_path(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').any(|folder| Path::new(folder).join(program).is_file())
@@ -75,11 +65,10 @@ fn is_on_path(program: &str) -> bool {
 
 /// Builds the program and the process that it kills, and runs it.
 fn run(arguments: &[&str]) -> Result<(), Failure> {
-    let build = "cargo build --quiet --release --package sim --bins";
-    let command =
-        format!("cargo run --quiet --release --package sim --bin faults -- {}", arguments.join(" "));
-    for command in [build, &command] {
-        match shell::command(command).status() {
+    let build = format!("cargo build --quiet {} --bins", sim::BUILD);
+    let command = format!("cargo run --quiet {} --bin faults -- {}", sim::BUILD, arguments.join(" "));
+    for command in [build, command] {
+        match shell::command(&command).status() {
             Ok(status) if status.success() => {}
             Ok(status) => return Err(format!("`{command}` failed ({status})")),
             Err(error) => return Err(format!("cannot start `{command}`: {error}")),

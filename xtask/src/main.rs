@@ -1,11 +1,12 @@
 //! The commands of this repository, run as `cargo xtask <command>`.
 //!
-//! *Choice: no dependencies.* On a fresh machine this is the first thing built, and everything else
-//! waits for it; its price is an error type that is a plain sentence.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
+//! *Choice: no dependencies.* A fresh machine builds this program first, and everything else waits for it. The cost is an error type that
+//! is a plain sentence.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod faults;
 mod fuzz;
+mod install;
 mod miri;
 mod mutants;
 mod nightly;
@@ -17,34 +18,43 @@ mod tidy;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// The help. `TEST_STEPS` and `CI_STEPS` stand for the names of the steps.
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test   everything that must hold before a change goes in:
-         format, lints, tidy, tests, doctests, docs
-  ci     what CI runs: `test`, and after it whatever takes too long for every day
+  test   every check that a change must pass:
+         TEST_STEPS
+  ci     the steps of `test`, and checks that take longer: CI_STEPS
   tidy   the rules of the house that no compiler checks;
          `tidy PATH` lists every phrase to rewrite below PATH
   sim    the log on a simulated machine whose disk fails:
-         `--seed N` what one seed does, `--operations N` seeds until N operations were done,
-         `--exhaustive` a fault at every operation of a few scripts, every bit flipped
-  sim-long  hours of it: 200 million operations, every bit of a small log
+         `--seed N` runs one seed and prints its steps,
+         `--operations N` runs seeds until N operations were done,
+         `--exhaustive` fails every operation of a few scripts and flips every bit of a small log
+  sim-long
+         200 million operations and every bit of a small log, which takes hours
   torture
-         processes that append are killed, and what they acknowledged is looked for:
+         kills processes that append, and checks that every acknowledged event is there:
          `--cycles N` kills, `--seed N` other moments
-  faults every system call of a small run fails, or the process is killed at it; limits,
-         full disks, lost writes, power cuts: all of it as root on Linux, or the parts
-         that are named: kills recovery failures limits (these without root),
+  faults fails every system call of a small run, or kills the process at it; sets limits, fills disks,
+         loses writes, cuts the power. All parts need root on Linux. Parts can be named:
+         kills recovery failures limits (these without root),
          full-disk written-back power power-blocks; `sample` takes seconds;
-         `power-blocks --states N --seed N` N states of a disk after a power cut
-  fuzz   every decoder takes any bytes, and the log any history, as libFuzzer chooses them:
-         `--seconds N` each (60), then targets (all)
-  miri   the parts that the interpreter of the compiler can run, held to the rules of memory
+         `power-blocks --states N --seed N` tries N states of a disk after a power cut
+  fuzz   gives arbitrary bytes to every decoder and arbitrary histories to the log, by libFuzzer:
+         `--seconds N` for each target (60), then the names of targets (all)
+  miri   runs unit tests in the interpreter of the compiler, which checks the rules of memory
   mutants
-         the log with one line changed after the other: what no test sees is listed;
+         changes the log line by line, and lists the changes that no test notices:
          files under crates/gesta-log/src, or the parts that decide
   help   this text
 ";
+
+/// The help with the names of the steps.
+fn usage() -> String {
+    let names = |steps| steps::names(steps).join(", ");
+    USAGE.replace("TEST_STEPS", &names(steps::TEST)).replace("CI_STEPS", &names(steps::CI_ONLY))
+}
 
 /// Why a command failed, as a sentence for the person who typed it.
 type Failure = String;
@@ -66,11 +76,11 @@ fn main() -> ExitCode {
         ["miri"] => miri::run(),
         ["mutants", ..] => mutants::run(&arguments[1..]),
         ["help" | "--help" | "-h"] => {
-            print!("{USAGE}");
+            print!("{}", usage());
             Ok(())
         }
-        [] => Err(format!("a command is missing\n\n{USAGE}")),
-        _ => Err(format!("`{}` is not a command\n\n{USAGE}", arguments.join(" "))),
+        [] => Err(format!("a command is missing\n\n{}", usage())),
+        _ => Err(format!("`{}` is not a command\n\n{}", arguments.join(" "), usage())),
     });
 
     match outcome {
@@ -82,14 +92,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes the root of the repository the current folder, wherever the command was typed: every path
-/// from here on is relative to it.
+/// Enters the root of the repository. Every path in this program is relative to it.
 ///
-/// Cargo is asked now and not when this was compiled: checkouts that share a target folder share the
-/// binary too.
+/// The root is read at run time, because checkouts that share a target folder also share this binary.
 fn enter_repository() -> Result<(), Failure> {
-    let own_folder =
-        std::env::var("CARGO_MANIFEST_DIR").map_err(|_| "start it as `cargo xtask`".to_owned())?;
-    let root = Path::new(&own_folder).parent().expect("xtask lies in the root");
+    let folder = std::env::var("CARGO_MANIFEST_DIR").map_err(|_| "start it as `cargo xtask`".to_owned())?;
+    let root = Path::new(&folder).parent().expect("xtask lies in the root");
     std::env::set_current_dir(root).map_err(|error| format!("cannot enter `{}`: {error}", root.display()))
 }

@@ -2,10 +2,13 @@
 
 use crate::{Failure, shell};
 
-/// Runs simulations; the arguments are those of the program.
+/// How every program of `sim` is built, so that the steps of a test run share one tree. Planted bugs are compiled in; each is off until a
+/// test switches it on.
+pub(crate) const BUILD: &str = "--profile simulation --package sim --features planted-bugs";
+
+/// Runs simulations. The arguments go to the program.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
-    let command =
-        format!("cargo run --quiet --release --package sim --bin simulate -- {}", arguments.join(" "));
+    let command = format!("cargo run --quiet {BUILD} --bin simulate -- {}", arguments.join(" "));
     match shell::command(&command).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("the simulation failed ({status})")),

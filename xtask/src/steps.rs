@@ -1,13 +1,13 @@
 //! The named steps behind `test` and `ci`, and the loop that runs them.
 //!
-//! A step is a command line that one could type instead: what is printed is what is run, and what to
-//! repeat after a failure.
+//! A step is a command line that a person could type. It is printed before it runs, and again after a failure.
 
+use std::fmt::Write;
 use std::time::Instant;
 
-use crate::{Failure, faults, shell};
+use crate::{Failure, install, shell};
 
-/// One thing that must hold, and the command that finds out.
+/// One check, and the command that makes it.
 #[derive(Debug)]
 pub(crate) struct Step {
     name: &'static str,
@@ -19,21 +19,21 @@ pub(crate) struct Step {
 #[derive(Debug)]
 enum Tool {
     Nothing,
-    /// A component that rustup can add; the step is skipped, loudly, where it cannot.
+    /// A component that rustup can add. Where it cannot, the step is skipped, and the last lines say so.
     Component(&'static str),
-    /// A package that apt can install, and a command that succeeds once it is there and may be used; the step is skipped,
-    /// loudly, where it cannot.
+    /// A package that apt can install, and a command that succeeds once it is installed and may be used. Where it cannot, the step is
+    /// skipped, and the last lines say so.
     Package {
         name: &'static str,
         probe: &'static str,
     },
-    /// A tool that takes minutes to install, and the command that does without.
+    /// A tool that takes minutes to install, and a command that does not need it.
     Optional {
         otherwise: &'static str,
     },
 }
 
-/// What everybody runs before a change goes in, cheapest first.
+/// What everybody runs before a change goes in. Cheap steps come first.
 pub(crate) const TEST: &[Step] = &[
     Step { name: "format", command: "cargo fmt --all --check", needs: Tool::Component("rustfmt") },
     Step {
@@ -43,16 +43,21 @@ pub(crate) const TEST: &[Step] = &[
     },
     Step { name: "tidy", command: "cargo xtask tidy", needs: Tool::Nothing },
     Step {
+        name: "packages",
+        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude sim --exclude xtask",
+        needs: Tool::Nothing,
+    },
+    Step {
         name: "tests",
-        // Nextest gives each test a process of its own, `cargo test` a thread: a test that leans on
-        // the state of its process fails in one of the two.
+        // Nextest runs each test in its own process, `cargo test` in a thread. Tests must pass under both.
         command: "cargo nextest run --workspace",
-        // `--tests` leaves the doctests to the next step, as nextest does.
+        // `--tests` leaves out doctests, which are a step of their own.
         needs: Tool::Optional { otherwise: "cargo test --workspace --tests --no-fail-fast" },
     },
     Step {
         name: "planted bugs",
-        command: "cargo test --release --package sim --features planted-bugs planted",
+        // Built like every program of `sim`: see `sim::BUILD`.
+        command: "cargo test --profile simulation --package sim --features planted-bugs --test it planted",
         needs: Tool::Nothing,
     },
     Step { name: "simulation", command: "cargo xtask sim", needs: Tool::Nothing },
@@ -69,19 +74,39 @@ pub(crate) const TEST: &[Step] = &[
     },
 ];
 
-/// What CI adds to [`TEST`]: room for checks that take too long for every day.
+/// What CI runs after [`TEST`]: checks that take too long for every day.
 pub(crate) const CI_ONLY: &[Step] =
     &[Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: Tool::Nothing }];
 
-/// Runs the steps in order and stops at the first that fails.
+/// The names of the steps, in order.
+pub(crate) fn names(steps: &[Step]) -> Vec<&'static str> {
+    steps.iter().map(|step| step.name).collect()
+}
+
+/// A step as this machine can run it.
+#[derive(Debug, PartialEq, Eq)]
+struct Planned {
+    name: &'static str,
+    command: &'static str,
+    /// The command line that installs what is missing.
+    install: Option<String>,
+    /// A command that succeeds once that is installed and may be used.
+    probe: Option<&'static str>,
+    /// What the person should know beforehand.
+    note: Option<String>,
+}
+
+/// Says which steps run and what they install, then runs them in order. Stops at the first that fails.
 pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {
     let begun = Instant::now();
+    let steps = lists.iter().copied().flatten().map(plan).collect::<Vec<_>>();
+    print!("{}", announcement(&steps));
     let mut skipped = Vec::new();
-    for step in lists.iter().copied().flatten() {
-        match choose_command(step) {
-            Ok(command) => run_step(step.name, command)?,
+    for step in &steps {
+        match prepare(step) {
+            Ok(()) => run_step(step.name, step.command)?,
             Err(reason) => {
-                println!("\n=== {}: skipped, {reason}", step.name);
+                println!("\n=== {}: skipped, because {reason}", step.name);
                 skipped.push(step.name);
             }
         }
@@ -92,6 +117,21 @@ pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {
         println!("=== except these, which were skipped: {}", skipped.join(", "));
     }
     Ok(())
+}
+
+/// What is printed before anything runs.
+fn announcement(steps: &[Planned]) -> String {
+    let names = steps.iter().map(|step| step.name).collect::<Vec<_>>();
+    let mut text = format!("=== steps ({}): {}\n", steps.len(), names.join(", "));
+    let installs = steps.iter().filter_map(|step| Some((step.name, step.install.as_ref()?)));
+    for (name, command) in installs {
+        writeln!(text, "=== `{name}` needs a tool that is missing; it will be installed with `{command}`")
+            .expect("a string takes text");
+    }
+    for note in steps.iter().filter_map(|step| step.note.as_ref()) {
+        writeln!(text, "=== note: {note}").expect("a string takes text");
+    }
+    text
 }
 
 fn run_step(name: &str, command: &str) -> Result<(), Failure> {
@@ -111,42 +151,42 @@ fn run_step(name: &str, command: &str) -> Result<(), Failure> {
     Err(format!("step `{name}` failed after {seconds:.1} s ({failure}); repeat it with:\n\n    {command}"))
 }
 
-/// The command that this machine can run for the step, or why there is none.
-fn choose_command(step: &Step) -> Result<&'static str, String> {
+/// Decides how this machine runs the step. Installs nothing.
+fn plan(step: &Step) -> Planned {
+    let planned = Planned { name: step.name, command: step.command, install: None, probe: None, note: None };
     match step.needs {
-        Tool::Nothing => Ok(step.command),
-        Tool::Optional { otherwise } => Ok(if is_installed(step.command) { step.command } else { otherwise }),
-        Tool::Package { name, probe } => {
-            if !shell::succeeds(probe) {
-                faults::install(name).map_err(|failure| format!("because {failure}"))?;
-            }
-            match shell::succeeds(probe) {
-                true => Ok(step.command),
-                false => Err(format!("because `{probe}` fails though `{name}` is installed")),
-            }
+        Tool::Nothing => planned,
+        Tool::Optional { otherwise } if !is_installed(step.command) => {
+            let missing = subcommand(step.command);
+            let note = format!("`cargo {missing}` is not installed; `{otherwise}` runs instead");
+            Planned { command: otherwise, note: Some(note), ..planned }
         }
-        Tool::Component(component) => {
-            if !is_installed(step.command) {
-                add_component(component)?;
-            }
-            Ok(step.command)
+        Tool::Package { name, probe } if !shell::succeeds(probe) => {
+            Planned { install: Some(install::package(name)), probe: Some(probe), ..planned }
         }
+        Tool::Component(component) if !is_installed(step.command) => {
+            Planned { install: Some(install::component(component)), ..planned }
+        }
+        Tool::Optional { .. } | Tool::Package { .. } | Tool::Component(_) => planned,
+    }
+}
+
+/// Installs what the step lacks, or says why it cannot run.
+fn prepare(step: &Planned) -> Result<(), Failure> {
+    step.install.as_deref().map_or(Ok(()), install::run)?;
+    match step.probe {
+        Some(probe) if !shell::succeeds(probe) => Err(format!("`{probe}` fails though it is installed")),
+        _ => Ok(()),
     }
 }
 
 /// Whether cargo knows the subcommand that the command line names.
 fn is_installed(command: &str) -> bool {
-    let subcommand = command.split_whitespace().nth(1).expect("a step is `cargo <subcommand> …`");
-    shell::succeeds(&format!("cargo {subcommand} --version"))
+    shell::succeeds(&format!("cargo {} --version", subcommand(command)))
 }
 
-fn add_component(component: &str) -> Result<(), String> {
-    let command = format!("rustup component add {component}");
-    println!("\n=== `{component}` is missing; trying `{command}`");
-    match shell::output_of(&command) {
-        Ok(_) => Ok(()),
-        Err(failure) => Err(format!("because `{component}` is not installed and {failure}")),
-    }
+fn subcommand(command: &str) -> &str {
+    command.split_whitespace().nth(1).expect("a step is `cargo <subcommand> …`")
 }
 
 #[cfg(test)]
@@ -161,12 +201,31 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_optional_tool_is_done_without() {
+    fn a_missing_optional_tool_is_replaced_and_named_beforehand() {
         let step = Step {
             name: "sums",
             command: "cargo no-such-subcommand",
             needs: Tool::Optional { otherwise: "cargo test" },
         };
-        assert_eq!(choose_command(&step), Ok("cargo test"));
+        let planned = plan(&step);
+        assert_eq!((planned.command, &planned.install), ("cargo test", &None));
+        let note = "=== note: `cargo no-such-subcommand` is not installed; `cargo test` runs instead\n";
+        assert_eq!(announcement(&[planned]), format!("=== steps (1): sums\n{note}"));
+    }
+
+    #[test]
+    fn a_missing_package_is_named_before_it_is_installed() {
+        let needs = Tool::Package { name: "abacus", probe: "no-such-program" };
+        let planned = plan(&Step { name: "sums", command: "cargo test", needs });
+        assert_eq!(planned.probe, Some("no-such-program"));
+        let said = announcement(&[planned]);
+        let install = "apt-get install --yes --no-install-recommends abacus`";
+        assert!(said.contains("`sums` needs a tool that is missing") && said.contains(install), "{said}");
+    }
+
+    #[test]
+    fn programs_of_the_simulation_are_built_one_way() {
+        let planted = TEST.iter().find(|step| step.name == "planted bugs").unwrap();
+        assert_eq!(planted.command, format!("cargo test {} --test it planted", crate::sim::BUILD));
     }
 }

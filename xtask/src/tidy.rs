@@ -10,11 +10,13 @@ mod layers;
 mod links;
 mod machine_paths;
 mod mask;
+mod published;
 mod repository;
 #[cfg(test)]
 mod samples;
 mod scan;
 mod source;
+mod storeys;
 mod wording;
 
 use std::fmt;
@@ -33,7 +35,9 @@ const RULES: &[(&str, Rule)] = &[
     ("commented-code", commented_code::check),
     ("long-function", functions::check),
     ("layers", layers::check),
+    ("storeys", storeys::check),
     ("on-the-map", layers::on_the_map),
+    ("published", published::check),
     ("machine-path", machine_paths::check),
     ("dead-link", links::check),
     ("wording", wording::check),

@@ -144,9 +144,9 @@ fn every_rule_rejects_and_accepts_its_samples() {
 
 #[test]
 fn every_rule_has_samples() {
-    let below = ["machine-path", "long-function"];
+    let elsewhere = ["machine-path", "long-function", "published", "storeys"];
     for (rule, _) in RULES {
-        assert!(below.contains(rule) || SAMPLES.iter().any(|sample| sample.rule == *rule), "{rule}");
+        assert!(elsewhere.contains(rule) || SAMPLES.iter().any(|sample| sample.rule == *rule), "{rule}");
     }
 }
 

@@ -79,7 +79,8 @@ fn is_test(file: &File, offset: usize) -> bool {
     in_test_file || test_modules(&file.code).any(|module| module.contains(&offset))
 }
 
-fn test_modules(code: &str) -> impl Iterator<Item = Range<usize>> {
+/// The ranges of the test modules in masked code.
+pub(super) fn test_modules(code: &str) -> impl Iterator<Item = Range<usize>> {
     code.match_indices("#[cfg(test)]").filter_map(|(at, _)| {
         let start = at + code[at..].find(['{', ';'])?;
         // A semicolon comes first where the module lies in another file.

@@ -13,7 +13,6 @@ use super::{Finding, Severity};
 /// Remove an area as soon as it is clean.
 const PENDING: &[&str] = &[
     ".config/",
-    "ARCHITECTURE.md",
     "CHANGELOG.md",
     "bench/",
     "crates/gesta-cli/",
