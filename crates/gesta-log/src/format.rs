@@ -16,7 +16,7 @@ pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, Segmen
 pub(crate) use record::{RECORD_HEADER_BYTES, Record};
 
 /// The version of the format that this code writes, and the newest it reads.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 1;
 
 /// The largest number, position, id and offset: they count up from 0 or 1, so a larger one was forged. Readers refuse
 /// it, and so no sum of two of them can overflow.
