@@ -22,7 +22,6 @@ const PENDING: &[&str] = &[
     "crates/gesta-log/",
     "crates/gesta-macros/",
     "crates/gesta-server/",
-    "crates/gesta-views/",
     "crates/gesta/",
     "docs/benchmarks.md",
     "docs/consistency.md",
@@ -31,7 +30,6 @@ const PENDING: &[&str] = &[
     "docs/glossary.md",
     "docs/http.md",
     "docs/operations.md",
-    "docs/views.md",
     "fuzz/",
     "sim/",
 ];
