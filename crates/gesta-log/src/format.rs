@@ -16,7 +16,7 @@ pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, Segmen
 pub(crate) use record::{RECORD_HEADER_BYTES, Record};
 
 /// The version of the format that this code writes, and the newest it reads.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 1;
 
 /// No number, position, id or offset is larger: they are counted up from 0 or 1. One that is was forged, and is refused where it is
 /// read, so that nobody who adds two of them has to mind the end of numbers.

@@ -20,7 +20,6 @@ const PENDING: &[&str] = &[
     "crates/gesta-conformance/",
     "crates/gesta-core/",
     "crates/gesta-log/",
-    "crates/gesta-macros/",
     "crates/gesta-server/",
     "crates/gesta/",
     "docs/benchmarks.md",

@@ -1,4 +1,4 @@
-//! The README's console lines, run as they stand against `gesta demo`, with the answers that it shows.
+//! Runs the README's console lines against `gesta demo` and compares the answers.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use crate::data::{file, lines};
 use crate::harness::{Server, command, gesta};
 
 const README: &str = include_str!("../../../../README.md");
-/// What the README shows in place of a store's id.
+/// The README shows this instead of the id of a store.
 const ELLIPSIS: &str = "….";
 
 /// A line to run, and the answer that the README shows for it, if it shows one.
@@ -19,7 +19,7 @@ struct Step {
 }
 
 #[test]
-fn every_line_of_the_readme_does_what_it_says() {
+fn every_line_of_the_readme_works() {
     let folder = TempDir::new().unwrap();
     let server = demo(folder.path().join("demo").to_str().unwrap());
     let events = file(folder.path(), "events.jsonl", &lines(0..90));
@@ -51,18 +51,31 @@ fn every_line_of_the_readme_does_what_it_says() {
 
 /// Starts `gesta demo` on a free port.
 pub(crate) fn demo(folder: &str) -> Server {
+    demo_with_introduction(folder).0
+}
+
+/// Starts `gesta demo` on a free port. Also returns the text that it prints before it serves.
+pub(crate) fn demo_with_introduction(folder: &str) -> (Server, String) {
     let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder])
         .env("GESTA_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let serving = lines.into_iter().find(|line| line.starts_with("serving")).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut introduction = String::new();
+    let serving = loop {
+        let line = lines.next().unwrap();
+        if line.starts_with("serving") {
+            break line;
+        }
+        introduction.push_str(&line);
+        introduction.push('\n');
+    };
     let url = serving.rsplit(' ').next().unwrap().to_owned();
-    Server::of(child, url)
+    (Server::of(child, url), introduction)
 }
 
-/// The lines behind a `$` in the README's console blocks.
+/// The lines after a `$` in the README's console blocks.
 fn steps(readme: &str) -> Vec<Step> {
     let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut steps: Vec<Step> = Vec::new();
@@ -75,7 +88,7 @@ fn steps(readme: &str) -> Vec<Step> {
     steps
 }
 
-/// Splits a line as a shell does that knows blanks and single quotes.
+/// Splits a line at blanks, outside single quotes.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (at, part) in line.split('\'').enumerate() {
@@ -91,7 +104,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Does what curl does with these words. Asked of a view, it waits for the checkpoint, which a person need not.
+/// Does the request that curl would do. A query of a view waits for the checkpoint.
 fn curl(words: &[String], checkpoint: &str) -> String {
     let value_of = |flag: &str| words.iter().position(|word| word == flag).map(|at| words[at + 1].clone());
     let url = words.iter().find(|word| word.starts_with("http://")).unwrap();
@@ -110,7 +123,7 @@ fn curl(words: &[String], checkpoint: &str) -> String {
     answer.body_mut().read_to_string().unwrap()
 }
 
-/// The checkpoint in an answer, which is a store's id in 32 digits and a sequence.
+/// The checkpoint in an answer: the id of a store in 32 digits, and a sequence.
 fn checkpoint_of(answer: &str) -> Option<String> {
     let (_, rest) = answer.split_once("\"checkpoint\":\"")?;
     Some(rest.split('"').next()?.to_owned())
