@@ -217,6 +217,7 @@ impl Gatherer {
             is_last: !self.active.fits(0, 8 << 10),
             position: self.tail.position,
             number: self.tail.number,
+            checksum: self.tail.checksum,
             covers: self.tail.durable,
         })
     }
@@ -379,7 +380,6 @@ impl Gatherer {
             end,
             sealed,
             seal,
-            durable_position: self.tail.position,
         });
     }
 
@@ -461,6 +461,7 @@ impl Gatherer {
             is_last: false,
             position: self.tail.position,
             number: self.tail.number,
+            checksum: self.tail.checksum,
             covers: self.tail.durable,
             group: Group { start: bytes, ..Group::default() },
         }

@@ -51,8 +51,9 @@ pub(super) struct Taken {
     pub(super) is_last: bool,
     /// The position of its last event.
     pub(super) position: u64,
-    /// Its last frame.
+    /// Its last frame, and the checksum of that frame's header.
     pub(super) number: u64,
+    pub(super) checksum: u32,
     /// The last frame of which it says that it is synced.
     pub(super) covers: u64,
 }
