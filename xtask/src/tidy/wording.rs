@@ -15,7 +15,6 @@ const PENDING: &[&str] = &[
     ".config/",
     "CHANGELOG.md",
     "bench/",
-    "crates/gesta-cli/",
     "crates/gesta-conformance/",
     "crates/gesta-core/",
     "crates/gesta-log/",
