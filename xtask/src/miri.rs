@@ -1,12 +1,12 @@
-//! Miri: the parts of the code that need no machine, run by the compiler's interpreter, which knows the rules of memory.
+//! Miri: runs unit tests in the compiler's interpreter, which checks the rules of memory.
 //!
-//! *Not here*: whatever opens files or calls SQLite, and tests of every bit or every position, which would take hours.
+//! *Not here*: tests that open files or call SQLite, and tests of every bit or every position, which would take hours.
 
 use std::time::Instant;
 
 use crate::{Failure, nightly, shell};
 
-/// A crate, and the tests of it that are run, by the beginning of their names.
+/// Crates, and which of their tests run: filters by the beginning of the name.
 const PARTS: &[(&str, &str)] = &[
     ("gesta-core", "--lib"),
     (
@@ -15,7 +15,7 @@ const PARTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Runs every part, and says how long each took.
+/// Runs every part and prints how long it took.
 pub(crate) fn run() -> Result<(), Failure> {
     nightly::require()?;
     if !shell::succeeds("cargo +nightly miri --version") {
