@@ -64,6 +64,7 @@ impl Recovery {
                 "acknowledged events are damaged ({damage}): restore them from a backup with `gesta restore`"
             ),
             None if survey.state == TailState::Corrupt => {
+                self.may_miss_events = true;
                 "acknowledged bytes at its end are damaged: restore it from a backup with `gesta restore`"
                     .to_owned()
             }
