@@ -251,7 +251,9 @@ const fn append_kind(error: &AppendError) -> Kind {
         AppendError::ReadOnly { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store is read-only")
         }
-        AppendError::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage-full", "The disk is full"),
+        AppendError::StorageFull { .. } => {
+            (StatusCode::INSUFFICIENT_STORAGE, "storage-full", "The disk is full")
+        }
         AppendError::Overloaded => OVERLOADED,
         AppendError::Unavailable { .. } => UNAVAILABLE,
         AppendError::InDoubt { .. } => IN_DOUBT,
