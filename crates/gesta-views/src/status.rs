@@ -53,6 +53,6 @@ pub struct Status {
 
 /// How many events lie between two places of one log.
 pub(crate) fn lag(checkpoint: &Checkpoint, head: &Checkpoint) -> u64 {
-    let sequences = head.sequences().iter().zip(checkpoint.sequences());
-    sequences.map(|(head, own)| head.saturating_sub(*own)).sum()
+    let sequences = head.sequences().zip(checkpoint.sequences());
+    sequences.map(|(head, reached)| head.saturating_sub(reached)).sum()
 }

@@ -110,7 +110,7 @@ fn curl(words: &[String], checkpoint: &str) -> String {
     answer.body_mut().read_to_string().unwrap()
 }
 
-/// The checkpoint in an answer, which is a store's id in 32 digits and a sequence.
+/// The checkpoint in an answer: a store's id in 32 digits, a sequence, and a mark that differs from run to run.
 fn checkpoint_of(answer: &str) -> Option<String> {
     let (_, rest) = answer.split_once("\"checkpoint\":\"")?;
     Some(rest.split('"').next()?.to_owned())
@@ -118,7 +118,10 @@ fn checkpoint_of(answer: &str) -> Option<String> {
 
 fn without_store_id(answer: &str) -> String {
     match checkpoint_of(answer) {
-        Some(checkpoint) => answer.trim_end().replace(&checkpoint[..33], ELLIPSIS),
+        Some(checkpoint) => {
+            let (place, _) = checkpoint.split_once('-').expect("a checkpoint has a mark");
+            answer.trim_end().replace(&checkpoint, &format!("{ELLIPSIS}{}", &place[33..]))
+        }
         None => answer.trim_end().to_owned(),
     }
 }

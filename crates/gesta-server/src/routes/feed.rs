@@ -133,8 +133,7 @@ fn render(page: &Page, mut at: Checkpoint) -> Bytes {
     let mut out = Vec::new();
     let mut json = Vec::new();
     for event in &page.events {
-        let position = event.position();
-        at = at.with(position.partition, position.sequence);
+        at = at.past(event);
         out.extend_from_slice(format!("id: {at}\nevent: {}\n", event.event_type()).as_bytes());
         json.clear();
         wire::write_event(event, &mut json);

@@ -1,9 +1,9 @@
 //! Expectations and positions in JSON.
 
 use gesta_core::{Expected, Position, Version};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// What an append says about a stream: a version, or `any`, `none`, `exists`.
+/// What an append expects of a stream: a version, `any`, `none`, `exists`, or the version and id of its last event.
 #[must_use]
 pub fn expected_json(expected: Expected) -> Value {
     match expected {
@@ -11,6 +11,7 @@ pub fn expected_json(expected: Expected) -> Value {
         Expected::None => "none".into(),
         Expected::Exists => "exists".into(),
         Expected::Exactly(version) => version.get().into(),
+        Expected::Event { version, id } => json!({"version": version.get(), "id": id.to_string()}),
         other => other.to_string().into(),
     }
 }

@@ -176,6 +176,8 @@ const CLOSED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "closed", "The store is c
 const IN_DOUBT: Kind =
     (StatusCode::INTERNAL_SERVER_ERROR, "in-doubt", "It is not known whether the events were appended");
 
+const DIVERGED: Kind =
+    (StatusCode::CONFLICT, "diverged", "The checkpoint is of another history of this store");
 /// An error that this version does not know, of a store that is newer.
 const FAILED: Kind = (StatusCode::INTERNAL_SERVER_ERROR, "store-error", "The store failed");
 
@@ -207,6 +209,9 @@ impl From<AppendError> for Problem {
             AppendError::CheckpointAhead { checkpoint, head } => {
                 problem.with("checkpoint", checkpoint.to_string()).with("head", head.to_string())
             }
+            AppendError::Diverged { checkpoint, found } => {
+                problem.with("checkpoint", checkpoint.to_string()).with("found", found.to_string())
+            }
             AppendError::ForeignCheckpoint { checkpoint } => {
                 problem.with("checkpoint", checkpoint.to_string())
             }
@@ -235,6 +240,7 @@ const fn append_kind(error: &AppendError) -> Kind {
         ),
         AppendError::ForeignCheckpoint { .. } => FOREIGN_CHECKPOINT,
         AppendError::CheckpointAhead { .. } => CHECKPOINT_AHEAD,
+        AppendError::Diverged { .. } => DIVERGED,
         AppendError::Unsupported { .. } => UNSUPPORTED,
         AppendError::ReadOnly { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store takes no writes")
@@ -259,6 +265,7 @@ impl From<ReadError> for Problem {
             ReadError::TooLarge { .. } => TOO_LARGE,
             ReadError::ForeignCheckpoint { .. } => FOREIGN_CHECKPOINT,
             ReadError::CheckpointAhead { .. } => CHECKPOINT_AHEAD,
+            ReadError::Diverged { .. } => DIVERGED,
             ReadError::Unsupported { .. } => UNSUPPORTED,
             ReadError::DataLoss { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "data-loss", "Stored events are damaged")
@@ -273,6 +280,9 @@ impl From<ReadError> for Problem {
             ReadError::TooLarge { actual, limit, .. } => problem.with("actual", actual).with("limit", limit),
             ReadError::CheckpointAhead { checkpoint, head } => {
                 problem.with("checkpoint", checkpoint.to_string()).with("head", head.to_string())
+            }
+            ReadError::Diverged { checkpoint, found } => {
+                problem.with("checkpoint", checkpoint.to_string()).with("found", found.to_string())
             }
             ReadError::ForeignCheckpoint { checkpoint } => problem.with("checkpoint", checkpoint.to_string()),
             ReadError::DataLoss { from, to, resume, .. } => problem
@@ -374,13 +384,16 @@ impl From<AppError> for Problem {
     }
 }
 
-/// What an append says about a stream: a version, or `any`, `none`, `exists`.
+/// What an append expects of a stream: a version, `any`, `none`, `exists`, or the version and id of its last event.
 fn expected_json(expected: Expected) -> Value {
     match expected {
         Expected::Any => "any".into(),
         Expected::None => "none".into(),
         Expected::Exists => "exists".into(),
         Expected::Exactly(version) => version.get().into(),
+        Expected::Event { version, id } => {
+            serde_json::json!({"version": version.get(), "id": id.to_string()})
+        }
         other => other.to_string().into(),
     }
 }

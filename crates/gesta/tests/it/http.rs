@@ -60,7 +60,7 @@ fn a_command_is_answered_with_what_it_led_to() {
     let answer = post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
     assert_eq!((answer.status, answer.etag.as_deref()), (StatusCode::OK, Some("\"1\"")));
     assert_eq!(answer.body["versions"], json!({"account-ann": 1}));
-    assert!(answer.body["checkpoint"].as_str().unwrap().ends_with(".2"));
+    assert!(answer.body["checkpoint"].as_str().unwrap().contains(".2-"));
     assert_eq!(answer.body["repeated"], json!(false));
     assert_eq!(answer.body["events"][0]["data"], json!({"amount": 5}));
 }
@@ -209,7 +209,7 @@ fn a_history_says_who_what_and_when() {
         })
     );
     let head = history["checkpoint"].as_str().unwrap();
-    assert!(head.ends_with(".2"), "{head}");
+    assert!(head.contains(".2-"), "{head}");
     let newest = get(&router, "/histories/account/ann?direction=backward&limit=1").body;
     assert_eq!((&newest["events"][0]["version"], &newest["next"]), (&json!(1), &json!(0)));
     let first = get(&router, "/histories/account/ann?limit=1").body;
