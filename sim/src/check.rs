@@ -114,6 +114,11 @@ fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<
     }
 }
 
+/// Everything that a log shows, from its beginning.
+pub(crate) fn read_all_events(log: &LogStore) -> Result<Vec<RecordedEvent>, Wrong> {
+    read_all(log, &Query::All, 0)
+}
+
 fn read_all(log: &LogStore, query: &Query, from: usize) -> Result<Vec<RecordedEvent>, Wrong> {
     let from = Checkpoint::new(log.id(), [from as u64]);
     read_pages(log, query, Place::At(from), Direction::Forward)
@@ -200,9 +205,17 @@ struct Reading {
     lost: Vec<bool>,
 }
 
-/// After harm: what is shown is what was acknowledged, and what is not shown is reported, with its positions. `true` if
-/// everything is shown.
-pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result<bool, Wrong> {
+/// What a log shows after harm.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// Every event is shown.
+    pub(crate) is_all: bool,
+    /// Every event that the log could know of is shown.
+    pub(crate) is_all_known: bool,
+}
+
+/// After harm: what is shown is what was acknowledged, and what is not shown is reported, with its positions.
+pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result<Shown, Wrong> {
     let Reading { seen, mut lost } = read_around(log, model)?;
     let known = model.log.len();
     let shown = seen.iter().rposition(|seen| *seen).map_or(0, |last| last + 1);
@@ -213,6 +226,7 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
         }
         End::Unknown { .. } => known,
         End::Earlier => shown,
+        End::Proven { to } => shown.max(usize::try_from(to).expect("small")),
     };
     let any_lost = lost.iter().any(|lost| *lost);
     // What runs cover is not read by an open: damage there is found by reads, by a scrub, and by a check of the whole log.
@@ -231,7 +245,9 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
     check_streams_harmed(log, model, hidden_from, is_told)?;
     lost.iter_mut().skip(hidden_from).for_each(|lost| *lost = true);
     match (0..known).find(|at| seen[*at] == lost[*at]) {
-        None => Ok(shown == known && !any_lost),
+        None => {
+            Ok(Shown { is_all: shown == known && !any_lost, is_all_known: shown >= hidden_from && !any_lost })
+        }
         Some(at) if seen[at] => Err(format!("position {} is shown and reported as lost", at + 1)),
         Some(at) => Err(format!("position {} is gone, and nobody says so", at + 1)),
     }

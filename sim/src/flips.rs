@@ -151,7 +151,8 @@ impl Flip<'_> {
         };
         let is_doubted = end != End::Known;
         let all_shown =
-            check_harmed(&log, &run.model, &Harm { files: vec![self.path.clone()], end, ..Harm::default() })?;
+            check_harmed(&log, &run.model, &Harm { files: vec![self.path.clone()], end, ..Harm::default() })?
+                .is_all;
         if all_shown == lost.is_some() {
             return Err(format!("flipped in {frame:?}, everything is shown: {all_shown}"));
         }

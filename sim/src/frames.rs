@@ -11,12 +11,20 @@ pub(crate) struct FramePlace {
     pub(crate) events: u64,
     /// Of its first event.
     pub(crate) position: u64,
+    pub(crate) number: u64,
+    /// Every frame up to that number was synced before this one was written.
+    pub(crate) durable: u64,
 }
 
 impl FramePlace {
     /// Whether that byte of the segment is a part of it that something proves.
     pub(crate) const fn proves(&self, at: usize) -> bool {
         self.offset <= at && at < self.offset + self.len - self.padding
+    }
+
+    /// The position of the last event up to the end of this frame; 0 if there is none.
+    pub(crate) const fn last_position(&self) -> u64 {
+        self.position + self.events - 1
     }
 
     pub(crate) const fn holds(&self, at: usize) -> bool {
@@ -30,10 +38,11 @@ pub(crate) fn frames(segment: &[u8]) -> Vec<FramePlace> {
     let mut offset = HEADER_BYTES;
     while let Some(header) = segment.get(offset..offset + 64).filter(|header| header.starts_with(b"GFRM")) {
         let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
-        let position = u64::from_le_bytes(header[24..32].try_into().expect("8 bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes"));
+        let [number, position, durable] = [16, 24, 32].map(u64_at);
         let len = usize::try_from(u32_at(8)).expect("small");
         let (events, padding) = (u64::from(u32_at(12)), usize::from(header[61]));
-        frames.push(FramePlace { offset, len, padding, events, position });
+        frames.push(FramePlace { offset, len, padding, events, position, number, durable });
         offset += len;
     }
     frames

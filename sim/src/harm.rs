@@ -1,5 +1,6 @@
 //! Harm to the files of a log that nobody has open: rot, and what people and broken disks do to files.
 
+mod ends;
 mod index;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use gesta_log::sim::{Machine, ROOT};
 
 use crate::plan::{Ending, index};
 use crate::random::Random;
+pub(crate) use ends::{END_HARMS, EndHarm, Left, Past, harm_end};
 pub(crate) use index::{HarmedIndex, INDEX_HARMS, IndexHarm, harm_index, index_files, is_run};
 
 /// Bytes of a segment before its frames.
@@ -26,6 +28,10 @@ pub(crate) struct Harm {
     pub(crate) end: End,
     /// A segment's file is gone: the open alone has to report all that is lost.
     pub(crate) is_gone: bool,
+    /// Nothing is lost, and nothing may be reported as lost.
+    pub(crate) is_harmless: bool,
+    /// Where another history stands in the place of this one: the index of the first event that differs.
+    pub(crate) differs_from: Option<usize>,
 }
 
 /// What may become of the end of a log.
@@ -38,6 +44,8 @@ pub(crate) enum End {
     Unknown { from: u64 },
     /// They may be gone: the log is that of an earlier time.
     Earlier,
+    /// Events up to that position are proven by the files: they are shown or reported. Later ones may be gone.
+    Proven { to: u64 },
 }
 
 impl Harm {
@@ -52,7 +60,8 @@ impl Harm {
 
 /// The segments and the manifest of a log.
 pub(crate) fn snapshot(machine: &Machine) -> Snapshot {
-    let own = machine.paths().into_iter().filter(|path| is_segment(path) || is_manifest(path));
+    let own = machine.paths().into_iter().filter(|path| path.starts_with(ROOT));
+    let own = own.filter(|path| is_segment(path) || is_manifest(path));
     own.filter_map(|path| Some((path.clone(), machine.content(&path)?))).collect()
 }
 
@@ -92,9 +101,10 @@ pub(crate) fn harm(
         false => End::Known,
     };
     let is_gone = matches!(ending, Ending::LostSegment | Ending::Renamed);
-    let harm = |files: Vec<PathBuf>, end| Some(Harm { files, end, is_gone });
+    let harm = |files: Vec<PathBuf>, end| Some(Harm { files, end, is_gone, ..Harm::default() });
     match ending {
-        Ending::Plain | Ending::Stale | Ending::Misdirected | Ending::Unlinked | Ending::Index(_) => None,
+        Ending::Plain | Ending::Stale | Ending::Misdirected | Ending::Unlinked => None,
+        Ending::Index(_) | Ending::End(..) => None,
         Ending::Rot | Ending::RotOpen => {
             let path = rot(machine, &now, random)?;
             harm(vec![path], End::Known)

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use gesta_log::sim::Counts;
 
 use crate::model::Wrong;
+use crate::plan::Focus;
 
 /// What a simulation did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct Outcome {
     pub second_opens: u64,
     /// Harm that was done to a log's files, and found or without effect.
     pub harms: u64,
+    /// Harm of which nothing on the disk knows: no reader of the folder could tell.
+    pub undetectable: u64,
+    /// Backups that were restored and compared.
+    pub backups: u64,
     /// What the machine did.
     pub counts: Counts,
     /// A hash over everything that happened: the same for the same seed.
@@ -35,14 +40,17 @@ pub struct Violation {
     pub seed: u64,
     /// What the seed chose.
     pub options: String,
+    /// What every simulation was to do, besides.
+    pub focus: Option<Focus>,
     /// What is wrong.
     pub what: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, options, what } = self;
-        write!(f, "{what}\nseed {seed} chose {options}\nrepeat it with: cargo xtask sim --seed {seed}")
+        let Self { seed, options, focus, what } = self;
+        write!(f, "{what}\nseed {seed} chose {options}\nrepeat it with: cargo xtask sim --seed {seed}")?;
+        focus.map_or(Ok(()), |focus| write!(f, " --focus {}", focus.name()))
     }
 }
 
@@ -66,6 +74,8 @@ impl Outcome {
         self.unproven += other.unproven;
         self.second_opens += other.second_opens;
         self.harms += other.harms;
+        self.undetectable += other.undetectable;
+        self.backups += other.backups;
         self.trace = self.trace.rotate_left(1) ^ other.trace;
         let (own, other) = (&mut self.counts, &other.counts);
         own.file_operations += other.file_operations;
@@ -84,7 +94,8 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operations, opens, unindexed, unproven, second_opens, harms, counts, trace } = self;
+        let Self { operations, opens, unindexed, unproven, counts, trace, .. } = self;
+        let Self { second_opens, harms, undetectable, backups, .. } = self;
         writeln!(
             f,
             "{operations} operations, {opens} opens checked, {unindexed} before their index was there, {unproven} left to an operator"
@@ -101,7 +112,7 @@ impl fmt::Display for Outcome {
         )?;
         writeln!(
             f,
-            "{harms} logs harmed, {} sectors betrayed, {} clocks set back, {second_opens} second openers",
+            "{harms} logs harmed, {undetectable} beyond all proof, {backups} backups restored, {} sectors betrayed, {} clocks set back, {second_opens} second openers",
             counts.betrayed_sectors, counts.clock_back
         )?;
         writeln!(

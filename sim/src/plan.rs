@@ -5,7 +5,7 @@ use gesta_core::{
 };
 use gesta_log::sim::Faults;
 
-use crate::harm::{INDEX_HARMS, IndexHarm};
+use crate::harm::{END_HARMS, EndHarm, INDEX_HARMS, IndexHarm, Left};
 use crate::model::Model;
 use crate::random::Random;
 
@@ -24,6 +24,10 @@ pub(crate) struct Profile {
     pub(crate) index_run_bytes: u64,
     /// How much of what the disk holds of it may be in memory too.
     pub(crate) index_cache_bytes: u64,
+    /// The size of the disk; `None` for one that is never full.
+    pub(crate) disk_bytes: Option<u64>,
+    /// How many files a process may have open; `None` for any number.
+    pub(crate) open_files_max: Option<u64>,
     /// What is done to the bytes on the disk at the very end.
     pub(crate) ending: Ending,
 }
@@ -56,6 +60,8 @@ pub(crate) enum Ending {
     Misdirected,
     /// The index is harmed, and nothing else.
     Index(IndexHarm),
+    /// The end of the log is harmed, after its process ended so.
+    End(EndHarm, Left),
 }
 
 const ENDINGS: [Ending; 12] = [
@@ -72,6 +78,44 @@ const ENDINGS: [Ending; 12] = [
     Ending::Stale,
     Ending::Misdirected,
 ];
+
+/// One thing that every simulation is to do: `--focus NAME`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Focus(Focused);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Focused {
+    End(EndHarm, Left),
+    SmallDisk,
+    FewFiles,
+}
+
+const LEFTS: [(&str, Left); 2] = [("closed", Left::Closed), ("killed", Left::Killed)];
+
+impl Focus {
+    /// The focus of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().into_iter().find(|(own, _)| own == name).map(|(_, focus)| focus)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> String {
+        let named = Self::all().into_iter().find(|(_, own)| *own == self);
+        named.map(|(name, _)| name).expect("every focus has a name")
+    }
+
+    /// Every focus, with its name.
+    #[must_use]
+    pub fn all() -> Vec<(String, Self)> {
+        let ends = END_HARMS.iter().flat_map(|(harm, how)| {
+            LEFTS.iter().map(move |(name, left)| (format!("{harm}-{name}"), Self(Focused::End(*how, *left))))
+        });
+        let others = [("small-disk", Focused::SmallDisk), ("few-files", Focused::FewFiles)];
+        ends.chain(others.map(|(name, focus)| (name.to_owned(), Self(focus)))).collect()
+    }
+}
 
 /// One step of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +135,7 @@ pub(crate) enum Step {
 }
 
 impl Profile {
-    pub(crate) fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random, focus: Option<Focus>) -> Self {
         let mut faults = Faults::default();
         let mut rate = |rate: &mut u64, of: u64| {
             if random.below(3) == 0 {
@@ -120,7 +164,38 @@ impl Profile {
         // A quarter of it is for the last events of streams: all of them, some, or one.
         let index_cache_bytes = [256 << 20, 2 << 10, 512][index(random, 3)];
         let steps = 50 + random.below(250);
-        Self { steps, faults, stops, index_run_bytes, index_cache_bytes, ending }
+        let (disk_bytes, open_files_max) = (None, None);
+        let mut own = Self {
+            steps,
+            faults,
+            stops,
+            index_run_bytes,
+            index_cache_bytes,
+            disk_bytes,
+            open_files_max,
+            ending,
+        };
+        match focus.map(|focus| focus.0) {
+            Some(Focused::End(how, left)) => own.ending = Ending::End(how, left),
+            Some(Focused::SmallDisk) => own.have_small_disk(random),
+            Some(Focused::FewFiles) => own.open_files_max = Some(open_files_of(random)),
+            None => {}
+        }
+        own
+    }
+}
+
+/// Fewer files than a log of some length has segments.
+fn open_files_of(random: &mut Random) -> u64 {
+    32 + random.below(16)
+}
+
+impl Profile {
+    /// A disk that the log outgrows, and that has no other fault: whatever is refused is refused for want of space.
+    fn have_small_disk(&mut self, random: &mut Random) {
+        self.disk_bytes = Some((96 + random.below(400)) << 10);
+        self.faults = Faults::default();
+        self.ending = Ending::Plain;
     }
 }
 

@@ -1,5 +1,7 @@
 //! One simulation: everything that a seed says happens to one log, beside a model of it.
 
+mod disk;
+mod ends;
 mod index;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use crate::harm::{End, Harm, Snapshot, harm, is_run, is_segment, snapshot, used_
 use crate::model::{Model, Wrong};
 use crate::observer::Observer;
 use crate::outcome::{Outcome, Violation, guarded};
-use crate::plan::{Ending, Profile, Step, fresh_batch, index};
+use crate::plan::{Ending, Focus, Profile, Step, fresh_batch, index};
 use crate::random::Random;
 
 /// One step in so many is watched by a reader in the midst of it.
@@ -34,19 +36,35 @@ const APPENDS_PER_LATE: u64 = 6;
 /// # Errors
 /// [`Violation`], of whatever promise was broken first; a panic of the log counts as one.
 pub fn simulate(seed: u64) -> Result<Outcome, Violation> {
-    let simulation = Simulation::new(seed);
+    simulate_one(seed, None)
+}
+
+/// Simulates what a seed says, with one thing that it is to do.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_focused(seed: u64, focus: Focus) -> Result<Outcome, Violation> {
+    simulate_one(seed, Some(focus))
+}
+
+fn simulate_one(seed: u64, focus: Option<Focus>) -> Result<Outcome, Violation> {
+    let simulation = Simulation::new(seed, focus);
     let options = format!("{:?}", simulation.profile);
-    guarded(|| simulation.run()).map_err(|what| Violation { seed, options, what })
+    guarded(|| simulation.run()).map_err(|what| Violation { seed, options, focus, what })
 }
 
 /// Simulates one seed after the other, from the first on, until so many operations were done.
 ///
 /// # Errors
 /// [`Violation`], the first.
-pub fn simulate_many(seeds: impl IntoIterator<Item = u64>, operations: u64) -> Result<Outcome, Violation> {
+pub fn simulate_many(
+    seeds: impl IntoIterator<Item = u64>,
+    operations: u64,
+    focus: Option<Focus>,
+) -> Result<Outcome, Violation> {
     let mut sum = Outcome::default();
     for seed in seeds {
-        sum.add(&simulate(seed)?);
+        sum.add(&simulate_one(seed, focus)?);
         if sum.operations >= operations {
             break;
         }
@@ -76,19 +94,26 @@ struct Simulation {
     earlier_index: Snapshot,
     /// Up to where runs were shown when the process before ended.
     indexed_to: u64,
+    /// The size of the disk, where it has an end.
+    disk_bytes: u64,
     /// Faults before the log was opened.
     faults_before: u64,
     outcome: Outcome,
     /// The log is left to an operator.
     ended: bool,
+    /// The log was put back to an earlier time, and has gone on with events that the model does not know.
+    has_outgrown: bool,
 }
 
 impl Simulation {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, focus: Option<Focus>) -> Self {
         let mut random = Random::new(seed);
-        let profile = Profile::draw(&mut random);
+        let profile = Profile::draw(&mut random, focus);
         let machine = Machine::new(random.next());
+        machine.set_capacity(profile.disk_bytes);
+        machine.set_open_files_max(profile.open_files_max);
         Self {
+            disk_bytes: profile.disk_bytes.unwrap_or(0),
             observer: Observer::of(&machine),
             machine,
             looked_up: Vec::new(),
@@ -102,6 +127,7 @@ impl Simulation {
             faults_before: 0,
             outcome: Outcome::default(),
             ended: false,
+            has_outgrown: false,
         }
     }
 
@@ -152,7 +178,8 @@ impl Simulation {
         if self.ended || (!self.machine.is_stopped() && self.log().read_only().is_none()) {
             return Ok(());
         }
-        if !self.is_faulty() {
+        let is_disk_full = self.profile.disk_bytes.is_some() && !self.machine.is_stopped();
+        if !self.is_faulty() || is_disk_full {
             return Err(format!("the log is read-only without a fault: {:?}", self.log().read_only()));
         }
         if !self.machine.is_stopped() {
@@ -226,12 +253,17 @@ impl Simulation {
             // A group that rolls is published in two parts.
             line.extend(self.commit_with_late(late));
         }
-        let mut wrong = None;
+        let (mut wrong, mut is_full) = (None, false);
         for (number, pending) in line {
             let answer = pending.answer();
             self.note(u64::from(answer.is_ok()));
-            let checked = self.model.answered(number, &answer, self.is_faulty());
+            let checked = self.check_refused(&self.model.sent[number].batch, &answer);
+            is_full |= matches!(answer, Err(AppendError::StorageFull));
+            let checked = checked.and_then(|()| self.model.answered(number, &answer, self.is_faulty()));
             wrong = wrong.or(checked.err());
+        }
+        if wrong.is_none() && is_full && self.random.below(4) == 0 {
+            self.free_space()?;
         }
         wrong.map_or(Ok(()), Err)
     }
@@ -355,7 +387,12 @@ impl Simulation {
                 Err(error) if !self.is_faulty() => {
                     return Err(format!("the log does not open, without a fault: {error:?}"));
                 }
-                Err(_) => {}
+                Err(error) => {
+                    if !self.machine.is_stopped() {
+                        self.check_opens(&error)?;
+                        self.free_space()?;
+                    }
+                }
             }
             if self.machine.is_stopped() {
                 let between = if self.random.below(2) == 0 { Between::Kill } else { Between::CutPower };
@@ -442,6 +479,9 @@ impl Simulation {
         self.outcome.opens += 1;
         if let Some(reason) = log.read_only() {
             if self.faults() > self.faults_before {
+                self.check_opens(&reason)?;
+                self.log.take().iter().for_each(|log| log.close());
+                self.free_space()?;
                 return Ok(false);
             }
             if self.profile.faults.torn > 0 && log.recovery().damage.is_empty() {
@@ -503,6 +543,7 @@ impl Simulation {
                     None => self.reopen(Between::CutPower),
                 };
             }
+            Ending::End(how, left) => return self.harm_end(how, left),
             Ending::Stale => self.betray(Betrayal::Stale)?,
             Ending::Misdirected => self.betray(Betrayal::Misdirected)?,
             Ending::Unlinked => self.unlink()?,
@@ -568,7 +609,7 @@ impl Simulation {
         let used = used_segments(&now);
         let is_last = used.last() == Some(&path) || !used.contains(&path);
         let end = if is_last { End::Unknown { from: 0 } } else { End::Known };
-        Ok(Some(Harm { files: vec![path], end, is_gone: true }))
+        Ok(Some(Harm { files: vec![path], end, is_gone: true, ..Harm::default() }))
     }
 
     /// An index that was harmed heals by opening the log again, once the harm was met.
@@ -607,10 +648,13 @@ impl Simulation {
             Err(OpenError::ManifestDamaged { .. }) if harm.hits_manifest() => return Ok(()),
             Err(error) => return Err(format!("the log does not open: {error:?}")),
         };
-        let all_shown = check_harmed(&log, &self.model, harm)
+        let shown = check_harmed(&log, &self.model, harm)
             .map_err(|wrong| format!("{wrong}; recovery said {:?}", log.recovery()))?;
-        if is_sound && !all_shown && harm.end != End::Earlier {
+        if is_sound && !shown.is_all_known {
             return Err("a log that lost events is called sound".to_owned());
+        }
+        if harm.is_harmless && (log.read_only().is_some() || !shown.is_all) {
+            return Err(format!("nothing is lost, and the log says: {:?}", log.recovery()));
         }
         let is_foreign = self.profile.ending == Ending::Foreign;
         if is_foreign && harm.files.iter().any(|path| !is_segment(path)) {
@@ -619,7 +663,7 @@ impl Simulation {
                 return Err("a foreign file is not left alone".to_owned());
             }
         }
-        let goes_on = log.read_only().is_none() && all_shown;
+        let goes_on = log.read_only().is_none() && shown.is_all;
         self.log = Some(log);
         if goes_on {
             self.append(1)?;

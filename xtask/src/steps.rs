@@ -44,7 +44,7 @@ pub(crate) const TEST: &[Step] = &[
     Step { name: "tidy", command: "cargo xtask tidy", needs: Tool::Nothing },
     Step {
         name: "packages",
-        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude sim --exclude xtask",
+        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude sim --exclude xtask",
         needs: Tool::Nothing,
     },
     Step {

@@ -32,6 +32,8 @@ use cut::Cut;
 pub use error::{BackupError, BackupReadError, RestoreError};
 pub(crate) use manifest::has_backup;
 pub use prove::{BackupReport, verify_backup};
+#[cfg(feature = "sim")]
+pub(crate) use restore::restore_in;
 pub use restore::{Restored, restore};
 use target::Target;
 
@@ -140,7 +142,7 @@ fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, Back
 
 fn last_shown(manifest: &Manifest, survey: &TailSurvey) -> u64 {
     let last = survey.frames.last().map(|frame| frame.header.next_position() - 1);
-    last.unwrap_or(manifest.durable_position)
+    last.unwrap_or(manifest.durable.position)
 }
 
 fn take(

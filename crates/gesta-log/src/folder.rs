@@ -7,17 +7,18 @@ use std::sync::atomic::AtomicBool;
 use crate::backup::has_backup;
 use crate::bugs::{Bug, planted};
 use crate::commit::{ActiveSegment, Tail};
+use crate::damage::Damage;
 use crate::env::{Env, Lock, Mode};
 use crate::format::StartBody;
 use crate::index::{Fault, MissingFile, Run, RunFiles, Table, View, remove_unlisted_runs};
 use crate::indexer::TableLimits;
 use crate::keeper::{Spare, make_segment};
 use crate::limits::FIRST_SEGMENT_SIZE_BYTES;
-use crate::manifest::{Manifest, ManifestError, RunEntry, SegmentState, segment_path};
+use crate::manifest::{DurableMark, Manifest, ManifestError, RunEntry, SegmentState, segment_path};
 use crate::open_error::{OpenError, io_error};
 use crate::point::LogPoint;
 use crate::recover::{
-    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailSurvey, find_unlisted,
+    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailState, TailSurvey, find_unlisted,
     io_error as recover_io_error, is_blank, load, open_listed, survey_tail,
 };
 use crate::segment::SegmentFile;
@@ -216,7 +217,8 @@ impl Folder<'_> {
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
-        let is_read_only = recovery.read_only.is_some();
+        // What was acknowledged and is lost is proven by the manifest: it stays as it is.
+        let is_read_only = recovery.read_only.is_some() || survey.state == TailState::Corrupt;
         let is_unchanged = !is_read_only && manifest.segments == before && !survey.is_torn();
         if is_unchanged {
             return Ok(Settled::new(listed, survey, (runs, known), beyond, is_read_only));
@@ -248,6 +250,10 @@ impl Folder<'_> {
         let mut loaded = loaded.map_err(self.recover_error())?;
         loaded.view.runs.append(&mut tables.runs);
         let found = loaded.view.runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
+        // Where events are lost, the entries of runs that cannot be used are proof of it.
+        let last = |runs: &[RunEntry]| runs.last().map_or(0, |entry| entry.last);
+        let is_loss = loaded.damage.iter().any(Damage::loses_events);
+        let is_read_only = is_read_only || (is_loss && last(&found) < last(&manifest.runs));
         if !is_read_only && manifest.runs != found {
             tracing::info!(runs = found.len(), kept = known, "the index was built anew in part");
             manifest.runs = found;
@@ -312,7 +318,7 @@ impl Folder<'_> {
         survey: &TailSurvey,
         recovery: &mut Recovery,
     ) -> Result<(), RecoverError> {
-        let is_read_only = recovery.read_only.is_some();
+        let is_read_only = recovery.read_only.is_some() || survey.state == TailState::Corrupt;
         let mut rescue = Rescue { env: self.env, root: self.root, manifest, report: recovery };
         if is_read_only {
             return rescue.write_beyond_again(listed, survey);
@@ -322,6 +328,8 @@ impl Folder<'_> {
             rescue.quarantine_spare(listed[*at].segment.as_ref().expect("it was looked at"), *to)?;
         }
         rescue.make_spares_whole(listed, survey)?;
+        // Every frame that is left was synced.
+        manifest.durable.raise(DurableMark::of(&survey.end()));
         self.remove_unclean(manifest, listed, survey)
     }
 

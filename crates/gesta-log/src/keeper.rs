@@ -19,6 +19,7 @@ use crate::format::{
 use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_GROWTH, START_BYTES};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
+use crate::shared::Shared;
 
 /// The handle that the writer holds.
 pub(crate) struct Keeper {
@@ -56,7 +57,6 @@ pub(crate) struct SealTask {
     pub(crate) end: EndBody,
     pub(crate) sealed: Sealed,
     pub(crate) seal: Seal,
-    pub(crate) durable_position: u64,
 }
 
 enum Task {
@@ -73,11 +73,12 @@ pub(crate) struct ManifestOwner {
     pub(crate) manifest: Manifest,
     env: Arc<dyn Env>,
     root: PathBuf,
+    shared: Arc<Shared>,
 }
 
 impl SharedManifest {
-    pub(crate) fn new(manifest: Manifest, env: Arc<dyn Env>, root: PathBuf) -> Self {
-        Self(Mutex::new(ManifestOwner { manifest, env, root }))
+    pub(crate) fn new(manifest: Manifest, env: Arc<dyn Env>, root: PathBuf, shared: Arc<Shared>) -> Self {
+        Self(Mutex::new(ManifestOwner { manifest, env, root, shared }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ManifestOwner> {
@@ -87,9 +88,23 @@ impl SharedManifest {
 }
 
 impl ManifestOwner {
-    /// Replaces the manifest durably.
+    /// Replaces the manifest durably. It records the newest frame that was synced.
     pub(crate) fn replace(&mut self) -> io::Result<()> {
+        self.manifest.durable.raise(self.shared.synced.newest());
         self.manifest.replace(&*self.env, &self.root)
+    }
+
+    /// Records the newest frame that was synced, if the manifest does not name it yet: the log is closed, and nothing else would
+    /// prove later that the log once went so far. A log that a failed write has made read-only is left as it is.
+    pub(crate) fn record_synced(&mut self) {
+        let is_poisoned = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_poisoned || self.shared.synced.newest().number <= self.manifest.durable.number {
+            return;
+        }
+        // The log is whole without the mark. A shorter end would go unnoticed, though.
+        if let Err(error) = self.replace() {
+            tracing::warn!(%error, "the manifest could not be replaced when the log was closed");
+        }
     }
 }
 
@@ -314,8 +329,6 @@ impl Work {
                 entry.state = SegmentState::Active;
             }
         }
-        owner.manifest.durable_frame = task.seal.durable;
-        owner.manifest.durable_position = task.durable_position;
         // The START of the next segment proves the end of this one as well, so the manifest may be told later.
         if let Err(error) = owner.replace() {
             tracing::warn!(%error, segment = task.segment.id, "the manifest could not be replaced; it is with the next change");

@@ -13,6 +13,8 @@ use crate::format::{
     u32_at, u64_at,
 };
 use crate::index::{FrameName, Run};
+use crate::prove::{last_frame, last_position};
+use crate::walk::Follow;
 
 const MAGIC: [u8; 8] = *b"GESTAMAN";
 const FIXED_BYTES: usize = 96;
@@ -29,14 +31,40 @@ pub(crate) struct Manifest {
     pub(crate) store: [u8; 16],
     pub(crate) key_secret: [u8; 16],
     pub(crate) partition: u16,
-    pub(crate) durable_frame: u64,
-    pub(crate) durable_position: u64,
+    pub(crate) durable: DurableMark,
     /// Other stores whose segments belong to this one since a restore or a copy.
     pub(crate) origins: Vec<[u8; 16]>,
     /// In the order of the log.
     pub(crate) segments: Vec<SegmentEntry>,
     /// Index files, over adjacent ranges from the first position on.
     pub(crate) runs: Vec<RunEntry>,
+}
+
+/// A frame that was synced, and the last position up to it: a lower bound of what is durable. The log may go on behind it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DurableMark {
+    /// The frame's number; 0 before the first frame.
+    pub(crate) number: u64,
+    /// The checksum of the frame's header; 0 if it is unknown.
+    pub(crate) checksum: u32,
+    /// The position of the last event up to and with that frame.
+    pub(crate) position: u64,
+}
+
+impl DurableMark {
+    /// The mark of a log whose frames up to there were synced.
+    pub(crate) const fn of(follow: &Follow) -> Self {
+        Self { number: follow.number, checksum: follow.checksum, position: follow.position }
+    }
+
+    /// Moves the mark to a frame that was synced. It never goes back; a checksum that was unknown is filled in.
+    pub(crate) const fn raise(&mut self, synced: Self) {
+        let is_newer = synced.number > self.number;
+        let names_frame = synced.number == self.number && self.checksum == 0;
+        if (is_newer || names_frame) && synced.position >= self.position {
+            *self = synced;
+        }
+    }
 }
 
 /// What the manifest knows of one index file.
@@ -151,8 +179,7 @@ impl Manifest {
             store,
             key_secret,
             partition: 0,
-            durable_frame: 0,
-            durable_position: 0,
+            durable: DurableMark::default(),
             origins: Vec::new(),
             segments: Vec::new(),
             runs: Vec::new(),
@@ -194,6 +221,46 @@ impl Manifest {
         write_synced(env, &root.join("manifest.tmp"), &self.encode())
     }
 
+    /// The last frame that the manifest proves to have been synced: by its mark, by a segment that it lists as sealed, or by a run that
+    /// it lists. A run proves it by its entry, even if its file is lost.
+    pub(crate) fn proven_frame(&self) -> u64 {
+        let sealed = self.sealed().map(last_frame);
+        let runs = self.runs.iter().map(|entry| entry.last_frame.number);
+        sealed.chain(runs).fold(self.durable.number, u64::max)
+    }
+
+    /// The last position that the manifest proves to have been synced, by the same evidence.
+    pub(crate) fn proven_position(&self) -> u64 {
+        let sealed = self.sealed().map(last_position);
+        let runs = self.runs.iter().map(|entry| entry.last);
+        sealed.chain(runs).fold(self.durable.position, u64::max)
+    }
+
+    /// The newest frame that the manifest names, by its mark or as the end of a run.
+    pub(crate) fn newest_named(&self) -> DurableMark {
+        self.runs.iter().fold(self.durable, |mut newest, entry| {
+            let FrameName { number, checksum } = entry.last_frame;
+            newest.raise(DurableMark { number, checksum, position: entry.last });
+            newest
+        })
+    }
+
+    fn sealed(&self) -> impl Iterator<Item = &Sealed> {
+        self.segments.iter().filter_map(|entry| match &entry.state {
+            SegmentState::Sealed(sealed) => Some(sealed),
+            SegmentState::Spare | SegmentState::Active => None,
+        })
+    }
+
+    /// Whether the manifest names another frame of that number: then the frame belongs to another history of the log.
+    pub(crate) fn contradicts(&self, frame: FrameName) -> bool {
+        let durable = FrameName { number: self.durable.number, checksum: self.durable.checksum };
+        let mark = (durable.checksum != 0).then_some(durable);
+        let ends = self.runs.iter().flat_map(|entry| [entry.first_frame, entry.last_frame]);
+        let mut named = mark.into_iter().chain(ends).filter(|own| own.number == frame.number);
+        named.any(|own| own.checksum != frame.checksum)
+    }
+
     /// An id that no listed run has.
     pub(crate) fn next_run_id(&self) -> u64 {
         self.runs.iter().map(|entry| entry.id).max().unwrap_or(0) + 1
@@ -214,11 +281,12 @@ impl Manifest {
         put(&mut bytes, 24, self.boot_epoch.to_le_bytes());
         put(&mut bytes, 32, self.store);
         put(&mut bytes, 48, self.key_secret);
-        put(&mut bytes, 64, self.durable_frame.to_le_bytes());
-        put(&mut bytes, 72, self.durable_position.to_le_bytes());
+        put(&mut bytes, 64, self.durable.number.to_le_bytes());
+        put(&mut bytes, 72, self.durable.position.to_le_bytes());
         put(&mut bytes, 80, count(self.origins.len()));
         put(&mut bytes, 84, count(self.segments.len()));
         put(&mut bytes, 88, count(self.runs.len()));
+        put(&mut bytes, 92, self.durable.checksum.to_le_bytes());
         self.origins.iter().for_each(|origin| bytes.extend_from_slice(origin));
         self.segments.iter().for_each(|entry| bytes.extend_from_slice(&encode_segment(entry)));
         self.runs.iter().for_each(|run| bytes.extend_from_slice(&run.encode()));
@@ -240,9 +308,6 @@ impl Manifest {
         if version != FORMAT_VERSION {
             return Err(ManifestError::NewerVersion { version });
         }
-        if u32_at(bytes, 92) != 0 {
-            return Err(ManifestError::Unknown);
-        }
         if !are_numbers(bytes, &[16, 24, 64, 72]) {
             return Err(ManifestError::Damaged);
         }
@@ -260,8 +325,11 @@ impl Manifest {
             store: array_at(bytes, 32),
             key_secret: array_at(bytes, 48),
             partition: u16_at(bytes, 10),
-            durable_frame: u64_at(bytes, 64),
-            durable_position: u64_at(bytes, 72),
+            durable: DurableMark {
+                number: u64_at(bytes, 64),
+                checksum: u32_at(bytes, 92),
+                position: u64_at(bytes, 72),
+            },
             origins: bytes[FIXED_BYTES..segments_at].chunks_exact(16).map(|own| array_at(own, 0)).collect(),
             segments: segments.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
             runs: runs.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
@@ -377,8 +445,7 @@ mod tests {
         Manifest {
             generation: 7,
             boot_epoch: 8,
-            durable_frame: 9,
-            durable_position: 10,
+            durable: DurableMark { number: 9, checksum: 12, position: 10 },
             origins: vec![[5; 16]],
             segments: vec![
                 SegmentEntry { header: header(1), size_bytes: 64, state: SegmentState::Sealed(sealed) },
@@ -418,6 +485,44 @@ mod tests {
             bytes[96] = 1;
             assert_eq!(decode_segment(&bytes), None, "{:?}", entry.state);
         }
+    }
+
+    #[test]
+    fn the_durable_mark_never_goes_back_and_an_unknown_checksum_is_filled_in() {
+        let mark = |number, checksum, position| DurableMark { number, checksum, position };
+        let raised = |mut from: DurableMark, to| {
+            from.raise(to);
+            from
+        };
+        assert_eq!(raised(mark(9, 12, 10), mark(8, 5, 9)), mark(9, 12, 10));
+        assert_eq!(raised(mark(9, 12, 10), mark(9, 5, 10)), mark(9, 12, 10));
+        assert_eq!(raised(mark(9, 0, 10), mark(9, 5, 10)), mark(9, 5, 10));
+        assert_eq!(raised(mark(9, 12, 10), mark(11, 5, 10)), mark(11, 5, 10));
+        assert_eq!(raised(mark(9, 12, 10), mark(11, 5, 9)), mark(9, 12, 10), "a position that goes back");
+    }
+
+    #[test]
+    fn the_newest_evidence_of_a_manifest_counts_and_names_its_frames() {
+        let mut manifest = sample();
+        assert_eq!((manifest.proven_frame(), manifest.proven_position()), (9, 10));
+        manifest.runs[0].last_frame.number = 20;
+        manifest.runs[0].last = 30;
+        assert_eq!((manifest.proven_frame(), manifest.proven_position()), (20, 30));
+        manifest.segments[0].state = SegmentState::Sealed(Sealed {
+            first_frame: 1,
+            first_position: 1,
+            frames: 40,
+            events: 50,
+            end: 5,
+            checksum: 6,
+        });
+        assert_eq!((manifest.proven_frame(), manifest.proven_position()), (40, 50));
+        let name = |number, checksum| FrameName { number, checksum };
+        let contradicted = [name(9, 12), name(9, 13), name(20, 12), name(20, 13), name(1, 10), name(5, 1)];
+        let contradicted = contradicted.map(|frame| manifest.contradicts(frame));
+        assert_eq!(contradicted, [false, true, false, true, true, false]);
+        manifest.durable.checksum = 0;
+        assert!(!manifest.contradicts(name(9, 13)), "an unknown checksum contradicts nothing");
     }
 
     #[test]

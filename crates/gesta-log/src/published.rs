@@ -1,9 +1,11 @@
 //! How far the log is durable: what readers may see, and the one place where that changes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use event_listener::{Event, EventListener};
+
+use crate::manifest::DurableMark;
 
 /// The end of what is durable: the position of the last event, and its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,30 @@ impl Published {
     /// Is woken by the next change. Listen first, look second.
     pub(crate) fn listen(&self) -> EventListener {
         self.changed.listen()
+    }
+}
+
+/// The newest frame that was synced. Every manifest that is written records it.
+///
+/// *Invariant*: number, checksum and position are set together, after the sync of the frame that they name.
+#[derive(Default)]
+pub(crate) struct Synced(Mutex<DurableMark>);
+
+impl Synced {
+    pub(crate) fn newest(&self) -> DurableMark {
+        *self.lock()
+    }
+
+    /// Remembers a frame that was synced.
+    pub(crate) fn note(&self, frame: DurableMark) {
+        let mut newest = self.lock();
+        assert!(newest.number <= frame.number, "frames are synced in their order");
+        assert!(newest.position <= frame.position, "positions of synced frames never go back");
+        *newest = frame;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DurableMark> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -283,5 +283,5 @@ fn frames_len(own: &Listed) -> u64 {
 /// Whether the frames are all that is known to be durable.
 fn is_all(frames: &Frames, settled: &Settled, manifest: &Manifest) -> bool {
     let last = frames.last_position();
-    last >= manifest.durable_position && last > settled.known.follow.position
+    last >= manifest.proven_position() && last > settled.known.follow.position
 }

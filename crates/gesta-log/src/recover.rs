@@ -7,6 +7,7 @@
 mod covered;
 mod load;
 mod rescue;
+mod standing;
 mod tail;
 mod unlisted;
 

@@ -8,7 +8,7 @@ use gesta_core::{Capabilities, Checkpoint, Position, StoreId, Timestamp};
 use crate::bugs::{Bug, planted};
 use crate::index::{Fault, Index, View};
 use crate::marks::Marks;
-use crate::published::{Head, Published};
+use crate::published::{Head, Published, Synced};
 use crate::read::Recent;
 use crate::rebuild::Building;
 
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) id: StoreId,
     pub(crate) capabilities: Capabilities,
     pub(crate) published: Published,
+    pub(crate) synced: Synced,
     pub(crate) clock: Clock,
     /// Why the log was read-only when it was loaded, if it was.
     pub(crate) read_only: OnceLock<String>,
@@ -50,6 +51,7 @@ impl Shared {
             id,
             capabilities,
             published: Published::new(durable),
+            synced: Synced::default(),
             clock,
             read_only: OnceLock::new(),
             poison: RwLock::new(None),

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::backup::{Backup, BackupError, BackupOptions, RestoreError, Restored, backup_in, restore_in};
 #[cfg(feature = "planted-bugs")]
 pub use crate::bugs::{Bug, plant};
 pub use crate::env::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
@@ -48,4 +49,28 @@ pub fn open_inline(folder: &Path, options: &Options) -> Result<LogStore, OpenErr
 /// As [`verify`](crate::verify).
 pub fn verify(machine: &Machine) -> Result<Report, OpenError> {
     verify_in(&SimEnv::new(machine), Path::new(ROOT))
+}
+
+/// Takes a backup of the log of a machine while nobody has it open, as [`backup`](crate::backup()) does.
+///
+/// # Errors
+/// As [`backup`](crate::backup()).
+pub fn backup(machine: &Machine, to: &Path) -> Result<Backup, BackupError> {
+    backup_in(&SimEnv::new(machine), Path::new(ROOT), to, &BackupOptions::default())
+}
+
+/// Makes a log from a backup of a machine, as [`restore`](crate::restore) does.
+///
+/// # Errors
+/// As [`restore`](crate::restore).
+pub fn restore(machine: &Machine, from: &Path, to: &Path) -> Result<Restored, RestoreError> {
+    restore_in(&SimEnv::new(machine), from, to)
+}
+
+/// Opens the log in another folder of a machine.
+///
+/// # Errors
+/// As [`LogStore::open`].
+pub fn open_at(machine: &Machine, folder: &Path, options: &Options) -> Result<LogStore, OpenError> {
+    LogStore::open_inline(Arc::new(SimEnv::new(machine)), folder, options)
 }

@@ -19,7 +19,7 @@ use crate::folder::Folder;
 use crate::format::Prepared;
 use crate::index::{Fault, Index, Reach};
 use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread};
+use crate::keeper::{Keeper, KeeperThread, SharedManifest};
 use crate::limits::limits;
 use crate::open::{Opened, Options, Stage, open};
 use crate::open_error::OpenError;
@@ -56,6 +56,7 @@ pub struct LogStore {
 /// The writer, and the threads behind it.
 struct Commit {
     role: Arc<Role>,
+    manifest: Arc<SharedManifest>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -555,6 +556,7 @@ impl Commit {
     fn spawn(
         role: Role,
         (keeper, indexer): (Arc<Keeper>, Arc<Indexer>),
+        manifest: Arc<SharedManifest>,
         keeping: KeeperThread,
         indexing: IndexerThread,
     ) -> std::io::Result<Self> {
@@ -569,7 +571,7 @@ impl Commit {
         };
         // Those that were begun end with the role.
         let threads = spawn_all().inspect_err(|_| role.close())?;
-        Ok(Self { role, threads: Mutex::new(threads) })
+        Ok(Self { role, manifest, threads: Mutex::new(threads) })
     }
 
     fn close(&self) {
@@ -584,6 +586,10 @@ impl Commit {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log panicked: what it had not answered is in doubt");
             }
+        }
+        drop(threads);
+        if !std::thread::panicking() {
+            self.manifest.lock().record_synced();
         }
     }
 }

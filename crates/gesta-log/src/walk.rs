@@ -79,6 +79,16 @@ pub(crate) enum WalkError {
     Newer { segment: u64, offset: u64 },
 }
 
+impl WalkError {
+    /// What the system said; an error of its own where a newer version is needed.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io { source, .. } => source,
+            newer @ Self::Newer { .. } => io::Error::other(newer),
+        }
+    }
+}
+
 /// A segment's file, read in large pieces.
 pub(crate) struct Walker<'a> {
     segment: &'a SegmentFile,
@@ -201,7 +211,8 @@ impl<'a> Walker<'a> {
         if let Some(end) = self.content_end {
             return Ok(end);
         }
-        let mut buffer = vec![0; WINDOW_BYTES];
+        // Zeroing a whole window would cost more than reading a small file.
+        let mut buffer = vec![0; usize::try_from(self.len).map_or(WINDOW_BYTES, |len| len.min(WINDOW_BYTES))];
         let mut end = self.len;
         let mut hinted = end;
         while end > 0 {

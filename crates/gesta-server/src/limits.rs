@@ -25,6 +25,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// How long a query of a view may run. By default 5 s.
     pub query_time_max: Duration,
+    /// How long a query of a view may wait while too many others run, before it is refused as `overloaded`. By default 1 s.
+    pub query_wait_max: Duration,
     /// Rows that a query of a view may give. By default 10,000.
     pub query_rows_max: usize,
     /// How long a request may wait for a view to reach a checkpoint. By default 10 s.
@@ -46,6 +48,7 @@ impl Default for Limits {
             subscriptions_max: 1_024,
             heartbeat: Duration::from_secs(15),
             query_time_max: Duration::from_secs(5),
+            query_wait_max: Duration::from_secs(1),
             query_rows_max: 10_000,
             wait_time_max: Duration::from_secs(10),
             shutdown_time_max: Duration::from_secs(10),
@@ -65,7 +68,7 @@ pub(crate) const FEED_EVENTS_MAX: u32 = 256;
 pub(crate) const FEED_BYTES_MAX: u64 = 256 * 1024;
 /// Bytes of an `Idempotency-Key`: a few times a UUID.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
-/// Queries of views that run at once; further ones wait for their turn.
+/// Queries of views that run at once. Further ones wait, for at most `Limits::query_wait_max`.
 pub(crate) const QUERIES_MAX: usize = 16;
 /// Attributes of one CloudEvent, so that a hostile one cannot be many times its own size in memory.
 pub(crate) const CLOUD_EVENT_ATTRIBUTES_MAX: usize = 128;

@@ -5,22 +5,23 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use gesta_core::{Checkpoint, RecordedEvent};
-use rusqlite::{Connection, ErrorCode, Statement};
+use rusqlite::{Connection, Error, ErrorCode, Statement};
 
-use crate::check::message;
-use crate::database::{MARK_CAUGHT_UP, database, is_busy};
-use crate::definition::{Handler, Parameter, Parts};
+use crate::database::{MARK_CAUGHT_UP, database};
 use crate::fields::{Field, FieldProblem, extract};
 use crate::parse::handler_line;
-use crate::race::Stop;
+use crate::parts::{Handler, Parameter, Parts};
 use crate::run_error::{EventPlace, RunError};
+use crate::signal::Signal;
+use crate::sqlite::{DatabaseErrorKind, message};
+use crate::statements;
 
-/// How far applying got.
+/// How applying a page ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Applied,
-    /// A stop was requested; nothing of the page was kept.
-    Stopped,
+    /// The signal was raised; nothing of the page was kept.
+    Interrupted,
 }
 
 /// The prepared statements of a definition on one connection.
@@ -28,16 +29,16 @@ pub(crate) struct Applier<'c> {
     parts: &'c Parts,
     statements: Vec<Vec<Statement<'c>>>,
     by_type: HashMap<&'c str, Vec<Reads<'c>>>,
-    /// What reads the types that no handler names.
+    /// The handlers of the types that no handler names.
     others: Vec<Reads<'c>>,
 }
 
-/// Which versions of a type a handler reads.
+/// The versions of a type that a handler reads.
 #[derive(Clone)]
 struct Reads<'c> {
     handler: usize,
     versions: Vec<&'c RangeInclusive<u16>>,
-    /// Whether the handler names the type: then it, and not one that takes every type, says which versions are known.
+    /// Whether the handler names the type. Such handlers alone decide which versions of it are known.
     names_type: bool,
 }
 
@@ -45,15 +46,15 @@ impl<'c> Applier<'c> {
     pub(crate) fn new(connection: &'c Connection, parts: &'c Parts) -> rusqlite::Result<Self> {
         let mut by_type: HashMap<&str, Vec<Reads<'_>>> = HashMap::new();
         let mut others = Vec::new();
-        for (handler, own) in parts.handlers.iter().enumerate() {
-            for accepts in &own.accepts {
+        for (handler, parsed) in parts.handlers.iter().enumerate() {
+            for accepts in &parsed.accepts {
                 let versions = accepts.versions.iter();
                 let Some(event_type) = &accepts.event_type else {
                     others.push(Reads { handler, versions: versions.collect(), names_type: false });
                     continue;
                 };
                 let readers = by_type.entry(event_type.as_str()).or_default();
-                // A handler that names a type twice still runs once an event.
+                // A handler that names a type twice still runs once for each event.
                 match readers.last_mut().filter(|last| last.handler == handler) {
                     Some(last) => last.versions.extend(versions),
                     None => readers.push(Reads { handler, versions: versions.collect(), names_type: true }),
@@ -72,54 +73,89 @@ impl<'c> Applier<'c> {
     }
 
     /// Runs every handler of every event, in the order of the events and of the file.
-    pub(crate) fn apply(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Outcome, RunError> {
+    pub(crate) fn apply(&mut self, events: &[RecordedEvent], signal: &Signal) -> Result<Outcome, RunError> {
         let mut fields = Vec::new();
         for event in events {
-            if stop.is_requested() {
-                return Ok(Outcome::Stopped);
-            }
-            let version = event.schema_version();
-            let readers = self.by_type.get(event.event_type()).unwrap_or(&self.others);
-            let is_named = readers.iter().any(|reads| reads.names_type);
-            let mut handled = false;
-            for reads in readers.iter().filter(|own| own.versions.iter().any(|own| own.contains(&version))) {
-                handled |= reads.names_type == is_named;
-                let handler = &self.parts.handlers[reads.handler];
-                take_fields(event, handler, &mut fields).map_err(|problem| RunError::Field {
-                    event: EventPlace::of(event),
-                    file: self.parts.file.clone(),
-                    line: handler.line,
-                    problem,
-                })?;
-                for ((source, parameters), statement) in
-                    handler.statements.iter().zip(&mut self.statements[reads.handler])
-                {
-                    match run(statement, parameters, event, &fields) {
-                        Ok(()) => {}
-                        Err(error) if is_interrupt(&error) && stop.is_requested() => {
-                            return Ok(Outcome::Stopped);
-                        }
-                        Err(error) => {
-                            return Err(RunError::Statement {
-                                event: EventPlace::of(event),
-                                file: self.parts.file.clone(),
-                                line: source.line,
-                                message: message(&error),
-                                busy: is_busy(&error),
-                            });
-                        }
-                    }
-                }
-            }
-            if !handled {
-                return Err(RunError::UnknownVersion {
-                    event: EventPlace::of(event),
-                    file: self.parts.file.clone(),
-                    line: handler_line(event.event_type(), version),
-                });
+            if signal.is_raised() || self.apply_one(event, signal, &mut fields)? == Outcome::Interrupted {
+                return Ok(Outcome::Interrupted);
             }
         }
         Ok(Outcome::Applied)
+    }
+
+    fn apply_one<'e>(
+        &mut self,
+        event: &'e RecordedEvent,
+        signal: &Signal,
+        fields: &mut Vec<Field<'e>>,
+    ) -> Result<Outcome, RunError> {
+        let version = event.schema_version();
+        let readers = self.by_type.get(event.event_type()).unwrap_or(&self.others);
+        let is_named = readers.iter().any(|reads| reads.names_type);
+        let mut handled = false;
+        for reads in readers.iter().filter(|reads| reads.reads(version)) {
+            handled |= reads.names_type == is_named;
+            let handler = &self.parts.handlers[reads.handler];
+            take_fields(event, handler, fields).map_err(|problem| RunError::Field {
+                event: EventPlace::of(event),
+                file: self.parts.file.clone(),
+                line: handler.line,
+                problem,
+            })?;
+            let statements = handler.statements.iter().zip(&mut self.statements[reads.handler]);
+            for ((source, parameters), statement) in statements {
+                match run(statement, parameters, event, fields) {
+                    Ok(()) => {}
+                    Err(error) if is_interrupt(&error) && signal.is_raised() => {
+                        return Ok(Outcome::Interrupted);
+                    }
+                    Err(error) => {
+                        let missing = missing(handler, parameters, fields);
+                        return Err(statement_error(self.parts, event, source, missing, &error));
+                    }
+                }
+            }
+        }
+        if handled {
+            return Ok(Outcome::Applied);
+        }
+        Err(RunError::UnknownVersion {
+            event: EventPlace::of(event),
+            file: self.parts.file.clone(),
+            line: handler_line(event.event_type(), version),
+        })
+    }
+}
+
+impl Reads<'_> {
+    fn reads(&self, version: u16) -> bool {
+        self.versions.iter().any(|versions| versions.contains(&version))
+    }
+}
+
+/// The fields that a statement reads and the event does not have.
+fn missing(handler: &Handler, parameters: &[Parameter], fields: &[Field<'_>]) -> Vec<String> {
+    let read = parameters.iter().filter_map(|parameter| match parameter {
+        Parameter::Field(field) => Some(*field),
+        Parameter::Envelope(_) => None,
+    });
+    read.filter(|field| fields[*field] == Field::Missing).map(|field| handler.fields[field].clone()).collect()
+}
+
+fn statement_error(
+    parts: &Parts,
+    event: &RecordedEvent,
+    source: &statements::Statement,
+    missing: Vec<String>,
+    error: &Error,
+) -> RunError {
+    RunError::Statement {
+        event: EventPlace::of(event),
+        file: parts.file.clone(),
+        line: source.line,
+        message: message(error),
+        missing,
+        kind: DatabaseErrorKind::of(error),
     }
 }
 
@@ -152,11 +188,11 @@ fn run(
     statement.raw_execute().map(|_| ())
 }
 
-fn is_interrupt(error: &rusqlite::Error) -> bool {
+fn is_interrupt(error: &Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-/// Writes pages: the rows of each and the checkpoint behind it become visible and durable together, or not at all.
+/// Writes pages. The rows of a page and its checkpoint become visible and durable together, or not at all.
 pub(crate) struct Writer<'c> {
     connection: &'c Connection,
     path: &'c Path,
@@ -167,7 +203,7 @@ pub(crate) struct Writer<'c> {
     commit: Statement<'c>,
 }
 
-/// Whether a view has caught up with a page: then it may serve while a newer version is built.
+/// Whether a page brings the view to the head of the log for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// More of the log follows, or it had caught up before.
@@ -196,18 +232,18 @@ impl<'c> Writer<'c> {
         prepare().map_err(|error| database(path, "prepare", &error))
     }
 
-    /// Applies the events between two checkpoints in one transaction. The mark that the view has caught up belongs to it:
-    /// once the checkpoint can be seen, a stop or a crash must not be able to come before the mark.
+    /// Applies the events between two checkpoints in one transaction. The mark that the view has caught up is part of it: a
+    /// stop or a crash must not come between a checkpoint that callers can see and the mark.
     pub(crate) fn apply(
         &mut self,
         events: &[RecordedEvent],
         from: &Checkpoint,
         to: &Checkpoint,
         reach: Reach,
-        stop: &Stop,
+        signal: &Signal,
     ) -> Result<Outcome, RunError> {
-        let outcome = self.apply_within(events, from, to, reach, stop);
-        // SQLite ends the transaction by itself after some errors, such as a full disk.
+        let outcome = self.apply_within(events, from, to, reach, signal);
+        // After some errors, such as a full disk, SQLite has ended the transaction itself.
         if !matches!(outcome, Ok(Outcome::Applied)) && !self.connection.is_autocommit() {
             let rolled_back = self.connection.execute_batch("rollback");
             rolled_back.map_err(|error| database(self.path, "roll back", &error))?;
@@ -221,14 +257,14 @@ impl<'c> Writer<'c> {
         from: &Checkpoint,
         to: &Checkpoint,
         reach: Reach,
-        stop: &Stop,
+        signal: &Signal,
     ) -> Result<Outcome, RunError> {
-        let failed = |error: rusqlite::Error| database(self.path, "write to", &error);
+        let failed = |error: Error| database(self.path, "write to", &error);
         self.begin.raw_execute().map_err(failed)?;
-        if self.applier.apply(events, stop)? == Outcome::Stopped {
-            return Ok(Outcome::Stopped);
+        if self.applier.apply(events, signal)? == Outcome::Interrupted {
+            return Ok(Outcome::Interrupted);
         }
-        // Compare and set: two runners of one view can never both commit.
+        // Compare and set, so that two runners of one view never both commit.
         let advanced = self.advance.execute((from.to_string(), to.to_string())).map_err(failed)?;
         if advanced != 1 {
             return Err(RunError::CheckpointMoved { expected: from.clone(), path: self.path.to_owned() });

@@ -1,4 +1,4 @@
-//! A view as of an earlier place in the log: folded anew from its definition, beside the one that is live.
+//! A view as of an earlier place in the log: folded from its definition, beside the live one.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -8,29 +8,29 @@ use gesta_core::{Checkpoint, EventStore, Place, Read, When};
 use rusqlite::Connection;
 
 use crate::apply::Applier;
-use crate::database::{create, database, harden};
+use crate::database::{create, database};
 use crate::definition::Definition;
 use crate::limits::PAGE;
 use crate::purity::{self, Clock};
-use crate::race::Stop;
 use crate::run_error::RunError;
 use crate::sandbox::{Cancel, QueryError, QueryLimits, Reader, Rows, SqlValue};
+use crate::signal::Signal;
+use crate::sqlite::harden;
 
-/// What messages call a database that has no file of its own.
+/// The name of a database without a file, for messages.
 const TEMPORARY: &str = "a temporary database";
 
-/// A view as it was at one place in the log. Its database is temporary, and gone when this is dropped.
+/// A view as it was at one place in the log. Its database is temporary and goes when this is dropped.
 pub struct AsOf {
     reader: Mutex<Reader>,
 }
 
-/// Folds a view from the start of the log up to a checkpoint, that place included. Any definition will do: also one that
-/// has never run, or a newer one than ran at the time.
+/// Folds a view from the start of the log up to and including a checkpoint. The definition need not have run before.
 ///
-/// Blocks its thread and takes time in proportion to the log: call it where that is fine.
+/// Blocks its thread, for a time in proportion to the log.
 ///
 /// # Errors
-/// [`RunError`] as a running view would stop with; [`ReadError::CheckpointAhead`](gesta_core::ReadError::CheckpointAhead)
+/// The [`RunError`] that a running view would stop with; [`ReadError::CheckpointAhead`](gesta_core::ReadError::CheckpointAhead)
 /// for a checkpoint beyond the head.
 pub fn evaluate(
     store: &dyn EventStore,
@@ -40,7 +40,7 @@ pub fn evaluate(
 ) -> Result<AsOf, RunError> {
     let failed = |error: rusqlite::Error| database(Path::new(TEMPORARY), "use", &error);
     let start = pollster::block_on(store.locate(When::Start))?;
-    // SQLite keeps it in memory as long as it is small, and else in a file that it has already removed.
+    // SQLite keeps a small one in memory, and a larger one in a file that it has already removed.
     let connection = Connection::open("").map_err(failed)?;
     let prepare = || {
         harden(&connection)?;
@@ -71,7 +71,7 @@ fn fold(
 ) -> Result<(), RunError> {
     let failed = |error: rusqlite::Error| database(Path::new(TEMPORARY), "use", &error);
     let mut applier = Applier::new(connection, definition.parts()).map_err(failed)?;
-    let never = Stop::default();
+    let never = Signal::default();
     loop {
         let read = Read::log_from(definition.query(), Place::At(at)).until(until.clone()).limit(PAGE);
         let page = pollster::block_on(store.read(read))?;

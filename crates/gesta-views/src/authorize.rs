@@ -1,4 +1,4 @@
-//! What statements may do: the authorizer of SQLite, asked while it prepares them.
+//! What statements may do: SQLite asks this authorizer while it prepares them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,23 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
-/// Whose statements are being prepared.
+use crate::purity::is_date_function;
+
+/// The source of the statements that are being prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Mode {
-    /// Our own: everything is allowed.
-    Own,
+    /// This crate: everything is allowed.
+    Runner,
     /// The schema of a definition.
     Schema,
     /// A handler of a definition.
     Handler,
-    /// A query of somebody who may only read.
+    /// A query, which may only read.
     Query,
 }
 
-/// Functions that give something else each time, or somewhere else: a handler that used them could not be rebuilt from
-/// the log with the same rows. The date functions stay, without the clock; see `purity`.
-const NOT_OF_THE_LOG: [&str; 14] = [
+/// Functions whose result depends on more than their arguments. A view whose handlers use them could not be rebuilt with
+/// the same rows. The date functions are allowed, without the clock; see `purity`.
+const NOT_FROM_THE_LOG: [&str; 14] = [
     "random",
     "randomblob",
     "current_time",
@@ -39,25 +41,31 @@ const NOT_OF_THE_LOG: [&str; 14] = [
     "sqlite_offset",
 ];
 
-/// Table modules that a schema may use: those that keep their data in the view's own database.
+/// Virtual table modules that a schema may use. They keep their data in the view's database.
 const MODULES: [&str; 3] = ["fts5", "rtree", "rtree_i32"];
 
 /// The authorizer of one connection.
 pub(crate) struct Gate {
     mode: Arc<AtomicU8>,
     denial: Arc<Mutex<Option<String>>>,
+    /// Views of the schema that read the clock.
+    clock_views: Arc<Mutex<Vec<String>>>,
 }
 
 impl Gate {
-    /// Puts the gate on a connection, open.
+    /// Installs the authorizer on a connection. It allows everything until [`Self::set`].
     pub(crate) fn install(connection: &mut Connection) -> rusqlite::Result<Self> {
-        let gate = Self { mode: Arc::new(AtomicU8::new(Mode::Own as u8)), denial: Arc::default() };
+        let mode = Arc::new(AtomicU8::new(Mode::Runner as u8));
+        let gate = Self { mode, denial: Arc::default(), clock_views: Arc::default() };
         let (mode, denial) = (Arc::clone(&gate.mode), Arc::clone(&gate.denial));
+        let clock_views = Arc::clone(&gate.clock_views);
         connection.authorizer(Some(move |context: AuthContext<'_>| {
             let verdict = match mode.load(Ordering::SeqCst) {
-                mode if mode == Mode::Own as u8 => Ok(()),
+                mode if mode == Mode::Runner as u8 => Ok(()),
                 mode if mode == Mode::Schema as u8 => schema(&context),
-                mode if mode == Mode::Handler as u8 => handler(&context),
+                mode if mode == Mode::Handler as u8 => {
+                    handler(&context, &clock_views.lock().unwrap_or_else(PoisonError::into_inner))
+                }
                 _ => query(&context.action),
             };
             let Err(reason) = verdict else { return Authorization::Allow };
@@ -67,12 +75,17 @@ impl Gate {
         Ok(gate)
     }
 
-    /// Whose statements are prepared from now on.
+    /// Keeps handlers from a view of the schema that reads the clock.
+    pub(crate) fn keep_from_handlers(&self, view: String) {
+        self.clock_views.lock().unwrap_or_else(PoisonError::into_inner).push(view);
+    }
+
+    /// Sets the source of the statements that are prepared from now on.
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Why the last statement was refused, if it was refused here.
+    /// Why the authorizer refused the last statement, if it did.
     pub(crate) fn take_denial(&self) -> Option<String> {
         self.denial.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -87,7 +100,7 @@ fn schema(context: &AuthContext<'_>) -> Verdict {
         | AuthAction::CreateTrigger { table_name, .. }
         | AuthAction::CreateView { view_name: table_name } => not_ours(table_name),
         AuthAction::CreateVtable { table_name, module_name } => {
-            let known = MODULES.iter().any(|own| own.eq_ignore_ascii_case(module_name));
+            let known = MODULES.iter().any(|known| known.eq_ignore_ascii_case(module_name));
             known.then_some(()).ok_or_else(|| {
                 format!("the table module `{module_name}` is not available: use {}", MODULES.join(", "))
             })?;
@@ -98,8 +111,16 @@ fn schema(context: &AuthContext<'_>) -> Verdict {
     }
 }
 
-fn handler(context: &AuthContext<'_>) -> Verdict {
+fn handler(context: &AuthContext<'_>, clock_views: &[String]) -> Verdict {
     match context.action {
+        AuthAction::Function { function_name } if is_date_function(&function_name.to_ascii_lowercase()) => {
+            match context.accessor.filter(|accessor| clock_views.iter().any(|view| view == accessor)) {
+                Some(view) => Err(format!(
+                    "`{view}` reads the clock or the time zone of the machine, and a rebuilt view would differ: only queries may use it"
+                )),
+                None => Ok(()),
+            }
+        }
         AuthAction::CreateTable { .. }
         | AuthAction::CreateIndex { .. }
         | AuthAction::CreateTrigger { .. }
@@ -111,7 +132,7 @@ fn handler(context: &AuthContext<'_>) -> Verdict {
     }
 }
 
-/// What holds for the schema and for handlers.
+/// The rules that the schema and handlers share.
 fn shared(context: &AuthContext<'_>) -> Verdict {
     match context.action {
         AuthAction::Select | AuthAction::Recursive => Ok(()),
@@ -119,12 +140,12 @@ fn shared(context: &AuthContext<'_>) -> Verdict {
         | AuthAction::Insert { table_name }
         | AuthAction::Update { table_name, .. }
         | AuthAction::Delete { table_name } => not_ours(table_name),
-        AuthAction::Function { function_name } => of_the_log(function_name),
-        // The full-text and spatial indexes ask for these; a definition's own statement is refused by its first word.
+        AuthAction::Function { function_name } => from_the_log(function_name),
+        // The full-text and spatial indexes ask for these. A definition's statement is refused by its first word.
         AuthAction::Pragma { pragma_name: "data_version" | "page_size", pragma_value: None } => Ok(()),
-        AuthAction::Pragma { .. } => Err("`pragma` belongs to the runner, which sets up the database".to_owned()),
+        AuthAction::Pragma { .. } => Err("`pragma` is not for definitions: the runner sets up the database".to_owned()),
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => {
-            Err("a view lives in one database of its own: `attach` and `detach` are not for it".to_owned())
+            Err("a view is one database: `attach` and `detach` are not for definitions".to_owned())
         }
         AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => Err(
             "the runner holds the transaction, so that rows and checkpoint commit together: remove the statement"
@@ -134,21 +155,21 @@ fn shared(context: &AuthContext<'_>) -> Verdict {
         | AuthAction::CreateTempIndex { .. }
         | AuthAction::CreateTempTrigger { .. }
         | AuthAction::CreateTempView { .. } => {
-            Err("what is temporary is gone after a restart: create it without `temp`".to_owned())
+            Err("temporary tables are gone after a restart: create it without `temp`".to_owned())
         }
-        _ => Err("a definition creates its schema once and handlers change rows: to change a schema, \
+        _ => Err("a definition creates its schema once, and handlers change rows: to change the schema, \
              edit it, and the view is rebuilt"
             .to_owned()),
     }
 }
 
-fn of_the_log(function: &str) -> Verdict {
+fn from_the_log(function: &str) -> Verdict {
     if function.eq_ignore_ascii_case("load_extension") {
         return Err("extensions are not loaded".to_owned());
     }
-    if NOT_OF_THE_LOG.iter().any(|own| own.eq_ignore_ascii_case(function)) {
+    if NOT_FROM_THE_LOG.iter().any(|name| name.eq_ignore_ascii_case(function)) {
         return Err(format!(
-            "`{function}()` does not come from the log, and a rebuilt view would differ: use $time, $recorded_at, $id or $position"
+            "the result of `{function}()` does not come from the log, and a rebuilt view would differ: use $time, $recorded_at, $id or $position"
         ));
     }
     Ok(())
@@ -156,7 +177,9 @@ fn of_the_log(function: &str) -> Verdict {
 
 fn not_ours(table: &str) -> Verdict {
     if table.get(..6).is_some_and(|prefix| prefix.eq_ignore_ascii_case("gesta_")) {
-        return Err(format!("`{table}` is the runner's: choose a name that does not begin with `gesta_`"));
+        return Err(format!(
+            "`{table}` is reserved for the runner: choose a name that does not begin with `gesta_`"
+        ));
     }
     Ok(())
 }
@@ -164,7 +187,7 @@ fn not_ours(table: &str) -> Verdict {
 fn query(action: &AuthAction<'_>) -> Verdict {
     let what = match action {
         AuthAction::Select | AuthAction::Recursive | AuthAction::Read { .. } => return Ok(()),
-        // The full-text index asks for it to see whether it must read its own tables again.
+        // The full-text index asks for it to see whether its tables have changed.
         AuthAction::Pragma { pragma_name: "data_version", pragma_value: None } => return Ok(()),
         AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
             return Ok(());
@@ -173,9 +196,7 @@ fn query(action: &AuthAction<'_>) -> Verdict {
         AuthAction::Pragma { pragma_name, .. } => format!("`pragma {pragma_name}`"),
         AuthAction::Attach { .. } => "`attach`".to_owned(),
         AuthAction::Detach { .. } => "`detach`".to_owned(),
-        AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
-            "a transaction of its own".to_owned()
-        }
+        AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => "a transaction".to_owned(),
         _ => "a change of the database".to_owned(),
     };
     Err(format!("{what} is not for queries, which only read: send one `select`"))
@@ -185,11 +206,11 @@ fn query(action: &AuthAction<'_>) -> Verdict {
 mod tests {
     use super::*;
 
-    /// A newer SQLite may bring functions that give something else each time; this is where they are noticed.
+    /// Notices functions of a newer SQLite that are not deterministic.
     #[test]
     fn every_function_of_sqlite_that_is_not_deterministic_is_known() {
         const DETERMINISTIC: i64 = 0x800;
-        // Those of the full-text and spatial indexes, which look at a row of theirs.
+        // Functions of the full-text and spatial indexes, which read their own rows.
         const OF_AN_INDEX: [&str; 16] = [
             "match",
             "bm25",
@@ -214,7 +235,7 @@ mod tests {
             .unwrap();
         let names = statement.query_map([DETERMINISTIC], |row| row.get::<_, String>(0)).unwrap();
         for name in names.map(Result::unwrap) {
-            let known = of_the_log(&name).is_err() || OF_AN_INDEX.contains(&name.as_str());
+            let known = from_the_log(&name).is_err() || OF_AN_INDEX.contains(&name.as_str());
             assert!(known, "`{name}` is not deterministic: decide whether a handler may call it");
         }
     }

@@ -1,14 +1,16 @@
-//! Checks the SQL of a definition: SQLite prepares every statement on an empty database, before any view runs.
+//! Checks the SQL of a definition before any view runs: SQLite prepares every statement on an empty database.
 
 use std::time::Instant;
 
 use rusqlite::{Connection, Error};
 
 use crate::authorize::{Gate, Mode};
-use crate::database::harden;
-use crate::definition::{DefinitionError, DefinitionProblem as Problem, Parts};
+use crate::clock::date_calls;
 use crate::limits::{CHECK_TIME_MAX, STEPS_PER_LOOK};
+use crate::parts::Parts;
+use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::purity::{self, Clock};
+use crate::sqlite::{harden, message};
 use crate::statements::Statement;
 
 /// Builds the schema in memory and prepares every statement of every handler against it.
@@ -18,10 +20,12 @@ pub(crate) fn check(parts: &Parts) -> Result<(), DefinitionError> {
     for statement in &parts.schema {
         check.create(statement)?;
         check.defaults(statement)?;
+        check.schema_clock(statement)?;
     }
     check.gate.set(Mode::Handler);
     for (statement, _) in parts.handlers.iter().flat_map(|handler| &handler.statements) {
         check.prepare(statement)?;
+        check.clock(statement)?;
     }
     Ok(())
 }
@@ -54,10 +58,10 @@ impl<'p> Check<'p> {
         Ok(())
     }
 
-    /// The authorizer is not asked about `vacuum`, and may not be about what a newer SQLite brings.
+    /// SQLite does not ask the authorizer about `vacuum`, and may not about statements of a newer version.
     fn check_verb(&self, statement: &Statement, verbs: &[&str]) -> Result<(), DefinitionError> {
         let verb = statement.normal.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        if verbs.iter().any(|own| own.eq_ignore_ascii_case(verb)) {
+        if verbs.iter().any(|allowed| allowed.eq_ignore_ascii_case(verb)) {
             return Ok(());
         }
         let reason = format!("statements here begin with {}", verbs.join(", "));
@@ -72,19 +76,56 @@ impl<'p> Check<'p> {
         }
         self.check_verb(statement, &["insert", "replace", "update", "delete", "with"])?;
         let numbered = (1..=prepared.parameter_count()).map(|index| prepared.parameter_name(index));
-        let own = statement.parameters.iter().map(|(name, _)| Some(name.as_str()));
-        assert!(numbered.eq(own), "we number the parameters of a statement as SQLite does");
+        let parsed = statement.parameters.iter().map(|(name, _)| Some(name.as_str()));
+        assert!(numbered.eq(parsed), "the parser numbers the parameters of a statement as SQLite does");
         Ok(())
     }
 
-    /// Looks into default values, which SQLite does not show to the authorizer while it creates a table.
+    /// Refuses a call of a date function that reads the clock whatever the event. The others are refused at the event.
+    fn clock(&self, statement: &Statement) -> Result<(), DefinitionError> {
+        for call in date_calls(&statement.sql) {
+            // An argument that is no constant, such as a column or a parameter, is null here.
+            let constant = |argument| if self.evaluate(argument).is_ok() { argument } else { "null" };
+            let arguments = call.arguments.iter().map(|argument| constant(argument)).collect::<Vec<_>>();
+            let evaluated = self.evaluate(&format!("{}({})", call.function, arguments.join(", ")));
+            if let Err(error) = evaluated {
+                let problem = Problem::Denied { statement: statement.excerpt(), reason: message(&error) };
+                return Err(self.error(statement.line + call.line, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::clock`] for a statement of the schema. Queries may use the clock, so a view that reads it is kept from
+    /// handlers only.
+    fn schema_clock(&self, statement: &Statement) -> Result<(), DefinitionError> {
+        let checked = self.clock(statement);
+        if checked.is_ok() || !is_create_view(statement) {
+            return checked;
+        }
+        let newest = "select name from sqlite_schema where type = 'view' order by rowid desc limit 1";
+        self.gate.set(Mode::Runner);
+        let name = self.connection.query_row(newest, [], |row| row.get(0));
+        self.gate.set(Mode::Schema);
+        self.gate.keep_from_handlers(name.map_err(|error| whole(self.parts, &error))?);
+        Ok(())
+    }
+
+    fn evaluate(&self, expression: &str) -> rusqlite::Result<()> {
+        let evaluated = self.connection.query_row(&format!("select {expression}"), [], |_| Ok(()));
+        // The error says enough, and a denial must not be taken for that of a later statement.
+        self.gate.take_denial();
+        evaluated
+    }
+
+    /// Evaluates default values, which SQLite does not show to the authorizer while it creates a table.
     fn defaults(&self, statement: &Statement) -> Result<(), DefinitionError> {
         if !statement.normal.to_ascii_lowercase().contains("default") {
             return Ok(());
         }
         let list = "select t.name, c.name, c.dflt_value from sqlite_schema t, pragma_table_info(t.name) c
              where t.type = 'table' and c.dflt_value is not null";
-        self.gate.set(Mode::Own);
+        self.gate.set(Mode::Runner);
         let read = || {
             let mut statement = self.connection.prepare(list)?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -122,17 +163,14 @@ impl<'p> Check<'p> {
     }
 }
 
-/// SQLite itself failed before any statement was looked at.
+fn is_create_view(statement: &Statement) -> bool {
+    let mut words = statement.normal.split(|c: char| !c.is_ascii_alphabetic());
+    let mut is = |word: &str| words.next().is_some_and(|next| next.eq_ignore_ascii_case(word));
+    is("create") && is("view")
+}
+
+/// SQLite failed before it saw any statement.
 fn whole(parts: &Parts, error: &Error) -> DefinitionError {
     let problem = Problem::Sql { statement: "the empty database".to_owned(), message: message(error) };
     DefinitionError { file: parts.file.clone(), line: 1, problem }
-}
-
-/// What SQLite says, without the statement that it repeats.
-pub(crate) fn message(error: &Error) -> String {
-    match error {
-        Error::SqlInputError { msg, .. } => msg.clone(),
-        Error::SqliteFailure(_, Some(message)) => message.clone(),
-        other => other.to_string(),
-    }
 }

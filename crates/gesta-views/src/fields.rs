@@ -1,4 +1,4 @@
-//! Fields of an event's JSON data as SQL values, taken out in one pass and without a tree.
+//! The fields of an event's JSON data as SQL values, read in one pass without building a tree.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,9 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A field's value, typed as SQLite will store it.
+use crate::sqlite::lossy_text;
+
+/// The value of a field, with the type that SQLite stores.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Field<'e> {
     /// The data has no such field.
@@ -39,31 +41,31 @@ pub enum FieldProblem {
     /// The event's data is not well-formed JSON.
     #[error("its data is damaged JSON: {message}")]
     Damaged {
-        /// What is wrong, with line and column within the data.
+        /// What is wrong, with line and column in the data.
         message: String,
     },
     /// The event's data is JSON, but not an object.
     #[error("its data is not a JSON object, so it has no fields: use `$data`")]
     NotAnObject,
-    /// A required field is not there, or is null.
+    /// A required field is missing or null.
     #[error("the required field `{field}` is missing or null")]
     Required {
         /// The field.
         field: String,
     },
-    /// A number does not fit into SQLite's types.
+    /// A number is out of the range of SQLite's types.
     #[error(
-        "the number {number} in field `{field}` does not fit: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; larger ones belong into a text"
+        "the number {number} in field `{field}` is out of range: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; store a larger one as a string"
     )]
     NumberTooLarge {
         /// The field.
         field: String,
-        /// The number as it stands in the data, cut to its first 40 characters.
+        /// The number as the data has it, cut to 40 characters.
         number: String,
     },
 }
 
-/// Takes these fields out of an event's data, in their order. A field that stands twice counts as it stands last.
+/// Takes these fields out of an event's data, in the order of `names`. If a field occurs twice, the last one counts.
 pub(crate) fn extract<'e>(
     event: &'e RecordedEvent,
     names: &[String],
@@ -94,7 +96,7 @@ pub(crate) fn extract<'e>(
     Ok(())
 }
 
-/// The value of a JSON text that is known to be well formed.
+/// The value of a well-formed JSON text.
 fn typed<'e>(name: &str, raw: &'e str) -> Result<Field<'e>, FieldProblem> {
     Ok(match raw.as_bytes().first() {
         Some(b'n') => Field::Null,
@@ -110,8 +112,32 @@ fn unquoted(raw: &str) -> Result<Cow<'_, str>, FieldProblem> {
     if !raw.contains('\\') {
         return Ok(Cow::Borrowed(&raw[1..raw.len() - 1]));
     }
-    let text = serde_json::from_str::<String>(raw);
-    text.map(Cow::Owned).map_err(|error| FieldProblem::Damaged { message: error.to_string() })
+    let bytes = Bytes.deserialize(&mut serde_json::Deserializer::from_str(raw));
+    let text = bytes.map(|bytes| Cow::Owned(lossy_text(&bytes)));
+    text.map_err(|error| FieldProblem::Damaged { message: error.to_string() })
+}
+
+/// Reads a JSON string as bytes, since one with half a surrogate pair is no Rust string.
+struct Bytes;
+
+impl<'e> DeserializeSeed<'e> for Bytes {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: Deserializer<'e>>(self, deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Bytes {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_owned())
+    }
 }
 
 fn number(name: &str, raw: &str) -> Result<Field<'static>, FieldProblem> {
@@ -127,7 +153,7 @@ fn number(name: &str, raw: &str) -> Result<Field<'static>, FieldProblem> {
     })
 }
 
-/// Reads an object and keeps the JSON texts of the fields that are wanted.
+/// Reads an object and keeps the JSON texts of the wanted fields.
 struct Object<'n, 'r, 'e> {
     names: &'n [String],
     raw: &'r mut Vec<Option<&'e str>>,
@@ -161,14 +187,14 @@ impl<'e> Visitor<'e> for Object<'_, '_, 'e> {
     }
 }
 
-/// Reads a key and says which of the wanted fields it names.
+/// Reads a key and finds its index among the wanted fields. As bytes, since a key too can have half a surrogate pair.
 struct Key<'n>(&'n [String]);
 
 impl<'e> DeserializeSeed<'e> for Key<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'e>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -179,8 +205,8 @@ impl Visitor<'_> for Key<'_> {
         f.write_str("the name of a field")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|name| name == key))
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|name| name.as_bytes() == key))
     }
 }
 
@@ -225,17 +251,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_out_is_refused() {
+    fn half_a_surrogate_pair_reads_as_the_replacement_character() {
+        check(
+            r#"{"a": "caf\ud83d", "b": "\udc00\u00e9\ud83dx"}"#,
+            &expect![[r#"[Text("caf�"), Text("�é�x")]"#]],
+        );
+        check(r#"{"a": "\ud83d\ude00", "\ud83d": 1, "x": "\ud83d"}"#, &expect![[r#"[Text("😀"), Missing]"#]]);
+    }
+
+    #[test]
+    fn fields_that_cannot_be_read_are_refused() {
         check(
             r#"{"a": 9223372036854775808}"#,
             &expect![
-                "the number 9223372036854775808 in field `a` does not fit: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; larger ones belong into a text"
+                "the number 9223372036854775808 in field `a` is out of range: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; store a larger one as a string"
             ],
         );
         check(
             r#"{"a": 1e999}"#,
             &expect![
-                "the number 1e999 in field `a` does not fit: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; larger ones belong into a text"
+                "the number 1e999 in field `a` is out of range: integers reach from -2^63 to 2^63-1 and floats to 1.8e308; store a larger one as a string"
             ],
         );
         check("[1]", &expect!["its data is not a JSON object, so it has no fields: use `$data`"]);

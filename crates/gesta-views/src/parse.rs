@@ -8,11 +8,10 @@ use std::ops::RangeInclusive;
 
 use gesta_core::{Category, EventType};
 
-use crate::definition::{
-    Accepts, DefinitionError, DefinitionProblem as Problem, Handler, Parameter, Parts, is_view_name,
-};
 use crate::envelope::Envelope;
 use crate::lexer::{Kind, Token, tokens};
+use crate::parts::{Accepts, Handler, Parameter, Parts, is_view_name};
+use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::statements::{Statement, split};
 
 /// What is wrong, and in which line.

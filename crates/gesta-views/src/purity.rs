@@ -1,23 +1,24 @@
-//! The date functions of SQLite without the clock and the time zone of the machine, so that a handler may reckon with an
-//! event's times and a rebuilt view still has the same rows.
+//! SQLite's date functions without the clock and the time zone of the machine: a handler may compute with an event's
+//! times, and a rebuilt view still has the same rows.
 //!
-//! *Choice:* functions of the same names, which refuse what reads the clock and leave the rest to SQLite's own in a
-//! database beside; not a look at the text of the statement, since an event may bring the word `now` along. The
-//! cost: about a microsecond a call.
+//! *Choice:* functions of the same names that refuse the clock and call SQLite's own in a second database. Checking the text
+//! of a statement is not enough, since the word `now` may come from an event. The cost is about a microsecond a call.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::functions::{Context, FunctionFlags};
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, params_from_iter};
+
+use crate::sqlite::lossy_text;
 
 /// A date function, and which of its arguments are points in time.
 #[derive(Clone, Copy)]
 struct DateFunction {
     name: &'static str,
-    /// How many arguments stand before the first point in time.
+    /// Arguments before the first point in time.
     before: usize,
-    /// How many points in time there are; what follows are modifiers.
+    /// Points in time. The arguments after them are modifiers.
     points: usize,
 }
 
@@ -35,37 +36,42 @@ const DATE_FUNCTIONS: [DateFunction; 7] = [
 #[error(
     "`{function}` would read {what} of the machine, and a rebuilt view would differ: use $time or $recorded_at"
 )]
-struct NotOfTheLog {
+struct NotFromTheLog {
     function: &'static str,
     what: &'static str,
 }
 
-/// Whether the date functions may look at the machine.
+/// Whether the date functions may read the machine's clock and time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clock {
-    /// They may not: for everything that ends up in a view's rows.
+    /// For everything that is stored in a view's rows.
     Refused,
-    /// They may: gives them back to queries. SQLite cannot be made to show its own functions again.
+    /// For queries. A connection on which the clock was refused needs this, since SQLite cannot restore its own functions.
     Allowed,
+}
+
+/// Whether a name, in lower case, is that of a date function.
+pub(crate) fn is_date_function(name: &str) -> bool {
+    DATE_FUNCTIONS.iter().any(|function| function.name == name)
 }
 
 /// Sets what the date functions of a connection may do.
 pub(crate) fn install(connection: &Connection, clock: Clock) -> rusqlite::Result<()> {
-    let beside: Arc<Mutex<Option<Connection>>> = Arc::default();
+    let second: Arc<Mutex<Option<Connection>>> = Arc::default();
     let mut flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
     flags.set(FunctionFlags::SQLITE_DETERMINISTIC, clock == Clock::Refused);
     for function in DATE_FUNCTIONS {
-        let beside = Arc::clone(&beside);
+        let second = Arc::clone(&second);
         connection.create_scalar_function(function.name, -1, flags, move |context| {
             if clock == Clock::Refused {
                 function.check(context)?;
             }
-            let mut beside = beside.lock().unwrap_or_else(PoisonError::into_inner);
-            let beside = match &mut *beside {
-                Some(beside) => beside,
+            let mut second = second.lock().unwrap_or_else(PoisonError::into_inner);
+            let second = match &mut *second {
+                Some(second) => second,
                 none => none.insert(Connection::open_in_memory()?),
             };
-            function.call(beside, context)
+            function.call(second, context)
         })?;
     }
     Ok(())
@@ -74,7 +80,7 @@ pub(crate) fn install(connection: &Connection, clock: Clock) -> rusqlite::Result
 impl DateFunction {
     fn check(self, context: &Context<'_>) -> rusqlite::Result<()> {
         let refuse = |what| {
-            let error = NotOfTheLog { function: self.name, what };
+            let error = NotFromTheLog { function: self.name, what };
             Err(rusqlite::Error::UserFunctionError(Box::new(error)))
         };
         if context.len() <= self.before {
@@ -94,12 +100,15 @@ impl DateFunction {
         Ok(())
     }
 
-    fn call(self, beside: &Connection, context: &Context<'_>) -> rusqlite::Result<Value> {
+    fn call(self, second: &Connection, context: &Context<'_>) -> rusqlite::Result<Value> {
         let marks = vec!["?"; context.len()].join(",");
-        let mut statement = beside.prepare_cached(&format!("select {}({marks})", self.name))?;
-        let arguments = (0..context.len()).map(|index| Value::try_from(context.get_raw(index)));
-        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
-        statement.query_row(params_from_iter(arguments), |row| row.get(0))
+        let mut statement = second.prepare_cached(&format!("select {}({marks})", self.name))?;
+        // Borrowed as they are: a text from an event's JSON need not be UTF-8.
+        let arguments = (0..context.len()).map(|index| ToSqlOutput::Borrowed(context.get_raw(index)));
+        statement.query_row(params_from_iter(arguments), |row| match row.get_ref(0)? {
+            ValueRef::Text(bytes) => Ok(Value::Text(lossy_text(bytes))),
+            other => Ok(Value::try_from(other)?),
+        })
     }
 }
 
@@ -108,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_sqlite_without_its_clock() {
+    fn date_functions_answer_as_those_of_sqlite_except_for_the_clock() {
         let connection = Connection::open_in_memory().unwrap();
         install(&connection, Clock::Refused).unwrap();
         let ask =
@@ -122,6 +131,8 @@ mod tests {
         is("strftime('now', '2026-03-01')", "now");
         assert_eq!(ask("unixepoch('1970-01-02')").unwrap(), Value::Integer(86_400));
         assert_eq!(ask("date(null)").unwrap(), Value::Null);
+        assert_eq!(ask("date(cast(x'eda0bd' as text))").unwrap(), Value::Null);
+        is("strftime(cast(x'eda0bd' as text), '2026-03-01')", "\u{fffd}");
         for sql in [
             "date()",
             "datetime('NoW')",

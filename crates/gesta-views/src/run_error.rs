@@ -1,4 +1,4 @@
-//! Why a view stopped: where in the log, where in its definition, and what to do.
+//! Why a view stopped: the event, the place in its definition, and what helps.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use gesta_core::{Checkpoint, Position, ReadError, RecordedEvent, Retry};
 
 use crate::fields::FieldProblem;
+use crate::sqlite::DatabaseErrorKind;
 
-/// The event that a view was at.
+/// The event that a view could not apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPlace {
     /// Its place in the log.
     pub position: Position,
-    /// The stream it belongs to.
+    /// Its stream.
     pub stream: String,
     /// Its type.
     pub event_type: String,
@@ -38,13 +39,12 @@ impl fmt::Display for EventPlace {
     }
 }
 
-/// Why a view stopped. Nothing of the page it stopped in is in its rows: they and the checkpoint stand at the end of the
-/// last batch of events that went well.
+/// Why a view stopped. Its rows and its checkpoint stand at the end of the last batch of events that it could apply.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// An event of a handled type has a schema version that no handler reads. It is never skipped.
     #[error(
-        "{event}: no handler in `{file}` reads this version: add a handler `{line}` (or the version to an existing one), and `-- ignore` under it if nothing is to be done, then restart the server, which reads the files when it starts"
+        "{event}: no handler in `{file}` reads this version: add a handler `{line}` (or the version to an existing one), with `-- ignore` under it if there is nothing to do, then restart the server, which reads the files when it starts"
     )]
     UnknownVersion {
         /// The event.
@@ -70,7 +70,8 @@ pub enum RunError {
     },
     /// A statement of a handler failed.
     #[error(
-        "{event}: the statement in `{file}`, line {line}, failed: {message}; after a change to the file, restart the server"
+        "{event}: the statement in `{file}`, line {line}, failed: {message}{}; after a change to the file, restart the server",
+        MissingFields(missing)
     )]
     Statement {
         /// The event.
@@ -79,15 +80,17 @@ pub enum RunError {
         file: String,
         /// The line of the statement.
         line: u32,
-        /// What SQLite says.
+        /// SQLite's message.
         message: String,
-        /// Whether another connection was in the way.
-        busy: bool,
+        /// The fields that the statement reads and the event does not have: they were null.
+        missing: Vec<String>,
+        /// What the error means for the view.
+        kind: DatabaseErrorKind,
     },
-    /// The checkpoint in the database is not where this runner left it: somebody else runs the view.
+    /// The checkpoint in the database is not the one that this runner left there: another process runs the view.
     #[error("the checkpoint of the view is no longer {expected}: another process writes to `{}`; end it, and restart the view", path.display())]
     CheckpointMoved {
-        /// Where this runner had left it.
+        /// The checkpoint that this runner had left.
         expected: Checkpoint,
         /// The database.
         path: PathBuf,
@@ -99,18 +102,28 @@ pub enum RunError {
         action: &'static str,
         /// The database.
         path: PathBuf,
-        /// What SQLite or the system says.
+        /// The message of SQLite or of the system.
         message: String,
-        /// Whether another connection was in the way.
-        busy: bool,
+        /// What the error means for the view.
+        kind: DatabaseErrorKind,
+    },
+    /// The database was rebuilt several times, and is unusable again.
+    #[error(
+        "the view was rebuilt {rebuilds} times, and its database is unusable again: {reason}; check disk and memory, then restart the view"
+    )]
+    RebuiltInVain {
+        /// How often it was rebuilt.
+        rebuilds: u32,
+        /// Why it is unusable.
+        reason: String,
     },
     /// The log could not be read.
     #[error("cannot read the log: {0}")]
     Read(#[from] ReadError),
-    /// The thread of the view panicked: a fault in the store or here.
+    /// The thread of the view panicked: a bug in the store or in this crate.
     #[error("the view failed unexpectedly: {message}")]
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
     /// The views were shut down.
@@ -121,21 +134,33 @@ pub enum RunError {
     Cancelled,
 }
 
+/// What the runner does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Tries again after a pause.
+    Retry,
+    /// Throws the database away and builds it from the log.
+    Rebuild,
+    /// Stops the view.
+    Stop,
+}
+
 impl RunError {
-    /// Whether, and when, it helps to restart the view as it is. What passes by itself was tried for a while already.
+    /// Whether, and when, it helps to restart the view as it is.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::Statement { busy, .. } | Self::Database { busy, .. } if *busy => Retry::AfterPause,
-            // After a restore the view is ahead of the log, and a restart rebuilds it.
+            Self::Statement { kind: DatabaseErrorKind::Transient, .. }
+            | Self::Database { kind: DatabaseErrorKind::Transient, .. }
+            | Self::CheckpointMoved { .. }
+            | Self::RebuiltInVain { .. } => Retry::AfterPause,
             Self::Read(ReadError::CheckpointAhead { .. }) => Retry::Now,
             Self::Read(error) => error.retry(),
-            Self::CheckpointMoved { .. } => Retry::AfterPause,
             _ => Retry::Never,
         }
     }
 
-    /// The event that the view stopped at, if it was one.
+    /// The event that the view could not apply, if that is why it stopped.
     #[must_use]
     pub fn event(&self) -> Option<&EventPlace> {
         match self {
@@ -143,6 +168,37 @@ impl RunError {
             | Self::Field { event, .. }
             | Self::Statement { event, .. } => Some(event),
             _ => None,
+        }
+    }
+
+    pub(crate) const fn remedy(&self) -> Remedy {
+        match self {
+            Self::Statement { kind, .. } | Self::Database { kind, .. } => match kind {
+                DatabaseErrorKind::Transient => Remedy::Retry,
+                DatabaseErrorKind::Damaged => Remedy::Rebuild,
+                DatabaseErrorKind::Permanent => Remedy::Stop,
+            },
+            // The log is no longer the one that the rows were built from.
+            Self::Read(ReadError::CheckpointAhead { .. } | ReadError::Diverged { .. }) => Remedy::Rebuild,
+            _ => Remedy::Stop,
+        }
+    }
+}
+
+/// Tells the author of a handler without `-- require` that the null came from the event.
+struct MissingFields<'m>(&'m [String]);
+
+impl fmt::Display for MissingFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            missing => {
+                let missing = missing.join(", ");
+                write!(
+                    f,
+                    " (the event has no {missing}, which is null then; `-- require: {missing}` makes it mandatory)"
+                )
+            }
         }
     }
 }

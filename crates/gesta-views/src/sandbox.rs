@@ -1,7 +1,7 @@
 //! The sandbox for queries: one statement, read-only, within limits of time, rows and bytes.
 //!
-//! Five walls, each enough by itself for writes: the file is open read-only, `query_only` is set, the authorizer lets
-//! through nothing but reads, the statement must be one that SQLite calls read-only, and the transaction is rolled back.
+//! Five walls, each enough to keep writes out: the file is opened read-only, `query_only` is set, the authorizer allows
+//! reads only, the statement must be one that SQLite calls read-only, and the transaction is rolled back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Statement, ToSql};
 
 use crate::authorize::{Gate, Mode};
-use crate::check::message;
-use crate::database::{harden, is_busy, read_checkpoint};
+use crate::database::read_checkpoint;
 use crate::limits;
 use crate::run_error::RunError;
+use crate::sqlite::{DatabaseErrorKind, harden, lossy_text, message};
 
 /// A value in SQLite.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,23 +76,23 @@ impl From<ValueRef<'_>> for SqlValue {
             ValueRef::Null => Self::Null,
             ValueRef::Integer(number) => Self::Integer(number),
             ValueRef::Real(number) => Self::Real(number),
-            ValueRef::Text(bytes) => Self::Text(String::from_utf8_lossy(bytes).into_owned()),
+            ValueRef::Text(bytes) => Self::Text(lossy_text(bytes)),
             ValueRef::Blob(bytes) => Self::Blob(bytes.to_owned()),
         }
     }
 }
 
-/// How much a query may cost. Beyond it the query fails; it never gives a part of an answer for the whole.
+/// How much a query may cost. Beyond a limit it fails: an answer is never a part of the whole.
 #[derive(Debug, Clone)]
 pub struct QueryLimits {
-    /// How long it may run, waiting for the view to be opened included.
+    /// How long it may take, including the wait for a view that is being opened.
     pub time: Duration,
-    /// How many rows it may give.
+    /// How many rows its answer may have.
     pub rows: usize,
-    /// How many bytes its rows may have together: 16 a value, and the bytes of its text or blob. One value that is built
-    /// on the way is held to it as well, but for a mebibyte.
+    /// How many bytes its answer may have: 16 for each value, plus the bytes of its text or blob. No single value on the way
+    /// may be larger either, except that 1 MiB is always allowed.
     pub bytes: usize,
-    /// Ends the query early, when somebody no longer wants its answer.
+    /// Ends the query early, for a caller that no longer wants the answer.
     pub cancel: Option<Cancel>,
 }
 
@@ -103,12 +103,12 @@ impl Default for QueryLimits {
     }
 }
 
-/// Ends a query or an evaluation from another thread. A clone ends the same ones.
+/// Ends a query or an evaluation from another thread. Clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Ends the queries that were given this at once, and the evaluations after the page they are at.
+    /// Ends the queries that hold this at once, and the evaluations after their current page.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -123,9 +123,9 @@ impl Cancel {
 pub struct Rows {
     /// The names of the columns.
     pub columns: Vec<String>,
-    /// The rows: as many values each as there are columns.
+    /// The rows, each with one value for each column.
     pub rows: Vec<Vec<SqlValue>>,
-    /// The place in the log that the rows show, exactly: it was read in the same transaction.
+    /// The exact place in the log that the rows show: it was read in the same transaction.
     pub checkpoint: Checkpoint,
 }
 
@@ -153,10 +153,10 @@ pub enum QueryError {
         #[source]
         error: Arc<RunError>,
     },
-    /// The query does something that queries may not.
+    /// The query does something that queries may not do.
     #[error("{reason}")]
     NotAllowed {
-        /// What it does, and what it may do.
+        /// What it does, and what is allowed.
         reason: String,
     },
     /// There is more than one statement, or none.
@@ -168,10 +168,10 @@ pub enum QueryError {
     /// A parameter has no name.
     #[error("parameter {index} of the query has no name: write `:name` and give its value by that name")]
     UnnamedParameter {
-        /// Which one, from 1.
+        /// Its number, from 1.
         index: usize,
     },
-    /// A parameter of the query was given no value.
+    /// A parameter of the query has no value.
     #[error("the parameter `{name}` of the query has no value: give it one, or null")]
     MissingParameter {
         /// The parameter.
@@ -186,13 +186,13 @@ pub enum QueryError {
     /// SQLite refuses the query.
     #[error("SQLite refuses the query: {message}")]
     Sql {
-        /// What SQLite says.
+        /// SQLite's message.
         message: String,
     },
     /// The query ran too long.
     #[error("the query took longer than {} ms: narrow it by a condition on an indexed column, or add an index to the view", time.as_millis())]
     TimeLimit {
-        /// How long it was allowed to run.
+        /// How long it may run.
         time: Duration,
     },
     /// The query was cancelled.
@@ -203,28 +203,49 @@ pub enum QueryError {
         "the query gives more than {rows} rows: add a `limit`, and go on with a condition on the last row's key"
     )]
     TooManyRows {
-        /// How many rows were allowed.
+        /// How many rows are allowed.
         rows: usize,
     },
     /// The answer, or one value on the way to it, is too large.
     #[error("the query needs more than {bytes} bytes: select fewer columns or rows")]
     TooManyBytes {
-        /// How many bytes were allowed.
+        /// How many bytes are allowed.
         bytes: usize,
     },
-    /// Another connection was in the way.
-    #[error("the view's database is busy: query it again")]
-    Busy,
+    /// The view's database cannot be read at present.
+    #[error("the view's database cannot be read at present ({message}): query it again")]
+    Busy {
+        /// What is in the way.
+        message: String,
+    },
+    /// The view's database is damaged. A running view rebuilds it from the log.
+    #[error(
+        "the view's database is damaged ({message}): a running view rebuilds it from the log, so query it again after a pause; restart a view that has stopped"
+    )]
+    Damaged {
+        /// SQLite's message.
+        message: String,
+    },
 }
 
 impl QueryError {
-    /// Whether, and when, it helps to ask the same again.
+    /// Whether, and when, it helps to send the same query again.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::NotReady { .. } => Retry::AfterPause,
-            Self::Busy => Retry::Now,
+            Self::NotReady { .. } | Self::Damaged { .. } => Retry::AfterPause,
+            Self::Busy { .. } => Retry::Now,
             _ => Retry::Never,
+        }
+    }
+
+    /// An error that is not about limits or permissions: the query's, the file's or the machine's.
+    pub(crate) fn of_database(error: &Error) -> Self {
+        let message = message(error);
+        match DatabaseErrorKind::of(error) {
+            DatabaseErrorKind::Transient => Self::Busy { message },
+            DatabaseErrorKind::Damaged => Self::Damaged { message },
+            DatabaseErrorKind::Permanent => Self::Sql { message },
         }
     }
 }
@@ -243,7 +264,7 @@ impl Reader {
         Self::new(connection)
     }
 
-    /// Makes a connection one that can only read.
+    /// Restricts a connection to reading.
     pub(crate) fn new(mut connection: Connection) -> rusqlite::Result<Self> {
         harden(&connection)?;
         connection.pragma_update(None, "query_only", true)?;
@@ -264,7 +285,7 @@ impl Reader {
         Ok(Self { connection, gate })
     }
 
-    /// Answers one query. After an error the connection is as good as before.
+    /// Answers one query. The connection can be used again, also after an error.
     pub(crate) fn query(
         &mut self,
         sql: &str,
@@ -276,14 +297,14 @@ impl Reader {
         let value_bytes = i32::try_from(value_bytes).expect("the bounds are far below 2 GiB");
         let cancel = limits.cancel.clone().unwrap_or_default();
         let is_over = move || cancel.is_cancelled() || Instant::now() >= deadline;
-        self.gate.set(Mode::Own);
+        self.gate.set(Mode::Runner);
         self.connection
             .set_limit(Limit::SQLITE_LIMIT_LENGTH, value_bytes)
             .and_then(|_| self.connection.progress_handler(limits::STEPS_PER_LOOK, Some(is_over)))
             .and_then(|()| self.connection.execute_batch("begin"))
             .map_err(|error| self.refusal(&error, limits))?;
         let rows = self.query_within(sql, parameters, limits);
-        self.gate.set(Mode::Own);
+        self.gate.set(Mode::Runner);
         let none: Option<fn() -> bool> = None;
         let ended = self.connection.progress_handler(0, none);
         let ended = ended.and_then(|()| self.connection.execute_batch("rollback"));
@@ -348,11 +369,10 @@ impl Reader {
             Some(ErrorCode::TooBig | ErrorCode::OutOfMemory) => {
                 QueryError::TooManyBytes { bytes: limits.bytes }
             }
-            _ if is_busy(error) => QueryError::Busy,
             _ if matches!(error, Error::MultipleStatement) => {
                 QueryError::NotOneStatement { found: "more than one statement" }
             }
-            _ => QueryError::Sql { message: message(error) },
+            _ => QueryError::of_database(error),
         }
     }
 }
@@ -370,7 +390,7 @@ enum BindError {
     Sqlite(Error),
 }
 
-/// Binds by name, with or without the sign before it; every parameter gets exactly one value.
+/// Binds by name, with or without its leading sign. Every parameter gets exactly one value.
 fn bind(statement: &mut Statement<'_>, parameters: &[(String, SqlValue)]) -> Result<(), BindError> {
     let mut used = vec![false; parameters.len()];
     for index in 1..=statement.parameter_count() {

@@ -1,4 +1,4 @@
-//! What a view says about itself.
+//! The state and status of a view.
 
 use std::sync::Arc;
 
@@ -9,21 +9,43 @@ use crate::run_error::RunError;
 /// What a view is doing.
 #[derive(Debug, Clone)]
 pub enum State {
-    /// It reads events that were recorded before.
+    /// It applies events that were recorded before.
     CatchingUp,
-    /// It has applied everything and waits for what comes.
+    /// It has applied everything and waits for new events.
     Live,
-    /// Something failed that may pass by itself; it is tried again after a pause.
+    /// Something failed that may pass, such as a full disk. The view tries again after a pause that grows to 5 s.
     Retrying {
         /// What failed.
         error: Arc<RunError>,
     },
-    /// It has stopped, and nothing but [`Views::restart`](crate::Views::restart) sets it going, with the same
-    /// definition. What it shows is right as of its checkpoint.
+    /// It has stopped. Only [`Views::restart`](crate::Views::restart) starts it again, with the same definition. Its rows
+    /// are right as of its checkpoint.
     Stopped {
         /// Why.
         error: Arc<RunError>,
     },
+}
+
+impl State {
+    /// The state in one word: `catching-up`, `live`, `retrying` or `stopped`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CatchingUp => "catching-up",
+            Self::Live => "live",
+            Self::Retrying { .. } => "retrying",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+
+    /// The error of a view that is retrying or has stopped.
+    #[must_use]
+    pub const fn error(&self) -> Option<&Arc<RunError>> {
+        match self {
+            Self::CatchingUp | Self::Live => None,
+            Self::Retrying { error } | Self::Stopped { error } => Some(error),
+        }
+    }
 }
 
 /// A view at one moment.
@@ -31,7 +53,7 @@ pub enum State {
 pub struct Status {
     /// Its name.
     pub name: String,
-    /// The version that its definition gives itself.
+    /// The version that its definition declares.
     pub version: u32,
     /// The hash of its definition, in hexadecimal.
     pub hash: String,
@@ -39,19 +61,22 @@ pub struct Status {
     pub state: State,
     /// How far it has applied the log; `None` until its database is open.
     pub checkpoint: Option<Checkpoint>,
-    /// The place in the log that queries show. It lies apart from `checkpoint` while an older version serves and this one
-    /// is built beside it.
+    /// The place in the log that queries show. It differs from `checkpoint` while an older version serves and this one is
+    /// built beside it.
     pub serving: Option<Checkpoint>,
-    /// Whether queries are answered by an older version of the view, because this one has not caught up yet.
+    /// Whether an older version of the view answers queries, because this one has not caught up yet.
     pub serves_predecessor: bool,
-    /// The end of the log, asked of the store for this answer: a view that stands still shows a lag that grows. `None` if
-    /// the store did not answer.
+    /// Why the database was last thrown away and rebuilt from the log since the views were opened: damage, or a log that
+    /// is no longer the one it was built from. `None` if it was not.
+    pub rebuilt: Option<String>,
+    /// The end of the log, asked of the store for this answer: the lag of a view that stands still grows. `None` if the
+    /// store did not answer.
     pub head: Option<Checkpoint>,
-    /// How many events of the log, of whatever type, lie between `checkpoint` and `head`.
+    /// How many events of the log, of any type, lie between `checkpoint` and `head`.
     pub lag_events: Option<u64>,
 }
 
-/// How many events lie between two places of one log.
+/// The number of events between two places of one log.
 pub(crate) fn lag(checkpoint: &Checkpoint, head: &Checkpoint) -> u64 {
     let sequences = head.sequences().zip(checkpoint.sequences());
     sequences.map(|(head, reached)| head.saturating_sub(reached)).sum()

@@ -1,52 +1,40 @@
-//! The handle on all views of a store: opens, asks, waits, queries, restarts, shuts down.
+//! The handle on all views of a store: open, status, wait, query, restart, shut down.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_core::{Checkpoint, EventStore, Limit, ReadError, Retry, When};
+use gesta_core::{Checkpoint, EventStore, ReadError, Retry, When};
 
 use crate::definition::Definition;
-use crate::limits::PAGE;
+use crate::history::check_history;
+use crate::options::Options;
 use crate::run_error::RunError;
 use crate::runner::run;
 use crate::sandbox::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::status::{State, Status, lag};
 use crate::view::View;
 
-/// How views run. [`Options::default`] is right for nearly everybody.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What one transaction takes from the log: 5,000 events or 8 MiB.
-    pub page: Limit,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { page: PAGE }
-    }
-}
-
-/// The views of one store, each on a thread of its own, with a database of its own in one folder.
+/// The views of one store. Each has its own thread, and its own database in a common folder.
 ///
-/// Rows and checkpoint of a page are committed in one transaction, so a view shows every event exactly once, whatever ends
-/// the process and whenever. Dropping the handle shuts the views down and waits for their threads.
+/// Rows and checkpoint of a page are committed in one transaction, so a view shows every event exactly once, also after a
+/// crash. Dropping the handle shuts the views down and waits for their threads.
 pub struct Views {
     store: Arc<dyn EventStore>,
     views: BTreeMap<String, Arc<View>>,
-    /// Held locked: one process a folder.
+    /// Locked while this is open: one process runs a folder.
     _lock: File,
 }
 
 impl Views {
-    /// Opens the folder, making it if need be, and starts every view. Does not wait for any of them.
+    /// Opens the folder, creates it if needed, and starts every view. Does not wait for any of them.
     ///
-    /// A definition that changed is built anew beside the old version, which is served until the new one has caught up and
-    /// is then removed. Files of views that are no longer defined are left alone.
+    /// A definition that changed is built beside the old version. The old version is served until the new one has caught
+    /// up, and is then removed. Files of views that are no longer defined are left alone.
     ///
     /// # Errors
-    /// [`OpenError`]. What fails in a single view stops that view only, and stands in its [`Status`].
+    /// [`OpenError`]. An error in a single view stops that view only, and its [`Status`] has it.
     pub fn open(
         store: Arc<dyn EventStore>,
         folder: PathBuf,
@@ -73,7 +61,7 @@ impl Views {
         let mut views = BTreeMap::new();
         for definition in definitions {
             let name = definition.name().to_owned();
-            let view = View::new(definition, Arc::clone(&store), folder.clone(), options.page);
+            let view = View::new(definition, Arc::clone(&store), folder.clone(), options);
             if views.insert(name.clone(), Arc::new(view)).is_some() {
                 return Err(OpenError::Duplicate { name });
             }
@@ -96,13 +84,13 @@ impl Views {
         self.views.get(name).map(|view| &view.definition)
     }
 
-    /// How a view is doing, measured against the head of the log as it is now.
+    /// The status of a view, measured against the head of the log at this moment.
     ///
     /// # Errors
-    /// [`UnknownView`]. A store that does not answer is no error: `head` and `lag_events` are `None` then.
+    /// [`UnknownView`]. If the store does not answer, `head` and `lag_events` are `None`.
     pub async fn status(&self, name: &str) -> Result<Status, UnknownView> {
         let view = self.view(name)?;
-        // The view first, the head second: a lag may be a little too large, never too small.
+        // The view first, the head second: the lag may be a little too large, never too small.
         let now = view.snapshot();
         let head = self.store.locate(When::Head).await.ok();
         let lag_events = match (&now.checkpoint, &head) {
@@ -117,24 +105,37 @@ impl Views {
             checkpoint: now.checkpoint,
             serving: now.served,
             serves_predecessor: now.serves_predecessor,
+            rebuilt: now.rebuilt,
             head,
             lag_events,
         })
     }
 
-    /// Waits until queries on a view show everything up to a checkpoint, and gives the place that they show then. Woken by
-    /// the view: nothing polls. An append's own checkpoint is what to wait for to read one's own write.
+    /// What a view is doing. Does not ask the store, so it can accompany every answer.
     ///
     /// # Errors
-    /// [`WaitError`], at once where waiting would have no end.
+    /// [`UnknownView`].
+    pub fn state(&self, name: &str) -> Result<State, UnknownView> {
+        Ok(self.view(name)?.state())
+    }
+
+    /// Waits until queries on a view show everything up to a checkpoint, and gives the place that they show then. To read
+    /// your own write, wait for the checkpoint that the append returned. The view wakes the waiter; nothing polls.
+    ///
+    /// # Errors
+    /// [`WaitError`], at once if the wait would never end.
     ///
     /// # Cancel safety
     /// Dropping it has no effect.
     pub async fn wait_for(&self, name: &str, checkpoint: &Checkpoint) -> Result<Checkpoint, WaitError> {
         let view = self.view(name)?;
-        let mut is_checked = false;
+        // Rows of this history say nothing of a place in another one, however far they are.
+        let mut is_checked = checkpoint.marks().next().is_some();
+        if is_checked {
+            self.check_reachable(checkpoint).await?;
+        }
         loop {
-            // Listen first, look second: a change in between is then not missed.
+            // Listen first, look second: a change in between is not missed.
             let listener = view.changed.listen();
             let now = view.snapshot();
             match (now.served, now.state) {
@@ -159,15 +160,15 @@ impl Views {
         if !head.at_least(checkpoint) {
             return Err(WaitError::CheckpointAhead { checkpoint: checkpoint.clone(), head });
         }
-        Ok(())
+        Ok(check_history(&*self.store, checkpoint, &head).await?)
     }
 
     /// Answers one SQL query on a view: read-only, within limits, with the checkpoint that its rows show.
     ///
-    /// A parameter is written `:name` and given by its name. Blocks its thread: call it where that is fine.
+    /// A parameter is written `:name` and given by its name. Blocks its thread.
     ///
     /// # Errors
-    /// [`QueryError`] says what is not allowed or which limit was met, and what helps.
+    /// [`QueryError`] names what is not allowed or which limit was met, and what helps.
     pub fn query(
         &self,
         name: &str,
@@ -179,8 +180,8 @@ impl Views {
         view.query(sql, parameters, limits)
     }
 
-    /// Starts a view again that has stopped; one that runs is left alone. It goes on from its checkpoint, with the definition that it
-    /// was opened with: to read a file that was edited, load it and open the views anew.
+    /// Restarts a view that has stopped. A running view is left alone. It goes on from its checkpoint, with the definition
+    /// that it was opened with: to use an edited file, load it and open the views anew.
     ///
     /// # Errors
     /// [`RestartError`].
@@ -188,7 +189,7 @@ impl Views {
         self.view(name)?.start(run).map_err(|source| RestartError::Thread { source })
     }
 
-    /// Stops all views and waits for their threads. Pages that are being applied are dropped, and applied again when the
+    /// Stops all views and waits for their threads. A page that is being applied is rolled back, and applied again when the
     /// views are opened the next time.
     pub fn shut_down(&self) {
         self.views.values().for_each(|view| view.request_stop());
@@ -217,19 +218,19 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// There is no such view.
+/// No view has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no view `{name}`")]
 pub struct UnknownView {
-    /// The name that was asked for.
+    /// The name in the request.
     pub name: String,
 }
 
 /// Why views could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder could not be made or locked.
-    #[error("cannot open the folder of the views at `{}`", path.display())]
+    /// The folder could not be created or locked.
+    #[error("cannot open the views' folder `{}`", path.display())]
     Folder {
         /// The folder, or the file in it.
         path: PathBuf,
@@ -237,7 +238,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Another process, or another handle in this one, runs the views of the folder.
-    #[error("the views in `{}` are run by somebody else: end that process, or use another folder", path.display())]
+    #[error("another process runs the views in `{}`: end it, or use another folder", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -248,7 +249,7 @@ pub enum OpenError {
         /// The name.
         name: String,
     },
-    /// The system gave no thread.
+    /// The system could not start a thread.
     #[error("cannot start a thread for a view")]
     Thread {
         /// Why not.
@@ -257,7 +258,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether, and when, it helps to open again.
+    /// Whether, and when, it helps to try again.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
@@ -273,7 +274,7 @@ pub enum RestartError {
     /// There is no such view.
     #[error(transparent)]
     UnknownView(#[from] UnknownView),
-    /// The system gave no thread.
+    /// The system could not start a thread.
     #[error("cannot start a thread for the view")]
     Thread {
         /// Why not.
@@ -281,7 +282,7 @@ pub enum RestartError {
     },
 }
 
-/// Why waiting for a view would have no end.
+/// Why a wait for a view would never end.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
     /// There is no such view.
@@ -309,7 +310,7 @@ pub enum WaitError {
         /// The head of the log.
         head: Checkpoint,
     },
-    /// The store could not say where its log ends.
+    /// The store did not answer.
     #[error("cannot read the log: {0}")]
     Read(#[from] ReadError),
 }

@@ -6,18 +6,23 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use sim::{Bits, Flips, Left, Outcome, SCRIPTS, flip_bits, flip_index_bits, simulate, simulate_many};
+use sim::{
+    Bits, Flips, Focus, Left, Outcome, SCRIPTS, fill_small_disks, flip_bits, flip_index_bits, simulate,
+    simulate_focused, simulate_many,
+};
 
 const OPERATIONS_DEFAULT: u64 = 1_000_000;
 const OPERATIONS_LONG: u64 = 200_000_000;
 const USAGE: &str = "\
-usage: simulate [--seed N | --operations N | --exhaustive | --long]
+usage: simulate [--seed N | --operations N | --exhaustive | --small-disks | --long] [--focus NAME]
 
   (nothing)       a million operations by chance, and what `--exhaustive` does
   --seed N        what one seed does
   --operations N  one seed after the other, until so many operations were done
   --exhaustive    a fault at every operation of a few scripts; every bit of a small log flipped, of zeros a sample
-  --long          200 million operations, the scripts, and every bit, zeros too";
+  --small-disks   logs on disks of 16 to 64 MB
+  --long          200 million operations, the scripts, and every bit, zeros too
+  --focus NAME    with --seed or --operations: every simulation does that; `--focus list` gives the names";
 
 /// Why a run ends, as a sentence.
 type Failure = String;
@@ -26,15 +31,29 @@ fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
     let done = match arguments[..] {
-        [] => by_chance(OPERATIONS_DEFAULT).and_then(|()| exhaust(Bits::ZerosSampled)),
+        [] => by_chance(OPERATIONS_DEFAULT, None).and_then(|()| exhaust(Bits::ZerosSampled)),
         ["--exhaustive"] => exhaust(Bits::ZerosSampled),
-        ["--long"] => exhaust(Bits::All).and_then(|()| by_chance(OPERATIONS_LONG)),
+        ["--long"] => exhaust(Bits::All).and_then(|()| by_chance(OPERATIONS_LONG, None)),
+        ["--small-disks"] => small_disks(),
+        ["--focus", "list"] => {
+            Focus::all().iter().for_each(|(name, _)| println!("{name}"));
+            Ok(())
+        }
+        [number @ ("--seed" | "--operations"), count, "--focus", focus] => {
+            match (Focus::named(focus), count.parse()) {
+                (Some(focus), Ok(seed)) if number == "--seed" => {
+                    timed("", || simulate_focused(seed, focus).map_err(|violation| violation.to_string()))
+                }
+                (Some(focus), Ok(operations)) => by_chance(operations, Some(focus)),
+                _ => return refuse(),
+            }
+        }
         ["--seed", seed] => match seed.parse() {
             Ok(seed) => timed("", || simulate(seed).map_err(|violation| violation.to_string())),
             Err(_) => return refuse(),
         },
         ["--operations", operations] => match operations.parse() {
-            Ok(operations) => by_chance(operations),
+            Ok(operations) => by_chance(operations, None),
             Err(_) => return refuse(),
         },
         _ => return refuse(),
@@ -62,16 +81,21 @@ fn timed<T: Display>(name: &str, work: impl FnOnce() -> Result<T, Failure>) -> R
 }
 
 /// Simulates until so many operations were done. Each thread takes seeds of its own.
-fn by_chance(operations: u64) -> Result<(), Failure> {
+fn by_chance(operations: u64, focus: Option<Focus>) -> Result<(), Failure> {
     timed("", || {
         let outcomes = side_by_side(|share, shares| {
-            simulate_many((share as u64..).step_by(shares), operations / shares as u64)
+            simulate_many((share as u64..).step_by(shares), operations / shares as u64, focus)
                 .map_err(|violation| violation.to_string())
         })?;
         let mut sum = Outcome::default();
         outcomes.iter().for_each(|outcome| sum.add(outcome));
         Ok(sum)
     })
+}
+
+/// Fills small disks with logs of segments of the usual sizes.
+fn small_disks() -> Result<(), Failure> {
+    timed("small disks: ", || fill_small_disks().map(|events| format!("{events} events")))
 }
 
 /// Visits every fault point of the scripts, and flips bits.

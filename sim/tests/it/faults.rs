@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use gesta_log::sim::{Failure, Operation};
-use sim::{Bits, Left, SCRIPTS, flip_bits, flip_index_bits, simulate, simulate_many};
+use sim::{Bits, Focus, Left, SCRIPTS, flip_bits, flip_index_bits, simulate, simulate_many};
 
 #[test]
 fn no_fault_breaks_a_promise() {
     // A build without optimization gets through so many in a few seconds; `cargo xtask sim` does more.
-    let outcome = simulate_many(0.., 20_000).unwrap_or_else(|violation| panic!("{violation}"));
+    let outcome = simulate_many(0.., 20_000, None).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{outcome}");
     let counts = outcome.counts;
     let happened = [
@@ -40,14 +40,23 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn a_violation_says_what_its_seed_chose_and_how_to_repeat_it() {
     let violation = sim::Violation {
+        focus: Focus::named("cut-closed"),
         seed: 42,
         options: "Profile { steps: 7 }".to_owned(),
         what: "an event is gone".to_owned(),
     };
     let said = violation.to_string();
-    for part in ["an event is gone", "Profile { steps: 7 }", "cargo xtask sim --seed 42"] {
+    for part in ["an event is gone", "Profile { steps: 7 }", "cargo xtask sim --seed 42 --focus cut-closed"] {
         assert!(said.contains(part), "{said}");
     }
+}
+
+#[test]
+fn every_focus_is_found_by_its_name() {
+    for (name, focus) in Focus::all() {
+        assert_eq!(Focus::named(&name), Some(focus));
+    }
+    assert_eq!(Focus::named("nothing"), None);
 }
 
 #[test]

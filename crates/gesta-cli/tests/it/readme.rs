@@ -1,18 +1,17 @@
-//! The README's console lines, run as they stand against `gesta demo`, with the answers that it shows.
+//! The README's console lines, run unchanged against `gesta demo`, and the answers that it shows for them.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use crate::data::{file, lines};
 use crate::harness::{Server, command, gesta};
 
 const README: &str = include_str!("../../../../README.md");
-/// What the README shows in place of a store's id.
-const ELLIPSIS: &str = "….";
+/// What the README shows in place of a checkpoint.
+const ELLIPSIS: &str = "…";
 
-/// A line to run, and the answer that the README shows for it, if it shows one.
+/// A line to run, and the answer that the README shows for it, if any.
 struct Step {
     words: Vec<String>,
     answer: Option<String>,
@@ -22,7 +21,6 @@ struct Step {
 fn every_line_of_the_readme_does_what_it_says() {
     let folder = TempDir::new().unwrap();
     let server = demo(folder.path().join("demo").to_str().unwrap());
-    let events = file(folder.path(), "events.jsonl", &lines(0..90));
     let mut checkpoint = String::new();
     let steps = steps(README);
     assert!(steps.len() >= 10, "the README has a tour");
@@ -33,15 +31,15 @@ fn every_line_of_the_readme_does_what_it_says() {
             [program, rest @ ..] if program == "curl" => {
                 let answer = curl(rest, &checkpoint);
                 if let Some(shown) = &step.answer {
-                    assert_eq!(without_store_id(&answer), *shown, "{words:?}");
+                    assert_eq!(without_checkpoint(&answer), *shown, "{words:?}");
                 }
                 checkpoint = checkpoint_of(&answer).unwrap_or(checkpoint);
             }
             [cargo, run, release, dashes, rest @ ..] => {
                 assert_eq!([cargo, run, release, dashes], ["cargo", "run", "--release", "--"]);
-                let arguments =
-                    rest.iter().map(|word| if word == "events.jsonl.gz" { &events } else { word });
-                gesta(arguments).ok();
+                gesta(rest.iter().map(|word| from_the_root(word))).ok();
+                let head = curl(&[format!("{}/checkpoint", server.url)], "");
+                checkpoint = checkpoint_of(&head).unwrap();
             }
             other => panic!("the README has a line that no test runs: {other:?}"),
         }
@@ -75,7 +73,7 @@ fn steps(readme: &str) -> Vec<Step> {
     steps
 }
 
-/// Splits a line as a shell does that knows blanks and single quotes.
+/// Splits a line at blanks, except within single quotes, as a shell does.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (at, part) in line.split('\'').enumerate() {
@@ -91,7 +89,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Does what curl does with these words. Asked of a view, it waits for the checkpoint, which a person need not.
+/// Sends the request that curl would send. A query of a view waits for the last checkpoint; a person is slow enough not to.
 fn curl(words: &[String], checkpoint: &str) -> String {
     let value_of = |flag: &str| words.iter().position(|word| word == flag).map(|at| words[at + 1].clone());
     let url = words.iter().find(|word| word.starts_with("http://")).unwrap();
@@ -110,18 +108,23 @@ fn curl(words: &[String], checkpoint: &str) -> String {
     answer.body_mut().read_to_string().unwrap()
 }
 
-/// The checkpoint in an answer: a store's id in 32 digits, a sequence, and a mark that differs from run to run.
+/// The checkpoint in an answer.
 fn checkpoint_of(answer: &str) -> Option<String> {
     let (_, rest) = answer.split_once("\"checkpoint\":\"")?;
     Some(rest.split('"').next()?.to_owned())
 }
 
-fn without_store_id(answer: &str) -> String {
+fn without_checkpoint(answer: &str) -> String {
     match checkpoint_of(answer) {
-        Some(checkpoint) => {
-            let (place, _) = checkpoint.split_once('-').expect("a checkpoint has a mark");
-            answer.trim_end().replace(&checkpoint, &format!("{ELLIPSIS}{}", &place[33..]))
-        }
+        Some(checkpoint) => answer.trim_end().replace(&checkpoint, ELLIPSIS),
         None => answer.trim_end().to_owned(),
+    }
+}
+
+/// A path that the README names, as seen from the folder of this crate. Other words stay as they are.
+fn from_the_root(word: &str) -> String {
+    match word.starts_with("examples/") {
+        true => format!("{}/../../{word}", env!("CARGO_MANIFEST_DIR")),
+        false => word.to_owned(),
     }
 }

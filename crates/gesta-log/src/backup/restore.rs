@@ -14,11 +14,13 @@ use super::prove::checksum_of;
 use super::target::copy_range;
 use crate::env::{Env, Mode, OsEnv};
 use crate::folder::{Folder, RESTORING};
-use crate::manifest::{Manifest, segment_name, segment_path, write_synced};
+use crate::manifest::{DurableMark, Manifest, segment_name, segment_path, write_synced};
 use crate::open_error::OpenError;
 use crate::pace::Pace;
 use crate::prove::sealed_len;
 use crate::recover::folders;
+use crate::segment::SegmentFile;
+use crate::walk::{Follow, WalkError, Walker};
 
 /// A log that was made from a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,7 @@ fn fill(folder: &Folder<'_>, from: &Path, backup: &BackupManifest) -> Result<Res
         copy_checked(folder, from, file)?;
     }
     let mut manifest = manifest_of(*env, backup).map_err(restore_io("drawing an id"))?;
+    manifest.durable.raise(last_frame(folder, backup).map_err(restore_io("reading the restored log"))?);
     let mut finish = || {
         env.sync_dir(&root.join("segments"))?;
         // Twice, so that `manifest.previous` names the store as well: no segment does yet.
@@ -116,12 +119,20 @@ fn manifest_of(env: &dyn Env, backup: &BackupManifest) -> io::Result<Manifest> {
         generation: backup.generation,
         boot_epoch: backup.boot_epoch,
         partition: backup.partition,
-        durable_frame: backup.frame,
-        durable_position: backup.position,
+        durable: DurableMark { number: backup.frame, checksum: 0, position: backup.position },
         origins,
         segments: backup.files.iter().map(|file| file.entry.clone()).collect(),
         ..Manifest::new(env.entropy()?, env.entropy()?)
     })
+}
+
+/// The last frame of the restored log, which the END of its last segment names.
+fn last_frame(folder: &Folder<'_>, backup: &BackupManifest) -> io::Result<DurableMark> {
+    let Some(file) = backup.files.last() else { return Ok(DurableMark::default()) };
+    let segment = SegmentFile::open(folder.env, folder.root, &file.entry.header, Mode::Read)?;
+    let mut walker = Walker::new(&segment).map_err(WalkError::into_io)?;
+    let end = walker.frame_at(file.sealed.end).map_err(WalkError::into_io)?;
+    Ok(end.map_or_else(DurableMark::default, |(_, header)| DurableMark::of(&Follow::before(&header))))
 }
 
 /// Copies a file durably, and checks that it is the one that was written.

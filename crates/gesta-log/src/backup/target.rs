@@ -266,10 +266,7 @@ impl<'a> Target<'a> {
 
 /// How a segment ends whose frames end at that offset; `None` if they end elsewhere.
 fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<Ended>> {
-    let io = |error| match error {
-        WalkError::Io { source, .. } => source,
-        newer @ WalkError::Newer { .. } => std::io::Error::other(newer),
-    };
+    let io = WalkError::into_io;
     let mut walker = Walker::new(segment).map_err(io)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first).map_err(io)? else { return Ok(None) };

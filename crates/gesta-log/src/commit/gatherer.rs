@@ -222,6 +222,7 @@ impl Gatherer {
             is_last: !self.active.fits(0, 8 << 10),
             head: self.head(),
             number: self.tail.number,
+            checksum: self.tail.checksum,
             covers: self.tail.durable,
         })
     }
@@ -384,7 +385,6 @@ impl Gatherer {
             end,
             sealed,
             seal,
-            durable_position: self.tail.position,
         });
     }
 
@@ -481,6 +481,7 @@ impl Gatherer {
             is_last: false,
             head: self.head(),
             number: self.tail.number,
+            checksum: self.tail.checksum,
             covers: self.tail.durable,
             group: Group { start: bytes, ..Group::default() },
         }

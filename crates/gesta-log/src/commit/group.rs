@@ -52,8 +52,9 @@ pub(super) struct Taken {
     pub(super) is_last: bool,
     /// Its last event.
     pub(super) head: Head,
-    /// Its last frame.
+    /// Its last frame, and the checksum of that frame's header.
     pub(super) number: u64,
+    pub(super) checksum: u32,
     /// The last frame of which it says that it is synced.
     pub(super) covers: u64,
 }

@@ -17,6 +17,7 @@ use super::write::write_group;
 use crate::bugs::{Bug, planted};
 use crate::format::Prepared;
 use crate::limits::DECISIONS_MAX;
+use crate::manifest::DurableMark;
 use crate::shared::Shared;
 
 /// The writer's own state. Whoever holds it writes: see [`Role`](super::Role).
@@ -111,6 +112,8 @@ impl Writer {
 
     fn note_synced(&mut self, taken: &Taken) {
         self.covered = taken.covers;
+        let Taken { number, checksum, head, .. } = *taken;
+        self.shared.synced.note(DurableMark { number, checksum, position: head.position });
         // The frames that are sealed from here on say so.
         self.durable.store(taken.number, Ordering::Release);
     }

@@ -87,6 +87,29 @@ impl Machine {
         self.disk().fired = 0;
     }
 
+    /// Limits the disk to `capacity` bytes over all files that have a name; `None` for no limit. A file that would grow beyond it fails
+    /// with [`StorageFull`](io::ErrorKind::StorageFull), before anything is written.
+    pub fn set_capacity(&self, capacity_bytes: Option<u64>) {
+        self.disk().capacity_bytes = capacity_bytes;
+    }
+
+    /// The bytes of all files that have a name.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used_bytes()
+    }
+
+    /// Limits how many files a process has open; `None` for no limit. One more fails, as beyond `RLIMIT_NOFILE`.
+    pub fn set_open_files_max(&self, open_files_max: Option<u64>) {
+        self.disk().open_files_max = open_files_max;
+    }
+
+    /// Mounts a folder read-only, or everything to write again. In it, changes and opening a file to write fail; its lock can be taken,
+    /// and syncs have nothing to do.
+    pub fn mount_read_only(&self, folder: Option<&Path>) {
+        self.disk().mount_read_only(folder);
+    }
+
     /// Makes the disk lie about a sector, in the sync that comes after so many others.
     pub fn betray_after(&self, syncs: u64, how: Betrayal) {
         self.disk().betray_after(syncs, how);
@@ -207,12 +230,14 @@ impl Env for SimEnv {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
         let operation = if mode == Mode::CreateNew { Operation::Create } else { Operation::Open };
         let (mut disk, reach) = self.begin(operation, path)?;
+        disk.check_open(path, mode)?;
         let inode = match (disk.find(path), mode) {
             (Some(_), Mode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(inode), _) => done(reach).map(|()| inode)?,
             (None, Mode::CreateNew) => disk.create(path, reach)?,
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
+        disk.open_files += 1;
         let (machine, process, path) = (self.machine.clone(), self.process, path.to_owned());
         Ok(Arc::new(SimFile { machine, process, inode, path }))
     }
@@ -305,7 +330,7 @@ impl File for SimFile {
         }
         let (mut disk, reach) = self.begin(Operation::FillZeros)?;
         if reach == Reach::Whole {
-            disk.reserve()?;
+            disk.reserve(self.inode, len)?;
         }
         let zeros = vec![0; usize::try_from(len - from).map_err(io::Error::other)?];
         disk.write(self.inode, &zeros, from, reach)?;
@@ -322,6 +347,16 @@ impl File for SimFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut disk = self.machine.disk();
+        // The files of an earlier process were closed when it ended.
+        if disk.process == self.process {
+            disk.open_files -= 1;
+        }
     }
 }
 

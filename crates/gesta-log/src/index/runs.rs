@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::Fault;
-use super::run::{BlockCache, Builder, Covered, Extent, FrameName, MergeError, Run};
+use super::run::{BlockCache, Builder, Covered, Extent, MergeError, Run};
 use super::table::State;
-use crate::bugs::{Bug, planted};
-use crate::env::{Env, File, Mode, read_exact_at};
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
+use crate::env::{Env, File, Mode};
 use crate::manifest::RunEntry;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
@@ -48,8 +46,8 @@ impl RunFiles {
         run.warm()
     }
 
-    /// Opens a run that the manifest lists, and holds it against the log. `None` if it is not there, or is of another log, or of a
-    /// log that went on otherwise.
+    /// Opens a run that the manifest lists. `None` if its file is missing or damaged, or is not the one that the manifest lists. Whether
+    /// its frames still stand in the log is not looked at: a run whose frames are lost still knows what they held.
     pub(crate) fn open(
         &self,
         env: &dyn Env,
@@ -67,35 +65,8 @@ impl RunFiles {
             Err(Fault::Damaged { .. }) => None,
             Err(fault) => return Err(fault),
         };
-        let run = run.filter(|run| run.facts.store == self.store && RunEntry::of(run) == *entry);
-        match run {
-            Some(run) if planted(Bug::ForeignRunBelieved) || stands_in_log(&run, &segment)? => Ok(Some(run)),
-            _ => Ok(None),
-        }
+        Ok(run.filter(|run| run.facts.store == self.store && RunEntry::of(run) == *entry))
     }
-}
-
-/// Whether the frames at both ends of a run are those of the log.
-fn stands_in_log(run: &Run, segment: impl Fn(u64) -> Option<Arc<SegmentFile>>) -> Result<bool, Fault> {
-    let facts = &run.facts;
-    let end = FrameName { number: facts.end.follow.number, checksum: facts.end.follow.checksum };
-    let Some(last) = segment(facts.end.segment) else { return Ok(false) };
-    let mut offsets = run.offsets(super::fault::Reach::Disk);
-    let first_record = u64::from(offsets.get(0)? & !super::run::FIRST_OF_FRAME);
-    let first_frame = first_record.saturating_sub(FRAME_HEADER_BYTES as u64);
-    Ok(is_frame(&run.segments[0], first_frame, facts.first_frame)?
-        && is_frame(&last, facts.end.last_frame, end)?)
-}
-
-fn is_frame(segment: &SegmentFile, offset: u64, name: FrameName) -> Result<bool, Fault> {
-    let mut bytes = [0; FRAME_HEADER_BYTES];
-    match read_exact_at(&*segment.file, &mut bytes, offset) {
-        Ok(()) => {}
-        Err(error) if is_gone(&error) => return Ok(false),
-        Err(source) => return Err(Fault::Log { segment: segment.id, offset, source }),
-    }
-    let header = FrameHeader::read(&segment.salt, offset, &bytes);
-    Ok(header.is_ok_and(|header| (header.number, header.checksum) == (name.number, name.checksum)))
 }
 
 impl RunFiles {
@@ -111,11 +82,6 @@ impl RunFiles {
         self.settle(env, &run)?;
         Ok(run)
     }
-}
-
-/// Whether what was read is not there, or no longer.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 /// Writes a table as a run. It holds nothing that is not durable, and never changes any more.

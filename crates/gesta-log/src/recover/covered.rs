@@ -6,14 +6,17 @@
 use std::sync::Arc;
 
 use super::load::settled_end;
+use super::standing::{Hole, Standing, standing};
 use super::{Listed, RecoverError, check_header, io_error};
 use crate::damage::Damage;
 use crate::env::read_exact_at;
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::index::{Fault, PartRef, Reach, Run};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES};
+use crate::index::{Fault, FrameName, Key, PartRef, Reach, Run};
 use crate::manifest::SegmentState;
 use crate::segment::SegmentFile;
 use crate::walk::Walker;
+
+const OTHER_HISTORY: &str = "frames of another history of the log stand here";
 
 /// What a run knows of one segment.
 struct Piece<'a> {
@@ -25,44 +28,113 @@ struct Piece<'a> {
     end: u64,
 }
 
-/// Damage to the first so many segments, which the runs cover, as far as it shows without reading them.
+/// Damage to what the runs cover, as far as it is visible without reading all frames: in the first `covered` segments, and in the
+/// beginning of the next one, in which the last run ends.
 pub(super) fn look_at_covered(
     listed: &[Listed],
     covered: usize,
     runs: &[Arc<Run>],
 ) -> Result<Vec<Damage>, RecoverError> {
-    let covered = listed[..covered].iter().enumerate();
-    let damage = covered.filter_map(|(at, own)| look_at(own, listed.get(at + 1), runs).transpose());
-    damage.collect()
+    let whole = listed[..covered].iter().enumerate();
+    let in_whole = whole.map(|(at, own)| look_at(&Covered::of(own, runs), listed.get(at + 1)));
+    let begun = listed.get(covered).map(|own| look_at_begun(&Covered::of(own, runs)));
+    in_whole.chain(begun).filter_map(Result::transpose).collect()
 }
 
-fn look_at(own: &Listed, next: Option<&Listed>, runs: &[Arc<Run>]) -> Result<Option<Damage>, RecoverError> {
-    let id = own.entry.header.id;
-    let pieces = runs.iter().flat_map(|run| pieces_of(run, id)).collect::<Vec<_>>();
-    let sealed = match &own.entry.state {
-        SegmentState::Sealed(sealed) => Some(sealed),
-        _ => None,
-    };
-    // Without an event, it holds marks alone: no position is lost with it.
-    let begins = sealed.map_or(1, |sealed| sealed.first_position);
-    let from = pieces.first().map_or(begins, |piece| piece.first);
-    let to = pieces.last().map_or(from - 1, |piece| piece.last);
-    let damage =
-        |offset, from, what: &str| Ok(Some(Damage { segment: id, offset, from, to, what: what.to_owned() }));
-    let Some(segment) = &own.segment else { return damage(0, from, "the file of the segment is gone") };
-    if !is_own(segment, own, &pieces)? {
-        return damage(0, from, "another file stands in the place of the segment");
-    }
-    let len = segment.file.len().map_err(io_error(format!("reading segment {id}")))?;
-    let end = pieces.last().map_or(0, |piece| piece.end).max(sealed.map_or(0, |sealed| sealed.end));
-    if len >= end {
-        return match is_of_another_history(segment, own, next)? {
-            true => damage(0, from, "frames of another history of the log stand here"),
-            false => Ok(None),
+/// A segment, and what runs know of it.
+struct Covered<'a> {
+    listed: &'a Listed,
+    pieces: Vec<Piece<'a>>,
+    /// The frames at the ends of runs that stand in it, and their offsets.
+    named: Vec<(u64, FrameName)>,
+    /// The first and the last position that stand in it, as far as runs or the manifest know; `to` is below `from` if there is none.
+    from: u64,
+    to: u64,
+}
+
+impl<'a> Covered<'a> {
+    fn of(listed: &'a Listed, runs: &'a [Arc<Run>]) -> Self {
+        let id = listed.entry.header.id;
+        let pieces = runs.iter().flat_map(|run| pieces_of(run, id)).collect::<Vec<_>>();
+        let named = runs.iter().flat_map(|run| named_frames(run, id)).collect();
+        // Without an event, it holds marks alone: no position is lost with it.
+        let begins = match &listed.entry.state {
+            SegmentState::Sealed(sealed) => sealed.first_position,
+            SegmentState::Active | SegmentState::Spare => 1,
         };
+        let from = pieces.first().map_or(begins, |piece| piece.first);
+        let to = pieces.last().map_or_else(|| from.saturating_sub(1), |piece| piece.last);
+        Self { listed, pieces, named, from, to }
     }
-    let lost = pieces.iter().map(|piece| piece.first_behind(len)).find(|lost| *lost <= to);
-    damage(len, lost.unwrap_or(to + 1), "the file of the segment ends too early")
+
+    fn damage(&self, offset: u64, from: u64, what: &str) -> Damage {
+        Damage { segment: self.listed.entry.header.id, offset, from, to: self.to, what: what.to_owned() }
+    }
+}
+
+/// Damage to a segment that the runs cover as a whole.
+fn look_at(own: &Covered<'_>, next: Option<&Listed>) -> Result<Option<Damage>, RecoverError> {
+    let sealed_end = match &own.listed.entry.state {
+        SegmentState::Sealed(sealed) => sealed.end,
+        SegmentState::Active | SegmentState::Spare => 0,
+    };
+    let Some(segment) = &own.listed.segment else {
+        return Ok(Some(own.damage(0, own.from, "the file of the segment is gone")));
+    };
+    let len = segment.file.len().map_err(io_error(format!("reading segment {}", segment.id)))?;
+    if len >= SEGMENT_HEADER_BYTES as u64 && !is_own(segment, own)? {
+        return Ok(Some(own.damage(0, own.from, "another file stands in the place of the segment")));
+    }
+    let end = own.pieces.last().map_or(0, |piece| piece.end).max(sealed_end);
+    if len < end {
+        let lost = own.pieces.iter().map(|piece| piece.first_behind(len)).find(|lost| *lost <= own.to);
+        return Ok(Some(own.damage(
+            len,
+            lost.unwrap_or(own.to + 1),
+            "the file of the segment ends too early",
+        )));
+    }
+    if is_of_another_history(segment, own.listed, next)? {
+        return Ok(Some(own.damage(0, own.from, OTHER_HISTORY)));
+    }
+    look_at_ends(segment, own)
+}
+
+/// Damage to the part of a segment that runs cover, if they do not cover all of it.
+fn look_at_begun(own: &Covered<'_>) -> Result<Option<Damage>, RecoverError> {
+    match &own.listed.segment {
+        None if own.named.is_empty() => Ok(None),
+        None => Ok(Some(own.damage(0, own.from, "the file of the segment is gone"))),
+        Some(segment) => look_at_ends(segment, own),
+    }
+}
+
+/// Looks whether the frames that runs name as their ends still stand in a segment.
+fn look_at_ends(segment: &SegmentFile, own: &Covered<'_>) -> Result<Option<Damage>, RecoverError> {
+    for (offset, name) in &own.named {
+        match standing(segment, *offset, *name)? {
+            Standing::There => {}
+            Standing::Missing(hole) if is_known(&hole, &own.pieces) => {
+                let from = hole.follow.map_or(own.from, |follow| follow.position + 1).max(own.from);
+                return Ok(Some(own.damage(hole.offset, from, "no valid frame stands here")));
+            }
+            Standing::Missing(_) | Standing::Other => {
+                return Ok(Some(own.damage(0, own.from, OTHER_HISTORY)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the last event before a hole is the one that the runs know there. Frames of another history prove their own checksums.
+fn is_known(hole: &Hole, pieces: &[Piece<'_>]) -> bool {
+    let Some((position, event)) = &hole.last_event else { return true };
+    let Some(piece) = pieces.iter().find(|piece| (piece.first..=piece.last).contains(position)) else {
+        return true;
+    };
+    let found = piece.part.find_id(&Key::stream(event.stream()), &Key::id(event.id()));
+    // An index that cannot be read contradicts nothing.
+    found.map_or(true, |found| found.is_some_and(|(_, at)| at == *position))
 }
 
 /// What a run knows of a segment.
@@ -77,13 +149,25 @@ fn pieces_of(run: &Run, segment: u64) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
+/// The frames at the ends of a run that stand in a segment, and their offsets.
+fn named_frames(run: &Run, segment: u64) -> impl Iterator<Item = (u64, FrameName)> {
+    let facts = &run.facts;
+    let end = &facts.end;
+    let is_first = facts.extents.first().is_some_and(|extent| extent.segment == segment);
+    let begin = is_first.then(|| PartRef::Run(run, Reach::Disk).locator().location(0).ok()).flatten();
+    let begin =
+        begin.map(|record| (record.offset.saturating_sub(FRAME_HEADER_BYTES as u64), facts.first_frame));
+    let name = FrameName { number: end.follow.number, checksum: end.follow.checksum };
+    begin.into_iter().chain((end.segment == segment).then_some((end.last_frame, name)))
+}
+
 /// Whether a file is that of the segment: its header says so, or a frame in it does. Headers rot, and a file that lost both its header
 /// and its first frame still holds the others.
-fn is_own(segment: &SegmentFile, own: &Listed, pieces: &[Piece<'_>]) -> Result<bool, RecoverError> {
-    let last = pieces.last().and_then(|piece| piece.last_frame().ok());
+fn is_own(segment: &SegmentFile, own: &Covered<'_>) -> Result<bool, RecoverError> {
+    let last = own.pieces.last().and_then(|piece| piece.last_frame().ok());
     let is_own = is_frame(segment, SegmentFile::first_frame_offset())
         || last.is_some_and(|offset| is_frame(segment, offset))
-        || check_header(segment, &own.entry.header)?.is_none();
+        || check_header(segment, &own.listed.entry.header)?.is_none();
     Ok(is_own)
 }
 

@@ -156,23 +156,29 @@ pub(crate) fn load(
     stop: Option<&AtomicBool>,
 ) -> Result<Loaded, RecoverError> {
     let mut loader = Loader::new(runs, from, tables, stop);
-    loader.covered = loader.covered.max(manifest.durable_frame);
+    loader.covered = loader.covered.max(manifest.durable.number);
     let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
     loader.damage = look_at_covered(listed, begin, &loader.view.runs)?;
+    let refused = |at: usize| survey.other_history.filter(|other| other.at == at).map(|other| other.end);
     let mut active = None;
     let used = survey.at.map_or(0, |at| at + 1);
     for (at, own) in listed.iter().enumerate().take(used).skip(begin) {
         let is_last = at + 1 == used;
         let next = listed.get(at + 1).filter(|_| !is_last);
         let resume = (own.entry.header.id == from.segment).then_some(from.offset);
-        match &own.segment {
-            Some(segment) => {
+        match (&own.segment, refused(at)) {
+            (Some(segment), Some(end)) => loader.refuse(segment.id, resume, end),
+            (Some(segment), None) => {
                 active = loader.segment(own, segment, resume, next, is_last.then_some(survey))?;
             }
-            None => loader.open_missing(own.entry.header.id),
+            (None, _) => loader.open_missing(own.entry.header.id),
         }
     }
     loader.missing_unused(&listed[used.max(begin)..]);
+    if loader.follow.number < survey.watermark {
+        let (segment, offset) = end_of_frames(listed, survey);
+        loader.open_gap(segment, offset);
+    }
     loader.close_gap_at_end(manifest);
     for pair in loader.view.tables.windows(2) {
         pair[0].end_with(Arc::clone(&pair[1]));
@@ -279,7 +285,7 @@ impl<'a> Loader<'a> {
         if let Some(settled) = settled
             && let Some(end) = settled.other_history(&mut walker)?
         {
-            self.open_gap(segment.id, offset).refused = Some(end);
+            self.refuse(segment.id, Some(offset), end);
             return Ok(None);
         }
         loop {
@@ -488,6 +494,12 @@ impl<'a> Loader<'a> {
         self.gap.get_or_insert(Gap::new(segment, offset, self.follow))
     }
 
+    /// Passes over a segment of another history, whose frames end there.
+    fn refuse(&mut self, segment: u64, from: Option<u64>, end: Follow) {
+        let offset = from.unwrap_or(SegmentFile::first_frame_offset());
+        self.open_gap(segment, offset).refused = Some(end);
+    }
+
     fn open_missing(&mut self, segment: u64) {
         let first_lost = self.follow.position + 1;
         let gap = self.open_gap(segment, 0);
@@ -505,10 +517,10 @@ impl<'a> Loader<'a> {
     /// A gap with nothing valid behind it: what the manifest knows to be durable is missing.
     fn close_gap_at_end(&mut self, manifest: &Manifest) {
         if let Some(gap) = self.gap.take() {
-            let position = manifest.durable_position.max(self.follow.position).max(gap.last);
+            let position = manifest.proven_position().max(self.follow.position).max(gap.last);
             self.report(gap, position, "no valid frame stands here or later");
             self.follow.position = position;
-            self.follow.number = self.follow.number.max(manifest.durable_frame);
+            self.follow.number = self.follow.number.max(manifest.proven_frame());
         }
     }
 
@@ -527,6 +539,16 @@ impl<'a> Loader<'a> {
         if let Some(missing) = unused.iter().find(|own| own.segment.is_none()) {
             self.open_missing(missing.entry.header.id);
         }
+    }
+}
+
+/// Where the frames of a log end: in the first segment without a frame behind them, if there is one.
+fn end_of_frames(listed: &[Listed], survey: &TailSurvey) -> (u64, u64) {
+    let unused = listed.get(survey.at.map_or(0, |at| at + 1));
+    match (unused, survey.at) {
+        (Some(own), _) => (own.entry.header.id, SegmentFile::first_frame_offset()),
+        (None, Some(at)) => (listed[at].entry.header.id, survey.stop),
+        (None, None) => (0, 0),
     }
 }
 

@@ -15,8 +15,9 @@ use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
 };
 use crate::keeper::{new_header, write_end};
-use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
+use crate::manifest::{DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
 use crate::point::{HeadersChecksum, LogPoint, Progress};
+use crate::prove::last_position;
 use crate::segment::SegmentFile;
 use crate::tally::{Ended, Tally};
 use crate::walk::{Follow, Stop, Walker};
@@ -231,10 +232,8 @@ impl Rescue<'_> {
         let (body, sealed, seal) = end_of(segment, from, frames, end);
         write_end(segment, &seal, &body).map_err(io_error(format!("ending segment {}", segment.id)))?;
         self.entry_mut(segment.id).state = SegmentState::Sealed(sealed);
-        let last = sealed.first_frame + sealed.frames - 1;
-        self.manifest.durable_frame = self.manifest.durable_frame.max(last);
-        let last = sealed.first_position + sealed.events - 1;
-        self.manifest.durable_position = self.manifest.durable_position.max(last);
+        let Seal { number, previous: checksum, .. } = seal;
+        self.manifest.durable.raise(DurableMark { number, checksum, position: last_position(&sealed) });
         self.replace_manifest()
     }
 
@@ -249,7 +248,7 @@ impl Rescue<'_> {
         let kept = &survey.frames[..survey.frames.len() - beyond.len()];
         let cut_at = beyond[0].offset;
         let (end, sealed, seal) = end_of(segment, &survey.from, kept, cut_at);
-        let copy = self.write_copy(segment, beyond, &sealed, &seal)?;
+        let (copy, mark) = self.write_copy(segment, beyond, &sealed, &seal)?;
         if planted(Bug::CutBeforeListed) {
             write_end(segment, &seal, &end).map_err(io_error("ending it too early"))?;
         }
@@ -258,9 +257,8 @@ impl Rescue<'_> {
         let at = at.expect("the segment is listed");
         self.manifest.segments[at].state = SegmentState::Sealed(sealed);
         self.manifest.segments.insert(at + 1, copy);
-        let last = beyond.last().expect("there are frames beyond the watermark").header;
-        self.manifest.durable_frame = last.number;
-        self.manifest.durable_position = last.next_position() - 1;
+        // The copy's frames have other checksums than those that they were copied from.
+        self.manifest.durable.raise(mark);
         self.replace_manifest()?;
         write_end(segment, &seal, &end).map_err(io_error(format!("ending segment {}", segment.id)))?;
         self.report.rescued_frames += beyond.len() as u64;
@@ -274,7 +272,7 @@ impl Rescue<'_> {
         frames: &[FrameAt],
         previous: &Sealed,
         previous_seal: &Seal,
-    ) -> Result<SegmentEntry, RecoverError> {
+    ) -> Result<(SegmentEntry, DurableMark), RecoverError> {
         let header =
             new_header(self.env, self.manifest, SegmentRole::Recovery).map_err(io_error("drawing a salt"))?;
         let (path, temporary) = (
@@ -289,7 +287,7 @@ impl Rescue<'_> {
             store: self.manifest.store,
             boot_epoch: self.manifest.boot_epoch,
         };
-        let (bytes, sealed) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
+        let (bytes, sealed, mark) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
         let bytes = [header.encode(), bytes].concat();
         let write = || {
             let copy = write_whole(self.env, &temporary, &bytes)?;
@@ -301,7 +299,7 @@ impl Rescue<'_> {
         };
         write().map_err(io_error(format!("copying the end of segment {}", source.id)))?;
         let size_bytes = bytes.len() as u64;
-        Ok(SegmentEntry { header, size_bytes, state: SegmentState::Sealed(sealed) })
+        Ok((SegmentEntry { header, size_bytes, state: SegmentState::Sealed(sealed) }, mark))
     }
 
     fn entry_mut(&mut self, id: u64) -> &mut SegmentEntry {
@@ -345,14 +343,14 @@ fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) 
     (body, sealed, seal)
 }
 
-/// The frames of a copy, START to END, each proven where it stands before it is sealed for its new place.
+/// The frames of a copy, START to END, each proven where it stands before it is sealed for its new place; and the last of them.
 fn copy_bytes(
     source: &SegmentFile,
     frames: &[FrameAt],
     salt: &[u8; 16],
     start: &StartBody,
     previous: &Seal,
-) -> Result<(Vec<u8>, Sealed), RecoverError> {
+) -> Result<(Vec<u8>, Sealed, DurableMark), RecoverError> {
     let target = SegmentFile { id: 0, salt: *salt, file: Arc::clone(&source.file) };
     let first = SegmentFile::first_frame_offset();
     let mut bytes = Vec::new();
@@ -392,7 +390,8 @@ fn copy_bytes(
     let from = LogPoint { segment: 0, offset: first, last_frame: 0, follow, progress };
     let (end, sealed, seal) = end_of(&target, &from, &copied, first + bytes.len() as u64);
     write_mark(&mut bytes, FrameKind::End, &seal, &end.encode());
-    Ok((bytes, sealed))
+    let mark = DurableMark { number: seal.number, checksum: chain, position: last_position(&sealed) };
+    Ok((bytes, sealed, mark))
 }
 
 fn frame_at(segment: &SegmentFile, offset: u64, bytes: &[u8]) -> FrameAt {

@@ -1,8 +1,10 @@
 //! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
 
+use super::standing::{Standing, standing};
 use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
 use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
+use crate::index::FrameName;
 use crate::manifest::{Manifest, SegmentState};
 use crate::point::{LogPoint, Progress};
 use crate::segment::SegmentFile;
@@ -49,6 +51,17 @@ pub(crate) struct TailSurvey {
     pub(crate) torn_spares: Vec<(usize, u64)>,
     /// An unused segment holds bytes that are neither zeros nor torn.
     pub(crate) unproven_spare: bool,
+    /// A segment that belongs to another history of the log, by a frame that the manifest or a run names.
+    pub(crate) other_history: Option<OtherHistory>,
+}
+
+/// A segment of another history of the log, such as one from a copy of the folder that went on by itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OtherHistory {
+    /// Its place in the list.
+    pub(crate) at: usize,
+    /// Where its frames end.
+    pub(crate) end: Follow,
 }
 
 /// Looks at the last segment that is used, from a place on behind which everything is known to be synced.
@@ -63,15 +76,11 @@ pub(crate) fn survey_tail(
         frames: Vec::new(),
         stop: 0,
         state: TailState::Clean,
-        watermark: manifest.durable_frame.max(known.follow.number),
+        watermark: manifest.proven_frame().max(known.follow.number),
         torn_spares: Vec::new(),
         unproven_spare: false,
+        other_history: None,
     };
-    for own in listed {
-        if let SegmentState::Sealed(sealed) = &own.entry.state {
-            survey.watermark = survey.watermark.max(sealed.first_frame + sealed.frames - 1);
-        }
-    }
     for (at, own) in listed.iter().enumerate().rev() {
         let Some(segment) = &own.segment else { continue };
         let mut walker = Walker::new(segment)?;
@@ -88,10 +97,87 @@ pub(crate) fn survey_tail(
         }
         survey.look_at_unused(at, &mut walker)?;
     }
+    survey.hold_against(manifest, listed, known)?;
     Ok(survey)
 }
 
 impl TailSurvey {
+    /// Holds what was found against what the manifest and the runs prove: a log that ends before it has lost something, and a log with
+    /// other frames is another one. Neither is changed.
+    fn hold_against(
+        &mut self,
+        manifest: &Manifest,
+        listed: &[Listed],
+        known: &LogPoint,
+    ) -> Result<(), RecoverError> {
+        let begin = listed.iter().position(|own| own.entry.header.id == known.segment);
+        let mut is_lost = false;
+        if let Some(at) = begin
+            && let Some(segment) = &listed[at].segment
+        {
+            let name = FrameName { number: known.follow.number, checksum: known.follow.checksum };
+            match standing(segment, known.last_frame, name)? {
+                Standing::There => {}
+                Standing::Missing(_) => is_lost = true,
+                Standing::Other => {
+                    let end = walk_all(segment, None, |_| {})?;
+                    self.other_history = Some(OtherHistory { at, end });
+                }
+            }
+        } else {
+            is_lost = begin.is_some();
+        }
+        if self.other_history.is_none() {
+            self.other_history = self.find_contradicted(manifest, listed, (begin.unwrap_or(0), known))?;
+        }
+        let ends_early = self.end().number < self.watermark && !planted(Bug::AlwaysTruncate);
+        if is_lost || ends_early || self.other_history.is_some() {
+            self.state = TailState::Corrupt;
+        }
+        Ok(())
+    }
+
+    /// The first segment, from one on, with a frame that the manifest contradicts. How a segment ends that is sealed, and so what stands
+    /// in it, is held against the manifest when it is loaded.
+    fn find_contradicted(
+        &self,
+        manifest: &Manifest,
+        listed: &[Listed],
+        (begin, known): (usize, &LogPoint),
+    ) -> Result<Option<OtherHistory>, RecoverError> {
+        let is_other = |frame: &FrameHeader| {
+            let name = FrameName { number: frame.number, checksum: frame.checksum };
+            frame.kind.is_numbered() && manifest.contradicts(name)
+        };
+        let used = self.at.map_or(0, |at| at + 1);
+        for (at, own) in listed.iter().enumerate().take(used).skip(begin) {
+            let (Some(segment), SegmentState::Spare | SegmentState::Active) =
+                (&own.segment, &own.entry.state)
+            else {
+                continue;
+            };
+            let (found, end) = if self.at == Some(at) {
+                (self.frames.iter().any(|frame| is_other(&frame.header)), self.end())
+            } else {
+                let mut found = false;
+                let from = (segment.id == known.segment).then_some(known);
+                let end = walk_all(segment, from, |header| found |= is_other(header))?;
+                (found, end)
+            };
+            if found {
+                return Ok(Some(OtherHistory { at, end }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the next frame has to follow.
+    pub(crate) fn end(&self) -> Follow {
+        let mut end = self.from.follow;
+        self.frames.iter().for_each(|frame| end.pass(&frame.header));
+        end
+    }
+
     fn look_at_unused(&mut self, at: usize, walker: &mut Walker<'_>) -> Result<(), RecoverError> {
         let from = SegmentFile::first_frame_offset();
         let to = walker.last_nonzero(from)?;
@@ -195,6 +281,22 @@ impl TailSurvey {
             .take_while(|frame| !frame.header.kind.is_numbered() || frame.header.number <= self.watermark);
         &self.frames[known.count()..]
     }
+}
+
+/// Visits the headers of a segment's frames, from its first frame or from a place on, and gives what the next frame has to follow.
+fn walk_all(
+    segment: &SegmentFile,
+    from: Option<&LogPoint>,
+    mut visit: impl FnMut(&FrameHeader),
+) -> Result<Follow, RecoverError> {
+    let mut walker = Walker::new(segment)?;
+    let first = SegmentFile::first_frame_offset();
+    let (offset, mut follow) = match from {
+        Some(from) => (from.offset, from.follow),
+        None => (first, walker.frame_at(first)?.map_or(Follow::START, |(_, header)| Follow::before(&header))),
+    };
+    walker.walk(offset, u64::MAX, &mut follow, |frame, _, _| visit(&frame.header))?;
+    Ok(follow)
 }
 
 /// Where the frames of a segment begin.

@@ -18,7 +18,9 @@ use crate::format::{
     StartBody,
 };
 use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN};
-use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_name, segment_path};
+use crate::manifest::{
+    DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, segment_name, segment_path,
+};
 use crate::open_error::{OpenError, io_error};
 use crate::prove::last_frame;
 use crate::recover::{Recovery, is_blank, open_listed};
@@ -285,9 +287,10 @@ impl Builder<'_> {
         manifest.partition = used.first().map_or(0, |own| own.header.partition);
         // The first write to a segment followed the last sync of the one before.
         let begun = used.last().and_then(|own| own.first).map(|first| Follow::before(&first));
-        let (frame, position) = begun.map_or((0, 0), |begun| (begun.number, begun.position));
-        manifest.durable_frame = older.map_or(0, |older| older.durable_frame).max(frame);
-        manifest.durable_position = older.map_or(0, |older| older.durable_position).max(position);
+        manifest.durable = older.map_or_else(DurableMark::default, Manifest::newest_named);
+        if let Some(begun) = begun {
+            manifest.durable.raise(DurableMark::of(&begun));
+        }
     }
 
     fn origins(&self, store: [u8; 16], used: &[Found], unused: &[Found]) -> Vec<[u8; 16]> {

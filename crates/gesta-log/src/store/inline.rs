@@ -10,7 +10,7 @@ use crate::commit::{Prior, Role, in_doubt};
 use crate::env::Env;
 use crate::index::Reach;
 use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread};
+use crate::keeper::{Keeper, KeeperThread, SharedManifest};
 use crate::open::{Options, open};
 use crate::open_error::OpenError;
 
@@ -150,12 +150,13 @@ impl Commit {
     pub(super) fn inline(
         role: Role,
         (keeper, indexer): &(Arc<Keeper>, Arc<Indexer>),
+        manifest: Arc<SharedManifest>,
         keeping: KeeperThread,
         indexing: IndexerThread,
     ) -> Self {
         keeper.keep_inline(keeping);
         indexer.keep_inline(indexing);
-        Self { role: Arc::new(role), threads: Mutex::new(Vec::new()) }
+        Self { role: Arc::new(role), manifest, threads: Mutex::new(Vec::new()) }
     }
 
     /// Does what the threads of a log do before they end, where it has none.

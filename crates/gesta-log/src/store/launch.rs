@@ -13,7 +13,7 @@ use crate::index::RunFiles;
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SharedManifest};
 use crate::limits::REBUILD_THREADS_MAX;
-use crate::manifest::Manifest;
+use crate::manifest::{DurableMark, Manifest};
 use crate::open::{Options, Ready};
 use crate::open_error::OpenError;
 use crate::published::Head;
@@ -78,12 +78,21 @@ impl Launch {
             table.write().begin_segment(Arc::clone(&writable.active.segment));
         }
         let size = self.options.segment_size_bytes;
-        let manifest = Arc::new(SharedManifest::new(manifest, Arc::clone(env), root.clone()));
+        // Recovery has synced everything up to here.
+        let Tail { number, checksum, position, .. } = tail;
+        shared.synced.note(DurableMark { number, checksum, position });
+        let manifest = SharedManifest::new(manifest, Arc::clone(env), root.clone(), Arc::clone(shared));
+        let manifest = Arc::new(manifest);
         let (keeper, keeping) =
             Keeper::new(Arc::clone(env), root.clone(), Arc::clone(&manifest), size, writable.spare);
         let limits = self.options.table_limits();
-        let (indexer, indexing) =
-            Indexer::new(Arc::clone(env), self.runs.clone(), Arc::clone(shared), manifest, limits);
+        let (indexer, indexing) = Indexer::new(
+            Arc::clone(env),
+            self.runs.clone(),
+            Arc::clone(shared),
+            Arc::clone(&manifest),
+            limits,
+        );
         ended.into_iter().for_each(|ended| indexer.write_run(ended));
         let gatherer = Gatherer::new(
             Arc::clone(shared),
@@ -96,9 +105,9 @@ impl Launch {
         let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
         let role = Role::new(gatherer, Arc::clone(shared), keeper, indexer);
         match self.drive {
-            Drive::Threads => Commit::spawn(role, helpers, keeping, indexing).map_err(spawning),
+            Drive::Threads => Commit::spawn(role, helpers, manifest, keeping, indexing).map_err(spawning),
             #[cfg(feature = "sim")]
-            Drive::Inline => Ok(Commit::inline(role, &helpers, keeping, indexing)),
+            Drive::Inline => Ok(Commit::inline(role, &helpers, manifest, keeping, indexing)),
         }
     }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use gesta_core::{
-    AppendError, Batch, Checkpoint, Direction, EventStore, Item, ListToken, Listing, NewEvent, Place,
-    Position, Query, Read, ReadError, Select, StreamName, Version,
+    AppendError, Batch, Checkpoint, Direction, EventId, EventStore, Item, ListToken, Listing, NewEvent,
+    Place, Position, Query, Read, ReadError, Select, StreamName, Version,
 };
 use gesta_log::{LogStore, Options, verify};
 
@@ -474,4 +474,56 @@ fn a_report_names_the_streams_that_the_index_knows_to_be_touched() {
         assert_eq!(report.contains(&format!("`{name}`")), touched(&name), "{name}: {report}");
     }
     assert!(reports[0].contains("positions") && !reports[0].contains("others"), "{}", reports[0]);
+}
+
+/// The last segment of a closed log that holds frames.
+fn last_used(folder: &std::path::Path) -> std::path::PathBuf {
+    let holds_frames = |path: &std::path::PathBuf| fs::read(path).unwrap()[4096] != 0;
+    segments(folder).into_iter().rfind(holds_frames).unwrap()
+}
+
+#[test]
+fn a_log_that_was_closed_and_ends_earlier_now_has_lost_its_end() {
+    let harms: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.truncate(4_096 + 3_000),
+        |bytes| bytes[4_096 + 3_000..].fill(0),
+        |bytes| bytes.clear(),
+        |bytes| bytes[4_096..].fill(0),
+    ];
+    for (number, harm) in harms.into_iter().enumerate() {
+        let folder = log_of(20, 500);
+        change(&last_used(folder.path()), harm);
+        for attempt in 1..=2 {
+            let log = open(&folder);
+            let damage = log.recovery().damage.clone();
+            assert_eq!(damage.last().map(|damage| damage.to), Some(40), "{number}, {attempt}: {damage:?}");
+            let (events, met) = read_all(&log, &Query::All);
+            let lost = damage.iter().map(|damage| damage.to + 1 - damage.from).sum::<u64>();
+            assert_eq!((events.len() as u64 + lost, met.is_empty()), (40, false), "{number}: {damage:?}");
+            let error = log.append_blocking(Batch::new([event(99, 10)])).unwrap_err();
+            assert!(matches!(error, AppendError::ReadOnly { .. }), "{number}: {error}");
+        }
+        assert!(!verify(folder.path()).unwrap().is_sound(), "{number}");
+    }
+}
+
+#[test]
+fn a_segment_of_a_copy_that_went_on_differently_is_another_history() {
+    let folder = log_of(5, 500);
+    let copy = crash_copy(folder.path());
+    for (path, first) in [(folder.path(), 5), (copy.path(), 50)] {
+        let log = open(path);
+        (first..first + 10).for_each(|batch| append(&log, batch, 500));
+    }
+    // Each is whole by itself; the files have the same names, headers and salts.
+    for path in [folder.path(), copy.path()] {
+        assert!(verify(path).unwrap().is_sound());
+    }
+    fs::copy(last_used(copy.path()), last_used(folder.path())).unwrap();
+    let log = open(&folder);
+    let damage = log.recovery().damage.clone();
+    assert!(log.read_only().is_some() && damage[0].what.contains("another history"), "{damage:?}");
+    assert_eq!(damage.last().unwrap().to, 30, "{damage:?}");
+    let (events, _) = read_all(&log, &Query::All);
+    assert!(events.iter().all(|event| event.id() <= EventId::from_u128(30)), "no event of the copy is shown");
 }

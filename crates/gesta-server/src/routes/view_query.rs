@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::views::{unknown, views};
 use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
+use crate::limits::QUERIES_MAX;
 use crate::routes::PathParam;
 use crate::state::Shared;
 use crate::wire::rows_json;
@@ -73,7 +74,8 @@ async fn run(
     if let Some(checkpoint) = until {
         wait(shared, &views, &name, &checkpoint).await?;
     }
-    let permit = Arc::clone(&shared.queries).acquire_owned().await.expect("it is never closed");
+    let permit = timeout(shared.limits.query_wait_max, Arc::clone(&shared.queries).acquire_owned()).await;
+    let permit = permit.map_err(|_| too_many_queries())?.expect("the semaphore is never closed");
     let limits = &shared.limits;
     let cancel = CancelOnDrop(Cancel::default());
     let limits = QueryLimits {
@@ -89,6 +91,12 @@ async fn run(
     });
     let rows = query.await.expect("a query does not panic").map_err(refused)?;
     answer::json(shared, rows_json(rows).to_string().into_bytes())
+}
+
+fn too_many_queries() -> Problem {
+    let detail = format!("{QUERIES_MAX} queries of views are running: send the query again after a pause");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many queries are running", detail)
+        .retry(Retry::AfterPause)
 }
 
 /// Ends the query when its client is gone: the handler is dropped then.
@@ -159,8 +167,11 @@ fn refused(error: QueryError) -> Problem {
         QueryError::NotReady { .. } => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The view has no rows to show yet")
         }
-        QueryError::Busy => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already")
+        QueryError::Damaged { .. } => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The view is rebuilt")
+        }
+        QueryError::Busy { .. } => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The view's database is busy")
         }
         QueryError::NotAllowed { .. } => {
             problem(StatusCode::FORBIDDEN, "not-allowed", "Queries can only read")

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use gesta::http::{Params, Problem};
 use gesta_core::Checkpoint;
-use gesta_views::{RestartError, State as ViewState, Status, UnknownView, Views};
+use gesta_views::{RestartError, Status, UnknownView, Views};
 use serde_json::{Value, json};
 
 use crate::routes::PathParam;
@@ -67,22 +67,17 @@ pub(super) fn unknown(error: UnknownView) -> Problem {
 }
 
 fn status_json(status: &Status) -> Value {
-    let (state, error) = match &status.state {
-        ViewState::CatchingUp => ("catching-up", None),
-        ViewState::Live => ("live", None),
-        ViewState::Retrying { error } => ("retrying", Some(error.to_string())),
-        ViewState::Stopped { error } => ("stopped", Some(error.to_string())),
-    };
     let token = |checkpoint: &Option<Checkpoint>| checkpoint.as_ref().map(ToString::to_string);
     json!({
         "name": status.name,
         "version": status.version,
         "hash": status.hash,
-        "state": state,
-        "error": error,
+        "state": status.state.name(),
+        "error": status.state.error().map(ToString::to_string),
         "checkpoint": token(&status.checkpoint),
         "serving": token(&status.serving),
         "servesPredecessor": status.serves_predecessor,
+        "rebuilt": status.rebuilt,
         "head": token(&status.head),
         "lagEvents": status.lag_events,
     })

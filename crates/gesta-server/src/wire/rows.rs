@@ -20,6 +20,10 @@ fn value_json(value: SqlValue) -> Value {
     match value {
         SqlValue::Null => Value::Null,
         SqlValue::Integer(number) => number.into(),
+        // JSON has no infinite numbers. They come from texts such as `1e400`.
+        SqlValue::Real(number) if number.is_infinite() => {
+            json!({"real": if number > 0.0 { "Infinity" } else { "-Infinity" }})
+        }
         SqlValue::Real(number) => number.into(),
         SqlValue::Text(text) => text.into(),
         SqlValue::Blob(bytes) => json!({"base64": BASE64_STANDARD.encode(bytes)}),

@@ -109,3 +109,38 @@ fn waiting_for_a_view_has_an_end() {
     assert_eq!(server.get("/views/balances").json()["state"], "stopped");
     assert_eq!(server.post("/views/balances/restart", "").status, 200);
 }
+
+#[test]
+fn an_infinite_number_in_an_answer_is_not_null() {
+    let (server, _folder) = viewing(Limits::default());
+    let answer = server.post("/views/balances/query", r#"{"sql": "select 1e400, -1e400, 1e300"}"#);
+    assert_eq!(
+        answer.json()["rows"],
+        json!([[{"real": "Infinity"}, {"real": "-Infinity"}, 1e300]]),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn a_query_behind_too_many_others_is_refused_as_overloaded() {
+    let limits = Limits {
+        query_time_max: Duration::from_secs(5),
+        query_wait_max: Duration::from_millis(10),
+        ..Limits::default()
+    };
+    let (server, _folder) = viewing(limits);
+    let endless = "with recursive c(x) as (select 1 union all select x from c) select count(*) from c";
+    let endless = json!({"sql": endless}).to_string();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| server.post("/views/balances/query", &endless));
+        }
+        let refused = loop {
+            let answer = server.post("/views/balances/query", r#"{"sql": "select 1"}"#);
+            if answer.status != 200 {
+                break answer;
+            }
+        };
+        refused.problem(503, "overloaded");
+    });
+}

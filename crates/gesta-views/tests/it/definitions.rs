@@ -197,9 +197,9 @@ create table t as with recursive c(x) as (select 1 union all select x from c) se
 #[test]
 fn a_handler_may_only_change_rows_of_its_own() {
     for (statement, reason) in [
-        ("attach 'x.db' as x", "one database of its own"),
-        ("detach x", "one database of its own"),
-        ("pragma journal_mode = delete", "`pragma` belongs to the runner"),
+        ("attach 'x.db' as x", "a view is one database"),
+        ("detach x", "a view is one database"),
+        ("pragma journal_mode = delete", "`pragma` is not for definitions"),
         ("begin", "the runner holds the transaction"),
         ("commit", "the runner holds the transaction"),
         ("savepoint s", "the runner holds the transaction"),
@@ -216,6 +216,13 @@ fn a_handler_may_only_change_rows_of_its_own() {
         ("update t set a = changes()", "does not come from the log"),
         ("update t set a = sqlite_version()", "does not come from the log"),
         ("update t set a = load_extension('x')", "extensions are not loaded"),
+        ("insert into t values (date('now'), 1)", "`date` would read the clock of the machine"),
+        ("insert into t values (1, strftime('%s'))", "`strftime` would read the clock"),
+        ("update t set a = date() where b = :b", "`date` would read the clock"),
+        ("update t set a = datetime(:a, 'localtime')", "`datetime` would read the time zone"),
+        ("update t set a = datetime(b, 'utc')", "`datetime` would read the time zone"),
+        ("update t set a = 1 where b < \"unixepoch\"/**/( 'n' || 'ow' )", "`unixepoch` would read the clock"),
+        ("insert into t values (time(date('now')), 1)", "`date` would read the clock"),
         ("vacuum", "statements here begin with insert, replace, update, delete, with"),
         ("vacuum into 'x.db'", "statements here begin with"),
     ] {
@@ -232,11 +239,16 @@ fn a_schema_may_only_create_what_is_rebuilt_the_same() {
         ("create table u (a default current_timestamp)", "`current_timestamp()` does not come from the log"),
         ("create table u (a default (random()))", "`random()` does not come from the log"),
         ("create table u (a default (datetime('now')))", "would read the clock"),
+        ("create table u (a, b as (date(a, 'localtime')))", "would read the time zone"),
+        (
+            "create trigger g after insert on t begin update t set a = date('now'); end",
+            "would read the clock",
+        ),
         ("create temp table u (a)", "`temp`"),
-        ("pragma page_size = 512", "`pragma` belongs to the runner"),
+        ("pragma page_size = 512", "`pragma` is not for definitions"),
         ("pragma page_size", "gives rows"),
         ("create virtual table u using fts3 (a)", "use fts5"),
-        ("attach 'x.db' as x", "one database of its own"),
+        ("attach 'x.db' as x", "a view is one database"),
         ("select 1", "gives rows"),
         ("drop table t", "edit it"),
     ] {
@@ -251,6 +263,19 @@ fn a_schema_may_only_create_what_is_rebuilt_the_same() {
         create table d (at text, day text generated always as (date(at)));
         -- on a\ninsert into t values (:a, date($time)); insert into f values (:a); insert into d values ($time);";
     Definition::parse("v", &format!("{HEAD}{good}")).unwrap();
+}
+
+#[test]
+fn a_view_of_the_schema_that_reads_the_clock_is_for_queries_only() {
+    let views = "create view today as select date('now') as day, date(a) as of_a from t;
+        create view age as select day from today;
+        create view days as select date(a) as day from t;";
+    let with = |handler: &str| Definition::parse("v", &format!("{HEAD}{views}\n-- on a\n{handler};"));
+    with("insert into t select day, 1 from days").unwrap();
+    for handler in ["insert into t select day, 1 from today", "insert into t select day, 1 from age"] {
+        let error = with(handler).expect_err(handler).to_string();
+        assert!(error.contains("`today` reads the clock"), "{error}");
+    }
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod runner;
 mod sandbox;
 mod support;
 mod waiting;
+mod wal;

@@ -1,4 +1,4 @@
-//! Rebuilding: a changed definition, another store, a log that went back, a damaged file.
+//! Rebuilds: a changed definition, another store, a log that went back, a damaged file.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,8 @@ fn a_view_that_is_ahead_of_a_log_that_went_back_is_rebuilt() {
     let views = open(&restored, folder.path());
     wait(&views, &last);
     assert_eq!(rows(&views, TOTALS), integers(&[10, 12, 12]));
+    let rebuilt = status(&views).rebuilt.unwrap();
+    assert!(rebuilt.contains("lies beyond the head of the log"), "{rebuilt}");
 }
 
 #[test]
@@ -156,6 +158,78 @@ fn a_damaged_file_is_rebuilt() {
         wait(&views, &last);
         assert_eq!(rows(&views, TOTALS), integers(&[10, 30, 30]));
     }
+}
+
+const PAGE_BYTES: usize = 4_096;
+
+fn pages_of(file: &Path) -> usize {
+    std::fs::read(file).unwrap().len() / PAGE_BYTES
+}
+
+/// Overwrites a page of a database, from 0, with bytes that are no page.
+fn overwrite_page(file: &Path, page: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[page * PAGE_BYTES..(page + 1) * PAGE_BYTES].fill(0xFF);
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_page_is_found_after_the_open_and_the_view_is_rebuilt() {
+    let pages = {
+        let (store, folder) = (store(), tempfile::tempdir().unwrap());
+        wait(&open(&store, folder.path()), &append(&store, (0..600).map(|number| deposited(number, 1))));
+        pages_of(&files(folder.path())[0])
+    };
+    assert!(pages > 8);
+    // The first page is the one that an open reads itself.
+    for page in [1, 2, 3, pages / 2, pages - 1] {
+        let (store, folder) = (store(), tempfile::tempdir().unwrap());
+        let last = append(&store, (0..600).map(|number| deposited(number, 1)));
+        wait(&open(&store, folder.path()), &last);
+        overwrite_page(&files(folder.path())[0], page);
+        let views = open(&store, folder.path());
+        let rebuilt = loop {
+            if let Some(reason) = status(&views).rebuilt {
+                break reason;
+            }
+            std::thread::yield_now();
+        };
+        assert!(rebuilt.contains("damaged"), "page {page}: {rebuilt}");
+        wait(&views, &last);
+        assert_eq!(rows(&views, TOTALS), integers(&[600, 600, 600]), "page {page}");
+    }
+}
+
+#[test]
+fn a_query_that_meets_damage_has_the_view_rebuilt_and_damage_that_returns_stops_it() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let views = open(&store, folder.path());
+    let damage_what_a_query_reads = || {
+        let last = append(&store, (0..600).map(|number| deposited(number, 1)));
+        wait(&views, &last);
+        let file = files(folder.path()).remove(0);
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
+        drop(other);
+        (3..pages_of(&file)).for_each(|page| overwrite_page(&file, page));
+        let error = query(&views, TOTALS).unwrap_err();
+        assert!(matches!(error, QueryError::Damaged { .. }), "{error}");
+        assert_eq!(error.retry(), Retry::AfterPause);
+        last
+    };
+    for round in 1..=3 {
+        let damaged = damage_what_a_query_reads();
+        wait(&views, &append(&store, [deposited(1, 1)]));
+        assert!(damaged.sequence(0) < status(&views).checkpoint.unwrap().sequence(0), "round {round}");
+        assert!(status(&views).rebuilt.unwrap().contains("malformed"));
+    }
+    damage_what_a_query_reads();
+    let error = stopped(&views, &append(&store, [deposited(1, 1)]));
+    assert!(matches!(&*error, RunError::RebuiltInVain { rebuilds: 3, .. }), "{error}");
+    let end = append(&store, [deposited(1, 1)]);
+    views.restart("balances").unwrap();
+    wait(&views, &end);
+    assert_eq!(rows(&views, "select count(*) from balances"), integers(&[600]));
 }
 
 #[test]
@@ -210,12 +284,12 @@ fn taken_over(store: &Arc<MemoryStore>) -> (tempfile::TempDir, Checkpoint, Check
     wait(&views, &before);
     drop(views);
     let old = files(folder.path()).remove(0);
-    let old = [old.with_extension("db-wal"), old].map(|path| (std::fs::read(&path).unwrap(), path));
+    let bytes = std::fs::read(&old).unwrap();
     let last = append(store, [deposited(1, 1)]);
     let views = open_as(store.clone(), folder.path(), &cents());
     wait(&views, &last);
     drop(views);
-    old.into_iter().for_each(|(bytes, path)| std::fs::write(path, bytes).unwrap());
+    std::fs::write(old, bytes).unwrap();
     let head = append(store, [deposited(1, 1)]);
     (folder, last, head)
 }
@@ -250,4 +324,52 @@ fn a_definition_that_is_put_back_does_not_bring_its_old_rows_back() {
     views.restart("balances").unwrap();
     wait(&views, &head);
     assert_eq!(rows(&views, TOTALS), integers(&[10, 62, 62]));
+}
+
+/// A store and the views on it, and a copy of the store from before the last deposits.
+fn lost_deposits(folder: &Path) -> (Arc<MemoryStore>, Checkpoint) {
+    let store = store();
+    wait(&open(&store, folder), &append_deposits(&store, 6));
+    let copy = Arc::new(store.copy());
+    let lost = append_deposits(&store, 6);
+    wait(&open(&store, folder), &lost);
+    (copy, lost)
+}
+
+#[test]
+fn a_view_of_a_lost_history_is_rebuilt_however_far_the_log_has_grown_again() {
+    for grown in [6, 7, 30] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, lost) = lost_deposits(folder.path());
+        // One account of its own gets everything that comes instead.
+        let last = append(&store, (0..grown).map(|_| deposited(77, 100)));
+        let views = open(&store, folder.path());
+        wait(&views, &last);
+        let expected = [(77, 100 * grown)].into_iter().chain((0..6).map(|account| (account, 1)));
+        let mut expected = expected
+            .map(|(account, amount)| vec![SqlValue::Integer(account), SqlValue::Integer(amount)])
+            .collect::<Vec<_>>();
+        expected.sort_by_key(|row| format!("{row:?}"));
+        let mut shown = rows(&views, "select cast(account as integer), amount from balances");
+        shown.sort_by_key(|row| format!("{row:?}"));
+        assert_eq!(shown, expected, "after {grown} other events");
+        let rebuilt = status(&views).rebuilt.expect("it was rebuilt, visibly");
+        assert!(rebuilt.contains("another history"), "{rebuilt}");
+        let refused = pollster::block_on(views.wait_for("balances", &lost)).unwrap_err();
+        assert!(matches!(refused, WaitError::Read(ReadError::Diverged { .. })), "{refused}");
+    }
+}
+
+#[test]
+fn a_view_of_what_was_kept_goes_on() {
+    let (folder, before) = (tempfile::tempdir().unwrap(), store());
+    let kept = append_deposits(&before, 6);
+    let copy = Arc::new(before.copy());
+    wait(&open(&before, folder.path()), &kept);
+    append_deposits(&before, 6);
+    let last = append_deposits(&copy, 12);
+    let views = open(&copy, folder.path());
+    wait(&views, &last);
+    assert_eq!(status(&views).rebuilt, None);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 18, 18]));
 }

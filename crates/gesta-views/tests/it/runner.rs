@@ -128,7 +128,7 @@ fn an_unknown_schema_version_stops_the_view_with_the_line_to_write() {
     assert_eq!(
         error.to_string(),
         "event `deposited`@2 at position 8 in stream `account-1`: no handler in `balances.sql` reads this version: \
-         add a handler `-- on deposited@2` (or the version to an existing one), and `-- ignore` under it if nothing is to be done, \
+         add a handler `-- on deposited@2` (or the version to an existing one), with `-- ignore` under it if there is nothing to do, \
          then restart the server, which reads the files when it starts"
     );
     assert_eq!(error.retry(), Retry::Never);
@@ -164,7 +164,7 @@ fn an_event_that_a_handler_cannot_take_stops_the_view_at_it() {
         (
             event("account-1", "deposited", r#"{"amount": 9223372036854775808}"#),
             "",
-            "the number 9223372036854775808 in field `amount` does not fit",
+            "the number 9223372036854775808 in field `amount` is out of range",
         ),
         (event("account-1", "deposited", "[]"), "", "its data is not a JSON object"),
         (NewEvent { kind: ContentKind::Octets, ..deposited(1, 1) }, "", "its data is not JSON"),
@@ -361,4 +361,76 @@ fn a_shutdown_interrupts_a_statement_that_would_run_for_ever() {
 
 fn rows_of(views: &Views) -> usize {
     query(views, "select * from balances").map_or(0, |answer| answer.rows.len())
+}
+
+/// Waits until the view tries again, and gives the reason.
+fn retrying(views: &Views) -> std::sync::Arc<RunError> {
+    loop {
+        match views.state("balances").unwrap() {
+            State::Retrying { error } => return error,
+            State::Stopped { error } => panic!("the view has stopped: {error}"),
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+#[test]
+fn a_view_whose_file_cannot_be_opened_tries_again_until_it_can() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let last = append_deposits(&store, 30);
+    let hash = definition(BALANCES).hash();
+    let file = folder.path().join(format!("balances.{}.db", &hash[..8]));
+    std::fs::create_dir(&file).unwrap();
+    let views = open(&store, folder.path());
+    let error = retrying(&views);
+    assert_eq!(error.retry(), Retry::AfterPause, "{error}");
+    assert!(error.to_string().contains("cannot open"), "{error}");
+    assert_eq!(views.state("balances").unwrap().name(), "retrying");
+    std::fs::remove_dir(&file).unwrap();
+    wait(&views, &last);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 30, 30]));
+}
+
+#[test]
+fn a_view_with_a_busy_database_goes_on_when_it_is_free() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let views = open(&store, folder.path());
+    wait(&views, &append_deposits(&store, 30));
+    let file = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let file =
+        file.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "db")).unwrap();
+    let other = rusqlite::Connection::open(file).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    let last = append_deposits(&store, 30);
+    retrying(&views);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 30, 30]));
+    other.execute_batch("rollback").unwrap();
+    wait(&views, &last);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 60, 60]));
+}
+
+#[test]
+fn a_field_that_the_event_does_not_have_is_named_where_its_null_is_refused() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let text = BALANCES.replace("-- require: amount\n", "");
+    let bad = append(&store, [event("account-1", "deposited", r#"{"amont": 1}"#)]);
+    let views = open_as(store.clone(), folder.path(), &text);
+    let error = stopped(&views, &bad).to_string();
+    assert!(
+        error.contains("NOT NULL constraint failed: balances.amount (the event has no amount, which is null then; `-- require: amount` makes it mandatory)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn half_a_surrogate_pair_reads_as_the_replacement_character() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let text = "-- dialect: sqlite
+        create table balances (a text, b text, day text);
+        -- on noted
+        insert into balances values (:a, json_extract($data, '$.a'), date(json_extract($data, '$.a')));";
+    let views = open_as(store.clone(), folder.path(), text);
+    wait(&views, &append(&store, [event("note-1", "noted", r#"{"\udc00": 1, "a": "caf\ud83d"}"#)]));
+    let replaced = SqlValue::from("caf\u{fffd}");
+    assert_eq!(rows(&views, "select * from balances"), [[replaced.clone(), replaced, SqlValue::Null]]);
 }

@@ -39,9 +39,9 @@ fn a_query_only_reads() {
         ("pragma query_only = off", "`pragma query_only` is not for queries"),
         ("pragma table_info(balances)", "`pragma table_info` is not for queries"),
         ("select * from pragma_database_list", "`pragma database_list` is not for queries"),
-        ("begin", "a transaction of its own"),
-        ("rollback", "a transaction of its own"),
-        ("savepoint s", "a transaction of its own"),
+        ("begin", "a transaction is not for queries"),
+        ("rollback", "a transaction is not for queries"),
+        ("savepoint s", "a transaction is not for queries"),
         ("analyze", "only read"),
         ("reindex", "only read"),
         ("select load_extension('x')", "the function `load_extension` is not for queries"),
@@ -101,7 +101,7 @@ fn a_query_is_cancelled_from_outside() {
 #[test]
 fn a_query_that_needs_too_much_is_refused_and_says_what_helps() {
     let (views, _, _folder) = view();
-    let limits = QueryLimits { rows: 3, bytes: 100, ..QueryLimits::default() };
+    let limits = QueryLimits { time: Duration::from_secs(60), rows: 3, bytes: 100, ..QueryLimits::default() };
     let ask = |sql: &str| views.query("balances", sql, &[], &limits);
     assert_eq!(ask("select 1 from balances limit 3").unwrap().rows.len(), 3);
     let error = ask("select 1 from balances limit 4").unwrap_err().to_string();

@@ -10,6 +10,7 @@ use crate::format::Prepared;
 use crate::index::{Index, Reach};
 use crate::keeper::SharedManifest;
 use crate::limits::MARKS_RESERVE_BYTES;
+use crate::manifest::DurableMark;
 use crate::open::{Opened, Options, Ready, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
 
@@ -37,7 +38,8 @@ impl Gathered {
         let index = Index::in_part(Vec::new(), 1);
         index.fill(view, Vec::new(), 0);
         let shared = Arc::new(Shared::new(StoreId::from_bytes(store), capabilities, clock, 0, index, None));
-        let manifest = Arc::new(SharedManifest::new(manifest, Arc::clone(&env), root.clone()));
+        let manifest =
+            Arc::new(SharedManifest::new(manifest, Arc::clone(&env), root.clone(), Arc::clone(&shared)));
         let size = options.segment_size_bytes;
         let (keeper, keeping) =
             Keeper::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
@@ -79,7 +81,10 @@ impl Gathered {
     /// Says that a group is durable.
     fn settle(&self, taken: Taken) {
         self.gathering.lock().durable.store(taken.number, Ordering::Release);
-        self.shared.published.publish(taken.head);
+        let Taken { number, checksum, head, .. } = taken;
+        let position = head.position;
+        self.shared.synced.note(DurableMark { number, checksum, position });
+        self.shared.published.publish(head);
         taken.group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
     }
 
@@ -189,7 +194,9 @@ fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment
         panic!("it is sealed")
     };
     assert_eq!((sealed.frames, sealed.events, sealed.end), (filled, filled, end));
-    assert_eq!((owner.manifest.durable_frame, owner.manifest.durable_position), (filled, filled));
+    let durable = owner.manifest.durable;
+    let newest = log.shared.synced.newest();
+    assert!(durable == newest && newest.position == filled + 2, "the newest synced frame: {durable:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use gesta_core::Timestamp;
 
 use super::faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
 use super::inode::{Inode, SECTOR_BYTES, Sector};
+use crate::env::Mode;
 
 /// How far an operation gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,12 @@ pub(super) struct Disk {
     pub(super) betrayed: Vec<PathBuf>,
     pub(super) faults: Faults,
     is_read_only: bool,
+    /// A folder that is mounted read-only.
+    read_only_folder: Option<PathBuf>,
+    pub(super) capacity_bytes: Option<u64>,
+    pub(super) open_files_max: Option<u64>,
+    /// Files that the process has open.
+    pub(super) open_files: u64,
     pub(super) counts: Counts,
     /// Every operation since they are recorded.
     pub(super) recorded: Option<Vec<(Operation, PathBuf)>>,
@@ -78,6 +85,10 @@ impl Disk {
             betrayed: Vec::new(),
             faults: Faults::default(),
             is_read_only: false,
+            read_only_folder: None,
+            capacity_bytes: None,
+            open_files_max: None,
+            open_files: 0,
             counts: Counts::default(),
             recorded: None,
             trace: 0,
@@ -113,7 +124,35 @@ impl Disk {
             self.counts.read_only += 1;
             return Ok(Reach::Fails(Failure::ReadOnly));
         }
+        if operation.is_change_of_mount() && self.is_mounted_read_only(path) {
+            return Ok(Reach::Fails(Failure::ReadOnly));
+        }
         Ok(Reach::Whole)
+    }
+
+    /// Fails where a file cannot be opened so: on a read-only mount, or beyond the limit of open files.
+    pub(super) fn check_open(&self, path: &Path, mode: Mode) -> io::Result<()> {
+        if mode != Mode::Read && self.is_mounted_read_only(path) {
+            return Err(Failure::ReadOnly.error());
+        }
+        match self.open_files_max.is_some_and(|max| self.open_files >= max) {
+            true => Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())),
+            false => Ok(()),
+        }
+    }
+
+    fn is_mounted_read_only(&self, path: &Path) -> bool {
+        self.read_only_folder.as_ref().is_some_and(|folder| path.starts_with(folder))
+    }
+
+    /// Mounts a folder read-only. As the kernel does, it writes everything back before.
+    pub(super) fn mount_read_only(&mut self, folder: Option<&Path>) {
+        if folder.is_some() {
+            self.inodes.iter_mut().for_each(Inode::sync);
+            self.durable_names.clone_from(&self.names);
+            self.pending.clear();
+        }
+        self.read_only_folder = folder.map(Path::to_owned);
     }
 
     fn note(&mut self, operation: Operation, path: &Path) {
@@ -241,8 +280,9 @@ impl Disk {
 
     pub(super) fn write(&mut self, inode: usize, bytes: &[u8], offset: u64, reach: Reach) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        if offset + bytes.len() > self.inodes[inode].content.len() && reach == Reach::Whole {
-            self.reserve()?;
+        let end = offset + bytes.len();
+        if end > self.inodes[inode].content.len() && reach == Reach::Whole {
+            self.reserve(inode, end as u64)?;
         }
         let failed = match reach {
             Reach::Whole => self.fail_at(self.faults.write_eio).and_then(|()| self.write_short(bytes.len())),
@@ -276,13 +316,23 @@ impl Disk {
         done(reach)
     }
 
-    /// Fails where there is no space.
-    pub(super) fn reserve(&mut self) -> io::Result<()> {
-        if self.chance(self.faults.no_space) {
+    /// Fails where a file has no space to grow to that length.
+    pub(super) fn reserve(&mut self, inode: usize, len: u64) -> io::Result<()> {
+        if self.chance(self.faults.no_space) || self.is_full(inode, len) {
             self.counts.no_space += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
+    }
+
+    fn is_full(&self, inode: usize, len: u64) -> bool {
+        let Some(capacity) = self.capacity_bytes else { return false };
+        let growth = len.saturating_sub(self.inodes[inode].content.len() as u64);
+        self.used_bytes() + growth > capacity
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[*inode].content.len() as u64).sum()
     }
 
     pub(super) fn sync(&mut self, inode: usize, reach: Reach) -> io::Result<()> {
@@ -432,6 +482,7 @@ impl Disk {
     /// Begins another process.
     pub(super) fn restart(&mut self) {
         self.process += 1;
+        self.open_files = 0;
         (self.stopped, self.stop_after, self.planned) = (false, None, None);
         self.locked.clear();
         self.forget_unnamed();

@@ -78,6 +78,11 @@ impl Operation {
         !matches!(self, Self::Open | Self::List | Self::Entropy | Self::Length | Self::Read)
     }
 
+    /// Whether a read-only mount refuses it. A lock changes nothing on the disk, and a sync has nothing to write.
+    pub(super) const fn is_change_of_mount(self) -> bool {
+        self.is_change() && !matches!(self, Self::Lock | Self::Sync | Self::SyncFolder)
+    }
+
     /// Whether it can fail so.
     #[must_use]
     pub const fn fails_by(self, failure: Failure) -> bool {

@@ -7,7 +7,7 @@ use gesta_core::{Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timest
 
 use crate::damage::Damage;
 use crate::env::{Machine, SimEnv};
-use crate::manifest::{Manifest, SegmentState, segment_path};
+use crate::manifest::{DurableMark, Manifest, SegmentState, segment_path};
 use crate::open::Options;
 use crate::store::LogStore;
 use crate::verify::verify_in;
@@ -27,9 +27,14 @@ fn log() -> Machine {
 
 /// One whose events have that byte as data. The machine draws the same salts whatever it is.
 fn log_of(data: u8) -> Machine {
+    log_with(EVENTS, data)
+}
+
+/// One of that many events.
+fn log_with(events: u64, data: u8) -> Machine {
     let machine = Machine::new(1);
     let log = open(&machine);
-    for batch in 0..EVENTS / 2 {
+    for batch in 0..events / 2 {
         let event = |number: u64| {
             let (stream, kind) =
                 (format!("account-{number}").parse().unwrap(), "account.opened".parse().unwrap());
@@ -78,6 +83,11 @@ fn change(machine: &Machine, segment: u64, change: impl FnOnce(Vec<u8>) -> Optio
 
 /// Opens a harmed log: what it reports is not shown, and everything else is.
 fn meet(machine: &Machine) -> Vec<Damage> {
+    meet_of(machine, EVENTS)
+}
+
+/// The same with a log of that many events.
+fn meet_of(machine: &Machine, events: u64) -> Vec<Damage> {
     assert!(!verify_in(&SimEnv::new(machine), Path::new(LOG)).unwrap().is_sound());
     let log = open(machine);
     let damage = log.recovery().damage.clone();
@@ -98,7 +108,7 @@ fn meet(machine: &Machine) -> Vec<Damage> {
         });
     }
     let is_lost = |at: &u64| damage.iter().any(|damage| (damage.from..=damage.to).contains(at));
-    assert_eq!(shown, (1..=EVENTS).filter(|at| !is_lost(at)).collect::<Vec<_>>(), "{damage:?}");
+    assert_eq!(shown, (1..=events).filter(|at| !is_lost(at)).collect::<Vec<_>>(), "{damage:?}");
     damage
 }
 
@@ -191,4 +201,105 @@ fn what_is_there_is_no_damage() {
     assert_eq!(log.read_only(), None);
     drop(log);
     assert!(verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap().is_sound());
+}
+
+/// A closed log whose last run ends in the last segment that is used: how many events it has, and how many of them runs cover. Its
+/// manifest names no durable frame: what is lost is proven by its runs alone.
+fn log_with_run_at_its_end(data: u8) -> (Machine, u64, u64) {
+    for events in (40..EVENTS).step_by(2) {
+        let machine = log_with(events, data);
+        let env = SimEnv::new(&machine);
+        let mut manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
+        let used = manifest.segments.iter().filter(|entry| matches!(entry.state, SegmentState::Sealed(_)));
+        let last_sealed = used.map(|entry| entry.header.id).max().unwrap();
+        let Some(run) = manifest.runs.last() else { continue };
+        let covered = run.last;
+        let SegmentState::Sealed(sealed) =
+            manifest.segments.iter().find(|own| own.header.id == last_sealed).unwrap().state
+        else {
+            unreachable!()
+        };
+        if covered > sealed.first_position + sealed.events {
+            manifest.durable = DurableMark::default();
+            manifest.replace(&env, Path::new(LOG)).unwrap();
+            return (machine, events, covered);
+        }
+    }
+    panic!("no run ends in the last segment");
+}
+
+/// The segment in which the last run ends.
+fn last_used(machine: &Machine) -> u64 {
+    let env = SimEnv::new(machine);
+    let manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
+    let sealed = manifest.segments.iter().filter(|entry| matches!(entry.state, SegmentState::Sealed(_)));
+    sealed.map(|entry| entry.header.id).max().unwrap() + 1
+}
+
+type Harm = fn(Vec<u8>) -> Vec<u8>;
+
+/// Ways to lose the end of a segment.
+fn ends() -> [(&'static str, Harm); 4] {
+    [
+        ("cut within its first batch", |bytes| bytes[..4_096 + 1_000].to_vec()),
+        ("zeros within its first batch and behind", |mut bytes| {
+            bytes[4_096 + 1_000..].fill(0);
+            bytes
+        }),
+        ("cut to nothing", |_| Vec::new()),
+        ("zeros behind the header", |mut bytes| {
+            bytes[4_096..].fill(0);
+            bytes
+        }),
+    ]
+}
+
+#[test]
+fn a_log_that_ends_before_a_run_that_is_listed_has_lost_what_the_run_covers() {
+    for (how, harm) in ends() {
+        for is_run_there in [true, false] {
+            let (machine, _, covered) = log_with_run_at_its_end(b'1');
+            change(&machine, last_used(&machine), |bytes| Some(harm(bytes)));
+            if !is_run_there {
+                let run = Manifest::load(&SimEnv::new(&machine), Path::new(LOG)).unwrap().unwrap().runs[0].id;
+                machine.unlink(&Path::new(LOG).join("index").join(format!("{run:012}.run")));
+            }
+            for attempt in 1..=2 {
+                let damage = meet_of(&machine, covered);
+                let last = damage.last().unwrap();
+                assert!(
+                    last.loses_events() && last.to == covered,
+                    "{how}, {attempt}, {is_run_there}: {damage:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_whose_last_frame_is_lost_still_knows_its_streams() {
+    let (machine, _, covered) = log_with_run_at_its_end(b'1');
+    change(&machine, last_used(&machine), |bytes| Some(bytes[..4_096].to_vec()));
+    let log = open(&machine);
+    let stream = |number: u64| format!("account-{number}").parse().unwrap();
+    let known = pollster::block_on(gesta_core::EventStore::stream(&log, stream(1))).unwrap();
+    assert_eq!(known.unwrap().version.get(), 0);
+    let lost = log.read_blocking(&Read::stream(stream(covered))).unwrap_err();
+    assert!(matches!(lost, ReadError::DataLoss { .. }), "{lost}");
+    let never = pollster::block_on(gesta_core::EventStore::stream(&log, stream(9_999))).unwrap();
+    assert!(never.is_none(), "the run knows that it has no event");
+}
+
+#[test]
+fn another_history_behind_a_run_is_reported_and_never_indexed() {
+    let (machine, _, covered) = log_with_run_at_its_end(b'1');
+    let (other, ..) = log_with_run_at_its_end(b'2');
+    let segment = last_used(&machine);
+    let other = other.content(&segment_path(Path::new(LOG), segment)).unwrap();
+    change(&machine, segment, |_| Some(other.clone()));
+    let before = Manifest::load(&SimEnv::new(&machine), Path::new(LOG)).unwrap().unwrap();
+    let damage = meet_of(&machine, covered);
+    assert!(damage[0].what.contains("another history") && damage[0].to == covered, "{damage:?}");
+    let after = Manifest::load(&SimEnv::new(&machine), Path::new(LOG)).unwrap().unwrap();
+    assert_eq!(before.runs, after.runs, "what proves the loss stays listed");
 }

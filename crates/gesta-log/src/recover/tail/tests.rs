@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::env::{Machine, Mode, SimEnv};
-use crate::manifest::{Sealed, segment_path};
+use crate::manifest::{DurableMark, RunEntry, Sealed, segment_path};
 use crate::recover::open_listed;
 use crate::store::LogStore;
 use crate::testing::{LOG, batch_of, open};
@@ -130,12 +130,12 @@ fn the_last_group_is_whole_and_not_known_to_be_synced() {
 
 #[test]
 fn behind_all_that_is_known_to_be_indexed_nothing_is_looked_at_again() {
-    let (left, _, to) = three_groups();
+    let (left, from, to) = three_groups();
     let whole = left.survey();
     let mut follow = Follow::before(&whole.frames[0].header);
     whole.frames.iter().for_each(|frame| follow.pass(&frame.header));
     let segment = left.manifest.segments[0].header.id;
-    let known = LogPoint { segment, offset: to as u64, follow, ..LogPoint::START };
+    let known = LogPoint { segment, offset: to as u64, last_frame: from as u64, follow, ..LogPoint::START };
     let survey = survey_tail(&left.manifest, &left.listed(), &known).unwrap();
     assert!(survey.frames.is_empty() && survey.holds_frames(), "it holds those that were not looked at");
     assert_eq!((survey.from, survey.state, survey.stop), (known, TailState::Clean, to as u64));
@@ -302,7 +302,7 @@ fn a_sealed_segment_ends_where_the_manifest_says_and_all_of_it_was_synced() {
     let mut left = running.left();
     let sealed = left.sealed_first();
     left.manifest.segments.truncate(1);
-    left.manifest.durable_frame = 0;
+    left.manifest.durable = DurableMark::default();
     let frames = sealed.first_frame + sealed.frames - 1;
     let survey = left.survey();
     assert_eq!((survey.at, survey.state, survey.stop), (Some(0), TailState::Sealed, sealed.end));
@@ -323,8 +323,10 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
         if is_sealed {
             running.log.keep_inline();
         }
-        let left = running.left();
+        let mut left = running.left();
         assert_eq!(matches!(left.manifest.segments[0].state, SegmentState::Sealed(_)), is_sealed);
+        // A manifest that names no frame behind the sealed segment.
+        left.manifest.durable = DurableMark::default();
         let survey = left.survey();
         let (second, _) = last_frame(&survey);
         let before = survey.frames.last().unwrap().header.number - 2;
@@ -355,4 +357,47 @@ fn one_frame_that_was_synced_and_is_missing_at_the_beginning_of_a_segment_is_not
     let begin = usize::try_from(SegmentFile::first_frame_offset()).unwrap();
     let survey = left.with(1, |bytes| bytes[begin..second].fill(0));
     assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, last_before + 1));
+}
+
+#[test]
+fn a_log_that_ends_before_a_frame_that_the_manifest_proves_is_corrupt() {
+    let (mut left, from, to) = three_groups();
+    let last = *left.survey().frames.last().unwrap();
+    let (number, checksum) = (last.header.number, last.header.checksum);
+    left.manifest.durable = DurableMark { number, checksum, position: last.header.next_position() - 1 };
+    let survey = left.survey();
+    assert_eq!((survey.state, survey.watermark, survey.end().number), (TailState::Clean, number, number));
+    let name = FrameName { number, checksum };
+    let entry =
+        RunEntry { id: 1, first: 1, last: 3, first_frame: name, last_frame: name, size_bytes: 1, tier: 0 };
+    for proof in ["the mark", "a run"] {
+        if proof == "a run" {
+            left.manifest.durable = DurableMark::default();
+            left.manifest.runs = vec![entry];
+        }
+        left.change(0, |bytes| bytes[from..to].fill(0));
+        let survey = left.survey();
+        assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, number), "{proof}");
+        left.change(0, |bytes| bytes.fill(0));
+        let survey = left.survey();
+        assert_eq!((survey.at, survey.state), (None, TailState::Corrupt), "{proof}: every frame is gone");
+        left = {
+            let (again, ..) = three_groups();
+            Left { machine: again.machine, ..left }
+        };
+    }
+}
+
+#[test]
+fn a_frame_that_the_manifest_names_otherwise_is_of_another_history() {
+    let (mut left, ..) = three_groups();
+    let last = *left.survey().frames.last().unwrap();
+    let position = last.header.next_position() - 1;
+    left.manifest.durable =
+        DurableMark { number: last.header.number, checksum: last.header.checksum ^ 1, position };
+    let survey = left.survey();
+    assert_eq!((survey.state, survey.other_history.map(|other| other.at)), (TailState::Corrupt, Some(0)));
+    left.manifest.durable.checksum = 0;
+    let survey = left.survey();
+    assert_eq!((survey.state, survey.other_history.is_some()), (TailState::Clean, false), "it is not known");
 }

@@ -1,0 +1,20 @@
+//! How views run.
+
+use gesta_core::Limit;
+
+use crate::limits::{PAGE, WAL_BYTES_MAX};
+
+/// How views run. [`Options::default`] fits almost every host.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What one transaction takes from the log: 5,000 events or 8 MiB.
+    pub page: Limit,
+    /// Bytes of a view's write-ahead log before new queries wait so that it can be emptied: 64 MiB.
+    pub wal_bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { page: PAGE, wal_bytes_max: WAL_BYTES_MAX }
+    }
+}

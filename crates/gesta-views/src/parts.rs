@@ -1,0 +1,81 @@
+//! The parts of a definition: schema and handlers, as they were parsed.
+
+use std::ops::RangeInclusive;
+
+use gesta_core::{Category, EventType};
+use sha2::{Digest, Sha256};
+
+use crate::envelope::Envelope;
+use crate::limits::VIEW_NAME_BYTES_MAX;
+use crate::statements::Statement;
+
+/// The parts of a definition.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    /// What messages call the file.
+    pub(crate) file: String,
+    pub(crate) version: u32,
+    /// Only streams of these categories; empty means all.
+    pub(crate) categories: Vec<Category>,
+    pub(crate) schema: Vec<Statement>,
+    pub(crate) handlers: Vec<Handler>,
+}
+
+/// What a view does with some types of events.
+pub(crate) struct Handler {
+    pub(crate) line: u32,
+    pub(crate) accepts: Vec<Accepts>,
+    /// The fields to take out of an event's data, sorted.
+    pub(crate) fields: Vec<String>,
+    /// Indices of those fields that must be there.
+    pub(crate) required: Vec<usize>,
+    /// The statements, each with what to bind to its parameters.
+    pub(crate) statements: Vec<(Statement, Vec<Parameter>)>,
+}
+
+/// A type of events and the versions of its schema that a handler reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepts {
+    /// `None` for every type.
+    pub(crate) event_type: Option<EventType>,
+    pub(crate) versions: Vec<RangeInclusive<u16>>,
+}
+
+/// What to bind to a parameter of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parameter {
+    Envelope(Envelope),
+    /// An index into the handler's fields.
+    Field(usize),
+}
+
+impl Parts {
+    /// Each part with its length before it, so that no two definitions give the same bytes.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        /// Raised when the same definition would give other rows than before.
+        const RUNTIME: &str = "gesta view 1";
+        let mut hasher = Sha256::new();
+        let mut add = |part: &str| {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        };
+        [RUNTIME, "sqlite", &self.version.to_string()].into_iter().for_each(&mut add);
+        add(&self.categories.len().to_string());
+        self.categories.iter().for_each(|category| add(category.as_str()));
+        add(&self.schema.len().to_string());
+        self.schema.iter().for_each(|statement| add(&statement.normal));
+        for handler in &self.handlers {
+            add(&format!("{:?}", handler.accepts));
+            add(&format!("{:?}", handler.required.iter().map(|at| &handler.fields[*at]).collect::<Vec<_>>()));
+            add(&handler.statements.len().to_string());
+            handler.statements.iter().for_each(|(statement, _)| add(&statement.normal));
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// Whether a text can be a view's name. It becomes a part of a file's name, so nothing else is let in.
+pub(crate) fn is_view_name(name: &str) -> bool {
+    (1..=VIEW_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}

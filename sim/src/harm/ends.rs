@@ -1,0 +1,180 @@
+//! Harm to the end of a log: files cut short or zeroed, segments and manifests that are gone, stale, or of another history.
+
+use std::path::PathBuf;
+
+use gesta_log::sim::Machine;
+
+use super::{End, HEADER_BYTES, Harm, Snapshot, is_manifest, is_segment, snapshot, used_segments};
+use crate::frames::frames;
+use crate::plan::index;
+use crate::proof::proven_position;
+use crate::random::Random;
+
+/// What is done to the end of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndHarm {
+    /// A segment's file is cut short; most often the last one that is used.
+    Cut,
+    /// A segment's file is zeros from some place on; most often the last one that is used.
+    Zeroed,
+    /// The file of the last segment that is used is gone.
+    Gone,
+    /// A segment that was made ahead is gone, and holds nothing.
+    SpareGone,
+    /// The manifest is an older one: the one before, or from before the last segments were listed.
+    StaleManifest,
+    /// The last segment is that of a copy of the folder that went on differently.
+    OtherHistory,
+    /// The whole folder is that of an earlier time.
+    RolledBack,
+    /// The folder is on a read-only mount.
+    ReadOnlyMount,
+}
+
+pub(crate) const END_HARMS: [(&str, EndHarm); 8] = [
+    ("cut", EndHarm::Cut),
+    ("zeroed", EndHarm::Zeroed),
+    ("gone", EndHarm::Gone),
+    ("spare-gone", EndHarm::SpareGone),
+    ("stale-manifest", EndHarm::StaleManifest),
+    ("other-history", EndHarm::OtherHistory),
+    ("rolled-back", EndHarm::RolledBack),
+    ("read-only-mount", EndHarm::ReadOnlyMount),
+];
+
+/// How the process ends before its files are harmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Closed,
+    Killed,
+}
+
+/// What the log was at earlier times.
+#[derive(Default)]
+pub(crate) struct Past {
+    /// The last manifests, the newest last.
+    pub(crate) manifests: Vec<Vec<u8>>,
+    /// The whole folder at some time.
+    pub(crate) folder: Snapshot,
+    /// A copy of the machine at that time went on differently: its files.
+    pub(crate) copy: Snapshot,
+}
+
+/// Harms the files of a log whose process has ended. `None` where there was nothing to harm. `acknowledged` is the last position of the
+/// log.
+pub(crate) fn harm_end(
+    machine: &Machine,
+    how: EndHarm,
+    left: Left,
+    past: &Past,
+    acknowledged: u64,
+    random: &mut Random,
+) -> Option<Harm> {
+    let before = snapshot(machine);
+    let mut harm = match how {
+        EndHarm::Cut => cut(machine, &before, random),
+        EndHarm::Zeroed => zero(machine, &before, random),
+        EndHarm::Gone => gone(machine, &before),
+        EndHarm::SpareGone => spare_gone(machine, &before, left),
+        EndHarm::StaleManifest => stale_manifest(machine, &before, past, random),
+        EndHarm::OtherHistory => other_history(machine, &before, past),
+        EndHarm::RolledBack => roll_back(machine, past),
+        EndHarm::ReadOnlyMount => Some(Harm { is_harmless: left == Left::Closed, ..Harm::default() }),
+    }?;
+    if how != EndHarm::ReadOnlyMount {
+        // A clean stop records the newest event in the manifest.
+        let is_recorded = left == Left::Closed && !harm.hits_manifest();
+        let to = if is_recorded { acknowledged } else { proven_position(&before, &snapshot(machine)) };
+        harm.end = End::Proven { to };
+    }
+    Some(harm)
+}
+
+/// The last segment that is used most of the time, else any.
+fn choose(files: &Snapshot, random: &mut Random) -> Option<PathBuf> {
+    let last = used_segments(files).pop().filter(|_| random.below(3) > 0);
+    let segments = files.keys().filter(|path| is_segment(path)).collect::<Vec<_>>();
+    last.or_else(|| segments.get(index(random, segments.len().max(1))).map(|path| (*path).clone()))
+}
+
+/// A place in a segment before its frames end: any byte, the beginning of a frame, or the beginning of the file.
+fn place(segment: &[u8], random: &mut Random) -> usize {
+    let used = segment.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let frames = frames(segment);
+    match random.below(6) {
+        0 => 0,
+        1 => index(random, used.max(1)),
+        2 if !frames.is_empty() => frames[frames.len() - 1].offset,
+        3 if !frames.is_empty() => frames[index(random, frames.len())].offset,
+        _ => used - index(random, used.saturating_sub(HEADER_BYTES) + 1),
+    }
+}
+
+fn cut(machine: &Machine, before: &Snapshot, random: &mut Random) -> Option<Harm> {
+    let path = choose(before, random)?;
+    let bytes = &before[&path];
+    machine.put(&path, bytes[..place(bytes, random)].to_vec());
+    Some(Harm { files: vec![path], ..Harm::default() })
+}
+
+fn zero(machine: &Machine, before: &Snapshot, random: &mut Random) -> Option<Harm> {
+    let path = choose(before, random)?;
+    let mut bytes = before[&path].clone();
+    let from = place(&bytes, random);
+    bytes[from..].fill(0);
+    machine.put(&path, bytes);
+    Some(Harm { files: vec![path], ..Harm::default() })
+}
+
+fn gone(machine: &Machine, before: &Snapshot) -> Option<Harm> {
+    let path = used_segments(before).pop()?;
+    machine.unlink(&path);
+    Some(Harm { files: vec![path], is_gone: true, ..Harm::default() })
+}
+
+/// After a clean close nothing is lost with a spare. After a kill a listed spare may have held events, as far as the files say.
+fn spare_gone(machine: &Machine, before: &Snapshot, left: Left) -> Option<Harm> {
+    let used = used_segments(before);
+    let spares =
+        before.keys().filter(|path| is_segment(path) && !used.contains(path)).cloned().collect::<Vec<_>>();
+    spares.iter().for_each(|path| machine.unlink(path));
+    let is_harmless = left == Left::Closed && !used.is_empty();
+    (!spares.is_empty()).then_some(Harm { files: spares, is_harmless, ..Harm::default() })
+}
+
+fn stale_manifest(machine: &Machine, before: &Snapshot, past: &Past, random: &mut Random) -> Option<Harm> {
+    let (path, now) = before.iter().find(|(path, _)| is_manifest(path))?;
+    let older = past.manifests.iter().filter(|older| *older != now).collect::<Vec<_>>();
+    let older = older.get(older.len().checked_sub(1 + index(random, older.len().max(1)))?)?;
+    machine.put(path, (*older).clone());
+    Some(Harm { files: vec![path.clone()], ..Harm::default() })
+}
+
+/// Puts the last segment of a copy in the place of the same one here, where the two histories differ in it.
+fn other_history(machine: &Machine, before: &Snapshot, past: &Past) -> Option<Harm> {
+    let path = used_segments(&past.copy).into_iter().rfind(|path| {
+        before.get(path).is_some_and(|own| own[..HEADER_BYTES] == past.copy[path][..HEADER_BYTES])
+    })?;
+    let copy = &past.copy[&path];
+    let own = frames(&before[&path]);
+    let foreign = frames(copy).into_iter().find(|frame| {
+        frame.events > 0
+            && own.iter().all(|own| {
+                own.offset != frame.offset || before[&path][own.offset..][..64] != copy[own.offset..][..64]
+            })
+    })?;
+    machine.put(&path, copy.clone());
+    let differs_from = usize::try_from(foreign.position - 1).expect("small");
+    Some(Harm { files: vec![path], differs_from: Some(differs_from), ..Harm::default() })
+}
+
+/// Puts the folder back as it was: what was acknowledged since is recorded nowhere in it.
+fn roll_back(machine: &Machine, past: &Past) -> Option<Harm> {
+    if past.folder.is_empty() {
+        return None;
+    }
+    let own = snapshot(machine);
+    own.keys().filter(|path| !past.folder.contains_key(*path)).for_each(|path| machine.unlink(path));
+    past.folder.iter().for_each(|(path, bytes)| machine.put(path, bytes.clone()));
+    Some(Harm { files: past.folder.keys().cloned().collect(), ..Harm::default() })
+}

@@ -1,0 +1,86 @@
+//! What the files of a log prove: the last position that something on the disk records as durable.
+//!
+//! The judge after harm. It reads the bytes as `docs/format.md` says, by other code than the log's own, and knows the files as they
+//! were before the harm. A position is proven by a field of the manifest (the newest durable event, a sealed segment, a run), by the
+//! durable frame in an intact frame header, and by an intact frame itself. The log must serve a proven event, or report it as lost.
+//!
+//! *What nothing proves may vanish.* Examples: the last group before a kill, cut off at a frame's beginning and recorded nowhere; a
+//! whole folder that was put back from an older copy. No reader of the folder alone can tell these from a log that ended there.
+
+use std::collections::BTreeMap;
+
+use crate::frames::{FramePlace, frames};
+use crate::harm::{Snapshot, is_manifest, is_segment};
+
+const MANIFEST_FIXED_BYTES: usize = 96;
+const ORIGIN_BYTES: usize = 16;
+const SEGMENT_ENTRY_BYTES: usize = 112;
+const RUN_ENTRY_BYTES: usize = 64;
+const SEALED: u8 = 2;
+/// What of a segment's header names it: all that is not zero.
+const NAME_BYTES: usize = 64;
+
+/// The last position that the files prove. `before` are the files that the log wrote, `now` what the harm made of them.
+pub(crate) fn proven_position(before: &Snapshot, now: &Snapshot) -> u64 {
+    let segments = before.iter().filter(|(path, _)| is_segment(path));
+    let segments = segments.map(|(_, bytes)| (bytes, frames(bytes))).collect::<Vec<_>>();
+    let positions =
+        segments.iter().flat_map(|(_, frames)| frames).map(|own| (own.number, own.last_position()));
+    let mut last_positions = BTreeMap::new();
+    for (number, last) in positions {
+        let known = last_positions.entry(number).or_insert(last);
+        *known = last.max(*known);
+    }
+    let by_frames = now.iter().filter(|(path, _)| is_segment(path)).flat_map(|(_, bytes)| {
+        let own = segments
+            .iter()
+            .find(|(before, _)| name_of(before).is_some_and(|name| name_of(bytes) == Some(name)));
+        own.iter()
+            .filter_map(|(before, frames)| proven_by_frames(before, frames, bytes, &last_positions))
+            .collect::<Vec<_>>()
+    });
+    let manifest = now.iter().find(|(path, _)| is_manifest(path)).map(|(_, bytes)| bytes);
+    let by_manifest = manifest.and_then(|manifest| proven_by_manifest(manifest, &last_positions));
+    by_frames.chain(by_manifest).max().unwrap_or(0)
+}
+
+fn name_of(segment: &[u8]) -> Option<&[u8]> {
+    segment.get(..NAME_BYTES)
+}
+
+/// What the frames of a segment prove that are as they were.
+fn proven_by_frames(
+    before: &[u8],
+    frames: &[FramePlace],
+    now: &[u8],
+    last_positions: &BTreeMap<u64, u64>,
+) -> Option<u64> {
+    let is_intact = |from: usize, len: usize| now.get(from..from + len) == Some(&before[from..from + len]);
+    let proven = frames.iter().flat_map(|frame| {
+        let durable =
+            is_intact(frame.offset, 64).then(|| last_positions.get(&frame.durable).copied()).flatten();
+        let own = is_intact(frame.offset, frame.len - frame.padding).then(|| frame.last_position());
+        durable.into_iter().chain(own)
+    });
+    proven.max()
+}
+
+/// What a manifest proves; nothing if it is not whole.
+fn proven_by_manifest(manifest: &[u8], last_positions: &BTreeMap<u64, u64>) -> Option<u64> {
+    let fixed = manifest.get(..MANIFEST_FIXED_BYTES).filter(|fixed| fixed.starts_with(b"GESTAMAN"))?;
+    let count = |at: usize| u32::from_le_bytes(fixed[at..at + 4].try_into().expect("4 bytes")) as usize;
+    let [origins, segments, runs] = [80, 84, 88].map(count);
+    let segments_at = MANIFEST_FIXED_BYTES + ORIGIN_BYTES * origins;
+    let runs_at = segments_at + SEGMENT_ENTRY_BYTES * segments;
+    let sealed = manifest.get(segments_at..runs_at)?.chunks_exact(SEGMENT_ENTRY_BYTES);
+    let sealed =
+        sealed.filter(|entry| entry[8] == SEALED).map(|entry| u64_at(entry, 72) + u64_at(entry, 88) - 1);
+    let runs = manifest.get(runs_at..runs_at + RUN_ENTRY_BYTES * runs)?.chunks_exact(RUN_ENTRY_BYTES);
+    let runs = runs.map(|entry| u64_at(entry, 16));
+    let durable_frame = last_positions.get(&u64_at(fixed, 64)).copied();
+    sealed.chain(runs).chain([u64_at(fixed, 72)]).chain(durable_frame).max()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+}
