@@ -1,14 +1,14 @@
-# Names for the commands of this repository. Nothing needs `just`: each line can be typed as it stands.
+# Short names for the commands of this repository. Nothing needs `just`: each line works in a shell.
 
 # List the names.
 default:
     @just --list
 
-# Everything that must hold before a change goes in.
+# Every check that a change must pass.
 test:
     cargo xtask test
 
-# What CI runs.
+# The checks of `test`, and those that take longer.
 ci:
     cargo xtask ci
 
@@ -16,7 +16,7 @@ ci:
 tidy:
     cargo xtask tidy
 
-# The log on a simulated machine: a million operations and every fault point, or what one seed does (`just sim 42`).
+# The log on a simulated machine: a million operations and every fault point, or one seed (`just sim 42`).
 sim seed="":
     cargo xtask sim {{ if seed == "" { "" } else { "--seed " + seed } }}
 
@@ -24,23 +24,24 @@ sim seed="":
 torture cycles="20000":
     cargo xtask torture --cycles {{cycles}}
 
-# Failing system calls, full disks, lost writes, power cuts on the real file system: all of it as root, or `just faults limits`,
-# `just faults power-blocks --states 10000 --seed 3`.
+# Failing system calls, full disks, lost writes and power cuts on the real file system. All parts need root; one part:
+# `just faults limits`, `just faults power-blocks --states 10000 --seed 3`.
 faults *parts:
     cargo xtask faults {{parts}}
-# Hours of it: 200 million operations, and every bit of a small log flipped.
+
+# The simulation for hours: 200 million operations, and every bit of a small log flipped.
 sim-long:
     cargo xtask sim-long
 
-# Every decoder takes any bytes, and the log any history: `seconds` for each target (`just fuzz 600 frame`).
+# Arbitrary bytes for every decoder and arbitrary histories for the log: `seconds` for each target (`just fuzz 600 frame`).
 fuzz seconds="60" *targets:
     cargo xtask fuzz --seconds {{seconds}} {{targets}}
 
-# What the compiler's interpreter can run, held to the rules of memory.
+# Unit tests in the compiler's interpreter, which checks the rules of memory.
 miri:
     cargo xtask miri
 
-# One line of the log changed after the other: what no test sees.
+# Changes the log line by line, and lists the changes that no test notices.
 mutants *files:
     cargo xtask mutants {{files}}
 
@@ -60,6 +61,6 @@ docs:
 demo:
     cargo run --release --package gesta-cli -- demo
 
-# The benchmarks: a workspace of their own, so that no test build pays for them.
+# The benchmarks: a separate workspace, so that test builds do not build them.
 bench *args:
     cargo run --release --manifest-path bench/Cargo.toml -- {{args}}

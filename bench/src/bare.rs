@@ -1,4 +1,4 @@
-//! The bare work that figures are held against: writing and syncing, or reading, the same bytes and nothing else.
+//! The bare work that figures are compared with: writing and syncing, or reading, the same bytes and nothing else.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::figure::Round;
 
-/// Writes so many pieces of so many bytes into a file of zeros, with a sync after each; counts `per_piece` for each.
+/// Writes `pieces` pieces of `bytes` bytes into a file of zeros, with a sync after each. A piece counts as `per_piece` events.
 pub fn write_synced(folder: &Path, pieces: u64, bytes: usize, per_piece: u64) -> Round {
     let path = folder.join("bare");
     let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).expect("a file");

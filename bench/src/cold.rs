@@ -32,7 +32,7 @@ pub fn run(asked: &Asked) {
     append_line(&asked.out.join("cold.csv"), "events,p50_us,p99_us", &format!("{events},{p50:.1},{p99:.1}"));
 }
 
-/// Reads the first event of each of so many streams, after the caches were dropped.
+/// Reads the first event of each of `streams` streams, each time after the caches were dropped.
 pub fn first_events(log: &Arc<LogStore>, folder: &Path, streams: u64) -> Latencies {
     let mut calls = Latencies::default();
     for probe in 0..streams {

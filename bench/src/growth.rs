@@ -108,7 +108,7 @@ impl GrowingLog {
         row
     }
 
-    /// Appends until the log has so many events; says how many it took a second.
+    /// Appends until the log has `size` events. Returns events per second.
     fn fill(&self, size: u64) -> f64 {
         let work = Work::Append { batch: 1_000, guard: Guard::None };
         let load = Load { clients: 8, work, lasts: Duration::from_millis(250), rests: false };

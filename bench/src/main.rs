@@ -36,11 +36,11 @@ const FIGURES: [Figure; 14] = [
     Figure("cold", "the first event of a stream from a cold disk", cold::run),
     Figure("tail", "what one more subscription at the head costs", tail::run),
     Figure("growth", "what calls cost as the log grows to 100 M events", growth::run),
-    Figure("rebuild", "the open of a log whose index is gone, and the building of it", rebuild::run),
+    Figure("rebuild", "the open of a log without its index, and how fast the index is built", rebuild::run),
     Figure("fold", "a stream of a million events folded by a decider", |_| fold::run()),
     Figure("view", "a view of a million events built", |_| view::run()),
     Figure("import", "a file of CloudEvents imported", |_| import::run()),
-    Figure("plot", "plots of what `clients` and `growth` wrote, as SVG", plot::run),
+    Figure("plot", "SVG plots of the figures of `clients` and `growth`", plot::run),
 ];
 
 /// Holds a log open and appends until it is killed: what `growth` starts to see a log that was not closed.

@@ -1,4 +1,4 @@
-//! Plots of what other figures wrote, as SVG, for light and dark pages.
+//! SVG plots of other figures, for light and dark pages.
 
 mod clients;
 mod csv;

@@ -13,7 +13,7 @@ use gesta_log::LogStore;
 use crate::asked::Asked;
 
 const EVENTS_PER_SECOND: u64 = 10_000;
-/// Threads that append: enough for single events at that rate, each of which waits for a sync.
+/// Threads that append: enough for single events at that rate, each waiting for a sync.
 const CALLERS: u64 = 8;
 const READERS: [u64; 5] = [0, 1, 4, 16, 64];
 
@@ -40,7 +40,7 @@ pub fn run(asked: &Asked) {
     }
 }
 
-/// What was measured with so many readers.
+/// The figures for one number of readers.
 struct Row {
     batch: u64,
     readers: u64,
@@ -148,7 +148,7 @@ fn append_all(log: &LogStore, acknowledged: &Acknowledged, batch: u64, batches: 
     });
 }
 
-/// Follows the log until it was given so many events, and says when it was given each.
+/// Follows the log for `count` events. Returns the time of each delivery.
 async fn follow(
     mut subscription: Subscription,
     acknowledged: Arc<Acknowledged>,

@@ -55,7 +55,7 @@ impl Harness for Simulated {
     }
 }
 
-/// A log without threads: whoever appends does all of the work.
+/// A log without threads: the caller of an append does all of the work.
 struct Driven(LogStore);
 
 impl EventStore for Driven {

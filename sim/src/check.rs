@@ -56,7 +56,7 @@ pub(crate) fn check_unindexed(log: &LogStore, model: &Model) -> Result<(), Wrong
     if backward != events {
         return Err("without an index, a log shows something else backward than forward".to_owned());
     }
-    let is_told = |reason: &str| reason.contains("the index is built anew");
+    let is_told = |reason: &str| reason.contains("the index is being rebuilt");
     for event in events.iter().take(UNINDEXED_ASKED) {
         let query = Query::stream(event.stream().parse().expect("a name"));
         match log.read_blocking(&Read::log(query)) {
@@ -96,7 +96,7 @@ pub(crate) fn check_query(log: &LogStore, model: &Model, query: &Query) -> Resul
 
 /// Whether something is wrong that the next open mends.
 pub(crate) fn is_index_damage(wrong: &str) -> bool {
-    wrong.contains("open the log again, which builds it anew")
+    wrong.contains("open the log again to rebuild it")
 }
 
 fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<(), Wrong> {

@@ -1,17 +1,17 @@
-//! Fuzzing: every target for a while, each beginning with real encodings.
+//! Fuzzing: runs each target for a while, from a corpus of real encodings.
 
 use std::process::Stdio;
 
 use crate::{Failure, nightly, shell};
 
-/// How long each target runs where nobody says otherwise.
+/// How long each target runs by default.
 const SECONDS_DEFAULT: u32 = 60;
-/// Memory of a target in all, and at once, in MiB: what asks for it on the word of a length is found.
+/// Limits of a target's memory, in total and per allocation, in MiB. They find code that trusts a length and allocates it.
 const MEMORY: &str = "-rss_limit_mb=2048 -malloc_limit_mb=256";
-/// One input, in seconds.
+/// The limit for one input, in seconds.
 const TIMEOUT: &str = "-timeout=20";
 
-/// Runs the targets that are named, or all: `--seconds N` each.
+/// Runs the named targets, or all, for `--seconds N` each.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let (seconds, named) = read_arguments(arguments)?;
     nightly::require()?;
@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let listed = shell::output_of("cargo fuzz list --fuzz-dir fuzz")?;
     let known = listed.split_whitespace().collect::<Vec<_>>();
     if let Some(unknown) = named.iter().find(|name| !known.contains(name)) {
-        return Err(format!("`{unknown}` is no target: there are {}", known.join(", ")));
+        return Err(format!("`{unknown}` is not a target; the targets are {}", known.join(", ")));
     }
     let targets = if named.is_empty() { known } else { named };
     nightly::run("cargo run --quiet --release --manifest-path fuzz/seeds/Cargo.toml -- fuzz/corpus")?;
@@ -35,19 +35,19 @@ fn read_arguments<'a>(arguments: &[&'a str]) -> Result<(u32, Vec<&'a str>), Fail
     match arguments {
         ["--seconds", seconds, targets @ ..] => match seconds.parse() {
             Ok(seconds) if seconds > 0 => Ok((seconds, targets.to_vec())),
-            _ => Err(format!("`{seconds}` is no number of seconds: `cargo xtask fuzz --seconds 60`")),
+            _ => Err(format!("`{seconds}` is not a number of seconds; try `cargo xtask fuzz --seconds 60`")),
         },
-        ["--seconds"] => Err("`--seconds` needs a number: `cargo xtask fuzz --seconds 60`".to_owned()),
+        ["--seconds"] => Err("`--seconds` needs a number; try `cargo xtask fuzz --seconds 60`".to_owned()),
         targets => match targets.iter().find(|target| target.starts_with('-')) {
             Some(unknown) => {
-                Err(format!("`{unknown}` is no option: `--seconds N` comes first, then targets"))
+                Err(format!("`{unknown}` is not an option; `--seconds N` comes first, then targets"))
             }
             None => Ok((SECONDS_DEFAULT, targets.to_vec())),
         },
     }
 }
 
-/// Runs a target, and says what it did. `false` if it found something.
+/// Runs a target and prints its result. `false` if it found something.
 fn fuzz(target: &str, seconds: u32) -> bool {
     let command = format!(
         "cargo +nightly fuzz run --fuzz-dir fuzz {target} -- -max_total_time={seconds} {MEMORY} {TIMEOUT} -print_final_stats=1"
@@ -67,7 +67,7 @@ fn fuzz(target: &str, seconds: u32) -> bool {
     passed
 }
 
-/// How many inputs there were, as libFuzzer says at its end.
+/// The number of inputs, from the last lines of libFuzzer.
 fn executed(said: &str) -> Option<&str> {
     said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).map(str::trim)
 }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_say_how_long_and_what() {
+    fn arguments_give_seconds_and_targets() {
         assert_eq!(read_arguments(&[]), Ok((60, vec![])));
         assert_eq!(read_arguments(&["--seconds", "5", "frame"]), Ok((5, vec!["frame"])));
         for wrong in [&["--seconds"][..], &["--seconds", "0"], &["--seconds", "x"], &["--minutes", "1"]] {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_inputs_is_read_from_what_the_fuzzer_says() {
+    fn the_number_of_inputs_is_read_from_the_output_of_the_fuzzer() {
         let said = "Done\nstat::number_of_executed_units: 42\nstat::average_exec_per_sec: 7\n";
         assert_eq!(executed(said), Some("42"));
     }

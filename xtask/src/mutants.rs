@@ -1,11 +1,11 @@
-//! Mutants: the log with one line changed after the other, to see that a test notices each.
+//! Mutants: changes the log line by line, and checks that a test notices each change.
 //!
-//! In two passes, for building and running tests is what takes the time: with the tests inside the crate, which are fast to build, and
-//! what survives them with those of `tests/it`. How is in `.cargo/mutants.toml`; `docs/mutants.md` says of each survivor why.
+//! There are two passes, because building and running tests takes the time. The first runs the tests inside the crate, which build fast.
+//! The second runs the tests of `tests/it` on the survivors. `.cargo/mutants.toml` has the settings; `docs/mutants.md` explains survivors.
 
 use crate::{Failure, nightly, shell};
 
-/// The parts that decide what is true: looked at where nobody names others.
+/// The files that decide correctness: the default.
 const DECIDING: &[&str] = &[
     "commit/decide.rs",
     "commit/gatherer.rs",
@@ -25,14 +25,14 @@ const DECIDING: &[&str] = &[
     "format/frame.rs",
     "format/record.rs",
 ];
-/// The tests of a pass, and what it does with the results before it: the first begins anew, and proves that the tests pass.
+/// The arguments of each pass. The first starts without earlier results and checks that the tests pass.
 const PASSES: [&str; 2] = ["--cargo-arg=--lib", "--cargo-arg=--test=it --iterate --baseline skip"];
-/// A test that hangs is ended by nextest; this is for what hangs beside tests.
+/// Nextest ends tests that hang. This limit is for everything else.
 const TIMEOUT_SECONDS: u64 = 300;
-/// How `cargo mutants` ends where mutants survived, and where tests hung.
+/// Exit codes of `cargo mutants` for survivors and for tests that hung.
 const SURVIVED: [Option<i32>; 2] = [Some(2), Some(3)];
 
-/// Runs the mutants of some files of the log. What survives is listed in `target/mutants.out/missed.txt`.
+/// Runs the mutants of some files of the log. `target/mutants.out/missed.txt` lists the survivors.
 pub(crate) fn run(files: &[&str]) -> Result<(), Failure> {
     for (subcommand, package) in [("mutants", "cargo-mutants"), ("nextest", "cargo-nextest")] {
         nightly::require_tool(subcommand, package)?;

@@ -1,8 +1,8 @@
-//! What needs the nightly compiler or a tool of its own: found, installed where that is a matter of waiting, or said to be missing.
+//! The nightly compiler and extra subcommands of cargo: finds them, installs a subcommand, or names what is missing.
 
 use crate::{Failure, shell};
 
-/// Fails, with what helps, where there is no nightly compiler.
+/// Fails if there is no nightly compiler. The error says how to install it.
 pub(crate) fn require() -> Result<(), Failure> {
     match shell::succeeds("cargo +nightly --version") {
         true => Ok(()),
@@ -10,7 +10,7 @@ pub(crate) fn require() -> Result<(), Failure> {
     }
 }
 
-/// Makes sure that cargo has a subcommand, which a crate of that name brings.
+/// Makes sure that cargo has a subcommand. The package provides it.
 pub(crate) fn require_tool(subcommand: &str, package: &str) -> Result<(), Failure> {
     if shell::succeeds(&format!("cargo {subcommand} --version")) {
         return Ok(());
@@ -19,7 +19,7 @@ pub(crate) fn require_tool(subcommand: &str, package: &str) -> Result<(), Failur
     run(&format!("cargo install --locked {package}"))
 }
 
-/// Runs a command whose words go to the screen.
+/// Runs a command whose output goes to the screen.
 pub(crate) fn run(line: &str) -> Result<(), Failure> {
     println!("=== {line}");
     match shell::command(line).status() {

@@ -1,11 +1,11 @@
-//! Other programs: how they are started, and what they answer.
+//! Starts other programs and reads their output.
 
 use std::process::{Command, Stdio};
 
 use crate::Failure;
 
-/// A command as one would type it, ready to start: leading `NAME=value` words become its environment,
-/// and words are split at white space, so none of them may contain any.
+/// A command from a line as a person types it. Leading `NAME=value` words become its environment. Words are split at white space, so no
+/// word can contain any.
 pub(crate) fn command(line: &str) -> Command {
     let mut words = line.split_whitespace().peekable();
     let mut settings = Vec::new();
@@ -21,7 +21,7 @@ pub(crate) fn command(line: &str) -> Command {
     command
 }
 
-/// What the command printed, without a word on the screen.
+/// The output of the command. Nothing appears on the screen.
 pub(crate) fn output_of(line: &str) -> Result<String, Failure> {
     let output = command(line).output().map_err(|error| format!("cannot start `{line}`: {error}"))?;
     if !output.status.success() {
@@ -31,13 +31,13 @@ pub(crate) fn output_of(line: &str) -> Result<String, Failure> {
     String::from_utf8(output.stdout).map_err(|error| format!("`{line}` did not print text: {error}"))
 }
 
-/// Whether the command runs and succeeds; what it prints is thrown away.
+/// Runs the command and returns whether it succeeded. Its output is dropped.
 pub(crate) fn succeeds(line: &str) -> bool {
     command(line).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// `cargo run` describes the package it runs in the environment. Build scripts that watch these
-/// variables would run again at each change between `cargo xtask test` and a plain `cargo build`.
+/// Removes the variables in which `cargo run` describes its package. Otherwise build scripts that watch them would run again after each
+/// change between `cargo xtask test` and a plain `cargo build`.
 fn forget_own_package(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let of_package = name.to_str().is_some_and(|name| {

@@ -15,7 +15,7 @@ pub(crate) struct Step {
     needs: Tool,
 }
 
-/// What a step's command needs besides cargo itself.
+/// Tools that a step needs besides cargo.
 #[derive(Debug)]
 enum Tool {
     Nothing,
@@ -33,7 +33,7 @@ enum Tool {
     },
 }
 
-/// What everybody runs before a change goes in. Cheap steps come first.
+/// The checks that a change must pass. Cheap steps come first.
 pub(crate) const TEST: &[Step] = &[
     Step { name: "format", command: "cargo fmt --all --check", needs: Tool::Component("rustfmt") },
     Step {
@@ -92,11 +92,11 @@ struct Planned {
     install: Option<String>,
     /// A command that succeeds once that is installed and may be used.
     probe: Option<&'static str>,
-    /// What the person should know beforehand.
+    /// A note that is printed beforehand.
     note: Option<String>,
 }
 
-/// Says which steps run and what they install, then runs them in order. Stops at the first that fails.
+/// Prints the steps and what they install, then runs them in order. Stops at the first failure.
 pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {
     let begun = Instant::now();
     let steps = lists.iter().copied().flatten().map(plan).collect::<Vec<_>>();
@@ -119,7 +119,7 @@ pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is printed before anything runs.
+/// The lines that are printed before anything runs.
 fn announcement(steps: &[Planned]) -> String {
     let names = steps.iter().map(|step| step.name).collect::<Vec<_>>();
     let mut text = format!("=== steps ({}): {}\n", steps.len(), names.join(", "));
@@ -171,7 +171,7 @@ fn plan(step: &Step) -> Planned {
     }
 }
 
-/// Installs what the step lacks, or says why it cannot run.
+/// Installs the missing tool of a step, or returns why the step cannot run.
 fn prepare(step: &Planned) -> Result<(), Failure> {
     step.install.as_deref().map_or(Ok(()), install::run)?;
     match step.probe {

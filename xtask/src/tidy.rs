@@ -43,7 +43,7 @@ const RULES: &[(&str, Rule)] = &[
     ("wording", wording::check),
 ];
 
-/// What a rule has to say about one line.
+/// A rule's finding on one line.
 #[derive(Debug)]
 struct Finding {
     severity: Severity,
@@ -80,7 +80,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Applies every rule to the repository and prints what they find. Fails on errors, not on warnings.
+/// Applies every rule to the repository and prints the findings. Fails on errors, not on warnings.
 pub(crate) fn run() -> Result<(), Failure> {
     let repository = Repository::read()?;
     report(

@@ -42,13 +42,13 @@ pub enum Ids {
 /// Which stream an event goes to.
 #[derive(Debug, Clone, Copy)]
 pub enum Streams {
-    /// That of the client which appends it.
+    /// The stream of the client that appends it.
     OfClient,
-    /// One of so many, in no order.
+    /// One of `n` streams, at random.
     Random(u64),
-    /// One of so many, by turns: each gets as many events as the others.
+    /// One of `n` streams in turn: all get the same number of events.
     Turns(u64),
-    /// One of [`Growing::RANDOM`] in no order, besides those that [`Growing`] has at its places.
+    /// One of [`Growing::RANDOM`] streams at random, and the streams of [`Growing`] at their places.
     Growing,
 }
 
@@ -111,7 +111,7 @@ impl Events {
         self
     }
 
-    /// Goes on behind so many events that somebody else took.
+    /// Skips `count` events that another process took.
     pub fn skip(&self, count: u64) {
         self.next.fetch_add(count, Ordering::Relaxed);
     }

@@ -19,25 +19,25 @@ pub struct Load {
     pub work: Work,
     /// For how long new calls are begun. Fast stores do more in it than slow ones.
     pub lasts: Duration,
-    /// Whether the store and the disk are let come to rest before.
+    /// Whether the load first waits until store and disk are at rest.
     pub rests: bool,
 }
 
 /// What each call of a load does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Appends so many events at once.
+    /// Appends a batch.
     Append {
-        /// Events at once.
+        /// Events in a batch.
         batch: u64,
-        /// What is demanded.
+        /// The requirement of each append.
         guard: Guard,
     },
     /// Reads the whole log.
     ReadAll,
-    /// Reads a whole stream, one of so many by turns.
+    /// Reads one whole stream after the other.
     ReadStream {
-        /// Streams that there are.
+        /// The number of streams.
         streams: u64,
     },
 }

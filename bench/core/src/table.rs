@@ -130,7 +130,7 @@ impl Opened {
     }
 }
 
-/// Appends so many events, a thousand at once, from one client that does not take part later.
+/// Appends `count` events in batches of a thousand, from a client that is not measured.
 fn append_all(rival: &dyn Rival, events: &Events, count: u64) {
     let mut client = rival.client(u64::from(u32::MAX));
     crate::rival::runtime().block_on(async {

@@ -21,10 +21,10 @@ use clap::Subcommand;
 use crate::Context;
 use crate::failure::Outcome;
 
-/// What can be asked of the plain binary.
+/// The commands of the plain binary.
 #[derive(Subcommand)]
 pub(crate) enum PlainCommand {
-    /// Serve a bank to try things on.
+    /// Serve an example bank to try things out.
     Demo(demo::Demo),
     #[command(flatten)]
     Other(Command),
@@ -39,14 +39,14 @@ impl PlainCommand {
     }
 }
 
-/// What can be asked of every program.
+/// The commands of every program.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Serve a log over HTTP.
     Serve(serve::Serve),
-    /// Append the events of a file of CloudEvents, one JSON object a line. Run it again, and it goes on.
+    /// Append the events of a file of CloudEvents, one JSON object per line. If it stops, run it again: it continues.
     Import(import::Import),
-    /// Write events to a file of CloudEvents, which `import` reads.
+    /// Write events to a file of CloudEvents, which `import` can read.
     Export(export::Export),
     /// Print events.
     Read(read::ReadEvents),
@@ -54,21 +54,21 @@ pub(crate) enum Command {
     Append(append::AppendEvent),
     /// List streams.
     Streams(streams::ListStreams),
-    /// Print the state of an entity, now or as it was.
+    /// Print the state of an entity, now or at an earlier point.
     State(state::PrintState),
-    /// Read and prove every byte of a log, or of a backup.
+    /// Check every byte of a log or of a backup.
     Verify(verify::Verify),
-    /// Take a backup of a log, or add what is new to one.
+    /// Take a backup of a log, or add new events to a backup.
     Backup(backup::TakeBackup),
-    /// Make a log from a backup. It is a new store, with the events of the old one.
+    /// Make a log from a backup. The log is a new store with the events of the old one.
     Restore(restore::RestoreBackup),
-    /// Read sealed segments again and prove them, at a limited rate.
+    /// Check the sealed segments of a log, at a limited rate.
     Scrub(scrub::ScrubLog),
-    /// Say what is wrong with a log that can be put right; put it right if told to.
+    /// Show what can be repaired in a log, and repair it if asked.
     Repair(repair::RepairLog),
-    /// Say what a log consists of: segments, sizes, positions, times.
+    /// Show the segments, sizes, positions and times of a log.
     Stat(stat::StatLog),
-    /// Query a view in SQL, and print the rows as comma-separated values.
+    /// Query a view in SQL and print the rows as comma-separated values.
     View(view::QueryView),
 }
 

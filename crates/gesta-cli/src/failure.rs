@@ -1,4 +1,4 @@
-//! What a command failed with: one message, its causes, and what helps.
+//! Failures of commands: a message, its causes, and help.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -13,25 +13,25 @@ pub(crate) struct Failure {
     causes: Vec<String>,
     help: Vec<String>,
     usage: bool,
-    /// Whoever read the output is gone: nothing to tell anybody.
+    /// The reader of the output is gone, so there is nobody to tell.
     silent: bool,
 }
 
-/// What a command gives.
+/// The result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    /// A failure for that reason.
+    /// A failure with that message.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), causes: Vec::new(), help: Vec::new(), usage: false, silent: false }
     }
 
-    /// The command was given wrongly.
+    /// A mistake in the use of the command line.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { usage: true, ..Self::new(message) }
     }
 
-    /// The same failure, caused by an error and its own causes.
+    /// Adds an error and its sources as causes.
     pub(crate) fn because(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -44,13 +44,25 @@ impl Failure {
         self
     }
 
-    /// The same failure, with what helps, or helps too.
+    /// Adds a line of help.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    /// A failed read of the log, for commands that go on behind damage with `--from`.
+    /// The same failure under a new message. The old message becomes the first cause.
+    pub(crate) fn under(mut self, message: impl Into<String>) -> Self {
+        self.causes.insert(0, std::mem::replace(&mut self.message, message.into()));
+        self
+    }
+
+    /// Adds one cause.
+    pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// A failed read of the log, for commands with `--from`.
     pub(crate) fn of_read(error: ReadError) -> Self {
         let resume = match &error {
             ReadError::DataLoss { resume, .. } => Some(resume.clone()),
@@ -58,12 +70,12 @@ impl Failure {
         };
         let failure = Self::from(error);
         match resume {
-            Some(resume) => failure.help(format!("to go on behind the damage, add `--from {resume}`")),
+            Some(resume) => failure.help(format!("to continue after the damage, add `--from {resume}`")),
             None => failure,
         }
     }
 
-    /// Prints it, and gives the code to exit with.
+    /// Prints the failure and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if self.silent {
             return ExitCode::SUCCESS;
@@ -75,13 +87,13 @@ impl Failure {
         for help in &self.help {
             text.push_str(&format!("  help: {help}\n"));
         }
-        // Nobody is left to hear that the error output is closed.
+        // If the error output is closed, nobody can be told.
         let _ = io::stderr().write_all(text.as_bytes());
         ExitCode::from(if self.usage { 2 } else { 1 })
     }
 }
 
-/// A failed write of a command's own output.
+/// A failed write to the standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let silent = error.kind() == io::ErrorKind::BrokenPipe;

@@ -1,28 +1,28 @@
-//! Which events a command is about: the flags that make up a query.
+//! The flags that select events.
 
 use gesta_core::{Category, EventType, Item, Query, StreamName, Tag};
 
-/// Which events. Flags of different kinds must all match; a repeated `--type` is any of, a repeated `--tag` all of.
+/// Selects events. All kinds of flags must match; one of several `--type`, all of several `--tag`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Filter {
-    /// Events of streams of this category.
+    /// Events in streams of this category, such as `account`.
     #[arg(long, value_name = "CATEGORY")]
     category: Option<Category>,
-    /// Events of this type; repeated: any of them.
+    /// Events of this type. Repeat it to select several types.
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<EventType>,
-    /// Events with this tag, `key:value`; repeated: all of them.
+    /// Events with this tag, `key:value`. Repeat it to require several tags.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<Tag>,
 }
 
 impl Filter {
-    /// Whether no flag was given.
+    /// True if no flag is given.
     pub(crate) const fn is_empty(&self) -> bool {
         self.category.is_none() && self.types.is_empty() && self.tags.is_empty()
     }
 
-    /// The query, limited to a stream where one is given.
+    /// The query, limited to a stream if one is given.
     pub(crate) fn query(self, stream: Option<StreamName>) -> Query {
         let item =
             Item { stream, category: self.category, types: self.types, ids: Vec::new(), tags: self.tags };

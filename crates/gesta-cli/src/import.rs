@@ -1,8 +1,8 @@
-//! Importing a file of CloudEvents: batches made from the file alone, appended one after the other, each answered as a repeat
-//! where it is there already. So an import that was cut off is run again, and goes on.
+//! Imports a file of CloudEvents. The batches depend only on the file and are appended one after the other. A batch that is already in
+//! the log is answered as a repeat, so an interrupted import can be run again and continues.
 //!
-//! *Choice:* one batch is appended at a time, while a thread reads and parses the next ones. Several at once would be a little
-//! faster and could break the order within a stream, when one is refused in part and those behind it are not.
+//! *Choice:* one batch is appended at a time, while a thread reads and parses the next ones. Several at once would be a little faster,
+//! but could break the order within a stream if one is refused in part and the next ones are not.
 
 mod append;
 mod batches;

@@ -1,5 +1,5 @@
-//! The `gesta` command line, as a library too: [`main_with`] makes a service author's own `main` the whole of it, with their
-//! deciders and decisions hosted.
+//! The `gesta` command line, also as a library: [`main_with`] is the whole `main` of a service that hosts its deciders and
+//! decisions.
 //!
 //! # Example
 //! ```no_run
@@ -12,6 +12,7 @@ mod commands;
 mod failure;
 mod filter;
 mod import;
+mod names;
 mod output;
 mod progress;
 mod rate;
@@ -28,7 +29,7 @@ use gesta::App;
 use commands::{Command, PlainCommand};
 use failure::Outcome;
 
-/// An event store and everything around it: stores, serves, imports, exports and views events.
+/// An event store in one binary: serve, append, read, import, export and query events.
 #[derive(Parser)]
 #[command(name = "gesta", version, after_help = AFTER_HELP)]
 struct Arguments<C: Subcommand> {
@@ -37,25 +38,33 @@ struct Arguments<C: Subcommand> {
 }
 
 const AFTER_HELP: &str = "\
-Commands on data take --dir, the folder of a log that no server has open, or --url, the address of a server.
-Without either they take GESTA_URL or GESTA_DIR from the environment. GESTA_LOG sets what is logged: info, debug, …
+Where the events are:
+  --dir <FOLDER>  the folder of a log that no server has open; default: GESTA_DIR
+  --url <URL>     the address of a running server; default: GESTA_URL
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+GESTA_LOG sets the log level: error, warn, info (default), debug.
+
+Exit codes:
+  0  done
+  1  failed, or done on a log from which events are lost or may be lost
+  2  wrong usage";
 
 /// What the commands share.
 struct Context {
     app: Option<Arc<App>>,
 }
 
-/// Runs the command line, hosting nothing.
+/// Runs the command line without an application.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::<PlainCommand>::parse();
+    let matches = plain().get_matches();
+    let arguments =
+        Arguments::<PlainCommand>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     exit(arguments.command.run(&Context { app: None }))
 }
 
-/// Runs the command line, hosting an application: `serve` takes its commands, `state` folds its deciders. It goes by the name that
-/// the program was called by.
+/// Runs the command line with an application: `serve` accepts its commands, `state` folds the states of its deciders. Help
+/// and version show the name of the program.
 #[must_use]
 pub fn main_with(app: App) -> ExitCode {
     let matches = hosted(program_name()).get_matches();
@@ -63,12 +72,23 @@ pub fn main_with(app: App) -> ExitCode {
     exit(arguments.command.run(&Context { app: Some(Arc::new(app)) }))
 }
 
-/// The command line of a program that hosts an application.
-fn hosted(name: &'static str) -> clap::Command {
-    Arguments::<Command>::command().name(name).version(concat!("on gesta ", env!("CARGO_PKG_VERSION")))
+/// The version, the commit and the version of the file format. Called once; the text lives as long as the process.
+fn version(before: &str) -> &'static str {
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("GESTA_COMMIT"));
+    format!("{before}{version} (commit {commit}, log format {})", gesta_log::FORMAT_VERSION).leak()
 }
 
-/// What the program was called by. It is asked for once, and lives as long as the process.
+/// The command line of the plain binary.
+fn plain() -> clap::Command {
+    Arguments::<PlainCommand>::command().version(version(""))
+}
+
+/// The command line of a program that hosts an application.
+fn hosted(name: &'static str) -> clap::Command {
+    Arguments::<Command>::command().name(name).version(version("on gesta "))
+}
+
+/// The name the program was called by. Called once; the text lives as long as the process.
 fn program_name() -> &'static str {
     let called = std::env::args_os().next().unwrap_or_default();
     match Path::new(&called).file_stem().map(|stem| stem.to_string_lossy().into_owned()) {
@@ -89,12 +109,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_hosts_an_application_has_its_own_name_and_no_demo() {
+    fn a_program_with_an_application_has_its_own_name_and_no_demo() {
         let mut hosted = hosted("shop");
         assert!(hosted.render_version().starts_with("shop on gesta "));
         let help = hosted.render_help().to_string();
         assert!(help.contains("Usage: shop ") && !help.contains("demo"), "{help}");
-        let plain = Arguments::<PlainCommand>::command().render_help().to_string();
+        let plain = plain().render_help().to_string();
         assert!(plain.contains("Usage: gesta ") && plain.contains("  demo "), "{plain}");
+    }
+
+    #[test]
+    fn the_version_names_the_commit_and_the_format() {
+        let version = plain().render_version();
+        assert!(version.starts_with(concat!("gesta ", env!("CARGO_PKG_VERSION"), " (commit ")), "{version}");
+        assert!(version.contains(&format!("log format {}", gesta_log::FORMAT_VERSION)), "{version}");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        plain().debug_assert();
+        hosted("shop").debug_assert();
     }
 }

@@ -1,33 +1,54 @@
-//! What commands print: to whoever called them, line by line.
+//! The standard output of commands.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use gesta_core::{ContentKind, RecordedEvent};
 use gesta_server::{format_time, wire};
 
-/// The standard output, buffered. Call `flush` at the end: a drop hides errors.
+/// The standard output, buffered. Call `flush` at the end: dropping it hides errors.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 * 1024, io::stdout().lock())
 }
 
-/// Prints one line, at once.
+/// Prints one line and flushes it.
 pub(crate) fn say(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
 }
 
+/// A number with its noun: `1 segment`, `2 segments`.
+pub(crate) fn count(number: impl Into<Count>, noun: &str) -> String {
+    let Count(number) = number.into();
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// A number of things.
+pub(crate) struct Count(u64);
+
+impl From<u64> for Count {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<usize> for Count {
+    fn from(number: usize) -> Self {
+        Self(number as u64)
+    }
+}
+
 /// How an event is printed.
 #[derive(Clone, Copy)]
 pub(crate) enum Style {
-    /// One line for people.
+    /// One line of text.
     Line,
     /// One line of JSON.
     Json,
 }
 
 impl Style {
-    /// JSON if asked for.
+    /// JSON if the flag is set.
     pub(crate) const fn json(json: bool) -> Self {
         if json { Self::Json } else { Self::Line }
     }
@@ -38,7 +59,7 @@ impl Style {
             Self::Json => {
                 let mut json = Vec::with_capacity(512);
                 wire::write_event(event, &mut json);
-                // JSON that is broken over lines holds the breaks between tokens, where a space means the same.
+                // Line breaks in stored JSON stand between tokens, where a space has the same meaning.
                 json.iter_mut().filter(|byte| matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
                 json.push(b'\n');
                 out.write_all(&json)
@@ -59,7 +80,7 @@ impl Style {
     }
 }
 
-/// Characters of data on a line for people.
+/// The most characters of data on one line of text.
 const SUMMARY_CHARS_MAX: usize = 200;
 
 fn summary(event: &RecordedEvent) -> String {

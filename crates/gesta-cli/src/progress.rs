@@ -1,4 +1,4 @@
-//! How far a long command is: a bar on a terminal, a line now and then elsewhere. To the error output, never into the data.
+//! Progress of a long command on the error output: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How far a command is. Its length is in bytes of a file or in events, whichever is known.
+/// The progress of a command, in bytes of a file or in events.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
@@ -17,23 +17,23 @@ pub(crate) struct Progress {
     events: u64,
 }
 
-/// Between two lines where there is no terminal.
+/// The time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Progress {
-    /// Begins. `whole` is how much there is to do, if that is known; what is done is added to [`Self::counter`].
+    /// Starts. `whole` is the total, if known. The finished part is added to [`Self::counter`].
     pub(crate) fn new(whole: Option<u64>) -> Self {
         let bar = io::stderr().is_terminal().then(|| bar(whole));
         let now = Instant::now();
         Self { bar, started: now, last_line: now, done: Arc::default(), whole, events: 0 }
     }
 
-    /// Counts what is done.
+    /// The counter of the finished part.
     pub(crate) fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.done)
     }
 
-    /// Says that so many more events are dealt with.
+    /// Counts `events` more.
     pub(crate) fn add(&mut self, events: u64) {
         self.events += events;
         let done = self.done.load(Ordering::Relaxed);
@@ -46,14 +46,14 @@ impl Progress {
         }
     }
 
-    /// Events a second so far.
+    /// Events per second so far.
     pub(crate) fn rate(&self) -> u64 {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a rate for people"
+            reason = "the rate is only displayed"
         )]
         let rate = (self.events as f64 / seconds) as u64;
         rate
@@ -64,7 +64,7 @@ impl Progress {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// Ends: the bar goes away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -74,7 +74,7 @@ impl Progress {
     fn line(&self, done: u64) {
         let share = self.whole.filter(|whole| *whole > 0).map(|whole| 100 * done / whole);
         let share = share.map_or(String::new(), |percent| format!("{percent} %, "));
-        // A closed error output is no reason to stop.
+        // A closed error output does not stop the command.
         let _ = writeln!(io::stderr(), "{share}{} events, {}/s", self.events, self.rate());
     }
 }

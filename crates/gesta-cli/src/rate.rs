@@ -1,4 +1,4 @@
-//! Rates: numbers of bytes a second, as people write them.
+//! Rates in bytes per second, such as `50M`.
 
 use std::num::NonZeroU64;
 
@@ -6,14 +6,14 @@ use gesta_log::Scrub;
 
 const EXPECTED: &str = "a number of bytes above 0, such as 500K, 50M or 1G";
 
-/// Reads a number of bytes, with the letter of its unit, if it has one.
+/// Parses a number of bytes with an optional unit.
 pub(crate) fn rate(text: &str) -> Result<NonZeroU64, String> {
-    bytes(text).and_then(NonZeroU64::new).ok_or_else(|| format!("give {EXPECTED}"))
+    bytes(text).and_then(NonZeroU64::new).ok_or_else(|| format!("use {EXPECTED}"))
 }
 
-/// Reads how fast sealed segments are read again in the background: 0 for not at all.
+/// Parses the rate of the background scrub; 0 turns it off.
 pub(crate) fn scrub(text: &str) -> Result<Scrub, String> {
-    let bytes = bytes(text).ok_or_else(|| format!("give {EXPECTED}, or 0 for never"))?;
+    let bytes = bytes(text).ok_or_else(|| format!("use {EXPECTED}, or 0 for never"))?;
     Ok(NonZeroU64::new(bytes).map_or(Scrub::Off, Scrub::BytesPerSecond))
 }
 

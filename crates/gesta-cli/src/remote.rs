@@ -1,7 +1,6 @@
-//! A server as a store: what the commands need of an `EventStore`, over HTTP.
+//! A server as a store: the part of `EventStore` that the commands need, over HTTP.
 //!
-//! Its futures block the thread that polls them. That is right for a command line, which has one thing to do at a time, and for
-//! nothing else; so it stays here.
+//! Its futures block the thread that polls them. That suits a command line, which does one thing at a time, and nothing else.
 
 mod answers;
 
@@ -29,15 +28,15 @@ pub(crate) struct Remote {
     capabilities: Capabilities,
 }
 
-/// Events that the server gives in one page at the most.
+/// The most events in one page of the server.
 const PAGE_EVENTS_MAX: u32 = 10_000;
 
 impl Remote {
-    /// Reaches a server.
+    /// Connects to a server.
     pub(crate) fn connect(url: &str) -> Outcome<Self> {
         let base = url.trim_end_matches('/').to_owned();
         if !base.starts_with("http://") {
-            return Err(Failure::usage(format!("`{url}` is no address of a server"))
+            return Err(Failure::usage(format!("`{url}` is not the address of a server"))
                 .help("write it like `http://127.0.0.1:2114`"));
         }
         let config = ureq::Agent::config_builder()
@@ -48,17 +47,18 @@ impl Remote {
         let capabilities = Capabilities::new(1, gesta_core::AtomicScope::Store, Limits::default());
         let mut remote = Self { agent, base, capabilities };
         let head = remote.locate_now(When::Head).map_err(|fault| fault.failure(url))?;
-        remote.capabilities.partitions = u16::try_from(head.sequences().len())
-            .map_err(|_| Failure::new("the server's checkpoint has too many partitions"))?;
+        remote.capabilities.partitions = u16::try_from(head.sequences().len()).map_err(|_| {
+            Failure::new(format!("the checkpoint of the server at `{url}` has too many partitions"))
+        })?;
         Ok(remote)
     }
 
-    /// The JSON that a `GET` gives.
+    /// The JSON answer to a `GET`.
     pub(crate) fn get(&self, path: &str) -> Result<Bytes, Fault> {
         self.call(Method::GET, path, None)
     }
 
-    /// The JSON that a `POST` gives.
+    /// The JSON answer to a `POST`.
     pub(crate) fn post(&self, path: &str, body: Vec<u8>) -> Result<Bytes, Fault> {
         self.call(Method::POST, path, Some(body))
     }
@@ -119,7 +119,7 @@ impl Remote {
         }
     }
 
-    /// The page of a stream that has no event.
+    /// The page of a stream without events.
     fn empty_page(&self) -> Result<Page, Fault> {
         let head = self.locate_now(When::Head)?;
         Ok(Page { events: Vec::new(), scanned_to: head.clone(), head, last_version: None, end: true })
@@ -160,7 +160,7 @@ impl Remote {
     }
 }
 
-/// A text as part of an address.
+/// Percent-encodes a text as part of a URL.
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
@@ -247,7 +247,7 @@ impl EventStore for Remote {
     }
 }
 
-/// The version that a problem names.
+/// The version in a problem.
 fn version(value: &Value) -> Option<Version> {
     value.as_u64().map(Version::new)
 }

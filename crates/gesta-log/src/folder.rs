@@ -357,6 +357,7 @@ impl Folder<'_> {
     ) -> Result<(), OpenError> {
         let unlisted = find_unlisted(self.env, self.root, manifest, listed).map_err(self.recover_error())?;
         if !unlisted.valuable.is_empty() {
+            recovery.may_miss_events = true;
             recovery.read_only = Some(format!(
                 "the manifest is stale, it does not list {}: put the newest manifest back, or rebuild it with `gesta repair --manifest`",
                 unlisted.valuable.join(", ")

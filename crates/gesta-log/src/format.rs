@@ -16,13 +16,13 @@ pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, Segmen
 pub(crate) use record::{RECORD_HEADER_BYTES, Record};
 
 /// The version of the format that this code writes, and the newest it reads.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 1;
 
-/// No number, position, id or offset is larger: they are counted up from 0 or 1. One that is was forged, and is refused where it is
-/// read, so that nobody who adds two of them has to mind the end of numbers.
+/// The largest number, position, id and offset: they count up from 0 or 1, so a larger one was forged. Readers refuse
+/// it, and so no sum of two of them can overflow.
 pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
 
-/// What makes the checksums of one segment differ from those of every other.
+/// Makes the checksums of one segment differ from those of every other.
 pub(crate) type Salt = [u8; 16];
 
 /// Reads a fixed-size field; the caller has checked the length.

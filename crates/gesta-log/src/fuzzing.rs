@@ -1,10 +1,11 @@
-//! What the fuzzer calls: a function for every decoder, from any bytes to nothing, and real encodings to begin from.
+//! Entry points of the fuzzer: a function for each decoder, from any bytes to nothing, and real encodings as seeds.
 //!
-//! For the project's own fuzzing; no part of the promise to users. Every decoder is held to the same: it does not panic, it asks for
-//! no memory on the word of a length alone, and what it takes encodes to the same bytes where the format has one form.
+//! For the project's own fuzzing; not part of the public API. Every decoder must not panic, must not allocate memory
+//! because of a length alone, and must encode what it accepts to the same bytes where the format has one form.
 //!
-//! Chance does not find a checksum. So each decoder that proves its bytes is called twice: with the bytes as they are, and with
-//! their checksums put right. What lies behind a checksum can be forged by whoever writes to the folder, and must not panic either.
+//! Chance does not find a checksum. So each decoder with a checksum is called twice: with the bytes as they are, and
+//! with corrected checksums. Anyone who can write to the folder can forge what is behind a checksum, and that must
+//! not panic either.
 
 mod formats;
 mod log;
@@ -22,7 +23,7 @@ pub use seeds::seeds;
 /// The salt of everything that is decoded here.
 pub(crate) const SALT: [u8; 16] = [7; 16];
 
-/// Bytes with some of them changed: each four bytes of the input say where (three of them) and to what.
+/// Changes some bytes: each four bytes of the input give a place (three of them) and a value.
 pub(crate) fn patch(bytes: &mut [u8], patches: &[u8]) {
     for patch in patches.chunks_exact(4) {
         let at = u32::from_le_bytes([patch[0], patch[1], patch[2], 0]) as usize;

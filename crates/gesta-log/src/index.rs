@@ -1,11 +1,12 @@
-//! The index: where every event lies, and which events a query means. Runs on the disk for what is old, tables in memory for what is
-//! new.
+//! The index: where each event lies, and which events match a query. Runs on the disk hold the old events, tables in
+//! memory the new ones.
 //!
 //! *Invariants*
-//! - The parts follow one another: runs from position 1 on, then tables. Between two parts nothing is missing but reported damage.
-//! - Positions are dense within a part. What is beyond the durable position is there for the writer alone; readers clip.
-//! - Nothing here is needed for correctness after a restart: it is a function of the log.
-//! - No lock is held across I/O: a view is taken, then looked into.
+//! - The parts follow one another: runs from position 1 on, then tables. Only reported damage leaves a gap between
+//!   two parts.
+//! - Positions are dense within a part. Positions beyond the durable one are for the writer alone; readers clip them.
+//! - Nothing here is needed for correctness after a restart: the index is a function of the log.
+//! - No lock is held across I/O: a reader takes a view, then looks into it.
 
 mod fault;
 mod heads;
@@ -37,41 +38,39 @@ pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};
 pub(crate) use runs::{MissingFile, RunFiles, folder as run_folder, remove_unlisted as remove_unlisted_runs};
 pub(crate) use table::{CommandEntry, IndexedEvent, State, Table};
 
-/// Everything that is looked up.
+/// The index of one log. Readers take a view of it.
 pub(crate) struct Index {
     view: RwLock<Arc<View>>,
     damage: OnceLock<Vec<Damage>>,
 }
 
-/// The parts of the index at one moment. Whoever holds it finds everything that it held then, and, through the last table, what was
-/// added since.
+/// The parts of the index at one moment. Its holder finds everything that was indexed then and, through the last
+/// table, what was added since.
 #[derive(Clone, Default)]
 pub(crate) struct View {
     pub(crate) runs: Vec<Arc<Run>>,
-    /// At least one; the last one grows.
+    /// At least one. The last one is active: it still grows.
     pub(crate) tables: Vec<Arc<Table>>,
-    /// What is in memory of the runs' streams.
+    /// The last events of streams in runs, as far as memory holds them.
     pub(crate) heads: Arc<Heads>,
 }
 
-/// An event that stands in its stream already, of several that are sought by their ids.
+/// One of several sought events that its stream already holds.
 pub(crate) struct FoundId {
-    /// Which of them.
+    /// Its index among the sought events.
     pub(crate) at: usize,
     /// Its version and position.
     pub(crate) place: (u64, u64),
 }
 
 impl Index {
-    /// The index of a log of which only some runs are there. Nobody looks into it before it is filled.
+    /// An index that holds only some runs of its log. No reader looks into it before `fill`.
     pub(crate) fn in_part(runs: Vec<Arc<Run>>, next: u64) -> Self {
         let view = View { runs, tables: vec![Table::new(next)], heads: Arc::default() };
         Self { view: RwLock::new(Arc::new(view)), damage: OnceLock::new() }
     }
 
-    /// Makes it whole, once.
-    ///
-    /// Up to so many bytes of memory are for the last events of streams.
+    /// Completes the index, once. The last events of streams may take up to `heads_bytes` of memory.
     pub(crate) fn fill(&self, mut view: View, damage: Vec<Damage>, heads_bytes: usize) {
         assert!(!view.tables.is_empty(), "there is a table to grow");
         assert!(!damage.is_empty() || view.is_dense(), "the parts of the index follow one another");
@@ -84,15 +83,15 @@ impl Index {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the parts, for everybody who looks from now on.
+    /// Changes the parts for every view that is taken from now on.
     pub(crate) fn change(&self, change: impl FnOnce(&mut View)) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut view));
     }
 
-    /// Takes back everything after a position: what was decided and never became durable.
+    /// Removes everything after a position: it was decided and never became durable.
     pub(crate) fn truncate(&self, last: u64) {
-        // Only durable positions stand in a table that has ended.
+        // Full tables hold durable positions only, so the active one is enough.
         self.view().active().write().truncate(last);
     }
 
@@ -103,12 +102,12 @@ impl Index {
 }
 
 impl View {
-    /// The table that grows.
+    /// The table that still grows.
     pub(crate) fn active(&self) -> &Arc<Table> {
         self.tables.last().expect("there is a table to grow")
     }
 
-    /// Whether every part begins right behind the one before.
+    /// Whether each part begins directly after the one before.
     fn is_dense(&self) -> bool {
         let mut next = 1;
         self.parts().iter().all(|part| {
@@ -119,23 +118,23 @@ impl View {
         })
     }
 
-    /// The parts that it knows, from the first position to the last.
+    /// Its parts, from the first position to the last.
     pub(crate) fn parts(&self) -> Vec<Part> {
         let runs = self.runs.iter().map(|run| Part::Run(Arc::clone(run)));
         runs.chain(self.newest().into_iter().map(Part::Table)).collect()
     }
 
-    /// Its tables, and those that were begun since.
+    /// Its tables, and those that were started since.
     pub(crate) fn newest(&self) -> Vec<Arc<Table>> {
         self.and_begun_since(self.tables.clone())
     }
 
-    /// Its tables that have ended: they never change.
+    /// Its full tables. They never change.
     pub(crate) fn ended(&self) -> &[Arc<Table>] {
         self.tables.split_last().map_or(&[], |(_, ended)| ended)
     }
 
-    /// The table that grew when it was taken, and those that were begun since.
+    /// The table that was active when the view was taken, and those that were started since.
     pub(crate) fn growing(&self) -> Vec<Arc<Table>> {
         self.and_begun_since(vec![Arc::clone(self.active())])
     }
@@ -148,7 +147,7 @@ impl View {
         tables
     }
 
-    /// The part that holds a position. `None` for one that is damaged or not there.
+    /// The part that holds a position. `None` if the position is damaged or absent.
     pub(crate) fn part_of(&self, position: u64) -> Option<Part> {
         let mut parts = self.parts();
         parts.truncate(parts.partition_point(|part| part.first() <= position));
@@ -180,13 +179,14 @@ impl View {
         };
         match known {
             Some((_, position)) if position <= up_to => Ok(known),
-            // It has gone on since the view was taken, or since that position.
+            // The stream has gained events since the view was taken, or after `up_to`.
             Some(_) => self.head_in_runs(&stream, up_to, u64::MAX, reach),
             None => self.head_in_runs(&stream, up_to, from, reach),
         }
     }
 
-    /// The last event of a stream at a position or before, in the runs that begin before another: its version and position.
+    /// The last event of a stream at `up_to` or before, in the runs that begin before `begin_before`: its version and
+    /// position.
     pub(crate) fn head_in_runs(
         &self,
         stream: &Key,
@@ -203,7 +203,7 @@ impl View {
         Ok(None)
     }
 
-    /// Which events, of those with these ids in these streams, runs know.
+    /// Finds the events that runs hold, by stream and id.
     pub(crate) fn find_in_runs(
         &self,
         events: &[(&str, EventId)],
@@ -231,7 +231,7 @@ impl View {
         Ok(found)
     }
 
-    /// The ids that lie between those of any run: with ids in the order of time there are none.
+    /// The ids within the id range of at least one run. Ids that grow with time lie in none.
     fn ids_to_seek(&self, events: &[(&str, EventId)]) -> Vec<SoughtId> {
         let Some(first) = self.runs.first() else { return Vec::new() };
         let is_within = |id: &EventId| {

@@ -1,8 +1,9 @@
-//! The indexer: writes tables that have ended as runs, and merges runs, so that the writer waits for neither.
+//! The indexer: writes full tables as runs, and merges runs, so that the writer waits for neither.
 //!
 //! *Invariants*
-//! - A run holds nothing that is not durable, and nothing that a table still adds to.
-//! - A run is listed durably before anybody looks into it, and a merged one is removed only after the manifest without it is durable.
+//! - A run holds durable events only, from tables that no longer change.
+//! - A run is listed durably before a reader sees it. A merged run is removed only after the manifest without it is
+//!   durable.
 //! - Only runs of adjacent ranges are merged.
 
 use std::io;
@@ -19,13 +20,13 @@ use crate::manifest::RunEntry;
 use crate::recover::Ended;
 use crate::shared::Shared;
 
-/// Tables that have ended and are not on the disk yet: with more, the table that grows goes on growing.
+/// Full tables that may wait for the disk. With more, the active table grows on.
 const BACKLOG_MAX: usize = 2;
-/// How far beyond its size a table may grow while it cannot end.
+/// How far beyond its limit a table may grow while it cannot end, as a factor.
 const OVERFULL: usize = 4;
 /// Runs of one tier that are merged into one of the next.
 const FAN_OUT: usize = 8;
-/// Runs are not merged beyond so many events.
+/// The most events of a merged run.
 const RUN_EVENTS_MAX: u64 = 128 << 20;
 
 /// When a table is full.
@@ -33,7 +34,7 @@ const RUN_EVENTS_MAX: u64 = 128 << 20;
 pub(crate) struct TableLimits {
     /// Bytes of memory.
     pub(crate) bytes: usize,
-    /// Bytes of the log that it knows.
+    /// Bytes of the log that it covers.
     pub(crate) log_bytes: u64,
 }
 
@@ -42,28 +43,28 @@ impl TableLimits {
         bytes >= self.bytes || log_bytes >= self.log_bytes
     }
 
-    /// Whether a table is so much too large that appends have to wait.
+    /// Whether a table is so far beyond its limit that appends must wait.
     pub(crate) const fn is_overfull(self, bytes: usize) -> bool {
         bytes >= OVERFULL * self.bytes
     }
 }
 
-/// The handle that the writer holds.
+/// The writer's handle of the indexer.
 pub(crate) struct Indexer {
     limits: TableLimits,
     tasks: Mutex<mpsc::Sender<Task>>,
     state: Mutex<State>,
     changed: Condvar,
-    /// The indexer's work, where no thread does it.
+    /// The indexer's work, if no thread does it.
     #[cfg(feature = "sim")]
     inline: Mutex<Option<IndexerThread>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Tables that have ended and are not on the disk yet.
+    /// Full tables that are not on the disk yet.
     backlog: usize,
-    /// Why the last attempt to write one failed; attempts so far that did.
+    /// Why the last write failed, and how many attempts have failed so far.
     failure: Option<String>,
     failures: u64,
     stopped: bool,
@@ -71,28 +72,28 @@ struct State {
 
 enum Task {
     Write(Ended),
-    /// Another attempt, for somebody who waits.
+    /// Another attempt, because a caller waits.
     Retry,
-    /// A run turned out to be damaged.
+    /// A run is damaged.
     Distrust(u64),
     Stop,
 }
 
-/// The indexer's own state.
+/// The state of the indexer.
 struct Work {
     env: Arc<dyn Env>,
     files: RunFiles,
     shared: Arc<Shared>,
     manifest: Arc<SharedManifest>,
-    /// From old to new.
+    /// The oldest first.
     ended: std::collections::VecDeque<Ended>,
-    /// Attempts in a row to write the oldest that failed.
+    /// Failed attempts in a row to write the oldest table.
     failures: u32,
     merge: Option<Merging>,
     next_id: u64,
-    /// Runs whose files could not be merged: left as they are.
+    /// Whether a merge failed. Its runs stay as they are.
     merging_failed: bool,
-    /// A run was found damaged: those behind it wait for the next open.
+    /// Whether a run was found damaged. Runs after it wait for the next open.
     is_distrusted: bool,
 }
 
@@ -103,7 +104,7 @@ struct Merging {
     merge: Merge,
 }
 
-/// The indexer's work, and where it takes it from. Lives on its thread.
+/// The indexer's state and its queue of tasks. Lives on its thread.
 pub(crate) struct IndexerThread {
     work: Work,
     tasks: mpsc::Receiver<Task>,
@@ -128,7 +129,7 @@ impl Indexer {
             inline: Mutex::new(None),
         });
         files.cache.tell_of_damage(move |run| {
-            // An indexer that is gone leaves it to the next open, which meets the damage again.
+            // If the indexer is gone, the next open meets the damage again.
             let _ = damaged.lock().unwrap_or_else(PoisonError::into_inner).send(Task::Distrust(run));
         });
         let next_id = manifest.lock().manifest.next_run_id();
@@ -157,13 +158,13 @@ impl Indexer {
         self.lock().backlog < BACKLOG_MAX
     }
 
-    /// Has a table written that has ended. The oldest comes first.
+    /// Queues a full table. The oldest is written first.
     pub(crate) fn write_run(&self, ended: Ended) {
         self.lock().backlog += 1;
         self.send(Task::Write(ended));
     }
 
-    /// Waits until another table may end; says why none may, where writing them fails.
+    /// Waits until another table may end. The error says why tables cannot be written.
     pub(crate) fn wait_for_room(&self) -> Result<(), String> {
         let mut state = self.lock();
         let failures = state.failures;
@@ -196,19 +197,19 @@ impl Indexer {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the indexer's thread. What it has not done is done after the next open.
+    /// Ends the indexer's thread. The next open does the rest of its work.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.send(Task::Stop);
     }
 
-    /// Keeps the work itself, for a log without threads.
+    /// Keeps the work in the handle, for a log without threads.
     #[cfg(feature = "sim")]
     pub(crate) fn keep_inline(&self, thread: IndexerThread) {
         *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
-    /// Does what waits, where no thread does it. `false` if a thread does.
+    /// Does the queued work, if no thread does it. `false` if a thread does.
     #[cfg(feature = "sim")]
     pub(crate) fn perform_waiting(&self) -> bool {
         let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,8 +222,8 @@ impl Indexer {
             }
         }
         if !is_told && !std::thread::panicking() {
-            // Nothing is new: whoever drives the log says with it that time has passed. Not where a log is dropped because this very
-            // attempt panicked: a second panic would end the process.
+            // Nothing is new: the caller signals that time has passed. Skipped if this attempt panicked and the log
+            // is being dropped: a second panic would end the process.
             thread.work.write_ended(self);
         }
         while thread.work.step(self) {}
@@ -230,7 +231,7 @@ impl Indexer {
     }
 
     fn send(&self, task: Task) {
-        // An indexer that is gone has said so in its state, which whoever waits looks at.
+        // If the indexer is gone, its state says so, and waiting callers look at that.
         let _ = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).send(task);
     }
 
@@ -240,12 +241,12 @@ impl Indexer {
 }
 
 impl IndexerThread {
-    /// Works until told to stop.
+    /// Works until it is stopped.
     pub(crate) fn run(mut self, indexer: &Arc<Indexer>) {
         let _stops = StopOnEnd(Arc::clone(indexer));
         self.work.begin_merge();
         loop {
-            // Between the steps of a merge, what is new comes first.
+            // Between the steps of a merge, new tasks come first.
             let task = if self.work.has_work() {
                 match self.tasks.try_recv() {
                     Ok(task) => Some(task),
@@ -273,7 +274,7 @@ impl IndexerThread {
     }
 }
 
-/// Tells whoever waits for the indexer that it is gone.
+/// Tells waiting callers that the indexer is gone.
 struct StopOnEnd(Arc<Indexer>);
 
 impl Drop for StopOnEnd {
@@ -287,7 +288,7 @@ impl Work {
     fn take(&mut self, task: Task, indexer: &Indexer) -> ControlFlow<()> {
         match task {
             Task::Write(ended) => {
-                // Before its run is shown: so nobody finds a stream older than the runs have it.
+                // Before its run is visible, so that no reader finds an older head than runs hold.
                 self.shared.index.view().heads.learn(&ended.table.read());
                 self.ended.push_back(ended);
             }
@@ -299,7 +300,7 @@ impl Work {
         ControlFlow::Continue(())
     }
 
-    /// Waits for a task, and not longer than until a table is to be written again.
+    /// Waits for a task, until the next attempt to write a table is due.
     fn wait(&self, tasks: &mpsc::Receiver<Task>) -> Result<Task, mpsc::RecvTimeoutError> {
         if self.ended.is_empty() {
             return tasks.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected);
@@ -311,7 +312,7 @@ impl Work {
         self.merge.is_some()
     }
 
-    /// Writes the tables that have ended, the oldest first, as long as that works.
+    /// Writes the full tables, the oldest first, until one fails.
     fn write_ended(&mut self, indexer: &Indexer) {
         while !self.ended.is_empty() {
             let written = self.write();
@@ -323,7 +324,7 @@ impl Work {
                     (state.backlog, state.failure) = (state.backlog - 1, None);
                     drop(state);
                     self.publish(Arc::new(run));
-                    // The disk takes writes: another attempt at a merge is worth it.
+                    // The disk takes writes again, so a merge may be tried again.
                     self.merging_failed = self.is_distrusted;
                     indexer.changed.notify_all();
                     self.begin_merge();
@@ -354,7 +355,7 @@ impl Work {
         Ok(run)
     }
 
-    /// Removes what is left of a run that was never listed. Where that fails too, the next open does it.
+    /// Removes the file of a run that was never listed. If that fails, the next open removes it.
     fn discard(&self, id: u64) {
         let _ = self.env.remove(&self.files.path(id));
     }
@@ -364,7 +365,7 @@ impl Work {
         self.next_id - 1
     }
 
-    /// Has a damaged run built anew by the next open, and those behind it, by listing them no more.
+    /// Stops listing a damaged run and those after it, so that the next open rebuilds them.
     fn distrust(&mut self, run: u64) {
         if planted(Bug::DamagedRunKept) {
             return;
@@ -379,11 +380,11 @@ impl Work {
         }
     }
 
-    /// Lists a run durably, in the place of others or behind all.
+    /// Lists a run durably, in place of merged runs or after all others.
     fn list(&self, run: &Run, merged: &[Arc<Run>]) -> io::Result<()> {
         let mut owner = self.manifest.lock();
         let before = owner.manifest.runs.clone();
-        // Behind a run that is trusted no more, nothing is listed: the next open builds it all anew.
+        // Nothing is listed after a damaged run: the next open rebuilds everything from there.
         let next = before.last().map_or(1, |last| last.last + 1);
         if self.is_distrusted && run.facts.first > next {
             return Ok(());
@@ -400,7 +401,7 @@ impl Work {
         replaced
     }
 
-    /// Shows a run that is listed, in the place of the table that it was written of.
+    /// Makes a listed run visible, in place of its table.
     fn publish(&self, run: Arc<Run>) {
         self.shared.index.change(|view| {
             if !planted(Bug::TableDroppedEarly) {
@@ -411,7 +412,7 @@ impl Work {
         });
     }
 
-    /// Begins to merge the runs of a tier, if there are enough of them.
+    /// Begins to merge the runs of a tier, if there are enough.
     fn begin_merge(&mut self) {
         if self.merge.is_some() || self.merging_failed {
             return;
@@ -430,7 +431,7 @@ impl Work {
         }
     }
 
-    /// Does a little of what can wait. `false` if nothing is left.
+    /// Does one step of the work that can wait. `false` if none is left.
     fn step(&mut self, indexer: &Indexer) -> bool {
         let Some(merging) = &mut self.merge else { return false };
         let id = merging.id;
@@ -454,13 +455,13 @@ impl Work {
         self.merge.is_some()
     }
 
-    /// Lists and shows a merged run in the place of those that it was made of.
+    /// Lists a merged run and makes it visible, in place of its inputs.
     fn take_over(&mut self, run: Run, merged: &[Arc<Run>]) {
         if planted(Bug::MergedRemovedEarly) {
             merged.iter().for_each(|run| self.discard(run.facts.id));
         }
         if let Err(error) = self.list(&run, merged) {
-            // The manifest on the disk may list it or not: its file stays.
+            // The manifest on the disk may list the run, so its file stays.
             tracing::warn!(%error, "a merged run could not be listed");
             self.merging_failed = true;
             return;
@@ -472,13 +473,13 @@ impl Work {
             view.runs.retain(|own| !is_merged(own));
             view.runs.insert(at, run);
         });
-        // Whoever looks into them still has them open.
+        // Readers that still use them hold them open.
         merged.iter().for_each(|run| self.discard(run.facts.id));
-        // Names that come back after a power cut are in nobody's way.
+        // A name that returns after a power cut does no harm.
         let _ = self.env.sync_dir(&run_folder(&self.files.root));
     }
 
-    /// Leaves the runs as they are: they serve as well, and the next open tries again.
+    /// Leaves the runs as they are: they still serve, and the next open tries again.
     fn fail_merge(&mut self, id: u64, error: &MergeError) {
         tracing::warn!(%error, "runs of the index could not be merged; they are left as they are");
         self.merging_failed = true;
@@ -492,7 +493,7 @@ impl Work {
     }
 }
 
-/// The first of the runs to merge, and their tier.
+/// The index of the first run to merge, and the tier.
 fn to_merge(runs: &[Arc<Run>]) -> Option<(usize, u8)> {
     let windows = runs.windows(FAN_OUT).enumerate().rev();
     let mut fitting = windows.filter(|(_, window)| {
@@ -500,7 +501,7 @@ fn to_merge(runs: &[Arc<Run>]) -> Option<(usize, u8)> {
         let events = window[FAN_OUT - 1].facts.last - window[0].facts.first + 1;
         window.iter().all(|run| run.facts.tier == tier) && events <= RUN_EVENTS_MAX
     });
-    // The newest are the smallest, and of one tier the oldest come first.
+    // The newest runs are the smallest; within a tier the oldest come first.
     let (newest, window) = fitting.next()?;
     let tier = window[0].facts.tier;
     let same = runs[..newest].iter().rev().take_while(|run| run.facts.tier == tier).count();

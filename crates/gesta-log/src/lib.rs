@@ -74,6 +74,7 @@ pub use backup::{
     SealedSegments, backup, restore, verify_backup,
 };
 pub use damage::Damage;
+pub use format::FORMAT_VERSION;
 pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 pub use open::Options;
 pub use open_error::OpenError;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 
-/// Why a log cannot be opened. Nothing in it was changed that was acknowledged.
+/// Why a log cannot be opened. No acknowledged event was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
@@ -13,7 +13,7 @@ pub enum OpenError {
     Locked {
         /// The folder.
         path: PathBuf,
-        /// What the other process says of itself.
+        /// How the other process describes itself.
         holder: String,
     },
     /// An option is out of its range.
@@ -24,19 +24,19 @@ pub enum OpenError {
         /// The size asked for.
         segment_size_bytes: u64,
     },
-    /// There are segments, but no manifest that says which belong to the log.
+    /// There are segments but no manifest, so it is unknown which of them belong to the log.
     #[error("`{}` holds segments and no manifest: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
     ManifestMissing {
         /// The folder.
         path: PathBuf,
     },
-    /// A restore was stopped before it was done.
+    /// A restore was interrupted.
     #[error("`{}` holds a part of a log that was being restored: empty it, then run `gesta restore` again", path.display())]
     RestoreUnfinished {
         /// The folder.
         path: PathBuf,
     },
-    /// The manifest does not prove itself.
+    /// The manifest's checksum is wrong.
     #[error("the manifest of `{}` is damaged; the segments are untouched: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
     ManifestDamaged {
         /// The folder.
@@ -50,7 +50,7 @@ pub enum OpenError {
         /// What is newer.
         what: String,
     },
-    /// A backup is in the folder, and no log. Nothing was made in it.
+    /// The folder holds a backup, not a log. Nothing was written to it.
     #[error(
         "`{name}` holds a backup, and no log: `gesta restore --from {name} --dir <folder>` makes a log of it",
         name = path.display()
@@ -65,17 +65,17 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("{what} failed")]
     Io {
         /// What was attempted.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Names what was attempted when the system refused.
+/// Adds the attempted action to a system error.
 pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
     let what = what.into();
     move |source| OpenError::Io { what, source }

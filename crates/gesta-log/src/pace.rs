@@ -1,14 +1,15 @@
-//! Long tasks in the background: how fast they may go, and how they are ended.
+//! The rate of long background tasks, and their cancellation.
 
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes between two pauses, and fewer at a low rate: what an append may find in its way at the disk.
+/// The most bytes between two pauses, and so the most that an append waits for at the disk. Low rates use smaller
+/// steps.
 const STEP_BYTES_MAX: u64 = 256 << 10;
 const STEP_BYTES_MIN: u64 = 4 << 10;
-/// Pauses in a second, where steps need not be smaller or larger than those.
+/// Pauses a second, unless the step size is clamped.
 const STEPS_PER_SECOND: u64 = 16;
 
 /// Ends a long task from another thread. A clone ends the same task.
@@ -22,7 +23,7 @@ struct Cancelled {
 }
 
 impl Cancel {
-    /// Ends the task soon, even where it waits.
+    /// Ends the task soon, also while it waits.
     pub fn cancel(&self) {
         *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();
@@ -32,7 +33,7 @@ impl Cancel {
         *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for so long, or until the task is to end: breaks then.
+    /// Waits. Breaks as soon as the task is cancelled.
     pub(crate) fn pause(&self, pause: Duration) -> ControlFlow<()> {
         let guard = self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.0.changed.wait_timeout_while(guard, pause, |is_cancelled| !*is_cancelled);
@@ -43,23 +44,23 @@ impl Cancel {
     }
 }
 
-/// How fast a task goes, and whether it goes on.
+/// The rate of a task, and its cancellation.
 #[derive(Clone, Default)]
 pub(crate) struct Pace {
-    /// As fast as it goes, if not said.
+    /// `None` means without a limit.
     pub(crate) bytes_per_second: Option<NonZeroU64>,
     pub(crate) cancel: Cancel,
 }
 
 impl Pace {
-    /// How many bytes to take before the next pause.
+    /// The bytes to process before the next pause.
     pub(crate) fn step_bytes(&self) -> u64 {
         self.bytes_per_second
             .map_or(u64::MAX, |rate| (rate.get() / STEPS_PER_SECOND).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX))
     }
 
-    /// Waits for as long as so many bytes may take. What they took themselves comes on top: the rate is a ceiling, and nothing is made
-    /// up for in a burst.
+    /// Waits as long as `bytes` may take. The time of the work comes on top: the rate is a ceiling, and no burst
+    /// makes up for lost time.
     pub(crate) fn pause_for(&self, bytes: u64) -> ControlFlow<()> {
         let pause = self
             .bytes_per_second
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_small_and_those_of_low_rates_smaller() {
+    fn steps_are_small_and_smaller_at_low_rates() {
         let step = |rate| Pace { bytes_per_second: NonZeroU64::new(rate), ..Pace::default() }.step_bytes();
         assert_eq!((step(0), step(1), step(1 << 20)), (u64::MAX, 4 << 10, 64 << 10));
         assert_eq!((step(4 << 20), step(1 << 40)), (256 << 10, 256 << 10));

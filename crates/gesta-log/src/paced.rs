@@ -1,4 +1,4 @@
-//! A file that is read at a limited rate, in small steps, until somebody ends it.
+//! A file that is read at a limited rate, in small steps, until its task is cancelled.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::env::File;
 use crate::pace::Pace;
 
-/// A file that is read at a limited rate, and not written to.
+/// A read-only file with a limited rate.
 pub(crate) struct PacedFile {
     pub(crate) file: Arc<dyn File>,
     pub(crate) pace: Pace,

@@ -1,9 +1,9 @@
-//! A place between two frames, with everything that whoever goes on from there has to know.
+//! A place between two frames, with all that a reader or writer needs to continue there.
 
 use crate::format::{Crc, EndBody};
 use crate::walk::Follow;
 
-/// Where in the log something ends: behind a whole frame, or before the first one.
+/// A place in the log: after a whole frame, or before the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogPoint {
     /// The segment, and the offset in its file at which the next frame begins; 0 before the first frame of the log.
@@ -21,13 +21,13 @@ impl LogPoint {
         Self { segment: 0, offset: 0, last_frame: 0, follow: Follow::START, progress: Progress::BEGIN };
 }
 
-/// What is known of a segment up to a place in it.
+/// The totals of a segment up to a place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The numbers of the first frame and of the first event that come after the segment's beginning.
+    /// The numbers of the first frame and of the first event in the segment, or of the next ones if it has none.
     pub(crate) first_frame: u64,
     pub(crate) first_position: u64,
-    /// What END would say there; its checksum is that over the headers so far.
+    /// The totals that an END there would hold. Their checksum covers the headers so far.
     pub(crate) end: EndBody,
 }
 
@@ -46,7 +46,7 @@ impl Progress {
     }
 }
 
-/// The checksum over the headers of a segment, as they come.
+/// The running checksum over the headers of a segment.
 pub(crate) struct HeadersChecksum(Crc);
 
 impl HeadersChecksum {
@@ -54,7 +54,7 @@ impl HeadersChecksum {
         Self(Crc::salted(salt))
     }
 
-    /// Goes on from a value that was noted.
+    /// Continues from a stored value.
     pub(crate) fn resume(value: u32) -> Self {
         Self(Crc::resume(value))
     }

@@ -1,4 +1,5 @@
-//! Threads for reads that may touch the disk, so that no caller's thread does: an async executor's least of all.
+//! Threads for reads that may wait for the disk, so that callers never do: least of all the threads of an async
+//! executor.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,20 +10,20 @@ use crate::limits::READS_WAITING_MAX;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A few threads and a bounded line of jobs. Dropped, it finishes what waits.
+/// A few threads and a bounded queue of jobs. Drop finishes the queued jobs.
 pub(crate) struct Pool {
     line: Idle,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The threads of a pool, as far as they have nothing to do.
+/// Gives jobs to idle threads of a pool.
 #[derive(Clone)]
 pub(crate) struct Idle(Arc<Line>);
 
 struct Line {
     state: Mutex<State>,
     arrived: Condvar,
-    /// Whoever is busy with work that another thread may help with, and how many there can be at once.
+    /// Readers with work that an idle thread could share, and the number of cores.
     busy: AtomicUsize,
     cores: usize,
 }
@@ -35,12 +36,12 @@ struct State {
     closing: bool,
 }
 
-/// Too many jobs wait already.
+/// The queue is full.
 #[derive(Debug)]
 pub(crate) struct PoolFull;
 
 impl Pool {
-    /// A pool of so many threads, on a machine of so many cores.
+    /// A pool of `threads` threads on a machine with `cores` cores.
     pub(crate) fn new(threads: usize, cores: usize) -> std::io::Result<Self> {
         let (state, arrived, busy) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
         let line = Idle(Arc::new(Line { state, arrived, busy, cores }));
@@ -55,7 +56,7 @@ impl Pool {
     /// Runs a job on one of the threads.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
         if self.threads.is_empty() {
-            // A log without threads: its caller does all of the work.
+            // Without threads, the caller runs the job.
             job();
             return Ok(());
         }
@@ -69,14 +70,14 @@ impl Pool {
         Ok(())
     }
 
-    /// Those of its threads that have nothing to do.
+    /// Its idle threads.
     pub(crate) const fn idle(&self) -> &Idle {
         &self.line
     }
 }
 
 impl Idle {
-    /// Waits until a thread has nothing to do.
+    /// Waits until a thread is idle.
     #[cfg(test)]
     pub(crate) fn wait_for_one(&self) {
         while self.0.lock().waiting == 0 {
@@ -84,13 +85,13 @@ impl Idle {
         }
     }
 
-    /// Says that its caller is busy, until what this gives is dropped.
+    /// Counts its caller as busy until the guard is dropped.
     pub(crate) fn busy(&self) -> Busy<'_> {
         self.0.busy.fetch_add(1, Ordering::Relaxed);
         Busy(&self.0.busy)
     }
 
-    /// Runs a job, if there is a thread that has nothing to do, and a core that nobody needs who is busy; drops it otherwise.
+    /// Runs a job if a thread is idle and a core is not needed by a busy reader. Drops it otherwise.
     pub(crate) fn offer(&self, job: impl FnOnce() + Send + 'static) {
         if self.0.busy.load(Ordering::Relaxed) >= self.0.cores {
             return;
@@ -104,7 +105,7 @@ impl Idle {
     }
 }
 
-/// Somebody who is busy.
+/// Counts one busy reader.
 pub(crate) struct Busy<'a>(&'a AtomicUsize);
 
 impl Drop for Busy<'_> {
@@ -116,7 +117,7 @@ impl Drop for Busy<'_> {
 impl Line {
     fn work(&self) {
         while let Some(job) = self.next() {
-            // A panic in a read is a bug of ours; its caller is told by the dropped answer, the other reads go on.
+            // A panic in a read is a bug of ours. Its caller notices the dropped answer; other reads continue.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
         }
     }

@@ -1,6 +1,7 @@
-//! The proof of one sealed segment: header, frames, records, chain and END, against what the manifest says of it.
+//! Verifies one sealed segment: header, frames, records, chain and END, against the manifest.
 //!
-//! It reads what never changes again, so it needs no lock and disturbs nobody: a backup, its check and a scrub are the same proof.
+//! A sealed segment never changes, so this takes no lock and disturbs no one. Backups, their check and scrubs share
+//! it.
 
 use crate::damage::Damage;
 use crate::format::{EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, mark_len};
@@ -10,13 +11,13 @@ use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, Stop, Walker};
 
-/// What was proven of a segment, and what was not.
+/// The valid part of a segment, and its damage.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
     pub(crate) frames: u64,
     pub(crate) events: u64,
     pub(crate) damage: Vec<Damage>,
-    /// What the next segment has to follow, if that was proven.
+    /// The place that the next segment must continue, if it was verified.
     pub(crate) end: Option<Follow>,
 }
 
@@ -27,36 +28,37 @@ struct Prover<'a> {
     tally: Tally,
     follow: Follow,
     damage: Vec<Damage>,
-    /// Whether a place was met where no valid frame stands: then not every header was counted.
+    /// Whether a place without a valid frame was found. Then not every header was counted.
     has_gap: bool,
-    /// Whether it continues the segment before it; `true` where that is not known.
+    /// Whether the segment continues the one before it; `true` if that is unknown.
     continues: bool,
-    /// Whether the last frame proved itself.
+    /// Whether the last frame is valid.
     is_end_known: bool,
 }
 
-/// Where a file of a segment that is sealed so ends.
+/// The length of the file of a sealed segment.
 pub(crate) const fn sealed_len(sealed: &Sealed) -> u64 {
     sealed.end + mark_len(EndBody::BYTES) as u64
 }
 
-/// The last position of a segment that is sealed so; the one before its first, if it has no events.
+/// The last position of a sealed segment; one before its first if it has no events.
 pub(crate) const fn last_position(sealed: &Sealed) -> u64 {
     (sealed.first_position + sealed.events).saturating_sub(1)
 }
 
-/// The last numbered frame of a segment that is sealed so.
+/// The last numbered frame of a sealed segment.
 pub(crate) const fn last_frame(sealed: &Sealed) -> u64 {
     (sealed.first_frame + sealed.frames).saturating_sub(1)
 }
 
-/// Damage to all of a segment's events.
+/// Damage that covers all events of a segment.
 pub(crate) fn all_lost(entry: &SegmentEntry, sealed: &Sealed, what: impl Into<String>) -> Damage {
     let (from, to) = (sealed.first_position, last_position(sealed));
     Damage { segment: entry.header.id, offset: 0, from, to, what: what.into() }
 }
 
-/// Proves every byte of a sealed segment, and that it follows the one before, if the end of that was proven.
+/// Verifies every byte of a sealed segment, and that it continues the one before, if the end of that one was
+/// verified.
 pub(crate) fn prove(
     segment: &SegmentFile,
     entry: &SegmentEntry,
@@ -104,7 +106,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Looks at the first frame: it is a START, and continues what stands before.
+    /// Checks the first frame: it must be a START that continues the segment before.
     fn begin(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
         let first = SegmentFile::first_frame_offset();
         let Some((_, header)) = self.walker.frame_at(first)? else {
@@ -117,12 +119,12 @@ impl<'a> Prover<'a> {
             self.flaw(first, "it does not continue the segment before it".to_owned());
             self.continues = false;
         }
-        // The frame is chained to one of another file: the link was looked at, if that file was.
+        // The frame continues one in another file. If that file was verified, the link was checked above.
         self.follow.checksum = header.previous;
         Ok(())
     }
 
-    /// START takes no number: what it is chained to, the first numbered frame is as well.
+    /// START takes no number, so the first numbered frame is chained to the same frame as START.
     fn begin_without_start(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
         if let Some(before) = before {
             self.follow.checksum = before.checksum;
@@ -134,7 +136,7 @@ impl<'a> Prover<'a> {
         Ok(())
     }
 
-    /// Proves what follows, up to damage, and passes over that. Gives where to go on.
+    /// Verifies frames up to damage, and skips the damage. Returns where to continue.
     fn pass(&mut self, from: u64) -> Result<u64, RecoverError> {
         let limit = self.sealed.end;
         let tally = &mut self.tally;
@@ -142,12 +144,12 @@ impl<'a> Prover<'a> {
         match stop {
             Stop::NoFrame { offset } if offset >= limit => Ok(offset),
             Stop::NoFrame { offset } => self.pass_damage(offset, offset),
-            // An END before the end ends nothing.
+            // An END before the end of the segment ends nothing.
             Stop::End { offset } => self.pass_damage(offset, offset + FRAME_ALIGNMENT as u64),
         }
     }
 
-    /// Passes over the damage at an offset, looking from another one on for what the log goes on with.
+    /// Skips the damage at `offset`. Searches from `from` on for the frame that continues the log.
     fn pass_damage(&mut self, offset: u64, from: u64) -> Result<u64, RecoverError> {
         self.has_gap = true;
         let mut gap = Gap::new(self.segment.id, offset, self.follow);
@@ -172,7 +174,8 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// The next frame that the log goes on with, by the rule that an open goes by: what it would not show is lost.
+    /// The next frame that continues the log, by the same rule as an open: an event that an open would not show is
+    /// lost.
     fn next_own(&mut self, gap: &mut Gap, from: u64) -> Result<Option<(u64, FrameHeader)>, RecoverError> {
         let mut offset = from;
         while let Some((at, header)) =
@@ -186,7 +189,7 @@ impl<'a> Prover<'a> {
         Ok(None)
     }
 
-    /// The frames are those that were sealed, END stands where the manifest says, and says what was counted.
+    /// Checks that the frames are the sealed ones, and that END stands at its place with the right totals.
     fn check_end(&mut self) -> Result<(), RecoverError> {
         let end = self.sealed.end;
         let counted = self.tally.end_at(end).map(|ended| ended.sealed);
@@ -205,13 +208,13 @@ impl<'a> Prover<'a> {
             Some(body) if is_own && body != self.tally.body() => {
                 self.flaw(end, "END does not say what the segment holds".to_owned());
             }
-            // Behind damage the count is of what is left.
+            // After damage the totals cover the rest only.
             Some(_) => {}
         }
         Ok(())
     }
 
-    /// Takes nothing in it for proven: its frames are whole, or as whole as its own would be, and they are not those that were sealed.
+    /// Rejects the whole segment: its frames are valid, but are not the ones that were sealed.
     fn refuse(&mut self) {
         let (segment, offset) = (self.segment.id, SegmentFile::first_frame_offset());
         let (from, to) = (self.sealed.first_position, last_position(&self.sealed));
@@ -242,7 +245,7 @@ mod tests {
     use crate::testing::{batch, options};
 
     #[test]
-    fn a_segment_is_proven_to_continue_the_one_before_it() {
+    fn a_segment_must_continue_the_one_before_it() {
         let folder = tempfile::tempdir().unwrap();
         let log = LogStore::open(folder.path(), &options()).unwrap();
         for number in 1..=40 {
@@ -259,7 +262,7 @@ mod tests {
         let first = prove(0, Follow::START);
         let end = first.end.unwrap();
         assert_eq!((first.damage.len(), prove(1, end).damage.len()), (0, 0));
-        // As a segment would be that was taken from another log, where as much stood before it.
+        // A segment of another log with as many frames before it.
         let damage = prove(1, Follow { checksum: end.checksum ^ 1, ..end }).damage;
         assert!(damage[0].what.contains("does not continue") && !damage[0].loses_events(), "{damage:?}");
     }

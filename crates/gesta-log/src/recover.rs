@@ -35,6 +35,9 @@ pub struct Recovery {
     pub flaws: Vec<Damage>,
     /// Why the log takes no writes, if it does not.
     pub read_only: Option<String>,
+    /// True if the log does not show bytes that may be acknowledged events: an unproven tail, or segments that a stale manifest
+    /// does not list.
+    pub may_miss_events: bool,
     /// Bytes of a torn write that were moved to `quarantine/`.
     pub quarantined_bytes: u64,
     /// Frames that were whole but not known to be synced, and were copied into a segment of their own.
@@ -45,6 +48,7 @@ impl Recovery {
     /// Notes bytes that may have been acknowledged or not: nobody but an operator can say.
     pub(crate) fn note_unproven(&mut self, survey: &TailSurvey) {
         if survey.state == TailState::Unproven || survey.unproven_spare {
+            self.may_miss_events = true;
             self.read_only.get_or_insert_with(|| {
                 "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup with `gesta restore`, or move them aside with `gesta repair --drop-tail`"
                     .to_owned()

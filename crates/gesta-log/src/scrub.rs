@@ -1,5 +1,5 @@
-//! Scrub: reads sealed segments again, at a rate that leaves the disk to others, and proves them, so that rot is found while there is
-//! still a backup to put it right from. In the background of an open log (`background.rs`), or when somebody asks for it.
+//! Scrub: reads and verifies sealed segments at a limited rate, so that rot is found while a backup can still replace
+//! the bytes. Runs in the background of an open log (`background.rs`), or on request.
 
 mod background;
 mod record;
@@ -28,28 +28,29 @@ use crate::walk::{Follow, WalkError};
 pub(crate) use background::Background;
 use record::{Records, sealed_segments};
 
-/// How a scrub goes about it.
+/// Options of a scrub.
 #[derive(Clone, Default)]
 pub struct ScrubOptions {
-    /// Bytes that are read a second at the most; as fast as it goes, if not said.
+    /// The most bytes to read a second; without a limit if `None`.
     pub bytes_per_second: Option<NonZeroU64>,
-    /// Begins behind this segment, the last one of a scrub that was cancelled; at the beginning, if it is not listed.
+    /// Begins after this segment, the last one of a cancelled scrub; at the beginning if it is `None` or not listed.
     pub after: Option<u64>,
     /// Ends it early.
     pub cancel: Cancel,
 }
 
-/// Whether sealed segments are read again in the background while a log is open.
+/// Whether an open log verifies its sealed segments in the background.
 ///
-/// Rot that nobody looks for is found when it is needed, and by then it may be in every backup. What a scrub finds is logged, and is
-/// in [`LogStore::scrub_status`]; appends go on.
+/// Without it, rot is found when its bytes are needed, and by then it may be in every backup. Findings are logged and
+/// in [`LogStore::scrub_status`]; appends continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scrub {
-    /// They are not: call [`LogStore::scrub`] or run `gesta scrub` instead.
+    /// No scrub: call [`LogStore::scrub`] or run `gesta scrub` instead.
     Off,
-    /// Each once in that time, at the rate that this takes, and 1 MiB/s at the least. By default in a week: a terabyte takes 2 MB/s.
+    /// Each segment once in this time, at the rate that this takes, 1 MiB/s at least. The default is a week: a
+    /// terabyte takes 2 MB/s.
     Every(Duration),
-    /// At that many bytes a second, one pass after the other, and each segment once a day at the most.
+    /// At this many bytes a second, one pass after the other, each segment once a day at most.
     BytesPerSecond(NonZeroU64),
 }
 
@@ -59,23 +60,23 @@ impl Default for Scrub {
     }
 }
 
-/// What the scrub in the background knows of a log.
+/// The results of background scrubs of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScrubStatus {
     /// The sealed segments, in the order of the log.
     pub segments: Vec<ScrubbedAt>,
 }
 
-/// What the scrub in the background knows of one segment.
+/// The results of background scrubs of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScrubbedAt {
     /// The segment.
     pub segment: u64,
     /// Bytes of its file.
     pub bytes: u64,
-    /// When all of it was last read; `None` if it was not yet.
+    /// When all of it was last read; `None` if never.
     pub verified_at: Option<Timestamp>,
-    /// What did not prove itself then. Where no event is lost, it is a header or a mark.
+    /// The damage that was found then. Damage without a lost event is in a header or a mark.
     pub damage: Vec<Damage>,
 }
 
@@ -93,12 +94,12 @@ impl ScrubStatus {
         Self { segments: sealed_segments(manifest).map(segment).collect() }
     }
 
-    /// What was written down of a log that nobody has open.
+    /// The stored results of a log that no process has open.
     pub(crate) fn load(folder: &Folder<'_>, manifest: &Manifest) -> Self {
         Self::of(manifest, &Records::load(folder.env, folder.root, manifest.store))
     }
 
-    /// The last pass: since then, every sealed segment was read. `None` if one was not yet.
+    /// When the last pass began: every sealed segment was read since. `None` if one never was.
     #[must_use]
     pub fn last_pass(&self) -> Option<Timestamp> {
         let all = self.segments.iter().map(|own| own.verified_at).collect::<Option<Vec<_>>>();
@@ -111,7 +112,7 @@ impl ScrubStatus {
         self.segments.iter().filter(|own| own.verified_at.is_some()).map(|own| own.bytes).sum()
     }
 
-    /// What did not prove itself when it was last read.
+    /// The damage that the last reads found.
     pub fn damage(&self) -> impl Iterator<Item = &Damage> {
         self.segments.iter().flat_map(|own| &own.damage)
     }
@@ -122,29 +123,29 @@ impl ScrubStatus {
 pub struct ScrubReport {
     /// The sealed segments that were read to their end, in the order of the log.
     pub segments: Vec<ScrubbedSegment>,
-    /// Listed segments that are not sealed yet, and so were not read.
+    /// Listed segments that are not sealed yet. They are not read.
     pub unsealed: usize,
-    /// Whether it was cancelled: behind the last segment above, nothing was proven.
+    /// Whether it was cancelled. Segments after the last one above were not verified.
     pub cancelled: bool,
 }
 
-/// What a scrub found in one segment.
+/// The result of a scrub of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScrubbedSegment {
     /// The segment.
     pub segment: u64,
-    /// Bytes of its file, all of which were read.
+    /// Bytes of its file. All of them were read.
     pub bytes: u64,
-    /// Numbered frames that proved themselves.
+    /// Valid numbered frames.
     pub frames: u64,
-    /// Events that proved themselves.
+    /// Valid events.
     pub events: u64,
-    /// What did not. Where no event is lost, it is a header or a mark.
+    /// The damage. Damage without a lost event is in a header or a mark.
     pub damage: Vec<Damage>,
 }
 
 impl ScrubReport {
-    /// Whether everything that was read proved itself.
+    /// Whether everything that was read is valid.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.segments.iter().all(|own| own.damage.is_empty())
@@ -152,30 +153,30 @@ impl ScrubReport {
 }
 
 impl LogStore {
-    /// Reads the sealed segments again and proves them, while the log is in use. Takes no part in appends and reads, but their disk.
-    /// Blocks its thread: call it from one of its own, and end it with [`ScrubOptions::cancel`].
+    /// Verifies the sealed segments while the log is in use. Appends and reads share the disk with it, nothing else.
+    /// Blocks its thread: call it from a separate one, and end it with [`ScrubOptions::cancel`].
     ///
     /// # Errors
-    /// [`OpenError`] where the manifest cannot be read. Damage, and what the disk refuses to read, is in the report.
+    /// [`OpenError`] if the manifest cannot be read. Damage and read errors are in the report.
     pub fn scrub(&self, options: &ScrubOptions) -> Result<ScrubReport, OpenError> {
         let folder = self.folder();
         folder.scrub(&folder.existing_manifest()?, options)
     }
 
-    /// What the scrub in the background ([`Options::scrub`](crate::Options::scrub)) has read and found so far, also before the log was
+    /// The results of background scrubs ([`Options::scrub`](crate::Options::scrub)), also from before the log was
     /// opened. Reads the manifest.
     ///
     /// # Errors
-    /// [`OpenError`] where the manifest cannot be read.
+    /// [`OpenError`] if the manifest cannot be read.
     pub fn scrub_status(&self) -> Result<ScrubStatus, OpenError> {
         Ok(self.background().status(&self.folder().existing_manifest()?))
     }
 }
 
-/// Reads and proves the sealed segments of a log in a folder that nobody has open. Changes nothing.
+/// Verifies the sealed segments of a log in a folder that no process has open. Changes nothing.
 ///
 /// # Errors
-/// [`OpenError`] where the log cannot be read at all; damage is in the report.
+/// [`OpenError`] if the log cannot be read at all; damage is in the report.
 pub fn scrub(root: impl AsRef<Path>, options: &ScrubOptions) -> Result<ScrubReport, OpenError> {
     scrub_in(&OsEnv, root.as_ref(), options)
 }
@@ -215,8 +216,8 @@ impl Folder<'_> {
         Ok(report)
     }
 
-    /// Proves one segment; `None` if it was ended. What cannot be read is damage, like what does not prove itself: the others are read
-    /// all the same.
+    /// Verifies one segment; `None` if it was cancelled. A read error counts as damage: the other segments are still
+    /// read.
     fn prove_segment(
         &self,
         entry: &SegmentEntry,

@@ -1,4 +1,4 @@
-//! A segment's file, as its readers and its writer share it.
+//! The file of a segment, shared by its readers and its writer.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::env::{Env, File, Mode};
 use crate::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::manifest::segment_path;
 
-/// An open segment. The file stays open, and so readable, for as long as anybody holds this.
+/// An open segment. The file stays open, and so readable, as long as this is held.
 pub(crate) struct SegmentFile {
     pub(crate) id: u64,
     pub(crate) salt: Salt,
@@ -16,7 +16,8 @@ pub(crate) struct SegmentFile {
 }
 
 impl SegmentFile {
-    /// Makes the file of a segment durably: header, and zeros up to its size. The folder still has to be synced.
+    /// Creates the file of a segment durably: the header, then zeros up to its size. The caller still has to sync the
+    /// folder.
     pub(crate) fn create(
         env: &dyn Env,
         root: &Path,

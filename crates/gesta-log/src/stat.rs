@@ -1,4 +1,4 @@
-//! Stat: what a log consists of, as its files say, without loading it.
+//! Stat: the parts of a log according to its files, without loading it.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, Walker};
 
-/// Bytes behind the last frame that are looked at: all of them are zeros, if that is where the log ends.
+/// Bytes after the last frame that are read: if the log ends there, all of them are zeros.
 const BEHIND_BYTES: usize = 512;
 
-/// What a log consists of.
+/// The parts of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogStat {
     /// The store.
@@ -34,20 +34,20 @@ pub struct LogStat {
     pub segments: Vec<SegmentStat>,
     /// The files of its index, from old to new.
     pub index: Vec<IndexFileStat>,
-    /// When its sealed segments were last read by a scrub in the background, and what that found.
+    /// When background scrubs last read its sealed segments, and what they found.
     pub scrub: ScrubStatus,
-    /// What was kept aside: torn writes, and what a repair dropped.
+    /// Files in quarantine: torn writes, and what a repair dropped.
     pub quarantine: Vec<FileStat>,
-    /// What repairs said of themselves.
+    /// The reports of repairs.
     pub repairs: Vec<FileStat>,
 }
 
-/// What is known of one segment.
+/// One segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentStat {
     /// The segment's id, which names its file.
     pub segment: u64,
-    /// Where in its life it is.
+    /// Its state.
     pub state: SegmentStateStat,
     /// Whether another store wrote it, before a restore.
     pub is_restored: bool,
@@ -63,13 +63,14 @@ pub struct SegmentStat {
     pub events: u64,
     /// The position of its first event, or of the next one to come.
     pub first_position: u64,
-    /// Whether something else stands behind its frames, where it is not sealed: a torn write, or damage. `verify` says which.
+    /// Whether other bytes follow its frames although it is not sealed: a torn write, or damage. `verify` tells
+    /// which.
     pub is_broken_off: bool,
-    /// When its first and last events were recorded; `None` if it has none, or if its END does not prove itself.
+    /// When its first and last events were recorded; `None` if it has none, or if its END is damaged.
     pub recorded_at: Option<(Timestamp, Timestamp)>,
 }
 
-/// What is known of one index file.
+/// One index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexFileStat {
     /// Its id, which names it.
@@ -78,18 +79,18 @@ pub struct IndexFileStat {
     pub positions: (u64, u64),
     /// Its length.
     pub bytes: u64,
-    /// How often what it covers was merged.
+    /// How often the covered range was merged.
     pub tier: u8,
 }
 
-/// Where in its life a segment is.
+/// The state of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentStateStat {
-    /// Made ahead, without a frame.
+    /// Made ahead; holds no frame.
     Spare,
-    /// Written to, or not sealed yet: its counts are those of the frames that prove themselves from its beginning on.
+    /// Not sealed. Its counts cover the valid frames from its beginning on.
     Active,
-    /// It never changes again: its counts are those of the manifest. A backup that holds it does not copy it again.
+    /// It never changes again. Its counts come from the manifest. A backup that holds it does not copy it again.
     Sealed,
 }
 
@@ -129,18 +130,18 @@ impl LogStat {
 }
 
 impl SegmentStat {
-    /// The position of its last event; that before its first, if it has none.
+    /// The position of its last event; one before its first if it has none.
     #[must_use]
     pub const fn last_position(&self) -> u64 {
         (self.first_position + self.events).saturating_sub(1)
     }
 }
 
-/// Says what the log in a folder consists of that nobody has open. Reads ends and headers of sealed segments, and the frames of the
-/// active one; proves nothing else. Changes nothing.
+/// Describes the log in a folder that no process has open. Reads headers and ENDs of sealed segments, and the frames
+/// of the active one; verifies nothing else. Changes nothing.
 ///
 /// # Errors
-/// [`OpenError`] where the log cannot be read at all.
+/// [`OpenError`] if the log cannot be read at all.
 pub fn stat(root: impl AsRef<Path>) -> Result<LogStat, OpenError> {
     stat_in(&OsEnv, root.as_ref())
 }
@@ -214,7 +215,7 @@ fn segment_stat(
     stat.file_bytes = Some(segment.file.len().map_err(io)?);
     match &entry.state {
         SegmentState::Sealed(sealed) => stat.recorded_at = recorded_at(&segment, sealed)?,
-        // A spare is used without the manifest being told.
+        // A spare is used before the manifest says so.
         SegmentState::Spare | SegmentState::Active => stat.count_frames(&segment)?,
     }
     Ok(stat)
@@ -249,7 +250,7 @@ impl SegmentStat {
     }
 }
 
-/// What END says of when its events were recorded.
+/// When the events of a segment were recorded, according to its END.
 fn recorded_at(
     segment: &SegmentFile,
     sealed: &Sealed,

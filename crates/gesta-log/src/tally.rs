@@ -1,23 +1,23 @@
-//! What a segment holds, counted frame by frame: what its END says, and what the manifest is told of it.
+//! Counts a segment frame by frame: the totals for its END and for the manifest.
 
 use crate::format::{EndBody, FrameHeader, FrameKind, Salt, Seal, write_mark};
 use crate::manifest::Sealed;
 use crate::point::{HeadersChecksum, LogPoint, Progress};
 use crate::walk::Follow;
 
-/// The frames of one segment, as they come: START and the numbered ones.
+/// The running totals of one segment: its START and numbered frames.
 pub(crate) struct Tally {
     salt: Salt,
     headers: HeadersChecksum,
-    /// What came so far; `None` before the first frame.
+    /// The totals so far; `None` before the first frame.
     counted: Option<(Progress, Follow)>,
 }
 
-/// How a segment ends that holds what was counted.
+/// The end of a counted segment.
 pub(crate) struct Ended {
     pub(crate) body: EndBody,
     pub(crate) sealed: Sealed,
-    /// What its END frame is sealed with.
+    /// The seal of its END frame.
     pub(crate) seal: Seal,
 }
 
@@ -26,13 +26,13 @@ impl Tally {
         Self { salt: *salt, headers: HeadersChecksum::new(salt), counted: None }
     }
 
-    /// Goes on behind a place in the segment.
+    /// Continues after a place in the segment.
     pub(crate) fn resume(salt: &Salt, from: &LogPoint) -> Self {
         let headers = HeadersChecksum::resume(from.progress.end.checksum);
         Self { salt: *salt, headers, counted: Some((from.progress, from.follow)) }
     }
 
-    /// Counts the next frame. END counts nothing.
+    /// Counts the next frame. END is not counted.
     pub(crate) fn add(&mut self, header: &FrameHeader) {
         if header.kind == FrameKind::End {
             return;
@@ -46,13 +46,13 @@ impl Tally {
         progress.end.count(header);
     }
 
-    /// Counts since the beginning.
+    /// The totals since the segment's beginning.
     pub(crate) fn body(&self) -> EndBody {
         let counted = self.counted.map_or(EndBody::EMPTY, |(progress, _)| progress.end);
         EndBody { checksum: self.headers.value(), ..counted }
     }
 
-    /// How the segment ends, if its frames end at that offset; `None` if it has none.
+    /// The end of the segment if its frames end at `offset`; `None` if it has no frames.
     pub(crate) fn end_at(&self, offset: u64) -> Option<Ended> {
         let (Progress { first_frame, first_position, .. }, follow) = self.counted?;
         let body = self.body();

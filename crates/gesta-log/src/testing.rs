@@ -1,4 +1,4 @@
-//! What tests of several modules fill a log with.
+//! Events and logs that the tests of several modules share.
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
@@ -6,7 +6,7 @@ use crate::open::Options;
 #[cfg(feature = "sim")]
 pub(crate) use inline::{LOG, append, open};
 
-/// Segments that a dozen of events fill.
+/// Segments that a dozen events fill.
 pub(crate) fn options() -> Options {
     Options { segment_size_bytes: 64 << 10, ..Options::default() }
 }
@@ -35,7 +35,7 @@ mod inline {
         sim::open(machine, &options()).unwrap()
     }
 
-    /// Appends batches, a group each.
+    /// Appends batches, each as a group.
     pub(crate) fn append(log: &LogStore, batches: impl IntoIterator<Item = Batch>) {
         for batch in batches {
             let pending = log.enqueue_inline(batch);

@@ -1,4 +1,4 @@
-//! `verify`: recovery's proof of every byte, without its hand.
+//! `verify`: checks every byte as recovery does, and changes nothing.
 
 mod index;
 
@@ -14,30 +14,30 @@ use crate::point::LogPoint;
 use crate::recover::{Recovery, load, open_listed, survey_tail};
 use index::IndexCheck;
 
-/// What a check of a log found.
+/// The result of a check of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What recovery would say.
+    /// The report that recovery would give.
     pub recovery: Recovery,
     /// Segments that the manifest lists.
     pub segments: usize,
-    /// Numbered frames that proved themselves.
+    /// Valid numbered frames.
     pub frames: u64,
-    /// Events that proved themselves, each by its own check.
+    /// Valid events. Each was verified by its own check.
     pub events: u64,
     /// Streams with at least one of them.
     pub streams: u64,
-    /// Event ids that stand twice in one stream: a broken promise of the engine.
+    /// Event ids that one stream holds twice: a broken promise of the engine.
     pub repeated_ids: u64,
-    /// Index files that were held against the log, entry by entry.
+    /// Index files that were compared with the log, entry by entry.
     pub index_files: usize,
-    /// What index files say otherwise than the log, or do not say at all. No event is lost by it: an index that is deleted is built anew
-    /// by the next open.
+    /// Differences between index files and the log, and damage to index files. No event is lost by it: the next open
+    /// rebuilds an index that was deleted.
     pub index_errors: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing is wrong: every acknowledged byte proved itself.
+    /// Whether nothing is wrong: every acknowledged byte is valid.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.recovery.damage.is_empty()
@@ -48,15 +48,15 @@ impl Report {
     }
 }
 
-/// Reads and proves every byte of the log in a folder that nobody has open. Changes nothing.
+/// Verifies every byte of the log in a folder that no process has open. Changes nothing.
 ///
 /// # Errors
-/// [`OpenError`] where the log cannot be read at all; damage is in the report.
+/// [`OpenError`] if the log cannot be read at all; damage is in the report.
 pub fn verify(root: impl AsRef<Path>) -> Result<Report, OpenError> {
     verify_in(&OsEnv, root.as_ref())
 }
 
-/// Verifies a log on a machine that may be a simulated one.
+/// Verifies a log on a real or simulated machine.
 pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError> {
     let folder = Folder { env, root };
     let _lock = folder.lock_existing()?;

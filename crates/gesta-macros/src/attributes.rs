@@ -1,21 +1,21 @@
-//! The attributes `#[event(…)]`, `#[tag]`, `#[command(…)]` and `#[key(…)]`, parsed and checked one by one.
+//! Parses and checks the attributes `#[event(…)]`, `#[tag]`, `#[command(…)]` and `#[key(…)]`.
 
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Field, Ident, LitInt, LitStr, Result, Token, Type, parenthesized};
 
-/// What `gesta-core` takes as an event type at the most.
+/// The longest event type that `gesta-core` accepts.
 const EVENT_TYPE_BYTES_MAX: usize = 255;
 
-/// What stands on the enum of an `Event` derive.
+/// The attributes on the enum of an `Event` derive.
 #[derive(Default)]
 pub(crate) struct OnEnum {
     pub(crate) prefix: Option<LitStr>,
     pub(crate) ignore: bool,
 }
 
-/// What stands on a variant of an `Event` derive.
+/// The attributes on a variant of an `Event` derive.
 #[derive(Default)]
 pub(crate) struct OnVariant {
     pub(crate) name: Option<LitStr>,
@@ -80,7 +80,7 @@ impl OnVariant {
     }
 }
 
-/// The key of the tag that a field of an event gives, from `#[tag]` or `#[event(tag = "…")]`.
+/// The key of a field's tag, from `#[tag]` or `#[event(tag = "…")]`.
 pub(crate) fn tag_of(field: &Field) -> Result<Option<String>> {
     let mut found = None;
     if let Some(attribute) = field.attrs.iter().find(|attribute| attribute.path().is_ident("tag")) {
@@ -116,7 +116,7 @@ pub(crate) fn command_name(attributes: &[Attribute]) -> Result<Option<LitStr>> {
         let text = name.value();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         {
-            let message = "a command's name is a part of a URL: use letters, digits, `-`, `_` and `.`";
+            let message = "a command's name is part of a URL: use letters, digits, `-`, `_` and `.`";
             return Err(Error::new(name.span(), message));
         }
         found = Some(name);
@@ -169,7 +169,7 @@ fn event_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     Ok(name)
 }
 
-/// Whether the text can be an event type, or the prefix of one.
+/// Checks an event type or its prefix.
 pub(crate) fn check_event_name(name: &str) -> std::result::Result<(), String> {
     if name.is_empty() {
         return Err("the name is empty: give it at least one character".to_owned());
@@ -180,6 +180,9 @@ pub(crate) fn check_event_name(name: &str) -> std::result::Result<(), String> {
             name.len()
         ));
     }
+    if name.starts_with('$') {
+        return Err(format!("event type `{name}` begins with `$`: these types belong to the system"));
+    }
     match name.chars().find(|character| character.is_control()) {
         Some(character) => {
             Err(format!("the name holds the control character U+{:04X}: remove it", u32::from(character)))
@@ -188,10 +191,11 @@ pub(crate) fn check_event_name(name: &str) -> std::result::Result<(), String> {
     }
 }
 
-fn check_tag_key(key: &LitStr) -> Result<()> {
+pub(crate) fn check_tag_key(key: &LitStr) -> Result<()> {
     let text = key.value();
     if text.is_empty() || text.contains(':') || text.starts_with('$') || text.chars().any(char::is_control) {
-        let message = "a tag's key is not empty, holds no `:` and does not begin with `$`";
+        let message =
+            "the key of a tag must not be empty, hold a `:` or a control character, or begin with `$`";
         return Err(Error::new(key.span(), message));
     }
     Ok(())
@@ -202,7 +206,7 @@ mod tests {
     use super::kebab;
 
     #[test]
-    fn a_variant_is_named_in_kebab_case() {
+    fn a_variant_name_becomes_kebab_case() {
         let cases = [
             ("Opened", "opened"),
             ("InsufficientFunds", "insufficient-funds"),

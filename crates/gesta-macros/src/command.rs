@@ -1,11 +1,11 @@
 //! `#[derive(Command)]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::{DeriveInput, Error, Fields, Result, Variant};
 
 use crate::attributes::{command_name, kebab, plain};
-use crate::fields::{Payload, Strictness, enum_of};
+use crate::fields::{Payload, Strictness, enum_of, field_info};
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let data = enum_of(input, "Command")?;
@@ -14,8 +14,9 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         let name =
             command_name(&variant.attrs)?.map_or_else(|| kebab(&plain(&variant.ident)), |name| name.value());
         if names.contains(&name) {
-            let message =
-                format!("command `{name}` stands twice in this enum: give one `#[command(name = \"…\")]`");
+            let message = format!(
+                "command `{name}` is defined twice in this enum: give one `#[command(name = \"…\")]`"
+            );
             return Err(Error::new_spanned(variant, message));
         }
         names.push(name);
@@ -60,8 +61,7 @@ fn info(name: &str, variant: &Variant) -> TokenStream {
     let named = matches!(variant.fields, Fields::Named(_));
     let fields = variant.fields.iter().filter(|_| named).filter_map(|field| {
         let name = plain(field.ident.as_ref()?);
-        let rust_type = field.ty.to_token_stream().to_string().replace(' ', "");
-        Some(quote!(::gesta::FieldInfo::new(#name, #rust_type)))
+        Some(field_info(&name, &field.ty))
     });
     quote!(::gesta::CommandInfo { name: #name, fields: &[#(#fields),*] })
 }

@@ -1,51 +1,87 @@
-//! `#[decision]`.
+//! `#[decision]`: a function as an implementation of `Decision`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments, Result, ReturnType, Type,
+    Attribute, Error, Expr, FnArg, GenericArgument, Ident, ItemFn, LitStr, Meta, Pat, PathArguments, Result,
+    ReturnType, Token, Type, parse_quote,
 };
 
-use crate::attributes::plain;
-use crate::fields::SERDE;
+use crate::attributes::{check_tag_key, plain};
+use crate::fields::{SERDE, field_info};
 
 const SHAPE: &str = "a decision is a function such as `fn transfer(from: &At<Account>, to: &At<Account>, amount: u64) -> Result<Vec<NewFact>, Refused>`";
+const REFERENCE: &str = "a reference is a state that the decision reads: `&At<State>`, or `&[At<State>]` for a list; take an input by value, such as `note: String`; for any other boundary, write `impl gesta::Decision` by hand";
 
-/// A parameter: an entity that is looked at, or an input.
+/// The most states that one decision can read: the size of the largest tuple that is a boundary.
+const STATES_MAX: usize = 8;
+
+/// A parameter of the function.
 struct Parameter<'a> {
     name: &'a Ident,
-    ty: &'a Type,
-    entity: Option<&'a Type>,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    /// An input, by value.
+    Input(&'a Type),
+    /// `&At<State>`: an entity. Its id is an input.
+    Entity(&'a Type),
+    /// `&[At<State>]` or `&Vec<At<State>>`: a list of entities. Their ids are an input.
+    Entities(&'a Type),
+    /// `#[tag(…)] …: &At<State>`: the events with these tags. No input of its own.
+    Tagged(&'a Type, Vec<TagArgument>),
+}
+
+/// `key` or `key = value` in `#[tag(…)]`. The value is an expression over the decision's inputs.
+struct TagArgument {
+    key: LitStr,
+    value: Expr,
+}
+
+impl Parse for TagArgument {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        if input.peek(LitStr) {
+            let key = input.parse::<LitStr>()?;
+            input.parse::<Token![=]>()?;
+            return Ok(Self { key, value: input.parse()? });
+        }
+        let name = input.parse::<Ident>()?;
+        let key = LitStr::new(&plain(&name), name.span());
+        let value =
+            if input.parse::<Option<Token![=]>>()?.is_some() { input.parse()? } else { parse_quote!(#name) };
+        Ok(Self { key, value })
+    }
 }
 
 pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
     if signature.asyncness.is_some() || !signature.generics.params.is_empty() {
-        return Err(Error::new_spanned(
-            signature,
-            format!("{SHAPE}: neither async nor generic, since it is decided again after a conflict"),
-        ));
+        let message =
+            format!("{SHAPE}: it is neither async nor generic, since it runs again after a conflict");
+        return Err(Error::new_spanned(signature, message));
     }
     let parameters = signature.inputs.iter().map(Parameter::of).collect::<Result<Vec<_>>>()?;
-    let entities = parameters.iter().filter_map(|own| Some((own.name, own.entity?))).collect::<Vec<_>>();
-    if !(1..=4).contains(&entities.len()) {
-        return Err(Error::new_spanned(
-            &signature.inputs,
-            format!("{SHAPE}: with one to four entities, each `&At<State>`"),
-        ));
+    let states = parameters.iter().filter(|parameter| parameter.is_state()).collect::<Vec<_>>();
+    if !(1..=STATES_MAX).contains(&states.len()) {
+        let message = format!("{SHAPE}: it reads one to {STATES_MAX} states, each `&At<State>`");
+        return Err(Error::new_spanned(&signature.inputs, message));
     }
     let error = error_of(&signature.output)?;
-    let docs = function.attrs.iter().filter(|attribute| is_doc(attribute));
+    let docs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
     let (visibility, name) = (&function.vis, &signature.ident);
     let decision = format_ident!("{}", pascal(&plain(name)), span = name.span());
-    let fields = parameters.iter().map(Parameter::field);
-    let infos = parameters.iter().map(Parameter::info);
-    let states = entities.iter().map(|(_, state)| state).collect::<Vec<_>>();
-    let names = entities.iter().map(|(name, _)| name).collect::<Vec<_>>();
-    let arguments = parameters.iter().map(|own| {
-        let name = own.name;
-        if own.entity.is_some() { quote!(#name) } else { quote!(self.#name) }
-    });
+    let fields = parameters.iter().filter_map(Parameter::field);
+    let infos = parameters.iter().filter_map(Parameter::info);
+    let types = states.iter().filter_map(|state| state.boundary_type()).collect::<Vec<_>>();
+    let inputs = parameters.iter().filter(|parameter| !matches!(parameter.kind, Kind::Tagged(..)));
+    let inputs = inputs.map(|parameter| parameter.name).collect::<Vec<_>>();
+    let places = states.iter().filter_map(|state| state.boundary());
+    let names = states.iter().map(|state| state.name);
+    let arguments = parameters.iter().map(Parameter::argument);
+    let function = plain_function(function, &parameters);
     Ok(quote! {
         #function
 
@@ -56,13 +92,15 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
 
         #[automatically_derived]
         impl ::gesta::Decision for #decision {
-            type State = (#(::gesta::At<#states>,)*);
+            type State = (#(#types,)*);
             type Error = #error;
 
             const FIELDS: &'static [::gesta::FieldInfo] = &[#(#infos),*];
 
+            #[allow(unused_variables)]
             fn boundary(&self) -> Self::State {
-                (#(<#states as ::gesta::Decider>::at(&self.#names),)*)
+                let Self { #(#inputs),* } = self;
+                (#(#places,)*)
             }
 
             fn decide(
@@ -81,72 +119,177 @@ impl<'a> Parameter<'a> {
         let Pat::Ident(pattern) = &*argument.pat else {
             return Err(Error::new_spanned(&argument.pat, SHAPE));
         };
-        let entity = match &*argument.ty {
-            Type::Reference(reference) => Some(entity_of(&reference.elem).ok_or_else(|| {
-                let message =
-                    "an input is taken by value; what is behind a reference is an entity, `&At<State>`";
-                Error::new_spanned(reference, message)
-            })?),
-            _ => None,
-        };
-        Ok(Self { name: &pattern.ident, ty: &argument.ty, entity })
-    }
-
-    fn field(&self) -> TokenStream {
-        let Self { name, ty, entity } = self;
-        let (docs, ty) = match entity {
-            Some(state) => {
-                (format!("The id of `{}`.", plain(name)), quote!(<#state as ::gesta::Decider>::Id))
+        let tag = argument.attrs.iter().find(|attribute| attribute.path().is_ident("tag"));
+        let kind = match (&*argument.ty, tag) {
+            (Type::Reference(reference), tag) => Self::state(&reference.elem, tag)?,
+            (ty, None) => Kind::Input(ty),
+            (ty, Some(_)) => {
+                return Err(Error::new_spanned(ty, "`#[tag(…)]` belongs on a state, `&At<State>`"));
             }
-            None => (format!("The input `{}`.", plain(name)), quote!(#ty)),
         };
-        quote!(#[doc = #docs] pub #name: #ty)
+        Ok(Self { name: &pattern.ident, kind })
     }
 
-    fn info(&self) -> TokenStream {
-        let name = plain(self.name);
-        if let Some(state) = self.entity {
-            return quote!(::gesta::FieldInfo::id::<<#state as ::gesta::Decider>::Id>(#name));
+    /// What a reference to that type is.
+    fn state(ty: &'a Type, tag: Option<&Attribute>) -> Result<Kind<'a>> {
+        match (state_of(ty), list_of(ty).and_then(state_of), tag) {
+            (Some(state), _, None) => Ok(Kind::Entity(state)),
+            (Some(state), _, Some(tag)) => Ok(Kind::Tagged(state, tag_arguments(tag)?)),
+            (None, Some(state), None) => Ok(Kind::Entities(state)),
+            (None, Some(_), Some(tag)) => {
+                let message = "a list of states is a list of entities: put `#[tag(…)]` on one `&At<State>`";
+                Err(Error::new_spanned(tag, message))
+            }
+            (None, None, _) => Err(Error::new_spanned(ty, REFERENCE)),
         }
-        let rust_type = self.ty.to_token_stream().to_string().replace(' ', "");
-        quote!(::gesta::FieldInfo::new(#name, #rust_type))
+    }
+
+    const fn is_state(&self) -> bool {
+        !matches!(self.kind, Kind::Input(_))
+    }
+
+    /// The field of the decision's struct.
+    fn field(&self) -> Option<TokenStream> {
+        let name = self.name;
+        let (docs, read, ty) = match &self.kind {
+            Kind::Input(ty) => (format!("The input `{}`.", plain(name)), None, quote!(#ty)),
+            Kind::Entity(state) => {
+                let id = quote!(<#state as ::gesta::Decider>::Id);
+                (format!("The id of `{}`.", plain(name)), Some("::gesta::__private::read_id"), id)
+            }
+            Kind::Entities(state) => {
+                let ids = quote!(::std::vec::Vec<<#state as ::gesta::Decider>::Id>);
+                (format!("The ids of `{}`.", plain(name)), Some("::gesta::__private::read_ids"), ids)
+            }
+            Kind::Tagged(..) => return None,
+        };
+        let read = read.map(|read| quote!(#[serde(deserialize_with = #read)]));
+        Some(quote!(#[doc = #docs] #read pub #name: #ty))
+    }
+
+    fn info(&self) -> Option<TokenStream> {
+        let name = plain(self.name);
+        Some(match &self.kind {
+            Kind::Input(ty) => field_info(&name, ty),
+            Kind::Entity(state) => {
+                quote!(::gesta::FieldInfo::id::<<#state as ::gesta::Decider>::Id>(#name))
+            }
+            Kind::Entities(state) => quote! {
+                ::gesta::FieldInfo::new(#name, "Vec<id>")
+                    .of_category(::std::option::Option::Some(<<#state as ::gesta::Decider>::Id as ::gesta::Key>::KIND))
+            },
+            Kind::Tagged(..) => return None,
+        })
+    }
+
+    fn boundary_type(&self) -> Option<TokenStream> {
+        match &self.kind {
+            Kind::Input(_) => None,
+            Kind::Entity(state) | Kind::Tagged(state, _) => Some(quote!(::gesta::At<#state>)),
+            Kind::Entities(state) => Some(quote!(::std::vec::Vec<::gesta::At<#state>>)),
+        }
+    }
+
+    /// The expression that makes this part of the boundary. The inputs are in scope, by reference.
+    fn boundary(&self) -> Option<TokenStream> {
+        let name = self.name;
+        match &self.kind {
+            Kind::Input(_) => None,
+            Kind::Entity(state) => Some(quote!(<#state as ::gesta::Decider>::at(#name))),
+            Kind::Entities(state) => Some(
+                quote!(#name.iter().map(<#state as ::gesta::Decider>::at).collect::<::std::vec::Vec<_>>()),
+            ),
+            Kind::Tagged(state, tags) => {
+                let tags = tags.iter().map(|TagArgument { key, value }| quote!((#key, &(#value))));
+                Some(quote!(::gesta::At::<#state>::tagged_all(&[#(#tags),*])))
+            }
+        }
+    }
+
+    /// The argument for the function.
+    fn argument(&self) -> TokenStream {
+        let name = self.name;
+        if self.is_state() { quote!(#name) } else { quote!(self.#name) }
     }
 }
 
+fn tag_arguments(attribute: &Attribute) -> Result<Vec<TagArgument>> {
+    let usage =
+        "name the tag and its value: `#[tag(email)]` for the input `email`, or `#[tag(student = id)]`";
+    if !matches!(attribute.meta, Meta::List(_)) {
+        return Err(Error::new_spanned(attribute, usage));
+    }
+    let tags = attribute.parse_args_with(Punctuated::<TagArgument, Token![,]>::parse_terminated)?;
+    if tags.is_empty() {
+        return Err(Error::new_spanned(attribute, usage));
+    }
+    for tag in &tags {
+        check_tag_key(&tag.key)?;
+    }
+    Ok(tags.into_iter().collect())
+}
+
+/// The function for the compiler: without `#[tag(…)]`, and without a warning for inputs that only a tag uses.
+fn plain_function(function: &ItemFn, parameters: &[Parameter<'_>]) -> ItemFn {
+    let mut function = function.clone();
+    for argument in &mut function.sig.inputs {
+        if let FnArg::Typed(argument) = argument {
+            argument.attrs.retain(|attribute| !attribute.path().is_ident("tag"));
+        }
+    }
+    let tagged = parameters.iter().flat_map(|parameter| match &parameter.kind {
+        Kind::Tagged(_, tags) => tags.as_slice(),
+        _ => &[],
+    });
+    let values = tagged.map(|tag| tag.value.to_token_stream()).collect::<TokenStream>();
+    let inputs = parameters.iter().filter(|parameter| matches!(parameter.kind, Kind::Input(_)));
+    for parameter in inputs.filter(|input| holds(values.clone(), input.name)) {
+        let name = parameter.name;
+        function.block.stmts.insert(0, parse_quote!(let _ = &#name;));
+    }
+    function
+}
+
+/// True if the name occurs among the tokens.
+fn holds(tokens: TokenStream, name: &Ident) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == *name,
+        TokenTree::Group(group) => holds(group.stream(), name),
+        _ => false,
+    })
+}
+
 /// The state in `At<State>`.
-fn entity_of(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|segment| segment.ident == "At")?;
-    generic(&last.arguments, 0)
+fn state_of(ty: &Type) -> Option<&Type> {
+    generic_of(ty, "At", 0)
+}
+
+/// The element of `Vec<Element>` or `[Element]`.
+fn list_of(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Slice(slice) => Some(&slice.elem),
+        ty => generic_of(ty, "Vec", 0),
+    }
 }
 
 /// The error in `Result<…, Error>`.
 fn error_of(output: &ReturnType) -> Result<&Type> {
     let error = match output {
-        ReturnType::Type(_, ty) => match &**ty {
-            Type::Path(path) => path
-                .path
-                .segments
-                .last()
-                .filter(|segment| segment.ident == "Result")
-                .and_then(|segment| generic(&segment.arguments, 1)),
-            _ => None,
-        },
+        ReturnType::Type(_, ty) => generic_of(ty, "Result", 1),
         ReturnType::Default => None,
     };
     error.ok_or_else(|| Error::new_spanned(output, SHAPE))
 }
 
-fn generic(arguments: &PathArguments, at: usize) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
+/// The type argument at that index, if the type's last segment has that name.
+fn generic_of<'a>(ty: &'a Type, name: &str, at: usize) -> Option<&'a Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|segment| segment.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
     match arguments.args.get(at)? {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
     }
-}
-
-fn is_doc(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("doc")
 }
 
 /// `reverse_transfer` as `ReverseTransfer`.

@@ -10,7 +10,7 @@ use syn::{DeriveInput, Error, Fields, Ident, LitInt, Member, Result, Type, Varia
 use crate::attributes::{OnEnum, OnVariant, check_event_name, kebab, plain, tag_of};
 use crate::fields::{Payload, SERDE, Strictness, enum_of, serde_attributes};
 
-/// One variant, with everything its attributes say.
+/// One variant with its attributes.
 struct EventVariant<'a> {
     variant: &'a Variant,
     name: String,
@@ -19,7 +19,7 @@ struct EventVariant<'a> {
     /// The types of versions 1 to `version - 1`, in order.
     older: Vec<Type>,
     payload: Payload,
-    /// Fields that give tags, and the tags' keys.
+    /// The fields that become tags, with the keys of the tags.
     tags: Vec<(Member, String)>,
 }
 
@@ -31,19 +31,20 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     check_names(&variants)?;
 
     let ident = &input.ident;
-    let definitions = variants.iter().map(|own| &own.payload.definition);
+    let definitions = variants.iter().map(|variant| &variant.payload.definition);
     let mirror = mirror(ident, &variants);
     let infos = variants.iter().map(EventVariant::info);
-    let places = variants.iter().enumerate().map(|(at, own)| {
-        let name = &own.variant.ident;
+    let places = variants.iter().enumerate().map(|(at, variant)| {
+        let name = &variant.variant.ident;
         quote!(Self::#name { .. } => #at)
     });
-    let tags = variants.iter().filter(|own| !own.tags.is_empty()).map(EventVariant::tag_arm);
-    let encodes = variants.iter().filter(|own| matches!(own.variant.fields, Fields::Unit)).map(|own| {
-        let name = &own.variant.ident;
-        quote!(Self::#name => ::gesta::__private::encode_unit())
-    });
-    let decodes = variants.iter().map(|own| own.decode_arm(ident));
+    let tags = variants.iter().filter(|variant| !variant.tags.is_empty()).map(EventVariant::tag_arm);
+    let encodes =
+        variants.iter().filter(|variant| matches!(variant.variant.fields, Fields::Unit)).map(|variant| {
+            let name = &variant.variant.ident;
+            quote!(Self::#name => ::gesta::__private::encode_unit())
+        });
+    let decodes = variants.iter().map(|variant| variant.decode_arm(ident));
     let ignore = on_enum.ignore;
     Ok(quote! {
         #[allow(dead_code, unreachable_patterns, non_camel_case_types, clippy::all, clippy::pedantic)]
@@ -89,18 +90,18 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// The same enum once more, told to serde as a remote one: it writes a variant's fields from a borrowed event, with
-/// every attribute of a field as the user wrote it, and without a copy.
+/// A copy of the enum for serde's `remote` mode. It writes the fields of a borrowed event without a copy, with the
+/// user's serde attributes.
 fn mirror(ident: &Ident, variants: &[EventVariant<'_>]) -> TokenStream {
     let remote = ident.to_string();
-    let variants = variants.iter().map(|own| {
-        let (name, attributes) = (&own.variant.ident, serde_attributes(&own.variant.attrs));
-        let fields = own.variant.fields.iter().map(|field| {
+    let variants = variants.iter().map(|variant| {
+        let (name, attributes) = (&variant.variant.ident, serde_attributes(&variant.variant.attrs));
+        let fields = variant.variant.fields.iter().map(|field| {
             let (attributes, ty) = (serde_attributes(&field.attrs), &field.ty);
             let name = field.ident.as_ref().map(|name| quote!(#name:));
             quote!(#(#attributes)* #name #ty)
         });
-        let fields = match &own.variant.fields {
+        let fields = match &variant.variant.fields {
             Fields::Named(_) => quote!({ #(#fields),* }),
             Fields::Unnamed(_) => quote!((#(#fields),*)),
             Fields::Unit => TokenStream::new(),
@@ -166,7 +167,7 @@ impl<'a> EventVariant<'a> {
         let Self { name, aliases, version, payload, .. } = self;
         let Payload { read_as, build, .. } = payload;
         let older = self.older.iter().zip(1_u16..).map(|(old, version)| {
-            // The type's own span, so that a missing `From` is reported where the upcaster is declared.
+            // With the span of the type, so that the compiler reports a missing `From` at the upcaster.
             let upcast = quote_spanned!(old.span()=> ::gesta::__private::decode_old::<#old, #ident>);
             quote!(#version => #upcast(#name, data))
         });
@@ -187,18 +188,21 @@ impl<'a> EventVariant<'a> {
 
 fn schema_version(literal: &LitInt) -> Result<u16> {
     literal.base10_parse().ok().filter(|version| *version > 0).ok_or_else(|| {
-        Error::new(literal.span(), "a schema version is a number from 1 to 65535: the first one is 1")
+        Error::new(
+            literal.span(),
+            "a schema version is a whole number from 1 to 65535; the first version is 1",
+        )
     })
 }
 
-/// The types of all older versions, or what is missing.
+/// The types of all older versions. Every one must be declared.
 fn older(ident: &Ident, name: &str, version: u16, on_variant: &OnVariant) -> Result<Vec<Type>> {
     let mut declared = Vec::new();
     for upcast in &on_variant.upcasts {
         let from = schema_version(&upcast.version)?;
         if from >= version {
             let message = format!(
-                "`{name}` has version {version}: an upcaster starts from an older one, so raise `version` to {} or more",
+                "`{name}` has version {version}, and an upcaster reads an older version: raise `version` to {} or more",
                 u32::from(from) + 1
             );
             return Err(Error::new(upcast.version.span(), message));
@@ -206,7 +210,7 @@ fn older(ident: &Ident, name: &str, version: u16, on_variant: &OnVariant) -> Res
         if declared.iter().any(|(other, _)| *other == from) {
             return Err(Error::new(
                 upcast.version.span(),
-                format!("version {from} has an upcaster already: remove one"),
+                format!("version {from} has two upcasters: remove one"),
             ));
         }
         declared.push((from, &upcast.old));
@@ -226,13 +230,13 @@ fn older(ident: &Ident, name: &str, version: u16, on_variant: &OnVariant) -> Res
 
 fn check_names(variants: &[EventVariant<'_>]) -> Result<()> {
     let mut names = HashSet::new();
-    for own in variants {
-        for name in std::iter::once(&own.name).chain(&own.aliases) {
+    for variant in variants {
+        for name in std::iter::once(&variant.name).chain(&variant.aliases) {
             if !names.insert(name) {
                 let message = format!(
-                    "event type `{name}` stands twice in this enum: rename one, with #[event(name = \"...\")]"
+                    "event type `{name}` is defined twice in this enum: rename one with #[event(name = \"...\")]"
                 );
-                return Err(Error::new_spanned(&own.variant.ident, message));
+                return Err(Error::new_spanned(&variant.variant.ident, message));
             }
         }
     }

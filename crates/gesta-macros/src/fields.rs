@@ -1,10 +1,13 @@
 //! The payload structs that derives generate: the fields of one variant, as serde sees them.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
-use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Fields, Ident, Result, Variant};
+use quote::{ToTokens, format_ident, quote};
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Error, Fields, GenericArgument, Ident, PathArguments, Result,
+    Type, Variant,
+};
 
-/// Where the derives find serde, whatever the user's crate depends on.
+/// The path to serde in generated code. The user's crate need not depend on serde.
 pub(crate) const SERDE: &str = "::gesta::__private::serde";
 
 /// The enum under a derive, without generics.
@@ -20,22 +23,105 @@ pub(crate) fn enum_of<'a>(input: &'a DeriveInput, derive: &str) -> Result<&'a Da
         Data::Enum(_) => Err(Error::new_spanned(&input.ident, "the enum has no variants: add at least one")),
         _ => Err(Error::new_spanned(
             &input.ident,
-            format!("`{derive}` is derived for an enum: make this one, with a variant for each"),
+            format!("`{derive}` is derived for an enum: turn this type into one"),
         )),
     }
 }
 
-/// What serde is told about a variant or a field: its own attributes, passed on.
+/// The serde attributes of a variant or a field, to pass on to generated types.
 pub(crate) fn serde_attributes(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("serde"))
 }
 
-/// Whether a field is flattened, so that the payload's own fields are not all there are.
+/// An expression for the `FieldInfo` of a field of that type.
+pub(crate) fn field_info(name: &str, ty: &Type) -> TokenStream {
+    let rust_type = ty.to_token_stream().to_string().replace(' ', "");
+    let element = element_of(ty);
+    quote! {{
+        #[allow(unused_imports)]
+        use ::gesta::__private::NoCategory as _;
+        ::gesta::FieldInfo::new(#name, #rust_type).of_category(::gesta::__private::Category::<#element>::OF)
+    }}
+}
+
+/// The innermost type of options, lists and boxes.
+fn element_of(ty: &Type) -> &Type {
+    const WRAPPERS: [&str; 8] = ["Option", "Vec", "Box", "Arc", "Rc", "BTreeSet", "HashSet", "VecDeque"];
+    let Type::Path(path) = ty else { return ty };
+    let Some(last) = path.path.segments.last() else { return ty };
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) if WRAPPERS.iter().any(|name| last.ident == name) => {
+            match arguments.args.first() {
+                Some(GenericArgument::Type(inner)) => element_of(inner),
+                _ => ty,
+            }
+        }
+        _ => ty,
+    }
+}
+
+/// True if a type is certainly not written as a JSON object. Types with names of their own are checked when an event is
+/// encoded.
+fn is_no_object(ty: &Type) -> bool {
+    const NAMES: [&str; 36] = [
+        "bool",
+        "char",
+        "f32",
+        "f64",
+        "u8",
+        "u16",
+        "u32",
+        "u64",
+        "u128",
+        "usize",
+        "i8",
+        "i16",
+        "i32",
+        "i64",
+        "i128",
+        "isize",
+        "str",
+        "String",
+        "Cow",
+        "PathBuf",
+        "Path",
+        "Vec",
+        "VecDeque",
+        "BTreeSet",
+        "HashSet",
+        "Option",
+        "NonZero",
+        "NonZeroU8",
+        "NonZeroU16",
+        "NonZeroU32",
+        "NonZeroU64",
+        "NonZeroU128",
+        "NonZeroUsize",
+        "NonZeroI32",
+        "NonZeroI64",
+        "Uuid",
+    ];
+    match ty {
+        Type::Array(_) | Type::Slice(_) | Type::Tuple(_) | Type::Never(_) => true,
+        Type::Reference(reference) => is_no_object(&reference.elem),
+        Type::Paren(inner) => is_no_object(&inner.elem),
+        Type::Group(inner) => is_no_object(&inner.elem),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            NAMES.iter().any(|name| last.ident == name)
+                || ["Box", "Arc", "Rc"].iter().any(|name| last.ident == name)
+                    && !std::ptr::eq(element_of(ty), ty)
+                    && is_no_object(element_of(ty))
+        }),
+        _ => false,
+    }
+}
+
+/// True if a field is flattened. The payload then has more fields than the variant.
 fn is_flattened(variant: &Variant) -> bool {
     let mut attributes = variant.fields.iter().flat_map(|field| serde_attributes(&field.attrs));
     attributes.any(|attribute| {
         let mut found = false;
-        // What serde's own derive will complain of is not our business.
+        // Serde's derive reports a malformed attribute.
         let _ = attribute.parse_nested_meta(|meta| {
             found |= meta.path.is_ident("flatten");
             if meta.input.peek(syn::Token![=]) {
@@ -47,10 +133,12 @@ fn is_flattened(variant: &Variant) -> bool {
     })
 }
 
-/// Whether fields that a payload does not have are ignored or refused.
+/// What happens to unknown fields of a payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strictness {
+    /// They are ignored.
     Tolerant,
+    /// They are refused.
     Strict,
 }
 
@@ -60,7 +148,7 @@ pub(crate) struct Payload {
     pub(crate) read_as: TokenStream,
     /// Its definition, if it is generated.
     pub(crate) definition: TokenStream,
-    /// An expression that makes the variant of what was read, `payload`.
+    /// An expression that turns `payload`, which was read, into the variant.
     pub(crate) build: TokenStream,
 }
 
@@ -71,6 +159,13 @@ impl Payload {
         match &variant.fields {
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
                 let inner = &fields.unnamed[0].ty;
+                if is_no_object(inner) {
+                    let message = format!(
+                        "`{name}` would be JSON without field names, which views and other programs cannot read: write `{name} {{ field: {} }}`, or put a struct in the brackets",
+                        inner.to_token_stream().to_string().replace(' ', "")
+                    );
+                    return Err(Error::new_spanned(inner, message));
+                }
                 Ok(Self {
                     read_as: quote!(#inner),
                     definition: TokenStream::new(),
@@ -79,7 +174,7 @@ impl Payload {
             }
             Fields::Unnamed(fields) => Err(Error::new_spanned(
                 fields,
-                "a payload's fields need names: write `{ name: Type }`, or one struct in the brackets",
+                "the fields of a payload need names: write `{ name: Type }`, or put one struct in the brackets",
             )),
             fields => {
                 let members = fields.iter().filter_map(|field| field.ident.as_ref()).collect::<Vec<_>>();

@@ -43,11 +43,9 @@ fn kind(input: &DeriveInput) -> Result<LitStr> {
     let message = if text.is_empty() {
         "the category is empty: give it at least one character".to_owned()
     } else if text.contains('-') {
-        format!(
-            "category `{text}` holds a `-`: a category is what stands before the first `-` of a stream's name"
-        )
+        format!("category `{text}` holds a `-`: the category of a stream ends at the first `-` of its name")
     } else if text.starts_with('$') {
-        format!("category `{text}` begins with `$`: such streams are the system's")
+        format!("category `{text}` begins with `$`: these streams belong to the system")
     } else if text.len() > 100 || text.chars().any(|character| character.is_control() || character == '/') {
         "a category has at most 100 bytes, no control character and no `/`".to_owned()
     } else {

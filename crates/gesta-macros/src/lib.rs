@@ -1,4 +1,4 @@
-//! Derives of the `gesta` crate: `Event`, `Command` and `Key`. Use them through `gesta`, which documents them.
+//! The macros of the `gesta` crate: `Event`, `Command`, `Key`, `Refusal` and `decision`. Use them through `gesta`.
 
 mod attributes;
 mod command;
@@ -7,40 +7,96 @@ mod event;
 mod fields;
 mod key;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-/// Makes an enum the events of something: stable names, schema versions, upcasters, tags. See `gesta::Event`.
+/// Implements `gesta::Event` for an enum: stable names, schema versions, upcasters, tags.
 #[proc_macro_derive(Event, attributes(event, tag, serde))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes an enum the commands of a decider, each decodable from JSON by its name. See `gesta::Command`.
+/// Implements `gesta::Command` for an enum: each variant is read from JSON by its name.
 #[proc_macro_derive(Command, attributes(command, serde))]
 pub fn derive_command(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     command::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes a struct of one field the id of a kind of entity. See `gesta::Key`.
+/// Implements `gesta::Key` for a struct of one field: the id of a kind of entity.
 #[proc_macro_derive(Key, attributes(key))]
 pub fn derive_key(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     key::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes an enum an error type: a variant's documentation is its message. See `gesta::Decider`.
+/// Implements `Error` for an enum: the documentation of a variant is its message.
 #[proc_macro_derive(Refusal)]
 pub fn derive_refusal(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     refusal::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes a decision of a function: of `fn transfer(from: &At<Account>, …)` the struct `Transfer` with the ids of the
-/// entities and the inputs. See `gesta::Decision`.
+/// Turns a function into a `gesta::Decision`. `fn transfer(from: &At<Account>, to: &At<Account>, amount: u64)` becomes
+/// the struct `Transfer { from: AccountId, to: AccountId, amount: u64 }`.
+///
+/// A parameter is one of:
+///
+/// - `course: &At<Course>`: the state of an entity. The struct gets its id.
+/// - `students: &[At<Student>]`: a list of entities. The struct gets their ids.
+/// - `#[tag(email)] taken: &At<Taken>`: the state over all events with the tag `email:…`. The value is the struct's field
+///   `email`. `#[tag(student = id)]` names the field or an expression; `#[tag(student, course)]` asks for both tags. The
+///   struct gets no field.
+/// - `amount: u64`: an input, by value. The struct gets it.
+///
+/// Up to eight states can be read. The events are recorded only if none of them has changed.
+///
+/// # Example
+/// ```
+/// # use gesta::*;
+/// # #[derive(Debug, Clone, Key, serde::Deserialize)] #[key("course")] struct CourseId(String);
+/// # #[derive(Debug, Event)] #[event(prefix = "course")]
+/// # enum CourseEvent { Subscribed { #[tag] student: String } }
+/// # #[derive(Debug, Clone, Command)] enum CourseCommand { Close }
+/// # #[derive(Debug, Refusal)] enum Refused { Full, TooMany }
+/// # #[derive(Default)] struct Course { students: u32 }
+/// # impl State for Course { type Event = CourseEvent; fn evolve(&mut self, _: CourseEvent) { self.students += 1 } }
+/// # impl Decider for Course {
+/// #     type Id = CourseId; type Command = CourseCommand; type Error = Refused;
+/// #     fn decide(&self, _: CourseCommand) -> Result<Vec<CourseEvent>, Refused> { Ok(vec![]) }
+/// # }
+/// /// The number of courses that one student has.
+/// #[derive(Default)]
+/// struct Courses(u32);
+/// impl State for Courses {
+///     type Event = CourseEvent;
+///     fn evolve(&mut self, _: CourseEvent) {
+///         self.0 += 1;
+///     }
+/// }
+///
+/// #[decision]
+/// fn subscribe(
+///     course: &At<Course>,
+///     #[tag(student)] courses: &At<Courses>,
+///     student: String,
+/// ) -> Result<Vec<NewFact>, Refused> {
+///     if course.students == 30 {
+///         return Err(Refused::Full);
+///     }
+///     if courses.0 == 5 {
+///         return Err(Refused::TooMany);
+///     }
+///     Ok(vec![course.emit(CourseEvent::Subscribed { student })])
+/// }
+///
+/// let decision = Subscribe { course: CourseId("rust".into()), student: "ann".into() };
+/// # gesta::testing::given_facts([]).when(decision).then([NewFact::new(&CourseId("rust".into()), CourseEvent::Subscribed { student: "ann".into() })]);
+/// ```
 #[proc_macro_attribute]
 pub fn decision(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let attribute = proc_macro2::TokenStream::from(attribute);

@@ -38,7 +38,7 @@ fn arm(variant: &Variant) -> TokenStream {
     }
 }
 
-/// The first paragraph of the documentation, as a message: without a full stop, beginning with a small letter.
+/// The first paragraph of the documentation as a message: lower-case first letter, no full stop.
 fn message(attributes: &[Attribute]) -> Option<String> {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {

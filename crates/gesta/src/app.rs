@@ -1,4 +1,4 @@
-//! The hosting of deciders and decisions: commands by name, from JSON, for an HTTP router and a command line.
+//! Hosts deciders and decisions: commands by name and from JSON, for the HTTP router and the command line.
 
 mod error;
 mod hosted;
@@ -11,20 +11,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::command::{CommandInfo, FieldInfo};
+use crate::decider::Decider;
 use crate::decision::Decision;
 use crate::handle::{Call, Gesta};
 use crate::key::Key;
 use crate::load::AsOf;
 use crate::meta::Meta;
-use crate::state::Decider;
 
 pub use error::AppError;
 use hosted::{Decides, HostedDecider, HostedDecision, Transacts};
 pub use outcome::{Outcome, OutcomeEvent, StateView};
 
-/// An application: its deciders and decisions under their names.
+/// An application: deciders and decisions by name.
 ///
-/// It holds no store: the host gives one with each call.
+/// It holds no store. The host passes one with each call.
 ///
 /// # Example
 /// ```
@@ -63,21 +63,21 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// What one command is sent with.
+/// Options of one command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandOptions {
-    /// Makes its repeat harmless. Scope keys from outside with [`Idempotency`](crate::Idempotency).
+    /// Makes a repeat return the first answer. Scope keys from outside with [`Idempotency`](crate::Idempotency).
     pub key: Option<CommandKey>,
-    /// What the caller believes of the entity. Refused for decisions.
+    /// What the caller expects of the entity. Refused for decisions.
     pub expected: Option<Expected>,
-    /// Who, because of what, and why.
+    /// Metadata: actor, correlation, causation, reason.
     pub meta: Meta,
 }
 
-/// What an [`App`] hosts of one decider.
+/// A hosted decider.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeciderInfo {
-    /// The category of its streams, which is its name in URLs.
+    /// The category of its streams. Its name in URLs.
     pub category: &'static str,
     /// Its commands.
     pub commands: &'static [CommandInfo],
@@ -85,48 +85,51 @@ pub struct DeciderInfo {
     pub events: Vec<&'static str>,
 }
 
-/// What an [`App`] hosts of one decision.
+/// A hosted decision.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DecisionInfo<'a> {
     /// Its name in URLs.
     pub name: &'a str,
-    /// Its inputs; empty where they are not said.
+    /// Its inputs. Empty if the decision does not list them.
     pub fields: &'static [FieldInfo],
 }
 
 impl App {
-    /// An application that hosts nothing yet.
+    /// An application without deciders and decisions.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), deciders: BTreeMap::new(), decisions: BTreeMap::new() }
     }
 
-    /// Hosts a decider, under the category of its streams.
+    /// Hosts a decider, by the category of its streams.
     ///
     /// # Panics
-    /// If the category has a decider already.
+    /// If the category already has a decider.
     #[must_use]
     pub fn decider<D: Decider + Serialize>(mut self) -> Self {
         let category = D::Id::KIND;
         let before = self.deciders.insert(category, Box::new(Decides::<D>::new()));
-        assert!(before.is_none(), "category `{category}` has a decider already: a stream belongs to one");
+        assert!(
+            before.is_none(),
+            "category `{category}` already has a decider: a stream belongs to one decider"
+        );
         self
     }
 
-    /// Hosts a decision, under a name.
+    /// Hosts a decision by a name.
     ///
     /// # Panics
-    /// If the name is taken, or is not made of letters, digits, `-`, `_` and `.`.
+    /// If the name is taken, or holds anything but letters, digits, `-`, `_` and `.`.
     #[must_use]
     pub fn decision<D: Decision + DeserializeOwned>(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         assert!(
             !name.is_empty() && name.bytes().all(plain),
-            "`{name}` cannot be a part of a URL: use letters, digits, `-`, `_` and `.`"
+            "decision name `{name}` cannot be part of a URL: use letters, digits, `-`, `_` and `.`"
         );
         let before = self.decisions.insert(name.clone(), Box::new(Transacts::<D>::new()));
-        assert!(before.is_none(), "decision `{name}` is hosted already: give one another name");
+        assert!(before.is_none(), "decision `{name}` is already hosted: choose another name");
         self
     }
 
@@ -136,12 +139,12 @@ impl App {
         &self.name
     }
 
-    /// The deciders it hosts, by category.
+    /// The hosted deciders, by category.
     pub fn deciders(&self) -> impl Iterator<Item = DeciderInfo> {
         self.deciders.values().map(|decider| decider.info())
     }
 
-    /// The decisions it hosts, by name.
+    /// The hosted decisions, by name.
     pub fn decisions(&self) -> impl Iterator<Item = DecisionInfo<'_>> {
         self.decisions.iter().map(|(name, decision)| DecisionInfo { name, fields: decision.fields() })
     }
@@ -149,10 +152,10 @@ impl App {
     /// Sends a command to an entity.
     ///
     /// # Errors
-    /// [`AppError`]; it says by its variant whether the caller, the domain, another writer or the store is the reason.
+    /// [`AppError`]. The variant tells if the caller, the domain, another writer or the store is the cause.
     ///
     /// # Cancel safety
-    /// As [`Gesta::send`].
+    /// See [`Gesta::send`].
     pub async fn command(
         &self,
         gesta: &Gesta,
@@ -171,7 +174,7 @@ impl App {
     /// [`AppError`].
     ///
     /// # Cancel safety
-    /// As [`Gesta::send`].
+    /// See [`Gesta::send`].
     pub async fn decide(
         &self,
         gesta: &Gesta,
@@ -186,7 +189,7 @@ impl App {
         hosted.decide(options.call(gesta), json).await
     }
 
-    /// The state of an entity, now or as it was. An entity that nothing happened to has its default state and no version.
+    /// The state of an entity, now or at an earlier point. An entity without events has its default state and no version.
     ///
     /// # Errors
     /// [`AppError::UnknownDecider`], [`AppError::BadId`], [`AppError::Load`].

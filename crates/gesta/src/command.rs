@@ -1,7 +1,8 @@
-//! Commands: what a decider is asked to do.
+//! Commands: the requests that a decider accepts or refuses.
 
-use serde::Serializer;
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use crate::key::Key;
 use crate::words::{explain_json, explain_json_value, plain_type};
@@ -9,8 +10,8 @@ use crate::words::{explain_json, explain_json_value, plain_type};
 /// The commands of a decider, as an enum. Derive it.
 ///
 /// Each variant has a name for URLs and command lines: the variant in kebab case, or `#[command(name = "…")]`. It is
-/// read from a JSON object of its fields; fields that it does not have are refused, so that a misspelt optional one is
-/// not silently dropped.
+/// read from a JSON object of its fields. Unknown fields are refused, so that a misspelt optional field is not dropped
+/// silently.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a command enum",
     label = "not a command enum",
@@ -23,15 +24,15 @@ pub trait Command: Sized + Clone + Send + Sync + 'static {
     /// The name of this command.
     fn name(&self) -> &'static str;
 
-    /// Reads the command of that name from JSON; `None` if there is no such command. No bytes at all are an empty object.
+    /// Reads the command of that name from JSON; `None` if there is no such command. An empty body counts as `{}`.
     ///
     /// # Errors
-    /// [`InputError`] says which field is wrong, and how.
+    /// [`InputError`] names the wrong field.
     fn decode(name: &str, json: &[u8]) -> Option<Result<Self, InputError>>;
 }
 
-/// What a command is called, and what it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// The name and the fields of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CommandInfo {
     /// Its name.
     pub name: &'static str,
@@ -40,15 +41,15 @@ pub struct CommandInfo {
 }
 
 /// A field of a command or a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+///
+/// As JSON: `name`, `type` in words such as `whole number from 0`, and `category` for the id of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldInfo {
     /// Its name.
     pub name: &'static str,
-    /// Its type, as the source code has it. Its JSON says it in plain words.
-    #[serde(rename = "type", serialize_with = "in_plain_words")]
+    /// Its Rust type, as written in the source. Not part of the JSON.
     pub rust_type: &'static str,
-    /// The category of the entity whose id it is, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The category of the entity, if the field holds ids of one.
     pub category: Option<&'static str>,
 }
 
@@ -64,17 +65,31 @@ impl FieldInfo {
     pub const fn id<K: Key>(name: &'static str) -> Self {
         Self { name, rust_type: "id", category: Some(K::KIND) }
     }
+
+    /// The same field, holding ids of a category if one is given.
+    #[must_use]
+    pub const fn of_category(self, category: Option<&'static str>) -> Self {
+        Self { category, ..self }
+    }
 }
 
-fn in_plain_words<S: Serializer>(rust_type: &&'static str, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&plain_type(rust_type))
+impl Serialize for FieldInfo {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut field = to.serialize_struct("FieldInfo", 3)?;
+        field.serialize_field("name", self.name)?;
+        field.serialize_field("type", &plain_type(self.rust_type, self.category.is_some()))?;
+        if let Some(category) = self.category {
+            field.serialize_field("category", category)?;
+        }
+        field.end()
+    }
 }
 
-/// The JSON is not the input that was asked for.
+/// The JSON is not valid input for the command or decision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", Prefix(field))]
 pub struct InputError {
-    /// The path of the field that is wrong, such as `lines[2].price`; `None` where it is the whole.
+    /// The path of the wrong field, such as `lines[2].price`; `None` for the whole input.
     pub field: Option<String>,
     /// What is wrong with it.
     pub reason: String,
@@ -88,9 +103,10 @@ impl std::fmt::Display for Prefix<'_> {
     }
 }
 
-/// Reads input from JSON, and says which field is wrong. No bytes at all are an empty object.
+/// Reads input from a JSON object. An empty body counts as `{}`.
 pub fn read_input<T: DeserializeOwned>(json: &[u8]) -> Result<T, InputError> {
-    if json.trim_ascii().is_empty() {
+    let text = json.trim_ascii_start();
+    if text.is_empty() {
         return serde_json::from_slice(b"{}").map_err(|error| {
             let missing = explain_json_value(&error);
             InputError { field: None, reason: format!("the body is empty: send a JSON object; {missing}") }
@@ -102,5 +118,9 @@ pub fn read_input<T: DeserializeOwned>(json: &[u8]) -> Result<T, InputError> {
         InputError { field: (path != ".").then_some(path), reason: explain_json(error.inner()) }
     })?;
     reader.end().map_err(|error| InputError { field: None, reason: explain_json(&error) })?;
+    // Serde also reads a struct from an array, in the order of its fields. That order is no part of an interface.
+    if text.first() != Some(&b'{') {
+        return Err(InputError { field: None, reason: "an object is expected: name the fields".to_owned() });
+    }
     Ok(input)
 }

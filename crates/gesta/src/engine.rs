@@ -1,7 +1,7 @@
-//! The loop behind every command: repeat? → load → decide → append, and again where somebody else was faster.
+//! The loop behind every command: check for a repeat, load, decide, append; start over if another writer was faster.
 //!
-//! *Invariants:* a command whose key is known is never decided. A batch in doubt is only ever followed by the same batch.
-//! A decision is appended under exactly what it looked at.
+//! *Invariants:* a command with a known key is never decided again. After a batch in doubt, only the same batch is sent.
+//! The append expects exactly the versions that the decision read.
 
 use std::num::NonZeroU32;
 
@@ -10,16 +10,17 @@ use gesta_core::{
     NewEvent, Place, Query, Read, ReadError, RecordedEvent, Retry, Select, StreamName, Version,
 };
 
-use crate::decision::{Boundary, Fact, expected};
+use crate::boundary::{Boundary, expected};
 use crate::error::{EncodeError, LoadError, SendError};
+use crate::fact::Fact;
 use crate::handle::{Call, Written};
 use crate::load::load_boundary;
 
-/// How often a batch in doubt is sent again before the doubt is handed on.
+/// How often a batch in doubt is sent again before the caller gets the doubt.
 const RESENDS: u32 = 3;
 
 impl Call {
-    /// Takes a boundary through the loop.
+    /// Runs the loop for a boundary.
     pub(crate) async fn run<B: Boundary, E>(
         self,
         mut boundary: B,
@@ -41,7 +42,7 @@ impl Call {
             match sent.settle(store).await {
                 Ok(appended) if !appended.repeated => return Ok(written(facts, appended)),
                 Ok(appended) => {
-                    // Either an append in doubt had happened, or the same command came twice at once.
+                    // An append in doubt had happened, or the same command was sent twice at once.
                     let mut first = repeat(store, appended).await?;
                     first.repeated = first.events.first().is_none_or(|event| event.id() != sent.id);
                     return Ok(first);
@@ -117,20 +118,20 @@ async fn id_at(
     Ok(page.events.first().filter(|event| event.version() == version).map(|event| event.id()))
 }
 
-/// One expectation a stream. A stream that two parts saw at different versions gets the older one, which fails: the
-/// decision saw what was never true at once.
+/// One expectation per stream. If two parts read a stream at different versions, the older one is expected, which fails:
+/// the decision saw states that never existed together.
 fn expectations(seen: impl Iterator<Item = (StreamName, Option<Version>)>) -> Vec<(StreamName, Expected)> {
     let mut oldest: Vec<(StreamName, Option<Version>)> = Vec::new();
     for (stream, version) in seen {
-        match oldest.iter_mut().find(|(own, _)| *own == stream) {
-            Some((_, own)) => *own = (*own).min(version),
+        match oldest.iter_mut().find(|(known, _)| *known == stream) {
+            Some((_, known)) => *known = (*known).min(version),
             None => oldest.push((stream, version)),
         }
     }
     oldest.into_iter().map(|(stream, version)| (stream, expected(version))).collect()
 }
 
-/// A stream that the command would write to, which says where its key is kept.
+/// A stream that the command would write to. It tells the store where to look for the key.
 fn near<B: Boundary>(boundary: &mut B, command: &CommandKey) -> Result<StreamName, LoadError> {
     let parts = boundary.parts();
     if let Some((stream, _)) = parts.iter().find_map(|part| part.expectation()) {
@@ -139,7 +140,7 @@ fn near<B: Boundary>(boundary: &mut B, command: &CommandKey) -> Result<StreamNam
     if let Some(stream) = parts.iter().find_map(|part| named_by(part.condition()?.fail_if_any)) {
         return Ok(stream);
     }
-    // Without a named stream the boundary spans the log, so the store has one place for keys, and any name will do.
+    // Without a named stream the boundary spans the log. The store then has one place for keys, so any name will do.
     Ok(StreamName::new(format!("command-{}", command.request[0]))?)
 }
 
@@ -151,21 +152,21 @@ fn named_by(query: Query) -> Option<StreamName> {
     }
 }
 
-/// A batch that was sent, perhaps more than once.
+/// A batch that is sent at least once.
 struct Sent {
     id: EventId,
     batch: Batch,
 }
 
 impl Sent {
-    /// Appends, and while it is in doubt whether that happened, sends the same batch again.
+    /// Appends the batch. While the outcome is in doubt, sends the same batch again.
     async fn settle<E>(&self, store: &dyn EventStore) -> Result<Appended, SendError<E>> {
         let mut doubt = None;
         for _ in 0..=RESENDS {
             match store.append(self.batch.clone()).await {
                 Ok(appended) => return Ok(appended),
                 Err(AppendError::InDoubt { reason }) => doubt = Some(reason),
-                // After a doubt another error mostly says only that the store did not look.
+                // After a doubt, most other errors only mean that the store did not look.
                 Err(error) if doubt.is_none() || settles(&error) => return Err(SendError::Append(error)),
                 Err(_) => {}
             }
@@ -175,8 +176,8 @@ impl Sent {
     }
 }
 
-/// Whether an answer speaks of an earlier sending of the same batch too: it was not and will not be recorded. A stream that
-/// is not *yet* as expected says nothing of that.
+/// True if the error also settles earlier sendings of the batch: they were not and will not be recorded. A stream that is
+/// behind the expectation settles nothing.
 fn settles(error: &AppendError) -> bool {
     let looked = matches!(
         error,
@@ -199,8 +200,8 @@ fn written(facts: Vec<Fact>, appended: Appended) -> Written {
 fn last_versions<'a>(events: impl Iterator<Item = (&'a StreamName, Version)>) -> Vec<(StreamName, Version)> {
     let mut versions: Vec<(StreamName, Version)> = Vec::new();
     for (stream, version) in events {
-        match versions.iter_mut().find(|(own, _)| own == stream) {
-            Some((_, own)) => *own = (*own).max(version),
+        match versions.iter_mut().find(|(known, _)| known == stream) {
+            Some((_, known)) => *known = (*known).max(version),
             None => versions.push((stream.clone(), version)),
         }
     }
@@ -213,7 +214,7 @@ fn nothing_to_record<B: Boundary>(boundary: &mut B) -> Written {
     let versions = seen.filter_map(|(stream, version)| Some((stream, version?))).collect::<Vec<_>>();
     let checkpoints = parts.iter().filter_map(|part| part.scanned_to());
     let checkpoint =
-        checkpoints.cloned().reduce(|a, b| a.meet(&b)).expect("a boundary has a part, and it was read");
+        checkpoints.cloned().reduce(|a, b| a.meet(&b)).expect("loading refuses a boundary without parts");
     let versions = last_versions(versions.iter().map(|(stream, version)| (stream, *version)));
     Written {
         facts: Vec::new(),
@@ -225,7 +226,7 @@ fn nothing_to_record<B: Boundary>(boundary: &mut B) -> Written {
     }
 }
 
-/// What an earlier sending of the command had written, read back from the log.
+/// The result of an earlier sending of the command, read back from the log.
 async fn repeat(store: &dyn EventStore, first: Appended) -> Result<Written, LoadError> {
     let events = read_back(store, &first).await?;
     let facts = events.iter().map(Fact::of_recorded).collect::<Result<Vec<_>, _>>()?;

@@ -1,25 +1,25 @@
-//! The two things that are not pure: what time it is, and new event ids.
+//! The two impure inputs: the time and new event ids.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gesta_core::{EventId, Timestamp};
 
-/// Where the library asks for the time and for new ids. Tests give their own.
+/// The source of times and event ids. Tests use their own.
 pub trait Environment: Send + Sync {
-    /// The time that events get when nothing else is said.
+    /// The `time` of events that are recorded without one.
     fn now(&self) -> Timestamp;
 
-    /// A new event id, never given before.
+    /// A new, unique event id.
     fn event_id(&self) -> EventId;
 }
 
-/// The system's clock, and UUIDv7 from the system's entropy.
+/// The system's clock, and random UUIDv7 ids.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEnvironment;
 
 impl Environment for SystemEnvironment {
     fn now(&self) -> Timestamp {
-        // A clock outside the years 1970 to 2262 is wrong in any case; the nearest time that can be stored will do.
+        // A clock outside the years 1970 to 2262 is wrong: use the nearest time that can be stored.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }

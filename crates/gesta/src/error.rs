@@ -4,10 +4,12 @@ use gesta_core::{
     AppendError, Batch, Expected, NameError, ReadError, RecordedEvent, Retry, StreamName, Version,
 };
 
-/// A payload cannot be read as the event it is said to be.
+use crate::key::KeyError;
+
+/// A payload does not decode as an event of its type.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The schema version is none that this program knows; most likely it is newer.
+    /// This program does not know the schema version; most likely it is newer.
     #[error(
         "`{event_type}` was stored with schema version {found}, but this program knows versions 1 to {newest}: upgrade the program"
     )]
@@ -24,28 +26,35 @@ pub enum DecodeError {
     Json {
         /// The type of event.
         event_type: &'static str,
-        /// What is wrong with it.
+        /// The error of the JSON reader.
         source: serde_json::Error,
     },
 }
 
-/// An event cannot be written.
+/// An event cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// A field cannot be written as JSON, such as a map whose keys are no texts.
+    /// A field cannot be written as JSON, such as a map with keys that are not strings.
     #[error("`{event_type}` cannot be written as JSON: {reason}")]
     Json {
         /// The type of event.
         event_type: &'static str,
-        /// What is in the way.
+        /// The error of the JSON writer.
         reason: String,
     },
-    /// What a state over tags decided belongs to no stream.
-    #[error(
-        "a state over tags has no stream of its own: say with `NewFact::new` which entity the event belongs to"
-    )]
+    /// The payload is JSON, but not an object. Views and other programs read fields by name.
+    #[error("`{event_type}` is not written as a JSON object: give the variant named fields, or a struct")]
+    NotAnObject {
+        /// The type of event.
+        event_type: &'static str,
+    },
+    /// The event was emitted by a state over tags, which has no stream.
+    #[error("a state over tags has no stream: name the entity of the event with `NewFact::new`")]
     NoStream,
-    /// The id of the entity, a tag or the metadata makes no valid name.
+    /// The id of the entity is not valid.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A tag or the event type is not a valid name.
     #[error(transparent)]
     Name(#[from] NameError),
 }
@@ -56,12 +65,21 @@ pub enum LoadError {
     /// The store could not read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The id makes no valid stream name, or a value no valid tag.
+    /// The id of an entity is not valid.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A value cannot be part of a tag.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The boundary names nothing to read.
+    #[error("the boundary is empty: {}", Empty(tag))]
+    EmptyBoundary {
+        /// The key of the tag that got no value; `None` if the boundary has no part at all.
+        tag: Option<String>,
+    },
     /// The stream holds a type of event that the state's enum lacks.
     #[error(
-        "stream `{stream}` holds `{event_type}` at version {version}, which this program does not know: add it to the event enum, or say #[event(ignore)] there"
+        "stream `{stream}` holds `{event_type}` at version {version}, which this program does not know: add it to the event enum, or put #[event(ignore)] on the enum"
     )]
     UnknownType {
         /// The stream.
@@ -71,7 +89,7 @@ pub enum LoadError {
         /// The type that the enum lacks.
         event_type: String,
     },
-    /// The event was written with a schema version that this program does not know; most likely a newer one.
+    /// This program does not know the event's schema version; most likely it is newer.
     #[error(
         "`{event_type}` at version {version} of stream `{stream}` has schema version {found}, but this program knows versions 1 to {newest}: upgrade the program"
     )]
@@ -96,19 +114,32 @@ pub enum LoadError {
         version: Version,
         /// The type of event.
         event_type: String,
-        /// What is wrong with it.
+        /// The error of the JSON reader.
         source: serde_json::Error,
     },
-    /// The state was asked for at a version that its stream does not have.
+    /// The stream has not reached the requested version.
     #[error("stream `{stream}` has no version {asked}: {}", Last(*last))]
     NoSuchVersion {
         /// The stream.
         stream: StreamName,
-        /// The version asked for.
+        /// The requested version.
         asked: Version,
         /// The version of its last event.
         last: Option<Version>,
     },
+}
+
+struct Empty<'a>(&'a Option<String>);
+
+impl std::fmt::Display for Empty<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(key) => {
+                write!(f, "tag `{key}` has no value, which would select every event: give it a value")
+            }
+            None => f.write_str("it names no entity and no tag: give at least one"),
+        }
+    }
 }
 
 struct Last(Option<Version>);
@@ -116,14 +147,14 @@ struct Last(Option<Version>);
 impl std::fmt::Display for Last {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Some(version) => write!(f, "its last one is {version}"),
+            Some(version) => write!(f, "its last version is {version}"),
             None => f.write_str("it has no event"),
         }
     }
 }
 
 impl LoadError {
-    /// Says where the event stands that does not decode.
+    /// Adds the place of the event that does not decode.
     pub(crate) fn of_event(event: &RecordedEvent, error: DecodeError) -> Self {
         let (stream, version) = (event.stream().to_owned(), event.version());
         let event_type = event.event_type().to_owned();
@@ -135,7 +166,7 @@ impl LoadError {
         }
     }
 
-    /// Whether, and when, it helps to load again.
+    /// Tells if and when loading again can help.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
@@ -145,11 +176,11 @@ impl LoadError {
     }
 }
 
-/// Why a command has no effect, or why that is not known. `E` is the domain's own error.
+/// Why a command had no effect, or why its effect is unknown. `E` is the domain's error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<E> {
-    /// The domain refused it.
+    /// The domain refused the command.
     #[error(transparent)]
     Refused(E),
     /// The caller expected another version of the entity.
@@ -157,36 +188,36 @@ pub enum SendError<E> {
     VersionMismatch {
         /// The stream.
         stream: StreamName,
-        /// What was expected of it.
+        /// The caller's expectation.
         expected: Expected,
         /// The version of its last event.
         actual: Option<Version>,
     },
-    /// Others wrote to the same entities each time between reading and writing. Nothing was written.
-    #[error("others wrote in between, {attempts} times in a row: send the command again")]
+    /// Every attempt met a newer event of the same entities. Nothing was written.
+    #[error("other writers were faster {attempts} times in a row: send the command again")]
     Contended {
-        /// How often it was decided.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// The call cannot be made like this. Nothing was written.
+    /// The call is invalid. Nothing was written.
     #[error("{reason}")]
     Invalid {
-        /// What is wrong with it.
+        /// What is wrong with the call.
         reason: &'static str,
     },
     /// The state could not be loaded. Nothing was written.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// An event could not be written as bytes. Nothing was written.
+    /// An event could not be encoded. Nothing was written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// It is not known whether the events were written, after repeated tries. Appending this batch again settles it;
-    /// under a command key, so does the same command.
+    /// The events may or may not have been written; several retries did not settle it. Appending this batch again
+    /// settles it. If the command had a key, sending the command again settles it too.
     #[error(
-        "it is not known whether the events were written ({reason}): append the same batch again to settle it"
+        "the events may or may not have been written ({reason}): append the same batch again to settle it"
     )]
     InDoubt {
-        /// What got in the way.
+        /// The error of the last attempt.
         reason: String,
         /// The batch as it was sent.
         batch: Box<Batch>,
@@ -208,7 +239,7 @@ impl std::fmt::Display for Actual {
 }
 
 impl<E> SendError<E> {
-    /// Whether, and when, it helps to send the same command again.
+    /// Tells if and when sending the same command again can help.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {

@@ -1,4 +1,4 @@
-//! Events of the domain: an enum whose variants have stable names, schema versions and upcasters.
+//! Events of the domain: an enum with stable names, schema versions and upcasters.
 
 use bytes::Bytes;
 use gesta_core::{EventType, Item, NameError, Query, RecordedEvent, Tag};
@@ -6,26 +6,29 @@ use gesta_core::{EventType, Item, NameError, Query, RecordedEvent, Tag};
 use crate::error::{DecodeError, EncodeError, LoadError};
 use crate::key::Key;
 
-/// The events of something, as an enum. Derive it.
+/// An enum of events. Derive it.
 ///
-/// Each variant has a stable name that is stored with every event: the enum's prefix and the variant in kebab case, so
-/// `AccountEvent::Opened` under `bank.account` is `bank.account.opened`, whatever happens to Rust paths. The payload is a
-/// JSON object of the variant's fields. Any program may declare a smaller enum with the same prefix and read only what
-/// it needs.
+/// Each variant has a stable name that is stored with every event: the enum's prefix and the variant in kebab case.
+/// `AccountEvent::Opened` with the prefix `bank.account` is stored as `bank.account.opened`. The payload is a JSON object
+/// of the variant's fields; a variant around a struct stores the struct's fields. Another program can declare a smaller
+/// enum with the same prefix and read only the events it needs.
 ///
 /// On the enum:
-/// - `#[event(prefix = "bank.account")]`: what names begin with;
-/// - `#[event(ignore)]`: states that meet an event of another type in their stream pass over it. Without it that is
+/// - `#[event(prefix = "bank.account")]`: the prefix of the names;
+/// - `#[event(ignore)]`: states skip events of other types in their stream. Without it, such an event is
 ///   [`LoadError::UnknownType`], since a decision must not be made on half a history.
 ///
 /// On a variant:
-/// - `#[event(name = "bank.account.blocked")]`: its whole name, where it differs from the rule;
-/// - `#[event(alias = "bank.account.frozen")]`: an older name that is read as well;
-/// - `#[event(version = 3, upcast(1 = DepositedV1, 2 = DepositedV2))]`: its schema version, and the types that older
-///   versions are read as. Each needs `Deserialize` and `From<OldType> for` the enum; a missing one does not compile.
-///   A new optional field needs no new version: mark it `#[serde(default)]`.
+/// - `#[event(name = "bank.account.blocked")]`: the full name, if it differs from the rule;
+/// - `#[event(alias = "bank.account.frozen")]`: an older name that is also read;
+/// - `#[event(version = 3, upcast(1 = DepositedV1, 2 = DepositedV2))]`: the schema version, and the types that older
+///   versions are read as. Each type needs `Deserialize`, and the enum needs `From<OldType>`; a missing one does not
+///   compile. A new optional field needs no new version: mark it `#[serde(default)]`.
 ///
-/// On a field: `#[tag]` puts a tag `field:value` on the event, `#[event(tag = "order")]` a tag `order:value`; serde's
+/// Upcasters run in Rust, when events are read through this enum. Views read the JSON as it was stored, so a view over an
+/// event with several schema versions must handle each stored form.
+///
+/// On a field: `#[tag]` puts the tag `field:value` on the event, `#[event(tag = "order")]` the tag `order:value`. Serde's
 /// attributes work as usual.
 ///
 /// # Example
@@ -58,45 +61,43 @@ use crate::key::Key;
     note = "put `#[derive(Event)] #[event(prefix = \"...\")]` on `{Self}`"
 )]
 pub trait Event: Sized + Send + Sync + 'static {
-    /// Every type of event in the enum, in the order of its variants.
+    /// All event types of the enum, in the order of the variants.
     const TYPES: &'static [EventTypeInfo];
 
-    /// Whether a state passes over events of other types in its stream, rather than to refuse to load.
+    /// True if states skip events of other types in their stream; false if such an event is an error.
     const IGNORES_UNKNOWN: bool;
 
-    /// What this event is called, and the version of its schema.
+    /// The name and schema version of this event.
     fn info(&self) -> &'static EventTypeInfo;
 
-    /// The tags that its fields ask for.
+    /// The tags from its fields.
     ///
     /// # Errors
-    /// [`NameError`] for a value that cannot stand in a tag: empty, too long, or with control characters.
+    /// [`NameError`] for a value that cannot be part of a tag: empty, too long, or with control characters.
     fn tags(&self) -> Result<Vec<Tag>, NameError>;
 
-    /// Its payload, as JSON.
+    /// The payload, a JSON object.
     ///
     /// # Errors
     /// [`EncodeError`] when a field cannot be written as JSON.
     fn encode(&self) -> Result<Bytes, EncodeError>;
 
-    /// Reads a payload as it was stored: straight into the variant's fields, through upcasters where it is older.
-    /// `None` if the enum has no such type.
+    /// Decodes a stored payload, through an upcaster if its schema version is older. `None` if the enum has no such type.
     ///
     /// # Errors
-    /// [`DecodeError`] for a schema version newer than the enum's, and for JSON that does not fit. Neither is ever
-    /// skipped.
+    /// [`DecodeError`] for a schema version newer than the enum's, and for JSON that does not fit. Neither is skipped.
     fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Option<Self>, DecodeError>;
 }
 
-/// What one variant of an event enum is called. Made with [`EventTypeInfo::new`].
+/// The names and schema version of one variant. Made with [`EventTypeInfo::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventTypeInfo {
     /// Its stable name.
     pub name: &'static str,
-    /// Older names that are read as well.
+    /// Older names that are also read.
     pub aliases: &'static [&'static str],
-    /// The newest version of its schema, which is what is written.
+    /// The newest schema version, which new events are written with.
     pub version: u16,
 }
 
@@ -108,29 +109,29 @@ impl EventTypeInfo {
     }
 }
 
-/// The query for exactly the events of an enum, by type: it meets no others.
+/// A query for exactly the events of an enum, by type.
 #[must_use]
 pub fn query<E: Event>() -> Query {
     Item { types: types::<E>(), ..Item::default() }.into()
 }
 
-/// The names of an enum's events, older ones included.
+/// The names of an enum's events, including older names.
 pub(crate) fn types<E: Event>() -> Vec<EventType> {
     let names = E::TYPES.iter().flat_map(|info| std::iter::once(&info.name).chain(info.aliases));
     names.map(|name| EventType::new(name).expect("the derive checked the name")).collect()
 }
 
-/// A typed event with everything the log says about it. Reads like its [`RecordedEvent`].
+/// A decoded event with its record in the log. It dereferences to its [`RecordedEvent`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded<E> {
     /// The event.
     pub event: E,
-    /// The event as the log has it: who, when, where.
+    /// The event as recorded, with its metadata, times and position.
     pub recorded: RecordedEvent,
 }
 
 impl<E: Event> Recorded<E> {
-    /// Decodes an event; `None` if its type is not one of the enum's.
+    /// Decodes an event; `None` if the enum does not have its type.
     ///
     /// # Errors
     /// [`LoadError::UnknownSchemaVersion`], [`LoadError::Undecodable`].
@@ -140,7 +141,7 @@ impl<E: Event> Recorded<E> {
         Ok(event.map(|event| Self { event, recorded }))
     }
 
-    /// The id of the entity whose stream this event stands in; `None` if the stream is of another kind.
+    /// The id of the entity that the event belongs to; `None` if its stream is of another kind.
     #[must_use]
     pub fn key<K: Key>(&self) -> Option<K> {
         let (kind, id) = self.recorded.stream().split_once('-')?;
@@ -156,13 +157,13 @@ impl<E> std::ops::Deref for Recorded<E> {
     }
 }
 
-/// A value that can stand in a tag. Keys, texts, numbers, and options and lists of them can.
+/// A value that can be part of a tag: keys, strings, numbers, and options and lists of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot stand in a tag",
-    note = "tags are made of text, numbers, `bool`, types with `#[derive(Key)]`, and `Option` and `Vec` of them; implement `gesta::TagValue` for others"
+    message = "`{Self}` cannot be the value of a tag",
+    note = "the value of a tag is a string, a number, `bool`, a type with `#[derive(Key)]`, or an `Option` or `Vec` of them; implement `gesta::TagValue` for other types"
 )]
 pub trait TagValue {
-    /// Gives each value: none for `None`, one for most, several for a list.
+    /// Passes each value to `take`: none for `None`, one for most types, several for a list.
     fn each_tag_value(&self, take: &mut dyn FnMut(&str));
 }
 

@@ -1,23 +1,27 @@
-//! The handle that applications hold: a store, an environment, and what to say about every event.
+//! The handle of applications: a store, an environment, and metadata for every event.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use gesta_core::{Checkpoint, CommandKey, EventStore, Expected, Placed, RecordedEvent, StreamName, Version};
 
-use crate::decision::{Boundary, Decision, Fact, NewFact};
+use crate::boundary::{At, Boundary};
+use crate::decider::Decider;
+use crate::decision::Decision;
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{LoadError, SendError};
 use crate::event::{Event, Recorded};
+use crate::fact::{Fact, NewFact};
 use crate::key::Key;
 use crate::load::{AsOf, Loaded, load, load_at, load_boundary};
 use crate::meta::Meta;
-use crate::state::{Decider, State};
+use crate::state::State;
 
-/// How often a command is decided before it gives up, if nothing else is said: each time somebody else got through.
+/// The default number of attempts to decide and append a command. Each failed attempt means that another writer got
+/// through.
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
-/// A store of events, as applications use it. Cheap to clone.
+/// An event store, as applications use it. Cheap to clone.
 ///
 /// # Example
 /// ```
@@ -55,23 +59,23 @@ impl std::fmt::Debug for Gesta {
     }
 }
 
-/// What a command led to. Its events are durable.
+/// The result of a command. Its events are durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed<E> {
-    /// The events, in order; none if the command was accepted without one.
+    /// The events, in order. Empty if the command was accepted without an event.
     pub events: Vec<E>,
-    /// Where they stand, in the same order.
+    /// The versions and positions of the events, in the same order.
     pub places: Vec<Placed>,
-    /// The version of the last event of each stream written to; without events, of each entity looked at.
+    /// The version of the last event of each stream written to; without events, of each entity that was read.
     pub versions: Vec<(StreamName, Version)>,
-    /// A view that has reached it shows what happened. Without events: how far the log was read.
+    /// A view that has reached this checkpoint includes the events. Without events: how far the log was read.
     pub checkpoint: Checkpoint,
-    /// Whether this is the answer to an earlier sending of the same command: nothing was written now.
+    /// True if this is the answer to an earlier sending of the same command. Nothing was written now.
     pub repeated: bool,
 }
 
 impl<E> Committed<E> {
-    /// The version of the first stream; for a command to one entity, its version now. `None` if it has no event.
+    /// The version of the first stream. For a command to one entity: its new version, or `None` if it has no event.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
         self.versions.first().map(|(_, version)| *version)
@@ -79,25 +83,25 @@ impl<E> Committed<E> {
 }
 
 impl Gesta {
-    /// A handle on a store, with the system's clock and entropy.
+    /// A handle on a store, with the system's clock and random event ids.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>) -> Self {
         Self::with_environment(store, Arc::new(SystemEnvironment))
     }
 
-    /// A handle on a store, with a clock and event ids of the caller's.
+    /// A handle on a store, with the caller's clock and event ids.
     #[must_use]
     pub fn with_environment(store: Arc<dyn EventStore>, environment: Arc<dyn Environment>) -> Self {
         Self { store, environment, meta: Arc::default(), attempts: ATTEMPTS }
     }
 
-    /// A handle that records this with every event.
+    /// A handle that records this metadata with every event.
     #[must_use]
     pub fn with(&self, meta: Meta) -> Self {
         Self { meta: Arc::new(meta), ..self.clone() }
     }
 
-    /// A handle that decides a command at most so often, when others write to the same entities.
+    /// A handle that decides a command at most `attempts` times when others write to the same entities.
     #[must_use]
     pub fn attempts(&self, attempts: NonZeroU32) -> Self {
         Self { attempts, ..self.clone() }
@@ -109,34 +113,34 @@ impl Gesta {
         &self.store
     }
 
-    /// The next command under a key, so that its repeat gets the first answer and is not done again. Keys from outside
-    /// are scoped first, with [`Idempotency`](crate::Idempotency).
+    /// Gives the next command a key: a repeat returns the first answer and writes nothing. Scope keys from outside with
+    /// [`Idempotency`](crate::Idempotency) first.
     #[must_use]
     pub fn command_key(&self, key: CommandKey) -> Call {
         self.call().command_key(key)
     }
 
-    /// The next command only if the entity has exactly that version.
+    /// Sends the next command only if the entity has exactly that version.
     #[must_use]
     pub fn expect_version(&self, version: Version) -> Call {
         self.call().expect(Expected::Exactly(version))
     }
 
-    /// One command, to be given options.
+    /// One command, to add options to.
     #[must_use]
     pub fn call(&self) -> Call {
         Call { gesta: self.clone(), command: None, expected: None }
     }
 
-    /// Sends a command to an entity: loads it, decides, and appends what happens, only if the entity is still the one
-    /// that was decided upon. Where somebody else was faster, the newer events are folded in and it is decided again.
-    /// An append that may have happened is settled by sending the same batch again, a few times.
+    /// Sends a command to an entity: loads the entity, decides, and appends the events if the entity has not changed.
+    /// If it has changed, the newer events are folded in and the command is decided again. If an append may or may not
+    /// have happened, the same batch is sent again a few times to settle it.
     ///
     /// # Errors
-    /// [`SendError`]: the domain's refusal, or why nothing was written, or that it is in doubt.
+    /// [`SendError`]: the domain's refusal, the reason why nothing was written, or an outcome that is in doubt.
     ///
     /// # Cancel safety
-    /// Dropped, the command may or may not have happened. Under a command key it can be sent again.
+    /// If the future is dropped, the command may or may not have happened. With a command key it can be sent again.
     pub async fn send<D: Decider>(
         &self,
         id: &D::Id,
@@ -145,18 +149,18 @@ impl Gesta {
         self.call().send::<D>(id, command).await
     }
 
-    /// Executes a decision: as [`Self::send`], for everything in its boundary at once.
+    /// Executes a decision: like [`Self::send`], for all states in its boundary at once.
     ///
     /// # Errors
     /// [`SendError`].
     ///
     /// # Cancel safety
-    /// As [`Self::send`].
+    /// See [`Self::send`].
     pub async fn execute<D: Decision>(&self, decision: D) -> Result<Committed<NewFact>, SendError<D::Error>> {
         self.call().execute(decision).await
     }
 
-    /// The state of an entity now; the default state if nothing ever happened to it.
+    /// The current state of an entity; the default state if it has no events.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -164,15 +168,15 @@ impl Gesta {
         load(&*self.store, id.stream()?).await
     }
 
-    /// The state of an entity as it was.
+    /// The state of an entity at an earlier point.
     ///
     /// # Errors
-    /// [`LoadError`]; [`LoadError::NoSuchVersion`] for a version that its stream has not reached.
+    /// [`LoadError`]; [`LoadError::NoSuchVersion`] if the stream has not reached the version.
     pub async fn load_at<D: Decider>(&self, id: &D::Id, as_of: AsOf) -> Result<Loaded<D>, LoadError> {
         load_at(&*self.store, id.stream()?, as_of).await
     }
 
-    /// Any state folded from any stream.
+    /// A state folded from a stream.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -180,7 +184,7 @@ impl Gesta {
         load(&*self.store, stream).await
     }
 
-    /// A boundary, loaded: several states at one place in the log, without deciding anything.
+    /// Loads a boundary without deciding: several states at one place in the log.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -202,7 +206,7 @@ impl Gesta {
     }
 }
 
-/// One command on its way, with its options. Used up by sending it, so that a key names one command only.
+/// One command with its options. Sending consumes it, so a key belongs to one command only.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub(crate) gesta: Gesta,
@@ -211,33 +215,33 @@ pub struct Call {
 }
 
 impl Call {
-    /// Under a key: its repeat gets the first answer. A repeat is recognised before anything is decided.
+    /// Gives the command a key: a repeat returns the first answer, before anything is decided.
     #[must_use]
     pub fn command_key(mut self, key: CommandKey) -> Self {
         self.command = Some(key);
         self
     }
 
-    /// Only if the entity is as expected; otherwise [`SendError::VersionMismatch`].
+    /// Fails with [`SendError::VersionMismatch`] unless the entity is as expected.
     #[must_use]
     pub fn expect(mut self, expected: Expected) -> Self {
         self.expected = Some(expected);
         self
     }
 
-    /// Only if the entity has exactly that version.
+    /// Fails with [`SendError::VersionMismatch`] unless the entity has exactly that version.
     #[must_use]
     pub fn expect_version(self, version: Version) -> Self {
         self.expect(Expected::Exactly(version))
     }
 
-    /// As [`Gesta::send`], with these options.
+    /// Like [`Gesta::send`], with these options.
     ///
     /// # Errors
     /// [`SendError`].
     ///
     /// # Cancel safety
-    /// As [`Gesta::send`].
+    /// See [`Gesta::send`].
     pub async fn send<D: Decider>(
         self,
         id: &D::Id,
@@ -249,21 +253,21 @@ impl Call {
         Ok(written.with(events))
     }
 
-    /// As [`Gesta::execute`], with these options. An expected version is refused: a decision's boundary says what it
-    /// expects.
+    /// Like [`Gesta::execute`], with these options. An expected version is refused: the decision's boundary sets the
+    /// expectations.
     ///
     /// # Errors
     /// [`SendError`].
     ///
     /// # Cancel safety
-    /// As [`Gesta::send`].
+    /// See [`Gesta::send`].
     pub async fn execute<D: Decision>(self, decision: D) -> Result<Committed<NewFact>, SendError<D::Error>> {
         let written = self.execute_facts(decision).await?;
         let facts = written.facts.iter().cloned().map(NewFact::of_fact).collect();
         Ok(written.with(facts))
     }
 
-    /// Sends, and leaves the events that were decided in `decided`.
+    /// Sends the command and leaves the decided events in `decided`.
     pub(crate) async fn send_facts<D: Decider>(
         self,
         id: &D::Id,
@@ -271,7 +275,7 @@ impl Call {
         decided: &mut Vec<D::Event>,
     ) -> Result<Written, SendError<D::Error>> {
         let stream = id.stream().map_err(LoadError::from)?;
-        let decide = |state: &crate::decision::At<D>| {
+        let decide = |state: &At<D>| {
             *decided = state.decide(command.clone()).map_err(SendError::Refused)?;
             let facts = decided.iter().map(|event| Fact::new(stream.clone(), event));
             Ok(facts.collect::<Result<Vec<_>, _>>()?)
@@ -284,7 +288,7 @@ impl Call {
         decision: D,
     ) -> Result<Written, SendError<D::Error>> {
         if self.expected.is_some() {
-            let reason = "a decision takes no expected version: its boundary says what it expects";
+            let reason = "a decision takes no expected version: its boundary sets the expectations";
             return Err(SendError::Invalid { reason });
         }
         let decide = |state: &D::State| {
@@ -295,10 +299,10 @@ impl Call {
     }
 }
 
-/// What a call wrote, or what an earlier sending of it had written.
+/// What a call wrote, or for a repeat, what the first sending wrote.
 pub(crate) struct Written {
     pub(crate) facts: Vec<Fact>,
-    /// Only for a repeat: the events as they were recorded.
+    /// For a repeat, the events as recorded; otherwise empty.
     pub(crate) events: Vec<RecordedEvent>,
     pub(crate) places: Vec<Placed>,
     pub(crate) versions: Vec<(StreamName, Version)>,

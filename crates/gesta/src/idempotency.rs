@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gesta_core::CommandKey;
 use sha2::{Digest, Sha256};
 
-/// Who sends a command, and by which way: the scope of a caller's own keys, so that two users' "1" never meet.
+/// The scope of command keys: a principal and a route. So two users can use the same key.
 ///
 /// # Example
 /// ```
@@ -26,7 +26,7 @@ impl<'a> Idempotency<'a> {
         Self { principal, route }
     }
 
-    /// The command key for a caller's key and the raw request under it: 32 bytes, whatever the lengths of its parts.
+    /// The command key for a caller's key and raw request: 32 bytes, whatever the length of the parts.
     #[must_use]
     pub fn command_key<'p>(&self, key: &str, request: impl IntoIterator<Item = &'p [u8]>) -> CommandKey {
         let key = digest([self.principal.as_bytes(), self.route.as_bytes(), key.as_bytes()]);
@@ -34,7 +34,7 @@ impl<'a> Idempotency<'a> {
     }
 }
 
-/// SHA-256 over the parts, each after its length, so that moving a byte from one to the next changes it.
+/// SHA-256 over the parts, each with its length, so that no two lists of parts look the same.
 fn digest<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn principal_route_key_and_request_all_count() {
+    fn a_command_key_depends_on_principal_route_key_and_request() {
         let key = |principal, route, key: &str, body: &'static [u8]| {
             Idempotency::new(principal, route).command_key(key, [body])
         };

@@ -1,15 +1,15 @@
 //! Keys: the typed ids of entities, and the streams they name.
 
-use gesta_core::{NameError, StreamName};
+use gesta_core::StreamName;
 
 use crate::words::explain_parse;
 
-/// The id of one kind of entity. Derive it for a struct of one field that can be printed and parsed.
+/// The id of one kind of entity. Derive it for a struct of one field that implements `Display` and `FromStr`.
 ///
 /// `#[derive(Key)] #[key("account")] struct AccountId(String);` makes `AccountId("42")` the id of stream `account-42`.
 ///
-/// A key has exactly one text: what is not printed the way it was parsed (`007` for a number) is refused, so that two
-/// spellings never name two streams of one entity.
+/// A key has exactly one spelling: a text that is not printed the way it was parsed (`007` for a number) is refused.
+/// Otherwise two spellings would name two streams of one entity.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",
     label = "not a key",
@@ -22,22 +22,25 @@ pub trait Key: Sized + Clone + Send + Sync + 'static {
     /// The id as text, without the kind.
     fn value(&self) -> String;
 
-    /// Reads what [`Self::value`] gives.
+    /// Parses what [`Self::value`] returns.
     ///
     /// # Errors
-    /// [`KeyError`] for any other text.
+    /// [`KeyError`] for any other text, and for one that cannot be part of a stream's name.
     fn parse(text: &str) -> Result<Self, KeyError>;
 
-    /// The stream of the entity: `KIND-value`.
+    /// The stream of the entity: `KIND-value`. The value is checked like a key in a URL, however the key was made.
     ///
     /// # Errors
-    /// [`NameError`] if the id is too long for a stream's name, or holds control characters.
-    fn stream(&self) -> Result<StreamName, NameError> {
-        StreamName::new(format!("{}-{}", Self::KIND, self.value()))
+    /// [`KeyError`] if [`Self::parse`] refuses the value: it is empty, too long for a stream's name, holds control
+    /// characters, or has another spelling.
+    fn stream(&self) -> Result<StreamName, KeyError> {
+        let value = self.value();
+        Self::parse(&value)?;
+        stream_name(Self::KIND, &value)
     }
 }
 
-/// The text is not the id of such an entity.
+/// The text is not an id of that kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a valid id for `{kind}`: {reason}")]
 pub struct KeyError {
@@ -50,7 +53,7 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// What parsing `text` as a key of that kind failed with.
+    /// The error for parsing `text` as a key of that kind.
     #[must_use]
     pub fn new(kind: &'static str, text: &str, reason: &dyn std::fmt::Display) -> Self {
         Self { kind, text: text.chars().take(80).collect(), reason: explain_parse(reason) }
@@ -61,11 +64,15 @@ impl KeyError {
 pub fn canonical<K: Key>(key: K, text: &str) -> Result<K, KeyError> {
     let value = key.value();
     if value.is_empty() {
-        return Err(KeyError::new(K::KIND, text, &"it is empty"));
+        return Err(KeyError::new(K::KIND, text, &"it is empty: give at least one character"));
     }
     if value != text {
         return Err(KeyError::new(K::KIND, text, &format_args!("write it as `{value}`")));
     }
-    key.stream().map_err(|error| KeyError::new(K::KIND, text, &error))?;
+    stream_name(K::KIND, &value)?;
     Ok(key)
+}
+
+fn stream_name(kind: &'static str, value: &str) -> Result<StreamName, KeyError> {
+    StreamName::new(format!("{kind}-{value}")).map_err(|error| KeyError::new(kind, value, &error))
 }

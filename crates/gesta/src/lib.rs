@@ -1,14 +1,14 @@
-//! Event sourcing for Rust: what application authors import.
+//! Event sourcing for Rust: the crate that application authors import.
 //!
-//! - [`Event`]: what happens, as an enum with stable names, schema versions and upcasters.
+//! - [`Event`]: an enum of events with stable names, schema versions and upcasters.
 //! - [`State`] and [`Decider`]: one entity, as two pure functions, `evolve` and `decide`.
-//! - [`Decision`], [`macro@decision`]: a rule that spans several entities, or everything that carries a tag.
-//! - [`Gesta`]: the handle that loads, decides, appends, and decides again where somebody else was faster.
+//! - [`Decision`], [`macro@decision`]: a rule over several entities, or over all events with a tag.
+//! - [`Gesta`]: the handle that loads, decides and appends, and decides again after a conflict.
 //! - [`App`]: deciders and decisions by name, for the HTTP router (feature `http`) and the command line.
 //! - [`testing`]: given, when, then.
 //!
-//! An entity is a stream, named `category-id`, with dense versions; a command is appended only if the stream is still
-//! the one that was decided upon. Everything here runs on any [`EventStore`] and needs no particular async runtime.
+//! An entity is a stream, named `category-id`, with dense versions. The events of a command are appended only if the
+//! stream has not changed since it was read. The library runs on any [`EventStore`] and needs no particular async runtime.
 //!
 //! # Example
 //! ```
@@ -78,12 +78,15 @@
 #[path = "private.rs"]
 pub mod __private;
 mod app;
+mod boundary;
 mod command;
+mod decider;
 mod decision;
 mod engine;
 mod environment;
 mod error;
 mod event;
+mod fact;
 mod handle;
 #[cfg(feature = "http")]
 pub mod http;
@@ -96,12 +99,15 @@ pub mod testing;
 mod words;
 
 pub use app::{App, AppError, CommandOptions, DeciderInfo, DecisionInfo, Outcome, OutcomeEvent, StateView};
+pub use boundary::{At, Boundary};
 pub use bytes::Bytes;
 pub use command::{Command, CommandInfo, FieldInfo, InputError};
-pub use decision::{At, Boundary, Decision, NewFact};
+pub use decider::Decider;
+pub use decision::Decision;
 pub use environment::{Environment, SystemEnvironment};
 pub use error::{DecodeError, EncodeError, LoadError, SendError};
 pub use event::{Event, EventTypeInfo, Recorded, TagValue, query};
+pub use fact::NewFact;
 pub use gesta_core::{
     AppendError, Appended, Batch, BoxFuture, Capabilities, Category, Checkpoint, CommandKey, Condition,
     ContentKind, EventId, EventStore, EventType, Expected, Item, Limit, ListToken, Listing, MemoryStore,
@@ -114,4 +120,4 @@ pub use idempotency::Idempotency;
 pub use key::{Key, KeyError};
 pub use load::{AsOf, Loaded};
 pub use meta::Meta;
-pub use state::{Decider, State};
+pub use state::State;

@@ -1,4 +1,4 @@
-//! Loading: pages of events folded into states, now or as they were.
+//! Loading: pages of events folded into states, as they are now or were before.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -6,23 +6,23 @@ use gesta_core::{
     Checkpoint, Direction, EventStore, Limit, Read, Select, StreamName, Timestamp, Version, When,
 };
 
-use crate::decision::{At, Boundary, Part, fold_one};
+use crate::boundary::{At, Boundary, Part, fold_one};
 use crate::error::LoadError;
 use crate::state::State;
 
-/// What one page of a fold may cost: large, since nothing waits between its events.
+/// The limits of one page of a fold. Large, since a fold needs all the events before it can go on.
 const PAGE: Limit = Limit {
     events: NonZeroU32::new(10_000).unwrap(),
     bytes: NonZeroU64::new(8 << 20).unwrap(),
     examined: NonZeroU64::new(1_000_000).unwrap(),
 };
 
-/// A state, and how far the history behind it goes.
+/// A state and the place in the log that it was loaded at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded<S> {
     /// The state.
     pub state: S,
-    /// The version of the last event that was folded in; `None` if there was none.
+    /// The version of the last event that was folded in; `None` without events.
     pub version: Option<Version>,
     /// How far the log was read.
     pub checkpoint: Checkpoint,
@@ -36,27 +36,30 @@ impl<S> std::ops::Deref for Loaded<S> {
     }
 }
 
-/// A moment in the history of an entity.
+/// A point in the history of an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AsOf {
-    /// Right after the event with that version.
+    /// After the event with that version.
     Version(Version),
     /// At a place in the log.
     Checkpoint(Checkpoint),
-    /// What had been recorded by then. Final only once something later has been recorded.
+    /// All events recorded up to that time. The answer can change until a later event is recorded.
     RecordedAt(Timestamp),
-    /// What had happened by then, as its producers said, whenever it was recorded: events with a later `time` are left
-    /// out, in the order of versions.
+    /// All events whose `time` is at or before that time, in the order of their versions. `time` is set by the producer;
+    /// when the events were recorded does not matter.
     Time(Timestamp),
 }
 
-/// Loads what is missing in each part of a boundary. Several parts are read up to one place in the log, so that they
-/// were all true at once.
+/// Loads the missing events of each part of a boundary. Several parts are read up to one place in the log, so their
+/// states belong together.
 pub(crate) async fn load_boundary<B: Boundary>(
     store: &dyn EventStore,
     boundary: &mut B,
 ) -> Result<(), LoadError> {
     let parts = boundary.parts();
+    if parts.is_empty() {
+        return Err(LoadError::EmptyBoundary { tag: None });
+    }
     let until = if parts.len() > 1 { Some(store.locate(When::Head).await?) } else { None };
     for part in parts {
         load_part(store, part, until.as_ref()).await?;
@@ -90,7 +93,7 @@ pub(crate) async fn load<S: State>(
     let mut at = At::<S>::stream(stream);
     load_part(store, &mut at, None).await?;
     let (state, version, scanned_to) = at.into_parts();
-    Ok(Loaded { state, version, checkpoint: scanned_to.expect("a part that was loaded was read") })
+    Ok(Loaded { state, version, checkpoint: scanned_to.expect("a loaded part has been read") })
 }
 
 pub(crate) async fn load_at<S: State>(

@@ -1,4 +1,4 @@
-//! What surrounds an event: who did it, because of what, and why.
+//! Metadata of events: actor, correlation, causation, reason.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use gesta_core::{NameError, Tag, Timestamp};
 use serde::Serialize;
 
-/// Who, because of what, and why: recorded with every event of a call.
+/// Metadata that is recorded with every event of a call.
 ///
 /// Actor, correlation and causation become the tags `$actor:…`, `$correlation:…` and `$causation:…`, so that events can be
-/// found by them. The rest is a JSON object in the event's metadata.
+/// queried by them. The rest is a JSON object in the event's metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meta {
     actor: Option<String>,
@@ -20,53 +20,53 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Nothing said.
+    /// Empty metadata.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Who did it.
+    /// Who sent the command.
     #[must_use]
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.actor = Some(actor.into());
         self
     }
 
-    /// What it belongs to: one value for everything that one request from outside led to.
+    /// A value shared by all events that follow from one outside request.
     #[must_use]
     pub fn correlation(mut self, correlation: impl Into<String>) -> Self {
         self.correlation = Some(correlation.into());
         self
     }
 
-    /// What caused it: the id of an event or a command.
+    /// The id of the event or command that caused it.
     #[must_use]
     pub fn causation(mut self, causation: impl Into<String>) -> Self {
         self.causation = Some(causation.into());
         self
     }
 
-    /// Why it was done, in words.
+    /// The reason, as text.
     #[must_use]
     pub fn reason(self, reason: impl Into<String>) -> Self {
         self.entry("reason", reason.into())
     }
 
-    /// The W3C trace context it was done in.
+    /// The W3C trace context.
     #[must_use]
     pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
         self.entry("traceparent", traceparent.into())
     }
 
-    /// Anything else, under a name of the application's own.
+    /// Any other entry.
     #[must_use]
     pub fn entry(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
         self.metadata.insert(name.into(), value.into());
         self
     }
 
-    /// When it happened, where that is not now.
+    /// When it happened; the current time by default.
     #[must_use]
     pub fn time(mut self, time: Timestamp) -> Self {
         self.time = Some(time);
@@ -84,14 +84,14 @@ impl Meta {
         given.map(|(key, value)| Tag::from_parts(key, value)).collect()
     }
 
-    /// The JSON object for the event's metadata; no bytes at all where nothing was said.
+    /// The JSON object for the event's metadata; empty without entries.
     pub(crate) fn to_bytes(&self) -> Bytes {
         if self.metadata.is_empty() {
             return Bytes::new();
         }
         let mut json = Vec::with_capacity(128);
         let written = self.metadata.serialize(&mut serde_json::Serializer::new(&mut json));
-        written.expect("texts and JSON values can be written as JSON");
+        written.expect("strings and JSON values can be written as JSON");
         json.into()
     }
 }

@@ -1,7 +1,10 @@
-//! What the derives expand to calls of. No part of the promise to users.
+//! Functions that the derives call. Not part of the public interface.
+
+use std::marker::PhantomData;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 
 pub use crate::command::read_input;
 pub use crate::key::canonical as canonical_key;
@@ -9,9 +12,10 @@ pub use serde;
 
 use crate::error::{DecodeError, EncodeError};
 use crate::event::{EventTypeInfo, TagValue};
+use crate::key::Key;
 use gesta_core::{NameError, Tag};
 
-/// Room for the JSON of most events, so that writing one allocates once.
+/// Capacity for the JSON of most events, so that one allocation is enough.
 const PAYLOAD_BYTES_USUAL: usize = 128;
 
 type JsonWriter<'a> = serde_json::Serializer<&'a mut Vec<u8>>;
@@ -32,13 +36,13 @@ pub fn encode_unit() -> Result<Bytes, EncodeError> {
     Ok(Bytes::from_static(b"{}"))
 }
 
-/// Reads a payload straight into its type.
+/// Decodes a payload straight into its type.
 #[inline]
 pub fn decode<T: DeserializeOwned>(event_type: &'static str, data: &[u8]) -> Result<T, DecodeError> {
     serde_json::from_slice(data).map_err(|source| DecodeError::Json { event_type, source })
 }
 
-/// Reads a payload of an older schema version, and brings it up to date.
+/// Decodes a payload of an older schema version and upcasts it.
 pub fn decode_old<Old: DeserializeOwned + Into<E>, E>(
     event_type: &'static str,
     data: &[u8],
@@ -55,3 +59,36 @@ pub fn add_tags(tags: &mut Vec<Tag>, key: &str, value: &(impl TagValue + ?Sized)
     });
     result
 }
+
+/// Reads an id in a decision's input with the checks of an id in a URL. `Deserialize` alone would accept an empty one.
+pub fn read_id<'de, K: Key + Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<K, D::Error> {
+    K::deserialize(from).and_then(check_id)
+}
+
+/// Reads a list of ids with the checks of ids in URLs.
+pub fn read_ids<'de, K: Key + Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<K>, D::Error> {
+    Vec::<K>::deserialize(from)?.into_iter().map(check_id).collect()
+}
+
+fn check_id<K: Key, E: Error>(id: K) -> Result<K, E> {
+    id.stream().map(|_| id.clone()).map_err(E::custom)
+}
+
+/// The category of a field's type, if it is a key: `Category::<T>::OF`.
+///
+/// The inherent constant exists for keys only and takes precedence. For any other type, the constant of the trait is
+/// used.
+pub struct Category<T>(PhantomData<T>);
+
+impl<T: Key> Category<T> {
+    /// The category of the key.
+    pub const OF: Option<&'static str> = Some(T::KIND);
+}
+
+/// The default of [`Category::OF`].
+pub trait NoCategory {
+    /// No category.
+    const OF: Option<&'static str> = None;
+}
+
+impl<T> NoCategory for Category<T> {}

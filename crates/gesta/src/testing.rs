@@ -1,7 +1,7 @@
-//! The test kit: deciders and decisions tested as they are specified: given, when, then.
+//! The test kit for deciders and decisions: given, when, then.
 //!
-//! Events are compared as they are stored: by type, schema version, JSON and tags. What is given goes through the same
-//! bytes, so that an event that does not survive being stored fails the test.
+//! Events are compared as they are stored: by type, schema version, JSON and tags. Given events are stored and read back,
+//! so an event that does not survive storage fails the test.
 //!
 //! ```
 //! # use gesta::*;
@@ -40,20 +40,22 @@ use std::thread::Thread;
 
 use gesta_core::{Batch, EventId, MemoryStore, NewEvent, StoreId, StreamName, Timestamp};
 
-use crate::decision::{Decision, Fact, NewFact, fold_one};
+use crate::boundary::fold_one;
+use crate::decider::Decider;
+use crate::decision::Decision;
 use crate::environment::Environment;
 use crate::error::SendError;
 use crate::event::Event;
+use crate::fact::{Fact, NewFact};
 use crate::handle::Gesta;
 use crate::key::Key;
-use crate::state::Decider;
 
 pub use serde_json::json;
 
-/// A history of one entity.
+/// Starts a test with the history of one entity.
 ///
 /// # Panics
-/// If an event does not survive being stored: that is what the test found.
+/// If an event does not survive storage.
 #[track_caller]
 pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D> {
     let stream = stream_of::<D>();
@@ -71,7 +73,7 @@ pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D>
     Given { state, history }
 }
 
-/// A history of one entity, and the state it makes.
+/// The history of one entity and its state.
 #[derive(Debug)]
 pub struct Given<D> {
     state: D,
@@ -79,8 +81,8 @@ pub struct Given<D> {
 }
 
 impl<D: Decider> Given<D> {
-    /// Asks the entity to do something.
-    #[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+    /// Sends a command to the entity.
+    #[must_use = "call `then`, `then_refused` or `then_nothing`"]
     #[track_caller]
     pub fn when(self, command: D::Command) -> Then<D> {
         let events = self.state.decide(command);
@@ -94,43 +96,43 @@ impl<D: Decider> Given<D> {
         Then { stream, outcome: Outcome { given: self.history, facts, named: Named::ByType } }
     }
 
-    /// The state that the history makes.
+    /// The state after the history.
     pub fn state(&self) -> &D {
         &self.state
     }
 }
 
-/// What came of a command.
-#[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+/// The outcome of a command.
+#[must_use = "call `then`, `then_refused` or `then_nothing`"]
 pub struct Then<D: Decider> {
     stream: StreamName,
     outcome: Outcome<D::Error>,
 }
 
 impl<D: Decider> Then<D> {
-    /// Exactly these events happen.
+    /// Expects exactly these events.
     ///
     /// # Panics
-    /// If anything else does.
+    /// If the outcome is different.
     #[track_caller]
     pub fn then(self, events: impl IntoIterator<Item = D::Event>) {
         let expected = events.into_iter().map(|event| Fact::new(self.stream.clone(), &event));
         self.outcome.check(expected.collect());
     }
 
-    /// Nothing happens, and it is no refusal.
+    /// Expects no events and no refusal.
     ///
     /// # Panics
-    /// If anything else does.
+    /// If the outcome is different.
     #[track_caller]
     pub fn then_nothing(self) {
         self.outcome.check(Ok(Vec::new()));
     }
 
-    /// It is refused, for this reason.
+    /// Expects this refusal.
     ///
     /// # Panics
-    /// If it is not, or for another.
+    /// If the outcome is different.
     #[track_caller]
     pub fn then_refused(self, error: D::Error)
     where
@@ -140,25 +142,25 @@ impl<D: Decider> Then<D> {
     }
 }
 
-/// A history of any entities, for a decision.
+/// Starts a test of a decision with the history of any entities.
 #[track_caller]
 pub fn given_facts(facts: impl IntoIterator<Item = NewFact>) -> GivenFacts {
     let history = facts.into_iter().map(NewFact::into_fact).collect::<Result<Vec<_>, _>>();
     GivenFacts { history: history.unwrap_or_else(|error| panic!("a given event cannot be stored: {error}")) }
 }
 
-/// A history of any entities.
+/// The history of any entities.
 #[derive(Debug)]
 pub struct GivenFacts {
     history: Vec<Fact>,
 }
 
 impl GivenFacts {
-    /// Executes a decision, on a store in memory that holds the history.
+    /// Executes a decision on a memory store that holds the history.
     ///
     /// # Panics
-    /// If it fails for another reason than a refusal by the domain.
-    #[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+    /// If the decision fails for another reason than a refusal.
+    #[must_use = "call `then`, `then_refused` or `then_nothing`"]
     #[track_caller]
     pub fn when<D: Decision>(self, decision: D) -> ThenFacts<D> {
         let store = Arc::new(memory());
@@ -168,7 +170,7 @@ impl GivenFacts {
             Ok(committed) => {
                 let facts =
                     committed.events.into_iter().map(NewFact::into_fact).collect::<Result<Vec<_>, _>>();
-                Ok(facts.expect("what was recorded could be written"))
+                Ok(facts.expect("recorded events can be encoded"))
             }
             Err(SendError::Refused(error)) => Err(error),
             Err(error) => panic!("the decision could not be executed: {}", chain(&error)),
@@ -177,35 +179,35 @@ impl GivenFacts {
     }
 }
 
-/// What came of a decision.
-#[must_use = "say what is expected: `then`, `then_refused` or `then_nothing`"]
+/// The outcome of a decision.
+#[must_use = "call `then`, `then_refused` or `then_nothing`"]
 pub struct ThenFacts<D: Decision> {
     outcome: Outcome<D::Error>,
 }
 
 impl<D: Decision> ThenFacts<D> {
-    /// Exactly these events happen, in this order.
+    /// Expects exactly these events, in this order.
     ///
     /// # Panics
-    /// If anything else does.
+    /// If the outcome is different.
     #[track_caller]
     pub fn then(self, facts: impl IntoIterator<Item = NewFact>) {
         self.outcome.check(facts.into_iter().map(NewFact::into_fact).collect());
     }
 
-    /// Nothing happens, and it is no refusal.
+    /// Expects no events and no refusal.
     ///
     /// # Panics
-    /// If anything else does.
+    /// If the outcome is different.
     #[track_caller]
     pub fn then_nothing(self) {
         self.outcome.check(Ok(Vec::new()));
     }
 
-    /// It is refused, for this reason.
+    /// Expects this refusal.
     ///
     /// # Panics
-    /// If it is not, or for another.
+    /// If the outcome is different.
     #[track_caller]
     pub fn then_refused(self, error: D::Error)
     where
@@ -215,7 +217,7 @@ impl<D: Decision> ThenFacts<D> {
     }
 }
 
-/// Whether a message names streams: it does where there may be several.
+/// How a message names events. Only a decision's events need their streams.
 #[derive(Clone, Copy)]
 enum Named {
     ByType,
@@ -235,11 +237,11 @@ impl<E: std::error::Error> Outcome<E> {
         match &self.facts {
             Ok(facts) if *facts == expected => {}
             Ok(facts) => panic!(
-                "other events than expected\n{}",
+                "the events differ from the expected ones\n{}",
                 self.sections(&self.list(&expected), &self.list(facts))
             ),
             Err(error) => panic!(
-                "a refusal where events were expected\n{}",
+                "expected events, got a refusal\n{}",
                 self.sections(&self.list(&expected), &refusal(error))
             ),
         }
@@ -253,11 +255,11 @@ impl<E: std::error::Error> Outcome<E> {
         match &self.facts {
             Err(error) if error == expected => {}
             Err(error) => panic!(
-                "another refusal than expected\n{}",
+                "the refusal differs from the expected one\n{}",
                 self.sections(&refusal(expected), &refusal(error))
             ),
             Ok(facts) => panic!(
-                "no refusal where one was expected\n{}",
+                "expected a refusal, got events\n{}",
                 self.sections(&refusal(expected), &self.list(facts))
             ),
         }
@@ -291,7 +293,7 @@ fn refusal<E: Debug + std::fmt::Display>(error: &E) -> String {
     format!("    refused: {error:?} ({error})\n")
 }
 
-/// An error with everything behind it.
+/// An error with its sources.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -302,15 +304,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Reads an event as it was stored under that name and schema version: what to test an upcaster with.
+/// Decodes an event as stored under that name and schema version. Use it to test upcasters.
 ///
 /// # Panics
-/// If the enum has no such event, or it does not decode.
+/// If the enum has no such event, or the JSON does not decode.
 #[track_caller]
 pub fn stored<E: Event>(event_type: &str, schema_version: u16, json: serde_json::Value) -> E {
     match E::decode(event_type, schema_version, json.to_string().as_bytes()) {
         Ok(Some(event)) => event,
-        Ok(None) => panic!("`{event_type}` is no event of this enum: it has {}", names::<E>()),
+        Ok(None) => panic!("this enum has no event type `{event_type}`, only {}", names::<E>()),
         Err(error) => panic!("{}", chain(&error)),
     }
 }
@@ -319,13 +321,13 @@ fn names<E: Event>() -> String {
     E::TYPES.iter().map(|info| format!("`{}`", info.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// A handle on a new, empty store in memory, with ids and times that are the same in every run.
+/// A handle on a new, empty memory store, with ids and times that are the same in every run.
 #[must_use]
 pub fn store() -> Gesta {
     Gesta::with_environment(Arc::new(memory()), Arc::new(TestEnvironment::default()))
 }
 
-/// An empty store in memory with one partition, whose clock goes on by a millisecond with every append.
+/// An empty memory store with one partition. Its clock advances by one millisecond with every append.
 #[must_use]
 pub fn memory() -> MemoryStore {
     let clock = AtomicI64::new(FIRST_TIME_NANOS);
@@ -338,7 +340,7 @@ pub fn memory() -> MemoryStore {
 const FIRST_TIME_NANOS: i64 = 1_767_225_600_000_000_000;
 const MILLISECOND_NANOS: i64 = 1_000_000;
 
-/// Ids 1, 2, 3, …, and a clock that goes on by a millisecond each time it is asked, from 2026-01-01 on.
+/// Ids 1, 2, 3, …, and a clock that starts at 2026-01-01 and advances by one millisecond with each call.
 #[derive(Debug, Default)]
 pub struct TestEnvironment {
     ids: AtomicU64,
@@ -359,7 +361,7 @@ impl Environment for TestEnvironment {
 
 fn append(store: &MemoryStore, history: &[Fact]) {
     let environment = TestEnvironment::default();
-    // From the other end than the ids that a test's own commands will get.
+    // Counted down from the largest id, so that they never meet the ids of the test's commands.
     let id = || EventId::from_u128(u128::MAX - u128::from_be_bytes(*environment.event_id().as_bytes()));
     for fact in history {
         let event = NewEvent::json(
@@ -377,7 +379,7 @@ fn append(store: &MemoryStore, history: &[Fact]) {
     }
 }
 
-/// Runs a future to its end on this thread: what a test without a runtime needs.
+/// Runs a future to its end on this thread, for tests without a runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,12 +1,12 @@
-//! What parsers say, in words for people who send JSON: their own texts speak of Rust's types.
+//! Rewords parser errors for people who send JSON. The parsers' own texts name Rust types.
 
 use std::fmt::{Display, Write as _};
 
-/// The longest text of the sender's that an explanation repeats, in characters.
+/// The longest piece of the sender's input that an explanation quotes, in characters.
 const REPEATED_CHARACTERS_MAX: usize = 80;
 
-/// What is wrong with a JSON text, with its line and column where they are known.
-#[cfg_attr(not(feature = "http"), expect(unreachable_pub, reason = "`http` gives it out"))]
+/// Explains a JSON error, with line and column if they are known.
+#[cfg_attr(not(feature = "http"), expect(unreachable_pub, reason = "`http` re-exports it"))]
 #[must_use]
 pub fn explain_json(error: &serde_json::Error) -> String {
     let mut text = explain_json_value(error);
@@ -16,85 +16,85 @@ pub fn explain_json(error: &serde_json::Error) -> String {
     text
 }
 
-/// What is wrong with a JSON text, without the place.
+/// Explains a JSON error, without the place.
 pub(crate) fn explain_json_value(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let said = text.strip_suffix(&place).unwrap_or(&text);
-    syntax(said).map_or_else(|| mismatch(said).unwrap_or_else(|| said.to_owned()), str::to_owned)
+    let message = text.strip_suffix(&place).unwrap_or(&text);
+    syntax(message).map_or_else(|| mismatch(message).unwrap_or_else(|| message.to_owned()), str::to_owned)
 }
 
-/// What is wrong with a text that was to be parsed.
+/// Explains why a text does not parse.
 #[must_use]
 pub(crate) fn explain_parse(error: &dyn Display) -> String {
-    let said = error.to_string();
-    let plain = match said.as_str() {
+    let message = error.to_string();
+    let plain = match message.as_str() {
         "invalid digit found in string" => "it is not a whole number",
         "cannot parse integer from empty string" => "it is empty: give a whole number",
         "number too large to fit in target type" => "the number is too large",
         "number too small to fit in target type" => "the number is too small",
         "number would be zero for non-zero type" => "it is 0: give a whole number from 1",
-        _ => return said,
+        _ => return message,
     };
     plain.to_owned()
 }
 
-/// Text that is no JSON.
-fn syntax(said: &str) -> Option<&'static str> {
-    Some(match said {
+/// Explains a syntax error.
+fn syntax(message: &str) -> Option<&'static str> {
+    Some(match message {
         "EOF while parsing a value" => "the JSON ends where a value is expected",
         "EOF while parsing an object" => "the JSON ends within an object",
         "EOF while parsing a list" => "the JSON ends within an array",
-        "EOF while parsing a string" => "the JSON ends within a text",
+        "EOF while parsing a string" => "the JSON ends within a string",
         "expected ident" => "a bare word that is not `true`, `false` or `null`",
         "expected value" => "a value is expected",
         "expected `:`" => "a `:` is expected",
         "expected `,` or `]`" => "a `,` or `]` is expected",
         "expected `,` or `}`" => "a `,` or `}` is expected",
         "key must be a string" => "a name in double quotes is expected",
-        "trailing comma" => "a `,` stands before the closing bracket",
-        "trailing characters" => "something stands behind the end of the JSON",
-        "invalid escape" => "a `\\` in a text begins no escape that JSON knows",
-        "invalid number" => "a number is not written as JSON writes numbers",
+        "trailing comma" => "there is a `,` before the closing bracket",
+        "trailing characters" => "there is text after the end of the JSON",
+        "invalid escape" => "a `\\` in a string starts an escape that JSON does not have",
+        "invalid number" => "a number is not in the form that JSON requires",
         "number out of range" => "a number is too large",
         "control character (\\u0000-\\u001F) found while parsing a string" => {
-            "a text holds a control character: write it as an escape, such as `\\n`"
+            "a string holds a control character: write it as an escape, such as `\\n`"
         }
-        "invalid unicode code point" => "a text is not UTF-8",
+        "invalid unicode code point" => "a string is not UTF-8",
         "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
-            "a `\\u` escape in a text is not whole"
+            "a `\\u` escape in a string is incomplete"
         }
-        "recursion limit exceeded" => "the JSON nests too deep",
+        "recursion limit exceeded" => "the JSON is nested too deeply",
         _ => return None,
     })
 }
 
-/// JSON that is not what was asked for.
-fn mismatch(said: &str) -> Option<String> {
-    if let Some((name, known)) = named(said, "unknown field `") {
+/// Explains JSON that does not fit the expected type.
+fn mismatch(message: &str) -> Option<String> {
+    if let Some((name, known)) = named(message, "unknown field `") {
         return Some(format!("`{name}` is unknown{}", listed(known)));
     }
-    if let Some((name, known)) = named(said, "unknown variant `") {
+    if let Some((name, known)) = named(message, "unknown variant `") {
         return Some(format!("`{name}` is unknown{}", listed(known)));
     }
-    if let Some((name, _)) = named(said, "missing field `") {
+    if let Some((name, _)) = named(message, "missing field `") {
         return Some(format!("`{name}` is missing"));
     }
-    if let Some((name, _)) = named(said, "duplicate field `") {
-        return Some(format!("`{name}` stands twice"));
+    if let Some((name, _)) = named(message, "duplicate field `") {
+        return Some(format!("`{name}` is given twice"));
     }
     let rest = ["invalid type: ", "invalid value: ", "invalid length "];
-    let rest = rest.iter().find_map(|start| said.strip_prefix(start))?;
+    let rest = rest.iter().find_map(|start| message.strip_prefix(start))?;
     let (found, expected) = rest.rsplit_once(", expected ")?;
-    Some(match said.starts_with("invalid length ") {
+    Some(match message.starts_with("invalid length ") {
         true => format!("{} is expected, but it has {found} elements", plain_expected(expected)),
         false => format!("{} is expected, not {}", plain_expected(expected), plain_found(found)),
     })
 }
 
-/// The name behind such a beginning, and what follows it. The name is cut, since the sender chose it.
-fn named<'a>(said: &'a str, start: &str) -> Option<(String, &'a str)> {
-    let rest = said.strip_prefix(start)?;
+/// The name after `start`, and the rest. The name is cut, since the sender chose it.
+fn named<'a>(message: &'a str, start: &str) -> Option<(String, &'a str)> {
+    let rest = message.strip_prefix(start)?;
     let end = rest.find("`, ").or_else(|| rest.ends_with('`').then(|| rest.len() - 1))?;
     Some((shortened(&rest[..end]), rest.get(end + 3..).unwrap_or("")))
 }
@@ -103,15 +103,15 @@ fn listed(known: &str) -> String {
     let known = known.strip_prefix("expected ").unwrap_or("");
     let known = known.strip_prefix("one of ").unwrap_or(known);
     match known {
-        "" => ": none is taken".to_owned(),
+        "" => ": no field is accepted".to_owned(),
         known => format!(": known are {}", known.replace("` or `", "`, `")),
     }
 }
 
 fn plain_found(found: &str) -> String {
     let kinds = [
-        ("string ", "the text "),
-        ("character ", "the text "),
+        ("string ", "the string "),
+        ("character ", "the string "),
         ("integer ", "the number "),
         ("floating point ", "the number "),
         ("boolean ", ""),
@@ -144,11 +144,11 @@ fn plain_expected(expected: &str) -> String {
         "u64" | "u128" | "usize" => "a whole number from 0",
         "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
-        "a string" | "a borrowed string" | "string" | "str" | "a character" => "a text",
+        "a string" | "a borrowed string" | "string" | "str" | "a character" => "a string",
         "a boolean" => "`true` or `false`",
         "a sequence" => "an array",
         "a map" | "map" => "an object",
-        "string or map" => "a text or an object",
+        "string or map" => "a string or an object",
         "unit" => "`null`",
         "option" => "a value or `null`",
         other => other,
@@ -163,8 +163,10 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The type of a field in words, from how the source code has it.
-pub(crate) fn plain_type(rust_type: &str) -> String {
+/// The JSON type of a field in words, from its Rust type as written in the source. The name of a type that is not
+/// known here means nothing to a caller, so it becomes `id` for a key, else `value`.
+pub(crate) fn plain_type(rust_type: &str, is_id: bool) -> String {
+    let plain_type = |inner: &str| plain_type(inner, is_id);
     let rust_type = rust_type.trim_start_matches('&').trim_start_matches("'static");
     let (outer, inner) = match rust_type.split_once('<') {
         Some((outer, inner)) => (outer, inner.strip_suffix('>')),
@@ -187,8 +189,8 @@ pub(crate) fn plain_type(rust_type: &str) -> String {
         ("NonZeroU8" | "NonZeroU16" | "NonZeroU32" | "NonZeroU64" | "NonZeroU128", None) => {
             "whole number from 1".to_owned()
         }
-        (name, None) => name.to_owned(),
-        (_, Some(_)) => rust_type.to_owned(),
+        _ if is_id => "id".to_owned(),
+        _ => "value".to_owned(),
     }
 }
 
@@ -217,57 +219,62 @@ mod tests {
     #[track_caller]
     fn check<T: DeserializeOwned + std::fmt::Debug>(json: &str, expected: &str) {
         let error = serde_json::from_str::<T>(json).unwrap_err();
-        let said = explain_json(&error);
-        assert!(said.starts_with(expected), "{json}: {said} (was: {error})");
+        let explained = explain_json(&error);
+        assert!(explained.starts_with(expected), "{json}: {explained} (was: {error})");
     }
 
     #[test]
-    fn json_that_does_not_fit_is_explained_without_types_of_rust() {
+    fn json_that_does_not_fit_is_explained_without_rust_types() {
         check::<u64>("", "the JSON ends where a value is expected, at line 1 column 0");
         check::<Order>("{\"note\":", "the JSON ends where a value is expected");
         check::<Order>("{", "the JSON ends within an object");
         check::<bool>("tru ", "a bare word that is not `true`");
-        check::<u64>("1 x", "something stands behind the end of the JSON, at line 1 column 3");
+        check::<u64>("1 x", "there is text after the end of the JSON, at line 1 column 3");
         check::<Order>("{\n \"customer\" 1}", "a `:` is expected, at line 2 column 13");
         check::<u16>("70000", "a whole number from 0 to 65535 is expected, not the number `70000`");
-        check::<u64>("\"x\"", "a whole number from 0 is expected, not the text \"x\"");
+        check::<u64>("\"x\"", "a whole number from 0 is expected, not the string \"x\"");
         check::<u64>("1.5", "a whole number from 0 is expected, not the number `1.5`");
         check::<NonZeroU64>("0", "a whole number from 1 is expected, not the number `0`");
-        check::<String>("null", "a text is expected, not `null`");
-        check::<String>("true", "a text is expected, not `true`");
+        check::<String>("null", "a string is expected, not `null`");
+        check::<String>("true", "a string is expected, not `true`");
         check::<Vec<u64>>("{}", "an array is expected, not an object");
         check::<Order>("7", "an object is expected, not the number `7`");
         check::<Order>("{}", "`customer` is missing");
         check::<Order>("{\"custmer\":1}", "`custmer` is unknown: known are `customer`, `note`");
-        check::<Order>("{\"customer\":1,\"customer\":2}", "`customer` stands twice");
+        check::<Order>("{\"customer\":1,\"customer\":2}", "`customer` is given twice");
         check::<Way>("\"Left\"", "`Left` is unknown: known are `Up`, `Down`");
-        check::<u64>("\"a, expected b\"", "a whole number from 0 is expected, not the text");
+        check::<u64>("\"a, expected b\"", "a whole number from 0 is expected, not the string");
         let long = format!("\"{}\"", "é".repeat(1000));
-        let said = explain_json(&serde_json::from_str::<u64>(&long).unwrap_err());
-        assert!(said.len() < 300, "{said}");
+        let explained = explain_json(&serde_json::from_str::<u64>(&long).unwrap_err());
+        assert!(explained.len() < 300, "{explained}");
     }
 
     #[test]
     fn numbers_that_do_not_parse_are_explained() {
-        let said = |parsed: Result<NonZeroU64, ParseIntError>| explain_parse(&parsed.unwrap_err());
-        assert_eq!(said("x".parse()), "it is not a whole number");
-        assert_eq!(said("".parse()), "it is empty: give a whole number");
-        assert_eq!(said("0".parse()), "it is 0: give a whole number from 1");
-        assert_eq!(said("99999999999999999999".parse()), "the number is too large");
+        let explained = |parsed: Result<NonZeroU64, ParseIntError>| explain_parse(&parsed.unwrap_err());
+        assert_eq!(explained("x".parse()), "it is not a whole number");
+        assert_eq!(explained("".parse()), "it is empty: give a whole number");
+        assert_eq!(explained("0".parse()), "it is 0: give a whole number from 1");
+        assert_eq!(explained("99999999999999999999".parse()), "the number is too large");
         assert_eq!(explain_parse(&"something else"), "something else");
     }
 
     #[test]
-    fn types_are_named_as_json_has_them() {
+    fn types_are_named_as_in_json() {
         for (rust, plain) in [
             ("String", "string"),
             ("u64", "whole number from 0"),
             ("std::num::NonZeroU64", "whole number from 1"),
             ("Option<Vec<i32>>", "array of whole number or null"),
-            ("money::Amount", "Amount"),
-            ("Pair<u8,u8>", "Pair<u8,u8>"),
+            ("money::Amount", "value"),
+            ("Pair<u8,u8>", "value"),
         ] {
-            assert_eq!(plain_type(rust), plain, "{rust}");
+            assert_eq!(plain_type(rust, false), plain, "{rust}");
+        }
+        for (rust, plain) in
+            [("StudentId", "id"), ("Vec<ids::StudentId>", "array of id"), ("Option<StudentId>", "id or null")]
+        {
+            assert_eq!(plain_type(rust, true), plain, "{rust}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A bank account, and the transfer between two of them.
 //!
-//! An amount is a `NonZeroU32` of the smallest unit of the currency, such as cents: at most some 43 million euros at once. So the
-//! balance, an `i64` here and in SQL, has room for two thousand million of the largest deposits, and cannot overflow.
+//! An amount is a `NonZeroU32` of the currency's smallest unit, such as cents: at most about 43 million euros. The balance is
+//! an `i64`, here and in SQL. It holds two thousand million of the largest deposits, so it cannot overflow in practice.
 
 use std::num::NonZeroU32;
 
@@ -10,35 +10,35 @@ use serde::{Deserialize, Serialize};
 
 use {AccountCommand::*, AccountEvent::*, Refused::*};
 
-/// The id of an account: its stream is `account-<id>`.
+/// The id of an account. Its stream is `account-<id>`.
 #[derive(Debug, Clone, Key, Deserialize)]
 #[key("account")]
 pub struct AccountId(pub String);
 
-/// What happens to an account.
+/// The events of an account.
 #[derive(Debug, Event)]
 #[event(prefix = "bank.account")]
 pub enum AccountEvent {
-    /// It can be used from now on.
+    /// The account was opened.
     Opened { owner: String },
-    /// Money came in.
+    /// Money was deposited.
     Deposited { amount: NonZeroU32 },
-    /// Money went out.
+    /// Money was withdrawn.
     Withdrawn { amount: NonZeroU32 },
 }
 
-/// What an account can be asked to do.
+/// The commands to an account.
 #[derive(Debug, Clone, Command)]
 pub enum AccountCommand {
-    /// Take an owner.
+    /// Opens the account.
     Open { owner: String },
-    /// Take money in.
+    /// Deposits money.
     Deposit { amount: NonZeroU32 },
-    /// Give money out.
+    /// Withdraws money.
     Withdraw { amount: NonZeroU32 },
 }
 
-/// Why the bank refuses.
+/// Why a command is refused.
 #[derive(Debug, PartialEq, Refusal)]
 pub enum Refused {
     /// The account is already open.
@@ -49,13 +49,13 @@ pub enum Refused {
     InsufficientFunds,
 }
 
-/// What is known of an account. The balance has a sign for a history that is cut by time, which may show money go out before it came
-/// in.
+/// The state of an account. The balance can be negative in a state at an earlier time, if the withdrawals up to that time are
+/// known and the deposits are not.
 #[derive(Debug, Default, Serialize)]
 pub struct Account {
-    /// Whether it has been opened.
+    /// True after the account was opened.
     pub open: bool,
-    /// What came in less what went out.
+    /// The deposits minus the withdrawals.
     pub balance: i64,
 }
 
@@ -88,7 +88,7 @@ impl Decider for Account {
     }
 }
 
-/// Moves money from one account to another: both change, or neither.
+/// Moves money from one account to another. Both accounts change, or neither.
 #[decision]
 pub fn transfer(from: &At<Account>, to: &At<Account>, amount: NonZeroU32) -> Result<Vec<NewFact>, Refused> {
     Ok([from.ask(Withdraw { amount })?, to.ask(Deposit { amount })?].concat())

@@ -1,19 +1,19 @@
-//! A bank on Gesta: accounts, and transfers between them that are atomic.
+//! A bank on Gesta: accounts and atomic transfers.
 
-#[expect(missing_docs, reason = "the fields of its events and commands say what they are by their names")]
+#[expect(missing_docs, reason = "the names of the fields of events and commands explain them")]
 mod account;
 
 pub use account::{Account, AccountCommand, AccountEvent, AccountId, Refused, Transfer, transfer};
 
 use gesta::App;
 
-/// The bank as an application: what a host serves.
+/// The bank as an application, ready to be served.
 #[must_use]
 pub fn app() -> App {
     App::new("bank").decider::<Account>().decision::<Transfer>("transfer")
 }
 
-/// Its views, as names and definitions in SQL: the balance of every account, and how many events there are of each type.
+/// The views of the bank, as names and SQL definitions: the balance of every account, and the number of events of each type.
 pub const VIEWS: [(&str, &str); 2] = [
     ("balances", include_str!("../views/balances.sql")),
     ("events_by_type", include_str!("../views/events_by_type.sql")),

@@ -3,7 +3,7 @@
 use super::Finding;
 use super::repository::Repository;
 
-/// Words that Rust puts beside each other where English would not.
+/// Keywords of Rust. Two of them side by side are no English.
 const KEYWORDS: &[&str] = &[
     "as", "async", "break", "const", "continue", "dyn", "else", "enum", "fn", "for", "if", "impl", "in",
     "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "static", "struct", "trait",
@@ -13,14 +13,14 @@ const KEYWORDS: &[&str] = &[
 /// Keywords that begin a statement which ends in a semicolon.
 const STATEMENTS: &[&str] = &["break", "const", "continue", "let", "mod", "pub", "return", "static", "use"];
 
-/// Reports comments that read like code. Documentation is not looked at: its code is compiled.
+/// Reports comments that look like code. Documentation is skipped: its code is compiled.
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in repository.rust() {
         for (index, line) in file.comments.lines().enumerate() {
             let comment = line.trim().strip_prefix("//").filter(|text| !text.starts_with(['/', '!']));
             if comment.is_some_and(|text| is_code(text.trim())) {
-                let remedy = "delete it; where it explains something, say that in a sentence";
+                let remedy = "delete it; write its explanation as a sentence";
                 findings.push(Finding::error(&file.path, index + 1, "code stands in a comment", remedy));
             }
         }
@@ -28,8 +28,7 @@ pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     findings
 }
 
-/// A guess that would rather miss code than accuse a sentence. Names in sentences carry backticks,
-/// which Rust does not know.
+/// A guess that prefers missing code to reporting a sentence. Sentences put names in backticks, which Rust does not have.
 fn is_code(text: &str) -> bool {
     let only_brackets = text.chars().all(|c| "{}()[];,".contains(c));
     if text.contains('`') || is_prose(text) {

@@ -1,4 +1,4 @@
-//! The crates of the workspace and what they depend on, as cargo tells.
+//! The crates of the workspace and their dependencies, from cargo.
 
 use crate::{Failure, shell};
 

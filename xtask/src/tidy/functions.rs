@@ -4,8 +4,8 @@ use super::repository::Repository;
 use super::scan::{bracketed, line_at, words};
 use super::{Finding, Severity};
 
-/// Above this many lines of code a function is reported; above [`LINES_MAX`] it fails. Blank lines and
-/// lines that hold nothing but a comment or a part of a literal do not count.
+/// A function with more lines of code than this is reported; with more than [`LINES_MAX`] it fails. Blank lines, comment lines and lines
+/// inside a literal do not count.
 const LINES_ADVISED: usize = 70;
 const LINES_MAX: usize = 100;
 
@@ -21,7 +21,7 @@ pub(super) fn check(repository: &Repository) -> Vec<Finding> {
                 _ => Severity::Error,
             };
             let message = format!("`{name}` has {lines} lines of code, more than {LINES_ADVISED}");
-            let remedy = "name its parts: pure decisions as functions of their own, effects at the rim";
+            let remedy = "split it: pure decisions in separate functions, effects at the rim";
             let line = line_at(&file.code, at);
             findings.push(Finding { severity, ..Finding::error(&file.path, line, message, remedy) });
         }

@@ -1,10 +1,10 @@
-//! Who may build on whom, and whether the map shows every crate.
+//! Which crates may depend on which, and that the map names every crate.
 
 use super::Finding;
 use super::crates::Crate;
 use super::repository::Repository;
 
-/// The crates of the workspace that a crate may build on, besides [`BINARY`].
+/// The crates of the workspace that a crate may depend on. Nothing but a host may depend on [`BINARY`].
 enum Neighbours {
     Only(&'static [&'static str]),
     All,
@@ -12,7 +12,7 @@ enum Neighbours {
 
 use Neighbours::{All, Only};
 
-/// The layering that ARCHITECTURE.md describes. Dependencies of tests are free, but for [`BINARY`].
+/// The layering that ARCHITECTURE.md describes. Tests may depend on anything but [`BINARY`].
 const LAYERS: &[(&str, Neighbours)] = &[
     ("gesta-core", Only(&[])),
     ("gesta-log", Only(&["gesta-core"])),
@@ -25,24 +25,24 @@ const LAYERS: &[(&str, Neighbours)] = &[
     ("gesta-conformance", Only(&["gesta-core"])),
     ("gesta-macros", Only(&[])),
     ("gesta", Only(&["gesta-core", "gesta-macros", "gesta-views"])),
-    // The server does not know which store it runs on: no engine and no database stands here.
+    // The server does not know which store it runs on, so no engine and no database is listed.
     ("gesta-server", Only(&["gesta", "gesta-client", "gesta-core", "gesta-views"])),
     (BINARY, All),
     ("sim", All),
     ("xtask", Only(&[])),
 ];
 
-/// The command-line tool, a library too: only hosts build on it, in their tests as elsewhere.
+/// The command-line tool, which is also a library. Only hosts depend on it, in tests too.
 const BINARY: &str = "gesta-cli";
 
-/// The programs that show what an application author would write; nothing is forbidden to them.
+/// Example programs as an application author writes them. They may depend on anything.
 const HOSTS: &str = "examples/";
 
-/// Crates from outside that would break what a crate promises.
+/// External crates that would break the promise of a crate.
 const STRANGERS: &[(&str, &[&str])] =
     &[("gesta-core", WORLD), ("gesta-log", WORLD), ("gesta-views", &["axum", "hyper"])];
 
-/// Runtimes, network and payload formats: what the contract and the engine know nothing of.
+/// Runtimes, network and payload formats: the contract and the engine know none of them.
 const WORLD: &[&str] = &["async-std", "axum", "hyper", "serde_json", "smol", "tokio", "tonic"];
 
 /// Reports dependencies that the layering does not allow.
@@ -88,7 +88,7 @@ pub(super) fn on_the_map(repository: &Repository) -> Vec<Finding> {
     missing
         .map(|package| {
             let message = format!("`{}` is not named here", package.name);
-            let remedy = "say in the code map what the crate is for and what it knows nothing of";
+            let remedy = "add the crate to the code map, with its purpose";
             Finding::error("ARCHITECTURE.md", 1, message, remedy)
         })
         .collect()

@@ -3,8 +3,8 @@
 use super::Finding;
 use super::repository::Repository;
 
-/// Reports relative links to files that the repository does not hold. Links to the network are not
-/// followed: a build must not fail because somebody else's server does.
+/// Reports relative links to files that the repository does not have. Links to the network are not followed: a build must not depend on
+/// other servers.
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in repository.markdown() {
@@ -35,7 +35,7 @@ fn targets(text: &str) -> Vec<(usize, &str)> {
     targets
 }
 
-/// What stands behind `[text](` and behind `[name]: ` at the start of a line.
+/// The targets after `[text](`, and after `[name]: ` at the start of a line.
 fn line_targets(line: &str) -> Vec<&str> {
     let definition = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ")).map(|(_, target)| target);
     let inline = line.match_indices("](").filter(|(at, _)| !in_code(line, *at)).filter_map(|(at, mark)| {
@@ -45,7 +45,7 @@ fn line_targets(line: &str) -> Vec<&str> {
     inline.chain(definition).collect()
 }
 
-/// Whether the place lies between backticks.
+/// Whether the place is between backticks.
 fn in_code(line: &str, at: usize) -> bool {
     line[..at].matches('`').count() % 2 == 1
 }

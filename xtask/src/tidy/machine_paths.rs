@@ -1,15 +1,15 @@
-//! The repository speaks of itself: no path that exists on one machine only, or beside one checkout.
+//! No file names a path that exists on one machine only, or beside one checkout.
 
 use super::Finding;
 use super::repository::Repository;
 
-/// Folders of the file system's root in which people and machines keep their work.
+/// Folders of the file system's root that hold people's work.
 const ROOT_FOLDERS: &[&str] = &["Users", "farm", "home", "root", "work"];
 
-/// Folders that may lie beside a checkout, and are never part of one.
+/// Folders that may be beside a checkout and are never part of one.
 const SIBLINGS: &[&str] = &["shared"];
 
-/// Reports paths that mean nothing in another checkout.
+/// Reports paths that do not exist in another checkout.
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let patterns: Vec<String> = ROOT_FOLDERS
         .iter()

@@ -1,11 +1,10 @@
-//! Tells the code of a Rust file from its comments and its literals, without parsing it.
+//! Separates the code of a Rust file from its comments and literals, without parsing it.
 //!
-//! *Choice: a lexer for four kinds of text, not a parser.* It needs no dependency, never fails, and
-//! works on files that do not compile; it does not know what the code means.
+//! *Choice: a lexer for three kinds of text, not a parser.* It needs no dependency, never fails, and works on files that do not compile. The
+//! cost: it does not know what the code means.
 
-/// The text twice: once with only its code left, once with only its comments. Everything else is
-/// blanked, strings and characters in both, so that line numbers hold and no rule is misled by a
-/// brace or a word inside a literal.
+/// The text twice: with only its code, and with only its comments. Everything else is blanked, literals in both. So line numbers hold, and
+/// a brace or a word inside a literal misleads no rule.
 pub(super) fn mask(text: &str) -> (String, String) {
     let (mut code, mut comments) = (String::new(), String::new());
     let mut rest = text;
@@ -32,8 +31,8 @@ fn blank(c: char) -> char {
     if c == '\n' { c } else { ' ' }
 }
 
-/// What `text` begins with, and how many bytes of it: one character of code, or a whole comment or
-/// literal. `in_word` says that the character before belongs to a name, which an `r` then continues.
+/// The kind and the length in bytes of the first piece of `text`: one character of code, or a whole comment or literal. If `in_word`, the
+/// character before belongs to a name, and an `r` continues it.
 fn next_piece(text: &str, in_word: bool) -> (Kind, usize) {
     if text.starts_with("//") {
         return (Kind::Comment, text.find('\n').unwrap_or(text.len()));

@@ -1,4 +1,4 @@
-//! What the rules look at: the files that belong to the repository, and its crates.
+//! The input of the rules: the files of the repository, and its crates.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ pub(super) struct Repository {
     pub(super) crates: Vec<Crate>,
 }
 
-/// One text file. For Rust, `code` and `comments` are `text` with everything else blanked out; lines
-/// keep their numbers. For other languages both are empty.
+/// One text file. For Rust, `code` and `comments` are `text` with everything else blanked; lines keep their numbers. For other
+/// languages both are empty.
 #[derive(Debug)]
 pub(super) struct File {
     /// Relative to the root, with `/` between its parts.
@@ -28,7 +28,7 @@ impl Repository {
     /// Reads every file that git tracks or would track, and asks cargo for the crates.
     pub(super) fn read() -> Result<Self, Failure> {
         let listing = shell::output_of("git ls-files -z --cached --others --exclude-standard")?;
-        // What cannot be read as text is of no interest: a deleted file that git still lists, a binary.
+        // Files that are not text are left out: deleted files that git still lists, and binaries.
         let files = listing
             .split_terminator('\0')
             .filter_map(|path| fs::read_to_string(path).ok().map(|text| File::new(path, text)))
@@ -45,7 +45,7 @@ impl Repository {
         self.files.iter().filter(|file| file.path.ends_with(".md"))
     }
 
-    /// Whether the path names a file, or a folder with a file in it.
+    /// Whether the path is a file, or a folder with a file in it.
     pub(super) fn contains(&self, path: &str) -> bool {
         self.files.iter().any(|file| {
             let rest = file.path.strip_prefix(path);

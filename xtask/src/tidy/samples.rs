@@ -1,4 +1,4 @@
-//! For every rule, texts that it rejects and texts that it accepts.
+//! Texts that each rule rejects, and texts that it accepts.
 
 use super::repository::{File, Repository};
 use super::{Finding, RULES, Severity, crates, layers};

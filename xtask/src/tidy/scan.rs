@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Where `needle` stands in `text` as a word of its own, not as part of a longer name.
+/// The places where `needle` is a whole word in `text`, not a part of a longer name.
 pub(super) fn words<'a>(text: &'a str, needle: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(needle).map(|(at, _)| at).filter(move |at| {
         let before = text[..*at].chars().next_back();
@@ -16,7 +16,7 @@ fn is_name_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The line, counted from 1, that holds the byte at `offset`.
+/// The line of the byte at `offset`, counted from 1.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
     1 + text[..offset].matches('\n').count()
 }

@@ -6,18 +6,18 @@ use super::Finding;
 use super::repository::{File, Repository};
 use super::scan::{bracketed, line_at, words};
 
-/// Every Rust file begins by saying what it is for.
+/// Every Rust file begins with its purpose.
 pub(super) fn first_line(repository: &Repository) -> Vec<Finding> {
     let silent = repository.rust().filter(|file| !file.first_line().starts_with("//! "));
     silent
         .map(|file| {
-            let remedy = "say in one sentence what the file is for, on its first line, after `//!`";
-            Finding::error(&file.path, 1, "the file does not say what it is for", remedy)
+            let remedy = "state the purpose of the file in one sentence, on its first line, after `//!`";
+            Finding::error(&file.path, 1, "the file does not state its purpose", remedy)
         })
         .collect()
 }
 
-/// Nothing is left behind that was meant to go before the change went in.
+/// No leftovers of work in progress.
 pub(super) fn leftovers(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut look_for = |file: &File, text: &str, leftover: &str, remedy| {
@@ -28,16 +28,16 @@ pub(super) fn leftovers(repository: &Repository) -> Vec<Finding> {
     for file in repository.rust() {
         look_for(file, &file.code, "dbg!", "remove it");
         for unfinished in ["todo!", "unimplemented!"] {
-            look_for(file, &file.code, unfinished, "finish the code, or return an error that says why not");
+            look_for(file, &file.code, unfinished, "finish the code, or return an error with the reason");
         }
         for note in ["FIXME", "XXX"] {
-            look_for(file, &file.comments, note, "repair it, or say in a sentence why it stays as it is");
+            look_for(file, &file.comments, note, "repair it, or give the reason in a sentence");
         }
     }
     findings
 }
 
-/// `matches!(…);` as a statement looks like a test and checks nothing.
+/// `matches!(…);` as a statement looks like a check and is none.
 pub(super) fn bare_matches(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in repository.rust() {
@@ -55,7 +55,7 @@ pub(super) fn bare_matches(repository: &Repository) -> Vec<Finding> {
     findings
 }
 
-/// Tests wait for events, not for time: a sleep is too short on a slow machine and too long elsewhere.
+/// Tests wait for events, not for time. A sleep is too short on a slow machine and too long on others.
 pub(super) fn sleeping_test(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in repository.rust() {
@@ -71,8 +71,8 @@ pub(super) fn sleeping_test(repository: &Repository) -> Vec<Finding> {
     findings
 }
 
-/// Whether the code at `offset` is only there for tests: its file lies in `tests` or states laws for
-/// every store, or it stands in a module marked `#[cfg(test)]`.
+/// Whether the code at `offset` is for tests only: its file is in `tests` or states laws for every store, or it is in a module marked
+/// `#[cfg(test)]`.
 fn is_test(file: &File, offset: usize) -> bool {
     let in_test_file =
         file.path.split('/').any(|part| ["tests", "tests.rs", "gesta-conformance"].contains(&part));

@@ -10,37 +10,38 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::failure::{Failure, Outcome};
+use crate::names;
 use crate::output::say;
 use crate::target::{IfMissing, Target};
 
 #[derive(clap::Args)]
 pub(crate) struct AppendEvent {
-    /// The stream, such as `account-42`.
+    /// The stream, such as `account-42`. Names that begin with `$` belong to the system.
     stream: StreamName,
-    /// The event's type, such as `bank.account.deposited`.
+    /// The type of the event, such as `bank.account.deposited`.
     #[arg(value_name = "TYPE")]
     event_type: EventType,
-    /// The event's data as JSON; `-` for the standard input.
+    /// The data of the event as JSON; `-` reads the standard input.
     data: String,
-    /// Store the data as text, whatever it is.
+    /// Store the data as plain text instead of JSON.
     #[arg(long)]
     text: bool,
-    /// What the stream must be like: `any`, `none` (no event yet), `exists`, or the version of its last event.
+    /// Append only if the stream is in this state: `any`, `none` (no event yet), `exists`, or the version of its last event.
     #[arg(long, value_name = "VERSION", value_parser = parse_expected, default_value = "any")]
     expect: Expected,
-    /// The event's id, a UUID. The same id again is a repeat, and not appended.
+    /// The id of the event, a UUID; random by default. An event with the same id is not appended again.
     #[arg(long, value_name = "UUID")]
     id: Option<EventId>,
-    /// A tag, `key:value`; may be repeated.
+    /// A tag, `key:value`. Repeat it for several tags.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<Tag>,
-    /// The version of the type's schema.
+    /// The schema version of the type.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     schema_version: u16,
-    /// When it happened, as RFC 3339; now, if not given.
+    /// When it happened, in RFC 3339, such as 2026-01-31T12:00:00Z; now by default.
     #[arg(long, value_name = "TIME", value_parser = parse_when)]
     time: Option<Timestamp>,
-    /// What surrounds the fact, as JSON.
+    /// Metadata of the event, as JSON.
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     #[command(flatten)]
@@ -53,14 +54,15 @@ fn parse_expected(text: &str) -> Result<Expected, String> {
         "none" => Ok(Expected::None),
         "exists" => Ok(Expected::Exists),
         number => {
-            let version =
-                number.parse().map_err(|_| "give `any`, `none`, `exists` or a version".to_owned())?;
+            let version = number
+                .parse()
+                .map_err(|_| "use `any`, `none`, `exists` or a version, such as 7".to_owned())?;
             Ok(Expected::Exactly(Version::new(version)))
         }
     }
 }
 
-/// A time in a flag.
+/// Parses the time in a flag.
 pub(crate) fn parse_when(text: &str) -> Result<Timestamp, String> {
     parse_time(text).map_err(|error| error.to_string())
 }
@@ -69,11 +71,12 @@ impl AppendEvent {
     pub(crate) fn run(self) -> Outcome {
         let (target, expect, stream) = (self.target.clone(), self.expect, self.stream.clone());
         let event = self.event()?;
-        let store = target.open(IfMissing::Make)?;
+        names::check_event(&event).map_err(Failure::usage)?;
+        let opened = target.open(IfMissing::Make)?;
         let batch = Batch::new([event]).expect(stream.clone(), expect);
-        let appended = pollster::block_on(store.append(batch))?;
+        let appended = pollster::block_on(opened.store().append(batch))?;
         let place = appended.places[0];
-        let repeated = if appended.repeated { ", where it was already" } else { "" };
+        let repeated = if appended.repeated { ", appended before" } else { "" };
         say(&format!("{stream} version {} at position {}{repeated}", place.version, place.position))?;
         Ok(())
     }
@@ -114,7 +117,7 @@ fn json(what: &str, text: &str) -> Outcome<String> {
     let value = value.map_err(|error| {
         let failure = Failure::usage(format!("the {what} is not JSON")).because(&error);
         if what == "data" {
-            failure.help("quote it for the shell, or give `--text` to store it as text")
+            failure.help("quote the JSON for the shell, or store plain text with `--text`")
         } else {
             failure
         }

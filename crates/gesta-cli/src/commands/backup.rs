@@ -1,4 +1,4 @@
-//! `gesta backup`: takes a backup of a log that nobody has open.
+//! `gesta backup`: takes a backup of a log that no process has open.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use gesta_log::{BackupError, BackupOptions, SealedSegments};
 
 use crate::failure::{Failure, Outcome};
-use crate::output::say;
+use crate::output::{count, say};
 use crate::rate::rate;
 use crate::target::{IfInUse, LogFolder, cannot_open, is_within};
 
@@ -14,13 +14,13 @@ use crate::target::{IfInUse, LogFolder, cannot_open, is_within};
 pub(crate) struct TakeBackup {
     #[command(flatten)]
     log: LogFolder,
-    /// The folder of the backup: an empty one, or one with an older backup of the same log, to which what is new is added.
+    /// The folder of the backup. It is empty, missing, or holds an older backup of the same log, which gets the new events.
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// Give sealed segments a second name instead of copying them, where the file system can: fast, but the bytes are there once.
+    /// Hard-link sealed segments instead of copying them, if the file system can. Fast, but the bytes exist only once.
     #[arg(long)]
     link: bool,
-    /// Bytes to copy a second at the most, such as 50M (or K, G), to leave the disk to others; without it, as fast as it goes.
+    /// Copy at most this many bytes per second, such as 500K, 50M or 1G; unlimited by default.
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     rate: Option<NonZeroU64>,
 }
@@ -30,10 +30,10 @@ impl TakeBackup {
         let folder = &self.log.existing()?;
         if is_within(&self.to, folder) {
             return Err(Failure::usage(format!(
-                "`{}` lies in the folder of the log: whatever takes the log takes the backup",
+                "`{}` lies in the folder of the log, so both would be lost together",
                 self.to.display()
             ))
-            .help("give a folder outside of it with `--to`, on another disk at best"));
+            .help("give a folder outside the log with `--to`, if possible on another disk"));
         }
         let sealed = if self.link { SealedSegments::Link } else { SealedSegments::Copy };
         let options = BackupOptions { sealed, bytes_per_second: self.rate };
@@ -46,13 +46,13 @@ impl TakeBackup {
         })?;
         let linked = if taken.linked > 0 { format!(", {} linked", taken.linked) } else { String::new() };
         say(&format!(
-            "`{}` holds the log up to position {}: {} bytes in {} segments; {} bytes in {} segments copied now{linked}",
+            "the backup in `{}` ends at position {}: {} bytes in {}; copied now: {} bytes in {}{linked}",
             self.to.display(),
             taken.position,
             taken.bytes,
-            taken.segments,
+            count(taken.segments, "segment"),
             taken.copied_bytes,
-            taken.copied,
+            count(taken.copied, "segment"),
         ))?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `gesta demo`: the bank, served from a folder, for a newcomer to try.
+//! `gesta demo`: serves the example bank for newcomers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,17 +8,16 @@ use gesta_views::Definition;
 
 use super::serve::{OnFailedWrite, Served, address, load_views, serve, start_logging};
 use crate::failure::{Failure, Outcome};
-use crate::output::say;
 
 #[derive(clap::Args)]
 pub(crate) struct Demo {
-    /// The folder of the log, which is made if it is not there. What was tried before is still in it.
+    /// The folder of the log. Made if it does not exist; otherwise the demo continues with its events.
     #[arg(long, value_name = "FOLDER", default_value = "gesta-demo")]
     dir: PathBuf,
-    /// The address to listen at. Port 0 takes any that is free.
+    /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// A folder of views' definitions of your own, `.sql` files, besides those of the bank, or in place of one by the same name. They
+    /// A folder with your own view definitions, `.sql` files. A view with the name of one of the bank's views replaces it. The files
     /// are read at the start.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
@@ -28,35 +27,35 @@ impl Demo {
     pub(crate) fn run(self) -> Outcome {
         start_logging();
         let listen = address(&self.listen, false)?;
-        let own = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
-        let views = Some(with_those_of_the_bank(own)?);
-        say(&introduction(&self.listen))?;
+        let views = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
+        let views = Some(with_bank_views(views)?);
         let (app, scrub) = (Some(Arc::new(bank::app())), Scrub::default());
         let on_failed_write = OnFailedWrite::default();
-        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write })
+        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write, introduction })
     }
 }
 
-/// Adds the views of the bank, but for those that somebody has a view of their own in place of.
-fn with_those_of_the_bank(mut views: Vec<Definition>) -> Outcome<Vec<Definition>> {
+/// Adds the views of the bank whose names are not taken.
+fn with_bank_views(mut views: Vec<Definition>) -> Outcome<Vec<Definition>> {
     for (name, text) in bank::VIEWS {
         let definition = Definition::parse(name, text)
             .map_err(|error| Failure::new("cannot read a view of the bank").because(&error))?;
-        if views.iter().all(|own| own.name() != definition.name()) {
+        if views.iter().all(|view| view.name() != definition.name()) {
             views.push(definition);
         }
     }
     Ok(views)
 }
 
-fn introduction(listen: &str) -> String {
+fn introduction(url: &str) -> String {
     format!(
-        "A bank, hosted on an event store. In another terminal, try:
+        "This is a bank on an event store. In another terminal, try:
 
-  curl --json '{{\"owner\":\"Anna\"}}' http://{listen}/commands/account/anna/open
-  curl --json '{{\"amount\":100}}' http://{listen}/commands/account/anna/deposit
-  curl http://{listen}/states/account/anna
-  curl http://{listen}/streams/account-anna
+  curl --json '{{\"owner\":\"Anna\"}}' {url}/commands/account/anna/open
+  curl --json '{{\"amount\":100}}' {url}/commands/account/anna/deposit
+  curl {url}/states/account/anna
+  curl {url}/streams/account-anna
+
 "
     )
 }
@@ -66,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_of_ones_own_stands_in_place_of_one_of_the_bank() {
+    fn a_view_of_the_user_replaces_the_view_of_the_bank_with_its_name() {
         let text = "-- dialect: sqlite\ncreate table b (n integer);\n-- on bank.account.opened\ninsert into b values (1);";
-        let own = Definition::parse("balances", text).unwrap();
-        let hash = own.hash();
-        let views = with_those_of_the_bank(vec![own]).unwrap();
+        let view = Definition::parse("balances", text).unwrap();
+        let hash = view.hash();
+        let views = with_bank_views(vec![view]).unwrap();
         let names = views.iter().map(Definition::name).collect::<Vec<_>>();
         assert_eq!(names, ["balances", "events_by_type"]);
         assert_eq!(views[0].hash(), hash);

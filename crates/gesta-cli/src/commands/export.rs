@@ -11,18 +11,18 @@ use gesta_server::cloudevents::write_cloud_event;
 
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
-use crate::output::{say, stdout};
+use crate::output::{count, say, stdout};
 use crate::progress::Progress;
 use crate::target::{IfMissing, Target};
 
 #[derive(clap::Args)]
 pub(crate) struct Export {
-    /// The file to make, packed if its name ends in `.gz`; `-` for the standard output.
+    /// The file to write, compressed if its name ends in `.gz`; `-` writes to the standard output.
     file: PathBuf,
-    /// Events of this stream.
+    /// Only events of this stream.
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamName>,
-    /// Only events behind this checkpoint. The message about damage names the one to go on at.
+    /// Only events after this checkpoint. An error about damage names the checkpoint to continue at.
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<Checkpoint>,
     #[command(flatten)]
@@ -33,32 +33,33 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(self) -> Outcome {
-        let store = self.target.open(IfMissing::Refuse)?;
+        let opened = self.target.open(IfMissing::Refuse)?;
+        let store = opened.store();
         if let Some(stream) = &self.stream
             && let Ok(None) = pollster::block_on(store.stream(stream.clone()))
         {
-            return Err(Failure::new(format!("stream `{stream}` has no event")));
+            return Err(opened.no_event(stream));
         }
         let from = self.from.map_or(Place::Start, Place::At);
-        let events = Events { store: &*store, query: self.filter.query(self.stream), from };
+        let events = Events { store: &**store, query: self.filter.query(self.stream), from };
         if self.file == Path::new("-") {
             let mut out = stdout();
             events.write(&mut out)?;
             out.flush()?;
-            return Ok(());
+            return opened.finish();
         }
         let written = export_to(events, &self.file)?;
-        say(&format!("wrote {written} events to `{}`", self.file.display()))?;
-        Ok(())
+        say(&format!("wrote {} to `{}`", count(written, "event"), self.file.display()))?;
+        opened.finish()
     }
 }
 
-/// Writes beside the file, and renames when everything is there: a file of that name is always whole. Where the log cannot be read to
-/// its end, what came before stays beside it, well formed.
+/// Writes to a file with `.part` at the end of its name and renames it at the end, so a file with the final name is always complete.
+/// If the log cannot be read to its end, the part stays, with whole lines.
 fn export_to(events: Events<'_>, file: &Path) -> Outcome<u64> {
     if file.exists() {
-        return Err(Failure::new(format!("`{}` is there already", file.display()))
-            .help("remove it, or give another name: an export never overwrites"));
+        return Err(Failure::new(format!("the file `{}` already exists", file.display()))
+            .help("remove it or choose another name; an export never overwrites a file"));
     }
     let failed =
         |error: io::Error| Failure::new(format!("cannot write `{}`", file.display())).because(&error);
@@ -66,7 +67,7 @@ fn export_to(events: Events<'_>, file: &Path) -> Outcome<u64> {
     part.push(".part");
     let part = PathBuf::from(part);
     let left = |failure: Failure| {
-        failure.help(format!("what was written before is in `{}`: remove or rename it", part.display()))
+        failure.help(format!("the events before that are in `{}`: rename or remove it", part.display()))
     };
     let out = BufWriter::with_capacity(256 * 1024, File::create(&part).map_err(failed)?);
     let (written, out) = if file.extension().is_some_and(|extension| extension == "gz") {
@@ -83,7 +84,7 @@ fn export_to(events: Events<'_>, file: &Path) -> Outcome<u64> {
     Ok(written)
 }
 
-/// What is exported.
+/// The events to export.
 struct Events<'a> {
     store: &'a dyn EventStore,
     query: Query,
@@ -91,7 +92,7 @@ struct Events<'a> {
 }
 
 impl Events<'_> {
-    /// Writes every event that matches, up to the end of the log as it is now.
+    /// Writes every matching event, up to the current end of the log.
     fn write(self, out: &mut impl Write) -> Outcome<u64> {
         let Self { store, query, mut from } = self;
         let head = pollster::block_on(store.locate(When::Head))?;

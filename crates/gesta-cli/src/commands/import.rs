@@ -9,25 +9,25 @@ use gesta_server::now;
 
 use crate::failure::{Failure, Outcome};
 use crate::import::{Appender, Counts, FileBatch, FileBatches, Template, open_input};
-use crate::output::say;
+use crate::output::{count, say};
 use crate::progress::Progress;
 use crate::target::{IfMissing, Place, Target};
 
-/// Batches that are read ahead.
+/// Batches to read ahead.
 const BATCHES_AHEAD: usize = 4;
 
 #[derive(clap::Args)]
 pub(crate) struct Import {
-    /// A file of CloudEvents, one JSON object a line, plain or gzip; `-` for the standard input.
+    /// A file of CloudEvents, one JSON object per line, plain or gzip; `-` reads the standard input.
     file: PathBuf,
-    /// Where the stream is taken from, if not from `subject`: a path such as `data.loan`, or `loan-{data.id}`.
+    /// Where to take the stream from instead of `subject`: a path such as `data.loan`, or a template such as `loan-{data.id}`.
     #[arg(long, value_name = "PATH|TEMPLATE")]
     stream_from: Option<Template>,
     #[command(flatten)]
     target: Target,
 }
 
-/// What became of the file.
+/// Counts of the events in the file.
 #[derive(Default)]
 struct Totals {
     read: u64,
@@ -37,9 +37,9 @@ struct Totals {
 
 /// Why an import ended early.
 enum Stop {
-    /// The file cannot be read on.
+    /// The rest of the file cannot be read.
     File(Failure),
-    /// Events were not appended, or may not have been.
+    /// Events were not appended, or may not have been appended.
     Append { first_line: u64, error: AppendError },
 }
 
@@ -50,11 +50,11 @@ impl Import {
         let mut batches = FileBatches::new(input, self.stream_from, now());
         let mut totals = Totals::default();
         let place = self.target.place()?;
-        // A log is not made for a file that is none of events.
+        // Parse the first batch before a log is made: the file may not hold events at all.
         let first = batches.next().transpose()?;
-        let store = place.open(IfMissing::Make)?;
+        let opened = place.open(IfMissing::Make)?;
         let batches = first.map(Ok).into_iter().chain(batches);
-        let outcome = append_all(&*store, batches, &mut totals, &mut progress);
+        let outcome = append_all(&**opened.store(), batches, &mut totals, &mut progress);
         progress.finish();
         outcome.map_err(|stop| match stop {
             Stop::File(failure) => failure.help(how_to_go_on(&totals)),
@@ -79,7 +79,7 @@ fn append_all(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         scope.spawn(move || {
-            // The other side hangs up where an append fails: nothing more is wanted then.
+            // The receiver is dropped when an append fails. Then stop reading.
             batches.map_while(|batch| sender.send(batch).ok()).for_each(drop);
         });
         let appender = Appender { store };
@@ -101,12 +101,12 @@ fn append_all(
 fn not_appended(place: &Place, totals: &Totals, first_line: u64, error: &AppendError) -> Failure {
     match (place, error) {
         (Place::Server(url), AppendError::InDoubt { reason } | AppendError::Unavailable { reason }) => {
-            let message = format!("the server at `{url}` went away, at line {first_line} of the file");
+            let message = format!("lost the server at `{url}`, at line {first_line} of the file");
             Failure::new(message).because(&io::Error::other(reason.clone())).help(
-                "start the server again, then run the same import again: it goes on, and appends nothing twice",
+                "start the server again, then run the same import again: it continues and appends nothing twice",
             )
         }
-        _ => Failure::new(format!("the events from line {first_line} on cannot be appended"))
+        _ => Failure::new(format!("cannot append the events from line {first_line} on"))
             .because(error)
             .help(how_to_go_on(totals)),
     }
@@ -115,8 +115,9 @@ fn not_appended(place: &Place, totals: &Totals, first_line: u64, error: &AppendE
 fn how_to_go_on(totals: &Totals) -> String {
     let there = totals.counts.appended + totals.counts.repeated;
     format!(
-        "{there} events of the file are in the log; when the cause is gone, run the import again: it goes on, and \
-         appends none of them twice"
+        "the first {} of the file {} in the log; fix the cause and run the import again: it continues and appends nothing twice",
+        count(there, "event"),
+        if there == 1 { "is" } else { "are" }
     )
 }
 
@@ -125,17 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_went_away_is_said_in_one_message_with_one_help() {
+    fn a_lost_server_is_reported_once_with_one_help() {
         let (server, folder) = (Place::Server("http://x".to_owned()), Place::Folder("log".into()));
         let gone = AppendError::InDoubt { reason: "connection refused".to_owned() };
         let said = |place| format!("{:?}", not_appended(place, &Totals::default(), 7, &gone));
         let from_server = said(&server);
-        assert!(from_server.contains("the server at `http://x` went away, at line 7"), "{from_server}");
+        assert!(from_server.contains("lost the server at `http://x`, at line 7"), "{from_server}");
         assert!(from_server.contains("causes: [\"connection refused\"]"), "{from_server}");
         assert!(
             from_server.contains("help: [\"start the server again, then run the same import again"),
             "{from_server}"
         );
-        assert!(said(&folder).contains("cannot be appended"));
+        assert!(said(&folder).contains("cannot append the events from line 7 on"));
     }
 }

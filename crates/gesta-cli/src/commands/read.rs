@@ -12,52 +12,56 @@ use crate::target::{IfMissing, Target};
 
 #[derive(clap::Args)]
 pub(crate) struct ReadEvents {
-    /// Events of this stream.
+    /// The stream to read, such as `account-42`.
     stream: Option<StreamName>,
-    /// Every event.
+    /// Read all events.
     #[arg(long, conflicts_with_all = ["stream", "category", "types", "tags"])]
     all: bool,
     #[command(flatten)]
     filter: Filter,
-    /// Newest first.
+    /// Print the newest event first.
     #[arg(long)]
     backward: bool,
-    /// Only what comes behind this checkpoint; with `--backward`, what comes before it. The message about damage names the one to go
-    /// on at.
+    /// Only events after this checkpoint, or with `--backward`, before it. An error about damage names the checkpoint to continue
+    /// at.
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<Checkpoint>,
-    /// At most so many events.
+    /// Print at most this many events.
     #[arg(long, value_name = "EVENTS")]
     limit: Option<u64>,
-    /// Print JSON, one event a line, each whole. Without it, data that is long is cut, and ends in `…`.
+    /// Print JSON, one complete event per line. Without it, long data is cut and ends in `…`.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     target: Target,
 }
 
-/// Events that are read at once.
+/// Events per page.
 const PAGE_EVENTS: u64 = 1_000;
 
 impl ReadEvents {
     pub(crate) fn run(self) -> Outcome {
         if self.stream.is_none() && self.filter.is_empty() && !self.all {
-            return Err(Failure::usage("it is not said which events to read")
-                .help("name a stream, or give `--category`, `--type`, `--tag`, or `--all`"));
+            return Err(Failure::usage("no events selected")
+                .help("give a stream, `--category`, `--type`, `--tag`, or `--all`"));
         }
-        let store = self.target.open(IfMissing::Refuse)?;
+        let opened = self.target.open(IfMissing::Refuse)?;
+        let store = &**opened.store();
         let direction = if self.backward { Direction::Backward } else { Direction::Forward };
         let left = self.limit.unwrap_or(u64::MAX);
         let style = Style::json(self.json);
         match self.stream {
             Some(stream) if self.filter.is_empty() && self.from.is_none() => {
-                print_stream(&*store, stream, direction, left, style)
+                if print_stream(store, &stream, direction, left, style)? == Found::Nothing {
+                    return Err(opened.no_event(&stream));
+                }
             }
             stream => {
                 let from = self.from.map(Place::At);
-                print_log(&*store, &self.filter.query(stream), direction, from, left, style)
+                print_log(store, &self.filter.query(stream), direction, from, left, style)?;
             }
         }
+        opened.finish()
     }
 }
 
@@ -66,22 +70,29 @@ fn page_limit(left: u64) -> Option<Limit> {
     Some(Limit::events(events))
 }
 
-/// Prints a stream by its versions.
+/// Tells if a stream has events.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Events,
+    Nothing,
+}
+
+/// Prints a stream in the order of its versions.
 fn print_stream(
     store: &dyn EventStore,
-    name: StreamName,
+    name: &StreamName,
     direction: Direction,
     mut left: u64,
     style: Style,
-) -> Outcome {
+) -> Outcome<Found> {
     let mut out = stdout();
     let mut from = None;
     while let Some(limit) = page_limit(left) {
         let select = Select::Stream { name: name.clone(), from };
         let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }));
         let page = page.map_err(Failure::of_read)?;
-        if page.last_version.is_none() {
-            return Err(Failure::new(format!("stream `{name}` has no event")));
+        if page.last_version.is_none() && page.events.is_empty() {
+            return Ok(Found::Nothing);
         }
         page.events.iter().try_for_each(|event| style.print(event, &mut out))?;
         left -= (page.events.len() as u64).min(left);
@@ -96,10 +107,10 @@ fn print_stream(
         };
     }
     out.flush()?;
-    Ok(())
+    Ok(Found::Events)
 }
 
-/// Prints what matches, in the order of the log.
+/// Prints matching events in the order of the log.
 fn print_log(
     store: &dyn EventStore,
     query: &Query,
@@ -115,7 +126,7 @@ fn print_log(
         let select = Select::Log { query: query.clone(), from, lanes: None };
         let page = pollster::block_on(store.read(Read { direction, limit, ..select.into() }));
         let page = page.map_err(Failure::of_read)?;
-        // A page of the log ends with a whole batch, so it may hold a few events more than were asked for.
+        // A page of the log never cuts a batch, so it can hold more events than its limit.
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(page.events.len());
         page.events[..wanted].iter().try_for_each(|event| style.print(event, &mut out))?;
         left -= wanted as u64;

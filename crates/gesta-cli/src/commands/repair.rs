@@ -1,4 +1,4 @@
-//! `gesta repair`: puts right what recovery must not decide on its own. Without a flag it says what it would do.
+//! `gesta repair`: repairs that recovery must not decide by itself. Without a flag, it only shows what it would do.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::target::{IfInUse, LogFolder, cannot_open};
 pub(crate) struct RepairLog {
     #[command(flatten)]
     log: LogFolder,
-    /// Make a missing, damaged or stale manifest anew from what the segments say.
+    /// Rebuild a missing, damaged or stale manifest from the segments.
     #[arg(long, conflicts_with = "drop_tail")]
     manifest: bool,
-    /// Move bytes at the end that are neither torn nor proven to be acknowledged to `quarantine/`, and go on before them.
+    /// Move the bytes at the end of the log to `quarantine/`, if they are neither a torn write nor known to be acknowledged events.
     #[arg(long)]
     drop_tail: bool,
 }
@@ -31,7 +31,7 @@ impl RepairLog {
         let done = gesta_log::repair(folder, asked).map_err(|error| failure(folder, error))?;
         print("found", &done.found)?;
         print("done", &done.steps)?;
-        say(&format!("this is written in `{}`; `gesta verify` proves the log now", done.report.display()))?;
+        say(&format!("the report is in `{}`; check the log with `gesta verify`", done.report.display()))?;
         Ok(())
     }
 }
@@ -39,8 +39,7 @@ impl RepairLog {
 fn plan(folder: &Path) -> Outcome {
     let plan = gesta_log::plan_repair(folder).map_err(|error| failure(folder, error))?;
     let Some(repair) = plan.repair else {
-        say("there is nothing that a repair could do; `gesta verify` proves every byte")?;
-        return Ok(());
+        return nothing_to_repair(folder, &plan.found);
     };
     print("found", &plan.found)?;
     print("to do", &plan.steps)?;
@@ -48,8 +47,20 @@ fn plan(folder: &Path) -> Outcome {
         Repair::Manifest => "--manifest",
         Repair::DropTail => "--drop-tail",
     };
-    say(&format!("nothing was changed; `gesta repair {flag} --dir {}` does it", folder.display()))?;
+    say(&format!("nothing was changed; to do it, run `gesta repair {flag} --dir {}`", folder.display()))?;
     Ok(())
+}
+
+/// Fails if something is wrong that a repair cannot change.
+fn nothing_to_repair(folder: &Path, found: &[String]) -> Outcome {
+    let name = folder.display();
+    if found.is_empty() {
+        say("nothing to repair; `gesta verify` checks every byte")?;
+        return Ok(());
+    }
+    let failure = Failure::new(format!("a repair cannot help the log in `{name}`"));
+    let failure = found.iter().fold(failure, Failure::cause);
+    Err(failure.help("restore the log from a backup with `gesta restore`"))
 }
 
 fn print(what: &str, lines: &[String]) -> Outcome {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::failure::{Failure, Outcome};
-use crate::output::say;
+use crate::output::{count, say};
 use crate::target::{check_is_backup, is_within};
 
 #[derive(clap::Args)]
@@ -11,7 +11,7 @@ pub(crate) struct RestoreBackup {
     /// The folder of the backup.
     #[arg(long, value_name = "FOLDER")]
     from: PathBuf,
-    /// The folder to make the log in: one that is empty or not there yet.
+    /// The folder for the log. It must be empty or missing.
     #[arg(long, value_name = "FOLDER")]
     dir: PathBuf,
 }
@@ -21,7 +21,7 @@ impl RestoreBackup {
         check_is_backup(&self.from)?;
         if is_within(&self.dir, &self.from) {
             return Err(Failure::usage(format!("`{}` lies in the folder of the backup", self.dir.display()))
-                .help("give a folder outside of it with `--dir`"));
+                .help("give a folder outside the backup with `--dir`"));
         }
         let restored = gesta_log::restore(&self.from, &self.dir).map_err(|error| {
             Failure::new(format!(
@@ -32,14 +32,14 @@ impl RestoreBackup {
             .because(&error)
         })?;
         say(&format!(
-            "`{}` holds the log of store {} up to position {}: {} bytes in {} segments",
-            self.dir.display(),
+            "restored the events of store {} up to position {} into `{}`: {} bytes in {}",
             restored.origin,
             restored.position,
+            self.dir.display(),
             restored.bytes,
-            restored.segments,
+            count(restored.segments, "segment"),
         ))?;
-        say(&format!("it is a new store, {}: checkpoints of the old one are refused", restored.store))?;
+        say(&format!("it is a new store, {}: it refuses checkpoints of the old store", restored.store))?;
         Ok(())
     }
 }

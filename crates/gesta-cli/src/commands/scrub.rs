@@ -1,11 +1,11 @@
-//! `gesta scrub`: reads sealed segments again and proves them, at a limited rate.
+//! `gesta scrub`: checks sealed segments, at a limited rate.
 
 use std::num::NonZeroU64;
 
 use gesta_log::{ScrubOptions, ScrubbedSegment};
 
 use crate::failure::{Failure, Outcome};
-use crate::output::say;
+use crate::output::{count, say};
 use crate::rate::rate;
 use crate::target::{IfInUse, LogFolder, cannot_open};
 
@@ -13,7 +13,7 @@ use crate::target::{IfInUse, LogFolder, cannot_open};
 pub(crate) struct ScrubLog {
     #[command(flatten)]
     log: LogFolder,
-    /// Bytes to read a second at the most, such as 50M (or K, G); without it, as fast as it goes.
+    /// Read at most this many bytes per second, such as 500K, 50M or 1G; unlimited by default.
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     rate: Option<NonZeroU64>,
 }
@@ -28,25 +28,28 @@ impl ScrubLog {
             say(&describe(segment))?;
         }
         if report.segments.is_empty() {
-            say("no segment is sealed yet, so there was nothing to read")?;
+            say("no segment is sealed yet: nothing to check")?;
         }
         let unsealed = match report.unsealed {
             1 => "1 segment is".to_owned(),
             count => format!("{count} segments are"),
         };
-        say(&format!("{unsealed} not sealed yet: `gesta verify` proves what is in there too"))?;
+        say(&format!("{unsealed} not sealed yet: `gesta verify` checks them too"))?;
         if report.is_sound() {
             return Ok(());
         }
         Err(Failure::new(format!("the log in `{}` is damaged", folder.display()))
-            .help("restore it from a backup with `gesta restore`; what is damaged is not served meanwhile"))
+            .help("restore the log from a backup with `gesta restore`; damaged events are not served"))
     }
 }
 
 fn describe(segment: &ScrubbedSegment) -> String {
     let ScrubbedSegment { segment, bytes, frames, events, damage } = segment;
-    let mut text =
-        format!("segment {segment}: {events} events in {frames} frames of {bytes} bytes proved themselves");
+    let mut text = format!(
+        "segment {segment}: {} in {} of {bytes} bytes checked",
+        count(*events, "event"),
+        count(*frames, "frame")
+    );
     damage.iter().for_each(|damage| text.push_str(&format!("\ndamage: {damage}")));
     text
 }

@@ -1,4 +1,4 @@
-//! `gesta serve`: serves a log over HTTP until it is told to stop.
+//! `gesta serve`: serves a log over HTTP until the process gets a signal.
 
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -16,47 +16,47 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::say;
+use crate::output::{count, say};
 use crate::rate;
 use crate::target::{IfInUse, IfMissing, open_log_and_scrub};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
-    /// The folder of the log, which is made if it is not there.
+    /// The folder of the log. Made if it does not exist.
     #[arg(long, value_name = "FOLDER", env = "GESTA_DIR")]
     dir: PathBuf,
-    /// The address to listen at. Port 0 takes any that is free.
+    /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// A folder of views' definitions, `.sql` files. They are read at the start. Their tables are kept in `views` in the folder of the
-    /// log.
+    /// A folder with view definitions, `.sql` files. They are read at the start. The tables of the views are kept in `views`, in the
+    /// folder of the log.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
-    /// Listen beyond this machine although there are no users and no encryption: everybody who reaches the port may read and
+    /// Allow connections from other machines. There are no users and no encryption: everybody who reaches the port can read and
     /// write.
     #[arg(long)]
     insecure: bool,
-    /// Bytes a second at which sealed segments are read again and proven in the background, such as 4M (or K, G); 0 for never. Without
-    /// it, each is read once a week.
+    /// Check sealed segments in the background with this many bytes per second, such as 4M; 0 for never. By default, each segment is
+    /// checked once a week.
     #[arg(long, value_name = "BYTES", env = "GESTA_SCRUB_RATE", value_parser = rate::scrub)]
     scrub_rate: Option<Scrub>,
-    /// What to do once a write or a sync has failed, after which this process can write no more. What was in flight then is in doubt, and
-    /// is settled when the log is opened again.
+    /// What to do after a failed write or sync. This process then cannot write any more. Appends in flight may or may not have
+    /// happened; opening the log again settles them.
     #[arg(long, value_name = "WHAT", env = "GESTA_ON_FAILED_WRITE", default_value = "read-only")]
     on_failed_write: OnFailedWrite,
 }
 
-/// What to do once a write has failed.
+/// What to do after a failed write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OnFailedWrite {
-    /// Stay up: reads go on, and appends are refused.
+    /// Stay up: serve reads, refuse appends.
     #[default]
     ReadOnly,
-    /// End with 1, for whatever starts servers again.
+    /// Exit with 1, so that a supervisor can start the server again.
     Exit,
 }
 
-/// What is served.
+/// A log to serve, with its options.
 pub(crate) struct Served {
     pub(crate) folder: PathBuf,
     pub(crate) listen: SocketAddr,
@@ -64,6 +64,8 @@ pub(crate) struct Served {
     pub(crate) app: Option<Arc<App>>,
     pub(crate) scrub: Scrub,
     pub(crate) on_failed_write: OnFailedWrite,
+    /// The text to print once the server listens, made from its address. May be empty.
+    pub(crate) introduction: fn(&str) -> String,
 }
 
 impl Serve {
@@ -73,25 +75,29 @@ impl Serve {
         let views = self.views.as_deref().map(load_views).transpose()?;
         let scrub = self.scrub_rate.unwrap_or_default();
         let (app, on_failed_write) = (context.app.clone(), self.on_failed_write);
-        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write })
+        let introduction = |_: &str| String::new();
+        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write, introduction })
     }
 }
 
-/// The address to listen at, if it may be listened at.
+/// The address to listen on. Refuses one that other machines reach, unless `insecure`.
 pub(crate) fn address(text: &str, insecure: bool) -> Outcome<SocketAddr> {
-    let wrong = || Failure::usage(format!("`{text}` is no address to listen at"));
+    let wrong = || {
+        Failure::usage(format!("`{text}` is not an address to listen on"))
+            .help("write it as `<host>:<port>`, such as 127.0.0.1:2114")
+    };
     let mut addresses = text.to_socket_addrs().map_err(|error| wrong().because(&error))?;
     let address = addresses.next().ok_or_else(wrong)?;
     if insecure || address.ip().is_loopback() {
         return Ok(address);
     }
     Err(Failure::usage(format!(
-        "`{text}` can be reached from other machines, and there are no users and no encryption"
+        "other machines can reach `{text}`, and there are no users and no encryption"
     ))
-    .help("listen at 127.0.0.1 behind a proxy that has them, or give `--insecure`"))
+    .help("listen on 127.0.0.1 behind a proxy that adds them, or give `--insecure`"))
 }
 
-/// Logs to the error output from now on, as `GESTA_LOG` says.
+/// Starts logging to the error output. `GESTA_LOG` sets the level.
 pub(crate) fn start_logging() {
     let wanted = std::env::var("GESTA_LOG").ok().filter(|wanted| !wanted.is_empty());
     let filter = wanted.as_deref().map(EnvFilter::try_new).transpose();
@@ -99,7 +105,7 @@ pub(crate) fn start_logging() {
         Ok(filter) => (filter, None),
         Err(error) => (None, Some(error)),
     };
-    // Fails where a host has set up its own, which then is the right one.
+    // Fails if the host program has set up its own logging, which then stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info")))
         .with_target(false)
@@ -107,45 +113,46 @@ pub(crate) fn start_logging() {
         .with_writer(std::io::stderr)
         .try_init();
     if let Some(error) = wrong {
-        tracing::warn!(error = %error, "GESTA_LOG is not understood, `info` is taken: write `debug`, `info`, `warn` or `error`");
+        tracing::warn!(error = %error, "GESTA_LOG is not a log level, using `info`: write `debug`, `info`, `warn` or `error`");
     }
 }
 
-/// Serves until the process is told to stop.
+/// Serves until the process gets a signal.
 pub(crate) fn serve(served: Served) -> Outcome {
-    // The port comes first: where it is taken, no log is made.
+    // The port comes first. If it is taken, no log is made.
     let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
     let log = Arc::new(open_log_and_scrub(&served.folder, IfMissing::Make, IfInUse::Stop, served.scrub)?);
-    say_what_recovery_did(&log);
+    log_recovery(&log);
     let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
     let definitions = served.views.clone();
     let views = definitions.map(|definitions| open_views(&store, &served.folder, definitions)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot start the runtime").because(&error))?;
     let outcome = runtime.block_on(listen(&served, listener, &log, views.clone()));
-    // Views first: they read the log. The log last: what is queued is written.
+    // Views first, since they read the log. The log last, to write what is queued.
     views.iter().for_each(|views| views.shut_down());
     log.close();
     drop((views, store, log, runtime));
     outcome?;
-    // Said last: whoever waits for it finds the folder free.
+    // Logged last: the folder is free now.
     tracing::info!("stopped");
     Ok(())
 }
 
 fn cannot_listen(address: SocketAddr) -> impl Fn(std::io::Error) -> Failure {
     move |error| {
-        Failure::new(format!("cannot listen at {address}"))
+        Failure::new(format!("cannot listen on {address}"))
             .because(&error)
-            .help("end what uses the port, or give another with `--listen`")
+            .help("stop the program that uses the port, or choose another port with `--listen`")
     }
 }
 
-fn say_what_recovery_did(log: &LogStore) {
+/// Logs what recovery found and did.
+fn log_recovery(log: &LogStore) {
     if let Some(progress) = log.index_progress() {
         tracing::warn!(
             events = progress.of,
-            "the index is built anew: until it is there, events are read by position alone"
+            "the index is being rebuilt: until it is finished, events can only be read by position"
         );
     }
     let read_only = log.read_only();
@@ -156,23 +163,23 @@ fn say_what_recovery_did(log: &LogStore) {
     }
 }
 
-/// What recovery found and did, on one line; `None` where there was nothing to do.
+/// What recovery found and did, on one line; `None` if nothing.
 fn describe_recovery(recovery: &Recovery, read_only: Option<&str>) -> Option<String> {
     let mut did = Vec::new();
     if recovery.rescued_frames > 0 {
-        did.push(format!("{} frames that were not known to be synced are kept", recovery.rescued_frames));
+        did.push(format!("kept {} that may not have been synced", count(recovery.rescued_frames, "frame")));
     }
     if recovery.quarantined_bytes > 0 {
         let bytes = recovery.quarantined_bytes;
-        did.push(format!("{bytes} bytes of a torn write were moved to `quarantine`"));
+        did.push(format!("moved {bytes} bytes of a torn write to `quarantine`"));
     }
     for (kind, found) in [("damage", &recovery.damage), ("flaw", &recovery.flaws)] {
-        // The reason for taking no writes may be this very damage.
+        // The reason for being read-only may name this damage already.
         let first = found.first().map(ToString::to_string);
         let first = first.filter(|first| !read_only.is_some_and(|reason| reason.contains(first)));
         did.extend(first.map(|first| format!("{kind}: {first}")));
         if found.len() > 1 {
-            did.push(format!("{kind}: {} more, which `gesta verify` lists", found.len() - 1));
+            did.push(format!("{kind}: {} more, listed by `gesta verify`", found.len() - 1));
         }
     }
     did.extend(read_only.map(|reason| format!("the log is read-only: {reason}")));
@@ -192,7 +199,7 @@ async fn listen(
     let described = log.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
     described.map_err(|error| Failure::new("cannot write the lock file").because(&error))?;
     let stop = stop_signal()?;
-    say(&format!("serving `{}` at {url}", served.folder.display()))?;
+    say(&format!("{}serving `{}` at {url}", (served.introduction)(&url), served.folder.display()))?;
     let mut server = Server::builder(Arc::clone(log) as _);
     if let Some(views) = views {
         server = server.views(views);
@@ -209,25 +216,25 @@ async fn listen(
     };
     server.build().serve(listener, stop).await;
     match failed {
-        Some(reason) => Err(Failure::new(format!("the log takes no writes any more: {reason}"))
-            .help("look at the disk, and start the server again: it settles what was in flight")),
+        Some(reason) => Err(Failure::new(format!("the log cannot be written any more: {reason}"))
+            .help("check the disk, then start the server again: it settles the appends in flight")),
         None => Ok(()),
     }
 }
 
-/// Ends with the reason, once a write has failed and the server is to end by that.
+/// Ends with the reason when a write fails, if the server should exit then.
 async fn failure(log: &LogStore, then: OnFailedWrite) -> String {
     match then {
         OnFailedWrite::ReadOnly => std::future::pending().await,
         OnFailedWrite::Exit => {
             let reason = log.write_failed().await;
-            tracing::error!("stopping: a write failed; open requests may end");
+            tracing::error!("stopping: a write failed; waiting for open requests");
             reason
         }
     }
 }
 
-/// Ends when the process is told to stop: by ctrl-c or SIGTERM.
+/// Ends when the process gets SIGINT (ctrl-c) or SIGTERM.
 fn stop_signal() -> Outcome<impl Future<Output = ()>> {
     let listen =
         |kind| signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(&error));
@@ -238,28 +245,32 @@ fn stop_signal() -> Outcome<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("stopping: open requests may end");
+        tracing::info!("stopping: waiting for open requests");
     })
 }
 
-/// Reads the definitions of views in a folder.
+/// Reads the view definitions in a folder.
 pub(crate) fn load_views(folder: &Path) -> Outcome<Vec<Definition>> {
     let loaded = Definition::load_folder(folder);
-    let loaded = loaded.map_err(|error| Failure::new("cannot read the views").because(&error))?;
+    let loaded = loaded.map_err(|error| {
+        Failure::new(format!("cannot read the views in `{}`", folder.display())).because(&error)
+    })?;
     if loaded.is_empty() {
-        tracing::warn!(folder = %folder.display(), "there is no `.sql` file in the folder of the views");
+        tracing::warn!(folder = %folder.display(), "the folder of the views holds no `.sql` file");
     }
     Ok(loaded)
 }
 
-/// Opens views, with their tables in the folder of the log.
+/// Opens views. Their tables are in the folder of the log.
 pub(crate) fn open_views(
     store: &Arc<dyn EventStore>,
     folder: &Path,
     definitions: Vec<Definition>,
 ) -> Outcome<Arc<Views>> {
     let views = Views::open(Arc::clone(store), folder.join("views"), definitions);
-    Ok(Arc::new(views.map_err(|error| Failure::new("cannot open the views").because(&error))?))
+    Ok(Arc::new(views.map_err(|error| {
+        Failure::new(format!("cannot open the views of the log in `{}`", folder.display())).because(&error)
+    })?))
 }
 
 #[cfg(test)]
@@ -269,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_recovery_did_is_said_on_one_line_if_it_did_anything() {
+    fn recovery_is_described_on_one_line_if_it_did_anything() {
         assert_eq!(describe_recovery(&Recovery::default(), None), None);
         let damage = Damage { segment: 3, offset: 64, from: 5, to: 6, what: "a torn frame".to_owned() };
         let recovery = Recovery {
@@ -278,10 +289,10 @@ mod tests {
             damage: vec![damage.clone(), damage],
             ..Recovery::default()
         };
-        let expected = "2 frames that were not known to be synced are kept; \
-             100 bytes of a torn write were moved to `quarantine`; \
+        let expected = "kept 2 frames that may not have been synced; \
+             moved 100 bytes of a torn write to `quarantine`; \
              damage: segment 3 at offset 64: a torn frame; positions 5 to 6 are lost; \
-             damage: 1 more, which `gesta verify` lists; the log is read-only: why";
+             damage: 1 more, listed by `gesta verify`; the log is read-only: why";
         assert_eq!(describe_recovery(&recovery, Some("why")).as_deref(), Some(expected));
         let one = Recovery { damage: recovery.damage[..1].to_vec(), ..Recovery::default() };
         let reason = format!("events are damaged ({})", one.damage[0]);

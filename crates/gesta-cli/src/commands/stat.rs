@@ -1,6 +1,7 @@
-//! `gesta stat`: says what a log consists of.
+//! `gesta stat`: shows the segments, sizes and times of a log.
 
 use std::io::Write;
+use std::path::Path;
 
 use gesta_core::Timestamp;
 use gesta_log::{
@@ -9,8 +10,8 @@ use gesta_log::{
 use gesta_server::format_time;
 use serde_json::{Value, json};
 
-use crate::failure::Outcome;
-use crate::output::{say, stdout};
+use crate::failure::{Failure, Outcome};
+use crate::output::{count, say, stdout};
 use crate::target::{IfInUse, LogFolder, cannot_open};
 
 #[derive(clap::Args)]
@@ -28,13 +29,32 @@ impl StatLog {
         let stat = gesta_log::stat(folder).map_err(|error| cannot_open(folder, &error, IfInUse::Stop))?;
         if self.json {
             say(&json_of(&stat).to_string())?;
-            return Ok(());
+        } else {
+            let mut out = stdout();
+            print(&stat, &mut out)?;
+            out.flush()?;
         }
-        let mut out = stdout();
-        print(&stat, &mut out)?;
-        out.flush()?;
-        Ok(())
+        check_files(folder, &stat)
     }
+}
+
+/// Fails if a segment that holds events has no file, or damage was found before.
+fn check_files(folder: &Path, stat: &LogStat) -> Outcome {
+    let name = folder.display();
+    let is_missing =
+        |segment: &&SegmentStat| segment.file_bytes.is_none() && segment.state != SegmentStateStat::Spare;
+    let missing = stat
+        .segments
+        .iter()
+        .filter(is_missing)
+        .map(|segment| format!("the file of segment {} is missing", segment.segment));
+    let causes = missing.chain(stat.scrub.damage().map(ToString::to_string)).collect::<Vec<_>>();
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(format!("events are lost from the log in `{name}`"));
+    let failure = causes.into_iter().fold(failure, Failure::cause);
+    Err(failure.help(format!("`gesta verify --dir {name}` checks the whole log and explains what to do")))
 }
 
 fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
@@ -45,43 +65,51 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     }
     let per_event = match events {
         0 => String::new(),
-        _ => format!(", {} an event", per_event(bytes, events)),
+        _ => format!(", {} per event", per_event(bytes, events)),
     };
-    writeln!(out, "{events} events up to position {}, {bytes} bytes{per_event}", stat.last_position())?;
+    writeln!(
+        out,
+        "{} up to position {}, {bytes} bytes{per_event}",
+        count(events, "event"),
+        stat.last_position()
+    )?;
     writeln!(out)?;
     writeln!(
         out,
         "{:>8}  {:<7}  {:>11}  {:>10}  {:>12}  {:>11}  recorded at",
         "segment", "state", "bytes", "events", "from", "bytes/event"
     )?;
-    for own in &stat.segments {
-        let recorded =
-            own.recorded_at.map(|(first, last)| format!("{} to {}", format_time(first), format_time(last)));
+    for segment in &stat.segments {
+        let recorded = segment
+            .recorded_at
+            .map(|(first, last)| format!("{} to {}", format_time(first), format_time(last)));
         writeln!(
             out,
             "{:>8}  {:<7}  {:>11}  {:>10}  {:>12}  {:>11}  {}{}",
-            own.segment,
-            state(own),
-            own.used_bytes,
-            own.events,
-            own.first_position,
-            self::per_event(own.used_bytes, own.events),
+            segment.segment,
+            state(segment),
+            segment.used_bytes,
+            segment.events,
+            segment.first_position,
+            self::per_event(segment.used_bytes, segment.events),
             recorded.unwrap_or_default(),
-            remark(own)
+            remark(segment)
         )?;
     }
     writeln!(out)?;
     let Cost { sealed, sealed_bytes, active_bytes } = Cost::of(stat);
     writeln!(
         out,
-        "a backup copies {sealed} sealed segments of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time"
+        "backup: copies {} of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time",
+        count(sealed, "sealed segment")
     )?;
     print_scrub(&stat.scrub, out)?;
     if let Some(last) = stat.index.last() {
         let (files, bytes, position) = (stat.index.len(), stat.index_bytes(), last.positions.1);
         writeln!(
             out,
-            "index: {files} files of {bytes} bytes, up to position {position}; the rest is loaded by an open"
+            "index: {} of {bytes} bytes, up to position {position}; opening the log indexes the rest",
+            count(files, "file")
         )?;
     }
     for file in &stat.quarantine {
@@ -93,27 +121,25 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the scrub in the background has read, and what it found.
+/// The progress and the findings of the background scrub.
 fn print_scrub(scrub: &ScrubStatus, out: &mut impl Write) -> std::io::Result<()> {
-    let (all, read) = (scrub.segments.len(), scrub.segments.iter().filter(|own| own.verified_at.is_some()));
+    let (all, read) =
+        (scrub.segments.len(), scrub.segments.iter().filter(|segment| segment.verified_at.is_some()));
     match scrub.last_pass() {
-        Some(since) => writeln!(out, "scrub: all sealed segments were read since {}", format_time(since))?,
-        None if all > 0 => writeln!(out, "scrub: {} of {all} sealed segments were read", read.count())?,
+        Some(since) => writeln!(out, "scrub: all sealed segments checked since {}", format_time(since))?,
+        None if all > 0 => writeln!(out, "scrub: {} of {all} sealed segments checked", read.count())?,
         None => {}
     }
     for damage in scrub.damage() {
         writeln!(out, "damage: {damage}")?;
     }
     if scrub.damage().next().is_some() {
-        writeln!(
-            out,
-            "what is damaged is not served; `gesta restore` makes a log from a backup that has it whole"
-        )?;
+        writeln!(out, "damaged events are not served; restore the log from a backup with `gesta restore`")?;
     }
     Ok(())
 }
 
-/// What a backup has to copy: what is sealed, once; what is not, each time.
+/// The bytes that a backup copies: sealed segments once, the active one each time.
 struct Cost {
     sealed: usize,
     sealed_bytes: u64,
@@ -122,8 +148,8 @@ struct Cost {
 
 impl Cost {
     fn of(stat: &LogStat) -> Self {
-        let of = |state| stat.segments.iter().filter(move |own| own.state == state);
-        let bytes = |state| of(state).map(|own| own.used_bytes).sum();
+        let of = |state| stat.segments.iter().filter(move |segment| segment.state == state);
+        let bytes = |state| of(state).map(|segment| segment.used_bytes).sum();
         Self {
             sealed: of(SegmentStateStat::Sealed).count(),
             sealed_bytes: bytes(SegmentStateStat::Sealed),
@@ -132,25 +158,25 @@ impl Cost {
     }
 }
 
-const fn state(own: &SegmentStat) -> &'static str {
-    match own.state {
+const fn state(segment: &SegmentStat) -> &'static str {
+    match segment.state {
         SegmentStateStat::Spare => "spare",
         SegmentStateStat::Active => "active",
         SegmentStateStat::Sealed => "sealed",
     }
 }
 
-fn remark(own: &SegmentStat) -> &'static str {
-    match (own.file_bytes, own.is_restored, own.is_recovered) {
+fn remark(segment: &SegmentStat) -> &'static str {
+    match (segment.file_bytes, segment.is_restored, segment.is_recovered) {
         (None, _, _) => "  the file is missing",
-        _ if own.is_broken_off => "  what stands behind is no frame: `gesta verify` says more",
+        _ if segment.is_broken_off => "  ends in bytes that are no frame: see `gesta verify`",
         (Some(_), true, _) => "  restored",
-        (Some(_), false, true) => "  a tail that recovery copied",
+        (Some(_), false, true) => "  a tail copied by recovery",
         (Some(_), false, false) => "",
     }
 }
 
-/// With one digit behind the point; nothing where there is no event.
+/// With one decimal; empty without events.
 fn per_event(bytes: u64, events: u64) -> String {
     let Some(tenths) = bytes.saturating_mul(10).checked_div(events) else { return String::new() };
     format!("{}.{}", tenths / 10, tenths % 10)
@@ -177,13 +203,13 @@ fn json_of(stat: &LogStat) -> Value {
 }
 
 fn json_of_scrub(scrub: &ScrubStatus) -> Value {
-    let damage = |own: &Damage| {
-        let Damage { segment, offset, from, to, what } = own;
+    let damage = |damage: &Damage| {
+        let Damage { segment, offset, from, to, what } = damage;
         json!({"segment": segment, "offset": offset, "from": from, "to": to, "what": what})
     };
-    let segment = |own: &ScrubbedAt| {
-        let verified_at = own.verified_at.map(format_time);
-        json!({"segment": own.segment, "bytes": own.bytes, "verifiedAt": verified_at})
+    let segment = |scrubbed: &ScrubbedAt| {
+        let verified_at = scrubbed.verified_at.map(format_time);
+        json!({"segment": scrubbed.segment, "bytes": scrubbed.bytes, "verifiedAt": verified_at})
     };
     json!({
         "lastPass": scrub.last_pass().map(format_time),
@@ -193,26 +219,26 @@ fn json_of_scrub(scrub: &ScrubStatus) -> Value {
     })
 }
 
-fn json_of_index_file(own: &IndexFileStat) -> Value {
-    let (from, to) = own.positions;
-    json!({"file": own.file, "from": from, "to": to, "bytes": own.bytes, "tier": own.tier})
+fn json_of_index_file(index: &IndexFileStat) -> Value {
+    let (from, to) = index.positions;
+    json!({"file": index.file, "from": from, "to": to, "bytes": index.bytes, "tier": index.tier})
 }
 
-fn json_of_segment(own: &SegmentStat) -> Value {
+fn json_of_segment(segment: &SegmentStat) -> Value {
     let time =
-        |at: fn((Timestamp, Timestamp)) -> Timestamp| own.recorded_at.map(|times| format_time(at(times)));
+        |at: fn((Timestamp, Timestamp)) -> Timestamp| segment.recorded_at.map(|times| format_time(at(times)));
     json!({
-        "segment": own.segment,
-        "state": state(own),
-        "restored": own.is_restored,
-        "brokenOff": own.is_broken_off,
-        "recovered": own.is_recovered,
-        "fileBytes": own.file_bytes,
-        "bytes": own.used_bytes,
-        "frames": own.frames,
-        "events": own.events,
-        "firstPosition": own.first_position,
-        "lastPosition": own.last_position(),
+        "segment": segment.segment,
+        "state": state(segment),
+        "restored": segment.is_restored,
+        "brokenOff": segment.is_broken_off,
+        "recovered": segment.is_recovered,
+        "fileBytes": segment.file_bytes,
+        "bytes": segment.used_bytes,
+        "frames": segment.frames,
+        "events": segment.events,
+        "firstPosition": segment.first_position,
+        "lastPosition": segment.last_position(),
         "firstRecordedAt": time(|(first, _)| first),
         "lastRecordedAt": time(|(_, last)| last),
     })

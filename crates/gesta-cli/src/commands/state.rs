@@ -1,4 +1,4 @@
-//! `gesta state`: the state of an entity, folded by a hosted decider, now or as it was.
+//! `gesta state`: prints the state of an entity, folded by a hosted decider.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 use crate::remote::{Remote, encode};
-use crate::target::{IfInUse, IfMissing, Place, Target, open_log};
+use crate::target::{IfInUse, IfMissing, Opened, Place, Target, open_log};
 
 #[derive(clap::Args)]
 pub(crate) struct PrintState {
-    /// The category of the entity's stream, such as `account`.
+    /// The category of the entity, such as `account`.
     category: String,
-    /// Its id, such as `42`.
+    /// The id of the entity, such as `42`.
     id: String,
     #[command(flatten)]
     as_of: AsOfFlags,
@@ -26,20 +26,20 @@ pub(crate) struct PrintState {
     target: Target,
 }
 
-/// The moment that a state is asked for; now, if none is given.
+/// The point in the history; now by default.
 #[derive(clap::Args)]
 #[group(multiple = false)]
 struct AsOfFlags {
-    /// Right after the event with this version.
+    /// The state after the event with this version.
     #[arg(long, value_name = "VERSION")]
     version: Option<u64>,
-    /// What had happened by this time.
+    /// The state from events whose `time` is up to this time, in RFC 3339.
     #[arg(long, value_name = "TIME", value_parser = parse_when)]
     at: Option<Timestamp>,
-    /// What had been recorded by this time.
+    /// The state from events recorded up to this time, in RFC 3339.
     #[arg(long, value_name = "TIME", value_parser = parse_when)]
     recorded_at: Option<Timestamp>,
-    /// At this place in the log.
+    /// The state at this checkpoint.
     #[arg(long, value_name = "CHECKPOINT")]
     checkpoint: Option<Checkpoint>,
 }
@@ -51,7 +51,7 @@ impl AsOfFlags {
         version.or(time).or(self.checkpoint.clone().map(AsOf::Checkpoint))
     }
 
-    /// The same, as the parameters of an address.
+    /// The same, as query parameters of a URL.
     fn params(&self) -> String {
         let mut params = String::new();
         let given = match self.read() {
@@ -62,7 +62,7 @@ impl AsOfFlags {
             Some(AsOf::Time(time)) => Some(("time", format_time(time))),
         };
         if let Some((name, value)) = given {
-            write!(params, "?{name}={}", encode(&value)).expect("a text can be written to");
+            write!(params, "?{name}={}", encode(&value)).expect("a string can be written to");
         }
         params
     }
@@ -74,28 +74,29 @@ impl PrintState {
             Place::Server(url) => self.ask(&url)?,
             Place::Folder(folder) => {
                 let Some(app) = &context.app else { return Err(hosts_nothing()) };
-                let store = Arc::new(open_log(&folder, IfMissing::Refuse, IfInUse::Talk)?);
-                self.fold(app, &Gesta::new(store))?
+                let opened = Opened::of_log(&folder, open_log(&folder, IfMissing::Refuse, IfInUse::Talk)?);
+                say(&self.fold(app, &Gesta::new(Arc::clone(opened.store())))?)?;
+                return opened.finish();
             }
         };
         say(&state)?;
         Ok(())
     }
 
-    /// Asks a server.
+    /// Asks a server for the state.
     fn ask(&self, url: &str) -> Outcome<String> {
         let path = format!("/states/{}/{}{}", encode(&self.category), encode(&self.id), self.as_of.params());
         let answer = Remote::connect(url)?.get(&path).map_err(|fault| fault.failure(url))?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    /// Folds it here.
+    /// Folds the state in this process.
     fn fold(&self, app: &App, gesta: &Gesta) -> Outcome<String> {
         let Self { category, id, .. } = self;
         let state = pollster::block_on(app.state(gesta, category, id, self.as_of.read()));
         let state = state.map_err(|error| Failure::new("cannot fold the state").because(&error))?;
         if state.version.is_none() {
-            return Err(Failure::new(format!("nothing happened to `{category}-{id}`, or nothing had then")));
+            return Err(Failure::new(format!("`{category}-{id}` has no event at that point")));
         }
         let json = serde_json::to_string(&state);
         json.map_err(|error| Failure::new("cannot write the state as JSON").because(&error))
@@ -103,8 +104,8 @@ impl PrintState {
 }
 
 fn hosts_nothing() -> Failure {
-    Failure::new("this program hosts no deciders, so it can fold no state").help(
-        "ask a server that hosts them with `--url`, or write a `main` that calls `gesta_cli::main_with` with your `App`",
+    Failure::new("this program hosts no deciders, so it cannot fold a state").help(
+        "use a server that hosts them with `--url`, or write a `main` that calls `gesta_cli::main_with` with your `App`",
     )
 }
 
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_an_entity_is_folded_now_or_as_it_was() {
+    fn the_state_of_an_entity_is_folded_now_or_at_an_earlier_point() {
         let store = MemoryStore::new(StoreId::from_bytes([7; 16]), 1, || Timestamp::from_nanos(1));
         let (app, gesta) = (bank::app(), Gesta::new(Arc::new(store)));
         for (command, json) in [("open", r#"{"owner":"Anna"}"#), ("deposit", r#"{"amount":100}"#)] {
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(balance(&["anna", "--version", "0"]), Some(0));
         assert_eq!(balance(&["anna", "--checkpoint", &format!("{}.1", "07".repeat(16))]), Some(0));
         for nothing in [&["ben"][..], &["anna", "--at", "1999-01-01T00:00:00Z"]] {
-            assert!(format!("{:?}", print(nothing)).contains("nothing happened to"));
+            assert!(format!("{:?}", print(nothing)).contains("has no event at that point"));
         }
     }
 }

@@ -12,27 +12,27 @@ use crate::target::{IfMissing, Target};
 
 #[derive(clap::Args)]
 pub(crate) struct ListStreams {
-    /// Streams of this category.
+    /// Only streams of this category, such as `account`.
     #[arg(long, value_name = "CATEGORY")]
     category: Option<Category>,
-    /// Print JSON, one stream a line.
+    /// Print JSON, one stream per line.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     target: Target,
 }
 
-/// Streams that are read at once.
+/// Streams per page.
 const PAGE_STREAMS: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not zero");
 
 impl ListStreams {
     pub(crate) fn run(self) -> Outcome {
-        let store = self.target.open(IfMissing::Refuse)?;
+        let opened = self.target.open(IfMissing::Refuse)?;
         let mut out = stdout();
         let mut after = None;
         loop {
             let listing = Listing { category: self.category.clone(), after, limit: PAGE_STREAMS };
-            let page = pollster::block_on(store.streams(listing))?;
+            let page = pollster::block_on(opened.store().streams(listing))?;
             for stream in page.streams {
                 match self.json {
                     true => {
@@ -45,7 +45,7 @@ impl ListStreams {
             after = page.next;
             if after.is_none() {
                 out.flush()?;
-                return Ok(());
+                return opened.finish();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `gesta verify`: reads and proves every byte of a log, or of a backup.
+//! `gesta verify`: checks every byte of a log or of a backup.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use gesta_log::{BackupReport, Report};
 use gesta_server::format_time;
 
 use crate::failure::{Failure, Outcome};
-use crate::output::say;
+use crate::output::{count, say};
 use crate::target::{IfInUse, LogFolder, cannot_open, check_is_backup};
 
 #[derive(clap::Args)]
 pub(crate) struct Verify {
     #[command(flatten)]
     log: LogFolder,
-    /// The folder of a backup, to prove that instead of a log.
+    /// Check this backup instead of a log.
     #[arg(long, value_name = "FOLDER", conflicts_with = "dir")]
     backup: Option<PathBuf>,
 }
@@ -32,12 +32,12 @@ impl Verify {
         }
         let is_unsettled = report.recovery.damage.is_empty() && report.recovery.read_only.is_some();
         let failure = Failure::new(format!("the log in `{}` is damaged", folder.display()))
-            .help("restore it from a backup with `gesta restore`; what is damaged is not served meanwhile")
-            .help("to save what is whole, use `gesta export`: where it meets damage, it says how to go on behind it");
+            .help("restore the log from a backup with `gesta restore`; damaged events are not served")
+            .help("to save the undamaged events, use `gesta export`: at damage, it says how to continue after it");
         Err(match is_unsettled {
-            true => failure.help(
-                "`gesta repair` says what it could put right, and changes nothing before it is told to",
-            ),
+            true => {
+                failure.help("`gesta repair` shows what can be repaired, and changes nothing without a flag")
+            }
             false => failure,
         })
     }
@@ -45,12 +45,15 @@ impl Verify {
 
 fn verify_backup(folder: &Path) -> Outcome {
     check_is_backup(folder)?;
-    let report = gesta_log::verify_backup(folder)
-        .map_err(|error| Failure::new("cannot read the backup").because(&error))?;
+    let report = gesta_log::verify_backup(folder).map_err(|error| {
+        Failure::new(format!("cannot read the backup in `{}`", folder.display())).because(&error)
+    })?;
     let BackupReport { store, position, taken_at, segments, bytes, events, .. } = &report;
     let taken_at = format_time(*taken_at);
     say(&format!(
-        "{events} events of store {store} proved themselves, in {bytes} bytes of {segments} segments"
+        "checked {} of store {store}: {bytes} bytes in {}",
+        count(*events, "event"),
+        count(*segments, "segment")
     ))?;
     say(&format!("the backup was taken at {taken_at} and ends at position {position}"))?;
     for damage in &report.damage {
@@ -60,27 +63,33 @@ fn verify_backup(folder: &Path) -> Outcome {
         return Ok(());
     }
     Err(Failure::new(format!("the backup in `{}` is damaged", folder.display()))
-        .help("keep it, and take another one into another folder"))
+        .help("keep it, and take a new backup into another folder"))
 }
 
 fn describe(report: &Report) -> String {
     let Report { segments, frames, events, streams, repeated_ids, recovery, index_files, index_errors } =
         report;
     let mut text = format!(
-        "{events} events of {streams} streams proved themselves, in {frames} frames of {segments} segments"
+        "checked {} of {}: {} in {}",
+        count(*events, "event"),
+        count(*streams, "stream"),
+        count(*frames, "frame"),
+        count(*segments, "segment")
     );
-    let mut line = |what: String| write!(text, "\n{what}").expect("a text can be written to");
+    let mut line = |what: String| write!(text, "\n{what}").expect("a string can be written to");
     recovery.damage.iter().for_each(|damage| line(format!("damage: {damage}")));
     recovery.flaws.iter().for_each(|flaw| line(format!("flaw: {flaw}")));
     recovery.read_only.iter().for_each(|reason| line(format!("read-only: {reason}")));
     if *repeated_ids > 0 {
-        line(format!("{repeated_ids} event ids stand twice in one stream"));
+        line(format!("{} used twice in one stream", count(*repeated_ids, "event id")));
     }
     if *index_files > 0 {
-        line(format!("{index_files} index files were held against them"));
+        line(format!("compared {} with the events", count(*index_files, "index file")));
     }
     for error in index_errors {
-        line(format!("index: {error}; delete the folder `index` while the log is closed, it is built anew"));
+        line(format!(
+            "index: {error}; delete the folder `index` while the log is closed: it will be rebuilt"
+        ));
     }
     text
 }

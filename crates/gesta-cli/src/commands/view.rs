@@ -13,24 +13,25 @@ use super::serve::{load_views, open_views};
 use crate::failure::{Failure, Outcome};
 use crate::output::{say, stdout};
 use crate::remote::{Remote, encode};
-use crate::target::{IfInUse, IfMissing, Place, Target, open_log};
+use crate::target::{IfInUse, IfMissing, Opened, Place, Target, open_log};
 
 #[derive(clap::Args)]
 pub(crate) struct QueryView {
-    /// The view.
+    /// The name of the view.
     name: String,
-    /// One `select`.
+    /// The query: one `select` statement.
     sql: String,
-    /// Print one JSON object with `columns`, `rows` and `checkpoint`, rather than comma-separated values.
+    /// Print one JSON object with `columns`, `rows` and `checkpoint` instead of comma-separated values.
     #[arg(long)]
     json: bool,
-    /// A value for a parameter that the query writes as `:name`; may be repeated. What reads as JSON is JSON.
+    /// A value for the parameter `:name` of the query. A value that is JSON is used as JSON, any other as a string. Repeat it for
+    /// several parameters.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     params: Vec<(String, Value)>,
     /// Wait until the view has reached this checkpoint.
     #[arg(long, value_name = "CHECKPOINT")]
     wait_for: Option<Checkpoint>,
-    /// With `--dir`: the folder of the views' definitions.
+    /// The folder with the view definitions, `.sql` files. Required with `--dir`.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
     #[command(flatten)]
@@ -60,8 +61,9 @@ impl QueryView {
         if self.json {
             return Ok(say(String::from_utf8_lossy(&answer).trim_end())?);
         }
-        let answer = serde_json::from_slice::<Value>(&answer)
-            .map_err(|error| Failure::new("the server's answer is not JSON").because(&error))?;
+        let answer = serde_json::from_slice::<Value>(&answer).map_err(|error| {
+            Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
+        })?;
         let columns = answer["columns"].as_array().into_iter().flatten();
         let rows = answer["rows"].as_array().into_iter().flatten();
         let row = |row: &Value| row.as_array().into_iter().flatten().map(text).collect();
@@ -70,25 +72,31 @@ impl QueryView {
 
     fn query_folder(self, folder: &Path) -> Outcome {
         let Some(definitions) = &self.views else {
-            return Err(Failure::usage("it is not said what the views are").help("give `--views <folder>`"));
+            return Err(Failure::usage("no view definitions given")
+                .help("give `--views <folder>` with the `.sql` files"));
         };
-        let store: Arc<dyn EventStore> = Arc::new(open_log(folder, IfMissing::Refuse, IfInUse::Talk)?);
+        let opened = Opened::of_log(folder, open_log(folder, IfMissing::Refuse, IfInUse::Talk)?);
+        let store: Arc<dyn EventStore> = Arc::clone(opened.store());
         let views = open_views(&store, folder, load_views(definitions)?)?;
         let until = match self.wait_for {
             Some(checkpoint) => checkpoint,
             None => pollster::block_on(store.locate(When::Head))?,
         };
-        let failed = |error: &dyn std::error::Error| Failure::new("cannot query the view").because(error);
+        let failed = |error: &dyn std::error::Error| {
+            Failure::new(format!("cannot query view `{}`", self.name)).because(error)
+        };
         pollster::block_on(views.wait_for(&self.name, &until)).map_err(|error| failed(&error))?;
         let params =
             self.params.into_iter().map(|(name, value)| (name, sql_value(value))).collect::<Vec<_>>();
         let rows = views.query(&self.name, &self.sql, &params, &QueryLimits::default());
         let rows = rows.map_err(|error| failed(&error))?;
         if self.json {
-            return Ok(say(&rows_json(rows).to_string())?);
+            say(&rows_json(rows).to_string())?;
+        } else {
+            let Rows { columns, rows, .. } = rows;
+            print(columns, rows.into_iter().map(|row| row.into_iter().map(sql_text).collect()))?;
         }
-        let Rows { columns, rows, .. } = rows;
-        print(columns, rows.into_iter().map(|row| row.into_iter().map(sql_text).collect()))
+        opened.finish()
     }
 }
 

@@ -1,15 +1,15 @@
-//! Appending a file's batches: repeats are answered, what stands there in part is split, what may pass is tried again.
+//! Appends the batches of a file: splits a batch that is already there in part, and retries errors that may pass.
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use gesta_core::{AppendError, Batch, EventStore, NewEvent, Retry};
 
-/// What became of the events.
+/// Counts of appended and repeated events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) appended: u64,
-    /// They were there already.
+    /// Events that were already in the log.
     pub(crate) repeated: u64,
 }
 
@@ -18,15 +18,15 @@ pub(crate) struct Appender<'a> {
     pub(crate) store: &'a dyn EventStore,
 }
 
-/// How often an append is tried again that may pass, and the pause before the first time; it doubles each time.
+/// How often a failed append is retried, and the first pause. The pause doubles each time.
 const RETRIES_MAX: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Appender<'_> {
-    /// Appends events in their order. Those that are there already are left as they are.
+    /// Appends events in their order. Events that are already in the log are skipped.
     ///
-    /// A batch is refused where part of it is there and part is not (the file has grown, or an id stands twice in it). It is
-    /// then cut where the store says, and both parts are sent.
+    /// The store refuses a batch if only a part of it is in the log: the file has grown, or repeats an id. Then the batch is cut at the
+    /// place that the store names, and both parts are sent.
     pub(crate) fn append(&self, mut events: Vec<NewEvent>) -> Result<Counts, AppendError> {
         let mut counts = Counts::default();
         let mut rests = Vec::new();
@@ -45,7 +45,7 @@ impl Appender<'_> {
         Ok(counts)
     }
 
-    /// Appends one batch; says whether it was there already.
+    /// Appends one batch. Returns true if it was already in the log.
     fn try_append(&self, events: &[NewEvent]) -> Result<bool, AppendError> {
         let mut pause = FIRST_PAUSE;
         for _ in 0..RETRIES_MAX {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_there_in_part_is_cut_and_completed_in_order() {
+    fn a_batch_that_is_partly_in_the_log_is_completed_in_order() {
         let store = MemoryStore::new(StoreId::from_bytes([7; 16]), 1, || Timestamp::from_nanos(1));
         let append = |ids: &[u128]| {
             let counts = Appender { store: &store }.append(events(ids)).unwrap();
@@ -86,7 +86,7 @@ mod tests {
         };
         assert_eq!(append(&[1, 2]), (2, 0));
         assert_eq!(append(&[1, 2, 3, 4]), (2, 2), "the file has grown");
-        assert_eq!(append(&[5, 2, 6, 1, 7]), (3, 2), "ids stand in it a second time");
+        assert_eq!(append(&[5, 2, 6, 1, 7]), (3, 2), "the file repeats ids");
         assert_eq!(append(&[5, 2, 6, 1, 7]), (0, 5));
         let page = store.read_now(&gesta_core::Read::stream("s-1".parse().unwrap())).unwrap();
         let ids = page.events.iter().map(|event| event.id()).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! A file as batches of events: always the same batches, whoever reads it and whenever.
+//! Splits a file into batches of events. The same file always gives the same batches.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -9,22 +9,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use gesta_core::{NewEvent, Timestamp};
+use gesta_core::{DATA_BYTES_MAX, METADATA_BYTES_MAX, NewEvent, Timestamp};
 use gesta_server::cloudevents::{CloudEvent, CloudEventError};
 
 use super::Template;
 use crate::failure::{Failure, Outcome};
+use crate::names;
 
-/// Events in one batch.
+/// The most events in one batch.
 const BATCH_EVENTS_MAX: usize = 1_000;
-/// Bytes of lines in one batch, but for the last line.
+/// A batch ends with the line that reaches this number of bytes.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Bytes in one line: an event's data as base64, and room for the rest.
-const LINE_BYTES_MAX: u64 = 32 << 20;
-/// Bytes that are read from a file at once.
+/// The most bytes in one line: data and metadata of the largest event with every byte as a `\u` escape of six characters, and 1 MiB
+/// for the rest, such as tags.
+const LINE_BYTES_MAX: u64 = 6 * (DATA_BYTES_MAX + METADATA_BYTES_MAX) as u64 + (1 << 20);
+/// The size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Opens a file, or the standard input for `-`, as text: unpacked, if it begins as gzip does. What is read of it is counted.
+/// Opens a file, or the standard input for `-`, and decompresses gzip. Counts the bytes read.
 pub(crate) fn open_input(path: &Path, read: Arc<AtomicU64>) -> Outcome<Box<dyn BufRead + Send>> {
     let failed = |error: io::Error| Failure::new(format!("cannot read `{}`", path.display())).because(&error);
     let source: Box<dyn Read + Send> = match path == Path::new("-") {
@@ -55,7 +57,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-const NO_STREAM: &str = "the event has no `subject`, which names its stream: say where the stream is taken from instead, as in \
+const NO_STREAM: &str = "the event has no `subject` to name its stream: name another field with `--stream-from`, such as \
                          `--stream-from data.account`";
 
 /// The batches of a file.
@@ -63,16 +65,16 @@ pub(crate) struct FileBatches {
     input: Box<dyn BufRead + Send>,
     stream_from: Option<Template>,
     now: Timestamp,
-    /// Lines that were read.
+    /// Lines read so far.
     lines: u64,
     ended: bool,
 }
 
-/// What belongs together, by the file alone.
+/// A batch of a file.
 #[derive(Debug)]
 pub(crate) struct FileBatch {
     pub(crate) events: Vec<NewEvent>,
-    /// Events that were left out: their id stands in the batch already, in the same stream.
+    /// Events left out because an earlier event of the batch has the same id and stream.
     pub(crate) skipped: u64,
     /// The line of its first event, from 1.
     pub(crate) first_line: u64,
@@ -107,7 +109,7 @@ impl FileBatches {
         Ok((batch.first_line > 0 || !self.ended).then_some(batch))
     }
 
-    /// The text of as many lines as make up a batch, and where each of them ends.
+    /// The text of the lines of one batch, and the end of each line.
     fn text(&mut self) -> Outcome<(Bytes, Vec<usize>)> {
         let mut text = Vec::with_capacity(BATCH_BYTES_MAX / 2);
         let mut ends = Vec::with_capacity(BATCH_EVENTS_MAX);
@@ -121,7 +123,10 @@ impl FileBatches {
                 break;
             }
             if read as u64 == LINE_BYTES_MAX {
-                return Err(wrong_line(line, &format!("it is longer than {LINE_BYTES_MAX} bytes")));
+                return Err(wrong_line(
+                    line,
+                    &format!("it is longer than {LINE_BYTES_MAX} bytes, the most that one event can need"),
+                ));
             }
             self.lines = line;
             ends.push(text.len());
@@ -132,23 +137,26 @@ impl FileBatches {
     fn event(&self, line: &Bytes) -> Result<NewEvent, String> {
         let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let event = serde_json::from_slice::<CloudEvent<'_>>(text);
-        let event = event.map_err(|error| format!("it is no JSON object: {}", without_line(&error)))?;
+        let event =
+            event.map_err(|error| format!("it is not a CloudEvent in JSON: {}", without_line(&error)))?;
         let stream = self.stream_from.as_ref().map(|template| template.stream(&event)).transpose()?;
-        event.to_new_event(line, stream, self.now).map_err(|error| match error {
+        let event = event.to_new_event(line, stream, self.now).map_err(|error| match error {
             CloudEventError::NoStream => NO_STREAM.to_owned(),
             other => other.to_string(),
-        })
+        })?;
+        names::check_event(&event)?;
+        Ok(event)
     }
 }
 
-/// What is wrong with a line of JSON. The parser sees one line, so its own line number would mislead.
+/// The error without its line number, which is always 1: the parser sees one line.
 fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.replace(&format!("at line {} column", error.line()), "at column")
 }
 
 fn wrong_line(line: u64, reason: &str) -> Failure {
-    Failure::new(format!("line {line} cannot be imported: {reason}"))
+    Failure::new(format!("cannot import line {line}: {reason}"))
 }
 
 impl Iterator for FileBatches {
@@ -163,5 +171,28 @@ impl Iterator for FileBatches {
             self.ended = true;
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with one text event. Every byte of its data takes six in JSON.
+    fn batch_of(data_bytes: usize) -> Outcome<Option<FileBatch>> {
+        let line = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/t","type":"t","subject":"s-1","datacontenttype":"text/plain","data":"{}"}}"#,
+            "\\u0001".repeat(data_bytes)
+        );
+        let now = Timestamp::from_nanos(0);
+        FileBatches::new(Box::new(Cursor::new(line.into_bytes())), None, now).batch()
+    }
+
+    #[test]
+    fn a_line_can_hold_any_event_and_not_much_more() {
+        let batch = batch_of(100_000).expect("the line is short enough").expect("it has an event");
+        assert_eq!(batch.events[0].data.len(), 100_000);
+        let long = format!("{:?}", batch_of(DATA_BYTES_MAX + METADATA_BYTES_MAX + (1 << 18)));
+        assert!(long.contains("cannot import line 1: it is longer than"), "{long}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a server answers, as the values and errors of a store.
+//! Answers of a server, as values and errors of a store.
 
 use bytes::Bytes;
 use gesta_core::{
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// Why a request was not answered as hoped.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The server did not answer.
     Transport(String),
     /// The server answered with a problem.
     Problem(Value),
-    /// The answer is not one of this protocol.
+    /// The answer does not fit this protocol.
     Strange(String),
 }
 
@@ -33,15 +33,15 @@ impl Fault {
     pub(super) fn answer(status: u16, body: &[u8]) -> Self {
         match serde_json::from_slice::<Value>(body) {
             Ok(problem) if problem["type"].is_string() => Self::Problem(problem),
-            _ => Self::Strange(format!("status {status} without a problem")),
+            _ => Self::Strange(format!("status {status} without Problem Details")),
         }
     }
 
     pub(super) fn unsupported(what: &str) -> Self {
-        Self::Strange(format!("this is not supported: {what}"))
+        Self::Strange(format!("not supported: {what}"))
     }
 
-    /// Whether it is the server's problem of that kind.
+    /// True if it is a problem of that kind.
     pub(crate) fn is_kind(&self, kind: &str) -> bool {
         self.kind() == Some(kind)
     }
@@ -51,28 +51,33 @@ impl Fault {
         problem["type"].as_str()?.strip_prefix("urn:gesta:problem:")
     }
 
-    /// What happened, in words.
+    /// The problem as text.
     fn text(&self) -> String {
         match self {
             Self::Transport(text) => text.clone(),
             Self::Problem(problem) => {
-                problem["detail"].as_str().unwrap_or("a problem without detail").to_owned()
+                problem["detail"].as_str().unwrap_or("the server gave no reason").to_owned()
             }
-            Self::Strange(text) => format!("the server does not speak this protocol: {text}"),
+            Self::Strange(text) => text.clone(),
         }
     }
 
-    /// As the failure of a command.
+    /// The problem as the failure of a command.
     pub(crate) fn failure(&self, url: &str) -> Failure {
         let message = match self {
             Self::Transport(_) => format!("cannot reach a server at `{url}`"),
-            Self::Problem(_) => format!("the server at `{url}` refuses"),
-            Self::Strange(_) => format!("what answers at `{url}` is no server of this kind"),
+            Self::Problem(_) => format!("the server at `{url}` refused the request"),
+            Self::Strange(_) => format!("`{url}` does not answer like a Gesta server"),
         };
-        Failure::new(message).because(&std::io::Error::other(self.text()))
+        let failure = Failure::new(message).cause(self.text());
+        match self {
+            Self::Transport(_) => failure.help("check the address; `gesta serve` starts a server"),
+            Self::Problem(_) => failure,
+            Self::Strange(_) => failure.help("check the address and the port"),
+        }
     }
 
-    /// As the error of an append.
+    /// The problem as the error of an append.
     pub(super) fn append(self) -> AppendError {
         let reason = self.text();
         let Self::Problem(problem) = &self else { return AppendError::InDoubt { reason } };
@@ -92,7 +97,7 @@ impl Fault {
         refused.unwrap_or(AppendError::Invalid { reason })
     }
 
-    /// As the error of a read.
+    /// The problem as the error of a read.
     pub(super) fn read(self) -> ReadError {
         let reason = self.text();
         if let Some(lost) = self.data_loss() {
@@ -119,7 +124,7 @@ impl Fault {
         if self.is_kind("diverged") { diverged(problem) } else { None }
     }
 
-    /// Damage that the server met, with the place to go on at.
+    /// Damage that the server met, with the checkpoint to continue at.
     fn data_loss(&self) -> Option<ReadError> {
         let Self::Problem(problem) = self else { return None };
         if !self.is_kind("data-loss") {
@@ -211,7 +216,7 @@ pub(super) fn read_streams(bytes: &[u8]) -> Result<StreamPage, Fault> {
     Ok(StreamPage { streams, next: answer["next"].as_str().map(|token| ListToken(token.into())) })
 }
 
-/// A page, borrowed from its text.
+/// A page, borrowed from its JSON.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PageJson<'a> {
@@ -224,7 +229,7 @@ struct PageJson<'a> {
     end: bool,
 }
 
-/// Reads a page. Its events are taken from the text as they stand, so that their bytes are those that were stored.
+/// Reads a page. The data of events is taken from the JSON unchanged, so its bytes are the stored ones.
 pub(super) fn read_page(bytes: &Bytes) -> Result<Page, Fault> {
     let page = serde_json::from_slice::<PageJson<'_>>(bytes);
     let page = page.map_err(|error| Fault::Strange(error.to_string()))?;

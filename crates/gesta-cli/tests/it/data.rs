@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Lines of CloudEvents with those ids, over ten streams.
+/// Lines of CloudEvents with those ids, in ten streams.
 pub(crate) fn lines(ids: impl IntoIterator<Item = usize>) -> String {
     let mut text = String::new();
     for id in ids {
@@ -25,7 +25,7 @@ pub(crate) fn file(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A file of real data, if it lies beside the checkout.
+/// A file of real data, if it is beside the checkout.
 pub(crate) fn real(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     beside.map(|folder| folder.join("shared").join("data").join(name)).find(|path| path.exists())

@@ -1,13 +1,13 @@
-//! The bank of `gesta demo`.
+//! `gesta demo` and its bank.
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::gesta;
-use crate::readme::demo;
+use crate::readme::{demo, demo_with_introduction};
 
 #[test]
-fn no_amount_stops_the_balances() {
+fn no_amount_stops_the_view_of_balances() {
     let folder = TempDir::new().unwrap();
     let server = demo(folder.path().join("demo").to_str().unwrap());
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
@@ -31,5 +31,19 @@ fn no_amount_stops_the_balances() {
     let wait = ["--wait-for", checkpoint.as_str().unwrap(), "--url", &server.url];
     let rows = gesta(["view", "balances", "select balance from balances"].iter().chain(&wait)).ok();
     assert_eq!(rows, format!("balance\n{}\n", 3 * u64::from(u32::MAX)));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn the_introduction_is_printed_once_the_server_listens_and_names_its_port() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = folder.path().join("demo").to_str().unwrap().to_owned();
+    let ran = gesta(["demo", "--listen", &address, "--dir", &dir]);
+    assert!(ran.code == 1 && ran.out.is_empty(), "{ran:?}");
+    assert!(ran.err.contains("cannot listen on"), "{ran:?}");
+    let (server, introduction) = demo_with_introduction(&dir);
+    assert!(introduction.contains(&format!("{}/commands/account/anna/open", server.url)), "{introduction}");
     assert_eq!(server.stop(), Some(0));
 }

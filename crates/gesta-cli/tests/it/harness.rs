@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
-/// The binary, without anything from the environment of whoever runs the tests.
+/// The binary, without the Gesta variables of the environment.
 pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gesta"));
     command.args(arguments).stdin(Stdio::null());
@@ -14,7 +14,7 @@ pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) ->
     command
 }
 
-/// What a run of the binary gave.
+/// The outcome of a run of the binary.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -30,14 +30,14 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// The output of a run that went well. A slow machine sees lines of progress beside it.
+    /// The output of a successful run. A slow machine can add lines of progress on the error output.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert!(self.code == 0 && !self.err.contains("error"), "{self:?}");
         self.out
     }
 
-    /// The message of a run that failed with that code.
+    /// The error output of a run that failed with that code.
     #[track_caller]
     pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
@@ -61,13 +61,13 @@ pub(crate) fn gesta_with(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         .unwrap();
     let mut stdin: ChildStdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
-        // A run that fails early does not read its input to the end.
+        // A run that fails early does not read all of its input.
         scope.spawn(move || drop(stdin.write_all(input)));
         child.wait_with_output().unwrap().into()
     })
 }
 
-/// A running server. Killed when dropped, if it was not stopped.
+/// A running server. Killed when dropped, unless it was stopped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
@@ -97,7 +97,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Tells it to stop, and gives the code it exits with.
+    /// Sends SIGTERM and returns the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
@@ -106,7 +106,7 @@ impl Server {
 }
 
 impl Server {
-    /// Waits until it ends by itself, and gives the code it exits with and what it said on its error output.
+    /// Waits until it ends by itself. Returns the exit code and the error output.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {

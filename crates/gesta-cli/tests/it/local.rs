@@ -1,4 +1,4 @@
-//! Commands on a folder: append, read, streams, verify, state, view, and what is wrong with their use.
+//! Commands on a folder: append, read, streams, verify, state, view; and wrong usage.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn an_event_is_appended_and_read() {
     let said = append(r#"{"owner": "ann"}"#, &["--id", id, "--expect", "none", "--tag", "a:b"]).ok();
     assert_eq!(said, "account-42 version 0 at position 1\n");
     let said = append(r#"{"owner": "ann"}"#, &["--id", id, "--expect", "none"]).ok();
-    assert_eq!(said, "account-42 version 0 at position 1, where it was already\n");
+    assert_eq!(said, "account-42 version 0 at position 1, appended before\n");
     let said = append("1", &["--expect", "none"]).failed(1);
     assert!(said.contains("expected to have no event yet, but has version 0"), "{said}");
     append("2", &["--expect", "0", "--time", "2024-01-01T00:00:00Z", "--metadata", r#"{"why": "test"}"#])
@@ -39,7 +39,7 @@ fn an_event_is_appended_and_read() {
 }
 
 #[test]
-fn what_is_wrong_with_the_use_exits_with_2_and_says_what_helps() {
+fn wrong_usage_exits_with_2_and_says_what_helps() {
     let (_folder, log) = folder();
     assert_eq!(gesta(["fly"]).code, 2);
     assert_eq!(gesta(["append", "a\nb", "t", "1", "--dir", &log]).code, 2);
@@ -53,15 +53,15 @@ fn what_is_wrong_with_the_use_exits_with_2_and_says_what_helps() {
     let said = gesta(["serve", "--dir", &log, "--listen", "0.0.0.0:0"]).failed(2);
     assert!(said.contains("--insecure"), "{said}");
     let said = gesta(["serve", "--dir", &log, "--listen", "nowhere"]).failed(2);
-    assert!(said.contains("no address to listen at"), "{said}");
+    assert!(said.contains("is not an address to listen on") && said.contains("<host>:<port>"), "{said}");
 }
 
 #[test]
-fn a_folder_without_a_log_is_not_made_into_one_by_looking_at_it() {
+fn reading_a_folder_without_a_log_makes_no_log() {
     let (_folder, log) = folder();
     for arguments in [&["read", "--all"][..], &["streams"], &["export", "-"], &["verify"]] {
         let said = gesta(arguments.iter().copied().chain(["--dir", &log])).failed(1);
-        assert!(said.contains("holds no log"), "{said}");
+        assert!(said.contains(&format!("there is no folder `{log}`")), "{said}");
         assert!(!Path::new(&log).exists());
     }
 }
@@ -73,7 +73,7 @@ fn a_log_is_verified_and_a_flipped_byte_is_found() {
         gesta(["append", "account-42", "opened", r#"{"owner": "ann"}"#, "--dir", &log]).ok();
     }
     let said = gesta(["verify", "--dir", &log]).ok();
-    assert!(said.starts_with("3 events of 1 streams proved themselves"), "{said}");
+    assert!(said.starts_with("checked 3 events of 1 stream: "), "{said}");
     flip(&log, b"ann");
     let ran = gesta(["verify", "--dir", &log]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -81,7 +81,7 @@ fn a_log_is_verified_and_a_flipped_byte_is_found() {
 }
 
 #[test]
-fn what_lies_behind_damage_is_read_and_exported_from_the_place_that_the_message_names() {
+fn events_after_damage_are_read_and_exported_from_the_checkpoint_in_the_message() {
     let (folder, log) = folder();
     for owner in ["ann", "ben", "cid"] {
         gesta(["append", "account-42", "opened", &format!(r#"{{"owner": "{owner}"}}"#), "--dir", &log]).ok();
@@ -91,18 +91,29 @@ fn what_lies_behind_damage_is_read_and_exported_from_the_place_that_the_message_
         let ran = gesta(["read"].iter().chain(arguments));
         let said = ran.failed(1);
         assert!(said.contains("are damaged"), "{said}");
-        let (_, from) = said.split_once("to go on behind the damage, add `--from ").unwrap();
+        let (_, from) = said.split_once("to continue after the damage, add `--from ").unwrap();
         let from = from.split('`').next().unwrap().to_owned();
-        gesta(["read"].iter().chain(arguments).chain(&["--from", &from])).ok()
+        gesta(["read"].iter().chain(arguments).chain(&["--from", &from]))
+    };
+    // The rest is printed, and the exit code still tells that events are lost.
+    let local = |arguments: &[&str]| {
+        let ran = read(arguments);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.err.starts_with("error: events are lost from the log in"), "{ran:?}");
+        assert!(
+            ran.err.contains("because: segment 1 at offset") && ran.err.contains("gesta verify --dir"),
+            "{ran:?}"
+        );
+        ran.out
     };
     for which in ["--all", "account-42", "--type=opened"] {
-        let behind = read(&[which, "--dir", &log]);
+        let behind = local(&[which, "--dir", &log]);
         assert!(behind.starts_with("3  ") && behind.contains("cid"), "{behind}");
     }
-    let before = read(&["--all", "--backward", "--dir", &log]);
+    let before = local(&["--all", "--backward", "--dir", &log]);
     assert!(before.starts_with("1  ") && before.contains("ann"), "{before}");
     let server = serve(&["--dir", &log]);
-    assert!(read(&["--all", "--url", &server.url]).starts_with("3  "));
+    assert!(read(&["--all", "--url", &server.url]).ok().starts_with("3  "));
     assert_eq!(server.stop(), Some(0));
 
     let out = folder.path().join("out.jsonl").to_str().unwrap().to_owned();
@@ -111,12 +122,13 @@ fn what_lies_behind_damage_is_read_and_exported_from_the_place_that_the_message_
     let part = std::fs::read_to_string(format!("{out}.part")).unwrap();
     assert!(part.lines().count() == 1 && part.contains("ann"), "{part}");
     let (_, from) = said.split_once("--from ").unwrap();
-    gesta(["export", &out, "--dir", &log, "--from", from.split('`').next().unwrap()]).ok();
+    let said = gesta(["export", &out, "--dir", &log, "--from", from.split('`').next().unwrap()]).failed(1);
+    assert!(said.contains("events are lost"), "{said}");
     let rest = std::fs::read_to_string(&out).unwrap();
     assert!(rest.lines().count() == 1 && rest.contains("cid"), "{rest}");
 }
 
-/// Flips a bit of the first byte where that stands in the log.
+/// Flips a bit of the first byte of `what` in the log.
 fn flip(log: &str, what: &[u8]) {
     let segments = std::fs::read_dir(format!("{log}/segments")).unwrap();
     for path in segments.map(|entry| entry.unwrap().path()) {
@@ -126,11 +138,11 @@ fn flip(log: &str, what: &[u8]) {
             return std::fs::write(&path, bytes).unwrap();
         }
     }
-    panic!("it stands in no segment");
+    panic!("no segment holds it");
 }
 
 #[test]
-fn the_plain_binary_folds_no_state_and_says_who_does() {
+fn the_plain_binary_cannot_fold_a_state_and_says_what_can() {
     let (_folder, log) = folder();
     let said = gesta(["state", "account", "42", "--dir", &log]).failed(1);
     assert!(said.contains("hosts no deciders") && said.contains("main_with"), "{said}");
@@ -158,5 +170,88 @@ fn a_view_is_queried_in_a_folder() {
     assert_eq!(json["columns"], serde_json::json!(["owner", "b", "n"]));
     assert_eq!(json["rows"], serde_json::json!([["ann", {"base64": "AP8="}, null]]));
     let said = query("drop table owners", &[]).failed(1);
-    assert!(said.contains("cannot query the view"), "{said}");
+    assert!(said.contains("cannot query view `owners`"), "{said}");
+}
+
+#[test]
+fn commands_on_a_log_with_known_loss_print_what_there_is_and_fail() {
+    let (_folder, log) = folder();
+    for owner in ["ann", "ben"] {
+        gesta(["append", "account-42", "opened", &format!(r#"{{"owner": "{owner}"}}"#), "--dir", &log]).ok();
+    }
+    flip(&log, b"ben");
+    let cases: [&[&str]; 2] = [&["read", "account-42", "--limit", "1"], &["read", "--all", "--limit", "1"]];
+    for arguments in cases {
+        let ran = gesta(arguments.iter().copied().chain(["--dir", &log]));
+        assert_eq!(ran.code, 1, "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains("events are lost from the log in"), "{arguments:?}: {ran:?}");
+    }
+    let first = gesta(["read", "--all", "--limit", "1", "--dir", &log]).out;
+    assert!(first.contains("account-42@0"), "{first}");
+    // A stream whose events cannot be found is not denied.
+    let said = gesta(["read", "account-9", "--dir", &log]).failed(1);
+    assert!(said.contains("events from position 2 to 2 are damaged"), "{said}");
+}
+
+#[test]
+fn names_of_the_system_are_refused_on_a_folder_as_on_a_server() {
+    let (folder, log) = folder();
+    let other = folder.path().join("served").to_str().unwrap().to_owned();
+    let server = serve(&["--dir", &other]);
+    let line = |stream: &str, event_type: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/t","type":"{event_type}","subject":"{stream}","data":1}}"#
+        )
+    };
+    for (stream, event_type) in [("$x", "t"), ("s-1", "$error")] {
+        let path = file(folder.path(), "events.jsonl", &line(stream, event_type));
+        for place in [["--dir", &log], ["--url", &server.url]] {
+            let append = gesta(["append", stream, event_type, "1"].into_iter().chain(place));
+            assert_ne!(append.code, 0, "{append:?}");
+            let import = gesta(["import", &path].into_iter().chain(place));
+            assert_eq!(import.code, 1, "{import:?}");
+            for ran in [append, import] {
+                assert!(
+                    ran.err.contains("system") && ran.err.contains(stream.trim_start_matches("s-1")),
+                    "{ran:?}"
+                );
+            }
+        }
+        assert!(!Path::new(&log).exists(), "no log is made");
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Ten mistakes. Each message names the wrong value and what helps.
+#[test]
+fn messages_about_mistakes_name_the_value_and_the_remedy() {
+    let (folder, log) = folder();
+    gesta(["append", "s-1", "t", "1", "--dir", &log]).ok();
+    let letter = file(folder.path(), "letter.txt", "Dear");
+    let cases: [(&[&str], &[&str]); 10] = [
+        (&["append", "s-1", "t", "{", "--dir", &log], &["the data is not JSON", "--text"]),
+        (&["append", "s-1", "t", "1", "--expect", "x", "--dir", &log], &["'x'", "`any`, `none`, `exists`"]),
+        (&["append", "s-1", "t", "1", "--time", "now", "--dir", &log], &["'now'", "RFC 3339"]),
+        (&["append", "s-1", "t", "1", "--tag", "a", "--dir", &log], &["`a` is not `key:value`"]),
+        (&["read", "s-9", "--dir", &log], &["stream `s-9` has no event"]),
+        (&["read", "--all", "--from", "x", "--dir", &log], &["'x'", "--from"]),
+        (&["import", "none.jsonl", "--dir", &log], &["cannot read `none.jsonl`", "No such file"]),
+        (&["stat", "--dir", &letter], &["letter.txt` is not a folder", "check the path"]),
+        (&["scrub", "--rate", "fast", "--dir", &log], &["'fast'", "500K, 50M or 1G"]),
+        (&["view", "v", "select 1", "--dir", &log], &["no view definitions given", "--views <folder>"]),
+    ];
+    for (arguments, parts) in cases {
+        let ran = gesta(arguments);
+        assert_ne!(ran.code, 0, "{arguments:?}: {ran:?}");
+        for part in parts {
+            assert!(ran.err.contains(part), "{arguments:?}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn the_version_names_commit_and_format() {
+    let said = gesta(["--version"]).ok();
+    assert!(said.starts_with(concat!("gesta ", env!("CARGO_PKG_VERSION"), " (commit ")), "{said}");
+    assert!(said.contains("log format 1)"), "{said}");
 }

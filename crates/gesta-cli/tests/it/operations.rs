@@ -1,4 +1,4 @@
-//! The operator's commands: backup, restore, scrub, repair, stat, and the proof of a backup.
+//! The operator's commands: backup, restore, scrub, repair, stat, verify.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Ran, Server, command, gesta, gesta_with, serve};
 
-/// A folder with a log of so many events.
+/// A folder with a log of that many events.
 fn log_of(events: u64) -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
     let log = path(&folder, "log");
@@ -49,23 +49,23 @@ fn flip(path: impl AsRef<Path>, at: usize) {
 }
 
 #[test]
-fn a_log_is_backed_up_added_to_proven_and_restored() {
+fn a_log_is_backed_up_again_verified_and_restored() {
     let (folder, log) = log_of(100);
     let (to, restored) = (path(&folder, "backup"), path(&folder, "restored"));
     let said = on(&log, &["backup", "--to", &to]).ok();
-    assert!(said.contains("up to position 100") && said.contains("1 segments copied now"), "{said}");
+    assert!(said.contains("ends at position 100: ") && said.contains(" bytes in 1 segment\n"), "{said}");
     let said = on(&log, &["backup", "--to", &to]).ok();
-    assert!(said.contains("0 bytes in 0 segments copied now"), "{said}");
+    assert!(said.contains("copied now: 0 bytes in 0 segments"), "{said}");
     let first = read(&log);
     append(&log, 101..=150);
     on(&log, &["backup", "--to", &to, "--link", "--rate", "1G"]).ok();
     let said = on(&log, &["backup", "--to", &to, "--rate", "0"]);
     assert!(said.code == 2 && said.err.contains("a number of bytes above 0"), "{said:?}");
     let said = gesta(["verify", "--backup", &to]).ok();
-    assert!(said.contains("150 events of store") && said.contains("ends at position 150"), "{said}");
+    assert!(said.contains("checked 150 events of store") && said.contains("ends at position 150"), "{said}");
     let from_environment = command(["verify", "--backup", &to]).env("GESTA_DIR", &log).output().unwrap();
-    assert_eq!(Ran::from(from_environment).ok(), said, "a flag goes before the environment");
-    assert_eq!(on(&log, &["verify", "--backup", &to]).code, 2, "one or the other");
+    assert_eq!(Ran::from(from_environment).ok(), said, "a flag wins over the environment");
+    assert_eq!(on(&log, &["verify", "--backup", &to]).code, 2, "the flags exclude each other");
 
     let said = gesta(["restore", "--from", &to, "--dir", &restored]).ok();
     assert!(said.contains("up to position 150") && said.contains("new store"), "{said}");
@@ -86,7 +86,7 @@ fn a_log_is_backed_up_added_to_proven_and_restored() {
 }
 
 #[test]
-fn a_log_that_a_server_has_is_named_and_where_there_is_none_none_is_made() {
+fn a_log_that_a_server_has_open_is_refused_and_none_is_made() {
     let (folder, log) = log_of(1);
     let to = path(&folder, "backup");
     let server = serve(&["--dir", &log]);
@@ -100,7 +100,7 @@ fn a_log_that_a_server_has_is_named_and_where_there_is_none_none_is_made() {
     let nowhere = path(&folder, "nowhere");
     for arguments in commands {
         let said = on(&nowhere, arguments).failed(1);
-        assert!(said.contains("holds no log"), "{said}");
+        assert!(said.contains("there is no folder"), "{said}");
         let said = gesta(arguments).failed(2);
         assert!(said.contains("--dir <folder>"), "{said}");
     }
@@ -108,7 +108,7 @@ fn a_log_that_a_server_has_is_named_and_where_there_is_none_none_is_made() {
 }
 
 #[test]
-fn a_backup_in_the_place_of_a_log_is_named_and_left_as_it_is() {
+fn a_backup_given_as_a_log_is_refused_and_left_unchanged() {
     let (folder, log) = log_of(10);
     let (to, other) = (path(&folder, "backup"), path(&folder, "other"));
     on(&log, &["backup", "--to", &to]).ok();
@@ -134,22 +134,26 @@ fn a_backup_in_the_place_of_a_log_is_named_and_left_as_it_is() {
 }
 
 #[test]
-fn a_log_or_nothing_in_the_place_of_a_backup_is_named() {
+fn a_log_or_a_missing_folder_given_as_a_backup_is_refused() {
     let (folder, log) = log_of(10);
     let (nowhere, restored) = (path(&folder, "nowhere"), path(&folder, "restored"));
     for arguments in [&["verify", "--backup"][..], &["restore", "--dir", &restored, "--from"]] {
         let said = gesta(arguments.iter().chain([&&log[..]])).failed(1);
-        for part in ["holds no backup", "it holds a log: `gesta verify --dir", "gesta backup --dir"] {
+        for part in [
+            "holds no finished backup",
+            "it holds a log: check it with `gesta verify --dir",
+            "gesta backup --dir",
+        ] {
             assert!(said.contains(part), "{said}");
         }
         let said = gesta(arguments.iter().chain([&&nowhere[..]])).failed(1);
-        assert!(said.contains("holds no backup") && said.contains("check the path"), "{said}");
+        assert!(said.contains("holds no finished backup") && said.contains("check the path"), "{said}");
     }
     assert!(!Path::new(&restored).exists());
 }
 
 #[test]
-fn a_backup_within_the_log_a_log_within_the_backup_and_a_folder_of_others_are_refused() {
+fn backups_inside_the_log_or_among_other_files_are_refused() {
     let (folder, log) = log_of(10);
     for within in ["", "/backup", "/quarantine", "/../log/a/b"] {
         let said = on(&log, &["backup", "--to", &format!("{log}{within}")]).failed(2);
@@ -176,7 +180,7 @@ fn a_log_is_scrubbed() {
     let (_rotten, rotten) = rotten_log();
     let ran = on(&rotten, &["scrub"]);
     assert!(
-        ran.out.contains("damage: segment 2 at") && ran.err.contains("help: restore it from a backup"),
+        ran.out.contains("damage: segment 2 at") && ran.err.contains("help: restore the log from a backup"),
         "{ran:?}"
     );
     assert_eq!(ran.code, 1);
@@ -184,7 +188,7 @@ fn a_log_is_scrubbed() {
 }
 
 #[test]
-fn a_lost_manifest_is_made_anew_when_it_is_asked_for() {
+fn a_lost_manifest_is_rebuilt_on_request() {
     let (_folder, log) = log_of(100);
     let before = read(&log);
     for name in ["manifest", "manifest.previous"] {
@@ -203,16 +207,16 @@ fn a_lost_manifest_is_made_anew_when_it_is_asked_for() {
     let said = on(&log, &["repair", "--manifest"]).failed(1);
     assert!(said.contains("nothing to repair"), "{said}");
     let said = on(&log, &["repair"]).ok();
-    assert!(said.contains("nothing that a repair could do"), "{said}");
+    assert!(said.contains("nothing to repair"), "{said}");
     assert_eq!(on(&log, &["repair", "--manifest", "--drop-tail"]).code, 2);
 }
 
 #[test]
-fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
+fn an_unproven_tail_is_dropped_on_request() {
     let (_folder, log) = log_of(100);
     let segment = Path::new(&log).join("segments").join("000000000001.seg");
     let mut bytes = fs::read(&segment).unwrap();
-    // The last frame is idle: its kind is the last byte that is not zero, three bytes before its end.
+    // The last frame is idle. Its kind is the last byte that is not zero, three bytes before its end.
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 4;
     bytes[end..end + 700].fill(7);
     fs::write(&segment, bytes).unwrap();
@@ -220,7 +224,7 @@ fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
     assert!(ran.code == 1 && ran.err.contains("gesta repair"), "{ran:?}");
     let stat = on(&log, &["stat"]).ok();
     assert!(stat.contains("100 events up to position 100"), "{stat}");
-    assert!(stat.contains("what stands behind is no frame: `gesta verify`"), "{stat}");
+    assert!(stat.contains("ends in bytes that are no frame: see `gesta verify`"), "{stat}");
     let said = on(&log, &["repair"]).ok();
     assert!(said.contains("to do: move 700 bytes") && said.contains("--drop-tail"), "{said}");
     on(&log, &["repair", "--drop-tail"]).ok();
@@ -235,11 +239,11 @@ fn a_tail_that_proves_nothing_is_dropped_when_it_is_asked_for() {
 }
 
 #[test]
-fn what_a_log_consists_of_is_said_to_people_and_to_programs() {
+fn stat_describes_a_log_as_text_and_as_json() {
     let (_folder, log) = log_of(100);
     let said = on(&log, &["stat"]).ok();
     assert!(said.contains("100 events up to position 100") && said.contains("active"), "{said}");
-    assert!(said.contains("a backup copies 0 sealed segments"), "{said}");
+    assert!(said.contains("backup: copies 0 sealed segments"), "{said}");
     let said = serde_json::from_str::<Value>(&on(&log, &["stat", "--json"]).ok()).unwrap();
     let segment = &said["segments"][0];
     assert_eq!(
@@ -249,7 +253,7 @@ fn what_a_log_consists_of_is_said_to_people_and_to_programs() {
     assert!(segment["firstRecordedAt"].as_str().unwrap().ends_with('Z'), "{segment}");
 }
 
-/// A log with sealed segments that the index covers, so that an open does not read them, and of which one has rotted.
+/// A log with sealed segments that the index covers, so that opening it does not read them. One of them is damaged.
 fn rotten_log() -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
     let log = path(&folder, "log");
@@ -267,17 +271,17 @@ fn rotten_log() -> (TempDir, String) {
         store.append_blocking(Batch::new([event])).unwrap();
     }
     drop(store);
-    // What the index does not cover yet, an open makes it cover.
+    // Opening the log indexes the rest.
     drop(LogStore::open(&log, &options).unwrap());
     flip(Path::new(&log).join("segments").join("000000000002.seg"), 20_000);
     (folder, log)
 }
 
 #[test]
-fn a_server_scrubs_at_the_rate_it_is_told_and_says_what_it_finds_now_and_later() {
+fn a_server_scrubs_at_the_given_rate_and_reports_damage() {
     let (_folder, log) = rotten_log();
     let stat = on(&log, &["stat"]).ok();
-    assert!(stat.contains("scrub: 0 of 3 sealed segments were read"), "{stat}");
+    assert!(stat.contains("scrub: 0 of 3 sealed segments checked"), "{stat}");
     let mut child = command(["serve", "--listen", "127.0.0.1:0", "--dir", &log])
         .env("GESTA_SCRUB_RATE", "1G")
         .env("GESTA_LOG", "error")
@@ -297,32 +301,34 @@ fn a_server_scrubs_at_the_rate_it_is_told_and_says_what_it_finds_now_and_later()
     let server = Server::of(child, url.clone());
     gesta(["append", "account-42", "account.closed", "{}", "--url", &url]).ok();
     assert_eq!(server.stop(), Some(0));
-    let stat = on(&log, &["stat"]).ok();
-    assert!(stat.contains("\ndamage: segment 2 at offset"), "{stat}");
-    let stat = serde_json::from_str::<Value>(&on(&log, &["stat", "--json"]).ok()).unwrap();
+    let stat = on(&log, &["stat"]);
+    assert!(stat.code == 1 && stat.out.contains("\ndamage: segment 2 at offset"), "{stat:?}");
+    assert!(stat.err.starts_with("error: events are lost from the log in"), "{stat:?}");
+    let stat = serde_json::from_str::<Value>(&on(&log, &["stat", "--json"]).out).unwrap();
     let scrub = &stat["scrub"];
     assert_eq!((&scrub["damage"][0]["segment"], &scrub["segments"][1]["segment"]), (&2.into(), &2.into()));
     assert!(scrub["segments"][1]["verifiedAt"].as_str().unwrap().ends_with('Z'), "{scrub}");
 }
 
 #[test]
-fn a_server_that_is_told_not_to_scrub_does_not() {
+fn a_server_with_scrub_rate_0_does_not_scrub() {
     let (_folder, log) = rotten_log();
     let server = serve(&["--dir", &log, "--scrub-rate", "0"]);
     assert_eq!(server.stop(), Some(0));
     let stat = on(&log, &["stat"]).ok();
-    assert!(stat.contains("scrub: 0 of 3 sealed segments were read"), "{stat}");
+    assert!(stat.contains("scrub: 0 of 3 sealed segments checked"), "{stat}");
     assert!(!Path::new(&log).join("scrub").exists());
     let said = on(&log, &["serve", "--scrub-rate", "fast"]);
     assert!(said.code == 2 && said.err.contains("or 0 for never"), "{said:?}");
 }
 
-/// A server whose files may hardly grow beyond what they have: as on a disk whose quota is used up in the midst of a write.
+/// A server whose files can hardly grow, like on a disk whose quota is used up in the middle of a write.
 fn serve_at_the_limit(log: &str, arguments: &[&str]) -> Server {
     append(log, 1..=100);
     let stat = serde_json::from_str::<Value>(&on(log, &["stat", "--json"]).ok()).unwrap();
     let used = stat["segments"][0]["bytes"].as_u64().unwrap();
-    // The signal would kill the process; ignored, the write fails. The shell counts in blocks of 512 bytes, or of 1,024.
+    // Without the trap, the signal would kill the process. With it, the write fails. Some shells count in blocks of 512 bytes, some in
+    // 1,024.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", used / 512 + 4);
     let mut child = Command::new("sh")
         .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_gesta"), "serve", "--listen", "127.0.0.1:0"])
@@ -346,7 +352,7 @@ fn append_too_much(server: &Server) {
 }
 
 #[test]
-fn after_a_failed_write_a_server_stays_up_and_takes_no_writes() {
+fn after_a_failed_write_a_server_stays_up_read_only() {
     let folder = TempDir::new().unwrap();
     let log = path(&folder, "log");
     let server = serve_at_the_limit(&log, &[]);
@@ -359,7 +365,7 @@ fn after_a_failed_write_a_server_stays_up_and_takes_no_writes() {
 }
 
 #[test]
-fn after_a_failed_write_a_server_ends_if_it_is_told_to() {
+fn after_a_failed_write_a_server_exits_if_asked() {
     let folder = TempDir::new().unwrap();
     let log = path(&folder, "log");
     let server = serve_at_the_limit(&log, &["--on-failed-write", "exit"]);
@@ -367,9 +373,9 @@ fn after_a_failed_write_a_server_ends_if_it_is_told_to() {
     let (code, said) = server.end();
     assert_eq!(code, Some(1), "{said}");
     for part in
-        ["the log takes no writes any more: writing segment 1 failed", "help: ", "start the server again"]
+        ["the log cannot be written any more: writing segment 1 failed", "help: ", "start the server again"]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert_eq!(read(&log).lines().count(), 100, "what was acknowledged is there");
+    assert_eq!(read(&log).lines().count(), 100, "acknowledged events are there");
 }

@@ -18,7 +18,7 @@ struct Step {
 }
 
 #[test]
-fn every_line_of_the_readme_does_what_it_says() {
+fn every_line_of_the_readme_works() {
     let folder = TempDir::new().unwrap();
     let server = demo(folder.path().join("demo").to_str().unwrap());
     let mut checkpoint = String::new();
@@ -49,18 +49,31 @@ fn every_line_of_the_readme_does_what_it_says() {
 
 /// Starts `gesta demo` on a free port.
 pub(crate) fn demo(folder: &str) -> Server {
+    demo_with_introduction(folder).0
+}
+
+/// Starts `gesta demo` on a free port. Also returns the text that it prints before it serves.
+pub(crate) fn demo_with_introduction(folder: &str) -> (Server, String) {
     let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder])
         .env("GESTA_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let serving = lines.into_iter().find(|line| line.starts_with("serving")).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut introduction = String::new();
+    let serving = loop {
+        let line = lines.next().unwrap();
+        if line.starts_with("serving") {
+            break line;
+        }
+        introduction.push_str(&line);
+        introduction.push('\n');
+    };
     let url = serving.rsplit(' ').next().unwrap().to_owned();
-    Server::of(child, url)
+    (Server::of(child, url), introduction)
 }
 
-/// The lines behind a `$` in the README's console blocks.
+/// The lines after a `$` in the README's console blocks.
 fn steps(readme: &str) -> Vec<Step> {
     let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut steps: Vec<Step> = Vec::new();

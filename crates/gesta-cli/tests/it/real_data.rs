@@ -1,4 +1,4 @@
-//! The import of a quarter of a million real events, once, twice, and killed in between.
+//! Imports a quarter of a million real events: once, twice, and killed on the way.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use crate::data::real;
 use crate::harness::{command, gesta};
 
 const FILE: &str = "loan-applications.jsonl.gz";
-/// What is known of the file: the number of events, of streams, and of events of some types.
+/// The number of events and streams in the file, and of events of some types.
 const EVENTS: usize = 262_200;
 const STREAMS: usize = 13_087;
 const TYPES: [(&str, usize); 4] = [
@@ -24,10 +24,10 @@ fn file() -> Option<String> {
     real(FILE).map(|path| path.to_str().unwrap().to_owned())
 }
 
-/// Checks what is known of the file against a log.
+/// Compares a log with the known numbers.
 fn check(log: &str) {
     let said = gesta(["verify", "--dir", log]).ok();
-    assert!(said.starts_with(&format!("{EVENTS} events of {STREAMS} streams")), "{said}");
+    assert!(said.starts_with(&format!("checked {EVENTS} events of {STREAMS} streams: ")), "{said}");
     let all = gesta(["read", "--all", "--dir", log]).ok();
     for (name, expected) in TYPES {
         let name = format!("  {name}  ");
@@ -38,9 +38,9 @@ fn check(log: &str) {
 }
 
 #[test]
-fn real_events_are_imported_once_however_often_it_is_run() {
+fn real_events_are_imported_once_by_two_imports() {
     let Some(file) = file() else {
-        println!("not run: there is no `{FILE}` in `shared/data` beside the checkout");
+        println!("not run: no `{FILE}` in `shared/data` beside the checkout");
         return;
     };
     let folder = TempDir::new().unwrap();
@@ -56,9 +56,9 @@ fn real_events_are_imported_once_however_often_it_is_run() {
 }
 
 #[test]
-fn an_import_that_was_killed_goes_on_and_loses_or_doubles_nothing() {
+fn a_killed_import_continues_without_lost_or_doubled_events() {
     let Some(file) = file() else {
-        println!("not run: there is no `{FILE}` in `shared/data` beside the checkout");
+        println!("not run: no `{FILE}` in `shared/data` beside the checkout");
         return;
     };
     let folder = TempDir::new().unwrap();
@@ -67,7 +67,7 @@ fn an_import_that_was_killed_goes_on_and_loses_or_doubles_nothing() {
     GzDecoder::new(std::fs::File::open(&file).unwrap()).read_to_end(&mut text).unwrap();
     for share in [5, 2] {
         let mut child = command(["import", "-", "--dir", log]).stdin(Stdio::piped()).spawn().unwrap();
-        // A pipe holds little: when this much was taken, most of it is being appended right now.
+        // A pipe holds little. Once this much is taken, most of it is being appended.
         child.stdin.take().unwrap().write_all(&text[..text.len() / share]).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -75,6 +75,6 @@ fn an_import_that_was_killed_goes_on_and_loses_or_doubles_nothing() {
     let said = gesta(["import", &file, "--dir", log]).ok();
     println!("{said}");
     let appended = said.split([' ', ',']).filter_map(|word| word.parse::<usize>().ok()).nth(1).unwrap();
-    assert!((1..EVENTS).contains(&appended), "it was killed on its way: {said}");
+    assert!((1..EVENTS).contains(&appended), "the import was killed before its end: {said}");
     check(log);
 }

@@ -1,4 +1,4 @@
-//! `gesta serve`, and the commands that talk to it.
+//! `gesta serve`, and commands on a server.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -15,11 +15,11 @@ insert into owners values (:owner, 1)
 on conflict do update set times = times + 1;";
 
 #[test]
-fn a_server_has_its_folder_alone_and_says_where_to_find_it() {
+fn a_server_locks_its_folder_and_tells_where_it_listens() {
     let folder = TempDir::new().unwrap();
     let log = folder.path().to_str().unwrap();
     let server = serve(&["--dir", log]);
-    let talk = format!("talk to the server that has it: `--url {}`", server.url);
+    let talk = format!("use the server: `--url {}`", server.url);
     let cases = [
         (&["read", "--all"][..], talk.as_str()),
         (&["import", "-"], &talk),
@@ -32,12 +32,12 @@ fn a_server_has_its_folder_alone_and_says_where_to_find_it() {
         assert!(said.contains(&format!("help: {help}\n")), "{said}");
         assert_eq!(said.matches("help").count(), 1, "{said}");
     }
-    assert_eq!(server.stop(), Some(0), "it ends well when it is told to stop");
+    assert_eq!(server.stop(), Some(0), "it stops cleanly");
     gesta(["verify", "--dir", log]).ok();
 }
 
 #[test]
-fn every_command_on_data_works_on_a_server_as_on_a_folder() {
+fn every_data_command_gives_the_same_on_a_server_and_on_a_folder() {
     let folder = TempDir::new().unwrap();
     let log = folder.path().join("log").to_str().unwrap().to_owned();
     let file = file(folder.path(), "events.jsonl", &lines((0..2_500).chain([3, 2_499])));
@@ -84,7 +84,7 @@ fn a_server_on_a_taken_port_leaves_no_log_behind() {
     let address = taken.local_addr().unwrap().to_string();
     for command in ["serve", "demo"] {
         let said = gesta([command, "--listen", &address, "--dir", log.to_str().unwrap()]).failed(1);
-        assert!(said.contains(&format!("cannot listen at {address}")) && said.contains("--listen"), "{said}");
+        assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
         assert!(!log.exists());
     }
 }
@@ -98,13 +98,13 @@ fn a_log_is_not_made_among_other_files() {
         [&["serve", "--listen", "127.0.0.1:0"][..], &["append", "s-1", "t", "1"], &["import", "-"]]
     {
         let said = gesta(arguments.iter().copied().chain(["--dir", path])).failed(1);
-        assert!(said.contains("holds other files, and no log"), "{said}");
+        assert!(said.contains("holds other files and no log"), "{said}");
     }
     assert_eq!(std::fs::read_dir(path).unwrap().count(), 1, "nothing but `{letter}`");
 }
 
 #[test]
-fn a_server_logs_what_it_does_and_that_it_has_stopped() {
+fn a_server_logs_its_work_and_its_end() {
     let folder = TempDir::new().unwrap();
     let mut child = command(["serve", "--listen", "127.0.0.1:0", "--dir", folder.path().to_str().unwrap()])
         .env("GESTA_LOG", "bogus===")
@@ -118,12 +118,12 @@ fn a_server_logs_what_it_does_and_that_it_has_stopped() {
     assert_eq!(Server::of(child, serving).stop(), Some(0));
     let mut logged = String::new();
     stderr.read_to_string(&mut logged).unwrap();
-    assert!(logged.contains("WARN GESTA_LOG is not understood"), "{logged}");
+    assert!(logged.contains("WARN GESTA_LOG is not a log level"), "{logged}");
     assert!(logged.trim_end().ends_with("INFO stopped") && !logged.contains("gesta_cli"), "{logged}");
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
+fn a_missing_server_is_named() {
     let folder = TempDir::new().unwrap();
     let server = serve(&["--dir", folder.path().to_str().unwrap()]);
     let url = server.url.clone();
@@ -149,7 +149,7 @@ fn views_of_a_folder_of_definitions_are_served() {
         let rows =
             || on(&["view", "owners", "select times from owners where owner = :who", "--param", "who=ann"]);
         let caught_up = (0..1_000).map(|_| rows()).find(|ran| ran.out == format!("times\n{round}\n"));
-        assert!(caught_up.is_some(), "the view shows position {head}");
+        assert!(caught_up.is_some(), "the view reaches position {head}");
         let json = on(&["view", "owners", "select times from owners", "--json"]).ok();
         let json = serde_json::from_str::<serde_json::Value>(&json).unwrap();
         assert_eq!(json["rows"], serde_json::json!([[round]]));

@@ -1,4 +1,4 @@
-//! Where a backup cuts the log: which segments it holds, and where the last of them ends.
+//! The cut of a backup: its segments, and where the last one ends.
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Cut {
 pub(super) struct CutSegment {
     pub(super) entry: SegmentEntry,
     pub(super) sealed: Sealed,
-    /// The END frame, where the segment is cut; `None` where it is sealed, END included.
+    /// The END frame of a segment that is cut; `None` for a sealed one, which has its END.
     pub(super) end: Option<Vec<u8>>,
 }
 
@@ -35,13 +35,13 @@ struct Cutter<'a> {
     source: &'a Folder<'a>,
     /// The position to cut at.
     position: u64,
-    /// How far the segments so far reach.
+    /// How far the segments so far go.
     reached: Follow,
     segments: Vec<CutSegment>,
 }
 
 impl Cut {
-    /// Cuts the log of a manifest behind that position. Every segment with an event up to there is listed.
+    /// Cuts the log of a manifest after a position. Every segment with an event up to there must be listed.
     pub(super) fn at(source: &Folder<'_>, manifest: &Manifest, position: u64) -> Result<Self, BackupError> {
         let mut cutter = Cutter { source, position, reached: Follow::START, segments: Vec::new() };
         for entry in &manifest.segments {
@@ -64,7 +64,7 @@ impl Cut {
 impl Cutter<'_> {
     fn segment(&mut self, entry: &SegmentEntry) -> Result<(), BackupError> {
         match entry.state {
-            // One that was sealed since the position was read may go on behind it.
+            // A segment that was sealed since the position was read may extend beyond it.
             SegmentState::Sealed(sealed) if last_position(&sealed) <= self.position => {
                 self.check_continues(entry, sealed.first_frame - 1, sealed.first_position - 1)?;
                 self.reached.number = last_frame(&sealed);
@@ -76,7 +76,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Walks to the end of the frame that the position is in, or to the end of the segment.
+    /// Walks to the end of the frame that holds the position, or to the end of the segment.
     fn part(&mut self, entry: &SegmentEntry) -> Result<(), BackupError> {
         let id = entry.header.id;
         let segment = match SegmentFile::open(self.source.env, self.source.root, &entry.header, Mode::Read) {
@@ -122,7 +122,7 @@ impl Cutter<'_> {
         Ok(tally.end_at(offset))
     }
 
-    /// Nothing is missing between the segments so far and one that goes on behind that frame and position.
+    /// Checks that a segment whose first frame and position these are continues the segments so far.
     fn check_continues(&self, entry: &SegmentEntry, number: u64, position: u64) -> Result<(), BackupError> {
         if (number, position) == (self.reached.number, self.reached.position) {
             return Ok(());

@@ -8,18 +8,18 @@ use gesta_core::StoreId;
 use crate::damage::Damage;
 use crate::open_error::OpenError;
 
-/// Why no backup was taken. The one that the folder held before is as it was.
+/// Why no backup was taken. The previous backup in the folder is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The log cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The log is damaged: a backup of it would not be one.
+    /// The log is damaged, so its copy would not be a backup.
     #[error(
         "the log is damaged ({0}): restore it from an older backup, which this attempt has left as it was"
     )]
     Damaged(Damage),
-    /// It is not settled what belongs to the log.
+    /// The end of the log is not settled.
     #[error("the log takes no writes, so it is not settled what belongs to it: {reason}")]
     Unsettled {
         /// Why the log takes no writes.
@@ -43,26 +43,26 @@ pub enum BackupError {
         path: PathBuf,
         /// The store whose backup is there.
         found: StoreId,
-        /// The store that was to be backed up.
+        /// The store to back up.
         store: StoreId,
     },
-    /// The backup that the folder holds cannot be added to.
+    /// The backup in the folder cannot be extended.
     #[error("the backup cannot be added to; use another folder")]
     Previous(#[source] BackupReadError),
-    /// Another process works on the backup.
+    /// Another process uses the backup.
     #[error("the backup in `{}` is in use by {holder}: wait until it is done", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
-        /// What the other process says of itself.
+        /// How the other process describes itself.
         holder: String,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("{what} failed")]
     Io {
         /// What was attempted.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -70,13 +70,13 @@ pub enum BackupError {
 /// Why a backup cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupReadError {
-    /// There is none, or none that was finished.
+    /// The folder holds no finished backup.
     #[error("`{}` holds no backup, or none that was finished", path.display())]
     NotABackup {
         /// The folder.
         path: PathBuf,
     },
-    /// Its manifest does not prove itself.
+    /// The checksum of its manifest is wrong.
     #[error("the manifest of the backup in `{}` is damaged: use another backup", path.display())]
     ManifestDamaged {
         /// The folder.
@@ -88,23 +88,23 @@ pub enum BackupReadError {
         /// The folder.
         path: PathBuf,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("{what} failed")]
     Io {
         /// What was attempted.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Why a backup was not restored. What was written of it is removed again, as far as the system lets it.
+/// Why a backup was not restored. The part that was restored is removed again, if the system allows it.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The backup cannot be read.
     #[error(transparent)]
     Backup(#[from] BackupReadError),
-    /// A file of the backup is not what it was when it was written.
+    /// A file of the backup changed since it was written.
     #[error("`{}` is damaged ({what}): use another backup", path.display())]
     Damaged {
         /// The file.
@@ -112,18 +112,18 @@ pub enum RestoreError {
         /// What was found.
         what: String,
     },
-    /// The folder to restore into holds something.
+    /// The folder to restore into is not empty.
     #[error("`{}` is not empty: restore into a folder that is empty or not there yet", path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("{what} failed")]
     Io {
         /// What was attempted.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

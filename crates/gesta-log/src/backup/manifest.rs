@@ -1,4 +1,4 @@
-//! The manifest of a backup: every file with its length and checksum, and how far the log in it goes.
+//! The manifest of a backup: each file with its length and checksum, and the position where its log ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const CHECKSUM_BYTES: usize = 4;
 const NAME: &str = "backup";
 const TEMPORARY_NAME: &str = "backup.tmp";
 
-/// What a backup says of itself.
+/// The content of a backup's manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BackupManifest {
     pub(super) partition: u16,
@@ -27,7 +27,7 @@ pub(super) struct BackupManifest {
     pub(super) position: u64,
     pub(super) frame: u64,
     pub(super) taken_at: Timestamp,
-    /// Of the log's manifest when it was taken.
+    /// The generation of the log's manifest at the time.
     pub(super) generation: u64,
     pub(super) boot_epoch: u64,
     pub(super) origins: Vec<[u8; 16]>,
@@ -35,24 +35,24 @@ pub(super) struct BackupManifest {
     pub(super) files: Vec<BackupFile>,
 }
 
-/// Whether a folder has the manifest of a backup in it. Somebody's own file of that name is none.
+/// Whether a folder holds the manifest of a backup. Checks the content: a user's file may have the same name.
 pub(crate) fn has_backup(env: &dyn Env, root: &Path) -> bool {
     let mut magic = [0; MAGIC.len()];
     let read = env.open(&root.join(NAME), Mode::Read).and_then(|file| read_exact_at(&*file, &mut magic, 0));
     read.is_ok() && magic == MAGIC
 }
 
-/// One file of a backup: a segment, sealed.
+/// One file of a backup: a sealed segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BackupFile {
     pub(super) entry: SegmentEntry,
     pub(super) sealed: Sealed,
-    /// The checksum of the whole file, which has the length that a segment has that is sealed so.
+    /// The checksum of the whole file. The length follows from `sealed`.
     pub(super) checksum: u32,
 }
 
-/// The file name of a segment that is sealed so: it says what is in it, since a segment of which more is copied later has another
-/// checksum over its headers.
+/// The file name of a sealed segment. It contains the checksum over headers, so a longer copy of the same segment
+/// gets another name.
 pub(super) fn file_name(entry: &SegmentEntry, sealed: &Sealed) -> String {
     format!("{:012}-{:08x}.seg", entry.header.id, sealed.checksum)
 }
@@ -64,7 +64,7 @@ impl BackupFile {
 }
 
 impl BackupManifest {
-    /// Reads the manifest of a backup; `None` where there is none.
+    /// Reads the manifest of a backup; `None` if there is none.
     pub(super) fn load(env: &dyn Env, root: &Path) -> Result<Option<Self>, BackupReadError> {
         let path = || root.to_owned();
         match read_whole(env, &root.join(NAME)) {
@@ -76,12 +76,12 @@ impl BackupManifest {
         }
     }
 
-    /// Reads the manifest of a backup that must be one.
+    /// Reads the manifest of a folder that must hold a backup.
     pub(super) fn load_existing(env: &dyn Env, root: &Path) -> Result<Self, BackupReadError> {
         Self::load(env, root)?.ok_or_else(|| BackupReadError::NotABackup { path: root.to_owned() })
     }
 
-    /// Whether that is the name of a manifest, or of one that was not finished.
+    /// Whether this is the name of a manifest, or of an unfinished one.
     pub(super) fn is_own_name(name: &str) -> bool {
         [NAME, TEMPORARY_NAME].contains(&name)
     }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_a_backup_comes_back_and_no_flipped_bit_passes() {
+    fn the_manifest_of_a_backup_round_trips_and_a_flipped_bit_is_refused() {
         let bytes = sample().encode();
         let decode = |bytes: &[u8]| BackupManifest::decode(bytes, || PathBuf::from("backup"));
         assert_eq!(decode(&bytes).unwrap(), sample());

@@ -1,4 +1,4 @@
-//! The proof of a backup: every file's length and checksum, and every frame and record in it.
+//! Verifies a backup: the length and checksum of each file, and every frame and record in it.
 
 use std::io;
 use std::path::Path;
@@ -19,15 +19,15 @@ use crate::recover::RecoverError;
 use crate::segment::SegmentFile;
 use crate::walk::{Follow, WalkError};
 
-/// Bytes that are read at once for a checksum.
+/// Bytes of one read for a checksum.
 const READ_STEP_BYTES: usize = 1 << 20;
 
-/// What a check of a backup found.
+/// The result of a check of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupReport {
-    /// The store it was taken of.
+    /// The store that was backed up.
     pub store: StoreId,
-    /// Every event up to this position is in it, none after.
+    /// The backup holds all events up to this position, and none after it.
     pub position: u64,
     /// When it was taken.
     pub taken_at: Timestamp,
@@ -35,26 +35,26 @@ pub struct BackupReport {
     pub segments: usize,
     /// Bytes of all of them.
     pub bytes: u64,
-    /// Numbered frames that proved themselves.
+    /// Valid numbered frames.
     pub frames: u64,
-    /// Events that proved themselves.
+    /// Valid events.
     pub events: u64,
-    /// What did not.
+    /// The damage.
     pub damage: Vec<Damage>,
 }
 
 impl BackupReport {
-    /// Whether nothing is wrong: every byte proved itself.
+    /// Whether nothing is wrong: every byte is valid.
     #[must_use]
     pub const fn is_sound(&self) -> bool {
         self.damage.is_empty()
     }
 }
 
-/// Reads and proves every byte of a backup. Changes nothing.
+/// Verifies every byte of a backup. Changes nothing.
 ///
 /// # Errors
-/// [`BackupReadError`] where there is no backup, or none that can be read; damage to its files is in the report.
+/// [`BackupReadError`] if there is no readable backup; damage to its files is in the report.
 pub fn verify_backup(root: impl AsRef<Path>) -> Result<BackupReport, BackupReadError> {
     verify_backup_in(&OsEnv, root.as_ref())
 }
@@ -90,7 +90,7 @@ pub(crate) fn verify_backup_in(env: &dyn Env, root: &Path) -> Result<BackupRepor
     Ok(report)
 }
 
-/// Proves one file of a backup, and that it is the very file that was written.
+/// Verifies one file of a backup, and that it is the very file that was written.
 fn check_file(env: &dyn Env, root: &Path, file: &BackupFile, before: Option<&Follow>) -> io::Result<Proof> {
     let BackupFile { entry, sealed, .. } = file;
     let lost = |what: &str| Ok(Proof { damage: vec![all_lost(entry, sealed, what)], ..Proof::default() });
@@ -111,7 +111,7 @@ fn check_file(env: &dyn Env, root: &Path, file: &BackupFile, before: Option<&Fol
     Ok(proof)
 }
 
-/// A file that may become one of a backup, looked at.
+/// The result of a look at a file that may become part of a backup.
 pub(super) enum Inspected {
     Sound(BackupFile),
     Damaged(Damage),
@@ -126,7 +126,7 @@ impl Inspected {
     }
 }
 
-/// Proves the bytes of a file, and takes its checksum.
+/// Verifies a file, and computes its checksum.
 pub(super) fn inspect(
     env: &dyn Env,
     path: &Path,
@@ -147,7 +147,7 @@ pub(super) fn inspect(
     })
 }
 
-/// `None` where a newer version wrote it.
+/// `None` if a newer version wrote it.
 fn prove_file(
     file: &Arc<dyn File>,
     entry: &SegmentEntry,

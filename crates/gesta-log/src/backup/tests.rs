@@ -1,4 +1,4 @@
-//! What a restored log goes on in; and, on a simulated machine, backups and restores that a power cut stops at every place.
+//! How a restored log continues; and backups and restores on a simulated machine with a power cut at every operation.
 
 use crate::env::OsEnv;
 use crate::manifest::Manifest;
@@ -7,12 +7,12 @@ use crate::testing::{batch, options};
 use crate::verify::verify_in;
 
 #[test]
-fn a_log_does_not_go_on_in_a_segment_of_another_store() {
+fn a_log_does_not_append_to_a_segment_of_another_store() {
     let folder = tempfile::tempdir().unwrap();
     let log = LogStore::open(folder.path(), &options()).unwrap();
     (1..=10).for_each(|number| drop(log.append_blocking(batch(number)).unwrap()));
     drop(log);
-    // As a copy of the folder would be that was given an id of its own.
+    // Like a copy of the folder that got an id of its own.
     let mut manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
     manifest.origins.push(std::mem::replace(&mut manifest.store, [9; 16]));
     manifest.replace(&OsEnv, folder.path()).unwrap();
@@ -55,7 +55,7 @@ mod at_every_place {
     }
 
     #[test]
-    fn a_backup_that_a_power_cut_stops_anywhere_is_the_one_before_or_the_new_one() {
+    fn after_a_power_cut_a_backup_is_the_previous_one_or_the_new_one() {
         for stop in 0.. {
             let (machine, log) = machine(stop);
             machine.stop_after(stop);
@@ -80,7 +80,7 @@ mod at_every_place {
     }
 
     #[test]
-    fn a_restore_that_a_power_cut_stops_anywhere_is_a_whole_log_or_none() {
+    fn after_a_power_cut_a_restore_is_a_whole_log_or_none() {
         for stop in 0.. {
             let (machine, log) = machine(stop);
             drop(log);

@@ -1,4 +1,4 @@
-//! Batches that wait for the writer, in the order in which they are decided.
+//! Batches that wait for the writer, in the order of their decisions.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use super::prior::Prior;
 use crate::format::Prepared;
 use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
 
-/// What an append is answered with.
+/// The answer to an append.
 pub(crate) type Answer = Result<Appended, AppendError>;
 
-/// A batch on its way to the writer. Dropped without an answer, it is in doubt.
+/// A queued batch. Dropped without an answer, it is in doubt.
 pub(crate) struct Ticket {
     pub(crate) batch: Batch,
     pub(crate) prior: Prior,
@@ -22,12 +22,12 @@ pub(crate) struct Ticket {
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
-/// Batches that wait, bounded in number and bytes, and the one thread that waits for them.
+/// The queued batches, bounded in number and bytes, and the signal for the writer's thread.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Whether nobody is left to commit anything. Set under the lock, and looked at without it by every append.
+    /// Whether the writer is gone. Set under the lock; each append reads it without the lock.
     abandoned: AtomicBool,
 }
 
@@ -36,13 +36,13 @@ struct State {
     waiting: VecDeque<Ticket>,
     bytes: usize,
     closing: bool,
-    /// Whether batches are gathered, or the gathering is halted: the writer has something to do.
+    /// Whether the writer has work: batches are gathered, or gathering is halted.
     gathered: bool,
-    /// Whether the writer's thread sleeps. Only then is it worth a system call to wake it.
+    /// Whether the writer's thread sleeps. Only then is a wake-up worth its system call.
     sleeping: bool,
-    /// Whether a group was written of which no synced frame says that it is durable.
+    /// Whether the last group lacks a durable watermark.
     uncovered: bool,
-    /// Groups so far: one that does not grow means that nothing is going on.
+    /// The number of groups so far. If it does not grow, the log is idle.
     groups: u64,
 }
 
@@ -51,14 +51,14 @@ struct State {
 pub(crate) enum Wake {
     /// Batches wait.
     Arrived,
-    /// Something is uncovered, and nothing was written for a while.
+    /// A watermark is missing, and nothing was written for a while.
     Idle,
-    /// Nothing waits, and nothing will come.
+    /// Nothing waits, and the queue is closed.
     Closed,
 }
 
 impl Queue {
-    /// Puts a batch in line, and wakes nobody: see [`Self::wake`].
+    /// Queues a batch without waking the writer: see [`Self::wake`].
     pub(crate) fn push(&self, ticket: Ticket) -> Result<(), AppendError> {
         let mut state = self.lock();
         if state.closing {
@@ -77,8 +77,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Wakes the writer's thread if it sleeps and there is something for it to do: batches wait, or, as the caller knows, are gathered.
-    /// Whoever pushed calls it, unless the batch was committed since.
+    /// Wakes the writer's thread if it sleeps and has work: batches wait or, if `gathered`, a group does. The caller
+    /// of `push` calls it, unless the batch was committed since.
     pub(crate) fn wake(&self, gathered: bool) {
         let mut state = self.lock();
         state.gathered |= gathered;
@@ -87,7 +87,7 @@ impl Queue {
         }
     }
 
-    /// Waits until there is something to do.
+    /// Waits for work.
     pub(crate) fn wait(&self) -> Wake {
         let is_ending = |state: &State| state.closing || self.is_abandoned();
         let mut state = self.lock();
@@ -114,7 +114,7 @@ impl Queue {
         wake
     }
 
-    /// Takes the batch that came first. Only whoever gathers does.
+    /// Takes the oldest batch. Only the gathering caller does.
     pub(crate) fn pop(&self) -> Option<Ticket> {
         let mut state = self.lock();
         let ticket = state.waiting.pop_front()?;
@@ -126,12 +126,12 @@ impl Queue {
         self.lock().waiting.is_empty()
     }
 
-    /// Says that the writer takes what is gathered by now.
+    /// Records that the writer takes the gathered group.
     pub(crate) fn begin_group(&self) {
         self.lock().gathered = false;
     }
 
-    /// Says what the writer has left behind: whether something is uncovered, and whether it wrote anything.
+    /// Records the state after a group: whether a watermark is missing, and whether anything was written.
     pub(crate) fn note_group(&self, uncovered: bool, wrote: bool) {
         let mut state = self.lock();
         state.groups += u64::from(wrote);
@@ -139,35 +139,36 @@ impl Queue {
         state.uncovered = uncovered;
         drop(state);
         if begins {
-            // The thread waits without an end, and has to count the time now.
+            // The thread waits without a timeout, and must now start one.
             self.changed.notify_one();
         }
     }
 
-    /// Lets nothing more in. What waits is still decided.
+    /// Refuses new batches. Queued ones are still decided.
     pub(crate) fn close(&self) {
         self.lock().closing = true;
         self.changed.notify_one();
     }
 
-    /// Lets nothing more in for want of a writer, and drops what waits: whoever waits for it learns that it is in doubt.
+    /// Refuses new batches because the writer is gone, and drops the queued ones: their callers learn that they are
+    /// in doubt.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         self.abandoned.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        // Whoever is woken by that may look into the line.
+        // Dropped outside the lock: a caller that wakes up may look into the queue.
         drop(waiting);
         self.changed.notify_one();
     }
 
-    /// Whether it takes nothing more in for want of a writer.
+    /// Whether the writer is gone.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock can stop half way.
+        // No code under this lock can stop half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 use crate::bugs::{Bug, planted};
 use crate::env::File;
 
-/// Writes the frames of a group where the segment's frames end, and syncs them. An error says that nobody knows what of it is on the
-/// disk. The last group of a segment is told apart only by a bug that can be planted.
+/// Writes the frames of a group at the end of the segment, and syncs them. After an error, the content of the disk is
+/// unknown. `is_last`, the last group of a segment, matters to a planted bug only.
 pub(super) fn write_group(
     file: &dyn File,
     pieces: &[&[u8]],
@@ -38,7 +38,7 @@ mod tests {
 
     const SEGMENT: &str = "/segment";
 
-    /// A machine with a segment of zeros, open to be written.
+    /// A machine with a zeroed segment, open for writes.
     fn with_segment() -> (Machine, Arc<dyn File>) {
         let machine = Machine::new(1);
         machine.put(Path::new(SEGMENT), vec![0; 4096]);
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_outlives_a_power_cut_and_the_last_of_a_segment_does_too() {
+    fn a_group_survives_a_power_cut_also_at_the_end_of_a_segment() {
         for is_last in [false, true] {
             let (machine, file) = with_segment();
             write_group(&*file, &[b"one", b"two"], 512, 4096, is_last).unwrap();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn no_failure_of_a_write_or_a_sync_is_passed_over() {
+    fn every_failure_of_a_write_or_a_sync_is_returned() {
         for failure in [Failure::Eio, Failure::NoSpace] {
             for (after, tried) in [(0, &[Operation::Write][..]), (1, &[Operation::Write, Operation::Sync])] {
                 let (machine, file) = with_segment();

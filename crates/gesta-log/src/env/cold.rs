@@ -1,8 +1,9 @@
-//! Files read past the page cache: what comes back is what the disk holds, and nothing that others read often is pushed out for it.
+//! Files that are read past the page cache: reads return what the disk holds, and evict nothing that other readers
+//! use.
 //!
-//! *Choice: `O_DIRECT`, not `posix_fadvise(DONTNEED)` behind each read.* Pages that are in memory already would be read from there, which
-//! proves nothing of the disk, and dropping them would take them from whoever reads them often. Where the file system cannot do it, the
-//! reads go through the cache, and what they brought in is dropped.
+//! *Choice: `O_DIRECT`, not `posix_fadvise(DONTNEED)` after each read.* A read of cached pages says nothing about the
+//! disk, and dropping them takes them from their readers. If the file system does not support `O_DIRECT`, reads go
+//! through the cache, and the pages they loaded are dropped.
 
 use std::fs;
 use std::io;
@@ -15,13 +16,13 @@ use rustix::fs::Advice;
 
 use super::File;
 
-/// What offsets, lengths and buffers of direct reads are multiples of: no disk asks for more.
+/// The alignment of offsets, lengths and buffers of direct reads: no disk needs more.
 const ALIGNMENT: usize = 4096;
 
-/// A file that is read, and never written to.
+/// A file for reading only.
 pub(super) struct ColdFile {
     cached: fs::File,
-    /// `None` where the file system cannot do that.
+    /// `None` if the file system does not support direct reads.
     direct: Option<fs::File>,
     /// Set once a direct read was refused.
     is_refused: AtomicBool,
@@ -35,7 +36,7 @@ impl ColdFile {
 
     fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let read = read_full(&self.cached, buffer, offset)?;
-        // A hint: where it is not understood, the pages stay.
+        // A hint: if the system ignores it, the pages stay.
         let _ = rustix::fs::fadvise(&self.cached, offset, NonZeroU64::new(read as u64), Advice::DontNeed);
         Ok(read)
     }
@@ -53,7 +54,7 @@ fn open_direct(_path: &Path) -> Option<fs::File> {
     None
 }
 
-/// Reads whole blocks around a range into memory that is aligned, and copies the range out of it.
+/// Reads whole blocks around a range into aligned memory, and copies the range from there.
 fn read_direct(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let lead = usize::try_from(offset % ALIGNMENT as u64).expect("below the alignment");
     let len = (lead + buffer.len()).next_multiple_of(ALIGNMENT);
@@ -66,8 +67,8 @@ fn read_direct(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<us
     Ok(read)
 }
 
-/// Reads as much as there is. A direct read that ends before the buffer does has met the end of the file, as long as the rest is
-/// not of whole blocks.
+/// Reads as much as there is. A short direct read has met the end of the file if its length is not a multiple of the
+/// block size.
 fn read_full(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut read = 0;
     while read < buffer.len() {
@@ -75,7 +76,7 @@ fn read_full(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usiz
             Ok(0) => break,
             Ok(more) => read += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Behind an end within a block, direct reads go on at no block.
+            // After an end within a block, the next offset is not aligned.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput && read > 0 => break,
             Err(error) => return Err(error),
         }
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_range_of_a_file_is_read_directly_or_not() {
+    fn every_range_of_a_file_is_read_with_and_without_direct_reads() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let content = (0_u32..3_000).flat_map(u32::to_le_bytes).collect::<Vec<_>>();

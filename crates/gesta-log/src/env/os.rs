@@ -19,11 +19,11 @@ use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 /// Files, clock and entropy of the machine this runs on.
 pub(crate) struct OsEnv;
 
-/// Pieces that one `pwritev` takes at the most (`IOV_MAX` of Linux).
+/// The most pieces of one `pwritev` (`IOV_MAX` of Linux).
 const PIECES_MAX: usize = 1024;
-/// What the page cache reads and writes at once, and what direct writes are aligned to.
+/// The unit of the page cache, and the alignment of direct writes.
 const PAGE_BYTES: usize = 4096;
-/// Bytes of zeros written at once while a file is filled: what a sync of somebody else may have to wait for.
+/// Bytes of zeros in one write while a file is filled: the most that a sync of another file waits for.
 const FILL_STEP_BYTES: usize = 1 << 20;
 /// A page of zeros.
 const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
@@ -138,7 +138,7 @@ impl File for OsFile {
     }
 
     fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
-        // Short of what is asked for, a part of it is on the disk alone.
+        // A short read means that the rest is on the disk only.
         let len = buffer.len();
         let read =
             rustix::io::preadv2(&self.0, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
@@ -148,7 +148,7 @@ impl File for OsFile {
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
         let mut at = offset;
         for chunk in pieces.chunks(PIECES_MAX) {
-            // A call that is asked to write nothing looks like one that cannot.
+            // A call without bytes to write looks like one that cannot write.
             let pieces = chunk.iter().filter(|piece| !piece.is_empty());
             let mut slices = pieces.map(|piece| IoSlice::new(piece)).collect::<Vec<_>>();
             let mut rest = &mut slices[..];
@@ -167,8 +167,8 @@ impl File for OsFile {
         Ok(())
     }
 
-    /// Fills the last page with zeros. Zeros that were written past the page cache are not in it: a page that is written in part would
-    /// have to be read from the disk first.
+    /// Fills the last page with zeros. Zeros that were written past the page cache are not in it, so a partial write
+    /// of that page would first read it from the disk.
     fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, zeros_to: u64) -> io::Result<()> {
         let end = offset + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         let page_end = end.next_multiple_of(PAGE_BYTES as u64).min(zeros_to);
@@ -177,7 +177,7 @@ impl File for OsFile {
     }
 
     fn will_read(&self, offset: u64, len: u64) {
-        // Where it is not understood, reading takes as long as it takes.
+        // A hint: without it, the read just takes longer.
         let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 
@@ -189,7 +189,7 @@ impl File for OsFile {
         if from >= len {
             return Ok(());
         }
-        // Reserving first makes a full disk known before anything is written. Not every file system can.
+        // Reserving first shows a full disk before anything is written. Some file systems do not support it.
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), from, len - from) {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
@@ -220,15 +220,15 @@ impl OsFile {
         while at < to {
             let step = (to - at).min(zeros.len() as u64);
             self.write_at(&[&zeros[..usize::try_from(step).expect("a step")]], at)?;
-            // Else all of it would wait in memory, and somebody else's sync for all of it.
+            // Otherwise all of it would wait in memory, and the next sync of any file would wait for all of it.
             self.sync_data()?;
             at += step;
         }
         Ok(())
     }
 
-    /// Writes zeros from page to page past the page cache, which costs no copy and pushes nothing out of it. `false` where the file
-    /// system has no such way: then nothing, or a part of it, is written.
+    /// Writes zeros page by page past the page cache, which copies nothing and evicts nothing. `false` if the file
+    /// system does not support it; then some of the zeros may be written.
     fn write_zeros_directly(&self, from: u64, to: u64) -> io::Result<bool> {
         let flags = rustix::fs::fcntl_getfl(&self.0)?;
         if rustix::fs::fcntl_setfl(&self.0, flags | OFlags::DIRECT).is_err() {
@@ -258,10 +258,10 @@ impl OsFile {
 struct OsLock(fs::File);
 
 impl Drop for OsLock {
-    /// Closing the file would not be enough: a process that is just being started from another thread holds a copy of it, until
-    /// it becomes another program, and with the copy the lock.
+    /// Closing the file is not enough: a process that another thread is starting holds a copy of the descriptor until
+    /// its `exec`, and with it the lock.
     fn drop(&mut self) {
-        // What is closed next is unlocked by that, if not by this.
+        // If this fails, closing the file releases the lock.
         let _ = rustix::fs::flock(&self.0, FlockOperation::NonBlockingUnlock);
     }
 }
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_that_end_with_a_page_and_with_a_call_are_written() {
+    fn pieces_that_end_at_a_page_or_at_a_call_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = OsEnv.open(&folder.path().join("f"), Mode::CreateNew).unwrap();
         file.fill_zeros(0, 64 << 10).unwrap();

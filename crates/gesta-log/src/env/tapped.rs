@@ -1,4 +1,4 @@
-//! The real machine, and a test that is told of what it is asked for, and may have it fail.
+//! The real machine with a tap: a test sees each call before it is made, and can make it fail.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use gesta_core::Timestamp;
 
 use super::{Env, File, Lock, Mode, OsEnv};
 
-/// What is told of a call before it is made.
+/// Sees each call before it is made.
 pub(crate) trait Tap: Send + Sync + 'static {
-    /// An error is what the call gives, and then it is not made.
+    /// An error is returned to the caller, and the call is not made.
     fn before(&self, path: &Path, call: Call) -> io::Result<()>;
 }
 
-/// What a file is asked for, or a folder. Reads with the offset that they begin at.
+/// A call on a file or folder. A read carries its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Open(Mode),
@@ -101,7 +101,7 @@ impl<T: Tap> File for TappedFile<T> {
     }
 
     fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
-        // As if all of it were in memory: not every file system can say, and a test counts on one answer.
+        // As if everything were in memory: some file systems cannot tell, and a test needs one answer.
         self.read_at(buffer, offset).is_ok_and(|read| read == buffer.len())
     }
 

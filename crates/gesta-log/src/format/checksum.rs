@@ -2,7 +2,7 @@
 
 use crc_fast::{CrcAlgorithm, Digest, checksum};
 
-/// The checksum of bytes on their own.
+/// The checksum of one piece of bytes.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     narrow(checksum(CrcAlgorithm::Crc32Iscsi, bytes))
 }
@@ -11,7 +11,7 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
 pub(crate) struct Crc(Digest);
 
 impl Crc {
-    /// Begins with nothing.
+    /// Begins without a salt.
     pub(crate) fn plain() -> Self {
         Self::salted(&[])
     }
@@ -23,7 +23,7 @@ impl Crc {
         Self(digest)
     }
 
-    /// Goes on behind bytes whose checksum is known.
+    /// Continues after bytes whose checksum is known.
     pub(crate) fn resume(value: u32) -> Self {
         Self(Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(value ^ u32::MAX)))
     }

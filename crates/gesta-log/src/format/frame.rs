@@ -1,8 +1,8 @@
 //! Frames: one batch each, or a mark, checksummed as a whole.
 //!
-//! A frame of events is made in two steps. A caller *prepares* it: records, the checksum of each payload, the command.
-//! The writer *seals* it: versions, position, time and numbers, which only the writer knows. It touches some 30 bytes an
-//! event and no payload.
+//! A frame of events is made in two steps. The caller *prepares* it: records, the checksum of each payload, the
+//! command. The writer *seals* it: versions, position, time and numbers, which only the writer knows. Sealing touches
+//! some 30 bytes an event and no payload.
 
 use super::record::{Record, body_checksum};
 use super::{Crc, NUMBER_MAX, Salt, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
@@ -47,13 +47,13 @@ impl FrameKind {
         }
     }
 
-    /// Whether it takes a number of its own.
+    /// Whether it takes a frame number.
     pub(crate) const fn is_numbered(self) -> bool {
         matches!(self, Self::Events | Self::Idle)
     }
 }
 
-/// Why bytes are not the frame that should stand there.
+/// Why bytes are not a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("no frame begins here")]
@@ -66,7 +66,7 @@ pub(crate) enum FrameError {
     Cut,
 }
 
-/// The header of a frame that proved itself.
+/// The header of a frame, with a valid checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) checksum: u32,
@@ -84,7 +84,7 @@ pub(crate) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads and proves the header of the frame at that offset of its segment.
+    /// Reads and verifies the header of the frame at `offset` in its segment.
     pub(crate) fn read(salt: &Salt, offset: u64, bytes: &[u8]) -> Result<Self, FrameError> {
         let header = bytes.first_chunk::<FRAME_HEADER_BYTES>().ok_or(FrameError::NoHeader)?;
         if header[..4] != MAGIC || u32_at(header, 4) != header_checksum(salt, offset, header) {
@@ -137,7 +137,7 @@ fn header_checksum(salt: &Salt, offset: u64, header: &[u8]) -> u32 {
     crc32c(&input)
 }
 
-/// A whole frame that proved itself, body and records included.
+/// A whole frame whose header, body and records are valid.
 pub(crate) struct Frame<'a> {
     pub(crate) header: FrameHeader,
     pub(crate) records: &'a [u8],
@@ -145,7 +145,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Proves everything: the header, the body's checksum, the padding, and the check of each record.
+    /// Verifies everything: the header, the body's checksum, the padding, and the check of each record.
     pub(crate) fn read(salt: &Salt, offset: u64, bytes: &'a [u8]) -> Result<Self, FrameError> {
         let header = FrameHeader::read(salt, offset, bytes)?;
         let bytes = bytes.get(..header.length).ok_or(FrameError::Cut)?;
@@ -182,8 +182,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reads a command as frames hold it: `None` where there is none, or none that is well formed. The index relies on the length of its
-/// key.
+/// Reads the command of a frame. `None` if it is empty or malformed. The index relies on the length limit of the key.
 pub(crate) fn read_command(command: &[u8]) -> Option<(&[u8], [u8; REQUEST_BYTES])> {
     let (length, rest) = command.split_first_chunk::<2>()?;
     let (key, request) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
@@ -191,24 +190,24 @@ pub(crate) fn read_command(command: &[u8]) -> Option<(&[u8], [u8; REQUEST_BYTES]
     (1..=COMMAND_KEY_BYTES_MAX).contains(&key.len()).then_some((key, request))
 }
 
-/// A command as frames hold it.
+/// Encodes a command for a frame.
 pub(crate) fn command_bytes(command: &CommandKey) -> Vec<u8> {
     assert!(command.key.len() <= COMMAND_KEY_BYTES_MAX, "the batch's form was checked");
     let length = u16::try_from(command.key.len()).expect("at most 256 bytes");
     [&length.to_le_bytes()[..], &command.key, &command.request].concat()
 }
 
-/// A frame of events before it has a place: everything that its caller can do for it is done.
+/// A frame of events without a place yet, as its caller prepared it.
 pub(crate) struct Prepared {
-    /// The whole frame, with zeros where the writer's fields belong.
+    /// The whole frame, with zeros in the writer's fields.
     bytes: Vec<u8>,
-    /// For each record where it begins, and the checksum of its canonical bytes.
+    /// Of each record: where it begins, and the checksum of its canonical bytes.
     records: Vec<(u32, u32)>,
     command_len: usize,
     padding: usize,
 }
 
-/// What only the writer knows about a frame.
+/// The fields of a frame that only the writer knows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seal {
     pub(crate) salt: Salt,
@@ -221,7 +220,7 @@ pub(crate) struct Seal {
 }
 
 impl Prepared {
-    /// Encodes a batch whose form was checked.
+    /// Encodes a batch. Its form must have been checked.
     pub(crate) fn new(batch: &Batch) -> Self {
         let command = batch.command.as_ref().map(command_bytes).unwrap_or_default();
         let events =
@@ -254,7 +253,7 @@ impl Prepared {
         self.records.iter().map(|(at, _)| *at)
     }
 
-    /// Fills in what the writer knows; afterwards the bytes are the frame. Gives the header's checksum.
+    /// Fills in the writer's fields; afterwards the bytes are the frame. Returns the header's checksum.
     pub(crate) fn seal(&mut self, seal: &Seal, versions: impl IntoIterator<Item = u64>) -> u32 {
         let mut body = Crc::salted(&seal.salt);
         let mut versions = versions.into_iter();
@@ -284,7 +283,7 @@ impl Prepared {
         &self.bytes
     }
 
-    /// Takes a frame that stands somewhere apart again, to seal it for another place.
+    /// Takes a stored frame apart, to seal it for another place.
     pub(crate) fn reopen(frame: &Frame<'_>) -> Self {
         let mut bytes = vec![0; FRAME_HEADER_BYTES];
         let mut records = Vec::new();
@@ -299,7 +298,7 @@ impl Prepared {
     }
 }
 
-/// What a frame's header says of its body.
+/// The fields of a header that describe the body.
 struct Shape {
     kind: FrameKind,
     events: u32,
@@ -308,7 +307,7 @@ struct Shape {
     body_checksum: u32,
 }
 
-/// Writes the header of a frame whose body is in place, and gives its checksum.
+/// Writes the header of a frame whose body is in place. Returns its checksum.
 fn write_header(frame: &mut [u8], seal: &Seal, shape: Shape) -> u32 {
     let length = u32::try_from(frame.len()).expect("a frame is below 4 GiB");
     put(frame, 0, MAGIC);
@@ -327,7 +326,7 @@ fn write_header(frame: &mut [u8], seal: &Seal, shape: Shape) -> u32 {
     checksum
 }
 
-/// Appends a mark (a frame without events) to a buffer, and gives its header's checksum.
+/// Appends a mark (a frame without events) to a buffer. Returns its header's checksum.
 pub(crate) fn write_mark(buffer: &mut Vec<u8>, kind: FrameKind, seal: &Seal, command: &[u8]) -> u32 {
     assert!(kind != FrameKind::Events, "a mark has no events");
     let at = buffer.len();
@@ -356,14 +355,14 @@ pub(crate) const fn padded(length: usize) -> usize {
     length.next_multiple_of(FRAME_ALIGNMENT)
 }
 
-/// What a START frame says of the segment before.
+/// The command of a START frame: the end of the segment before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct StartBody {
     pub(crate) previous_segment: u64,
     pub(crate) previous_end: u64,
     pub(crate) previous_checksum: u32,
     pub(crate) manifest_generation: u64,
-    /// The store, and the boot epoch in which the segment was begun: what a rebuilt manifest cannot do without.
+    /// The store, and the boot epoch in which the segment was begun. A rebuilt manifest depends on both.
     pub(crate) store: [u8; 16],
     pub(crate) boot_epoch: u64,
 }
@@ -395,7 +394,7 @@ impl StartBody {
     }
 }
 
-/// What an END frame says of its segment.
+/// The command of an END frame: the totals of its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EndBody {
     pub(crate) frames: u64,
@@ -406,18 +405,18 @@ pub(crate) struct EndBody {
 }
 
 impl EndBody {
-    /// Of a segment without any frame.
+    /// The totals of a segment without a frame.
     pub(crate) const EMPTY: Self =
         Self { frames: 0, events: 0, first_recorded_at: 0, last_recorded_at: 0, checksum: 0 };
 
-    /// Counts another frame, but for its checksum.
+    /// Counts another frame, without its checksum.
     pub(crate) fn count(&mut self, header: &FrameHeader) {
         if header.kind.is_numbered() {
             self.count_numbered(u64::from(header.events), header.recorded_at);
         }
     }
 
-    /// Counts another numbered frame, but for its checksum.
+    /// Counts another numbered frame, without its checksum.
     pub(crate) const fn count_numbered(&mut self, events: u64, recorded_at: i64) {
         self.frames += 1;
         if events > 0 {
@@ -477,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_comes_back() {
+    fn a_frame_round_trips() {
         let bytes = sealed();
         let frame = Frame::read(&SALT, 4096, &bytes).ok().unwrap();
         assert_eq!((frame.header.number, frame.header.position, frame.header.events), (3, 11, 2));
@@ -488,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_passes_nor_another_place() {
+    fn a_flipped_bit_or_another_place_is_refused() {
         let bytes = sealed();
         let padding = Frame::read(&SALT, 4096, &bytes).ok().unwrap().header.padding;
         assert!(Frame::read(&SALT, 4104, &bytes).is_err(), "another offset");
@@ -514,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_no_log_reaches_are_no_frame() {
+    fn a_frame_with_numbers_beyond_the_maximum_is_refused() {
         let last = Seal { number: NUMBER_MAX, position: NUMBER_MAX, ..seal_at(4096) };
         let beyond = [Seal { number: u64::MAX, ..last }, Seal { position: u64::MAX, ..last }];
         for (seal, is_read) in [(last, true), (beyond[0], false), (beyond[1], false)] {
@@ -525,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_contradicts_itself_is_no_frame() {
+    fn a_header_that_contradicts_itself_is_refused() {
         let is_read = |kind, number, length: usize, padding| {
             let (mut bytes, seal) = (vec![0; length], Seal { number, ..seal_at(4096) });
             let body_checksum = Crc::salted(&SALT).value();
@@ -555,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_come_back() {
+    fn marks_round_trip() {
         let mut buffer = Vec::new();
         let start = StartBody {
             previous_segment: 1,
@@ -576,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_gives_the_times_of_the_first_and_the_last_event_and_none_of_idle_frames() {
+    fn an_end_holds_the_times_of_the_first_and_the_last_event_and_ignores_idle_frames() {
         let mut end = EndBody::EMPTY;
         for (events, recorded_at) in [(0, 10), (2, 20), (0, 30), (3, 40), (0, 50)] {
             end.count_numbered(events, recorded_at);

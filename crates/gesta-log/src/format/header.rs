@@ -63,7 +63,7 @@ impl SegmentRole {
     }
 }
 
-/// The header of a segment. The manifest repeats it, so that one that rotted can be read from there.
+/// The header of a segment. The manifest repeats it, so a damaged header can be restored from there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) id: u64,
@@ -74,7 +74,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) salt: Salt,
 }
 
-/// Why bytes are not the header of a segment that this code reads.
+/// Why bytes are not a valid segment header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeaderError {
     #[error("the segment's header is damaged")]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_comes_back_and_no_flipped_bit_passes() {
+    fn a_header_round_trips_and_a_flipped_bit_is_refused() {
         let bytes = sample().encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(sample()));
         for bit in 0..bytes.len() * 8 {

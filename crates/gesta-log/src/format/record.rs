@@ -9,7 +9,7 @@ use crate::bugs::{Bug, planted};
 /// Bytes before the canonical bytes of the event.
 pub(crate) const RECORD_HEADER_BYTES: usize = 24;
 
-/// Why bytes are not the record that should stand there.
+/// Why bytes are not a valid record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RecordError {
     #[error("the record's length is wrong")]
@@ -20,11 +20,11 @@ pub(crate) enum RecordError {
     Event(#[from] CanonicalError),
 }
 
-/// Where one record lies, and how it is read and proven.
+/// Reads and verifies records.
 pub(crate) struct Record;
 
 impl Record {
-    /// The check of a record at a position, from its bytes and the checksum of its canonical bytes.
+    /// The check of a record at a position. Covers its bytes and the checksum of its canonical bytes.
     pub(crate) fn check(salt: &Salt, position: u64, record: &[u8], canonical_checksum: u32) -> u32 {
         let mut input = [0; 16 + 8 + 16 + 4];
         input[..16].copy_from_slice(salt);
@@ -34,7 +34,7 @@ impl Record {
         crc32c(&input)
     }
 
-    /// The length that a record claims, if so many bytes are there.
+    /// The length of the record that begins the bytes, if they hold all of it.
     pub(crate) fn length(bytes: &[u8]) -> Result<usize, RecordError> {
         let claimed = bytes.first_chunk().map(|length| u32::from_le_bytes(*length) as usize);
         claimed
@@ -42,7 +42,7 @@ impl Record {
             .ok_or(RecordError::Length)
     }
 
-    /// Proves that the bytes, a whole record, are the one at that position of that segment.
+    /// Verifies that the bytes are the whole record at that position of that segment.
     pub(crate) fn prove(salt: &Salt, position: u64, record: &[u8]) -> Result<(), RecordError> {
         let check = Self::check(salt, position, record, crc32c(&record[RECORD_HEADER_BYTES..]));
         if u32_at(record, 4) == check || planted(Bug::NoRecordChecks) {
@@ -52,7 +52,7 @@ impl Record {
         }
     }
 
-    /// Reads the record that begins the bytes, proves it, and shares its bytes with the event.
+    /// Reads and verifies the record that begins the bytes. The event shares the bytes.
     pub(crate) fn read(salt: &Salt, position: Position, bytes: &Bytes) -> Result<RecordedEvent, RecordError> {
         let length = Self::length(bytes)?;
         let record = bytes.slice(..length);
@@ -63,7 +63,7 @@ impl Record {
     }
 }
 
-/// The sum that proves a frame's body: over the head of each record, then its command.
+/// The checksum of a frame's body: over the head of each record, then the command.
 pub(super) fn body_checksum(salt: &Salt, records: &[u8], command: &[u8]) -> Result<u32, RecordError> {
     let mut crc = Crc::salted(salt);
     let mut rest = records;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_longer_than_its_header_and_as_long_as_its_bytes_at_most() {
+    fn a_record_with_an_impossible_length_is_refused() {
         const LEAST: usize = RECORD_HEADER_BYTES + 1;
         for (claimed, there, is_one) in [
             (LEAST - 2, LEAST, false),

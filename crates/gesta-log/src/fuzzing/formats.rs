@@ -1,4 +1,4 @@
-//! Segment headers, frames, records, what marks and commands say, and the manifest.
+//! Segment headers, frames, records, the commands of batches and marks, and the manifest.
 
 use bytes::Bytes;
 use gesta_core::{COMMAND_KEY_BYTES_MAX, CommandKey, Position};
@@ -16,7 +16,7 @@ use crate::walk::Follow;
 /// Where the frame stands in its segment.
 const OFFSET: u64 = SEGMENT_HEADER_BYTES as u64;
 
-/// Reads the header of a segment: what of it the bytes say, over one that is sound.
+/// Reads the header of a segment. The bytes replace the beginning of a valid one.
 pub fn segment_header(bytes: &[u8]) {
     check_segment_header(bytes);
     let mut proven = sample_segment_header().encode();
@@ -46,7 +46,7 @@ pub fn frame(bytes: &[u8]) {
     check_frame(&proven);
 }
 
-/// Puts every checksum of a frame right, as far as its bytes say where they are.
+/// Corrects every checksum of a frame, as far as its bytes locate them.
 pub(super) fn prove_frame(bytes: &mut [u8], salt: &[u8; 16], offset: u64) {
     if bytes.len() < FRAME_HEADER_BYTES {
         return;
@@ -95,10 +95,10 @@ fn check_frame(bytes: &[u8]) {
     mark(frame.command);
 }
 
-/// What whoever walks over frames does with a header that proved itself.
+/// The arithmetic that walks over frames do with a valid header.
 fn check_arithmetic(header: &FrameHeader) {
     let mut follow = Follow::before(header);
-    // A frame may be of a later time than any before it, and not of an earlier one.
+    // The time of a frame may be later than that of the frame before, never earlier.
     assert!(header.number == 0 || follow.accepts(header), "a frame follows what it stands behind");
     follow.pass(header);
     let mut tally = Tally::new(&SALT);
@@ -106,7 +106,8 @@ fn check_arithmetic(header: &FrameHeader) {
     assert!(tally.end_at(OFFSET).is_some() || header.kind == FrameKind::End, "what was counted has an end");
 }
 
-/// The frame as a writer would write it; `None` where its records say another time than its header, which no writer does.
+/// The frame as a writer would write it; `None` if its records and its header disagree about the time, which no
+/// writer produces.
 fn sealed_again(frame: &Frame<'_>) -> Option<Vec<u8>> {
     let header = &frame.header;
     let seal = Seal {
@@ -152,7 +153,7 @@ fn check_record(sequence: u64, bytes: &[u8]) {
     }
 }
 
-/// Reads what START and END say.
+/// Reads the commands of START and END.
 pub fn mark(bytes: &[u8]) {
     if let Some(start) = StartBody::decode(bytes) {
         assert_eq!(start.encode(), bytes, "what START says has one form");
@@ -179,7 +180,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// The bytes as a manifest whose magic, length and checksum are right.
+/// Makes the magic, length and checksum of a manifest valid.
 pub(crate) fn proven_manifest(bytes: &[u8], magic: [u8; 8]) -> Vec<u8> {
     let mut proven = bytes.to_vec();
     put(&mut proven, 0, magic);
@@ -192,7 +193,7 @@ pub(crate) fn proven_manifest(bytes: &[u8], magic: [u8; 8]) -> Vec<u8> {
 fn check_manifest(bytes: &[u8]) {
     if let Ok(manifest) = Manifest::decode(bytes) {
         assert_eq!(manifest.encode(), bytes, "a manifest has one form");
-        // Ids that no entry has: what the keeper and the indexer ask next.
+        // New ids, as the keeper and the indexer ask for them.
         let _ = (manifest.next_segment_id(), manifest.next_run_id());
     }
 }

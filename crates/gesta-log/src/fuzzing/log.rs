@@ -1,4 +1,4 @@
-//! A whole log with some bytes changed, and every checksum put right: what is opened, proven and read.
+//! A whole log with some changed bytes and corrected checksums: it is opened, verified and read.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -12,14 +12,14 @@ use crate::limits::SEGMENT_SIZE_BYTES_MIN;
 use crate::open::Options;
 use crate::sim::{Machine, ROOT, open, verify};
 
-/// What is changed: a file of a log that was killed, and where its frames begin.
+/// A file of a log whose process was killed, and where its frames begin.
 struct Sample {
     machine: Machine,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Opens a log of which the bytes change some: the first says in which file, the others where and to what. Every checksum is put
-/// right afterwards.
+/// Opens a log with changed bytes: the first byte of the input chooses the file, the others say where and to what.
+/// Every checksum is corrected afterwards.
 pub fn patched_log(bytes: &[u8]) {
     let Some((file, patches)) = bytes.split_first() else { return };
     let sample = sample();
@@ -42,7 +42,7 @@ pub fn patched_log(bytes: &[u8]) {
     }
     for query in [Query::All, Query::stream("account-1".parse().expect("a name"))] {
         let mut read = Read::log(query.clone());
-        // An error says what cannot be read, and that is an answer. No page is empty for ever.
+        // An error is a valid answer. A page must not stay empty for ever.
         for _ in 0..100 {
             let Ok(page) = log.read_blocking(&read) else { break };
             if page.scanned_to == page.head {
@@ -56,7 +56,7 @@ pub fn patched_log(bytes: &[u8]) {
     log.close();
 }
 
-/// Puts right what proves the header and the frames of a segment, as far as they are found.
+/// Corrects the checksums of a segment's header and frames, as far as they are found.
 fn prove_segment(bytes: &mut [u8]) {
     let checksum = crc32c(&bytes[..SEGMENT_HEADER_BYTES - 4]);
     put(bytes, SEGMENT_HEADER_BYTES - 4, checksum.to_le_bytes());
@@ -121,7 +121,7 @@ fn batch(number: u32) -> Batch {
     }
 }
 
-/// Patches of a sample, for a corpus to begin with: one in the manifest, and one in each field of a frame.
+/// Patches of a sample, as seeds for a corpus: one in the manifest, and one in each field of a frame.
 pub(super) fn patches() -> Vec<Vec<u8>> {
     let [begin, ..] = u32::try_from(SEGMENT_HEADER_BYTES).expect("4 KiB").to_le_bytes();
     let in_frame = (0..64).map(|at: u8| vec![1, begin + at, 0x10, 0, 0xff]);

@@ -1,11 +1,11 @@
-//! A file that is bytes in memory.
+//! A file in memory.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::env::File;
 
-/// A file of its own, without a machine behind it.
+/// A file in memory, without a machine.
 #[derive(Default)]
 pub(crate) struct MemoryFile(Mutex<Vec<u8>>);
 
@@ -29,7 +29,7 @@ impl File for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        // As `pread` does: an offset is a signed number.
+        // Like `pread`: an offset is a signed number.
         i64::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let bytes = self.bytes();
         let from = usize::try_from(offset).map_err(io::Error::other)?;

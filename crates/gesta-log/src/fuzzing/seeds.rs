@@ -1,4 +1,4 @@
-//! Real encodings, which a corpus begins with.
+//! Real encodings, the seeds of a corpus.
 
 use gesta_core::{Batch, CommandKey, EventId, NewEvent, Tag, Timestamp};
 
@@ -10,7 +10,7 @@ use crate::format::{
 use crate::index::{FrameName, fuzzing as runs};
 use crate::manifest::{Manifest, RunEntry, Sealed, SegmentEntry, SegmentState, encode_segment};
 
-/// For each target that reads what this crate writes: inputs that are real, or next to it.
+/// For each target that reads this crate's files: real inputs, and inputs close to them.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let frames = frames();
@@ -48,7 +48,7 @@ fn seal() -> Seal {
     }
 }
 
-/// One of events, one of several under a command, and each mark.
+/// One frame of events, one of several events with a command, and each mark.
 fn frames() -> Vec<Vec<u8>> {
     let event = |number: u32| {
         let (stream, kind) = ("account-1".parse().expect("a name"), "opened".parse().expect("a type"));
@@ -96,7 +96,7 @@ fn manifest() -> Manifest {
     }
 }
 
-/// Its checksum is what the target adds.
+/// The target adds the checksum.
 fn without_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.len() - 4);
     bytes

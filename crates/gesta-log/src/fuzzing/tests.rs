@@ -1,10 +1,11 @@
-//! Every target takes its seeds, and what is next to them: what the fuzzer begins with is held to by every test run.
+//! Every target accepts its seeds and their neighbours, so each test run covers the inputs that the fuzzer starts
+//! from.
 
 use super::*;
 
 type Target = fn(&[u8]);
 
-/// The targets that read what this crate writes.
+/// The targets that read this crate's files.
 const TARGETS: &[(&str, Target)] = &[
     ("segment_header", segment_header),
     ("frame", frame),
@@ -20,13 +21,13 @@ const TARGETS: &[(&str, Target)] = &[
 ];
 
 #[test]
-fn every_target_takes_its_seeds_and_what_is_next_to_them() {
+fn every_target_accepts_its_seeds_and_their_neighbours() {
     let seeds = seeds();
     assert!(seeds.iter().map(|(name, _)| name).eq(TARGETS.iter().map(|(name, _)| name)));
     for ((name, target), (_, inputs)) in TARGETS.iter().zip(seeds) {
         for mut input in inputs {
             target(&input);
-            // Whole logs are opened by the last one: it takes each seed as it is.
+            // The target opens whole logs, so it takes each seed unchanged.
             let step = if *name == "patched_log" { input.len() } else { (input.len() / 50).max(1) };
             for at in (0..input.len()).step_by(step) {
                 for byte in [0, 1, 0x7f, 0xff] {
@@ -40,14 +41,14 @@ fn every_target_takes_its_seeds_and_what_is_next_to_them() {
     }
 }
 
-/// What was found once: inputs on which a target failed.
+/// Inputs on which a target once failed.
 const FOUND: &[(Target, &[u8])] = &[
-    // A record in the midst of a batch whose check holds, and that is no event: what stood before it had no end.
+    // A record in the middle of a batch with a valid check that is not an event: the events before it had no end.
     (patched_log, &[0x2d, 0x0b, 0x12, 0x00, 0x10, 0x37]),
 ];
 
 #[test]
-fn what_was_found_once_is_mended() {
+fn earlier_findings_stay_fixed() {
     for (target, input) in FOUND {
         target(input);
     }

@@ -1,20 +1,20 @@
-//! Why something could not be looked up.
+//! Why a look-up failed.
 
 use std::io;
 
-/// Why a look-up in the index gives no answer. It never stands for "not there".
+/// Why a look-up in the index gives no answer. It never means "not there".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// The caller must not wait for the disk, and the answer is there.
-    #[error("the index is on the disk")]
+    /// The answer is on the disk, and the caller must not wait for it.
+    #[error("the answer is on the disk, and this call must not wait for it")]
     NotInMemory,
     #[error(
-        "the index is built anew beside the open log, {done} of {of} events are done{}: try again later, events by position can be read",
+        "the index is being rebuilt beside the open log, {done} of {of} events are done{}: try again later, or read by position",
         failure.as_ref().map_or_else(String::new, |failure| format!(" ({failure})"))
     )]
     Building { done: u64, of: u64, failure: Option<String> },
     #[error(
-        "segment {segment} does not prove itself at offset {offset}: what of it is lost, if anything, is known once the index is built anew"
+        "segment {segment} is damaged at offset {offset}: the lost positions are known once the index is rebuilt"
     )]
     Unproven { segment: u64, offset: u64 },
     #[error("reading index file {run} failed: {source}")]
@@ -22,7 +22,7 @@ pub(crate) enum Fault {
     #[error("reading segment {segment} at offset {offset} failed: {source}")]
     Log { segment: u64, offset: u64, source: io::Error },
     #[error(
-        "index file {run} is damaged at offset {offset}; no event is lost: open the log again, which builds it anew; one that takes no writes needs its folder `index` deleted for that"
+        "index file {run} is damaged at offset {offset}; no event is lost: open the log again to rebuild it; for a read-only log, delete its folder `index` first"
     )]
     Damaged { run: u64, offset: u64 },
 }
@@ -30,7 +30,7 @@ pub(crate) enum Fault {
 /// Whether a look-up may wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// What is not in memory is [`Fault::NotInMemory`].
+    /// An answer that is not in memory gives [`Fault::NotInMemory`].
     Memory,
     Disk,
 }

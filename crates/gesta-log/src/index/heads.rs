@@ -1,17 +1,18 @@
-//! The last events of streams that stand in what has ended, in memory: an append to a stream asks for its version, and finds it here instead
-//! of in a leaf of each run.
+//! The last events of streams in full tables and runs, in memory. An append asks for its stream's version and finds
+//! it here instead of in a leaf of each run.
 //!
 //! *Invariants*
-//! - Every stream that has an event from [`Known::from`] to [`Known::to`] is here, with its last event up to there. One that is not here
-//!   can only stand in what lies before, or behind.
-//! - What lies before the end of a run that is shown lies before [`Known::to`]: a table is learned before its run is shown.
-//! - It is a function of the log: what is not here is looked up in runs.
+//! - Every stream with an event from [`Known::from`] to [`Known::to`] is here, with its last event up to there. A
+//!   stream that is not here only has events before or after that range.
+//! - The end of every visible run is at most [`Known::to`]: a table is learned before its run becomes visible.
+//! - The content is a function of the log: a stream that is not here is looked up in runs.
 //!
-//! *Choice: whole names*, as in runs (`docs/decisions/0005`): a version that was taken from another stream whose hash is the same would be
-//! a wrong answer for ever.
+//! *Choice: whole names*, as in runs (`docs/decisions/0005`). Two streams whose hashes collide would otherwise share
+//! a version, and that wrong answer would last.
 //!
-//! *Choice: the streams that were written to longest ago are forgotten, half of them at once.* So `from` is one position for all, and
-//! nothing has to be kept of who was asked for. The visible cost: half of the memory is mostly all that is in use.
+//! *Choice: forget half of the streams at once, those with the oldest last event.* So one `from` holds for all
+//! streams, and nobody has to track which streams are asked for. The visible cost: only half of the memory is sure to
+//! be used.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -22,31 +23,32 @@ use super::table::State;
 use crate::bugs::{Bug, planted};
 use crate::format::{put, u16_at, u64_at};
 
-/// What a stream costs besides its name: what stands before it, what fills it up, and its place in a table that is half full.
+/// The cost of a stream besides its name: the bytes before the name, the padding, and its slot in a table that is
+/// half full.
 const STREAM_BYTES: usize = NAME_AT + RECORD_ALIGNMENT + 10;
-/// Streams that are learned under one lock: appends wait for it.
+/// Streams that are learned under one lock. Appends wait for that lock.
 const LEARNED_AT_ONCE: usize = 128;
 
-/// What stands before a name: the version (u64) and the position (u64) of the last event, and the length of the name (u16).
+/// Bytes before a name: the version (u64) and the position (u64) of the last event, and the length of the name (u16).
 const NAME_AT: usize = 18;
-/// Places count in units of so many bytes.
+/// Records begin at multiples of this; places count in this unit.
 const RECORD_ALIGNMENT: usize = 8;
 
-/// The last events of streams that stand in what has ended.
+/// The last events of streams in full tables and runs.
 pub(crate) struct Heads {
     known: RwLock<Known>,
-    /// About how much memory it may take.
+    /// The memory it may take, approximately.
     budget_bytes: usize,
 }
 
-/// What is known at one moment.
+/// The last events of streams at one moment.
 pub(crate) struct Known {
-    /// All streams that have an event from here on are known, as far as tables were learned.
+    /// Every stream with a learned event at this position or later is known.
     pub(crate) from: u64,
     /// The last position that was learned.
     to: u64,
-    /// One record after the other: all that is known of a stream lies together, since it is a miss of the processor's cache that takes
-    /// the time.
+    /// The records, one after the other. All data of a stream lies together, because a cache miss of the processor
+    /// costs the most time.
     records: Vec<u8>,
     places: HashTable<u32>,
     hasher: hashbrown::DefaultHashBuilder,
@@ -60,21 +62,21 @@ struct Record<'a> {
 }
 
 impl Default for Heads {
-    /// Of nothing that has ended anything is known.
+    /// Holds no stream heads.
     fn default() -> Self {
         Self::new(0, u64::MAX)
     }
 }
 
 impl Heads {
-    /// Of what lies before that position nothing is known.
+    /// Knows nothing of positions before `from`.
     pub(crate) fn new(budget_bytes: usize, from: u64) -> Self {
         Self { known: RwLock::new(Known::with_room(from, from - 1, 0, 0)), budget_bytes }
     }
 
-    /// To look something up. Held for look-ups in memory only, never across I/O.
+    /// For look-ups in memory only: never held across I/O.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Known> {
-        // A panic while a stream is learned leaves what is true, and the indexer that would go on is gone.
+        // A panic while a stream is learned leaves valid content, and the indexer that would continue has ended.
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,8 +84,8 @@ impl Heads {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns the streams of a table that has ended, and forgets others where there are too many. Tables come in the order of their
-    /// positions, from one thread, each before its run is shown.
+    /// Learns the streams of a full table, and forgets older streams if there are too many. One thread passes the
+    /// tables in the order of their positions, each before its run becomes visible.
     pub(crate) fn learn(&self, table: &State) {
         let (streams, name_bytes) = count(table.heads().map(|(name, ..)| name));
         if !self.make_room(streams, name_bytes) {
@@ -101,8 +103,8 @@ impl Heads {
         self.write().to = table.last();
     }
 
-    /// Makes room for so many streams with names of so many bytes. `false` if they alone are too many. What is kept is copied beside what is
-    /// asked meanwhile, so that nobody waits for it.
+    /// Makes room for `streams` whose names take `name_bytes`. `false` if these alone exceed the budget. The kept
+    /// records are copied beside concurrent look-ups, so no look-up waits.
     fn make_room(&self, streams: usize, name_bytes: usize) -> bool {
         let incoming = bytes_of(streams, name_bytes);
         if incoming > self.budget_bytes {
@@ -116,7 +118,7 @@ impl Heads {
             } else if known.has_room(streams, incoming) {
                 None
             } else {
-                // By half as much again, so that growing is rare.
+                // Grows by half, so that growing is rare.
                 let streams = streams.max(known.places.len() / 2);
                 Some(known.newest(usize::MAX, streams, incoming.max(known.bytes() / 2)))
             }
@@ -129,7 +131,7 @@ impl Heads {
 
     fn replace(&self, next: Known) {
         let before = std::mem::replace(&mut *self.write(), next);
-        // Nobody waits for so much memory to be given back.
+        // Freed outside the lock: freeing this much memory takes long.
         drop(before);
     }
 }
@@ -139,7 +141,7 @@ fn count<'a>(names: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
     names.fold((0, 0), |(count, bytes), name| (count + 1, bytes + name.len()))
 }
 
-/// What so many streams take with names of so many bytes.
+/// The bytes that `streams` take whose names have `name_bytes` in all.
 const fn bytes_of(streams: usize, name_bytes: usize) -> usize {
     streams * STREAM_BYTES + name_bytes
 }
@@ -155,12 +157,12 @@ impl Known {
         }
     }
 
-    /// Whether every stream of a table that begins there is known.
+    /// Whether it knows every stream of the table that begins there.
     pub(crate) fn covers(&self, table: u64) -> bool {
         (self.from <= table || planted(Bug::ForgottenTableSkipped)) && table <= self.to
     }
 
-    /// The last event of a stream in what was learned: its version and position.
+    /// The last learned event of a stream: its version and position.
     pub(crate) fn find(&self, name: &[u8]) -> Option<(u64, u64)> {
         let place = self.places.find(self.hash(name), |place| self.record(*place).name == name)?;
         let record = self.record(*place);
@@ -179,7 +181,7 @@ impl Known {
             put(&mut self.records, at + 16, len.to_le_bytes());
             self.records.extend_from_slice(name);
             self.records.resize(self.records.len().next_multiple_of(RECORD_ALIGNMENT), 0);
-            // There is room, so nothing has to be hashed again.
+            // `make_room` made room, so nothing is hashed again.
             self.places.insert_unique(hash, place, |_| unreachable!("room was made"));
         }
         put(&mut self.records, at, version.to_le_bytes());
@@ -211,7 +213,7 @@ impl Known {
             && self.places.capacity() - self.places.len() >= streams
     }
 
-    /// A copy of what was written to last, of so many bytes at the most, with room for more.
+    /// A copy of the streams that were written to last, at most `bytes` of them, with room for more.
     fn newest(&self, bytes: usize, streams: usize, more_bytes: usize) -> Self {
         let from = self.newest_from(bytes);
         let kept = || self.all().filter(|record| record.position >= from);
@@ -225,7 +227,7 @@ impl Known {
         next
     }
 
-    /// From which position on the streams that are known take so many bytes at the most.
+    /// The first position from which the known streams take at most `bytes`.
     fn newest_from(&self, bytes: usize) -> u64 {
         if self.bytes() <= bytes {
             return self.from;
@@ -250,7 +252,7 @@ mod tests {
     use gesta_core::EventId;
     use std::sync::Arc;
 
-    /// A table of one event of each stream, from a position on.
+    /// A table with one event for each stream, beginning at a position.
     fn table(first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<Table> {
         table_of("stream", first, streams)
     }
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_of_every_stream_is_known() {
+    fn each_streams_last_event_is_known() {
         let heads = Heads::new(1 << 20, 11);
         heads.learn(&table(11, 0..1_000).read());
         heads.learn(&table(1_011, [5, 2_000]).read());
@@ -284,11 +286,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_to_longest_ago_is_forgotten_and_said_to_be() {
+    fn the_streams_written_to_longest_ago_are_forgotten_and_reported_as_unknown() {
         let heads = Heads::new(100 * (STREAM_BYTES + 10), 1);
         let mut first = 1;
         for round in 0..40 {
-            // One stream is written to again and again, the others once.
+            // One stream is written to in each round, the others once.
             let streams = std::iter::once(0).chain(round * 10 + 1..=round * 10 + 10);
             heads.learn(&table(first, streams).read());
             first += 11;
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_too_large_is_not_known_at_all() {
+    fn a_table_beyond_the_budget_is_not_learned() {
         let heads = Heads::new(10 * (STREAM_BYTES + 10), 1);
         heads.learn(&table(1, 0..5).read());
         heads.learn(&table(6, 0..50).read());
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_known_that_takes_all_of_the_memory_and_none_that_takes_more() {
+    fn a_table_that_just_fits_is_learned_and_a_larger_one_is_not() {
         let bytes = bytes_of(10, 10 * "stream-10".len());
         for (budget, known) in [(bytes, Some((7, 1))), (bytes - 1, None)] {
             let heads = Heads::new(budget, 1);
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_forgotten_where_all_of_it_fits_and_else_half_of_the_memory_is_kept_or_what_is_left() {
+    fn heads_are_forgotten_only_beyond_the_budget_and_then_down_to_half_or_what_is_left() {
         const FIRST: u64 = 60;
         let of_one = bytes_of(1, "stream-100".len());
         let before = Heads::new(1 << 20, 1);
@@ -353,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_covered_that_was_learned_and_is_not_forgotten() {
+    fn a_learned_table_is_covered_until_it_is_forgotten() {
         let heads = Heads::new(1 << 20, 11);
         heads.learn(&table(11, 0..10).read());
         heads.learn(&table(21, 0..10).read());
@@ -362,8 +364,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_counted_as_it_is_taken() {
-        // So many fill half of the places of a table.
+    fn counted_memory_matches_the_memory_taken() {
+        // Fill half of the slots of a table.
         const STREAMS: usize = 512;
         let heads = Heads::new(1 << 20, 1);
         heads.learn(&table(1, 1_000..1_000 + STREAMS as u64).read());
@@ -377,8 +379,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_copied_only_when_half_as_much_has_come_and_leaves_room_for_as_much() {
-        // Of short names, places are what there is too little of; of long ones, bytes.
+    fn heads_grow_by_half_and_leave_room_for_as_much() {
+        // With short names the slots run out first; with long names the bytes.
         for category in ["short".to_owned(), "long".repeat(50)] {
             let heads = Heads::new(1 << 20, 1);
             let (mut copied_at, mut room) = (0, (0, 0));
@@ -392,7 +394,7 @@ mod tests {
                     continue;
                 }
                 let last = std::mem::replace(&mut copied_at, streams);
-                // Places come in powers of two: of a few there may be more than are of use.
+                // Slots come in powers of two, so a small table may have spare ones.
                 if last > 20 {
                     assert!(
                         2 * streams >= 3 * last,
@@ -406,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn of_no_run_anything_is_known_by_default() {
+    fn the_default_knows_no_stream() {
         assert_eq!(Heads::default().read().from, u64::MAX);
     }
 }

@@ -1,11 +1,11 @@
-//! What the index finds things by.
+//! Keys of the index.
 
 use std::cell::OnceCell;
 
 use gesta_core::{COMMAND_KEY_BYTES_MAX, EventId, STREAM_NAME_BYTES_MAX};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What a key is. The number is part of the format of run files.
+/// The kind of a key. The number is part of the format of run files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -16,11 +16,11 @@ pub(crate) enum Kind {
     /// An event type.
     Type = 3,
     Tag = 4,
-    /// An event's id, its 16 bytes with the highest first, so that ids which grow with time stand in the order of time.
+    /// An event's id: its 16 bytes, the highest first, so that ids which grow with time sort by time.
     Id = 5,
     /// A command's key: the position of the first event of its batch.
     Command = 6,
-    /// A category: the positions of the first events of its streams, which are the list of them.
+    /// A category: the positions of the first events of its streams. They list the streams.
     New = 7,
     /// The empty key: the positions of the first events of all streams.
     Created = 8,
@@ -50,7 +50,7 @@ pub(crate) struct Key {
     kind: Kind,
     bytes: [u8; KEY_BYTES_MAX],
     len: usize,
-    /// What filters know it by; made once, for however many runs.
+    /// Its hash for filters, computed once for all runs.
     hash: OnceCell<u64>,
 }
 
@@ -74,7 +74,7 @@ impl Key {
         self.kind
     }
 
-    /// The id that it is, as a number.
+    /// The id as a number, if the key is one.
     pub(super) fn as_id(&self) -> Option<u128> {
         let id = (self.kind == Kind::Id).then(|| self.name().first_chunk())?;
         id.map(id_number)
@@ -89,7 +89,7 @@ impl Key {
         &self.bytes[..self.len]
     }
 
-    /// What filters know it by, with the secret of the store.
+    /// Its hash for filters, seeded with the store's secret.
     pub(crate) fn hash(&self, secret: u64) -> u64 {
         *self.hash.get_or_init(|| hash_of(secret, self.as_bytes()))
     }
@@ -115,14 +115,14 @@ pub(super) fn leading(key: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// How many bytes two keys have in common: eight at a time, as long as they do.
+/// The length of the common prefix of two keys. Compares eight bytes at a time.
 pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count();
     let rest = a[8 * words..].iter().zip(&b[8 * words..]).take_while(|(a, b)| a == b).count();
     8 * words + rest
 }
 
-/// The hash of a key, with a secret of the store: keys that collide cannot be made up from outside.
+/// The hash of a key, seeded with the store's secret: outsiders cannot construct keys that collide.
 pub(crate) fn hash_of(secret: u64, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, secret)
 }

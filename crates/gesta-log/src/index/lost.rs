@@ -1,7 +1,8 @@
-//! What damage has cost: exactly, where runs cover the damaged positions; elsewhere as far as the versions of streams say.
+//! What damage has cost: exact where runs cover the damaged positions, elsewhere derived from the versions of
+//! streams.
 //!
-//! *Invariant*: a run was made while the bytes that it covers proved themselves, so what it knows of damaged positions is what stood there.
-//! Only what no run covers is in doubt.
+//! *Invariant*: a run was written while the bytes it covers were valid, so it knows what stood at damaged positions.
+//! Only positions outside all runs are in doubt.
 
 use std::ops::RangeInclusive;
 
@@ -15,7 +16,7 @@ use crate::damage::Damage;
 use crate::limits::{DAMAGE_NAMED_MAX, LOST_STREAMS_NAMED_MAX};
 
 impl View {
-    /// The first of the damaged positions that no run covers; the one behind the last of them, if runs cover all.
+    /// The first damaged position that no run covers; one past the damage if runs cover all of it.
     pub(crate) fn unknown_from(&self, damage: &Damage) -> u64 {
         let behind = self.runs.iter().fold(damage.from, |from, run| {
             let covers = (run.facts.first..=run.facts.last).contains(&from);
@@ -24,13 +25,13 @@ impl View {
         behind.min(damage.to + 1)
     }
 
-    /// Whether runs know all that damage has cost.
+    /// Whether runs cover all positions that the damage lost.
     pub(crate) fn knows(&self, damage: &Damage) -> bool {
         damage.loses_events() && self.unknown_from(damage) > damage.to
     }
 
-    /// Whether damaged positions within a range may hold an event that the query means. Where no run covers them, nothing is certain but
-    /// streams whose versions go on without a gap across the damage.
+    /// Whether damaged positions within a range may hold an event that matches the query. Where no run covers them,
+    /// only a stream whose versions continue without a gap across the damage is known to have lost nothing.
     pub(crate) fn may_have_lost(
         &self,
         damage: &Damage,
@@ -56,7 +57,7 @@ impl View {
         Ok(false)
     }
 
-    /// Whether runs know an event between two positions, both included, that the query means.
+    /// Whether runs hold an event between two positions, both included, that matches the query.
     fn runs_mean(&self, query: &Query, from: u64, to: u64, reach: Reach) -> Result<bool, Fault> {
         for run in self.runs.iter().filter(|run| run.facts.first <= to && run.facts.last >= from) {
             let part = PartRef::Run(run, reach);
@@ -68,13 +69,15 @@ impl View {
         Ok(false)
     }
 
-    /// Whether damage lies behind all that is known of a stream, so that its end may be further on.
+    /// Whether the damage lies after the last known event of a stream, so that the stream may end later than it
+    /// seems.
     pub(crate) fn hides_end(&self, damage: &Damage, stream: &str, reach: Reach) -> Result<bool, Fault> {
         let from = self.unknown_from(damage);
         Ok(from <= damage.to && self.head(stream, u64::MAX, reach)?.is_none_or(|(_, last)| last < from))
     }
 
-    /// Whether damaged positions that no run covers may hold an event of that stream: unless its versions go on across them.
+    /// Whether damaged positions outside all runs may hold an event of the stream. They do not if its versions
+    /// continue across them.
     pub(crate) fn stream_may_have_lost(
         &self,
         damage: &Damage,
@@ -99,12 +102,12 @@ impl View {
         Ok(true)
     }
 
-    /// Adds to reports of damage whose events were lost, as far as runs know: a few names, of the first few reports. Looks through the
-    /// names of all streams that a run knows.
+    /// Adds the names of a few streams that lost events to the first few damage reports. Scans the names of all
+    /// streams in the runs that cover the damage.
     pub(crate) fn name_streams(&self, damage: &mut [Damage]) {
         let lost = damage.iter_mut().filter(|damage| damage.loses_events()).take(DAMAGE_NAMED_MAX);
         for damage in lost {
-            // An index that cannot be read costs a report its names, and nothing else.
+            // If the index cannot be read, the report only lacks the names.
             let Ok(mut names) = self.streams_within(damage.from, damage.to) else { continue };
             if names.is_empty() {
                 continue;
@@ -119,8 +122,8 @@ impl View {
         }
     }
 
-    /// The names of streams that have an event between two positions, both included, as far as runs know: one more than are named, if
-    /// there are so many.
+    /// The names of streams with an event between two positions, both included, as far as runs know. Stops at one
+    /// name more than a report shows.
     fn streams_within(&self, from: u64, to: u64) -> Result<Vec<String>, Fault> {
         let mut names = Vec::<String>::new();
         for run in self.runs.iter().filter(|run| run.facts.first <= to && run.facts.last >= from) {

@@ -1,4 +1,4 @@
-//! A part of the index: a run or a table, looked into in the same way.
+//! A part of the index: a run or a table, with the same look-ups.
 
 use std::sync::{Arc, RwLockReadGuard};
 
@@ -18,13 +18,13 @@ pub(crate) enum Part {
     Table(Arc<Table>),
 }
 
-/// A part that is held while something is looked up in it: a table stands still.
+/// A part, held during a look-up. A table does not change meanwhile.
 pub(crate) enum Held<'a> {
     Run(&'a Run, Reach),
     Table(RwLockReadGuard<'a, State>),
 }
 
-/// A part to look something up in.
+/// A part that is ready for look-ups.
 #[derive(Clone, Copy)]
 pub(crate) enum PartRef<'a> {
     Run(&'a Run, Reach),
@@ -46,12 +46,12 @@ pub(crate) struct Location {
     pub(crate) segment: Arc<SegmentFile>,
     pub(crate) position: u64,
     pub(crate) offset: u64,
-    /// The record ends there or before.
+    /// The record ends here or before.
     pub(crate) end: u64,
 }
 
 impl Location {
-    /// An upper bound of its size.
+    /// An upper bound of its size in bytes.
     pub(crate) const fn len(&self) -> u64 {
         self.end - self.offset
     }
@@ -65,7 +65,7 @@ impl Part {
         }
     }
 
-    /// The first position that it covers, or will.
+    /// The first position that it covers or, if it is empty, will cover.
     pub(crate) fn first(&self) -> u64 {
         match self {
             Self::Run(run) => run.facts.first,
@@ -82,7 +82,7 @@ impl<'a> PartRef<'a> {
         }
     }
 
-    /// The last position that it covers; the one before its first if there is none.
+    /// The last position that it covers; one before its first if it is empty.
     pub(crate) fn last(&self) -> u64 {
         match *self {
             Self::Run(run, _) => run.facts.last,
@@ -94,12 +94,12 @@ impl<'a> PartRef<'a> {
         u32::try_from(self.last() + 1 - self.first()).expect("a part is below 4 G")
     }
 
-    /// A position as this part counts it; the nearest one that it has, or one beside its ends.
+    /// A position relative to the part's first, clamped to the part or to one position beyond its ends.
     pub(crate) fn relative(&self, position: u64) -> u32 {
         u32::try_from(position.saturating_sub(self.first())).unwrap_or(u32::MAX)
     }
 
-    /// The positions that have a key; for a stream, also the version of the first of them.
+    /// The positions of a key; for a stream, also the version of the first of them.
     pub(crate) fn list(&self, key: &Key) -> Result<Option<(List<'a>, u64)>, Fault> {
         match *self {
             Self::Run(run, reach) => {
@@ -127,7 +127,7 @@ impl<'a> PartRef<'a> {
         Ok(Some((base + last as u64, self.first() + u64::from(list.at(last)?))))
     }
 
-    /// Where the event with that id stands in that stream: its version and position.
+    /// The version and position of the event with an id in a stream.
     pub(crate) fn find_id(&self, stream: &Key, id: &Key) -> Result<Option<(u64, u64)>, Fault> {
         let Some((with_id, _)) = self.list(id)? else { return Ok(None) };
         let Some((mut own, base)) = self.list(stream)? else { return Ok(None) };
@@ -138,14 +138,14 @@ impl<'a> PartRef<'a> {
         Ok(Some((base + index as u64, self.first() + u64::from(found))))
     }
 
-    /// How to find the events that a query means.
+    /// How to find the events that match a query.
     pub(crate) fn plan(&self, query: &Query) -> Result<Plan<'a>, Fault> {
         let Query::Any(items) = query else { return Ok(Plan::all(self.len())) };
         let plans = items.iter().filter_map(|item| self.plan_item(item).transpose());
         Ok(Plan::any(self.len(), plans.collect::<Result<_, _>>()?))
     }
 
-    /// `None` if nothing here can match.
+    /// `None` if nothing in this part can match.
     fn plan_item(&self, item: &Item) -> Result<Option<ItemPlan<'a>>, Fault> {
         let mut sources = Vec::new();
         let one = |kind, key: &str| self.any(kind, [key.as_bytes()].into_iter());
@@ -175,7 +175,7 @@ impl<'a> PartRef<'a> {
         Ok((!lists.is_empty()).then(|| Source::any(lists)))
     }
 
-    /// To look up where records lie.
+    /// Looks up where records lie.
     pub(crate) fn locator(&self) -> Locator<'a> {
         match *self {
             Self::Run(run, reach) => Locator::Run(run, run.offsets(reach)),
@@ -219,7 +219,7 @@ pub(crate) enum Locator<'a> {
 }
 
 impl Locator<'_> {
-    /// Whether it had to wait for the disk.
+    /// Whether it waited for the disk.
     pub(crate) const fn has_waited(&self) -> bool {
         match self {
             Self::Run(_, offsets) => offsets.has_waited(),
@@ -227,14 +227,14 @@ impl Locator<'_> {
         }
     }
 
-    /// Says that a position is looked up soon, so that the disk can begin.
+    /// Announces a look-up, so that the disk can start reading.
     pub(crate) fn will_locate(&mut self, position: u32) {
         if let Self::Run(_, offsets) = self {
             offsets.will_get(position);
         }
     }
 
-    /// Where the event at a position of the part lies, relative to its first.
+    /// Where the event at a position lies. The position is relative to the part's first.
     pub(crate) fn location(&mut self, position: u32) -> Result<Location, Fault> {
         match self {
             Self::Table(table) => Ok(table_location(table, position)),

@@ -1,5 +1,5 @@
-//! Posting lists of one part of the index, and how they are joined: the next or previous position that matches, without looking
-//! at any event. Positions are relative to the first of the part.
+//! Posting lists of one part of the index, and their joins: the next or previous matching position, without a look at
+//! any event. Positions are relative to the part's first.
 
 use super::fault::Fault;
 use super::run::RunCursor;
@@ -34,12 +34,12 @@ impl List<'_> {
         }
     }
 
-    /// The index of the first position that is at least `target`, near a hint if the caller is lucky.
+    /// The index of the first position that is at least `target`. Fast if the hint is near.
     pub(crate) fn lower_bound(&mut self, hint: usize, target: u32) -> Result<usize, Fault> {
         match self {
             Self::Slice(list) => Ok(seek(list, hint, target)),
             Self::Run(cursor) => {
-                // Most often the answer is the next one: that costs no search.
+                // Most often the answer is the next position, which costs no search.
                 let count = cursor.list.count;
                 let begins = hint < count && (hint == 0 || cursor.at(hint - 1)? < target);
                 if begins && cursor.at(hint)? >= target {
@@ -54,15 +54,15 @@ impl List<'_> {
     }
 }
 
-/// How to find the positions of a part that a query means, in either direction.
+/// How to find the positions of a part that match a query, in either direction.
 pub(crate) struct Plan<'a> {
     /// How many positions the part has.
     len: u32,
-    /// Any of these; `None` means every position.
+    /// The alternatives of the query; `None` matches every position.
     items: Option<Vec<ItemPlan<'a>>>,
 }
 
-/// One alternative: a position that every source has.
+/// One alternative: the positions that all sources share.
 pub(super) struct ItemPlan<'a> {
     sources: Vec<Source<'a>>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Source<'a> {
     lists: Vec<Cursor<'a>>,
 }
 
-/// A list, and where in it the last look-up ended: the next one is near.
+/// A list, and the index where the last look-up ended: the next one is near.
 struct Cursor<'a> {
     list: List<'a>,
     at: usize,
@@ -190,8 +190,8 @@ impl Cursor<'_> {
     }
 }
 
-/// The index of the first entry that is at least `target`, searched in steps that double from a hint: near targets are
-/// found in a few steps, in either direction.
+/// The index of the first entry that is at least `target`. The steps double from a hint, so near targets take few
+/// steps in either direction.
 fn seek(list: &[u32], hint: usize, target: u32) -> usize {
     let hint = hint.min(list.len());
     let (mut low, mut high, mut step) = (hint, hint, 1);
@@ -208,7 +208,7 @@ fn seek(list: &[u32], hint: usize, target: u32) -> usize {
             step *= 2;
         }
     }
-    // The answer lies in low..=high; entries before `low` may have been passed over only where they are below the target.
+    // The answer lies in low..=high: every entry before `low` is below the target.
     let low = low.min(high);
     low + list[low..high].partition_point(|entry| *entry < target)
 }
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(plan().previous(11).unwrap(), Some(9));
     }
     #[test]
-    fn every_position_is_a_match_where_nothing_is_asked_for() {
+    fn every_position_matches_an_empty_query() {
         let next = |len, from| Plan::all(len).next(from).unwrap();
         assert_eq!([next(3, 0), next(3, 2), next(3, 3), next(0, 0)], [Some(0), Some(2), None, None]);
         let previous = |len, from| Plan::all(len).previous(from).unwrap();

@@ -1,10 +1,11 @@
 //! Runs: index files over adjacent ranges of positions. Immutable, derived, deletable.
 //!
-//! A run holds, for every position, where its record begins, and for every key the positions that have it. Keys stand in full and
-//! sorted, in leaves of about 4 KiB; branches say which leaf; the fence, in memory, says which branch. Each branch has a filter that says
-//! of most keys that are not there that they are not.
+//! A run holds where each record begins, and the positions of each key. Whole keys stand sorted in leaves of about 4
+//! KiB. Branches point to leaves; the fence, in memory, points to branches. Each branch has a filter that excludes
+//! most absent keys.
 //!
-//! *Choice: whole keys, no hashes* (`docs/decisions/0005`). Two names never meet, so nothing has to be read to make sure.
+//! *Choice: whole keys, no hashes* (`docs/decisions/0005`). Two names never collide, so no look-up has to read a
+//! record to make sure.
 
 mod blocks;
 mod build;
@@ -42,11 +43,11 @@ use merge::Entries;
 pub(crate) use merge::{Merge, MergeError};
 pub(crate) use sought::SoughtId;
 
-/// Positions whose offsets stand in one block.
+/// Positions whose offsets share a block.
 const OFFSETS_PER_BLOCK: usize = 1024;
-/// The offset of a record that is the first of its frame has this bit.
+/// Marks the offset of the first record of a frame.
 pub(crate) const FIRST_OF_FRAME: u32 = 1 << 31;
-/// How often a filter is asked for before it is worth its place in memory.
+/// Look-ups of a filter before it may stay in memory.
 const FILTER_TOUCHES: u8 = 2;
 
 /// An open run.
@@ -56,7 +57,7 @@ pub(crate) struct Run {
     /// The segment of each extent.
     pub(crate) segments: Vec<Arc<SegmentFile>>,
     fence: Vec<Fence>,
-    /// The first bytes of the fence's keys, which mostly say enough, and lie close together.
+    /// The first bytes of the fence's keys. They mostly decide, and lie close together in memory.
     prefixes: Vec<u64>,
     /// The lowest and the highest event id.
     ids: (u128, u128),
@@ -69,11 +70,11 @@ struct Fence {
     key: Box<[u8]>,
     branch: Pointer,
     filter: Pointer,
-    /// The filter, where there is room for it to stay.
+    /// The filter, if there is room for it to stay.
     resident: OnceLock<Resident>,
-    /// How often its filter was missed.
+    /// Look-ups that missed the filter in memory.
     touches: AtomicU8,
-    /// Whether its filter was read though there was no room for it.
+    /// Whether the filter was read once without room for it.
     is_read: AtomicBool,
 }
 
@@ -85,8 +86,8 @@ impl Fence {
 }
 
 impl Run {
-    /// Opens a run file. Its facts prove themselves here, everything else when it is looked at. `None` if it speaks of a segment that
-    /// nobody knows.
+    /// Opens a run file. Verifies its facts now, everything else at its first use. `None` if it names a segment that
+    /// the log does not list.
     pub(crate) fn open(
         file: Arc<dyn File>,
         run: u64,
@@ -117,7 +118,7 @@ impl Run {
         Self { facts, blocks, segments, fence, prefixes, ids, secret, size_bytes }
     }
 
-    /// The positions that have a key.
+    /// The positions of a key.
     pub(crate) fn find(&self, key: &Key, reach: Reach) -> Result<Option<RunList>, Fault> {
         if key.as_id().is_some_and(|id| !self.may_hold_id(id)) {
             return Ok(None);
@@ -134,13 +135,13 @@ impl Run {
         find_list(&leaf, key).ok_or_else(|| self.blocks.damaged(leaf_at))
     }
 
-    /// Whether an id lies between the lowest and the highest: one that was made later than all of them costs no more than this.
+    /// Whether an id lies between the lowest and the highest id of the run. For a newer id this is the whole cost.
     pub(super) const fn may_hold_id(&self, id: u128) -> bool {
         let (lowest, highest) = self.ids;
         lowest <= id && id <= highest
     }
 
-    /// The branch that holds a key, if any does.
+    /// The branch that would hold a key.
     fn fence_of(&self, key: &[u8]) -> Option<&Fence> {
         let prefix = leading(key);
         let from = self.prefixes.partition_point(|own| *own < prefix);
@@ -149,13 +150,14 @@ impl Run {
         at.checked_sub(1).map(|at| &self.fence[at])
     }
 
-    /// Whether a branch may hold a key, as far as its filter says, where there is one in memory.
+    /// Whether a branch may hold a key. `true` if its filter is not in memory.
     fn may_hold(&self, fence: &Fence, hash: u64, reach: Reach) -> bool {
         self.filter(fence, reach).is_none_or(|filter| filter::may_hold(filter, hash))
     }
 
-    /// The filter of a branch. It is brought into memory if it is worth that and there is room; else, and where it is damaged, look-ups do
-    /// without: to read all of it for one of them costs more than the blocks that it would spare.
+    /// The filter of a branch. Loads it if it is asked for often enough and there is room. Otherwise, and if it is
+    /// damaged, look-ups do without: reading a whole filter for one look-up costs more than the block that it would
+    /// save.
     fn filter<'f>(&self, fence: &'f Fence, reach: Reach) -> Option<&'f Resident> {
         let resident = fence.resident.get();
         if resident.is_some() || reach == Reach::Memory {
@@ -168,7 +170,8 @@ impl Run {
         self.retain_filter(fence).ok()?;
         let resident = fence.resident.get();
         if resident.is_none() && !fence.is_read.swap(true, Relaxed) {
-            // Once without room, so that whoever uses an index notices damage anywhere in it: `read` tells of it.
+            // Read once without room, so that use of an index finds damage in every part of it: `read` reports
+            // damage.
             let _ = self.blocks.read(fence.filter);
         }
         resident
@@ -176,23 +179,23 @@ impl Run {
 
     fn retain_filter(&self, fence: &Fence) -> Result<(), Fault> {
         if let Some(filter) = self.blocks.retain(fence.filter)? {
-            // Somebody may have been faster: then this one gives its room back.
+            // Another thread may have been faster. Then this filter gives its room back.
             let _ = fence.resident.set(filter);
         }
         Ok(())
     }
 
-    /// Brings the filters into memory, as far as there is room: every append asks them.
+    /// Loads the filters as far as there is room: every append asks them.
     pub(crate) fn warm(&self) -> Result<(), Fault> {
         self.fence.iter().try_for_each(|fence| self.retain_filter(fence))
     }
 
-    /// Whether every filter proves itself.
+    /// Verifies every filter.
     pub(crate) fn prove_filters(&self) -> Result<(), Fault> {
         self.fence.iter().try_for_each(|fence| self.blocks.read(fence.filter).map(drop))
     }
 
-    /// A place in the list of a key.
+    /// A cursor over the list of a key.
     pub(crate) const fn cursor(&self, list: RunList, reach: Reach) -> RunCursor<'_> {
         RunCursor::new(self, list, reach)
     }
@@ -214,7 +217,7 @@ impl Run {
         Pointer { offset, len: 4 * count.min(OFFSETS_PER_BLOCK) }
     }
 
-    /// How many positions it covers.
+    /// The number of positions that it covers.
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.facts.last - self.facts.first + 1).expect("a run is below 4 G")
     }
@@ -257,7 +260,7 @@ fn read_fence_entry(reader: &mut Reader<'_>) -> Option<Fence> {
     Some(Fence::new(key, branch, filter))
 }
 
-/// The leaf that holds a key, if any does. The outer `None` says that the branch is damaged.
+/// The leaf that would hold a key. The outer `None` means that the branch is damaged.
 fn find_leaf(branch: &[u8], key: &[u8]) -> Option<Option<Pointer>> {
     let mut keys = Keys::near(branch, key)?;
     let mut leaf = None;
@@ -272,7 +275,7 @@ fn find_leaf(branch: &[u8], key: &[u8]) -> Option<Option<Pointer>> {
     Some(leaf)
 }
 
-/// The list of a key in its leaf. The outer `None` says that the leaf is damaged.
+/// The list of a key in its leaf. The outer `None` means that the leaf is damaged.
 fn find_list(leaf: &[u8], key: &[u8]) -> Option<Option<RunList>> {
     let mut keys = Keys::near(leaf, key)?;
     while !keys.is_done() {
@@ -286,25 +289,25 @@ fn find_list(leaf: &[u8], key: &[u8]) -> Option<Option<RunList>> {
     Some(None)
 }
 
-/// Where records begin, looked up one after the other: the block that was looked at last is kept.
+/// Where records begin. Keeps the block of the last look-up.
 pub(crate) struct Offsets<'a> {
     run: &'a Run,
     reach: Reach,
     block: Option<(usize, Bytes)>,
     /// Whether a block was not in memory.
     has_waited: bool,
-    /// The block that was spoken of last, ahead of those that are looked at.
+    /// The last block that was announced to the disk.
     ahead: Option<usize>,
 }
 
 impl Offsets<'_> {
-    /// Whether anything had to be read from the file.
+    /// Whether it read from the file.
     pub(crate) const fn has_waited(&self) -> bool {
         self.has_waited
     }
 
-    /// Says that a position is looked up soon, so that the disk can begin. Of blocks that follow one another it is told nothing: the kernel
-    /// reads on by itself where it sees that, and reads more at once.
+    /// Announces a look-up, so that the disk can start reading. Consecutive blocks are not announced: the kernel
+    /// reads ahead by itself there, and in larger pieces.
     pub(crate) fn will_get(&mut self, position: u32) {
         let number = position as usize / OFFSETS_PER_BLOCK;
         let before = self.ahead.or(self.block.as_ref().map(|(own, _)| *own));
@@ -315,10 +318,10 @@ impl Offsets<'_> {
         }
     }
 
-    /// What the run says of a position, relative to its first: the offset, and whether a frame begins with it.
+    /// The offset of a record, with the mark of a frame's first record. The position is relative to the run's first.
     pub(crate) fn get(&mut self, position: u32) -> Result<u32, Fault> {
         if position as usize >= self.run.len() {
-            // A list speaks of a position that the run does not have.
+            // A list holds a position beyond the run.
             return Err(self.run.blocks.damaged(self.run.facts.fence));
         }
         let number = position as usize / OFFSETS_PER_BLOCK;

@@ -1,4 +1,4 @@
-//! The files of runs: their names, how one is written of a table, and how those of a log are opened.
+//! Run files: their names, writing one from a table, and opening those of a log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::manifest::RunEntry;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 
-/// What every run of a log has in common.
+/// What all runs of a log share.
 #[derive(Clone)]
 pub(crate) struct RunFiles {
     pub(crate) root: PathBuf,
@@ -23,12 +23,12 @@ pub(crate) struct RunFiles {
 }
 
 impl RunFiles {
-    /// The path of a run: made of its id alone.
+    /// The path of a run, derived from its id alone.
     pub(crate) fn path(&self, id: u64) -> PathBuf {
         folder(&self.root).join(file_name(id))
     }
 
-    /// Begins a run: an empty file, over what a stopped attempt may have left.
+    /// Begins a run in an empty file. Overwrites the file of a stopped attempt.
     pub(crate) fn begin(&self, env: &dyn Env, id: u64) -> io::Result<Builder> {
         let path = self.path(id);
         match env.remove(&path) {
@@ -39,15 +39,15 @@ impl RunFiles {
         Ok(Builder::new(file, env.entropy()?, self.secret, Arc::clone(&self.cache)))
     }
 
-    /// Makes the name of a finished run durable, and brings into memory what every append asks for.
+    /// Makes the name of a finished run durable, and loads its filters, which every append needs.
     pub(crate) fn settle(&self, env: &dyn Env, run: &Run) -> Result<(), Fault> {
         let io = |source| Fault::Io { run: run.facts.id, source };
         env.sync_dir(&folder(&self.root)).map_err(io)?;
         run.warm()
     }
 
-    /// Opens a run that the manifest lists. `None` if its file is missing or damaged, or is not the one that the manifest lists. Whether
-    /// its frames still stand in the log is not looked at: a run whose frames are lost still knows what they held.
+    /// Opens a run that the manifest lists. `None` if its file is missing or damaged, or is not the one that the manifest lists. It does
+    /// not check that the log still holds the run's frames: a run whose frames are lost still knows what they held.
     pub(crate) fn open(
         &self,
         env: &dyn Env,
@@ -70,7 +70,7 @@ impl RunFiles {
 }
 
 impl RunFiles {
-    /// Writes a table as a run, durably. The manifest still has to list it.
+    /// Writes a table as a durable run. The manifest does not list it yet.
     pub(crate) fn write(
         &self,
         env: &dyn Env,
@@ -130,11 +130,12 @@ pub(crate) fn file_name(id: u64) -> String {
     format!("{id:012}.run")
 }
 
-/// Removes files of runs that the manifest does not list: left of attempts that a crash stopped, or of runs that were merged.
+/// Removes run files that the manifest does not list: they are left over from interrupted attempts or from merged
+/// runs.
 pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -> io::Result<()> {
     for name in env.list(&folder(root))? {
         let id = name.strip_suffix(".run").and_then(|id| id.parse().ok());
-        // Names that no run has are left alone: their files are somebody else's.
+        // A file with any other name is not ours and stays.
         if let Some(id) = id.filter(|id| file_name(*id) == name)
             && !listed.iter().any(|entry| entry.id == id)
         {
@@ -144,7 +145,7 @@ pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -
     Ok(())
 }
 
-/// A file that is gone: whatever is read from it fails as such.
+/// A missing file: every read fails with `NotFound`.
 pub(crate) struct MissingFile;
 
 impl File for MissingFile {

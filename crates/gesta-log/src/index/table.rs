@@ -1,12 +1,14 @@
-//! Tables: the index of the newest positions, in memory. The last one grows; the others wait to become runs.
+//! Tables: the index of the newest positions, in memory. The last table is active and grows; the full ones wait to
+//! become runs.
 //!
 //! *Invariants*
-//! - Positions are dense. A table ends before damage, and another begins behind it, so the versions of a stream are dense in it too.
-//! - What is beyond the durable position is there for the writer alone; readers clip.
-//! - A table that is not the last one never changes.
+//! - Positions are dense. A table ends before damage and another begins after it, so versions of a stream are dense
+//!   within a table too.
+//! - Positions beyond the durable one are for the writer alone; readers clip them.
+//! - Only the last table changes.
 //!
-//! *Choice: each table knows the one after it.* A batch that was prepared while a table was the last one finds everything newer from
-//! there, however long it waited: the chain keeps it in memory (`docs/decisions/0006`).
+//! *Choice: each table links to the next one.* A batch that was prepared while a table was active finds everything
+//! newer from there, however long it waited: the chain keeps the tables in memory (`docs/decisions/0006`).
 
 mod ids;
 mod keys;
@@ -22,14 +24,14 @@ use super::key::Kind;
 use super::run::{FIRST_OF_FRAME, FrameName};
 use crate::segment::SegmentFile;
 
-/// What a key costs besides its bytes, what a position costs in a list, and what an event's id costs.
+/// The memory of a key besides its bytes, of a position in a list, and of an event's id.
 const ENTRY_BYTES: usize = size_of::<keys::Entry>() + 10;
 const POSITION_BYTES: usize = 6;
 const ID_BYTES: usize = 26;
 
-/// The index of some positions, in memory.
+/// The index of a range of positions, in memory.
 pub(crate) struct Table {
-    /// The first position that it covers, or will.
+    /// The first position that it covers or, if it is empty, will cover.
     pub(crate) first: u64,
     state: RwLock<State>,
     next: OnceLock<Arc<Table>>,
@@ -39,7 +41,7 @@ pub(crate) struct Table {
 pub(crate) struct State {
     pub(crate) first: u64,
     pub(crate) first_frame: Option<FrameName>,
-    /// Where each record begins; the bit says that a frame begins with it.
+    /// Where each record begins. The highest bit marks the first record of a frame.
     pub(crate) offsets: Vec<u32>,
     pub(crate) extents: Vec<TableExtent>,
     batches: Vec<BatchEnd>,
@@ -49,12 +51,12 @@ pub(crate) struct State {
     bytes: usize,
 }
 
-/// A piece of a segment whose records a table knows.
+/// A piece of a segment whose records a table holds.
 #[derive(Clone)]
 pub(crate) struct TableExtent {
     pub(crate) segment: Arc<SegmentFile>,
     pub(crate) first: u64,
-    /// Where the frames end that are known.
+    /// Where the last known frame ends.
     pub(crate) end: u64,
 }
 
@@ -65,12 +67,12 @@ struct BatchEnd {
     recorded_at: i64,
 }
 
-/// What a command key stands for: a request, and the events that it led to.
+/// What a command key names: a request, and the events that it caused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandEntry {
     pub(crate) request: [u8; 32],
     pub(crate) first: u64,
-    /// The version of each of its events, from `first` on.
+    /// The version of each of its events, in order.
     pub(crate) versions: Box<[u64]>,
 }
 
@@ -80,7 +82,7 @@ impl CommandEntry {
     }
 }
 
-/// What the index keeps of an event.
+/// The fields of an event that the index keeps.
 pub(crate) struct IndexedEvent<'a> {
     pub(crate) stream: &'a str,
     pub(crate) event_type: &'a str,
@@ -88,12 +90,12 @@ pub(crate) struct IndexedEvent<'a> {
 }
 
 impl Table {
-    /// An empty table for the positions from one on.
+    /// An empty table that begins at `first`.
     pub(crate) fn new(first: u64) -> Arc<Self> {
         Self::of(State::new(first))
     }
 
-    /// An empty table for what comes after one that was like it: its memory is asked for at once, not in steps that copy.
+    /// An empty table that follows a full one. It reserves as much memory at once, which saves copies while it grows.
     pub(crate) fn after(before: &State) -> Arc<Self> {
         let mut state = State::new(before.last() + 1);
         state.offsets.reserve(before.offsets.len());
@@ -107,9 +109,10 @@ impl Table {
         Arc::new(Self { first, state, next: OnceLock::new() })
     }
 
-    /// To look something up. Held for look-ups in memory only, never across I/O.
+    /// For look-ups in memory only: never held across I/O.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        // A panic under this lock is a broken invariant of the index: its writer is poisoned, readers clip what they see.
+        // A panic under this lock is a broken invariant of the index: its writer is poisoned, and readers clip what
+        // they see.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,12 +120,12 @@ impl Table {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The table for what comes after this one.
+    /// The table that follows this one.
     pub(crate) fn next(&self) -> Option<&Arc<Self>> {
         self.next.get()
     }
 
-    /// Ends this table: what comes next goes into that one.
+    /// Ends this table: the next positions go into `next`.
     pub(crate) fn end_with(&self, next: Arc<Self>) {
         assert!(self.next.set(next).is_ok(), "a table ends once");
     }
@@ -143,17 +146,17 @@ impl State {
         }
     }
 
-    /// How many positions it covers.
+    /// The number of positions that it covers.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.offsets.len()).expect("a table is below 4 G")
     }
 
-    /// The last position that it covers; the one before its first if there is none.
+    /// The last position that it covers; one before its first if it is empty.
     pub(crate) fn last(&self) -> u64 {
         self.first + self.offsets.len() as u64 - 1
     }
 
-    /// About how much memory it takes.
+    /// The memory it takes, approximately.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -167,13 +170,13 @@ impl State {
         self.extents.push(TableExtent { segment, first, end: 0 });
     }
 
-    /// Begins a frame, whose first record is the next event.
+    /// Begins a frame. The next event is its first record.
     pub(crate) fn begin_frame(&mut self, frame: FrameName) {
         self.first_frame.get_or_insert(frame);
     }
 
-    /// Adds the next event of the log, whose record begins at that offset of the current segment. `base` is the version that it has
-    /// where the table does not know its stream. Gives its version.
+    /// Adds the next event of the log; its record begins at `offset` in the current segment. `base` gives the event's
+    /// version if the table does not know its stream. Returns the version.
     pub(crate) fn insert<'a>(
         &mut self,
         event: &IndexedEvent<'_>,
@@ -216,14 +219,15 @@ impl State {
         version
     }
 
-    /// Ends the batch that the last events belong to; its frame ends at that offset.
+    /// Ends the current batch. Its frame ends at `frame_end`.
     pub(crate) fn end_batch(&mut self, recorded_at: i64, frame_end: u64) {
         self.batches.push(BatchEnd { last: self.last(), recorded_at });
         self.bytes += size_of::<BatchEnd>();
         self.end_frame(frame_end);
     }
 
-    /// Ends the batch that the last events belong to before its frame does, at a record of it that is damaged: if some of them stand here.
+    /// Ends the current batch before its frame ends, at a damaged record. Does nothing if the table holds none of its
+    /// events.
     pub(crate) fn break_off_batch(&mut self, recorded_at: i64, at: u64) {
         let ended = self.batches.last().map_or(self.first, |batch| batch.last + 1);
         if ended <= self.last() {
@@ -231,14 +235,14 @@ impl State {
         }
     }
 
-    /// Says how far the frames of the current segment go.
+    /// Records where the last frame of the current segment ends.
     pub(crate) fn end_frame(&mut self, frame_end: u64) {
         if let Some(extent) = self.extents.last_mut() {
             extent.end = frame_end;
         }
     }
 
-    /// Remembers the command of the last batch, whose events have these versions. `false` if the key was there.
+    /// Adds the command of the last batch, whose events have these versions. `false` if the key is taken.
     pub(crate) fn insert_command(&mut self, key: &[u8], request: [u8; 32], versions: &[u64]) -> bool {
         assert!(!versions.is_empty(), "a batch has events");
         if self.commands.contains_key(key) {
@@ -252,7 +256,7 @@ impl State {
         true
     }
 
-    /// The positions that have a key, relative to the first; for a stream, also the version of the first of them.
+    /// The positions of a key, relative to the first; for a stream, also the version of the first of them.
     pub(crate) fn find(&self, kind: Kind, key: &[u8]) -> Option<(&[u32], u64)> {
         if kind == Kind::Id {
             let id = EventId::from_bytes(key.try_into().ok()?);
@@ -284,7 +288,7 @@ impl State {
         Some((base + positions.len() as u64 - 1, self.first + u64::from(*last)))
     }
 
-    /// Where the event with that id stands in that stream: its version and position.
+    /// The version and position of the event with an id in a stream.
     pub(crate) fn find_id(&self, stream: &str, id: EventId) -> Option<(u64, u64)> {
         let with_id = self.ids.find(id)?;
         let (own, base) = self.find(Kind::Stream, stream.as_bytes())?;
@@ -294,12 +298,12 @@ impl State {
         })
     }
 
-    /// The end of the batch that holds that position.
+    /// The end of the batch that holds a position.
     pub(crate) fn batch_end(&self, position: u64) -> u64 {
         self.batches[self.batches.partition_point(|batch| batch.last < position)].last
     }
 
-    /// The first position of the batch that holds that position.
+    /// The first position of the batch that holds a position.
     pub(crate) fn batch_start(&self, position: u64) -> u64 {
         let at = self.batches.partition_point(|batch| batch.last < position);
         at.checked_sub(1).map_or(self.first, |before| self.batches[before].last + 1)
@@ -311,7 +315,7 @@ impl State {
         count.checked_sub(1).map(|at| self.batches[at].last)
     }
 
-    /// Takes back everything after a position: what was decided and never became durable.
+    /// Removes everything after a position: it was decided and never became durable.
     pub(crate) fn truncate(&mut self, last: u64) {
         let kept = u32::try_from((last + 1).saturating_sub(self.first)).unwrap_or(u32::MAX);
         self.offsets.truncate(kept as usize);
@@ -321,14 +325,14 @@ impl State {
         self.commands.retain(|_, command| command.last() <= last);
     }
 
-    /// How many positions all keys have together.
+    /// The number of positions in the lists of all keys.
     pub(crate) fn postings(&self) -> u64 {
         let of_keys = self.keys.iter().map(|(_, entry)| entry.positions().len() as u64).sum::<u64>();
         of_keys + u64::from(self.len())
     }
 
-    /// Looks at every key in the order of run files: the key with its kind, its positions, and, of a stream, the version of the first of
-    /// them.
+    /// Visits every key in the order of run files: the key with its kind, its positions, and for a stream the version
+    /// of the first of them.
     pub(crate) fn visit_sorted<E>(
         &self,
         mut visit: impl FnMut(&[u8], &[u32], u64) -> Result<(), E>,
@@ -355,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_is_found() {
+    fn added_events_are_found() {
         let state = table(&[("s-1", "x", 1), ("s-2", "x", 2), ("s-1", "y", 3)]);
         assert_eq!(state.find(Kind::Stream, b"s-1"), Some((&[0, 2][..], 5)));
         assert_eq!(state.head("s-1"), Some((6, 13)));
@@ -368,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_gone() {
+    fn truncated_events_are_gone() {
         let mut state = table(&[("s-1", "x", 1), ("s-2", "x", 2), ("s-1", "y", 3)]);
         state.truncate(11);
         assert_eq!(state.head("s-1"), Some((5, 11)));

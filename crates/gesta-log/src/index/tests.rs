@@ -1,4 +1,4 @@
-//! Runs, tables and merges, held against a plain scan of the same events: every look-up gives the same.
+//! Runs, tables and merges against a plain scan of the same events: every look-up gives the same answer.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -17,7 +17,7 @@ use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 use crate::walk::Follow;
 
-/// Bytes that a record takes in these logs, and what comes before the first of a frame.
+/// The size of a record in these logs, and the bytes before the first record of a frame.
 const RECORD_BYTES: u64 = 104;
 const HEADER_BYTES: u64 = 64;
 const SEGMENT_BYTES: u64 = 3 << 10;
@@ -36,7 +36,7 @@ struct Event {
     offset: u64,
 }
 
-/// What a test draws of one event: numbers that names are made of.
+/// The drawn numbers of one event; names derive from them.
 #[derive(Debug, Clone)]
 struct Drawn {
     stream: u8,
@@ -47,7 +47,7 @@ struct Drawn {
 }
 
 fn stream_name(number: u8) -> String {
-    // Some as long as names may be, alike but for their ends; some that are the beginning of others.
+    // Some names have the maximum length and differ at their ends only; some are prefixes of others.
     match number {
         0..=2 => format!("long-{:0>506}{number}", ""),
         3 => "s".to_owned(),
@@ -88,7 +88,7 @@ fn log_of(drawn: &[Drawn], rolls: &[bool]) -> Vec<Event> {
     log
 }
 
-/// The parts of an index, and the log that they are of.
+/// The parts of an index, and their log.
 struct Indexed {
     log: Vec<Event>,
     view: View,
@@ -163,7 +163,7 @@ fn index(
     Indexed { log, view, _folder: folder }
 }
 
-/// Merges so many runs from one on, as far as there are so many.
+/// Merges `count` runs from one on, or as many as there are.
 fn merge(files: &RunFiles, view: &mut View, id: u64, from: usize, count: usize) {
     let Some(merged) = view.runs.get(from..from + count).filter(|_| count > 1) else { return };
     let mut merge = Merge::new(merged.to_vec(), files.begin(&OsEnv, id).unwrap()).unwrap();
@@ -173,7 +173,7 @@ fn merge(files: &RunFiles, view: &mut View, id: u64, from: usize, count: usize) 
 }
 
 impl Indexed {
-    /// The positions of a part that hold what the predicate means.
+    /// The positions of a part whose events satisfy the predicate.
     fn scan(&self, part: PartRef<'_>, means: impl Fn(&Event) -> bool) -> Vec<u64> {
         let own =
             (1..).zip(&self.log).filter(|(position, _)| (part.first()..=part.last()).contains(position));
@@ -194,7 +194,7 @@ impl Indexed {
         self.check_ids();
     }
 
-    /// Ids that are sought together are found in the newest run that has them, and ids that are nowhere are not.
+    /// Checks a look-up of several ids: each is found in the newest run that holds it, and absent ids are not found.
     fn check_ids(&self) {
         let nowhere = [0, 1 << 100, u128::MAX].map(|id| ("long-1", EventId::from_u128(id)));
         let own = self.log.iter().map(|event| (event.stream.as_str(), event.id));
@@ -244,7 +244,7 @@ impl Indexed {
         assert!(self.check_list(part, Kind::Stream, nobody.as_bytes(), |_| false).is_none());
     }
 
-    /// Gives the version that the list begins with, as the part says.
+    /// Returns the version that the list begins with, according to the part.
     fn check_list(
         &self,
         part: PartRef<'_>,
@@ -307,7 +307,8 @@ impl Indexed {
         })
     }
 
-    /// From every place of a part, in both directions, with one plan that goes on and one for each look-up.
+    /// Checks a plan from every position of a part, in both directions, with one plan for all look-ups and with one
+    /// for each.
     fn check_plan(&self, part: PartRef<'_>, query: &Query) {
         let expected = self.scan(part, |event| Self::means(query, event));
         let relative = expected.iter().map(|position| part.relative(*position)).collect::<Vec<_>>();
@@ -348,7 +349,7 @@ fn drawn(ids_grow: bool) -> impl Strategy<Value = Vec<Drawn>> {
     prop::collection::vec(event, 1..220).prop_map(move |events| {
         let numbered = events.into_iter().zip(0_u128..);
         let drawn = numbered.map(|((stream, event_type, tags, id, ends), number)| {
-            // Out of order, an id may stand in several streams, and twice in one.
+            // Unless ids grow, several streams may hold an id, and one stream twice.
             let id = if ids_grow { number << 64 | id } else { id * 0x1_0001 };
             Drawn { stream, event_type, tags, id, ends_batch: ends == 0 }
         });
@@ -360,7 +361,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn runs_tables_and_merges_say_what_a_scan_says(
+    fn runs_tables_and_merges_give_the_answers_of_a_scan(
         events in any::<bool>().prop_flat_map(drawn),
         rolls in prop::collection::vec(prop::bool::weighted(0.1), 7),
         cuts in prop::collection::vec(0_u64..220, 0..12),
@@ -373,7 +374,7 @@ proptest! {
     }
 }
 
-/// A list of so many positions, spread by a step over two runs, which are merged.
+/// A list of `count` positions with a fixed step, spread over two runs, which are merged.
 fn check_long_list(count: u32, step: u32) {
     let (_folder, files) = run_files();
     let (len, cut) = (u64::from(count * step), u64::from(count / 3 * step));
@@ -405,7 +406,8 @@ fn check_long_list(count: u32, step: u32) {
     check_positions(&view.runs[0], count, step);
 }
 
-/// The list in a run is every `step`-th position: at every index near an end of a chunk, a block or the list.
+/// Checks that the list of a run holds every `step`-th position: at each index near an end of a chunk, a block or the
+/// list.
 fn check_positions(run: &super::Run, count: u32, step: u32) {
     let part = PartRef::Run(run, Reach::Disk);
     let hot = |position: &u64| position.is_multiple_of(u64::from(step));
@@ -423,7 +425,7 @@ fn check_positions(run: &super::Run, count: u32, step: u32) {
         for at in (0..expected.len()).filter(near_an_end) {
             let position = part.relative(expected[at]);
             assert_eq!(list.at(at).unwrap(), position);
-            // From near and from far, from before and from behind, at the position itself and on both sides of it.
+            // Hints from near and far, before and after, at the position itself and on both sides of it.
             for hint in [0, at.saturating_sub(1), at, at + 1, at + 2, expected.len()] {
                 assert_eq!(list.lower_bound(hint, position).unwrap(), at, "of {count}, hint {hint}");
                 assert_eq!(list.lower_bound(hint, position + 1).unwrap(), at + 1, "of {count}, hint {hint}");
@@ -456,7 +458,7 @@ fn the_first_record_of_a_frame_is_marked_and_nothing_else() {
     assert_eq!(marked.collect::<Vec<_>>(), [true, false, true]);
 }
 
-/// Files of runs in a new folder.
+/// Run files in a new folder.
 fn run_files() -> (tempfile::TempDir, RunFiles) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("index")).unwrap();
@@ -465,12 +467,12 @@ fn run_files() -> (tempfile::TempDir, RunFiles) {
     (folder, files)
 }
 
-/// Where the record of a position begins, in runs that are written key by key.
+/// Where the record of a position begins, in runs that a test writes key by key.
 fn offset_of(position: u64) -> u32 {
     4096 + 8 * u32::try_from(position).unwrap()
 }
 
-/// A run of some positions in segments that begin at some of them, with these tags, in their order.
+/// A run over a range of positions in segments that begin at given positions, with these tags in this order.
 fn run_of(
     files: &RunFiles,
     id: u64,
@@ -482,7 +484,7 @@ fn run_of(
     let mut builder = files.begin(&OsEnv, id).unwrap();
     (first..=last).for_each(|position| builder.offset(offset_of(position) | FIRST_OF_FRAME).unwrap());
     let tags = tags.into_iter().map(|(tag, positions)| (Key::new(Kind::Tag, tag.as_bytes()), positions));
-    // One id for all: nobody looks for it.
+    // One id for all events: no test looks for it.
     for (key, positions) in tags.chain([(Key::new(Kind::Id, &[7; 16]), 0..1)]) {
         builder.begin_key(key.as_bytes(), 0).unwrap();
         builder.positions(positions).unwrap();
@@ -508,7 +510,7 @@ fn run_of(
     Arc::new(builder.finish(covered).unwrap())
 }
 
-/// A run of so many positions, all of which have one tag.
+/// A run of `count` positions that share one tag.
 fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::Run> {
     let last = first + u64::from(count) - 1;
     run_of(files, id, first..=last, &[(first, 1)], [("hot".to_owned(), 0..count)])
@@ -516,7 +518,7 @@ fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<supe
 
 #[test]
 fn positions_are_found_at_the_ends_of_every_block_of_a_directory() {
-    /// Positions that a block of a directory speaks of.
+    /// Positions that one block of a directory covers.
     const BLOCK: u32 = 256 * 1_024;
     const COUNT: u32 = 2 * BLOCK + 1_025;
     let (_folder, files) = run_files();
@@ -525,7 +527,7 @@ fn positions_are_found_at_the_ends_of_every_block_of_a_directory() {
     for near in [0, 1_024, BLOCK, BLOCK + 1_024, 2 * BLOCK, 2 * BLOCK + 1_024, COUNT] {
         for at in near.saturating_sub(2)..(near + 2).min(COUNT) {
             assert_eq!(list.at(at as usize).unwrap(), at);
-            // From behind the list, so that it is searched.
+            // The hint lies after the list, so the list is searched.
             assert_eq!(list.lower_bound(COUNT as usize, at).unwrap(), at as usize);
             assert_eq!(list.lower_bound(COUNT as usize, COUNT - at).unwrap(), (COUNT - at) as usize);
         }
@@ -558,7 +560,7 @@ fn a_merge_stops_and_goes_on_in_the_middle_of_a_long_list() {
 #[test]
 fn a_merge_stops_and_goes_on_between_keys() {
     let (_folder, files) = run_files();
-    // Every other tag is of the other run.
+    // The tags alternate between the two runs.
     let tags = |own: u32| (0..3_000_u32).map(move |n| (format!("{:05}", 2 * n + own), 0..1));
     let runs = [run_of(&files, 1, 1..=1, &[(1, 1)], tags(0)), run_of(&files, 2, 2..=2, &[(2, 1)], tags(1))];
     let mut merge = Merge::new(runs.to_vec(), files.begin(&OsEnv, 3).unwrap()).unwrap();
@@ -577,7 +579,7 @@ fn a_merge_stops_and_goes_on_between_keys() {
 }
 
 #[test]
-fn a_merged_run_knows_of_every_position_where_its_record_lies() {
+fn a_merged_run_locates_every_record() {
     let (_folder, files) = run_files();
     let tag = || [("hot".to_owned(), 0..1)];
     // The second segment begins within a run, the third with one.
@@ -601,9 +603,9 @@ fn a_merged_run_knows_of_every_position_where_its_record_lies() {
 }
 
 #[test]
-fn a_merge_takes_no_position_that_its_run_does_not_have() {
+fn a_merge_refuses_a_position_beyond_its_run() {
     let (_folder, files) = run_files();
-    // Beside its key and in a chunk, up to the last position of the run and one beyond.
+    // For a list beside its key and one in a chunk: up to the last position of the run, and one beyond.
     for (from, end, is_sound) in [(9, 100, true), (9, 101, false), (90, 100, true), (90, 101, false)] {
         let tags = [("hot".to_owned(), from..end)];
         let runs = vec![run_of(&files, 1, 1..=100, &[(1, 1)], tags), run_of_one_key(&files, 2, 101, 5)];

@@ -1,7 +1,7 @@
-//! Large pages: a thread of the pool that has nothing to do reads the second half, while whoever wants the page reads the first.
+//! Large pages: an idle thread of the pool reads the second half while the caller reads the first.
 //!
-//! *Choice: only a thread that is idle, on a core that no other reader needs, and only what it has begun.* A reader never waits for a thread
-//! that does something else; and where there are as many readers as cores, halves would only get into each other's way.
+//! *Choice: only an idle thread, on a core that no other reader needs.* So a reader never waits for a thread with
+//! other work. With as many readers as cores, halves would only slow each other down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::index::Location;
 use crate::limits::HALVES_EVENTS_MIN;
 use crate::pool::Idle;
 
-/// A page, and whether somebody has begun with its second half.
+/// A page, and whether its second half is taken.
 struct Page {
     locations: Vec<Location>,
     middle: usize,
@@ -29,7 +29,7 @@ impl Page {
     }
 }
 
-/// As [`fetch`], by two threads where the page is large and one of them is idle.
+/// Like [`fetch`], but with two threads if the page is large and a thread is idle.
 pub(super) fn fetch_in_halves(locations: Vec<Location>, idle: &Idle) -> Fetched {
     if locations.len() < HALVES_EVENTS_MIN {
         return fetch(&locations);
@@ -41,7 +41,7 @@ pub(super) fn fetch_in_halves(locations: Vec<Location>, idle: &Idle) -> Fetched 
     let theirs = Arc::clone(&page);
     idle.offer(move || {
         if theirs.take() {
-            // An error here says that the first half failed, and nobody needs the second.
+            // An error here means that the first half failed and the second is not needed.
             let _ = send.send(theirs.second());
         }
     });
@@ -51,7 +51,7 @@ pub(super) fn fetch_in_halves(locations: Vec<Location>, idle: &Idle) -> Fetched 
         return fetched;
     }
     let second = if is_left { None } else { receive.recv().ok() };
-    // Nobody has begun with it; or whoever did has panicked, and here it is seen why.
+    // No thread took the half, or the one that did panicked; reading it here shows why.
     let second = second.unwrap_or_else(|| page.second());
     fetched.events.extend(second.events);
     fetched.failed = second.failed;

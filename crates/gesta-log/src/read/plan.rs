@@ -1,6 +1,6 @@
-//! Which events a page holds and how far it gets, from the index alone.
+//! Plans a page from the index alone: the events it holds, and how far it gets.
 //!
-//! The store's unit of `examined` is a match in the index.
+//! The unit of `examined` in this store is a match in the index.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use crate::index::{Fault, Key, Location, Locator, Part, PartRef, Reach, View};
 use crate::limits::READS_AHEAD;
 use crate::shared::Shared;
 
-/// What a read sees: the index, up to the durable position.
+/// Plans pages over the index, up to the durable position.
 pub(super) struct Sight<'a> {
     pub(super) shared: &'a Shared,
     pub(super) view: &'a View,
@@ -27,7 +27,7 @@ pub(super) struct Planned {
     pub(super) end: bool,
 }
 
-/// The position that a place stands for.
+/// The position of a place.
 pub(super) fn sequence(place: &Place, durable: u64) -> u64 {
     match place {
         Place::Start => 0,
@@ -36,12 +36,12 @@ pub(super) fn sequence(place: &Place, durable: u64) -> u64 {
     }
 }
 
-/// What a page has taken so far, against its limit.
+/// The events taken so far, against the page's limit.
 struct Taken {
     locations: Vec<Location>,
     bytes: u64,
     limit: Limit,
-    /// Once it is full, where the last batch that it takes ends.
+    /// Where the last batch of a full page ends.
     ends_at: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Taken {
             || self.bytes >= self.limit.bytes.get()
     }
 
-    /// How many events more it may take.
+    /// How many more events it may take.
     fn room(&self) -> usize {
         (self.limit.events.get() as usize).saturating_sub(self.locations.len())
     }
@@ -100,7 +100,7 @@ impl Sight<'_> {
         }
     }
 
-    /// Damage between two positions that may have cost what a query means, from the first on.
+    /// The first damage between two positions that may have lost a matching event.
     fn lost(
         &self,
         query: &Query,
@@ -119,7 +119,7 @@ impl Sight<'_> {
         touched.filter_map(judged)
     }
 
-    /// Whole batches: a page is cut only between two of them.
+    /// Takes whole batches: a page is cut between batches only.
     fn log_forward(&self, query: &Query, at: u64, bound: u64, limit: Limit) -> Result<Planned, LookError> {
         let lost = self.lost(query, at, bound).next().transpose()?;
         if let Some(damage) = lost.filter(|damage| damage.from <= at + 1) {
@@ -162,8 +162,8 @@ impl Sight<'_> {
         Ok(Planned { locations: taken.locations, scanned_to: readable.min(at), end })
     }
 
-    /// The parts that know a stream, from the first that matters for its events from a version on. No table is held across two of
-    /// them.
+    /// The parts that hold a stream, from the first with events at or after a version. No table stays locked between
+    /// two parts.
     fn parts_of(&self, name: &StreamName, from: u64) -> Result<Vec<Part>, LookError> {
         let (mut parts, stream) = (Vec::new(), Key::stream(name.as_str()));
         for part in self.view.parts().into_iter().rev() {
@@ -191,7 +191,7 @@ impl Sight<'_> {
         limit: Limit,
     ) -> Result<Planned, LookError> {
         let mut taken = Taken::new(limit);
-        // The version that comes next, and where the event before it stands.
+        // The next version, and the position of the event before it.
         let (mut expected, mut before) = (from, 0);
         let stream = Key::stream(name.as_str());
         for part in self.parts_of(name, from)? {
@@ -230,13 +230,13 @@ impl Sight<'_> {
         self.end_of_stream(name, taken, 0, bound)
     }
 
-    /// Damage that lost events between two positions, of which not all are known.
+    /// Damage between two positions that lost events, not all of them known.
     fn damage_between(&self, before: u64, after: u64) -> Option<&Damage> {
         let mut damage = self.shared.index.damage().iter();
         damage.find(|damage| damage.to > before && damage.from < after && !self.view.knows(damage))
     }
 
-    /// The end of a stream, unless damage between two positions may hide that it goes on.
+    /// The end of a stream, unless damage between two positions may hide more events.
     fn end_of_stream(
         &self,
         name: &StreamName,
@@ -272,7 +272,7 @@ impl Sight<'_> {
     ) -> Result<Planned, LookError> {
         let head = self.view.head(name.as_str(), self.durable, self.reach)?;
         if head.is_none_or(|(version, _)| from.is_none_or(|from| version < from)) {
-            // Starting at its end: damage may hide that the end is further on.
+            // The page starts at the stream's end, and damage may hide a later end.
             let end = self.end_of_stream(name, Taken::new(limit), floor, self.durable)?;
             if head.is_none() {
                 return Ok(Planned { scanned_to: floor, ..end });
@@ -291,7 +291,7 @@ impl Sight<'_> {
             }
         }
         if page.expected.is_some() && self.damage_between(floor, page.above).is_some() {
-            // Its first events are lost.
+            // The stream's first events are lost.
             return match self.damage_between(floor, page.above) {
                 Some(damage) if page.taken.locations.is_empty() => {
                     Err(data_loss(self.shared, damage, damage.from - 1).into())
@@ -302,7 +302,7 @@ impl Sight<'_> {
         Ok(Planned { locations: page.taken.locations, scanned_to: floor, end: true })
     }
 
-    /// Takes the events of a stream in one part, from above.
+    /// Takes the events of a stream in one part, newest first.
     fn descend(
         &self,
         part: &Part,
@@ -346,16 +346,16 @@ impl Sight<'_> {
     }
 }
 
-/// A page of a stream that is taken from above.
+/// A page of a stream that is read backward.
 struct Descent {
     taken: Taken,
-    /// The version that comes next; `None` below the first.
+    /// The next version; `None` below the first.
     expected: Option<u64>,
-    /// The position of the event above it.
+    /// The position of the last event taken.
     above: u64,
 }
 
-/// Where a page ends before its stream does.
+/// Where a page ends.
 struct Ended {
     scanned_to: u64,
     end: bool,
@@ -367,13 +367,13 @@ impl Taken {
     }
 }
 
-/// The positions of one part that a page may take, in their order, and where they lie. Once the index has to wait for the disk, the disk is
-/// told of what is looked up next: it does many reads at once in about the time of one.
+/// The matching positions of one part, in order, and where their records lie. Once the index waits for the disk, the
+/// walk announces later look-ups: a disk does many reads at once in about the time of one.
 struct Walk<'a, N> {
     next: N,
-    /// Positions that the disk was told of.
+    /// Positions that were announced to the disk.
     ahead: VecDeque<u32>,
-    /// What is wrong behind them: met when the page gets there, if it does.
+    /// An error after those positions. It is returned if the page gets that far.
     fault: Option<Fault>,
     locator: Locator<'a>,
 }
@@ -394,7 +394,8 @@ impl<'a, N: FnMut() -> Result<Option<u32>, Fault>> Walk<'a, N> {
         }
     }
 
-    /// Where the record of the position lies that was given last, when the page takes at most so many events with it.
+    /// Where the record of the current position lies. `room` is the number of events that the page may still take,
+    /// this one included.
     fn locate(&mut self, position: u32, room: usize) -> Result<Location, Fault> {
         let location = self.locator.location(position)?;
         if self.locator.has_waited() {
@@ -417,7 +418,7 @@ impl<'a, N: FnMut() -> Result<Option<u32>, Fault>> Walk<'a, N> {
     }
 }
 
-/// Takes the matches of one part. Gives how far the page got, once it is full.
+/// Takes the matches of one part. Returns how far the page got once it is full.
 fn take_forward(
     part: PartRef<'_>,
     query: &Query,
@@ -442,20 +443,20 @@ fn take_forward(
             };
             taken.ends_at = Some(ends_at);
             if absolute > ends_at {
-                // Nothing matches between the last batch and this one, so the page gets up to this one.
+                // Nothing matches between the last batch and this one, so the page ends before this one.
                 return Ok(Some(part.batch_start(absolute)?.max(at + 1) - 1));
             }
         }
         taken.push(walk.locate(next, taken.room())?);
     }
     if taken.is_full() && taken.ends_at.is_none() {
-        // No batch reaches beyond its part.
+        // No batch extends beyond its part.
         taken.ends_at = Some(part.last());
     }
     Ok(None)
 }
 
-/// Takes the matches of one part, from above. Gives how far the page got, once it is full.
+/// Takes the matches of one part, newest first. Returns how far the page got once it is full.
 fn take_backward(
     part: PartRef<'_>,
     query: &Query,

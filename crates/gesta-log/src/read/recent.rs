@@ -1,9 +1,10 @@
-//! The newest events, as somebody read them: readers that wait at the head of the log are given what the first of them read and proved.
+//! The newest events, as a reader at the head fetched and verified them. Other readers at the head share them without
+//! a read.
 //!
 //! *Invariants*
-//! - Whoever puts events here or asks for some has clipped what it speaks of to the durable position, and what stands at a durable position
-//!   never changes: so an event found by its position is the one.
-//! - A read that looks far behind the head never comes here: it would find nothing, and push out what others wait for.
+//! - Callers clip positions to the durable one, and an event at a durable position never changes. So the event at a
+//!   position is the right one.
+//! - A read far behind the head does not use this: it would find nothing, and evict what others wait for.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -20,7 +21,7 @@ impl Recent {
         Self(RwLock::new(vec![None; RECENT_EVENTS].into()))
     }
 
-    /// The events at these locations, if all of them are here.
+    /// The events at these locations, if all of them are held.
     pub(super) fn get(&self, locations: &[Location], durable: u64) -> Option<Vec<RecordedEvent>> {
         if !locations.iter().all(|location| is_recent(location.position, durable)) {
             return None;
@@ -33,9 +34,9 @@ impl Recent {
         locations.iter().map(event).collect()
     }
 
-    /// Keeps what was read from these locations for the readers that come next.
+    /// Keeps events for the next readers.
     pub(super) fn put(&self, locations: &[Location], events: &[RecordedEvent], durable: u64) {
-        // Events hold the buffer that they were read into: a large one is not kept for the sake of a small event.
+        // An event keeps the whole buffer that it was read into, so a small event must not keep a large buffer.
         let bytes = locations.iter().map(Location::len).sum::<u64>();
         if bytes > RECENT_READ_BYTES_MAX || !locations.iter().all(|at| is_recent(at.position, durable)) {
             return;
@@ -50,7 +51,7 @@ impl Recent {
     }
 }
 
-/// Whether a position is one of the newest: of those that have a slot each.
+/// Whether a position is among the newest, which have a slot each.
 const fn is_recent(position: u64, durable: u64) -> bool {
     position + RECENT_EVENTS as u64 > durable
 }

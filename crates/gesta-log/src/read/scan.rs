@@ -1,10 +1,11 @@
-//! Reads of the whole log by position without an index: a walk over frames.
+//! Reads of the log by position without an index: a walk over frames.
 //!
-//! *Invariant*: nothing is shown of a segment before the headers of all its frames are what the manifest says of them, or, of the last
-//! segment, what recovery found; each frame is proven in full before it is shown. So nothing is shown that the index will not have.
+//! *Invariant*: a segment is shown only after the headers of all its frames match the manifest or, in the last
+//! segment, the result of recovery. A frame is verified in full before it is shown. So no event is shown that the
+//! index would not hold.
 //!
-//! *Choice: places to begin at are found by walking*, once a segment and about one in 4 MiB, not written down anywhere. The visible cost:
-//! the first page of a segment waits until all of it was read.
+//! *Choice: start points are found by walking*, once a segment and about one for each 4 MiB. They are not stored. The
+//! visible cost: the first page of a segment waits until all of the segment was read.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,10 +20,10 @@ use crate::segment::SegmentFile;
 use crate::tally::Tally;
 use crate::walk::{Follow, WalkError, Walker};
 
-/// How far apart the places are that a walk may begin at: what one read of a walk brings into memory.
+/// The distance between start points: the bytes of one read.
 const STEP_BYTES: u64 = 4 << 20;
 
-/// The segments of a log in which nothing is known to be wrong.
+/// The segments of a log without known damage.
 pub(crate) struct Frames {
     pieces: Vec<Piece>,
 }
@@ -30,9 +31,9 @@ pub(crate) struct Frames {
 /// One segment, and what stands in it.
 struct Piece {
     segment: Arc<SegmentFile>,
-    /// How its frames end.
+    /// The expected end of its frames.
     expected: Sealed,
-    /// Where walks may begin, once its headers are proven.
+    /// The start points of walks, once its headers are verified.
     steps: OnceLock<Box<[Step]>>,
 }
 
@@ -43,7 +44,7 @@ struct Step {
     offset: u64,
 }
 
-/// What a walk gives.
+/// The result of a walk.
 pub(super) struct Scanned {
     pub(super) events: Vec<RecordedEvent>,
     pub(super) scanned_to: u64,
@@ -57,8 +58,8 @@ struct Found {
 }
 
 impl Frames {
-    /// The frames of a log, if the manifest and the survey of its end say where all of them are. `None` where something is missing or
-    /// wrong: only a load of everything can say what.
+    /// The frames of a log, if the manifest and the survey of its end locate all of them. `None` if something is
+    /// missing or damaged: only a full load can tell what.
     pub(crate) fn of(listed: &[Listed], survey: &TailSurvey) -> Result<Option<Self>, RecoverError> {
         let Some(last) = survey.at.filter(|_| listed.iter().all(|own| own.segment.is_some())) else {
             return Ok(None);
@@ -91,7 +92,7 @@ impl Frames {
         self.pieces.last().map_or(0, Piece::last)
     }
 
-    /// Whole batches from behind a position on: a page is cut only between two of them.
+    /// Whole batches after a position: a page is cut between batches only.
     pub(super) fn forward(&self, at: u64, bound: u64, limit: Limit) -> Result<Scanned, Fault> {
         let mut taken = Taken { events: Vec::new(), bytes: 0, limit };
         let mut reached = at;
@@ -113,7 +114,7 @@ impl Frames {
                 Ok(true) => {}
                 Ok(false) if reached >= bound => break,
                 Ok(false) => return Ok(taken.so_far(reached)),
-                // What was found before it is shown; the next page begins with it.
+                // The events before the error are shown; the next page begins with the error.
                 Err(_) if !taken.events.is_empty() => {
                     let last = taken.last_position();
                     return Ok(taken.so_far(last));
@@ -124,7 +125,7 @@ impl Frames {
         Ok(Scanned { events: taken.events, scanned_to: bound.max(at), end: true })
     }
 
-    /// Events from a position on down to the one behind another, cut exactly.
+    /// Events from a position down to the one after another, cut exactly.
     pub(super) fn backward(&self, at: u64, floor: u64, limit: Limit) -> Result<Scanned, Fault> {
         let mut taken = Taken { events: Vec::new(), bytes: 0, limit };
         let wanted = self.pieces.iter().rev().filter(|own| own.first() <= at && own.last() > floor);
@@ -167,19 +168,19 @@ impl Piece {
         if let Some(steps) = self.steps.get() {
             return Ok(steps);
         }
-        // Two readers may do it at once; both find the same.
+        // Two readers may do this at once. Both get the same result.
         let steps = self.prove()?;
         Ok(self.steps.get_or_init(|| steps.into()))
     }
 
-    /// Where a walk to a position of this segment begins.
+    /// The start point for a walk to a position of this segment.
     fn step_before(&self, position: u64) -> Result<Option<Step>, Fault> {
         let steps = self.steps()?;
         let at = steps.partition_point(|step| step.position <= position.max(self.first()));
         Ok(at.checked_sub(1).map(|at| steps[at]))
     }
 
-    /// Proves the headers of all frames against what is known of them.
+    /// Verifies the headers of all frames against the expected end.
     fn prove(&self) -> Result<Vec<Step>, Fault> {
         let mut walker = Walker::new(&self.segment).map_err(fault)?;
         let mut tally = Tally::new(&self.segment.salt);
@@ -204,8 +205,8 @@ impl Piece {
         if is_proven { Ok(steps) } else { Err(self.unproven(SegmentFile::first_frame_offset())) }
     }
 
-    /// Walks over frames with events from a step on, as long as `visit` says so. It is given the header, and the records for the asking.
-    /// `false` if it said no.
+    /// Walks over the frames with events from a start point on, as long as `visit` returns true. `visit` gets the
+    /// header, and can ask for the records. Returns `false` if `visit` did.
     fn walk(
         &self,
         from: Result<Option<Step>, Fault>,
@@ -225,15 +226,15 @@ impl Piece {
         Ok(true)
     }
 
-    /// The records of a frame, which is proven in full.
+    /// The records of a frame. Verifies the whole frame.
     fn records(&self, offset: u64, bytes: &Bytes) -> Result<Vec<Found>, Fault> {
         let frame = Frame::read(&self.segment.salt, offset, bytes).map_err(|_| self.unproven(offset))?;
         let records = (frame.header.position..).zip(frame.records());
         Ok(records.map(|(position, record)| Found { position, record: bytes.slice_ref(record) }).collect())
     }
 
-    /// Takes the records from a step on up to a position, the last one first, of those that lie between two positions. `false` once
-    /// the page is full.
+    /// Takes the records between two positions, newest first, from a start point up to a position. `false` once the
+    /// page is full.
     fn take_step(
         &self,
         step: Step,
@@ -262,7 +263,7 @@ impl Piece {
     }
 }
 
-/// What a page has taken so far, against its limit.
+/// The events taken so far, against the page's limit.
 struct Taken {
     events: Vec<RecordedEvent>,
     bytes: u64,
@@ -270,12 +271,12 @@ struct Taken {
 }
 
 impl Taken {
-    /// Takes all of these, or none.
+    /// Takes all of these events, or none.
     fn take(&mut self, piece: &Piece, found: &[Found]) -> Result<(), Fault> {
         let read = |own: &Found| {
             let position = Position { partition: 0, sequence: own.position };
             let event = Record::read(&piece.segment.salt, position, &own.record);
-            // Its frame was proven: a record that is no event is nothing that this program wrote.
+            // The frame is valid, so a record that is not an event was not written by this program.
             event.map_err(|_| piece.unproven(SegmentFile::first_frame_offset()))
         };
         let mut events = found.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -305,7 +306,7 @@ impl Taken {
     }
 }
 
-/// What stands in the last segment, as recovery has just found it; `None` where its look began in the midst of it.
+/// The end of the last segment, as recovery just found it; `None` if recovery started in the middle of the segment.
 fn counted(segment: &SegmentFile, survey: &TailSurvey) -> Option<Sealed> {
     if survey.from.segment != segment.id || survey.from.offset != SegmentFile::first_frame_offset() {
         return None;
@@ -319,7 +320,7 @@ const fn next_numbers(sealed: &Sealed) -> (u64, u64) {
     (sealed.first_frame + sealed.frames, sealed.first_position + sealed.events)
 }
 
-/// Whether the START of a segment names the one before it and its end.
+/// Whether the START of a segment names the segment before it and its end.
 fn starts_behind(before: &Piece, last: &Piece) -> Result<bool, RecoverError> {
     let offset = SegmentFile::first_frame_offset();
     let Some((bytes, header)) = Walker::new(&last.segment)?.frame_at(offset)? else { return Ok(false) };

@@ -1,9 +1,9 @@
-//! Ranges of segments that are built into runs on their own, by several threads at a time.
+//! Ranges of segments that become runs, several at a time on several threads.
 //!
 //! *Invariants*
-//! - A thread holds one table, so memory is bounded by their number.
-//! - Runs are listed in their order, each range once all before it are there and it continues them.
-//! - A range in which anything is wrong, and all behind it, are left to the load of the log.
+//! - A thread holds one table, so the number of threads bounds the memory.
+//! - Runs are listed in order: a range only after all ranges before it, and only if it continues them.
+//! - The load of the log takes over from the first range with an error.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,30 +22,30 @@ use crate::point::LogPoint;
 use crate::recover::{Tables, load_range};
 use crate::walk::Follow;
 
-/// A log whose ranges are built.
+/// A log whose ranges become runs.
 pub(super) struct Ranges<'a> {
     pub(super) folder: &'a Folder<'a>,
     pub(super) files: &'a RunFiles,
     pub(super) limits: TableLimits,
     pub(super) building: &'a Building,
     pub(super) manifest: &'a mut Manifest,
-    /// Takes the runs, and how far they reach.
+    /// Receives the runs, and how far they reach.
     pub(super) settled: &'a mut Settled,
 }
 
-/// What became of a range.
+/// The result for a range.
 enum Built {
     Whole {
         first: Option<FrameHeader>,
         end: Follow,
         runs: Vec<Arc<Run>>,
     },
-    /// Something is wrong with it.
+    /// The range has an error.
     Odd,
     Failed(OpenError),
 }
 
-/// What every thread works on.
+/// What the threads share.
 struct Work<'a> {
     folder: &'a Folder<'a>,
     files: &'a RunFiles,
@@ -55,28 +55,28 @@ struct Work<'a> {
     ranges: &'a [Range<usize>],
     next_range: AtomicUsize,
     next_id: AtomicU64,
-    /// Nothing more is to be built: it failed, or is not needed.
+    /// Whether to stop: a range failed, or the rest is not needed.
     is_over: AtomicBool,
 }
 
-/// Puts ranges together, in their order.
+/// Joins the ranges in order.
 struct Joiner<'a> {
     folder: &'a Folder<'a>,
     manifest: &'a mut Manifest,
     waiting: BTreeMap<usize, Built>,
     next: usize,
-    /// What the next range has to follow.
+    /// The place that the next range must continue.
     follow: Follow,
     runs: Vec<Arc<Run>>,
 }
 
 impl Ranges<'_> {
-    /// Builds what it can. An error says that it is to be tried again; what was built before it is listed.
+    /// Builds as many ranges as possible. After an error, try again: the ranges before it are listed.
     pub(super) fn build(self, threads: usize) -> Result<(), OpenError> {
         let Self { folder, files, limits, building, manifest, settled } = self;
         let ranges = cut(settled, limits.log_bytes);
         list(folder, manifest, &settled.runs)?;
-        // What runs of no use take on the disk may be needed. What cannot be removed is in nobody's way.
+        // Unusable runs may hold disk space that is needed. A file that cannot be removed does no harm.
         let _ = remove_unlisted_runs(folder.env, folder.root, &manifest.runs);
         let work = Work {
             folder,
@@ -107,7 +107,8 @@ impl Ranges<'_> {
     }
 }
 
-/// Cuts what no run covers, but for the last segment that is used, into ranges of whole segments of about that size at least.
+/// Cuts the segments that no run covers, except the last one in use, into ranges of whole segments of at least
+/// `bytes_min`.
 fn cut(settled: &Settled, bytes_min: u64) -> Vec<Range<usize>> {
     let listed = &settled.listed;
     let begin = listed.iter().position(|own| own.entry.header.id == settled.known.segment).unwrap_or(0);
@@ -123,7 +124,7 @@ fn cut(settled: &Settled, bytes_min: u64) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Lists these runs durably, and no others.
+/// Lists exactly these runs, durably.
 fn list(folder: &Folder<'_>, manifest: &mut Manifest, runs: &[Arc<Run>]) -> Result<(), OpenError> {
     let listed = runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
     if manifest.runs == listed {
@@ -153,7 +154,7 @@ impl Work<'_> {
                 let sender = sender.clone();
                 scope.spawn(move || {
                     while let Some(own) = self.build_next() {
-                        // Whoever would put it together is gone only once it is not needed.
+                        // The receiver is gone only if the range is not needed.
                         let _ = sender.send(own);
                     }
                 });
@@ -206,7 +207,7 @@ impl Work<'_> {
 }
 
 impl Joiner<'_> {
-    /// Takes a range, and lists all that are whole up to here. `false` if what comes is for the load of the log.
+    /// Takes a range, and lists all whole ranges so far. `false` if the load of the log takes over.
     fn take(&mut self, at: usize, built: Built) -> Result<bool, OpenError> {
         self.waiting.insert(at, built);
         let before = self.runs.len();
@@ -259,13 +260,13 @@ impl Tables for RangeWriter<'_> {
                     self.runs.push(Arc::new(run));
                 }
                 Err(error) => {
-                    // What is left of it is in the way on a disk that is full.
+                    // The partial file may hold space that a full disk needs.
                     let _ = folder.env.remove(&files.path(id));
                     self.failure = Some(error);
                 }
             }
         }
-        // A table that could not be written is let go as well: its range is built again.
+        // A table that could not be written is dropped as well: its range is built again.
         true
     }
 }

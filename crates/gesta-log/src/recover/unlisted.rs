@@ -1,4 +1,4 @@
-//! Files that the manifest does not list: what is left of something that never came to be, or proof that it is stale.
+//! Files that the manifest does not list: left over from interrupted work, or a sign that the manifest is stale.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::walk::Walker;
 /// Files in `segments/` that the manifest does not list.
 #[derive(Debug, Default)]
 pub(crate) struct Unlisted {
-    /// They hold nothing that is not elsewhere.
+    /// All of their content is elsewhere too.
     pub(crate) useless: Vec<String>,
-    /// They hold frames that stand nowhere else: the manifest is stale.
+    /// They hold frames that are nowhere else: the manifest is stale.
     pub(crate) valuable: Vec<String>,
 }
 
-/// Looks at every file that is not listed. Removes nothing.
+/// Inspects every unlisted file. Removes nothing.
 pub(crate) fn find_unlisted(
     env: &dyn Env,
     root: &Path,
@@ -55,7 +55,7 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
     let read = file.read_at(&mut bytes, 0).map_err(what())?;
     let header = match SegmentHeader::decode(&bytes[..read]) {
         Ok(header) => header,
-        // Without its header nothing in it can be proven; with nothing in it there is nothing to prove.
+        // Without its header no frame in it can be verified. A blank file has nothing to verify.
         Err(HeaderError::Damaged) => return Ok(!is_blank(file)?),
         Err(newer) => return Err(RecoverError::Newer(newer)),
     };
@@ -78,8 +78,8 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
     }
 }
 
-/// Whether the segment that a copy was made of was ended where the copied frames stood. That is done after the copy was listed
-/// and before anybody is shown anything; without it, whatever was acknowledged still stands there.
+/// Whether the source of a copy was ended where the copied frames began. That happens after the copy is listed and
+/// before anything is shown; if it did not happen, all acknowledged frames are still in the source.
 fn was_cut_for(copy: &StartBody, listed: &[Listed]) -> Result<bool, RecoverError> {
     let source = listed.iter().find(|own| own.entry.header.id == copy.previous_segment);
     let Some(segment) = source.and_then(|own| own.segment.as_ref()) else { return Ok(true) };
@@ -87,7 +87,7 @@ fn was_cut_for(copy: &StartBody, listed: &[Listed]) -> Result<bool, RecoverError
     Ok(frame.is_some_and(|(_, header)| header.kind == FrameKind::End))
 }
 
-/// Whether a segment's file holds only zeros where its frames would be.
+/// Whether a segment's file has only zeros after its header.
 pub(crate) fn is_blank(file: Arc<dyn File>) -> Result<bool, RecoverError> {
     let segment = SegmentFile { id: 0, salt: [0; 16], file };
     let first = SegmentFile::first_frame_offset();

@@ -1,4 +1,4 @@
-//! The file that says what a repair found and did.
+//! The report file of a repair: what it found, and what it did.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::env::write_whole;
 use crate::folder::Folder;
 use crate::open_error::io_error;
 
-/// Writes the report of a repair durably, under the boot epoch that it was given.
+/// Writes the report of a repair durably, under the repair's boot epoch.
 pub(super) fn write_report(
     folder: &Folder<'_>,
     repair: Repair,

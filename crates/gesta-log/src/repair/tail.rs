@@ -1,4 +1,4 @@
-//! Dropping bytes at the end of the log that may have been acknowledged or not: what nobody but an operator can decide.
+//! Drops bytes at the end of the log that may or may not have been acknowledged. Only an operator can decide that.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::scrub::ScrubOptions;
 use crate::segment::SegmentFile;
 use crate::walk::Walker;
 
-/// What stands at the end of a log and would be dropped.
+/// The bytes at the end of a log that a repair would drop.
 pub(super) struct DroppedTail {
     manifest: Manifest,
     ranges: Vec<Range>,
 }
 
-/// Bytes of one segment that prove nothing.
+/// Bytes of one segment that nothing proves.
 struct Range {
     segment: Arc<SegmentFile>,
     size_bytes: u64,
@@ -30,12 +30,12 @@ struct Range {
     from: u64,
     /// The end of the last byte that is not zero.
     to: u64,
-    /// The positions that headers of frames in them speak of, which are none where there is no header.
+    /// The positions in the frame headers among them; `None` if there is no header.
     positions: Option<(u64, u64)>,
 }
 
 impl DroppedTail {
-    /// Looks for such bytes; `None` if the log ends in nothing but what recovery settles by itself.
+    /// Looks for such bytes; `None` if recovery settles the end of the log by itself.
     pub(super) fn of(folder: &Folder<'_>) -> Result<Option<Self>, RepairError> {
         let manifest = folder.existing_manifest()?;
         let mut recovery = Recovery::default();
@@ -79,10 +79,11 @@ impl DroppedTail {
         self.ranges.iter().map(what).collect()
     }
 
-    /// Keeps the bytes aside, durably, and then cuts them. Stopped midway and done again, it goes on.
+    /// Copies the bytes to quarantine, durably, and then cuts them. An interrupted repair continues when it is run
+    /// again.
     pub(super) fn drop(mut self, folder: &Folder<'_>) -> Result<Repaired, RepairError> {
         let (found, steps) = (self.found(), self.steps());
-        // The epoch is in the names of what is kept: durable first, so that none of them is ever used again.
+        // The epoch is part of the names in quarantine. It becomes durable first, so that no name is used twice.
         self.manifest.boot_epoch += 1;
         self.manifest.replace(folder.env, folder.root).map_err(io_error("replacing the manifest"))?;
         let boot_epoch = self.manifest.boot_epoch;
@@ -96,7 +97,7 @@ impl DroppedTail {
     }
 }
 
-/// Damage that was acknowledged would leave the log read-only, whatever is dropped.
+/// Refuses if acknowledged events are damaged: the log would stay read-only anyway.
 fn check_acknowledged(
     folder: &Folder<'_>,
     manifest: &Manifest,
@@ -115,7 +116,7 @@ fn check_acknowledged(
     }
 }
 
-/// What is neither zeros nor torn, behind the last frame and in segments that are not used yet.
+/// The bytes after the last frame, and in unused segments, that are neither zeros nor a torn write.
 fn unproven(listed: &[Listed], survey: &TailSurvey) -> Result<Vec<Range>, RecoverError> {
     let mut ranges = Vec::new();
     if let (Some(at), TailState::Unproven) = (survey.at, survey.state) {

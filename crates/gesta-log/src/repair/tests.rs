@@ -1,4 +1,5 @@
-//! Repairs that a power cut stops at every place, on a simulated machine: done again, they go on, and nothing is lost.
+//! Repairs on a simulated machine with a power cut at every operation: the next attempt completes them, and nothing
+//! is lost.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::store::LogStore;
 use crate::testing::{LOG, append, batch, open, options};
 use crate::verify::verify_in;
 
-/// Damages a log of 40 events, repairs it with a power cut at every place, and checks that it ends up whole.
+/// Damages a log of 40 events, repairs it with a power cut at every operation, and checks that it ends up whole.
 fn check(repair: Repair, damage: impl Fn(&SimEnv)) {
     for stop in 0.. {
         let machine = Machine::new(stop);
@@ -43,7 +44,7 @@ fn check(repair: Repair, damage: impl Fn(&SimEnv)) {
 }
 
 #[test]
-fn a_manifest_is_made_anew_although_the_power_is_cut_anywhere() {
+fn a_rebuilt_manifest_survives_a_power_cut_at_any_operation() {
     check(Repair::Manifest, |env| {
         env.remove(Path::new("/log/manifest")).unwrap();
         env.sync_dir(Path::new(LOG)).unwrap();
@@ -56,7 +57,7 @@ fn a_manifest_is_made_anew_although_the_power_is_cut_anywhere() {
 }
 
 #[test]
-fn a_tail_is_dropped_although_the_power_is_cut_anywhere() {
+fn a_dropped_tail_survives_a_power_cut_at_any_operation() {
     check(Repair::DropTail, |env| {
         let stat = stat_in(env, Path::new(LOG)).unwrap();
         let active = stat.segments.iter().find(|own| own.state == SegmentStateStat::Active).unwrap();
@@ -67,13 +68,13 @@ fn a_tail_is_dropped_although_the_power_is_cut_anywhere() {
 }
 
 #[test]
-fn no_acknowledged_event_is_lost_with_a_manifest_that_is_gone_after_a_recovery_that_was_stopped_anywhere() {
+fn a_manifest_lost_after_an_interrupted_recovery_costs_no_acknowledged_event() {
     let mut copies_left_out = 0;
     for stop in 0.. {
         let machine = Machine::new(stop);
         let log = open(&machine);
         append(&log, (1..=40).map(batch));
-        // Nothing covers the last frames, so recovery copies them into a segment of their own.
+        // No watermark covers the last frames, so recovery copies them into a new segment.
         machine.kill();
         drop(log);
         machine.stop_after(stop);

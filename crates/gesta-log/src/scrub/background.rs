@@ -1,9 +1,10 @@
-//! The scrub in the background: a thread that reads each sealed segment again when its time has come.
+//! The background scrub: a thread that reads each sealed segment when it is due.
 //!
 //! *Invariants*
-//! - It takes no lock that the writer, a reader or the keeper takes: what is sealed is read from the manifest's file.
+//! - It takes no lock of the writer, a reader or the keeper: it reads the list of sealed segments from the manifest's
+//!   file.
 //! - It changes no file but its own.
-//! - It reads in small steps with pauses between them, past the page cache, and ends within a step when the log is closed.
+//! - It reads in small steps with pauses, past the page cache, and ends within a step when the log is closed.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use crate::open_error::OpenError;
 use crate::pace::{Cancel, Pace};
 use crate::prove::sealed_len;
 
-/// The scrub of one open log. Its thread, if it has one, ends with [`Self::close`].
+/// The scrub of one open log. [`Self::close`] ends its thread.
 pub(crate) struct Background {
     scrubber: Arc<Scrubber>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -41,13 +42,13 @@ struct Scrubber {
 
 struct State {
     records: Records,
-    /// Segments in which damage was found before the log was opened: looked at first, whether somebody has put them right.
+    /// Segments that were damaged before the log was opened. They are read first, in case they were restored.
     suspects: Vec<u64>,
-    /// Whether the file of what is known could be written: a failure is said once.
+    /// Whether the results could be stored. A failure is logged once.
     is_kept: bool,
 }
 
-/// A segment whose time has come, and the rate to read it at.
+/// A segment that is due, and the rate to read it at.
 struct Due {
     entry: SegmentEntry,
     sealed: Sealed,
@@ -55,14 +56,14 @@ struct Due {
 }
 
 impl Background {
-    /// For a log without threads: nothing is read, and nothing known.
+    /// For a log without threads: reads nothing, and has no results.
     #[cfg(feature = "sim")]
     pub(crate) fn none(env: Arc<dyn Env>, root: PathBuf, store: [u8; 16]) -> Self {
         let scrubber = Scrubber::new(env, root, store, Scrub::Off, Records::default());
         Self { scrubber: Arc::new(scrubber), thread: Mutex::new(None) }
     }
 
-    /// Begins, unless it is off.
+    /// Starts the thread, unless the scrub is off.
     pub(crate) fn start(
         env: Arc<dyn Env>,
         root: PathBuf,
@@ -86,7 +87,7 @@ impl Background {
         ScrubStatus::of(manifest, &self.scrubber.lock().records)
     }
 
-    /// Has the thread end, without waiting for it.
+    /// Asks the thread to end, without waiting.
     pub(crate) fn cancel(&self) {
         self.scrubber.cancel.cancel();
     }
@@ -131,7 +132,7 @@ impl Scrubber {
         }
     }
 
-    /// Proves the segment whose turn it is. `false` if it is no segment's, or if it was ended.
+    /// Verifies the segment that is due. `false` if none is, or if it was cancelled.
     fn step(&self) -> Result<bool, OpenError> {
         let folder = Folder { env: &*self.env, root: &self.root };
         let manifest = folder.existing_manifest()?;
@@ -166,7 +167,7 @@ impl Scrubber {
         Ok(true)
     }
 
-    /// The segment that was not read for the longest time, if it was long enough ago.
+    /// The segment with the oldest read, if it is due.
     fn due(&self, manifest: &Manifest, now: Timestamp) -> Option<Due> {
         let state = self.lock();
         let age = |at: Timestamp| now.as_nanos().checked_sub(at.as_nanos());
@@ -176,7 +177,7 @@ impl Scrubber {
             Scrub::BytesPerSecond(_) => SCRUB_AGAIN_AFTER,
         };
         let interval = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX);
-        // One that was read far in the future, by a clock that was put right since, is due as well.
+        // A read far in the future, by a clock that was set back since, is due as well.
         let is_due = |at: Timestamp| age(at).and_then(i64::checked_abs).is_none_or(|age| age >= interval);
         let turn = |(entry, sealed): &(&SegmentEntry, &Sealed)| {
             let record = state.records.of(entry, sealed);
@@ -190,7 +191,7 @@ impl Scrubber {
         Some(Due { entry: entry.clone(), sealed: *sealed, bytes_per_second })
     }
 
-    /// What a pass in its time takes, and a quarter more, since segments are added meanwhile.
+    /// The rate for one pass in its time, and a quarter more, since segments are added meanwhile.
     fn bytes_per_second(&self, manifest: &Manifest) -> NonZeroU64 {
         let interval = match self.scrub {
             Scrub::BytesPerSecond(rate) => return rate,

@@ -1,7 +1,8 @@
-//! When each sealed segment was last proven, and what was damaged then: a small file beside the log, so that a scrub goes on where it was.
+//! When each sealed segment was last verified, and its damage then: a small file beside the log, so that a scrub
+//! continues after a restart.
 //!
-//! Derived: deleted, or damaged, it makes the next scrub begin anew. So it is replaced by rename and never synced, which would make
-//! appends wait for nothing that anybody depends on.
+//! The file is derived: if it is missing or damaged, the next scrub begins again. So it is replaced by rename and
+//! never synced; a sync would delay appends for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,7 +25,7 @@ const CHECKSUM_BYTES: usize = 4;
 const NAME: &str = "scrub";
 const TEMPORARY_NAME: &str = "scrub.tmp";
 
-/// What is known of one segment. Its id and the checksum over its headers say that it is still that one.
+/// The result for one segment. Its id and the checksum over its headers identify the segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) segment: u64,
@@ -33,7 +34,7 @@ pub(super) struct Record {
     pub(super) damage: Vec<Damage>,
 }
 
-/// What is known of the segments of a log, by their ids.
+/// The results of a log, by segment id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Records(BTreeMap<u64, Record>);
 
@@ -48,7 +49,7 @@ impl Record {
     }
 }
 
-/// Bounds a list of damage: what is too much becomes one range that covers it.
+/// Bounds a list of damage: the excess becomes one range that covers it.
 fn condensed(mut damage: Vec<Damage>) -> Vec<Damage> {
     if damage.len() > SCRUB_DAMAGE_MAX {
         let rest = damage.split_off(SCRUB_DAMAGE_MAX - 1);
@@ -61,7 +62,7 @@ fn condensed(mut damage: Vec<Damage>) -> Vec<Damage> {
 }
 
 impl Records {
-    /// Reads what is known of a store. Nothing, where the file is missing, damaged, or another store's.
+    /// Reads the results of a store; none if the file is missing, damaged, or of another store.
     pub(super) fn load(env: &dyn Env, root: &Path, store: [u8; 16]) -> Self {
         let bytes = read_whole(env, &root.join(NAME));
         bytes.ok().and_then(|bytes| Self::decode(&bytes, store)).unwrap_or_default()
@@ -76,18 +77,18 @@ impl Records {
         self.0.get(&entry.header.id).filter(|own| own.checksum == sealed.checksum)
     }
 
-    /// Takes in what was found in a segment, in the place of what was known of it.
+    /// Replaces the result of a segment.
     pub(super) fn note(&mut self, record: Record) {
         self.0.insert(record.segment, record);
     }
 
-    /// Forgets what the manifest does not list as sealed.
+    /// Removes segments that the manifest does not list as sealed.
     pub(super) fn keep_listed(&mut self, manifest: &Manifest) {
         let listed = sealed_segments(manifest).map(|(entry, _)| entry.header.id).collect::<BTreeSet<_>>();
         self.0.retain(|segment, _| listed.contains(segment));
     }
 
-    /// The segments in which damage was found.
+    /// The damaged segments.
     pub(super) fn damaged(&self) -> Vec<u64> {
         self.0.values().filter(|own| !own.damage.is_empty()).map(|own| own.segment).collect()
     }
@@ -107,7 +108,7 @@ impl Records {
                 for number in [damage.offset, damage.from, damage.to] {
                     bytes.extend_from_slice(&number.to_le_bytes());
                 }
-                // Texts of ours, of a line at the most.
+                // Texts of ours, one line at most.
                 let what = damage.what.as_bytes();
                 let len = u16::try_from(what.len()).unwrap_or(u16::MAX);
                 bytes.extend_from_slice(&len.to_le_bytes());
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_back_and_no_flipped_bit_and_no_other_store_passes() {
+    fn records_round_trip_and_a_flipped_bit_or_another_store_is_refused() {
         let bytes = sample().encode([1; 16]);
         assert_eq!(Records::decode(&bytes, [1; 16]), Some(sample()));
         assert_eq!(Records::decode(&bytes, [2; 16]), None);
@@ -215,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_proves_itself_is_read_or_refused(
+        fn a_file_with_a_valid_checksum_is_read_or_refused(
             own in proptest::collection::vec(any::<u8>(), 0..200),
             small in proptest::collection::vec(0_u8..3, 0..200),
             count in 0_u32..5,

@@ -1,5 +1,5 @@
-//! Frames of another history in a sealed segment, on a simulated machine, where two copies of a log go on to the byte alike but for their
-//! events: nothing is called proven that a read would not show.
+//! Frames of another history in a sealed segment, on a simulated machine: two copies of a log that differ in their
+//! events only. Nothing that a read would not show is verified as valid.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::segment::SegmentFile;
 use crate::testing::{LOG, append, batch_of, open};
 use crate::walk::{Follow, Walker};
 
-/// The segment that both histories have begun, and went on in.
+/// The segment in which the two histories part.
 const SEGMENT: u64 = 2;
 
-/// Two histories of a log that part within a segment, both closed.
+/// Two closed histories of a log that part within a segment.
 struct Histories {
     own: Machine,
     other: Machine,
@@ -36,7 +36,7 @@ impl Placed {
     }
 }
 
-/// Batches whose event has that byte as data.
+/// Batches whose event has that byte as its data.
 fn batches(numbers: RangeInclusive<u64>, byte: u8) -> impl Iterator<Item = Batch> {
     numbers.map(move |number| batch_of(number, vec![byte; 5_000]))
 }

@@ -1,5 +1,4 @@
-//! Whether the index says what the log does: every table that a scan of the log gives is held against the run that covers it, in bounded
-//! memory.
+//! Compares the index with the log: each table from a scan of the log with the run that covers it, in bounded memory.
 
 use std::sync::Arc;
 
@@ -9,22 +8,22 @@ use crate::index::{Fault, IndexedEvent, Key, Kind, PartRef, Reach, Run, State, T
 use crate::point::LogPoint;
 use crate::recover::Tables;
 
-/// When a table is held against the index and forgotten.
+/// A table of this size is compared and dropped.
 const TABLE_BYTES: usize = 64 << 20;
-/// Errors that are told; more of them say no more.
+/// The most errors in a report.
 const ERRORS_MAX: usize = 20;
 
-/// What a scan of a log gives, held against its runs.
+/// Compares the tables of a scan with the runs of the log.
 pub(super) struct IndexCheck {
     view: View,
-    /// Positions of keys that the tables within the current run hold.
+    /// Positions in the lists of the tables within the current run.
     postings: u64,
     found: Found,
-    /// Tables behind the runs, for ids that stand twice.
+    /// Tables after the last run, to find ids that a stream holds twice.
     behind: Vec<Arc<Table>>,
 }
 
-/// What the check found.
+/// The result of the comparison.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) runs: usize,
@@ -34,20 +33,20 @@ pub(super) struct Found {
 }
 
 impl IndexCheck {
-    /// Of so many runs that are listed, those are of use.
+    /// `runs` are the usable ones of `listed` runs.
     pub(super) fn new(runs: Vec<Arc<Run>>, listed: usize) -> Self {
         let mut found = Found { runs: runs.len(), ..Found::default() };
         if runs.len() < listed {
             let errors = format!("{} of {listed} index files are of no use", listed - runs.len());
             found.errors.push(errors);
         }
-        // Look-ups do without a filter that is damaged, so the comparison does not meet it.
+        // Look-ups do without a damaged filter, so the comparison does not find the damage.
         let filters = runs.iter().filter_map(|run| run.prove_filters().err());
         found.errors.extend(filters.map(|fault| fault.to_string()).take(ERRORS_MAX));
         Self { view: View { runs, ..View::default() }, postings: 0, found, behind: Vec::new() }
     }
 
-    /// Holds what is left against the runs.
+    /// Compares the remaining tables.
     pub(super) fn finish(mut self, tables: &[Arc<Table>]) -> Found {
         tables.iter().for_each(|table| self.check(table));
         self.found
@@ -89,7 +88,7 @@ impl IndexCheck {
         }
     }
 
-    /// Whether an id stands in its stream at another place too.
+    /// Whether the stream holds the id at another position too.
     fn stands_elsewhere(&self, stream: &str, id: EventId, own: u64, table: &State) -> Result<bool, Fault> {
         if table.find_id(stream, id).is_some() {
             return Ok(true);
@@ -116,19 +115,19 @@ impl Tables for IndexCheck {
     }
 
     fn see(&mut self, event: &IndexedEvent<'_>, position: u64, table: &State) {
-        // What cannot be looked up is told by the comparison of its table.
+        // If the look-up fails, the comparison of the id's table reports it.
         let twice = self.stands_elsewhere(event.stream, event.id, position, table).unwrap_or(false);
         self.found.repeated_ids += u64::from(twice);
     }
 }
 
-/// A key as a table holds it, its kind first.
+/// A key of a table, its kind first.
 fn key_of(key: &[u8]) -> Key {
     let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == key[0]).expect("a table knows its kinds");
     Key::new(kind, &key[1..])
 }
 
-/// What a run says otherwise than a table that lies within it.
+/// The first difference between a run and a table within it.
 fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
     let part = PartRef::Run(run, Reach::Disk);
     let shift = part.relative(table.first);
@@ -151,7 +150,7 @@ fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
     compared.map_or_else(|differs| differs.map(Some), |()| Ok(None))
 }
 
-/// The first difference between what a table that begins at a position and a run say of a key.
+/// The first difference between a run and a table in one key.
 fn compare_key(
     run: &Run,
     first: u64,

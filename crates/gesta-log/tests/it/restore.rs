@@ -16,7 +16,7 @@ fn backup_of(batches: u64) -> (TempDir, TempDir) {
 }
 
 #[test]
-fn a_restored_log_opens_proves_itself_and_takes_appends_and_further_backups() {
+fn a_restored_log_opens_verifies_and_takes_appends_and_further_backups() {
     let (_folder, from) = backup_of(200);
     let target = TempDir::new().unwrap();
     let made = restore(from.path(), target.path()).unwrap();

@@ -44,7 +44,7 @@ fn a_server_is_ready_once_the_index_of_its_log_is_there_and_says_how_far_it_is()
     ];
     for refusal in refusals {
         let said = refusal.problem(503, "unavailable");
-        assert!(said.contains("the index is built anew") && said.contains(&progress), "{said}");
+        assert!(said.contains("the index is being rebuilt") && said.contains(&progress), "{said}");
         assert_eq!((refusal.header("retry-after"), &refusal.json()["retry"]), ("1", &json!("after-pause")));
     }
     assert_eq!(server.get("/livez").json(), json!({"status": "live"}));

@@ -1,4 +1,4 @@
-//! Why an application did not do what it was asked.
+//! Errors of hosted commands, decisions and states.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use crate::command::InputError;
 use crate::error::{EncodeError, LoadError, SendError};
 use crate::key::KeyError;
 
-/// Why a hosted command, decision or state is not to be had.
+/// Why a hosted command, decision or state request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// No decider is hosted for the category.
     #[error("nothing is hosted for category `{category}`{}", Known(known))]
     UnknownDecider {
-        /// The category asked for.
+        /// The requested category.
         category: String,
         /// The categories that are hosted.
         known: Vec<String>,
@@ -24,7 +24,7 @@ pub enum AppError {
     UnknownCommand {
         /// The category.
         category: String,
-        /// The command asked for.
+        /// The requested command.
         command: String,
         /// The commands it has.
         known: Vec<String>,
@@ -32,65 +32,65 @@ pub enum AppError {
     /// No such decision is hosted.
     #[error("decision `{decision}` is not hosted{}", Known(known))]
     UnknownDecision {
-        /// The decision asked for.
+        /// The requested decision.
         decision: String,
         /// The decisions that are hosted.
         known: Vec<String>,
     },
-    /// The id is not one of such an entity.
+    /// The id is not valid for that kind of entity.
     #[error(transparent)]
     BadId(#[from] KeyError),
-    /// The JSON is not what the command takes.
+    /// The JSON does not fit the command.
     #[error(transparent)]
     BadInput(#[from] InputError),
-    /// The domain refused it.
+    /// The domain refused the command.
     #[error("{message}")]
     Refused {
         /// The name of the error's variant, such as `InsufficientFunds`.
         code: String,
-        /// What the error says.
+        /// The text of the error.
         message: String,
     },
     /// The caller expected another version of the entity.
-    #[error("stream `{stream}` was expected to have {expected}; {}", Stands(*actual))]
+    #[error("stream `{stream}` was expected to have {expected}; {}", ActualVersion(*actual))]
     VersionMismatch {
         /// The stream.
         stream: StreamName,
-        /// What was expected of it.
+        /// The caller's expectation.
         expected: Expected,
         /// The version of its last event.
         actual: Option<Version>,
     },
-    /// Others wrote to the same entities each time in between.
-    #[error("others wrote in between, {attempts} times in a row: send the command again")]
+    /// Every attempt met a newer event of the same entities.
+    #[error("other writers were faster {attempts} times in a row: send the command again")]
     Contended {
-        /// How often it was decided.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// The call cannot be made like this.
+    /// The call is invalid.
     #[error("{reason}")]
     Invalid {
-        /// What is wrong with it.
-        reason: &'static str,
+        /// What is wrong with the call.
+        reason: String,
     },
     /// The state could not be loaded.
     #[error(transparent)]
-    Load(#[from] LoadError),
-    /// An event, or what is said with it, could not be written as bytes.
+    Load(LoadError),
+    /// An event or its metadata could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The state cannot be written as JSON.
     #[error("the state cannot be written as JSON: {reason}")]
     Unprintable {
-        /// What is in the way.
+        /// The error of the JSON writer.
         reason: String,
     },
-    /// It is not known whether the events were written.
+    /// The events may or may not have been written.
     #[error(
-        "it is not known whether the events were written ({reason}): send the same command again, under the same key"
+        "the events may or may not have been written ({reason}): send the same command again, with the same key"
     )]
     InDoubt {
-        /// What got in the way.
+        /// The error of the last attempt.
         reason: String,
     },
     /// The store refused the events.
@@ -99,7 +99,7 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// Whether, and when, it helps to ask for the same again.
+    /// Tells if and when sending the same request again can help.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
@@ -108,6 +108,17 @@ impl AppError {
             Self::Load(error) => error.retry(),
             Self::Append(error) => error.retry(),
             _ => Retry::Never,
+        }
+    }
+}
+
+/// Errors that the caller can correct keep their form, in the address as in the body.
+impl From<LoadError> for AppError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Key(error) => Self::BadId(error),
+            empty @ LoadError::EmptyBoundary { .. } => Self::Invalid { reason: empty.to_string() },
+            error => Self::Load(error),
         }
     }
 }
@@ -122,8 +133,9 @@ impl<E: std::error::Error> From<SendError<E>> for AppError {
                 Self::VersionMismatch { stream, expected, actual }
             }
             SendError::Contended { attempts } => Self::Contended { attempts },
-            SendError::Invalid { reason } => Self::Invalid { reason },
-            SendError::Load(error) => Self::Load(error),
+            SendError::Invalid { reason } => Self::Invalid { reason: reason.to_owned() },
+            SendError::Load(error) => error.into(),
+            SendError::Encode(EncodeError::Key(error)) => Self::BadId(error),
             SendError::Encode(error) => Self::Encode(error),
             SendError::InDoubt { reason, .. } => Self::InDoubt { reason },
             SendError::Append(error) => Self::Append(error),
@@ -131,7 +143,7 @@ impl<E: std::error::Error> From<SendError<E>> for AppError {
     }
 }
 
-/// The name of an error's variant: what `Debug` writes before its fields.
+/// The name of an error's variant: the text that `Debug` writes before the fields.
 fn variant_name(error: &dyn std::fmt::Debug) -> String {
     struct Name(String);
     impl std::fmt::Write for Name {
@@ -146,7 +158,7 @@ fn variant_name(error: &dyn std::fmt::Debug) -> String {
         }
     }
     let mut name = Name(String::new());
-    // The error is how writing stops once the name is there.
+    // Writing stops with an error after the name.
     let _ = write!(name, "{error:?}");
     name.0
 }
@@ -156,15 +168,16 @@ struct Known<'a>(&'a [String]);
 impl std::fmt::Display for Known<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            [] => f.write_str(": there is none"),
-            known => write!(f, ": there is `{}`", known.join("`, `")),
+            [] => f.write_str(": none is hosted"),
+            [one] => write!(f, ": there is only `{one}`"),
+            known => write!(f, ": there are `{}`", known.join("`, `")),
         }
     }
 }
 
-struct Stands(Option<Version>);
+struct ActualVersion(Option<Version>);
 
-impl std::fmt::Display for Stands {
+impl std::fmt::Display for ActualVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Some(version) => write!(f, "its version is {version}"),
@@ -178,7 +191,7 @@ mod tests {
     use super::variant_name;
 
     #[test]
-    fn a_refusal_is_named_after_its_variant() {
+    fn a_refusal_has_the_name_of_its_variant() {
         #[derive(Debug)]
         #[expect(dead_code, reason = "read by `Debug` only")]
         enum Refusal {

@@ -1,4 +1,4 @@
-//! Deciders and decisions behind one object-safe surface each.
+//! Object-safe wrappers around deciders and decisions.
 
 use std::marker::PhantomData;
 
@@ -9,12 +9,13 @@ use serde_json::value::to_raw_value;
 
 use super::{AppError, DeciderInfo, Outcome, StateView};
 use crate::command::{Command, FieldInfo, read_input};
+use crate::decider::Decider;
 use crate::decision::Decision;
 use crate::event::Event;
 use crate::handle::{Call, Gesta};
 use crate::key::Key;
 use crate::load::AsOf;
-use crate::state::{Decider, State};
+use crate::state::State;
 
 pub(super) trait HostedDecider: Send + Sync {
     fn info(&self) -> DeciderInfo;
@@ -41,7 +42,7 @@ pub(super) trait HostedDecision: Send + Sync {
     fn decide<'a>(&'a self, call: Call, json: &'a [u8]) -> BoxFuture<'a, Result<Outcome, AppError>>;
 }
 
-/// A decider, by its type alone.
+/// A decider, known by its type.
 pub(super) struct Decides<D>(PhantomData<fn() -> D>);
 
 impl<D> Decides<D> {
@@ -97,7 +98,7 @@ impl<D: Decider + Serialize> HostedDecider for Decides<D> {
     }
 }
 
-/// A decision, by its type alone.
+/// A decision, known by its type.
 pub(super) struct Transacts<D>(PhantomData<fn() -> D>);
 
 impl<D> Transacts<D> {

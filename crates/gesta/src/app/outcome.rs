@@ -1,42 +1,42 @@
-//! What a hosted command or state is answered with, as JSON.
+//! Answers to hosted commands and states, as JSON.
 
 use gesta_core::{Checkpoint, Placed, Position, StreamName, Version};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::decision::Fact;
+use crate::fact::Fact;
 use crate::handle::Written;
 
-/// What a command led to. Its events are durable.
+/// The result of a command. Its events are durable.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
-    /// The version of the last event of each stream written to; without events, of each entity looked at.
+    /// The version of the last event of each stream written to; without events, of each entity that was read.
     #[serde(serialize_with = "versions")]
     pub versions: Vec<(StreamName, Version)>,
-    /// A view that has reached it shows what happened.
+    /// A view that has reached this checkpoint includes the events.
     #[serde(serialize_with = "printed")]
     pub checkpoint: Checkpoint,
-    /// Whether this is the answer to an earlier sending of the same command.
+    /// True if this is the answer to an earlier sending of the same command.
     pub repeated: bool,
     /// The events, in order.
     pub events: Vec<OutcomeEvent>,
 }
 
-/// An event that a command led to.
+/// An event that the command recorded.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutcomeEvent {
-    /// The stream it stands in.
+    /// Its stream.
     pub stream: String,
-    /// Its version there.
+    /// Its version in the stream.
     pub version: u64,
-    /// Its place in the log: in JSON a number in partition 0, `"partition/sequence"` elsewhere.
+    /// Its position in the log. In JSON: a number for partition 0, `"partition/sequence"` for others.
     #[serde(serialize_with = "position")]
     pub position: Position,
     /// Its type.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The version of its type's schema.
+    /// The schema version of its type.
     #[serde(rename = "schemaVersion")]
     pub schema_version: u16,
     /// Its data, as stored.
@@ -65,12 +65,12 @@ impl OutcomeEvent {
     }
 }
 
-/// The state of an entity, and where it stands.
+/// The state of an entity, with its version and checkpoint.
 #[derive(Debug, Clone, Serialize)]
 pub struct StateView {
     /// The state, as JSON.
     pub state: Box<RawValue>,
-    /// The version of the last event in it; `null` if there is none.
+    /// The version of the last event that was folded in; `null` without events.
     #[serde(serialize_with = "version")]
     pub version: Option<Version>,
     /// How far the log was read.
@@ -90,7 +90,7 @@ fn printed<S: Serializer>(checkpoint: &Checkpoint, to: S) -> Result<S::Ok, S::Er
     to.collect_str(checkpoint)
 }
 
-#[expect(clippy::ref_option, reason = "the shape that serde calls")]
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
 fn version<S: Serializer>(version: &Option<Version>, to: S) -> Result<S::Ok, S::Error> {
     version.map(Version::get).serialize(to)
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::etag;
 use crate::app::AppError;
 use crate::error::{EncodeError, LoadError};
+use crate::key::KeyError;
 use crate::words::explain_json;
 
 /// An error as an answer: `application/problem+json` with a stable `type`, a `title` a kind, a `detail` a case, a `retry`
@@ -306,6 +307,8 @@ impl From<LoadError> for Problem {
         match error {
             LoadError::Read(error) => error.into(),
             LoadError::Name(error) => error.into(),
+            LoadError::Key(error) => Self::bad_id(&error),
+            LoadError::EmptyBoundary { .. } => Self::invalid(detail),
             LoadError::NoSuchVersion { stream, last, .. } => {
                 Self::new(StatusCode::NOT_FOUND, "no-version", "The stream has no such version", detail)
                     .with("stream", stream.as_str())
@@ -327,6 +330,11 @@ impl From<LoadError> for Problem {
 }
 
 impl Problem {
+    fn bad_id(error: &KeyError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-id", "The id is not well formed", error.to_string())
+            .with("category", error.kind)
+    }
+
     fn unreadable(detail: String, stream: String, version: Version, event_type: String) -> Self {
         Self::of(UNREADABLE, detail)
             .with("stream", stream)
@@ -345,10 +353,7 @@ impl From<AppError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "not-hosted", "There is no such command", detail)
                     .with("known", known)
             }
-            AppError::BadId(error) => {
-                Self::new(StatusCode::BAD_REQUEST, "invalid-id", "The id is not well formed", detail)
-                    .with("category", error.kind)
-            }
+            AppError::BadId(error) => Self::bad_id(&error),
             AppError::BadInput(error) => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid-input", "The command is not well formed", detail)
                     .with("field", error.field)
@@ -376,7 +381,10 @@ impl From<AppError> for Problem {
             AppError::Invalid { .. } => Self::invalid(detail),
             AppError::Load(error) => error.into(),
             AppError::Encode(EncodeError::Name(error)) => error.into(),
-            AppError::Encode(EncodeError::Json { .. } | EncodeError::NoStream)
+            AppError::Encode(EncodeError::Key(error)) => Self::bad_id(&error),
+            AppError::Encode(
+                EncodeError::Json { .. } | EncodeError::NotAnObject { .. } | EncodeError::NoStream,
+            )
             | AppError::Unprintable { .. } => Self::internal(detail),
             AppError::InDoubt { .. } => Self::of(IN_DOUBT, detail).retry(retry),
             AppError::Append(error) => error.into(),

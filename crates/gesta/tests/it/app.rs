@@ -1,4 +1,4 @@
-//! The hosting of deciders and decisions, and the test kit's own messages.
+//! Hosted deciders and decisions, and the messages of the test kit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,7 +12,7 @@ pub(crate) fn bank() -> App {
 }
 
 #[test]
-fn an_application_says_what_it_hosts() {
+fn an_application_lists_its_deciders_and_decisions() {
     let app = bank();
     let decider = app.deciders().next().unwrap();
     assert_eq!(decider.category, "account");
@@ -26,7 +26,7 @@ fn an_application_says_what_it_hosts() {
 }
 
 #[test]
-fn commands_decisions_and_states_go_by_name() {
+fn commands_decisions_and_states_are_called_by_name() {
     block_on(async {
         let (app, gesta) = (bank(), store());
         let send = |id: &'static str, name: &'static str, json: &'static str| {
@@ -52,7 +52,7 @@ fn commands_decisions_and_states_go_by_name() {
 }
 
 #[test]
-fn errors_say_whose_turn_it_is() {
+fn errors_name_what_was_wrong() {
     block_on(async {
         let (app, gesta) = (bank(), store());
         let error = |category: &'static str, name: &'static str, json: &'static str| {
@@ -63,10 +63,10 @@ fn errors_say_whose_turn_it_is() {
             }
         };
         let unknown = error("acount", "open", "{}").await;
-        assert_eq!(unknown.to_string(), "nothing is hosted for category `acount`: there is `account`");
+        assert_eq!(unknown.to_string(), "nothing is hosted for category `acount`: there is only `account`");
         let unknown = error("account", "opn", "{}").await;
         assert!(
-            unknown.to_string().contains("has no command `opn`: there is `open`, `deposit`"),
+            unknown.to_string().contains("has no command `opn`: there are `open`, `deposit`"),
             "{unknown}"
         );
         let bad = error("account", "deposit", r#"{"amount":-1}"#).await;
@@ -87,13 +87,13 @@ fn errors_say_whose_turn_it_is() {
 }
 
 #[test]
-#[should_panic(expected = "category `account` has a decider already")]
+#[should_panic(expected = "category `account` already has a decider")]
 fn a_category_has_one_decider() {
     let _ = bank().decider::<Account>();
 }
 
 #[test]
-fn a_failing_specification_shows_what_was_given_expected_and_got() {
+fn a_failing_test_shows_what_was_given_expected_and_got() {
     let opened = || AccountEvent::Opened { owner: "ann".into() };
     let failed = catch_unwind(AssertUnwindSafe(|| {
         given::<Account>([opened()])
@@ -102,7 +102,7 @@ fn a_failing_specification_shows_what_was_given_expected_and_got() {
     }));
     let message = failed.unwrap_err().downcast::<String>().unwrap();
     expect_test::expect![[r#"
-        a refusal where events were expected
+        expected events, got a refusal
         given
             bank.account.opened {"owner":"ann"}
         expected
@@ -112,4 +112,54 @@ fn a_failing_specification_shows_what_was_given_expected_and_got() {
     "#]]
     .assert_eq(&message);
     given::<Account>([opened()]).when(AccountCommand::Check).then_nothing();
+}
+
+#[test]
+fn an_id_in_the_input_of_a_decision_is_checked_like_one_in_a_url() {
+    block_on(async {
+        let (app, gesta) = (bank(), store());
+        for (wrong, reason) in [("", "is empty"), ("a\\nb", "control character")] {
+            let json = format!(r#"{{"from":"ann","to":"{wrong}","amount":1}}"#);
+            let error = app.decide(&gesta, "transfer", json.as_bytes(), CommandOptions::default()).await;
+            let Err(AppError::BadInput(error)) = error else { panic!("{error:?}") };
+            assert_eq!(error.field.as_deref(), Some("to"));
+            assert!(error.to_string().contains("is not a valid id for `account`"), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    });
+}
+
+#[test]
+fn input_is_an_object_with_named_fields() {
+    block_on(async {
+        let error =
+            bank().decide(&store(), "transfer", br#"["ann","ben",1]"#, CommandOptions::default()).await;
+        let Err(AppError::BadInput(error)) = error else { panic!("{error:?}") };
+        assert_eq!(error.to_string(), "an object is expected: name the fields");
+    });
+}
+
+#[derive(Debug, Clone, Command)]
+#[expect(dead_code, reason = "only the descriptions of its fields are read")]
+enum Described {
+    All { owner: AccountId, owners: Vec<Option<AccountId>>, amount: std::num::NonZeroU32, loss: Loss },
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+struct Loss {}
+
+#[test]
+fn fields_are_described_without_rust_types() {
+    let fields = serde_json::to_value(Described::COMMANDS[0].fields).unwrap();
+    assert_eq!(
+        fields,
+        json!([
+            {"name": "owner", "type": "id", "category": "account"},
+            {"name": "owners", "type": "array of id or null", "category": "account"},
+            {"name": "amount", "type": "whole number from 1"},
+            {"name": "loss", "type": "value"},
+        ])
+    );
+    let fields = serde_json::to_value(Transfer::FIELDS).unwrap();
+    assert_eq!(fields[0], json!({"name": "from", "type": "id", "category": "account"}));
 }

@@ -1,4 +1,4 @@
-//! Decisions that span entities and tags.
+//! Decisions over entities and tags.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ fn transfers_from_many_threads_never_lose_money() {
         assert_eq!(page.events.len(), 6 + 2 * done, "each transfer is two events");
     });
 
-    /// Whether the transfer got through; the domain may refuse it.
+    /// True if the transfer got through. The domain may refuse it.
     fn moves(gesta: &Gesta, round: usize) -> bool {
         let (from, to) = (NAMES[round % 3], NAMES[(round + 1) % 3]);
         match block_on(gesta.execute(move_of(from, to, 40))) {
@@ -81,7 +81,7 @@ fn transfers_from_many_threads_never_lose_money() {
     }
 }
 
-#[derive(Debug, Clone, Key)]
+#[derive(Debug, Clone, Key, serde::Deserialize)]
 #[key("customer")]
 struct CustomerId(u64);
 
@@ -128,7 +128,7 @@ impl Decision for Register {
         if taken.0 {
             return Err(NotRegistered::EmailTaken);
         }
-        Ok(vec![NewFact::new(&self.id, &CustomerEvent::Registered { email: self.email })])
+        Ok(vec![NewFact::new(&self.id, CustomerEvent::Registered { email: self.email })])
     }
 }
 
@@ -139,14 +139,14 @@ fn register(number: u64, email: &str) -> Register {
 #[test]
 fn an_address_is_taken_once() {
     let registered = |number, email: &str| {
-        NewFact::new(&CustomerId(number), &CustomerEvent::Registered { email: email.to_owned() })
+        NewFact::new(&CustomerId(number), CustomerEvent::Registered { email: email.to_owned() })
     };
     given_facts([registered(1, "a@b")]).when(register(2, "a@b")).then_refused(NotRegistered::EmailTaken);
     given_facts([registered(1, "a@b")]).when(register(2, "c@d")).then([registered(2, "c@d")]);
 }
 
 #[test]
-fn an_address_is_taken_once_also_when_two_want_it_at_once() {
+fn an_address_is_taken_once_even_if_two_want_it_at_once() {
     block_on(async {
         let store = Interposed::new(|number, inner, batch| {
             if number == 1 {
@@ -167,7 +167,7 @@ fn an_address_is_taken_once_also_when_two_want_it_at_once() {
     });
 }
 
-/// Closes a day: looks at many accounts and records in none of them.
+/// Closes a day: reads many accounts and records in none of them.
 #[derive(Debug, Clone)]
 struct CloseDay {
     accounts: Vec<AccountId>,
@@ -188,7 +188,7 @@ impl Decision for CloseDay {
 }
 
 #[test]
-fn what_is_only_read_must_not_change_either() {
+fn an_entity_that_is_only_read_must_not_change_either() {
     block_on(async {
         let store = Interposed::new(|number, inner, batch| {
             if number == 1 {
@@ -215,7 +215,7 @@ fn what_is_only_read_must_not_change_either() {
 #[test]
 fn several_parts_are_read_at_one_place_in_the_log() {
     block_on(async {
-        // Money moves between the reading of the one account and the reading of the other.
+        // Money moves after one account is read and before the other is.
         let store = Interposed::reading(|number, inner| {
             if number == 2 {
                 let moved =
@@ -273,7 +273,7 @@ impl Decision for RegisterOnce {
         if taken.0 {
             return Err(NotRegistered::EmailTaken);
         }
-        Ok(vec![NewFact::new(&self.id, &CustomerEvent::Registered { email: "a@b".to_owned() })])
+        Ok(vec![NewFact::new(&self.id, CustomerEvent::Registered { email: "a@b".to_owned() })])
     }
 }
 
@@ -301,4 +301,133 @@ fn a_decision_takes_no_expected_version() {
         let error = call.execute(move_of("ann", "ben", 1)).await.unwrap_err();
         assert!(matches!(error, SendError::Invalid { .. }), "{error}");
     });
+}
+
+/// The number of customers with an address, and whether it is blocked.
+#[decision]
+fn sign_up(
+    id: CustomerId,
+    #[tag(email)] taken: &At<Taken>,
+    #[tag(email = blocked_by)] blocked: &At<Taken>,
+    email: String,
+    blocked_by: Option<String>,
+) -> Result<Vec<NewFact>, NotRegistered> {
+    if taken.0 || blocked.0 {
+        return Err(NotRegistered::EmailTaken);
+    }
+    Ok(vec![NewFact::new(&id, CustomerEvent::Registered { email })])
+}
+
+fn sign_up_of(number: u64, email: &str, blocked_by: Option<&str>) -> SignUp {
+    SignUp { id: CustomerId(number), email: email.to_owned(), blocked_by: blocked_by.map(str::to_owned) }
+}
+
+#[test]
+fn a_decision_function_reads_states_over_tags() {
+    let registered = |number, email: &str| {
+        NewFact::new(&CustomerId(number), CustomerEvent::Registered { email: email.to_owned() })
+    };
+    let given = || given_facts([registered(1, "a@b")]);
+    given().when(sign_up_of(2, "a@b", Some("x@y"))).then_refused(NotRegistered::EmailTaken);
+    given().when(sign_up_of(2, "c@d", Some("a@b"))).then_refused(NotRegistered::EmailTaken);
+    given().when(sign_up_of(2, "c@d", Some("x@y"))).then([registered(2, "c@d")]);
+    assert_eq!(
+        SignUp::FIELDS.iter().map(|field| field.name).collect::<Vec<_>>(),
+        ["id", "email", "blocked_by"]
+    );
+}
+
+#[test]
+fn a_boundary_over_a_tag_without_a_value_is_refused() {
+    block_on(async {
+        let error = store().execute(sign_up_of(1, "a@b", None)).await.unwrap_err();
+        let SendError::Load(LoadError::EmptyBoundary { tag }) = &error else { panic!("{error}") };
+        assert_eq!(tag.as_deref(), Some("email"));
+        assert!(
+            error.to_string().contains("tag `email` has no value, which would select every event"),
+            "{error}"
+        );
+        let empty = store().look(At::<Taken>::tagged("email", Vec::<String>::new())).await;
+        assert!(matches!(empty, Err(LoadError::EmptyBoundary { .. })));
+    });
+}
+
+#[test]
+fn a_decision_that_reads_nothing_is_refused() {
+    block_on(async {
+        let error = store().execute(CloseDay { accounts: vec![] }).await.unwrap_err();
+        assert!(matches!(error, SendError::Load(LoadError::EmptyBoundary { tag: None })), "{error}");
+        let error = store().execute(CollectFees { accounts: vec![], fee: 1 }).await.unwrap_err();
+        assert!(matches!(error, SendError::Load(LoadError::EmptyBoundary { tag: None })), "{error}");
+    });
+}
+
+/// Withdraws a fee from every account.
+#[decision]
+fn collect_fees(accounts: &[At<Account>], fee: u64) -> Result<Vec<NewFact>, Refused> {
+    let facts = accounts.iter().map(|account| account.ask(AccountCommand::Withdraw { amount: fee }));
+    Ok(facts.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+#[test]
+fn a_decision_function_reads_a_list_of_entities() {
+    block_on(async {
+        let gesta = store();
+        funded(&gesta, "ann", 10).await;
+        funded(&gesta, "ben", 1).await;
+        let decision = |fee| CollectFees { accounts: vec![id("ann"), id("ben")], fee };
+        gesta.execute(decision(1)).await.unwrap();
+        assert_eq!((balance(&gesta, "ann").await, balance(&gesta, "ben").await), (9, 0));
+        let refused = gesta.execute(decision(1)).await.unwrap_err();
+        assert!(matches!(refused, SendError::Refused(Refused::InsufficientFunds { .. })), "{refused}");
+    });
+}
+
+#[test]
+fn boundaries_nest() {
+    block_on(async {
+        let gesta = store();
+        funded(&gesta, "ann", 10).await;
+        funded(&gesta, "ben", 1).await;
+        let others = vec![Account::at(&id("ben")), Account::at(&id("cem"))];
+        let (ann, others, taken) =
+            gesta.look((Account::at(&id("ann")), others, At::<Taken>::tagged("email", "a@b"))).await.unwrap();
+        assert_eq!((ann.balance, others[0].balance, others[1].open, taken.0), (10, 1, false, false));
+    });
+}
+
+#[test]
+fn an_id_is_checked_wherever_it_becomes_a_stream() {
+    block_on(async {
+        let gesta = store();
+        for wrong in ["", "a\nb", &"x".repeat(600)] {
+            let transfer = gesta.execute(move_of(wrong, "ben", 1)).await.unwrap_err();
+            assert!(matches!(transfer, SendError::Load(LoadError::Key(_))), "{transfer}");
+            let emitted = gesta.execute(OpenFor { id: id(wrong) }).await.unwrap_err();
+            assert!(matches!(emitted, SendError::Encode(EncodeError::Key(_))), "{emitted}");
+            assert!(matches!(gesta.load::<Account>(&id(wrong)).await, Err(LoadError::Key(_))));
+            let sent = gesta.send::<Account>(&id(wrong), open()).await.unwrap_err();
+            assert!(matches!(sent, SendError::Load(LoadError::Key(_))), "{sent}");
+        }
+        assert!(gesta.event_store().read(Read::log(Query::All)).await.unwrap().events.is_empty());
+    });
+}
+
+/// Opens an account that it does not read.
+#[derive(Debug, Clone)]
+struct OpenFor {
+    id: AccountId,
+}
+
+impl Decision for OpenFor {
+    type State = At<Taken>;
+    type Error = Refused;
+
+    fn boundary(&self) -> At<Taken> {
+        At::tagged("email", "a@b")
+    }
+
+    fn decide(self, _: &At<Taken>) -> Result<Vec<NewFact>, Refused> {
+        Ok(vec![Account::emit(&self.id, AccountEvent::Opened { owner: "ann".to_owned() })])
+    }
 }

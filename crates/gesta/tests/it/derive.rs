@@ -1,4 +1,4 @@
-//! What the derives make of enums and structs.
+//! The code that the derives generate.
 
 use gesta::testing::{json, stored};
 use gesta::*;
@@ -120,7 +120,7 @@ fn aliases_are_read_and_the_name_is_written() {
 }
 
 #[test]
-fn a_schema_version_that_is_not_known_is_an_error_that_names_both() {
+fn an_unknown_schema_version_is_an_error_that_names_both() {
     for found in [0, 4] {
         let error = OrderEvent::decode("shop.order.shipped", found, b"{}").unwrap_err();
         assert!(matches!(error, DecodeError::UnknownSchemaVersion { newest: 3, .. }));
@@ -186,11 +186,11 @@ fn bad_input_names_the_field() {
             "place-order",
             r#"{"customer":"x"}"#,
             Some("customer"),
-            "a whole number from 0 is expected, not the text \"x\"",
+            "a whole number from 0 is expected, not the string \"x\"",
         ),
         ("place-order", r#"{"customer":1,"expres":true}"#, Some("expres"), "`expres` is unknown: known are"),
-        ("place-order", r#"{"customer":1} x"#, None, "something stands behind the end"),
-        ("void", r#"{"now":true}"#, Some("now"), "`now` is unknown: none is taken"),
+        ("place-order", r#"{"customer":1} x"#, None, "there is text after the end"),
+        ("void", r#"{"now":true}"#, Some("now"), "`now` is unknown: no field is accepted"),
     ];
     for (name, json, field, message) in cases {
         let error = OrderCommand::decode(name, json.as_bytes()).unwrap().unwrap_err();
@@ -200,7 +200,7 @@ fn bad_input_names_the_field() {
 }
 
 #[test]
-fn commands_say_what_they_take() {
+fn commands_list_their_fields() {
     let fields = OrderCommand::COMMANDS[0].fields;
     assert_eq!(fields[0], FieldInfo::new("customer", "u64"));
     assert_eq!(
@@ -224,7 +224,7 @@ fn a_key_has_one_spelling() {
 }
 
 #[derive(Debug, Refusal)]
-#[expect(dead_code, reason = "only their messages are of interest")]
+#[expect(dead_code, reason = "only their messages are read")]
 enum Refused {
     /// The order is empty.
     ///
@@ -241,7 +241,7 @@ enum Refused {
 }
 
 #[test]
-fn a_refusal_speaks_in_the_words_of_its_documentation() {
+fn the_message_of_a_refusal_is_its_documentation() {
     let cases = [
         (Refused::Empty, "the order is empty"),
         (Refused::NotPaidYet, "not paid yet"),
@@ -251,4 +251,21 @@ fn a_refusal_speaks_in_the_words_of_its_documentation() {
     for (refusal, message) in cases {
         assert_eq!(refusal.to_string(), message);
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Event)]
+#[event(prefix = "shop.parcel")]
+enum ParcelEvent {
+    Weighed(Weight),
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Weight(u32);
+
+#[test]
+fn an_event_that_is_not_an_object_is_not_recorded() {
+    let fact = NewFact::new(&CustomerId(7), ParcelEvent::Weighed(Weight(3)));
+    let failed = std::panic::catch_unwind(|| gesta::testing::given_facts([fact]));
+    let message = failed.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("`shop.parcel.weighed` is not written as a JSON object"), "{message}");
 }

@@ -1,4 +1,4 @@
-//! The domain of these tests, and a store that can be made to misbehave.
+//! The domain of these tests, and a store that misbehaves on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,7 +29,7 @@ pub(crate) enum AccountCommand {
     Withdraw {
         amount: u64,
     },
-    /// Accepted, and nothing to record.
+    /// Accepted without an event.
     Check,
 }
 
@@ -106,7 +106,7 @@ type OnAppend = dyn Fn(u32, &MemoryStore, Batch) -> Result<Appended, AppendError
 
 type BeforeRead = dyn Fn(u32, &MemoryStore) + Send + Sync;
 
-/// A store in memory whose appends a test answers: it gets the number of the append, from 1, and the store beneath.
+/// A memory store whose appends the test answers. It gets the number of the append, from 1, and the store beneath.
 pub(crate) struct Interposed {
     pub(crate) inner: Arc<MemoryStore>,
     appends: AtomicU32,
@@ -125,10 +125,10 @@ impl Interposed {
         Arc::new(Self { inner, appends, on_append, reads, before_read: Box::new(|_, _| {}) })
     }
 
-    /// One that does something before each read; reads are numbered from 1 too.
+    /// A store that calls the test before each read, with the number of the read, from 1.
     pub(crate) fn reading(before_read: impl Fn(u32, &MemoryStore) + Send + Sync + 'static) -> Arc<Self> {
         let plain = Self::new(|_, inner, batch| inner.append_now(batch));
-        let plain = Arc::into_inner(plain).expect("it was just made");
+        let plain = Arc::into_inner(plain).expect("nobody else holds it");
         Arc::new(Self { before_read: Box::new(before_read), ..plain })
     }
 
@@ -136,7 +136,7 @@ impl Interposed {
         self.appends.load(Ordering::SeqCst)
     }
 
-    /// A handle on it that misbehaves, and one on the store beneath.
+    /// A handle on this store, and one on the store beneath.
     pub(crate) fn handles(self: &Arc<Self>) -> (Gesta, Gesta) {
         let environment = Arc::new(TestEnvironment::default());
         let through = Gesta::with_environment(self.clone(), environment.clone());

@@ -1,4 +1,4 @@
-//! Appends whose answer is lost: one effect, or a doubt that says how to settle it.
+//! Appends whose answer is lost: one effect, or a doubt that the caller can settle.
 
 use gesta::testing::block_on;
 use gesta::*;
@@ -9,7 +9,7 @@ fn doubt<T>() -> Result<T, AppendError> {
     Err(AppendError::InDoubt { reason: "the answer was lost".into() })
 }
 
-/// Opens an account through a store, and gives the answer and how many events there are.
+/// Opens an account through a store. Returns the answer and the number of events.
 async fn check(
     on_append: impl Fn(u32, &MemoryStore, Batch) -> Result<Appended, AppendError> + Send + Sync + 'static,
 ) -> (Result<Committed<AccountEvent>, SendError<Refused>>, usize) {
@@ -46,7 +46,7 @@ fn an_append_that_did_not_happen_in_doubt_has_one_effect() {
 }
 
 #[test]
-fn a_doubt_that_stays_is_handed_on_with_the_batch_that_settles_it() {
+fn a_lasting_doubt_is_returned_with_the_batch_that_settles_it() {
     block_on(async {
         let store = Interposed::new(|_, inner, batch| {
             inner.append_now(batch).unwrap();
@@ -83,7 +83,7 @@ fn a_conflict_after_a_doubt_ends_it() {
             if number > 1 {
                 return inner.append_now(batch);
             }
-            // Ours was lost, and somebody else's came first.
+            // This append was lost, and another writer came first.
             let mut other = batch;
             other.events[0].id = EventId::from_u128(77);
             inner.append_now(other).unwrap();

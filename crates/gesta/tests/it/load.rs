@@ -1,4 +1,4 @@
-//! Loading states: now, as they were, and what stops it.
+//! Loading states, now and at earlier points, and the errors.
 
 use gesta::testing::{block_on, store};
 use gesta::*;
@@ -22,7 +22,7 @@ async fn append(gesta: &Gesta, events: impl IntoIterator<Item = NewEvent>) {
 }
 
 #[test]
-fn a_state_is_loaded_as_it_was_at_each_moment() {
+fn a_state_is_loaded_at_each_earlier_point() {
     block_on(async {
         let gesta = store();
         let ann = id("ann");
@@ -49,7 +49,7 @@ fn a_state_is_loaded_as_it_was_at_each_moment() {
         let before = at(AsOf::Time(Timestamp::from_nanos(1))).await.unwrap();
         assert_eq!((before.state, before.version), (Account::default(), None));
         let error = at(AsOf::Version(Version::new(3))).await.unwrap_err();
-        assert_eq!(error.to_string(), "stream `account-ann` has no version 3: its last one is 2");
+        assert_eq!(error.to_string(), "stream `account-ann` has no version 3: its last version is 2");
     });
 }
 
@@ -109,7 +109,7 @@ enum Openings {
     Opened {},
 }
 
-/// How many accounts were opened: all that it reads of a richer history.
+/// The number of opened accounts. It reads one type of a richer history.
 #[derive(Debug, Default)]
 struct Count(u64);
 
@@ -122,7 +122,7 @@ impl State for Count {
 }
 
 #[test]
-fn an_enum_that_says_so_passes_over_other_events() {
+fn an_enum_with_ignore_skips_other_events() {
     block_on(async {
         let gesta = store();
         funded(&gesta, "ann", 5).await;
@@ -132,7 +132,7 @@ fn an_enum_that_says_so_passes_over_other_events() {
 }
 
 #[test]
-fn a_query_meets_only_the_events_of_its_enum() {
+fn a_query_matches_only_the_events_of_its_enum() {
     block_on(async {
         let gesta = store();
         append(&gesta, [event("account-x", "bank.account.seized", 1, "{}", 1)]).await;

@@ -1,4 +1,4 @@
-//! Commands to one entity: conflicts, repeats, expectations, what surrounds them.
+//! Commands to one entity: conflicts, repeats, expectations, metadata.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ fn key(name: &str, request: &'static [u8]) -> CommandKey {
     Idempotency::new("ann", "test").command_key(name, [request])
 }
 
-/// Somebody else's append to ann's account, right before an append of ours.
+/// Another writer's append to ann's account, before an append under test.
 fn intrude(inner: &MemoryStore, number: u32, event_type: &str, data: &'static str) {
     let event = NewEvent::json(
         EventId::from_u128(9_000 + u128::from(number)),
@@ -25,7 +25,7 @@ fn intrude(inner: &MemoryStore, number: u32, event_type: &str, data: &'static st
 }
 
 #[test]
-fn a_command_is_decided_again_when_somebody_else_was_faster() {
+fn a_command_is_decided_again_if_another_writer_was_faster() {
     block_on(async {
         let store = Interposed::new(|number, inner, batch| {
             if number == 1 {
@@ -51,7 +51,7 @@ fn a_command_is_decided_again_when_somebody_else_was_faster() {
 }
 
 #[test]
-fn a_command_that_never_gets_through_gives_up_and_wrote_nothing() {
+fn a_command_that_never_gets_through_gives_up_and_writes_nothing() {
     block_on(async {
         let store = Interposed::new(|number, inner, batch| {
             intrude(inner, number, "bank.account.deposited", r#"{"amount":1}"#);
@@ -82,7 +82,7 @@ fn an_accepted_command_without_events_writes_nothing() {
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
-/// Counts how often it is asked to decide.
+/// Counts its decisions.
 #[derive(Debug, Default)]
 struct Asked;
 
@@ -131,7 +131,7 @@ fn a_key_belongs_to_one_request() {
 #[test]
 fn the_same_command_twice_at_once_has_one_effect() {
     block_on(async {
-        // The same command gets through between our look at the key and our append.
+        // The same command gets through after the key is checked and before the append.
         let store = Interposed::new(|number, inner, batch| {
             if number == 1 {
                 let mut other = batch.clone();
@@ -167,7 +167,7 @@ fn an_expected_version_is_compared_before_deciding() {
 }
 
 #[test]
-fn an_expected_version_that_is_overtaken_is_a_mismatch() {
+fn an_overtaken_expected_version_is_a_mismatch() {
     block_on(async {
         let store = Interposed::new(|number, inner, batch| {
             intrude(inner, number, "bank.account.deposited", r#"{"amount":1}"#);
@@ -184,7 +184,7 @@ fn an_expected_version_that_is_overtaken_is_a_mismatch() {
 }
 
 #[test]
-fn who_why_and_because_of_what_stand_on_every_event() {
+fn every_event_carries_the_metadata_of_its_command() {
     block_on(async {
         let gesta = store();
         let meta = Meta::new()

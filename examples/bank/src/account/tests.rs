@@ -1,4 +1,4 @@
-//! What the account and the transfer do, as a specification.
+//! The rules of accounts and transfers.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ use gesta::{Decider, NewFact};
 use super::*;
 
 fn cents(amount: u32) -> NonZeroU32 {
-    NonZeroU32::new(amount).expect("an amount of a test is positive")
+    NonZeroU32::new(amount).expect("the amounts in tests are positive")
 }
 
 fn opened() -> AccountEvent {
@@ -19,7 +19,7 @@ fn account(id: &str) -> AccountId {
     AccountId(id.to_owned())
 }
 
-/// An account that was opened and got some money.
+/// The events of an account with some money.
 fn funded(id: &str, amount: u32) -> [NewFact; 2] {
     let id = account(id);
     [Account::emit(&id, opened()), Account::emit(&id, Deposited { amount: cents(amount) })]
@@ -36,13 +36,13 @@ fn an_account_is_opened_once() {
 }
 
 #[test]
-fn an_account_that_is_not_open_takes_and_gives_nothing() {
+fn an_account_that_is_not_open_refuses_deposits_and_withdrawals() {
     given::<Account>([]).when(Deposit { amount: cents(5) }).then_refused(NotOpen);
     given::<Account>([]).when(Withdraw { amount: cents(5) }).then_refused(NotOpen);
 }
 
 #[test]
-fn money_comes_in_and_goes_out_down_to_nothing() {
+fn an_account_can_be_emptied() {
     let deposited = || Deposited { amount: cents(5) };
     given::<Account>([opened()]).when(Deposit { amount: cents(5) }).then([deposited()]);
     let emptied = Withdrawn { amount: cents(5) };
@@ -58,8 +58,8 @@ fn an_account_cannot_be_overdrawn() {
 #[test]
 fn the_largest_amounts_add_up() {
     let history = [opened(), Deposited { amount: NonZeroU32::MAX }, Deposited { amount: NonZeroU32::MAX }];
-    let gone = Withdrawn { amount: NonZeroU32::MAX };
-    given::<Account>(history).when(Withdraw { amount: NonZeroU32::MAX }).then([gone]);
+    let withdrawn = Withdrawn { amount: NonZeroU32::MAX };
+    given::<Account>(history).when(Withdraw { amount: NonZeroU32::MAX }).then([withdrawn]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_transfer_needs_both_accounts_and_the_money() {
 }
 
 #[test]
-fn a_refusal_is_said_in_the_words_of_its_documentation() {
+fn the_message_of_a_refusal_is_its_documentation() {
     assert_eq!(InsufficientFunds.to_string(), "the account has insufficient funds");
 }
 
@@ -89,5 +89,5 @@ fn the_whole_bank_has_at_most_65_lines() {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
     let count = lines.count();
-    assert!(count <= 65, "{count} lines of code: the example should stay shorter than what it replaces");
+    assert!(count <= 65, "{count} lines of code: keep the example short");
 }

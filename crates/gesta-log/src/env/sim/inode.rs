@@ -1,24 +1,24 @@
-//! One file of a simulated disk: what reads give, what is durable, and the sectors that differ.
+//! One file of a simulated disk: its content, its durable content, and the sectors that differ.
 
 use std::ops::Range;
 
 pub(super) const SECTOR_BYTES: usize = 512;
 
-/// What became of a sector since the last sync that worked.
+/// The state of a sector since the last successful sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sector {
     Clean,
     Dirty,
-    /// A sync failed on it. The page cache calls it clean.
+    /// A sync failed on it, and the page cache marks it clean.
     Lost,
 }
 
 #[derive(Clone, Default)]
 pub(super) struct Inode {
-    /// What reads give.
+    /// The content that reads return.
     pub(super) content: Vec<u8>,
     pub(super) durable: Vec<u8>,
-    /// One for each sector of `content` that was ever written; those beyond are clean.
+    /// One for each sector of `content` that was ever written. The others are clean.
     pub(super) sectors: Vec<Sector>,
 }
 
@@ -48,7 +48,7 @@ impl Inode {
         }
     }
 
-    /// Writes a sector to the disk, and so much of the length as it needs.
+    /// Writes a sector to the disk, and extends the durable length as far as the sector needs.
     pub(super) fn flush(&mut self, sector: usize) {
         let end = ((sector + 1) * SECTOR_BYTES).min(self.content.len());
         if self.durable.len() < end {
@@ -58,7 +58,7 @@ impl Inode {
         self.sectors[sector] = Sector::Clean;
     }
 
-    /// Puts a part of a sector on the disk, as far as the file reaches there.
+    /// Writes a part of a sector to the disk, as far as the file reaches.
     pub(super) fn keep(&mut self, sector: usize, part: Range<usize>) {
         let reach = self.content.len().min(self.durable.len());
         let from = (sector * SECTOR_BYTES + part.start).min(reach);
@@ -66,7 +66,7 @@ impl Inode {
         self.durable[from..to].copy_from_slice(&self.content[from..to]);
     }
 
-    /// The sectors that the next sync has to write.
+    /// The sectors that the next sync must write.
     pub(super) fn dirty(&self) -> impl Iterator<Item = usize> {
         self.sectors.iter().enumerate().filter(|(_, state)| **state == Sector::Dirty).map(|(at, _)| at)
     }
@@ -75,7 +75,7 @@ impl Inode {
         self.content.len() != self.durable.len()
     }
 
-    /// Forgets what is not durable.
+    /// Drops everything that is not durable.
     pub(super) fn restart(&mut self) {
         self.sectors.clear();
         self.content.clone_from(&self.durable);

@@ -1,4 +1,4 @@
-//! Blocks: the pieces that a run file is made of, each with its own checksum, read through a cache under one byte budget.
+//! Blocks: the pieces of a run file, each with its own checksum, read through a cache with one byte budget.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,14 +15,14 @@ use crate::index::fault::{Fault, Reach};
 
 /// Bytes of the checksum behind every block.
 pub(super) const CHECKSUM_BYTES: usize = 4;
-/// No block is larger: a length beyond it is damage, not a reason to ask for memory.
+/// The largest block. A longer length is damage and must not allocate memory.
 pub(super) const BLOCK_BYTES_MAX: usize = 64 << 20;
-/// What a block costs in memory besides its bytes.
+/// The memory of a cached block besides its bytes.
 const ENTRY_BYTES: u64 = 96;
-/// How much of the budget may be taken by blocks that stay: three of four parts.
+/// The share of the budget that resident blocks may take: three quarters.
 const RESIDENT_SHARE: (u64, u64) = (3, 4);
 
-/// Where a block lies. The checksum behind it is not counted.
+/// Where a block lies. Its length excludes the checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pointer {
     pub(super) offset: u64,
@@ -45,7 +45,8 @@ impl Pointer {
     }
 }
 
-/// The checksum of the block at an offset: of another run, or at another place, it would be another one.
+/// The checksum of a block. It covers the run's salt and the offset, so a block from another run or place never
+/// passes.
 pub(super) fn checksum(salt: &Salt, offset: u64, block: &[u8]) -> u32 {
     let mut crc = Crc::salted(salt);
     crc.update(&offset.to_le_bytes());
@@ -53,18 +54,19 @@ pub(super) fn checksum(salt: &Salt, offset: u64, block: &[u8]) -> u32 {
     crc.value()
 }
 
-/// Blocks of all runs of a log that are in memory: those that stay, and those that are there until others push them out.
+/// The blocks of all runs of a log in memory: resident ones, and ones that newer blocks may evict.
 pub(crate) struct BlockCache {
-    /// What all of it may take.
+    /// The memory for both.
     budget_bytes: u64,
-    /// What the blocks take that stay.
+    /// The memory that resident blocks take.
     resident_bytes: AtomicU64,
-    /// Held while the room for the others is measured anew, so that the last one to do it has seen everything.
+    /// Held while the capacity of the cache is computed, so that the last computation has seen every change.
     resizing: Mutex<()>,
-    /// By the number of the file's handle, and the offset. Handles are counted, because ids of runs that were never listed come again.
+    /// By handle number and offset. Handles are numbered because a run that was never listed may share its id with a
+    /// later one.
     blocks: Cache<(u64, u64), Bytes, Weight>,
     handles: AtomicU64,
-    /// Is told of runs that turn out to be damaged.
+    /// Called with the id of a run that turns out to be damaged.
     on_damage: OnceLock<OnDamage>,
 }
 
@@ -80,7 +82,7 @@ impl quick_cache::Weighter<(u64, u64), Bytes> for Weight {
 }
 
 impl BlockCache {
-    /// A cache that holds up to so many bytes.
+    /// A cache of at most `bytes` bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         let blocks = usize::try_from(bytes / (4 << 10)).unwrap_or(usize::MAX).max(16);
         let blocks = Cache::with_weighter(blocks, bytes, Weight);
@@ -94,7 +96,7 @@ impl BlockCache {
         }
     }
 
-    /// Room for a block that stays, if there is any.
+    /// Reserves room for a resident block, if there is any.
     fn reserve(self: &Arc<Self>, block_bytes: usize) -> Option<Room> {
         let bytes = block_bytes as u64 + ENTRY_BYTES;
         let room = self.budget_bytes / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
@@ -104,21 +106,21 @@ impl BlockCache {
         Some(Room { bytes, cache: Arc::clone(self) })
     }
 
-    /// Leaves to the blocks that may be pushed out what the others do not take.
+    /// Gives the cache the part of the budget that resident blocks do not take.
     fn resize(&self) {
         let _last_has_seen_all = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
         let resident = self.resident_bytes.load(Ordering::Relaxed);
         self.blocks.set_capacity(self.budget_bytes - resident);
     }
 
-    /// Has somebody told of runs that turn out to be damaged.
+    /// Registers the callback for damaged runs.
     pub(crate) fn tell_of_damage(&self, on_damage: impl Fn(u64) + Send + Sync + 'static) {
-        // Whoever comes first is told: a log has one indexer.
+        // The first callback stays: a log has one indexer.
         let _ = self.on_damage.set(Box::new(on_damage));
     }
 }
 
-/// Room in memory that is given back when this is dropped.
+/// Room in memory. Dropping it gives the room back.
 struct Room {
     bytes: u64,
     cache: Arc<BlockCache>,
@@ -131,7 +133,7 @@ impl Drop for Room {
     }
 }
 
-/// A block that stays in memory until this is dropped.
+/// A block that stays in memory until it is dropped.
 pub(super) struct Resident {
     block: Bytes,
     _room: Room,
@@ -160,7 +162,7 @@ impl Blocks {
         Self { file, run, salt, cache, handle }
     }
 
-    /// A block from memory, or from the disk where that is in reach.
+    /// A block from memory or, if the caller may wait, from the disk.
     pub(super) fn get(&self, at: Pointer, reach: Reach) -> Result<Bytes, Fault> {
         if let Some(block) = self.peek(at) {
             return Ok(block);
@@ -173,7 +175,7 @@ impl Blocks {
         Ok(block)
     }
 
-    /// Says that a block is asked for soon, so that the disk can begin.
+    /// Announces a look-up, so that the disk can start reading.
     pub(super) fn will_read(&self, at: Pointer) {
         if self.peek(at).is_none() {
             self.file.will_read(at.offset, (at.len + CHECKSUM_BYTES) as u64);
@@ -189,13 +191,13 @@ impl Blocks {
         self.cache.blocks.insert((self.handle, at.offset), block);
     }
 
-    /// A block from the disk that stays in memory, if there is room for it.
+    /// Reads a block into memory to stay there, if there is room.
     pub(super) fn retain(&self, at: Pointer) -> Result<Option<Resident>, Fault> {
         let Some(room) = self.cache.reserve(at.len) else { return Ok(None) };
         Ok(Some(Resident { block: self.read(at)?, _room: room }))
     }
 
-    /// A block from the disk, past the cache: what is read once should not push out what is used.
+    /// Reads a block past the cache: a block that is read once must not evict a block in use.
     pub(super) fn read(&self, at: Pointer) -> Result<Bytes, Fault> {
         let mut bytes = vec![0; at.len + CHECKSUM_BYTES];
         read_exact_at(&*self.file, &mut bytes, at.offset).map_err(|source| match source.kind() {
@@ -207,12 +209,12 @@ impl Blocks {
         if proven || planted(Bug::NoBlockChecksum) { Ok(bytes.into()) } else { Err(self.damaged(at)) }
     }
 
-    /// What to say of a block that does not prove itself, or does not hold what it should.
+    /// The error for a block with a wrong checksum or invalid content.
     pub(super) fn damaged(&self, at: Pointer) -> Fault {
         tracing::error!(
             run = self.run,
             offset = at.offset,
-            "an index file is damaged: the next open builds it anew"
+            "an index file is damaged: the next open rebuilds it"
         );
         if let Some(on_damage) = self.cache.on_damage.get() {
             on_damage(self.run);
@@ -226,13 +228,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_stay_where_there_is_room_and_give_it_back_to_others() {
+    fn resident_blocks_take_their_share_and_give_it_back() {
         const COST: u64 = 100 + ENTRY_BYTES;
         let cache = Arc::new(BlockCache::new(4 * COST));
         let reserve = || cache.reserve(100);
         let taken = [reserve(), reserve(), reserve()];
-        assert!(taken.iter().all(Option::is_some) && reserve().is_none(), "three of four parts may stay");
-        assert!(cache.blocks.capacity() <= COST, "the others have what is left");
+        assert!(
+            taken.iter().all(Option::is_some) && reserve().is_none(),
+            "resident blocks may take three quarters"
+        );
+        assert!(cache.blocks.capacity() <= COST, "the cache has the rest");
         drop(taken);
         assert!(reserve().is_some(), "there is room again");
         assert_eq!(cache.resident_bytes.load(Ordering::Relaxed), 0);

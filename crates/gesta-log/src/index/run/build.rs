@@ -1,4 +1,4 @@
-//! Writing a run: offsets first, then keys in their order, each leaf behind the chunks that it speaks of.
+//! Writes a run: the offsets first, then the keys in order, each leaf after the chunks that it points to.
 
 use std::io;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 
-/// A leaf or branch is written when it is so large.
+/// A leaf or branch of this size is written.
 const LEAF_BYTES: usize = 4 << 10;
 const BRANCH_BYTES: usize = 16 << 10;
-/// Bytes that are written at once.
+/// Bytes of one write.
 const WRITE_BYTES: usize = 1 << 20;
 
 /// A run that is being written.
@@ -46,10 +46,10 @@ pub(crate) struct Builder {
     ids: Option<([u8; 16], [u8; 16])>,
 }
 
-/// What a run is told of the log that it covers.
+/// The part of the log that a run covers.
 pub(crate) struct Covered {
     pub(crate) id: u64,
-    /// How often what it covers was merged.
+    /// How often the covered range was merged.
     pub(crate) tier: u8,
     pub(crate) store: [u8; 16],
     pub(crate) first: u64,
@@ -89,7 +89,7 @@ impl Output {
         self.file.write_at(&[&self.buffer], self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        // In pieces, so that syncs of the log never wait for a large one.
+        // Synced in pieces, so that a sync of the log never waits for a large one.
         if self.written - self.synced >= BACKGROUND_BYTES_IN_FLIGHT as u64 {
             self.file.sync_data()?;
             self.synced = self.written;
@@ -121,7 +121,7 @@ impl Builder {
         }
     }
 
-    /// Adds where the next record begins. All of them come before the first key.
+    /// Adds where the next record begins. All offsets come before the first key.
     pub(crate) fn offset(&mut self, offset: u32) -> io::Result<()> {
         self.offsets.extend_from_slice(&offset.to_le_bytes());
         if self.offsets.len() == 4 * OFFSETS_PER_BLOCK { self.end_offsets() } else { Ok(()) }
@@ -135,7 +135,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Begins the next key. Keys grow.
+    /// Begins the next key. Keys must grow.
     pub(crate) fn begin_key(&mut self, key: &[u8], base: u64) -> io::Result<()> {
         self.end_offsets()?;
         assert!(self.keys == 0 || *self.key < *key, "keys grow");
@@ -145,12 +145,12 @@ impl Builder {
         Ok(())
     }
 
-    /// The key that was begun last.
+    /// The current key.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// Adds positions of the key, relative to the first of the run. They grow.
+    /// Adds positions of the key, relative to the run's first. They must grow.
     pub(crate) fn positions(&mut self, positions: impl IntoIterator<Item = u32>) -> io::Result<()> {
         let output = &mut self.output;
         self.list.push(positions, |block| output.block(block))
@@ -205,7 +205,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Writes what is left, and makes all of it durable; the folder still has to be synced.
+    /// Writes the rest and syncs the file. The caller still has to sync the folder.
     pub(crate) fn finish(mut self, covered: Covered) -> io::Result<Run> {
         self.end_offsets()?;
         self.end_leaf()?;
@@ -249,7 +249,7 @@ fn encode_fence(fence: &[Fence]) -> Vec<u8> {
     bytes
 }
 
-/// The shortest bytes that lie above one key and not above the next.
+/// The shortest bytes above one key and not above the next.
 fn separator(before: &[u8], key: &[u8]) -> Vec<u8> {
     let shared = shared_len(before, key);
     key[..(shared + 1).min(key.len())].to_vec()

@@ -1,17 +1,17 @@
-//! Numbers as run files hold them: varints, and growing positions packed into as few bits as their steps need.
+//! Numbers in run files: varints, and growing positions packed into as few bits as their steps need.
 
 use crate::format::{NUMBER_MAX, put, u16_at, u32_at};
 
-/// Positions that are packed with one width.
+/// Positions that share one bit width.
 const GROUP: usize = 128;
-/// Positions of a full chunk: what is read and proven at once.
+/// Positions of a full chunk, the unit of reading and verifying.
 pub(super) const CHUNK: usize = 8 * GROUP;
 
 const COUNT_BYTES: usize = 2;
 /// Of each group: its first position, and the width of its steps.
 const GROUP_BYTES: usize = 5;
 
-/// Appends a number in 7-bit pieces, the lowest first; the eighth bit says that more follow.
+/// Appends a number in 7-bit pieces, the lowest first. The eighth bit means that more follow.
 pub(super) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value.to_le_bytes()[0] | 0x80);
@@ -20,7 +20,7 @@ pub(super) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value.to_le_bytes()[0]);
 }
 
-/// Bytes that are read from the front. `None` where they do not hold what is asked for.
+/// Reads bytes from the front. Each method gives `None` if the bytes are too short or invalid.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -51,12 +51,12 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A number that is counted up, or an offset: not one that no log reaches.
+    /// A number or offset within the range that a log can reach.
     pub(super) fn number(&mut self) -> Option<u64> {
         self.varint().filter(|number| *number <= NUMBER_MAX)
     }
 
-    /// A number that is at most a `usize`, and at most `most`.
+    /// A count of at most `most`.
     pub(super) fn count(&mut self, most: usize) -> Option<usize> {
         usize::try_from(self.varint()?).ok().filter(|count| *count <= most)
     }
@@ -109,7 +109,7 @@ fn pack_group(bytes: &mut Vec<u8>, steps: impl Iterator<Item = u32>, width: u32)
     }
 }
 
-/// A chunk of packed positions. The group that was unpacked last is kept.
+/// A chunk of packed positions. Keeps the group that was unpacked last.
 pub(super) struct Chunk {
     bytes: bytes::Bytes,
     count: usize,
@@ -142,13 +142,14 @@ impl Chunk {
             let middle = usize::midpoint(low, high);
             if self.first_of(middle) < target { low = middle + 1 } else { high = middle }
         }
-        // Groups from `low` on begin at the target or beyond: it lies in the one before, or is that one's end.
+        // Groups from `low` on begin at the target or later, so the answer lies in the group before `low` or at its
+        // end.
         let Some(before) = low.checked_sub(1) else { return Some(0) };
         let group = self.group(before)?;
         Some(before * GROUP + group.partition_point(|position| *position < target))
     }
 
-    /// Appends every position behind those that are there. `None` where they do not grow.
+    /// Appends every position. `None` if they do not grow.
     pub(super) fn unpack_all(&mut self, positions: &mut Vec<u32>) -> Option<()> {
         for number in 0..self.count.div_ceil(GROUP) {
             let group = self.group(number)?;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn no_position_is_larger_than_a_run_counts() {
+    fn positions_beyond_the_range_of_a_run_are_refused() {
         for (number, position) in [(u64::from(u32::MAX), Some(u32::MAX)), (u64::from(u32::MAX) + 1, None)] {
             let mut bytes = Vec::new();
             put_varint(&mut bytes, number);
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_a_count_the_first_position_a_width_and_steps_less_one() {
-        // Of 1, 2 and 5 remain 0, 1 and 4, in three bits each.
+        // The steps 1, 2 and 5, less one each, take three bits: 0, 1 and 4.
         assert_eq!(pack(&[7, 8, 10, 15]), [4, 0, 7, 0, 0, 0, 3, 0b0000_1000, 0b1]);
         assert_eq!(pack(&[7, 8, 9]), [3, 0, 7, 0, 0, 0, 0], "what follows without a gap takes no bits");
     }
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_do_not_grow_are_no_chunk() {
+    fn a_chunk_whose_groups_do_not_grow_is_refused() {
         let positions = (0..300).map(|n| n * 5).collect::<Vec<u32>>();
         let mut bytes = pack(&positions);
         // The second group begins where the first one does.
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_that_are_unpacked_lie_behind_those_that_are_there() {
+    fn unpacked_positions_are_appended() {
         for (before, is_behind) in [(4, true), (5, false)] {
             let mut chunk = Chunk::new(pack(&[5, 6]).into()).unwrap();
             assert_eq!(chunk.unpack_all(&mut vec![before]).is_some(), is_behind, "behind {before}");

@@ -1,4 +1,4 @@
-//! What a run says of itself, behind everything else in its file.
+//! The footer of a run file: what the run covers, and where its parts lie.
 
 use super::blocks::{BLOCK_BYTES_MAX, Pointer};
 use super::codec::{Reader, put_varint};
@@ -8,40 +8,40 @@ use crate::walk::Follow;
 
 /// The first bytes of a run file.
 pub(super) const MAGIC: [u8; 16] = *b"GESTARUN\x01\0\0\0\0\0\0\0";
-/// The last bytes: length of the facts, their checksum, and this.
+/// The last bytes of the file, after the length of the footer and its checksum.
 const END_MAGIC: [u8; 8] = *b"GESTAEND";
 pub(super) const TRAILER_BYTES: usize = 16;
 
-/// A frame, named so that no other can pass as it.
+/// The identity of a frame: its number and the checksum of its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameName {
     pub(crate) number: u64,
     pub(crate) checksum: u32,
 }
 
-/// A piece of a segment whose records a run or table knows.
+/// A piece of a segment whose records a run or table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The position of the first of them.
+    /// The position of its first record.
     pub(crate) first: u64,
     pub(crate) segment: u64,
-    /// The last one ends there or before.
+    /// Its last record ends here or before.
     pub(crate) end: u64,
 }
 
-/// What a run is, before its index is looked into.
+/// The footer of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) id: u64,
-    /// How often what it covers was merged.
+    /// How often the covered range was merged.
     pub(crate) tier: u8,
     pub(crate) store: [u8; 16],
     pub(crate) salt: Salt,
-    /// Positions that it covers, all of them.
+    /// The first position that it covers. It covers all positions up to `last`.
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) first_frame: FrameName,
-    /// Behind its last frame.
+    /// The place after its last frame.
     pub(crate) end: LogPoint,
     pub(crate) extents: Vec<Extent>,
     /// The lowest and the highest event id.
@@ -82,7 +82,7 @@ impl Facts {
         bytes
     }
 
-    /// How many bytes before the trailer the facts take, as the trailer says.
+    /// The length of the footer according to the trailer.
     pub(super) fn len_of(trailer: &[u8; TRAILER_BYTES]) -> Option<usize> {
         let length = u32_at(trailer, 0) as usize;
         (trailer[8..] == END_MAGIC && length <= BLOCK_BYTES_MAX).then_some(length)
@@ -107,7 +107,7 @@ impl Facts {
         let (first_frame, first_position) = (number()?, number()?);
         let (keys, postings) = (number()?, number()?);
         let fence = Pointer::read(&mut reader)?;
-        // Each takes three bytes at least: no memory on the word of a count alone.
+        // An extent takes three bytes at least, so a false count cannot allocate much.
         let count = reader.count(bytes.len() / 3)?;
         let mut extents = Vec::with_capacity(count);
         for _ in 0..count {

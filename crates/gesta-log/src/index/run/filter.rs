@@ -1,19 +1,19 @@
-//! Split-block Bloom filters, as Apache Parquet specifies them: one probe touches one block of 32 bytes.
+//! Split-block Bloom filters as Apache Parquet specifies them: one probe reads one block of 32 bytes.
 
 use crate::bugs::{Bug, planted};
 use crate::format::u32_at;
 
-/// Keys of one filter at the most: at twelve bits a key that is 64 KiB.
+/// Keys of one filter at most: twelve bits a key make 64 KiB.
 pub(super) const FILTER_KEYS_MAX: usize = (64 << 10) * 8 / BITS_PER_KEY;
 
-/// About one in 300 keys that are not there seems to be.
+/// About one in 300 absent keys passes the filter.
 const BITS_PER_KEY: usize = 12;
 const BLOCK_BYTES: usize = 32;
 /// One odd constant for each word of a block (Parquet's).
 const SALTS: [u32; 8] =
     [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
-/// A filter that says yes to these hashes.
+/// Builds a filter over these hashes.
 pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
     let blocks = (hashes.len() * BITS_PER_KEY).div_ceil(8 * BLOCK_BYTES).max(1);
     let mut filter = vec![0; blocks * BLOCK_BYTES];
@@ -26,20 +26,20 @@ pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
     filter
 }
 
-/// Whether a key with that hash may be there. `false` is certain.
+/// Whether a key with that hash may be present. `false` is certain.
 pub(super) fn may_hold(filter: &[u8], hash: u64) -> bool {
     probe(filter, hash).is_none_or(|block| block_may_hold(block, hash))
 }
 
-/// The one block that knows of a hash.
+/// The block that decides about a hash.
 pub(super) fn probe(filter: &[u8], hash: u64) -> Option<&[u8; BLOCK_BYTES]> {
     let (blocks, _) = filter.as_chunks();
     blocks.get(block_of(hash, blocks.len()))
 }
 
-/// Whether a key with that hash may be there, as the block says that knows of it.
+/// Whether a key with that hash may be present, according to its block.
 pub(super) fn block_may_hold(block: &[u8; BLOCK_BYTES], hash: u64) -> bool {
-    // Without a branch for each word: which of them says no is anybody's guess.
+    // Branchless: the processor could not predict which word says no.
     bits_of(hash).enumerate().fold(true, |may, (word, bit)| may & (u32_at(block, 4 * word) >> bit & 1 == 1))
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use crate::index::key::hash_of as hash;
 
     #[test]
-    fn what_is_there_is_found_and_little_else() {
+    fn a_filter_passes_every_present_key_and_few_absent_ones() {
         let key = |n: u64| hash(7, &n.to_le_bytes());
         let hashes = (0..10_000).map(key).collect::<Vec<_>>();
         let filter = build(&hashes);

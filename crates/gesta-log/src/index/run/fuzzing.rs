@@ -1,4 +1,4 @@
-//! Run files, as the fuzzer reads them: whole, piece by piece, and with pieces changed whose checksums are right.
+//! Fuzzing of run files: whole files, single blocks, and files with changed bytes and corrected checksums.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,17 +20,17 @@ use crate::index::part::PartRef;
 use crate::point::LogPoint;
 use crate::segment::SegmentFile;
 
-/// The number of the run that is read here, its store's secret, and what it is looked up through.
+/// The number of the run, its store's secret, and the cache of all look-ups.
 const RUN: u64 = 7;
 const SECRET: u64 = 11;
 const CACHE_BYTES: u64 = 64 << 10;
-/// Keys of a run that are looked at.
+/// Keys of a run that are looked up.
 const KEYS_MAX: usize = 40;
 
-/// Opens bytes as a run file, and looks up everything that it says it has.
+/// Opens bytes as a run file, and looks up everything that it claims to hold.
 pub fn file(bytes: &[u8]) {
     if let Ok(Some(run)) = open(bytes.to_vec()) {
-        // An error is an answer. A panic is none.
+        // An error is a valid answer; a panic is not.
         let _ = look_at(&Arc::new(run));
     }
 }
@@ -44,7 +44,7 @@ fn segment(id: u64) -> Arc<SegmentFile> {
     Arc::new(SegmentFile { id, salt: SALT, file: Arc::new(MemoryFile::default()) })
 }
 
-/// Reads the inner bytes of a block, which the first byte chooses, as every kind of them is read.
+/// Reads the bytes of a block as each kind of block. The first byte chooses the kind.
 pub fn blocks(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     match kind % 6 {
@@ -79,7 +79,8 @@ fn fence(bytes: &[u8]) {
 
 fn branch(bytes: &[u8]) {
     let key = &bytes[..bytes.len().min(20)];
-    // Where keys stand in full may be forged, so a search may find what is no leaf; its checksum tells then.
+    // The offsets of whole keys may be forged, so a search may find a block that is not a leaf. Its checksum shows
+    // that.
     let _ = (find_leaf(bytes, key), all_leaves(bytes));
 }
 
@@ -109,7 +110,8 @@ fn chunk(bytes: &[u8]) {
     }
 }
 
-/// A sound run with some bytes changed, and its checksums put right: the first byte chooses the run, and whether it is merged.
+/// Changes some bytes of a valid run and corrects its checksums. The first byte chooses the run, and whether it is
+/// merged.
 pub fn patched(bytes: &[u8]) {
     let Some((manner, patches)) = bytes.split_first() else { return };
     let sample = &samples()[usize::from(*manner & 1)];
@@ -135,7 +137,8 @@ struct Sample {
     facts_at: usize,
 }
 
-/// One with every kind of list that fits a few kilobytes, and one with a list so long that its directory has a directory.
+/// One run with every kind of list that fits a few kilobytes, and one with a list so long that its directory needs a
+/// directory.
 fn samples() -> &'static [Sample] {
     static SAMPLES: OnceLock<[Sample; 2]> = OnceLock::new();
     SAMPLES.get_or_init(|| [sample(1, SPREAD, 12), sample(1, DENSE, 1)])
@@ -143,11 +146,11 @@ fn samples() -> &'static [Sample] {
 
 /// Positions of the run with every other kind of list.
 const SPREAD: u32 = 1_500;
-/// Positions of a list that has more chunks than one block of a directory holds.
+/// Positions of a list with more chunks than one block of a directory holds.
 const DENSE: u32 = 257 * 1_024;
 const _: () = assert!(DENSE as usize > DIRECTORY_ENTRIES * CHUNK, "its directory has a directory");
 
-/// The file of a run, for a corpus to begin with.
+/// The file of a run, as a seed for a corpus.
 pub(crate) fn sample_file() -> Vec<u8> {
     samples()[0].bytes.clone()
 }
@@ -171,7 +174,7 @@ fn write(
     cache: Arc<BlockCache>,
 ) -> std::io::Result<Run> {
     let mut builder = Builder::new(file, SALT, SECRET, cache);
-    // Where records begin takes four bytes a position: the long one has to do with one block of them.
+    // Offsets take four bytes a position, so the long run keeps to one block of them.
     for position in 0..positions.min(SPREAD) {
         let first = if position % 3 == 0 { FIRST_OF_FRAME } else { 0 };
         builder.offset((4_096 + 100 * position) | first)?;
@@ -240,7 +243,7 @@ fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
     Some(lists)
 }
 
-/// Looks up all that a run has, in every way that a run is looked into.
+/// Looks up everything in a run, in every way.
 fn look_at(run: &Arc<Run>) -> Result<(), Fault> {
     let part = PartRef::Run(run, Reach::Disk);
     let mut entries = Entries::new(Arc::clone(run));
@@ -305,7 +308,7 @@ fn look_at_list(run: &Run, list: RunList) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Asks for a key as reads and appends do.
+/// Looks up a key as reads and appends do.
 fn look_at_key(part: &PartRef<'_>, key: &[u8]) -> Result<(), Fault> {
     let Some((kind, name)) = key.split_first() else { return Ok(()) };
     let Ok(text) = std::str::from_utf8(name) else { return Ok(()) };
@@ -332,7 +335,7 @@ fn look_at_key(part: &PartRef<'_>, key: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Blocks of that file, each behind the byte that chooses its kind.
+/// Blocks of that file, each after the byte that chooses its kind.
 pub(crate) fn sample_blocks() -> Vec<Vec<u8>> {
     let run = open(sample_file()).ok().flatten().expect("the sample is sound");
     let read = |at| run.blocks.read(at).expect("the sample is sound");

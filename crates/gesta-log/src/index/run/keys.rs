@@ -1,5 +1,5 @@
-//! Sorted keys of one block, each said as what it shares with the one before and what follows; every sixteenth stands in full, so that
-//! a look-up passes over few of them.
+//! The sorted keys of one block. Each key is stored as the length of the prefix it shares with the one before and the
+//! rest; every sixteenth is stored whole, so that a look-up skips few keys.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use super::codec::{Reader, put_varint};
 use crate::format::u16_at;
 use crate::index::key::shared_len;
 
-/// Of so many keys one stands in full.
+/// Every sixteenth key is stored whole.
 const RESTART_EVERY: usize = 16;
 
 /// A block of keys with their values that is being written.
@@ -33,7 +33,7 @@ impl KeyBlock {
         &self.last
     }
 
-    /// Adds a key behind all others. Its value is appended to what this gives.
+    /// Adds the next key. The caller appends its value to the returned buffer.
     pub(super) fn push(&mut self, key: &[u8]) -> &mut Vec<u8> {
         let mut shared = 0;
         if self.count.is_multiple_of(RESTART_EVERY) {
@@ -51,7 +51,7 @@ impl KeyBlock {
         &mut self.bytes
     }
 
-    /// Writes the block, and begins the next one.
+    /// Takes the finished block, and begins the next one.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let restarts = u16::try_from(self.restarts.len() / 2).expect("a block is below 64 KiB");
         let mut block = std::mem::take(&mut self.bytes);
@@ -70,13 +70,13 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// From the first key on. `None` where the bytes are no block.
+    /// From the first key on. `None` if the bytes are not a valid block.
     pub(super) fn new(block: &'a [u8]) -> Option<Self> {
         let (entries, _) = split(block)?;
         Some(Self { reader: Reader::new(entries), key: Vec::with_capacity(64) })
     }
 
-    /// From the last key on that stands in full and is not above the one that is looked for; from the first, if there is none.
+    /// From the last whole key that is not above `key`; from the first key if there is none.
     pub(super) fn near(block: &'a [u8], key: &[u8]) -> Option<Self> {
         let (entries, restarts) = split(block)?;
         let (mut low, mut high) = (0, restarts.len() / 2);
@@ -92,7 +92,7 @@ impl<'a> Keys<'a> {
         Some(Self { reader: Reader::new(entries.get(at..)?), key: Vec::with_capacity(64) })
     }
 
-    /// Moves on to the next key; its value has to be read from the reader then. `None` where the block does not hold what it should.
+    /// Advances to the next key; the caller then reads its value. `None` if the block is invalid.
     pub(super) fn next(&mut self) -> Option<()> {
         read_over(&mut self.reader, &mut self.key).map(drop)
     }
@@ -106,8 +106,8 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Reads the next key of a block over the one before it. Gives whether it is above that one. `None` where the block does not hold what it
-/// should.
+/// Replaces `key`, the key before, with the next key of a block. Returns whether it grew. `None` if the block is
+/// invalid.
 pub(super) fn read_over(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Option<bool> {
     let shared = reader.count(key.len())?;
     let rest = reader.count(u16::MAX.into())?;
@@ -118,7 +118,7 @@ pub(super) fn read_over(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Option<bo
     Some(grows)
 }
 
-/// The entries of a block, and where in them keys stand in full.
+/// Splits a block into its entries and the offsets of its whole keys.
 pub(super) fn split(block: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, count) = block.split_last_chunk::<2>()?;
     let restarts = 2 * usize::from(u16::from_le_bytes(*count));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_found_and_no_other() {
+    fn exactly_the_stored_keys_are_found() {
         for count in [1, 2, 15, 16, 17, 33, 300] {
             let (block, keys) = block(count);
             for (number, key) in keys.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The positions of one key in a run: a few beside the key, or packed chunks with a directory.
+//! The positions of one key in a run: a few are stored beside the key, more in packed chunks with a directory.
 
 mod positions;
 
@@ -9,11 +9,11 @@ use crate::format::{NUMBER_MAX, u16_at, u32_at, u64_at};
 use crate::index::fault::{Fault, Reach};
 pub(crate) use positions::Positions;
 
-/// Positions that stand beside their key.
+/// The most positions that are stored beside their key.
 pub(super) const INLINE_MAX: usize = 16;
-/// What the directory says of a chunk: its first position (u32), its length (u16), 0 (u16), its offset (u64).
+/// A chunk's entry in the directory: its first position (u32), its length (u16), 0 (u16), its offset (u64).
 pub(super) const ENTRY_BYTES: usize = 16;
-/// Chunks of one block of a directory.
+/// Chunks in one block of a directory.
 pub(super) const DIRECTORY_ENTRIES: usize = 256;
 
 /// The positions of one key, relative to the first of the run.
@@ -29,11 +29,11 @@ pub(crate) struct RunList {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
-    /// As many as the count says.
+    /// The first `count` are valid.
     Inline([u32; INLINE_MAX]),
     Chunk(Pointer),
-    /// Where the directory begins: blocks of [`DIRECTORY_ENTRIES`], and, where there are several, one that holds the first position of
-    /// each.
+    /// Where the directory begins: blocks of [`DIRECTORY_ENTRIES`] entries and, if there are several, one block with
+    /// the first position of each.
     Chunks {
         directory: u64,
     },
@@ -55,7 +55,7 @@ impl RunList {
         Self { count, base, last, shape: Shape::Chunks { directory } }
     }
 
-    /// All positions, if they stand beside their key.
+    /// All positions, if they are stored beside the key.
     pub(super) fn few(&self) -> Option<&[u32]> {
         match &self.shape {
             Shape::Inline(positions) => Some(&positions[..self.count]),
@@ -104,7 +104,7 @@ impl RunList {
         Some(Self { count, base, last: position, shape: Shape::Inline(positions) })
     }
 
-    /// Reads over a list.
+    /// Skips a list.
     pub(super) fn pass(reader: &mut Reader<'_>) -> Option<()> {
         let count = reader.count(u32::MAX as usize).filter(|count| *count > 0)?;
         reader.varint()?;
@@ -122,7 +122,7 @@ impl RunList {
         self.count.div_ceil(CHUNK)
     }
 
-    /// Where a block of the directory lies that begins there.
+    /// Where block `number` of a directory lies.
     fn directory_pointer(&self, directory: u64, number: usize) -> Pointer {
         let entries = (self.chunk_count() - number * DIRECTORY_ENTRIES).min(DIRECTORY_ENTRIES);
         let full = DIRECTORY_ENTRIES * ENTRY_BYTES + CHECKSUM_BYTES;
@@ -130,7 +130,7 @@ impl RunList {
     }
 }
 
-/// Appends a list that stands beside its key.
+/// Appends a list that is stored beside its key.
 fn put_few(bytes: &mut Vec<u8>, base: u64, positions: &[u32]) {
     put_varint(bytes, positions.len() as u64);
     put_varint(bytes, base);
@@ -141,19 +141,19 @@ fn put_few(bytes: &mut Vec<u8>, base: u64, positions: &[u32]) {
     }
 }
 
-/// Where a chunk lies, as an entry of a block of the directory says. `None` where it says what no directory does.
+/// Where a chunk lies, according to its directory entry. `None` if the entry is invalid.
 fn chunk_pointer(block: &[u8], entry: usize) -> Option<Pointer> {
     let entry = entry * ENTRY_BYTES;
     let (len, offset) = (u16_at(block, entry + 4), u64_at(block, entry + 8));
     (offset <= NUMBER_MAX).then_some(Pointer { offset, len: usize::from(len) })
 }
 
-/// A place in the list of a run: the chunk that was looked at last is kept.
+/// A cursor over the list of a run. Keeps the chunk of the last look-up.
 pub(crate) struct RunCursor<'a> {
     run: &'a Run,
     reach: Reach,
     pub(crate) list: RunList,
-    /// The number of the chunk, and where it lies.
+    /// The number of the chunk, where it lies, and its content.
     chunk: Option<(usize, Pointer, Chunk)>,
 }
 
@@ -233,7 +233,7 @@ impl<'a> RunCursor<'a> {
         }
     }
 
-    /// The number of the chunk that holds the first position which is at least `target`, or ends right before it.
+    /// The number of the chunk that holds the first position of at least `target`, or that ends directly before it.
     fn chunk_of(&self, target: u32) -> Result<usize, Fault> {
         let Shape::Chunks { directory } = self.list.shape else { return Ok(0) };
         let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
@@ -248,7 +248,7 @@ impl<'a> RunCursor<'a> {
         let entries = block.len() / ENTRY_BYTES;
         let within = first_beyond(entries, |at| u32_at(&block, at * ENTRY_BYTES) <= target);
         let chunk = number * DIRECTORY_ENTRIES + within.saturating_sub(1);
-        // The target may lie between the last position of that chunk and the first of the next one.
+        // The target may lie between the last position of that chunk and the first of the next.
         Ok(chunk)
     }
 
@@ -257,7 +257,7 @@ impl<'a> RunCursor<'a> {
     }
 }
 
-/// How many of the first entries satisfy what only the first ones do.
+/// The number of leading entries for which `holds` is true. It must hold for a prefix only.
 fn first_beyond(count: usize, mut holds: impl FnMut(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, count);
     while low < high {
@@ -267,7 +267,7 @@ fn first_beyond(count: usize, mut holds: impl FnMut(usize) -> bool) -> usize {
     low
 }
 
-/// Writes the positions of one key as they come, and gives the list.
+/// Writes the positions of one key as they come, and returns the list.
 pub(super) struct ListBuilder {
     base: u64,
     count: usize,
@@ -287,7 +287,7 @@ impl ListBuilder {
         self.directory.clear();
     }
 
-    /// Adds positions behind those that are there; full chunks are written.
+    /// Appends positions. Writes full chunks.
     pub(super) fn push(
         &mut self,
         positions: impl IntoIterator<Item = u32>,
@@ -297,7 +297,7 @@ impl ListBuilder {
             assert!(self.count == 0 || position > self.last, "positions grow");
             self.pending.push(position);
             (self.count, self.last) = (self.count + 1, position);
-            // One more than a chunk says that the list has several.
+            // One position more than a chunk: the list has several chunks.
             if self.pending.len() > CHUNK {
                 self.write_chunk(CHUNK, &mut write)?;
             }
@@ -305,7 +305,7 @@ impl ListBuilder {
         Ok(())
     }
 
-    /// Writes what is left, appends the list to the bytes beside its key, and says how long it is.
+    /// Writes the rest, and appends the list to the bytes beside its key. Returns the number of positions.
     pub(super) fn finish(
         &mut self,
         bytes: &mut Vec<u8>,
@@ -364,7 +364,7 @@ mod tests {
     const AT: u64 = 1_000;
     const BASE: u64 = 9;
 
-    /// Writes a list of the positions below a count: what stands beside its key, and its blocks.
+    /// Writes the list of all positions below a count. Returns the bytes beside its key, and its blocks.
     fn written(count: u32) -> (Vec<u8>, Vec<Vec<u8>>) {
         let (mut bytes, mut blocks, mut offset) = (Vec::new(), Vec::new(), AT);
         let mut write = |block: &[u8]| {
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_comes_back_and_can_be_read_over() {
+    fn a_list_round_trips_and_can_be_skipped() {
         for count in [1, 2, 16, 17, 1_024, 1_025, 2_049] {
             let (mut bytes, _) = written(count);
             let mut reader = Reader::new(&bytes);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_chunks_then_their_directory_then_what_each_block_of_it_begins_with() {
+    fn a_list_is_its_chunks_their_directory_and_the_first_position_of_each_directory_block() {
         let lens = |count| written(count).1.iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(lens(16), [0; 0], "they stand beside their key");
         assert_eq!(lens(17), [7]);
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_says_of_every_chunk_where_it_lies() {
+    fn a_directory_locates_every_chunk() {
         let (_, blocks) = written(1_025);
         let first = Pointer { offset: AT, len: 42 };
         assert_eq!(chunk_pointer(&blocks[2], 0), Some(first));
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_positions_or_with_such_as_do_not_grow_is_refused() {
+    fn a_list_without_positions_or_with_positions_that_do_not_grow_is_refused() {
         let read = |bytes: &[u8]| RunList::read(&mut Reader::new(bytes));
         assert_eq!(read(&[0, 0]), None);
         assert_eq!(RunList::pass(&mut Reader::new(&[0, 0])), None);

@@ -1,13 +1,14 @@
-//! Merging runs of adjacent ranges into one: offsets follow one another, and so do the positions of every key.
+//! Merges runs of adjacent ranges into one: their offsets follow one another, and so do the positions of each key.
 //!
 //! *Invariants*
-//! - However long a list is, a chunk of it is in memory, and of what is written a chunk more and its directory: 16 bytes for 1,024 positions,
-//!   2 MiB for the longest list that a run may have.
-//! - A step is short, however long a list is: whoever merges can stop in the middle of one.
+//! - Memory holds one chunk of an input list, one chunk of the output list and its directory, however long the list
+//!   is: 16 bytes for 1,024 positions, 2 MiB for the longest list of a run.
+//! - A step is short, however long a list is: a merge can stop in the middle of a list.
 //!
-//! *Choice: chunks are unpacked and packed again, not copied as they are.* Positions count from the first of the run, and all chunks of a list
-//! but the last are full, so none but those of the first run fit as they are; and each has to be looked at all the same, since a checksum
-//! does not say that positions grow. The visible cost is the packing of an eighth of what is merged.
+//! *Choice: chunks are unpacked and packed again, not copied.* Positions count from the first of the run, and all
+//! chunks of a list except the last are full, so only the chunks of the first run would fit unchanged. Each chunk has
+//! to be checked anyway, because a checksum does not show that positions grow. The visible cost: packing one eighth
+//! of the merged bytes.
 
 use std::io;
 use std::sync::Arc;
@@ -25,29 +26,29 @@ use crate::format::u32_at;
 use crate::index::fault::Fault;
 use crate::segment::SegmentFile;
 
-/// A merge that is under way. It is done in steps, so that whoever does it can see to something else between two of them.
+/// A merge in progress. It runs in steps, so that its thread can do other work between two of them.
 pub(crate) struct Merge {
     runs: Vec<Arc<Run>>,
     builder: Builder,
-    /// The run, and its block, whose offsets are copied next.
+    /// The run and the block of offsets that are copied next.
     copied: (usize, usize),
     /// The next key of each run, and its list.
     entries: Vec<Entries>,
-    /// The runs that have a key left, the one with the lowest last; of those with the same key, the oldest. Mostly the next key is of
-    /// the run that the one before was of, or near it.
+    /// The runs that have a key left, the one with the lowest key last; among equal keys the oldest last. The next
+    /// key mostly belongs to the same run as the one before, or to a neighbour.
     order: Vec<usize>,
-    /// Whether the builder's key is still to be ended.
+    /// Whether the builder's current key is still open.
     is_begun: bool,
-    /// What is left of a list that is copied a chunk at a time, and whose run's it is.
+    /// A long list that is copied a chunk at a time: the run, and the rest of the list.
     long: Option<(usize, Positions)>,
     buffer: Vec<u32>,
 }
 
 /// Blocks of offsets that are copied in one step.
 const STEP_BLOCKS: usize = 64;
-/// What is merged in one step, where a key counts as one: some milliseconds.
+/// Keys that are merged in one step: some milliseconds.
 const STEP_KEYS: usize = 4_096;
-/// As how many keys a chunk of positions counts.
+/// The cost of a chunk of positions, in keys.
 const CHUNK_KEYS: usize = 16;
 
 /// Why a merge stopped.
@@ -60,7 +61,7 @@ pub(crate) enum MergeError {
 }
 
 impl Merge {
-    /// Begins to merge runs, which follow one another without a gap.
+    /// Begins a merge of runs that follow one another without a gap.
     pub(crate) fn new(runs: Vec<Arc<Run>>, builder: Builder) -> Result<Self, MergeError> {
         let adjacent = runs.windows(2).all(|pair| pair[0].facts.last + 1 == pair[1].facts.first);
         assert!(runs.len() > 1 && adjacent, "only adjacent runs are merged");
@@ -80,7 +81,7 @@ impl Merge {
         Ok(merge)
     }
 
-    /// Merges some more. `true` if all is done.
+    /// Merges one step. `true` once the merge is complete.
     pub(crate) fn step(&mut self) -> Result<bool, MergeError> {
         if self.copied.0 < self.runs.len() {
             for _ in 0..STEP_BLOCKS {
@@ -117,8 +118,8 @@ impl Merge {
         Ok(())
     }
 
-    /// Copies what a run has of its next key, the lowest that is left: of the builder's key, or of one that begins with it. A long list is
-    /// only begun.
+    /// Copies the list of a run's next key, the lowest that is left, into the builder's current key or a new one. Of
+    /// a long list it copies the beginning only.
     fn copy_list(&mut self, at: usize) -> Result<(), MergeError> {
         if !self.is_begun || self.builder.key() != self.entries[at].key() {
             self.end_key()?;
@@ -150,7 +151,7 @@ impl Merge {
         Ok(())
     }
 
-    /// What positions of a run are in the merged one.
+    /// The difference between a position in the merged run and in an input run.
     fn shift(&self, at: usize) -> u32 {
         u32::try_from(self.runs[at].facts.first - self.runs[0].facts.first).expect("a run is below 4 G")
     }
@@ -159,7 +160,7 @@ impl Merge {
         if std::mem::take(&mut self.is_begun) { self.builder.end_key() } else { Ok(()) }
     }
 
-    /// Goes on to the next key of a run, and puts the run in its place among the others.
+    /// Advances a run to its next key, and sorts the run among the others.
     fn advance(&mut self, at: usize) -> Result<(), MergeError> {
         if !self.entries[at].next()? {
             return Ok(());
@@ -171,7 +172,7 @@ impl Merge {
         Ok(())
     }
 
-    /// Writes what is left, and makes the run durable.
+    /// Writes the rest, and makes the run durable.
     pub(crate) fn finish(self, id: u64, tier: u8) -> io::Result<Run> {
         let (first, last) = (&self.runs[0].facts, &self.runs[self.runs.len() - 1].facts);
         let (mut extents, mut segments) = (Vec::<Extent>::new(), Vec::<Arc<SegmentFile>>::new());
@@ -204,7 +205,7 @@ pub(crate) struct Entries {
     run: Arc<Run>,
     fence: usize,
     leaves: std::vec::IntoIter<Pointer>,
-    /// The leaf that is read, and what of its entries is left.
+    /// The current leaf, and the rest of its entries.
     leaf: Pointer,
     block: Bytes,
     left: std::ops::Range<usize>,
@@ -227,7 +228,7 @@ impl Entries {
         }
     }
 
-    /// The key that was read last.
+    /// The current key.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key
     }
@@ -237,14 +238,14 @@ impl Entries {
         &self.list
     }
 
-    /// The positions of that key, if they stand beside it.
+    /// The positions of that key, if they are stored beside it.
     fn few(&self) -> Result<Option<&[u32]>, Fault> {
         let is_within = (self.list.last as usize) < self.run.len();
         let few = self.list.few().map(|few| is_within.then_some(few));
         few.map(|few| few.ok_or_else(|| self.run.blocks.damaged(self.leaf))).transpose()
     }
 
-    /// Reads the next key. `false` if none is left.
+    /// Reads the next key. `false` at the end.
     pub(crate) fn next(&mut self) -> Result<bool, Fault> {
         while self.left.is_empty() {
             if !self.next_leaf()? {
@@ -254,10 +255,10 @@ impl Entries {
         self.next_in_leaf().map(|()| true).ok_or_else(|| self.run.blocks.damaged(self.leaf))
     }
 
-    /// `None` where the leaf does not hold what it should.
+    /// `None` if the leaf is invalid.
     fn next_in_leaf(&mut self) -> Option<()> {
         let mut reader = Reader::new(&self.block[self.left.clone()]);
-        // Keys have at least a byte, so that the first one is above none.
+        // Keys have at least one byte, so the first key is above the empty one before it.
         let grows = read_over(&mut reader, &mut self.key)?;
         self.list = RunList::read(&mut reader)?;
         self.left.start = self.left.end - reader.len();

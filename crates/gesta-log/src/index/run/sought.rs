@@ -1,4 +1,4 @@
-//! Ids that are sought, several at once: of most of them it has to be known that they are not there.
+//! Looks for several ids at once. Most of them are new, so the filters have to exclude them fast.
 
 use std::hint::black_box;
 
@@ -8,12 +8,12 @@ use super::{Run, filter};
 use crate::index::fault::Reach;
 use crate::index::key::{ID_KEY_BYTES, hash_of, id_key, id_number};
 
-/// Ids whose filters are looked at side by side.
+/// Ids whose filters are probed side by side.
 const PROBED_AT_ONCE: usize = 16;
 
-/// An id that is sought, of several.
+/// One of several sought ids.
 pub(crate) struct SoughtId {
-    /// Which of them.
+    /// Its index among them.
     pub(crate) at: usize,
     id: u128,
     key: [u8; ID_KEY_BYTES],
@@ -28,10 +28,10 @@ impl SoughtId {
 }
 
 impl Run {
-    /// Appends which of several ids it may hold, as far as their filters say.
+    /// Appends the indexes of the ids that the run may hold, according to its filters.
     pub(crate) fn may_hold_ids(&self, ids: &[SoughtId], reach: Reach, held: &mut Vec<usize>) {
         for some in ids.chunks(PROBED_AT_ONCE) {
-            // What probes look at is far apart in memory: all of it is asked for before the first answer is waited for.
+            // The probed bytes lie far apart in memory: all of them are requested before the first answer is awaited.
             let mut probes = [None; PROBED_AT_ONCE];
             let mut touched = 0;
             for (probe, id) in probes.iter_mut().zip(some).filter(|(_, id)| self.may_hold_id(id.id)) {

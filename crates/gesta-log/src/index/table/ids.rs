@@ -1,4 +1,4 @@
-//! The ids of a table's events. Most stand at one position, and those that are made in the order of time stand nearly in it.
+//! The ids of a table's events. Most ids have one position; ids that grow with time arrive nearly sorted.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -13,20 +13,20 @@ use crate::index::key::id_key;
 pub(super) struct Ids {
     /// By position.
     ids: Vec<EventId>,
-    /// The first position of each.
+    /// The first position of each id.
     places: HashTable<u32>,
     hasher: hashbrown::DefaultHashBuilder,
-    /// All positions of an id that stands in several streams, by the first one.
+    /// All positions of an id that several streams hold, by its first position.
     repeated: HashMap<u32, Vec<u32>>,
-    /// The lowest and the highest. Those that are made in the order of time are mostly above all that came before.
+    /// The lowest and the highest id. An id that grows with time is mostly above the highest so far.
     range: Option<(EventId, EventId)>,
 }
 
 impl Ids {
-    /// Makes room for what is like that.
+    /// Reserves as much memory as `like` takes.
     pub(super) fn reserve(&mut self, like: &Self) {
         self.ids.reserve(like.ids.len());
-        // Nothing is in it, so nothing has to be hashed.
+        // The table is empty, so nothing is hashed again.
         self.places.reserve(like.ids.len(), |_| 0);
     }
 
@@ -45,7 +45,7 @@ impl Ids {
         }
     }
 
-    /// The positions that have an id.
+    /// The positions of an id.
     pub(super) fn find(&self, id: EventId) -> Option<&[u32]> {
         self.range.filter(|(lowest, highest)| (lowest..=highest).contains(&&id))?;
         let first = self.places.find(self.hasher.hash_one(id), |place| self.ids[*place as usize] == id)?;
@@ -59,7 +59,7 @@ impl Ids {
         }
     }
 
-    /// Takes back all positions from one on.
+    /// Removes all positions from `below` on.
     pub(super) fn truncate(&mut self, below: u32) {
         self.ids.truncate(below as usize);
         self.places.retain(|first| *first < below);
@@ -69,7 +69,7 @@ impl Ids {
         });
     }
 
-    /// Looks at every id in their order: as a key with its kind, and its positions.
+    /// Visits every id in order: as a key with its kind, and its positions.
     pub(super) fn visit_sorted<E>(
         &self,
         mut visit: impl FnMut(&[u8], &[u32]) -> Result<(), E>,
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::index::key::Kind;
 
-    /// By position: some stand in several streams.
+    /// By position. Some ids have several positions.
     const IDS: [u128; 7] = [4, 2, 4, 3, 2, 4, 9];
 
     fn of_numbers(numbers: &[u128]) -> Ids {
@@ -102,7 +102,7 @@ mod tests {
         (0..).zip(numbers).filter(|(_, own)| **own == id).map(|(position, _)| position).collect()
     }
 
-    /// Every id is found at all its positions, and visited in the order of ids.
+    /// Checks that every id is found at all its positions, and visited in the order of ids.
     fn check(ids: &Ids, numbers: &[u128]) {
         let mut expected = Vec::new();
         for id in 0..10 {
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_found_wherever_it_stands() {
+    fn an_id_is_found_at_each_of_its_positions() {
         for count in 0..=IDS.len() {
             check(&of_numbers(&IDS[..count]), &IDS[..count]);
         }
     }
 
     #[test]
-    fn an_id_that_is_taken_back_is_gone_and_may_come_again() {
+    fn a_truncated_id_is_gone_and_may_be_added_again() {
         for below in 0..=IDS.len() {
             let mut ids = of_numbers(&IDS);
             ids.truncate(u32::try_from(below).unwrap());

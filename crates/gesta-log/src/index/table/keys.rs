@@ -1,4 +1,4 @@
-//! All keys of a table but ids, their bytes one after the other, each with the positions that have it.
+//! All keys of a table except ids, with the positions of each. The keys' bytes lie one after the other in one buffer.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -8,25 +8,25 @@ use crate::index::key::{Kind, leading, shared_len};
 
 /// One more than the number of the last kind.
 const KINDS: usize = Kind::ALL.len() + 1;
-/// Keys that are brought together before they are looked at: sorted, they lie anywhere in memory, and the processor waits for many of them at
-/// a time where it sees what comes next.
+/// Keys that are gathered before they are visited. Sorted keys lie anywhere in memory; the processor waits for
+/// several of them at a time if it sees the next ones coming.
 const GATHERED: usize = 64;
-/// Positions that are brought together with their key.
+/// Positions that are gathered with their key.
 const POSITIONS_GATHERED: usize = 8;
 
-/// All keys of a table but ids.
+/// All keys of a table except ids.
 #[derive(Default)]
 pub(super) struct Keys {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     places: HashTable<u32>,
     hasher: hashbrown::DefaultHashBuilder,
-    /// The entry of each kind that was asked for last: mostly the next event is of the same stream, category and type.
+    /// The last entry of each kind. The next event mostly has the same stream, category and type.
     latest: [u32; KINDS],
 }
 
 pub(super) struct Entry {
-    /// Where in the bytes the key stands, its kind first.
+    /// Where the key begins in `bytes`, its kind first.
     at: u32,
     len: u16,
     /// For a stream, the version of its first event here.
@@ -34,14 +34,14 @@ pub(super) struct Entry {
     list: List,
 }
 
-/// Growing positions: most keys have one.
+/// Growing positions. Most keys have one.
 enum List {
     One(u32),
     Many(Vec<u32>),
 }
 
 impl Entry {
-    /// The positions that have the key; none where all were taken back.
+    /// The positions of the key; none if all were removed.
     pub(super) fn positions(&self) -> &[u32] {
         match &self.list {
             List::One(position) => std::slice::from_ref(position),
@@ -49,7 +49,7 @@ impl Entry {
         }
     }
 
-    /// Adds a position. `false` if it is there: an event may name a key twice.
+    /// Adds a position. `false` if it is there already: an event may name a key twice.
     pub(super) fn push(&mut self, position: u32) -> bool {
         if self.positions().last() == Some(&position) {
             return false;
@@ -74,15 +74,15 @@ impl Entry {
 }
 
 impl Keys {
-    /// Makes room for what is like that.
+    /// Reserves as much memory as `like` takes.
     pub(super) fn reserve(&mut self, like: &Self) {
         self.bytes.reserve(like.bytes.len());
         self.entries.reserve(like.entries.len());
-        // Nothing is in it, so nothing has to be hashed.
+        // The table is empty, so nothing is hashed again.
         self.places.reserve(like.entries.len(), |_| 0);
     }
 
-    /// Every key with its kind that has a position, and its entry.
+    /// Every key that has a position, with its kind, and its entry.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
         let held = self.entries.iter().filter(|entry| !entry.positions().is_empty());
         held.map(|entry| (self.key(entry), entry))
@@ -104,13 +104,13 @@ impl Keys {
         own[0] == kind as u8 && own[1..] == *key
     }
 
-    /// The entry of a key; it may have no position left.
+    /// The entry of a key. It may have no position left.
     pub(super) fn find(&self, kind: Kind, key: &[u8]) -> Option<&Entry> {
         let place = self.places.find(self.hash(kind, key), |place| self.is(*place, kind, key))?;
         Some(&self.entries[*place as usize])
     }
 
-    /// The entry of a key, and whether it was made just now: then its list is still to be begun, which the caller does by pushing.
+    /// The entry of a key, and whether it is new. A new entry has no position yet: the caller pushes the first one.
     pub(super) fn entry(&mut self, kind: Kind, key: &[u8], base: impl FnOnce() -> u64) -> (&mut Entry, bool) {
         let latest = self.latest[kind as usize];
         if (latest as usize) < self.entries.len() && self.is(latest, kind, key) {
@@ -140,13 +140,13 @@ impl Keys {
         (self.entries.last_mut().expect("it was pushed"), true)
     }
 
-    /// Takes back all positions from one on.
+    /// Removes all positions from `below` on.
     pub(super) fn truncate(&mut self, below: u32) {
         self.entries.iter_mut().for_each(|entry| entry.truncate(below));
     }
 
-    /// Looks at every key of a kind that has a position, in the order of their bytes: the key with its kind, its positions, and, of a
-    /// stream, the version of the first of them.
+    /// Visits every key of a kind that has a position, in byte order: the key with its kind, its positions, and for a
+    /// stream the version of the first of them.
     pub(super) fn visit_sorted<E>(
         &self,
         kind: Kind,
@@ -175,8 +175,8 @@ impl Keys {
         Ok(())
     }
 
-    /// The entries of a kind that have a position, in the order of their keys, each with the first bytes that not all of them share: most are
-    /// told apart by these, without a look at where the key lies.
+    /// The entries of a kind that have a position, in the order of their keys. Each comes with the first bytes after
+    /// the prefix that all share: these bytes order most keys without a look at the key itself.
     fn sorted(&self, kind: Kind) -> Vec<(u64, u32)> {
         let held = || {
             let entries = (0_u32..).zip(&self.entries);
@@ -200,13 +200,14 @@ mod tests {
 
     use super::*;
 
-    /// More keys than are brought together, and more positions of some than are brought with them.
+    /// More keys than are gathered at once; some keys have more positions than are gathered with them.
     const POSITIONS: u32 = 200;
 
-    /// The keys of a position: one of its own, one of some positions, one that stands for two kinds, and two of all positions.
+    /// The keys of a position: one that only it has, one that some share, one under two kinds, and two that all
+    /// share.
     fn keys_of(position: u32) -> [(Kind, String); 5] {
         [
-            // Not in their order.
+            // Not in sorted order.
             (Kind::Stream, format!("own-{:03}", position * 7 % POSITIONS)),
             (Kind::Tag, format!("some-{}", position % 60)),
             (if position.is_multiple_of(3) { Kind::Type } else { Kind::Category }, "x".to_owned()),
@@ -223,7 +224,7 @@ mod tests {
         }
     }
 
-    /// All keys of the positions below one are found, and none else: one by one, all at once and in order.
+    /// Checks that exactly the keys of the positions below a bound are found: one by one, all at once and in order.
     fn check(keys: &Keys, below: u32) {
         let mut expected = BTreeMap::<Vec<u8>, Vec<u32>>::new();
         for position in 0..below {
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_at_all_its_positions() {
+    fn a_key_is_found_with_all_its_positions() {
         let mut keys = Keys::default();
         check(&keys, 0);
         push(&mut keys, 0..POSITIONS);
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_is_taken_back_is_gone_and_may_come_again() {
+    fn a_truncated_position_is_gone_and_may_be_added_again() {
         for below in [0, 1, 2, 3, 59, 60, 61, 121, 199, 200] {
             let mut keys = Keys::default();
             push(&mut keys, 0..POSITIONS);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_names_a_key_twice_has_it_once() {
+    fn a_key_that_an_event_names_twice_is_stored_once() {
         let mut keys = Keys::default();
         let pushed = [4, 4, 5, 5].map(|position| keys.entry(Kind::Tag, b"a", || 0).0.push(position));
         assert_eq!(pushed, [true, false, true, false]);

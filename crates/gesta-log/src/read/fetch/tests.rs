@@ -1,4 +1,4 @@
-//! Reads of a file that notes what it is asked for, in which order, and that knows which of it is in memory.
+//! Reads of a file that records the calls it gets, in order, and knows which bytes are in memory.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use crate::segment::SegmentFile;
 
 const SALT: Salt = [9; 16];
-/// Where each record begins: further apart than what is read in one go.
+/// The distance between records: further apart than one read spans.
 const STEP: u64 = READ_GAP_BYTES_MAX + 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +28,11 @@ enum Call {
 /// A file of records, one every [`STEP`] bytes.
 struct Noted {
     bytes: Vec<u8>,
-    /// What begins before is in memory.
+    /// Records that begin before this offset are in memory.
     cached_to: u64,
-    /// Reads that begin there fail.
+    /// Reads that begin here fail.
     fails_at: Option<u64>,
-    /// The read that begins at the first ends once the one that begins at the second was asked for.
+    /// The read that begins at the first offset ends once the one at the second was requested.
     waits_for: Option<(u64, u64)>,
     calls: Mutex<Vec<Call>>,
 }
@@ -75,7 +75,7 @@ const fn place(position: u64) -> u64 {
     position * STEP
 }
 
-/// A file with so many records, of positions from 1 on.
+/// A file with `count` records, of positions from 1 on.
 fn noted(count: u64) -> Noted {
     let mut bytes = vec![0; usize::try_from(place(count + 1)).unwrap()];
     for position in 1..=count {
@@ -107,7 +107,7 @@ fn positions(events: &[RecordedEvent]) -> Vec<u64> {
 }
 
 #[test]
-fn a_page_from_a_cold_disk_is_told_to_it_ahead_of_the_reads_that_need_it() {
+fn a_page_on_a_cold_disk_is_announced_ahead_of_its_reads() {
     let count = 3 * READS_AHEAD as u64;
     let file = Arc::new(noted(count));
     let asked = (1..=count).rev().collect::<Vec<_>>();
@@ -128,7 +128,7 @@ fn a_page_from_a_cold_disk_is_told_to_it_ahead_of_the_reads_that_need_it() {
     for (index, call) in calls.iter().enumerate() {
         match call {
             Call::Told(_) => ahead += 1,
-            // The first read is the one that memory was asked for.
+            // The first read follows the look into memory.
             Call::Read(at) if *at != places[0] => ahead -= 1,
             Call::Read(_) => assert_eq!(ahead, READS_AHEAD, "call {index}: the disk has enough to do"),
             Call::Cached(_) => {}
@@ -141,7 +141,7 @@ fn a_page_from_a_cold_disk_is_told_to_it_ahead_of_the_reads_that_need_it() {
 }
 
 #[test]
-fn what_is_in_memory_is_read_with_one_call_each_and_nobody_is_told() {
+fn records_in_memory_take_one_call_each_and_no_announcement() {
     let file = Arc::new(Noted { cached_to: u64::MAX, ..noted(300) });
     let fetched = fetch(&locations(&file, 1..=300));
     assert_eq!(positions(&fetched.events), (1..=300).collect::<Vec<_>>());
@@ -150,7 +150,7 @@ fn what_is_in_memory_is_read_with_one_call_each_and_nobody_is_told() {
 }
 
 #[test]
-fn a_page_that_is_in_memory_only_at_first_is_whole() {
+fn a_page_that_is_partly_in_memory_is_whole() {
     let file = Arc::new(Noted { cached_to: place(41), ..noted(100) });
     let fetched = fetch(&locations(&file, 1..=100));
     assert_eq!(positions(&fetched.events), (1..=100).collect::<Vec<_>>());
@@ -161,8 +161,8 @@ fn a_page_that_is_in_memory_only_at_first_is_whole() {
 }
 
 #[test]
-fn the_first_failure_in_the_order_of_the_page_decides_and_what_is_before_it_is_given() {
-    // Damage before a read that fails, and the other way round; within one buffer and across several.
+fn the_first_failure_in_page_order_decides_and_the_events_before_it_are_given() {
+    // Damage before a failing read, and the other way round; within one buffer and across several.
     for (damaged, failing, backward) in
         [(5, 6, false), (6, 5, false), (20, 90, false), (90, 20, false), (90, 20, true), (6, 5, true)]
     {
@@ -183,7 +183,7 @@ fn the_first_failure_in_the_order_of_the_page_decides_and_what_is_before_it_is_g
 }
 
 #[test]
-fn a_thread_that_others_wait_for_takes_little_and_never_waits_for_the_disk() {
+fn a_read_on_the_callers_thread_is_small_and_never_waits_for_the_disk() {
     let most = CACHED_READ_EVENTS_MAX as u64;
     let hot = Arc::new(Noted { cached_to: u64::MAX, ..noted(most + 1) });
     let events = fetch_cached(&locations(&hot, 1..=most)).expect("it is in memory");
@@ -204,7 +204,7 @@ fn a_thread_that_others_wait_for_takes_little_and_never_waits_for_the_disk() {
 }
 
 #[test]
-fn readers_at_the_head_share_what_one_of_them_read() {
+fn readers_at_the_head_share_one_read() {
     let slots = crate::limits::RECENT_EVENTS as u64;
     let file = Arc::new(Noted { cached_to: u64::MAX, ..noted(slots + 3) });
     let recent = Recent::new();
@@ -223,7 +223,7 @@ fn readers_at_the_head_share_what_one_of_them_read() {
     assert_eq!(read(2..=3, 3), (vec![2, 3], true));
     let calls = file.calls.lock().unwrap().len();
     assert_eq!(calls, 4, "one read for each event of a page that nobody had read");
-    // Another event of the same slot is never given, and pushes out only an older one.
+    // Another event of the same slot is never returned, and evicts only an older one.
     assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], false));
     assert_eq!(read(2..=2, slots + 2), (vec![2], false), "far behind the head nothing is shared");
     assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], true));
@@ -232,7 +232,7 @@ fn readers_at_the_head_share_what_one_of_them_read() {
 }
 
 #[test]
-fn a_large_buffer_is_not_kept_for_the_sake_of_a_small_event() {
+fn a_small_event_does_not_keep_a_large_buffer() {
     let file = Arc::new(Noted { cached_to: u64::MAX, ..noted(2) });
     let recent = Recent::new();
     let mut asked = locations(&file, 1..=1);
@@ -247,7 +247,7 @@ fn an_idle_thread_reads_the_second_half_of_a_large_page() {
     let count = HALVES_EVENTS_MIN as u64;
     let pool = Pool::new(1, 2).unwrap();
     pool.idle().wait_for_one();
-    // The first read ends once the last one has begun: by another thread.
+    // The first read ends once another thread has begun the last one.
     let file = Noted { cached_to: u64::MAX, waits_for: Some((place(1), place(count))), ..noted(count) };
     let fetched = fetch_in_halves(locations(&Arc::new(file), 1..=count), pool.idle());
     assert!(fetched.failed.is_none());
@@ -255,7 +255,7 @@ fn an_idle_thread_reads_the_second_half_of_a_large_page() {
 }
 
 #[test]
-fn nobody_helps_where_every_core_is_busy() {
+fn no_thread_helps_while_every_core_is_busy() {
     let pool = Pool::new(1, 2).unwrap();
     pool.idle().wait_for_one();
     let offered = Arc::new(());
@@ -269,7 +269,7 @@ fn nobody_helps_where_every_core_is_busy() {
 }
 
 #[test]
-fn a_large_page_ends_at_the_first_record_that_cannot_be_read_whoever_reads_it() {
+fn a_large_page_ends_at_the_first_unreadable_record_in_either_half() {
     let count = HALVES_EVENTS_MIN as u64;
     for threads in [0, 1] {
         for fails_at in [1, 7, count / 2, count / 2 + 1, count] {

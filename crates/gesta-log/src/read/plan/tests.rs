@@ -1,5 +1,5 @@
-//! Reads of a log that lost a segment in its middle, from place to place: nothing that is there is left out, nothing that is lost is
-//! passed over, and nothing else is said to be lost.
+//! Reads of a log that lost a segment in its middle, from every place: each present event is given, each loss is
+//! reported, and nothing else counts as lost.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const INDEXED: [u64; 3] = [0, 20, EVENTS];
 /// Every stream there is, and one that has no event.
 const STREAMS: [&str; 7] = ["a-all", "a-around", "a-before", "a-begun", "a-behind", "a-lost", "a-none"];
 
-/// The stream of an event. The segment that is lost holds some 12 of the events around the 30th.
+/// The stream of an event. The lost segment holds some 12 events around the 30th.
 fn stream_of(position: u64) -> &'static str {
     match position {
         30 => "a-lost",
@@ -36,13 +36,13 @@ fn stream_of(position: u64) -> &'static str {
 struct Damaged {
     log: LogStore,
     lost: RangeInclusive<u64>,
-    /// Whether an index that was made before covers the loss.
+    /// Whether index files from before the loss cover it.
     is_covered: bool,
     _folder: tempfile::TempDir,
 }
 
 impl Damaged {
-    /// With index files over the first so many events.
+    /// With index files over the first `indexed` events.
     fn new(indexed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let open = |index_run_bytes| {
@@ -56,7 +56,7 @@ impl Damaged {
                 let batch = next..(next + 1 + next % 3).min(EVENTS + 1);
                 next = batch.end;
                 log.append_blocking(Batch::new(batch.map(event))).unwrap();
-                // What has ended becomes an index file.
+                // Full tables become index files.
                 log.keep_inline();
             }
         }
@@ -78,7 +78,8 @@ impl Damaged {
         Checkpoint::new(self.log.id(), [position])
     }
 
-    /// Whether a loss that no index covers may have cost a stream something: unless its versions go on without a gap.
+    /// Whether a loss outside the index may have cost a stream events. It did not if the stream's versions continue
+    /// without a gap.
     fn may_have_lost(&self, stream: &str) -> bool {
         let own = |position: &u64| stream_of(*position) == stream;
         self.lost.clone().any(|position| own(&position))
@@ -91,7 +92,7 @@ impl Damaged {
         vec![0, 1, from - 2, from - 1, from, from + 1, to - 1, to, to + 1, to + 2, EVENTS - 1, EVENTS]
     }
 
-    /// Reads page after page up to the end, and goes on behind losses.
+    /// Reads page after page to the end, and continues after losses.
     fn walk_log(&self, read: &Read, mut at: u64) -> (Vec<u64>, Vec<RangeInclusive<u64>>) {
         let Select::Log { query, .. } = &read.select else { panic!("it is a read of the log") };
         let (mut positions, mut losses) = (Vec::new(), Vec::new());
@@ -140,7 +141,7 @@ impl Damaged {
         assert_eq!(self.walk_log(&read, at), (expected, losses), "from {at}: {read:?}");
     }
 
-    /// Reads page after page of a stream, up to the end or a loss. Gives whether that was met.
+    /// Reads page after page of a stream, to its end or a loss. Returns whether it met a loss.
     fn walk_stream(
         &self,
         read: &Read,
@@ -181,7 +182,7 @@ impl Damaged {
                 }
                 Err(ReadError::DataLoss { from, to, resume, .. }) => {
                     assert!(self.lost.contains(&from.sequence) && self.lost.contains(&to.sequence));
-                    // From above, either the end of the stream may be hidden, or what lies below the loss is left.
+                    // Backward, the loss may hide the stream's end, or older events lie below it.
                     let sides = [to.sequence, from.sequence - 1].map(|at| self.checkpoint(at));
                     let possible = if read.direction == Direction::Forward { &sides[..1] } else { &sides };
                     assert!(possible.contains(&resume), "{resume}, {read:?}");
@@ -218,11 +219,11 @@ impl Damaged {
         let is_in_doubt = !self.is_covered
             && self.may_have_lost(stream)
             && match read.direction {
-                // No event of the stream lies behind the loss: it may hold more.
+                // No event of the stream lies after the loss, so the loss may hide more.
                 Direction::Forward => {
                     until >= begin && !own.iter().any(|(_, at)| (end + 1..=until).contains(at))
                 }
-                // The same, or versions are missing that may stand anywhere in the loss.
+                // The same, or missing versions may lie anywhere in the loss.
                 Direction::Backward => {
                     let is_hidden = is_head && known_head.is_none_or(|(_, at)| *at < begin);
                     let is_missing = own.iter().any(|(version, at)| *version <= start && is_lost(at));
@@ -251,14 +252,14 @@ fn event(position: u64) -> NewEvent {
     NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000])
 }
 
-/// Both directions, with pages of a few events and without a limit that matters.
+/// Both directions, with pages of a few events and without a limit.
 fn ways(read: Read) -> Vec<Read> {
     let short = read.clone().limit(Limit::events(2.try_into().unwrap()));
     vec![short.clone(), read.clone(), short.backward(), read.backward()]
 }
 
 #[test]
-fn reads_of_the_log_give_what_is_there_and_meet_a_loss_once_where_it_may_cost_them_something() {
+fn reads_of_the_log_give_every_present_event_and_report_each_relevant_loss_once() {
     for log in INDEXED.map(Damaged::new) {
         for stream in STREAMS.map(Some).into_iter().chain([None]) {
             let query = stream.map_or(Query::All, |stream| Query::stream(stream.parse().unwrap()));
@@ -274,7 +275,7 @@ fn reads_of_the_log_give_what_is_there_and_meet_a_loss_once_where_it_may_cost_th
 }
 
 #[test]
-fn reads_of_a_stream_give_what_is_there_up_to_a_loss_that_may_have_cost_it_something() {
+fn reads_of_a_stream_give_its_events_up_to_a_loss_that_may_concern_it() {
     for log in INDEXED.map(Damaged::new) {
         for stream in STREAMS {
             for read in ways(Read::stream(stream.parse().unwrap())) {
@@ -289,7 +290,7 @@ fn reads_of_a_stream_give_what_is_there_up_to_a_loss_that_may_have_cost_it_somet
 }
 
 #[test]
-fn a_loss_right_below_the_last_event_of_a_stream_is_met_from_above() {
+fn a_backward_read_reports_a_loss_directly_below_the_last_event_of_a_stream() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::default();
     let log = LogStore::open(folder.path(), &options).unwrap();

@@ -1,5 +1,5 @@
-//! Every position of a list, a chunk at a time: however long the list is, no more of it is in memory than a chunk and a block of its
-//! directory.
+//! The positions of a list, a chunk at a time. Memory holds one chunk and one block of the directory, however long
+//! the list is.
 
 use bytes::Bytes;
 
@@ -9,13 +9,13 @@ use super::super::codec::{CHUNK, Chunk};
 use super::{DIRECTORY_ENTRIES, RunList, Shape, chunk_pointer};
 use crate::index::fault::Fault;
 
-/// What is left of a list. Reads past the cache: what is read once should not push out what is used.
+/// The rest of a list. Reads past the cache: a block that is read once must not evict a block in use.
 pub(crate) struct Positions {
     list: RunList,
-    /// The number of the chunk that comes next, and the lowest position that it may have.
+    /// The number of the next chunk, and the lowest position that it may hold.
     next: usize,
     lowest: u32,
-    /// The block of the directory that was read last, and its number.
+    /// The last block of the directory, and its number.
     directory: Option<(usize, Bytes)>,
 }
 
@@ -24,19 +24,19 @@ impl Positions {
         Self { list, next: 0, lowest: 0, directory: None }
     }
 
-    /// Whether none are left.
+    /// Whether the list is exhausted.
     pub(crate) const fn is_done(&self) -> bool {
         self.next >= self.list.chunk_count()
     }
 
-    /// Puts the positions that come next in that run into the buffer, each larger than the one before; none where none are left.
+    /// Fills the buffer with the next positions in that run, in growing order; leaves it empty at the end.
     pub(crate) fn next(&mut self, run: &Run, positions: &mut Vec<u32>) -> Result<(), Fault> {
         positions.clear();
         if self.is_done() {
             return Ok(());
         }
         let at = match &self.list.shape {
-            // Where the list stands, its leaf has proven.
+            // The leaf's checksum covers a list beside its key.
             Shape::Inline(own) => {
                 positions.extend_from_slice(&own[..self.list.count]);
                 run.facts.fence

@@ -1,4 +1,4 @@
-//! A decision that looks at a state instead of at a place.
+//! A decision whose state is not a boundary.
 
 use gesta::{Decision, NewFact};
 

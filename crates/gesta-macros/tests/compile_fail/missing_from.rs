@@ -1,4 +1,4 @@
-//! An upcaster that is declared and not written.
+//! An upcaster without the `From` that it needs.
 
 use gesta::Event;
 

@@ -1,4 +1,4 @@
-//! A state whose events are no event enum.
+//! A state whose event type is not an event enum.
 
 use gesta::State;
 

@@ -1,0 +1,99 @@
+//! Mistakes that the macros refuse, with their messages.
+
+use syn::{DeriveInput, ItemFn, parse_str};
+
+use crate::{command, decision, event, key};
+
+fn derive(name: &str, source: &str) -> String {
+    let input = parse_str::<DeriveInput>(source).expect("the source of the test is Rust");
+    let expanded = match name {
+        "Event" => event::derive(&input),
+        "Command" => command::derive(&input),
+        "Key" => key::derive(&input),
+        other => panic!("no derive `{other}`"),
+    };
+    expanded.expect_err("the derive refuses it").to_string()
+}
+
+#[track_caller]
+fn check_event(source: &str, expected: &str) {
+    let message =
+        derive("Event", &format!("#[event(prefix = \"bank.account\")] enum AccountEvent {{ {source} }}"));
+    assert_eq!(message, expected, "{source}");
+}
+
+#[test]
+fn an_event_enum_without_a_prefix_is_refused() {
+    assert_eq!(
+        derive("Event", "enum AccountEvent { Opened { owner: String } }"),
+        "add #[event(prefix = \"...\")]: stored event names must not depend on Rust paths"
+    );
+}
+
+#[test]
+fn mistakes_in_event_enums_name_the_remedy() {
+    check_event(
+        "#[event(versoin = 2)] Deposited { amount: u64 }",
+        "unknown attribute: on a variant, expected one of `name`, `version`, `alias`, `upcast(1 = OldType)`",
+    );
+    check_event(
+        "Frozen, #[event(alias = \"bank.account.frozen\")] Blocked",
+        "event type `bank.account.frozen` is defined twice in this enum: rename one with #[event(name = \"...\")]",
+    );
+    check_event(
+        "#[event(version = 3, upcast(1 = DepositedV1))] Deposited { amount: u64 }",
+        "version 3 of `bank.account.deposited` has no upcaster from version 2: add #[event(upcast(2 = OldType))] and `impl From<OldType> for AccountEvent`",
+    );
+    check_event(
+        "#[event(name = \"$error\")] Failed",
+        "event type `$error` begins with `$`: these types belong to the system",
+    );
+}
+
+#[test]
+fn payloads_without_field_names_are_refused() {
+    for ty in ["u32", "String", "Vec<u8>", "(u8, u8)", "[u8; 2]", "Option<Loss>", "Box<u64>", "&'static str"]
+    {
+        for name in ["Event", "Command"] {
+            let message = derive(name, &format!("#[event(prefix = \"p\")] enum Events {{ Done({ty}) }}"));
+            assert!(message.starts_with("`Done` would be JSON without field names"), "{ty}: {message}");
+            assert!(message.contains("write `Done { field: "), "{ty}: {message}");
+        }
+    }
+    for ty in ["Loss", "Box<Loss>", "BTreeMap<String, u8>"] {
+        let input = format!("#[event(prefix = \"p\")] enum Events {{ Done({ty}) }}");
+        let input = parse_str::<DeriveInput>(&input).expect("the source of the test is Rust");
+        assert!(event::derive(&input).is_ok(), "{ty}");
+    }
+}
+
+#[test]
+fn a_category_with_a_dash_is_refused() {
+    assert_eq!(
+        derive("Key", "#[key(\"bank-account\")] struct AccountId(String);"),
+        "category `bank-account` holds a `-`: the category of a stream ends at the first `-` of its name"
+    );
+}
+
+#[track_caller]
+fn check_decision(parameters: &str, expected: &str) {
+    let source = format!("fn decide({parameters}) -> Result<Vec<NewFact>, Refused> {{ Ok(vec![]) }}");
+    let function = parse_str::<ItemFn>(&source).expect("the source of the test is Rust");
+    let message = decision::expand(&function).expect_err(parameters).to_string();
+    assert!(message.contains(expected), "{parameters}: {message}");
+}
+
+#[test]
+fn mistakes_in_decisions_name_the_remedy() {
+    check_decision("from: &At<Account>, note: &str", "take an input by value, such as `note: String`");
+    check_decision("from: &At<Account>, note: &str", "write `impl gesta::Decision` by hand");
+    check_decision("amount: u64", "it reads one to 8 states, each `&At<State>`");
+    check_decision("#[tag(email)] email: String", "`#[tag(…)]` belongs on a state, `&At<State>`");
+    check_decision("#[tag] taken: &At<Taken>, email: String", "`#[tag(email)]` for the input `email`");
+    check_decision("#[tag()] taken: &At<Taken>", "name the tag and its value");
+    check_decision("#[tag(\"$actor\" = email)] taken: &At<Taken>, email: String", "or begin with `$`");
+    check_decision(
+        "#[tag(email)] taken: &Vec<At<Taken>>, email: String",
+        "put `#[tag(…)]` on one `&At<State>`",
+    );
+}
