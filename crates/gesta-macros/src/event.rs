@@ -45,6 +45,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             quote!(Self::#name => ::gesta::__private::encode_unit())
         });
     let decodes = variants.iter().map(|variant| variant.decode_arm(ident));
+    let fields = variants.iter().map(EventVariant::fields_arm);
     let ignore = on_enum.ignore;
     Ok(quote! {
         #[allow(dead_code, unreachable_patterns, non_camel_case_types, clippy::all, clippy::pedantic)]
@@ -83,6 +84,13 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
                     match event_type {
                         #(#decodes,)*
                         _ => ::std::result::Result::Ok(::std::option::Option::None),
+                    }
+                }
+
+                fn fields(event_type: &str) -> ::std::option::Option<&'static [&'static str]> {
+                    match event_type {
+                        #(#fields,)*
+                        _ => ::std::option::Option::None,
                     }
                 }
             }
@@ -161,6 +169,11 @@ impl<'a> EventVariant<'a> {
                 ::std::result::Result::Ok(tags)
             }
         }
+    }
+
+    fn fields_arm(&self) -> TokenStream {
+        let Self { name, aliases, payload: Payload { read_as, .. }, .. } = self;
+        quote!(#name #(| #aliases)* => ::gesta::__private::fields_of::<#read_as>())
     }
 
     fn decode_arm(&self, ident: &Ident) -> TokenStream {

@@ -1,4 +1,4 @@
-//! Applies events: the prepared handlers of a definition, and the transaction that holds rows and checkpoint.
+//! Applies events: the prepared handlers of a definition, and the transaction of rows and checkpoint.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -16,7 +16,7 @@ use crate::signal::Signal;
 use crate::sqlite::{DatabaseErrorKind, message};
 use crate::statements;
 
-/// How applying a page ended.
+/// The outcome of applying a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Applied,
@@ -29,7 +29,7 @@ pub(crate) struct Applier<'c> {
     parts: &'c Parts,
     statements: Vec<Vec<Statement<'c>>>,
     by_type: HashMap<&'c str, Vec<Reads<'c>>>,
-    /// The handlers of the types that no handler names.
+    /// The handlers of every type: `-- on *`.
     others: Vec<Reads<'c>>,
 }
 

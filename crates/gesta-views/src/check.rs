@@ -51,7 +51,7 @@ impl<'p> Check<'p> {
         let refuse = |error| self.refusal(statement, &error);
         let mut prepared = self.connection.prepare(&statement.sql).map_err(refuse)?;
         if prepared.column_count() > 0 {
-            return Err(self.error(statement.line, Problem::GivesRows { statement: statement.excerpt() }));
+            return Err(self.error(statement.line, Problem::ReturnsRows { statement: statement.excerpt() }));
         }
         self.check_verb(statement, &["create", "insert", "replace", "update", "delete", "with"])?;
         prepared.raw_execute().map_err(refuse)?;
@@ -72,7 +72,7 @@ impl<'p> Check<'p> {
         let prepared =
             self.connection.prepare(&statement.sql).map_err(|error| self.refusal(statement, &error))?;
         if prepared.column_count() > 0 || prepared.readonly() {
-            return Err(self.error(statement.line, Problem::GivesRows { statement: statement.excerpt() }));
+            return Err(self.error(statement.line, Problem::ReturnsRows { statement: statement.excerpt() }));
         }
         self.check_verb(statement, &["insert", "replace", "update", "delete", "with"])?;
         let numbered = (1..=prepared.parameter_count()).map(|index| prepared.parameter_name(index));

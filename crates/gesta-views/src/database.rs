@@ -15,7 +15,7 @@ use crate::purity::{self, Clock};
 use crate::run_error::RunError;
 use crate::sqlite::{DatabaseErrorKind, harden, message};
 
-/// The runner's tables, which every view's database has beside the view's own.
+/// The runner's tables, in every view's database.
 const RUNNER_TABLES: &str = "
     create table gesta_view (name text not null, version integer not null, hash text not null, caught_up integer not null);
     create table gesta_checkpoint (at text not null);";

@@ -1,4 +1,4 @@
-//! Definitions of views: what a `.sql` file says, checked.
+//! Definitions of views: parsed and checked `.sql` files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gesta_core::{EventType, Item, Query};
 
+use crate::catalog::{DefinitionWarning, KnownEvent, warnings};
 use crate::check::check;
 use crate::parse;
 use crate::parts::Parts;
@@ -20,10 +21,10 @@ pub struct Definition(Arc<Parts>);
 impl Definition {
     /// Reads a definition from its text, and checks all of its SQL against an empty database.
     ///
-    /// `name` is the view's name unless the text has a line `-- view: name`.
+    /// `name` is the view's name, unless the text has a line `-- view: name`.
     ///
     /// # Errors
-    /// [`DefinitionError`] with the line and what to do about it.
+    /// [`DefinitionError`], with the line and what helps.
     ///
     /// # Example
     /// ```
@@ -43,7 +44,7 @@ impl Definition {
         Self::parse_file(name, &format!("{name}.sql"), text)
     }
 
-    /// Reads a definition from a file. The view's name is the file's, without `.sql`, unless the text names it.
+    /// Reads a definition from a file. The view's name is the file's without `.sql`, unless the text names it.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -54,10 +55,10 @@ impl Definition {
         Ok(Self::parse_file(&part(path.file_stem()), &part(path.file_name()), &text)?)
     }
 
-    /// Reads every `.sql` file of a folder, in the order of their names. Folders inside it are not looked into.
+    /// Reads every `.sql` file of a folder, in the order of their names, without its subfolders.
     ///
     /// # Errors
-    /// [`LoadError`] for the first file that is no definition, and for two that define the same view.
+    /// [`LoadError`] for the first file that is not a definition, and for two files that define the same view.
     pub fn load_folder(folder: &Path) -> Result<Vec<Self>, LoadError> {
         let io = |source| LoadError::Io { path: folder.to_owned(), source };
         let mut paths = Vec::new();
@@ -95,8 +96,7 @@ impl Definition {
         &self.0.name
     }
 
-    /// The version that the definition gives itself, 1 unless it says otherwise. It is a part of the hash: raising it
-    /// rebuilds the view.
+    /// The version that the definition declares, 1 by default. It is part of the hash: raising it rebuilds the view.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.0.version
@@ -108,12 +108,12 @@ impl Definition {
     pub fn hash(&self) -> String {
         use fmt::Write;
         self.0.digest().iter().fold(String::with_capacity(64), |mut hash, byte| {
-            write!(hash, "{byte:02x}").expect("a text takes everything");
+            write!(hash, "{byte:02x}").expect("writing to a string does not fail");
             hash
         })
     }
 
-    /// The types of events that the view's handlers name, each once. One that takes every type names none.
+    /// The event types that the view's handlers name, each once. `-- on *` names none.
     #[must_use]
     pub fn event_types(&self) -> Vec<&EventType> {
         let accepts = self.0.handlers.iter().flat_map(|handler| &handler.accepts);
@@ -123,7 +123,14 @@ impl Definition {
         types
     }
 
-    /// The events that the view is made of: the handled types, in the categories if it names any.
+    /// The types and fields in the definition that a host with these events does not know, and so may be misspelt. Fields are
+    /// compared for handlers that read the newest version of known types only.
+    #[must_use]
+    pub fn warnings(&self, known: &[KnownEvent]) -> Vec<DefinitionWarning> {
+        warnings(&self.0, known)
+    }
+
+    /// The query for the view's events: the handled types, in the declared categories.
     #[must_use]
     pub fn query(&self) -> Query {
         let types = match self.takes_every_type() {
@@ -149,7 +156,7 @@ impl Definition {
             .any(|accepts| accepts.event_type.is_none())
     }
 
-    /// The name of the view's database in the folder of the views.
+    /// The name of the view's database in the views' folder.
     pub(crate) fn file_name(&self) -> String {
         format!("{}.{}.db", self.name(), &self.hash()[..8])
     }
@@ -176,7 +183,7 @@ pub enum LoadError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A file is no definition.
+    /// A file is not a valid definition.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
     /// Two files define the same view.

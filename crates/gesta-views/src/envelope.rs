@@ -1,4 +1,4 @@
-//! The envelope of an event as SQL parameters: `$stream`, `$position`, `$time` and the others.
+//! An event's envelope as SQL parameters: `$stream`, `$position`, `$time` and the others.
 
 use gesta_core::{ContentKind, RecordedEvent, Timestamp};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
@@ -27,7 +27,7 @@ pub(crate) enum Envelope {
     Metadata,
 }
 
-/// Every `$` parameter there is.
+/// All `$` parameters.
 const NAMES: [(&str, Envelope); 19] = [
     ("stream", Envelope::Stream),
     ("category", Envelope::Category),
@@ -52,7 +52,7 @@ const NAMES: [(&str, Envelope); 19] = [
 
 impl Envelope {
     pub(crate) fn by_name(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(own, _)| *own == name).map(|(_, envelope)| *envelope)
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, envelope)| *envelope)
     }
 
     /// All names with their `$`, for messages.
@@ -60,7 +60,7 @@ impl Envelope {
         NAMES.map(|(name, _)| format!("${name}")).join(", ")
     }
 
-    /// What it is for an event.
+    /// Its value for an event.
     pub(crate) fn of(self, event: &RecordedEvent) -> ToSqlOutput<'_> {
         match self {
             Self::Stream => text(event.stream()),
@@ -104,7 +104,7 @@ fn number(number: u64) -> ToSqlOutput<'static> {
     ToSqlOutput::Owned(Value::Integer(number))
 }
 
-/// Text, unless it is said to be octets or is no UTF-8: then a blob.
+/// A text, or a blob for octets and for bytes that are not UTF-8.
 fn bytes(bytes: &[u8], octets: bool) -> ToSqlOutput<'_> {
     let is_text = !octets && std::str::from_utf8(bytes).is_ok();
     ToSqlOutput::Borrowed(if is_text { ValueRef::Text(bytes) } else { ValueRef::Blob(bytes) })
@@ -115,7 +115,7 @@ fn tags(event: &RecordedEvent) -> String {
     serde_json::to_string(&tags).expect("texts become JSON")
 }
 
-/// RFC 3339 in UTC, always with nine digits of a second, so that the texts sort as the times do.
+/// RFC 3339 in UTC, always with nine decimals, so that the texts sort like the times.
 fn rfc3339(time: Timestamp) -> String {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let (seconds, nanos) =
@@ -126,8 +126,8 @@ fn rfc3339(time: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar. Years are taken to begin in
-/// March, so that the leap day is a year's last; eras are 400 years, after which the calendar repeats.
+/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar. Here a year begins in March,
+/// so that the leap day is its last day, and an era is 400 years, after which the calendar repeats.
 /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms".
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;

@@ -14,7 +14,7 @@ use crate::limits::STEPS_PER_LOOK;
 use crate::signal::Signal;
 use crate::sqlite::{DatabaseErrorKind, harden, message};
 
-/// A check that runs on a thread of its own. Dropping it ends the check.
+/// A check on a background thread. Dropping it ends the check.
 pub(crate) struct BackgroundCheck {
     cancelled: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

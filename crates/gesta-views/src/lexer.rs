@@ -1,13 +1,13 @@
 //! Tokens of SQLite's SQL: just enough to find comments, parameters and the ends of statements.
 //!
-//! *Choice:* a lexer of our own, not SQLite's parser: only it knows the line of everything, and SQLite would have to
-//! run the first statement before it could say where the second one begins.
+//! *Choice:* a lexer here, not SQLite's parser. Errors need the line of every token, and SQLite would have to run the
+//! first statement before it could find the second one.
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Space,
-    /// `--` to the end of the line, the line's end not included.
+    /// From `--` to the end of the line, without the line break.
     LineComment,
     BlockComment,
     /// A string, or a name in any of SQLite's quotes.
@@ -25,14 +25,14 @@ pub(crate) enum Kind {
 pub(crate) struct Token<'t> {
     pub(crate) kind: Kind,
     pub(crate) text: &'t str,
-    /// The line it begins in, from 1.
+    /// Its first line, from 1.
     pub(crate) line: u32,
-    /// Nothing but blanks stands before it in its line.
+    /// Only blanks are before it in its line.
     pub(crate) begins_line: bool,
 }
 
 impl Token<'_> {
-    /// Whether it means nothing to SQLite.
+    /// Whether SQLite ignores it.
     pub(crate) fn is_blank(&self) -> bool {
         matches!(self.kind, Kind::Space | Kind::LineComment | Kind::BlockComment)
     }
@@ -42,14 +42,14 @@ impl Token<'_> {
     }
 }
 
-/// A comment or a quote that nothing closes.
+/// A comment or a quote without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unclosed {
     pub(crate) what: &'static str,
     pub(crate) line: u32,
 }
 
-/// The tokens of a text; together they are the text.
+/// The tokens of a text, without gaps.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Unclosed> {
     let mut tokens = Vec::new();
     let (mut rest, mut line, mut begins_line) = (text, 1, true);
@@ -96,7 +96,7 @@ fn length_while(text: &str, wanted: impl Fn(char) -> bool) -> usize {
     text.find(|c| !wanted(c)).unwrap_or(text.len())
 }
 
-/// The length of a quoted text: a doubled quote stands for itself.
+/// The length of a quoted text, in which a doubled quote is one quote.
 fn quoted_length(rest: &str, quote: char) -> Result<usize, &'static str> {
     let mut at = 1;
     loop {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_into_what_sqlite_would_see() {
+    fn a_text_is_divided_into_the_tokens_of_sqlite() {
         for (text, expected) in [
             ("a-- b\nc", "1:Word:a 1:LineComment:-- b 2:Word:c"),
             ("'it''s; --' ;", "1:Quoted:'it''s; --' 1:Semicolon:;"),
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_is_refused_with_its_line() {
+    fn an_unclosed_quote_or_comment_is_refused_with_its_line() {
         for text in ["\n'a", "\n/* a", "\n[a", "\n\"a\"\""] {
             assert_eq!(tokens(text).unwrap_err().line, 2, "{text}");
         }
     }
 
     #[test]
-    fn a_comment_knows_whether_it_begins_its_line() {
+    fn a_comment_at_the_beginning_of_a_line_is_marked() {
         let begins =
             |text| tokens(text).unwrap().iter().find(|t| t.kind == Kind::LineComment).unwrap().begins_line;
         assert!(begins("  -- on a"));

@@ -1,17 +1,18 @@
-//! Read models in SQL for the Gesta event store: declared in `.sql` files, kept in SQLite, rebuilt from the log whenever
-//! their definition changes.
+//! Read models in SQL for the Gesta event store: declared in `.sql` files, kept in SQLite, and rebuilt from the log when
+//! their definition changes or their database is damaged.
 //!
-//! - [`Definition`] is what a `.sql` file says: a schema, and statements for each type of event.
-//! - [`Views`] runs definitions over a store: catch-up, then live; rows and checkpoint in one transaction.
+//! - [`Definition`] is a parsed and checked `.sql` file: a schema, and statements for each type of event.
+//! - [`Views`] runs definitions on a store: they catch up, then follow the log. Rows and checkpoint are one transaction.
 //! - [`Views::query`] answers read-only SQL within [`QueryLimits`], with the place in the log that the rows show.
-//! - [`Views::wait_for`] waits, by notification, until a view shows one's own write.
+//! - [`Views::wait_for`] waits until a view shows your own write.
 //! - [`evaluate`] folds a view up to an earlier checkpoint.
 //!
 //! # Guarantees
-//! Every event is in the rows exactly once, in the order of the log, whatever ends the process and whenever: the runner
-//! goes on from the checkpoint that was committed with the rows. No event is skipped: a view that cannot apply one stops, and
-//! says which, why, and what to do. The same log and the same definition give the same rows; what would break that (the
-//! clock, chance) is refused.
+//! Every event counts exactly once, in the order of the log, also after a crash: the runner goes on from the checkpoint that
+//! was committed with the rows. No event is skipped: a view that cannot apply one stops and reports the event, the reason and
+//! what helps. The same log and the same definition give the same rows: handlers cannot use clock or chance.
+//!
+//! A damaged structure of a view's database is found and the view rebuilt. A changed value in an intact row is not found.
 //!
 //! # Example
 //! ```
@@ -48,6 +49,7 @@
 mod apply;
 mod as_of;
 mod authorize;
+mod catalog;
 mod check;
 mod clock;
 mod database;
@@ -75,6 +77,7 @@ mod view;
 mod views;
 
 pub use as_of::{AsOf, evaluate};
+pub use catalog::{DefinitionWarning, KnownEvent, UnknownName};
 pub use definition::{Definition, LoadError};
 pub use fields::FieldProblem;
 pub use limits::VIEW_NAME_BYTES_MAX;

@@ -1,7 +1,7 @@
 //! The grammar of a definition: header, schema, handlers.
 //!
-//! A directive is a line comment that begins its line, outside of every quoted text and block comment, and whose first
-//! word is one of a few. Everything else that SQL takes for a comment is one.
+//! A directive is a line comment at the beginning of a line, outside of quotes and block comments, whose first word is
+//! a keyword of ours. All other comments mean nothing.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -14,10 +14,10 @@ use crate::parts::{Accepts, Handler, Parameter, Parts, is_view_name};
 use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::statements::{Statement, split};
 
-/// What is wrong, and in which line.
+/// A result, or a problem with its line.
 type At<T> = Result<T, (u32, Problem)>;
 
-/// Reads a definition without asking SQLite about its statements.
+/// Parses a definition. SQLite checks the statements later.
 pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Parts, DefinitionError> {
     parse_parts(name, file, text).map_err(|(line, problem)| DefinitionError {
         file: file.to_owned(),
@@ -54,7 +54,7 @@ fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
     })
 }
 
-/// A line `-- …` that says something to us.
+/// A comment line with a keyword.
 enum Directive<'t> {
     Header(&'static str, &'t str),
     On(&'t str),
@@ -80,10 +80,10 @@ fn directive<'t>(token: &Token<'t>) -> Option<Directive<'t>> {
     if key == "require" {
         return Some(Directive::Require(value));
     }
-    HEADER_KEYS.into_iter().find(|own| *own == key).map(|own| Directive::Header(own, value))
+    HEADER_KEYS.into_iter().find(|known| *known == key).map(|known| Directive::Header(known, value))
 }
 
-/// The file, cut into its parts.
+/// The file, divided into header, schema and handlers.
 #[derive(Default)]
 struct Draft<'t> {
     header: Header<'t>,
@@ -164,7 +164,7 @@ fn version((line, value): (u32, &str)) -> At<u32> {
 }
 
 fn categories((line, value): (u32, &str)) -> At<Vec<Category>> {
-    let wanted = "write what stands before the first `-` of the streams, several separated by commas";
+    let wanted = "write the part of the streams' names before the first `-`, several separated by commas";
     let category = |text: &str| match Category::new(text) {
         Ok(category) if !text.is_empty() => Ok(category),
         _ => Err((line, Problem::HeaderValue { key: "category", value: text.to_owned(), wanted })),
@@ -197,7 +197,7 @@ impl HandlerDraft<'_> {
         let fields = read.chain(self.required.iter().copied()).collect::<BTreeSet<_>>();
         let fields = fields.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let index =
-            |name: &str| fields.binary_search_by(|own| own.as_str().cmp(name)).expect("collected above");
+            |name: &str| fields.binary_search_by(|field| field.as_str().cmp(name)).expect("collected above");
         let mut required = self.required.iter().map(|name| index(name)).collect::<Vec<_>>();
         required.sort_unstable();
         required.dedup();
@@ -223,16 +223,16 @@ fn parameter(name: &str, line: u32, index: impl Fn(&str) -> usize) -> At<Paramet
     }
 }
 
-/// Reads what stands after `-- on`: `type[@versions], …`. After an `@`, items that are nothing but digits or a range of
-/// them are further versions; every other item is a type, which stands in double quotes if it holds a blank, a comma, an
-/// `@` or a quote. A `*` alone is every type, in every version.
+/// Parses the rest of a line `-- on`: `type[@versions], …`. After an `@`, items that are numbers or ranges are further
+/// versions. Every other item is a type, in double quotes if it has a blank, a comma or an `@`. A `*` alone is every
+/// type in every version.
 fn accepts(head: &str) -> Result<Vec<Accepts>, Problem> {
     if head.trim() == "*" {
         return Ok(vec![Accepts { event_type: None, versions: vec![0..=u16::MAX] }]);
     }
     let mut accepts: Vec<Accepts> = Vec::new();
     let mut rest = head;
-    // Whether the last type was given versions, so that a number after a comma is one more of them.
+    // The last type has versions, so a number after a comma is one more of them.
     let mut versioned = false;
     loop {
         let (item, after) = item(rest)?;
@@ -252,7 +252,7 @@ fn accepts(head: &str) -> Result<Vec<Accepts>, Problem> {
         match after.trim_start().strip_prefix(',') {
             Some(next) => rest = next.trim_start(),
             None if after.trim().is_empty() => return Ok(accepts),
-            None => return Err(wrong(after.trim(), "follows without a comma")),
+            None => return Err(wrong(after.trim(), "needs a comma before it")),
         }
     }
 }
@@ -262,7 +262,7 @@ enum HandlerItem {
     Versions(RangeInclusive<u16>),
 }
 
-/// The first item and what stands after it.
+/// The first item, and the rest of the text.
 fn item(text: &str) -> Result<(HandlerItem, &str), Problem> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-').len();
     if digits > 0 && text[digits..].trim_start().chars().next().is_none_or(|next| next == ',') {
@@ -271,14 +271,14 @@ fn item(text: &str) -> Result<(HandlerItem, &str), Problem> {
     let (name, rest) = match text.strip_prefix('"') {
         Some(quoted) => quoted.split_once('"').ok_or_else(|| wrong(text, "has no closing quote"))?,
         None if text.starts_with('*') => {
-            return Err(wrong(text, "stands for every type, so it stands alone"));
+            return Err(wrong(text, "takes every type, so it cannot be combined"));
         }
         None => {
             text.split_at(text.find(|c: char| c.is_whitespace() || ",@\"".contains(c)).unwrap_or(text.len()))
         }
     };
     let event_type =
-        EventType::new(name).map_err(|error| wrong(text, &format!("names no event type ({error})")))?;
+        EventType::new(name).map_err(|error| wrong(text, &format!("is not an event type ({error})")))?;
     let Some(after_at) = rest.strip_prefix('@') else {
         return Ok((HandlerItem::Type(event_type, None), rest));
     };
@@ -291,7 +291,7 @@ fn versions(text: &str) -> Result<RangeInclusive<u16>, Problem> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse::<u16>(), last.parse::<u16>()) {
         (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
-        _ => Err(wrong(text, "is no version and no range of versions from 0 to 65535")),
+        _ => Err(wrong(text, "is not a version or a range of versions from 0 to 65535")),
     }
 }
 
@@ -299,7 +299,7 @@ fn wrong(text: &str, reason: &str) -> Problem {
     Problem::HandlerLine { text: text.to_owned(), reason: reason.to_owned() }
 }
 
-/// The line that would make a handler read such events.
+/// The handler line that takes a type in a version.
 pub(crate) fn handler_line(event_type: &str, schema_version: u16) -> String {
     let plain = !event_type.contains(|c: char| c.is_whitespace() || ",@\"".contains(c))
         && !event_type.starts_with(|c: char| c.is_ascii_digit() || "-*".contains(c));
@@ -316,10 +316,10 @@ mod tests {
     fn check(head: &str, expected: &expect_test::Expect) {
         let shown = match accepts(head) {
             Ok(accepts) => {
-                let name = |own: &Accepts| {
-                    own.event_type.as_ref().map_or("every type".to_owned(), EventType::to_string)
+                let name = |accepts: &Accepts| {
+                    accepts.event_type.as_ref().map_or("every type".to_owned(), EventType::to_string)
                 };
-                let shown = accepts.iter().map(|own| format!("{} {:?}", name(own), own.versions));
+                let shown = accepts.iter().map(|one| format!("{} {:?}", name(one), one.versions));
                 shown.collect::<Vec<_>>().join("; ")
             }
             Err(problem) => problem.to_string().split(": write").next().unwrap_or_default().to_owned(),
@@ -337,30 +337,30 @@ mod tests {
         check("a, b-c", &expect!["a [1..=1]; b-c [1..=1]"]);
         check(" * ", &expect!["every type [0..=65535]"]);
         check(r#""*""#, &expect!["* [1..=1]"]);
-        check("*@2", &expect!["`*@2` stands for every type, so it stands alone"]);
+        check("*@2", &expect!["`*@2` takes every type, so it cannot be combined"]);
     }
 
     #[test]
-    fn a_handler_line_that_could_mean_two_things_is_refused() {
+    fn a_handler_line_that_cannot_be_read_is_refused() {
         check(
             "",
-            &expect!["`` names no event type (the event type is empty: give it at least one character)"],
+            &expect!["`` is not an event type (the event type is empty: give it at least one character)"],
         );
         check(
             "a,",
-            &expect!["`` names no event type (the event type is empty: give it at least one character)"],
+            &expect!["`` is not an event type (the event type is empty: give it at least one character)"],
         );
         check("a, 2", &expect!["`2` is a version without a type"]);
-        check("a@", &expect!["`` is no version and no range of versions from 0 to 65535"]);
-        check("a@x", &expect!["`x` is no version and no range of versions from 0 to 65535"]);
-        check("a@3-1", &expect!["`3-1` is no version and no range of versions from 0 to 65535"]);
-        check("a@70000", &expect!["`70000` is no version and no range of versions from 0 to 65535"]);
-        check("Mondays we rest", &expect!["`we rest` follows without a comma"]);
+        check("a@", &expect!["`` is not a version or a range of versions from 0 to 65535"]);
+        check("a@x", &expect!["`x` is not a version or a range of versions from 0 to 65535"]);
+        check("a@3-1", &expect!["`3-1` is not a version or a range of versions from 0 to 65535"]);
+        check("a@70000", &expect!["`70000` is not a version or a range of versions from 0 to 65535"]);
+        check("Mondays we rest", &expect!["`we rest` needs a comma before it"]);
         check("\"a", &expect!["`\"a` has no closing quote"]);
     }
 
     #[test]
-    fn the_line_that_a_message_proposes_is_read_back() {
+    fn the_handler_line_that_an_error_proposes_can_be_parsed() {
         for event_type in ["a.b", "an odd, type", "42", "a@b", "-x", "1-2"] {
             let line = handler_line(event_type, 7);
             let accepts = accepts(line.strip_prefix("-- on ").unwrap()).unwrap();

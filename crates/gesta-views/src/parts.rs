@@ -1,4 +1,4 @@
-//! The parts of a definition: schema and handlers, as they were parsed.
+//! The parts of a parsed definition: header, schema and handlers.
 
 use std::ops::RangeInclusive;
 
@@ -12,28 +12,28 @@ use crate::statements::Statement;
 /// The parts of a definition.
 pub(crate) struct Parts {
     pub(crate) name: String,
-    /// What messages call the file.
+    /// The file's name, for messages.
     pub(crate) file: String,
     pub(crate) version: u32,
-    /// Only streams of these categories; empty means all.
+    /// Only streams of these categories. Empty means all.
     pub(crate) categories: Vec<Category>,
     pub(crate) schema: Vec<Statement>,
     pub(crate) handlers: Vec<Handler>,
 }
 
-/// What a view does with some types of events.
+/// The statements for some types of events.
 pub(crate) struct Handler {
     pub(crate) line: u32,
     pub(crate) accepts: Vec<Accepts>,
-    /// The fields to take out of an event's data, sorted.
+    /// The fields that the statements and `-- require` name, sorted.
     pub(crate) fields: Vec<String>,
-    /// Indices of those fields that must be there.
+    /// Indices of the fields that must be there.
     pub(crate) required: Vec<usize>,
-    /// The statements, each with what to bind to its parameters.
+    /// The statements, each with the sources of its parameters.
     pub(crate) statements: Vec<(Statement, Vec<Parameter>)>,
 }
 
-/// A type of events and the versions of its schema that a handler reads.
+/// An event type and the schema versions of it that a handler reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepts {
     /// `None` for every type.
@@ -41,7 +41,7 @@ pub(crate) struct Accepts {
     pub(crate) versions: Vec<RangeInclusive<u16>>,
 }
 
-/// What to bind to a parameter of a statement.
+/// The source of a statement's parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parameter {
     Envelope(Envelope),
@@ -50,9 +50,9 @@ pub(crate) enum Parameter {
 }
 
 impl Parts {
-    /// Each part with its length before it, so that no two definitions give the same bytes.
+    /// Hashes each part after its length, so that no two definitions give the same bytes.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        /// Raised when the same definition would give other rows than before.
+        /// Raised when a release gives other rows for the same definition.
         const RUNTIME: &str = "gesta view 1";
         let mut hasher = Sha256::new();
         let mut add = |part: &str| {
@@ -74,7 +74,7 @@ impl Parts {
     }
 }
 
-/// Whether a text can be a view's name. It becomes a part of a file's name, so nothing else is let in.
+/// Whether a text can be a view's name. It becomes part of a file name, so other characters are refused.
 pub(crate) fn is_view_name(name: &str) -> bool {
     (1..=VIEW_NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))

@@ -1,8 +1,8 @@
 //! The connections that read one database file of a view, and the hold that lets its write-ahead log be emptied.
 //!
-//! SQLite starts its write-ahead log anew only when no reader needs it. Queries that overlap without a gap keep it growing
-//! for ever. So the view's thread holds new queries back once the log is too large, waits for the running ones, whose
-//! time is limited, and empties it.
+//! SQLite starts its write-ahead log anew only when no reader needs it, so queries that overlap without a gap let it grow
+//! without bound. Once it is too large, the view's thread holds new queries back, waits for the running ones, whose time is
+//! limited, and empties it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +72,7 @@ impl Pool {
         Ok(rows)
     }
 
-    /// Closes the connections that no query uses, so that the view's own is the last one and leaves no write-ahead log.
+    /// Closes the connections that no query uses. The view's thread then closes the last one, which leaves no write-ahead log.
     pub(crate) fn close_idle(&self) {
         self.readers().idle.clear();
     }

@@ -1,9 +1,9 @@
-//! Why a text is no definition of a view: the line, what is wrong there, and what helps.
+//! Why a text is not a valid definition of a view: the line, the problem, and what helps.
 
 use crate::envelope::Envelope;
 use crate::limits::VIEW_NAME_BYTES_MAX;
 
-/// Why a text is no definition of a view, and where.
+/// Why a text is not a valid definition of a view, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {problem}")]
 pub struct DefinitionError {
@@ -18,49 +18,49 @@ pub struct DefinitionError {
 /// What is wrong in a definition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionProblem {
-    /// The view's name cannot be one.
+    /// The view's name is not allowed.
     #[error(
-        "`{name}` is no name for a view: use 1 to {VIEW_NAME_BYTES_MAX} of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
+        "`{name}` cannot be a view's name: use 1 to {VIEW_NAME_BYTES_MAX} of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
     )]
     Name {
         /// The name.
         name: String,
     },
-    /// The dialect is not said.
+    /// The dialect is missing.
     #[error("the dialect is missing: begin the file with the line `-- dialect: sqlite`")]
     NoDialect,
-    /// The dialect is one that views cannot be written in.
+    /// The dialect is not supported.
     #[error("the dialect `{dialect}` is not supported: write `-- dialect: sqlite`")]
     Dialect {
-        /// What the file says.
+        /// The dialect in the file.
         dialect: String,
     },
-    /// A line of the header says something that it cannot.
-    #[error("`{value}` is no {key}: {wanted}")]
+    /// A line of the header has a value that is not allowed.
+    #[error("`{value}` is not a {key}: {wanted}")]
     HeaderValue {
-        /// What the line is about.
+        /// The line's keyword.
         key: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
-        /// What it could say.
+        /// What is allowed.
         wanted: &'static str,
     },
-    /// A line of the header stands twice.
-    #[error("`-- {key}:` stands twice: keep one of them")]
+    /// A line of the header occurs twice.
+    #[error("`-- {key}:` occurs twice: keep one of them")]
     HeaderTwice {
-        /// What the line is about.
+        /// The line's keyword.
         key: &'static str,
     },
-    /// A line of the header stands after the first statement.
+    /// A line of the header comes after the first statement.
     #[error("`-- {key}:` belongs before the first statement: move it to the top of the file")]
     HeaderLate {
-        /// What the line is about.
+        /// The line's keyword.
         key: &'static str,
     },
-    /// A line of a handler stands outside of one.
+    /// A line of a handler is outside of a handler.
     #[error("`-- {key}` belongs under a line `-- on <type>`")]
     OutsideHandler {
-        /// The line's first word.
+        /// The line's keyword.
         key: &'static str,
     },
     /// A line `-- on` cannot be read.
@@ -73,24 +73,24 @@ pub enum DefinitionProblem {
         /// Why not.
         reason: String,
     },
-    /// There is nothing to follow.
+    /// The file has no handler.
     #[error("the file has no handler: add a line `-- on <type>` and a statement under it")]
     NoHandler,
-    /// A handler without statements.
-    #[error("the handler has no statement: add one, or the line `-- ignore` if nothing is to be done")]
+    /// A handler has no statement.
+    #[error("the handler has no statement: add one, or the line `-- ignore` if there is nothing to do")]
     EmptyHandler,
-    /// A handler that is to do nothing and does something.
+    /// A handler has both `-- ignore` and statements.
     #[error("the handler has both `-- ignore` and statements: remove one of them")]
     IgnoreWithStatements,
-    /// A comment, a text or a name has no end.
+    /// A comment, a string or a name has no end.
     #[error("{what} begins here and is not closed")]
     Unclosed {
         /// What it is.
         what: &'static str,
     },
-    /// A `$` parameter that is not there.
+    /// A `$` parameter does not exist.
     #[error(
-        "`{parameter}` is not known: the parameters of an event are {}; a field of its data is written `:{}`",
+        "`{parameter}` does not exist: the parameters of an event are {}; a field of its data is written `:{}`",
         Envelope::names(),
         parameter.trim_start_matches('$')
     )]
@@ -98,16 +98,14 @@ pub enum DefinitionProblem {
         /// The parameter.
         parameter: String,
     },
-    /// A parameter that has no name, or begins with `@`.
-    #[error(
-        "`{parameter}` has nothing to stand for: write `$name` for the event's envelope and `:name` for its data"
-    )]
+    /// A parameter has no name, or begins with `@`.
+    #[error("`{parameter}` has no value: write `$name` for the event's envelope and `:name` for its data")]
     Positional {
         /// The parameter.
         parameter: String,
     },
-    /// A parameter outside of a handler.
-    #[error("`{parameter}` stands in the schema, where there is no event: parameters belong into handlers")]
+    /// A parameter is outside of a handler.
+    #[error("`{parameter}` is in the schema, where there is no event: use parameters in handlers")]
     ParameterInSchema {
         /// The parameter.
         parameter: String,
@@ -115,25 +113,25 @@ pub enum DefinitionProblem {
     /// SQLite refuses a statement.
     #[error("SQLite refuses `{statement}`: {message}")]
     Sql {
-        /// How the statement begins.
+        /// The beginning of the statement.
         statement: String,
-        /// What SQLite says.
+        /// SQLite's message.
         message: String,
     },
-    /// A statement that a definition may not have.
+    /// A statement is not allowed in a definition.
     #[error("`{statement}` is not allowed: {reason}")]
     Denied {
-        /// How the statement begins.
+        /// The beginning of the statement.
         statement: String,
-        /// What it must not do, and what to do instead.
+        /// Why not, and what to do instead.
         reason: String,
     },
-    /// A statement of a handler that writes nothing, or gives rows that nobody takes.
+    /// A statement writes nothing, or returns rows.
     #[error(
-        "`{statement}` gives rows, but nobody takes them: a handler inserts, updates or deletes, without `returning`"
+        "`{statement}` returns rows, which a definition has no use for: a handler inserts, updates or deletes, without `returning`"
     )]
-    GivesRows {
-        /// How the statement begins.
+    ReturnsRows {
+        /// The beginning of the statement.
         statement: String,
     },
 }

@@ -19,16 +19,16 @@ use crate::limits;
 use crate::run_error::RunError;
 use crate::sqlite::{DatabaseErrorKind, harden, lossy_text, message};
 
-/// A value in SQLite.
+/// A value of SQLite.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SqlValue {
-    /// Nothing.
+    /// Null.
     Null,
     /// A whole number.
     Integer(i64),
     /// A floating-point number.
     Real(f64),
-    /// A text.
+    /// A string.
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
@@ -132,10 +132,10 @@ pub struct Rows {
 /// Why a query was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// There is no such view.
+    /// No view has this name.
     #[error("there is no view `{name}`")]
     UnknownView {
-        /// The name that was asked for.
+        /// The name in the request.
         name: String,
     },
     /// The view has no rows to show yet.
@@ -162,7 +162,7 @@ pub enum QueryError {
     /// There is more than one statement, or none.
     #[error("the query is {found}: send one `select`")]
     NotOneStatement {
-        /// What there is instead.
+        /// What the text has instead.
         found: &'static str,
     },
     /// A parameter has no name.

@@ -33,7 +33,7 @@ impl DatabaseErrorKind {
                 _,
             ) => Self::Transient,
             (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => Self::Damaged,
-            // The runner's own tables do not hold what it wrote.
+            // The runner's tables do not have the rows that it wrote.
             (
                 _,
                 Error::QueryReturnedNoRows

@@ -1,21 +1,21 @@
-//! Statements of a definition: cut out of its text, each with its line, its parameters and its normal form.
+//! The statements of a definition, each with its line, its parameters and its normal form.
 
 use crate::lexer::{Kind, Token};
 
-/// One SQL statement as it stands in a definition.
+/// One SQL statement of a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statement {
     pub(crate) sql: String,
     /// The line of its first word.
     pub(crate) line: u32,
-    /// Without comments, every blank one space: what the definition's hash is made of.
+    /// Without comments and with single blanks. The definition's hash is computed from this.
     pub(crate) normal: String,
-    /// Its distinct parameters with the line they first stand in, in the order in which SQLite numbers them.
+    /// Its distinct parameters, each with the line of its first use, in the order in which SQLite numbers them.
     pub(crate) parameters: Vec<(String, u32)>,
 }
 
 impl Statement {
-    /// How it begins, for messages.
+    /// Its beginning, for messages.
     pub(crate) fn excerpt(&self) -> String {
         const CHARACTERS: usize = 60;
         let mut excerpt = self.normal.chars().take(CHARACTERS).collect::<String>();
@@ -25,14 +25,14 @@ impl Statement {
         excerpt
     }
 
-    /// The line of a byte of the statement.
+    /// The line of the byte at `offset`.
     pub(crate) fn line_at(&self, offset: usize) -> u32 {
         let before = self.sql.bytes().take(offset).filter(|byte| *byte == b'\n').count();
         self.line + u32::try_from(before).unwrap_or(0)
     }
 }
 
-/// Cuts tokens at the semicolons that end a statement. A statement of nothing but comments is none.
+/// Splits tokens at the semicolons that end a statement. Comments alone are no statement.
 pub(crate) fn split(tokens: &[Token<'_>]) -> Vec<Statement> {
     let mut statements = Vec::new();
     let mut rest = tokens;
@@ -44,8 +44,8 @@ pub(crate) fn split(tokens: &[Token<'_>]) -> Vec<Statement> {
     statements
 }
 
-/// How many tokens stand before the semicolon that ends the first statement. The statements inside a trigger end in
-/// semicolons of their own; the trigger ends at the one after `; END`, as in SQLite's own `sqlite3_complete`.
+/// The number of tokens before the semicolon that ends the first statement. The statements inside a trigger end in
+/// semicolons too; the trigger ends at the semicolon after `; END`, as in SQLite's `sqlite3_complete`.
 fn statement_length(tokens: &[Token<'_>]) -> usize {
     let is_trigger = is_trigger(tokens);
     let mut last_two: [Option<&Token<'_>>; 2] = [None, None];
@@ -105,12 +105,15 @@ mod tests {
 
     fn check(text: &str, expected: &[(u32, &str)]) {
         let statements = split(&tokens(text).unwrap());
-        let found = statements.iter().map(|own| (own.line, own.normal.as_str())).collect::<Vec<_>>();
+        let found = statements
+            .iter()
+            .map(|statement| (statement.line, statement.normal.as_str()))
+            .collect::<Vec<_>>();
         assert_eq!(found, expected, "{text}");
     }
 
     #[test]
-    fn a_text_is_cut_at_the_ends_of_its_statements() {
+    fn a_text_is_split_at_the_ends_of_its_statements() {
         check("a;\n b  -- c;\n d;;", &[(1, "a"), (2, "b d")]);
         check("select ';' ; /* ; */\nselect 2", &[(1, "select ';'"), (2, "select 2")]);
         check("-- nothing\n ; ", &[]);
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_found_outside_of_texts_in_the_order_of_sqlite() {
+    fn parameters_outside_of_quotes_are_found_in_the_order_of_sqlite() {
         let statements = split(&tokens("insert into a values\n(:b, $c, ':d', :b, :e)").unwrap());
         let names =
             statements[0].parameters.iter().map(|(name, line)| (name.as_str(), *line)).collect::<Vec<_>>();

@@ -268,7 +268,7 @@ impl View {
         answer
     }
 
-    /// A query met damage: the view's own file is rebuilt, an older version is no longer served.
+    /// A query met damage: the view is rebuilt, or its older version is no longer served.
     fn found_damaged(&self, pool: &Arc<Pool>, message: &str) {
         let wanted = self.folder.join(self.definition.file_name());
         self.change(|run| {

@@ -271,7 +271,7 @@ impl OpenError {
 /// Why a view could not be restarted.
 #[derive(Debug, thiserror::Error)]
 pub enum RestartError {
-    /// There is no such view.
+    /// No view has this name.
     #[error(transparent)]
     UnknownView(#[from] UnknownView),
     /// The system could not start a thread.
@@ -285,11 +285,11 @@ pub enum RestartError {
 /// Why a wait for a view would never end.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
-    /// There is no such view.
+    /// No view has this name.
     #[error(transparent)]
     UnknownView(#[from] UnknownView),
     /// The view has stopped before the checkpoint.
-    #[error("the view `{name}` has stopped before the checkpoint: {error}")]
+    #[error("the view `{name}` stopped before the checkpoint: {error}")]
     Stopped {
         /// The view.
         name: String,

@@ -85,6 +85,18 @@ pub struct DeciderInfo {
     pub events: Vec<&'static str>,
 }
 
+/// An event type of a hosted decider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostedEvent {
+    /// Its name: the stable one, or an older one that is also read.
+    pub name: &'static str,
+    /// The newest schema version.
+    pub version: u16,
+    /// The fields in its payload, in that version. `None` if they are not known; see [`Event::fields`](crate::Event::fields).
+    pub fields: Option<&'static [&'static str]>,
+}
+
 /// A hosted decision.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DecisionInfo<'a> {
@@ -142,6 +154,11 @@ impl App {
     /// The hosted deciders, by category.
     pub fn deciders(&self) -> impl Iterator<Item = DeciderInfo> {
         self.deciders.values().map(|decider| decider.info())
+    }
+
+    /// The event types of the hosted deciders, including older names.
+    pub fn events(&self) -> impl Iterator<Item = HostedEvent> {
+        self.deciders.values().flat_map(|decider| decider.events())
     }
 
     /// The hosted decisions, by name.

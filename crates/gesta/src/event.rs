@@ -87,6 +87,14 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// # Errors
     /// [`DecodeError`] for a schema version newer than the enum's, and for JSON that does not fit. Neither is skipped.
     fn decode(event_type: &str, schema_version: u16, data: &[u8]) -> Result<Option<Self>, DecodeError>;
+
+    /// The fields in the payload of a type, in its newest schema version. `None` if the enum has no such type, or if the
+    /// fields are not known, as with `#[serde(flatten)]`.
+    #[must_use]
+    fn fields(event_type: &str) -> Option<&'static [&'static str]> {
+        let _ = event_type;
+        None
+    }
 }
 
 /// The names and schema version of one variant. Made with [`EventTypeInfo::new`].

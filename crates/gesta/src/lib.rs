@@ -91,6 +91,7 @@ mod handle;
 #[cfg(feature = "http")]
 pub mod http;
 mod idempotency;
+mod introspect;
 mod key;
 mod load;
 mod meta;
@@ -98,7 +99,9 @@ mod state;
 pub mod testing;
 mod words;
 
-pub use app::{App, AppError, CommandOptions, DeciderInfo, DecisionInfo, Outcome, OutcomeEvent, StateView};
+pub use app::{
+    App, AppError, CommandOptions, DeciderInfo, DecisionInfo, HostedEvent, Outcome, OutcomeEvent, StateView,
+};
 pub use boundary::{At, Boundary};
 pub use bytes::Bytes;
 pub use command::{Command, CommandInfo, FieldInfo, InputError};

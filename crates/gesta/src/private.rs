@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 
 pub use crate::command::read_input;
+pub use crate::introspect::fields_of;
 pub use crate::key::canonical as canonical_key;
 pub use serde;
 

@@ -17,12 +17,10 @@ const PENDING: &[&str] = &[
     "crates/gesta-core/",
     "crates/gesta-log/",
     "crates/gesta-server/",
-    "crates/gesta-views/",
     "crates/gesta/",
     "docs/format.md",
     "docs/http.md",
     "docs/operations.md",
-    "docs/views.md",
     "sim/",
 ];
 

@@ -62,6 +62,7 @@ fn introduction(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::serve::unknown_names;
     use super::*;
 
     #[test]
@@ -73,5 +74,23 @@ mod tests {
         let names = views.iter().map(Definition::name).collect::<Vec<_>>();
         assert_eq!(names, ["balances", "events_by_type"]);
         assert_eq!(views[0].hash(), hash);
+    }
+
+    #[test]
+    fn a_host_warns_of_types_and_fields_that_its_application_does_not_have() {
+        let app = bank::app();
+        assert_eq!(unknown_names(&app, &with_bank_views(Vec::new()).unwrap()), []);
+        let text = "-- dialect: sqlite\ncreate table b (n integer);
+            -- on bank.account.depositd\ninsert into b values (1);
+            -- on bank.account.deposited\ninsert into b values (:amuont);";
+        let warnings = unknown_names(&app, &[Definition::parse("b", text).unwrap()]);
+        let warnings = warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            warnings,
+            [
+                "b.sql:3: the application has no event type `bank.account.depositd`: did you mean `bank.account.deposited`?",
+                "b.sql:6: no event of this handler has a field `amuont`: did you mean `amount`?",
+            ]
+        );
     }
 }

@@ -9,7 +9,7 @@ use gesta::App;
 use gesta_core::EventStore;
 use gesta_log::{LogStore, Recovery, Scrub};
 use gesta_server::Server;
-use gesta_views::{Definition, Views};
+use gesta_views::{Definition, DefinitionWarning, KnownEvent, Views};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -124,6 +124,9 @@ pub(crate) fn serve(served: Served) -> Outcome {
     let log = Arc::new(open_log_and_scrub(&served.folder, IfMissing::Make, IfInUse::Stop, served.scrub)?);
     log_recovery(&log);
     let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
+    if let (Some(app), Some(views)) = (&served.app, &served.views) {
+        unknown_names(app, views).iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
     let definitions = served.views.clone();
     let views = definitions.map(|definitions| open_views(&store, &served.folder, definitions)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -259,6 +262,17 @@ pub(crate) fn load_views(folder: &Path) -> Outcome<Vec<Definition>> {
         tracing::warn!(folder = %folder.display(), "the folder of the views holds no `.sql` file");
     }
     Ok(loaded)
+}
+
+/// The event types and fields in views that the application does not have, and so may be misspelt.
+pub(crate) fn unknown_names(app: &App, views: &[Definition]) -> Vec<DefinitionWarning> {
+    let known = app.events().map(|event| KnownEvent {
+        name: event.name.to_owned(),
+        version: event.version,
+        fields: event.fields.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()),
+    });
+    let known = known.collect::<Vec<_>>();
+    views.iter().flat_map(|view| view.warnings(&known)).collect()
 }
 
 /// Opens views. Their tables are in the folder of the log.

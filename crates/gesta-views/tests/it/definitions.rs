@@ -1,7 +1,7 @@
-//! What a definition may say, and what is said about one that may not.
+//! Definitions: the grammar, and the errors for invalid ones.
 
 use expect_test::{Expect, expect};
-use gesta_views::{Definition, LoadError};
+use gesta_views::{Definition, KnownEvent, LoadError};
 
 const HEAD: &str = "-- dialect: sqlite\ncreate table t (a, b default 1);\n";
 
@@ -10,13 +10,13 @@ fn refused(text: &str, expected: &Expect) {
     expected.assert_eq(&error.to_string());
 }
 
-/// A handler that is refused, under a good head; its first line is 3.
+/// A handler that is refused, after a valid schema. Its first line is 3.
 fn refused_handler(text: &str, expected: &Expect) {
     refused(&format!("{HEAD}{text}"), expected);
 }
 
 #[test]
-fn a_definition_says_what_it_is_made_of() {
+fn a_definition_gives_its_name_version_types_and_query() {
     let definition = Definition::parse(
         "file_name",
         "-- Balances, as the front page shows them.
@@ -37,14 +37,16 @@ fn a_definition_says_what_it_is_made_of() {
     assert_eq!((definition.name(), definition.version()), ("balances", 3));
     let types = definition.event_types().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(types, ["a", "b", "with blank"]);
-    let gesta_core::Query::Any(items) = definition.query() else { panic!("a query names what it wants") };
+    let gesta_core::Query::Any(items) = definition.query() else {
+        panic!("a query of categories is a list of items")
+    };
     let categories = items.iter().map(|item| item.category.as_ref().unwrap().as_str()).collect::<Vec<_>>();
     assert_eq!(categories, ["account", "wallet"]);
     assert!(items.iter().all(|item| item.types.len() == 3));
 }
 
 #[test]
-fn only_what_a_definition_says_is_in_its_hash() {
+fn the_hash_ignores_comments_and_blanks_only() {
     let hash = |text: &str| Definition::parse("v", text).unwrap().hash();
     let text = format!("{HEAD}-- on a\ninsert into t values (:a, ' x  y ');");
     let same =
@@ -75,22 +77,22 @@ fn a_header_is_refused_with_its_line() {
     );
     refused(
         "-- dialect: sqlite\n-- dialect: sqlite",
-        &expect!["v.sql:2: `-- dialect:` stands twice: keep one of them"],
+        &expect!["v.sql:2: `-- dialect:` occurs twice: keep one of them"],
     );
     refused(
         "-- dialect: sqlite\n-- version: 0\n-- on a\nx",
-        &expect!["v.sql:2: `0` is no version: write a whole number from 1 on"],
+        &expect!["v.sql:2: `0` is not a version: write a whole number from 1 on"],
     );
     refused(
         "-- dialect: sqlite\n-- category: a-b\n-- on a\nx",
         &expect![
-            "v.sql:2: `a-b` is no category: write what stands before the first `-` of the streams, several separated by commas"
+            "v.sql:2: `a-b` is not a category: write the part of the streams' names before the first `-`, several separated by commas"
         ],
     );
     refused(
         "-- dialect: sqlite\n-- view: ../etc\n-- on a\nx",
         &expect![
-            "v.sql:2: `../etc` is no name for a view: use 1 to 64 of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
+            "v.sql:2: `../etc` cannot be a view's name: use 1 to 64 of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
         ],
     );
     refused(
@@ -113,13 +115,13 @@ fn a_handler_is_refused_with_its_line() {
     refused_handler(
         "-- on Mondays we rest",
         &expect![
-            "v.sql:3: `we rest` follows without a comma: write `-- on <type>[@<versions>], …`, such as `-- on order.placed@1-3,5, order.paid` (a comment that begins with the word `on` needs another first word)"
+            "v.sql:3: `we rest` needs a comma before it: write `-- on <type>[@<versions>], …`, such as `-- on order.placed@1-3,5, order.paid` (a comment that begins with the word `on` needs another first word)"
         ],
     );
     refused_handler(
         "-- on a",
         &expect![
-            "v.sql:3: the handler has no statement: add one, or the line `-- ignore` if nothing is to be done"
+            "v.sql:3: the handler has no statement: add one, or the line `-- ignore` if there is nothing to do"
         ],
     );
     refused_handler(
@@ -129,31 +131,29 @@ fn a_handler_is_refused_with_its_line() {
     refused_handler(
         "-- on a\ninsert into t values (:a,\n$foo);",
         &expect![
-            "v.sql:5: `$foo` is not known: the parameters of an event are $stream, $category, $entity, $id, $type, $version, $schema_version, $position, $partition, $time, $time_ns, $recorded_at, $recorded_at_ns, $actor, $correlation, $causation, $tags, $data, $metadata; a field of its data is written `:foo`"
+            "v.sql:5: `$foo` does not exist: the parameters of an event are $stream, $category, $entity, $id, $type, $version, $schema_version, $position, $partition, $time, $time_ns, $recorded_at, $recorded_at_ns, $actor, $correlation, $causation, $tags, $data, $metadata; a field of its data is written `:foo`"
         ],
     );
     refused_handler(
         "-- on a\ninsert into t values (?, 1);",
         &expect![
-            "v.sql:4: `?` has nothing to stand for: write `$name` for the event's envelope and `:name` for its data"
+            "v.sql:4: `?` has no value: write `$name` for the event's envelope and `:name` for its data"
         ],
     );
     refused_handler(
         "-- on a\ninsert into t values (@a, 1);",
         &expect![
-            "v.sql:4: `@a` has nothing to stand for: write `$name` for the event's envelope and `:name` for its data"
+            "v.sql:4: `@a` has no value: write `$name` for the event's envelope and `:name` for its data"
         ],
     );
     refused(
         "-- dialect: sqlite\ncreate table t (a default :a);\n-- on a\ndelete from t;",
-        &expect![
-            "v.sql:2: `:a` stands in the schema, where there is no event: parameters belong into handlers"
-        ],
+        &expect!["v.sql:2: `:a` is in the schema, where there is no event: use parameters in handlers"],
     );
 }
 
 #[test]
-fn sql_that_sqlite_refuses_is_refused_with_its_line_and_sqlites_words() {
+fn sql_that_sqlite_refuses_is_refused_with_its_line_and_message() {
     refused_handler(
         "-- on a\ninsert into t\nvalues (:a, nowhere);",
         &expect!["v.sql:5: SQLite refuses `insert into t values (:a, nowhere)`: no such column: nowhere"],
@@ -175,13 +175,13 @@ fn sql_that_sqlite_refuses_is_refused_with_its_line_and_sqlites_words() {
     refused_handler(
         "-- on a\nselect 1;",
         &expect![
-            "v.sql:4: `select 1` gives rows, but nobody takes them: a handler inserts, updates or deletes, without `returning`"
+            "v.sql:4: `select 1` returns rows, which a definition has no use for: a handler inserts, updates or deletes, without `returning`"
         ],
     );
     refused_handler(
         "-- on a\ndelete from t returning a;",
         &expect![
-            "v.sql:4: `delete from t returning a` gives rows, but nobody takes them: a handler inserts, updates or deletes, without `returning`"
+            "v.sql:4: `delete from t returning a` returns rows, which a definition has no use for: a handler inserts, updates or deletes, without `returning`"
         ],
     );
     refused(
@@ -195,7 +195,7 @@ create table t as with recursive c(x) as (select 1 union all select x from c) se
 }
 
 #[test]
-fn a_handler_may_only_change_rows_of_its_own() {
+fn a_handler_may_only_change_rows_of_its_view() {
     for (statement, reason) in [
         ("attach 'x.db' as x", "a view is one database"),
         ("detach x", "a view is one database"),
@@ -233,7 +233,7 @@ fn a_handler_may_only_change_rows_of_its_own() {
 }
 
 #[test]
-fn a_schema_may_only_create_what_is_rebuilt_the_same() {
+fn a_schema_may_only_create_tables_that_a_rebuild_makes_equal() {
     for (statement, reason) in [
         ("create table gesta_t (a)", "does not begin with `gesta_`"),
         ("create table u (a default current_timestamp)", "`current_timestamp()` does not come from the log"),
@@ -246,10 +246,10 @@ fn a_schema_may_only_create_what_is_rebuilt_the_same() {
         ),
         ("create temp table u (a)", "`temp`"),
         ("pragma page_size = 512", "`pragma` is not for definitions"),
-        ("pragma page_size", "gives rows"),
+        ("pragma page_size", "returns rows"),
         ("create virtual table u using fts3 (a)", "use fts5"),
         ("attach 'x.db' as x", "a view is one database"),
-        ("select 1", "gives rows"),
+        ("select 1", "returns rows"),
         ("drop table t", "edit it"),
     ] {
         let text = format!("{HEAD}{statement};\n-- on a\ndelete from t;");
@@ -287,7 +287,7 @@ fn a_folder_of_definitions_is_loaded_in_the_order_of_names() {
     write("a.sql", &good);
     write("notes.txt", "no SQL");
     let names = |definitions: Vec<Definition>| {
-        definitions.iter().map(|own| own.name().to_owned()).collect::<Vec<_>>()
+        definitions.iter().map(|definition| definition.name().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(Definition::load_folder(folder.path()).unwrap()), ["a", "b"]);
     write("c.sql", &format!("-- view: a\n{good}"));
@@ -300,7 +300,7 @@ fn a_folder_of_definitions_is_loaded_in_the_order_of_names() {
 }
 
 #[test]
-fn every_definition_in_the_manual_is_one() {
+fn every_definition_in_the_manual_is_valid() {
     let manual = include_str!("../../../../docs/views.md");
     let fences = manual.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let definitions = fences.filter(|text| text.contains("-- dialect:")).collect::<Vec<_>>();
@@ -308,4 +308,42 @@ fn every_definition_in_the_manual_is_one() {
     for text in definitions {
         Definition::parse("manual", text).unwrap();
     }
+}
+
+#[test]
+fn a_host_that_knows_its_events_is_warned_of_unknown_types_and_fields() {
+    let event = |name: &str, version, fields: Option<&[&str]>| KnownEvent {
+        name: name.to_owned(),
+        version,
+        fields: fields.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()),
+    };
+    let known = [
+        event("course.subscribed", 1, Some(&["student", "seat"])),
+        event("course.left", 1, Some(&["student", "reason"])),
+        event("course.moved", 2, Some(&["room"])),
+        event("course.noted", 1, None),
+    ];
+    let warnings = |handler: &str| {
+        let definition = Definition::parse("v", &format!("{HEAD}{handler}")).unwrap();
+        definition.warnings(&known).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for silent in [
+        "-- on course.subscribed\n-- require: seat\ninsert into t values (:student, $data);",
+        "-- on course.subscribed, course.left\ninsert into t values (:seat, :reason);",
+        "-- on course.moved@1\ninsert into t values (:hall, 1);",
+        "-- on course.moved@1-2\ninsert into t values (:hall, 1);",
+        "-- on course.noted\ninsert into t values (:anything, 1);",
+        "-- on *\ninsert into t values (:anything, 1);",
+    ] {
+        assert_eq!(warnings(silent), "", "{silent}");
+    }
+    expect![[r#"
+        v.sql:3: the application has no event type `course.subscrbed`: did you mean `course.subscribed`?
+        v.sql:5: no event of this handler has a field `x`
+        v.sql:8: no event of this handler has a field `studnt`: did you mean `student`?
+        v.sql:8: no event of this handler has a field `reasn`: did you mean `reason`?
+        v.sql:10: no event of this handler has a field `hall`"#]]
+    .assert_eq(&warnings(
+        "-- on course.subscrbed\ninsert into t values (:studnt, 1);\n-- on course.left\n-- require: x\ninsert into t values (\n:studnt, :reasn);\n-- on course.moved@2\ndelete from t where a = :hall;",
+    ));
 }

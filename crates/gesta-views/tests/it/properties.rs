@@ -1,4 +1,4 @@
-//! What holds for every log: how events are cut into pages changes nothing.
+//! Properties of every log: the size of pages changes neither rows nor errors.
 
 use gesta_core::*;
 use gesta_views::*;
@@ -6,13 +6,13 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
-/// Events as batches: an account, an amount (some that a handler refuses) and whether it is a deposit.
+/// Batches of events: an account, an amount (a handler refuses 0), and deposit or withdrawal.
 fn batches() -> impl Strategy<Value = Vec<Vec<(u64, i64, bool)>>> {
     let amount = prop_oneof![50 => 1_i64..100, 1 => Just(0)];
     prop::collection::vec(prop::collection::vec((0..5_u64, amount, any::<bool>()), 1..5), 1..30)
 }
 
-/// Rows and checkpoint after everything that can be applied was applied.
+/// Rows and checkpoint when the view has reached the head or stopped.
 fn outcome(
     store: &std::sync::Arc<MemoryStore>,
     head: &Checkpoint,
@@ -27,7 +27,7 @@ fn outcome(
     let views =
         Views::open_with(store.clone(), folder.path().into(), vec![definition(&text)], &page_of(page))
             .unwrap();
-    // Whether the view gets there or stops before, it is done then.
+    // The view reaches the head, or stops before it. Both end the wait.
     let _ended = pollster::block_on(views.wait_for("balances", head));
     let answer = query(&views, "select * from balances order by account").unwrap();
     (answer.rows, answer.checkpoint)

@@ -31,7 +31,7 @@ fn a_changed_definition_is_built_from_the_log_and_the_old_one_goes() {
     let views = open_as(store.clone(), folder.path(), &cents());
     let last = append(&store, [deposited(1, 1)]);
     wait(&views, &last);
-    // The old version may have served until the new one had caught up; what comes after that is the new one's.
+    // The old version may still have answered this wait. The new one answers the next.
     let last = append(&store, [deposited(1, 1)]);
     wait(&views, &last);
     assert_eq!(rows(&views, TOTALS), integers(&[10, 6_200, 62]));
@@ -67,8 +67,8 @@ fn the_old_version_serves_until_the_new_one_has_caught_up() {
     assert_eq!(rows(&views, TOTALS), integers(&[10, 6_100, 61]));
 }
 
-/// Copies the files of views when it is woken. The view's own thread wakes it, and goes on when the copy is made: the
-/// copy is what a crash at that moment leaves.
+/// Copies the files of views when it is woken. The view's thread wakes it and goes on after the copy, so the copy is the
+/// state after a crash at that moment.
 struct CopyWhenWoken {
     from: PathBuf,
     to: PathBuf,
@@ -87,13 +87,13 @@ impl Wake for CopyWhenWoken {
 }
 
 #[test]
-fn a_version_that_was_seen_to_have_caught_up_serves_even_if_it_ends_at_that_moment() {
+fn a_version_that_has_shown_everything_serves_after_a_crash_at_that_moment() {
     let (store, folder, crashed) = (store(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let before = append_deposits(&store, 60);
     let held = Failing::after(&store, 0, 1, Fault::Held);
     let views = open_as(held.clone(), folder.path(), BALANCES);
     held.barrier.wait();
-    // The view is before its first page now, so that the next change that it tells of is that it shows all of them.
+    // The view is before its first page now, so its next notification says that it shows all events.
     let (copied, is_copied) = channel();
     let copy = CopyWhenWoken { from: folder.path().into(), to: crashed.path().into(), copied };
     let mut waiting = Box::pin(views.wait_for("balances", &before));
@@ -124,7 +124,7 @@ fn a_view_of_another_store_is_rebuilt() {
 }
 
 #[test]
-fn a_view_that_is_ahead_of_a_log_that_went_back_is_rebuilt() {
+fn a_view_that_is_ahead_of_a_restored_log_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let full = store();
     let last = append_deposits(&full, 30);
@@ -166,7 +166,7 @@ fn pages_of(file: &Path) -> usize {
     std::fs::read(file).unwrap().len() / PAGE_BYTES
 }
 
-/// Overwrites a page of a database, from 0, with bytes that are no page.
+/// Overwrites a page of a database, counted from 0, with invalid bytes.
 fn overwrite_page(file: &Path, page: usize) {
     let mut bytes = std::fs::read(file).unwrap();
     bytes[page * PAGE_BYTES..(page + 1) * PAGE_BYTES].fill(0xFF);
@@ -181,7 +181,7 @@ fn a_damaged_page_is_found_after_the_open_and_the_view_is_rebuilt() {
         pages_of(&files(folder.path())[0])
     };
     assert!(pages > 8);
-    // The first page is the one that an open reads itself.
+    // The open itself reads the first page.
     for page in [1, 2, 3, pages / 2, pages - 1] {
         let (store, folder) = (store(), tempfile::tempdir().unwrap());
         let last = append(&store, (0..600).map(|number| deposited(number, 1)));
@@ -233,7 +233,7 @@ fn a_query_that_meets_damage_has_the_view_rebuilt_and_damage_that_returns_stops_
 }
 
 #[test]
-fn what_a_crash_left_beside_a_missing_file_is_not_taken_for_its_log() {
+fn a_write_ahead_log_without_its_file_is_not_used_for_a_new_file() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let last = append_deposits(&store, 30);
     let views = open(&store, folder.path());
@@ -276,7 +276,8 @@ fn files_of_other_views_are_left_alone() {
     assert!(matches!(twice.err(), Some(OpenError::Duplicate { name }) if name == "balances"));
 }
 
-/// A folder in which the version in cents has taken over from the one before, whose file could not be removed; and the log has gone on.
+/// A folder where the version in cents has taken over, the file of the version before could not be removed, and the log has
+/// gone on.
 fn taken_over(store: &Arc<MemoryStore>) -> (tempfile::TempDir, Checkpoint, Checkpoint) {
     let folder = tempfile::tempdir().unwrap();
     let before = append_deposits(store, 60);

@@ -1,4 +1,4 @@
-//! Running: exact counts, restarts, crashes, visible stops.
+//! Running: exact counts, restarts, crashes, retries, visible stops.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use gesta_views::*;
 use crate::support::*;
 
 #[test]
-fn every_event_counts_exactly_once_from_history_into_the_present() {
+fn every_event_counts_exactly_once_in_catch_up_and_live() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     append_deposits(&store, 100);
     let views = open(&store, folder.path());
@@ -135,7 +135,7 @@ fn an_unknown_schema_version_stops_the_view_with_the_line_to_write() {
     let answer = query(&views, TOTALS).unwrap();
     assert_eq!(answer.checkpoint, good, "the view shows everything before the batch that it cannot apply");
     assert_eq!(answer.rows, integers(&[6, 6, 6]));
-    // A restart does not help, a handler does.
+    // A restart does not help. A handler does.
     views.restart("balances").unwrap();
     stopped(&views, &bad);
     drop(views);
@@ -144,7 +144,7 @@ fn an_unknown_schema_version_stops_the_view_with_the_line_to_write() {
 }
 
 #[test]
-fn an_event_that_a_handler_cannot_take_stops_the_view_at_it() {
+fn an_event_that_a_handler_cannot_apply_stops_the_view() {
     let cases = [
         (
             deposited(1, -1),
@@ -187,7 +187,7 @@ fn an_event_that_a_handler_cannot_take_stops_the_view_at_it() {
 }
 
 #[test]
-fn a_date_function_that_an_event_leads_to_the_clock_stops_the_view() {
+fn an_event_that_makes_a_date_function_read_the_clock_stops_the_view() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let text = "-- dialect: sqlite\ncreate table balances (day);\n-- on placed\ninsert into balances values (date(:at));";
     let views = open_as(store.clone(), folder.path(), text);
@@ -200,7 +200,7 @@ fn a_date_function_that_an_event_leads_to_the_clock_stops_the_view() {
 }
 
 #[test]
-fn every_parameter_says_what_the_event_says() {
+fn every_parameter_has_the_value_of_the_event() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let names = "stream category entity id type version schema_version position partition time time_ns recorded_at \
                  recorded_at_ns actor correlation causation tags data metadata";
@@ -275,7 +275,7 @@ fn handlers_run_in_the_order_of_the_file_and_an_ignored_version_does_nothing() {
 }
 
 #[test]
-fn a_handler_of_every_type_takes_what_comes_but_a_type_that_is_named_keeps_its_versions() {
+fn a_handler_of_every_type_takes_all_events_but_a_named_type_keeps_its_versions() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let text = "-- dialect: sqlite
         create table balances (n integer primary key, what text);
@@ -310,8 +310,10 @@ fn a_store_of_several_partitions_is_shown_whole() {
     let mut all = Checkpoint::start(StoreId::from_bytes([7; 16]), 3);
     for number in 0..90 {
         let one = append(&store, [deposited(number % 10, 1)]);
-        let (partition, sequence) =
-            (0..3).map(|own| (own, one.sequence(own))).find(|(_, sequence)| *sequence > 0).unwrap();
+        let (partition, sequence) = (0..3)
+            .map(|partition| (partition, one.sequence(partition)))
+            .find(|(_, sequence)| *sequence > 0)
+            .unwrap();
         all = all.with(partition, sequence);
     }
     wait(&views, &all);
@@ -332,9 +334,10 @@ fn two_runners_of_one_view_cannot_both_commit() {
     wait(&views, &first);
     let second = Views::open(store.clone(), folder.path().into(), vec![definition(BALANCES)]);
     assert!(matches!(second.err(), Some(OpenError::InUse { .. })));
-    // Somebody who does not care for the lock.
+    // Another process that ignores the lock.
     let file = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let file = file.into_iter().find(|path| path.extension().is_some_and(|own| own == "db")).unwrap();
+    let file =
+        file.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "db")).unwrap();
     let moved = first.clone().with(0, 5).to_string();
     rusqlite::Connection::open(file)
         .unwrap()

@@ -1,4 +1,4 @@
-//! Queries: what they may not do, what they may not cost, how they take parameters.
+//! Queries: permissions, limits, parameters.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn a_query_only_reads() {
 }
 
 #[test]
-fn a_query_ends_at_its_time() {
+fn a_query_ends_at_its_time_limit() {
     let (views, _, _folder) = view();
     let time = Duration::from_millis(50);
     let limits = QueryLimits { time, ..QueryLimits::default() };
@@ -99,7 +99,7 @@ fn a_query_is_cancelled_from_outside() {
 }
 
 #[test]
-fn a_query_that_needs_too_much_is_refused_and_says_what_helps() {
+fn a_query_beyond_a_limit_is_refused_with_what_helps() {
     let (views, _, _folder) = view();
     let limits = QueryLimits { time: Duration::from_secs(60), rows: 3, bytes: 100, ..QueryLimits::default() };
     let ask = |sql: &str| views.query("balances", sql, &[], &limits);
@@ -154,7 +154,7 @@ fn parameters_are_given_by_name() {
 }
 
 #[test]
-fn a_query_may_use_what_sqlite_has_for_reading() {
+fn a_query_may_use_every_read_only_feature_of_sqlite() {
     let (views, _, _folder) = view();
     for sql in [
         "select json_extract('{\"a\": [1]}', '$.a[0]')",
@@ -176,7 +176,7 @@ fn a_full_text_index_is_filled_and_searched() {
     let views = open_as(store.clone(), folder.path(), text);
     let count = "select count(*) from notes where notes match 'ledger'";
     for number in 0..3 {
-        let last = append(&store, [event("note-1", "noted", r#"{"text": "the Ledger of what happened"}"#)]);
+        let last = append(&store, [event("note-1", "noted", r#"{"text": "the Ledger of facts"}"#)]);
         wait(&views, &last);
         assert_eq!(rows(&views, count), integers(&[number + 1]));
     }

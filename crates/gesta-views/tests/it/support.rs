@@ -1,4 +1,4 @@
-//! What the tests share: a store that counts up, a store that fails on demand, the view of balances.
+//! Shared by the tests: a store with a counting clock, a store that fails on demand, the view of balances.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -75,11 +75,11 @@ pub(crate) fn wait(views: &Views, checkpoint: &Checkpoint) {
     assert!(reached.at_least(checkpoint));
 }
 
-/// Waits for a checkpoint that the view stops before.
+/// Waits until the view stops before a checkpoint, and gives the reason.
 pub(crate) fn stopped(views: &Views, checkpoint: &Checkpoint) -> Arc<RunError> {
     match pollster::block_on(views.wait_for("balances", checkpoint)) {
         Err(WaitError::Stopped { error, .. }) => error,
-        other => panic!("the view was to stop, but {other:?}"),
+        other => panic!("the view should have stopped: {other:?}"),
     }
 }
 
@@ -100,17 +100,17 @@ pub(crate) fn integers(numbers: &[i64]) -> Vec<Vec<SqlValue>> {
     vec![numbers.iter().copied().map(SqlValue::Integer).collect()]
 }
 
-/// What a failing store does.
+/// The fault of a failing store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Closed,
     Overloaded,
     Panic,
-    /// Its read waits until the test meets it at the barrier, twice: once when it has begun, once when it may go on.
+    /// Its read waits for the test at the barrier twice: when it has begun, and before it goes on.
     Held,
 }
 
-/// A store that gives some pages and then fails once, or for ever.
+/// A store that gives some pages and then fails a number of times.
 pub(crate) struct Failing {
     pub(crate) inner: Arc<MemoryStore>,
     pub(crate) fault: Fault,

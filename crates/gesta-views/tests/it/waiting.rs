@@ -1,4 +1,4 @@
-//! Waiting for a view, and waits that would have no end.
+//! Waits for a view, and waits that would never end.
 
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
@@ -30,12 +30,12 @@ fn waiting_ends_when_the_view_stops() {
     assert_eq!(
         pollster::block_on(views.wait_for("balances", &start)).unwrap(),
         start,
-        "what is shown is shown"
+        "a place that is already shown needs no wait"
     );
 }
 
 #[test]
-fn waiting_for_what_may_never_come_is_refused_at_once() {
+fn a_wait_that_may_never_end_is_refused_at_once() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let views = open(&store, folder.path());
     let head = append(&store, [deposited(1, 1)]);
@@ -51,7 +51,7 @@ fn waiting_for_what_may_never_come_is_refused_at_once() {
 #[test]
 fn a_wait_that_is_dropped_has_no_effect() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
-    // The view stops before it has read anything, so that the wait is pending until then.
+    // The view stops before it reads anything, so the wait is pending until then.
     let failing = Failing::after(&store, 0, 1, Fault::Closed);
     let views = open_as(failing, folder.path(), BALANCES);
     let head = append(&store, [deposited(1, 1)]);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::to_raw_value;
 
-use super::{AppError, DeciderInfo, Outcome, StateView};
+use super::{AppError, DeciderInfo, HostedEvent, Outcome, StateView};
 use crate::command::{Command, FieldInfo, read_input};
 use crate::decider::Decider;
 use crate::decision::Decision;
@@ -19,6 +19,8 @@ use crate::state::State;
 
 pub(super) trait HostedDecider: Send + Sync {
     fn info(&self) -> DeciderInfo;
+
+    fn events(&self) -> Vec<HostedEvent>;
 
     fn command<'a>(
         &'a self,
@@ -58,6 +60,16 @@ impl<D: Decider + Serialize> HostedDecider for Decides<D> {
             commands: D::Command::COMMANDS,
             events: <D as State>::Event::TYPES.iter().map(|info| info.name).collect(),
         }
+    }
+
+    fn events(&self) -> Vec<HostedEvent> {
+        let types = <D as State>::Event::TYPES.iter();
+        let names = types.flat_map(|info| {
+            std::iter::once(&info.name).chain(info.aliases).map(|name| (*name, info.version))
+        });
+        let event =
+            |(name, version)| HostedEvent { name, version, fields: <D as State>::Event::fields(name) };
+        names.map(event).collect()
     }
 
     fn command<'a>(

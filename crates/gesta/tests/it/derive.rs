@@ -269,3 +269,13 @@ fn an_event_that_is_not_an_object_is_not_recorded() {
     let message = failed.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("`shop.parcel.weighed` is not written as a JSON object"), "{message}");
 }
+
+#[test]
+fn the_fields_of_a_payload_have_their_names_in_json() {
+    let placed = ["customer", "items", "promo"];
+    assert_eq!(OrderEvent::fields("shop.order.placed"), Some(&placed[..]));
+    assert_eq!(OrderEvent::fields("shop.order.cancelled"), Some(&[][..]));
+    assert!(OrderEvent::fields("shop.order.gone").is_some_and(|fields| !fields.is_empty()));
+    assert_eq!(OrderEvent::fields("shop.order.gone"), OrderEvent::fields("shop.parcel.lost"));
+    assert_eq!(OrderEvent::fields("shop.order.none"), None);
+}
