@@ -61,3 +61,17 @@ pub(crate) fn run(files: &[&str]) -> Result<(), Failure> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_that_is_changed_by_default_exists() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/gesta-log/src");
+        let missing = DECIDING.iter().filter(|file| !source.join(file).exists()).collect::<Vec<_>>();
+        assert!(missing.is_empty(), "name the files as they are now: {missing:?}");
+    }
+}

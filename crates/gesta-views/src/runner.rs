@@ -20,11 +20,10 @@ use crate::view::View;
 /// What may pass, such as a full disk, is tried again for as long as it takes. A database that is damaged, or does not
 /// fit the log any more, is rebuilt.
 pub(crate) fn run(view: &View, signal: &Arc<Signal>) -> Result<(), RunError> {
-    let mut pause = Pause::default();
-    let mut unusable: Option<String> = None;
+    let mut kept = Kept::default();
     let mut rebuilds = 0;
     loop {
-        let ended = run_file(view, signal, &mut unusable, &mut pause);
+        let ended = run_file(view, signal, &mut kept);
         if signal.is_stopping() {
             return Ok(());
         }
@@ -37,7 +36,7 @@ pub(crate) fn run(view: &View, signal: &Arc<Signal>) -> Result<(), RunError> {
                 Remedy::Rebuild => error.to_string(),
                 Remedy::Retry => {
                     view.retrying(error);
-                    signal.pause(pause.next());
+                    signal.pause(kept.pause.next());
                     continue;
                 }
             },
@@ -46,8 +45,18 @@ pub(crate) fn run(view: &View, signal: &Arc<Signal>) -> Result<(), RunError> {
             return Err(RunError::RebuiltInVain { rebuilds, reason });
         }
         rebuilds += 1;
-        unusable = Some(reason);
+        kept.unusable = Some(reason);
     }
+}
+
+/// What a run keeps from one try to the next.
+#[derive(Default)]
+struct Kept {
+    /// Why the file must be rebuilt.
+    unusable: Option<String>,
+    /// The check of a file from before this run. It reads every page, so it goes on while the view tries again.
+    check: Option<BackgroundCheck>,
+    pause: Pause,
 }
 
 /// The pauses between tries: each twice as long as the one before, up to a limit.
@@ -68,12 +77,7 @@ impl Pause {
 }
 
 /// Opens the view's file and follows the log until the signal is raised (`Ok`) or an error comes up.
-fn run_file(
-    view: &View,
-    signal: &Arc<Signal>,
-    unusable: &mut Option<String>,
-    pause: &mut Pause,
-) -> Result<(), RunError> {
+fn run_file(view: &View, signal: &Arc<Signal>, kept: &mut Kept) -> Result<(), RunError> {
     let store = &view.store;
     let Some(start) = patiently(view, signal, async || store.locate(When::Start).await)? else {
         return Ok(());
@@ -81,16 +85,16 @@ fn run_file(
     let Some(head) = patiently(view, signal, async || store.locate(When::Head).await)? else {
         return Ok(());
     };
-    let (file, check) = open(view, signal, &start, &head, unusable)?;
+    let file = open(view, signal, &start, &head, kept)?;
     // Before anything is served: rows of events that the log lost must not be shown.
     let is_checked =
         patiently(view, signal, async || check_history(&**store, &file.checkpoint, &head).await)?;
     if is_checked.is_none() {
         return Ok(());
     }
-    let ended = follow(view, signal, &file, &head, pause);
-    drop(check);
+    let ended = follow(view, signal, &file, &head, &mut kept.pause);
     if signal.is_stopping() {
+        kept.check = None;
         view.closing();
         // What stays in the write-ahead log is not lost. The next open finds it there.
         if let Err(error) = file.empty_wal() {
@@ -100,33 +104,45 @@ fn run_file(
     ended
 }
 
-/// Opens the view's file, or makes it. A file from before is checked in the background.
+/// Opens the view's file, or makes it. A file from before this run is checked in the background.
 fn open(
     view: &View,
     signal: &Arc<Signal>,
     start: &Checkpoint,
     head: &Checkpoint,
-    unusable: &mut Option<String>,
-) -> Result<(ViewFile, Option<BackgroundCheck>), RunError> {
+    kept: &mut Kept,
+) -> Result<ViewFile, RunError> {
     let (folder, definition) = (&view.folder, &view.definition);
-    let found = match unusable.clone() {
+    let found = match kept.unusable.clone() {
         Some(reason) => Found::Unusable(reason),
         None => ViewFile::find(folder, definition, head)?,
     };
-    match found {
+    let file = match found {
         Found::Usable(file) => {
-            let check = BackgroundCheck::start(&file.path, signal);
-            let check = check.inspect_err(|error| {
-                tracing::warn!(view = definition.name(), %error, "a view's database is not checked");
-            });
-            return Ok((file, check.ok()));
+            if kept.check.is_none() {
+                kept.check = start_check(view, signal, &file);
+            }
+            return Ok(file);
         }
-        Found::Nothing => {}
-        Found::Unusable(reason) => view.rebuilding(&reason),
-    }
-    let file = ViewFile::make(folder, definition, start)?;
-    *unusable = None;
-    Ok((file, None))
+        Found::Nothing => ViewFile::make(folder, definition, start)?,
+        Found::Unusable(reason) => {
+            view.rebuilding(&reason);
+            kept.check = None;
+            // Later reports are about the file that goes now.
+            signal.take_damage();
+            ViewFile::make(folder, definition, start)?
+        }
+    };
+    kept.unusable = None;
+    Ok(file)
+}
+
+fn start_check(view: &View, signal: &Arc<Signal>, file: &ViewFile) -> Option<BackgroundCheck> {
+    let check = BackgroundCheck::start(&file.path, signal);
+    let check = check.inspect_err(|error| {
+        tracing::warn!(view = view.definition.name(), %error, "a view's database is not checked");
+    });
+    check.ok()
 }
 
 fn follow(

@@ -202,13 +202,18 @@ impl View {
         Some(old.pool.path().to_owned())
     }
 
-    /// The view tries again after a pause. It shows the error until a page is committed.
+    /// The view tries again after a pause. It shows the error until a page is committed, and logs it once.
     pub(crate) fn retrying(&self, error: RunError) {
-        tracing::warn!(view = self.definition.name(), %error, "the view tries again");
-        self.change(|run| {
-            run.state = State::Retrying { error: Arc::new(error) };
+        let error = Arc::new(error);
+        let is_new = self.change(|run| {
+            let is_new = run.state.error().is_none_or(|before| before.to_string() != error.to_string());
+            run.state = State::Retrying { error: Arc::clone(&error) };
             run.interrupt = None;
+            is_new
         });
+        if is_new {
+            tracing::warn!(view = self.definition.name(), %error, "the view tries again until this has passed");
+        }
     }
 
     /// Shows an error of the store while `pause` waits before the next try.

@@ -362,7 +362,7 @@ fn a_view_of_a_lost_history_is_rebuilt_however_far_the_log_has_grown_again() {
 }
 
 #[test]
-fn a_view_of_what_was_kept_goes_on() {
+fn a_view_of_a_history_that_was_kept_goes_on() {
     let (folder, before) = (tempfile::tempdir().unwrap(), store());
     let kept = append_deposits(&before, 6);
     let copy = Arc::new(before.copy());
