@@ -155,7 +155,9 @@ impl Model {
             }
             (
                 Err(
-                    AppendError::ReadOnly { .. } | AppendError::StorageFull | AppendError::Unavailable { .. },
+                    AppendError::ReadOnly { .. }
+                    | AppendError::StorageFull { .. }
+                    | AppendError::Unavailable { .. },
                 ),
                 _,
             ) if faulty => Ok(()),

@@ -258,7 +258,7 @@ impl Simulation {
             let answer = pending.answer();
             self.note(u64::from(answer.is_ok()));
             let checked = self.check_refused(&self.model.sent[number].batch, &answer);
-            is_full |= matches!(answer, Err(AppendError::StorageFull));
+            is_full |= matches!(answer, Err(AppendError::StorageFull { .. }));
             let checked = checked.and_then(|()| self.model.answered(number, &answer, self.is_faulty()));
             wrong = wrong.or(checked.err());
         }

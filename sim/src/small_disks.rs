@@ -45,7 +45,7 @@ fn fill(disk_bytes: u64) -> Result<u64, Wrong> {
         log.keep_inline();
     };
     let free = disk_bytes - machine.used_bytes();
-    if !matches!(refused, AppendError::StorageFull) || free > FREE_BYTES_MAX {
+    if !matches!(refused, AppendError::StorageFull { .. }) || free > FREE_BYTES_MAX {
         return Err(format!("with {free} bytes free, after {appended} events, an append fails: {refused:?}"));
     }
     machine.kill();

@@ -37,7 +37,7 @@ impl Remote {
         let base = url.trim_end_matches('/').to_owned();
         if !base.starts_with("http://") {
             return Err(Failure::usage(format!("`{url}` is not the address of a server"))
-                .help("write it like `http://127.0.0.1:2114`"));
+                .help("write it like `http://127.0.0.1:2114`; the command line has no TLS"));
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)

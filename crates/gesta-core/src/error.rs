@@ -134,8 +134,13 @@ pub enum AppendError {
         reason: String,
     },
     /// There is no space left for it. Reads go on, and appends do when there is space again.
-    #[error("there is no space left to store the batch: free space on the device, then send it again")]
-    StorageFull,
+    #[error(
+        "there is no space left to store the batch ({reason}): free space on the device, then send it again"
+    )]
+    StorageFull {
+        /// What took more space than there is: which file or folder, and how many bytes.
+        reason: String,
+    },
     /// Too much is waiting already.
     #[error("the store is overloaded: send the batch again after a pause")]
     Overloaded,
@@ -168,7 +173,7 @@ impl AppendError {
         match self {
             Self::Conflict { expected, actual, .. } if is_ahead(*expected, *actual) => Retry::AfterPause,
             Self::CheckpointAhead { .. }
-            | Self::StorageFull
+            | Self::StorageFull { .. }
             | Self::Overloaded
             | Self::Unavailable { .. } => Retry::AfterPause,
             Self::InDoubt { .. } => Retry::Unknown,

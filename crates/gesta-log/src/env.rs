@@ -122,6 +122,12 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     shortages.iter().any(|own| error.raw_os_error() == Some(own.raw_os_error()))
 }
 
+/// Whether an error says that there is no room for more bytes: on the device, within a quota, or within the limit of a file's length.
+pub(crate) fn has_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// Reads exactly the buffer's length, or says that the file ends before.
 pub(crate) fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     let read = file.read_at(buffer, offset)?;

@@ -1,5 +1,6 @@
 //! The folder of a log: its lock, its manifest, and what recovery does in it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,8 +13,7 @@ use crate::env::{Env, Lock, Mode};
 use crate::format::StartBody;
 use crate::index::{Fault, MissingFile, Run, RunFiles, Table, View, remove_unlisted_runs};
 use crate::indexer::TableLimits;
-use crate::keeper::{Spare, make_segment};
-use crate::limits::FIRST_SEGMENT_SIZE_BYTES;
+use crate::keeper::Spare;
 use crate::manifest::{DurableMark, Manifest, ManifestError, RunEntry, SegmentState, segment_path};
 use crate::open_error::{OpenError, io_error};
 use crate::point::LogPoint;
@@ -41,9 +41,11 @@ pub(crate) struct RunPolicy<'a> {
 /// Where the writer goes on.
 pub(crate) struct Writable {
     pub(crate) active: ActiveSegment,
-    /// What the START of the active segment will say, if it has none yet.
+    /// What the START of the active segment, or of the next one where there is none, will say. `None` if it has its START.
     pub(crate) start: Option<StartBody>,
     pub(crate) spare: Option<Spare>,
+    /// Bytes of the segments before the active one, headers and frames.
+    pub(crate) bytes_before: u64,
 }
 
 /// A log whose tail was settled, and that is still to be loaded.
@@ -131,10 +133,13 @@ impl Folder<'_> {
         if let Some(manifest) = self.manifest()? {
             return Ok(manifest);
         }
-        let segments =
-            self.env.list(&self.root.join("segments")).map_err(io_error("listing the segments"))?;
+        let list = |folder: &Path| {
+            self.env.list(folder).map_err(io_error(format!("listing `{}`", folder.display())))
+        };
+        let is_a_log = !list(&self.root.join("segments"))?.is_empty()
+            || list(self.root)?.iter().any(|name| name == "manifest.previous");
         let path = self.root.to_owned();
-        Err(if segments.is_empty() { OpenError::NotALog { path } } else { self.manifest_missing() })
+        Err(if is_a_log { self.manifest_missing() } else { OpenError::NotALog { path } })
     }
 
     /// Why there is no manifest where there are segments.
@@ -146,20 +151,20 @@ impl Folder<'_> {
     }
 
     /// Makes an empty log. A first segment without a manifest is left of an attempt that a crash stopped: it holds nothing.
-    fn create_over(&self, left: &[String], segment_size_bytes: u64) -> Result<Manifest, OpenError> {
-        let what = || io_error("making the log");
+    fn create_over(&self, left: &[String]) -> Result<Manifest, OpenError> {
+        let what = || io_error(format!("making a log in `{}`", self.root.display()));
         for name in left {
             self.env.remove(&self.root.join("segments").join(name)).map_err(what())?;
         }
         let store = self.env.entropy().map_err(what())?;
         let mut manifest = Manifest::new(store, self.env.entropy().map_err(what())?);
-        let size = FIRST_SEGMENT_SIZE_BYTES.min(segment_size_bytes);
-        make_segment(self.env, self.root, &mut manifest, size, SegmentState::Active).map_err(what())?;
+        // The first append makes the first segment.
+        manifest.replace(self.env, self.root).map_err(what())?;
         Ok(manifest)
     }
 
     /// Makes an empty log, unless there is a sign of one that has lost its manifest.
-    pub(crate) fn create(&self, segment_size_bytes: u64) -> Result<Manifest, OpenError> {
+    pub(crate) fn create(&self) -> Result<Manifest, OpenError> {
         let missing = || self.manifest_missing();
         let what = || io_error("looking for a log");
         let names = self.env.list(self.root).map_err(what())?;
@@ -175,7 +180,7 @@ impl Folder<'_> {
                 return Err(missing());
             }
         }
-        self.create_over(&segments, segment_size_bytes)
+        self.create_over(&segments)
     }
 
     /// Settles the tail. Where it cannot be settled, what was not synced is left out.
@@ -327,10 +332,9 @@ impl Folder<'_> {
         for (at, to) in &survey.torn_spares {
             rescue.quarantine_spare(listed[*at].segment.as_ref().expect("it was looked at"), *to)?;
         }
-        rescue.make_spares_whole(listed, survey)?;
         // Every frame that is left was synced.
         manifest.durable.raise(DurableMark::of(&survey.end()));
-        self.remove_unclean(manifest, listed, survey)
+        self.tidy_unused(manifest, listed, survey)
     }
 
     /// Makes the tail durable where it stands, which needs no space: it may have been acknowledged, and so must be shown.
@@ -366,22 +370,40 @@ impl Folder<'_> {
         Ok(())
     }
 
-    /// Removes segments whose torn first write was kept aside, and files that are left of attempts; the boot epoch is durable
-    /// with the same manifest.
-    fn remove_unclean(
+    /// Keeps one spare and removes the other unused segments, and files that are left of attempts. The same manifest makes the boot epoch
+    /// durable.
+    fn tidy_unused(
         &self,
         manifest: &mut Manifest,
         listed: &[Listed],
         survey: &TailSurvey,
     ) -> Result<(), RecoverError> {
-        let what = || recover_io_error("removing what a crash left behind");
+        let what = || recover_io_error(format!("tidying up `{}`", self.root.join("segments").display()));
         let unlisted = find_unlisted(self.env, self.root, manifest, listed)?;
-        let unclean =
-            survey.torn_spares.iter().map(|(at, _)| listed[*at].entry.header.id).collect::<Vec<_>>();
+        let used = survey.at.map_or(0, |at| at + 1);
+        let is_missing_spare =
+            |own: &&Listed| own.segment.is_none() && own.entry.state == SegmentState::Spare;
+        let missing = listed[..used].iter().filter(is_missing_spare);
+        let (spare, unclean) = spare_among(listed, survey).map_err(what())?;
+        let unclean = missing.chain(unclean).map(|own| own.entry.header.id).collect::<Vec<_>>();
         manifest.segments.retain(|entry| !unclean.contains(&entry.header.id));
+        // Nobody has written to the spare, and nobody will before the manifest lists it as active.
+        let last_used = used.checked_sub(1).map(|at| (&listed[at], SegmentState::Active));
+        let spare = spare.map(|own| (own, SegmentState::Spare));
+        for (own, state) in last_used.into_iter().chain(spare) {
+            let mut entries = manifest.segments.iter_mut();
+            let entry = entries.find(|entry| entry.header.id == own.entry.header.id);
+            let unsealed = entry.filter(|entry| !matches!(entry.state, SegmentState::Sealed(_)));
+            if let Some(entry) = unsealed {
+                entry.state = state;
+            }
+        }
         manifest.replace(self.env, self.root).map_err(what())?;
         for id in unclean {
-            self.env.remove(&segment_path(self.root, id)).map_err(what())?;
+            match self.env.remove(&segment_path(self.root, id)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(what())?,
+            }
         }
         for name in unlisted.useless {
             self.env.remove(&self.root.join("segments").join(name)).map_err(what())?;
@@ -389,50 +411,42 @@ impl Folder<'_> {
         self.env.sync_dir(&self.root.join("segments")).map_err(what())
     }
 
-    /// Finds or makes the segment that the writer goes on in.
+    /// Finds where the writer goes on: in a segment with room, or else in the next one. That is a spare, or the first append makes it.
     pub(crate) fn writable(
         &self,
-        manifest: &mut Manifest,
+        manifest: &Manifest,
         listed: &[Listed],
         survey: &TailSurvey,
         tail: &Tail,
         active: Option<ActiveSegment>,
-        segment_size_bytes: u64,
-    ) -> Result<Writable, OpenError> {
-        let unused = survey.at.map_or(0, |at| at + 1);
-        let mut unused = listed[unused..].iter().filter_map(|own| {
+    ) -> Writable {
+        let used = survey.at.map_or(0, |at| at + 1);
+        let mut unused = listed[used..].iter().filter_map(|own| {
             let segment = own.segment.clone().filter(|_| own.entry.header.origin == manifest.store)?;
-            Some(Spare { segment, size_bytes: own.entry.size_bytes, generation: manifest.generation })
+            let (size_bytes, generation) = (own.entry.size_bytes, manifest.generation);
+            Some(Spare { segment, size_bytes, generation, is_active: false })
         });
-        if let Some(active) = active {
-            let spare = unused.next();
-            return Ok(Writable { active, start: None, spare });
-        }
-        let (next, spare) = (unused.next(), unused.next());
-        let previous = survey.at.map(|at| &listed[at].entry);
-        let sealed = previous.and_then(|entry| match entry.state {
-            SegmentState::Sealed(sealed) => Some((entry.header.id, sealed)),
-            _ => None,
-        });
-        assert!(previous.is_none() || sealed.is_some(), "a used segment that takes no more frames is sealed");
-        let next = match next {
-            Some(next) => next,
-            None => {
-                let made =
-                    make_segment(self.env, self.root, manifest, segment_size_bytes, SegmentState::Active);
-                made.map_err(io_error("making a segment"))?
-            }
+        let spare = unused.next();
+        let ended = |own: &Listed| match own.entry.state {
+            SegmentState::Sealed(sealed) => Some((own.entry.header.id, sealed)),
+            SegmentState::Active | SegmentState::Spare => None,
         };
+        let bytes_before = listed[..used].iter().filter_map(ended).map(|(_, sealed)| sealed.end).sum();
+        if let Some(active) = active {
+            return Writable { active, start: None, spare, bytes_before };
+        }
+        let previous = survey.at.map(|at| &listed[at]);
+        let sealed = previous.and_then(ended);
+        assert!(previous.is_none() || sealed.is_some(), "a used segment that takes no more frames is sealed");
         let start = StartBody {
             previous_segment: sealed.map_or(0, |(id, _)| id),
             previous_end: sealed.map_or(0, |(_, sealed)| sealed.end),
             previous_checksum: sealed.map_or(0, |(_, sealed)| sealed.checksum),
-            manifest_generation: next.generation,
+            manifest_generation: manifest.generation,
             store: manifest.store,
             boot_epoch: manifest.boot_epoch,
         };
-        let active = ActiveSegment::fresh(next.segment, next.size_bytes, tail);
-        Ok(Writable { active, start: Some(start), spare })
+        Writable { active: ActiveSegment::none(tail), start: Some(start), spare, bytes_before }
     }
 
     pub(crate) fn recover_error(&self) -> impl FnOnce(RecoverError) -> OpenError + use<> {
@@ -446,6 +460,34 @@ impl Folder<'_> {
             RecoverError::Io { what, source } => OpenError::Io { what, source },
         }
     }
+}
+
+/// The unused segment that the log can go on in, and those that are to be removed: the file is missing, torn, shorter than it was made, or
+/// one too many. All of them were looked through, and hold no frame. None of either, where the end of the log is damaged or missing: nothing is tidied up there.
+fn spare_among<'a>(
+    listed: &'a [Listed],
+    survey: &TailSurvey,
+) -> io::Result<(Option<&'a Listed>, Vec<&'a Listed>)> {
+    let used = survey.at.map_or(0, |at| at + 1);
+    let (mut spare, mut unclean) = (None, Vec::new());
+    let may_be_loss = |own: &Listed| own.segment.is_none() && own.entry.state != SegmentState::Spare;
+    if survey.state == TailState::Corrupt || listed[used..].iter().any(may_be_loss) {
+        return Ok((spare, unclean));
+    }
+    for (at, own) in listed.iter().enumerate().skip(used) {
+        let is_torn = survey.torn_spares.iter().any(|(torn, _)| *torn == at);
+        let is_whole = match &own.segment {
+            Some(segment) => {
+                !is_torn && (planted(Bug::ShortSpareUsed) || segment.file.len()? >= own.entry.size_bytes)
+            }
+            None => false,
+        };
+        match &spare {
+            None if is_whole => spare = Some(own),
+            _ => unclean.push(own),
+        }
+    }
+    Ok((spare, unclean))
 }
 
 /// Writes tables as runs while a log is loaded.

@@ -1,25 +1,29 @@
-//! The keeper: owns the manifest, makes segments ahead of time, and seals those that are full, so that the writer waits for
-//! neither.
+//! The keeper: makes the next segment ahead of time, lists it in the manifest, and seals full segments, so that the writer rarely waits
+//! for any of that.
 //!
 //! *Invariants*
-//! - A segment is listed durably before the writer gets it.
-//! - A segment is sealed only after its last group was synced, and the manifest is told after its file was.
+//! - The manifest on the disk lists a segment as active before the writer gets it, and so before any event in it is acknowledged.
+//! - A segment is sealed only after its last group was synced. The manifest learns of it after the file was synced.
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::bugs::{Bug, planted};
-use crate::env::Env;
+use crate::commit::ActiveSegment;
+use crate::env::{Env, has_no_room};
 use crate::format::{
     EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, write_mark,
 };
-use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_GROWTH, START_BYTES};
+use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN, START_BYTES, next_segment_bytes};
 use crate::manifest::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
 use crate::shared::Shared;
+
+/// What a segment's length is a multiple of: a page.
+const PAGE_BYTES: u64 = 4096;
 
 /// The handle that the writer holds.
 pub(crate) struct Keeper {
@@ -36,17 +40,77 @@ pub(crate) struct Keeper {
 
 #[derive(Default)]
 struct State {
-    spare: Option<io::Result<Spare>>,
-    spare_asked_for: bool,
+    next: Next,
     failure: Option<String>,
 }
 
-/// A segment that is ready to be written to.
+/// How far the next segment is.
+#[derive(Default)]
+enum Next {
+    #[default]
+    None,
+    /// The keeper works on it.
+    Asked,
+    /// It is made and listed.
+    Ready(Spare),
+    /// The last attempt failed. A spare that was there before is there still.
+    Failed(NotReady, Option<Spare>),
+}
+
+/// A segment without a frame, which the manifest lists.
 pub(crate) struct Spare {
     pub(crate) segment: Arc<SegmentFile>,
     pub(crate) size_bytes: u64,
     /// The manifest that lists it.
     pub(crate) generation: u64,
+    /// Whether the manifest on the disk lists it as active. Only then may the writer use it.
+    pub(crate) is_active: bool,
+}
+
+/// Why there is no next segment.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub(crate) struct NotReady {
+    what: String,
+    source: io::Error,
+}
+
+impl NotReady {
+    /// Whether more space on the device would help.
+    pub(crate) fn is_for_want_of_space(&self) -> bool {
+        has_no_room(&self.source)
+    }
+}
+
+/// How large a segment is to be, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// Where the device has the room.
+    size_bytes: u64,
+    /// Where it has less.
+    least_bytes: u64,
+}
+
+impl Wanted {
+    /// The segment after so many bytes of log, for a frame of that length.
+    fn after(log_bytes: u64, frame_len: usize, full_size_bytes: u64) -> Self {
+        let least_bytes = least_size_for(frame_len);
+        let grown = next_segment_bytes(log_bytes, full_size_bytes);
+        Self { size_bytes: grown.max(size_for(frame_len)).max(least_bytes), least_bytes }
+    }
+
+    /// One that is made ahead of time, for frames that nobody knows yet.
+    fn ahead(log_bytes: u64, full_size_bytes: u64) -> Self {
+        let least_bytes = SEGMENT_SIZE_BYTES_MIN;
+        let size_bytes = next_segment_bytes(log_bytes, full_size_bytes).max(least_bytes);
+        Self { size_bytes, least_bytes }
+    }
+
+    /// The size to try after one that the device had no room for.
+    fn smaller_than(&self, size_bytes: u64) -> Option<u64> {
+        let half = size_bytes / 2 - size_bytes / 2 % PAGE_BYTES;
+        (size_bytes > self.least_bytes).then_some(half.max(self.least_bytes))
+    }
 }
 
 /// A full segment, all of it synced, to be ended.
@@ -60,7 +124,16 @@ pub(crate) struct SealTask {
 }
 
 enum Task {
-    MakeSpare { size_bytes: u64 },
+    /// Make the next segment, in the place of one that is too small, if there is one.
+    Make {
+        wanted: Wanted,
+        state: SegmentState,
+        instead_of: Option<Spare>,
+    },
+    /// List a spare as active.
+    Activate(Spare),
+    /// Remove a segment that nothing was written to.
+    Discard(Spare),
     Seal(Box<SealTask>),
     Stop,
 }
@@ -139,11 +212,7 @@ impl Keeper {
         };
         let keeper = Arc::new(Self {
             tasks: Mutex::new(sender),
-            state: Mutex::new(State {
-                spare_asked_for: spare.is_some(),
-                spare: spare.map(Ok),
-                failure: None,
-            }),
+            state: Mutex::new(State { next: spare.map_or(Next::None, Next::Ready), failure: None }),
             changed: Condvar::new(),
             #[cfg(feature = "sim")]
             inline: Mutex::new(None),
@@ -174,42 +243,59 @@ impl Keeper {
         true
     }
 
-    /// Has the segment after one of that size made, unless it is being made.
-    pub(crate) fn prepare_spare(&self, size_bytes: u64) {
-        self.ask_for_spare(&mut self.lock(), size_bytes, 0);
-    }
-
-    fn ask_for_spare(&self, state: &mut State, size_bytes: u64, frame_len: usize) {
-        if !state.spare_asked_for {
-            state.spare_asked_for = true;
-            let grown = size_bytes.saturating_mul(SEGMENT_GROWTH).min(self.segment_size_bytes);
-            self.send(Task::MakeSpare { size_bytes: grown.max(size_for(frame_len)) });
-        }
-    }
-
-    /// The next segment, after one of that size, with room for a frame of that length. Waits until it is made. One that was
-    /// made ahead and is too small, or could not be made then, is made now.
-    pub(crate) fn take_spare(&self, size_bytes: u64, frame_len: usize) -> io::Result<Spare> {
+    /// Has the segment made that comes after so many bytes of log, unless there is one.
+    pub(crate) fn prepare_next(&self, log_bytes: u64) {
         let mut state = self.lock();
-        let is_of_use =
-            |spare: &io::Result<Spare>| spare.as_ref().is_ok_and(|own| own.size_bytes >= size_for(frame_len));
-        if state.spare.as_ref().is_some_and(|spare| !is_of_use(spare)) {
-            (state.spare, state.spare_asked_for) = (None, false);
+        if matches!(state.next, Next::None) {
+            state.next = Next::Asked;
+            let wanted = Wanted::ahead(log_bytes, self.segment_size_bytes);
+            self.send(Task::Make { wanted, state: SegmentState::Spare, instead_of: None });
         }
-        self.ask_for_spare(&mut state, size_bytes, frame_len);
+    }
+
+    /// Has the spare listed as active: the writer is about to need it.
+    pub(crate) fn prepare_to_go_on(&self) {
+        let mut state = self.lock();
+        if matches!(&state.next, Next::Ready(spare) if !spare.is_active) {
+            let Next::Ready(spare) = std::mem::replace(&mut state.next, Next::Asked) else { unreachable!() };
+            self.send(Task::Activate(spare));
+        }
+    }
+
+    /// The segment after so many bytes of log, with room for a frame of that length. Waits until it is made, and listed as active.
+    pub(crate) fn take_next(&self, log_bytes: u64, frame_len: usize) -> Result<Spare, NotReady> {
+        let wanted = Wanted::after(log_bytes, frame_len, self.segment_size_bytes);
+        let mut state = self.lock();
+        let mut was_asked = false;
         loop {
-            if let Some(spare) = state.spare.take() {
-                state.spare_asked_for = false;
-                // One that was being made when this was asked for may be too small: then the next one is asked for.
-                if spare.is_err() || is_of_use(&spare) {
-                    return spare;
+            let spare = match std::mem::take(&mut state.next) {
+                Next::Ready(spare) if spare.is_active && spare.size_bytes >= wanted.least_bytes => {
+                    return Ok(spare);
                 }
-                self.ask_for_spare(&mut state, size_bytes, frame_len);
-            }
-            if let Some(failure) = &state.failure {
-                return Err(io::Error::other(failure.clone()));
-            }
-            state = self.wait(state);
+                Next::Ready(spare) => Some(spare),
+                Next::None => None,
+                Next::Failed(error, spare) if was_asked => {
+                    state.next = spare.map_or(Next::None, Next::Ready);
+                    return Err(error);
+                }
+                // An attempt ahead of time failed: a smaller segment may do, or there is room by now.
+                Next::Failed(_, spare) => spare,
+                Next::Asked => {
+                    state.next = Next::Asked;
+                    if let Some(failure) = &state.failure {
+                        let what = "the next segment could not be made".to_owned();
+                        return Err(NotReady { what, source: io::Error::other(failure.clone()) });
+                    }
+                    state = self.wait(state);
+                    continue;
+                }
+            };
+            state.next = Next::Asked;
+            was_asked = true;
+            self.send(match spare {
+                Some(spare) if spare.size_bytes >= wanted.least_bytes => Task::Activate(spare),
+                instead_of => Task::Make { wanted, state: SegmentState::Active, instead_of },
+            });
         }
     }
 
@@ -219,12 +305,20 @@ impl Keeper {
             drop(state);
             let performed = self.perform_waiting();
             let state = self.lock();
-            if performed || state.spare.is_some() || state.failure.is_some() {
+            if performed || !matches!(state.next, Next::Asked) || state.failure.is_some() {
                 return state;
             }
             state
         };
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a segment that the writer has taken and written nothing to.
+    pub(crate) fn discard(&self, active: &ActiveSegment) {
+        if active.is_there() {
+            let (segment, size_bytes) = (Arc::clone(&active.segment), active.size_bytes);
+            self.send(Task::Discard(Spare { segment, size_bytes, generation: 0, is_active: true }));
+        }
     }
 
     pub(crate) fn seal(&self, task: SealTask) {
@@ -258,6 +352,12 @@ impl Keeper {
         self.send(Task::Stop);
     }
 
+    /// Says how far the next segment is to whoever waits for it.
+    fn tell(&self, next: Next) {
+        self.lock().next = next;
+        self.changed.notify_all();
+    }
+
     fn send(&self, task: Task) {
         // A keeper that is gone has said why in `failure`, which everybody looks at.
         let _ = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).send(task);
@@ -282,15 +382,25 @@ impl Work {
     /// Does one task, and says so to whoever waits for it. Breaks where nothing can follow.
     fn perform(&mut self, task: Task, keeper: &Keeper) -> ControlFlow<()> {
         match task {
-            Task::Stop => return ControlFlow::Break(()),
-            Task::MakeSpare { size_bytes } => {
-                let spare = self.make_spare(size_bytes);
-                keeper.lock().spare = Some(spare);
-                keeper.changed.notify_all();
+            Task::Stop => {
+                let next = std::mem::take(&mut keeper.lock().next);
+                self.give_back(next);
+                return ControlFlow::Break(());
+            }
+            Task::Make { wanted, state, instead_of } => {
+                let made = self.discard(instead_of).and_then(|()| self.make_next(wanted, state));
+                keeper.tell(made.map_or_else(|error| Next::Failed(error, None), Next::Ready));
+            }
+            Task::Activate(spare) => keeper.tell(self.activate(spare)),
+            Task::Discard(spare) => {
+                if let Err(error) = self.discard(Some(spare)) {
+                    tracing::warn!(%error, "an unused segment could not be removed");
+                }
             }
             Task::Seal(task) => {
                 if let Err(error) = self.seal(&task) {
-                    let reason = format!("sealing segment {} failed ({error})", task.segment.id);
+                    let path = segment_path(&self.root, task.segment.id);
+                    let reason = format!("sealing `{}` failed ({error})", path.display());
                     keeper.lock().failure = Some(reason);
                     keeper.changed.notify_all();
                     return ControlFlow::Break(());
@@ -300,23 +410,104 @@ impl Work {
         ControlFlow::Continue(())
     }
 
-    /// A segment is handed over once the manifest lists it durably. One that is made and not listed yet, because the manifest
-    /// could not be replaced, is listed by the next attempt.
-    fn make_spare(&mut self, size_bytes: u64) -> io::Result<Spare> {
-        if self.made.as_ref().is_none_or(|made| made.size_bytes < size_bytes) {
-            let header = new_header(&*self.env, &self.manifest.lock().manifest, SegmentRole::Spare)?;
-            // Filling it takes a while: the manifest is free meanwhile.
-            let (entry, segment) =
-                make_file(&*self.env, &self.root, header, size_bytes, SegmentState::Spare)?;
-            self.manifest.lock().manifest.segments.push(entry);
-            self.made = Some(Spare { segment, size_bytes, generation: 0 });
+    /// Makes a segment and lists it durably. One that was made and not listed, because the manifest could not be replaced, is listed by the
+    /// next attempt.
+    fn make_next(&mut self, wanted: Wanted, state: SegmentState) -> Result<Spare, NotReady> {
+        if let Some(small) = self.made.take_if(|made| made.size_bytes < wanted.least_bytes) {
+            self.discard(Some(small))?;
         }
+        let made = match self.made.take() {
+            Some(made) => made,
+            None => {
+                // The manifest is free while the file is filled, which takes a while.
+                let made = self.make_file(wanted);
+                let (header, segment, size_bytes) = made.map_err(|source| self.not_made(wanted, source))?;
+                let entry = SegmentEntry { header, size_bytes, state: SegmentState::Spare };
+                self.manifest.lock().manifest.segments.push(entry);
+                Spare { segment, size_bytes, generation: 0, is_active: false }
+            }
+        };
+        match self.list(&made, state) {
+            Ok(generation) => Ok(Spare { generation, is_active: state == SegmentState::Active, ..made }),
+            Err(source) => {
+                self.made = Some(made);
+                Err(self.not_listed(source))
+            }
+        }
+    }
+
+    fn activate(&self, spare: Spare) -> Next {
+        match self.list(&spare, SegmentState::Active) {
+            Ok(generation) => Next::Ready(Spare { generation, is_active: true, ..spare }),
+            Err(source) => Next::Failed(self.not_listed(source), Some(spare)),
+        }
+    }
+
+    /// Lists a segment in that state, durably, and gives the generation of the manifest that does.
+    fn list(&self, spare: &Spare, state: SegmentState) -> io::Result<u64> {
         let mut owner = self.manifest.lock();
+        let mut entries = owner.manifest.segments.iter_mut();
+        let entry = entries.find(|entry| entry.header.id == spare.segment.id);
+        entry.expect("a spare is listed").state = state;
         if !planted(Bug::SpareBeforeListed) {
             owner.replace()?;
         }
-        let made = self.made.take().expect("it is made");
-        Ok(Spare { generation: owner.manifest.generation, ..made })
+        Ok(owner.manifest.generation)
+    }
+
+    /// Removes a spare that is too small: first from the manifest, then from the disk.
+    fn discard(&self, spare: Option<Spare>) -> Result<(), NotReady> {
+        let Some(Spare { segment, .. }) = spare else { return Ok(()) };
+        let mut owner = self.manifest.lock();
+        owner.manifest.segments.retain(|entry| entry.header.id != segment.id);
+        owner.replace().map_err(|source| self.not_listed(source))?;
+        if let Err(error) = self.env.remove(&segment_path(&self.root, segment.id)) {
+            tracing::warn!(%error, segment = segment.id, "an unused segment could not be removed; the next open tries again");
+        }
+        Ok(())
+    }
+
+    /// Lists a segment as a spare that nobody has written to, and nobody will: its loss would be no loss of events.
+    fn give_back(&self, next: Next) {
+        let Next::Ready(spare) = next else { return };
+        if spare.is_active
+            && let Err(error) = self.list(&spare, SegmentState::Spare)
+        {
+            tracing::warn!(%error, segment = spare.segment.id, "the manifest could not be replaced when the log was closed");
+        }
+    }
+
+    /// Makes the file of a segment, durably; of half the size, and half again, while the device has no room.
+    fn make_file(&self, wanted: Wanted) -> io::Result<(SegmentHeader, Arc<SegmentFile>, u64)> {
+        let header = new_header(&*self.env, &self.manifest.lock().manifest, SegmentRole::Spare)?;
+        let mut size_bytes = wanted.size_bytes;
+        loop {
+            match make_file(&*self.env, &self.root, header.clone(), size_bytes) {
+                Ok((header, segment)) => return Ok((header, segment, size_bytes)),
+                Err(error) if has_no_room(&error) => {
+                    size_bytes = wanted.smaller_than(size_bytes).ok_or(error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn not_made(&self, wanted: Wanted, source: io::Error) -> NotReady {
+        let Wanted { size_bytes, least_bytes } = wanted;
+        let folder = self.root.join("segments");
+        let what = match has_no_room(&source) {
+            true => format!(
+                "`{}` has no room for a segment of {size_bytes} bytes, nor for a smaller one of {least_bytes}",
+                folder.display()
+            ),
+            false => format!("making a segment of {size_bytes} bytes in `{}` failed", folder.display()),
+        };
+        NotReady { what, source }
+    }
+
+    fn not_listed(&self, source: io::Error) -> NotReady {
+        let what = format!("replacing `{}` failed", self.root.join("manifest").display());
+        NotReady { what, source }
     }
 
     fn seal(&mut self, task: &SealTask) -> io::Result<()> {
@@ -354,30 +545,19 @@ const fn size_for(frame_len: usize) -> u64 {
     2 * (frame_len + START_BYTES + MARKS_RESERVE_BYTES) as u64 + SegmentFile::first_frame_offset()
 }
 
-/// Makes a segment and lists it durably.
-pub(crate) fn make_segment(
-    env: &dyn Env,
-    root: &std::path::Path,
-    manifest: &mut Manifest,
-    size_bytes: u64,
-    state: SegmentState,
-) -> io::Result<Spare> {
-    let role = if state == SegmentState::Spare { SegmentRole::Spare } else { SegmentRole::Normal };
-    let header = new_header(env, manifest, role)?;
-    let (entry, segment) = make_file(env, root, header, size_bytes, state)?;
-    manifest.segments.push(entry);
-    manifest.replace(env, root)?;
-    Ok(Spare { segment, size_bytes, generation: manifest.generation })
+/// The size of the smallest segment that a frame of that length fits into.
+const fn least_size_for(frame_len: usize) -> u64 {
+    let frames = (frame_len + START_BYTES + MARKS_RESERVE_BYTES) as u64;
+    (SegmentFile::first_frame_offset() + frames).next_multiple_of(PAGE_BYTES)
 }
 
 /// Makes the file of a segment, durably; the manifest still has to list it. What is left of a failed attempt is removed.
 fn make_file(
     env: &dyn Env,
-    root: &std::path::Path,
+    root: &Path,
     mut header: SegmentHeader,
     size_bytes: u64,
-    state: SegmentState,
-) -> io::Result<(SegmentEntry, Arc<SegmentFile>)> {
+) -> io::Result<(SegmentHeader, Arc<SegmentFile>)> {
     let segment = loop {
         match SegmentFile::create(env, root, &header, size_bytes) {
             Ok(segment) => break segment,
@@ -395,7 +575,7 @@ fn make_file(
         let _ = env.remove(&segment_path(root, header.id));
         return Err(error);
     }
-    Ok((SegmentEntry { header, size_bytes, state }, segment))
+    Ok((header, segment))
 }
 
 /// The header of a segment that is about to be made.
@@ -418,3 +598,7 @@ pub(crate) fn write_end(segment: &SegmentFile, seal: &Seal, end: &EndBody) -> io
     segment.file.set_len(seal.offset + frame.len() as u64)?;
     segment.file.sync_all()
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;

@@ -13,10 +13,10 @@ pub const SEGMENT_SIZE_BYTES_MIN: u64 = 64 << 10;
 pub const SEGMENT_SIZE_BYTES_MAX: u64 = 1 << 30;
 /// Segments of a log that was not told otherwise.
 pub const SEGMENT_SIZE_BYTES_DEFAULT: u64 = 256 << 20;
-/// The first segment of a new log, so that an empty one is small; each later one is four times as large, up to the full size.
-pub(crate) const FIRST_SEGMENT_SIZE_BYTES: u64 = 16 << 20;
-/// By how much one segment may be larger than the one before.
-pub(crate) const SEGMENT_GROWTH: u64 = 4;
+/// The first segments of a log: an empty log is small.
+const SEGMENT_SIZE_BYTES_FIRST: u64 = 1 << 20;
+/// A new segment takes at most this part of what the log holds already: one in so many.
+const SEGMENT_SHARE_OF_LOG: u64 = 2;
 
 /// Bytes of batches that may wait for the writer: beyond that, appends are refused as overloaded.
 pub(crate) const QUEUE_BYTES_MAX: usize = 256 << 20;
@@ -104,6 +104,14 @@ pub(crate) fn retry_pause(failures: u32) -> Duration {
     (RETRY_PAUSE_MIN * (1 << doublings)).min(RETRY_PAUSE_MAX)
 }
 
+/// The size of the segment that follows so many bytes of log, where a full one has `full_size_bytes`. It grows with the log, so that what
+/// is reserved ahead, and what an open has to look through for zeros, stays in proportion to what is stored.
+pub(crate) fn next_segment_bytes(log_bytes: u64, full_size_bytes: u64) -> u64 {
+    let share = log_bytes / SEGMENT_SHARE_OF_LOG;
+    let whole = share - share % SEGMENT_SIZE_BYTES_FIRST;
+    whole.max(SEGMENT_SIZE_BYTES_FIRST).min(full_size_bytes)
+}
+
 /// The limits of a log with segments of that size: a frame fits half a segment, so that a roll never wastes more.
 pub(crate) fn limits(segment_size_bytes: u64) -> Limits {
     let mut limits = Limits::default();
@@ -123,6 +131,15 @@ pub(crate) fn limits(segment_size_bytes: u64) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_grow_with_the_log_up_to_their_full_size() {
+        const MIB: u64 = 1 << 20;
+        let sizes = [0, MIB, 3 * MIB, 4 * MIB, 17 * MIB, 512 * MIB, 5_000 * MIB]
+            .map(|log| next_segment_bytes(log, 256 * MIB) / MIB);
+        assert_eq!(sizes, [1, 1, 1, 2, 8, 256, 256]);
+        assert_eq!(next_segment_bytes(17 * MIB, 64 << 10), 64 << 10, "never more than the full size");
+    }
 
     #[test]
     fn pauses_between_attempts_grow_up_to_a_minute() {

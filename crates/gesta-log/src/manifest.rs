@@ -135,12 +135,21 @@ pub(crate) struct SegmentEntry {
 }
 
 /// Where in its life a segment is, as far as the manifest was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentState {
+    /// Made ahead of time. It holds no acknowledged event: before the first one, the manifest on the disk says that it is active.
     Spare,
+    /// It may hold acknowledged events.
     Active,
     Sealed(Sealed),
 }
+
+/// The state's byte of a spare.
+const SPARE: u8 = 3;
+/// The state's byte of a spare as it was listed at first: such a segment was written to without the manifest being told.
+const OLD_SPARE: u8 = 0;
+const ACTIVE: u8 = 1;
+const SEALED: u8 = 2;
 
 /// What is fixed about a segment once it is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,9 +373,9 @@ pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     let mut bytes = [0; SEGMENT_BYTES];
     let header = &entry.header;
     let state = match entry.state {
-        SegmentState::Spare => 0,
-        SegmentState::Active => 1,
-        SegmentState::Sealed(_) => 2,
+        SegmentState::Spare => SPARE,
+        SegmentState::Active => ACTIVE,
+        SegmentState::Sealed(_) => SEALED,
     };
     put(&mut bytes, 0, header.id.to_le_bytes());
     put(&mut bytes, 8, [state, 0, header.kind.to_byte(), header.role.to_byte(), DIGEST_SHA_256]);
@@ -402,10 +411,10 @@ pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
     };
     let is_unsealed = bytes[64..].iter().all(|byte| *byte == 0);
     let state = match (bytes[8], bytes[9]) {
-        (0 | 1, 0) if !is_unsealed => return None,
-        (0, 0) => SegmentState::Spare,
-        (1, 0) => SegmentState::Active,
-        (2, 0) => SegmentState::Sealed(Sealed {
+        (SPARE | OLD_SPARE | ACTIVE, 0) if !is_unsealed => return None,
+        (SPARE, 0) => SegmentState::Spare,
+        (OLD_SPARE | ACTIVE, 0) => SegmentState::Active,
+        (SEALED, 0) => SegmentState::Sealed(Sealed {
             first_frame: u64_at(bytes, 64),
             first_position: u64_at(bytes, 72),
             frames: u64_at(bytes, 80),

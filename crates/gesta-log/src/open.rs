@@ -116,7 +116,7 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
         env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))?;
     }
     let lock = folder.lock()?;
-    let mut manifest = folder.manifest()?.map_or_else(|| folder.create(size), Ok)?;
+    let mut manifest = folder.manifest()?.map_or_else(|| folder.create(), Ok)?;
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
     let runs = run_files(root, &manifest, options.blocks_bytes());
@@ -125,7 +125,7 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
         Ok(rebuild) => Stage::Rebuild(Box::new(rebuild)),
         Err(settled) => {
             let policy = RunPolicy { files: &runs, limits: options.table_limits() };
-            let ready = ready(&folder, &mut manifest, &settled, &mut recovery, &policy, options, None)?;
+            let ready = ready(&folder, &mut manifest, &settled, &mut recovery, &policy, None)?;
             Stage::Ready(Box::new(ready))
         }
     };
@@ -139,7 +139,6 @@ pub(crate) fn ready(
     settled: &Settled,
     recovery: &mut Recovery,
     policy: &RunPolicy<'_>,
-    options: &Options,
     stop: Option<&AtomicBool>,
 ) -> Result<Ready, OpenError> {
     let loaded = folder.load(manifest, settled, policy, stop)?;
@@ -149,10 +148,7 @@ pub(crate) fn ready(
     let (listed, survey) = (&settled.listed, &settled.survey);
     let writable = match recovery.read_only {
         Some(_) => None,
-        None => {
-            let size = options.segment_size_bytes;
-            Some(folder.writable(manifest, listed, survey, &tail, active, size)?)
-        }
+        None => Some(folder.writable(manifest, listed, survey, &tail, active)),
     };
     let (manifest, recovery) = (manifest.clone(), recovery.clone());
     Ok(Ready { manifest, view, damage, ended, tail, recovery, writable })

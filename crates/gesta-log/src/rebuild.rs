@@ -226,15 +226,8 @@ impl Rebuild {
         }
         let mut recovery = self.recovery.clone();
         let policy = RunPolicy { files: &self.files, limits };
-        let mut ready = ready(
-            &folder,
-            &mut self.manifest,
-            &self.settled,
-            &mut recovery,
-            &policy,
-            &self.options,
-            Some(&building.stop),
-        )?;
+        let mut ready =
+            ready(&folder, &mut self.manifest, &self.settled, &mut recovery, &policy, Some(&building.stop))?;
         self.check_shown(&mut ready);
         Ok(ready)
     }

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::damage::Damage;
-use crate::env::{Env, Mode};
+use crate::env::{Env, Mode, has_no_room};
 use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Manifest, SegmentEntry};
+use crate::manifest::{Manifest, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
 use crate::walk::WalkError;
 pub(crate) use load::{Ended, Gap, Loaded, Tables, load, load_range};
@@ -64,6 +64,7 @@ impl Recovery {
                 "acknowledged events are damaged ({damage}): restore them from a backup with `gesta restore`"
             ),
             None if survey.state == TailState::Corrupt => {
+                self.may_miss_events = true;
                 "acknowledged bytes at its end are damaged: restore it from a backup with `gesta restore`"
                     .to_owned()
             }
@@ -87,7 +88,7 @@ pub(crate) enum RecoverError {
 impl RecoverError {
     /// Whether there was no space.
     pub(crate) fn is_storage_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        matches!(self, Self::Io { source, .. } if has_no_room(source))
     }
 }
 
@@ -110,8 +111,15 @@ pub(crate) fn open_listed(
         let segment = match SegmentFile::open(env, root, &entry.header, mode) {
             Ok(segment) => Some(segment),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(io_error(format!("opening segment {}", entry.header.id))(source)),
+            Err(source) => {
+                let path = segment_path(root, entry.header.id);
+                return Err(io_error(format!("opening `{}`", path.display()))(source));
+            }
         };
+        if segment.is_none() && entry.state == SegmentState::Spare {
+            let what = "the file of a segment that was made ahead and never used is missing".to_owned();
+            flaws.push(Damage { segment: entry.header.id, offset: 0, from: 1, to: 0, what });
+        }
         if let Some(segment) = &segment
             && let Some(flaw) = check_header(segment, &entry.header)?
         {

@@ -30,6 +30,8 @@ pub struct LogStat {
     pub boot_epoch: u64,
     /// Manifests so far.
     pub manifest_generation: u64,
+    /// The last position that the manifest proves to be durable. A log that ends before it has lost events.
+    pub proven_position: u64,
     /// Its segments, in the order of the log.
     pub segments: Vec<SegmentStat>,
     /// The files of its index, from old to new.
@@ -160,6 +162,7 @@ pub(crate) fn stat_in(env: &dyn Env, root: &Path) -> Result<LogStat, OpenError> 
         origins: manifest.origins.iter().copied().map(StoreId::from_bytes).collect(),
         boot_epoch: manifest.boot_epoch,
         manifest_generation: manifest.generation,
+        proven_position: manifest.proven_position(),
         scrub: ScrubStatus::load(&folder, &manifest),
         segments,
         index: manifest.runs.iter().map(index_stat).collect(),

@@ -69,7 +69,7 @@ impl Answer {
         match error {
             AppendError::InDoubt { .. } => Self::InDoubt,
             AppendError::ReadOnly { .. } => Self::ReadOnly,
-            AppendError::StorageFull => Self::StorageFull,
+            AppendError::StorageFull { .. } => Self::StorageFull,
             AppendError::Unavailable { .. } => Self::Unavailable,
             _ => Self::Other,
         }

@@ -24,7 +24,7 @@ impl Simulation {
         batch: &Batch,
         answer: &Result<Appended, AppendError>,
     ) -> Result<(), Wrong> {
-        let (Err(AppendError::StorageFull), Some(free)) = (answer, self.free_bytes()) else {
+        let (Err(AppendError::StorageFull { .. }), Some(free)) = (answer, self.free_bytes()) else {
             return Ok(());
         };
         let events = batch.events.iter().map(|event| event.to_bytes().as_bytes().len() as u64 + 64);
@@ -59,7 +59,7 @@ impl Simulation {
         let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
         let number = self.model.send(batch.clone());
         let answer = log.append_blocking(batch);
-        if let Err(AppendError::StorageFull | AppendError::ReadOnly { .. }) = &answer {
+        if let Err(AppendError::StorageFull { .. } | AppendError::ReadOnly { .. }) = &answer {
             return Err(format!("{FREED_BYTES} bytes were freed, and an append is refused: {answer:?}"));
         }
         self.model.answered(number, &answer, self.is_faulty())

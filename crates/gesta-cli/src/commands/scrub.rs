@@ -30,11 +30,11 @@ impl ScrubLog {
         if report.segments.is_empty() {
             say("no segment is sealed yet: nothing to check")?;
         }
-        let unsealed = match report.unsealed {
-            1 => "1 segment is".to_owned(),
-            count => format!("{count} segments are"),
+        let (unsealed, them) = match report.unsealed {
+            1 => ("1 segment is".to_owned(), "it"),
+            count => (format!("{count} segments are"), "them"),
         };
-        say(&format!("{unsealed} not sealed yet: `gesta verify` checks them too"))?;
+        say(&format!("{unsealed} not sealed yet: `gesta verify` checks {them} too"))?;
         if report.is_sound() {
             return Ok(());
         }

@@ -34,21 +34,23 @@ impl StatLog {
             print(&stat, &mut out)?;
             out.flush()?;
         }
-        check_files(folder, &stat)
+        check_complete(folder, &stat)
     }
 }
 
-/// Fails if a segment that holds events has no file, or damage was found before.
-fn check_files(folder: &Path, stat: &LogStat) -> Outcome {
+/// Fails if the log lacks events: it ends before the position that its manifest proves, a segment with events has no file, or
+/// a scrub has found damage.
+fn check_complete(folder: &Path, stat: &LogStat) -> Outcome {
     let name = folder.display();
+    let (last, proven) = (stat.last_position(), stat.proven_position);
+    let cut = (last < proven)
+        .then(|| format!("the log ends at position {last}, and position {proven} was durable"));
     let is_missing =
         |segment: &&SegmentStat| segment.file_bytes.is_none() && segment.state != SegmentStateStat::Spare;
-    let missing = stat
-        .segments
-        .iter()
-        .filter(is_missing)
-        .map(|segment| format!("the file of segment {} is missing", segment.segment));
-    let causes = missing.chain(stat.scrub.damage().map(ToString::to_string)).collect::<Vec<_>>();
+    let missing = stat.segments.iter().filter(is_missing);
+    let missing = missing.map(|segment| format!("the file of segment {} is missing", segment.segment));
+    let damage = stat.scrub.damage().map(ToString::to_string);
+    let causes = cut.into_iter().chain(missing).chain(damage).collect::<Vec<_>>();
     if causes.is_empty() {
         return Ok(());
     }
@@ -192,6 +194,7 @@ fn json_of(stat: &LogStat) -> Value {
         "manifestGeneration": stat.manifest_generation,
         "events": stat.events(),
         "position": stat.last_position(),
+        "provenPosition": stat.proven_position,
         "bytes": stat.used_bytes(),
         "segments": stat.segments.iter().map(json_of_segment).collect::<Vec<_>>(),
         "index": stat.index.iter().map(json_of_index_file).collect::<Vec<_>>(),

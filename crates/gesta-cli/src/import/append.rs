@@ -52,7 +52,7 @@ impl Appender<'_> {
             let batch = Batch::new(events.iter().cloned());
             match pollster::block_on(self.store.append(batch)) {
                 Ok(appended) => return Ok(appended.repeated),
-                Err(AppendError::StorageFull) => return Err(AppendError::StorageFull),
+                Err(full @ AppendError::StorageFull { .. }) => return Err(full),
                 Err(error) if error.retry() == Retry::Never => return Err(error),
                 Err(_) => sleep(pause),
             }

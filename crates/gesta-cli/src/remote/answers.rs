@@ -89,7 +89,7 @@ impl Fault {
             Some("overloaded" | "too-slow") => Some(AppendError::Overloaded),
             Some("unavailable" | "stopping") => Some(AppendError::Unavailable { reason: reason.clone() }),
             Some("read-only") => Some(AppendError::ReadOnly { reason: reason.clone() }),
-            Some("storage-full") => Some(AppendError::StorageFull),
+            Some("storage-full") => Some(AppendError::StorageFull { reason: reason.clone() }),
             Some("closed") => Some(AppendError::Closed),
             Some("in-doubt" | "internal") => Some(AppendError::InDoubt { reason: reason.clone() }),
             _ => None,

@@ -194,6 +194,21 @@ fn commands_on_a_log_with_known_loss_print_what_there_is_and_fail() {
 }
 
 #[test]
+fn stat_fails_if_the_log_ends_before_its_manifest_says() {
+    let (_folder, log) = folder();
+    for number in ["1", "2", "3"] {
+        gesta(["append", "s-1", "t", number, "--dir", &log]).ok();
+    }
+    gesta(["stat", "--dir", &log]).ok();
+    std::fs::remove_dir_all(format!("{log}/segments")).unwrap();
+    let ran = gesta(["stat", "--dir", &log]);
+    assert!(ran.code == 1 && ran.out.contains("the file is missing"), "{ran:?}");
+    assert!(ran.err.contains("the log ends at position 0, and position 3 was durable"), "{ran:?}");
+    let ran = gesta(["read", "s-1", "--dir", &log]);
+    assert!(ran.code == 1 && !ran.err.contains("has no event"), "{ran:?}");
+}
+
+#[test]
 fn names_of_the_system_are_refused_on_a_folder_as_on_a_server() {
     let (folder, log) = folder();
     let other = folder.path().join("served").to_str().unwrap().to_owned();

@@ -22,7 +22,7 @@ use super::prior::Prior;
 use super::queue::{Answer, Queue, Ticket};
 use super::tail::{ActiveSegment, Tail};
 use crate::bugs::{Bug, planted};
-use crate::format::{FrameKind, StartBody, write_mark};
+use crate::format::{FrameKind, StartBody, mark_len, write_mark};
 use crate::index::{FrameName, IndexedEvent, State, Table};
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SealTask, Spare};
@@ -47,6 +47,8 @@ pub(crate) struct Gatherer {
     tail: Tail,
     /// The segment that it is gathered for. Its offset is where the group begins.
     active: ActiveSegment,
+    /// Bytes of the segments before it, headers and frames.
+    bytes_before: u64,
     /// What START says of the segment before, until the active one has its START.
     start: Option<StartBody>,
     /// The mark of the last event that is gathered.
@@ -118,8 +120,7 @@ impl Gatherer {
         keeper: Arc<Keeper>,
         indexer: Arc<Indexer>,
         tail: Tail,
-        active: ActiveSegment,
-        start: Option<StartBody>,
+        (active, start, bytes_before): (ActiveSegment, Option<StartBody>, u64),
     ) -> Self {
         let table = Arc::clone(shared.index.view().active());
         let durable = Arc::new(AtomicU64::new(tail.durable));
@@ -133,6 +134,7 @@ impl Gatherer {
             table_log_bytes: 0,
             tail,
             active,
+            bytes_before,
             start,
             mark,
             group: Group::default(),
@@ -210,7 +212,10 @@ impl Gatherer {
         self.active.offset += group.bytes as u64;
         self.table_log_bytes += group.bytes as u64;
         if self.active.is_half_full() {
-            self.keeper.prepare_spare(self.active.size_bytes);
+            self.keeper.prepare_next(self.log_bytes());
+        }
+        if self.active.is_almost_full() {
+            self.keeper.prepare_to_go_on();
         }
         self.halted |= self.table_may_end();
         self.taken_to = self.tail.position;
@@ -354,18 +359,31 @@ impl Gatherer {
         self.indexer.write_run(Ended { table: ended, end: self.active.point(&self.tail) });
     }
 
-    /// Goes on in the next segment, which has room for a frame of that length. In memory: the keeper seals the old one.
+    /// Bytes of all segments, headers and frames, up to where the group begins.
+    const fn log_bytes(&self) -> u64 {
+        self.bytes_before + self.active.offset
+    }
+
+    /// Goes on in the next segment, which has room for a frame of that length. The keeper has made it, and seals the old one.
     fn roll(&mut self, length: usize) -> Result<(), AppendError> {
-        let spare = self.keeper.take_spare(self.active.size_bytes, length).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::StorageFull {
-                return AppendError::StorageFull;
+        let spare = self.keeper.take_next(self.log_bytes(), length).map_err(|error| {
+            let reason = error.to_string();
+            match error.is_for_want_of_space() {
+                true => AppendError::StorageFull { reason },
+                false => AppendError::Unavailable { reason },
             }
-            AppendError::Unavailable { reason: format!("the next segment could not be made: {error}") }
         })?;
+        assert!(spare.is_active, "the manifest lists a segment as active before a frame is written to it");
         match &mut self.start {
-            // Nothing was written to it: it stays unused, and is no part of the log.
-            Some(start) => start.manifest_generation = spare.generation,
-            None => self.seal_active(&spare),
+            // Nothing was written to the segment before, if there is one: it is no part of the log.
+            Some(start) => {
+                start.manifest_generation = spare.generation;
+                self.keeper.discard(&self.active);
+            }
+            None => {
+                self.seal_active(&spare);
+                self.bytes_before = self.log_bytes();
+            }
         }
         self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
         self.table.write().begin_segment(Arc::clone(&self.active.segment));
@@ -453,6 +471,12 @@ impl Gatherer {
         let header = write_mark(&mut self.group.start, FrameKind::Start, &seal, &start.encode());
         self.active.headers.add(header);
         self.group.bytes += self.group.start.len();
+    }
+
+    /// Whether an idle frame fits, and END behind it. Not where there is no active segment, or where a disk without room has left it short.
+    pub(super) fn has_room_for_idle(&self) -> bool {
+        let start = if self.start.is_some() { START_BYTES } else { 0 };
+        self.active.has_room_for_idle(start + mark_len(0))
     }
 
     /// Seals an idle frame into a group of its own: it says that everything is durable.

@@ -141,6 +141,13 @@ impl Role {
         self.keeper.perform_waiting() && self.indexer.perform_waiting()
     }
 
+    /// Ends the keeper, where no thread does its work.
+    #[cfg(feature = "sim")]
+    pub(crate) fn end_keeping(&self) {
+        self.keeper.stop();
+        self.keeper.perform_waiting();
+    }
+
     /// Whether a panic has ended all writing, and what it left behind is forgotten: nobody decides any more either.
     pub(crate) fn is_gone(&self) -> bool {
         let is_poisoned = || self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::bugs::{Bug, planted};
 use crate::format::{EndBody, Seal, mark_len};
+use crate::index::MissingFile;
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::manifest::Sealed;
 use crate::point::{HeadersChecksum, LogPoint, Progress};
@@ -59,6 +60,17 @@ impl ActiveSegment {
         }
     }
 
+    /// No segment: nothing fits, and the log goes on in the next one that is made.
+    pub(crate) fn none(tail: &Tail) -> Self {
+        let segment = SegmentFile { id: 0, salt: [0; 16], file: Arc::new(MissingFile) };
+        Self { offset: 0, ..Self::fresh(Arc::new(segment), 0, tail) }
+    }
+
+    /// Whether there is a segment.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.size_bytes > 0
+    }
+
     /// Whether a frame of that length fits, and the marks after it.
     pub(crate) fn fits(&self, pending: usize, length: usize) -> bool {
         self.offset + (pending + length + MARKS_RESERVE_BYTES) as u64 <= self.size_bytes
@@ -72,6 +84,11 @@ impl ActiveSegment {
     /// Whether it is worth having the next segment ready.
     pub(crate) fn is_half_full(&self) -> bool {
         self.offset > self.size_bytes / 2
+    }
+
+    /// Whether the log is about to go on in the next segment.
+    pub(crate) const fn is_almost_full(&self) -> bool {
+        self.offset > self.size_bytes - self.size_bytes / 8
     }
 
     /// Goes on behind a place in a segment.
@@ -154,7 +171,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::MissingFile;
 
     const SIZE_BYTES: u64 = 64 << 10;
     const TAIL: Tail = Tail {
@@ -181,6 +197,22 @@ mod tests {
         }
         let most = free - mark_len(EndBody::BYTES);
         assert!(active.has_room_for_idle(most) && !active.has_room_for_idle(most + 1));
+    }
+
+    #[test]
+    fn nothing_fits_where_there_is_no_segment() {
+        let none = ActiveSegment::none(&TAIL);
+        assert!(!none.fits(0, 0) && !none.has_room_for_idle(0));
+    }
+
+    #[test]
+    fn a_segment_is_almost_full_beyond_seven_eighths() {
+        let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        let is_almost_full = [SIZE_BYTES / 2, SIZE_BYTES / 8 * 7, SIZE_BYTES / 8 * 7 + 8].map(|offset| {
+            active.offset = offset;
+            active.is_almost_full()
+        });
+        assert_eq!(is_almost_full, [false, false, true]);
     }
 
     #[test]

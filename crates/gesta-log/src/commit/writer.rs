@@ -144,7 +144,11 @@ impl Writer {
         let taken = {
             let mut gatherer = self.gathering.lock();
             self.is_poisoned |= gatherer.is_poisoned();
-            if self.is_poisoned || !gatherer.is_empty() || gatherer.is_halted() {
+            if self.is_poisoned
+                || !gatherer.is_empty()
+                || gatherer.is_halted()
+                || !gatherer.has_room_for_idle()
+            {
                 return;
             }
             gatherer.take_idle()

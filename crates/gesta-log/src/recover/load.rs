@@ -171,6 +171,8 @@ pub(crate) fn load(
             (Some(segment), None) => {
                 active = loader.segment(own, segment, resume, next, is_last.then_some(survey))?;
             }
+            // Nobody has ever written to it.
+            (None, _) if own.entry.state == SegmentState::Spare => {}
             (None, _) => loader.open_missing(own.entry.header.id),
         }
     }
@@ -534,9 +536,11 @@ impl<'a> Loader<'a> {
         self.damage.push(Damage { segment, offset, from, to: last, what });
     }
 
-    /// Listed segments behind the last used one whose files are gone: they may have held frames.
+    /// Listed segments behind the last used one whose files are gone: they may have held frames, unless the manifest lists them as spares.
     fn missing_unused(&mut self, unused: &[Listed]) {
-        if let Some(missing) = unused.iter().find(|own| own.segment.is_none()) {
+        let may_have_held_frames =
+            |own: &&Listed| own.segment.is_none() && own.entry.state != SegmentState::Spare;
+        if let Some(missing) = unused.iter().find(may_have_held_frames) {
             self.open_missing(missing.entry.header.id);
         }
     }

@@ -10,7 +10,7 @@ use super::load::{SettledEnd, settled_end};
 use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, RecoverError, Recovery, io_error};
 use crate::bugs::{Bug, planted};
-use crate::env::{Env, write_whole};
+use crate::env::{Env, has_no_room, write_whole};
 use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
 };
@@ -119,41 +119,21 @@ impl Rescue<'_> {
     }
 
     /// Removes everything behind an offset, and makes the room writable again.
-    fn cut(&self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
+    fn cut(&mut self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
         if planted(Bug::NoZerosAfterCut) {
             return Ok(());
         }
-        let file = &segment.file;
         let cut = || {
-            file.set_len(at)?;
-            file.sync_all()?;
-            file.fill_zeros(at, size_bytes.max(at))?;
-            file.sync_all()
+            segment.file.set_len(at)?;
+            segment.file.sync_all()
         };
-        cut().map_err(io_error(format!("cutting the torn end of segment {}", segment.id)))
+        cut().map_err(io_error(format!("cutting the torn end of segment {}", segment.id)))?;
+        self.make_whole(segment, size_bytes.max(at))
     }
 
-    /// Gives unused segments their room back: the log goes on in one of them, and relies on its zeros.
-    pub(crate) fn make_spares_whole(
-        &self,
-        listed: &[Listed],
-        survey: &TailSurvey,
-    ) -> Result<(), RecoverError> {
-        if planted(Bug::ShortSpareUsed) {
-            return Ok(());
-        }
-        let first = survey.at.map_or(0, |at| at + 1);
-        let is_torn = |at: usize| survey.torn_spares.iter().any(|(torn, _)| *torn == at);
-        for (_, own) in listed.iter().enumerate().skip(first).filter(|(at, _)| !is_torn(*at)) {
-            if let Some(segment) = &own.segment {
-                self.make_whole(segment, own.entry.size_bytes)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a segment back the room that a cut which was stopped has taken from it.
-    fn make_whole(&self, segment: &SegmentFile, size_bytes: u64) -> Result<(), RecoverError> {
+    /// Gives a segment back the room that a cut which was stopped has taken from it. Where the device has none, the segment ends where its
+    /// file does.
+    fn make_whole(&mut self, segment: &SegmentFile, size_bytes: u64) -> Result<(), RecoverError> {
         let file = &segment.file;
         let fill = || {
             let len = file.len()?;
@@ -163,7 +143,15 @@ impl Rescue<'_> {
             }
             Ok(())
         };
-        fill().map_err(io_error(format!("filling segment {} with zeros", segment.id)))
+        let what = || io_error(format!("filling segment {} with zeros", segment.id));
+        match fill() {
+            Err(error) if has_no_room(&error) => {
+                let len = file.len().map_err(what())?;
+                self.entry_mut(segment.id).size_bytes = len.min(size_bytes);
+                Ok(())
+            }
+            filled => filled.map_err(what()),
+        }
     }
 
     /// Ends a segment that the log has gone on from, where a crash came before that was done: its end is settled.

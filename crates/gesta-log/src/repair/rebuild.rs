@@ -262,7 +262,8 @@ impl Builder<'_> {
         self.add_missing(&mut manifest);
         self.check_links(&used);
         for own in unused.iter().filter(|own| own.header.origin == store) {
-            let (header, state) = (own.header.clone(), SegmentState::Spare);
+            // The next open makes a spare of it.
+            let (header, state) = (own.header.clone(), SegmentState::Active);
             manifest.segments.push(SegmentEntry { header, size_bytes: own.len, state });
         }
         let mut steps = vec![format!(

@@ -165,6 +165,7 @@ impl Commit {
             self.role.commit_waiting();
             self.role.rest();
             self.role.keep();
+            self.role.end_keeping();
         }
     }
 }

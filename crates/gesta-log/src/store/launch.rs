@@ -73,10 +73,6 @@ impl Launch {
         ended: Vec<Ended>,
     ) -> Result<Commit, OpenError> {
         let Self { shared, env, root, .. } = self;
-        if writable.start.is_some() {
-            let table = Arc::clone(shared.index.view().active());
-            table.write().begin_segment(Arc::clone(&writable.active.segment));
-        }
         let size = self.options.segment_size_bytes;
         // Recovery has synced everything up to here.
         let Tail { number, checksum, position, .. } = tail;
@@ -99,8 +95,7 @@ impl Launch {
             Arc::clone(&keeper),
             Arc::clone(&indexer),
             tail,
-            writable.active,
-            writable.start,
+            (writable.active, writable.start, writable.bytes_before),
         );
         let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
         let role = Role::new(gatherer, Arc::clone(shared), keeper, indexer);

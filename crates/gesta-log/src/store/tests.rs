@@ -27,6 +27,8 @@ struct Faults {
     sync: AtomicBool,
     write: AtomicBool,
     space: AtomicBool,
+    /// So many more segments are refused for want of space.
+    small: AtomicU64,
     /// Writes panic.
     panic: AtomicBool,
     /// So many more files of the index can be made.
@@ -41,6 +43,7 @@ impl Default for Faults {
             sync: AtomicBool::new(false),
             write: AtomicBool::new(false),
             space: AtomicBool::new(false),
+            small: AtomicU64::new(0),
             panic: AtomicBool::new(false),
             index_files: AtomicU64::new(u64::MAX),
             indexed: Mutex::new(None),
@@ -68,7 +71,14 @@ impl Tap for Faults {
                 assert!(!self.panic.load(Ordering::SeqCst), "a write that panics");
                 fail_if(&self.write, io::ErrorKind::Other)
             }
-            Call::FillZeros => fail_if(&self.space, io::ErrorKind::StorageFull),
+            Call::FillZeros => {
+                let refused =
+                    self.small.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                match refused {
+                    Ok(_) => Err(io::ErrorKind::StorageFull.into()),
+                    Err(_) => fail_if(&self.space, io::ErrorKind::StorageFull),
+                }
+            }
             Call::Sync => fail_if(&self.sync, io::ErrorKind::Other),
             Call::SyncDir if is_index(Some(path)) => {
                 let indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,8 +129,9 @@ fn a_full_disk_refuses_appends_until_there_is_space_again() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Tapped::by(Faults::default());
     let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+    log.append_blocking(batch(1)).unwrap();
     machine.tap.space.store(true, Ordering::SeqCst);
-    let mut number = 0;
+    let mut number = 1;
     let error = loop {
         number += 1;
         match log.append_blocking(batch(number)) {
@@ -128,12 +139,36 @@ fn a_full_disk_refuses_appends_until_there_is_space_again() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error, AppendError::StorageFull);
+    let AppendError::StorageFull { reason } = error else { panic!("{error}") };
+    let named = format!("`{}` has no room for a segment of", folder.path().join("segments").display());
+    assert!(reason.contains(&named), "{reason}");
     assert!(log.append_blocking(batch(1)).unwrap().repeated);
     assert_eq!(count(&log) as u64, number - 1);
     machine.tap.space.store(false, Ordering::SeqCst);
     assert!(!log.append_blocking(batch(number)).unwrap().repeated, "it was surely not written");
     assert_eq!(count(&log) as u64, number);
+}
+
+#[test]
+fn a_segment_is_as_large_as_the_device_has_room_for() {
+    for (refused, size_bytes) in [(0, 1 << 20), (1, 512 << 10), (3, 128 << 10), (20, 12 << 10)] {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Tapped::by(Faults::default());
+        let log = LogStore::open_in(machine.clone(), folder.path(), &Options::default()).unwrap();
+        machine.tap.small.store(refused, Ordering::SeqCst);
+        let appended = log.append_blocking(batch(1));
+        machine.tap.small.store(0, Ordering::SeqCst);
+        if refused == 20 {
+            let Err(AppendError::StorageFull { reason }) = appended else { panic!("{appended:?}") };
+            let sizes = format!("of 1048576 bytes, nor for a smaller one of {size_bytes}");
+            assert!(reason.contains(&sizes), "{reason}");
+            log.append_blocking(batch(1)).unwrap();
+            continue;
+        }
+        appended.unwrap();
+        let segment = crate::manifest::segment_path(folder.path(), 1);
+        assert_eq!(std::fs::metadata(segment).unwrap().len(), size_bytes);
+    }
 }
 
 #[test]
@@ -182,7 +217,7 @@ fn a_panic_while_a_batch_is_decided_ends_all_writing_and_harms_nothing() {
         breaks.store(true, Ordering::SeqCst);
         let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| append(&log, batch(2))));
         assert!(broken.is_err());
-        check_panicked(&log);
+        check_panicked(&log, 1);
         drop(log);
         let log = LogStore::open(folder.path(), &options()).unwrap();
         assert_eq!(log.read_only(), None, "{:?}", log.recovery());
@@ -224,6 +259,8 @@ fn after_a_panic_no_answer_speaks_of_a_group_that_is_still_being_synced() {
     let (clock, breaks) = fragile_clock();
     let options = Options { clock: Some(clock), ..options() };
     let log = LogStore::open_in(machine.clone(), folder.path(), &options).unwrap();
+    // The first append makes a segment, and syncs that too.
+    log.append_blocking(batch(9)).unwrap();
     let ((begun, begins), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
     *machine.tap.0.lock().unwrap() = Some((begun, goes_on));
     std::thread::scope(|scope| {
@@ -237,11 +274,11 @@ fn after_a_panic_no_answer_speaks_of_a_group_that_is_still_being_synced() {
             matches!(answers, [AppendError::InDoubt { .. }, AppendError::ReadOnly { .. }]),
             "{answers:?}"
         );
-        assert_eq!(count(&log), 0);
+        assert_eq!(count(&log), 1);
         go_on.send(()).unwrap();
         assert!(!syncing.join().unwrap().unwrap().repeated);
     });
-    check_panicked(&log);
+    check_panicked(&log, 2);
 }
 
 #[test]
@@ -256,15 +293,15 @@ fn a_panic_while_a_group_is_written_ends_all_writing_and_harms_nothing() {
     assert!(matches!(answer, Err(AppendError::InDoubt { .. })), "{answer:?}");
     machine.tap.panic.store(false, Ordering::SeqCst);
     pollster::block_on(log.write_failed());
-    check_panicked(&log);
+    check_panicked(&log, 1);
     drop(log);
     let log = LogStore::open(folder.path(), &options()).unwrap();
     log.append_blocking(batch(2)).unwrap();
     assert_eq!(count(&log), 2, "the batch in doubt is there once");
 }
 
-/// Checks a log with one batch whose writer has panicked over the second, and closes it.
-fn check_panicked(log: &LogStore) {
+/// Checks a log of so many events, batch 1 among them, whose writer has panicked over batch 2, and closes it.
+fn check_panicked(log: &LogStore, events: usize) {
     assert_eq!(log.read_only().as_deref(), Some("the writer panicked: open the log again"));
     let appends = |batch: Batch| [log.append_blocking(batch.clone()), pollster::block_on(log.append(batch))];
     for answer in [2, 3].into_iter().flat_map(|number| appends(batch(number))) {
@@ -274,7 +311,7 @@ fn check_panicked(log: &LogStore) {
     for answer in appends(batch(1)) {
         assert!(answer.unwrap().repeated, "a proven repeat is answered");
     }
-    assert_eq!(count(log), 1, "what was acknowledged is there, and nobody is shown what was not synced");
+    assert_eq!(count(log), events, "what was acknowledged is there, and nobody is shown what was not synced");
     log.close();
     for answer in [1, 3].into_iter().flat_map(|number| appends(batch(number))) {
         assert_eq!(answer, Err(AppendError::Closed));

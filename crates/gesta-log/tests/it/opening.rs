@@ -71,6 +71,16 @@ fn a_first_batch_that_is_larger_than_the_first_segment_goes_into_a_larger_one() 
 }
 
 #[test]
+fn a_fresh_log_takes_less_than_two_mebibytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogStore::open(folder.path(), &Options::default()).unwrap();
+    let bytes = || listing(folder.path()).iter().map(|(_, bytes)| bytes).sum::<u64>();
+    assert!(bytes() < 4096, "an open makes no segment");
+    append(&log, 0, 100);
+    assert!(bytes() < 2 << 20, "{}", bytes());
+}
+
+#[test]
 fn a_stale_manifest_is_found_out() {
     let folder = log_of(40, 500);
     let stale = fs::read(folder.path().join("manifest")).unwrap();

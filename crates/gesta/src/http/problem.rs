@@ -246,7 +246,7 @@ const fn append_kind(error: &AppendError) -> Kind {
         AppendError::ReadOnly { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store takes no writes")
         }
-        AppendError::StorageFull => {
+        AppendError::StorageFull { .. } => {
             (StatusCode::INSUFFICIENT_STORAGE, "storage-full", "There is no space left")
         }
         AppendError::Overloaded => OVERLOADED,

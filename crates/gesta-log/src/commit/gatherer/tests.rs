@@ -52,10 +52,10 @@ impl Gathered {
             Arc::clone(&keeper),
             indexer,
             tail,
-            writable.active,
-            writable.start,
+            (writable.active, writable.start, writable.bytes_before),
         );
         let (gathering, queue) = (Gathering::new(gatherer), Queue::default());
+        gathering.lock().roll(0).expect("the first segment is made");
         Self { gathering, queue, shared, keeper, manifest, _lock: lock }
     }
 
@@ -235,7 +235,8 @@ fn where_a_segment_could_not_be_sealed_nothing_is_written_any_more_and_what_is_t
     machine.plan_fault(None);
     machine.record();
     let Err(AppendError::ReadOnly { reason }) = append(last + 1) else { panic!("it takes no writes") };
-    assert!(reason.contains("sealing segment 1 failed"), "{reason}");
+    let path = crate::manifest::segment_path(Path::new(LOG), 1);
+    assert!(reason.contains(&format!("sealing `{}` failed", path.display())), "{reason}");
     assert!(append(last).unwrap().repeated);
     log.rest_inline();
     assert_eq!(machine.recorded(), []);

@@ -184,7 +184,9 @@ fn a_header_that_rotted_loses_nothing() {
 fn a_segment_without_an_event_is_reported_as_well() {
     let machine = Machine::new(1);
     let env = SimEnv::new(&machine);
-    drop(open(&machine));
+    let log = open(&machine);
+    crate::testing::append(&log, [crate::testing::batch(1)]);
+    drop(log);
     let manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
     let entry = manifest.segments[0].clone();
     let gone = super::Listed { entry, segment: None };
