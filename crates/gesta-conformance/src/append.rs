@@ -88,7 +88,7 @@ fn assert_same(stored: &RecordedEvent, given: &NewEvent) {
     assert!(stored.data() == given.data, "the data of {}", given.id);
 }
 
-/// Events that are each at the edge of something; none with more than so many bytes of data.
+/// Events at the limits of names, tags and data. None has more than `data_bytes_max` bytes of data.
 fn specimens(data_bytes_max: usize) -> Vec<NewEvent> {
     let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
     let big = (0..100_000_u32).flat_map(u32::to_le_bytes).take(data_bytes_max).collect::<Vec<_>>();

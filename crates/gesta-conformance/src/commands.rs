@@ -12,7 +12,9 @@ impl World<'_> {
     }
 }
 
-pub(crate) fn a_command_sent_again_gets_the_first_answer_whatever_it_would_write_now(world: &World<'_>) {
+pub(crate) fn a_command_sent_again_gets_the_first_answer_even_if_it_would_write_other_events_now(
+    world: &World<'_>,
+) {
     let first = world.append(batch(&[(A, 1), (B, 2), (A, 3)]).with_command(command("open", 1)));
     let again = Appended { repeated: true, ..first };
     world.append(batch(&[(A, 4)]));

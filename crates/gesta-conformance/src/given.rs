@@ -80,12 +80,12 @@ pub(crate) fn beyond(checkpoint: &Checkpoint) -> Checkpoint {
     checkpoint.clone().with(0, checkpoint.sequence(0) + 1)
 }
 
-/// A page of so many events.
+/// A page of at most `count` events.
 pub(crate) fn events(count: u32) -> Limit {
     Limit::events(NonZeroU32::new(count).expect("a limit is at least 1"))
 }
 
-/// A page of so many bytes.
+/// A page of at most `count` bytes.
 pub(crate) fn bytes(count: u64) -> Limit {
     Limit { bytes: NonZeroU64::new(count).expect("a limit is at least 1"), ..Limit::default() }
 }

@@ -64,7 +64,7 @@ impl Clock {
         Timestamp::from_nanos(self.0.nanos.fetch_add(step, Ordering::SeqCst))
     }
 
-    /// Sets the time, back or forth, to so many nanoseconds since 1970.
+    /// Sets the time, back or forth, to `nanos` nanoseconds since 1970.
     pub fn set(&self, nanos: i64) {
         self.0.nanos.store(nanos, Ordering::SeqCst);
     }
@@ -119,7 +119,7 @@ impl Harness for Memory {
     }
 }
 
-/// Another harness, with a restart of the store before every so many calls: run under it, each law says that it
+/// Another harness that restarts the store at a fixed interval of calls. Under it, each law also checks that it
 /// survives a restart. No restart happens while another call is under way.
 pub struct Restarting<H> {
     harness: Arc<H>,
@@ -220,8 +220,8 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        // The store is let go before the call is counted as over: whoever restarts holds the only one. A lock that
-        // a panic has poisoned is left alone, since a second panic here would hide the first.
+        // The store is dropped before the call counts as over, so a restart holds the only reference. A poisoned lock
+        // is left alone, because a second panic here would hide the first.
         if let Ok(mut current) = self.owner.current.lock() {
             self.store = None;
             current.under_way -= 1;

@@ -112,7 +112,7 @@ table! { $
         an_append_that_was_dropped_at_any_moment_is_settled_by_its_repeat
     }
     commands {
-        a_command_sent_again_gets_the_first_answer_whatever_it_would_write_now
+        a_command_sent_again_gets_the_first_answer_even_if_it_would_write_other_events_now
         a_command_key_with_another_request_is_refused
         the_first_answer_to_a_command_can_be_asked_for_before_deciding
         a_command_that_was_refused_leaves_no_key

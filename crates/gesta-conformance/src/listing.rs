@@ -1,4 +1,4 @@
-//! Laws of what is known of streams, and of their listing.
+//! Laws of stream information and of listings of streams.
 
 use std::num::NonZeroU32;
 

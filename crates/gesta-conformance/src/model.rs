@@ -64,7 +64,7 @@ struct Model<'a> {
     repro: Repro,
 }
 
-/// Says how to see a failure again, whatever it was.
+/// Prints how to repeat a failure of any kind.
 struct Repro {
     /// `None` where it was not a seed that chose.
     seed: Option<u64>,

@@ -21,7 +21,7 @@ fn next(subscription: &mut Subscription) -> Page {
     block_on(subscription.next()).expect("a page")
 }
 
-/// Pages until so many events have come.
+/// Reads pages until `count` events have come.
 fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEvent> {
     let mut taken = Vec::new();
     while taken.len() < count {

@@ -121,8 +121,8 @@ pub struct Condition {
 
 /// Names a command, so that its repeat gets the first answer.
 ///
-/// Unique in the store (in the partition, where there are several), so whoever builds keys scopes them: two users' "1"
-/// must not meet.
+/// Unique in the store (in the partition, where there are several), so callers must scope their keys: two users' "1"
+/// must differ.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CommandKey {
     /// The name, 1 to 256 bytes.

@@ -1,4 +1,4 @@
-//! The canonical bytes of what a producer said about an event, and their digest.
+//! The canonical bytes of the producer's part of an event, and their digest.
 //!
 //! The log stores these bytes, an export keeps them and an audit hashes them, so there is exactly one form for one
 //! event: fixed fields first, names next, tags sorted and none twice, payloads last. [`parse`](Offsets::parse) refuses
@@ -204,7 +204,7 @@ impl EventDigest {
 }
 
 impl EventBytes {
-    /// The digest of what the producer said. Costs a pass over the bytes (about 2 µs a KiB without hardware help).
+    /// The digest of the producer's part. Costs a pass over the bytes (about 2 µs a KiB without hardware help).
     #[must_use]
     pub fn digest(&self) -> EventDigest {
         EventDigest(Sha256::digest(self.as_bytes()).into())

@@ -206,6 +206,14 @@ impl StreamName {
     }
 }
 
+impl EventType {
+    /// Whether the type is reserved for the system: its name begins with `$`.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.as_str().starts_with('$')
+    }
+}
+
 impl Tag {
     /// Makes a tag from its two parts.
     ///

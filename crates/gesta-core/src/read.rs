@@ -78,7 +78,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// At most so many events; bytes and examined as by default.
+    /// At most `events` events; the other limits have their defaults.
     #[must_use]
     pub fn events(events: NonZeroU32) -> Self {
         Self { events, ..Self::default() }
@@ -180,7 +180,7 @@ pub struct Listing {
     pub category: Option<Category>,
     /// Go on where an earlier page ended.
     pub after: Option<ListToken>,
-    /// At most so many streams.
+    /// The largest number of streams in a page.
     pub limit: NonZeroU32,
 }
 

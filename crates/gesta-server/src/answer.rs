@@ -1,4 +1,4 @@
-//! Large answers, given out piece by piece: what a slow client holds here is counted until it has taken it.
+//! Large answers, sent piece by piece. The bytes that a slow client holds in memory are counted until it has taken them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,22 +14,21 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::state::Shared;
 
-/// Bytes that are handed to the connection at once. A connection buffers a few of them, and takes the next when it has written
-/// some.
+/// Bytes in a piece. A connection buffers a few pieces and takes the next when it has written one.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// An answer of JSON.
+/// An answer in JSON.
 pub(crate) fn json(shared: &Shared, body: Vec<u8>) -> Result<Response, Problem> {
     typed(shared, "application/json", body)
 }
 
-/// An answer of a media type.
+/// An answer of another media type.
 pub(crate) fn typed(shared: &Shared, media_type: &'static str, body: Vec<u8>) -> Result<Response, Problem> {
     let body = held(shared, body.into())?;
     Ok(([(header::CONTENT_TYPE, media_type)], body).into_response())
 }
 
-/// A body. One of more than a piece has a share of the server's budget for answers, until it has been given out.
+/// A body. One longer than a piece holds a share of the server's budget for answers until all of it is sent.
 pub(crate) fn held(shared: &Shared, bytes: Bytes) -> Result<Response, Problem> {
     if bytes.len() <= PIECE_BYTES {
         return Ok(Body::from(bytes).into_response());
@@ -50,8 +49,7 @@ fn next_piece((mut bytes, budget): Rest) -> Option<(Result<Bytes, Infallible>, R
 }
 
 fn overloaded() -> Problem {
-    let detail =
-        "too many large answers wait for their clients: ask again after a pause, or for less at once";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already", detail)
+    let detail = "too many large answers are waiting for their clients: ask again after a pause, or for a smaller page";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting", detail)
         .retry(Retry::AfterPause)
 }

@@ -1,4 +1,4 @@
-//! Request bodies: bounded before they are buffered, then read as JSON with the place of what is wrong.
+//! Request bodies: bounded before they are buffered, then read as JSON. Errors name line and column.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::state::Shared;
-use gesta::http::{Problem, explain_json};
+use crate::wire::limit_exceeded;
+use gesta::http::{Problem, explain_json, media_type, refuse_encoded, unsupported_type};
 
 /// A request body in memory, and its share of the server's budget for bodies.
 pub(crate) struct RequestBody {
@@ -26,6 +27,7 @@ impl FromRequest<Arc<Shared>> for RequestBody {
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        refuse_encoded(&parts.headers)?;
         let limit = shared.limits.body_bytes_max;
         let reading = async {
             if content_length(&parts.headers).is_some_and(|length| length > limit as u64) {
@@ -41,7 +43,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Takes the body in chunk by chunk. Memory grows with what has arrived, never with what a header promises.
+/// Reads the body chunk by chunk. Memory grows with the bytes that arrive, never with the length that a header promises.
 async fn collect(
     body: Body,
     headers: &HeaderMap,
@@ -49,7 +51,7 @@ async fn collect(
     budget: &Arc<Semaphore>,
 ) -> Result<RequestBody, Problem> {
     let mut chunks = body.into_data_stream();
-    // Most bodies arrive at once, and stay where they are.
+    // Most bodies arrive in one chunk, which is not copied.
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     let mut held: Option<OwnedSemaphorePermit> = None;
     while let Some(chunk) = chunks.next().await {
@@ -81,8 +83,8 @@ async fn refuse(body: Body, headers: &HeaderMap, limit: usize) -> Problem {
     refuse_stream(body.into_data_stream(), headers, limit).await
 }
 
-/// Lets go of what still comes, so that a client which sends before it listens hears why it was refused, unless it
-/// waits for leave to send, or sends far too much.
+/// Reads and drops the rest of the body, so that a client that sends all of it before it listens gets the answer. Not for a client
+/// that waits for `100 Continue`, nor beyond four times the limit.
 async fn refuse_stream(mut chunks: BodyDataStream, headers: &HeaderMap, limit: usize) -> Problem {
     let mut left = limit.saturating_mul(4);
     while !headers.contains_key(header::EXPECT)
@@ -91,59 +93,44 @@ async fn refuse_stream(mut chunks: BodyDataStream, headers: &HeaderMap, limit: u
     {
         left = left.saturating_sub(chunk.len());
     }
-    let detail = format!("the body is longer than {limit} bytes, which is the most this server takes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Something is beyond a limit", detail)
+    let detail = format!("the body is longer than {limit} bytes, the limit of this server");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "A limit is exceeded", detail)
         .with("limit", limit)
 }
 
 fn too_slow() -> Problem {
-    let detail = "the body took too long to arrive: send it in smaller parts";
+    let detail = "the body did not arrive in time: send it in smaller parts";
     Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long", detail)
 }
 
 fn overloaded() -> Problem {
-    let detail = "too many request bodies are held at once: send the request again after a pause";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already", detail)
+    let detail = "too many request bodies are being read: send the request again after a pause";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting", detail)
         .retry(Retry::AfterPause)
-}
-
-/// The media type of a request's body, in lower case and without parameters; empty if it names none.
-pub(crate) fn content_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
-}
-
-/// Refuses a body whose media type is none of those.
-pub(crate) fn unsupported_type(given: &str, taken: &[&str]) -> Problem {
-    let taken = taken.join("`, `");
-    let detail = match given {
-        "" => format!("the request has no content type: send `{taken}`"),
-        given => format!("the content type `{given}` is not understood here: send `{taken}`"),
-    };
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported-type",
-        "The content type is not understood",
-        detail,
-    )
 }
 
 /// Refuses a body whose media type is not JSON.
 pub(crate) fn want_json(headers: &HeaderMap) -> Result<(), Problem> {
-    match content_type(headers).as_str() {
+    match media_type(headers)?.as_str() {
         "application/json" => Ok(()),
         other => Err(unsupported_type(other, &["application/json"])),
     }
 }
 
-/// Reads JSON; what is wrong is named with its line and column. `wanted` says what to send to those who send nothing.
+/// Reads JSON. The error names line and column; `wanted` describes what an empty body should have been. A list beyond its limit is
+/// `too-large`.
 pub(crate) fn read_json<'a, T: Deserialize<'a>>(bytes: &'a [u8], wanted: &str) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
+        if let Some(limit) = limit_exceeded(&error) {
+            let title = "A limit is exceeded";
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, explain_json(&error))
+                .with("limit", limit);
+        }
         let detail = match bytes.trim_ascii() {
             [] => format!("the body is empty: send {wanted} as JSON"),
             _ => explain_json(&error),
         };
-        let title = "The body is not the JSON that is expected";
+        let title = "The JSON is malformed";
         Problem::new(StatusCode::BAD_REQUEST, "invalid-json", title, detail)
             .with("line", error.line())
             .with("column", error.column())

@@ -1,25 +1,27 @@
-//! CloudEvents 1.0 in JSON, in and out: the one mapping that server and command line share.
+//! CloudEvents 1.0, read and written: the mapping that the server and the command line share.
 //!
 //! | CloudEvents | Gesta |
 //! | --- | --- |
 //! | `subject` | the stream |
-//! | `type`, `time` | the same; a missing `time` is the time of the import |
+//! | `type`, `time` | the same; without `time`, the time of the import |
 //! | `id` | the id, if it is a UUID; otherwise UUIDv5 in [`NAMESPACE`] of `source`, a zero byte, and `id` |
 //! | `data`, `data_base64` | the data, byte for byte |
-//! | `datacontenttype` | the content kind: JSON (also when missing), text, or octets |
-//! | extension `schemaversion` | the schema version, 1 when missing |
-//! | extension `gestatags` | the tags, joined by commas; `%` and `,` within one are written `%25` and `%2C` |
-//! | extension `gestametadata` | the metadata, as text; `gestametadatabase64` where it is none |
-//! | extension `recordedtime` | written by an export, left out by an import |
-//! | `source` that is a store's, where nothing else is left for the metadata | no metadata |
-//! | `source`, other attributes, and those that would not come back as they were | members of the metadata |
+//! | `datacontenttype` | the content kind: JSON (also if missing), text, or octets |
+//! | extension `schemaversion` | the schema version; 1 if missing |
+//! | extension `gestatags` | the tags, joined by commas; `%` and `,` in a tag are written `%25` and `%2C` |
+//! | extension `gestametadata` | the metadata as text; `gestametadatabase64` if it is not text |
+//! | extension `recordedtime` | written by an export, ignored by an import |
+//! | a `source` that is a store, if nothing else goes to the metadata | no metadata |
+//! | `source`, other attributes, an `id` and a `datacontenttype` that the event does not keep | members of the metadata |
 //!
-//! What an export writes, an import reads to the same events: id, stream, type, schema version, kind, data, metadata, tags and
-//! time. What an import read, an export writes again with the same id, source and extensions.
+//! An import of an export gives the same events: id, stream, type, schema version, kind, data, metadata, tags and time. An export of
+//! an import gives the same id, source and extensions.
 
+mod binary;
 mod decode;
 mod encode;
 
+pub(crate) use binary::{is_binary, to_structured};
 pub use decode::{CloudEvent, CloudEventError};
 pub use encode::write_cloud_event;
 
@@ -29,13 +31,13 @@ use uuid::Uuid;
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 /// The media type of an array of events.
 pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
-/// The namespace of ids that were no UUIDs: `0b2f6a1e-5d0c-5c7b-9a86-64f21c7e3d90`, fixed for ever.
+/// The namespace of ids made from ids that are not UUIDs: `0b2f6a1e-5d0c-5c7b-9a86-64f21c7e3d90`. It never changes.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x0b2f_6a1e_5d0c_5c7b_9a86_64f2_1c7e_3d90);
 
-/// How the source of an event begins that did not come in with one: the id of its store follows.
+/// The beginning of the source of an event that was not imported with one. The id of its store follows.
 const STORE_SOURCE: &str = "urn:gesta:store:";
 
-/// Attributes that have a place of their own, so that none of them is an extension in the metadata.
+/// Attributes with a place in the event: they are not extensions in the metadata.
 const PLACED: &[&str] = &[
     "specversion",
     "time",
@@ -50,12 +52,12 @@ const PLACED: &[&str] = &[
     "recordedtime",
 ];
 
-/// Whether a name can be one of an attribute: the specification allows lower-case letters and digits.
+/// Whether the name can be an attribute's: the specification allows lower-case letters and digits.
 fn is_attribute_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// What kind of content a media type names.
+/// The content kind of a media type.
 fn kind_of(media_type: &str) -> gesta_core::ContentKind {
     let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     match essence.as_str() {
@@ -66,7 +68,7 @@ fn kind_of(media_type: &str) -> gesta_core::ContentKind {
     }
 }
 
-/// The media type that an export names a kind by.
+/// The media type that an export writes for a kind.
 const fn media_type_of(kind: gesta_core::ContentKind) -> &'static str {
     match kind {
         gesta_core::ContentKind::Json => "application/json",

@@ -1,7 +1,7 @@
-//! Which host a request may name: a server on loopback is asked for as this machine, and by no other name.
+//! Checks the host of a request: a server on loopback answers only under the names of this machine.
 //!
-//! A web page can have its own name resolve to `127.0.0.1`. A browser then takes what listens there for the page's own site, and
-//! lets it read and write. The name stays in `Host`, which pages cannot forge: that is where it is refused.
+//! A web page can make its own name resolve to `127.0.0.1`. A browser then treats the server as the page's own site and lets the page
+//! read and write. `Host` still has the page's name, and pages cannot forge it, so the request is refused by that.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use gesta::http::{Problem, refuse_cross_site};
 
-/// Refuses requests that name another host than this machine.
+/// Refuses requests whose host is not this machine.
 pub(crate) async fn only_local(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match foreign_host(&parts) {
@@ -21,7 +21,7 @@ pub(crate) async fn only_local(request: Request, next: Next) -> Response {
     }
 }
 
-/// Refuses requests that change something and come from a page of another site.
+/// Refuses requests that write and come from a page of another site.
 pub(crate) async fn only_own_site(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match refuse_cross_site(&parts) {
@@ -30,7 +30,7 @@ pub(crate) async fn only_own_site(request: Request, next: Next) -> Response {
     }
 }
 
-/// The first host in a request that is not this machine. A request without one, as HTTP/1.0 allows it, comes from no browser.
+/// The first host in a request that is not this machine. No browser sends a request without a host, which HTTP/1.0 allows.
 fn foreign_host(parts: &Parts) -> Option<String> {
     let named = parts.headers.get_all(header::HOST).iter();
     let named = named.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -67,8 +67,8 @@ fn is_port(text: &str) -> bool {
 fn misdirected(host: &str) -> Problem {
     let host = host.chars().take(255).collect::<String>();
     let detail = format!(
-        "the request names host `{host}`, but this server listens on loopback and answers to this machine's own names \
-         only: ask for `localhost` or `127.0.0.1`; a proxy in front of it has to send `Host: localhost`"
+        "the request names host `{host}`, but this server listens on loopback and answers only to names of this machine: \
+         use `localhost` or `127.0.0.1`; a proxy in front of it must send `Host: localhost`"
     );
     let title = "The request is meant for another host";
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", title, detail).with("host", host)
@@ -79,7 +79,7 @@ mod tests {
     use super::is_local;
 
     #[test]
-    fn the_names_of_this_machine_are_local_and_no_others() {
+    fn only_the_names_of_this_machine_are_local() {
         for own in [
             "localhost",
             "LOCALHOST:2114",

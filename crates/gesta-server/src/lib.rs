@@ -1,15 +1,18 @@
-//! The Gesta event store over HTTP: a library, so that tests and hosts embed it. It does not know which store it serves.
+//! The Gesta event store over HTTP, as a library for hosts and tests. It serves any [`EventStore`](gesta_core::EventStore).
 //!
-//! [`Server`] has the routes; [`wire`] and [`cloudevents`] are the forms that events have on them, for clients as well.
+//! [`Server`] has the routes. [`wire`] and [`cloudevents`] read and write events, for the server and for clients.
 
+mod accept;
 mod answer;
 mod body;
 pub mod cloudevents;
 mod hosts;
 mod idempotency;
+mod incoming;
 mod limits;
 mod panics;
 mod precondition;
+mod principal;
 mod routes;
 mod serve;
 mod server;

@@ -1,37 +1,37 @@
-//! What the server takes at the most, each with its unit and reason.
+//! The limits of the server, each with its unit and reason.
 
 use std::time::Duration;
 
-/// What the server takes at the most. A slow or hostile client reaches these bounds and costs itself only.
+/// The limits of the server. A slow or hostile client runs into them without harm to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one request body. By default 96 MiB: a batch of 64 MiB, and what JSON adds to it.
+    /// Bytes of one request body. Default 96 MiB: a batch of 64 MiB as base64 in JSON.
     pub body_bytes_max: usize,
-    /// Bytes of all request bodies held at once. By default 256 MiB: beyond it, requests are asked to come again.
+    /// Bytes of all request bodies held at once. Default 256 MiB. Beyond it requests are refused as `overloaded`.
     pub bodies_bytes_max: usize,
-    /// Bytes of all large answers that wait for their clients. By default 512 MiB: beyond it, requests are asked to come again.
+    /// Bytes of all large answers held for their clients. Default 512 MiB. Beyond it requests are refused as `overloaded`.
     pub answers_bytes_max: usize,
-    /// How long a client may take to send a body. By default 2 minutes.
+    /// Time for a client to send a body. Default 2 minutes.
     pub body_time_max: Duration,
-    /// How long a client may take to send the head of a request, and how long a connection may idle. By default 30 s.
+    /// Time for a client to send the head of a request, and for a connection to be idle. Default 30 s.
     pub head_time_max: Duration,
-    /// How long a client may take no byte of an answer. By default 1 minute.
+    /// Time in which a client must take at least a byte of an answer. Default 1 minute.
     pub write_stall_max: Duration,
-    /// Connections held at once; further ones wait to be taken. By default 4,096.
+    /// Connections at once; further ones wait to be accepted. Default 4,096.
     pub connections_max: usize,
-    /// Open subscriptions (server-sent events). By default 1,024.
+    /// Open subscriptions (server-sent events). Default 1,024.
     pub subscriptions_max: usize,
-    /// How often a quiet subscription says that it is alive. By default 15 s.
+    /// Interval of the comments that keep a quiet subscription alive. Default 15 s.
     pub heartbeat: Duration,
-    /// How long a query of a view may run. By default 5 s.
+    /// Time for a query of a view. Default 5 s.
     pub query_time_max: Duration,
-    /// How long a query of a view may wait while too many others run, before it is refused as `overloaded`. By default 1 s.
+    /// Time for which a query waits while too many others run, before it is refused as `overloaded`. Default 1 s.
     pub query_wait_max: Duration,
-    /// Rows that a query of a view may give. By default 10,000.
+    /// Rows in the answer to a query of a view. Default 10,000.
     pub query_rows_max: usize,
-    /// How long a request may wait for a view to reach a checkpoint. By default 10 s.
+    /// Time for which a request waits for a view to reach a checkpoint. Default 10 s.
     pub wait_time_max: Duration,
-    /// How long open requests may take to end when the server stops. By default 10 s.
+    /// Time for open requests to end when the server stops. Default 5 s: half the grace period of `docker stop`.
     pub shutdown_time_max: Duration,
 }
 
@@ -51,26 +51,24 @@ impl Default for Limits {
             query_wait_max: Duration::from_secs(1),
             query_rows_max: 10_000,
             wait_time_max: Duration::from_secs(10),
-            shutdown_time_max: Duration::from_secs(10),
+            shutdown_time_max: Duration::from_secs(5),
         }
     }
 }
 
 const MIB: usize = 1024 * 1024;
 
-/// Events that one page gives when the request does not say.
+/// Events in a page without `limit`.
 pub(crate) const PAGE_EVENTS_DEFAULT: u32 = 100;
-/// Events that one page gives at the most: as many as one batch may hold.
+/// The largest `limit` of a page: the events of the largest batch.
 pub(crate) const PAGE_EVENTS_MAX: u32 = 10_000;
-/// Events that a subscription reads at once: small, so that a slow client holds little.
+/// Events that a subscription reads at once: few, so that a slow client holds little memory.
 pub(crate) const FEED_EVENTS_MAX: u32 = 256;
-/// Bytes of events that a subscription reads at once, but for one batch.
+/// Bytes of events that a subscription reads at once. A single batch may be larger.
 pub(crate) const FEED_BYTES_MAX: u64 = 256 * 1024;
-/// Bytes of an `Idempotency-Key`: a few times a UUID.
-pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Queries of views that run at once. Further ones wait, for at most `Limits::query_wait_max`.
 pub(crate) const QUERIES_MAX: usize = 16;
-/// Attributes of one CloudEvent, so that a hostile one cannot be many times its own size in memory.
+/// Attributes of one CloudEvent, so that a hostile event cannot take many times its size in memory.
 pub(crate) const CLOUD_EVENT_ATTRIBUTES_MAX: usize = 128;
-/// How deep the JSON data of an event may nest: what common parsers take.
+/// Depth of the JSON data of an event: the limit of common parsers.
 pub(crate) const JSON_DEPTH_MAX: usize = 128;

@@ -1,4 +1,4 @@
-//! A panic of a handler is an answer to its client, and nobody else's business.
+//! Answers 500 if a handler panics, so that other requests go on.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +12,11 @@ use axum::response::{IntoResponse, Response};
 
 use gesta::http::Problem;
 
-/// Answers 500 where a handler panics, and goes on.
+/// Answers 500 if the handler panics.
 pub(crate) async fn catch(request: Request, next: Next) -> Response {
     let route = format!("{} {}", request.method(), request.uri().path());
     let mut answer = pin!(next.run(request));
-    // What a handler shares is behind locks and channels that a panic leaves usable, as for any thread that panics.
+    // Unwind safe: handlers share state only through locks and channels, which stay usable after a panic.
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)));
         polled.unwrap_or_else(|panic| {
@@ -28,8 +28,8 @@ pub(crate) async fn catch(request: Request, next: Next) -> Response {
 }
 
 fn problem() -> Problem {
-    let detail = "the server came upon a mistake of its own: its log has the details";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server made a mistake", detail)
+    let detail = "the server has a bug: its log has the details";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program has a bug", detail)
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {

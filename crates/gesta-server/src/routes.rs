@@ -1,4 +1,4 @@
-//! Every route of the server, one file an operation, and the answers to requests that have none.
+//! The routes of the server, one file for each operation, and the answers to requests without a route.
 
 mod append;
 mod batches;
@@ -19,16 +19,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::from_fn;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use gesta_core::StreamName;
 
 use crate::state::Shared;
-use crate::{hosts, panics};
-use gesta::http::Problem;
+use crate::wire::check_user_stream;
+use crate::{hosts, panics, principal};
+use gesta::http::{Problem, never_stale};
 
-/// The routes of the store.
+/// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let hosted = hosted::router(&shared);
     Router::new()
@@ -36,43 +38,48 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/streams", get(streams::list))
-        .route("/streams/{stream}", get(stream::read).post(append::append))
+        .route(
+            "/streams/{stream}",
+            get(stream::read).layer(map_response(vary_by_accept)).post(append::append),
+        )
         .route("/batches", post(batches::append))
-        .route("/events", get(events::read))
+        .route("/events", get(events::read).layer(map_response(vary_by_accept)))
         .route("/events/query", post(events::query))
         .route("/checkpoint", get(checkpoint::locate))
         .route("/views", get(views::list))
         .route("/views/{name}", get(views::status))
         .route("/views/{name}/restart", post(views::restart))
         .route("/views/{name}/query", get(view_query::get).post(view_query::post))
-        .with_state(shared)
+        .with_state(Arc::clone(&shared))
         .merge(hosted)
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
+        .layer(from_fn_with_state(shared, principal::authenticate))
         .layer(from_fn(hosts::only_own_site))
+        .layer(map_response(never_stale))
         .layer(from_fn(panics::catch))
 }
 
 async fn no_route(request: Request) -> Problem {
-    let detail = format!("there is nothing at `{}`: `GET /` names the routes", request.uri().path());
+    let detail = format!("there is nothing at `{}`: `GET /` lists the routes", request.uri().path());
     Problem::new(StatusCode::NOT_FOUND, "no-route", "There is no such route", detail)
 }
 
 async fn wrong_method(request: Request) -> Problem {
     let detail = format!(
-        "`{}` does not take `{}`: the header `Allow` says what it takes",
+        "`{}` does not support `{}`: the header `Allow` lists the methods that it does",
         request.uri().path(),
         request.method()
     );
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong-method",
-        "The route does not take this method",
+        "The route does not support this method",
         detail,
     )
 }
 
-/// The one name in an address.
+/// The name in an address with one name.
 struct PathParam(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathParam {
@@ -84,7 +91,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathParam {
     }
 }
 
-/// The stream that an address names, if users may name it.
+/// The stream in an address, if it is a user's.
 pub(crate) struct StreamPath(pub(crate) StreamName);
 
 impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
@@ -93,23 +100,13 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let PathParam(name) = PathParam::from_request_parts(parts, state).await?;
         let name = StreamName::new(name)?;
-        allowed(&name)?;
+        check_user_stream(&name)?;
         Ok(Self(name))
     }
 }
 
-/// Streams whose names begin with `$` are the system's.
-pub(crate) fn allowed(name: &StreamName) -> Result<(), Problem> {
-    if !name.is_system() {
-        return Ok(());
-    }
-    let detail = format!("stream `{name}` is the system's: names that begin with `$` are not for users");
-    Err(Problem::new(StatusCode::FORBIDDEN, "system-stream", "The stream is the system's", detail))
-}
-
-/// Whether the client names that media type among those it takes.
-fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let essence = |part: &str| part.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    values.flat_map(|value| value.split(',')).any(|part| essence(part) == media_type)
+/// Tells caches that the answer depends on `Accept`.
+async fn vary_by_accept(mut response: Response) -> Response {
+    response.headers_mut().append(header::VARY, HeaderValue::from_name(header::ACCEPT));
+    response
 }

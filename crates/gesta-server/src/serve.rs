@@ -1,11 +1,14 @@
-//! Connections: taken, bounded in number and time, and let go when the server stops.
+//! Connections: accepted, bounded in number and time, and ended when the server stops.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -14,12 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::limits::Limits;
-use crate::stall::Stall;
+use crate::stall::{Connection, Stall};
 use crate::state::stopped;
 
-/// Takes connections until `shutdown` ends, then lets open requests end.
+/// Accepts connections until `shutdown` ends, then waits for open requests to end.
 ///
-/// *Choice:* hyper itself and not `axum::serve`, which has no time-out for the head of a request.
+/// *Choice:* hyper directly, not `axum::serve`, which has no time-out for the head of a request.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -55,37 +58,47 @@ pub(crate) async fn serve(
     stopping.send_replace(true);
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if timeout(limits.shutdown_time_max, all_ended).await.is_err() {
-        tracing::warn!(connections = connections.len(), "connections are cut: they did not end in time");
+        tracing::warn!(
+            connections = connections.len(),
+            "connections are cut: their requests did not end in time"
+        );
     }
 }
 
-/// A failed accept is the client's, or a want of file descriptors, which others have to give back first.
+/// An accept fails because of the client, or because there are no file descriptors until other connections end.
 async fn pause_after(error: &io::Error) {
-    let of_client =
+    let by_client =
         [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
-    if !of_client.contains(&error.kind()) {
-        tracing::error!(error = %error, "a connection could not be taken");
+    if !by_client.contains(&error.kind()) {
+        tracing::error!(error = %error, "a connection could not be accepted");
         sleep(Duration::from_millis(100)).await;
     }
 }
 
 async fn connection(stream: TcpStream, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>) {
-    // Answers are small and whole: waiting to fill a packet only costs time.
+    // Answers are small and whole: waiting for a full packet only adds latency.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Stall::new(stream, limits.write_stall_max));
+    let state = Connection::default();
+    let io = TokioIo::new(Stall::new(stream, state.clone(), limits.write_stall_max));
+    let (router, on_request) = (TowerToHyperService::new(router), state.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(on_request.clone());
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time_max)
-        .serve_connection(io, TowerToHyperService::new(router));
+        .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped(&mut stopping) => {
+            state.stops();
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = %error, "a connection broke off");
+        tracing::debug!(error = %error, "a connection ended with an error");
     }
 }

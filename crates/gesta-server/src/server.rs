@@ -1,19 +1,22 @@
-//! The server: what it serves, put together.
+//! The server and its builder.
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use gesta::App;
+use gesta::http::{Principal, Problem};
 use gesta_core::EventStore;
 use gesta_views::Views;
 use tokio::net::TcpListener;
 
 use crate::limits::Limits;
+use crate::principal::Authenticate;
 use crate::state::Shared;
 use crate::{hosts, routes, serve};
 
-/// A store over HTTP, and what is hosted beside it.
+/// A store over HTTP, with views and an application if they are added.
 ///
 /// # Example
 /// ```no_run
@@ -29,33 +32,35 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// Puts a [`Server`] together.
+/// Builds a [`Server`].
 pub struct Builder {
     store: Arc<dyn EventStore>,
     views: Option<Arc<Views>>,
     app: Option<Arc<App>>,
+    authenticate: Option<Box<Authenticate>>,
     limits: Limits,
 }
 
 impl Server {
-    /// A server of that store.
+    /// A server of this store.
     #[must_use]
     pub fn builder(store: Arc<dyn EventStore>) -> Builder {
-        Builder { store, views: None, app: None, limits: Limits::default() }
+        Builder { store, views: None, app: None, authenticate: None, limits: Limits::default() }
     }
 
-    /// Its routes, to be mounted elsewhere. Which hosts requests may name is the mounter's to say.
+    /// The routes, to be mounted elsewhere. The caller must check the `Host` header.
     pub fn router(&self) -> Router {
         routes::router(Arc::clone(&self.shared))
     }
 
-    /// Serves until `shutdown` ends; then open requests may end, subscriptions are ended, and nothing new is taken.
+    /// Serves until `shutdown` ends. Then it accepts no new connection and ends subscriptions; a subscription whose client is behind
+    /// is cut. Open requests get [`Limits::shutdown_time_max`] to end, then their connections are cut.
     ///
-    /// On a loopback address it answers only requests that name this machine as their host: `localhost`, a name below it, or a
-    /// loopback address. So no web page reaches it by having its own name point there.
+    /// On a loopback address it answers only requests whose host is this machine: `localhost`, a name below it, or a loopback
+    /// address. So no web page reaches it by pointing its own name there.
     ///
     /// # Cancel safety
-    /// Dropping it cuts every connection.
+    /// Dropping the future cuts every connection.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
         let router = self.router();
@@ -65,30 +70,42 @@ impl Server {
 }
 
 impl Builder {
-    /// The same server, which also answers queries of these views. They stay their owner's to shut down.
+    /// Adds views. The caller shuts them down after the server has ended.
     #[must_use]
     pub fn views(mut self, views: Arc<Views>) -> Self {
         self.views = Some(views);
         self
     }
 
-    /// The same server, which also takes commands for this application, on the same store.
+    /// Adds an application on the same store: its commands, states and histories.
     #[must_use]
     pub fn app(mut self, app: Arc<App>) -> Self {
         self.app = Some(app);
         self
     }
 
-    /// The same server within other limits.
+    /// Adds authentication: the function finds the sender of each request, or refuses the request with a [`Problem`]. The principal
+    /// is recorded as the actor of commands and is the scope of idempotency keys. Without it, all requests are anonymous.
+    #[must_use]
+    pub fn authenticate(
+        mut self,
+        authenticate: impl Fn(&Parts) -> Result<Option<Principal>, Problem> + Send + Sync + 'static,
+    ) -> Self {
+        self.authenticate = Some(Box::new(authenticate));
+        self
+    }
+
+    /// Replaces the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The server.
+    /// Builds the server.
     #[must_use]
     pub fn build(self) -> Server {
-        Server { shared: Arc::new(Shared::new(self.store, self.views, self.app, self.limits)) }
+        let Self { store, views, app, authenticate, limits } = self;
+        Server { shared: Arc::new(Shared::new(store, views, app, authenticate, limits)) }
     }
 }

@@ -1,4 +1,4 @@
-//! What every request shares: the store, what is hosted beside it, limits and budgets.
+//! The state that all requests share: the store, views, application, limits and budgets.
 
 use std::sync::Arc;
 
@@ -8,22 +8,24 @@ use gesta_views::Views;
 use tokio::sync::{Semaphore, watch};
 
 use crate::limits::{Limits, QUERIES_MAX};
+use crate::principal::Authenticate;
 
-/// What every request shares. Lives as long as the router.
+/// The state that all requests share. Lives as long as the router.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) views: Option<Arc<Views>>,
     pub(crate) app: Option<Arc<App>>,
+    pub(crate) authenticate: Option<Box<Authenticate>>,
     pub(crate) limits: Limits,
-    /// Bytes of request bodies that may still be taken in.
+    /// Bytes of request bodies that may still be read.
     pub(crate) body_budget: Arc<Semaphore>,
-    /// Bytes of large answers that may still wait for their clients.
+    /// Bytes of large answers that may still be held for their clients.
     pub(crate) answer_budget: Arc<Semaphore>,
     /// Subscriptions that may still be opened.
     pub(crate) subscriptions: Arc<Semaphore>,
-    /// Queries of views that may still run.
+    /// Queries of views that may still start.
     pub(crate) queries: Arc<Semaphore>,
-    /// Turns true when the server stops: subscriptions end then.
+    /// Becomes true when the server stops, which ends subscriptions.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
@@ -32,6 +34,7 @@ impl Shared {
         store: Arc<dyn EventStore>,
         views: Option<Arc<Views>>,
         app: Option<Arc<App>>,
+        authenticate: Option<Box<Authenticate>>,
         limits: Limits,
     ) -> Self {
         let budget = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
@@ -40,12 +43,23 @@ impl Shared {
         let subscriptions = Arc::new(Semaphore::new(limits.subscriptions_max));
         let queries = Arc::new(Semaphore::new(QUERIES_MAX));
         let stopping = watch::Sender::new(false);
-        Self { store, views, app, limits, body_budget, answer_budget, subscriptions, queries, stopping }
+        Self {
+            store,
+            views,
+            app,
+            authenticate,
+            limits,
+            body_budget,
+            answer_budget,
+            subscriptions,
+            queries,
+            stopping,
+        }
     }
 }
 
 /// Ends when the server stops.
 pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error says that the server is gone altogether.
+    // An error means that the server is dropped.
     drop(stopping.wait_for(|stopping| *stopping).await);
 }

@@ -2,7 +2,7 @@
 
 use gesta_core::Timestamp;
 
-/// What the clock of the machine says.
+/// The time of the machine's clock.
 #[must_use]
 pub fn now() -> Timestamp {
     let nanos = i64::try_from(jiff::Timestamp::now().as_nanosecond());

@@ -40,7 +40,7 @@ impl Call {
             let batch = self.batch(&facts, &mut boundary)?;
             let sent = Sent { id: batch.events[0].id, batch };
             match sent.settle(store).await {
-                Ok(appended) if !appended.repeated => return Ok(written(facts, appended)),
+                Ok(appended) if !appended.repeated => return Ok(written(facts, &sent.batch, appended)),
                 Ok(appended) => {
                     // An append in doubt had happened, or the same command was sent twice at once.
                     let mut first = repeat(store, appended).await?;
@@ -189,12 +189,13 @@ fn settles(error: &AppendError) -> bool {
     looked && error.retry() == Retry::Never
 }
 
-fn written(facts: Vec<Fact>, appended: Appended) -> Written {
+fn written(facts: Vec<Fact>, batch: &Batch, appended: Appended) -> Written {
     let Appended { places, checkpoint, .. } = appended;
     let streams =
         facts.iter().map(|fact| &fact.stream).zip(&places).map(|(stream, place)| (stream, place.version));
     let versions = last_versions(streams);
-    Written { facts, events: Vec::new(), places, versions, checkpoint, repeated: false }
+    let ids = batch.events.iter().map(|event| event.id).collect();
+    Written { facts, ids, events: Vec::new(), places, versions, checkpoint, repeated: false }
 }
 
 fn last_versions<'a>(events: impl Iterator<Item = (&'a StreamName, Version)>) -> Vec<(StreamName, Version)> {
@@ -218,6 +219,7 @@ fn nothing_to_record<B: Boundary>(boundary: &mut B) -> Written {
     let versions = last_versions(versions.iter().map(|(stream, version)| (stream, *version)));
     Written {
         facts: Vec::new(),
+        ids: Vec::new(),
         events: Vec::new(),
         places: Vec::new(),
         versions,
@@ -233,8 +235,9 @@ async fn repeat(store: &dyn EventStore, first: Appended) -> Result<Written, Load
     let streams =
         facts.iter().map(|fact| &fact.stream).zip(&events).map(|(stream, event)| (stream, event.version()));
     let versions = last_versions(streams);
+    let ids = events.iter().map(|event| event.id()).collect();
     let Appended { places, checkpoint, .. } = first;
-    Ok(Written { facts, events, places, versions, checkpoint, repeated: true })
+    Ok(Written { facts, ids, events, places, versions, checkpoint, repeated: true })
 }
 
 async fn read_back(store: &dyn EventStore, appended: &Appended) -> Result<Vec<RecordedEvent>, LoadError> {

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use gesta_core::{Checkpoint, CommandKey, EventStore, Expected, Placed, RecordedEvent, StreamName, Version};
+use gesta_core::{
+    Checkpoint, CommandKey, EventId, EventStore, Expected, Placed, RecordedEvent, StreamName, Version,
+};
 
 use crate::boundary::{At, Boundary};
 use crate::decider::Decider;
@@ -302,6 +304,8 @@ impl Call {
 /// What a call wrote, or for a repeat, what the first sending wrote.
 pub(crate) struct Written {
     pub(crate) facts: Vec<Fact>,
+    /// The ids of the events, in the same order.
+    pub(crate) ids: Vec<EventId>,
     /// For a repeat, the events as recorded; otherwise empty.
     pub(crate) events: Vec<RecordedEvent>,
     pub(crate) places: Vec<Placed>,

@@ -1,4 +1,5 @@
-//! The one HTTP router for commands, states and histories, and the form that every error takes.
+//! The HTTP router for commands, states and histories, the form of every error, and the rules that every route shares: headers,
+//! parameters, entity tags, callers and times.
 //!
 //! | route | what it does |
 //! | --- | --- |
@@ -8,12 +9,15 @@
 //! | `GET /states/{category}/{id}` | the state of an entity, now or `?version=`, `?checkpoint=`, `?recorded_at=`, `?time=` |
 //! | `GET /histories/{category}/{id}` | its events: who, what, when; `?from=` a version, `?limit=` events, `?direction=backward` |
 //!
-//! Headers of a command: `Idempotency-Key` makes its repeat harmless; `If-Match: "7"` sends it only if the entity has that
-//! version, `If-None-Match: *` only if nothing happened to it yet; `X-Actor`, `X-Correlation-Id`, `X-Causation-Id` and
-//! `X-Reason` say who, because of what and why; a W3C `traceparent` is kept in the metadata. Answers carry the version as
-//! `ETag`. Errors are Problem Details ([`Problem`]). Commands that a browser sends for a page of another site are refused
-//! ([`refuse_cross_site`]).
+//! Headers of a command: `Idempotency-Key` makes a repeat harmless. `If-Match: "7"` sends the command only if the entity has that
+//! version, `If-None-Match: *` only if the entity has no event. `X-Actor` is recorded as the actor of a request without a
+//! [`Principal`]; it proves nothing and scopes no key. `X-Correlation-Id`, `X-Causation-Id`, `X-Reason` and a W3C `traceparent` are
+//! recorded too. Answers carry the version as `ETag`. Errors are Problem Details ([`Problem`]). Commands that a browser sends for a
+//! page of another site are refused ([`refuse_cross_site`]).
 
+mod caller;
+mod etag;
+mod headers;
 mod history;
 mod params;
 mod problem;
@@ -26,9 +30,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{Path, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gesta_core::{EventStore, Version};
@@ -37,27 +42,30 @@ use serde::Serialize;
 use crate::app::{App, DeciderInfo, DecisionInfo, Outcome};
 use crate::handle::Gesta;
 
+pub use crate::json::{expected_json, position_json};
 pub use crate::words::explain_json;
-pub use params::Params;
+pub use caller::{Caller, Principal};
+pub use etag::{etag, expected, is_unchanged, never_stale};
+pub use headers::{header_text, media_type, refuse_encoded, unsupported_type};
+pub use params::{Params, next_address};
 pub use problem::Problem;
-pub use request::Principal;
 pub use site::refuse_cross_site;
 pub use time::{TimeError, format_time, parse_time};
 
-use request::{as_of, known_version, options};
+use request::{as_of, options};
 
-/// What the handlers share.
+/// The state that the handlers share.
 struct Shared {
     app: Arc<App>,
     gesta: Gesta,
 }
 
-/// The routes of an application on a store. It can be merged into any other router.
+/// The routes of an application on a store, to be merged into any other router.
 pub fn router(app: Arc<App>, store: Arc<dyn EventStore>) -> Router {
     router_on(app, Gesta::new(store))
 }
 
-/// As [`router`], with a clock and event ids of the caller's.
+/// As [`router`], on a handle with its own clock and event ids.
 pub fn router_on(app: Arc<App>, gesta: Gesta) -> Router {
     Router::new()
         .route("/commands", get(hosted))
@@ -65,6 +73,7 @@ pub fn router_on(app: Arc<App>, gesta: Gesta) -> Router {
         .route("/commands/{category}/{id}/{command}", post(command))
         .route("/states/{category}/{id}", get(state))
         .route("/histories/{category}/{id}", get(history::history))
+        .layer(map_response(never_stale))
         .with_state(Arc::new(Shared { app, gesta }))
 }
 
@@ -90,12 +99,12 @@ async fn command(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<(String, String, String)>, PathRejection>,
     params: Params,
-    parts: RequestParts,
+    parts: Parts,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     params.finish()?;
     let (Path((category, id, name)), body) = (path?, body?);
-    let options = options(&parts.0, "POST /commands/{category}/{id}/{command}", &body)?;
+    let options = options(&parts, "POST /commands/{category}/{id}/{command}", &body)?;
     let outcome = shared.app.command(&shared.gesta, &category, &id, &name, &body, options).await?;
     Ok(answer(&outcome))
 }
@@ -104,12 +113,12 @@ async fn decide(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<String>, PathRejection>,
     params: Params,
-    parts: RequestParts,
+    parts: Parts,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     params.finish()?;
     let (Path(decision), body) = (path?, body?);
-    let options = options(&parts.0, "POST /commands/{decision}", &body)?;
+    let options = options(&parts, "POST /commands/{decision}", &body)?;
     let outcome = shared.app.decide(&shared.gesta, &decision, &body, options).await?;
     Ok(answer(&outcome))
 }
@@ -125,24 +134,18 @@ async fn state(
     let Some(version) = view.version else {
         return Err(Problem::nothing_happened(&category, &id));
     };
-    if known_version(&headers) == Some(version) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(version))]).into_response());
+    if is_unchanged(&headers, &etag(version))? {
+        return Ok(unchanged(version));
     }
     Ok(tagged(json(&view), Some(version)))
 }
 
-/// The parts of a request that commands are made with, kept whole: a key covers method and address.
-struct RequestParts(Parts);
-
-impl<S: Send + Sync> FromRequestParts<S> for RequestParts {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(parts.clone()))
-    }
+/// The answer to a client that holds this version already.
+fn unchanged(version: Version) -> Response {
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, etag(version))]).into_response()
 }
 
-/// The answer to a command. It has an entity tag where it concerns one entity only.
+/// The answer to a command. It has an entity tag if the command wrote to one entity only.
 fn answer(outcome: &Outcome) -> Response {
     let version = match outcome.versions[..] {
         [(_, version)] => Some(version),
@@ -156,11 +159,6 @@ fn tagged(mut response: Response, version: Option<Version>) -> Response {
         response.headers_mut().insert(header::ETAG, etag(version));
     }
     response
-}
-
-/// The version of a stream as an entity tag.
-fn etag(version: Version) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes are visible ASCII")
 }
 
 fn json(body: &impl Serialize) -> Response {

@@ -92,6 +92,7 @@ mod handle;
 pub mod http;
 mod idempotency;
 mod introspect;
+mod json;
 mod key;
 mod load;
 mod meta;

@@ -11,7 +11,8 @@ use gesta_log::{LogStore, Recovery, Scrub};
 use gesta_server::Server;
 use gesta_views::{Definition, DefinitionWarning, KnownEvent, Views};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::Context;
@@ -201,7 +202,7 @@ async fn listen(
     let url = format!("http://{}", listener.local_addr().map_err(&failed)?);
     let described = log.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
     described.map_err(|error| Failure::new("cannot write the lock file").because(&error))?;
-    let stop = stop_signal()?;
+    let mut signals = Signals::listen()?;
     say(&format!("{}serving `{}` at {url}", (served.introduction)(&url), served.folder.display()))?;
     let mut server = Server::builder(Arc::clone(log) as _);
     if let Some(views) = views {
@@ -210,14 +211,17 @@ async fn listen(
     if let Some(app) = &served.app {
         server = server.app(Arc::clone(app));
     }
-    let mut failed = None;
+    let (mut failed, told) = (None, Notify::new());
     let stop = async {
         tokio::select! {
-            () = stop => {}
+            () = told.notified() => {}
             reason = failure(log, served.on_failed_write) => failed = Some(reason),
         }
     };
-    server.build().serve(listener, stop).await;
+    tokio::select! {
+        () = server.build().serve(listener, stop) => {}
+        () = signals.stop_then_cut(&told) => {}
+    }
     match failed {
         Some(reason) => Err(Failure::new(format!("the log cannot be written any more: {reason}"))
             .help("check the disk, then start the server again: it settles the appends in flight")),
@@ -237,19 +241,34 @@ async fn failure(log: &LogStore, then: OnFailedWrite) -> String {
     }
 }
 
-/// Ends when the process gets SIGINT (ctrl-c) or SIGTERM.
-fn stop_signal() -> Outcome<impl Future<Output = ()>> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(&error));
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    Ok(async move {
+/// The signals that stop the process: ctrl-c and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Outcome<Self> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(&error));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        tracing::info!("stopping: waiting for open requests");
-    })
+    }
+
+    /// Tells the server to stop at the first signal, and ends at the second one.
+    async fn stop_then_cut(&mut self, told: &Notify) {
+        self.next().await;
+        tracing::info!("stopping: open requests may end; a second signal cuts them");
+        told.notify_one();
+        self.next().await;
+        tracing::warn!("stopping at once: open requests are cut");
+    }
 }
 
 /// Reads the view definitions in a folder.

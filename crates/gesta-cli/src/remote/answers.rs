@@ -6,6 +6,7 @@ use gesta_core::{
     StreamInfo, StreamPage, Version,
 };
 use gesta_server::wire::{EventJson, position_from_json};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -213,7 +214,15 @@ pub(super) fn read_streams(bytes: &[u8]) -> Result<StreamPage, Fault> {
     };
     let streams = answer["streams"].as_array().ok_or_else(|| strange("streams"))?;
     let streams = streams.iter().map(info).collect::<Option<_>>().ok_or_else(|| strange("streams"))?;
-    Ok(StreamPage { streams, next: answer["next"].as_str().map(|token| ListToken(token.into())) })
+    Ok(StreamPage { streams, next: answer["next"].as_str().map(list_token).transpose()? })
+}
+
+/// The token in the address of the next page.
+fn list_token(address: &str) -> Result<ListToken, Fault> {
+    let parameters = address.split_once('?').map_or("", |(_, parameters)| parameters).split('&');
+    let token = parameters.filter_map(|pair| pair.strip_prefix("after=")).next();
+    let token = token.and_then(|token| percent_decode_str(token).decode_utf8().ok());
+    token.map(|token| ListToken(token.into())).ok_or_else(|| strange("the address of the next page"))
 }
 
 /// A page, borrowed from its JSON.

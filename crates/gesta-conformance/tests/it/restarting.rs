@@ -24,7 +24,7 @@ impl Harness for Counting {
     }
 
     fn restart(&self, store: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
-        assert_eq!(Arc::strong_count(&store), 1, "whoever closes a store holds the only one");
+        assert_eq!(Arc::strong_count(&store), 1, "a restart holds the only reference to the store");
         self.restarts.fetch_add(1, Ordering::SeqCst);
         store
     }
@@ -37,7 +37,7 @@ fn counting(calls: u32) -> (Arc<dyn EventStore>, impl Fn() -> usize) {
 }
 
 #[test]
-fn a_store_is_restarted_before_every_so_many_calls() {
+fn a_store_is_restarted_at_a_fixed_interval_of_calls() {
     for (every, expected) in [(1, 10), (2, 5), (3, 3), (11, 0)] {
         let (store, restarts) = counting(every);
         for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! A CloudEvent read from its JSON, and the event it becomes.
+//! Reads a CloudEvent from its JSON and makes it an event.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,16 +10,16 @@ use gesta_core::{
     ContentKind, EventId, EventType, NameError, NewEvent, StreamName, TAGS_MAX, Tag, Timestamp,
 };
 use percent_encoding::percent_decode_str;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{NAMESPACE, PLACED, STORE_SOURCE, is_attribute_name, kind_of, media_type_of};
 use crate::limits::{CLOUD_EVENT_ATTRIBUTES_MAX, JSON_DEPTH_MAX};
-use crate::wire::{too_deep, write_string};
+use crate::wire::{HalfPair, beyond, check_surrogates, too_deep, write_string};
 use gesta::http::{TimeError, parse_time};
 
-/// A CloudEvent in JSON, borrowed from its text: each attribute with the bytes of its value.
+/// A CloudEvent in JSON, borrowed from its text: its attributes, each with the bytes of its value.
 #[derive(Debug, Clone)]
 pub struct CloudEvent<'a> {
     attributes: Vec<(Cow<'a, str>, &'a RawValue)>,
@@ -34,38 +34,44 @@ pub enum CloudEventError {
         /// The attribute.
         name: &'static str,
     },
-    /// There is no stream to append to.
-    #[error(
-        "the event has no `subject`, which names its stream: give it one, or say where the stream is taken from"
-    )]
+    /// The event names no stream.
+    #[error("the event has no `subject`, which names its stream: add it")]
     NoStream,
-    /// An attribute stands twice.
+    /// An attribute is given twice.
     #[error("the event has `{name}` twice")]
     Twice {
         /// The attribute.
         name: String,
     },
-    /// An attribute is not of the form it must have.
+    /// An attribute is malformed.
     #[error("`{name}` is not {expected}")]
     Form {
         /// The attribute.
         name: String,
-        /// What it must be.
+        /// The form that it must have.
         expected: &'static str,
     },
-    /// A name is not one that the log takes.
+    /// A name is malformed.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The time is not one that the log takes.
+    /// The time is malformed or out of range.
     #[error(transparent)]
     Time(#[from] TimeError),
     /// The data nests too deep.
     #[error(
-        "`data` nests {depth} levels deep: at most {JSON_DEPTH_MAX} are taken, which common parsers read"
+        "`data` nests {depth} levels deep: the limit is {JSON_DEPTH_MAX} levels, which common parsers read"
     )]
     TooDeep {
-        /// How deep it nests.
+        /// The depth of the data.
         depth: usize,
+    },
+    /// An attribute or the data has half a surrogate pair.
+    #[error("in `{name}` {half}")]
+    HalfPair {
+        /// The attribute.
+        name: String,
+        /// The place in the text.
+        half: HalfPair,
     },
 }
 
@@ -88,8 +94,7 @@ impl<'de> Visitor<'de> for AttributesVisitor {
         let mut attributes = Vec::with_capacity(12);
         while let Some(Name(name)) = map.next_key()? {
             if attributes.len() == CLOUD_EVENT_ATTRIBUTES_MAX {
-                let most = CLOUD_EVENT_ATTRIBUTES_MAX;
-                return Err(A::Error::custom(format_args!("the event has more than {most} attributes")));
+                return Err(beyond("the event", CLOUD_EVENT_ATTRIBUTES_MAX, "attributes"));
             }
             attributes.push((name, map.next_value()?));
         }
@@ -97,13 +102,13 @@ impl<'de> Visitor<'de> for AttributesVisitor {
     }
 }
 
-/// A name, borrowed where it can be: `Cow` alone never borrows within other types.
+/// A name, borrowed if it can be: `Cow` alone never borrows within other types.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> CloudEvent<'a> {
-    /// The event to append. `source` is the text it was read from: its data shares it. `stream` is the stream, where it
-    /// is not the `subject`; `now` is the time of an event that has none.
+    /// The event to append. `source` is the text that it was read from: the data shares its bytes. `stream` is the stream, if it is
+    /// not the `subject`. `now` is the time of an event without one.
     ///
     /// # Errors
     /// [`CloudEventError`] names the attribute that is wrong.
@@ -114,6 +119,10 @@ impl<'a> CloudEvent<'a> {
         now: Timestamp,
     ) -> Result<NewEvent, CloudEventError> {
         self.check()?;
+        for (name, value) in &self.attributes {
+            let checked = check_surrogates(value.get(), source);
+            checked.map_err(|half| CloudEventError::HalfPair { name: name.clone().into_owned(), half })?;
+        }
         let stream = match stream {
             Some(stream) => stream,
             None => StreamName::new(self.text("subject")?.ok_or(CloudEventError::NoStream)?)?,
@@ -134,7 +143,7 @@ impl<'a> CloudEvent<'a> {
         })
     }
 
-    /// An attribute's value as text, if it is there and not null.
+    /// The value of an attribute as text, if it is there and not null.
     ///
     /// # Errors
     /// [`CloudEventError::Form`] if it is not a string.
@@ -148,10 +157,10 @@ impl<'a> CloudEvent<'a> {
     /// The JSON of an attribute or a member of the event, if it is there.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&'a RawValue> {
-        self.attributes.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+        self.attributes.iter().find(|(given, _)| given == name).map(|(_, value)| *value)
     }
 
-    /// Its extensions, as they stand.
+    /// The extensions, in their order.
     pub(super) fn extensions(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let attributes = self.attributes.iter().map(|(name, value)| (&**name, *value));
         attributes.filter(|(name, _)| !PLACED.contains(name) && !FIRST.contains(name))
@@ -168,7 +177,7 @@ impl<'a> CloudEvent<'a> {
         self.check_names()
     }
 
-    /// Names as the specification wants them, none twice.
+    /// Checks that names are as the specification requires and that none is given twice.
     pub(super) fn check_names(&self) -> Result<(), CloudEventError> {
         for (at, (name, _)) in self.attributes.iter().enumerate() {
             if !is_attribute_name(name) && name != "data_base64" {
@@ -184,7 +193,7 @@ impl<'a> CloudEvent<'a> {
         Ok(())
     }
 
-    /// The id that the attributes stand for.
+    /// The id of the event: `id`, or the UUID made from `source` and `id`.
     pub(super) fn event_id(&self) -> Result<EventId, CloudEventError> {
         let (id, source) = (self.required("id")?, self.required("source")?);
         Ok(id.parse().unwrap_or_else(|_| {
@@ -193,7 +202,7 @@ impl<'a> CloudEvent<'a> {
         }))
     }
 
-    /// The kind that `datacontenttype` names, or that one where there is none.
+    /// The kind that `datacontenttype` names, or `kind` if there is none.
     pub(super) fn kind_or(&self, kind: ContentKind) -> ContentKind {
         self.text("datacontenttype").ok().flatten().map_or(kind, |media_type| kind_of(&media_type))
     }
@@ -228,7 +237,7 @@ impl<'a> CloudEvent<'a> {
         Ok((kind, Bytes::copy_from_slice(text.as_bytes())))
     }
 
-    /// The metadata: what `gestametadata` carries, or the attributes that have no other place.
+    /// The metadata: the value of `gestametadata`, or the attributes without another place.
     fn metadata(&self, id: EventId, kind: ContentKind) -> Result<Bytes, CloudEventError> {
         if let Some(text) = self.text("gestametadata")? {
             return Ok(Bytes::copy_from_slice(text.as_bytes()));
@@ -240,19 +249,19 @@ impl<'a> CloudEvent<'a> {
         self.attributes_as_metadata(id, kind).map(Bytes::from)
     }
 
-    /// An object of the attributes that would not come back by themselves: first `id`, `source` and `datacontenttype`, then the
-    /// extensions as they stand. Nothing where there would only be the `source` that an export gives.
+    /// An object of the attributes that the event itself does not keep: first `id`, `source` and `datacontenttype`, then the
+    /// extensions in their order. Empty if the only one is a `source` that an export writes.
     pub(super) fn attributes_as_metadata(
         &self,
         id: EventId,
         kind: ContentKind,
     ) -> Result<Vec<u8>, CloudEventError> {
         let mut members = Vec::with_capacity(64);
-        if self.text("id")?.is_some_and(|own| own != id.to_string()) {
+        if self.text("id")?.is_some_and(|given| given != id.to_string()) {
             write_member("id", self.value("id"), &mut members);
         }
         write_member("source", self.value("source"), &mut members);
-        if self.text("datacontenttype")?.is_some_and(|own| own != media_type_of(kind)) {
+        if self.text("datacontenttype")?.is_some_and(|given| given != media_type_of(kind)) {
             write_member("datacontenttype", self.value("datacontenttype"), &mut members);
         }
         let placed = |name: &str| PLACED.contains(&name) || FIRST.contains(&name);
@@ -275,7 +284,7 @@ impl<'a> CloudEvent<'a> {
     }
 }
 
-/// Attributes that stand first in the metadata where they stand in it.
+/// The attributes that come first in the metadata.
 const FIRST: [&str; 3] = ["id", "source", "datacontenttype"];
 
 fn write_member(name: &str, value: Option<&RawValue>, out: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-//! An event of the log written as a CloudEvent.
+//! Writes an event of the log as a CloudEvent.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 
 use super::decode::CloudEvent;
 use super::{STORE_SOURCE, media_type_of};
-use crate::wire::{as_json, too_deep, write_string};
+use crate::wire::{as_json, as_string, too_deep, write_string};
 use gesta::http::format_time;
 
-/// Appends an event as one CloudEvent on one line, without a line break at its end.
+/// Appends an event as a CloudEvent on one line, without a line break at its end.
 ///
-/// The `source` of an event that did not come in with one is the store: `urn:gesta:store:` and its id.
+/// The `source` of an event that was not imported with one is `urn:gesta:store:` and the id of the store. Text that escapes would
+/// make longer than base64 is written as `data_base64`, so a line is never much longer than the event's data as base64.
 pub fn write_cloud_event(event: &RecordedEvent, store: StoreId, out: &mut Vec<u8>) {
     let attributes = Attributes::of(event);
     out.extend_from_slice(b"{\"specversion\":\"1.0\"");
@@ -41,11 +42,11 @@ pub fn write_cloud_event(event: &RecordedEvent, store: StoreId, out: &mut Vec<u8
     out.push(b'}');
 }
 
-/// The metadata where it is what an import of CloudEvents made: attributes. Otherwise nothing.
+/// The attributes in the metadata, if an import of a CloudEvent wrote it.
 struct Attributes<'a>(Option<CloudEvent<'a>>);
 
 impl<'a> Attributes<'a> {
-    /// The attributes, if writing them out and reading them in again gives the same id and the same bytes.
+    /// The attributes, if an import of them gives the same id and the same metadata.
     fn of(event: &'a RecordedEvent) -> Self {
         let metadata = event.metadata_slice();
         let attributes = serde_json::from_slice::<CloudEvent<'a>>(metadata).ok();
@@ -57,7 +58,7 @@ impl<'a> Attributes<'a> {
                 && attributes.kind_or(event.kind()) == event.kind()
                 && attributes
                     .attributes_as_metadata(event.id(), event.kind())
-                    .is_ok_and(|own| own == metadata)
+                    .is_ok_and(|imported| imported == metadata)
         }))
     }
 
@@ -65,7 +66,7 @@ impl<'a> Attributes<'a> {
         self.0.as_ref()?.value(name)
     }
 
-    /// Writes the extensions, or the metadata as a whole.
+    /// Writes the extensions, or the whole metadata.
     fn write_others(&self, metadata: &[u8], out: &mut Vec<u8>) {
         match (&self.0, std::str::from_utf8(metadata)) {
             (None, Ok("")) => {}
@@ -89,7 +90,7 @@ fn write_data(event: &RecordedEvent, out: &mut Vec<u8>) {
     match event.kind() {
         ContentKind::Octets if bytes.is_empty() => {}
         ContentKind::Json if let Some(json) = as_json(bytes).filter(one_line) => raw(out, "data", json.get()),
-        ContentKind::Text if let Ok(text) = std::str::from_utf8(bytes) => string(out, "data", text),
+        ContentKind::Text if let Some(text) = as_string(bytes) => string(out, "data", text),
         _ => string(out, "data_base64", &BASE64_STANDARD.encode(bytes)),
     }
 }

@@ -1,25 +1,24 @@
-//! `POST /batches`: append to several streams, whole or not at all, with expectations and conditions.
+//! `POST /batches`: appends to several streams atomically, with expectations and conditions.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gesta_core::{
-    AppendError, BATCH_CONDITIONS_MAX, BATCH_EXPECTATIONS_MAX, Batch, CommandKey, Condition,
-    EventIdParseError, Expected, StreamName, Version,
+    BATCH_CONDITIONS_MAX, BATCH_EXPECTATIONS_MAX, Batch, CommandKey, Condition, EventIdParseError, Expected,
+    StreamName, Version,
 };
 use serde::Deserialize;
 
-use super::append::{Many, answer, ids, ids_json, new_events, read_events};
-use crate::body::{RequestBody, content_type, read_json};
-use crate::idempotency::command_key;
-use crate::routes::allowed;
+use super::append::{answer, failed, ids};
+use crate::body::{RequestBody, read_json};
+use crate::incoming::{Incoming, Many, new_events};
 use crate::state::Shared;
-use crate::wire::{Capped, EventJson, QueryJson, expected_from_text};
-use gesta::http::{Params, Problem};
+use crate::wire::{Capped, EventJson, QueryJson, check_user_stream, expected_from_text};
+use gesta::http::{Caller, Params, Problem};
 
 const ROUTE: &str = "POST /batches";
 
@@ -73,29 +72,25 @@ struct ConditionJson<'a> {
     after: Option<Cow<'a, str>>,
 }
 
-/// Appends a batch: in the server's own JSON, or an array of CloudEvents whose subjects name their streams.
+/// Appends a batch: in the server's JSON, or as CloudEvents whose subjects name their streams.
 pub(super) async fn append(
     State(shared): State<Arc<Shared>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    parts: Parts,
     params: Params,
     body: RequestBody,
 ) -> Result<Response, Problem> {
     params.finish()?;
-    let command = command_key(&headers, ROUTE, &method, &uri, &body.bytes)?;
-    let batch = if content_type(&headers) == "application/json" {
-        read_batch(&body.bytes, command)?
+    let incoming = Incoming::of(&parts.headers, &body.bytes)?;
+    let command = Caller::of(&parts).command_key(&parts, ROUTE, &incoming.text)?;
+    let batch = if incoming.is_json() {
+        read_batch(&incoming.text, command)?
     } else {
-        let events = read_events(&headers, &body.bytes, None, command.as_ref())?;
+        let events = incoming.events(None, command.as_ref())?;
         Batch { events, command, ..Batch::default() }
     };
     let ids = ids(&batch);
-    let appended = shared.store.append(batch).await.map_err(|error| {
-        let doubt = matches!(error, AppendError::InDoubt { .. });
-        let problem = Problem::from(error);
-        if doubt { problem.with("ids", ids_json(&ids)) } else { problem }
-    })?;
+    let appended = shared.store.append(batch).await;
+    let appended = appended.map_err(|error| failed(error, &ids, Problem::from))?;
     Ok(answer(&appended, &ids).into_response())
 }
 
@@ -111,7 +106,7 @@ fn read_batch(body: &Bytes, command: Option<CommandKey>) -> Result<Batch, Proble
 
 fn expectation(json: &ExpectationJson<'_>) -> Result<(StreamName, Expected), Problem> {
     let stream = StreamName::new(&json.stream)?;
-    allowed(&stream)?;
+    check_user_stream(&stream)?;
     let expected = match &json.version {
         VersionJson::Number(version) => Some(Expected::Exactly(Version::new(*version))),
         VersionJson::Word(word) => expected_from_text(word),
@@ -122,7 +117,7 @@ fn expectation(json: &ExpectationJson<'_>) -> Result<(StreamName, Expected), Pro
     };
     let expected = expected.ok_or_else(|| {
         Problem::invalid(format!(
-            "what is expected of `{stream}` is not `any`, `none`, `exists` or a version"
+            "the expected version of `{stream}` is not `any`, `none`, `exists` or a version"
         ))
     })?;
     Ok((stream, expected))

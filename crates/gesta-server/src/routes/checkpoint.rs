@@ -1,4 +1,4 @@
-//! `GET /checkpoint`: a place in the log, by name or time.
+//! `GET /checkpoint`: finds a place in the log by name or time.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::state::Shared;
 use gesta::http::parse_time;
 use gesta::http::{Params, Problem};
 
-/// `at` is `head` (when left out), `start`, or a time: the end of what was recorded up to then.
+/// `at` is `head` (the default), `start`, or a time: the place after all events recorded up to then.
 pub(super) async fn locate(
     State(shared): State<Arc<Shared>>,
     mut params: Params,
@@ -22,7 +22,7 @@ pub(super) async fn locate(
         Some(time) => {
             let time = parse_time(time);
             When::RecordedUpTo(time.map_err(|error| {
-                Problem::invalid(format!("parameter `at` is neither `start` nor `head`: {error}"))
+                Problem::invalid(format!("parameter `at` is not `start` or `head`: {error}"))
             })?)
         }
     };

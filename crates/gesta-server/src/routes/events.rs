@@ -1,30 +1,34 @@
-//! `GET /events` and `POST /events/query`: the log, filtered, page by page or followed.
+//! `GET /events` and `POST /events/query`: reads the log, filtered, as pages or as a subscription.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::request::Parts;
 use axum::response::Response;
-use gesta_core::{Checkpoint, Direction, Item, Limit, Place, Query, Read, Select};
+use gesta_core::{Checkpoint, Direction, EventType, Item, Limit, Place, Query, Read, Select};
 use serde::Deserialize;
 
 use super::{feed, page};
+use crate::accept::{Form, PAGES_AND_FEED};
 use crate::body::{RequestBody, read_json, want_json};
 use crate::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
-use crate::routes::{accepts, allowed};
 use crate::state::Shared;
-use crate::wire::QueryJson;
-use gesta::http::{Params, Problem};
+use crate::wire::{QueryJson, check_user_stream};
+use gesta::http::{Params, Problem, next_address};
 
-/// A read of the log, as a request says it.
+/// A read of the log, from an address or a body.
 struct Request {
     query: Query,
     from: Option<Place>,
     until: Option<Checkpoint>,
     direction: Direction,
     limit: Option<NonZeroU32>,
+    /// The rest is for subscriptions only: the place after the last event that the client has seen.
+    last_event_id: Option<Checkpoint>,
+    /// The name under which all events are sent; otherwise each is sent under its type.
+    event_name: Option<EventType>,
 }
 
 #[derive(Deserialize)]
@@ -40,49 +44,53 @@ struct RequestJson<'a> {
     direction: Option<Cow<'a, str>>,
     #[serde(default)]
     limit: Option<u32>,
+    #[serde(borrow, default, rename = "eventName")]
+    event_name: Option<Cow<'a, str>>,
 }
 
-/// Reads by parameters: one item, whose parameters must all match.
+/// Reads by parameters: one item, all of whose fields must match.
 pub(super) async fn read(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    uri: Uri,
+    parts: Parts,
     params: Params,
 ) -> Result<Response, Problem> {
-    let request = Request::of_params(params)?;
-    if accepts(&headers, "text/event-stream") {
-        return follow(&shared, &headers, request).await;
+    let (request, form) = (Request::of_params(params)?, Form::preferred(&parts.headers, PAGES_AND_FEED));
+    if form == Form::EventStream {
+        return follow(&shared, &parts, request).await;
     }
-    let page = shared.store.read(request.to_read()).await?;
-    let next = (!page.end).then(|| next_address(&uri, &page.scanned_to));
-    page::answer(&shared, &headers, &page, next.as_deref(), b"")
+    let page = shared.store.read(request.to_read()?).await?;
+    let next = (!page.end).then(|| next_address(&parts.uri, "from", &page.scanned_to.to_string()));
+    page::answer(&shared, form, &page, next.as_deref(), b"")
 }
 
 /// Reads by a body: a query of several items.
 pub(super) async fn query(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
+    parts: Parts,
     params: Params,
     body: RequestBody,
 ) -> Result<Response, Problem> {
     params.finish()?;
-    want_json(&headers)?;
+    want_json(&parts.headers)?;
     let request = Request::of_json(&read_json(&body.bytes, "an object with `query`")?)?;
     drop(body);
-    if accepts(&headers, "text/event-stream") {
-        return follow(&shared, &headers, request).await;
+    let form = Form::preferred(&parts.headers, PAGES_AND_FEED);
+    if form == Form::EventStream {
+        return follow(&shared, &parts, request).await;
     }
-    let page = shared.store.read(request.to_read()).await?;
-    page::answer(&shared, &headers, &page, None, b"")
+    let page = shared.store.read(request.to_read()?).await?;
+    page::answer(&shared, form, &page, None, b"")
 }
 
-async fn follow(shared: &Arc<Shared>, headers: &HeaderMap, request: Request) -> Result<Response, Problem> {
+async fn follow(shared: &Arc<Shared>, parts: &Parts, request: Request) -> Result<Response, Problem> {
     if request.direction == Direction::Backward || request.until.is_some() || request.limit.is_some() {
         return Err(Problem::invalid(
             "a subscription goes forward and does not end: leave out `direction`, `until` and `limit`",
         ));
     }
-    feed::open(shared, headers, request.query, request.from.unwrap_or(Place::Start)).await
+    let from = feed::last_event_id(&parts.headers)?.or(request.last_event_id).map(Place::At);
+    let from = from.or(request.from).unwrap_or(Place::Start);
+    feed::open(shared, parts, request.query, from, request.event_name).await
 }
 
 impl Request {
@@ -100,6 +108,8 @@ impl Request {
             until: params.read("until")?,
             direction: direction(&mut params)?,
             limit: page_limit(&mut params)?,
+            last_event_id: params.read("lastEventId")?,
+            event_name: params.read("event_name")?,
         };
         params.finish()?;
         request.checked()
@@ -113,25 +123,33 @@ impl Request {
             until,
             direction: json.direction.as_deref().map_or(Ok(Direction::Forward), parse_direction)?,
             limit: json.limit.map(in_bounds).transpose()?,
+            last_event_id: None,
+            event_name: json.event_name.as_deref().map(EventType::new).transpose()?,
         };
         request.checked()
     }
 
-    /// Refuses queries that name streams of the system.
+    /// Refuses a query that names a stream of the system.
     fn checked(self) -> Result<Self, Problem> {
         if let Query::Any(items) = &self.query {
-            items.iter().filter_map(|item| item.stream.as_ref()).try_for_each(allowed)?;
+            items.iter().filter_map(|item| item.stream.as_ref()).try_for_each(check_user_stream)?;
         }
         Ok(self)
     }
 
-    fn to_read(&self) -> Read {
+    /// The read of a page.
+    fn to_read(&self) -> Result<Read, Problem> {
+        if self.last_event_id.is_some() || self.event_name.is_some() {
+            return Err(Problem::invalid(
+                "`lastEventId` and `event_name` are for subscriptions: send `Accept: text/event-stream`",
+            ));
+        }
         let start = match self.direction {
             Direction::Forward => Place::Start,
             Direction::Backward => Place::End,
         };
         let default = NonZeroU32::new(PAGE_EVENTS_DEFAULT).expect("it is not zero");
-        Read {
+        Ok(Read {
             select: Select::Log {
                 query: self.query.clone(),
                 from: self.from.clone().unwrap_or(start),
@@ -140,7 +158,7 @@ impl Request {
             direction: self.direction,
             until: self.until.clone(),
             limit: Limit::events(self.limit.unwrap_or(default)),
-        }
+        })
     }
 }
 
@@ -178,13 +196,4 @@ fn in_bounds(limit: u32) -> Result<NonZeroU32, Problem> {
     NonZeroU32::new(limit)
         .filter(|limit| limit.get() <= PAGE_EVENTS_MAX)
         .ok_or_else(|| Problem::invalid(format!("limit {limit} is not between 1 and {PAGE_EVENTS_MAX}")))
-}
-
-/// The same address, from where the page ended.
-fn next_address(uri: &Uri, scanned_to: &Checkpoint) -> String {
-    let others = uri.query().unwrap_or("").split('&');
-    let others = others.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("from"));
-    let params =
-        others.map(str::to_owned).chain([format!("from={scanned_to}")]).collect::<Vec<_>>().join("&");
-    format!("{}?{params}", uri.path())
 }

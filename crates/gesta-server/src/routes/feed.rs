@@ -1,28 +1,31 @@
-//! Subscriptions over HTTP: server-sent events that a client resumes by `Last-Event-ID`, without a gap and without a repeat.
+//! Subscriptions over HTTP: server-sent events, resumed by `Last-Event-ID` without a gap and without a repeat.
 //!
-//! The id of every event is the checkpoint right after it, also within a batch. Where the log went on and nothing matched, an id
-//! without data moves the client on. A client that reads slowly holds one small page here and nothing else: the next one is
-//! read when it has taken this one.
+//! The id of every event is the checkpoint right after it, also within a batch. If the log goes on and nothing matches, an id
+//! without data moves the client on. A slow client holds one small page in memory: the next page is read when it has taken this one.
 
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use gesta_core::{Checkpoint, Limit, Page, Place, Query, ReadError, Retry, Subscription};
+use gesta_core::{Checkpoint, EventType, Limit, Page, Place, Query, ReadError, Retry, Subscription};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Duration, sleep};
 
 use crate::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
+use crate::stall::Connection;
 use crate::state::{Shared, stopped};
 use crate::wire;
-use gesta::http::Problem;
+use gesta::http::{Problem, header_text};
 
 /// One subscription of one client. Ends with its connection, or when the server stops.
 struct Feed {
     subscription: Subscription,
+    /// The name under which all events are sent; otherwise each is sent under its type.
+    event_name: Option<EventType>,
     heartbeat: Duration,
     stopping: watch::Receiver<bool>,
     state: FeedState,
@@ -31,32 +34,36 @@ struct Feed {
 
 #[derive(PartialEq, Eq)]
 enum FeedState {
-    /// Nothing was sent yet: the client is told how soon to come back after a break.
+    /// Nothing is sent yet. The first line tells the client how soon to reconnect.
     Opened,
     Following,
-    /// An error was sent: nothing follows.
+    /// An error is sent, and nothing after it.
     Ended,
 }
 
-/// Opens a subscription from the place that the client names, or after the event that it has seen last.
+/// Opens a subscription.
 pub(super) async fn open(
     shared: &Arc<Shared>,
-    headers: &HeaderMap,
+    parts: &Parts,
     query: Query,
     from: Place,
+    event_name: Option<EventType>,
 ) -> Result<Response, Problem> {
     let permit = Arc::clone(&shared.subscriptions).try_acquire_owned().map_err(|_| too_many())?;
-    let from = last_event_id(headers)?.map_or(from, Place::At);
     let limit = Limit {
         events: FEED_EVENTS_MAX.try_into().expect("it is not zero"),
         bytes: FEED_BYTES_MAX.try_into().expect("it is not zero"),
         ..Limit::default()
     };
-    // What a first read would refuse is refused here, while there still is a status to say it with.
+    // The first read may be refused. That has to happen here, before the status is sent.
     check(shared, &query, &from).await?;
     let subscription = Subscription::new(Arc::clone(&shared.store), query, from).await?.limit(limit);
+    if let Some(connection) = parts.extensions.get::<Connection>() {
+        connection.follows();
+    }
     let feed = Feed {
         subscription,
+        event_name,
         heartbeat: shared.limits.heartbeat,
         stopping: shared.stopping.subscribe(),
         state: FeedState::Opened,
@@ -84,16 +91,16 @@ async fn check(shared: &Shared, query: &Query, from: &Place) -> Result<(), ReadE
     shared.store.read(read).await.map(drop)
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Checkpoint>, Problem> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let token = value.to_str().unwrap_or("");
+/// The place after the last event that the client has seen.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<Checkpoint>, Problem> {
+    let Some(token) = header_text(headers, "Last-Event-ID")? else { return Ok(None) };
     let checkpoint = token.parse();
     checkpoint.map(Some).map_err(|error| Problem::invalid(format!("header `Last-Event-ID`: {error}")))
 }
 
 fn too_many() -> Problem {
-    let detail = "as many subscriptions are open as this server takes: come again when one has ended";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already", detail)
+    let detail = "the server has no room for another subscription: try again after a pause";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting", detail)
         .retry(Retry::AfterPause)
 }
 
@@ -114,7 +121,7 @@ impl Feed {
             () = stopped(&mut self.stopping) => return None,
         };
         Some(match page {
-            Ok(page) => render(&page, before),
+            Ok(page) => render(&page, before, self.event_name.as_ref()),
             Err(error) => self.end_with(error),
         })
     }
@@ -128,13 +135,14 @@ impl Feed {
     }
 }
 
-/// A page as server-sent events. `at` is where the page began.
-fn render(page: &Page, mut at: Checkpoint) -> Bytes {
+/// A page as server-sent events. `at` is the place where the page begins.
+fn render(page: &Page, mut at: Checkpoint, event_name: Option<&EventType>) -> Bytes {
     let mut out = Vec::new();
     let mut json = Vec::new();
     for event in &page.events {
         at = at.past(event);
-        out.extend_from_slice(format!("id: {at}\nevent: {}\n", event.event_type()).as_bytes());
+        let name = event_name.map_or(event.event_type(), EventType::as_str);
+        out.extend_from_slice(format!("id: {at}\nevent: {name}\n").as_bytes());
         json.clear();
         wire::write_event(event, &mut json);
         data(&json, &mut out);
@@ -145,7 +153,7 @@ fn render(page: &Page, mut at: Checkpoint) -> Bytes {
     out.into()
 }
 
-/// Writes data and ends the event. Line breaks, which only space within JSON can hold, become lines of their own.
+/// Writes the data of an event and ends the event. A line break, which JSON has only in its white space, begins a new `data` line.
 fn data(json: &[u8], out: &mut Vec<u8>) {
     for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
         out.extend_from_slice(b"data: ");

@@ -1,5 +1,5 @@
-//! The routes of a hosted application: commands, states and histories. They are the library's own; here they get the server's
-//! bounds on bodies, or an answer that nothing is hosted.
+//! The routes of a hosted application: commands, states and histories. The library has the handlers; the server adds its bounds on
+//! bodies and answers, and answers for a server without an application.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::answer;
 use crate::body::RequestBody;
 use crate::state::Shared;
 
-/// The routes of the application, or of its absence.
+/// The routes of the application, or the answers if there is none.
 pub(super) fn router(shared: &Arc<Shared>) -> Router {
     let Some(app) = &shared.app else {
         let routes = ["/commands", "/commands/{*rest}", "/states/{*rest}", "/histories/{*rest}"];
@@ -30,13 +30,11 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
 }
 
 async fn nothing_hosted() -> Problem {
-    let detail = "this server hosts no deciders: it stores, serves and views events; a program of your own that \
-                  calls `gesta_cli::main_with` with its `App` hosts them";
+    let detail = "this server hosts no deciders: a program that calls `gesta_cli::main_with` with its `App` hosts them";
     Problem::new(StatusCode::NOT_FOUND, "not-hosted", "There is no such command", detail)
 }
 
-/// Takes the body in within the server's bounds, and holds its share of the budget until the answer is there; gives the answer
-/// out within them too.
+/// Reads the body and sends the answer within the server's bounds. The body holds its share of the budget until the answer is made.
 async fn bounded(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let whole = Request::from_parts(parts.clone(), body);
@@ -50,7 +48,7 @@ async fn bounded(State(shared): State<Arc<Shared>>, request: Request, next: Next
     }
 }
 
-/// The same answer, counted while a slow client holds it. The library's answers are whole in memory: nothing waits here.
+/// The same answer, counted while a slow client holds it. The library makes whole answers in memory, so nothing waits here.
 async fn held(shared: &Shared, answer: Response) -> Response {
     let (parts, body) = answer.into_parts();
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {

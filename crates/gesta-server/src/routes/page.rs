@@ -1,28 +1,29 @@
 //! A page of events as an answer: JSON, or an array of CloudEvents, with a link to the next one.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use gesta::http::Problem;
 use gesta_core::Page;
 
-use super::accepts;
+use crate::accept::Form;
 use crate::state::Shared;
 use crate::{answer, cloudevents, wire};
 
-/// The answer that a client gets by what it takes. `members` stand before those of the page, each with a comma after it.
+/// A page in the form that the client prefers. `members` come before those of the page, each with a comma after it.
 pub(super) fn answer(
     shared: &Shared,
-    headers: &HeaderMap,
+    form: Form,
     page: &Page,
     next: Option<&str>,
     members: &[u8],
 ) -> Result<Response, Problem> {
-    let mut response = if accepts(headers, cloudevents::BATCH_MEDIA_TYPE) {
-        answer::typed(shared, cloudevents::BATCH_MEDIA_TYPE, cloud_events(page))?
-    } else {
-        let mut out = [b"{", members].concat();
-        write_page(page, next, &mut out);
-        answer::json(shared, out)?
+    let mut response = match form {
+        Form::CloudEvents => answer::typed(shared, cloudevents::BATCH_MEDIA_TYPE, cloud_events(page))?,
+        Form::Json | Form::EventStream => {
+            let mut out = [b"{", members].concat();
+            write_page(page, next, &mut out);
+            answer::json(shared, out)?
+        }
     };
     if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
         response.headers_mut().insert(header::LINK, link);

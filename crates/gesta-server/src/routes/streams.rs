@@ -1,21 +1,23 @@
-//! `GET /streams`: the streams of a category, or all.
+//! `GET /streams`: lists the streams of a category, or all.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Uri;
 use gesta_core::{ListToken, Listing};
 use serde_json::{Value, json};
 
 use crate::limits::PAGE_EVENTS_MAX;
 use crate::routes::events::page_limit;
 use crate::state::Shared;
-use gesta::http::{Params, Problem};
+use gesta::http::{Params, Problem, next_address};
 
-/// One page of streams, each with its version, and the token to go on with.
+/// One page of streams, each with its version, and the address of the next page.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
+    uri: Uri,
     mut params: Params,
 ) -> Result<Json<Value>, Problem> {
     let category = params.read("category")?;
@@ -30,10 +32,10 @@ pub(super) async fn list(
             "version": stream.version.get(),
         })
     });
-    let next = page.next.map(|token| token.0);
+    let next = page.next.map(|token| next_address(&uri, "after", &token.0));
     Ok(Json(json!({"streams": streams.collect::<Value>(), "next": next})))
 }
 
-/// Streams in one page when the request does not say.
+/// Streams in a page without `limit`.
 const LISTED_DEFAULT: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not zero");
 const _: () = assert!(LISTED_DEFAULT.get() <= PAGE_EVENTS_MAX);

@@ -1,4 +1,4 @@
-//! `GET` and `POST /views/{name}/query`: read-only SQL on a view, as of one's own write where that is asked for.
+//! `GET` and `POST /views/{name}/query`: read-only SQL on a view, after the client's own write if it asks for that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use gesta::http::{Params, Problem};
+use gesta::http::{Params, Problem, header_text};
 use gesta_core::{Checkpoint, Retry};
 use gesta_views::{Cancel, QueryError, QueryLimits, SqlValue, UnknownView, Views, WaitError};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use crate::routes::PathParam;
 use crate::state::Shared;
 use crate::wire::rows_json;
 
-/// A query, as a body says it.
+/// The body of a query.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QueryBody {
@@ -30,7 +30,7 @@ struct QueryBody {
     params: BTreeMap<String, Value>,
 }
 
-/// A query by address: the parameter `sql`.
+/// A query in the address: the parameter `sql`.
 pub(super) async fn get(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
@@ -38,13 +38,13 @@ pub(super) async fn get(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let sql =
-        params.one("sql")?.ok_or_else(|| Problem::invalid("parameter `sql` is missing: it is the query"))?;
+        params.one("sql")?.ok_or_else(|| Problem::invalid("parameter `sql` is missing: give the query"))?;
     let wait_for = wait_for(&headers, &mut params)?;
     params.finish()?;
     run(&shared, name, sql, Vec::new(), wait_for).await
 }
 
-/// A query by body, with parameters.
+/// A query in the body, with parameters.
 pub(super) async fn post(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
@@ -84,13 +84,19 @@ async fn run(
         cancel: Some(cancel.0.clone()),
         ..QueryLimits::default()
     };
+    let reader = Arc::clone(&views);
+    let asked = name.clone();
     let query = tokio::task::spawn_blocking(move || {
-        let rows = views.query(&name, &sql, &values, &limits);
+        let rows = reader.query(&asked, &sql, &values, &limits);
         drop(permit);
         rows
     });
     let rows = query.await.expect("a query does not panic").map_err(refused)?;
-    answer::json(shared, rows_json(rows).to_string().into_bytes())
+    let mut answer = rows_json(rows);
+    let state = views.state(&name).map_err(unknown)?;
+    answer["state"] = state.name().into();
+    answer["error"] = state.error().map(ToString::to_string).into();
+    answer::json(shared, answer.to_string().into_bytes())
 }
 
 fn too_many_queries() -> Problem {
@@ -99,7 +105,7 @@ fn too_many_queries() -> Problem {
         .retry(Retry::AfterPause)
 }
 
-/// Ends the query when its client is gone: the handler is dropped then.
+/// Ends the query when its client is gone, which drops the handler.
 struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {
@@ -108,13 +114,14 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// The checkpoint that the view must have reached: header `Wait-For` or parameter `wait_for`.
+/// The checkpoint that the view must reach before the query runs: header `Wait-For` or parameter `wait_for`.
 fn wait_for(headers: &HeaderMap, params: &mut Params) -> Result<Option<Checkpoint>, Problem> {
-    if let Some(checkpoint) = params.read("wait_for")? {
-        return Ok(Some(checkpoint));
+    let parameter = params.read("wait_for")?;
+    let Some(token) = header_text(headers, "Wait-For")? else { return Ok(parameter) };
+    if parameter.is_some() {
+        return Err(Problem::invalid("both `Wait-For` and `wait_for` are given: give one"));
     }
-    let Some(value) = headers.get("wait-for") else { return Ok(None) };
-    let checkpoint = value.to_str().unwrap_or("").trim().parse();
+    let checkpoint = token.parse();
     checkpoint.map(Some).map_err(|error| Problem::invalid(format!("header `Wait-For`: {error}")))
 }
 
@@ -125,8 +132,9 @@ async fn wait(shared: &Shared, views: &Views, name: &str, checkpoint: &Checkpoin
         Ok(Err(error)) => Err(cannot_wait(error)),
         Err(_) => {
             let serving = views.status(name).await.ok().and_then(|status| status.serving);
-            let detail =
-                format!("the view `{name}` did not reach {checkpoint} within {patience:?}: ask again");
+            let detail = format!(
+                "the view `{name}` did not reach {checkpoint} within {patience:?}: send the query again"
+            );
             let title = "The view has not caught up";
             Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-caught-up", title, detail)
                 .retry(Retry::AfterPause)
@@ -152,7 +160,7 @@ fn cannot_wait(error: WaitError) -> Problem {
 
 fn stopped(detail: String) -> Problem {
     let detail = format!(
-        "{detail}; `POST /views/{{name}}/restart` sets it going when the cause is gone; an edited file is read when the server starts"
+        "{detail}; when the cause is gone, `POST /views/{{name}}/restart` restarts the view; an edited file is read when the server starts"
     );
     Problem::new(StatusCode::CONFLICT, "view-stopped", "The view has stopped", detail)
 }
@@ -198,10 +206,10 @@ fn sql_value(name: &str, value: Value) -> Result<SqlValue, Problem> {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => Ok(SqlValue::Integer(number)),
             (None, Some(number)) => Ok(SqlValue::Real(number)),
-            (None, None) => Err(Problem::invalid(format!("parameter `{name}` is a number beyond bounds"))),
+            (None, None) => Err(Problem::invalid(format!("parameter `{name}` is a number out of range"))),
         },
-        Value::Array(_) | Value::Object(_) => {
-            Err(Problem::invalid(format!("parameter `{name}` is an array or object: give a plain value")))
-        }
+        Value::Array(_) | Value::Object(_) => Err(Problem::invalid(format!(
+            "parameter `{name}` is an array or object: give a text, a number, a boolean or null"
+        ))),
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /views`, `GET /views/{name}` and `POST /views/{name}/restart`: which views there are, and how they are doing.
+//! `GET /views`, `GET /views/{name}` and `POST /views/{name}/restart`: the views and their states.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use gesta::http::{Params, Problem};
 use gesta_core::Checkpoint;
-use gesta_views::{RestartError, Status, UnknownView, Views};
+use gesta_views::{RestartError, State as ViewState, Status, UnknownView, Views};
 use serde_json::{Value, json};
 
 use crate::routes::PathParam;
 use crate::state::Shared;
 
-/// Every view and how it is doing.
+/// The status of every view.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
     params.finish()?;
     let mut list = Vec::new();
@@ -25,7 +25,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> R
     Ok(Json(json!({"views": list})))
 }
 
-/// How one view is doing.
+/// The status of one view.
 pub(super) async fn status(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
@@ -36,7 +36,7 @@ pub(super) async fn status(
     Ok(Json(status_json(&status)))
 }
 
-/// Sets a view going again that has stopped.
+/// Restarts a view that has stopped.
 pub(super) async fn restart(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
@@ -62,8 +62,15 @@ pub(super) fn views<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Views>
 }
 
 pub(super) fn unknown(error: UnknownView) -> Problem {
-    let detail = format!("{error}: `GET /views` lists those there are");
+    let detail = format!("{error}: `GET /views` lists the views");
     Problem::new(StatusCode::NOT_FOUND, "no-view", "There is no such view", detail).with("view", error.name)
+}
+
+/// Every view with its state.
+pub(super) fn view_states(shared: &Shared) -> Vec<(String, ViewState)> {
+    let views = shared.views.iter();
+    let named = views.flat_map(|views| views.names().map(|name| (name.to_owned(), views.state(name))));
+    named.filter_map(|(name, state)| Some((name, state.ok()?))).collect()
 }
 
 fn status_json(status: &Status) -> Value {

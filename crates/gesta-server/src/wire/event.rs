@@ -1,4 +1,4 @@
-//! Events in JSON: data and metadata embedded as they are where they are JSON, so that their bytes come back the same.
+//! Events in JSON. Data and metadata that are JSON are embedded as they are, so that their bytes come back the same.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,15 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Capped, as_json, position_from_json, position_json, too_deep, write_shown, write_string};
+use super::{
+    Capped, HalfPair, as_json, as_string, check_surrogates, position_from_json, position_json, too_deep,
+    write_shown, write_string,
+};
 use crate::limits::JSON_DEPTH_MAX;
 use gesta::http::{TimeError, format_time, parse_time};
 
-/// An event in JSON, borrowed from its text: what an append takes (without `version`, `position` and `recordedAt`)
-/// and what a read gives.
+/// An event in JSON, borrowed from its text: the body of an append (without `version`, `position` and `recordedAt`) and the answer
+/// of a read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", remote = "Self")]
 pub struct EventJson<'a> {
@@ -55,11 +58,11 @@ pub struct EventJson<'a> {
     recorded_at: Option<Cow<'a, str>>,
 }
 
-/// How the list of known members ends: with those that the store gives.
+/// The end of serde's list of known members: those that the store gives.
 const GIVEN_AS_LISTED: &str = ", `version`, `position`, `recordedAt`";
 
 impl<'de: 'a, 'a> Deserialize<'de> for EventJson<'a> {
-    /// As derived; but an unknown member is told only of those that may be sent.
+    /// As derived, but the error for an unknown member lists only the members that may be sent.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer).map_err(|error| {
             let text = error.to_string();
@@ -71,21 +74,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for EventJson<'a> {
     }
 }
 
-/// A member that is there, `null` included: `Option` alone would take `null` for absence.
+/// A member that is there, also as `null`: `Option` alone reads `null` as absent.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Why the JSON of an event is not an event.
+/// Why a JSON object is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventJsonError {
-    /// A name in it is not well formed.
+    /// A name is malformed.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Its id is not a UUID.
+    /// The id is not a UUID.
     #[error(transparent)]
     Id(#[from] EventIdParseError),
-    /// A time in it is not one.
+    /// A time is malformed or out of range.
     #[error(transparent)]
     Time(#[from] TimeError),
     /// A member is missing.
@@ -94,48 +97,56 @@ pub enum EventJsonError {
         /// The member.
         member: &'static str,
     },
-    /// A member is there that the store gives, not its user.
+    /// The event has a member that the store gives.
     #[error("`{member}` is given by the store: leave it out")]
     Given {
         /// The member.
         member: &'static str,
     },
-    /// Two members say the same thing.
+    /// Two members exclude each other.
     #[error("the event has more than one of {members}: give one")]
     Twice {
         /// The members.
         members: &'static str,
     },
-    /// A member is not what it must be.
+    /// A member is malformed.
     #[error("`{member}` is not {expected}")]
     Form {
         /// The member.
         member: &'static str,
-        /// What it must be.
+        /// The form that it must have.
         expected: &'static str,
     },
-    /// Its data nests too deep.
+    /// The data nests too deep.
     #[error(
-        "the data nests {depth} levels deep: at most {JSON_DEPTH_MAX} are taken, which common parsers read"
+        "the data nests {depth} levels deep: the limit is {JSON_DEPTH_MAX} levels, which common parsers read"
     )]
     TooDeep {
-        /// How deep it nests.
+        /// The depth of the data.
         depth: usize,
+    },
+    /// The data or the metadata has half a surrogate pair.
+    #[error("in `{member}` {half}")]
+    HalfPair {
+        /// The member.
+        member: &'static str,
+        /// The place in the text.
+        half: HalfPair,
     },
 }
 
 impl<'a> EventJson<'a> {
-    /// The stream that it names, if it names one.
+    /// The stream that the event names, if it names one.
     #[must_use]
     pub fn stream(&self) -> Option<&str> {
         self.stream.as_deref()
     }
 
-    /// The event to append. `source` is the text it was read from: data and metadata share it. `id` is asked for an id,
-    /// and `now` is the time, where the event gives none.
+    /// The event to append. `source` is the text that it was read from: data and metadata share its bytes. `id` and `now` give the
+    /// id and the time of an event without them.
     ///
     /// # Errors
-    /// [`EventJsonError`] names what is wrong.
+    /// [`EventJsonError`] names the member that is wrong.
     pub fn to_new_event(
         &self,
         source: &Bytes,
@@ -151,19 +162,23 @@ impl<'a> EventJson<'a> {
         if let Some((member, _)) = given.into_iter().find(|(_, is_there)| *is_there) {
             return Err(EventJsonError::Given { member });
         }
-        self.said(source, stream, id, now)
+        for (member, json) in [("data", self.data), ("metadata", self.metadata)] {
+            let checked = json.map_or(Ok(()), |json| check_surrogates(json.get(), source));
+            checked.map_err(|half| EventJsonError::HalfPair { member, half })?;
+        }
+        self.content(source, stream, id, now)
     }
 
-    /// The event as a read gave it.
+    /// The event in the answer of a read.
     ///
     /// # Errors
-    /// [`EventJsonError`] where the text is not what [`write_event`] writes.
+    /// [`EventJsonError`] if the text is not what [`write_event`] writes.
     pub fn to_recorded(&self, source: &Bytes) -> Result<RecordedEvent, EventJsonError> {
         let missing = |member| EventJsonError::Missing { member };
         let stream = self.stream.as_deref().ok_or(missing("stream"))?.parse()?;
         let id = self.id.as_deref().ok_or(missing("id"))?.parse()?;
         let time = parse_time(self.time.as_deref().ok_or(missing("time"))?)?;
-        let event = self.said(source, stream, || id, time)?;
+        let event = self.content(source, stream, || id, time)?;
         let position = self.position.as_ref().ok_or(missing("position"))?;
         let position = position_from_json(position)
             .ok_or(EventJsonError::Form { member: "position", expected: "a position" })?;
@@ -172,7 +187,8 @@ impl<'a> EventJson<'a> {
         Ok(RecordedEvent::new(position, version, recorded_at, event.to_bytes()))
     }
 
-    fn said(
+    /// The members that an append and a read have in common.
+    fn content(
         &self,
         source: &Bytes,
         stream: StreamName,
@@ -211,7 +227,7 @@ impl<'a> EventJson<'a> {
         }
     }
 
-    /// What the bytes in `dataBase64` are.
+    /// The kind of the bytes in `dataBase64`.
     fn kind(&self) -> Result<ContentKind, EventJsonError> {
         match self.kind.as_deref() {
             None | Some("octets") => Ok(ContentKind::Octets),
@@ -236,11 +252,11 @@ fn from_base64(member: &'static str, text: &str) -> Result<Bytes, EventJsonError
     decoded.map(Bytes::from).map_err(|_| EventJsonError::Form { member, expected: "base64" })
 }
 
-/// Appends the JSON of a recorded event. Its data stands as `data` where it is JSON, as `dataText` where it is text,
-/// and as `dataBase64` otherwise. Data that JSON cannot hold byte for byte is base64 too, and `kind` says what it is.
+/// Appends the JSON of a recorded event. JSON is written as `data`, text as `dataText`, and bytes as `dataBase64`. Data that JSON
+/// cannot hold byte for byte is written as base64 with its `kind`, and so is text that escapes would make longer than base64.
 pub fn write_event(event: &RecordedEvent, out: &mut Vec<u8>) {
     out.push(b'{');
-    write_said(event, out);
+    write_content(event, out);
     write_shown(
         &format_args!(",\"version\":{},\"position\":{}", event.version(), position_json(event.position())),
         out,
@@ -252,11 +268,11 @@ pub fn write_event(event: &RecordedEvent, out: &mut Vec<u8>) {
 /// Appends the JSON of an event that is to be appended.
 pub fn write_new_event(event: &EventBytes, out: &mut Vec<u8>) {
     out.push(b'{');
-    write_said(event, out);
+    write_content(event, out);
     out.push(b'}');
 }
 
-fn write_said(event: &EventBytes, out: &mut Vec<u8>) {
+fn write_content(event: &EventBytes, out: &mut Vec<u8>) {
     write_shown(&format_args!("\"id\":\"{}\"", event.id()), out);
     member("stream", event.stream(), out);
     member("type", event.event_type(), out);
@@ -300,7 +316,7 @@ fn write_data(event: &EventBytes, out: &mut Vec<u8>) {
             Some("json")
         }
         ContentKind::Text => {
-            if let Ok(text) = std::str::from_utf8(bytes) {
+            if let Some(text) = as_string(bytes) {
                 return member("dataText", text, out);
             }
             Some("text")

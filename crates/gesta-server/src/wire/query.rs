@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Capped;
 use gesta::http::Problem;
 
-/// Which events, in JSON: `"all"` or `[{"category": "account", "types": ["bank.account.opened"]}, …]`.
+/// A query in JSON: `"all"` or `[{"category": "account", "types": ["bank.account.opened"]}, …]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryJson<'a> {
     /// Every event.
@@ -19,7 +19,7 @@ pub enum QueryJson<'a> {
     Any(Vec<ItemJson<'a>>),
 }
 
-/// One alternative: an event matches when it matches every field that is given.
+/// One item of a query: an event matches if it matches every field that is given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ItemJson<'a> {
@@ -38,10 +38,10 @@ pub struct ItemJson<'a> {
 type Terms<'a> = Capped<Cow<'a, str>, QUERY_TERMS_MAX>;
 
 impl QueryJson<'_> {
-    /// The query, its names checked.
+    /// The query, with its names checked.
     ///
     /// # Errors
-    /// A [`Problem`] that names what is wrong.
+    /// A [`Problem`] that names the malformed name.
     pub fn to_query(&self) -> Result<Query, Problem> {
         match self {
             Self::All => Ok(Query::All),
@@ -115,7 +115,9 @@ impl<'de> Visitor<'de> for QueryVisitor {
     fn visit_str<E: Error>(self, text: &str) -> Result<QueryJson<'de>, E> {
         match text {
             "all" => Ok(QueryJson::All),
-            other => Err(E::custom(format_args!("`{other}` is no query: give `all` or an array of items"))),
+            other => {
+                Err(E::custom(format_args!("`{other}` is not a query: give `all` or an array of items")))
+            }
         }
     }
 

@@ -22,7 +22,7 @@ fn an_event_is_appended_and_its_place_is_answered() {
 }
 
 #[test]
-fn everything_an_event_can_say_comes_back() {
+fn every_member_of_an_event_comes_back() {
     let server = start();
     let body = r#"[
         {"id": "018f4e3c-8a52-7c1e-9d00-3b6f1c2a4d5e", "type": "a", "schemaVersion": 3, "data": {"n": 1.50},
@@ -78,7 +78,7 @@ fn the_parameter_expect_guards_the_version_and_a_mismatch_is_409() {
     }
     append("soon").problem(400, "invalid-request");
     let both = server.post_with("/streams/s-1?expect=3", &[("if-match", "\"3\"")], &event("t", "1"));
-    assert!(both.problem(400, "invalid-request").contains("more than one of"));
+    assert!(both.problem(400, "invalid-request").contains("give one"));
 }
 
 #[test]
@@ -130,7 +130,9 @@ fn cloud_events_are_taken_one_by_one_and_as_an_array() {
     let many = [("content-type", "application/cloudevents-batch+json")];
     assert_eq!(server.post_with("/streams/s-1", &many, &format!("[{without_subject}]")).status, 201);
     let refused = server.post_with("/streams/s-2", &kind, one);
-    assert!(refused.problem(400, "invalid-request").contains("names stream `s-1`, the address `s-2`"));
+    assert!(
+        refused.problem(400, "invalid-request").contains("names stream `s-1`, but the address names `s-2`")
+    );
     let wrong = server.post_with("/streams/s-1", &kind, &one.replace("specversion", "version"));
     assert!(wrong.problem(400, "invalid-event").contains("no `specversion`"));
     let read = server.get_with("/streams/s-1", &many.map(|(_, value)| ("accept", value)));
@@ -163,6 +165,11 @@ fn what_is_wrong_with_an_append_is_named() {
         (r#"{"type":"t","data":1,"tags":["x"]}"#, "invalid-event", "`x` is not `key:value`"),
         (r#"{"type":"t","data":1,"version":3}"#, "invalid-event", "`version` is given by the store"),
         (r#"{"type":"t","data":1,"stream":"s-2"}"#, "invalid-request", "names stream `s-2`"),
+        (
+            r#"{"type":"t","data":1,"time":"2300-01-01T00:00:00Z"}"#,
+            "invalid-event",
+            "from 1677-09-21 to 2262",
+        ),
         ("[]", "invalid-batch", "it has no events"),
     ];
     for (body, kind, detail) in cases {
@@ -188,13 +195,94 @@ fn what_is_wrong_with_an_append_is_named() {
 fn the_limits_of_a_batch_hold_over_http() {
     let server = start();
     let many = format!("[{}]", vec![event("t", "1"); 10_001].join(","));
-    assert!(
-        server.post("/streams/s-1", &many).problem(400, "invalid-json").contains("more than 10000 elements")
-    );
+    let refused = server.post("/streams/s-1", &many);
+    assert!(refused.problem(413, "too-large").contains("more than 10000 elements"));
+    assert_eq!(refused.json()["limit"], 10_000);
+    let tags = vec!["\"a:b\""; 65].join(",");
+    let tagged = format!(r#"{{"type":"t","data":1,"tags":[{tags}]}}"#);
+    assert_eq!(server.post("/streams/s-1", &tagged).json()["limit"], 64);
     let large = event("t", &format!("\"{}\"", "x".repeat(16 << 20)));
     server.post("/streams/s-1", &large).problem(413, "too-large");
     let fitting = event("t", &format!("\"{}\"", "x".repeat((16 << 20) - 2)));
     assert_eq!(server.post("/streams/s-1", &fitting).status, 201);
+}
+
+#[test]
+fn half_a_surrogate_pair_is_refused_with_its_line_and_column() {
+    let server = start();
+    let cloud = r#"{"specversion":"1.0","id":"17","source":"urn:x","type":"t","subject":"s-1","data":1,"ext":"\ud83d"}"#;
+    for (kind, body, line, column) in [
+        ("application/json", r#"{"type":"t","data":{"a":"caf\ud83d"}}"#, 1, 29),
+        ("application/json", "[{\"type\":\"t\",\n\"data\":[\"\\ude00\"]}]", 2, 10),
+        ("application/json", r#"{"type":"t","data":1,"metadata":"\ud83d"}"#, 1, 34),
+        ("application/cloudevents+json", cloud, 1, 92),
+    ] {
+        let refused = server.post_with("/streams/s-1", &[("content-type", kind)], body);
+        let said = refused.problem(400, "invalid-json");
+        assert!(said.contains("half a surrogate pair"), "{said}");
+        assert_eq!(
+            (&refused.json()["line"], &refused.json()["column"]),
+            (&json!(line), &json!(column)),
+            "{body}"
+        );
+        assert_eq!(refused.json()["event"], 0);
+    }
+    let whole = r#"{"type":"t","data":{"a":"caf\ud83d\ude00", "b":"\\ud83d"}}"#;
+    assert_eq!(server.post("/streams/s-1", whole).status, 201);
+}
+
+#[test]
+fn a_time_may_have_more_digits_than_nanoseconds() {
+    let server = start();
+    let body = r#"{"type":"t","data":1,"time":"2024-02-29T12:00:00.123456789012Z"}"#;
+    assert_eq!(server.post("/streams/s-1", body).status, 201);
+    assert_eq!(server.get("/streams/s-1").json()["events"][0]["time"], "2024-02-29T12:00:00.123456789Z");
+    for wrong in ["2024-02-29T12:00:00+24:00", "2024-02-29T12:00:00,5Z"] {
+        let said = server.post("/streams/s-1", &body.replace("2024-02-29T12:00:00.123456789012Z", wrong));
+        said.problem(400, "invalid-event");
+    }
+}
+
+#[test]
+fn text_that_escapes_would_make_longer_comes_back_as_base64() {
+    let server = start();
+    for (character, size) in [("\\n", 100_000), ("\\u0001", 100_000)] {
+        let body = format!(r#"{{"type":"t","dataText":"{}"}}"#, character.repeat(size));
+        assert_eq!(server.post("/streams/s-1", &body).status, 201);
+        let read = server.get("/streams/s-1?direction=backward&limit=1");
+        assert_eq!(read.json()["events"][0]["kind"], "text");
+        assert!(read.text.len() < size * 3 / 2, "{}", read.text.len());
+        let cloud = [("accept", "application/cloudevents-batch+json")];
+        let export = server.get_with("/streams/s-1?direction=backward&limit=1", &cloud);
+        assert!(export.text.len() < size * 3 / 2, "{}", export.text.len());
+        let kind = [("content-type", "application/cloudevents-batch+json")];
+        assert_eq!(server.post_with("/batches", &kind, &export.text).json()["repeated"], true);
+    }
+}
+
+#[test]
+fn types_that_begin_with_a_dollar_sign_are_refused_on_every_way_in() {
+    let server = start();
+    let cloud =
+        r#"{"specversion":"1.0","id":"17","source":"urn:x","type":"$error","subject":"s-1","data":1}"#;
+    let kind = [("content-type", "application/cloudevents+json")];
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "17"),
+        ("ce-source", "urn:x"),
+        ("ce-type", "$error"),
+        ("ce-subject", "s-1"),
+    ];
+    let batch = r#"{"events":[{"stream":"s-1","type":"$error","data":1}]}"#;
+    for refused in [
+        server.post("/streams/s-1", &event("$error", "1")),
+        server.post("/batches", batch),
+        server.post_with("/streams/s-1", &kind, cloud),
+        server.post_with("/batches", &binary, "1"),
+    ] {
+        assert!(refused.problem(403, "system-type").contains("`$error`"));
+        assert_eq!(refused.json()["event"], 0);
+    }
 }
 
 #[test]

@@ -105,7 +105,11 @@ fn what_is_wrong_with_a_batch_is_named() {
             "invalid-batch",
             "without a field",
         ),
-        (format!("{{{events},\"conditions\":[{{\"failIfAny\":\"x\"}}]}}"), "invalid-json", "`x` is no query"),
+        (
+            format!("{{{events},\"conditions\":[{{\"failIfAny\":\"x\"}}]}}"),
+            "invalid-json",
+            "`x` is not a query",
+        ),
         (
             format!("{{{events},\"expect\":[{{\"stream\":\"a-1\",\"version\":-1}}]}}"),
             "invalid-json",

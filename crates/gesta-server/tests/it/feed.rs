@@ -43,7 +43,7 @@ impl Reader {
         Self { lines, last_id: last_id.unwrap_or("").to_owned() }
     }
 
-    /// The next line of the body, without what chunked transfer adds.
+    /// The next line of the body, without the framing of chunked transfer.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         loop {
@@ -148,7 +148,30 @@ fn comes_back_again_and_again(server: &Running) {
 }
 
 #[test]
-fn where_nothing_matches_the_client_moves_on_all_the_same() {
+fn a_client_may_name_its_last_event_in_the_address_and_the_header_counts_more() {
+    let server = start();
+    append(&server, "a-1", 4);
+    let place = |sequence: u64| format!("{}.{sequence}", "07".repeat(16));
+    let mut reader = Reader::open(&server, &format!("/events?from=start&lastEventId={}", place(2)), None);
+    assert_eq!(reader.position(), Some(3));
+    let path = format!("/events?lastEventId={}", place(1));
+    assert_eq!(Reader::open(&server, &path, Some(&place(3))).position(), Some(4));
+    server.get(&path).problem(400, "invalid-request");
+}
+
+#[test]
+fn all_events_may_be_sent_under_one_name() {
+    let server = start();
+    append(&server, "a-1", 1);
+    let named = Reader::open(&server, "/events?event_name=message", None).next().unwrap();
+    assert_eq!(named.event, "message");
+    assert_eq!(serde_json::from_str::<Value>(&named.data).unwrap()["type"], "t");
+    let wrong = server.get_with("/events?event_name=a%0Ab", &[("accept", "text/event-stream")]);
+    assert!(wrong.problem(400, "invalid-request").contains("control character"));
+}
+
+#[test]
+fn a_client_moves_on_although_nothing_matches() {
     let server = start();
     append(&server, "a-1", 3);
     let mut reader = Reader::open(&server, "/events?category=b", None);
@@ -162,7 +185,7 @@ fn where_nothing_matches_the_client_moves_on_all_the_same() {
 }
 
 #[test]
-fn a_quiet_subscription_shows_that_it_lives() {
+fn a_quiet_subscription_is_kept_alive_by_comments() {
     let limits = Limits { heartbeat: Duration::from_millis(10), ..Limits::default() };
     let server = start_with(memory(), limits);
     let mut reader = Reader::open(&server, "/events", None);
@@ -171,7 +194,7 @@ fn a_quiet_subscription_shows_that_it_lives() {
 }
 
 #[test]
-fn what_a_subscription_cannot_do_is_refused_with_a_status() {
+fn a_subscription_that_cannot_be_opened_is_refused_with_a_status() {
     let server = start();
     append(&server, "a-1", 1);
     let open = |path: &str, headers: &[(&str, &str)]| {
@@ -197,7 +220,7 @@ fn the_number_of_subscriptions_is_bounded() {
 }
 
 #[test]
-fn a_client_that_does_not_read_costs_itself_only() {
+fn a_client_that_does_not_read_does_not_slow_others() {
     let server = start();
     let large = format!("[{}]", vec![event("t", &format!("\"{}\"", "x".repeat(1 << 20))); 32].join(","));
     server.post("/streams/large-1", &large);

@@ -55,9 +55,13 @@ impl Decider for Counter {
     }
 }
 
+/// An application of counters.
+pub(crate) fn counters() -> Arc<App> {
+    Arc::new(App::new("counters").decider::<Counter>())
+}
+
 fn hosting(limits: Limits) -> Running {
-    let app = Arc::new(App::new("counters").decider::<Counter>());
-    serve(Server::builder(memory()).app(app).limits(limits).build())
+    serve(Server::builder(memory()).app(counters()).limits(limits).build())
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn commands_states_and_histories_are_served_beside_the_store() {
 }
 
 #[test]
-fn a_raw_append_to_a_hosted_stream_makes_its_entity_unreadable_and_that_is_said() {
+fn an_entity_with_a_foreign_event_is_unreadable_and_the_error_names_the_event() {
     let server = hosting(Limits::default());
     for (stream, event, member) in [
         ("counter-7", r#"{"type":"counter.reset","data":{}}"#, "counter.reset"),
@@ -101,7 +105,7 @@ fn a_raw_append_to_a_hosted_stream_makes_its_entity_unreadable_and_that_is_said(
 }
 
 #[test]
-fn an_id_that_is_none_is_refused_in_plain_words() {
+fn a_malformed_id_is_refused_in_plain_words() {
     let server = hosting(Limits::default());
     let said = server.get("/states/counter/seven").problem(400, "invalid-id");
     assert_eq!(said, "`seven` is not a valid id for `counter`: it is not a whole number");

@@ -207,7 +207,7 @@ fn large_answers_that_wait_for_slow_clients_are_bounded() {
         write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         stream
     };
-    // A page of the log holds a whole batch: these are twenty mebibytes, of which the socket takes some.
+    // A page of the log holds a whole batch: twenty mebibytes, more than the socket takes.
     let mut stalled = ask();
     let mut first = [0; 12];
     stalled.read_exact(&mut first).unwrap();

@@ -4,12 +4,16 @@
 
 mod append;
 mod batches;
+mod binary;
 mod building;
+mod caching;
 mod damage;
 mod feed;
 mod harness;
+mod headers;
 mod hosted;
 mod hostile;
 mod read;
 mod sites;
+mod stopping;
 mod views;

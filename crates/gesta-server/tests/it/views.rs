@@ -16,7 +16,8 @@ create table balances (account text primary key, amount integer not null);
 insert into balances values ($entity, :amount)
 on conflict do update set amount = amount + excluded.amount;";
 
-fn viewing(limits: Limits) -> (Running, TempDir) {
+/// A server with the view `balances`.
+pub(crate) fn viewing(limits: Limits) -> (Running, TempDir) {
     let folder = TempDir::new().unwrap();
     let store = memory();
     let definition = Definition::parse("balances", BALANCES).unwrap();
@@ -45,8 +46,11 @@ fn a_view_is_queried_as_of_ones_own_write() {
             "columns": ["account", "amount"],
             "rows": [["42", (1..=amount).sum::<i32>()]],
             "checkpoint": checkpoint,
+            "state": answer.json()["state"],
+            "error": null,
         });
         assert_eq!(answer.json(), expected);
+        assert!(["live", "catching-up"].contains(&answer.json()["state"].as_str().unwrap()));
     }
     let body = r#"{"sql": "select amount, :text, :none, x'00ff' from balances where amount > :least", "params": {"least": 1.5, "text": "é", "none": null}}"#;
     let answer = server.post("/views/balances/query", body);
@@ -54,7 +58,7 @@ fn a_view_is_queried_as_of_ones_own_write() {
 }
 
 #[test]
-fn views_are_listed_with_how_they_are_doing() {
+fn views_are_listed_with_their_states() {
     let (server, _folder) = viewing(Limits::default());
     let checkpoint = deposit(&server, "42", r#"{"amount": 1}"#);
     server.get(&format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}"));
@@ -64,6 +68,9 @@ fn views_are_listed_with_how_they_are_doing() {
     assert_eq!(server.get("/views").json()["views"][0]["name"], "balances");
     server.get("/views/none").problem(404, "no-view");
     assert_eq!(start().get("/views").json(), json!({"views": []}));
+    assert_eq!(server.get("/readyz?strict=true").json()["views"]["balances"], status["state"]);
+    let both = format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}");
+    server.get_with(&both, &[("wait-for", &checkpoint)]).problem(400, "invalid-request");
 }
 
 #[test]
@@ -107,6 +114,12 @@ fn waiting_for_a_view_has_an_end() {
     let patient = (0..100).map(|_| wait(&checkpoint)).find(|answer| answer.status == 409);
     assert!(patient.unwrap().problem(409, "view-stopped").contains("/restart"));
     assert_eq!(server.get("/views/balances").json()["state"], "stopped");
+    let stale = server.get(&format!("/views/balances/query?sql={ALL}"));
+    assert!(stale.status == 409 || stale.json()["state"] == "stopped", "{stale:?}");
+    assert_eq!(server.get("/readyz").json()["views"], json!({"balances": "stopped"}));
+    let refused = server.get("/readyz?strict");
+    assert!(refused.problem(503, "not-ready").contains("`balances`"));
+    assert_eq!(refused.json()["views"], json!(["balances"]));
     assert_eq!(server.post("/views/balances/restart", "").status, 200);
 }
 
@@ -124,23 +137,19 @@ fn an_infinite_number_in_an_answer_is_not_null() {
 #[test]
 fn a_query_behind_too_many_others_is_refused_as_overloaded() {
     let limits = Limits {
-        query_time_max: Duration::from_secs(5),
+        query_time_max: Duration::from_secs(2),
         query_wait_max: Duration::from_millis(10),
         ..Limits::default()
     };
     let (server, _folder) = viewing(limits);
     let endless = "with recursive c(x) as (select 1 union all select x from c) select count(*) from c";
     let endless = json!({"sql": endless}).to_string();
-    std::thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| server.post("/views/balances/query", &endless));
-        }
-        let refused = loop {
-            let answer = server.post("/views/balances/query", r#"{"sql": "select 1"}"#);
-            if answer.status != 200 {
-                break answer;
-            }
-        };
-        refused.problem(503, "overloaded");
+    let answers = std::thread::scope(|scope| {
+        let ask = || scope.spawn(|| server.post("/views/balances/query", &endless));
+        let asked = (0..32).map(|_| ask()).collect::<Vec<_>>();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
     });
+    let refused = answers.iter().find(|answer| answer.status == 503);
+    refused.unwrap().problem(503, "overloaded");
+    assert!(answers.iter().any(|answer| answer.status == 422), "those that run reach their time limit");
 }

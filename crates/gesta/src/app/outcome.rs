@@ -1,36 +1,40 @@
 //! Answers to hosted commands and states, as JSON.
 
-use gesta_core::{Checkpoint, Placed, Position, StreamName, Version};
-use serde::ser::SerializeMap;
+use gesta_core::{Checkpoint, EventId, Placed, Position, StreamName, Version};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::fact::Fact;
 use crate::handle::Written;
+use crate::json::position_json;
 
 /// The result of a command. Its events are durable.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
-    /// The version of the last event of each stream written to; without events, of each entity that was read.
-    #[serde(serialize_with = "versions")]
+    /// The version of the last event of each stream that was written to; without events, of each entity that was read. In JSON an
+    /// array `streams` of `{"stream": …, "version": …}`.
+    #[serde(rename = "streams", serialize_with = "streams")]
     pub versions: Vec<(StreamName, Version)>,
-    /// A view that has reached this checkpoint includes the events.
+    /// The place in the log after the events: a view that has reached it shows them.
     #[serde(serialize_with = "printed")]
     pub checkpoint: Checkpoint,
-    /// True if this is the answer to an earlier sending of the same command.
+    /// Whether the command was done before, and this is its first answer again.
     pub repeated: bool,
     /// The events, in order.
     pub events: Vec<OutcomeEvent>,
 }
 
-/// An event that the command recorded.
+/// An event that a command recorded.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutcomeEvent {
-    /// Its stream.
+    /// The id of the event.
+    #[serde(serialize_with = "printed")]
+    pub id: EventId,
+    /// The name of its stream.
     pub stream: String,
     /// Its version in the stream.
     pub version: u64,
-    /// Its position in the log. In JSON: a number for partition 0, `"partition/sequence"` for others.
+    /// Its position in the log: in JSON a number in partition 0, the text `"partition/sequence"` in any other.
     #[serde(serialize_with = "position")]
     pub position: Position,
     /// Its type.
@@ -45,16 +49,17 @@ pub struct OutcomeEvent {
 
 impl Outcome {
     pub(super) fn new(written: Written) -> Self {
-        let Written { facts, places, versions, checkpoint, repeated, .. } = written;
-        let events =
-            facts.into_iter().zip(places).map(|(fact, place)| OutcomeEvent::new(&fact, place)).collect();
+        let Written { facts, ids, places, versions, checkpoint, repeated, .. } = written;
+        let events = facts.iter().zip(ids).zip(places);
+        let events = events.map(|((fact, id), place)| OutcomeEvent::new(fact, id, place)).collect();
         Self { versions, checkpoint, repeated, events }
     }
 }
 
 impl OutcomeEvent {
-    fn new(fact: &Fact, place: Placed) -> Self {
+    fn new(fact: &Fact, id: EventId, place: Placed) -> Self {
         Self {
+            id,
             stream: fact.stream.to_string(),
             version: place.version.get(),
             position: place.position,
@@ -73,21 +78,26 @@ pub struct StateView {
     /// The version of the last event that was folded in; `null` without events.
     #[serde(serialize_with = "version")]
     pub version: Option<Version>,
-    /// How far the log was read.
+    /// The place up to which the log was read.
     #[serde(serialize_with = "printed")]
     pub checkpoint: Checkpoint,
 }
 
-fn versions<S: Serializer>(versions: &[(StreamName, Version)], to: S) -> Result<S::Ok, S::Error> {
-    let mut map = to.serialize_map(Some(versions.len()))?;
-    for (stream, version) in versions {
-        map.serialize_entry(stream.as_str(), &version.get())?;
-    }
-    map.end()
+#[derive(Serialize)]
+struct StreamJson<'a> {
+    stream: &'a str,
+    version: u64,
 }
 
-fn printed<S: Serializer>(checkpoint: &Checkpoint, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(checkpoint)
+fn streams<S: Serializer>(versions: &[(StreamName, Version)], to: S) -> Result<S::Ok, S::Error> {
+    let streams = versions.iter();
+    to.collect_seq(
+        streams.map(|(stream, version)| StreamJson { stream: stream.as_str(), version: version.get() }),
+    )
+}
+
+fn printed<S: Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
 }
 
 #[expect(clippy::ref_option, reason = "serde requires this signature")]
@@ -96,8 +106,5 @@ fn version<S: Serializer>(version: &Option<Version>, to: S) -> Result<S::Ok, S::
 }
 
 fn position<S: Serializer>(position: &Position, to: S) -> Result<S::Ok, S::Error> {
-    match position.partition {
-        0 => to.serialize_u64(position.sequence),
-        _ => to.collect_str(position),
-    }
+    position_json(*position).serialize(to)
 }

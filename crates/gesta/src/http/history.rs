@@ -5,26 +5,28 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gesta_core::{
-    ContentKind, Direction, Limit, Read, ReadError, RecordedEvent, Select, StreamName, Version,
+    ContentKind, Direction, Limit, Page, Read, ReadError, RecordedEvent, Select, StreamName, Version,
 };
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::problem::position_json;
 use super::time::format_time;
-use super::{Params, Problem, Shared, json, tagged};
+use super::{
+    Params, Problem, Shared, etag, is_unchanged, json, next_address, position_json, tagged, unchanged,
+};
 
 /// Events in a page, unless the request says otherwise.
 const PAGE_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// Events in a page at the most: what a client can reasonably show or wait for.
+/// The most events in a page: what a client can reasonably show or wait for.
 const PAGE_EVENTS_MAX: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 
-/// What a request asks for.
+/// The page that a request asks for.
 struct Asked {
     from: Option<Version>,
     direction: Direction,
@@ -38,14 +40,13 @@ struct History<'a> {
     /// `null` where damage may hide the last event.
     last_version: Option<u64>,
     events: Vec<EventJson<'a>>,
-    /// Where the next page starts: `from` of the next request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<u64>,
-    /// The head of the log that was read: a view that has reached it shows this history.
+    /// The address of the next page; `null` on the last one.
+    next: Option<String>,
+    /// The head of the log at the time of the read: a view that has reached it shows this history.
     checkpoint: String,
 }
 
-/// An event in JSON. Members that have nothing to say are left out.
+/// An event in JSON. Members without a value are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EventJson<'a> {
@@ -78,6 +79,8 @@ struct EventJson<'a> {
 pub(super) async fn history(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
     let (Path((category, id)), asked) = (path?, Asked::of(params)?);
@@ -92,15 +95,16 @@ pub(super) async fn history(
     if last.is_none() && !may_be_hidden && page.events.is_empty() {
         return Err(Problem::nothing_happened(&category, &id));
     }
-    let next = page.events.last().filter(|_| !page.end).map(RecordedEvent::version);
+    if let Some(version) = last
+        && is_unchanged(&headers, &etag(version))?
+    {
+        return Ok(unchanged(version));
+    }
     let history = History {
         stream: stream.as_str(),
         last_version: last.map(Version::get),
         events: page.events.iter().map(EventJson::of).collect(),
-        next: next.and_then(|version| match asked.direction {
-            Direction::Forward => Some(version.get() + 1),
-            Direction::Backward => version.get().checked_sub(1),
-        }),
+        next: asked.next(&page).map(|from| next_address(&uri, "from", &from.to_string())),
         checkpoint: page.head.to_string(),
     };
     Ok(tagged(json(&history), last))
@@ -133,6 +137,15 @@ impl Asked {
             direction: self.direction,
             until: None,
             limit: Limit::events(self.limit),
+        }
+    }
+
+    /// The version at which the next page starts; `None` on the last page.
+    fn next(&self, page: &Page) -> Option<Version> {
+        let last = page.events.last().filter(|_| !page.end)?.version();
+        match self.direction {
+            Direction::Forward => Some(last.next()),
+            Direction::Backward => last.get().checked_sub(1).map(Version::new),
         }
     }
 }

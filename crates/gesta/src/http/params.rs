@@ -1,19 +1,18 @@
-//! The query part of an address: parameters taken by name, each understood or refused.
+//! The parameters of an address, taken by name. One that no route takes is refused.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
+use axum::http::Uri;
 use axum::http::request::Parts;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Problem;
 use crate::words::explain_parse;
 
-/// The parameters of a request. A route takes those it knows; what is left at the end is refused, so that a
-/// misspelt name never means "no filter".
-///
-/// It is an extractor for handlers, those of a host's own routes included.
+/// The parameters of a request, as an extractor for handlers. A route takes the ones it knows and calls [`Params::finish`], which
+/// refuses the rest: a misspelt name never means "no filter".
 #[derive(Debug)]
 pub struct Params {
     left: Vec<(String, String)>,
@@ -38,10 +37,10 @@ impl Params {
         Ok(Self { left: decoded.collect::<Result<_, Problem>>()?, known: Vec::new() })
     }
 
-    /// Every value of a parameter that may be repeated.
+    /// All values of a parameter that may be repeated.
     pub fn all(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
-        self.left.extract_if(.., |(own, _)| own == name).map(|(_, value)| value).collect()
+        self.left.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
     /// The value of a parameter that may be given once.
@@ -59,23 +58,23 @@ impl Params {
     /// The value of a parameter that may be given once, read as a type.
     ///
     /// # Errors
-    /// A [`Problem`] if it is given more than once, or is not of the type.
+    /// A [`Problem`] if it is given more than once, or cannot be read as the type.
     pub fn read<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Problem> {
         self.one(name)?.map(|text| parse(name, &text)).transpose()
     }
 
-    /// Every value of a parameter that may be repeated, read as a type.
+    /// All values of a parameter that may be repeated, read as a type.
     ///
     /// # Errors
-    /// A [`Problem`] if one is not of the type.
+    /// A [`Problem`] if a value cannot be read as the type.
     pub fn read_all<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Vec<T>, Problem> {
         self.all(name).iter().map(|text| parse(name, text)).collect()
     }
 
-    /// Refuses what no route took.
+    /// Refuses the parameters that were not taken.
     ///
     /// # Errors
-    /// A [`Problem`] that names the parameter, and those that are known.
+    /// A [`Problem`] that names the parameter and lists the known ones.
     pub fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
         let known = self.known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -85,12 +84,25 @@ impl Params {
     }
 }
 
+/// The address of the next page: this address, with one parameter set to a new value.
+#[must_use]
+pub fn next_address(uri: &Uri, name: &str, value: &str) -> String {
+    let others = uri.query().unwrap_or("").split('&');
+    let others = others.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(name));
+    let value = utf8_percent_encode(value, RESERVED);
+    let params = others.map(str::to_owned).chain([format!("{name}={value}")]).collect::<Vec<_>>().join("&");
+    format!("{}?{params}", uri.path())
+}
+
+/// The characters that are escaped in an address: all but those that RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 fn parse<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: T::Err| {
         let said = error.to_string();
         let reason = match explain_parse(&error) {
-            // What is not explained names the text itself.
-            own if own == said => own,
+            // An error that is not explained names the text itself.
+            unexplained if unexplained == said => unexplained,
             explained => format!("`{}`: {explained}", text.chars().take(80).collect::<String>()),
         };
         Problem::invalid(format!("parameter `{name}`: {reason}"))
@@ -117,13 +129,23 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_stands_twice_is_refused() {
+    fn the_next_address_keeps_the_other_parameters() {
+        let next = |uri: &str| next_address(&uri.parse().unwrap(), "after", "a/b é");
+        assert_eq!(next("/streams"), "/streams?after=a%2Fb%20%C3%A9");
+        assert_eq!(
+            next("/streams?limit=1&after=x&category=c"),
+            "/streams?limit=1&category=c&after=a%2Fb%20%C3%A9"
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_is_given_twice_is_refused() {
         let refused = Params::parse("limit=3&limit=4").unwrap().read::<u32>("limit").unwrap_err();
         assert!(refused.to_json()["detail"].to_string().contains("more than once"));
     }
 
     #[test]
-    fn a_number_that_is_none_is_refused_in_plain_words() {
+    fn a_text_that_is_not_a_number_is_refused_in_plain_words() {
         let refused = Params::parse("limit=x").unwrap().read::<u32>("limit").unwrap_err();
         assert_eq!(refused.to_json()["detail"], "parameter `limit`: `x`: it is not a whole number");
     }

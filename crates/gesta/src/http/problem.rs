@@ -1,19 +1,21 @@
-//! Problem Details (RFC 9457): the one form of every error that HTTP answers with.
+//! Problem Details (RFC 9457): the form of every error over HTTP.
 
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gesta_core::{AppendError, Expected, NameError, Position, ReadError, Retry, Version};
+use gesta_core::{AppendError, NameError, ReadError, Retry, Version};
 use serde_json::{Map, Value, json};
 
-use super::etag;
+use super::{etag, expected_json, position_json};
 use crate::app::AppError;
 use crate::error::{EncodeError, LoadError};
 use crate::key::KeyError;
 use crate::words::explain_json;
 
-/// An error as an answer: `application/problem+json` with a stable `type`, a `title` a kind, a `detail` a case, a `retry`
-/// that says what helps (`never`, `now`, `after-pause`, `unknown`), and members with the data of the case.
+/// An error as an answer: `application/problem+json`.
+///
+/// `type` is stable and is what programs decide by. `title` describes the type, `detail` this case. `retry` says whether it helps to
+/// send the request again: `never`, `now`, `after-pause` or `unknown`. Further members hold the data of the case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     status: StatusCode,
@@ -26,7 +28,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of a kind: its `type` is `urn:gesta:problem:` and the kind.
+    /// A problem of this kind. Its `type` is `urn:gesta:problem:` followed by the kind, its `retry` is `never`.
     #[must_use]
     pub fn new(
         status: StatusCode,
@@ -38,13 +40,13 @@ impl Problem {
         Self { status, kind, title, detail, retry: Retry::Never, members: Map::new(), headers: Vec::new() }
     }
 
-    /// The request itself is wrong.
+    /// A malformed request: 400 `invalid-request`.
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not well formed", detail)
     }
 
-    /// Nothing ever happened to an entity.
+    /// An entity without events: 404 `no-stream`.
     #[must_use]
     pub fn nothing_happened(category: &str, id: &str) -> Self {
         let detail = format!("stream `{category}-{id}` has no event, or had none then");
@@ -52,10 +54,10 @@ impl Problem {
             .with("stream", format!("{category}-{id}"))
     }
 
-    /// The program is at fault.
+    /// A bug of the program: 500 `internal`.
     #[must_use]
     pub fn internal(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program is at fault", detail)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program has a bug", detail)
     }
 
     /// The same problem under another status.
@@ -65,7 +67,14 @@ impl Problem {
         self
     }
 
-    /// The same problem with one more member.
+    /// The same problem with another detail.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// The same problem with one more member. It replaces a member of the same name.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
@@ -79,30 +88,30 @@ impl Problem {
         self
     }
 
-    /// The same problem, with what the client may do.
+    /// The same problem with another `retry`. `after-pause` adds the header `Retry-After`.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         if retry == Retry::AfterPause {
-            // One second: what waits is written in less, and a client that knows better may come sooner.
+            // One second: a queue of appends is written in less.
             self.headers.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
         self.retry = retry;
         self
     }
 
-    /// Its status.
+    /// The HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Its kind: the last part of its `type`.
+    /// The kind: the last part of `type`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// Its JSON form.
+    /// The body of the answer.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = json!({
@@ -119,7 +128,7 @@ impl Problem {
     }
 }
 
-/// The word for a retry on the wire.
+/// The value of the member `retry`.
 const fn retry_name(retry: Retry) -> &'static str {
     match retry {
         Retry::Never => "never",
@@ -142,7 +151,7 @@ impl IntoResponse for Problem {
 }
 
 impl From<PathRejection> for Problem {
-    /// Names in paths are texts: they fail only where they are not UTF-8.
+    /// Names in paths are texts, so the only error is a name that is not UTF-8.
     fn from(_: PathRejection) -> Self {
         Self::invalid("a name in the address is not UTF-8: percent-encode the UTF-8 bytes of the name")
     }
@@ -151,7 +160,9 @@ impl From<PathRejection> for Problem {
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::of(TOO_LARGE, "the body is longer than this server takes"),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::of(TOO_LARGE, "the body is longer than this server accepts")
+            }
             _ => Self::invalid("the body broke off"),
         }
     }
@@ -165,17 +176,17 @@ impl From<NameError> for Problem {
 
 type Kind = (StatusCode, &'static str, &'static str);
 
-const TOO_LARGE: Kind = (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Something is beyond a limit");
+const TOO_LARGE: Kind = (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "A limit is exceeded");
 const FOREIGN_CHECKPOINT: Kind =
     (StatusCode::BAD_REQUEST, "foreign-checkpoint", "The checkpoint belongs to another store");
 const CHECKPOINT_AHEAD: Kind =
     (StatusCode::CONFLICT, "checkpoint-ahead", "The checkpoint lies beyond the head of the log");
 const UNSUPPORTED: Kind = (StatusCode::NOT_IMPLEMENTED, "unsupported", "The store cannot do this");
-const OVERLOADED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already");
+const OVERLOADED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting");
 const UNAVAILABLE: Kind = (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The store is not available");
 const CLOSED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "closed", "The store is closed");
 const IN_DOUBT: Kind =
-    (StatusCode::INTERNAL_SERVER_ERROR, "in-doubt", "It is not known whether the events were appended");
+    (StatusCode::INTERNAL_SERVER_ERROR, "in-doubt", "The events may or may not have been appended");
 
 const DIVERGED: Kind =
     (StatusCode::CONFLICT, "diverged", "The checkpoint is of another history of this store");
@@ -228,7 +239,7 @@ const fn append_kind(error: &AppendError) -> Kind {
         }
         AppendError::TooLarge { .. } => TOO_LARGE,
         AppendError::Conflict { .. } => {
-            (StatusCode::CONFLICT, "conflict", "A stream is not as the append expects")
+            (StatusCode::CONFLICT, "conflict", "A stream does not have the expected version")
         }
         AppendError::ConditionFailed { .. } => {
             (StatusCode::CONFLICT, "condition-failed", "An event matches a condition of the append")
@@ -244,10 +255,10 @@ const fn append_kind(error: &AppendError) -> Kind {
         AppendError::Diverged { .. } => DIVERGED,
         AppendError::Unsupported { .. } => UNSUPPORTED,
         AppendError::ReadOnly { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store takes no writes")
+            (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store is read-only")
         }
         AppendError::StorageFull { .. } => {
-            (StatusCode::INSUFFICIENT_STORAGE, "storage-full", "There is no space left")
+            (StatusCode::INSUFFICIENT_STORAGE, "storage-full", "The disk is full")
         }
         AppendError::Overloaded => OVERLOADED,
         AppendError::Unavailable { .. } => UNAVAILABLE,
@@ -298,7 +309,7 @@ impl From<ReadError> for Problem {
 const UNREADABLE: Kind = (
     StatusCode::INTERNAL_SERVER_ERROR,
     "unreadable-history",
-    "The history holds an event that this program cannot read",
+    "The history has an event that this program cannot read",
 );
 
 impl From<LoadError> for Problem {
@@ -389,27 +400,5 @@ impl From<AppError> for Problem {
             AppError::InDoubt { .. } => Self::of(IN_DOUBT, detail).retry(retry),
             AppError::Append(error) => error.into(),
         }
-    }
-}
-
-/// What an append expects of a stream: a version, `any`, `none`, `exists`, or the version and id of its last event.
-fn expected_json(expected: Expected) -> Value {
-    match expected {
-        Expected::Any => "any".into(),
-        Expected::None => "none".into(),
-        Expected::Exists => "exists".into(),
-        Expected::Exactly(version) => version.get().into(),
-        Expected::Event { version, id } => {
-            serde_json::json!({"version": version.get(), "id": id.to_string()})
-        }
-        other => other.to_string().into(),
-    }
-}
-
-/// A position: a number in partition 0, `"partition/sequence"` elsewhere.
-pub(super) fn position_json(position: Position) -> Value {
-    match position.partition {
-        0 => position.sequence.into(),
-        _ => position.to_string().into(),
     }
 }

@@ -1,18 +1,17 @@
-//! Requests that a page of another site makes a browser send: those that change something are refused.
+//! Refuses requests that write and that a browser sends for a page of another site.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::Problem;
 
-/// Refuses a request that changes something and that a browser sends for a page of another site. Other clients send none of
-/// the headers that tell.
+/// Refuses a request that writes and that a browser sends for a page of another site.
 ///
-/// The first that is there decides: `Sec-Fetch-Site`, which pages cannot forge, and `Origin`, whose host and port must be
-/// those that the request was sent to.
+/// `Sec-Fetch-Site`, which pages cannot forge, decides if it is there. Otherwise `Origin` decides: its host and port must be those
+/// that the request was sent to. Programs send neither header and are not affected.
 ///
 /// # Errors
-/// A [`Problem`] `cross-site`, 403.
+/// A [`Problem`], 403 `cross-site`.
 pub fn refuse_cross_site(parts: &Parts) -> Result<(), Problem> {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
     if reads.contains(&parts.method) {
@@ -33,18 +32,18 @@ pub fn refuse_cross_site(parts: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// Whether an origin names the host and port that the request was sent to.
+/// Whether the origin has the host and port that the request was sent to.
 fn is_own(origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| uri.authority().map(|authority| authority.as_str()));
-    let of_origin = origin.split_once("://").map(|(_, host)| host);
-    of_origin.zip(host).is_some_and(|(of_origin, host)| of_origin.eq_ignore_ascii_case(host))
+    let origin = origin.split_once("://").map(|(_, host)| host);
+    origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 fn cross_site(said: &str) -> Problem {
     let detail = format!(
-        "a page of another site sent this request ({said}): what changes something is taken from pages of the same \
-         origin, and from programs, which send neither `Origin` nor `Sec-Fetch-Site`"
+        "a page of another site sent this request ({said}): requests that write are accepted from pages of the same \
+         origin and from programs, which send neither `Origin` nor `Sec-Fetch-Site`"
     );
     Problem::new(StatusCode::FORBIDDEN, "cross-site", "The request comes from another site", detail)
 }

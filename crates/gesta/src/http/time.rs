@@ -1,28 +1,79 @@
-//! RFC 3339 at the edge: the log keeps integers.
+//! Times as RFC 3339 writes them. The log stores integers.
 
 use gesta_core::Timestamp;
 
-/// The text is not a point in time that the log can keep.
+/// The text is not a time that the log can store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not a time: write it as RFC 3339, such as `2012-03-14T15:04:54.681Z`, between 1677 and 2262"
-)]
-pub struct TimeError {
-    /// The text, cut to its first 80 characters.
-    pub text: String,
+pub enum TimeError {
+    /// The text is not a time in the form of RFC 3339.
+    #[error("`{text}` is not a time: write it as RFC 3339, such as `2012-03-14T15:04:54.681Z`")]
+    Form {
+        /// The text, cut to its first 80 characters.
+        text: String,
+    },
+    /// The time is outside the range of the log: 64 bits of nanoseconds.
+    #[error("the time `{text}` is out of range: the log stores times from 1677-09-21 to 2262-04-11")]
+    OutOfRange {
+        /// The text, cut to its first 80 characters.
+        text: String,
+    },
 }
 
-/// Reads a time as RFC 3339 writes it, with any offset.
+/// Reads a time in the form of RFC 3339, with `Z` or any offset. Digits beyond nanoseconds are cut off.
 ///
 /// # Errors
-/// [`TimeError`] for another form, for a time without an offset, and for one outside 1677 to 2262.
+/// [`TimeError`] for another form, for a time without an offset, and for a time outside 1677 to 2262.
 pub fn parse_time(text: &str) -> Result<Timestamp, TimeError> {
-    let time = text.parse::<jiff::Timestamp>().ok();
-    let nanos = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
-    nanos.map(Timestamp::from_nanos).ok_or_else(|| TimeError { text: text.chars().take(80).collect() })
+    let shown = || text.chars().take(80).collect::<String>();
+    let in_nanos = to_nanosecond_digits(text).ok_or_else(|| TimeError::Form { text: shown() })?;
+    let time = in_nanos.parse::<jiff::Timestamp>().map_err(|_| TimeError::Form { text: shown() })?;
+    let nanos = i64::try_from(time.as_nanosecond()).map_err(|_| TimeError::OutOfRange { text: shown() })?;
+    Ok(Timestamp::from_nanos(nanos))
 }
 
-/// Writes a time in UTC, with none, 3, 6 or 9 digits below the second: as few as lose nothing.
+/// The same time with at most nine digits after the point, if the text has the form of RFC 3339. The calendar, such as the 30th of
+/// February, is the parser's to check.
+fn to_nanosecond_digits(text: &str) -> Option<String> {
+    const FORM: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let (seconds, rest) = text.split_at_checked(FORM.len())?;
+    let fits = |(form, byte): (&u8, u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        other => byte == *other,
+    };
+    if !FORM.iter().zip(seconds.bytes()).all(fits) {
+        return None;
+    }
+    let (fraction, offset) = match rest.strip_prefix('.') {
+        Some(rest) => {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            (&rest[..digits], &rest[digits..])
+        }
+        None => ("0", rest),
+    };
+    if fraction.is_empty() || !is_offset(offset) {
+        return None;
+    }
+    Some(format!("{seconds}.{}{offset}", &fraction[..fraction.len().min(9)]))
+}
+
+/// `Z`, or a sign with hours to 23 and minutes to 59.
+fn is_offset(text: &str) -> bool {
+    if text.eq_ignore_ascii_case("z") {
+        return true;
+    }
+    let Some((hours, minutes)) = text.strip_prefix(['+', '-']).and_then(|text| text.split_once(':')) else {
+        return false;
+    };
+    let below = |text: &str, end: u8| {
+        text.len() == 2
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && text.parse::<u8>().is_ok_and(|number| number < end)
+    };
+    below(hours, 24) && below(minutes, 60)
+}
+
+/// Writes a time in UTC, with 0, 3, 6 or 9 digits below the second: as few as lose nothing.
 #[must_use]
 pub fn format_time(time: Timestamp) -> String {
     let nanos = i128::from(time.as_nanos());
@@ -57,11 +108,43 @@ mod tests {
     }
 
     #[test]
-    fn a_time_may_have_an_offset_and_must_have_one() {
-        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(Timestamp::from_nanos(0)));
-        for wrong in ["", "yesterday", "1970-01-01T00:00:00", "1600-01-01T00:00:00Z", "2300-01-01T00:00:00Z"]
-        {
-            assert!(parse_time(wrong).is_err(), "{wrong}");
+    fn every_form_of_rfc_3339_is_read() {
+        for (text, nanos) in [
+            ("1970-01-01T01:00:00+01:00", 0),
+            ("1970-01-01T00:00:00-00:00", 0),
+            ("1970-01-01t00:00:00z", 0),
+            ("1970-01-01 00:00:00Z", 0),
+            ("1970-01-01T23:59:00+23:59", 0),
+            ("1970-01-01T00:00:00.000000001999Z", 1),
+            ("1970-01-01T00:00:00.5Z", 500_000_000),
+        ] {
+            assert_eq!(parse_time(text), Ok(Timestamp::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_rfc_3339_is_refused_and_a_time_out_of_range_is_named_so() {
+        for wrong in [
+            "",
+            "yesterday",
+            "1970-01-01T00:00:00",
+            "1970-01-01T00:00Z",
+            "1970-01-01T00:00:00,5Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00+24:00",
+            "1970-01-01T00:00:00+01:60",
+            "1970-01-01T00:00:00+0100",
+            "1970-01-01T00:00:00+01",
+            "1970-02-30T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00Z[UTC]",
+            "+001970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00é",
+        ] {
+            assert!(matches!(parse_time(wrong), Err(TimeError::Form { .. })), "{wrong}");
+        }
+        for far in ["1600-01-01T00:00:00Z", "2300-01-01T00:00:00Z"] {
+            assert!(matches!(parse_time(far), Err(TimeError::OutOfRange { .. })), "{far}");
         }
     }
 }

@@ -36,11 +36,11 @@ fn commands_decisions_and_states_are_called_by_name() {
         send("ben", "open", r#"{"owner":"Ben"}"#).await.unwrap();
         let outcome = send("ann", "deposit", r#"{"amount":5}"#).await.unwrap();
         let outcome = serde_json::to_value(&outcome).unwrap();
-        assert_eq!(outcome["versions"], json!({"account-ann": 1}));
+        assert_eq!(outcome["streams"], json!([{"stream": "account-ann", "version": 1}]));
         assert_eq!(outcome["repeated"], json!(false));
         assert_eq!(
             outcome["events"],
-            json!([{"stream": "account-ann", "version": 1, "position": 3, "type": "bank.account.deposited",
+            json!([{"id": outcome["events"][0]["id"], "stream": "account-ann", "version": 1, "position": 3, "type": "bank.account.deposited",
                     "schemaVersion": 1, "data": {"amount": 5}}])
         );
         let input = br#"{"from":"ann","to":"ben","amount":2}"#;

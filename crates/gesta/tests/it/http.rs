@@ -59,10 +59,13 @@ fn a_command_is_answered_with_what_it_led_to() {
     let router = opened();
     let answer = post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
     assert_eq!((answer.status, answer.etag.as_deref()), (StatusCode::OK, Some("\"1\"")));
-    assert_eq!(answer.body["versions"], json!({"account-ann": 1}));
+    assert_eq!(answer.body["streams"], json!([{"stream": "account-ann", "version": 1}]));
     assert!(answer.body["checkpoint"].as_str().unwrap().contains(".2-"));
     assert_eq!(answer.body["repeated"], json!(false));
-    assert_eq!(answer.body["events"][0]["data"], json!({"amount": 5}));
+    let event = &answer.body["events"][0];
+    assert_eq!(event["data"], json!({"amount": 5}));
+    let history = get(&router, "/histories/account/ann").body;
+    assert_eq!(history["events"][1]["id"], event["id"], "the id of the recorded event");
 }
 
 #[test]
@@ -72,7 +75,8 @@ fn a_decision_moves_money() {
     post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
     let answer = post(&router, "/commands/transfer", &[], r#"{"from":"ann","to":"ben","amount":2}"#);
     assert_eq!((answer.status, answer.etag), (StatusCode::OK, None));
-    assert_eq!(answer.body["versions"], json!({"account-ann": 2, "account-ben": 1}));
+    let streams = json!([{"stream": "account-ann", "version": 2}, {"stream": "account-ben", "version": 1}]);
+    assert_eq!(answer.body["streams"], streams);
     assert_eq!(get(&router, "/states/account/ben").body["state"]["balance"], json!(2));
 }
 
@@ -117,7 +121,7 @@ fn problems_say_what_is_wrong_and_what_helps() {
 }
 
 #[test]
-fn a_version_can_be_asked_for_before_a_command_is_done() {
+fn a_command_may_require_a_version() {
     let router = opened();
     let deposit = |if_match| {
         post(&router, "/commands/account/ann/deposit", &[("if-match", if_match)], r#"{"amount":1}"#)
@@ -144,8 +148,33 @@ fn a_repeated_request_gets_the_first_answer() {
     let other = send("k1", r#"{"amount":6}"#);
     assert_eq!((other.status.as_u16(), &other.body["type"]), (422, &json!("urn:gesta:problem:key-reused")));
     assert_eq!(get(&router, "/states/account/ann").body["state"]["balance"], json!(5));
-    let ben = post(&router, uri, &[("idempotency-key", "k1"), ("x-actor", "ben")], r#"{"amount":6}"#);
-    assert_eq!(ben.body["repeated"], json!(false), "two users' keys never meet");
+    let ben = post(&router, uri, &[("idempotency-key", "k1"), ("x-actor", "ben")], r#"{"amount":5}"#);
+    assert_eq!(ben.body["repeated"], json!(true), "the header proves nothing, so it makes no other caller");
+    assert_eq!(get(&router, "/states/account/ann").body["state"]["balance"], json!(5));
+}
+
+#[test]
+fn keys_of_two_principals_never_meet() {
+    let router = opened();
+    let send = |name: Option<&str>| {
+        let key = [("idempotency-key", "k1")];
+        let mut deposit = request("POST", "/commands/account/ann/deposit", &key, r#"{"amount":5}"#);
+        deposit.extensions_mut().extend(
+            name.map(|name| {
+                let mut extensions = axum::http::Extensions::new();
+                extensions.insert(Principal(name.to_owned()));
+                extensions
+            })
+            .unwrap_or_default(),
+        );
+        send(&router, deposit).body["repeated"].clone()
+    };
+    for repeated in [false, true] {
+        for name in [Some("ann"), Some("ben"), None] {
+            assert_eq!(send(name), json!(repeated), "{name:?}");
+        }
+    }
+    assert_eq!(get(&router, "/states/account/ann").body["state"]["balance"], json!(15));
 }
 
 #[test]
@@ -211,9 +240,12 @@ fn a_history_says_who_what_and_when() {
     let head = history["checkpoint"].as_str().unwrap();
     assert!(head.contains(".2-"), "{head}");
     let newest = get(&router, "/histories/account/ann?direction=backward&limit=1").body;
-    assert_eq!((&newest["events"][0]["version"], &newest["next"]), (&json!(1), &json!(0)));
+    let next = "/histories/account/ann?direction=backward&limit=1&from=0";
+    assert_eq!((&newest["events"][0]["version"], &newest["next"]), (&json!(1), &json!(next)));
+    assert_eq!(get(&router, next).body["next"], json!(null));
     let first = get(&router, "/histories/account/ann?limit=1").body;
-    assert_eq!((&first["events"][0]["version"], &first["next"]), (&json!(0), &json!(1)));
+    let next = "/histories/account/ann?limit=1&from=1";
+    assert_eq!((&first["events"][0]["version"], &first["next"]), (&json!(0), &json!(next)));
     for page in [newest, first, get(&router, "/histories/account/ann?direction=backward").body] {
         assert_eq!(page["checkpoint"], json!(head), "the head, whatever was asked for: {page}");
     }
@@ -231,7 +263,7 @@ fn a_principal_is_the_actor_whatever_the_headers_say() {
 }
 
 #[test]
-fn what_is_hosted_can_be_asked() {
+fn commands_and_decisions_are_listed() {
     let hosted = get(&router(), "/commands").body;
     assert_eq!(hosted["app"], json!("bank"));
     assert_eq!(
@@ -249,7 +281,7 @@ fn what_is_hosted_can_be_asked() {
 }
 
 #[test]
-fn parameters_and_names_that_are_wrong_are_named_in_plain_words() {
+fn wrong_parameters_and_names_are_refused_in_plain_words() {
     let router = opened();
     for (uri, said) in [
         (
