@@ -60,6 +60,14 @@ impl Model {
         self.versions.get(stream).map(|next| next - 1)
     }
 
+    /// The version of the event with an id in a stream, if it is in the log.
+    fn version_of(&self, stream: &str, id: EventId) -> Option<Version> {
+        let (number, at) = *self.by_id.get(&id)?;
+        let Sent { batch, state: State::Logged(places), .. } = &self.sent[number] else { return None };
+        let is_there = batch.events[at].stream.as_str() == stream;
+        is_there.then(|| places[at].version)
+    }
+
     /// Remembers a batch before it is sent. Gives its number.
     pub(crate) fn send(&mut self, batch: Batch) -> usize {
         let number = self.sent.len();
@@ -161,7 +169,8 @@ impl Model {
     fn refusal(&self, batch: &Batch) -> Option<AppendError> {
         for (stream, expected) in &batch.expect {
             let actual = self.version(stream.as_str()).map(Version::new);
-            if !expected.is_met_by(actual) {
+            let version_of = |id| self.version_of(stream.as_str(), id);
+            if !expected.is_met_by(actual, version_of) {
                 return Some(AppendError::Conflict { stream: stream.clone(), expected: *expected, actual });
             }
         }

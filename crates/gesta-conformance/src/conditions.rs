@@ -113,7 +113,7 @@ pub(crate) fn a_condition_beyond_the_head_or_of_another_store_is_refused(world: 
     assert_eq!(after(&ahead), AppendError::CheckpointAhead { checkpoint: ahead, head: head.clone() });
     let elsewhere = foreign(&head);
     assert_eq!(after(&elsewhere), AppendError::ForeignCheckpoint { checkpoint: elsewhere });
-    let wider = Checkpoint::new(head.store(), [head.sequences(), &[0]].concat());
+    let wider = Checkpoint::new(head.store(), head.sequences().chain([0]));
     assert_eq!(after(&wider), AppendError::ForeignCheckpoint { checkpoint: wider });
 }
 

@@ -1,8 +1,8 @@
 //! Laws of expectations: what an append may say about streams, and what it hears when they are otherwise.
 
-use gesta_core::{AppendError, Batch, Expected, Version};
+use gesta_core::{AppendError, Batch, Expected, Retry, Version};
 
-use crate::given::{A, B, C, batch, ids, name, version};
+use crate::given::{A, B, C, batch, id, ids, name, version};
 use crate::world::World;
 
 pub(crate) fn each_expectation_is_met_or_refused_with_the_actual_version(world: &World<'_>) {
@@ -72,4 +72,45 @@ pub(crate) fn the_events_of_a_batch_do_not_count_for_its_own_expectations(world:
 pub(crate) fn a_stream_is_expected_at_most_once(world: &World<'_>) {
     let twice = batch(&[(A, 1)]).expect(name(A), Expected::Any).expect(name(A), Expected::Any);
     assert!(matches!(world.refuse(twice), AppendError::Invalid { .. }));
+}
+
+pub(crate) fn an_event_is_expected_by_its_version_and_its_id(world: &World<'_>) {
+    world.append(batch(&[(A, 1), (B, 2), (A, 3)]));
+    let event = |number, of: u32| Expected::Event { version: version(number), id: id(of) };
+    let met = [(A, event(1, 3)), (B, event(0, 2))];
+    // An id of another stream, of an older event, of none; a version that was, and one that may come.
+    let unmet = [event(1, 2), event(1, 1), event(1, 9), event(0, 1), event(0, 3), event(2, 3)];
+    for expected in unmet {
+        let refused = world.refuse(batch(&[(C, 50)]).expect(name(A), expected));
+        let actual = Some(version(1));
+        assert_eq!(refused, AppendError::Conflict { stream: name(A), expected, actual });
+        let may_come = expected == event(2, 3);
+        let retry = if may_come { Retry::AfterPause } else { Retry::Never };
+        assert_eq!(refused.retry(), retry, "{expected}");
+    }
+    let refused = world.refuse(batch(&[(C, 50)]).expect(name(C), event(0, 50)));
+    assert!(matches!(refused, AppendError::Conflict { actual: None, .. }), "{refused}");
+    for (number, (stream, expected)) in (100..).zip(met) {
+        world.append(batch(&[(C, number)]).expect(name(stream), expected));
+    }
+}
+
+pub(crate) fn a_version_that_another_event_has_is_not_that_of_the_event_expected(world: &World<'_>) {
+    world.append(batch(&[(A, 1)]));
+    // Decided on event 2, which another writer's event 3 came before.
+    let next = batch(&[(A, 4)]).expect(name(A), Expected::Event { version: version(1), id: id(2) });
+    assert_eq!(world.refuse(next.clone()).retry(), Retry::AfterPause, "it may still come");
+    world.append(batch(&[(A, 3)]));
+    assert_eq!(world.refuse(next).retry(), Retry::Never, "its version is taken");
+    assert_eq!(ids(&world.stream(A)), [1, 3]);
+}
+
+pub(crate) fn an_event_that_was_just_appended_can_be_expected(world: &World<'_>) {
+    let mut last = None;
+    for number in 0..40_u32 {
+        let expected = last.map_or(Expected::None, |(version, id)| Expected::Event { version, id });
+        let sent = batch(&[(A, 2 * number), (B, 2 * number + 1)]).expect(name(A), expected);
+        let appended = world.append(sent);
+        last = Some((appended.places[0].version, id(2 * number)));
+    }
 }

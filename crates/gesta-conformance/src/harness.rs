@@ -1,7 +1,8 @@
 //! What a backend provides to be held against the laws, and the harnesses that need no backend.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use gesta_core::{
     AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore, Listing,
@@ -22,12 +23,28 @@ pub trait Harness: Send + Sync + 'static {
         store
     }
 
+    /// Keeps what a store holds now, for [`Self::put_back`], and gives the store back. Called while nothing is under way; the
+    /// `Arc` given is the only one.
+    fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
+        (store, Box::new(()))
+    }
+
+    /// The store as it was when the snapshot was taken, with the same id: what was appended since is lost. The store was
+    /// dropped before. `None` for a store that cannot lose anything.
+    fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
+        drop(snapshot);
+        None
+    }
+
     /// Whether the store takes appends to system streams (`$…`). One behind a server may refuse them to its users; then
     /// the laws hold it to the refusal.
     fn takes_system_streams(&self) -> bool {
         true
     }
 }
+
+/// What a store held when it was taken. Only the harness that made it looks inside.
+pub type Snapshot = Box<dyn Any + Send>;
 
 /// A clock that shows what it was set to. Clones show the same time.
 #[derive(Clone, Default)]
@@ -62,24 +79,43 @@ impl Clock {
 pub struct Memory {
     partitions: u16,
     clock: Clock,
+    /// The store that was made last.
+    made: Mutex<Weak<MemoryStore>>,
 }
 
 impl Memory {
     /// A harness for stores with that many partitions.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
-        Self { partitions, clock: Clock::default() }
+        Self { partitions, clock: Clock::default(), made: Mutex::default() }
+    }
+
+    fn given(&self, store: MemoryStore) -> Arc<dyn EventStore> {
+        let store = Arc::new(store);
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&store);
+        store
     }
 }
 
 impl Harness for Memory {
     fn store(&self) -> Arc<dyn EventStore> {
         let clock = self.clock.clone();
-        Arc::new(MemoryStore::new(StoreId::from_bytes([7; 16]), self.partitions, move || clock.now()))
+        self.given(MemoryStore::new(StoreId::from_bytes([7; 16]), self.partitions, move || clock.now()))
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let copy = made.expect("the store given is the one that was made last").copy();
+        (store, Box::new(copy))
+    }
+
+    fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
+        let copy = snapshot.downcast::<MemoryStore>().expect("a snapshot of this harness");
+        Some(self.given(*copy))
     }
 }
 
@@ -88,6 +124,8 @@ impl Harness for Memory {
 pub struct Restarting<H> {
     harness: Arc<H>,
     calls: u32,
+    /// The store that was made last.
+    made: Mutex<Weak<Mutex<Current>>>,
 }
 
 impl<H: Harness> Restarting<H> {
@@ -98,16 +136,34 @@ impl<H: Harness> Restarting<H> {
     #[must_use]
     pub fn every(calls: u32, harness: H) -> Self {
         assert!(calls > 0, "a restart comes before every call at the most");
-        Self { harness: Arc::new(harness), calls }
+        Self { harness: Arc::new(harness), calls, made: Mutex::default() }
+    }
+
+    fn given(&self, store: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
+        let capabilities = store.capabilities().clone();
+        let current = Arc::new(Mutex::new(Current { store: Some(store), under_way: 0, calls: 0 }));
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&current);
+        Arc::new(RestartingStore { harness: self.harness.clone(), every: self.calls, capabilities, current })
     }
 }
 
 impl<H: Harness> Harness for Restarting<H> {
     fn store(&self) -> Arc<dyn EventStore> {
-        let store = self.harness.store();
-        let capabilities = store.capabilities().clone();
-        let current = Mutex::new(Current { store: Some(store), under_way: 0, calls: 0 });
-        Arc::new(RestartingStore { harness: self.harness.clone(), every: self.calls, capabilities, current })
+        self.given(self.harness.store())
+    }
+
+    fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
+        let current = self.made.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let current = current.expect("the store given is the one that was made last");
+        let mut current = current.lock().expect("no restart has panicked");
+        let inner = current.store.take().expect("a store between restarts");
+        let (inner, snapshot) = self.harness.snapshot(inner);
+        current.store = Some(inner);
+        (store, snapshot)
+    }
+
+    fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
+        self.harness.put_back(snapshot).map(|store| self.given(store))
     }
 
     fn clock(&self) -> &Clock {
@@ -123,7 +179,7 @@ struct RestartingStore {
     harness: Arc<dyn Harness>,
     every: u32,
     capabilities: Capabilities,
-    current: Mutex<Current>,
+    current: Arc<Mutex<Current>>,
 }
 
 struct Current {

@@ -20,6 +20,7 @@ mod conditions;
 mod expect;
 mod given;
 mod harness;
+mod histories;
 mod idempotency;
 mod limits;
 mod linear;
@@ -34,7 +35,7 @@ mod time;
 mod town;
 mod world;
 
-pub use harness::{Clock, Harness, Memory, Restarting};
+pub use harness::{Clock, Harness, Memory, Restarting, Snapshot};
 pub use model::{compare_by_choices, compare_with_memory};
 
 /// Makes the functions that tests call and the macro that makes the tests, from one table. A law that is missing from it
@@ -48,7 +49,7 @@ macro_rules! table {
                 pub mod $subject {
                     $(
                         pub fn $law(harness: &dyn crate::Harness) {
-                            crate::$subject::$law(&crate::world::World::new(harness));
+                            crate::$subject::$law(&mut crate::world::World::new(harness));
                         }
                     )*
                 }
@@ -95,6 +96,9 @@ table! { $
         of_several_failed_expectations_the_first_is_named
         the_events_of_a_batch_do_not_count_for_its_own_expectations
         a_stream_is_expected_at_most_once
+        an_event_is_expected_by_its_version_and_its_id
+        a_version_that_another_event_has_is_not_that_of_the_event_expected
+        an_event_that_was_just_appended_can_be_expected
     }
     idempotency {
         the_same_batch_again_is_answered_with_the_first_answer
@@ -203,6 +207,16 @@ table! { $
         the_checkpoint_of_an_append_covers_it_and_nothing_of_other_partitions
         a_command_key_is_unique_in_the_partition_of_its_streams
         a_store_declares_what_goes_together
+    }
+    histories {
+        every_place_that_is_given_has_the_mark_of_its_event
+        a_page_that_ends_at_a_place_of_the_callers_keeps_it
+        a_place_without_a_mark_is_not_checked
+        nobody_goes_on_beyond_what_was_lost
+        a_place_at_or_before_what_was_lost_goes_on
+        the_same_events_at_the_same_positions_are_another_history
+        a_repeat_is_answered_though_the_place_of_its_condition_is_lost
+        an_event_that_was_lost_is_not_the_one_expected
     }
     limits {
         a_batch_has_as_many_events_as_the_store_takes

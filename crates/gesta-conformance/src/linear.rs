@@ -95,7 +95,7 @@ impl History<'_> {
         match &call.answer {
             Ok(appended) => self.check_accepted(call, appended),
             Err(AppendError::Conflict { stream, expected, actual }) => {
-                assert!(!expected.is_met_by(*actual), "{:?}", call.answer);
+                assert!(!expected.is_met_by(*actual, |_| None), "{:?}", call.answer);
                 let was_so = (self.sequence(&call.before)..=self.sequence(&call.after)).any(|head| {
                     self.last_version(stream.as_str(), head) == actual.map(gesta_core::Version::get)
                 });
@@ -121,7 +121,7 @@ impl History<'_> {
         for (stream, expected) in &call.batch.expect {
             let actual = self.last_version(stream.as_str(), first - 1);
             assert!(
-                expected.is_met_by(actual.map(version)),
+                expected.is_met_by(actual.map(version), |_| None),
                 "`{stream}` stood at {actual:?}, not {expected}"
             );
         }

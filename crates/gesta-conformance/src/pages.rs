@@ -111,7 +111,7 @@ pub(crate) fn a_backward_read_from_the_start_and_a_forward_read_from_the_end_sho
 pub(crate) fn a_place_beyond_the_head_or_of_another_store_is_refused(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     let head = world.head();
-    let wider = Checkpoint::new(head.store(), [head.sequences(), &[0]].concat());
+    let wider = Checkpoint::new(head.store(), head.sequences().chain([0]));
     let ahead = beyond(&head);
     for direction in [Direction::Forward, Direction::Backward] {
         let reads = |place: &Checkpoint| {

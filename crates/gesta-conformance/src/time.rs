@@ -85,7 +85,7 @@ pub(crate) fn a_time_is_located_in_each_partition(world: &World<'_>) {
 pub(crate) fn the_start_and_the_head_are_located(world: &World<'_>) {
     let start = world.start();
     assert_eq!(world.recorded_up_to(i64::MAX), start, "nothing was recorded yet");
-    assert!(start.sequences().iter().all(|sequence| *sequence == 0), "{start}");
+    assert!(start.sequences().all(|sequence| sequence == 0), "{start}");
     assert_eq!(start.sequences().len(), usize::from(world.partitions()));
     let appended = world.append(batch(&[(A, 1), (B, 2)]));
     assert_eq!(world.start(), start);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use gesta_core::{
-    AppendError, Appended, AtomicScope, Batch, Capabilities, Checkpoint, Direction, EventStore, Lane, Page,
-    Place, Query, Read, ReadError, RecordedEvent, Select, StreamName, Timestamp, Version, When,
+    AppendError, Appended, AtomicScope, Batch, Capabilities, Checkpoint, Direction, EventStore, Lane,
+    MemoryStore, Page, Place, Query, Read, ReadError, RecordedEvent, Select, StoreId, StreamName, Timestamp,
+    Version, When,
 };
 use pollster::block_on;
 
 use crate::given::{name, number};
-use crate::harness::{Clock, Harness};
+use crate::harness::{Clock, Harness, Snapshot};
 
 /// More pages than any law reads: a store that gives more does not get on.
 const PAGES_MAX: usize = 10_000;
@@ -61,6 +62,24 @@ impl<'a> World<'a> {
         partitions.map(|(at, partition)| keys(partition).nth(nth(at)).expect("keys without end")).collect()
     }
 
+    // Histories.
+
+    /// Keeps what the store holds now.
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
+        let store = std::mem::replace(&mut self.store, no_store());
+        let (store, snapshot) = self.harness.snapshot(store);
+        self.store = store;
+        snapshot
+    }
+
+    /// Loses what was appended since a snapshot. `false` if nothing can be lost: a law then has nothing to say.
+    pub(crate) fn put_back(&mut self, snapshot: Snapshot) -> bool {
+        self.store = no_store();
+        let Some(store) = self.harness.put_back(snapshot) else { return false };
+        self.store = store;
+        true
+    }
+
     // Appends.
 
     /// Appends a batch that has to be taken, as a new one.
@@ -88,6 +107,7 @@ impl<'a> World<'a> {
             appended.places.iter().all(|place| appended.checkpoint.covers(place.position)),
             "the checkpoint of an append covers its events: {appended:?}"
         );
+        assert!(is_marked(&appended.checkpoint), "the answer to an append has a mark: {appended:?}");
         appended
     }
 
@@ -109,6 +129,9 @@ impl<'a> World<'a> {
         let page =
             self.try_read(read.clone()).unwrap_or_else(|error| panic!("refused with `{error}`: {read:?}"));
         assert!(page.head.at_least(&page.scanned_to), "a page lies before its head: {page:?}");
+        assert!(is_marked(&page.head), "the head has a mark: {page:?}");
+        let is_given = !read.checkpoints().all(is_marked);
+        assert!(is_given || is_marked(&page.scanned_to), "the end of a page has a mark: {page:?}");
         page
     }
 
@@ -202,6 +225,16 @@ impl<'a> World<'a> {
     pub(crate) fn ids_by_partition(&self, events: &[RecordedEvent]) -> Vec<Vec<u32>> {
         self.by_partition(events.iter().map(|event| (event.position().partition, number(event.id()))))
     }
+}
+
+/// Stands in where a store is closed.
+fn no_store() -> Arc<dyn EventStore> {
+    Arc::new(MemoryStore::new(StoreId::from_bytes([0; 16]), 1, || Timestamp::from_nanos(0)))
+}
+
+/// Whether a checkpoint has a mark wherever there is an event.
+pub(crate) fn is_marked(checkpoint: &Checkpoint) -> bool {
+    (0..).zip(checkpoint.sequences()).all(|(at, sequence)| sequence == 0 || checkpoint.mark(at).is_some())
 }
 
 /// Whether the page moved the read on, in its own direction.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::checkpoint::{Checkpoint, Position, Version};
-use crate::event::NewEvent;
+use crate::event::{EventId, NewEvent};
 use crate::name::StreamName;
 use crate::query::Query;
 
@@ -65,17 +65,34 @@ pub enum Expected {
     Exists,
     /// Its last event has exactly this version.
     Exactly(Version),
+    /// Its last event has this version and this id.
+    ///
+    /// A version alone does not say which event it is: where several batches are sent at once, each decided on the events of
+    /// the one before, and one of them is refused, another writer's event may take its version. A store that lost its
+    /// newest events may also give a version to another event.
+    Event {
+        /// The version of the event.
+        version: Version,
+        /// The id of the event.
+        id: EventId,
+    },
 }
 
 impl Expected {
-    /// Whether a stream whose last event has that version (`None`: no event) is as expected.
+    /// Whether a stream is as expected. `actual` is the version of its last event (`None`: no event); `version_of` gives the
+    /// version of the event with an id in this stream, and is asked only if the answer depends on it.
     #[must_use]
-    pub fn is_met_by(self, actual: Option<Version>) -> bool {
+    pub fn is_met_by(
+        self,
+        actual: Option<Version>,
+        version_of: impl FnOnce(EventId) -> Option<Version>,
+    ) -> bool {
         match self {
             Self::Any => true,
             Self::None => actual.is_none(),
             Self::Exists => actual.is_some(),
             Self::Exactly(version) => actual == Some(version),
+            Self::Event { version, id } => actual == Some(version) && version_of(id) == actual,
         }
     }
 }
@@ -87,6 +104,7 @@ impl std::fmt::Display for Expected {
             Self::None => f.write_str("no event yet"),
             Self::Exists => f.write_str("at least one event"),
             Self::Exactly(version) => write!(f, "version {version}"),
+            Self::Event { version, id } => write!(f, "version {version} with event {id}"),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use crate::event::RecordedEvent;
 use crate::limits::PARTITIONS_MAX;
 
 /// An event's place in its stream: dense, from 0.
@@ -99,11 +101,29 @@ impl fmt::Debug for StoreId {
 /// that sequence lies before it.
 ///
 /// Checkpoints are partially ordered ([`Self::at_least`]): with several partitions one may be ahead here and
-/// behind there. Printed and parsed as a token: the store's id and the sequences, joined by dots.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// behind there. Printed and parsed as a token: the store's id and a place for each partition, joined by dots.
+///
+/// Beside a sequence a checkpoint may keep the mark of the event there ([`RecordedEvent::mark`]), printed as
+/// `<sequence>-<8 hexadecimal digits>`. A store that lost events and gave their positions to others (it was put back from
+/// an older copy, say) refuses a checkpoint with a mark of the lost history: `Diverged`. Stores set marks; a place
+/// that a caller makes up has none, and is not checked. Comparing, ordering and hashing ignore marks.
+#[derive(Clone)]
 pub struct Checkpoint {
     store: StoreId,
-    sequences: Box<[u64]>,
+    places: Box<[Place]>,
+}
+
+/// The place in one partition. No event stands at sequence 0, so there is no mark.
+#[derive(Clone, Copy)]
+struct Place {
+    sequence: u64,
+    mark: Option<u32>,
+}
+
+impl Place {
+    const fn unmarked(sequence: u64) -> Self {
+        Self { sequence, mark: None }
+    }
 }
 
 impl Checkpoint {
@@ -113,21 +133,24 @@ impl Checkpoint {
     /// If `partitions` is 0 or above 1,024: a store knows how many it has.
     #[must_use]
     pub fn start(store: StoreId, partitions: u16) -> Self {
-        Self::new(store, vec![0; usize::from(partitions)])
+        Self::new(store, (0..partitions).map(|_| 0))
     }
 
-    /// From a sequence for each partition.
+    /// From a sequence for each partition, without marks.
     ///
     /// # Panics
     /// If there is none, or more than 1,024.
     #[must_use]
-    pub fn new(store: StoreId, sequences: impl Into<Box<[u64]>>) -> Self {
-        let sequences = sequences.into();
+    pub fn new(store: StoreId, sequences: impl IntoIterator<Item = u64>) -> Self {
+        Self::from_places(store, sequences.into_iter().map(Place::unmarked).collect())
+    }
+
+    fn from_places(store: StoreId, places: Box<[Place]>) -> Self {
         assert!(
-            (1..=usize::from(PARTITIONS_MAX)).contains(&sequences.len()),
+            (1..=usize::from(PARTITIONS_MAX)).contains(&places.len()),
             "a checkpoint has 1 to {PARTITIONS_MAX} sequences"
         );
-        Self { store, sequences }
+        Self { store, places }
     }
 
     /// The store it belongs to.
@@ -137,32 +160,74 @@ impl Checkpoint {
     }
 
     /// The sequence of each partition, in order.
-    #[must_use]
-    pub const fn sequences(&self) -> &[u64] {
-        &self.sequences
+    pub fn sequences(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.places.iter().map(|place| place.sequence)
     }
 
     /// The sequence of a partition; 0 for one that the store does not have.
     #[must_use]
     pub fn sequence(&self, partition: u16) -> u64 {
-        self.sequences.get(usize::from(partition)).copied().unwrap_or(0)
+        self.places.get(usize::from(partition)).map_or(0, |place| place.sequence)
     }
 
-    /// The same place, but at `sequence` in one partition.
+    /// The mark of the last event before this place in a partition, if the checkpoint has it.
+    #[must_use]
+    pub fn mark(&self, partition: u16) -> Option<u32> {
+        self.places.get(usize::from(partition))?.mark
+    }
+
+    /// The places that have a mark: position and mark of an event each.
+    pub fn marks(&self) -> impl Iterator<Item = (Position, u32)> + '_ {
+        (0..).zip(&self.places).filter_map(|(partition, place)| {
+            Some((Position { partition, sequence: place.sequence }, place.mark?))
+        })
+    }
+
+    /// The same place, but at `sequence` in one partition, without a mark there.
     ///
     /// # Panics
     /// If the store has no such partition.
     #[must_use]
     pub fn with(mut self, partition: u16, sequence: u64) -> Self {
-        self.sequences[usize::from(partition)] = sequence;
+        self.places[usize::from(partition)] = Place::unmarked(sequence);
         self
+    }
+
+    /// The same place, but right after the event at that position, which has that mark.
+    ///
+    /// # Panics
+    /// If the store has no such partition, or the sequence is 0.
+    #[must_use]
+    pub fn with_mark(mut self, at: Position, mark: u32) -> Self {
+        assert!(at.sequence > 0, "no event stands at sequence 0");
+        self.places[usize::from(at.partition)] = Place { sequence: at.sequence, mark: Some(mark) };
+        self
+    }
+
+    /// The same place, but at that of another checkpoint in one partition, with its mark.
+    ///
+    /// # Panics
+    /// If one of the two has no such partition.
+    #[must_use]
+    pub fn with_place_of(mut self, partition: u16, other: &Self) -> Self {
+        self.places[usize::from(partition)] = other.places[usize::from(partition)];
+        self
+    }
+
+    /// The same place, but right after an event of this store, with its mark.
+    ///
+    /// # Panics
+    /// If the store has no such partition.
+    #[must_use]
+    pub fn past(self, event: &RecordedEvent) -> Self {
+        self.with_mark(event.position(), event.mark())
     }
 
     /// Whether everything before `other` also lies before this one. False between stores.
     #[must_use]
     pub fn at_least(&self, other: &Self) -> bool {
         self.is_comparable(other)
-            && self.sequences.iter().zip(&other.sequences).all(|(own, other)| own >= other)
+            && self.sequences().zip(other.sequences()).all(|(this, other)| this >= other)
     }
 
     /// Whether the event at that position lies before this checkpoint.
@@ -174,25 +239,47 @@ impl Checkpoint {
     /// Whether both belong to the same store, with the same partitions.
     #[must_use]
     pub fn is_comparable(&self, other: &Self) -> bool {
-        self.store == other.store && self.sequences.len() == other.sequences.len()
+        self.store == other.store && self.places.len() == other.places.len()
     }
 
-    /// What lies before both: the lower sequence in each partition.
+    /// What lies before both: the lower sequence in each partition, with its mark.
     ///
     /// # Panics
     /// If the two are not comparable.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
         assert!(self.is_comparable(other), "checkpoints of two stores do not meet");
-        let lower = self.sequences.iter().zip(&other.sequences).map(|(a, b)| *a.min(b)).collect::<Vec<_>>();
-        Self::new(self.store, lower)
+        let lower = |(a, b): (&Place, &Place)| match a.sequence.cmp(&b.sequence) {
+            Ordering::Less => *a,
+            Ordering::Equal => Place { mark: a.mark.or(b.mark), ..*a },
+            Ordering::Greater => *b,
+        };
+        Self::from_places(self.store, self.places.iter().zip(&other.places).map(lower).collect())
+    }
+}
+
+impl PartialEq for Checkpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_comparable(other) && self.sequences().eq(other.sequences())
+    }
+}
+
+impl Eq for Checkpoint {}
+
+impl Hash for Checkpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.store.hash(state);
+        self.sequences().for_each(|sequence| sequence.hash(state));
     }
 }
 
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.store, f)?;
-        self.sequences.iter().try_for_each(|sequence| write!(f, ".{sequence}"))
+        self.places.iter().try_for_each(|place| match place.mark {
+            Some(mark) => write!(f, ".{}-{mark:08x}", place.sequence),
+            None => write!(f, ".{}", place.sequence),
+        })
     }
 }
 
@@ -205,7 +292,7 @@ impl fmt::Debug for Checkpoint {
 /// The text is not a checkpoint's token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{token}` is not a checkpoint: take one as a read or an append gave it, 32 hexadecimal digits and a number a partition, joined by dots"
+    "`{token}` is not a checkpoint: take one as a read or an append gave it: 32 hexadecimal digits and, for each partition, a number (`7` or `7-0a1b2c3d`), joined by dots"
 )]
 pub struct CheckpointParseError {
     /// The text, cut to its first 80 characters.
@@ -220,19 +307,34 @@ impl FromStr for Checkpoint {
     }
 }
 
-/// Accepts exactly what `Display` prints, so that one place has one token.
+/// Accepts exactly what `Display` prints, so that one checkpoint has one token.
 fn parse_token(token: &str) -> Option<Checkpoint> {
     let (store, rest) = token.split_once('.')?;
     if store.len() != 32 || !store.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     let store = StoreId(u128::from_str_radix(store, 16).ok()?.to_be_bytes());
-    let sequences = rest
+    let places = rest
         .split('.')
         .take(usize::from(PARTITIONS_MAX) + 1)
-        .map(parse_sequence)
-        .collect::<Option<Vec<_>>>()?;
-    (sequences.len() <= usize::from(PARTITIONS_MAX)).then(|| Checkpoint::new(store, sequences))
+        .map(parse_place)
+        .collect::<Option<Box<[_]>>>()?;
+    (places.len() <= usize::from(PARTITIONS_MAX)).then(|| Checkpoint::from_places(store, places))
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    match text.split_once('-') {
+        None => parse_sequence(text).map(Place::unmarked),
+        Some((sequence, mark)) => {
+            let sequence = parse_sequence(sequence).filter(|sequence| *sequence > 0)?;
+            Some(Place { sequence, mark: Some(parse_mark(mark)?) })
+        }
+    }
+}
+
+fn parse_mark(text: &str) -> Option<u32> {
+    let is_canonical = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_canonical.then(|| u32::from_str_radix(text, 16).ok())?
 }
 
 fn parse_sequence(text: &str) -> Option<u64> {
@@ -258,8 +360,54 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_is_part_of_the_token_and_not_of_the_place() {
+        let at = |sequence| Checkpoint::new(StoreId([0xab; 16]), [0, sequence]);
+        let marked = |sequence, mark| at(0).with_mark(Position { partition: 1, sequence }, mark);
+        let token = format!("{}.0.7-0000beef", "ab".repeat(16));
+        assert_eq!(marked(7, 0xbeef).to_string(), token);
+        let parsed = token.parse::<Checkpoint>().unwrap();
+        assert_eq!((parsed.mark(0), parsed.mark(1)), (None, Some(0xbeef)));
+        assert_eq!(parsed.marks().collect::<Vec<_>>(), [(Position { partition: 1, sequence: 7 }, 0xbeef)]);
+        assert_eq!((&parsed, parsed.at_least(&at(7))), (&at(7), true));
+        let hashes = [parsed.clone(), at(7)].map(|at| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            at.hash(&mut hasher);
+            hasher.finish()
+        });
+        assert_eq!(hashes[0], hashes[1]);
+        assert_eq!(parsed.with(1, 7).mark(1), None, "a place that was made up has no mark");
+        let store = "ab".repeat(16);
+        for wrong in [
+            "7-",
+            "7-beef",
+            "7-0000BEEF",
+            "7-0000beef0",
+            "7-0000beeg",
+            "0-0000beef",
+            "-0000beef",
+            "7--000beef",
+        ] {
+            assert!(format!("{store}.{wrong}").parse::<Checkpoint>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_lies_before_two_places_keeps_the_mark_of_the_lower_one() {
+        let at = |first, second| {
+            let at = |partition, (sequence, mark): (u64, u32)| (Position { partition, sequence }, mark);
+            let start = Checkpoint::start(StoreId([1; 16]), 2);
+            [at(0, first), at(1, second)].into_iter().fold(start, |cp, (at, mark)| cp.with_mark(at, mark))
+        };
+        let meet = at((2, 20), (5, 50)).meet(&at((3, 30), (4, 40)));
+        assert_eq!(meet.marks().map(|(_, mark)| mark).collect::<Vec<_>>(), [20, 40]);
+        let unmarked = Checkpoint::new(StoreId([1; 16]), [2, 5]);
+        let meet = unmarked.meet(&at((2, 20), (5, 50)));
+        assert_eq!(meet.marks().map(|(_, mark)| mark).collect::<Vec<_>>(), [20, 50]);
+    }
+
+    #[test]
     fn checkpoints_are_partially_ordered() {
-        let at = |sequences: &[u64]| Checkpoint::new(StoreId([1; 16]), sequences);
+        let at = |sequences: &[u64]| Checkpoint::new(StoreId([1; 16]), sequences.to_vec());
         assert!(at(&[2, 3]).at_least(&at(&[2, 1])));
         assert!(!at(&[2, 3]).at_least(&at(&[3, 1])));
         assert!(!at(&[3, 1]).at_least(&at(&[2, 3])));

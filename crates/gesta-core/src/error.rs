@@ -20,6 +20,28 @@ pub enum Retry {
     Unknown,
 }
 
+/// A checkpoint names a place in another history of the same store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", DisplayDiverged(checkpoint, found))]
+pub struct Diverged {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The same place in the history that the store has now.
+    pub found: Checkpoint,
+}
+
+macro_rules! from_diverged {
+    ($error:ident) => {
+        impl From<Diverged> for $error {
+            fn from(Diverged { checkpoint, found }: Diverged) -> Self {
+                Self::Diverged { checkpoint, found }
+            }
+        }
+    };
+}
+from_diverged!(AppendError);
+from_diverged!(ReadError);
+
 /// Why an append was refused or is in doubt. Treat an unknown variant by its [`Self::retry`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -41,7 +63,7 @@ pub enum AppendError {
         limit: usize,
     },
     /// A stream is not as the append expects.
-    #[error("stream `{stream}` was expected to have {expected}, but has {}", DisplayActual(*actual))]
+    #[error("stream `{stream}` was expected to have {expected}, but has {}", DisplayActual(*expected, *actual))]
     Conflict {
         /// The stream.
         stream: StreamName,
@@ -89,6 +111,15 @@ pub enum AppendError {
         checkpoint: Checkpoint,
         /// The head of the log.
         head: Checkpoint,
+    },
+    /// A checkpoint names a place in another history of this store: the store lost events that the checkpoint had seen, and
+    /// their positions were given to others.
+    #[error("{}", DisplayDiverged(checkpoint, found))]
+    Diverged {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// The same place in the history that the store has now.
+        found: Checkpoint,
     },
     /// The store cannot do this, whatever its state.
     #[error("this store does not support {capability}")]
@@ -153,6 +184,7 @@ impl AppendError {
             | Self::IdTaken { .. }
             | Self::KeyReused
             | Self::ForeignCheckpoint { .. }
+            | Self::Diverged { .. }
             | Self::Unsupported { .. }
             | Self::ReadOnly { .. }
             | Self::Closed => Retry::Never,
@@ -165,7 +197,9 @@ fn is_ahead(expected: Expected, actual: Option<Version>) -> bool {
     match expected {
         Expected::Any | Expected::None => false,
         Expected::Exists => actual.is_none(),
-        Expected::Exactly(version) => actual.is_none_or(|actual| actual < version),
+        Expected::Exactly(version) | Expected::Event { version, .. } => {
+            actual.is_none_or(|actual| actual < version)
+        }
     }
 }
 
@@ -204,6 +238,15 @@ pub enum ReadError {
         checkpoint: Checkpoint,
         /// The head of the log.
         head: Checkpoint,
+    },
+    /// A checkpoint names a place in another history of this store: the store lost events that the checkpoint had seen, and
+    /// their positions were given to others.
+    #[error("{}", DisplayDiverged(checkpoint, found))]
+    Diverged {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// The same place in the history that the store has now.
+        found: Checkpoint,
     },
     /// The store cannot do this, whatever its state.
     #[error("this store does not support {capability}")]
@@ -250,14 +293,29 @@ impl ReadError {
     }
 }
 
-struct DisplayActual(Option<Version>);
+struct DisplayActual(Expected, Option<Version>);
 
 impl std::fmt::Display for DisplayActual {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(version) => write!(f, "version {version}"),
-            None => f.write_str("no event"),
+        match (self.0, self.1) {
+            (Expected::Event { version, .. }, Some(actual)) if version == actual => {
+                f.write_str("another event there")
+            }
+            (_, Some(actual)) => write!(f, "version {actual}"),
+            (_, None) => f.write_str("no event"),
         }
+    }
+}
+
+struct DisplayDiverged<'a>(&'a Checkpoint, &'a Checkpoint);
+
+impl std::fmt::Display for DisplayDiverged<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "checkpoint {} is of another history of this store, which has {} there: the store lost events (it was put back from an older copy, say) and their positions were given to others; start again from a checkpoint before the loss, or from the start",
+            self.0, self.1
+        )
     }
 }
 
@@ -278,7 +336,12 @@ mod tests {
         let conflict =
             |expected, actual| AppendError::Conflict { stream: "a-1".parse().unwrap(), expected, actual };
         let at = |number| Some(Version::new(number));
+        let event = Expected::Event { version: Version::new(2), id: crate::EventId::from_u128(9) };
         let cases = [
+            (event, None, Retry::AfterPause),
+            (event, at(1), Retry::AfterPause),
+            (event, at(2), Retry::Never),
+            (event, at(3), Retry::Never),
             (Expected::Exists, None, Retry::AfterPause),
             (Expected::None, at(0), Retry::Never),
             (Expected::Exactly(Version::new(2)), at(1), Retry::AfterPause),

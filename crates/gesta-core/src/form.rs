@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use crate::batch::{Batch, CommandKey, Condition};
 use crate::capabilities::{AtomicScope, Capabilities};
-use crate::checkpoint::{Checkpoint, StoreId};
-use crate::error::{AppendError, ReadError};
+use crate::checkpoint::{Checkpoint, Position, StoreId};
+use crate::error::{AppendError, Diverged, ReadError};
 use crate::event::NewEvent;
 use crate::lane::Lane;
 use crate::limits::COMMAND_KEY_BYTES_MAX;
@@ -205,6 +205,26 @@ pub fn check_checkpoint(checkpoint: &Checkpoint, head: &Checkpoint) -> Result<()
         return Err(ReadError::CheckpointAhead { checkpoint: checkpoint.clone(), head: head.clone() });
     }
     Ok(())
+}
+
+/// Checks that the marks of a checkpoint are those of the events in the log. `mark_at` gives the mark of the event at a
+/// position, or `None` if the event cannot be read: then the place is accepted, and a read of the event reports the damage.
+///
+/// # Errors
+/// [`Diverged`], which both kinds of error can be made from.
+pub fn check_marks(
+    checkpoint: &Checkpoint,
+    mark_at: impl Fn(Position) -> Option<u32>,
+) -> Result<(), Diverged> {
+    let mut found = checkpoint.clone();
+    let mut is_diverged = false;
+    for (at, mark) in checkpoint.marks() {
+        if let Some(actual) = mark_at(at).filter(|actual| *actual != mark) {
+            found = found.with_mark(at, actual);
+            is_diverged = true;
+        }
+    }
+    if is_diverged { Err(Diverged { checkpoint: checkpoint.clone(), found }) } else { Ok(()) }
 }
 
 fn is_of(checkpoint: &Checkpoint, store: StoreId, capabilities: &Capabilities) -> bool {

@@ -41,11 +41,13 @@ pub use batch::{Appended, Batch, CommandKey, Condition, Expected, Placed};
 pub use canonical::{CanonicalError, EventDigest};
 pub use capabilities::{AtomicScope, Capabilities, Limits};
 pub use checkpoint::{Checkpoint, CheckpointParseError, Position, StoreId, Version};
-pub use error::{AppendError, ReadError, Retry};
+pub use error::{AppendError, Diverged, ReadError, Retry};
 pub use event::{
     ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter, mark_of,
 };
-pub use form::{FormError, check_batch, check_checkpoint, check_command, check_query, check_read};
+pub use form::{
+    FormError, check_batch, check_checkpoint, check_command, check_marks, check_query, check_read,
+};
 pub use lane::{LANES, Lane, Lanes};
 pub use limits::*;
 pub use memory::MemoryStore;

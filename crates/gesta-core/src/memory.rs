@@ -8,7 +8,7 @@ mod decide;
 mod pages;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use event_listener::Event;
@@ -18,7 +18,7 @@ use crate::capabilities::{AtomicScope, Capabilities, Limits};
 use crate::checkpoint::{Checkpoint, Position, StoreId, Version};
 use crate::error::{AppendError, ReadError};
 use crate::event::{EventId, RecordedEvent};
-use crate::form::{check_batch, check_checkpoint, check_command, check_read};
+use crate::form::{check_batch, check_checkpoint, check_command, check_marks, check_read};
 use crate::lane::Lane;
 use crate::limits::PARTITIONS_MAX;
 use crate::name::StreamName;
@@ -33,13 +33,13 @@ use decide::{Decision, decide};
 pub struct MemoryStore {
     id: StoreId,
     capabilities: Capabilities,
-    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     log: Mutex<Log>,
     appended: Event,
 }
 
 /// Everything that was appended.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Log {
     partitions: Vec<Partition>,
     /// Every stream, in the order of their first events: the place in this list is the token of a listing.
@@ -47,7 +47,7 @@ struct Log {
 }
 
 /// One totally ordered part of the log: the event with sequence `n` is at index `n - 1`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Partition {
     number: u16,
     events: Vec<RecordedEvent>,
@@ -70,7 +70,19 @@ impl MemoryStore {
         let capabilities = Capabilities::new(partitions, atomic_scope, Limits::default());
         let partitions = (0..partitions).map(|number| Partition { number, ..Partition::default() }).collect();
         let log = Mutex::new(Log { partitions, streams: Vec::new() });
-        Self { id, capabilities, clock: Box::new(clock), log, appended: Event::new() }
+        Self { id, capabilities, clock: Arc::new(clock), log, appended: Event::new() }
+    }
+
+    /// A store with the same id, content and clock, which goes on by itself: what a copy of a store is that is put back later.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            id: self.id,
+            capabilities: self.capabilities.clone(),
+            clock: Arc::clone(&self.clock),
+            log: Mutex::new(self.lock().clone()),
+            appended: Event::new(),
+        }
     }
 
     /// [`EventStore::append`] as a plain call.
@@ -80,7 +92,7 @@ impl MemoryStore {
     pub fn append_now(&self, batch: Batch) -> Result<Appended, AppendError> {
         let partition = check_batch(&batch, self.id, &self.capabilities)?;
         let mut log = self.lock();
-        let decision = decide(&log.partitions[usize::from(partition)], &batch, &log.head(self.id))?;
+        let decision = decide(&log, partition, &batch, &log.head(self.id))?;
         let (places, repeated) = match decision {
             Decision::Repeat(places) => (places, true),
             Decision::Accept => (log.record(partition, batch, (self.clock)()), false),
@@ -98,6 +110,9 @@ impl MemoryStore {
     pub fn read_now(&self, read: &Read) -> Result<Page, ReadError> {
         let log = self.lock();
         check_read(read, &log.head(self.id), &self.capabilities)?;
+        for checkpoint in read.checkpoints() {
+            check_marks(checkpoint, |at| log.mark_at(at))?;
+        }
         Ok(pages::page(&log, self.id, read))
     }
 
@@ -154,8 +169,13 @@ impl MemoryStore {
         loop {
             // Listen first, look second: an append in between is then not missed.
             let listener = self.appended.listen();
-            let head = self.lock().head(self.id);
-            check_checkpoint(&after, &head)?;
+            let head = {
+                let log = self.lock();
+                let head = log.head(self.id);
+                check_checkpoint(&after, &head)?;
+                check_marks(&after, |at| log.mark_at(at))?;
+                head
+            };
             if !after.at_least(&head) {
                 return Ok(head);
             }
@@ -179,7 +199,14 @@ impl Log {
     }
 
     fn cut(&self, id: StoreId, at: impl Fn(&Partition) -> u64) -> Checkpoint {
-        Checkpoint::new(id, self.partitions.iter().map(at).collect::<Vec<_>>())
+        let start = Checkpoint::new(id, self.partitions.iter().map(|_| 0));
+        self.partitions.iter().fold(start, |place, partition| partition.place(place, at(partition)))
+    }
+
+    /// The mark of the event at a position.
+    fn mark_at(&self, at: Position) -> Option<u32> {
+        let partition = self.partitions.get(usize::from(at.partition))?;
+        Some(partition.event(at.sequence).mark())
     }
 
     fn info(&self, name: &StreamName, partition: u16) -> StreamInfo {
@@ -220,6 +247,22 @@ impl Partition {
         &self.events[index]
     }
 
+    /// A checkpoint with another sequence in this partition, and the mark of the event there.
+    fn place(&self, checkpoint: Checkpoint, sequence: u64) -> Checkpoint {
+        match sequence {
+            0 => checkpoint.with(self.number, 0),
+            sequence => checkpoint.past(self.event(sequence)),
+        }
+    }
+
+    /// [`Self::place`], but a page that ends at its bound ends at the place that the caller gave.
+    fn place_within(&self, checkpoint: Checkpoint, sequence: u64, bound: &Checkpoint) -> Checkpoint {
+        if sequence == bound.sequence(self.number) {
+            return checkpoint.with_place_of(self.number, bound);
+        }
+        self.place(checkpoint, sequence)
+    }
+
     fn last_version(&self, stream: &StreamName) -> Option<Version> {
         let versions = self.streams.get(stream)?;
         Some(Version::new(versions.len() as u64 - 1))
@@ -239,7 +282,7 @@ impl Partition {
     /// What an append is answered with: the end of the batch that holds its last event.
     fn end_of_batch(&self, store: &MemoryStore, places: &[Placed]) -> Checkpoint {
         let last = places.last().expect("a batch has events").position.sequence;
-        Checkpoint::start(store.id, store.capabilities.partitions).with(self.number, self.batch_end(last))
+        self.place(Checkpoint::start(store.id, store.capabilities.partitions), self.batch_end(last))
     }
 }
 

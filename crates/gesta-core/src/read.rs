@@ -131,6 +131,15 @@ impl Read {
         self
     }
 
+    /// The places that the read names: where it starts, and where it ends.
+    pub fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
+        let from = match &self.select {
+            Select::Log { from: Place::At(from), .. } => Some(from),
+            _ => None,
+        };
+        from.into_iter().chain(&self.until)
+    }
+
     /// The same read with another limit.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {

@@ -43,6 +43,7 @@ mod indexer;
 mod keeper;
 mod limits;
 mod manifest;
+mod marks;
 mod open;
 mod open_error;
 mod pace;

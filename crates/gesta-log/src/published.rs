@@ -1,11 +1,19 @@
 //! How far the log is durable: what readers may see, and the one place where that changes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use event_listener::{Event, EventListener};
 
 use crate::manifest::DurableMark;
+
+/// The end of what is durable: the position of the last event, and its mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) position: u64,
+    /// `None` for an empty log, and where the last event cannot be read.
+    pub(crate) mark: Option<u32>,
+}
 
 /// The durable position, and who waits for it to move.
 ///
@@ -13,13 +21,20 @@ use crate::manifest::DurableMark;
 /// first and looks into the index second never misses an event below it.
 pub(crate) struct Published {
     position: AtomicU64,
+    /// That position with its mark, for readers that need both of one moment.
+    head: RwLock<Head>,
     closed: AtomicBool,
     changed: Event,
 }
 
 impl Published {
     pub(crate) const fn new(position: u64) -> Self {
-        Self { position: AtomicU64::new(position), closed: AtomicBool::new(false), changed: Event::new() }
+        Self {
+            position: AtomicU64::new(position),
+            head: RwLock::new(Head { position, mark: None }),
+            closed: AtomicBool::new(false),
+            changed: Event::new(),
+        }
     }
 
     /// The position of the last durable event.
@@ -27,10 +42,16 @@ impl Published {
         self.position.load(Ordering::Acquire)
     }
 
-    /// Lets readers see everything up to that position. It has been synced.
-    pub(crate) fn publish(&self, position: u64) {
-        let before = self.position.swap(position, Ordering::Release);
-        assert!(before <= position, "the durable position never goes back");
+    /// The last durable event, with its mark.
+    pub(crate) fn head(&self) -> Head {
+        *self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets readers see everything up to that event. It has been synced.
+    pub(crate) fn publish(&self, head: Head) {
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        let before = self.position.swap(head.position, Ordering::Release);
+        assert!(before <= head.position, "the durable position never goes back");
         self.changed.notify(usize::MAX);
     }
 
@@ -87,6 +108,10 @@ mod tests {
 
     use super::*;
 
+    const fn at(position: u64) -> Head {
+        Head { position, mark: Some(5) }
+    }
+
     /// Whether a change wakes who listened before it.
     fn wakes(published: &Published, change: impl FnOnce(&Published)) -> bool {
         let mut listener = pin!(published.listen());
@@ -100,7 +125,8 @@ mod tests {
     fn every_change_is_seen_and_wakes_whoever_listened_before_it() {
         let published = Published::new(7);
         assert_eq!((published.position(), published.is_closed()), (7, false));
-        assert!(wakes(&published, |published| published.publish(9)));
+        assert!(wakes(&published, |published| published.publish(at(9))));
+        assert_eq!(published.head(), at(9));
         assert_eq!((published.position(), published.is_closed()), (9, false));
         assert!(wakes(&published, Published::wake));
         assert_eq!((published.position(), published.is_closed()), (9, false));
@@ -111,6 +137,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "the durable position never goes back")]
     fn the_position_never_goes_back() {
-        Published::new(7).publish(6);
+        Published::new(7).publish(at(6));
     }
 }

@@ -4,22 +4,25 @@
 
 mod fetch;
 mod halves;
+mod places;
 mod plan;
 mod recent;
 mod scan;
 
 use gesta_core::{
-    Direction, Lane, Lanes, ListToken, Listing, Page, Query, Read, ReadError, RecordedEvent, Select,
-    StreamInfo, StreamName, StreamPage, Version, When, check_read,
+    Checkpoint, Direction, Lane, Lanes, ListToken, Listing, Page, Query, Read, ReadError, RecordedEvent,
+    Select, StreamInfo, StreamName, StreamPage, Version, When, check_read,
 };
 
 use crate::damage::Damage;
 use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
 use crate::pool::Idle;
+use crate::published::Head;
 use crate::shared::Shared;
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
 use halves::fetch_in_halves;
+pub(crate) use places::{check_place, mark_at, mark_in, place_at};
 pub(crate) use recent::Recent;
 pub(crate) use scan::Frames;
 use scan::Scanned;
@@ -64,6 +67,8 @@ pub(crate) struct PlannedPage {
     /// How the page is cut where an event turns out to be damaged.
     cut: Cut,
     page: Page,
+    /// Whether the page ends at a place that the caller gave, or at the head: its mark, or that it has none, is known.
+    is_end_known: bool,
 }
 
 /// How a page is cut before an event that cannot be read.
@@ -79,11 +84,15 @@ enum Cut {
 
 /// Plans a page.
 pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<PlannedPage, LookError> {
-    let durable = shared.published.position();
-    check_read(read, &shared.checkpoint(durable), &shared.capabilities)?;
+    let head = shared.published.head();
+    let durable = head.position;
+    check_read(read, &shared.checkpoint_of(head), &shared.capabilities)?;
+    for checkpoint in read.checkpoints() {
+        check_place(shared, checkpoint, reach)?;
+    }
     let view = match shared.view() {
         Ok(view) => view,
-        Err(fault) => return scan(shared, read, durable, reach, fault),
+        Err(fault) => return scan(shared, read, head, reach, fault),
     };
     let sight = plan::Sight { shared, view: &view, durable, reach };
     let planned = sight.plan(read)?;
@@ -100,21 +109,27 @@ pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<Planned
         (Select::Log { .. }, Direction::Forward) => Cut::BeforeBatch,
         (Select::Stream { .. }, Direction::Forward) => Cut::Exactly,
     };
-    let page = Page {
-        events: Vec::new(),
-        scanned_to: shared.checkpoint(planned.scanned_to),
-        head: shared.checkpoint(durable),
-        last_version,
-        end: planned.end,
-    };
-    Ok(PlannedPage { locations: planned.locations, lanes, cut, page })
+    let (scanned_to, is_end_known) = end_of_page(shared, read, head, planned.scanned_to);
+    let head = shared.checkpoint_of(head);
+    let page = Page { events: Vec::new(), scanned_to, head, last_version, end: planned.end };
+    Ok(PlannedPage { locations: planned.locations, lanes, cut, page, is_end_known })
+}
+
+/// The place where a page ends, and whether it is one that the caller gave or the head. A place of the caller's stays as it is.
+fn end_of_page(shared: &Shared, read: &Read, head: Head, sequence: u64) -> (Checkpoint, bool) {
+    let given = read.checkpoints().find(|place| place.sequence(0) == sequence);
+    match given {
+        Some(place) => (place.clone(), true),
+        None if sequence == head.position => (shared.checkpoint_of(head), true),
+        None => (shared.checkpoint(sequence), false),
+    }
 }
 
 /// Reads the whole log without an index; any other read is told why that is not there.
 fn scan(
     shared: &Shared,
     read: &Read,
-    durable: u64,
+    head: Head,
     reach: Reach,
     fault: Fault,
 ) -> Result<PlannedPage, LookError> {
@@ -125,6 +140,7 @@ fn scan(
     if reach == Reach::Memory {
         return Err(Fault::NotInMemory.into());
     }
+    let durable = head.position;
     let (at, until) = (plan::sequence(from, durable), read.until.as_ref().map(|until| until.sequence(0)));
     let (scanned, cut) = match read.direction {
         Direction::Forward => {
@@ -133,14 +149,20 @@ fn scan(
         Direction::Backward => (building.frames.backward(at, until.unwrap_or(0), read.limit)?, Cut::Backward),
     };
     let Scanned { events, scanned_to, end } = scanned;
-    let (scanned_to, head) = (shared.checkpoint(scanned_to), shared.checkpoint(durable));
-    let page = Page { events, scanned_to, head, last_version: None, end };
-    Ok(PlannedPage { locations: Vec::new(), lanes: lanes.clone(), cut, page })
+    let (scanned_to, is_end_known) = end_of_page(shared, read, head, scanned_to);
+    let page = Page { events, scanned_to, head: shared.checkpoint_of(head), last_version: None, end };
+    Ok(PlannedPage { locations: Vec::new(), lanes: lanes.clone(), cut, page, is_end_known })
 }
 
 impl PlannedPage {
-    /// The events, if they are in memory and few: for a thread that others wait for.
-    pub(crate) fn fetch_cached(&self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
+    /// The events, if they are in memory and few: for a thread that others wait for. The end of the page then has its mark.
+    pub(crate) fn fetch_cached(&mut self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
+        let events = self.cached_events(shared)?;
+        self.mark_end(shared, &events, Reach::Memory).ok()?;
+        Some(events)
+    }
+
+    fn cached_events(&self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
         let durable = self.page.head.sequence(0);
         if let Some(events) = shared.recent.get(&self.locations, durable) {
             return Some(events);
@@ -157,8 +179,29 @@ impl PlannedPage {
         let Fetched { mut events, failed } = fetch_in_halves(locations, idle);
         if let Some(failed) = failed {
             cut_page(shared, planned.cut, &mut events, &mut planned.page, failed)?;
+            planned.is_end_known = false;
         }
+        let marked = planned.mark_end(shared, &events, Reach::Disk);
+        marked.map_err(|fault| LookError::from(fault).into_read_error())?;
         Ok(planned.into_page(events))
+    }
+
+    /// Gives the place where the page ends the mark of the event there: the page's last event, or else its record is read.
+    fn mark_end(&mut self, shared: &Shared, fetched: &[RecordedEvent], reach: Reach) -> Result<(), Fault> {
+        if self.is_end_known {
+            return Ok(());
+        }
+        let position = self.page.scanned_to.sequence(0);
+        let last = fetched.last().or(self.page.events.last());
+        let mark = match last.filter(|event| event.position().sequence == position) {
+            Some(event) => Some(event.mark()),
+            None => mark_at(shared, position, reach)?,
+        };
+        if let Some(mark) = mark {
+            shared.marks.put(position, mark);
+        }
+        self.page.scanned_to = shared.checkpoint_of(Head { position, mark });
+        Ok(())
     }
 
     /// The page with its events, all of them. A page that was scanned has its own, and nothing that is fetched.
@@ -318,16 +361,19 @@ fn created(
 
 /// A place in the log.
 pub(crate) fn locate(shared: &Shared, at: When, reach: Reach) -> Result<gesta_core::Checkpoint, LookError> {
-    let durable = shared.published.position();
-    Ok(shared.checkpoint(match at {
-        When::Start => 0,
-        When::Head => durable,
-        When::RecordedUpTo(time) => recorded_up_to(&*shared.view()?, time.as_nanos(), reach)?.min(durable),
+    let head = shared.published.head();
+    Ok(match at {
+        When::Start => shared.checkpoint(0),
+        When::Head => shared.checkpoint_of(head),
+        When::RecordedUpTo(time) => {
+            let last = recorded_up_to(&*shared.view()?, time.as_nanos(), reach)?.min(head.position);
+            place_at(shared, last, reach)?
+        }
         other => {
             let capability = format!("the place {other:?}").into();
             return Err(ReadError::Unsupported { capability }.into());
         }
-    }))
+    })
 }
 
 /// The end of the last batch that was recorded at that time or earlier.

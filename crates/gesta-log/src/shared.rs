@@ -3,11 +3,12 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use event_listener::Event;
-use gesta_core::{Capabilities, Checkpoint, StoreId, Timestamp};
+use gesta_core::{Capabilities, Checkpoint, Position, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
 use crate::index::{Fault, Index, View};
-use crate::published::{Published, Synced};
+use crate::marks::Marks;
+use crate::published::{Head, Published, Synced};
 use crate::read::Recent;
 use crate::rebuild::Building;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     /// What readers at the head have read.
     pub(crate) recent: Recent,
+    /// Marks of places that were given out or checked.
+    pub(crate) marks: Marks,
     /// How the index comes to be, of a log that was opened before it was there.
     pub(crate) building: Option<Arc<Building>>,
 }
@@ -55,6 +58,7 @@ impl Shared {
             poisoned: Event::new(),
             index,
             recent: Recent::new(),
+            marks: Marks::new(),
             building,
         }
     }
@@ -80,10 +84,21 @@ impl Shared {
         self.published.wake();
     }
 
+    /// The head of the log as a checkpoint.
     pub(crate) fn head(&self) -> Checkpoint {
-        self.checkpoint(self.published.position())
+        self.checkpoint_of(self.published.head())
     }
 
+    /// A checkpoint right after an event, with its mark.
+    pub(crate) fn checkpoint_of(&self, Head { position, mark }: Head) -> Checkpoint {
+        let checkpoint = self.checkpoint(0);
+        match mark {
+            Some(mark) => checkpoint.with_mark(Position { partition: 0, sequence: position }, mark),
+            None => checkpoint.with(0, position),
+        }
+    }
+
+    /// A checkpoint without a mark.
     pub(crate) fn checkpoint(&self, sequence: u64) -> Checkpoint {
         Checkpoint::new(self.id, [sequence])
     }

@@ -24,6 +24,7 @@ use crate::limits::limits;
 use crate::open::{Opened, Options, Stage, open};
 use crate::open_error::OpenError;
 use crate::pool::{Pool, PoolFull};
+use crate::published::Head;
 use crate::read::{self, LookError, PlannedPage};
 use crate::rebuild::IndexProgress;
 use crate::recover::Recovery;
@@ -98,6 +99,10 @@ impl LogStore {
         };
         let id = StoreId::from_bytes(store);
         let shared = Arc::new(Shared::new(id, capabilities, clock, durable, index, building));
+        if shared.building.is_some() {
+            let mark = read::mark_at(&shared, durable, Reach::Disk).unwrap_or_default();
+            shared.published.publish(Head { position: durable, mark });
+        }
         // First, since it is the one thing below that can fail and leaves nothing behind.
         let pool = Pool::new(drive.read_threads(options), cores()).map_err(spawning)?;
         let late = Arc::new(Late::default());
@@ -200,10 +205,16 @@ impl LogStore {
         check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
         let prior =
             look_up(&self.shared, &batch, Reach::Disk).map_err(|fault| refused(&self.shared, &fault))?;
-        match self.prepare(batch, prior) {
+        let appended = match self.prepare(batch, prior) {
             Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
+        }?;
+        if !appended.repeated {
+            return Ok(appended);
         }
+        let end = read::place_at(&self.shared, appended.checkpoint.sequence(0), Reach::Disk);
+        let checkpoint = end.map_err(|fault| unavailable(&fault))?;
+        Ok(Appended { checkpoint, ..appended })
     }
 
     /// [`EventStore::read`] as a call that reads on its own thread.
@@ -296,6 +307,20 @@ impl LogStore {
         Appended { places: repeat.places, checkpoint: self.shared.checkpoint(repeat.end), repeated: true }
     }
 
+    /// The answer to a repeat with the mark of its place, which its record has.
+    async fn marked(&self, appended: Appended) -> Result<Appended, AppendError> {
+        if !appended.repeated {
+            return Ok(appended);
+        }
+        let end = appended.checkpoint.sequence(0);
+        let look = move |shared: &Shared, reach| read::place_at(shared, end, reach).map_err(LookError::from);
+        let checkpoint = self.look(look).await.map_err(|error| match error {
+            ReadError::Overloaded => AppendError::Overloaded,
+            error => AppendError::Unavailable { reason: error.to_string() },
+        })?;
+        Ok(Appended { checkpoint, ..appended })
+    }
+
     /// Looks a command up; waits where its events are not durable yet.
     async fn find_command(&self, command: CommandKey) -> Result<Option<Appended>, AppendError> {
         check_command(&command)?;
@@ -314,10 +339,11 @@ impl LogStore {
                 Some(Err(refused)) => refused.speaks_of,
             };
             if speaks_of <= durable {
-                return found
-                    .transpose()
-                    .map(|repeat| repeat.map(|repeat| self.appended(repeat)))
-                    .map_err(|refused| refused.error);
+                return match found {
+                    Some(Ok(repeat)) => self.marked(self.appended(repeat)).await.map(Some),
+                    Some(Err(refused)) => Err(refused.error),
+                    None => Ok(None),
+                };
             }
             if self.shared.published.is_closed() {
                 return Err(in_doubt());
@@ -361,7 +387,7 @@ impl LogStore {
     async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
         self.check_open()?;
         let planned = match read::plan(&self.shared, &read, Reach::Memory) {
-            Ok(planned) => match planned.fetch_cached(&self.shared) {
+            Ok(mut planned) => match planned.fetch_cached(&self.shared) {
                 Some(events) => return Ok(planned.into_page(events)),
                 None => Some(planned),
             },
@@ -408,11 +434,13 @@ impl LogStore {
     }
 
     async fn wait(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
+        check_checkpoint(&after, &self.shared.head())?;
+        let place = after.clone();
+        self.look(move |shared, reach| read::check_place(shared, &place, reach)).await?;
         loop {
             // Listen first, look second: a publication in between is then not missed.
             let listener = self.shared.published.listen();
             let head = self.shared.head();
-            check_checkpoint(&after, &head)?;
             if !after.at_least(&head) {
                 return Ok(head);
             }
@@ -511,7 +539,9 @@ fn spawning(source: std::io::Error) -> OpenError {
 fn look_up(shared: &Shared, batch: &Batch, reach: Reach) -> Result<Prior, Fault> {
     // The position first, the view second: the view then holds everything up to it.
     let durable = shared.published.position();
-    Prior::look_up(shared.view()?, durable, batch, reach)
+    let mut prior = Prior::look_up(shared.view()?, durable, batch, reach)?;
+    prior.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, reach))?;
+    Ok(prior)
 }
 
 /// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
@@ -583,13 +613,14 @@ impl EventStore for LogStore {
         Box::pin(async move {
             check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
             let (batch, prior) = self.look_up_pooled(batch).await?;
-            match self.prepare(batch, prior) {
+            let appended = match self.prepare(batch, prior) {
                 Prepare::Answered(answer) => answer,
                 Prepare::Ready(role, ticket, reply) => {
                     role.submit(ticket)?;
                     reply.await.unwrap_or_else(|_| Err(in_doubt()))
                 }
-            }
+            };
+            self.marked(appended?).await
         })
     }
 

@@ -56,6 +56,7 @@ mod database;
 mod definition;
 mod envelope;
 mod fields;
+mod history;
 mod integrity;
 mod lexer;
 mod limits;

@@ -179,7 +179,7 @@ impl RunError {
                 DatabaseErrorKind::Permanent => Remedy::Stop,
             },
             // The log is no longer the one that the rows were built from.
-            Self::Read(ReadError::CheckpointAhead { .. }) => Remedy::Rebuild,
+            Self::Read(ReadError::CheckpointAhead { .. } | ReadError::Diverged { .. }) => Remedy::Rebuild,
             _ => Remedy::Stop,
         }
     }

@@ -8,6 +8,7 @@ use gesta_core::{Checkpoint, Limit, Page, Place, ReadError, Retry, Subscription,
 
 use crate::apply::{Outcome, Reach, Writer};
 use crate::database::{Found, ViewFile, predecessor, remove_other_versions};
+use crate::history::check_history;
 use crate::integrity::BackgroundCheck;
 use crate::limits::{REBUILDS_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, WAL_DRAIN_TIME_MAX};
 use crate::run_error::{Remedy, RunError};
@@ -85,6 +86,12 @@ fn run_file(view: &View, signal: &Arc<Signal>, kept: &mut Kept) -> Result<(), Ru
         return Ok(());
     };
     let file = open(view, signal, &start, &head, kept)?;
+    // Before anything is served: rows of events that the log lost must not be shown.
+    let is_checked =
+        patiently(view, signal, async || check_history(&**store, &file.checkpoint, &head).await)?;
+    if is_checked.is_none() {
+        return Ok(());
+    }
     let ended = follow(view, signal, &file, &head, &mut kept.pause);
     if signal.is_stopping() {
         kept.check = None;
@@ -150,6 +157,10 @@ fn follow(
     let is_behind = |at: &Checkpoint| file.caught_up && file.checkpoint.at_least(at);
     let predecessor = if is_at_head { None } else { predecessor(&view.folder, &view.definition, head) };
     let predecessor = predecessor.filter(|(_, at)| !is_behind(at));
+    let predecessor = match predecessor {
+        Some((_, ref at)) if !is_of_history(view, signal, at, head)? => None,
+        predecessor => predecessor,
+    };
     // Marked before a caller can see that it has caught up and a stop can interrupt it. Its rows are right without the
     // mark, so they are served before an error ends the run.
     let marked = if is_at_head { file.mark_caught_up() } else { Ok(()) };
@@ -162,6 +173,15 @@ fn follow(
         follower.caught_up();
     }
     follower.follow()
+}
+
+/// Whether a checkpoint belongs to the history that the store has now.
+fn is_of_history(view: &View, signal: &Signal, at: &Checkpoint, head: &Checkpoint) -> Result<bool, RunError> {
+    match patiently(view, signal, async || check_history(&*view.store, at, head).await) {
+        Ok(_) => Ok(true),
+        Err(RunError::Read(ReadError::Diverged { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A view between two pages.

@@ -78,6 +78,6 @@ pub struct Status {
 
 /// The number of events between two places of one log.
 pub(crate) fn lag(checkpoint: &Checkpoint, head: &Checkpoint) -> u64 {
-    let sequences = head.sequences().iter().zip(checkpoint.sequences());
-    sequences.map(|(head, reached)| head.saturating_sub(*reached)).sum()
+    let sequences = head.sequences().zip(checkpoint.sequences());
+    sequences.map(|(head, reached)| head.saturating_sub(reached)).sum()
 }

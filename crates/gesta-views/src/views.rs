@@ -8,6 +8,7 @@ use std::sync::Arc;
 use gesta_core::{Checkpoint, EventStore, ReadError, Retry, When};
 
 use crate::definition::Definition;
+use crate::history::check_history;
 use crate::options::Options;
 use crate::run_error::RunError;
 use crate::runner::run;
@@ -128,7 +129,11 @@ impl Views {
     /// Dropping it has no effect.
     pub async fn wait_for(&self, name: &str, checkpoint: &Checkpoint) -> Result<Checkpoint, WaitError> {
         let view = self.view(name)?;
-        let mut is_checked = false;
+        // Rows of this history say nothing of a place in another one, however far they are.
+        let mut is_checked = checkpoint.marks().next().is_some();
+        if is_checked {
+            self.check_reachable(checkpoint).await?;
+        }
         loop {
             // Listen first, look second: a change in between is not missed.
             let listener = view.changed.listen();
@@ -155,7 +160,7 @@ impl Views {
         if !head.at_least(checkpoint) {
             return Err(WaitError::CheckpointAhead { checkpoint: checkpoint.clone(), head });
         }
-        Ok(())
+        Ok(check_history(&*self.store, checkpoint, &head).await?)
     }
 
     /// Answers one SQL query on a view: read-only, within limits, with the checkpoint that its rows show.

@@ -3,9 +3,11 @@
 //! *Invariants:* a command with a known key is never decided again. After a batch in doubt, only the same batch is sent.
 //! The append expects exactly the versions that the decision read.
 
+use std::num::NonZeroU32;
+
 use gesta_core::{
     AppendError, Appended, Batch, Checkpoint, CommandKey, Direction, EventId, EventStore, Expected, Limit,
-    NewEvent, Place, Query, Read, RecordedEvent, Retry, Select, StreamName, Version,
+    NewEvent, Place, Query, Read, ReadError, RecordedEvent, Retry, Select, StreamName, Version,
 };
 
 use crate::boundary::{Boundary, expected};
@@ -30,7 +32,7 @@ impl Call {
         }
         for _ in 0..self.gesta.attempts_max() {
             load_boundary(store, &mut boundary).await?;
-            self.check_expectation(&mut boundary)?;
+            self.check_expectation(store, &mut boundary).await?;
             let facts = decide(&boundary)?;
             if facts.is_empty() {
                 return Ok(nothing_to_record(&mut boundary));
@@ -60,15 +62,24 @@ impl Call {
         self.gesta.event_store().repeat_of(command, near).await.map_err(SendError::Append)
     }
 
-    fn check_expectation<B: Boundary, E>(&self, boundary: &mut B) -> Result<(), SendError<E>> {
+    async fn check_expectation<B: Boundary, E>(
+        &self,
+        store: &dyn EventStore,
+        boundary: &mut B,
+    ) -> Result<(), SendError<E>> {
         let Some(expected) = self.expected else { return Ok(()) };
         let stream = boundary.parts().first().and_then(|part| part.expectation());
-        match stream {
-            Some((stream, actual)) if !expected.is_met_by(actual) => {
-                Err(SendError::VersionMismatch { stream, expected, actual })
+        let Some((stream, actual)) = stream else { return Ok(()) };
+        let last = match (expected, actual) {
+            (Expected::Event { version, .. }, Some(last)) if version == last => {
+                id_at(store, &stream, last).await.map_err(LoadError::from)?
             }
-            _ => Ok(()),
+            _ => None,
+        };
+        if expected.is_met_by(actual, |id| actual.filter(|_| last == Some(id))) {
+            return Ok(());
         }
+        Err(SendError::VersionMismatch { stream, expected, actual })
     }
 
     fn batch<B: Boundary>(&self, facts: &[Fact], boundary: &mut B) -> Result<Batch, EncodeError> {
@@ -94,6 +105,17 @@ impl Call {
         batch.expect = expectations(parts.iter().filter_map(|part| part.expectation()));
         Ok(batch)
     }
+}
+
+/// The id of the event of a stream at a version.
+async fn id_at(
+    store: &dyn EventStore,
+    stream: &StreamName,
+    version: Version,
+) -> Result<Option<EventId>, ReadError> {
+    let select = Select::Stream { name: stream.clone(), from: Some(version) };
+    let page = store.read(Read::from(select).limit(Limit::events(NonZeroU32::MIN))).await?;
+    Ok(page.events.first().filter(|event| event.version() == version).map(|event| event.id()))
 }
 
 /// One expectation per stream. If two parts read a stream at different versions, the older one is expected, which fails:

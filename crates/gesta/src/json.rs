@@ -23,6 +23,9 @@ pub fn expected_json(expected: Expected) -> Value {
         Expected::None => "none".into(),
         Expected::Exists => "exists".into(),
         Expected::Exactly(version) => version.get().into(),
+        Expected::Event { version, id } => {
+            serde_json::json!({"version": version.get(), "id": id.to_string()})
+        }
         other => other.to_string().into(),
     }
 }

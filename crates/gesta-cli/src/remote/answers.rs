@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use gesta_core::{
-    AppendError, Appended, Checkpoint, Expected, ListToken, Page, Placed, Position, ReadError, StreamInfo,
-    StreamPage, Version,
+    AppendError, Appended, Checkpoint, Diverged, Expected, ListToken, Page, Placed, Position, ReadError,
+    StreamInfo, StreamPage, Version,
 };
 use gesta_server::wire::{EventJson, position_from_json};
 use percent_encoding::percent_decode_str;
@@ -86,6 +86,7 @@ impl Fault {
             Some("conflict") => conflict(problem),
             Some("id-taken") => id_taken(problem),
             Some("condition-failed") => condition_failed(problem),
+            Some("diverged") => diverged(problem).map(AppendError::from),
             Some("overloaded" | "too-slow") => Some(AppendError::Overloaded),
             Some("unavailable" | "stopping") => Some(AppendError::Unavailable { reason: reason.clone() }),
             Some("read-only") => Some(AppendError::ReadOnly { reason: reason.clone() }),
@@ -103,6 +104,9 @@ impl Fault {
         if let Some(lost) = self.data_loss() {
             return lost;
         }
+        if let Some(diverged) = self.diverged() {
+            return diverged.into();
+        }
         match self.kind() {
             Some("overloaded") => ReadError::Overloaded,
             Some("closed") => ReadError::Closed,
@@ -115,6 +119,12 @@ impl Fault {
 }
 
 impl Fault {
+    /// A checkpoint of another history of the server's store.
+    fn diverged(&self) -> Option<Diverged> {
+        let Self::Problem(problem) = self else { return None };
+        if self.is_kind("diverged") { diverged(problem) } else { None }
+    }
+
     /// Damage that the server met, with the checkpoint to continue at.
     fn data_loss(&self) -> Option<ReadError> {
         let Self::Problem(problem) = self else { return None };
@@ -134,10 +144,19 @@ fn conflict(problem: &Value) -> Option<AppendError> {
     let expected = match &problem["expected"] {
         Value::String(word) if word == "none" => Expected::None,
         Value::String(word) if word == "exists" => Expected::Exists,
+        Value::Object(event) => Expected::Event {
+            version: super::version(event.get("version")?)?,
+            id: event.get("id")?.as_str()?.parse().ok()?,
+        },
         value => Expected::Exactly(super::version(value)?),
     };
     let stream = problem["stream"].as_str()?.parse().ok()?;
     Some(AppendError::Conflict { stream, expected, actual: super::version(&problem["actual"]) })
+}
+
+fn diverged(problem: &Value) -> Option<Diverged> {
+    let place = |name: &str| checkpoint(&problem[name]);
+    Some(Diverged { checkpoint: place("checkpoint")?, found: place("found")? })
 }
 
 fn id_taken(problem: &Value) -> Option<AppendError> {

@@ -125,7 +125,9 @@ impl Model<'_> {
 
     fn expected(&mut self) -> Expected {
         let exactly = Expected::Exactly(Version::new(self.random.below(8).into()));
-        self.random.pick(&[Expected::Any, Expected::None, Expected::Exists, Expected::Exists, exactly])
+        let version = Version::new(self.random.below(4).into());
+        let event = Expected::Event { version, id: id(self.random.below(120)) };
+        self.random.pick(&[Expected::Any, Expected::None, Expected::Exists, Expected::Exists, exactly, event])
     }
 
     pub(super) fn command(&mut self) -> CommandKey {

@@ -1,9 +1,10 @@
 //! Whether a batch is accepted, in the order of checks that is contract.
 
-use super::Partition;
+use super::{Log, Partition};
 use crate::batch::{Batch, CommandKey, Condition, Placed};
 use crate::checkpoint::Checkpoint;
 use crate::error::AppendError;
+use crate::form::check_marks;
 
 /// What becomes of a batch that is not refused.
 pub(super) enum Decision {
@@ -14,10 +15,12 @@ pub(super) enum Decision {
 
 /// Decides a batch whose form was checked, against its partition.
 pub(super) fn decide(
-    partition: &Partition,
+    log: &Log,
+    partition: u16,
     batch: &Batch,
     head: &Checkpoint,
 ) -> Result<Decision, AppendError> {
+    let partition = &log.partitions[usize::from(partition)];
     if let Some(command) = &batch.command
         && let Some(places) = repeat_of_command(partition, command)?
     {
@@ -28,12 +31,14 @@ pub(super) fn decide(
     }
     for (stream, expected) in &batch.expect {
         let actual = partition.last_version(stream);
-        if !expected.is_met_by(actual) {
+        let version_of = |id| partition.find(stream, id).map(|place| place.version);
+        if !expected.is_met_by(actual, version_of) {
             return Err(AppendError::Conflict { stream: stream.clone(), expected: *expected, actual });
         }
     }
     for (index, condition) in batch.conditions.iter().enumerate() {
-        check_condition(partition, index, condition, head)?;
+        check_place(log, condition, head)?;
+        check_condition(partition, index, condition)?;
     }
     Ok(Decision::Accept)
 }
@@ -73,17 +78,16 @@ fn repeat_by_ids(partition: &Partition, batch: &Batch) -> Result<Option<Vec<Plac
     }
 }
 
-fn check_condition(
-    partition: &Partition,
-    index: usize,
-    condition: &Condition,
-    head: &Checkpoint,
-) -> Result<(), AppendError> {
-    if let Some(after) = &condition.after
-        && !head.at_least(after)
-    {
+/// Whether the place of a condition lies in this history of the log.
+fn check_place(log: &Log, condition: &Condition, head: &Checkpoint) -> Result<(), AppendError> {
+    let Some(after) = &condition.after else { return Ok(()) };
+    if !head.at_least(after) {
         return Err(AppendError::CheckpointAhead { checkpoint: after.clone(), head: head.clone() });
     }
+    Ok(check_marks(after, |at| log.mark_at(at))?)
+}
+
+fn check_condition(partition: &Partition, index: usize, condition: &Condition) -> Result<(), AppendError> {
     let after = condition.after.as_ref().map_or(0, |after| after.sequence(partition.number));
     let newer = partition.events.iter().rev().take_while(|event| event.position().sequence > after);
     match newer.into_iter().find(|event| condition.fail_if_any.matches(event)) {

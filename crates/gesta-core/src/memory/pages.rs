@@ -108,7 +108,7 @@ fn log_forward(
         for event in (first..=last).map(|sequence| partition.event(sequence)) {
             taken.look_at(event, matches(event));
         }
-        at = at.with(partition.number, last);
+        at = partition.place_within(at, last, bound);
     }
     let end = at.at_least(bound);
     taken.into_page(at, head, end)
@@ -132,7 +132,7 @@ fn log_backward(
         let sequence = at.sequence(partition.number);
         let event = partition.event(sequence);
         taken.look_at(event, matches(event));
-        at = at.with(partition.number, sequence - 1);
+        at = partition.place_within(at, sequence - 1, floor);
     }
     let end = floor.at_least(&at);
     taken.into_page(at, head, end)
@@ -158,7 +158,7 @@ fn stream_forward(
     }
     let end = left.peek().is_none();
     let scanned_to = match taken.events.last() {
-        Some(last) if !end => bound.with(partition.number, last.position().sequence),
+        Some(last) if !end => bound.past(last),
         _ => bound,
     };
     taken.into_page(scanned_to, head, end)
@@ -185,7 +185,7 @@ fn stream_backward(
     }
     let end = left.peek().is_none();
     let scanned_to = match taken.events.last() {
-        Some(last) if !end => floor.with(partition.number, last.position().sequence - 1),
+        Some(last) if !end => partition.place(floor, last.position().sequence - 1),
         _ => floor,
     };
     taken.into_page(scanned_to, head, end)

@@ -3,11 +3,11 @@
 use std::sync::{Arc, RwLockReadGuard};
 
 use gesta_core::{
-    AppendError, Batch, Checkpoint, CommandKey, Condition, EventId, Placed, Position, StoreId, StreamName,
-    Version,
+    AppendError, Batch, Checkpoint, CommandKey, Condition, Diverged, EventId, Placed, Position, StoreId,
+    StreamName, Version,
 };
 
-use super::prior::Prior;
+use super::prior::{ConditionPlace, Prior};
 use crate::bugs::{Bug, planted};
 use crate::index::{CommandEntry, Fault, PartRef, State, Table};
 
@@ -57,6 +57,12 @@ impl<'a> Known<'a> {
     fn find(&self, event: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
         let in_table = |table: &RwLockReadGuard<'_, State>| table.find_id(stream.as_str(), id);
         self.tables.iter().rev().find_map(in_table).or_else(|| self.prior.found(event))
+    }
+
+    /// The place of the event that the batch expects as the last one of a stream: version and position.
+    fn anchor(&self, at: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
+        let in_table = |table: &RwLockReadGuard<'_, State>| table.find_id(stream.as_str(), id);
+        self.tables.iter().rev().find_map(in_table).or_else(|| self.prior.anchor(at))
     }
 
     fn command(&self, command: &CommandKey) -> Option<&CommandEntry> {
@@ -157,7 +163,8 @@ pub(crate) fn check(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<(
     for (at, (stream, expected)) in batch.expect.iter().enumerate() {
         let last = known.expected_head(at, stream);
         let actual = last.map(|(version, _)| Version::new(version));
-        if !expected.is_met_by(actual) {
+        let version_of = |id| known.anchor(at, stream, id).map(|(version, _)| Version::new(version));
+        if !expected.is_met_by(actual, version_of) {
             let error = AppendError::Conflict { stream: stream.clone(), expected: *expected, actual };
             return Err(Refused { error, speaks_of: last.map_or(0, |(_, position)| position) });
         }
@@ -176,12 +183,9 @@ fn check_condition(
     scope: &Scope,
 ) -> Result<(), Refused> {
     let after = condition.after.as_ref().map_or(0, |after| after.sequence(scope.partition));
-    if let Some(checkpoint) = &condition.after
-        && after > scope.durable
-    {
-        let head = Checkpoint::new(scope.store, [scope.durable]);
-        let error = AppendError::CheckpointAhead { checkpoint: checkpoint.clone(), head };
-        return Err(Refused { error, speaks_of: 0 });
+    if let Some(checkpoint) = &condition.after {
+        check_place(checkpoint, known.prior.place_of(at), scope)
+            .map_err(|error| Refused { error, speaks_of: 0 })?;
     }
     if known.last() == after {
         return Ok(());
@@ -195,6 +199,26 @@ fn check_condition(
             })
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the place of a condition lies within this history of the log.
+fn check_place(checkpoint: &Checkpoint, place: ConditionPlace, scope: &Scope) -> Result<(), AppendError> {
+    let after = checkpoint.sequence(scope.partition);
+    let ahead = |durable| {
+        let head = Checkpoint::new(scope.store, [durable]);
+        AppendError::CheckpointAhead { checkpoint: checkpoint.clone(), head }
+    };
+    match place {
+        _ if after > scope.durable => Err(ahead(scope.durable)),
+        ConditionPlace::Here => Ok(()),
+        // No reader of this history had been shown the place when the batch was sent.
+        ConditionPlace::Ahead(durable) => Err(ahead(durable)),
+        ConditionPlace::Elsewhere(mark) => {
+            let at = Position { partition: scope.partition, sequence: after };
+            let found = checkpoint.clone().with_mark(at, mark);
+            Err(Diverged { checkpoint: checkpoint.clone(), found }.into())
+        }
     }
 }
 

@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use gesta_core::{AppendError, Appended, Checkpoint, Placed, Position, Version};
+use gesta_core::{AppendError, Appended, Placed, Position, Timestamp, Version, mark_of};
 
 use super::PANICKED;
 use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
@@ -27,6 +27,7 @@ use crate::index::{FrameName, IndexedEvent, State, Table};
 use crate::indexer::Indexer;
 use crate::keeper::{Keeper, SealTask, Spare};
 use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
+use crate::published::Head;
 use crate::recover::Ended;
 use crate::shared::Shared;
 
@@ -50,6 +51,8 @@ pub(crate) struct Gatherer {
     bytes_before: u64,
     /// What START says of the segment before, until the active one has its START.
     start: Option<StartBody>,
+    /// The mark of the last event that is gathered.
+    mark: Option<u32>,
     group: Group,
     /// The last frame that is known to be synced, as the writer says.
     durable: Arc<AtomicU64>,
@@ -122,6 +125,7 @@ impl Gatherer {
         let table = Arc::clone(shared.index.view().active());
         let durable = Arc::new(AtomicU64::new(tail.durable));
         let taken_to = tail.position;
+        let mark = shared.published.head().mark;
         Self {
             shared,
             keeper,
@@ -132,6 +136,7 @@ impl Gatherer {
             active,
             bytes_before,
             start,
+            mark,
             group: Group::default(),
             durable,
             taken_to,
@@ -220,7 +225,7 @@ impl Gatherer {
             offset,
             zeros_to: self.active.size_bytes,
             is_last: !self.active.fits(0, 8 << 10),
-            position: self.tail.position,
+            head: self.head(),
             number: self.tail.number,
             checksum: self.tail.checksum,
             covers: self.tail.durable,
@@ -411,7 +416,8 @@ impl Gatherer {
         self.learn_durable();
         self.begin_segment();
         if planted(Bug::PublishBeforeIndex) {
-            self.shared.published.publish(self.tail.position + ticket.batch.events.len() as u64);
+            let position = self.tail.position + ticket.batch.events.len() as u64;
+            self.shared.published.publish(Head { position, mark: None });
         }
         let now = self.shared.now().as_nanos();
         let recorded_at = if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.recorded_at) };
@@ -431,16 +437,30 @@ impl Gatherer {
         self.tail.checksum = header;
         self.tail.position += events;
         self.tail.recorded_at = recorded_at;
+        self.note_mark(&ticket, recorded_at);
 
         let place = |(version, sequence)| Placed {
             version: Version::new(version),
             position: Position { partition: 0, sequence },
         };
         let places = versions.into_iter().zip(first..).map(place).collect();
-        let checkpoint = Checkpoint::new(self.shared.id, [self.tail.position]);
+        let checkpoint = self.shared.checkpoint_of(self.head());
         self.group.bytes += ticket.prepared.len();
         self.group.frames.push(ticket.prepared);
         self.group.answer_later(ticket.reply, Ok(Appended { places, checkpoint, repeated: false }));
+    }
+
+    /// The last event that is gathered.
+    const fn head(&self) -> Head {
+        Head { position: self.tail.position, mark: self.mark }
+    }
+
+    /// Remembers the mark of a batch's last event: its answer and the head of the log are told with it.
+    fn note_mark(&mut self, ticket: &Ticket, recorded_at: i64) {
+        let last = ticket.batch.events.last().expect("a batch has events");
+        let mark = mark_of(last.id, Timestamp::from_nanos(recorded_at));
+        self.mark = Some(mark);
+        self.shared.marks.put(self.tail.position, mark);
     }
 
     /// Seals the segment's START into the group, if it has none yet.
@@ -483,7 +503,7 @@ impl Gatherer {
             offset,
             zeros_to: self.active.size_bytes,
             is_last: false,
-            position: self.tail.position,
+            head: self.head(),
             number: self.tail.number,
             checksum: self.tail.checksum,
             covers: self.tail.durable,
@@ -492,7 +512,8 @@ impl Gatherer {
     }
 
     fn answer_to(&self, repeat: Repeat) -> (Answer, u64) {
-        let checkpoint = Checkpoint::new(self.shared.id, [repeat.end]);
+        // Whoever asked looks its mark up: that may take a read.
+        let checkpoint = self.shared.checkpoint(repeat.end);
         (Ok(Appended { places: repeat.places, checkpoint, repeated: true }), repeat.end)
     }
 

@@ -6,6 +6,7 @@ use gesta_core::{AppendError, Placed};
 
 use super::queue::Answer;
 use crate::format::Prepared;
+use crate::published::Head;
 use crate::segment::SegmentFile;
 
 /// What an answer takes besides its places.
@@ -49,8 +50,8 @@ pub(super) struct Taken {
     pub(super) zeros_to: u64,
     /// Whether little room is left behind it. Of use to a bug that can be planted.
     pub(super) is_last: bool,
-    /// The position of its last event.
-    pub(super) position: u64,
+    /// Its last event.
+    pub(super) head: Head,
     /// Its last frame, and the checksum of that frame's header.
     pub(super) number: u64,
     pub(super) checksum: u32,

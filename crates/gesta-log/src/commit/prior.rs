@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use gesta_core::{Batch, CommandKey, Condition, StreamName};
+use gesta_core::{Batch, CommandKey, Condition, EventId, Expected, StreamName};
 
 use crate::bugs::{Bug, planted};
 use crate::index::{CommandEntry, Fault, FoundId, Key, Kind, PartRef, Reach, Table, View};
@@ -32,6 +32,22 @@ pub(crate) struct Prior {
     /// Of each condition the last match up to [`Self::checked_to`]: one that it may not have, if that is behind its `after`.
     matches: Vec<Option<u64>>,
     checked_to: u64,
+    /// Of each expectation of an event the place of the event with that id, version and position, if the stream's head lies in what
+    /// has ended.
+    anchors: Vec<Option<(u64, u64)>>,
+    /// Of each condition where its place lies; empty where no place has a mark.
+    places: Vec<ConditionPlace>,
+}
+
+/// Where the place of a condition lies, as its mark tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConditionPlace {
+    /// In this history, or there is no mark.
+    Here,
+    /// Beyond what was durable up to that position: its mark could not be checked.
+    Ahead(u64),
+    /// In another history: here the event has this mark.
+    Elsewhere(u32),
 }
 
 impl Prior {
@@ -47,6 +63,8 @@ impl Prior {
             command: None,
             matches: Vec::new(),
             checked_to: durable.max(ended),
+            anchors: Vec::new(),
+            places: Vec::new(),
         };
         if ended > 0 {
             prior.look_into_ended(batch, reach)?;
@@ -68,6 +86,58 @@ impl Prior {
         self.look_for_ids(batch, reach)?;
         self.heads = self.heads_of(batch.events.iter().map(|event| &event.stream), reach)?;
         self.expected_heads = self.heads_of(batch.expect.iter().map(|(stream, _)| stream), reach)?;
+        self.look_for_anchors(batch, reach)
+    }
+
+    /// Looks for the events that are expected as the last ones of their streams, where the stream's head has the expected version and
+    /// lies in what has ended: otherwise a table that grows has the event, or the expectation fails anyway.
+    fn look_for_anchors(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
+        for (at, (stream, expected)) in batch.expect.iter().enumerate() {
+            let Expected::Event { version, id } = expected else { continue };
+            let is_ended = self.expected_head(at).is_some_and(|(head, _)| head == version.get());
+            if is_ended && self.view.active().read().head(stream.as_str()).is_none() {
+                self.anchors.resize(batch.expect.len(), None);
+                self.anchors[at] = self.find_in_ended(stream, *id, reach)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_in_ended(
+        &self,
+        stream: &StreamName,
+        id: EventId,
+        reach: Reach,
+    ) -> Result<Option<(u64, u64)>, Fault> {
+        let in_table = |table: &Arc<Table>| table.read().find_id(stream.as_str(), id);
+        if let Some(place) = self.view.ended().iter().rev().find_map(in_table) {
+            return Ok(Some(place));
+        }
+        let found = self.view.find_in_runs(&[(stream.as_str(), id)], reach)?;
+        Ok(found.first().map(|found| found.place))
+    }
+
+    /// Checks the places of conditions against the marks of this log, as far as `durable`.
+    pub(crate) fn check_places(
+        &mut self,
+        batch: &Batch,
+        durable: u64,
+        mark_at: impl Fn(u64) -> Result<Option<u32>, Fault>,
+    ) -> Result<(), Fault> {
+        if self.is_repeat() || batch.conditions.iter().all(|condition| mark_of(condition).is_none()) {
+            return Ok(());
+        }
+        for condition in &batch.conditions {
+            let place = match mark_of(condition) {
+                None => ConditionPlace::Here,
+                Some((after, _)) if after > durable => ConditionPlace::Ahead(durable),
+                Some((after, mark)) => match mark_at(after)? {
+                    Some(found) if found != mark => ConditionPlace::Elsewhere(found),
+                    _ => ConditionPlace::Here,
+                },
+            };
+            self.places.push(place);
+        }
         Ok(())
     }
 
@@ -164,6 +234,16 @@ impl Prior {
         self.expected_heads.get(at).copied().flatten()
     }
 
+    /// The place, in what had ended, of the event that the batch expects as the last one of a stream: version and position.
+    pub(super) fn anchor(&self, at: usize) -> Option<(u64, u64)> {
+        self.anchors.get(at).copied().flatten()
+    }
+
+    /// Where the place of a condition lies.
+    pub(super) fn place_of(&self, condition: usize) -> ConditionPlace {
+        self.places.get(condition).copied().unwrap_or(ConditionPlace::Here)
+    }
+
     /// Where an event of the batch stood already in what had ended: version and position.
     pub(super) fn found(&self, event: usize) -> Option<(u64, u64)> {
         self.found.get(event).copied().flatten()
@@ -187,6 +267,12 @@ impl Prior {
         };
         (self.matches.get(condition).copied().flatten(), checked_to)
     }
+}
+
+/// Position and mark of the place that a condition looks after, if it has a mark.
+fn mark_of(condition: &Condition) -> Option<(u64, u32)> {
+    let after = condition.after.as_ref()?;
+    Some((after.sequence(0), after.mark(0)?))
 }
 
 /// What the runs know of a command: its key, verified where it stands in the log.

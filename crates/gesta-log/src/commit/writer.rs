@@ -104,7 +104,7 @@ impl Writer {
             self.written += 1;
             self.last_with_events = taken.number;
             self.note_synced(&taken);
-            self.shared.published.publish(taken.position);
+            self.shared.published.publish(taken.head);
         }
         // Answers without a frame speak of the groups before.
         taken.group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
@@ -112,8 +112,8 @@ impl Writer {
 
     fn note_synced(&mut self, taken: &Taken) {
         self.covered = taken.covers;
-        let Taken { number, checksum, position, .. } = *taken;
-        self.shared.synced.note(DurableMark { number, checksum, position });
+        let Taken { number, checksum, head, .. } = *taken;
+        self.shared.synced.note(DurableMark { number, checksum, position: head.position });
         // The frames that are sealed from here on say so.
         self.durable.store(taken.number, Ordering::Release);
     }
@@ -121,7 +121,7 @@ impl Writer {
     /// What only a bug that is planted does before a group is durable.
     fn misstep_before_write(&self, taken: &Taken) {
         if planted(Bug::PublishBeforeSync) {
-            self.shared.published.publish(taken.position);
+            self.shared.published.publish(taken.head);
         }
         if planted(Bug::RunBeyondDurable) {
             self.gathering.lock().end_full_table();

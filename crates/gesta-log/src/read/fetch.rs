@@ -219,6 +219,23 @@ impl Extent {
     }
 }
 
+/// Reads the one record at a location; `None` if it is damaged.
+pub(super) fn fetch_one(location: &Location, reach: Reach) -> Result<Option<RecordedEvent>, Fault> {
+    let locations = std::slice::from_ref(location);
+    if reach == Reach::Memory {
+        let mut events = fetch_cached(locations).ok_or(Fault::NotInMemory)?;
+        return Ok(events.pop());
+    }
+    let Fetched { mut events, failed } = fetch(locations);
+    match failed {
+        Some(Failed { is_damage: false, place, .. }) => {
+            let (segment, offset) = (location.segment.id, location.offset);
+            Err(Fault::Log { segment, offset, source: std::io::Error::other(place) })
+        }
+        _ => Ok(events.pop()),
+    }
+}
+
 /// When an event was recorded, as its record says.
 pub(super) fn recorded_at(location: &Location, run: u64) -> Result<i64, Fault> {
     match fetch(std::slice::from_ref(location)) {

@@ -16,6 +16,8 @@ use crate::limits::REBUILD_THREADS_MAX;
 use crate::manifest::{DurableMark, Manifest};
 use crate::open::{Options, Ready};
 use crate::open_error::OpenError;
+use crate::published::Head;
+use crate::read::mark_in;
 use crate::rebuild::{Building, Rebuild};
 use crate::recover::{Ended, Recovery};
 use crate::shared::Shared;
@@ -45,7 +47,9 @@ impl Launch {
         let Ready { manifest, view, damage, ended, tail, recovery, writable } = ready;
         let shared = &self.shared;
         shared.index.fill(view, damage, self.options.heads_bytes());
-        shared.published.publish(tail.position.max(shared.published.position()));
+        let position = tail.position.max(shared.published.position());
+        let mark = mark_in(&shared.index.view(), position);
+        shared.published.publish(Head { position, mark });
         if let Some(reason) = &recovery.read_only {
             assert!(shared.read_only.set(reason.clone()).is_ok(), "a log is loaded once");
         }

@@ -165,3 +165,32 @@ fn readers_at_the_head_share_one_read_of_what_is_new_and_nobody_sees_more_than_i
         at = pages[0].scanned_to.clone();
     }
 }
+
+#[test]
+fn a_place_that_comes_back_costs_no_read_and_one_of_another_process_costs_one() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let machine = Watched::over("segments");
+    let reads = || {
+        let calls = std::mem::take(&mut *machine.tap.calls());
+        calls.iter().filter(|(_, call)| matches!(call, Call::Read(_))).count()
+    };
+    let open = || {
+        let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
+        reads();
+        log
+    };
+    let log = open();
+    let limit = gesta_core::Limit::events(10.try_into().unwrap());
+    let page = log.read_blocking(&Read::log(Query::All).limit(limit)).unwrap();
+    assert!(reads() > 0);
+    let comes_back = |log: &LogStore| pollster::block_on(log.wait_past(page.scanned_to.clone())).unwrap();
+    assert_eq!(comes_back(&log), page.head);
+    assert_eq!(reads(), 0, "it was given out by this log");
+    drop(log);
+    let log = open();
+    comes_back(&log);
+    assert_eq!(reads(), 1, "its record was read");
+    comes_back(&log);
+    assert_eq!(reads(), 0, "it was checked before");
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gesta_core::{
     AppendError, Batch, Checkpoint, Direction, EventId, EventStore, Item, ListToken, Listing, NewEvent,
-    Place, Query, Read, ReadError, Select, StreamName, Version,
+    Place, Position, Query, Read, ReadError, Select, StreamName, Version,
 };
 use gesta_log::{LogStore, Options, verify};
 
@@ -53,6 +53,21 @@ fn a_flipped_byte_is_located_and_everything_around_it_is_read() {
     assert_eq!(report.recovery.damage, damage);
     assert!(!report.is_sound());
     assert_eq!(report.events, 398);
+}
+
+#[test]
+fn a_place_at_a_damaged_event_is_accepted() {
+    let folder = log_of(200, 500);
+    flip(folder.path(), 101, 500);
+    let log = open(&folder);
+    // Nobody can tell whether the mark is the lost event's.
+    let at = Position { partition: 0, sequence: 102 };
+    let place = Checkpoint::start(log.id(), 1).with_mark(at, 0xbeef);
+    let read = Read::log_from(Query::All, Place::At(place.clone()));
+    assert_eq!(log.read_blocking(&read).unwrap().events[0].position().sequence, 103);
+    let sound = place.with_mark(Position { sequence: 103, ..at }, 0xbeef);
+    let refused = log.read_blocking(&Read::log_from(Query::All, Place::At(sound))).unwrap_err();
+    assert!(matches!(refused, ReadError::Diverged { .. }), "{refused}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The laws of an event store, held against the embedded log: as it is, and closed and opened again before every call.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use gesta_conformance::{Clock, Harness, Restarting};
+use gesta_conformance::{Clock, Harness, Restarting, Snapshot};
 use gesta_core::EventStore;
 use gesta_log::{LogStore, Options};
 use tempfile::TempDir;
@@ -45,6 +46,34 @@ impl Harness for Log {
             std::fs::remove_dir_all(self.folder.path().join("index")).expect("a log has an index");
         }
         self.store()
+    }
+
+    fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
+        drop(store);
+        let copy = tempfile::tempdir().expect("a folder");
+        copy_folder(self.folder.path(), copy.path());
+        (self.store(), Box::new(copy))
+    }
+
+    fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
+        let copy = snapshot.downcast::<TempDir>().expect("a snapshot of this harness");
+        std::fs::remove_dir_all(self.folder.path()).expect("the folder goes");
+        copy_folder(copy.path(), self.folder.path());
+        Some(self.store())
+    }
+}
+
+/// Copies a folder with all that is in it, as `cp -a` does.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("a copy");
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gesta_core::{
-    BATCH_CONDITIONS_MAX, BATCH_EXPECTATIONS_MAX, Batch, CommandKey, Condition, Expected, StreamName, Version,
+    BATCH_CONDITIONS_MAX, BATCH_EXPECTATIONS_MAX, Batch, CommandKey, Condition, EventIdParseError, Expected,
+    StreamName, Version,
 };
 use serde::Deserialize;
 
@@ -41,12 +42,25 @@ struct ExpectationJson<'a> {
     version: VersionJson<'a>,
 }
 
-/// A version, or one of the words.
+/// A version, a word for one, or the version and id of an event.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "`version` is neither a version nor `any`, `none` or `exists`")]
+#[serde(
+    untagged,
+    expecting = "`version` is neither a version nor `any`, `none`, `exists` or an object with `version` and `id`"
+)]
 enum VersionJson<'a> {
     Number(u64),
     Word(#[serde(borrow)] Cow<'a, str>),
+    Event(#[serde(borrow)] LastEventJson<'a>),
+}
+
+/// The last event of a stream, by its version and its id.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LastEventJson<'a> {
+    version: u64,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +110,10 @@ fn expectation(json: &ExpectationJson<'_>) -> Result<(StreamName, Expected), Pro
     let expected = match &json.version {
         VersionJson::Number(version) => Some(Expected::Exactly(Version::new(*version))),
         VersionJson::Word(word) => expected_from_text(word),
+        VersionJson::Event(LastEventJson { version, id }) => {
+            let id = id.parse().map_err(|error: EventIdParseError| Problem::invalid(error.to_string()))?;
+            Some(Expected::Event { version: Version::new(*version), id })
+        }
     };
     let expected = expected.ok_or_else(|| {
         Problem::invalid(format!(

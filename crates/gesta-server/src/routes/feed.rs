@@ -140,8 +140,7 @@ fn render(page: &Page, mut at: Checkpoint, event_name: Option<&EventType>) -> By
     let mut out = Vec::new();
     let mut json = Vec::new();
     for event in &page.events {
-        let position = event.position();
-        at = at.with(position.partition, position.sequence);
+        at = at.past(event);
         let name = event_name.map_or(event.event_type(), EventType::as_str);
         out.extend_from_slice(format!("id: {at}\nevent: {name}\n").as_bytes());
         json.clear();

@@ -23,6 +23,29 @@ fn a_batch_over_several_streams_is_appended_whole_or_not_at_all() {
 }
 
 #[test]
+fn an_event_is_expected_by_its_version_and_its_id() {
+    let server = start();
+    let appended = server.post("/streams/a-1", &event("t", "1")).json();
+    let id = appended["ids"][0].as_str().unwrap().to_owned();
+    let batch = |version: u64, id: &str| {
+        json!({
+            "events": [{"stream": "b-1", "type": "t", "data": 1}],
+            "expect": [{"stream": "a-1", "version": {"version": version, "id": id}}],
+        })
+        .to_string()
+    };
+    assert_eq!(server.post("/batches", &batch(0, &id)).status, 201);
+    let other = "018f4e3c-8a52-7c1e-9d00-3b6f1c2a4d5e";
+    let refused = server.post("/batches", &batch(0, other));
+    assert!(refused.problem(409, "conflict").contains("another event"), "{refused:?}");
+    let problem = refused.json();
+    assert_eq!((&problem["expected"], &problem["actual"]), (&json!({"version": 0, "id": other}), &json!(0)));
+    assert_eq!(problem["retry"], "never");
+    assert_eq!(server.post("/batches", &batch(1, other)).json()["retry"], "after-pause");
+    server.post("/batches", &batch(0, "7")).problem(400, "invalid-request");
+}
+
+#[test]
 fn a_condition_fails_when_something_matched_since_the_read() {
     let server = start();
     let tagged = r#"{"type":"seat.taken","data":1,"tags":["show:7"]}"#;

@@ -9,7 +9,7 @@ use gesta_log::{LogStore, Options};
 use gesta_server::Limits;
 use serde_json::json;
 
-use crate::harness::{event, start_with};
+use crate::harness::{event, place, start_with};
 
 const EVENTS: u64 = 300;
 
@@ -52,6 +52,7 @@ fn a_server_is_ready_once_the_index_of_its_log_is_there_and_says_how_far_it_is()
 
     log.index_inline().unwrap();
     let ready = server.get("/readyz").json();
-    assert_eq!(ready, json!({"status": "ready", "head": format!("{}.{EVENTS}", log.id())}));
+    assert_eq!(ready["status"], "ready");
+    assert_eq!(place(&ready["head"]), format!("{}.{EVENTS}", log.id()));
     assert_eq!(server.get("/streams/account-42?limit=2").json()["lastVersion"], EVENTS - 1);
 }

@@ -9,7 +9,7 @@ use gesta_log::{LogStore, Options};
 use gesta_server::Limits;
 use serde_json::Value;
 
-use crate::harness::{Running, event, memory, start, start_with};
+use crate::harness::{Running, event, memory, place, start, start_with};
 
 /// One event of a stream of server-sent events.
 #[derive(Debug, Default, PartialEq)]
@@ -93,7 +93,8 @@ fn a_subscription_catches_up_and_goes_on_live() {
     append(&server, "a-1", 2);
     let mut reader = Reader::open(&server, "/events?category=a", None);
     let first = reader.next().unwrap();
-    assert_eq!((first.event.as_str(), first.id), ("t", format!("{}.1", "07".repeat(16))));
+    assert_eq!(first.event, "t");
+    assert_eq!(place(&first.id.into()), format!("{}.1", "07".repeat(16)));
     assert_eq!(serde_json::from_str::<Value>(&first.data).unwrap()["stream"], "a-1");
     assert_eq!(reader.position(), Some(2));
     append(&server, "b-1", 1);
@@ -180,7 +181,7 @@ fn a_client_moves_on_although_nothing_matches() {
             reader.last_id = id.to_owned();
         }
     }
-    assert_eq!(reader.last_id, format!("{}.3", "07".repeat(16)));
+    assert_eq!(place(&reader.last_id.into()), format!("{}.3", "07".repeat(16)));
 }
 
 #[test]
@@ -239,4 +240,48 @@ fn subscriptions_end_when_the_server_stops() {
     assert_eq!(reader.line().as_deref(), Some("retry: 1000"));
     drop(server);
     assert_eq!(reader.next(), None);
+}
+
+/// A log that is put back from an older copy and goes on differently, and the server on it.
+fn put_back() -> (Vec<String>, Running) {
+    let store = memory();
+    let before = start_with(store.clone(), Limits::default());
+    append(&before, "a-1", 1);
+    let copy = store.copy();
+    append(&before, "a-1", 2);
+    let mut reader = Reader::open(&before, "/events?category=a", None);
+    let ids = std::iter::from_fn(|| reader.next()).take(3).map(|event| event.id).collect::<Vec<_>>();
+    drop(before);
+    let after = start_with(Arc::new(copy), Limits::default());
+    append(&after, "a-1", 5);
+    (ids, after)
+}
+
+#[test]
+fn a_client_that_saw_events_which_were_lost_is_told() {
+    let (ids, server) = put_back();
+    let follow =
+        |id: &str| server.get_with("/events", &[("accept", "text/event-stream"), ("last-event-id", id)]);
+    for id in &ids[1..] {
+        let refused = follow(id);
+        assert!(refused.problem(409, "diverged").contains("another history"), "{refused:?}");
+        let (sent, found) = (refused.json()["checkpoint"].clone(), refused.json()["found"].clone());
+        assert_eq!((sent.as_str().unwrap(), place(&sent)), (id.as_str(), place(&found)));
+        assert_ne!(sent, found, "the same place, with another mark");
+        server.get(&format!("/events?from={id}")).problem(409, "diverged");
+        server.get(&format!("/streams/a-1?until={id}")).problem(409, "diverged");
+        let batch = format!(
+            r#"{{"events":[{{"stream":"b-1","type":"t","data":1}}],
+                "conditions":[{{"failIfAny":[{{"types":["x"]}}],"after":"{id}"}}]}}"#
+        );
+        server.post("/batches", &batch).problem(409, "diverged");
+    }
+}
+
+#[test]
+fn a_client_that_saw_nothing_of_what_was_lost_goes_on() {
+    let (ids, server) = put_back();
+    let mut reader = Reader::open(&server, "/events", Some(&ids[0]));
+    let ids = std::iter::from_fn(|| reader.next()).take(5).map(|event| event.id).collect::<Vec<_>>();
+    assert_eq!(ids.len(), 5);
 }

@@ -129,3 +129,10 @@ impl Running {
 pub(crate) fn event(event_type: &str, data: &str) -> String {
     format!(r#"{{"type":"{event_type}","data":{data}}}"#)
 }
+
+/// The place of a checkpoint's token, without the mark.
+pub(crate) fn place(token: &Value) -> String {
+    let checkpoint = token.as_str().unwrap().parse::<gesta_core::Checkpoint>().unwrap();
+    assert!(checkpoint.mark(0).is_some(), "{checkpoint} has a mark");
+    gesta_core::Checkpoint::new(checkpoint.store(), checkpoint.sequences()).to_string()
+}

@@ -326,3 +326,51 @@ fn a_definition_that_is_put_back_does_not_bring_its_old_rows_back() {
     wait(&views, &head);
     assert_eq!(rows(&views, TOTALS), integers(&[10, 62, 62]));
 }
+
+/// A store and the views on it, and a copy of the store from before the last deposits.
+fn lost_deposits(folder: &Path) -> (Arc<MemoryStore>, Checkpoint) {
+    let store = store();
+    wait(&open(&store, folder), &append_deposits(&store, 6));
+    let copy = Arc::new(store.copy());
+    let lost = append_deposits(&store, 6);
+    wait(&open(&store, folder), &lost);
+    (copy, lost)
+}
+
+#[test]
+fn a_view_of_a_lost_history_is_rebuilt_however_far_the_log_has_grown_again() {
+    for grown in [6, 7, 30] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, lost) = lost_deposits(folder.path());
+        // One account of its own gets everything that comes instead.
+        let last = append(&store, (0..grown).map(|_| deposited(77, 100)));
+        let views = open(&store, folder.path());
+        wait(&views, &last);
+        let expected = [(77, 100 * grown)].into_iter().chain((0..6).map(|account| (account, 1)));
+        let mut expected = expected
+            .map(|(account, amount)| vec![SqlValue::Integer(account), SqlValue::Integer(amount)])
+            .collect::<Vec<_>>();
+        expected.sort_by_key(|row| format!("{row:?}"));
+        let mut shown = rows(&views, "select cast(account as integer), amount from balances");
+        shown.sort_by_key(|row| format!("{row:?}"));
+        assert_eq!(shown, expected, "after {grown} other events");
+        let rebuilt = status(&views).rebuilt.expect("it was rebuilt, visibly");
+        assert!(rebuilt.contains("another history"), "{rebuilt}");
+        let refused = pollster::block_on(views.wait_for("balances", &lost)).unwrap_err();
+        assert!(matches!(refused, WaitError::Read(ReadError::Diverged { .. })), "{refused}");
+    }
+}
+
+#[test]
+fn a_view_of_a_history_that_was_kept_goes_on() {
+    let (folder, before) = (tempfile::tempdir().unwrap(), store());
+    let kept = append_deposits(&before, 6);
+    let copy = Arc::new(before.copy());
+    wait(&open(&before, folder.path()), &kept);
+    append_deposits(&before, 6);
+    let last = append_deposits(&copy, 12);
+    let views = open(&copy, folder.path());
+    wait(&views, &last);
+    assert_eq!(status(&views).rebuilt, None);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 18, 18]));
+}

@@ -188,6 +188,8 @@ const CLOSED: Kind = (StatusCode::SERVICE_UNAVAILABLE, "closed", "The store is c
 const IN_DOUBT: Kind =
     (StatusCode::INTERNAL_SERVER_ERROR, "in-doubt", "The events may or may not have been appended");
 
+const DIVERGED: Kind =
+    (StatusCode::CONFLICT, "diverged", "The checkpoint is of another history of this store");
 /// An error that this version does not know, of a store that is newer.
 const FAILED: Kind = (StatusCode::INTERNAL_SERVER_ERROR, "store-error", "The store failed");
 
@@ -219,6 +221,9 @@ impl From<AppendError> for Problem {
             AppendError::CheckpointAhead { checkpoint, head } => {
                 problem.with("checkpoint", checkpoint.to_string()).with("head", head.to_string())
             }
+            AppendError::Diverged { checkpoint, found } => {
+                problem.with("checkpoint", checkpoint.to_string()).with("found", found.to_string())
+            }
             AppendError::ForeignCheckpoint { checkpoint } => {
                 problem.with("checkpoint", checkpoint.to_string())
             }
@@ -247,6 +252,7 @@ const fn append_kind(error: &AppendError) -> Kind {
         ),
         AppendError::ForeignCheckpoint { .. } => FOREIGN_CHECKPOINT,
         AppendError::CheckpointAhead { .. } => CHECKPOINT_AHEAD,
+        AppendError::Diverged { .. } => DIVERGED,
         AppendError::Unsupported { .. } => UNSUPPORTED,
         AppendError::ReadOnly { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "read-only", "The store is read-only")
@@ -271,6 +277,7 @@ impl From<ReadError> for Problem {
             ReadError::TooLarge { .. } => TOO_LARGE,
             ReadError::ForeignCheckpoint { .. } => FOREIGN_CHECKPOINT,
             ReadError::CheckpointAhead { .. } => CHECKPOINT_AHEAD,
+            ReadError::Diverged { .. } => DIVERGED,
             ReadError::Unsupported { .. } => UNSUPPORTED,
             ReadError::DataLoss { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "data-loss", "Stored events are damaged")
@@ -285,6 +292,9 @@ impl From<ReadError> for Problem {
             ReadError::TooLarge { actual, limit, .. } => problem.with("actual", actual).with("limit", limit),
             ReadError::CheckpointAhead { checkpoint, head } => {
                 problem.with("checkpoint", checkpoint.to_string()).with("head", head.to_string())
+            }
+            ReadError::Diverged { checkpoint, found } => {
+                problem.with("checkpoint", checkpoint.to_string()).with("found", found.to_string())
             }
             ReadError::ForeignCheckpoint { checkpoint } => problem.with("checkpoint", checkpoint.to_string()),
             ReadError::DataLoss { from, to, resume, .. } => problem

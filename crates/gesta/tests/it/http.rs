@@ -60,7 +60,7 @@ fn a_command_is_answered_with_what_it_led_to() {
     let answer = post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
     assert_eq!((answer.status, answer.etag.as_deref()), (StatusCode::OK, Some("\"1\"")));
     assert_eq!(answer.body["streams"], json!([{"stream": "account-ann", "version": 1}]));
-    assert!(answer.body["checkpoint"].as_str().unwrap().ends_with(".2"));
+    assert!(answer.body["checkpoint"].as_str().unwrap().contains(".2-"));
     assert_eq!(answer.body["repeated"], json!(false));
     let event = &answer.body["events"][0];
     assert_eq!(event["data"], json!({"amount": 5}));
@@ -238,7 +238,7 @@ fn a_history_says_who_what_and_when() {
         })
     );
     let head = history["checkpoint"].as_str().unwrap();
-    assert!(head.ends_with(".2"), "{head}");
+    assert!(head.contains(".2-"), "{head}");
     let newest = get(&router, "/histories/account/ann?direction=backward&limit=1").body;
     let next = "/histories/account/ann?direction=backward&limit=1&from=0";
     assert_eq!((&newest["events"][0]["version"], &newest["next"]), (&json!(1), &json!(next)));

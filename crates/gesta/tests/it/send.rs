@@ -206,3 +206,25 @@ fn every_event_carries_the_metadata_of_its_command() {
         assert!(matches!(nameless, SendError::Encode(EncodeError::Name(_))), "{nameless}");
     });
 }
+
+#[test]
+fn an_entity_is_expected_by_its_last_event() {
+    block_on(async {
+        let gesta = store();
+        funded(&gesta, "ann", 10).await;
+        let page = gesta.event_store().read(Read::stream("account-ann".parse().unwrap())).await.unwrap();
+        let event = |at: usize| page.events[at].id();
+        let send = |id| {
+            let expected = Expected::Event { version: Version::new(1), id };
+            let call = gesta.call().expect(expected);
+            async move {
+                call.send::<Account>(&crate::domain::id("ann"), AccountCommand::Withdraw { amount: 1 }).await
+            }
+        };
+        let refused = send(event(0)).await.unwrap_err();
+        assert!(matches!(refused, SendError::VersionMismatch { .. }), "{refused}");
+        send(event(1)).await.unwrap();
+        let refused = send(event(1)).await.unwrap_err();
+        assert!(matches!(refused, SendError::VersionMismatch { actual: Some(_), .. }), "{refused}");
+    });
+}

@@ -81,9 +81,10 @@ impl Gathered {
     /// Says that a group is durable.
     fn settle(&self, taken: Taken) {
         self.gathering.lock().durable.store(taken.number, Ordering::Release);
-        let Taken { number, checksum, position, .. } = taken;
+        let Taken { number, checksum, head, .. } = taken;
+        let position = head.position;
         self.shared.synced.note(DurableMark { number, checksum, position });
-        self.shared.published.publish(taken.position);
+        self.shared.published.publish(head);
         taken.group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
     }
 
@@ -180,7 +181,7 @@ fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment
     log.gathering.gather(&log.queue);
     assert_eq!((log.gathered().0, log.is_halted()), (2, false));
     let next = log.take();
-    assert_eq!((next.position, next.number), (filled + 2, filled + 2));
+    assert_eq!((next.head.position, next.number), (filled + 2, filled + 2));
     assert!(next.segment.id != segment && !next.group.start.is_empty());
     let frames = next.group.frames.iter().map(Prepared::len).sum::<usize>();
     assert_eq!(next.group.bytes, next.group.start.len() + frames);
@@ -215,7 +216,7 @@ fn an_idle_frame_stands_behind_the_start_of_a_segment_that_no_batch_was_accepted
     let gatherer = log.gathering.lock();
     assert_eq!(gatherer.active.last_frame, idle.offset + START_BYTES as u64);
     assert_eq!(gatherer.active.offset, idle.offset + bytes.len() as u64);
-    assert_eq!((idle.number, idle.covers, idle.position), (filled + 1, filled, filled));
+    assert_eq!((idle.number, idle.covers, idle.head.position), (filled + 1, filled, filled));
 }
 
 #[test]
