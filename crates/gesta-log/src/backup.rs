@@ -12,6 +12,7 @@ mod cut;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod history;
 mod manifest;
 mod prove;
 mod restore;
@@ -24,9 +25,9 @@ use gesta_core::{StoreId, Timestamp};
 
 use crate::env::{Env, Mode, OsEnv};
 use crate::folder::Folder;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, SegmentState};
 use crate::point::LogPoint;
-use crate::recover::{Recovery, TailSurvey, open_listed, survey_tail};
+use crate::recover::{Listed, Recovery, TailSurvey, open_listed, survey_tail};
 use crate::store::LogStore;
 use cut::Cut;
 pub use error::{BackupError, BackupReadError, RestoreError};
@@ -134,6 +135,12 @@ fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, Back
     let survey = survey_tail(manifest, &listed, &LogPoint::START).map_err(folder.recover_error())?;
     recovery.note_unproven(&survey);
     recovery.note_damage(&survey, &[]);
+    // A spare that is missing has held no frame.
+    let is_lost = |own: &&Listed| own.segment.is_none() && own.entry.state != SegmentState::Spare;
+    if let Some(missing) = listed.iter().find(is_lost) {
+        let id = missing.entry.header.id;
+        recovery.read_only.get_or_insert_with(|| format!("the file of segment {id} is missing"));
+    }
     match recovery.read_only {
         Some(reason) => Err(BackupError::Unsettled { reason }),
         None => Ok(last_shown(manifest, &survey)),
@@ -154,6 +161,7 @@ fn take(
 ) -> Result<Backup, BackupError> {
     let target = Target::open(source.env, to, manifest.store)?;
     let cut = Cut::at(source, manifest, position)?;
+    target.check_continues(source, &cut, options)?;
     target.fill(source, manifest, &cut, options)
 }
 

@@ -11,8 +11,10 @@ pub struct Damage {
     pub offset: u64,
     /// The first position that is lost. After `to` where no event is: a damaged mark, say.
     pub from: u64,
-    /// The last position that is lost.
+    /// The last position that is lost; if the end of the loss is not known, the last one that is known to be lost.
     pub to: u64,
+    /// Whether the loss ends at `to`. Where the end of the log is lost, more may be.
+    pub end_is_known: bool,
     /// What was found there; where the index knows it, also some of the streams whose events are lost.
     pub what: String,
 }
@@ -29,14 +31,28 @@ impl Damage {
     pub fn location(&self) -> String {
         format!("segment {} at offset {}", self.segment, self.offset)
     }
+
+    /// The same for a reader, who is told as well if the end of the loss is not known.
+    pub(crate) fn location_for_reader(&self) -> String {
+        match self.end_is_known {
+            true => self.location(),
+            false => format!("{}; the end of the loss is not known", self.location()),
+        }
+    }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.location(), self.what)?;
-        match self.loses_events() {
-            true => write!(f, "; positions {} to {} are lost", self.from, self.to),
-            false => f.write_str("; no event is lost"),
+        match (self.loses_events(), self.end_is_known) {
+            (true, true) => write!(f, "; positions {} to {} are lost", self.from, self.to),
+            (true, false) if self.from == self.to => {
+                write!(f, "; positions from {} on are lost, the end is not known", self.from)
+            }
+            (true, false) => {
+                write!(f, "; positions from {} on are lost, up to {} at least", self.from, self.to)
+            }
+            (false, _) => f.write_str("; no event is lost"),
         }
     }
 }

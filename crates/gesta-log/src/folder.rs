@@ -14,12 +14,14 @@ use crate::format::StartBody;
 use crate::index::{Fault, MissingFile, Run, RunFiles, Table, View, remove_unlisted_runs};
 use crate::indexer::TableLimits;
 use crate::keeper::Spare;
+use crate::limits::{INDEX_CACHE_BYTES_DEFAULT, INDEX_RUN_BYTES_DEFAULT};
 use crate::manifest::{DurableMark, Manifest, ManifestError, RunEntry, SegmentState, segment_path};
+use crate::open::run_files;
 use crate::open_error::{OpenError, io_error};
 use crate::point::LogPoint;
 use crate::recover::{
-    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailState, TailSurvey, find_unlisted,
-    io_error as recover_io_error, is_blank, load, open_listed, survey_tail,
+    Listed, Loaded, RecoverError, Recovery, Rescue, Tables, TailState, TailSurvey, UnlistedEnd,
+    find_unlisted, io_error as recover_io_error, is_blank, load, open_listed, survey_tail,
 };
 use crate::segment::SegmentFile;
 
@@ -200,9 +202,10 @@ impl Folder<'_> {
         let flaws = &mut recovery.flaws;
         let listed =
             open_listed(self.env, self.root, manifest, Mode::Write, flaws).map_err(self.recover_error())?;
-        self.find_stale(manifest, &listed, recovery)?;
+        let unlisted = self.find_stale(manifest, &listed, recovery)?;
         let (runs, known) = self.open_runs(manifest, &listed, files)?;
-        let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+        let mut survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+        survey.unlisted = unlisted;
         let is_stale = recovery.read_only.is_some();
         recovery.note_unproven(&survey);
         if is_stale {
@@ -352,13 +355,30 @@ impl Folder<'_> {
         Ok(Beyond::Settled)
     }
 
-    /// Looks for segments that the manifest should list and does not.
+    /// What an open would report. Changes nothing, and reads what no run covers.
+    pub(crate) fn examine(&self, manifest: &Manifest) -> Result<Recovery, OpenError> {
+        let mut recovery = Recovery::default();
+        let listed = open_listed(self.env, self.root, manifest, Mode::Read, &mut recovery.flaws);
+        let listed = listed.map_err(self.recover_error())?;
+        let unlisted = self.find_stale(manifest, &listed, &mut recovery)?;
+        let files = run_files(self.root, manifest, INDEX_CACHE_BYTES_DEFAULT);
+        let (runs, known) = self.open_runs(manifest, &listed, &files)?;
+        let mut survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+        survey.unlisted = unlisted;
+        recovery.note_unproven(&survey);
+        let view = View { runs, ..View::default() };
+        let loaded = load(manifest, &listed, &survey, view, &known, &mut ForgetTables, None);
+        recovery.note_damage(&survey, &loaded.map_err(self.recover_error())?.damage);
+        Ok(recovery)
+    }
+
+    /// Looks for segments that the manifest should list and does not. Gives how far the log goes on in them.
     pub(crate) fn find_stale(
         &self,
         manifest: &Manifest,
         listed: &[Listed],
         recovery: &mut Recovery,
-    ) -> Result<(), OpenError> {
+    ) -> Result<Option<UnlistedEnd>, OpenError> {
         let unlisted = find_unlisted(self.env, self.root, manifest, listed).map_err(self.recover_error())?;
         if !unlisted.valuable.is_empty() {
             recovery.may_miss_events = true;
@@ -367,7 +387,7 @@ impl Folder<'_> {
                 unlisted.valuable.join(", ")
             ));
         }
-        Ok(())
+        Ok(unlisted.end)
     }
 
     /// Keeps one spare and removes the other unused segments, and files that are left of attempts. The same manifest makes the boot epoch
@@ -520,6 +540,19 @@ impl Tables for RunWriter<'_> {
                 false
             }
         }
+    }
+}
+
+/// Lets tables go once they are full: only damage is looked for.
+struct ForgetTables;
+
+impl Tables for ForgetTables {
+    fn is_full(&self, bytes: usize, _log_bytes: u64, _position: u64) -> bool {
+        bytes as u64 >= INDEX_RUN_BYTES_DEFAULT
+    }
+
+    fn take(&mut self, _table: &Arc<Table>, _end: &LogPoint) -> bool {
+        true
     }
 }
 

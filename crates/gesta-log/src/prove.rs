@@ -17,6 +17,8 @@ pub(crate) struct Proof {
     pub(crate) frames: u64,
     pub(crate) events: u64,
     pub(crate) damage: Vec<Damage>,
+    /// Marks that are damaged and between whole batches: nothing is lost with them, and nothing else says what they were.
+    pub(crate) flaws: Vec<Damage>,
     /// The place that the next segment must continue, if it was verified.
     pub(crate) end: Option<Follow>,
 }
@@ -28,6 +30,7 @@ struct Prover<'a> {
     tally: Tally,
     follow: Follow,
     damage: Vec<Damage>,
+    flaws: Vec<Damage>,
     /// Whether a place without a valid frame was found. Then not every header was counted.
     has_gap: bool,
     /// Whether the segment continues the one before it; `true` if that is unknown.
@@ -54,7 +57,7 @@ pub(crate) const fn last_frame(sealed: &Sealed) -> u64 {
 /// Damage that covers all events of a segment.
 pub(crate) fn all_lost(entry: &SegmentEntry, sealed: &Sealed, what: impl Into<String>) -> Damage {
     let (from, to) = (sealed.first_position, last_position(sealed));
-    Damage { segment: entry.header.id, offset: 0, from, to, what: what.into() }
+    Damage { segment: entry.header.id, offset: 0, from, to, end_is_known: true, what: what.into() }
 }
 
 /// Verifies every byte of a sealed segment, and that it continues the one before, if the end of that one was
@@ -92,6 +95,7 @@ impl<'a> Prover<'a> {
             tally,
             follow: before,
             damage: Vec::new(),
+            flaws: Vec::new(),
             has_gap: false,
             continues: true,
             is_end_known: true,
@@ -160,7 +164,12 @@ impl<'a> Prover<'a> {
             None => last_position(&self.sealed),
         };
         let what = gap.what("no valid frame stands here").to_owned();
-        self.damage.push(Damage { segment: self.segment.id, offset, from, to, what });
+        let damage = Damage { segment: self.segment.id, offset, from, to, end_is_known: true, what };
+        // A mark, START or idle, that the log goes on behind.
+        match next.is_some() && from > to && !gap.is_refused() {
+            true => self.flaws.push(damage),
+            false => self.damage.push(damage),
+        }
         match next {
             Some((at, header)) => {
                 self.follow = Follow::before(&header);
@@ -219,20 +228,20 @@ impl<'a> Prover<'a> {
         let (segment, offset) = (self.segment.id, SegmentFile::first_frame_offset());
         let (from, to) = (self.sealed.first_position, last_position(&self.sealed));
         let what = "frames of another history of the log stand here".to_owned();
-        self.damage = vec![Damage { segment, offset, from, to, what }];
+        self.damage = vec![Damage { segment, offset, from, to, end_is_known: true, what }];
         self.tally = Tally::new(&self.segment.salt);
         self.is_end_known = false;
     }
 
     fn flaw(&mut self, offset: u64, what: String) {
         let (from, to) = (self.follow.position + 1, self.follow.position);
-        self.damage.push(Damage { segment: self.segment.id, offset, from, to, what });
+        self.damage.push(Damage { segment: self.segment.id, offset, from, to, end_is_known: true, what });
     }
 
     fn finish(self) -> Proof {
         let EndBody { frames, events, .. } = self.tally.body();
         let end = self.is_end_known.then_some(self.follow);
-        Proof { frames, events, damage: self.damage, end }
+        Proof { frames, events, damage: self.damage, flaws: self.flaws, end }
     }
 }
 

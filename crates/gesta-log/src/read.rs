@@ -406,7 +406,7 @@ fn recorded_up_to(view: &View, time: i64, reach: Reach) -> Result<u64, Fault> {
 fn data_loss(shared: &Shared, damage: &Damage, resume: u64) -> ReadError {
     let position = |sequence| gesta_core::Position { partition: 0, sequence };
     ReadError::DataLoss {
-        location: damage.location(),
+        location: damage.location_for_reader(),
         from: position(damage.from),
         to: position(damage.to),
         resume: shared.checkpoint(resume),

@@ -243,7 +243,14 @@ impl Rebuild {
         if last < shown {
             let what = "events that were read before the index was built are not there".to_owned();
             let segment = self.settled.listed.last().map_or(0, |own| own.entry.header.id);
-            ready.damage.push(Damage { segment, offset: 0, from: last + 1, to: shown, what });
+            ready.damage.push(Damage {
+                segment,
+                offset: 0,
+                from: last + 1,
+                to: shown,
+                end_is_known: true,
+                what,
+            });
             ready.recovery.note_damage(&self.settled.survey, &ready.damage);
             ready.writable = None;
         }

@@ -24,7 +24,7 @@ use crate::walk::WalkError;
 pub(crate) use load::{Ended, Gap, Loaded, Tables, load, load_range};
 pub(crate) use rescue::Rescue;
 pub(crate) use tail::{TailState, TailSurvey, survey_tail};
-pub(crate) use unlisted::{find_unlisted, is_blank};
+pub(crate) use unlisted::{UnlistedEnd, find_unlisted, is_blank};
 
 /// What recovery found and did, for whoever opened the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,10 +56,13 @@ impl Recovery {
         }
     }
 
-    /// Notes the damage that was found.
+    /// Notes the damage that was found. Where no event is lost, it is a flaw.
     pub(crate) fn note_damage(&mut self, survey: &TailSurvey, damage: &[Damage]) {
-        self.damage = damage.to_vec();
-        let reason = match damage.first() {
+        let known = self.flaws.clone();
+        let (lost, flaws) = damage.iter().cloned().partition::<Vec<_>, _>(Damage::loses_events);
+        self.flaws.extend(flaws.into_iter().filter(|flaw| !known.contains(flaw)));
+        self.damage = lost;
+        let reason = match self.damage.first() {
             Some(damage) => format!(
                 "acknowledged events are damaged ({damage}): restore them from a backup with `gesta restore`"
             ),
@@ -118,7 +121,14 @@ pub(crate) fn open_listed(
         };
         if segment.is_none() && entry.state == SegmentState::Spare {
             let what = "the file of a segment that was made ahead and never used is missing".to_owned();
-            flaws.push(Damage { segment: entry.header.id, offset: 0, from: 1, to: 0, what });
+            flaws.push(Damage {
+                segment: entry.header.id,
+                offset: 0,
+                from: 1,
+                to: 0,
+                end_is_known: true,
+                what,
+            });
         }
         if let Some(segment) = &segment
             && let Some(flaw) = check_header(segment, &entry.header)?
@@ -144,7 +154,14 @@ pub(crate) fn check_header(
         Err(HeaderError::Damaged) => "the header is damaged; the manifest's copy is used",
         Err(newer) => return Err(RecoverError::Newer(newer)),
     };
-    Ok(Some(Damage { segment: segment.id, offset: 0, from: 1, to: 0, what: what.to_owned() }))
+    Ok(Some(Damage {
+        segment: segment.id,
+        offset: 0,
+        from: 1,
+        to: 0,
+        end_is_known: true,
+        what: what.to_owned(),
+    }))
 }
 
 pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RecoverError {

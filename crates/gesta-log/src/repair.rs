@@ -30,7 +30,7 @@ pub enum Repair {
 pub struct RepairPlan {
     /// The repair; `None` if there is nothing for one to do.
     pub repair: Option<Repair>,
-    /// What was found.
+    /// What was found. Without a repair, it is why the log takes no writes, or what of it is lost; empty if nothing is wrong.
     pub found: Vec<String>,
     /// What the repair would do.
     pub steps: Vec<String>,
@@ -103,7 +103,16 @@ pub(crate) fn plan_repair_in(env: &dyn Env, root: &Path) -> Result<RepairPlan, R
             let (found, steps) = (tail.found(), tail.steps());
             Ok(RepairPlan { repair: Some(Repair::DropTail), found, steps })
         }
-        None => Ok(RepairPlan { repair: None, found: Vec::new(), steps: Vec::new() }),
+        None => Ok(RepairPlan { repair: None, found: beyond_repair(&folder)?, steps: Vec::new() }),
+    }
+}
+
+/// What is wrong with a log that no repair helps.
+fn beyond_repair(folder: &Folder<'_>) -> Result<Vec<String>, OpenError> {
+    let recovery = folder.examine(&folder.existing_manifest()?)?;
+    match (recovery.damage.is_empty(), recovery.read_only) {
+        (false, _) => Ok(recovery.damage.iter().map(ToString::to_string).collect()),
+        (true, reason) => Ok(reason.into_iter().collect()),
     }
 }
 

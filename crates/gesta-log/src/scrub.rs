@@ -248,7 +248,10 @@ impl Folder<'_> {
             {
                 lost(format!("the file cannot be read ({source})"))
             }
-            proof => proof.map(Some),
+            proof => proof.map(|mut proof| {
+                proof.damage.append(&mut proof.flaws);
+                Some(proof)
+            }),
         }
     }
 }

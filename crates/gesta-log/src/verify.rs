@@ -64,9 +64,10 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
     let mut recovery = Recovery::default();
     let listed =
         open_listed(env, root, &manifest, Mode::Read, &mut recovery.flaws).map_err(folder.recover_error())?;
-    folder.find_stale(&manifest, &listed, &mut recovery)?;
+    let unlisted = folder.find_stale(&manifest, &listed, &mut recovery)?;
     let begin = LogPoint::START;
-    let survey = survey_tail(&manifest, &listed, &begin).map_err(folder.recover_error())?;
+    let mut survey = survey_tail(&manifest, &listed, &begin).map_err(folder.recover_error())?;
+    survey.unlisted = unlisted;
     recovery.note_unproven(&survey);
     let files = run_files(root, &manifest, INDEX_CACHE_BYTES_DEFAULT);
     let (runs, _) = folder.open_runs(&manifest, &listed, &files)?;

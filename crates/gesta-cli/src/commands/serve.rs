@@ -315,7 +315,14 @@ mod tests {
     #[test]
     fn recovery_is_described_on_one_line_if_it_did_anything() {
         assert_eq!(describe_recovery(&Recovery::default(), None), None);
-        let damage = Damage { segment: 3, offset: 64, from: 5, to: 6, what: "a torn frame".to_owned() };
+        let damage = Damage {
+            segment: 3,
+            offset: 64,
+            from: 5,
+            to: 6,
+            end_is_known: true,
+            what: "a torn frame".to_owned(),
+        };
         let recovery = Recovery {
             rescued_frames: 2,
             quarantined_bytes: 100,

@@ -207,7 +207,7 @@ fn json_of(stat: &LogStat) -> Value {
 
 fn json_of_scrub(scrub: &ScrubStatus) -> Value {
     let damage = |damage: &Damage| {
-        let Damage { segment, offset, from, to, what } = damage;
+        let Damage { segment, offset, from, to, what, .. } = damage;
         json!({"segment": segment, "offset": offset, "from": from, "to": to, "what": what})
     };
     let segment = |scrubbed: &ScrubbedAt| {

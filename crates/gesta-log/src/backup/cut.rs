@@ -55,7 +55,14 @@ impl Cut {
             let (segment, what) =
                 (manifest.segments.last().map_or(0, |entry| entry.header.id), "no valid frame follows");
             let (from, to) = (reached.position + 1, position);
-            return Err(BackupError::Damaged(Damage { segment, offset: 0, from, to, what: what.to_owned() }));
+            return Err(BackupError::Damaged(Damage {
+                segment,
+                offset: 0,
+                from,
+                to,
+                end_is_known: true,
+                what: what.to_owned(),
+            }));
         }
         Ok(Self { position, frame: reached.number, segments })
     }
@@ -132,6 +139,13 @@ impl Cutter<'_> {
 
     fn lost(&self, entry: &SegmentEntry, to: u64, what: &str) -> BackupError {
         let (segment, from) = (entry.header.id, self.reached.position + 1);
-        BackupError::Damaged(Damage { segment, offset: 0, from, to, what: what.to_owned() })
+        BackupError::Damaged(Damage {
+            segment,
+            offset: 0,
+            from,
+            to,
+            end_is_known: true,
+            what: what.to_owned(),
+        })
     }
 }

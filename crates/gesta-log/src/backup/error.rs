@@ -46,6 +46,19 @@ pub enum BackupError {
         /// The store to back up.
         store: StoreId,
     },
+    /// The folder holds a backup of another history of this log, or of more of it than the log has.
+    #[error(
+        "the backup in `{}` ends with an event at position {position} that this log, which ends at {ends_at}, does not hold there: the log was put back from an older copy or has lost its end; keep that backup and use another folder",
+        path.display()
+    )]
+    OtherHistory {
+        /// The folder.
+        path: PathBuf,
+        /// The last position of the backup in it.
+        position: u64,
+        /// The position that the new backup would have ended at.
+        ends_at: u64,
+    },
     /// The backup in the folder cannot be extended.
     #[error("the backup cannot be added to; use another folder")]
     Previous(#[source] BackupReadError),

@@ -41,6 +41,8 @@ pub struct BackupReport {
     pub events: u64,
     /// The damage.
     pub damage: Vec<Damage>,
+    /// Marks between batches that were damaged in the log already and were copied as they are. Nothing is lost with them.
+    pub flaws: Vec<Damage>,
 }
 
 impl BackupReport {
@@ -70,6 +72,7 @@ pub(crate) fn verify_backup_in(env: &dyn Env, root: &Path) -> Result<BackupRepor
         frames: 0,
         events: 0,
         damage: Vec::new(),
+        flaws: Vec::new(),
     };
     let mut before = Some(Follow::START);
     for file in &manifest.files {
@@ -81,11 +84,12 @@ pub(crate) fn verify_backup_in(env: &dyn Env, root: &Path) -> Result<BackupRepor
         report.events += proof.events;
         before = proof.end;
         report.damage.extend(proof.damage);
+        report.flaws.extend(proof.flaws);
     }
     if report.is_sound() && report.events != manifest.position {
         let (from, to) = (report.events + 1, manifest.position);
         let what = "it ends before the position that it names".to_owned();
-        report.damage.push(Damage { segment: 0, offset: 0, from, to, what });
+        report.damage.push(Damage { segment: 0, offset: 0, from, to, end_is_known: true, what });
     }
     Ok(report)
 }
@@ -106,7 +110,7 @@ fn check_file(env: &dyn Env, root: &Path, file: &BackupFile, before: Option<&Fol
     if proof.damage.is_empty() && checksum_of(&*opened)? != file.checksum {
         let (from, to) = (sealed.first_position + sealed.events, sealed.first_position + sealed.events - 1);
         let what = "the file is not the one that was written".to_owned();
-        proof.damage.push(Damage { segment: entry.header.id, offset: 0, from, to, what });
+        proof.damage.push(Damage { segment: entry.header.id, offset: 0, from, to, end_is_known: true, what });
     }
     Ok(proof)
 }

@@ -7,6 +7,7 @@ use gesta_core::StoreId;
 
 use super::cut::{Cut, CutSegment};
 use super::error::{BackupError, backup_io};
+use super::history::check_continues;
 use super::manifest::{BackupFile, BackupManifest, file_name};
 use super::prove::{Inspected, inspect};
 use super::{Backup, BackupOptions, SealedSegments};
@@ -67,6 +68,20 @@ impl<'a> Target<'a> {
             return Err(BackupError::OtherStore { path: path(), found, store });
         }
         Ok(Self { env, root, previous, _lock: lock })
+    }
+
+    /// Refuses a cut that does not continue the backup before.
+    pub(super) fn check_continues(
+        &self,
+        source: &Folder<'_>,
+        cut: &Cut,
+        options: &BackupOptions,
+    ) -> Result<(), BackupError> {
+        let pace = Pace { bytes_per_second: options.bytes_per_second, ..Pace::default() };
+        match &self.previous {
+            Some(previous) => check_continues(source, cut, self.root, previous, &pace),
+            None => Ok(()),
+        }
     }
 
     /// Brings in what is missing, and makes it the backup.

@@ -68,7 +68,14 @@ impl<'a> Covered<'a> {
     }
 
     fn damage(&self, offset: u64, from: u64, what: &str) -> Damage {
-        Damage { segment: self.listed.entry.header.id, offset, from, to: self.to, what: what.to_owned() }
+        Damage {
+            segment: self.listed.entry.header.id,
+            offset,
+            from,
+            to: self.to,
+            end_is_known: true,
+            what: what.to_owned(),
+        }
     }
 }
 

@@ -103,6 +103,11 @@ impl Gap {
         before.number > self.follow.number && before.position >= self.follow.position && !is_of_another
     }
 
+    /// Whether frames of another history were met.
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// What to say of it.
     pub(crate) const fn what(&self, otherwise: &'static str) -> &'static str {
         if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
@@ -180,6 +185,10 @@ pub(crate) fn load(
     if loader.follow.number < survey.watermark {
         let (segment, offset) = end_of_frames(listed, survey);
         loader.open_gap(segment, offset);
+    }
+    if let Some(unlisted) = survey.unlisted.filter(|own| own.position > loader.follow.position) {
+        let gap = loader.open_gap(unlisted.segment, SegmentFile::first_frame_offset());
+        gap.last = gap.last.max(unlisted.position);
     }
     loader.close_gap_at_end(manifest);
     for pair in loader.view.tables.windows(2) {
@@ -384,7 +393,8 @@ impl<'a> Loader<'a> {
     }
 
     fn report_damage(&mut self, offset: u64, from: u64, to: u64, what: String) {
-        self.damage.push(Damage { segment: self.segment_id(), offset, from, to, what });
+        let segment = self.segment_id();
+        self.damage.push(Damage { segment, offset, from, to, end_is_known: true, what });
     }
 
     fn batch(&mut self, frame: &Frame<'_>, bytes: &Bytes, offset: u64, frame_end: u64) {
@@ -456,8 +466,8 @@ impl<'a> Loader<'a> {
     /// Ends the table that grows, behind its last batch.
     fn end_table(&mut self, point: LogPoint) {
         // Runs follow one another without a gap, so behind damage everything stays in memory.
-        let is_taken =
-            self.damage.is_empty() && self.view.tables.len() == 1 && self.tables.take(&self.table, &point);
+        let is_whole = !self.damage.iter().any(Damage::loses_events);
+        let is_taken = is_whole && self.view.tables.len() == 1 && self.tables.take(&self.table, &point);
         if is_taken {
             self.view.tables.clear();
         } else {
@@ -512,7 +522,7 @@ impl<'a> Loader<'a> {
     fn close_gap(&mut self, header: &FrameHeader) {
         let next = Follow::before(header);
         let gap = self.gap.take().expect("there is a gap");
-        self.report(gap, next.position, "no valid frame stands here");
+        self.report(gap, next.position, true, "no valid frame stands here");
         self.follow = next;
     }
 
@@ -520,20 +530,20 @@ impl<'a> Loader<'a> {
     fn close_gap_at_end(&mut self, manifest: &Manifest) {
         if let Some(gap) = self.gap.take() {
             let position = manifest.proven_position().max(self.follow.position).max(gap.last);
-            self.report(gap, position, "no valid frame stands here or later");
+            self.report(gap, position, false, "no valid frame stands here or later");
             self.follow.position = position;
             self.follow.number = self.follow.number.max(manifest.proven_frame());
         }
     }
 
-    fn report(&mut self, gap: Gap, last: u64, what: &'static str) {
+    fn report(&mut self, gap: Gap, last: u64, end_is_known: bool, what: &'static str) {
         let what = gap.what(what).to_owned();
         let from = self.follow.position + 1;
         if last >= from {
             self.skip_to(last + 1);
         }
         let Gap { segment, offset, .. } = gap;
-        self.damage.push(Damage { segment, offset, from, to: last, what });
+        self.damage.push(Damage { segment, offset, from, to: last, end_is_known, what });
     }
 
     /// Listed segments behind the last used one whose files are gone: they may have held frames, unless the manifest lists them as spares.

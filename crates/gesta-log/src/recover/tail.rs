@@ -1,6 +1,7 @@
 //! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
 
 use super::standing::{Standing, standing};
+use super::unlisted::UnlistedEnd;
 use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
 use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
@@ -51,6 +52,8 @@ pub(crate) struct TailSurvey {
     pub(crate) torn_spares: Vec<(usize, u64)>,
     /// An unused segment holds bytes that are neither zeros nor torn.
     pub(crate) unproven_spare: bool,
+    /// Where the log goes on in segments that the manifest does not list.
+    pub(crate) unlisted: Option<UnlistedEnd>,
     /// A segment that belongs to another history of the log, by a frame that the manifest or a run names.
     pub(crate) other_history: Option<OtherHistory>,
 }
@@ -79,6 +82,7 @@ pub(crate) fn survey_tail(
         watermark: manifest.proven_frame().max(known.follow.number),
         torn_spares: Vec::new(),
         unproven_spare: false,
+        unlisted: None,
         other_history: None,
     };
     for (at, own) in listed.iter().enumerate().rev() {

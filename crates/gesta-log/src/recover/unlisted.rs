@@ -20,6 +20,16 @@ pub(crate) struct Unlisted {
     pub(crate) useless: Vec<String>,
     /// They hold frames that are nowhere else: the manifest is stale.
     pub(crate) valuable: Vec<String>,
+    /// How far the log goes on in those, as far as frame headers in them say.
+    pub(crate) end: Option<UnlistedEnd>,
+}
+
+/// The last event in segments that the manifest does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnlistedEnd {
+    /// The first of these segments.
+    pub(crate) segment: u64,
+    pub(crate) position: u64,
 }
 
 /// Inspects every unlisted file. Removes nothing.
@@ -40,6 +50,11 @@ pub(crate) fn find_unlisted(
             && !planted(Bug::UnlistedRemoved)
             && is_valuable(env, &folder.join(&name), listed)?
         {
+            if let Some(end) = end_of(env, &folder.join(&name), manifest)? {
+                let known = unlisted.end.get_or_insert(end);
+                known.segment = known.segment.min(end.segment);
+                known.position = known.position.max(end.position);
+            }
             unlisted.valuable.push(name);
         } else if name.ends_with(".seg") || name.ends_with(".tmp") {
             unlisted.useless.push(name);
@@ -76,6 +91,25 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
         }
         _ => Ok(true),
     }
+}
+
+/// The last event that frame headers in a segment name; `None` if another store wrote it, or if nothing in it tells.
+fn end_of(env: &dyn Env, path: &Path, manifest: &Manifest) -> Result<Option<UnlistedEnd>, RecoverError> {
+    let what = || io_error(format!("reading {}", path.display()));
+    let file = env.open(path, Mode::Read).map_err(what())?;
+    let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).map_err(what())?;
+    let Ok(header) = SegmentHeader::decode(&bytes[..read]) else { return Ok(None) };
+    if header.origin != manifest.store && !manifest.origins.contains(&header.origin) {
+        return Ok(None);
+    }
+    let segment = SegmentFile { id: header.id, salt: header.salt, file };
+    let (mut walker, mut offset, mut position) = (Walker::new(&segment)?, 0, None);
+    while let Some((at, frame)) = walker.next_header(offset)? {
+        position = position.max(Some(frame.next_position() - 1));
+        offset = at + frame.length as u64;
+    }
+    Ok(position.map(|position| UnlistedEnd { segment: segment.id, position }))
 }
 
 /// Whether the source of a copy was ended where the copied frames began. That happens after the copy is listed and

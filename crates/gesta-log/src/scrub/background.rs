@@ -143,7 +143,7 @@ impl Scrubber {
         let proof = folder.prove_segment(&entry, &sealed, None, &pace).map_err(folder.recover_error())?;
         let Some(proof) = proof else { return Ok(false) };
         for damage in &proof.damage {
-            let Damage { segment, offset, from, to, what } = damage;
+            let Damage { segment, offset, from, to, what, .. } = damage;
             tracing::error!(
                 segment,
                 offset,

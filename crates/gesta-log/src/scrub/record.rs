@@ -156,7 +156,14 @@ fn decode_damage(rest: &mut &[u8], segment: u64) -> Option<Damage> {
     let own = take(rest, DAMAGE_BYTES)?;
     let what = take(rest, usize::from(u16_at(own, 24)))?;
     let what = String::from_utf8_lossy(what).into_owned();
-    Some(Damage { segment, offset: u64_at(own, 0), from: u64_at(own, 8), to: u64_at(own, 16), what })
+    Some(Damage {
+        segment,
+        offset: u64_at(own, 0),
+        from: u64_at(own, 8),
+        to: u64_at(own, 16),
+        end_is_known: true,
+        what,
+    })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
@@ -177,6 +184,7 @@ mod tests {
             offset,
             from: offset,
             to: 9,
+            end_is_known: true,
             what: "nothing stands here".to_owned(),
         };
         let at = Timestamp::from_nanos(-5);
@@ -205,7 +213,14 @@ mod tests {
 
     #[test]
     fn too_much_damage_becomes_a_range_that_covers_it() {
-        let damage = |at| Damage { segment: 1, offset: at, from: at, to: at + 1, what: String::new() };
+        let damage = |at| Damage {
+            segment: 1,
+            offset: at,
+            from: at,
+            to: at + 1,
+            end_is_known: true,
+            what: String::new(),
+        };
         let many = |count| (1..=count).map(damage).collect::<Vec<_>>();
         let max = SCRUB_DAMAGE_MAX as u64;
         assert_eq!(condensed(many(max)), many(max));

@@ -279,3 +279,70 @@ fn a_backup_takes_no_more_bytes_a_second_than_it_may() {
         check(to.path(), 400, &log);
     }
 }
+
+#[test]
+fn a_backup_is_not_replaced_by_a_shorter_one_or_by_one_of_another_history() {
+    let folder = log_of(100, 500);
+    let older = crash_copy(folder.path());
+    let to = TempDir::new().unwrap();
+    let log = open(&folder);
+    (100..200).for_each(|batch| append(&log, batch, 500));
+    take(&log, &to);
+    let manifest = fs::read(to.path().join("backup")).unwrap();
+    // The older copy is put back: it is shorter, and later has outgrown the backup with other events.
+    let log = open(&older);
+    for grown in [100, 300] {
+        (1_000..1_000 + grown / 2).for_each(|batch| append(&log, batch + grown, 500));
+        let open = log.backup(to.path(), &BackupOptions::default()).unwrap_err();
+        assert!(matches!(open, BackupError::OtherHistory { position: 400, .. }), "{open}");
+        assert!(open.to_string().contains("use another folder"), "{open}");
+    }
+    drop(log);
+    let closed = backup(older.path(), to.path(), &BackupOptions::default()).unwrap_err();
+    assert!(matches!(closed, BackupError::OtherHistory { .. }), "{closed}");
+    assert_eq!(fs::read(to.path().join("backup")).unwrap(), manifest);
+    assert!(verify_backup(to.path()).unwrap().is_sound());
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_not_backed_up() {
+    let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
+    backup(folder.path(), to.path(), &BackupOptions::default()).unwrap();
+    let holds_frames = |path: &&std::path::PathBuf| fs::read(path).unwrap()[4096] != 0;
+    let paths = segments(&folder);
+    fs::remove_file(paths.iter().rfind(holds_frames).unwrap()).unwrap();
+    let closed = backup(folder.path(), to.path(), &BackupOptions::default()).unwrap_err();
+    let open = open(&folder).backup(to.path(), &BackupOptions::default()).unwrap_err();
+    for error in [closed, open] {
+        assert!(matches!(error, BackupError::Unsettled { .. }), "{error}");
+    }
+    assert_eq!(verify_backup(to.path()).unwrap().position, 400);
+}
+
+#[test]
+fn a_backup_goes_on_behind_a_tail_that_recovery_has_copied() {
+    let folder = TempDir::new().unwrap();
+    let log = open(&folder);
+    (0..20).for_each(|batch| append(&log, batch, 3_000));
+    let (killed, to) = (crash_copy(folder.path()), TempDir::new().unwrap());
+    backup(killed.path(), to.path(), &BackupOptions::default()).unwrap();
+    let log = open(&killed);
+    append(&log, 20, 3_000);
+    assert_eq!(take(&log, &to).position, 42, "the last event is the same, in another segment perhaps");
+    check(to.path(), 42, &log);
+}
+
+#[test]
+fn a_damaged_start_is_copied_as_it_is() {
+    let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
+    change(&segments(&folder)[1], |bytes| bytes[4_096 + 20] ^= 1);
+    let log = open(&folder);
+    assert_eq!(take(&log, &to).position, 400);
+    let report = verify_backup(to.path()).unwrap();
+    assert_eq!((report.is_sound(), report.flaws.len()), (true, 1), "{report:?}");
+    let restored = TempDir::new().unwrap();
+    restore(to.path(), restored.path()).unwrap();
+    let restored = open(&restored);
+    assert_eq!((restored.read_only(), restored.recovery().flaws.len()), (None, 1));
+    assert_eq!(crate::town::read_all(&restored, &gesta_core::Query::All).0.len(), 400);
+}

@@ -527,3 +527,52 @@ fn a_segment_of_a_copy_that_went_on_differently_is_another_history() {
     let (events, _) = read_all(&log, &Query::All);
     assert!(events.iter().all(|event| event.id() <= EventId::from_u128(30)), "no event of the copy is shown");
 }
+
+#[test]
+fn a_damaged_start_loses_nothing_and_is_a_flaw() {
+    let folder = log_of(200, 500);
+    change(&segments(&folder)[1], |bytes| bytes[4_096 + 20] ^= 1);
+    let log = open(&folder);
+    assert_eq!((log.read_only(), log.recovery().damage.len()), (None, 0), "{:?}", log.recovery());
+    let flaws = &log.recovery().flaws;
+    assert!(flaws.len() == 1 && flaws[0].segment == 2 && !flaws[0].loses_events(), "{flaws:?}");
+    append(&log, 200, 500);
+    let (events, met) = read_all(&log, &Query::All);
+    assert_eq!((events.len(), met.len()), (402, 0));
+}
+
+#[test]
+fn a_missing_last_segment_leaves_the_end_of_the_loss_open() {
+    let folder = log_of(200, 500);
+    fs::remove_file(last_used(folder.path())).unwrap();
+    let log = open(&folder);
+    let damage = log.recovery().damage.last().unwrap();
+    assert_eq!((damage.to, damage.end_is_known), (400, false), "the manifest proves that much: {damage}");
+    assert!(damage.to_string().ends_with("on are lost, up to 400 at least"), "{damage}");
+    let (_, met) = read_all(&log, &Query::All);
+    let [ReadError::DataLoss { location, .. }] = &met[..] else { panic!("{met:?}") };
+    assert!(location.contains("the end of the loss is not known"), "{location}");
+}
+
+#[test]
+fn a_stale_manifest_is_loss_at_the_end_for_readers() {
+    let folder = log_of(100, 500);
+    let stale = fs::read(folder.path().join("manifest")).unwrap();
+    let log = open(&folder);
+    (100..200).for_each(|batch| append(&log, batch, 500));
+    drop(log);
+    fs::write(folder.path().join("manifest"), stale).unwrap();
+    let log = open(&folder);
+    assert!(log.read_only().is_some_and(|reason| reason.contains("the manifest is stale")));
+    let damage = log.recovery().damage.clone();
+    assert_eq!(
+        damage.last().map(|damage| (damage.to, damage.end_is_known)),
+        Some((400, false)),
+        "{damage:?}"
+    );
+    let (events, met) = read_all(&log, &Query::All);
+    let lost = damage.iter().map(|damage| damage.to + 1 - damage.from).sum::<u64>();
+    assert_eq!((events.len() as u64 + lost, met.len()), (400, 1), "a reader meets the loss before the end");
+    drop(log);
+    assert!(!verify(folder.path()).unwrap().is_sound());
+}

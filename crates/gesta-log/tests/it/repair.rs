@@ -342,3 +342,13 @@ fn a_sound_log_needs_no_repair_and_a_folder_without_one_has_none() {
     assert!(matches!(error, RepairError::Open(OpenError::Locked { .. })), "{error}");
     drop(log);
 }
+
+#[test]
+fn a_log_that_no_repair_helps_says_what_is_wrong() {
+    let folder = log_of(200, 500);
+    let plan = plan_repair(folder.path()).unwrap();
+    assert_eq!((plan.repair, plan.found.len()), (None, 0));
+    fs::remove_file(&segments(&folder)[1]).unwrap();
+    let error = plan_repair(folder.path()).unwrap_err();
+    assert!(matches!(error, RepairError::Acknowledged { .. }), "{error}");
+}
