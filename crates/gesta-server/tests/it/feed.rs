@@ -279,7 +279,7 @@ fn a_client_that_saw_events_which_were_lost_is_told() {
 }
 
 #[test]
-fn a_client_that_saw_nothing_of_what_was_lost_goes_on() {
+fn a_client_that_saw_no_lost_event_goes_on() {
     let (ids, server) = put_back();
     let mut reader = Reader::open(&server, "/events", Some(&ids[0]));
     let ids = std::iter::from_fn(|| reader.next()).take(5).map(|event| event.id).collect::<Vec<_>>();
