@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use gesta::App;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use commands::{Command, PlainCommand};
 use failure::Outcome;
@@ -57,6 +58,7 @@ struct Context {
 /// Runs the command line without an application.
 #[must_use]
 pub fn main() -> ExitCode {
+    raise_open_files();
     let matches = plain().get_matches();
     let arguments =
         Arguments::<PlainCommand>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
 /// and version show the name of the program.
 #[must_use]
 pub fn main_with(app: App) -> ExitCode {
+    raise_open_files();
     let matches = hosted(program_name()).get_matches();
     let arguments = Arguments::<Command>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     exit(arguments.command.run(&Context { app: Some(Arc::new(app)) }))
@@ -81,6 +84,19 @@ fn version(before: &str) -> &'static str {
 /// The command line of the plain binary.
 fn plain() -> clap::Command {
     Arguments::<PlainCommand>::command().version(version(""))
+}
+
+/// Files that this program wants to have open at most: connections, and what the log and the views read.
+const OPEN_FILES: u64 = 65_536;
+
+/// Raises the soft limit of open files, as far as the hard one allows.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES));
+    if limit.current.is_some_and(|soft| soft < wanted) {
+        // Where it is refused, the program works with what it has.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
 }
 
 /// The command line of a program that hosts an application.

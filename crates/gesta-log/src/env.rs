@@ -6,6 +6,7 @@
 //! - Paths are made of the folder of a log or of a backup and names that this crate chose; never of anything else that a user said.
 
 mod cold;
+mod handles;
 mod os;
 #[cfg(feature = "sim")]
 mod sim;
@@ -40,11 +41,19 @@ pub(crate) enum Mode {
 /// What the log needs of a machine.
 pub(crate) trait Env: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Whether this process may make and change files in a folder: not where it is mounted read-only, or belongs to somebody else.
+    fn is_writable(&self, _folder: &Path) -> bool {
+        true
+    }
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
     /// Opens a file that must exist, to read what the disk holds rather than what is in memory, and to leave there what others read
     /// often; as far as the system can do that.
     fn open_cold(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.open(path, Mode::Read)
+    }
+    /// Opens one of many files, which may be closed and opened again between two uses, as far as the machine's limits ask for that.
+    fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        self.open(path, mode)
     }
     /// The names in a folder, sorted; none where there is no folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
@@ -56,7 +65,8 @@ pub(crate) trait Env: Send + Sync {
     }
     /// Makes what happened in a folder durable: files that were made, renamed, removed.
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
-    /// Takes the one lock of a folder, or gives what its holder wrote into the file.
+    /// Takes the one lock of a folder, or gives what its holder wrote into the file. In a folder that cannot be written to, the file is
+    /// only read, and without one the folder itself is locked.
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>>;
     fn now(&self) -> Timestamp;
     fn entropy(&self) -> io::Result<[u8; 16]>;
@@ -102,6 +112,8 @@ pub(crate) trait File: Send + Sync {
     fn sync_all(&self) -> io::Result<()> {
         refuse()
     }
+    /// Says that everything that was written is synced, and that nothing more is: the file may be closed while nobody reads it.
+    fn settle(&self) {}
 }
 
 /// What a file that is only read says to whoever writes to it.

@@ -85,15 +85,25 @@ enum Beyond {
 
 impl Folder<'_> {
     pub(crate) fn lock(&self) -> Result<Box<dyn Lock>, OpenError> {
-        let locked = self.env.lock(&self.root.join("LOCK")).map_err(io_error("locking the folder"))?;
+        let path = self.root.join("LOCK");
+        let locked = self.env.lock(&path).map_err(io_error(format!("locking `{}`", path.display())))?;
         if planted(Bug::LockIgnored) && locked.is_err() {
             return Ok(Box::new(NoLock));
         }
         let lock = locked
             .map_err(|holder| OpenError::Locked { path: self.root.to_owned(), holder: named(holder) })?;
         lock.describe(&format!("process {}", std::process::id()))
-            .map_err(io_error("writing the lock file"))?;
+            .map_err(io_error(format!("writing `{}`", path.display())))?;
         Ok(lock)
+    }
+
+    /// Whether this process may write to the log, if there is one.
+    pub(crate) fn is_writable(&self) -> bool {
+        let is_writable = |folder: &Path| {
+            let is_there = self.env.list(folder).is_ok_and(|names| !names.is_empty());
+            !is_there || self.env.is_writable(folder)
+        };
+        is_writable(self.root) && is_writable(&self.root.join("segments"))
     }
 
     pub(crate) fn manifest(&self) -> Result<Option<Manifest>, OpenError> {
@@ -183,6 +193,31 @@ impl Folder<'_> {
             }
         }
         self.create_over(&segments)
+    }
+
+    /// Looks at a log that cannot be written to. What is not known to be synced is left out, and said to be.
+    pub(crate) fn look_at(
+        &self,
+        manifest: &Manifest,
+        recovery: &mut Recovery,
+        files: &RunFiles,
+    ) -> Result<Settled, OpenError> {
+        let listed = open_listed(self.env, self.root, manifest, Mode::Read, &mut recovery.flaws);
+        let listed = listed.map_err(self.recover_error())?;
+        self.find_stale(manifest, &listed, recovery)?;
+        let (runs, known) = self.open_runs(manifest, &listed, files)?;
+        let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
+        recovery.note_unproven(&survey);
+        let reason = format!(
+            "`{}` cannot be written to: mount it writable, or give this user the right to write there, to append{}",
+            self.root.display(),
+            left_out(&survey)
+        );
+        recovery.read_only = Some(match recovery.read_only.take() {
+            Some(first) => format!("{first}; {reason}"),
+            None => reason,
+        });
+        Ok(Settled::new(listed, survey, (runs, known), Beyond::LeftOut, true))
     }
 
     /// Settles the tail. Where it cannot be settled, what was not synced is left out.
@@ -508,6 +543,21 @@ fn spare_among<'a>(
         }
     }
     Ok((spare, unclean))
+}
+
+/// What to say of events that are left out because nothing proves that they are on the disk.
+fn left_out(survey: &TailSurvey) -> String {
+    let beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
+    let mut positions = beyond.map(|frame| (frame.header.position, frame.header.next_position() - 1));
+    match (positions.next(), positions.next_back()) {
+        (Some((from, to)), last) => {
+            let to = last.map_or(to, |(_, to)| to);
+            format!(
+                "; events {from} to {to} are whole and not known to be on the disk, they are not shown until the log is opened where it can be written to"
+            )
+        }
+        (None, _) => String::new(),
+    }
 }
 
 /// Writes tables as runs while a log is loaded.

@@ -596,7 +596,9 @@ pub(crate) fn write_end(segment: &SegmentFile, seal: &Seal, end: &EndBody) -> io
     write_mark(&mut frame, FrameKind::End, seal, &end.encode());
     segment.file.write_at(&[&frame], seal.offset)?;
     segment.file.set_len(seal.offset + frame.len() as u64)?;
-    segment.file.sync_all()
+    segment.file.sync_all()?;
+    segment.file.settle();
+    Ok(())
 }
 
 #[cfg(test)]

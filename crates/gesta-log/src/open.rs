@@ -76,6 +76,7 @@ impl Options {
 /// A log that was recovered, as far as it was before it is open.
 pub(crate) struct Opened {
     pub(crate) lock: Box<dyn Lock>,
+    pub(crate) is_writable: bool,
     pub(crate) env: Arc<dyn Env>,
     pub(crate) root: PathBuf,
     pub(crate) store: [u8; 16],
@@ -111,6 +112,9 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
         return Err(OpenError::SegmentSize { segment_size_bytes: size });
     }
     let folder = Folder { env: &*env, root };
+    if !folder.is_writable() {
+        return open_to_read(Arc::clone(&env), &folder, options);
+    }
     folder.check_is_no_backup()?;
     for path in folders(root) {
         env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))?;
@@ -129,7 +133,29 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
             Stage::Ready(Box::new(ready))
         }
     };
-    Ok(Opened { lock, root: root.to_owned(), store: manifest.store, runs, recovery, stage, env })
+    Ok(Opened {
+        lock,
+        is_writable: true,
+        root: root.to_owned(),
+        store: manifest.store,
+        runs,
+        recovery,
+        stage,
+        env,
+    })
+}
+
+/// Opens a log in a folder that cannot be written to. Nothing is changed.
+fn open_to_read(env: Arc<dyn Env>, folder: &Folder<'_>, options: &Options) -> Result<Opened, OpenError> {
+    let lock = folder.lock_existing()?;
+    let mut manifest = folder.existing_manifest()?;
+    let mut recovery = Recovery::default();
+    let runs = run_files(folder.root, &manifest, options.blocks_bytes());
+    let settled = folder.look_at(&manifest, &mut recovery, &runs)?;
+    let policy = RunPolicy { files: &runs, limits: options.table_limits() };
+    let ready = ready(folder, &mut manifest, &settled, &mut recovery, &policy, None)?;
+    let (root, store, stage) = (folder.root.to_owned(), manifest.store, Stage::Ready(Box::new(ready)));
+    Ok(Opened { lock, is_writable: false, root, store, runs, recovery, stage, env })
 }
 
 /// Loads a log that was settled, and finds where its writer goes on. Ends early, with an error, once `stop` is set.

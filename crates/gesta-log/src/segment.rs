@@ -8,7 +8,7 @@ use crate::env::{Env, File, Mode};
 use crate::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::manifest::segment_path;
 
-/// An open segment. The file stays open, and so readable, as long as this is held.
+/// The file of a segment. It stays open while it is written to; readers open it again on demand.
 pub(crate) struct SegmentFile {
     pub(crate) id: u64,
     pub(crate) salt: Salt,
@@ -24,7 +24,7 @@ impl SegmentFile {
         header: &SegmentHeader,
         size_bytes: u64,
     ) -> io::Result<Arc<Self>> {
-        let file = env.open(&segment_path(root, header.id), Mode::CreateNew)?;
+        let file = env.open_on_demand(&segment_path(root, header.id), Mode::CreateNew)?;
         file.fill_zeros(0, size_bytes)?;
         file.write_at(&[&header.encode()], 0)?;
         file.sync_all()?;
@@ -38,7 +38,7 @@ impl SegmentFile {
         header: &SegmentHeader,
         mode: Mode,
     ) -> io::Result<Arc<Self>> {
-        let file = env.open(&segment_path(root, header.id), mode)?;
+        let file = env.open_on_demand(&segment_path(root, header.id), mode)?;
         Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
     }
 

@@ -34,6 +34,8 @@ pub struct LogStat {
     pub proven_position: u64,
     /// Its segments, in the order of the log.
     pub segments: Vec<SegmentStat>,
+    /// What the machine's clock says.
+    pub now: Timestamp,
     /// The files of its index, from old to new.
     pub index: Vec<IndexFileStat>,
     /// When background scrubs last read its sealed segments, and what they found.
@@ -124,6 +126,15 @@ impl LogStat {
         self.index.iter().map(|own| own.bytes).sum()
     }
 
+    /// By how many nanoseconds the machine's clock is behind the newest event; 0 if it is not. Until it has caught up, new events are
+    /// recorded at that event's time, since `recorded_at` never goes back.
+    #[must_use]
+    pub fn clock_behind_nanos(&self) -> u64 {
+        let newest =
+            self.segments.iter().filter_map(|own| own.recorded_at).map(|(_, last)| last.as_nanos()).max();
+        newest.map_or(0, |newest| u64::try_from(newest.saturating_sub(self.now.as_nanos())).unwrap_or(0))
+    }
+
     /// The position of the last event.
     #[must_use]
     pub fn last_position(&self) -> u64 {
@@ -165,6 +176,7 @@ pub(crate) fn stat_in(env: &dyn Env, root: &Path) -> Result<LogStat, OpenError> 
         proven_position: manifest.proven_position(),
         scrub: ScrubStatus::load(&folder, &manifest),
         segments,
+        now: env.now(),
         index: manifest.runs.iter().map(index_stat).collect(),
         quarantine: files(&folder, &root.join("quarantine"), |_| true)?,
         repairs: files(&folder, root, |name| name.starts_with("repair-") && name.ends_with(".txt"))?,

@@ -63,7 +63,8 @@ struct Commit {
 impl LogStore {
     /// Opens the log in a folder, and recovers it if it was not closed. The folder is made if it is not there.
     ///
-    /// A log with damage opens all the same, read-only: see [`Self::recovery`].
+    /// A log with damage opens all the same, read-only: see [`Self::recovery`]. So does one that this process may not write to, on a
+    /// read-only mount, say.
     ///
     /// Where much of the log has no index (its files are gone, say, or it was restored from a backup), that is built beside the open
     /// log. Until it is there, events can be read by position, forward and backward; appends and everything else are `Unavailable`. See
@@ -82,13 +83,15 @@ impl LogStore {
 
     /// Puts together a log that was recovered, and whoever drives it.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
-        let Opened { lock, env, root, store, runs, recovery, stage } = opened;
+        let Opened { lock, is_writable, env, root, store, runs, recovery, stage } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
         });
         let capabilities = Capabilities::new(1, AtomicScope::Store, limits(options.segment_size_bytes));
-        let background = drive.background(&env, &root, store, options.scrub).map_err(spawning)?;
+        // What it finds has to be written down.
+        let scrub = if is_writable { options.scrub } else { Scrub::Off };
+        let background = drive.background(&env, &root, store, scrub).map_err(spawning)?;
         let (index, building, durable) = match &stage {
             Stage::Ready(ready) => (Index::in_part(Vec::new(), 1), None, ready.tail.position),
             Stage::Rebuild(work) => {

@@ -75,6 +75,13 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
         count(events, "event"),
         stat.last_position()
     )?;
+    let behind_seconds = stat.clock_behind_nanos() / 1_000_000_000;
+    if behind_seconds > 0 {
+        writeln!(
+            out,
+            "the clock of this machine is {behind_seconds} s behind the newest event: until it has caught up, new events are recorded at that event's time"
+        )?;
+    }
     writeln!(out)?;
     writeln!(
         out,
@@ -196,6 +203,7 @@ fn json_of(stat: &LogStat) -> Value {
         "position": stat.last_position(),
         "provenPosition": stat.proven_position,
         "bytes": stat.used_bytes(),
+        "clockBehindSeconds": stat.clock_behind_nanos() / 1_000_000_000,
         "segments": stat.segments.iter().map(json_of_segment).collect::<Vec<_>>(),
         "index": stat.index.iter().map(json_of_index_file).collect::<Vec<_>>(),
         "backup": {"sealedBytes": sealed_bytes, "activeBytes": active_bytes},

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gesta_core::Timestamp;
-use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
+use rustix::fs::{Access, Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::cold::ColdFile;
+use super::handles::OnDemand;
 use super::{Env, File, Lock, Mode};
 use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
 
@@ -36,6 +37,10 @@ impl Env for OsEnv {
         fs::create_dir_all(path)
     }
 
+    fn is_writable(&self, folder: &Path) -> bool {
+        rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+    }
+
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
         options.read(true);
@@ -49,6 +54,17 @@ impl Env for OsEnv {
             }
         }
         Ok(Arc::new(OsFile(options.open(path)?)))
+    }
+
+    fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        match mode {
+            Mode::Read => Ok(Arc::new(OnDemand::open(path, false)?)),
+            Mode::Write => Ok(Arc::new(OnDemand::open(path, true)?)),
+            Mode::CreateNew => {
+                let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+                Ok(Arc::new(OnDemand::made(path, file)))
+            }
+        }
     }
 
     fn open_cold(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -89,12 +105,13 @@ impl Env for OsEnv {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let (file, is_read_only) = open_lock(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Ok(Box::new(OsLock(file)))),
+            Ok(()) => Ok(Ok(Box::new(OsLock { file, is_read_only }))),
             Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                (&file).take(4096).read_to_string(&mut holder)?;
+                // A folder cannot be read so, and says nothing.
+                let _ = (&file).take(4096).read_to_string(&mut holder);
                 Ok(Err(holder))
             }
             Err(error) => Err(error.into()),
@@ -117,7 +134,7 @@ impl Env for OsEnv {
     }
 }
 
-struct OsFile(fs::File);
+pub(super) struct OsFile(fs::File);
 
 impl File for OsFile {
     fn len(&self) -> io::Result<u64> {
@@ -213,6 +230,10 @@ impl File for OsFile {
 }
 
 impl OsFile {
+    pub(super) const fn new(file: fs::File) -> Self {
+        Self(file)
+    }
+
     /// Writes zeros through the page cache.
     fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         let zeros = vec![0; BACKGROUND_BYTES_IN_FLIGHT];
@@ -255,20 +276,47 @@ impl OsFile {
     }
 }
 
-struct OsLock(fs::File);
+/// Opens what a folder is locked by, and says whether it can only be read.
+fn open_lock(path: &Path) -> io::Result<(fs::File, bool)> {
+    let opened = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    match opened {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            let file = fs::File::open(path).or_else(|missing| match (missing.kind(), path.parent()) {
+                (io::ErrorKind::NotFound, Some(folder)) => fs::File::open(folder),
+                _ => Err(missing),
+            });
+            Ok((file?, true))
+        }
+        opened => Ok((opened?, false)),
+    }
+}
+
+struct OsLock {
+    file: fs::File,
+    is_read_only: bool,
+}
 
 impl Drop for OsLock {
     /// Closing the file is not enough: a process that another thread is starting holds a copy of the descriptor until
     /// its `exec`, and with it the lock.
     fn drop(&mut self) {
         // If this fails, closing the file releases the lock.
-        let _ = rustix::fs::flock(&self.0, FlockOperation::NonBlockingUnlock);
+        let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingUnlock);
     }
 }
 
 impl Lock for OsLock {
     fn describe(&self, holder: &str) -> io::Result<()> {
-        let mut file = &self.0;
+        if self.is_read_only {
+            // Whoever finds it locked is not told by whom.
+            return Ok(());
+        }
+        let mut file = &self.file;
         file.set_len(0)?;
         file.rewind()?;
         file.write_all(holder.as_bytes())

@@ -12,6 +12,10 @@ use super::{Env, File, Lock, Mode, OsEnv};
 pub(crate) trait Tap: Send + Sync + 'static {
     /// An error is returned to the caller, and the call is not made.
     fn before(&self, path: &Path, call: Call) -> io::Result<()>;
+    /// Whether folders can be written to.
+    fn is_writable(&self) -> bool {
+        true
+    }
 }
 
 /// A call on a file or folder. A read carries its offset.
@@ -52,6 +56,10 @@ impl<T: Tap> TappedFile<T> {
 impl<T: Tap> Env for Tapped<T> {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         OsEnv.create_dir(path)
+    }
+
+    fn is_writable(&self, _folder: &Path) -> bool {
+        self.tap.is_writable()
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {

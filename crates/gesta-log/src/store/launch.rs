@@ -46,6 +46,7 @@ impl Launch {
     pub(super) fn go(&self, ready: Ready) -> Result<(), OpenError> {
         let Ready { manifest, view, damage, ended, tail, recovery, writable } = ready;
         let shared = &self.shared;
+        warn_of_clock(tail.recorded_at, shared.now().as_nanos());
         shared.index.fill(view, damage, self.options.heads_bytes());
         let position = tail.position.max(shared.published.position());
         let mark = mark_in(&shared.index.view(), position);
@@ -158,4 +159,15 @@ fn told(error: &OpenError) -> String {
         source = cause.source();
     }
     told
+}
+
+/// Says so where the clock is behind the newest event: the log never goes back, so all events get that one's time until the clock is there.
+fn warn_of_clock(recorded_at: i64, now: i64) {
+    let seconds = recorded_at.saturating_sub(now) / 1_000_000_000;
+    if seconds > 0 {
+        tracing::warn!(
+            seconds,
+            "the clock is behind the newest event of the log: new events are recorded at that event's time until it has caught up"
+        );
+    }
 }

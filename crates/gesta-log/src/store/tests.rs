@@ -171,6 +171,50 @@ fn a_segment_is_as_large_as_the_device_has_room_for() {
     }
 }
 
+/// A folder that cannot be written to, and of which nothing is.
+struct ReadOnlyFolder;
+
+impl Tap for ReadOnlyFolder {
+    fn before(&self, path: &Path, call: Call) -> io::Result<()> {
+        match call {
+            Call::Open(Mode::Read) | Call::Read(_) | Call::WillRead(_) => Ok(()),
+            call => panic!("{call:?} of `{}`", path.display()),
+        }
+    }
+
+    fn is_writable(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is_said_to_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    // Without threads, no idle frame says that the last batch is durable.
+    let log = LogStore::open_inline(Arc::new(crate::env::OsEnv), folder.path(), &options()).unwrap();
+    (1..=3).for_each(|number| drop(log.append_blocking(batch(number)).unwrap()));
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("segments")).unwrap();
+    for name in ["manifest", "segments/000000000001.seg"] {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
+    let reason = log.read_only().unwrap();
+    let unwritable = format!("`{}` cannot be written to", copy.path().display());
+    assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are whole"), "{reason}");
+    assert_eq!((count(&log), log.recovery().damage.len()), (2, 0));
+    let refused = log.append_blocking(batch(4));
+    assert!(matches!(refused, Err(AppendError::ReadOnly { .. })), "{refused:?}");
+    drop(log);
+
+    let log = LogStore::open(copy.path(), &options()).unwrap();
+    assert_eq!((log.read_only(), count(&log)), (None, 3), "nothing is lost");
+    drop(log);
+    let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
+    let reason = log.read_only().unwrap();
+    assert!(!reason.contains("whole") && count(&log) == 3, "it was closed cleanly: {reason}");
+}
+
 #[test]
 fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();

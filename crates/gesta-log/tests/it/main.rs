@@ -4,6 +4,7 @@
 
 mod backup;
 mod damage;
+mod descriptors;
 mod laws;
 mod opening;
 mod repair;

@@ -7,6 +7,20 @@ use gesta_log::{SegmentStateStat, stat, verify};
 use crate::town::{append, log_of, open, segments};
 
 #[test]
+fn a_clock_that_is_behind_the_log_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let hour = 3_600_000_000_000;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let later = i64::try_from(now.as_nanos()).unwrap() + 2 * hour;
+    let clock: gesta_log::Clock = std::sync::Arc::new(move || gesta_core::Timestamp::from_nanos(later));
+    let options = gesta_log::Options { clock: Some(clock), ..crate::town::options() };
+    append(&gesta_log::LogStore::open(folder.path(), &options).unwrap(), 0, 10);
+    let behind = gesta_log::stat(folder.path()).unwrap().clock_behind_nanos();
+    assert!(behind > u64::try_from(hour).unwrap(), "{behind}");
+    assert_eq!(gesta_log::stat(log_of(3, 10).path()).unwrap().clock_behind_nanos(), 0);
+}
+
+#[test]
 fn segments_events_positions_and_times_are_counted_without_loading_the_log() {
     let folder = log_of(200, 500);
     fs::write(folder.path().join("quarantine").join("a"), "kept").unwrap();

@@ -1,0 +1,285 @@
+//! Files that are open only while they are used, so that a log may have more segments than its process may have files open.
+//!
+//! *Invariant*: a file that was written to stays open until [`File::settle`] says that all of it was synced. A write that failed later is
+//! reported to the descriptors that were open then, and perhaps to no other.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use rustix::process::{Resource, getrlimit};
+
+use super::os::OsFile;
+use super::{File, is_shortage};
+
+/// One in so many of the files that this process may have open: connections and views need some as well.
+const SHARE_OF_LIMIT: u64 = 4;
+const OPEN_MIN: usize = 4;
+const OPEN_MAX: usize = 1_024;
+
+/// The files of this process that were opened on demand.
+static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles::new(bound()));
+
+/// How many of them stay open.
+fn bound() -> usize {
+    // No limit means no limit; it may be raised later, and is looked at once.
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / SHARE_OF_LIMIT).unwrap_or(OPEN_MAX).clamp(OPEN_MIN, OPEN_MAX)
+}
+
+/// The files that are open, up to a bound: beyond it, the one that was not used for the longest time is closed.
+struct Handles {
+    bound: usize,
+    open: Mutex<Vec<Weak<Slot>>>,
+    /// Counts uses.
+    clock: AtomicU64,
+}
+
+/// One file.
+struct Slot {
+    path: PathBuf,
+    is_writable: bool,
+    file: RwLock<Option<Arc<OsFile>>>,
+    used_at: AtomicU64,
+    /// Whether it was written to and may not be closed.
+    is_pinned: AtomicBool,
+}
+
+/// A file that is opened when it is used.
+pub(super) struct OnDemand {
+    slot: Arc<Slot>,
+    handles: &'static Handles,
+}
+
+impl OnDemand {
+    /// A file that exists. It is opened at once, so that the caller learns what is wrong with it.
+    pub(super) fn open(path: &Path, is_writable: bool) -> io::Result<Self> {
+        let file = Self::closed(path, is_writable, &HANDLES);
+        file.file()?;
+        Ok(file)
+    }
+
+    /// A file that was just made, and is going to be written to.
+    pub(super) fn made(path: &Path, file: fs::File) -> Self {
+        let own = Self::closed(path, true, &HANDLES);
+        own.slot.is_pinned.store(true, Ordering::SeqCst);
+        *own.slot.lock() = Some(Arc::new(OsFile::new(file)));
+        own
+    }
+
+    fn closed(path: &Path, is_writable: bool, handles: &'static Handles) -> Self {
+        let slot = Slot {
+            path: path.to_owned(),
+            is_writable,
+            file: RwLock::new(None),
+            used_at: AtomicU64::new(0),
+            is_pinned: AtomicBool::new(false),
+        };
+        Self { slot: Arc::new(slot), handles }
+    }
+
+    /// The file, open for as long as the caller holds it.
+    fn file(&self) -> io::Result<Arc<OsFile>> {
+        self.slot.used_at.store(self.handles.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let open = self.slot.file.read().unwrap_or_else(PoisonError::into_inner).clone();
+        open.map_or_else(|| self.handles.open(&self.slot), Ok)
+    }
+
+    /// The file, which stays open from now on.
+    fn file_to_write(&self) -> io::Result<Arc<OsFile>> {
+        self.slot.is_pinned.store(true, Ordering::SeqCst);
+        self.file()
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> std::sync::RwLockWriteGuard<'_, Option<Arc<OsFile>>> {
+        self.file.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_open(&self) -> bool {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Closes it, unless it has to stay open.
+    fn close(&self) {
+        let mut file = self.lock();
+        // Whoever writes pins it before taking the file, so it is not closed between the two.
+        if !self.is_pinned.load(Ordering::SeqCst) {
+            *file = None;
+        }
+    }
+
+    fn open(&self) -> io::Result<Arc<OsFile>> {
+        let mut slot = self.lock();
+        if let Some(file) = &*slot {
+            return Ok(Arc::clone(file));
+        }
+        let file = fs::OpenOptions::new().read(true).write(self.is_writable).open(&self.path)?;
+        Ok(Arc::clone(slot.insert(Arc::new(OsFile::new(file)))))
+    }
+}
+
+impl Handles {
+    const fn new(bound: usize) -> Self {
+        Self { bound, open: Mutex::new(Vec::new()), clock: AtomicU64::new(0) }
+    }
+
+    /// Opens a file, and closes others where too many are open.
+    fn open(&self, slot: &Arc<Slot>) -> io::Result<Arc<OsFile>> {
+        loop {
+            match slot.open() {
+                Ok(file) => {
+                    self.note(slot);
+                    return Ok(file);
+                }
+                // The process has less left than its limit said: others of its files are many.
+                Err(error) if is_shortage(&error) && self.close_oldest(&mut self.lock()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn note(&self, slot: &Arc<Slot>) {
+        let mut open = self.lock();
+        open.retain(|own| own.upgrade().is_some_and(|own| own.is_open() && !Arc::ptr_eq(&own, slot)));
+        while open.len() >= self.bound && self.close_oldest(&mut open) {}
+        open.push(Arc::downgrade(slot));
+    }
+
+    /// Closes the file that was not used for the longest time. `false` if none may be closed.
+    fn close_oldest(&self, open: &mut Vec<Weak<Slot>>) -> bool {
+        let live = open.iter().enumerate().filter_map(|(at, own)| Some((at, own.upgrade()?)));
+        let closable = live.filter(|(_, own)| own.is_open() && !own.is_pinned.load(Ordering::SeqCst));
+        let Some((at, oldest)) = closable.min_by_key(|(_, own)| own.used_at.load(Ordering::Relaxed)) else {
+            return false;
+        };
+        oldest.close();
+        open.swap_remove(at);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Slot>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl File for OnDemand {
+    fn len(&self) -> io::Result<u64> {
+        self.file()?.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file()?.read_at(buffer, offset)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
+        self.file().is_ok_and(|file| file.read_cached_at(buffer, offset))
+    }
+
+    fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
+        self.file_to_write()?.write_at(pieces, offset)
+    }
+
+    fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, zeros_to: u64) -> io::Result<()> {
+        self.file_to_write()?.write_over_zeros(pieces, offset, zeros_to)
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        if let Ok(file) = self.file() {
+            file.will_read(offset, len);
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file_to_write()?.set_len(len)
+    }
+
+    fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()> {
+        self.file_to_write()?.fill_zeros(from, len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file_to_write()?.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file_to_write()?.sync_all()
+    }
+
+    fn settle(&self) {
+        self.slot.is_pinned.store(false, Ordering::SeqCst);
+        if self.slot.is_open() {
+            self.handles.note(&self.slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files with their own number as content, through handles of which so many stay open.
+    fn files(count: u8, bound: usize) -> (tempfile::TempDir, Vec<OnDemand>) {
+        let folder = tempfile::tempdir().unwrap();
+        let handles: &'static Handles = Box::leak(Box::new(Handles::new(bound)));
+        let make = |number: u8| {
+            let path = folder.path().join(number.to_string());
+            fs::write(&path, [number]).unwrap();
+            OnDemand::closed(&path, true, handles)
+        };
+        let files = (0..count).map(make).collect();
+        (folder, files)
+    }
+
+    fn open(files: &[OnDemand]) -> Vec<usize> {
+        (0..files.len()).filter(|at| files[*at].slot.is_open()).collect()
+    }
+
+    fn read(file: &OnDemand) -> u8 {
+        let mut byte = [0];
+        assert_eq!(file.read_at(&mut byte, 0).unwrap(), 1);
+        byte[0]
+    }
+
+    #[test]
+    fn every_file_is_read_while_few_are_open_and_the_one_used_longest_ago_is_closed() {
+        let (_folder, files) = files(20, 3);
+        let numbers = files.iter().map(read).collect::<Vec<_>>();
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+        assert_eq!(open(&files), [17, 18, 19]);
+        assert_eq!((read(&files[17]), read(&files[0])), (17, 0));
+        assert_eq!(open(&files), [0, 17, 19]);
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_stays_open_until_it_is_settled() {
+        let (_folder, files) = files(20, 3);
+        files[5].write_at(&[&[50]], 0).unwrap();
+        files[5].sync_all().unwrap();
+        assert!(files.iter().all(|file| read(file) <= 50));
+        assert_eq!(open(&files), [5, 18, 19]);
+        files[5].settle();
+        assert!(files.iter().take(5).all(|file| read(file) <= 50));
+        assert_eq!((open(&files), read(&files[5])), (vec![2, 3, 4], 50));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_said_to_be() {
+        let (folder, files) = files(5, 3);
+        fs::remove_file(folder.path().join("0")).unwrap();
+        assert_eq!(files[0].len().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn files_that_are_dropped_are_forgotten() {
+        let (_folder, mut files) = files(20, 3);
+        assert!(files.iter().all(|file| read(file) <= 50));
+        let handles = files[0].handles;
+        files.truncate(1);
+        read(&files[0]);
+        assert_eq!(handles.lock().len(), 1);
+    }
+}
