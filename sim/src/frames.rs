@@ -2,6 +2,8 @@
 
 use crate::harm::HEADER_BYTES;
 
+pub(crate) const FRAME_HEADER_BYTES: usize = 64;
+
 /// A frame, as its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FramePlace {
@@ -36,7 +38,9 @@ impl FramePlace {
 pub(crate) fn frames(segment: &[u8]) -> Vec<FramePlace> {
     let mut frames = Vec::new();
     let mut offset = HEADER_BYTES;
-    while let Some(header) = segment.get(offset..offset + 64).filter(|header| header.starts_with(b"GFRM")) {
+    while let Some(header) =
+        segment.get(offset..offset + FRAME_HEADER_BYTES).filter(|header| header.starts_with(b"GFRM"))
+    {
         let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes"));
         let [number, position, durable] = [16, 24, 32].map(u64_at);

@@ -30,8 +30,19 @@ pub(crate) struct Harm {
     pub(crate) is_gone: bool,
     /// Nothing is lost, and nothing may be reported as lost.
     pub(crate) is_harmless: bool,
-    /// Where another history stands in the place of this one: the index of the first event that differs.
-    pub(crate) differs_from: Option<usize>,
+    /// Another history stands in the place of this one.
+    pub(crate) other_history: Option<OtherHistory>,
+}
+
+/// A segment of another history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OtherHistory {
+    /// The position of the first event that differs.
+    pub(crate) from: u64,
+    /// The position of its last event.
+    pub(crate) to: u64,
+    /// Something on the disk names a frame that differs: by its number and checksum, or as a part of a segment that has ended.
+    pub(crate) is_named: bool,
 }
 
 /// What may become of the end of a log.

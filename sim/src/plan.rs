@@ -79,6 +79,20 @@ const ENDINGS: [Ending; 12] = [
     Ending::Misdirected,
 ];
 
+/// One simulation in `n` has a disk that its log outgrows.
+const SEEDS_PER_SMALL_DISK: u64 = 16;
+
+/// Harm to the end of a log that is done without being asked for.
+const ENDS_BY_DEFAULT: [EndHarm; 7] = [
+    EndHarm::Cut,
+    EndHarm::Zeroed,
+    EndHarm::Gone,
+    EndHarm::SpareGone,
+    EndHarm::StaleManifest,
+    EndHarm::OtherHistory,
+    EndHarm::RolledBack,
+];
+
 /// One thing that every simulation is to do: `--focus NAME`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Focus(Focused);
@@ -154,7 +168,11 @@ impl Profile {
         }
         let stops = [0, 6, 15, 40][index(random, 4)];
         let ending = match random.below(4) {
-            0 | 1 => ENDINGS[index(random, ENDINGS.len())],
+            0 => ENDINGS[index(random, ENDINGS.len())],
+            1 => {
+                let how = ENDS_BY_DEFAULT[index(random, ENDS_BY_DEFAULT.len())];
+                Ending::End(how, LEFTS[index(random, LEFTS.len())].1)
+            }
             2 => Ending::Index(INDEX_HARMS[index(random, INDEX_HARMS.len())]),
             _ => Ending::Plain,
         };
@@ -179,6 +197,7 @@ impl Profile {
             Some(Focused::End(how, left)) => own.ending = Ending::End(how, left),
             Some(Focused::SmallDisk) => own.have_small_disk(random),
             Some(Focused::FewFiles) => own.open_files_max = Some(open_files_of(random)),
+            None if random.below(SEEDS_PER_SMALL_DISK) == 0 => own.have_small_disk(random),
             None => {}
         }
         own

@@ -5,11 +5,13 @@
 //! durable frame in an intact frame header, and by an intact frame itself. The log must serve a proven event, or report it as lost.
 //!
 //! *What nothing proves may vanish.* Examples: the last group before a kill, cut off at a frame's beginning and recorded nowhere; a
-//! whole folder that was put back from an older copy. No reader of the folder alone can tell these from a log that ended there.
+//! whole folder that was put back from an older copy. No reader of the folder alone can tell these from a log that ended there. Nor can
+//! it tell the frames of another history in the last segment, where no record names one of the frames that they replace.
 
 use std::collections::BTreeMap;
+use std::slice::ChunksExact;
 
-use crate::frames::{FramePlace, frames};
+use crate::frames::{FRAME_HEADER_BYTES, FramePlace, frames};
 use crate::harm::{Snapshot, is_manifest, is_segment};
 
 const MANIFEST_FIXED_BYTES: usize = 96;
@@ -57,8 +59,9 @@ fn proven_by_frames(
 ) -> Option<u64> {
     let is_intact = |from: usize, len: usize| now.get(from..from + len) == Some(&before[from..from + len]);
     let proven = frames.iter().flat_map(|frame| {
-        let durable =
-            is_intact(frame.offset, 64).then(|| last_positions.get(&frame.durable).copied()).flatten();
+        let durable = is_intact(frame.offset, FRAME_HEADER_BYTES)
+            .then(|| last_positions.get(&frame.durable).copied())
+            .flatten();
         let own = is_intact(frame.offset, frame.len - frame.padding).then(|| frame.last_position());
         durable.into_iter().chain(own)
     });
@@ -67,18 +70,36 @@ fn proven_by_frames(
 
 /// What a manifest proves; nothing if it is not whole.
 fn proven_by_manifest(manifest: &[u8], last_positions: &BTreeMap<u64, u64>) -> Option<u64> {
+    let Entries { segments, runs } = entries(manifest)?;
+    let sealed = segments.filter(|entry| entry[8] == SEALED);
+    let sealed = sealed.map(|entry| u64_at(entry, 72) + u64_at(entry, 88) - 1);
+    let runs = runs.map(|entry| u64_at(entry, 16));
+    let durable_frame = last_positions.get(&u64_at(manifest, 64)).copied();
+    sealed.chain(runs).chain([u64_at(manifest, 72)]).chain(durable_frame).max()
+}
+
+/// The numbers of the frames that a manifest names with their checksums: the newest durable one, and the ends of runs.
+pub(crate) fn named_frames(manifest: &[u8]) -> Vec<u64> {
+    let Some(Entries { runs, .. }) = entries(manifest) else { return Vec::new() };
+    runs.flat_map(|entry| [u64_at(entry, 24), u64_at(entry, 36)]).chain([u64_at(manifest, 64)]).collect()
+}
+
+/// The entries of a manifest.
+struct Entries<'a> {
+    segments: ChunksExact<'a, u8>,
+    runs: ChunksExact<'a, u8>,
+}
+
+fn entries(manifest: &[u8]) -> Option<Entries<'_>> {
     let fixed = manifest.get(..MANIFEST_FIXED_BYTES).filter(|fixed| fixed.starts_with(b"GESTAMAN"))?;
     let count = |at: usize| u32::from_le_bytes(fixed[at..at + 4].try_into().expect("4 bytes")) as usize;
     let [origins, segments, runs] = [80, 84, 88].map(count);
     let segments_at = MANIFEST_FIXED_BYTES + ORIGIN_BYTES * origins;
     let runs_at = segments_at + SEGMENT_ENTRY_BYTES * segments;
-    let sealed = manifest.get(segments_at..runs_at)?.chunks_exact(SEGMENT_ENTRY_BYTES);
-    let sealed =
-        sealed.filter(|entry| entry[8] == SEALED).map(|entry| u64_at(entry, 72) + u64_at(entry, 88) - 1);
-    let runs = manifest.get(runs_at..runs_at + RUN_ENTRY_BYTES * runs)?.chunks_exact(RUN_ENTRY_BYTES);
-    let runs = runs.map(|entry| u64_at(entry, 16));
-    let durable_frame = last_positions.get(&u64_at(fixed, 64)).copied();
-    sealed.chain(runs).chain([u64_at(fixed, 72)]).chain(durable_frame).max()
+    Some(Entries {
+        segments: manifest.get(segments_at..runs_at)?.chunks_exact(SEGMENT_ENTRY_BYTES),
+        runs: manifest.get(runs_at..runs_at + RUN_ENTRY_BYTES * runs)?.chunks_exact(RUN_ENTRY_BYTES),
+    })
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

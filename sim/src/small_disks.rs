@@ -36,33 +36,56 @@ fn fill(disk_bytes: u64) -> Result<u64, Wrong> {
     machine.kill();
     drop(log);
     let log = open(&machine, disk_bytes)?;
-    let mut appended = 1;
+    let mut appended = 1 + append_until_full(&log, 2, &machine, disk_bytes)?;
+
+    let disk_bytes = disk_bytes + FREED_BYTES;
+    machine.set_capacity(Some(disk_bytes));
+    append(&log, appended + 1)
+        .map_err(|error| format!("there is room again, and an append fails: {error:?}"))?;
+    appended += 1;
+    appended += append_until_full(&log, appended + 1, &machine, disk_bytes)?;
+    machine.kill();
+    drop(log);
+    // A disk that is full may leave it read-only, but all of it is read.
+    let log = sim::open(&machine, &Options::default());
+    let log = log.map_err(|error| format!("on a full disk, the log does not open: {error:?}"))?;
+    check_count(&log, appended)?;
+    machine.kill();
+    drop(log);
+    let disk_bytes = disk_bytes + FREED_BYTES;
+    machine.set_capacity(Some(disk_bytes));
+    let log = open(&machine, disk_bytes)?;
+    append(&log, appended + 1)
+        .map_err(|error| format!("there is room again, and an append fails: {error:?}"))?;
+    check_count(&log, appended + 1)?;
+    Ok(appended + 1)
+}
+
+/// Appends, from that number on, until the disk is full. Gives how many events were taken.
+fn append_until_full(log: &LogStore, first: u64, machine: &Machine, disk_bytes: u64) -> Result<u64, Wrong> {
+    let mut number = first;
     let refused = loop {
-        match append(&log, appended + 1) {
-            Ok(()) => appended += 1,
-            Err(error) => break error,
+        if let Err(error) = append(log, number) {
+            break error;
         }
+        number += 1;
         log.keep_inline();
     };
     let free = disk_bytes - machine.used_bytes();
-    if !matches!(refused, AppendError::StorageFull { .. }) || free > FREE_BYTES_MAX {
-        return Err(format!("with {free} bytes free, after {appended} events, an append fails: {refused:?}"));
-    }
-    machine.kill();
-    drop(log);
-    let log = open(&machine, disk_bytes)?;
-    if append(&log, appended + 1).is_ok() {
-        appended += 1;
-    }
-    machine.set_capacity(Some(disk_bytes + FREED_BYTES));
-    append(&log, appended + 1)
-        .map_err(|error| format!("there is room again, and an append fails: {error:?}"))?;
-    match read_all_events(&log)?.len() as u64 == appended + 1 {
-        true => Ok(appended + 1),
-        false => Err(format!("{appended} events were acknowledged, and others are shown")),
+    match refused {
+        AppendError::StorageFull { .. } if free <= FREE_BYTES_MAX => Ok(number - first),
+        _ => Err(format!("with {free} bytes free, event {number} is refused: {refused:?}")),
     }
 }
 
+fn check_count(log: &LogStore, appended: u64) -> Result<(), Wrong> {
+    match read_all_events(log)?.len() as u64 {
+        shown if shown == appended => Ok(()),
+        shown => Err(format!("{appended} events were acknowledged, and {shown} are shown")),
+    }
+}
+
+/// Opens a log, which has to take writes.
 fn open(machine: &Machine, disk_bytes: u64) -> Result<LogStore, Wrong> {
     let free = disk_bytes - machine.used_bytes();
     let log = sim::open(machine, &Options::default())

@@ -131,6 +131,14 @@ pub enum Bug {
     CommandNotProven,
     /// The index is asked while it is built anew.
     HalfBuiltIndexAsked,
+    /// The manifest does not record the newest frame that was synced.
+    SyncedNotRecorded,
+    /// A run entry of the manifest proves nothing of the log.
+    RunEntriesProveNothing,
+    /// A frame is not compared with the frame of its number that the manifest names.
+    NamedFrameNotCompared,
+    /// A backup replaces one that holds other events.
+    BackupOverOtherHistory,
 }
 
 impl Bug {
@@ -199,6 +207,10 @@ impl Bug {
         Self::NoBlockChecksum,
         Self::CommandNotProven,
         Self::HalfBuiltIndexAsked,
+        Self::SyncedNotRecorded,
+        Self::RunEntriesProveNothing,
+        Self::NamedFrameNotCompared,
+        Self::BackupOverOtherHistory,
     ];
 }
 

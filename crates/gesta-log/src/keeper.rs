@@ -171,7 +171,8 @@ impl ManifestOwner {
     /// prove later that the log once went so far. A log that a failed write has made read-only is left as it is.
     pub(crate) fn record_synced(&mut self) {
         let is_poisoned = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        if is_poisoned || self.shared.synced.newest().number <= self.manifest.durable.number {
+        let is_recorded = self.shared.synced.newest().number <= self.manifest.durable.number;
+        if is_poisoned || is_recorded || planted(Bug::SyncedNotRecorded) {
             return;
         }
         // The log is whole without the mark. A shorter end would go unnoticed, though.

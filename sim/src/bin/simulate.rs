@@ -11,12 +11,12 @@ use sim::{
     simulate_focused, simulate_many,
 };
 
-const OPERATIONS_DEFAULT: u64 = 1_000_000;
+const OPERATIONS_DEFAULT: u64 = 500_000;
 const OPERATIONS_LONG: u64 = 200_000_000;
 const USAGE: &str = "\
 usage: simulate [--seed N | --operations N | --exhaustive | --small-disks | --long] [--focus NAME]
 
-  (nothing)       a million operations by chance, and what `--exhaustive` does
+  (nothing)       half a million operations by chance, and what `--exhaustive` does
   --seed N        what one seed does
   --operations N  one seed after the other, until so many operations were done
   --exhaustive    a fault at every operation of a few scripts; every bit of a small log flipped, of zeros a sample
@@ -111,6 +111,7 @@ fn exhaust(bits: Bits) -> Result<(), Failure> {
             Ok(sum)
         })?;
     }
+    small_disks()?;
     timed("a small index: ", || {
         let shares = side_by_side(flip_index_bits)?;
         let mut sum = Flips { bits: shares[0].bits, ..Flips::default() };

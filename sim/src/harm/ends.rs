@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use gesta_log::sim::Machine;
 
-use super::{End, HEADER_BYTES, Harm, Snapshot, is_manifest, is_segment, snapshot, used_segments};
-use crate::frames::frames;
+use super::{
+    End, HEADER_BYTES, Harm, OtherHistory, Snapshot, is_manifest, is_segment, snapshot, used_segments,
+};
+use crate::frames::{FRAME_HEADER_BYTES, frames};
 use crate::plan::index;
-use crate::proof::proven_position;
+use crate::proof::{named_frames, proven_position};
 use crate::random::Random;
 
 /// What is done to the end of a log.
@@ -155,17 +157,20 @@ fn other_history(machine: &Machine, before: &Snapshot, past: &Past) -> Option<Ha
     let path = used_segments(&past.copy).into_iter().rfind(|path| {
         before.get(path).is_some_and(|own| own[..HEADER_BYTES] == past.copy[path][..HEADER_BYTES])
     })?;
-    let copy = &past.copy[&path];
-    let own = frames(&before[&path]);
-    let foreign = frames(copy).into_iter().find(|frame| {
-        frame.events > 0
-            && own.iter().all(|own| {
-                own.offset != frame.offset || before[&path][own.offset..][..64] != copy[own.offset..][..64]
-            })
-    })?;
+    let (own, copy) = (&before[&path], &past.copy[&path]);
+    let frames = frames(copy);
+    let is_same =
+        |at: usize| own.get(at..at + FRAME_HEADER_BYTES) == Some(&copy[at..at + FRAME_HEADER_BYTES]);
+    let first = frames.iter().find(|frame| frame.events > 0 && !is_same(frame.offset))?;
+    let last = frames.last().expect("one differs");
+    let has_ended = used_segments(before).last() != Some(&path);
+    let manifest = before.iter().find(|(path, _)| is_manifest(path)).map(|(_, bytes)| named_frames(bytes));
+    let is_named =
+        manifest.into_iter().flatten().any(|number| (first.number..=last.number).contains(&number));
+    let other_history =
+        OtherHistory { from: first.position, to: last.last_position(), is_named: has_ended || is_named };
     machine.put(&path, copy.clone());
-    let differs_from = usize::try_from(foreign.position - 1).expect("small");
-    Some(Harm { files: vec![path], differs_from: Some(differs_from), ..Harm::default() })
+    Some(Harm { files: vec![path], other_history: Some(other_history), ..Harm::default() })
 }
 
 /// Puts the folder back as it was: what was acknowledged since is recorded nowhere in it.

@@ -8,6 +8,8 @@ use crate::plan::fresh_batch;
 
 /// Room that the log may want besides that for a frame: the header and the marks of a segment, and a manifest, twice.
 const ROOM_BESIDES_BYTES: u64 = 16 << 10;
+/// Room that an open may want: frames that are not known to be durable are copied into a segment of their own.
+const ROOM_TO_OPEN_BYTES: u64 = 48 << 10;
 /// What an operator frees on a disk that is full.
 const FREED_BYTES: u64 = 128 << 10;
 
@@ -38,10 +40,10 @@ impl Simulation {
         }
     }
 
-    /// A log is opened, and takes writes, while there is some space for its manifest.
+    /// A log is opened, and takes writes, while there is some space.
     pub(super) fn check_opens(&self, why: &dyn std::fmt::Debug) -> Result<(), Wrong> {
         match self.free_bytes() {
-            Some(free) if free > ROOM_BESIDES_BYTES => {
+            Some(free) if free > ROOM_TO_OPEN_BYTES => {
                 Err(format!("an open fails for want of space with {free} bytes free: {why:?}"))
             }
             _ => Ok(()),

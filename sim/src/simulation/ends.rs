@@ -9,7 +9,7 @@ use gesta_log::{Backup, BackupError, BackupOptions, LogStore};
 
 use super::{Between, Simulation, options};
 use crate::check::{check_harmed, read_all_events};
-use crate::harm::{EndHarm, Harm, Left, Past, harm_end, snapshot};
+use crate::harm::{End, EndHarm, Harm, Left, OtherHistory, Past, Snapshot, harm_end, snapshot};
 use crate::model::Wrong;
 use crate::random::Random;
 
@@ -97,7 +97,7 @@ impl Simulation {
     }
 
     /// A copy of the machine on which the log goes on differently. Gives its files.
-    fn copy_that_goes_on(&mut self) -> Result<crate::harm::Snapshot, Wrong> {
+    fn copy_that_goes_on(&mut self) -> Result<Snapshot, Wrong> {
         let copy = self.machine.fork();
         copy.kill();
         let log = sim::open(&copy, &options()).map_err(|error| format!("a copy does not open: {error:?}"))?;
@@ -114,11 +114,9 @@ impl Simulation {
 
     /// Opens the log twice, and takes a backup over the one that there is, before and while it is open.
     fn meet_end(&mut self, harm: &Harm, mut kept: Option<Kept>) -> Result<(), Wrong> {
-        let crate::harm::End::Proven { to: proven } = harm.end else { unreachable!("the end is judged so") };
-        if harm.differs_from.is_some_and(|from| proven <= from as u64) {
-            // Nothing records what stood there: no reader of the folder can tell.
-            self.outcome.undetectable += 1;
-            return Ok(());
+        let End::Proven { to: proven } = harm.end else { unreachable!("the end is judged so") };
+        if let Some(other) = harm.other_history.filter(|other| proven < other.from || !other.is_named) {
+            return self.meet_unnamed(other, proven);
         }
         if self.random.below(2) == 0 {
             let taken = sim::backup(&self.machine, Path::new(BACKUP));
@@ -138,6 +136,22 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    /// Opens a log with frames of another history that no record contradicts: it cannot know them, but it knows what is missing behind.
+    fn meet_unnamed(&mut self, other: OtherHistory, proven: u64) -> Result<(), Wrong> {
+        self.outcome.undetectable += 1;
+        let log = sim::open(&self.machine, &options());
+        let log = log.map_err(|error| format!("the log does not open: {error:?}"))?;
+        let damage = &log.recovery().damage;
+        let is_reported =
+            |position| damage.iter().any(|damage| (damage.from..=damage.to).contains(&position));
+        match (other.to + 1..=proven).find(|position| !is_reported(*position)) {
+            Some(position) => {
+                Err(format!("position {position} is missing behind another history: {damage:?}"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where a log does not know what it lost, it goes on: beyond the end of its backup, to hide behind its length.
