@@ -8,9 +8,11 @@
 //! - Nothing here is needed for correctness after a restart: the index is a function of the log.
 //! - No lock is held across I/O: a reader takes a view, then looks into it.
 
+mod ended;
 mod fault;
 mod heads;
 mod key;
+mod limits;
 mod lost;
 mod part;
 mod postings;
@@ -26,16 +28,20 @@ use gesta_core::EventId;
 
 use crate::bugs::{Bug, planted};
 use crate::damage::Damage;
+pub(crate) use ended::Ended;
 pub(crate) use fault::{Fault, Reach};
 use heads::Heads;
 use key::id_number;
 pub(crate) use key::{Key, Kind};
+pub(crate) use limits::TableLimits;
 pub(crate) use part::{Location, Locator, Part, PartRef};
 use run::SoughtId;
 #[cfg(feature = "fuzzing")]
 pub(crate) use run::fuzzing;
-pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};
-pub(crate) use runs::{MissingFile, RunFiles, folder as run_folder, remove_unlisted as remove_unlisted_runs};
+pub(crate) use run::{BlockCache, Merge, MergeError, Run};
+#[cfg(feature = "fuzzing")]
+pub use run::{blocks, file, patched};
+pub(crate) use runs::{RunFiles, remove_unlisted as remove_unlisted_runs};
 pub(crate) use table::{CommandEntry, IndexedEvent, State, Table};
 
 /// The index of one log. Readers take a view of it.

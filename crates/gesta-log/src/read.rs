@@ -6,8 +6,7 @@ mod fetch;
 mod halves;
 mod places;
 mod plan;
-mod recent;
-mod scan;
+mod pool;
 
 use gesta_core::{
     Checkpoint, Direction, Lane, Lanes, ListToken, Listing, Page, Query, Read, ReadError, RecordedEvent,
@@ -16,16 +15,14 @@ use gesta_core::{
 
 use crate::damage::Damage;
 use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
-use crate::pool::Idle;
-use crate::published::Head;
-use crate::shared::Shared;
+use crate::recover::Scanned;
+use crate::shared::{Head, Shared};
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
 use halves::fetch_in_halves;
 pub(crate) use places::{check_place, mark_at, mark_in, place_at};
-pub(crate) use recent::Recent;
-pub(crate) use scan::Frames;
-use scan::Scanned;
+use pool::Idle;
+pub(crate) use pool::{Pool, PoolFull};
 
 /// Why a look-up gives no answer.
 pub(crate) enum LookError {

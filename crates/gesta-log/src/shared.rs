@@ -1,5 +1,10 @@
 //! What the readers and the writer of one log share.
 
+mod building;
+mod marks;
+mod published;
+mod recent;
+
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use event_listener::Event;
@@ -7,13 +12,13 @@ use gesta_core::{Capabilities, Checkpoint, Position, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
 use crate::index::{Fault, Index, View};
-use crate::marks::Marks;
-use crate::published::{Head, Published, Synced};
-use crate::read::Recent;
-use crate::rebuild::Building;
-
-/// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+use crate::options::Clock;
+pub(crate) use building::Building;
+pub use building::IndexProgress;
+use marks::Marks;
+pub(crate) use published::Head;
+use published::{Published, Synced};
+pub(crate) use recent::Recent;
 
 /// What the readers and the writer of one log share.
 pub(crate) struct Shared {

@@ -1,5 +1,17 @@
 //! The log as an event store: the handle that callers hold, and the threads behind it.
 
+mod append;
+#[cfg(feature = "sim")]
+mod inline;
+mod launch;
+mod open;
+mod operations;
+#[cfg(test)]
+mod tests;
+mod threads;
+#[cfg(test)]
+mod watched;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,27 +22,23 @@ use gesta_core::{
     check_checkpoint, check_command,
 };
 
-use crate::commit::{
-    Answer, Known, Prior, Refused, Repeat, Role, Scope, Ticket, command_in_runs, in_doubt, repeat_of,
-    repeat_of_command, unavailable,
-};
 use crate::env::{Env, Lock, OsEnv};
+use crate::error::OpenError;
 use crate::folder::Folder;
-use crate::format::Prepared;
 use crate::index::{Fault, Index, Reach};
-use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread, SharedManifest};
 use crate::limits::limits;
-use crate::open::{Opened, Options, Stage, open};
-use crate::open_error::OpenError;
-use crate::pool::{Pool, PoolFull};
-use crate::published::Head;
-use crate::read::{self, LookError, PlannedPage};
-use crate::rebuild::IndexProgress;
+use crate::operations::Background;
+use crate::options::{Options, Scrub};
+use crate::read::{self, LookError, PlannedPage, Pool, PoolFull};
 use crate::recover::Recovery;
-use crate::scrub::{Background, Scrub};
-use crate::shared::Shared;
+use crate::shared::{Head, IndexProgress, Shared};
+use crate::write::{Prior, Refused, Repeat, command_in_runs, in_doubt, repeat_of_command, unavailable};
+use append::{Prepare, look_up, refused};
+#[cfg(feature = "sim")]
+pub use inline::{LookedUp, Pending};
 use launch::{Late, Launch};
+pub(crate) use open::{Opened, Stage, open};
+use threads::{Drive, cores, spawning};
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
 ///
@@ -51,13 +59,6 @@ pub struct LogStore {
     root: PathBuf,
     /// Released last.
     lock: Box<dyn Lock>,
-}
-
-/// The writer, and the threads behind it.
-struct Commit {
-    role: Arc<Role>,
-    manifest: Arc<SharedManifest>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl LogStore {
@@ -263,16 +264,6 @@ impl LogStore {
         self.shared.published.position()
     }
 
-    /// Prepares a batch that was checked and looked up, on the caller's thread.
-    fn prepare(&self, batch: Batch, prior: Prior) -> Prepare<'_> {
-        let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
-            return Prepare::Answered(self.answer_read_only(&batch, &prior));
-        };
-        let prepared = Prepared::new(&batch);
-        let (reply, answer) = oneshot::channel();
-        Prepare::Ready(&commit.role, Ticket { batch, prior, prepared, reply }, answer)
-    }
-
     /// Looks a batch up: in memory, and where that does not do, on a thread that may wait for the disk.
     async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Prior), AppendError> {
         match look_up(&self.shared, &batch, Reach::Memory) {
@@ -286,28 +277,6 @@ impl LogStore {
             prior.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault))
         });
         looked_up.await?
-    }
-
-    /// A log that takes no writes still answers repeats, as long as it is open. Where its writer is gone, what that had in hand last may
-    /// still become durable: until then, answers that speak of it are in doubt.
-    fn answer_read_only(&self, batch: &Batch, prior: &Prior) -> Answer {
-        if self.shared.published.is_closed() {
-            return Err(AppendError::Closed);
-        }
-        let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
-        let tables = prior.view.growing();
-        match repeat_of(&Known::new(prior, &tables), batch, &scope) {
-            Ok(Some(Repeat { end, .. })) | Err(Refused { speaks_of: end, .. }) if end > scope.durable => {
-                Err(in_doubt())
-            }
-            Ok(Some(repeat)) => Ok(self.appended(repeat)),
-            Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
-            Err(Refused { error, .. }) => Err(error),
-        }
-    }
-
-    fn appended(&self, repeat: Repeat) -> Appended {
-        Appended { places: repeat.places, checkpoint: self.shared.checkpoint(repeat.end), repeated: true }
     }
 
     /// The answer to a repeat with the mark of its place, which its record has.
@@ -354,17 +323,6 @@ impl LogStore {
             waited = true;
             listener.await;
         }
-    }
-
-    fn command_in_tables(
-        &self,
-        command: &CommandKey,
-    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
-        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
-        Ok(view.newest().iter().rev().find_map(|table| {
-            let table = table.read();
-            table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
-        }))
     }
 
     async fn command_on_disk(
@@ -455,40 +413,6 @@ impl LogStore {
     }
 }
 
-/// Who does the work of a log besides its callers.
-#[derive(Clone, Copy)]
-enum Drive {
-    Threads,
-    /// Nobody: the callers do all of it.
-    #[cfg(feature = "sim")]
-    Inline,
-}
-
-impl Drive {
-    fn read_threads(self, options: &Options) -> usize {
-        match self {
-            Self::Threads => options.read_threads.max(1),
-            #[cfg(feature = "sim")]
-            Self::Inline => 0,
-        }
-    }
-
-    fn background(
-        self,
-        env: &Arc<dyn Env>,
-        root: &Path,
-        store: [u8; 16],
-        scrub: Scrub,
-    ) -> std::io::Result<Background> {
-        let (env, root) = (Arc::clone(env), root.to_owned());
-        match self {
-            Self::Threads => Background::start(env, root, store, scrub),
-            #[cfg(feature = "sim")]
-            Self::Inline => Ok(Background::none(env, root, store)),
-        }
-    }
-}
-
 /// Why something was not done on a thread that may wait for the disk.
 #[derive(Debug, PartialEq, Eq)]
 enum NotDone {
@@ -520,85 +444,6 @@ impl From<NotDone> for AppendError {
             NotDone::BrokenOff => Self::Unavailable { reason: NotDone::broken_off() },
         }
     }
-}
-
-/// What becomes of a batch that was handed in.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
-enum Prepare<'a> {
-    Answered(Answer),
-    Ready(&'a Role, Ticket, oneshot::Receiver<Answer>),
-}
-
-/// Threads that this machine runs at once; one, where it does not say.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-fn spawning(source: std::io::Error) -> OpenError {
-    OpenError::Io { what: "starting a thread".to_owned(), source }
-}
-
-/// Looks a batch up, as far as the durable position.
-fn look_up(shared: &Shared, batch: &Batch, reach: Reach) -> Result<Prior, Fault> {
-    // The position first, the view second: the view then holds everything up to it.
-    let durable = shared.published.position();
-    let mut prior = Prior::look_up(shared.view()?, durable, batch, reach)?;
-    prior.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, reach))?;
-    Ok(prior)
-}
-
-/// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
-fn refused(shared: &Shared, fault: &Fault) -> AppendError {
-    match fault {
-        Fault::Building { .. } if shared.published.is_closed() => AppendError::Closed,
-        fault => unavailable(fault),
-    }
-}
-
-impl Commit {
-    fn spawn(
-        role: Role,
-        (keeper, indexer): (Arc<Keeper>, Arc<Indexer>),
-        manifest: Arc<SharedManifest>,
-        keeping: KeeperThread,
-        indexing: IndexerThread,
-    ) -> std::io::Result<Self> {
-        let role = Arc::new(role);
-        let writer = Arc::clone(&role);
-        let spawn_all = || -> std::io::Result<_> {
-            Ok(vec![
-                spawn("gesta-write", move || writer.run())?,
-                spawn("gesta-keep", move || keeping.run(&keeper))?,
-                spawn("gesta-index", move || indexing.run(&indexer))?,
-            ])
-        };
-        // Those that were begun end with the role.
-        let threads = spawn_all().inspect_err(|_| role.close())?;
-        Ok(Self { role, manifest, threads: Mutex::new(threads) })
-    }
-
-    fn close(&self) {
-        self.role.close();
-        // Not where the log is dropped because its own work panicked: what is left of that would panic again, and end the process.
-        #[cfg(feature = "sim")]
-        if !std::thread::panicking() {
-            self.finish_inline();
-        }
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the log panicked: what it had not answered is in doubt");
-            }
-        }
-        drop(threads);
-        if !std::thread::panicking() {
-            self.manifest.lock().record_synced();
-        }
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
 impl Drop for LogStore {
@@ -655,13 +500,3 @@ impl EventStore for LogStore {
         Box::pin(self.wait(after))
     }
 }
-
-#[cfg(feature = "sim")]
-mod inline;
-mod launch;
-#[cfg(feature = "sim")]
-pub use inline::{LookedUp, Pending};
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod watched;

@@ -3,11 +3,10 @@
 //! *Invariant*: a file that was written to stays open until [`File::settle`] says that all of it was synced. A write that failed later is
 //! reported to the descriptors that were open then, and perhaps to no other.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 

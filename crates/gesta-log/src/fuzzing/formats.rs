@@ -4,14 +4,13 @@ use bytes::Bytes;
 use gesta_core::{COMMAND_KEY_BYTES_MAX, CommandKey, Position};
 
 use super::SALT;
+use crate::folder::Manifest;
 use crate::format::{
     Crc, EndBody, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, Prepared, RECORD_HEADER_BYTES, Record,
     SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, command_bytes, crc32c,
     put, read_command, u32_at, u64_at, write_mark,
 };
-use crate::manifest::Manifest;
-use crate::tally::Tally;
-use crate::walk::Follow;
+use crate::segment::{Follow, Tally};
 
 /// Where the frame stands in its segment.
 const OFFSET: u64 = SEGMENT_HEADER_BYTES as u64;

@@ -248,7 +248,8 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{IndexedEvent, Table};
+    use crate::index::table::IndexedEvent;
+    use crate::index::table::Table;
     use gesta_core::EventId;
     use std::sync::Arc;
 

@@ -21,22 +21,25 @@ mod sought;
 
 use std::cmp::Ordering;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::fault::{Fault, Reach};
+use super::key::{Key, id_number, leading};
 use crate::env::{File, read_exact_at};
 use crate::format::u32_at;
-use crate::index::fault::{Fault, Reach};
-use crate::index::key::{Key, id_number, leading};
 use crate::segment::SegmentFile;
 pub(crate) use blocks::BlockCache;
 use blocks::{Blocks, CHECKSUM_BYTES, Pointer, Resident};
 pub(crate) use build::{Builder, Covered};
 use codec::Reader;
-pub(crate) use facts::{Extent, Facts, FrameName};
+pub(crate) use facts::{Extent, Facts};
 use facts::{MAGIC, TRAILER_BYTES};
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::{blocks, file, patched};
 use keys::Keys;
 pub(crate) use list::{RunCursor, RunList};
 use merge::Entries;

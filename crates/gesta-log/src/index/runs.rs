@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::fault::Fault;
 use super::run::{BlockCache, Builder, Covered, Extent, MergeError, Run};
 use super::table::State;
-use crate::env::{Env, File, Mode};
-use crate::manifest::RunEntry;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
+use crate::env::{Env, Mode};
+use crate::folder::{RunEntry, folder};
+use crate::format::FrameName;
+use crate::segment::{LogPoint, SegmentFile};
 
 /// What all runs of a log share.
 #[derive(Clone)]
@@ -120,11 +120,6 @@ fn write_run(
     })
 }
 
-/// Where runs are kept.
-pub(crate) fn folder(root: &Path) -> PathBuf {
-    root.join("index")
-}
-
 /// The file name of a run.
 pub(crate) fn file_name(id: u64) -> String {
     format!("{id:012}.run")
@@ -145,15 +140,19 @@ pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -
     Ok(())
 }
 
-/// A missing file: every read fails with `NotFound`.
-pub(crate) struct MissingFile;
-
-impl File for MissingFile {
-    fn len(&self) -> io::Result<u64> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
-        Err(io::ErrorKind::NotFound.into())
+impl RunEntry {
+    /// What the manifest is to say of a run.
+    pub(crate) const fn of(run: &Run) -> Self {
+        let facts = &run.facts;
+        let follow = &facts.end.follow;
+        Self {
+            id: facts.id,
+            first: facts.first,
+            last: facts.last,
+            first_frame: facts.first_frame,
+            last_frame: FrameName { number: follow.number, checksum: follow.checksum },
+            size_bytes: run.size_bytes,
+            tier: facts.tier,
+        }
     }
 }

@@ -17,12 +17,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gesta_core::{EventId, StreamName};
-use ids::Ids;
-use keys::Keys;
 
 use super::key::Kind;
-use super::run::{FIRST_OF_FRAME, FrameName};
+use super::run::FIRST_OF_FRAME;
+use crate::format::FrameName;
 use crate::segment::SegmentFile;
+use ids::Ids;
+use keys::Keys;
 
 /// The memory of a key besides its bytes, of a position in a list, and of an event's id.
 const ENTRY_BYTES: usize = size_of::<keys::Entry>() + 10;

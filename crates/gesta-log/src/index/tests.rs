@@ -7,15 +7,16 @@ use std::sync::Arc;
 use gesta_core::{EventId, EventType, Item, Query, StreamName, Tag};
 use proptest::prelude::*;
 
-use super::run::{Covered, Extent, FIRST_OF_FRAME, FrameName, Merge};
-use super::{
-    BlockCache, Fault, FoundId, IndexedEvent, Key, Kind, MergeError, MissingFile, Part, PartRef, Reach,
-    RunFiles, Table, View,
-};
+use super::fault::{Fault, Reach};
+use super::key::{Key, Kind};
+use super::part::{Part, PartRef};
+use super::run::{BlockCache, Covered, Extent, FIRST_OF_FRAME, Merge, MergeError};
+use super::runs::RunFiles;
+use super::table::{IndexedEvent, Table};
+use super::{FoundId, View};
 use crate::env::OsEnv;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
-use crate::walk::Follow;
+use crate::format::FrameName;
+use crate::segment::{Follow, LogPoint, MissingFile, SegmentFile};
 
 /// The size of a record in these logs, and the bytes before the first record of a frame.
 const RECORD_BYTES: u64 = 104;
@@ -408,7 +409,7 @@ fn check_long_list(count: u32, step: u32) {
 
 /// Checks that the list of a run holds every `step`-th position: at each index near an end of a chunk, a block or the
 /// list.
-fn check_positions(run: &super::Run, count: u32, step: u32) {
+fn check_positions(run: &super::run::Run, count: u32, step: u32) {
     let part = PartRef::Run(run, Reach::Disk);
     let hot = |position: &u64| position.is_multiple_of(u64::from(step));
     let expected = (run.facts.first..=run.facts.last).filter(hot).collect::<Vec<_>>();
@@ -479,7 +480,7 @@ fn run_of(
     positions: RangeInclusive<u64>,
     segments: &[(u64, u64)],
     tags: impl IntoIterator<Item = (String, Range<u32>)>,
-) -> Arc<super::Run> {
+) -> Arc<super::run::Run> {
     let (first, last) = positions.into_inner();
     let mut builder = files.begin(&OsEnv, id).unwrap();
     (first..=last).for_each(|position| builder.offset(offset_of(position) | FIRST_OF_FRAME).unwrap());
@@ -511,7 +512,7 @@ fn run_of(
 }
 
 /// A run of `count` positions that share one tag.
-fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::Run> {
+fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::run::Run> {
     let last = first + u64::from(count) - 1;
     run_of(files, id, first..=last, &[(first, 1)], [("hot".to_owned(), 0..count)])
 }

@@ -1,5 +1,8 @@
 //! Fetching records: neighbours in one read, each proven once, all sharing the buffer they were read into.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use gesta_core::{Position, ReadError, RecordedEvent};
 
@@ -262,6 +265,3 @@ pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, Fa
     let entry = CommandEntry { request, first: header.position, versions };
     if entry.last() == last { Ok(entry) } else { Err(damaged()) }
 }
-
-#[cfg(test)]
-mod tests;

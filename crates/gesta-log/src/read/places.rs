@@ -5,8 +5,7 @@ use gesta_core::{Checkpoint, Limit, Position, RecordedEvent, check_marks};
 use super::LookError;
 use super::fetch::fetch_one;
 use crate::index::{Fault, Reach, View};
-use crate::published::Head;
-use crate::shared::Shared;
+use crate::shared::{Head, Shared};
 
 /// Checks that a checkpoint within the log is one of this history.
 pub(crate) fn check_place(shared: &Shared, checkpoint: &Checkpoint, reach: Reach) -> Result<(), LookError> {

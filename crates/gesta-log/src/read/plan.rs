@@ -2,6 +2,10 @@
 //!
 //! The unit of `examined` in this store is a match in the index.
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
 use std::collections::VecDeque;
 
 use gesta_core::{Direction, Limit, Place, Query, Read, Select, StreamName};
@@ -483,7 +487,3 @@ fn take_backward(
     }
     Ok(None)
 }
-
-#[cfg(test)]
-#[cfg(feature = "sim")]
-mod tests;

@@ -7,20 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-use super::{Building, frames_len};
-use crate::folder::{Folder, Settled};
+use super::frames_len;
+use crate::error::{OpenError, io_error};
+use crate::folder::{Folder, Manifest, RunEntry};
 use crate::format::FrameHeader;
-use crate::index::{MergeError, Run, RunFiles, Table, remove_unlisted_runs};
-use crate::indexer::TableLimits;
-use crate::manifest::{Manifest, RunEntry};
-use crate::open_error::{OpenError, io_error};
-use crate::point::LogPoint;
-use crate::recover::{Tables, load_range};
-use crate::walk::Follow;
+use crate::index::{MergeError, Run, RunFiles, Table, TableLimits, remove_unlisted_runs};
+use crate::recover::{Settled, Tables, load_range};
+use crate::segment::{Follow, LogPoint};
+use crate::shared::Building;
 
 /// A log whose ranges become runs.
 pub(super) struct Ranges<'a> {

@@ -3,18 +3,22 @@
 //! *Invariant*: no listed segment is gone, replaced or cut short without a report, whoever covers it and whatever the manifest says of
 //! its end. Bytes that rot within a file which is there are found by reads, by a scrub, and by a check of the whole log.
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
 use std::sync::Arc;
 
-use super::load::settled_end;
+use super::error::{RecoverError, io_error};
+use super::settled_end::settled_end;
 use super::standing::{Hole, Standing, standing};
-use super::{Listed, RecoverError, check_header, io_error};
+use super::{Listed, check_header};
 use crate::damage::Damage;
 use crate::env::read_exact_at;
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES};
-use crate::index::{Fault, FrameName, Key, PartRef, Reach, Run};
-use crate::manifest::SegmentState;
-use crate::segment::SegmentFile;
-use crate::walk::Walker;
+use crate::folder::SegmentState;
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName, SEGMENT_HEADER_BYTES};
+use crate::index::{Fault, Key, PartRef, Reach, Run};
+use crate::segment::{SegmentFile, Walker};
 
 const OTHER_HISTORY: &str = "frames of another history of the log stand here";
 
@@ -221,7 +225,3 @@ impl Piece<'_> {
         if low > self.last { Ok(low) } else { self.part.batch_start(low) }
     }
 }
-
-#[cfg(test)]
-#[cfg(feature = "sim")]
-mod tests;

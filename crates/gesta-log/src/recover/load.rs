@@ -9,20 +9,22 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use gesta_core::{EventBytes, EventId};
 
+use super::Listed;
 use super::covered::look_at_covered;
+use super::error::RecoverError;
+use super::gap::Gap;
+use super::settled_end::settled_end;
 use super::tail::{TailState, TailSurvey};
-use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
-use crate::commit::{ActiveSegment, Tail};
 use crate::damage::Damage;
+use crate::folder::{Manifest, SegmentState};
 use crate::format::{
-    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES, StartBody, u64_at,
+    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, FrameName, RECORD_HEADER_BYTES, u64_at,
 };
-use crate::index::{FrameName, IndexedEvent, State, Table, View};
-use crate::manifest::{Manifest, Sealed, SegmentState};
-use crate::point::{HeadersChecksum, LogPoint, Progress};
-use crate::segment::SegmentFile;
-use crate::walk::{Follow, Stop, Walker};
+use crate::index::{Ended, IndexedEvent, State, Table, View};
+use crate::segment::{
+    ActiveSegment, Follow, HeadersChecksum, LogPoint, Progress, SegmentFile, Stop, Tail, Walker,
+};
 
 /// What the load step found.
 pub(crate) struct Loaded {
@@ -37,12 +39,6 @@ pub(crate) struct Loaded {
     pub(crate) events: u64,
 }
 
-/// A table that has ended, and where in the log it does.
-pub(crate) struct Ended {
-    pub(crate) table: Arc<Table>,
-    pub(crate) end: LogPoint,
-}
-
 /// What becomes of tables that are full while a log is loaded.
 pub(crate) trait Tables {
     /// Whether a table of so many bytes, of so much of the log, is full at that position.
@@ -51,67 +47,6 @@ pub(crate) trait Tables {
     fn see(&mut self, _event: &IndexedEvent<'_>, _position: u64, _table: &State) {}
     /// Takes a table that has ended there. `false` if it stays in memory.
     fn take(&mut self, table: &Arc<Table>, end: &LogPoint) -> bool;
-}
-
-/// A place where no valid frame stood, until it is known what follows.
-pub(crate) struct Gap {
-    segment: u64,
-    offset: u64,
-    /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
-    /// frames do not prove themselves or are of another history.
-    last: u64,
-    /// What comes next, as far as headers continue the chain whose frames do not prove themselves.
-    follow: Follow,
-    /// Where the last frames end that were met of another history, if any were.
-    refused: Option<Follow>,
-}
-
-impl Gap {
-    /// A gap behind what stands there.
-    pub(crate) const fn new(segment: u64, offset: u64, follow: Follow) -> Self {
-        Self { segment, offset, last: 0, follow, refused: None }
-    }
-
-    /// Whether the log goes on with the frame of that header, which proves itself in full or not. What it does not go on with
-    /// is counted as lost.
-    ///
-    /// Where the frame with the next number stands and does not continue the chain, somebody put it there: a segment of a copy
-    /// of this log, say, that went on by itself. All that continues it is refused as well.
-    pub(crate) fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
-        let continues = self.follow.accepts(header);
-        let is_own = continues || self.may_lie_ahead(header);
-        if is_own && is_whole {
-            return true;
-        }
-        if !is_own {
-            let mut end = Follow::before(header);
-            end.pass(header);
-            self.refused = Some(end);
-        } else if continues {
-            self.follow.pass(header);
-        }
-        self.last = self.last.max(header.next_position() - 1);
-        false
-    }
-
-    /// Whether a frame may come later in the log than what is missing: its chain is unknown then, so only what continues another
-    /// history is certain not to be of this one.
-    fn may_lie_ahead(&self, header: &FrameHeader) -> bool {
-        let before = Follow::before(header);
-        let is_of_another =
-            self.refused.is_some_and(|own| (own.number, own.checksum) == (before.number, before.checksum));
-        before.number > self.follow.number && before.position >= self.follow.position && !is_of_another
-    }
-
-    /// Whether frames of another history were met.
-    pub(crate) const fn is_refused(&self) -> bool {
-        self.refused.is_some()
-    }
-
-    /// What to say of it.
-    pub(crate) const fn what(&self, otherwise: &'static str) -> &'static str {
-        if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
-    }
 }
 
 struct Loader<'a> {
@@ -564,59 +499,4 @@ fn end_of_frames(listed: &[Listed], survey: &TailSurvey) -> (u64, u64) {
         (None, Some(at)) => (listed[at].entry.header.id, survey.stop),
         (None, None) => (0, 0),
     }
-}
-
-/// Where a segment's frames end for certain, and what they are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SettledEnd {
-    pub(super) offset: u64,
-    /// Over the headers of its frames.
-    pub(super) checksum: u32,
-}
-
-impl SettledEnd {
-    pub(super) const fn of(sealed: &Sealed) -> Self {
-        Self { offset: sealed.end, checksum: sealed.checksum }
-    }
-
-    /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
-    /// place of this one.
-    pub(super) fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
-        if let Some((bytes, header)) = walker.frame_at(self.offset)?
-            && header.kind == FrameKind::End
-            && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)
-            && let Some(body) = EndBody::decode(frame.command)
-        {
-            return Ok((body.checksum != self.checksum).then(|| Follow::before(&header)));
-        }
-        let first = SegmentFile::first_frame_offset();
-        let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-        let (mut follow, mut headers) = (Follow::before(&header), HeadersChecksum::new(walker.salt()));
-        let mut is_own = false;
-        let stop = walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
-            headers.add(frame.header.checksum);
-            let ends_here = offset + frame.header.length as u64 == self.offset;
-            is_own |= ends_here && headers.value() == self.checksum;
-        })?;
-        let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
-        // Where no frame follows before that end is reached, something is damaged.
-        let is_damaged = offset < self.offset && matches!(stop, Stop::NoFrame { .. });
-        Ok((!is_own && !is_damaged).then_some(follow))
-    }
-}
-
-/// Where a segment's frames end for certain: the manifest or the next segment's START says so.
-pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<SettledEnd>, RecoverError> {
-    if let SegmentState::Sealed(sealed) = &own.entry.state {
-        return Ok(Some(SettledEnd::of(sealed)));
-    }
-    let Some(segment) = next.and_then(|next| next.segment.as_ref()) else { return Ok(None) };
-    let mut walker = Walker::new(segment)?;
-    let Some((bytes, header)) = walker.frame_at(SegmentFile::first_frame_offset())? else { return Ok(None) };
-    let start = (header.kind == FrameKind::Start)
-        .then(|| Frame::read(&segment.salt, SegmentFile::first_frame_offset(), &bytes).ok())
-        .flatten()
-        .and_then(|frame| StartBody::decode(frame.command));
-    let start = start.filter(|start| start.previous_segment == own.entry.header.id);
-    Ok(start.map(|start| SettledEnd { offset: start.previous_end, checksum: start.previous_checksum }))
 }

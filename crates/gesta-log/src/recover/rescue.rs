@@ -6,21 +6,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::load::{SettledEnd, settled_end};
+use super::error::{RecoverError, io_error};
+use super::settled_end::{SettledEnd, settled_end};
 use super::tail::{FrameAt, TailState, TailSurvey};
-use super::{Listed, RecoverError, Recovery, io_error};
+use super::{Listed, Recovery};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, has_no_room, write_whole};
+use crate::folder::{DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, last_position, segment_path};
 use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
 };
-use crate::keeper::{new_header, write_end};
-use crate::manifest::{DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
-use crate::point::{HeadersChecksum, LogPoint, Progress};
-use crate::prove::last_position;
-use crate::segment::SegmentFile;
-use crate::tally::{Ended, Tally};
-use crate::walk::{Follow, Stop, Walker};
+use crate::segment::{
+    Ended, Follow, HeadersChecksum, LogPoint, Progress, SegmentFile, Stop, Tally, Walker, new_header,
+    write_end,
+};
 
 /// What it works on.
 pub(crate) struct Rescue<'a> {

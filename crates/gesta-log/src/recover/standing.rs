@@ -3,12 +3,10 @@
 use bytes::Bytes;
 use gesta_core::EventBytes;
 
-use super::{RecoverError, io_error};
+use super::error::{RecoverError, io_error};
 use crate::bugs::{Bug, planted};
-use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES};
-use crate::index::FrameName;
-use crate::segment::SegmentFile;
-use crate::walk::{Follow, Stop, Walker};
+use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, FrameName, RECORD_HEADER_BYTES};
+use crate::segment::{Follow, SegmentFile, Stop, Walker};
 
 /// What stands where a named frame was written.
 pub(super) enum Standing {

@@ -1,15 +1,17 @@
 //! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
+use super::Listed;
+use super::error::RecoverError;
 use super::standing::{Standing, standing};
 use super::unlisted::UnlistedEnd;
-use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::index::FrameName;
-use crate::manifest::{Manifest, SegmentState};
-use crate::point::{LogPoint, Progress};
-use crate::segment::SegmentFile;
-use crate::walk::{Follow, Stop, Walker};
+use crate::folder::{Manifest, SegmentState};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName};
+use crate::segment::{Follow, LogPoint, Progress, SegmentFile, Stop, Walker};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -358,7 +360,3 @@ fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bo
     }
     Ok(false)
 }
-
-#[cfg(test)]
-#[cfg(feature = "sim")]
-mod tests;

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gesta_core::{AppendError, Appended, Batch, check_batch};
 
-use super::{Commit, Drive, LogStore, Prepare, look_up, refused};
-use crate::commit::{Prior, Role, in_doubt};
+use super::LogStore;
+use super::append::{Prepare, look_up, refused};
+use super::open::open;
+use super::threads::{Commit, Drive};
 use crate::env::Env;
+use crate::error::OpenError;
 use crate::index::Reach;
-use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread, SharedManifest};
-use crate::open::{Options, open};
-use crate::open_error::OpenError;
+use crate::options::Options;
+use crate::write::{Indexer, IndexerThread, Keeper, KeeperThread, Prior, Role, SharedManifest, in_doubt};
 
 /// An append that stands in line. Answered once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);
@@ -172,12 +173,17 @@ impl Commit {
 
 #[cfg(test)]
 mod tests {
-    use gesta_core::{Checkpoint, CommandKey, EventId, NewEvent, Query, Timestamp};
+    use gesta_core::Checkpoint;
+    use gesta_core::CommandKey;
+    use gesta_core::EventId;
+    use gesta_core::NewEvent;
+    use gesta_core::Query;
+    use gesta_core::Timestamp;
 
     use super::*;
-    use crate::commit::Prior;
     use crate::env::OsEnv;
     use crate::index::View;
+    use crate::write::Prior;
 
     fn batch(number: u128) -> Batch {
         batch_of(&format!("a-{number}"), number)

@@ -5,22 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
-use super::{Commit, Drive, cores, spawn, spawning};
-use crate::commit::{Gatherer, Role, Tail};
+use super::threads::{Commit, Drive, cores, spawn, spawning};
 use crate::env::Env;
-use crate::folder::Writable;
-use crate::index::RunFiles;
-use crate::indexer::Indexer;
-use crate::keeper::{Keeper, SharedManifest};
+use crate::error::OpenError;
+use crate::folder::{DurableMark, Manifest};
+use crate::index::{Ended, RunFiles};
 use crate::limits::REBUILD_THREADS_MAX;
-use crate::manifest::{DurableMark, Manifest};
-use crate::open::{Options, Ready};
-use crate::open_error::OpenError;
-use crate::published::Head;
+use crate::options::Options;
 use crate::read::mark_in;
-use crate::rebuild::{Building, Rebuild};
-use crate::recover::{Ended, Recovery};
-use crate::shared::Shared;
+use crate::rebuild::Rebuild;
+use crate::recover::{Ready, Recovery, Writable};
+use crate::segment::Tail;
+use crate::shared::{Building, Head, Shared};
+use crate::write::{Gatherer, Indexer, Keeper, Role, SharedManifest};
 
 /// What is there once the index is.
 #[derive(Default)]

@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use super::blocks::{BlockCache, Blocks, CHECKSUM_BYTES, Pointer, checksum};
 use super::codec::put_varint;
-use super::facts::{Extent, Facts, FrameName, MAGIC};
+use super::facts::{Extent, Facts, MAGIC};
 use super::filter::{self, FILTER_KEYS_MAX};
 use super::keys::KeyBlock;
 use super::list::ListBuilder;
 use super::{Fence, OFFSETS_PER_BLOCK, Run};
 use crate::bugs::{Bug, planted};
 use crate::env::File;
-use crate::format::Salt;
+use crate::format::{FrameName, Salt};
 use crate::index::key::{hash_of, shared_len};
 use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
+use crate::segment::{LogPoint, SegmentFile};
 
 /// A leaf or branch of this size is written.
 const LEAF_BYTES: usize = 4 << 10;

@@ -2,22 +2,14 @@
 
 use super::blocks::{BLOCK_BYTES_MAX, Pointer};
 use super::codec::{Reader, put_varint};
-use crate::format::{EndBody, Salt, crc32c, u32_at};
-use crate::point::{LogPoint, Progress};
-use crate::walk::Follow;
+use crate::format::{EndBody, FrameName, Salt, crc32c, u32_at};
+use crate::segment::{Follow, LogPoint, Progress};
 
 /// The first bytes of a run file.
 pub(super) const MAGIC: [u8; 16] = *b"GESTARUN\x01\0\0\0\0\0\0\0";
 /// The last bytes of the file, after the length of the footer and its checksum.
 const END_MAGIC: [u8; 8] = *b"GESTAEND";
 pub(super) const TRAILER_BYTES: usize = 16;
-
-/// The identity of a frame: its number and the checksum of its header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FrameName {
-    pub(crate) number: u64,
-    pub(crate) checksum: u32,
-}
 
 /// A piece of a segment whose records a run or table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

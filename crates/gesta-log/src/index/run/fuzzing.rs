@@ -7,18 +7,17 @@ use gesta_core::{EventId, Item, Query};
 use super::blocks::{BlockCache, Pointer, checksum};
 use super::build::{Builder, Covered};
 use super::codec::{CHUNK, Chunk, Reader};
-use super::facts::{Extent, Facts, FrameName, MAGIC, TRAILER_BYTES};
+use super::facts::{Extent, Facts, MAGIC, TRAILER_BYTES};
 use super::keys::Keys;
 use super::list::{DIRECTORY_ENTRIES, Positions, RunList};
 use super::merge::{Entries, Merge, MergeError, all_leaves};
 use super::{FIRST_OF_FRAME, OFFSETS_PER_BLOCK, Run, filter, find_leaf, find_list, read_fence_entry};
-use crate::format::{crc32c, put};
+use crate::format::{FrameName, crc32c, put};
 use crate::fuzzing::{MemoryFile, SALT, patch};
 use crate::index::fault::{Fault, Reach};
 use crate::index::key::{KEY_BYTES_MAX, Key, Kind, hash_of};
 use crate::index::part::PartRef;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
+use crate::segment::{LogPoint, SegmentFile};
 
 /// The number of the run, its store's secret, and the cache of all look-ups.
 const RUN: u64 = 7;

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
-use super::super::Run;
-use super::super::blocks::Pointer;
-use super::super::codec::{CHUNK, Chunk};
 use super::{DIRECTORY_ENTRIES, RunList, Shape, chunk_pointer};
 use crate::index::fault::Fault;
+use crate::index::run::Run;
+use crate::index::run::blocks::Pointer;
+use crate::index::run::codec::{CHUNK, Chunk};
 
 /// The rest of a list. Reads past the cache: a block that is read once must not evict a block in use.
 pub(crate) struct Positions {
