@@ -3,11 +3,11 @@
 mod backup;
 mod pace;
 mod paced;
-mod prove;
 mod repair;
 mod scrub;
 mod stat;
 mod verify;
+mod verify_segment;
 
 #[cfg(feature = "fuzzing")]
 pub use backup::manifest;

@@ -60,7 +60,7 @@ impl Rebuild {
         };
         let building = Building {
             frames,
-            known: settled.known.follow.position,
+            known: settled.known.chain.position,
             done: AtomicU64::new(0),
             is_done: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -88,7 +88,7 @@ impl Rebuild {
 
     /// What of the index is there.
     pub(crate) fn index(&self) -> Index {
-        Index::in_part(self.settled.runs.clone(), self.settled.known.follow.position + 1)
+        Index::in_part(self.settled.runs.clone(), self.settled.known.chain.position + 1)
     }
 
     /// Builds the index by that many threads, or, by one, on the caller's own, and loads the log. What was built is kept where that fails.
@@ -97,7 +97,7 @@ impl Rebuild {
         let env = Arc::clone(&self.env);
         let root = self.root.clone();
         let folder = Folder { env: &*env, root: &root };
-        self.note_done(self.settled.known.follow.position);
+        self.note_done(self.settled.known.chain.position);
         let limits = self.options.table_limits();
         if is_worth_it(&self.settled, &self.options) {
             let ranges = Ranges {
@@ -109,7 +109,7 @@ impl Rebuild {
                 settled: &mut self.settled,
             };
             ranges.build(threads)?;
-            self.note_done(self.settled.known.follow.position);
+            self.note_done(self.settled.known.chain.position);
         }
         let mut recovery = self.recovery.clone();
         let policy = RunPolicy { files: &self.files, limits };
@@ -170,5 +170,5 @@ fn frames_len(own: &Listed) -> u64 {
 /// Whether the frames are all that is known to be durable.
 fn is_all(frames: &Frames, settled: &Settled, manifest: &Manifest) -> bool {
     let last = frames.last_position();
-    last >= manifest.proven_position() && last > settled.known.follow.position
+    last >= manifest.proven_position() && last > settled.known.chain.position
 }

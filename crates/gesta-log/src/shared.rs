@@ -11,7 +11,7 @@ use event_listener::Event;
 use gesta_core::{Capabilities, Checkpoint, Position, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
-use crate::index::{Fault, Index, View};
+use crate::index::{Index, IndexSnapshot, LookupError};
 use crate::options::Clock;
 pub(crate) use building::Building;
 pub use building::IndexProgress;
@@ -69,12 +69,12 @@ impl Shared {
     }
 
     /// The parts of the index, once all of them are there: an answer from a part of them would not be exact.
-    pub(crate) fn view(&self) -> Result<Arc<View>, Fault> {
+    pub(crate) fn snapshot(&self) -> Result<Arc<IndexSnapshot>, LookupError> {
         match &self.building {
             Some(building) if !planted(Bug::HalfBuiltIndexAsked) => building.check_done()?,
             _ => {}
         }
-        Ok(self.index.view())
+        Ok(self.index.snapshot())
     }
 
     /// Takes no writes from now on: forgets what is behind that position, which never becomes durable, and tells everybody who waits for

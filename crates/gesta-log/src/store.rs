@@ -25,14 +25,14 @@ use gesta_core::{
 use crate::env::{Env, Lock, OsEnv};
 use crate::error::OpenError;
 use crate::folder::Folder;
-use crate::index::{Fault, Index, Reach};
+use crate::index::{Index, LookupError, ReadMode};
 use crate::limits::limits;
 use crate::operations::Background;
 use crate::options::{Options, Scrub};
 use crate::read::{self, LookError, PlannedPage, Pool, PoolFull};
 use crate::recover::Recovery;
 use crate::shared::{Head, IndexProgress, Shared};
-use crate::write::{Prior, Refused, Repeat, command_in_runs, in_doubt, repeat_of_command, unavailable};
+use crate::write::{Lookup, Refused, Repeat, command_in_runs, in_doubt, repeat_of_command, unavailable};
 use append::{Prepare, look_up, refused};
 #[cfg(feature = "sim")]
 pub use inline::{LookedUp, Pending};
@@ -104,7 +104,7 @@ impl LogStore {
         let id = StoreId::from_bytes(store);
         let shared = Arc::new(Shared::new(id, capabilities, clock, durable, index, building));
         if shared.building.is_some() {
-            let mark = read::mark_at(&shared, durable, Reach::Disk).unwrap_or_default();
+            let mark = read::mark_at(&shared, durable, ReadMode::Disk).unwrap_or_default();
             shared.published.publish(Head { position: durable, mark });
         }
         // First, since it is the one thing below that can fail and leaves nothing behind.
@@ -207,16 +207,16 @@ impl LogStore {
     /// As [`EventStore::append`].
     pub fn append_blocking(&self, batch: Batch) -> Result<Appended, AppendError> {
         check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
-        let prior =
-            look_up(&self.shared, &batch, Reach::Disk).map_err(|fault| refused(&self.shared, &fault))?;
-        let appended = match self.prepare(batch, prior) {
+        let lookup =
+            look_up(&self.shared, &batch, ReadMode::Disk).map_err(|fault| refused(&self.shared, &fault))?;
+        let appended = match self.prepare(batch, lookup) {
             Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
         }?;
         if !appended.repeated {
             return Ok(appended);
         }
-        let end = read::place_at(&self.shared, appended.checkpoint.sequence(0), Reach::Disk);
+        let end = read::place_at(&self.shared, appended.checkpoint.sequence(0), ReadMode::Disk);
         let checkpoint = end.map_err(|fault| unavailable(&fault))?;
         Ok(Appended { checkpoint, ..appended })
     }
@@ -227,7 +227,7 @@ impl LogStore {
     /// As [`EventStore::read`].
     pub fn read_blocking(&self, read: &Read) -> Result<Page, ReadError> {
         self.check_open()?;
-        let planned = read::plan(&self.shared, read, Reach::Disk).map_err(LookError::into_read_error)?;
+        let planned = read::plan(&self.shared, read, ReadMode::Disk).map_err(LookError::into_read_error)?;
         planned.fetch(&self.shared, self.pool.idle())
     }
 
@@ -265,16 +265,16 @@ impl LogStore {
     }
 
     /// Looks a batch up: in memory, and where that does not do, on a thread that may wait for the disk.
-    async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Prior), AppendError> {
-        match look_up(&self.shared, &batch, Reach::Memory) {
-            Ok(prior) => return Ok((batch, prior)),
-            Err(Fault::NotInMemory) => {}
+    async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Lookup), AppendError> {
+        match look_up(&self.shared, &batch, ReadMode::Memory) {
+            Ok(lookup) => return Ok((batch, lookup)),
+            Err(LookupError::NotInMemory) => {}
             Err(fault) => return Err(refused(&self.shared, &fault)),
         }
         let shared = Arc::clone(&self.shared);
         let looked_up = self.pooled(move || {
-            let prior = look_up(&shared, &batch, Reach::Disk);
-            prior.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault))
+            let lookup = look_up(&shared, &batch, ReadMode::Disk);
+            lookup.map(|lookup| (batch, lookup)).map_err(|fault| unavailable(&fault))
         });
         looked_up.await?
     }
@@ -285,7 +285,7 @@ impl LogStore {
             return Ok(appended);
         }
         let end = appended.checkpoint.sequence(0);
-        let look = move |shared: &Shared, reach| read::place_at(shared, end, reach).map_err(LookError::from);
+        let look = move |shared: &Shared, mode| read::place_at(shared, end, mode).map_err(LookError::from);
         let checkpoint = self.look(look).await.map_err(|error| match error {
             ReadError::Overloaded => AppendError::Overloaded,
             error => AppendError::Unavailable { reason: error.to_string() },
@@ -329,11 +329,11 @@ impl LogStore {
         &self,
         command: &CommandKey,
     ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
-        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
-        let found = match command_in_runs(&view, command, Reach::Memory) {
-            Err(Fault::NotInMemory) => {
+        let snapshot = self.shared.snapshot().map_err(|fault| refused(&self.shared, &fault))?;
+        let found = match command_in_runs(&snapshot, command, ReadMode::Memory) {
+            Err(LookupError::NotInMemory) => {
                 let command = command.clone();
-                self.pooled(move || command_in_runs(&view, &command, Reach::Disk)).await?
+                self.pooled(move || command_in_runs(&snapshot, &command, ReadMode::Disk)).await?
             }
             found => found,
         };
@@ -347,7 +347,7 @@ impl LogStore {
 
     async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
         self.check_open()?;
-        let planned = match read::plan(&self.shared, &read, Reach::Memory) {
+        let planned = match read::plan(&self.shared, &read, ReadMode::Memory) {
             Ok(mut planned) => match planned.fetch_cached(&self.shared) {
                 Some(events) => return Ok(planned.into_page(events)),
                 None => Some(planned),
@@ -359,7 +359,7 @@ impl LogStore {
         let page = self.pooled(move || {
             let planned: PlannedPage = match planned {
                 Some(planned) => planned,
-                None => read::plan(&shared, &read, Reach::Disk).map_err(LookError::into_read_error)?,
+                None => read::plan(&shared, &read, ReadMode::Disk).map_err(LookError::into_read_error)?,
             };
             planned.fetch(&shared, &idle)
         });
@@ -369,14 +369,14 @@ impl LogStore {
     /// Looks something up: in memory, and where that does not do, on a thread that may wait for the disk.
     async fn look<T: Send + 'static>(
         &self,
-        look: impl Fn(&Shared, Reach) -> Result<T, LookError> + Send + 'static,
+        look: impl Fn(&Shared, ReadMode) -> Result<T, LookError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        match look(&self.shared, Reach::Memory) {
+        match look(&self.shared, ReadMode::Memory) {
             Err(error) if error.is_not_in_memory() => {}
             found => return found.map_err(LookError::into_read_error),
         }
         let shared = Arc::clone(&self.shared);
-        let found = self.pooled(move || look(&shared, Reach::Disk).map_err(LookError::into_read_error));
+        let found = self.pooled(move || look(&shared, ReadMode::Disk).map_err(LookError::into_read_error));
         found.await?
     }
 
@@ -397,7 +397,7 @@ impl LogStore {
     async fn wait(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
         check_checkpoint(&after, &self.shared.head())?;
         let place = after.clone();
-        self.look(move |shared, reach| read::check_place(shared, &place, reach)).await?;
+        self.look(move |shared, mode| read::check_place(shared, &place, mode)).await?;
         loop {
             // Listen first, look second: a publication in between is then not missed.
             let listener = self.shared.published.listen();
@@ -460,8 +460,8 @@ impl EventStore for LogStore {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
         Box::pin(async move {
             check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
-            let (batch, prior) = self.look_up_pooled(batch).await?;
-            let appended = match self.prepare(batch, prior) {
+            let (batch, lookup) = self.look_up_pooled(batch).await?;
+            let appended = match self.prepare(batch, lookup) {
                 Prepare::Answered(answer) => answer,
                 Prepare::Ready(role, ticket, reply) => {
                     role.submit(ticket)?;
@@ -485,15 +485,15 @@ impl EventStore for LogStore {
     }
 
     fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        Box::pin(self.look(move |shared, reach| read::stream(shared, &name, reach)))
+        Box::pin(self.look(move |shared, mode| read::stream(shared, &name, mode)))
     }
 
     fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        Box::pin(self.look(move |shared, reach| read::streams(shared, &listing, reach)))
+        Box::pin(self.look(move |shared, mode| read::streams(shared, &listing, mode)))
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        Box::pin(self.look(move |shared, reach| read::locate(shared, at, reach)))
+        Box::pin(self.look(move |shared, mode| read::locate(shared, at, mode)))
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

@@ -3,24 +3,24 @@
 
 mod committer;
 mod decide;
-mod gatherer;
+mod flush;
 mod group;
+mod group_builder;
 mod indexer;
-mod keeper;
 mod lookup;
 mod queue;
-mod write;
+mod segment_manager;
 mod writer;
 
 use gesta_core::AppendError;
 
-pub(crate) use committer::Role;
-pub(crate) use decide::{Known, Refused, Repeat, Scope, repeat_of, repeat_of_command, unavailable};
-pub(crate) use gatherer::Gatherer;
+pub(crate) use committer::Committer;
+pub(crate) use decide::{DecisionContext, Refused, Repeat, Scope, repeat_of, repeat_of_command, unavailable};
+pub(crate) use group_builder::GroupBuilder;
 pub(crate) use indexer::{Indexer, IndexerThread};
-pub(crate) use keeper::{Keeper, KeeperThread, SharedManifest};
-pub(crate) use lookup::{Prior, command_in_runs};
+pub(crate) use lookup::{Lookup, command_in_runs};
 pub(crate) use queue::{Answer, Ticket};
+pub(crate) use segment_manager::{SegmentManager, SegmentManagerThread, SharedManifest};
 
 /// Why a log takes no writes whose writer is gone.
 const PANICKED: &str = "the writer panicked: open the log again";

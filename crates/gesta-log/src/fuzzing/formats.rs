@@ -10,7 +10,7 @@ use crate::format::{
     SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, command_bytes, crc32c,
     put, read_command, u32_at, u64_at, write_mark,
 };
-use crate::segment::{Follow, Tally};
+use crate::segment::{ChainPosition, Tally};
 
 /// Where the frame stands in its segment.
 const OFFSET: u64 = SEGMENT_HEADER_BYTES as u64;
@@ -96,10 +96,10 @@ fn check_frame(bytes: &[u8]) {
 
 /// The arithmetic that walks over frames do with a valid header.
 fn check_arithmetic(header: &FrameHeader) {
-    let mut follow = Follow::before(header);
+    let mut chain = ChainPosition::before(header);
     // The time of a frame may be later than that of the frame before, never earlier.
-    assert!(header.number == 0 || follow.accepts(header), "a frame follows what it stands behind");
-    follow.pass(header);
+    assert!(header.number == 0 || chain.accepts(header), "a frame follows what it stands behind");
+    chain.pass(header);
     let mut tally = Tally::new(&SALT);
     tally.add(header);
     assert!(tally.end_at(OFFSET).is_some() || header.kind == FrameKind::End, "what was counted has an end");

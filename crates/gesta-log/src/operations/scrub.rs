@@ -16,13 +16,13 @@ use gesta_core::Timestamp;
 
 use super::pace::{Cancel, Pace};
 use super::paced::PacedFile;
-use super::prove::{Proof, all_lost, prove};
+use super::verify_segment::{Proof, all_lost, prove};
 use crate::damage::Damage;
 use crate::env::{Env, OsEnv, is_shortage};
 use crate::error::OpenError;
 use crate::folder::{Folder, Manifest, Sealed, SegmentEntry, SegmentState, sealed_len, segment_path};
 use crate::recover::RecoverError;
-use crate::segment::{Follow, SegmentFile, WalkError};
+use crate::segment::{ChainPosition, SegmentFile, WalkError};
 pub(crate) use background::Background;
 use record::{Records, sealed_segments};
 
@@ -178,7 +178,7 @@ impl Folder<'_> {
         &self,
         entry: &SegmentEntry,
         sealed: &Sealed,
-        before: Option<&Follow>,
+        before: Option<&ChainPosition>,
         pace: &Pace,
     ) -> Result<Option<Proof>, RecoverError> {
         let lost = |what: String| {

@@ -10,7 +10,7 @@ use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, RunEntry, Sealed, SegmentEntry, SegmentState, last_position, sealed_len};
 use crate::format::{EndBody, Frame, SegmentRole};
 use crate::recover::RecoverError;
-use crate::segment::{Follow, SegmentFile, Tally, Walker};
+use crate::segment::{ChainPosition, SegmentFile, Tally, Walker};
 
 /// Bytes after the last frame that are read: if the log ends there, all of them are zeros.
 const BEHIND_BYTES: usize = 512;
@@ -245,8 +245,9 @@ impl SegmentStat {
         let first = SegmentFile::first_frame_offset();
         let mut walker = Walker::new(segment)?;
         let Some((_, header)) = walker.frame_at(first)? else { return Ok(()) };
-        let (mut follow, mut tally, mut end) = (Follow::before(&header), Tally::new(&segment.salt), first);
-        walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
+        let (mut chain, mut tally, mut end) =
+            (ChainPosition::before(&header), Tally::new(&segment.salt), first);
+        walker.walk(first, u64::MAX, &mut chain, |frame, _, offset| {
             tally.add(&frame.header);
             end = offset + frame.header.length as u64;
         })?;

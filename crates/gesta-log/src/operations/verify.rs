@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::env::{Env, Mode, OsEnv};
 use crate::error::OpenError;
 use crate::folder::Folder;
-use crate::index::View;
+use crate::index::IndexSnapshot;
 use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
 use crate::recover::{Recovery, load, open_listed, run_files, survey_tail};
 use crate::segment::LogPoint;
@@ -70,13 +70,13 @@ pub(crate) fn verify_in(env: &dyn Env, root: &Path) -> Result<Report, OpenError>
     recovery.note_unproven(&survey);
     let files = run_files(root, &manifest, INDEX_CACHE_BYTES_DEFAULT);
     let (runs, _) = folder.open_runs(&manifest, &listed, &files)?;
-    let known = View { runs: runs.clone(), ..View::default() };
+    let known = IndexSnapshot { runs: runs.clone(), ..IndexSnapshot::default() };
     let mut check = IndexCheck::new(runs, manifest.runs.len());
-    let loaded = load(&manifest, &listed, &survey, View::default(), &begin, &mut check, None);
+    let loaded = load(&manifest, &listed, &survey, IndexSnapshot::default(), &begin, &mut check, None);
     let mut loaded = loaded.map_err(folder.recover_error())?;
     known.name_streams(&mut loaded.damage);
     recovery.note_damage(&survey, &loaded.damage);
-    let found = check.finish(&loaded.view.tables);
+    let found = check.finish(&loaded.snapshot.tables);
     Ok(Report {
         recovery,
         segments: manifest.segments.len(),

@@ -17,8 +17,8 @@ use super::error::RecoverError;
 use super::tail::{TailState, TailSurvey};
 use crate::folder::{Sealed, SegmentState};
 use crate::format::{Frame, FrameHeader, FrameKind, Record, StartBody};
-use crate::index::Fault;
-use crate::segment::{Follow, SegmentFile, Tally, WalkError, Walker};
+use crate::index::LookupError;
+use crate::segment::{ChainPosition, SegmentFile, Tally, WalkError, Walker};
 
 /// The distance between start points: the bytes of one read.
 const STEP_BYTES: u64 = 4 << 20;
@@ -93,7 +93,7 @@ impl Frames {
     }
 
     /// Whole batches after a position: a page is cut between batches only.
-    pub(crate) fn forward(&self, at: u64, bound: u64, limit: Limit) -> Result<Scanned, Fault> {
+    pub(crate) fn forward(&self, at: u64, bound: u64, limit: Limit) -> Result<Scanned, LookupError> {
         let mut taken = Taken { events: Vec::new(), bytes: 0, limit };
         let mut reached = at;
         let wanted = self.pieces.iter().filter(|own| own.last() > at && own.first() <= bound);
@@ -126,7 +126,7 @@ impl Frames {
     }
 
     /// Events from a position down to the one after another, cut exactly.
-    pub(crate) fn backward(&self, at: u64, floor: u64, limit: Limit) -> Result<Scanned, Fault> {
+    pub(crate) fn backward(&self, at: u64, floor: u64, limit: Limit) -> Result<Scanned, LookupError> {
         let mut taken = Taken { events: Vec::new(), bytes: 0, limit };
         let wanted = self.pieces.iter().rev().filter(|own| own.first() <= at && own.last() > floor);
         for piece in wanted {
@@ -160,11 +160,11 @@ impl Piece {
         self.expected.first_position + self.expected.events - 1
     }
 
-    fn unproven(&self, offset: u64) -> Fault {
-        Fault::Unproven { segment: self.segment.id, offset }
+    fn unproven(&self, offset: u64) -> LookupError {
+        LookupError::Unproven { segment: self.segment.id, offset }
     }
 
-    fn steps(&self) -> Result<&[Step], Fault> {
+    fn steps(&self) -> Result<&[Step], LookupError> {
         if let Some(steps) = self.steps.get() {
             return Ok(steps);
         }
@@ -174,27 +174,27 @@ impl Piece {
     }
 
     /// The start point for a walk to a position of this segment.
-    fn step_before(&self, position: u64) -> Result<Option<Step>, Fault> {
+    fn step_before(&self, position: u64) -> Result<Option<Step>, LookupError> {
         let steps = self.steps()?;
         let at = steps.partition_point(|step| step.position <= position.max(self.first()));
         Ok(at.checked_sub(1).map(|at| steps[at]))
     }
 
     /// Verifies the headers of all frames against the expected end.
-    fn prove(&self) -> Result<Vec<Step>, Fault> {
+    fn prove(&self) -> Result<Vec<Step>, LookupError> {
         let mut walker = Walker::new(&self.segment).map_err(fault)?;
         let mut tally = Tally::new(&self.segment.salt);
-        let (mut offset, mut steps, mut follow) =
+        let (mut offset, mut steps, mut chain) =
             (SegmentFile::first_frame_offset(), Vec::<Step>::new(), None);
         while offset < self.expected.end {
             let Some((_, header)) = walker.frame_at(offset).map_err(fault)? else {
                 return Err(self.unproven(offset));
             };
-            let follow = follow.get_or_insert_with(|| Follow::before(&header));
-            if header.kind == FrameKind::End || !follow.accepts(&header) {
+            let chain = chain.get_or_insert_with(|| ChainPosition::before(&header));
+            if header.kind == FrameKind::End || !chain.accepts(&header) {
                 return Err(self.unproven(offset));
             }
-            follow.pass(&header);
+            chain.pass(&header);
             tally.add(&header);
             if header.events > 0 && steps.last().is_none_or(|last| offset - last.offset >= STEP_BYTES) {
                 steps.push(Step { position: header.position, offset });
@@ -209,9 +209,12 @@ impl Piece {
     /// header, and can ask for the records. Returns `false` if `visit` did.
     fn walk(
         &self,
-        from: Result<Option<Step>, Fault>,
-        mut visit: impl FnMut(&FrameHeader, &dyn Fn() -> Result<Vec<Found>, Fault>) -> Result<bool, Fault>,
-    ) -> Result<bool, Fault> {
+        from: Result<Option<Step>, LookupError>,
+        mut visit: impl FnMut(
+            &FrameHeader,
+            &dyn Fn() -> Result<Vec<Found>, LookupError>,
+        ) -> Result<bool, LookupError>,
+    ) -> Result<bool, LookupError> {
         let Some(Step { mut offset, .. }) = from? else { return Ok(true) };
         let mut walker = Walker::new(&self.segment).map_err(fault)?;
         while offset < self.expected.end {
@@ -227,7 +230,7 @@ impl Piece {
     }
 
     /// The records of a frame. Verifies the whole frame.
-    fn records(&self, offset: u64, bytes: &Bytes) -> Result<Vec<Found>, Fault> {
+    fn records(&self, offset: u64, bytes: &Bytes) -> Result<Vec<Found>, LookupError> {
         let frame = Frame::read(&self.segment.salt, offset, bytes).map_err(|_| self.unproven(offset))?;
         let records = (frame.header.position..).zip(frame.records());
         Ok(records.map(|(position, record)| Found { position, record: bytes.slice_ref(record) }).collect())
@@ -241,7 +244,7 @@ impl Piece {
         end: u64,
         (floor, at): (u64, u64),
         taken: &mut Taken,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, LookupError> {
         let mut found = Vec::new();
         self.walk(Ok(Some(step)), |header, records| {
             if header.position >= end || header.position > at {
@@ -272,7 +275,7 @@ struct Taken {
 
 impl Taken {
     /// Takes all of these events, or none.
-    fn take(&mut self, piece: &Piece, found: &[Found]) -> Result<(), Fault> {
+    fn take(&mut self, piece: &Piece, found: &[Found]) -> Result<(), LookupError> {
         let read = |own: &Found| {
             let position = Position { partition: 0, sequence: own.position };
             let event = Record::read(&piece.segment.salt, position, &own.record);
@@ -334,12 +337,12 @@ fn starts_behind(before: &Piece, last: &Piece) -> Result<bool, RecoverError> {
     }))
 }
 
-fn fault(error: WalkError) -> Fault {
+fn fault(error: WalkError) -> LookupError {
     match error {
-        WalkError::Io { segment, source } => Fault::Log { segment, offset: 0, source },
+        WalkError::Io { segment, source } => LookupError::Log { segment, offset: 0, source },
         WalkError::Newer { segment, offset } => {
             let source = std::io::Error::other(error);
-            Fault::Log { segment, offset, source }
+            LookupError::Log { segment, offset, source }
         }
     }
 }

@@ -10,16 +10,16 @@ use super::settled::Settled;
 use crate::damage::Damage;
 use crate::error::OpenError;
 use crate::folder::{Folder, Manifest};
-use crate::index::{Ended, View};
+use crate::index::{FullTable, IndexSnapshot};
 use crate::segment::Tail;
 
 /// A log with its index, and everything that its threads go on from.
 pub(crate) struct Ready {
     pub(crate) manifest: Manifest,
-    pub(crate) view: View,
+    pub(crate) snapshot: IndexSnapshot,
     pub(crate) damage: Vec<Damage>,
     /// Tables that still have to become runs.
-    pub(crate) ended: Vec<Ended>,
+    pub(crate) ended: Vec<FullTable>,
     pub(crate) tail: Tail,
     pub(crate) recovery: Recovery,
     /// What the writer writes to; `None` if the log is read-only.
@@ -36,8 +36,8 @@ pub(crate) fn ready(
     stop: Option<&AtomicBool>,
 ) -> Result<Ready, OpenError> {
     let loaded = folder.load(manifest, settled, policy, stop)?;
-    let Loaded { view, mut damage, ended, tail, active, .. } = loaded;
-    view.name_streams(&mut damage);
+    let Loaded { snapshot, mut damage, ended, tail, active, .. } = loaded;
+    snapshot.name_streams(&mut damage);
     recovery.note_damage(&settled.survey, &damage);
     let (listed, survey) = (&settled.listed, &settled.survey);
     let writable = match recovery.read_only {
@@ -45,5 +45,5 @@ pub(crate) fn ready(
         None => Some(folder.writable(manifest, listed, survey, &tail, active)),
     };
     let (manifest, recovery) = (manifest.clone(), recovery.clone());
-    Ok(Ready { manifest, view, damage, ended, tail, recovery, writable })
+    Ok(Ready { manifest, snapshot, damage, ended, tail, recovery, writable })
 }

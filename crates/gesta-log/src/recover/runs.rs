@@ -11,7 +11,9 @@ use crate::damage::Damage;
 use crate::env::Env;
 use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, Manifest, RunEntry};
-use crate::index::{BlockCache, Fault, Run, RunFiles, Table, TableLimits, View, remove_unlisted_runs};
+use crate::index::{
+    BlockCache, IndexSnapshot, LookupError, MemTable, Run, RunFiles, TableLimits, remove_unlisted_runs,
+};
 use crate::limits::INDEX_RUN_BYTES_DEFAULT;
 use crate::segment::{LogPoint, MissingFile, SegmentFile};
 
@@ -33,14 +35,14 @@ impl Folder<'_> {
     ) -> Result<Loaded, OpenError> {
         let Settled { listed, survey, runs, known: from, is_read_only } = settled;
         let (known, is_read_only) = (runs.len(), *is_read_only);
-        let view = View { runs: runs.clone(), ..View::default() };
+        let snapshot = IndexSnapshot { runs: runs.clone(), ..IndexSnapshot::default() };
         let writes = (!is_read_only).then_some(self.env);
         let next_id = manifest.next_run_id();
         let mut tables = RunWriter { env: writes, policy, runs: Vec::new(), next_id };
-        let loaded = load(manifest, listed, survey, view, from, &mut tables, stop);
+        let loaded = load(manifest, listed, survey, snapshot, from, &mut tables, stop);
         let mut loaded = loaded.map_err(self.recover_error())?;
-        loaded.view.runs.append(&mut tables.runs);
-        let found = loaded.view.runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
+        loaded.snapshot.runs.append(&mut tables.runs);
+        let found = loaded.snapshot.runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
         // Where events are lost, the entries of runs that cannot be used are proof of it.
         let last = |runs: &[RunEntry]| runs.last().map_or(0, |entry| entry.last);
         let is_loss = loaded.damage.iter().any(Damage::loses_events);
@@ -76,10 +78,10 @@ impl Folder<'_> {
             }))
         };
         for entry in &manifest.runs {
-            let next = runs.last().map_or(1, |run| run.facts.last + 1);
+            let next = runs.last().map_or(1, |run| run.footer.last + 1);
             let run = match files.open(self.env, entry, segment) {
-                Ok(run) => run.filter(|run| run.facts.first == next),
-                Err(Fault::Log { segment, source, .. }) => {
+                Ok(run) => run.filter(|run| run.footer.first == next),
+                Err(LookupError::Log { segment, source, .. }) => {
                     return Err(OpenError::Io { what: format!("reading segment {segment}"), source });
                 }
                 Err(error) => {
@@ -96,7 +98,7 @@ impl Folder<'_> {
             };
             runs.push(Arc::new(run));
         }
-        let end = runs.last().map_or(LogPoint::START, |run| run.facts.end);
+        let end = runs.last().map_or(LogPoint::START, |run| run.footer.end);
         Ok((runs, end))
     }
 }
@@ -115,7 +117,7 @@ impl Tables for RunWriter<'_> {
         self.env.is_some() && self.policy.limits.is_full(bytes, log_bytes)
     }
 
-    fn take(&mut self, table: &Arc<Table>, end: &LogPoint) -> bool {
+    fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool {
         let Some(env) = self.env else { return false };
         match self.policy.files.write(env, self.next_id, &table.read(), *end) {
             Ok(run) => {
@@ -142,7 +144,7 @@ impl Tables for ForgetTables {
         bytes as u64 >= INDEX_RUN_BYTES_DEFAULT
     }
 
-    fn take(&mut self, _table: &Arc<Table>, _end: &LogPoint) -> bool {
+    fn take(&mut self, _table: &Arc<MemTable>, _end: &LogPoint) -> bool {
         true
     }
 }

@@ -15,7 +15,7 @@ use crate::bugs::{Bug, planted};
 use crate::env::Mode;
 use crate::error::{OpenError, io_error};
 use crate::folder::{DurableMark, Folder, Manifest, SegmentState, segment_path};
-use crate::index::{RunFiles, View};
+use crate::index::{IndexSnapshot, RunFiles};
 use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
 use crate::segment::LogPoint;
 
@@ -148,8 +148,8 @@ impl Folder<'_> {
         let mut survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         survey.unlisted = unlisted;
         recovery.note_unproven(&survey);
-        let view = View { runs, ..View::default() };
-        let loaded = load(manifest, &listed, &survey, view, &known, &mut ForgetTables, None);
+        let snapshot = IndexSnapshot { runs, ..IndexSnapshot::default() };
+        let loaded = load(manifest, &listed, &survey, snapshot, &known, &mut ForgetTables, None);
         recovery.note_damage(&survey, &loaded.map_err(self.recover_error())?.damage);
         Ok(recovery)
     }

@@ -4,7 +4,7 @@ use super::Listed;
 use super::error::RecoverError;
 use crate::folder::{Sealed, SegmentState};
 use crate::format::{EndBody, Frame, FrameKind, StartBody};
-use crate::segment::{Follow, HeadersChecksum, SegmentFile, Stop, Walker};
+use crate::segment::{ChainPosition, HeadersChecksum, SegmentFile, Stop, Walker};
 
 /// Where a segment's frames end for certain, and what they are.
 #[derive(Debug, Clone, Copy)]
@@ -21,19 +21,22 @@ impl SettledEnd {
 
     /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
     /// place of this one.
-    pub(crate) fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
+    pub(crate) fn other_history(
+        &self,
+        walker: &mut Walker<'_>,
+    ) -> Result<Option<ChainPosition>, RecoverError> {
         if let Some((bytes, header)) = walker.frame_at(self.offset)?
             && header.kind == FrameKind::End
             && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)
             && let Some(body) = EndBody::decode(frame.command)
         {
-            return Ok((body.checksum != self.checksum).then(|| Follow::before(&header)));
+            return Ok((body.checksum != self.checksum).then(|| ChainPosition::before(&header)));
         }
         let first = SegmentFile::first_frame_offset();
         let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-        let (mut follow, mut headers) = (Follow::before(&header), HeadersChecksum::new(walker.salt()));
+        let (mut chain, mut headers) = (ChainPosition::before(&header), HeadersChecksum::new(walker.salt()));
         let mut is_own = false;
-        let stop = walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
+        let stop = walker.walk(first, u64::MAX, &mut chain, |frame, _, offset| {
             headers.add(frame.header.checksum);
             let ends_here = offset + frame.header.length as u64 == self.offset;
             is_own |= ends_here && headers.value() == self.checksum;
@@ -41,7 +44,7 @@ impl SettledEnd {
         let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
         // Where no frame follows before that end is reached, something is damaged.
         let is_damaged = offset < self.offset && matches!(stop, Stop::NoFrame { .. });
-        Ok((!is_own && !is_damaged).then_some(follow))
+        Ok((!is_own && !is_damaged).then_some(chain))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A place between two frames, with all that a reader or writer needs to continue there.
 
-use super::walk::Follow;
+use super::walk::ChainPosition;
 use crate::format::{Crc, EndBody};
 
 /// A place in the log: after a whole frame, or before the first one.
@@ -11,14 +11,14 @@ pub(crate) struct LogPoint {
     pub(crate) offset: u64,
     /// Where the last numbered frame begins, in the same segment.
     pub(crate) last_frame: u64,
-    pub(crate) follow: Follow,
+    pub(crate) chain: ChainPosition,
     pub(crate) progress: Progress,
 }
 
 impl LogPoint {
     /// Before the first frame of a log.
     pub(crate) const START: Self =
-        Self { segment: 0, offset: 0, last_frame: 0, follow: Follow::START, progress: Progress::BEGIN };
+        Self { segment: 0, offset: 0, last_frame: 0, chain: ChainPosition::START, progress: Progress::BEGIN };
 }
 
 /// The totals of a segment up to a place in it.
@@ -36,11 +36,11 @@ impl Progress {
     pub(crate) const BEGIN: Self = Self { first_frame: 1, first_position: 1, end: EndBody::EMPTY };
 
     /// At the beginning of a segment.
-    pub(crate) fn begin(salt: &[u8], follow: &Follow) -> Self {
+    pub(crate) fn begin(salt: &[u8], chain: &ChainPosition) -> Self {
         let checksum = HeadersChecksum::new(salt).value();
         Self {
-            first_frame: follow.number + 1,
-            first_position: follow.position + 1,
+            first_frame: chain.number + 1,
+            first_position: chain.position + 1,
             end: EndBody { checksum, ..EndBody::EMPTY },
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::file::{MissingFile, SegmentFile};
 use super::point::{HeadersChecksum, LogPoint, Progress};
-use super::walk::Follow;
+use super::walk::ChainPosition;
 use crate::bugs::{Bug, planted};
 use crate::folder::Sealed;
 use crate::format::{EndBody, Seal, mark_len};
@@ -112,7 +112,7 @@ impl ActiveSegment {
             segment: self.segment.id,
             offset: self.offset,
             last_frame: self.last_frame,
-            follow: Follow { number, checksum, position, recorded_at },
+            chain: ChainPosition { number, checksum, position, recorded_at },
             progress: Progress {
                 first_frame: self.first_frame,
                 first_position: self.first_position,

@@ -1,7 +1,7 @@
 //! Counts a segment frame by frame: the totals for its END and for the manifest.
 
 use super::point::{HeadersChecksum, LogPoint, Progress};
-use super::walk::Follow;
+use super::walk::ChainPosition;
 use crate::folder::Sealed;
 use crate::format::{EndBody, FrameHeader, FrameKind, Salt, Seal, write_mark};
 
@@ -10,11 +10,11 @@ pub(crate) struct Tally {
     salt: Salt,
     headers: HeadersChecksum,
     /// The totals so far; `None` before the first frame.
-    counted: Option<(Progress, Follow)>,
+    counted: Option<(Progress, ChainPosition)>,
 }
 
 /// The end of a counted segment.
-pub(crate) struct Ended {
+pub(crate) struct SegmentEnd {
     pub(crate) body: EndBody,
     pub(crate) sealed: Sealed,
     /// The seal of its END frame.
@@ -29,7 +29,7 @@ impl Tally {
     /// Continues after a place in the segment.
     pub(crate) fn resume(salt: &Salt, from: &LogPoint) -> Self {
         let headers = HeadersChecksum::resume(from.progress.end.checksum);
-        Self { salt: *salt, headers, counted: Some((from.progress, from.follow)) }
+        Self { salt: *salt, headers, counted: Some((from.progress, from.chain)) }
     }
 
     /// Counts the next frame. END is not counted.
@@ -37,12 +37,12 @@ impl Tally {
         if header.kind == FrameKind::End {
             return;
         }
-        let (progress, follow) = self.counted.get_or_insert_with(|| {
-            let follow = Follow::before(header);
-            (Progress::begin(&self.salt, &follow), follow)
+        let (progress, chain) = self.counted.get_or_insert_with(|| {
+            let chain = ChainPosition::before(header);
+            (Progress::begin(&self.salt, &chain), chain)
         });
         self.headers.add(header.checksum);
-        follow.pass(header);
+        chain.pass(header);
         progress.end.count(header);
     }
 
@@ -53,25 +53,25 @@ impl Tally {
     }
 
     /// The end of the segment if its frames end at `offset`; `None` if it has no frames.
-    pub(crate) fn end_at(&self, offset: u64) -> Option<Ended> {
-        let (Progress { first_frame, first_position, .. }, follow) = self.counted?;
+    pub(crate) fn end_at(&self, offset: u64) -> Option<SegmentEnd> {
+        let (Progress { first_frame, first_position, .. }, chain) = self.counted?;
         let body = self.body();
         let EndBody { frames, events, checksum, .. } = body;
         let sealed = Sealed { first_frame, first_position, frames, events, end: offset, checksum };
         let seal = Seal {
             salt: self.salt,
             offset,
-            number: follow.number,
-            position: follow.position + 1,
-            durable: follow.number,
-            recorded_at: follow.recorded_at,
-            previous: follow.checksum,
+            number: chain.number,
+            position: chain.position + 1,
+            durable: chain.number,
+            recorded_at: chain.recorded_at,
+            previous: chain.checksum,
         };
-        Some(Ended { body, sealed, seal })
+        Some(SegmentEnd { body, sealed, seal })
     }
 }
 
-impl Ended {
+impl SegmentEnd {
     /// The bytes of the END frame.
     pub(crate) fn frame(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -17,7 +17,7 @@ const AHEAD_BYTES: u64 = 64 << 20;
 
 /// What the next frame has to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Follow {
+pub(crate) struct ChainPosition {
     /// The last numbered frame, and its header's checksum.
     pub(crate) number: u64,
     pub(crate) checksum: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Follow {
     pub(crate) recorded_at: i64,
 }
 
-impl Follow {
+impl ChainPosition {
     /// Before the first frame of a log.
     pub(crate) const START: Self = Self { number: 0, checksum: 0, position: 0, recorded_at: i64::MIN };
 
@@ -130,18 +130,18 @@ impl<'a> Walker<'a> {
         &mut self,
         from: u64,
         limit: u64,
-        follow: &mut Follow,
+        chain: &mut ChainPosition,
         mut visit: impl FnMut(&Frame<'_>, &Bytes, u64),
     ) -> Result<Stop, WalkError> {
         let mut offset = from;
         while offset < limit {
             let Some((bytes, header)) = self.frame_at(offset)? else { break };
-            if !follow.accepts(&header) {
+            if !chain.accepts(&header) {
                 break;
             }
             let Ok(frame) = Frame::read(self.salt(), offset, &bytes) else { break };
             visit(&frame, &bytes, offset);
-            follow.pass(&header);
+            chain.pass(&header);
             if header.kind == FrameKind::End {
                 return Ok(Stop::End { offset });
             }
@@ -284,8 +284,8 @@ fn last_nonzero(bytes: &[u8]) -> Option<usize> {
 
 impl DurableMark {
     /// The mark of a log whose frames up to there were synced.
-    pub(crate) const fn of(follow: &Follow) -> Self {
-        Self { number: follow.number, checksum: follow.checksum, position: follow.position }
+    pub(crate) const fn of(chain: &ChainPosition) -> Self {
+        Self { number: chain.number, checksum: chain.checksum, position: chain.position }
     }
 }
 

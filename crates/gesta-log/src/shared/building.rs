@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::index::Fault;
+use crate::index::LookupError;
 use crate::limits::retry_pause;
 use crate::recover::Frames;
 
@@ -41,10 +41,10 @@ pub(crate) struct State {
 
 impl Building {
     /// Says how far the index is, as long as it is not whole.
-    pub(crate) fn check_done(&self) -> Result<(), Fault> {
+    pub(crate) fn check_done(&self) -> Result<(), LookupError> {
         match self.progress() {
             None => Ok(()),
-            Some(IndexProgress { done, of, failure }) => Err(Fault::Building { done, of, failure }),
+            Some(IndexProgress { done, of, failure }) => Err(LookupError::Building { done, of, failure }),
         }
     }
 

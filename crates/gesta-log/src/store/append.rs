@@ -4,34 +4,34 @@ use gesta_core::{AppendError, Appended, Batch, CommandKey};
 
 use super::LogStore;
 use crate::format::Prepared;
-use crate::index::{Fault, Reach};
+use crate::index::{LookupError, ReadMode};
 use crate::read;
 use crate::shared::Shared;
 use crate::write::{
-    Answer, Known, Prior, Refused, Repeat, Role, Scope, Ticket, in_doubt, repeat_of, repeat_of_command,
-    unavailable,
+    Answer, Committer, DecisionContext, Lookup, Refused, Repeat, Scope, Ticket, in_doubt, repeat_of,
+    repeat_of_command, unavailable,
 };
 
 impl LogStore {
     /// Prepares a batch that was checked and looked up, on the caller's thread.
-    pub(crate) fn prepare(&self, batch: Batch, prior: Prior) -> Prepare<'_> {
+    pub(crate) fn prepare(&self, batch: Batch, lookup: Lookup) -> Prepare<'_> {
         let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
-            return Prepare::Answered(self.answer_read_only(&batch, &prior));
+            return Prepare::Answered(self.answer_read_only(&batch, &lookup));
         };
         let prepared = Prepared::new(&batch);
         let (reply, answer) = oneshot::channel();
-        Prepare::Ready(&commit.role, Ticket { batch, prior, prepared, reply }, answer)
+        Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply }, answer)
     }
 
     /// A log that takes no writes still answers repeats, as long as it is open. Where its writer is gone, what that had in hand last may
     /// still become durable: until then, answers that speak of it are in doubt.
-    pub(crate) fn answer_read_only(&self, batch: &Batch, prior: &Prior) -> Answer {
+    pub(crate) fn answer_read_only(&self, batch: &Batch, lookup: &Lookup) -> Answer {
         if self.shared.published.is_closed() {
             return Err(AppendError::Closed);
         }
         let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
-        let tables = prior.view.growing();
-        match repeat_of(&Known::new(prior, &tables), batch, &scope) {
+        let tables = lookup.snapshot.growing();
+        match repeat_of(&DecisionContext::new(lookup, &tables), batch, &scope) {
             Ok(Some(Repeat { end, .. })) | Err(Refused { speaks_of: end, .. }) if end > scope.durable => {
                 Err(in_doubt())
             }
@@ -49,8 +49,8 @@ impl LogStore {
         &self,
         command: &CommandKey,
     ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
-        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
-        Ok(view.newest().iter().rev().find_map(|table| {
+        let snapshot = self.shared.snapshot().map_err(|fault| refused(&self.shared, &fault))?;
+        Ok(snapshot.newest().iter().rev().find_map(|table| {
             let table = table.read();
             table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
         }))
@@ -61,22 +61,22 @@ impl LogStore {
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(crate) enum Prepare<'a> {
     Answered(Answer),
-    Ready(&'a Role, Ticket, oneshot::Receiver<Answer>),
+    Ready(&'a Committer, Ticket, oneshot::Receiver<Answer>),
 }
 
 /// Looks a batch up, as far as the durable position.
-pub(crate) fn look_up(shared: &Shared, batch: &Batch, reach: Reach) -> Result<Prior, Fault> {
+pub(crate) fn look_up(shared: &Shared, batch: &Batch, mode: ReadMode) -> Result<Lookup, LookupError> {
     // The position first, the view second: the view then holds everything up to it.
     let durable = shared.published.position();
-    let mut prior = Prior::look_up(shared.view()?, durable, batch, reach)?;
-    prior.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, reach))?;
-    Ok(prior)
+    let mut lookup = Lookup::of(shared.snapshot()?, durable, batch, mode)?;
+    lookup.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, mode))?;
+    Ok(lookup)
 }
 
 /// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
-pub(crate) fn refused(shared: &Shared, fault: &Fault) -> AppendError {
+pub(crate) fn refused(shared: &Shared, fault: &LookupError) -> AppendError {
     match fault {
-        Fault::Building { .. } if shared.published.is_closed() => AppendError::Closed,
+        LookupError::Building { .. } if shared.published.is_closed() => AppendError::Closed,
         fault => unavailable(fault),
     }
 }

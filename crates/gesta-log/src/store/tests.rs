@@ -15,7 +15,7 @@ use gesta_core::{
 
 use super::LogStore;
 use crate::env::{Call, Mode, Tap, Tapped};
-use crate::index::{Fault, Reach};
+use crate::index::{LookupError, ReadMode};
 use crate::options::{Clock, Options};
 use crate::shared::Shared;
 use crate::testing::{batch, options};
@@ -218,9 +218,9 @@ fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let log = LogStore::open(folder.path(), &options()).unwrap();
     log.append_blocking(batch(1)).unwrap();
-    let broken = |_: &Shared, reach| match reach {
-        Reach::Memory => Err(Fault::NotInMemory.into()),
-        Reach::Disk => panic!("a bug of ours"),
+    let broken = |_: &Shared, mode| match mode {
+        ReadMode::Memory => Err(LookupError::NotInMemory.into()),
+        ReadMode::Disk => panic!("a bug of ours"),
     };
     let error = pollster::block_on(log.look::<()>(broken)).unwrap_err();
     assert!(matches!(error, ReadError::Unavailable { .. }), "{error}");

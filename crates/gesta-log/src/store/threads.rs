@@ -8,11 +8,11 @@ use crate::env::Env;
 use crate::error::OpenError;
 use crate::operations::Background;
 use crate::options::{Options, Scrub};
-use crate::write::{Indexer, IndexerThread, Keeper, KeeperThread, Role, SharedManifest};
+use crate::write::{Committer, Indexer, IndexerThread, SegmentManager, SegmentManagerThread, SharedManifest};
 
 /// The writer, and the threads behind it.
 pub(crate) struct Commit {
-    pub(crate) role: Arc<Role>,
+    pub(crate) role: Arc<Committer>,
     pub(crate) manifest: Arc<SharedManifest>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -62,10 +62,10 @@ pub(crate) fn spawning(source: std::io::Error) -> OpenError {
 
 impl Commit {
     pub(crate) fn spawn(
-        role: Role,
-        (keeper, indexer): (Arc<Keeper>, Arc<Indexer>),
+        role: Committer,
+        (segment_manager, indexer): (Arc<SegmentManager>, Arc<Indexer>),
         manifest: Arc<SharedManifest>,
-        keeping: KeeperThread,
+        keeping: SegmentManagerThread,
         indexing: IndexerThread,
     ) -> std::io::Result<Self> {
         let role = Arc::new(role);
@@ -73,7 +73,7 @@ impl Commit {
         let spawn_all = || -> std::io::Result<_> {
             Ok(vec![
                 spawn("gesta-write", move || writer.run())?,
-                spawn("gesta-keep", move || keeping.run(&keeper))?,
+                spawn("gesta-keep", move || keeping.run(&segment_manager))?,
                 spawn("gesta-index", move || indexing.run(&indexer))?,
             ])
         };

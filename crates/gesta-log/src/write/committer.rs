@@ -11,38 +11,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use gesta_core::AppendError;
 
-use super::gatherer::{Gatherer, Gathering};
+use super::group_builder::{GroupBuilder, OpenGroup};
 use super::indexer::Indexer;
-use super::keeper::Keeper;
 use super::queue::{Answer, Queue, Ticket, Wake};
+use super::segment_manager::SegmentManager;
 use super::writer::Writer;
 use crate::shared::Shared;
 
 /// The writer, for whoever gets hold of it.
-pub(crate) struct Role {
+pub(crate) struct Committer {
     writer: Mutex<Writer>,
-    gathering: Arc<Gathering>,
+    open_group: Arc<OpenGroup>,
     queue: Arc<Queue>,
-    keeper: Arc<Keeper>,
+    segment_manager: Arc<SegmentManager>,
     indexer: Arc<Indexer>,
     shared: Arc<Shared>,
 }
 
-impl Role {
+impl Committer {
     pub(crate) fn new(
-        gatherer: Gatherer,
+        builder: GroupBuilder,
         shared: Arc<Shared>,
-        keeper: Arc<Keeper>,
+        segment_manager: Arc<SegmentManager>,
         indexer: Arc<Indexer>,
     ) -> Self {
-        let (queue, gathering) = (Arc::new(Queue::default()), Arc::new(Gathering::new(gatherer)));
-        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), Arc::clone(&gathering));
-        Self { writer: Mutex::new(writer), gathering, queue, keeper, indexer, shared }
+        let (queue, open_group) = (Arc::new(Queue::default()), Arc::new(OpenGroup::new(builder)));
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), Arc::clone(&open_group));
+        Self { writer: Mutex::new(writer), open_group, queue, segment_manager, indexer, shared }
     }
 
     /// Ends the threads that work for the writer.
     fn stop_helpers(&self) {
-        self.keeper.stop();
+        self.segment_manager.stop();
         self.indexer.stop();
     }
 
@@ -55,7 +55,7 @@ impl Role {
 
     fn gather_and_wake(&self) {
         // The group that is being written is not concerned by a panic here.
-        let gathered = self.guard(Gatherer::taken_to, || self.gathering.gather(&self.queue));
+        let gathered = self.guard(GroupBuilder::taken_to, || self.open_group.gather(&self.queue));
         self.queue.wake(gathered);
     }
 
@@ -120,7 +120,7 @@ impl Role {
     pub(crate) fn commit_waiting_while(&self, mut meanwhile: impl FnMut()) {
         let mut meanwhile = || {
             meanwhile();
-            self.gathering.gather(&self.queue);
+            self.open_group.gather(&self.queue);
         };
         if let Ok(writer) = self.writer.lock() {
             self.hold(writer, |writer| while writer.commit_waiting_while(&mut meanwhile) {});
@@ -138,14 +138,14 @@ impl Role {
     /// Does what waits for the keeper. `false` if a thread does.
     #[cfg(feature = "sim")]
     pub(crate) fn keep(&self) -> bool {
-        self.keeper.perform_waiting() && self.indexer.perform_waiting()
+        self.segment_manager.perform_waiting() && self.indexer.perform_waiting()
     }
 
     /// Ends the keeper, where no thread does its work.
     #[cfg(feature = "sim")]
     pub(crate) fn end_keeping(&self) {
-        self.keeper.stop();
-        self.keeper.perform_waiting();
+        self.segment_manager.stop();
+        self.segment_manager.perform_waiting();
     }
 
     /// Whether a panic has ended all writing, and what it left behind is forgotten: nobody decides any more either.
@@ -167,16 +167,16 @@ impl Role {
 
     /// Does something of which a panic is a poison: nothing is written any more, and nobody waits for an answer that never comes. Then
     /// `last` is the last event that may be durable.
-    fn guard<T>(&self, last: impl FnOnce(&Gatherer) -> u64, work: impl FnOnce() -> T) -> T {
+    fn guard<T>(&self, last: impl FnOnce(&GroupBuilder) -> u64, work: impl FnOnce() -> T) -> T {
         let mut unless_done = Unless { undone: Some(|| self.give_up(last)) };
         let done = work();
         unless_done.undone = None;
         done
     }
 
-    fn give_up(&self, last: impl FnOnce(&Gatherer) -> u64) {
+    fn give_up(&self, last: impl FnOnce(&GroupBuilder) -> u64) {
         self.queue.abandon();
-        self.gathering.give_up(last);
+        self.open_group.give_up(last);
         self.stop_helpers();
     }
 }

@@ -7,9 +7,9 @@ use gesta_core::{
     StreamName, Version,
 };
 
-use super::lookup::{ConditionPlace, Prior};
+use super::lookup::{ConditionPlace, Lookup};
 use crate::bugs::{Bug, planted};
-use crate::index::{CommandEntry, Fault, PartRef, State, Table};
+use crate::index::{CommandEntry, LookupError, MemTable, PartRef, State};
 
 /// An answer that speaks of events: it waits until they are durable.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,44 +36,44 @@ pub(crate) struct Scope {
 }
 
 /// Everything that a decision looks at: what was looked up, and the tables behind it, which stand still meanwhile.
-pub(crate) struct Known<'a> {
-    prior: &'a Prior,
+pub(crate) struct DecisionContext<'a> {
+    lookup: &'a Lookup,
     /// The one that grew when it was looked up, and those that were begun since.
     tables: Vec<RwLockReadGuard<'a, State>>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> DecisionContext<'a> {
     /// The tables have to be the one that grew in the view that was looked into, and all that were begun since.
-    pub(crate) fn new(prior: &'a Prior, tables: &'a [Arc<Table>]) -> Self {
-        Self { prior, tables: tables.iter().map(|table| table.read()).collect() }
+    pub(crate) fn new(lookup: &'a Lookup, tables: &'a [Arc<MemTable>]) -> Self {
+        Self { lookup, tables: tables.iter().map(|table| table.read()).collect() }
     }
 
     /// The last event of a stream of which the batch expects something: version and position.
     fn expected_head(&self, at: usize, stream: &StreamName) -> Option<(u64, u64)> {
         let newest = self.tables.iter().rev().find_map(|table| table.head(stream.as_str()));
-        newest.or_else(|| self.prior.expected_head(at))
+        newest.or_else(|| self.lookup.expected_head(at))
     }
 
     fn find(&self, event: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
         let in_table = |table: &RwLockReadGuard<'_, State>| table.find_id(stream.as_str(), id);
-        self.tables.iter().rev().find_map(in_table).or_else(|| self.prior.found(event))
+        self.tables.iter().rev().find_map(in_table).or_else(|| self.lookup.found(event))
     }
 
     /// The place of the event that the batch expects as the last one of a stream: version and position.
     fn anchor(&self, at: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
         let in_table = |table: &RwLockReadGuard<'_, State>| table.find_id(stream.as_str(), id);
-        self.tables.iter().rev().find_map(in_table).or_else(|| self.prior.anchor(at))
+        self.tables.iter().rev().find_map(in_table).or_else(|| self.lookup.anchor(at))
     }
 
     fn command(&self, command: &CommandKey) -> Option<&CommandEntry> {
         let in_table = self.tables.iter().rev().find_map(|table| table.command(&command.key));
-        in_table.or_else(|| self.prior.command())
+        in_table.or_else(|| self.lookup.command())
     }
 
     /// The end of the batch that holds the last event that was found.
     fn end_of(&self, position: u64) -> u64 {
         let table = self.tables.iter().find(|table| (table.first..=table.last()).contains(&position));
-        table.map_or(self.prior.found_end(), |table| table.batch_end(position))
+        table.map_or(self.lookup.found_end(), |table| table.batch_end(position))
     }
 
     fn last(&self) -> u64 {
@@ -82,7 +82,7 @@ impl<'a> Known<'a> {
 
     /// The last match of a condition.
     fn last_match(&self, at: usize, condition: &Condition) -> Option<u64> {
-        let (before, checked_to) = self.prior.match_of(at);
+        let (before, checked_to) = self.lookup.match_of(at);
         for table in self.tables.iter().rev().filter(|table| table.last() >= table.first) {
             if table.last() <= checked_to {
                 break;
@@ -100,13 +100,17 @@ impl<'a> Known<'a> {
 }
 
 fn match_in(table: &State, condition: &Condition) -> Option<u64> {
-    let plan = PartRef::Table(table).plan(&condition.fail_if_any);
+    let plan = PartRef::MemTable(table).plan(&condition.fail_if_any);
     let found = plan.and_then(|mut plan| plan.previous(u32::MAX));
     found.expect("a table is in memory").map(|found| table.first + u64::from(found))
 }
 
 /// Whether the batch was recorded before, by its command key or its ids.
-pub(crate) fn repeat_of(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<Option<Repeat>, Refused> {
+pub(crate) fn repeat_of(
+    known: &DecisionContext<'_>,
+    batch: &Batch,
+    scope: &Scope,
+) -> Result<Option<Repeat>, Refused> {
     if let Some(command) = &batch.command
         && let Some(entry) = known.command(command)
     {
@@ -133,7 +137,11 @@ pub(crate) fn repeat_of_command(
 }
 
 /// Ids alone decide a repeat: all of them there, at growing positions. None there: new. Anything else is refused.
-fn repeat_by_ids(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<Option<Repeat>, Refused> {
+fn repeat_by_ids(
+    known: &DecisionContext<'_>,
+    batch: &Batch,
+    scope: &Scope,
+) -> Result<Option<Repeat>, Refused> {
     let find = |(at, event): (usize, &gesta_core::NewEvent)| known.find(at, &event.stream, event.id);
     let found = batch.events.iter().enumerate().map(find).collect::<Vec<_>>();
     let Some(taken) = found.iter().position(Option::is_some) else { return Ok(None) };
@@ -159,7 +167,7 @@ fn repeat_by_ids(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<Opti
 }
 
 /// Whether what a batch expects of its streams and of the log holds.
-pub(crate) fn check(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<(), Refused> {
+pub(crate) fn check(known: &DecisionContext<'_>, batch: &Batch, scope: &Scope) -> Result<(), Refused> {
     for (at, (stream, expected)) in batch.expect.iter().enumerate() {
         let last = known.expected_head(at, stream);
         let actual = last.map(|(version, _)| Version::new(version));
@@ -177,14 +185,14 @@ pub(crate) fn check(known: &Known<'_>, batch: &Batch, scope: &Scope) -> Result<(
 }
 
 fn check_condition(
-    known: &Known<'_>,
+    known: &DecisionContext<'_>,
     at: usize,
     condition: &Condition,
     scope: &Scope,
 ) -> Result<(), Refused> {
     let after = condition.after.as_ref().map_or(0, |after| after.sequence(scope.partition));
     if let Some(checkpoint) = &condition.after {
-        check_place(checkpoint, known.prior.place_of(at), scope)
+        check_place(checkpoint, known.lookup.place_of(at), scope)
             .map_err(|error| Refused { error, speaks_of: 0 })?;
     }
     if known.last() == after {
@@ -223,6 +231,6 @@ fn check_place(checkpoint: &Checkpoint, place: ConditionPlace, scope: &Scope) ->
 }
 
 /// What to say of an append that could not be decided because something could not be looked up.
-pub(crate) fn unavailable(fault: &Fault) -> AppendError {
+pub(crate) fn unavailable(fault: &LookupError) -> AppendError {
     AppendError::Unavailable { reason: fault.to_string() }
 }

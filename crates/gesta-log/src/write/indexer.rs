@@ -10,11 +10,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
-use super::keeper::SharedManifest;
+use super::segment_manager::SharedManifest;
 use crate::bugs::{Bug, planted};
 use crate::env::Env;
 use crate::folder::{RunEntry, run_folder};
-use crate::index::{Ended, Merge, MergeError, Run, RunFiles, TableLimits};
+use crate::index::{FullTable, Merge, MergeError, Run, RunFiles, TableLimits};
 use crate::limits::retry_pause;
 use crate::shared::Shared;
 
@@ -47,7 +47,7 @@ struct State {
 }
 
 enum Task {
-    Write(Ended),
+    Write(FullTable),
     /// Another attempt, because a caller waits.
     Retry,
     /// A run is damaged.
@@ -62,7 +62,7 @@ struct Work {
     shared: Arc<Shared>,
     manifest: Arc<SharedManifest>,
     /// The oldest first.
-    ended: std::collections::VecDeque<Ended>,
+    ended: std::collections::VecDeque<FullTable>,
     /// Failed attempts in a row to write the oldest table.
     failures: u32,
     merge: Option<Merging>,
@@ -135,7 +135,7 @@ impl Indexer {
     }
 
     /// Queues a full table. The oldest is written first.
-    pub(crate) fn write_run(&self, ended: Ended) {
+    pub(crate) fn write_run(&self, ended: FullTable) {
         self.lock().backlog += 1;
         self.send(Task::Write(ended));
     }
@@ -265,7 +265,7 @@ impl Work {
         match task {
             Task::Write(ended) => {
                 // Before its run is visible, so that no reader finds an older head than runs hold.
-                self.shared.index.view().heads.learn(&ended.table.read());
+                self.shared.index.snapshot().heads.learn(&ended.table.read());
                 self.ended.push_back(ended);
             }
             Task::Retry => {}
@@ -325,7 +325,7 @@ impl Work {
             .write(&*self.env, id, &ended.table.read(), ended.end)
             .inspect_err(|_| self.discard(id))?;
         if planted(Bug::TableDroppedEarly) {
-            self.shared.index.change(|view| drop(view.tables.remove(0)));
+            self.shared.index.change(|snapshot| drop(snapshot.tables.remove(0)));
         }
         self.list(&run, &[])?;
         Ok(run)
@@ -362,10 +362,10 @@ impl Work {
         let before = owner.manifest.runs.clone();
         // Nothing is listed after a damaged run: the next open rebuilds everything from there.
         let next = before.last().map_or(1, |last| last.last + 1);
-        if self.is_distrusted && run.facts.first > next {
+        if self.is_distrusted && run.footer.first > next {
             return Ok(());
         }
-        let is_merged = |entry: &RunEntry| merged.iter().any(|run| run.facts.id == entry.id);
+        let is_merged = |entry: &RunEntry| merged.iter().any(|run| run.footer.id == entry.id);
         let runs = &mut owner.manifest.runs;
         let at = runs.iter().position(is_merged).unwrap_or(runs.len());
         runs.retain(|entry| !is_merged(entry));
@@ -379,12 +379,12 @@ impl Work {
 
     /// Makes a listed run visible, in place of its table.
     fn publish(&self, run: Arc<Run>) {
-        self.shared.index.change(|view| {
+        self.shared.index.change(|snapshot| {
             if !planted(Bug::TableDroppedEarly) {
-                let table = view.tables.remove(0);
-                assert!(table.first == run.facts.first, "the oldest table is written first");
+                let table = snapshot.tables.remove(0);
+                assert!(table.first == run.footer.first, "the oldest table is written first");
             }
-            view.runs.push(run);
+            snapshot.runs.push(run);
         });
     }
 
@@ -393,9 +393,9 @@ impl Work {
         if self.merge.is_some() || self.merging_failed {
             return;
         }
-        let view = self.shared.index.view();
-        let Some((from, tier)) = to_merge(&view.runs) else { return };
-        let mut runs = view.runs[from..from + FAN_OUT].to_vec();
+        let snapshot = self.shared.index.snapshot();
+        let Some((from, tier)) = to_merge(&snapshot.runs) else { return };
+        let mut runs = snapshot.runs[from..from + FAN_OUT].to_vec();
         if planted(Bug::RunsApartMerged) {
             runs.remove(1);
         }
@@ -434,7 +434,7 @@ impl Work {
     /// Lists a merged run and makes it visible, in place of its inputs.
     fn take_over(&mut self, run: Run, merged: &[Arc<Run>]) {
         if planted(Bug::MergedRemovedEarly) {
-            merged.iter().for_each(|run| self.discard(run.facts.id));
+            merged.iter().for_each(|run| self.discard(run.footer.id));
         }
         if let Err(error) = self.list(&run, merged) {
             // The manifest on the disk may list the run, so its file stays.
@@ -443,14 +443,14 @@ impl Work {
             return;
         }
         let run = Arc::new(run);
-        self.shared.index.change(|view| {
-            let is_merged = |own: &Arc<Run>| merged.iter().any(|run| run.facts.id == own.facts.id);
-            let at = view.runs.iter().position(is_merged).expect("merged runs are shown");
-            view.runs.retain(|own| !is_merged(own));
-            view.runs.insert(at, run);
+        self.shared.index.change(|snapshot| {
+            let is_merged = |own: &Arc<Run>| merged.iter().any(|run| run.footer.id == own.footer.id);
+            let at = snapshot.runs.iter().position(is_merged).expect("merged runs are shown");
+            snapshot.runs.retain(|own| !is_merged(own));
+            snapshot.runs.insert(at, run);
         });
         // Readers that still use them hold them open.
-        merged.iter().for_each(|run| self.discard(run.facts.id));
+        merged.iter().for_each(|run| self.discard(run.footer.id));
         // A name that returns after a power cut does no harm.
         let _ = self.env.sync_dir(&run_folder(&self.files.root));
     }
@@ -473,15 +473,15 @@ impl Work {
 fn to_merge(runs: &[Arc<Run>]) -> Option<(usize, u8)> {
     let windows = runs.windows(FAN_OUT).enumerate().rev();
     let mut fitting = windows.filter(|(_, window)| {
-        let tier = window[0].facts.tier;
-        let events = window[FAN_OUT - 1].facts.last - window[0].facts.first + 1;
-        window.iter().all(|run| run.facts.tier == tier) && events <= RUN_EVENTS_MAX
+        let tier = window[0].footer.tier;
+        let events = window[FAN_OUT - 1].footer.last - window[0].footer.first + 1;
+        window.iter().all(|run| run.footer.tier == tier) && events <= RUN_EVENTS_MAX
     });
     // The newest runs are the smallest; within a tier the oldest come first.
     let (newest, window) = fitting.next()?;
-    let tier = window[0].facts.tier;
-    let same = runs[..newest].iter().rev().take_while(|run| run.facts.tier == tier).count();
+    let tier = window[0].footer.tier;
+    let same = runs[..newest].iter().rev().take_while(|run| run.footer.tier == tier).count();
     let from = newest - same;
-    let events = runs[from + FAN_OUT - 1].facts.last - runs[from].facts.first + 1;
+    let events = runs[from + FAN_OUT - 1].footer.last - runs[from].footer.first + 1;
     Some((if events <= RUN_EVENTS_MAX { from } else { newest }, tier))
 }

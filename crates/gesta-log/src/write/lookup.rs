@@ -12,13 +12,15 @@ use std::sync::Arc;
 use gesta_core::{Batch, CommandKey, Condition, EventId, Expected, StreamName};
 
 use crate::bugs::{Bug, planted};
-use crate::index::{CommandEntry, Fault, FoundId, Key, Kind, PartRef, Reach, Table, View};
+use crate::index::{
+    CommandEntry, FoundId, IndexSnapshot, Key, Kind, LookupError, MemTable, PartRef, ReadMode,
+};
 use crate::read::command_of;
 
 /// What was looked up for a batch.
-pub(crate) struct Prior {
+pub(crate) struct Lookup {
     /// What it was looked up in.
-    pub(crate) view: Arc<View>,
+    pub(crate) snapshot: Arc<IndexSnapshot>,
     /// The last events of the streams of its events: version and position. Empty where nothing has ended; `None` as well where the table
     /// that grows knows better, and where the event before is of the same stream.
     heads: Vec<Option<(u64, u64)>>,
@@ -50,12 +52,17 @@ pub(crate) enum ConditionPlace {
     Elsewhere(u32),
 }
 
-impl Prior {
+impl Lookup {
     /// Looks a batch up.
-    pub(crate) fn look_up(view: Arc<View>, durable: u64, batch: &Batch, reach: Reach) -> Result<Self, Fault> {
-        let ended = view.active().first - 1;
-        let mut prior = Self {
-            view,
+    pub(crate) fn of(
+        snapshot: Arc<IndexSnapshot>,
+        durable: u64,
+        batch: &Batch,
+        mode: ReadMode,
+    ) -> Result<Self, LookupError> {
+        let ended = snapshot.active().first - 1;
+        let mut lookup = Self {
+            snapshot,
             heads: Vec::new(),
             expected_heads: Vec::new(),
             found: Vec::new(),
@@ -67,37 +74,37 @@ impl Prior {
             places: Vec::new(),
         };
         if ended > 0 {
-            prior.look_into_ended(batch, reach)?;
+            lookup.look_into_ended(batch, mode)?;
         }
-        if !prior.is_repeat() {
-            prior.look_at_conditions(batch, reach)?;
+        if !lookup.is_repeat() {
+            lookup.look_at_conditions(batch, mode)?;
         }
-        Ok(prior)
+        Ok(lookup)
     }
 
-    fn look_into_ended(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
+    fn look_into_ended(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
         if let Some(command) = &batch.command {
-            let mut ended = self.view.ended().iter().rev();
+            let mut ended = self.snapshot.ended().iter().rev();
             self.command = match ended.find_map(|table| table.read().command(&command.key).cloned()) {
-                None => command_in_runs(&self.view, command, reach)?,
+                None => command_in_runs(&self.snapshot, command, mode)?,
                 found => found,
             };
         }
-        self.look_for_ids(batch, reach)?;
-        self.heads = self.heads_of(batch.events.iter().map(|event| &event.stream), reach)?;
-        self.expected_heads = self.heads_of(batch.expect.iter().map(|(stream, _)| stream), reach)?;
-        self.look_for_anchors(batch, reach)
+        self.look_for_ids(batch, mode)?;
+        self.heads = self.heads_of(batch.events.iter().map(|event| &event.stream), mode)?;
+        self.expected_heads = self.heads_of(batch.expect.iter().map(|(stream, _)| stream), mode)?;
+        self.look_for_anchors(batch, mode)
     }
 
     /// Looks for the events that are expected as the last ones of their streams, where the stream's head has the expected version and
     /// lies in what has ended: otherwise a table that grows has the event, or the expectation fails anyway.
-    fn look_for_anchors(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
+    fn look_for_anchors(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
         for (at, (stream, expected)) in batch.expect.iter().enumerate() {
             let Expected::Event { version, id } = expected else { continue };
             let is_ended = self.expected_head(at).is_some_and(|(head, _)| head == version.get());
-            if is_ended && self.view.active().read().head(stream.as_str()).is_none() {
+            if is_ended && self.snapshot.active().read().head(stream.as_str()).is_none() {
                 self.anchors.resize(batch.expect.len(), None);
-                self.anchors[at] = self.find_in_ended(stream, *id, reach)?;
+                self.anchors[at] = self.find_in_ended(stream, *id, mode)?;
             }
         }
         Ok(())
@@ -107,13 +114,13 @@ impl Prior {
         &self,
         stream: &StreamName,
         id: EventId,
-        reach: Reach,
-    ) -> Result<Option<(u64, u64)>, Fault> {
-        let in_table = |table: &Arc<Table>| table.read().find_id(stream.as_str(), id);
-        if let Some(place) = self.view.ended().iter().rev().find_map(in_table) {
+        mode: ReadMode,
+    ) -> Result<Option<(u64, u64)>, LookupError> {
+        let in_table = |table: &Arc<MemTable>| table.read().find_id(stream.as_str(), id);
+        if let Some(place) = self.snapshot.ended().iter().rev().find_map(in_table) {
             return Ok(Some(place));
         }
-        let found = self.view.find_in_runs(&[(stream.as_str(), id)], reach)?;
+        let found = self.snapshot.find_in_runs(&[(stream.as_str(), id)], mode)?;
         Ok(found.first().map(|found| found.place))
     }
 
@@ -122,8 +129,8 @@ impl Prior {
         &mut self,
         batch: &Batch,
         durable: u64,
-        mark_at: impl Fn(u64) -> Result<Option<u32>, Fault>,
-    ) -> Result<(), Fault> {
+        mark_at: impl Fn(u64) -> Result<Option<u32>, LookupError>,
+    ) -> Result<(), LookupError> {
         if self.is_repeat() || batch.conditions.iter().all(|condition| mark_of(condition).is_none()) {
             return Ok(());
         }
@@ -141,10 +148,10 @@ impl Prior {
         Ok(())
     }
 
-    fn look_for_ids(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
+    fn look_for_ids(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
         let events = batch.events.iter().map(|event| (event.stream.as_str(), event.id)).collect::<Vec<_>>();
-        let mut found = self.view.find_in_runs(&events, reach)?;
-        for table in self.view.ended() {
+        let mut found = self.snapshot.find_in_runs(&events, mode)?;
+        for table in self.snapshot.ended() {
             let table = table.read();
             let find = |(at, (stream, id)): (usize, &(&str, _))| {
                 table.find_id(stream, *id).map(|place| FoundId { at, place })
@@ -156,7 +163,7 @@ impl Prior {
             self.found[at] = Some(place);
         }
         if let Some(last) = self.found.iter().flatten().map(|(_, position)| *position).max() {
-            self.found_end = self.view.batch_end(last, reach)?;
+            self.found_end = self.snapshot.batch_end(last, mode)?;
         }
         Ok(())
     }
@@ -166,18 +173,18 @@ impl Prior {
     fn heads_of<'b>(
         &self,
         streams: impl Iterator<Item = &'b StreamName>,
-        reach: Reach,
-    ) -> Result<Vec<Option<(u64, u64)>>, Fault> {
+        mode: ReadMode,
+    ) -> Result<Vec<Option<(u64, u64)>>, LookupError> {
         let mut asked = streams.map(StreamName::as_str).enumerate().collect::<Vec<_>>();
         let mut heads = vec![None; asked.len()];
         // Most events of a batch are of the stream of the one before, and one version follows from the other.
         asked.dedup_by_key(|(_, stream)| *stream);
         let (known_from, tables) = {
-            let known = self.view.heads.read();
+            let known = self.snapshot.heads.read();
             for &(at, stream) in &asked {
                 heads[at] = known.find(stream.as_bytes());
             }
-            let unknown = self.view.ended().iter().filter(|table| !known.covers(table.first));
+            let unknown = self.snapshot.ended().iter().filter(|table| !known.covers(table.first));
             (known.from, unknown.collect::<Vec<_>>())
         };
         for table in tables {
@@ -189,7 +196,7 @@ impl Prior {
         }
         for (at, stream) in asked {
             if heads[at].is_none() {
-                heads[at] = self.head_in_runs(stream, known_from, reach)?;
+                heads[at] = self.head_in_runs(stream, known_from, mode)?;
             }
         }
         Ok(heads)
@@ -201,21 +208,21 @@ impl Prior {
         &self,
         stream: &str,
         begin_before: u64,
-        reach: Reach,
-    ) -> Result<Option<(u64, u64)>, Fault> {
-        if self.view.active().read().head(stream).is_some() {
+        mode: ReadMode,
+    ) -> Result<Option<(u64, u64)>, LookupError> {
+        if self.snapshot.active().read().head(stream).is_some() {
             return Ok(None);
         }
-        self.view.head_in_runs(&Key::stream(stream), u64::MAX, begin_before, reach)
+        self.snapshot.head_in_runs(&Key::stream(stream), u64::MAX, begin_before, mode)
     }
 
     fn is_repeat(&self) -> bool {
         self.command.is_some() || !self.found.is_empty()
     }
 
-    fn look_at_conditions(&mut self, batch: &Batch, reach: Reach) -> Result<(), Fault> {
+    fn look_at_conditions(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
         for condition in &batch.conditions {
-            let found = last_match(&self.view, condition, self.checked_to, reach)?;
+            let found = last_match(&self.snapshot, condition, self.checked_to, mode)?;
             self.matches.push(found);
         }
         Ok(())
@@ -223,7 +230,12 @@ impl Prior {
 
     /// The version that an event has which is the next of its stream, where the table that grows does not know it. `ended_since` are tables
     /// that ended after what was looked up, from old to new.
-    pub(crate) fn next_version(&self, event: usize, stream: &StreamName, ended_since: &[Arc<Table>]) -> u64 {
+    pub(crate) fn next_version(
+        &self,
+        event: usize,
+        stream: &StreamName,
+        ended_since: &[Arc<MemTable>],
+    ) -> u64 {
         let in_tables = ended_since.iter().rev().find_map(|table| table.read().head(stream.as_str()));
         let in_ended = || self.heads.get(event).copied().flatten();
         in_tables.or_else(in_ended).map_or(0, |(version, _)| version + 1)
@@ -262,7 +274,7 @@ impl Prior {
     /// The last match of a condition up to the position that is given with it.
     pub(crate) fn match_of(&self, condition: usize) -> (Option<u64>, u64) {
         let checked_to = match planted(Bug::PriorTakenForNew) {
-            true => self.view.growing().last().map_or(0, |newest| newest.read().last()),
+            true => self.snapshot.growing().last().map_or(0, |newest| newest.read().last()),
             false => self.checked_to,
         };
         (self.matches.get(condition).copied().flatten(), checked_to)
@@ -277,16 +289,16 @@ fn mark_of(condition: &Condition) -> Option<(u64, u32)> {
 
 /// What the runs know of a command: its key, verified where it stands in the log.
 pub(crate) fn command_in_runs(
-    view: &View,
+    snapshot: &IndexSnapshot,
     command: &CommandKey,
-    reach: Reach,
-) -> Result<Option<CommandEntry>, Fault> {
+    mode: ReadMode,
+) -> Result<Option<CommandEntry>, LookupError> {
     let key = Key::new(Kind::Command, &command.key);
-    for run in view.runs.iter().rev() {
-        let part = PartRef::Run(run, reach);
+    for run in snapshot.runs.iter().rev() {
+        let part = PartRef::Run(run, mode);
         let Some((mut list, _)) = part.list(&key)? else { continue };
-        if reach == Reach::Memory {
-            return Err(Fault::NotInMemory);
+        if mode == ReadMode::Memory {
+            return Err(LookupError::NotInMemory);
         }
         let first = list.at(0)?;
         let location = part.locator().location(first)?;
@@ -301,10 +313,15 @@ pub(crate) fn command_in_runs(
 }
 
 /// The last match of a condition up to a position. Parts that end at its `after` or before are not asked.
-fn last_match(view: &View, condition: &Condition, up_to: u64, reach: Reach) -> Result<Option<u64>, Fault> {
+fn last_match(
+    snapshot: &IndexSnapshot,
+    condition: &Condition,
+    up_to: u64,
+    mode: ReadMode,
+) -> Result<Option<u64>, LookupError> {
     let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
-    for part in view.parts().iter().rev() {
-        let held = part.look(reach);
+    for part in snapshot.parts().iter().rev() {
+        let held = part.look(mode);
         let part = held.part();
         if part.first() > up_to {
             continue;
@@ -339,11 +356,11 @@ mod tests {
     const LAST: u64 = 8;
 
     /// So many tables of that log; an empty one grows where those are not all. The streams of the first are in memory.
-    fn view(count: usize) -> Arc<View> {
-        let (mut log, mut tables) = (Vec::new(), Vec::<Arc<Table>>::new());
+    fn snapshot(count: usize) -> Arc<IndexSnapshot> {
+        let (mut log, mut tables) = (Vec::new(), Vec::<Arc<MemTable>>::new());
         let growing = (count < TABLES.len()).then_some(&[][..]);
         for (number, streams) in TABLES.into_iter().take(count).chain(growing).enumerate() {
-            let table = Table::new(log.len() as u64 + 1);
+            let table = MemTable::new(log.len() as u64 + 1);
             if let Some(before) = tables.last() {
                 before.end_with(Arc::clone(&table));
             }
@@ -365,10 +382,10 @@ mod tests {
             tables.push(table);
         }
         let index = Index::in_part(Vec::new(), 1);
-        index.fill(View { tables, ..View::default() }, Vec::new(), 1 << 20);
-        let view = index.view();
-        view.heads.learn(&view.tables[0].read());
-        view
+        index.fill(IndexSnapshot { tables, ..IndexSnapshot::default() }, Vec::new(), 1 << 20);
+        let snapshot = index.snapshot();
+        snapshot.heads.learn(&snapshot.tables[0].read());
+        snapshot
     }
 
     /// The command of a table's batch.
@@ -391,8 +408,8 @@ mod tests {
         Batch::new((first_id..).zip(streams).map(event))
     }
 
-    fn look_up(view: Arc<View>, durable: u64, batch: &Batch) -> Prior {
-        Prior::look_up(view, durable, batch, Reach::Disk).unwrap()
+    fn look_up(snapshot: Arc<IndexSnapshot>, durable: u64, batch: &Batch) -> Lookup {
+        Lookup::of(snapshot, durable, batch, ReadMode::Disk).unwrap()
     }
 
     #[test]
@@ -402,7 +419,7 @@ mod tests {
             for stream in ["a", "b", "c", "d", "e"] {
                 let checkpoint = (after > 0).then(|| Checkpoint::new(StoreId::from_bytes([1; 16]), [after]));
                 let own = batch(100, &["c"]).fail_if(Query::stream(stream.parse().unwrap()), checkpoint);
-                let (found, checked_to) = look_up(view(3), durable, &own).match_of(0);
+                let (found, checked_to) = look_up(snapshot(3), durable, &own).match_of(0);
                 assert_eq!(checked_to, durable);
                 let counts = |found: &u64| *found > after;
                 let expected = last_of(stream, durable).filter(counts);
@@ -415,7 +432,7 @@ mod tests {
     fn the_first_event_of_a_table_that_grows_is_newer_than_what_was_looked_up() {
         for (tables, last) in [(0, 0), (2, ENDED)] {
             let own = batch(100, &["c"]).fail_if(Query::All, None);
-            let found = look_up(view(tables), last, &own).match_of(0);
+            let found = look_up(snapshot(tables), last, &own).match_of(0);
             assert_eq!(found, ((last > 0).then_some(last), last));
         }
     }
@@ -426,12 +443,12 @@ mod tests {
         for stream in ["d", "a", "c"] {
             own = own.expect(stream.parse().unwrap(), gesta_core::Expected::Any);
         }
-        let prior = look_up(view(3), LAST, &own);
-        let expected = [0, 1, 2].map(|at| prior.expected_head(at));
+        let lookup = look_up(snapshot(3), LAST, &own);
+        let expected = [0, 1, 2].map(|at| lookup.expected_head(at));
         assert_eq!(expected, [Some((1, 6)), Some((2, 5)), None]);
-        let next = [0, 2, 4].map(|at| prior.next_version(at, &own.events[at].stream, &[]));
+        let next = [0, 2, 4].map(|at| lookup.next_version(at, &own.events[at].stream, &[]));
         assert_eq!(next, [2, 3, 0]);
-        let one = look_up(view(1), 3, &own);
+        let one = look_up(snapshot(1), 3, &own);
         let next = [0, 2, 4].map(|at| one.next_version(at, &own.events[at].stream, &[]));
         assert_eq!(next, [0, 2, 0]);
     }
@@ -439,16 +456,16 @@ mod tests {
     #[test]
     fn what_has_ended_knows_a_batch_by_its_ids_and_its_command_and_then_no_condition_is_looked_at() {
         let with_condition = |batch: Batch| batch.fail_if(Query::All, None);
-        let by_ids = look_up(view(3), LAST, &with_condition(batch(4, &["d", "a", "a"])));
+        let by_ids = look_up(snapshot(3), LAST, &with_condition(batch(4, &["d", "a", "a"])));
         let found = [0, 1, 2].map(|at| by_ids.found(at));
         assert_eq!((found, by_ids.found_end()), ([Some((0, 4)), Some((2, 5)), None], ENDED));
         let sent = with_condition(batch(100, &["c"])).with_command(command(1));
-        let by_command = look_up(view(3), LAST, &sent);
+        let by_command = look_up(snapshot(3), LAST, &sent);
         let entry = by_command.command().unwrap();
         assert_eq!((entry.first, entry.last(), entry.request), (4, ENDED, sent.command.unwrap().request));
-        let new = look_up(view(3), LAST, &with_condition(batch(7, &["b"])).with_command(command(2)));
+        let new = look_up(snapshot(3), LAST, &with_condition(batch(7, &["b"])).with_command(command(2)));
         assert!(new.command().is_none() && new.found(0).is_none(), "the table that grows is the writer's");
-        let matches = [by_ids, by_command, new].map(|prior| prior.match_of(0).0);
+        let matches = [by_ids, by_command, new].map(|lookup| lookup.match_of(0).0);
         assert_eq!(matches, [None, None, Some(LAST)]);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use gesta_core::{AppendError, Appended, Batch};
 
 use super::PANICKED;
-use super::lookup::Prior;
+use super::lookup::Lookup;
 use crate::format::Prepared;
 use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
 
@@ -17,7 +17,7 @@ pub(crate) type Answer = Result<Appended, AppendError>;
 /// A queued batch. Dropped without an answer, it is in doubt.
 pub(crate) struct Ticket {
     pub(crate) batch: Batch,
-    pub(crate) prior: Prior,
+    pub(crate) lookup: Lookup,
     pub(crate) prepared: Prepared,
     pub(crate) reply: oneshot::Sender<Answer>,
 }

@@ -10,21 +10,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::gatherer::Gathering;
+use super::flush::write_group;
 use super::group::{Taken, deliver};
+use super::group_builder::OpenGroup;
 use super::queue::Queue;
-use super::write::write_group;
 use crate::bugs::{Bug, planted};
 use crate::folder::DurableMark;
 use crate::format::Prepared;
 use crate::limits::DECISIONS_MAX;
 use crate::shared::Shared;
 
-/// The writer's own state. Whoever holds it writes: see [`Role`](super::committer::Role).
+/// The writer's own state. Whoever holds it writes: see [`Committer`](super::committer::Role).
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
-    gathering: Arc<Gathering>,
+    open_group: Arc<OpenGroup>,
     /// The last frame that is known to be synced.
     durable: Arc<AtomicU64>,
     /// The last frame of which a synced frame says that it is durable.
@@ -37,12 +37,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, gathering: Arc<Gathering>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, open_group: Arc<OpenGroup>) -> Self {
         let (durable, covered, last_with_events) = {
-            let gatherer = gathering.lock();
-            (gatherer.durable(), gatherer.tail().covered, gatherer.tail().last_with_events)
+            let builder = open_group.lock();
+            (builder.durable(), builder.tail().covered, builder.tail().last_with_events)
         };
-        Self { shared, queue, gathering, durable, covered, last_with_events, is_poisoned: false, written: 0 }
+        Self { shared, queue, open_group, durable, covered, last_with_events, is_poisoned: false, written: 0 }
     }
 
     /// Commits what is gathered and what waits, up to a group of it; where room had to be made, another one behind it. Gives back whether
@@ -57,7 +57,7 @@ impl Writer {
         let before = self.written;
         let mut is_halted = self.commit_group(meanwhile);
         if is_halted {
-            self.gathering.lock().make_way();
+            self.open_group.lock().make_way();
             is_halted = self.commit_group(meanwhile);
         }
         self.queue.note_group(self.is_uncovered(), self.written > before);
@@ -67,10 +67,10 @@ impl Writer {
     /// Commits a group. Gives back whether the gathering is halted.
     fn commit_group(&mut self, meanwhile: &mut dyn FnMut()) -> bool {
         let (taken, is_halted) = {
-            let mut gatherer = self.gathering.lock();
-            gatherer.gather(&self.queue, DECISIONS_MAX);
-            self.is_poisoned |= gatherer.is_poisoned();
-            (gatherer.take_group(), gatherer.is_halted())
+            let mut builder = self.open_group.lock();
+            builder.gather(&self.queue, DECISIONS_MAX);
+            self.is_poisoned |= builder.is_poisoned();
+            (builder.take_group(), builder.is_halted())
         };
         if let Some(taken) = taken {
             self.commit(taken, meanwhile);
@@ -124,7 +124,7 @@ impl Writer {
             self.shared.published.publish(taken.head);
         }
         if planted(Bug::RunBeyondDurable) {
-            self.gathering.lock().end_full_table();
+            self.open_group.lock().end_full_table();
         }
     }
 
@@ -142,16 +142,13 @@ impl Writer {
     /// Says on disk that everything is durable. Without it, the last group would look like one that nobody was told of.
     fn cover(&mut self) {
         let taken = {
-            let mut gatherer = self.gathering.lock();
-            self.is_poisoned |= gatherer.is_poisoned();
-            if self.is_poisoned
-                || !gatherer.is_empty()
-                || gatherer.is_halted()
-                || !gatherer.has_room_for_idle()
+            let mut builder = self.open_group.lock();
+            self.is_poisoned |= builder.is_poisoned();
+            if self.is_poisoned || !builder.is_empty() || builder.is_halted() || !builder.has_room_for_idle()
             {
                 return;
             }
-            gatherer.take_idle()
+            builder.take_idle()
         };
         match write_idle(&taken) {
             Ok(()) => self.note_synced(&taken),
@@ -162,7 +159,7 @@ impl Writer {
     /// Stops writing for good, and forgets what never became durable.
     fn poison(&mut self, reason: String) {
         self.is_poisoned = true;
-        let gathered = self.gathering.lock().poison(reason);
+        let gathered = self.open_group.lock().poison(reason);
         gathered.answer_in_doubt();
     }
 }

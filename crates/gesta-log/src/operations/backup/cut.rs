@@ -8,7 +8,7 @@ use crate::damage::Damage;
 use crate::env::Mode;
 use crate::folder::{Folder, Manifest, Sealed, SegmentEntry, SegmentState, last_frame, last_position};
 use crate::format::FrameKind;
-use crate::segment::{Ended, Follow, SegmentFile, Tally, Walker};
+use crate::segment::{ChainPosition, SegmentEnd, SegmentFile, Tally, Walker};
 
 /// A consistent cut: every event up to a position and none after.
 pub(crate) struct Cut {
@@ -32,14 +32,14 @@ struct Cutter<'a> {
     /// The position to cut at.
     position: u64,
     /// How far the segments so far go.
-    reached: Follow,
+    reached: ChainPosition,
     segments: Vec<CutSegment>,
 }
 
 impl Cut {
     /// Cuts the log of a manifest after a position. Every segment with an event up to there must be listed.
     pub(crate) fn at(source: &Folder<'_>, manifest: &Manifest, position: u64) -> Result<Self, BackupError> {
-        let mut cutter = Cutter { source, position, reached: Follow::START, segments: Vec::new() };
+        let mut cutter = Cutter { source, position, reached: ChainPosition::START, segments: Vec::new() };
         for entry in &manifest.segments {
             if cutter.reached.position == position {
                 break;
@@ -99,17 +99,17 @@ impl Cutter<'_> {
         &mut self,
         entry: &SegmentEntry,
         segment: &Arc<SegmentFile>,
-    ) -> Result<Option<Ended>, BackupError> {
+    ) -> Result<Option<SegmentEnd>, BackupError> {
         let recover_error = || {
             |error: crate::segment::WalkError| BackupError::Open(self.source.recover_error()(error.into()))
         };
         let mut walker = Walker::new(segment).map_err(recover_error())?;
         let mut offset = SegmentFile::first_frame_offset();
         let mut tally = Tally::new(&segment.salt);
-        let mut follow = None;
-        while follow.map_or(self.reached.position, |follow: Follow| follow.position) < self.position {
+        let mut chain = None;
+        while chain.map_or(self.reached.position, |chain: ChainPosition| chain.position) < self.position {
             let Some((_, header)) = walker.frame_at(offset).map_err(recover_error())? else { break };
-            let own = follow.get_or_insert_with(|| Follow::before(&header));
+            let own = chain.get_or_insert_with(|| ChainPosition::before(&header));
             if header.kind == FrameKind::End || !own.accepts(&header) {
                 break;
             }
@@ -120,8 +120,8 @@ impl Cutter<'_> {
             tally.add(&header);
             offset += header.length as u64;
         }
-        if let Some(follow) = follow {
-            (self.reached.number, self.reached.position) = (follow.number, follow.position);
+        if let Some(chain) = chain {
+            (self.reached.number, self.reached.position) = (chain.number, chain.position);
         }
         Ok(tally.end_at(offset))
     }

@@ -14,9 +14,9 @@ use crate::folder::{Sealed, SegmentEntry, sealed_len};
 use crate::format::Crc;
 use crate::operations::pace::Pace;
 use crate::operations::paced::PacedFile;
-use crate::operations::prove::{Proof, all_lost, prove};
+use crate::operations::verify_segment::{Proof, all_lost, prove};
 use crate::recover::RecoverError;
-use crate::segment::{Follow, SegmentFile, WalkError};
+use crate::segment::{ChainPosition, SegmentFile, WalkError};
 
 /// Bytes of one read for a checksum.
 const READ_STEP_BYTES: usize = 1 << 20;
@@ -73,7 +73,7 @@ pub(crate) fn verify_backup_in(env: &dyn Env, root: &Path) -> Result<BackupRepor
         damage: Vec::new(),
         flaws: Vec::new(),
     };
-    let mut before = Some(Follow::START);
+    let mut before = Some(ChainPosition::START);
     for file in &manifest.files {
         report.bytes += sealed_len(&file.sealed);
         let checked = check_file(env, root, file, before.as_ref());
@@ -94,7 +94,12 @@ pub(crate) fn verify_backup_in(env: &dyn Env, root: &Path) -> Result<BackupRepor
 }
 
 /// Verifies one file of a backup, and that it is the very file that was written.
-fn check_file(env: &dyn Env, root: &Path, file: &BackupFile, before: Option<&Follow>) -> io::Result<Proof> {
+fn check_file(
+    env: &dyn Env,
+    root: &Path,
+    file: &BackupFile,
+    before: Option<&ChainPosition>,
+) -> io::Result<Proof> {
     let BackupFile { entry, sealed, .. } = file;
     let lost = |what: &str| Ok(Proof { damage: vec![all_lost(entry, sealed, what)], ..Proof::default() });
     let opened = match env.open(&file.path(root), Mode::Read) {
@@ -155,7 +160,7 @@ fn prove_file(
     file: &Arc<dyn File>,
     entry: &SegmentEntry,
     sealed: &Sealed,
-    before: Option<&Follow>,
+    before: Option<&ChainPosition>,
 ) -> io::Result<Option<Proof>> {
     let segment = SegmentFile { id: entry.header.id, salt: entry.header.salt, file: Arc::clone(file) };
     match prove(&segment, entry, sealed, before) {

@@ -18,7 +18,7 @@ use crate::folder::{
     DurableMark, Folder, Manifest, RESTORING, folders, sealed_len, segment_name, segment_path, write_synced,
 };
 use crate::operations::pace::Pace;
-use crate::segment::{Follow, SegmentFile, WalkError, Walker};
+use crate::segment::{ChainPosition, SegmentFile, WalkError, Walker};
 
 /// A log that was made from a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn last_frame(folder: &Folder<'_>, backup: &BackupManifest) -> io::Result<Durabl
     let segment = SegmentFile::open(folder.env, folder.root, &file.entry.header, Mode::Read)?;
     let mut walker = Walker::new(&segment).map_err(WalkError::into_io)?;
     let end = walker.frame_at(file.sealed.end).map_err(WalkError::into_io)?;
-    Ok(end.map_or_else(DurableMark::default, |(_, header)| DurableMark::of(&Follow::before(&header))))
+    Ok(end.map_or_else(DurableMark::default, |(_, header)| DurableMark::of(&ChainPosition::before(&header))))
 }
 
 /// Copies a file durably, and checks that it is the one that was written.

@@ -16,7 +16,7 @@ use crate::env::{Env, File, Lock, Mode, write_whole};
 use crate::folder::{Folder, Manifest, sealed_len, segment_path};
 use crate::format::SEGMENT_HEADER_BYTES;
 use crate::operations::pace::Pace;
-use crate::segment::{Ended, Follow, SegmentFile, Stop, Tally, WalkError, Walker, write_end};
+use crate::segment::{ChainPosition, SegmentEnd, SegmentFile, Stop, Tally, WalkError, Walker, write_end};
 
 /// Bytes that are copied at once, each piece durable before the next: what a copy may keep in flight without making the syncs of
 /// appends wait for it.
@@ -275,13 +275,13 @@ impl<'a> Target<'a> {
 }
 
 /// How a segment ends whose frames end at that offset; `None` if they end elsewhere.
-fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<Ended>> {
+fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<SegmentEnd>> {
     let io = WalkError::into_io;
     let mut walker = Walker::new(segment).map_err(io)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first).map_err(io)? else { return Ok(None) };
-    let (mut follow, mut tally) = (Follow::before(&header), Tally::new(&segment.salt));
-    let stop = walker.walk(first, end, &mut follow, |frame, _, _| tally.add(&frame.header)).map_err(io)?;
+    let (mut chain, mut tally) = (ChainPosition::before(&header), Tally::new(&segment.salt));
+    let stop = walker.walk(first, end, &mut chain, |frame, _, _| tally.add(&frame.header)).map_err(io)?;
     Ok(tally.end_at(end).filter(|_| stop == Stop::NoFrame { offset: end }))
 }
 

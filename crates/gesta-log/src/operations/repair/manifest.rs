@@ -22,7 +22,7 @@ use crate::format::{
 };
 use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN};
 use crate::recover::{Recovery, is_blank, open_listed};
-use crate::segment::{Follow, SegmentFile, Stop, WalkError, Walker};
+use crate::segment::{ChainPosition, SegmentFile, Stop, WalkError, Walker};
 
 /// By how much boot epoch and generation go on from the highest that was seen. Opens that made no segment have left no sign, and every
 /// command that appends may be one; a lease's token has room for 4,096 such steps.
@@ -284,7 +284,7 @@ impl Builder<'_> {
         manifest.boot_epoch = boot_epoch.max(older.map(|older| older.boot_epoch)).unwrap_or(0) + UNSEEN_MAX;
         manifest.partition = used.first().map_or(0, |own| own.header.partition);
         // The first write to a segment followed the last sync of the one before.
-        let begun = used.last().and_then(|own| own.first).map(|first| Follow::before(&first));
+        let begun = used.last().and_then(|own| own.first).map(|first| ChainPosition::before(&first));
         manifest.durable = older.map_or_else(DurableMark::default, Manifest::newest_named);
         if let Some(begun) = begun {
             manifest.durable.raise(DurableMark::of(&begun));
@@ -310,8 +310,9 @@ impl Builder<'_> {
 
     /// How a segment ends that the log has gone on from: as the next one's START says, or its own END.
     fn sealed(&self, own: &Found, next: &Found) -> Result<Option<Sealed>, RepairError> {
-        let begun =
-            |own: &Found| own.first.map(|first| Follow::before(&first)).expect("a used segment has a frame");
+        let begun = |own: &Found| {
+            own.first.map(|first| ChainPosition::before(&first)).expect("a used segment has a frame")
+        };
         let (before, after) = (begun(own), begun(next));
         if let Some(start) = next.start.filter(|start| start.previous_segment == own.header.id) {
             return Ok(Some(Sealed {
@@ -388,8 +389,8 @@ impl Found {
         let mut walker = Walker::new(&self.segment)?;
         let first = SegmentFile::first_frame_offset();
         let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-        let (mut follow, mut body) = (Follow::before(&header), None);
-        let stop = walker.walk(first, u64::MAX, &mut follow, |frame, _, _| {
+        let (mut chain, mut body) = (ChainPosition::before(&header), None);
+        let stop = walker.walk(first, u64::MAX, &mut chain, |frame, _, _| {
             if frame.header.kind == FrameKind::End {
                 body = EndBody::decode(frame.command);
             }

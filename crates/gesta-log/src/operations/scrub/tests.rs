@@ -10,7 +10,7 @@ use super::{ScrubOptions, ScrubReport, scrub_in};
 use crate::env::{Machine, Mode, SimEnv};
 use crate::folder::{Manifest, SegmentState, last_position, segment_path};
 use crate::format::FrameHeader;
-use crate::segment::{Follow, SegmentFile, Walker};
+use crate::segment::{ChainPosition, SegmentFile, Walker};
 use crate::testing::{LOG, append, batch_of, open};
 
 /// The segment in which the two histories part.
@@ -79,9 +79,9 @@ impl Histories {
         let mut walker = Walker::new(&segment).unwrap();
         let first = SegmentFile::first_frame_offset();
         let (_, header) = walker.frame_at(first).unwrap().unwrap();
-        let (mut follow, mut frames) = (Follow::before(&header), Vec::new());
+        let (mut chain, mut frames) = (ChainPosition::before(&header), Vec::new());
         walker
-            .walk(first, u64::MAX, &mut follow, |frame, _, offset| {
+            .walk(first, u64::MAX, &mut chain, |frame, _, offset| {
                 if frame.header.events > 0 {
                     frames.push(Placed { at: usize::try_from(offset).unwrap(), header: frame.header });
                 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use gesta_core::EventId;
 
-use crate::index::{Fault, IndexedEvent, Key, Kind, PartRef, Reach, Run, State, Table, View};
+use crate::index::{
+    IndexSnapshot, IndexedEvent, Key, Kind, LookupError, MemTable, PartRef, ReadMode, Run, State,
+};
 use crate::recover::Tables;
 use crate::segment::LogPoint;
 
@@ -15,12 +17,12 @@ const ERRORS_MAX: usize = 20;
 
 /// Compares the tables of a scan with the runs of the log.
 pub(crate) struct IndexCheck {
-    view: View,
+    snapshot: IndexSnapshot,
     /// Positions in the lists of the tables within the current run.
     postings: u64,
     found: Found,
     /// Tables after the last run, to find ids that a stream holds twice.
-    behind: Vec<Arc<Table>>,
+    behind: Vec<Arc<MemTable>>,
 }
 
 /// The result of the comparison.
@@ -43,21 +45,26 @@ impl IndexCheck {
         // Look-ups do without a damaged filter, so the comparison does not find the damage.
         let filters = runs.iter().filter_map(|run| run.prove_filters().err());
         found.errors.extend(filters.map(|fault| fault.to_string()).take(ERRORS_MAX));
-        Self { view: View { runs, ..View::default() }, postings: 0, found, behind: Vec::new() }
+        Self {
+            snapshot: IndexSnapshot { runs, ..IndexSnapshot::default() },
+            postings: 0,
+            found,
+            behind: Vec::new(),
+        }
     }
 
     /// Compares the remaining tables.
-    pub(crate) fn finish(mut self, tables: &[Arc<Table>]) -> Found {
+    pub(crate) fn finish(mut self, tables: &[Arc<MemTable>]) -> Found {
         tables.iter().for_each(|table| self.check(table));
         self.found
     }
 
     fn run_of(&self, position: u64) -> Option<&Arc<Run>> {
-        let at = self.view.runs.partition_point(|run| run.facts.last < position);
-        self.view.runs.get(at).filter(|run| run.facts.first <= position)
+        let at = self.snapshot.runs.partition_point(|run| run.footer.last < position);
+        self.snapshot.runs.get(at).filter(|run| run.footer.first <= position)
     }
 
-    fn check(&mut self, table: &Table) {
+    fn check(&mut self, table: &MemTable) {
         let state = table.read();
         if state.len() == 0 {
             return;
@@ -66,18 +73,18 @@ impl IndexCheck {
         self.found.streams += created.map_or(0, |(positions, _)| positions.len() as u64);
         let Some(run) = self.run_of(state.first).map(Arc::clone) else { return };
         let compared = compare(&state, &run);
-        self.note(run.facts.id, compared);
+        self.note(run.footer.id, compared);
         self.postings += state.postings();
-        if state.last() == run.facts.last {
+        if state.last() == run.footer.last {
             let postings = std::mem::take(&mut self.postings);
-            if postings != run.facts.postings {
-                let what = format!("it holds {} positions, the log has {postings}", run.facts.postings);
-                self.note(run.facts.id, Ok(Some(what)));
+            if postings != run.footer.postings {
+                let what = format!("it holds {} positions, the log has {postings}", run.footer.postings);
+                self.note(run.footer.id, Ok(Some(what)));
             }
         }
     }
 
-    fn note(&mut self, run: u64, compared: Result<Option<String>, Fault>) {
+    fn note(&mut self, run: u64, compared: Result<Option<String>, LookupError>) {
         let error = match compared {
             Ok(None) => return,
             Ok(Some(what)) => format!("index file {run}: {what}"),
@@ -89,24 +96,30 @@ impl IndexCheck {
     }
 
     /// Whether the stream holds the id at another position too.
-    fn stands_elsewhere(&self, stream: &str, id: EventId, own: u64, table: &State) -> Result<bool, Fault> {
+    fn stands_elsewhere(
+        &self,
+        stream: &str,
+        id: EventId,
+        own: u64,
+        table: &State,
+    ) -> Result<bool, LookupError> {
         if table.find_id(stream, id).is_some() {
             return Ok(true);
         }
         if self.behind.iter().any(|table| table.read().find_id(stream, id).is_some()) {
             return Ok(true);
         }
-        let found = self.view.find_in_runs(&[(stream, id)], Reach::Disk)?;
+        let found = self.snapshot.find_in_runs(&[(stream, id)], ReadMode::Disk)?;
         Ok(found.iter().any(|found| found.place.1 != own))
     }
 }
 
 impl Tables for IndexCheck {
     fn is_full(&self, bytes: usize, _log_bytes: u64, position: u64) -> bool {
-        bytes >= TABLE_BYTES || self.run_of(position).is_some_and(|run| run.facts.last == position)
+        bytes >= TABLE_BYTES || self.run_of(position).is_some_and(|run| run.footer.last == position)
     }
 
-    fn take(&mut self, table: &Arc<Table>, _end: &LogPoint) -> bool {
+    fn take(&mut self, table: &Arc<MemTable>, _end: &LogPoint) -> bool {
         self.check(table);
         if self.run_of(table.first).is_none() {
             self.behind.push(Arc::clone(table));
@@ -128,13 +141,13 @@ fn key_of(key: &[u8]) -> Key {
 }
 
 /// The first difference between a run and a table within it.
-fn compare(table: &State, run: &Run) -> Result<Option<String>, Fault> {
-    let part = PartRef::Run(run, Reach::Disk);
+fn compare(table: &State, run: &Run) -> Result<Option<String>, LookupError> {
+    let part = PartRef::Run(run, ReadMode::Disk);
     let shift = part.relative(table.first);
-    let mut offsets = run.offsets(Reach::Disk);
+    let mut offsets = run.offsets(ReadMode::Disk);
     for (position, offset) in (shift..).zip(&table.offsets) {
         if offsets.get(position)? != *offset {
-            return Ok(Some(format!("position {} lies elsewhere", run.facts.first + u64::from(position))));
+            return Ok(Some(format!("position {} lies elsewhere", run.footer.first + u64::from(position))));
         }
     }
     for extent in table.extents.iter().filter(|extent| extent.first <= table.last()) {
@@ -156,14 +169,14 @@ fn compare_key(
     first: u64,
     key: &[u8],
     (positions, base): (&[u32], u64),
-) -> Result<Option<String>, Fault> {
-    let shift = PartRef::Run(run, Reach::Disk).relative(first);
-    let Some(list) = run.find(&key_of(key), Reach::Disk)? else {
+) -> Result<Option<String>, LookupError> {
+    let shift = PartRef::Run(run, ReadMode::Disk).relative(first);
+    let Some(list) = run.find(&key_of(key), ReadMode::Disk)? else {
         return Ok(Some(format!("the key {} is missing", key.escape_ascii())));
     };
     let is_stream = key[0] == Kind::Stream as u8;
     let first_version = list.base;
-    let mut cursor = run.cursor(list, Reach::Disk);
+    let mut cursor = run.cursor(list, ReadMode::Disk);
     let index = cursor.lower_bound(shift + positions[0])?;
     for (index, position) in (index..).zip(positions) {
         if index >= cursor.list.count || cursor.at(index)? != shift + position {

@@ -20,29 +20,29 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use gesta_core::{AppendError, Appended, Placed, Position, Timestamp, Version, mark_of};
 
 use super::PANICKED;
-use super::decide::{Known, Refused, Repeat, Scope, check, repeat_of};
+use super::decide::{DecisionContext, Refused, Repeat, Scope, check, repeat_of};
 use super::group::{Group, Taken, deliver};
 use super::indexer::Indexer;
-use super::keeper::{Keeper, SealTask};
-use super::lookup::Prior;
+use super::lookup::Lookup;
 use super::queue::{Answer, Queue, Ticket};
+use super::segment_manager::{SealTask, SegmentManager};
 use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, FrameName, StartBody, mark_len, write_mark};
-use crate::index::{Ended, IndexedEvent, State, Table};
+use crate::index::{FullTable, IndexedEvent, MemTable, State};
 use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
 use crate::segment::{ActiveSegment, Spare, Tail};
 use crate::shared::{Head, Shared};
 
 /// The gatherer, for whoever gets hold of it.
-pub(crate) struct Gathering(Mutex<Gatherer>);
+pub(crate) struct OpenGroup(Mutex<GroupBuilder>);
 
 /// What the next group is made of, and what the log will be behind it.
-pub(crate) struct Gatherer {
+pub(crate) struct GroupBuilder {
     shared: Arc<Shared>,
-    keeper: Arc<Keeper>,
+    segment_manager: Arc<SegmentManager>,
     indexer: Arc<Indexer>,
     /// The table that grows.
-    table: Arc<Table>,
+    table: Arc<MemTable>,
     /// Bytes of frames that it knows.
     table_log_bytes: u64,
     /// The end of the log behind everything that is gathered.
@@ -75,18 +75,18 @@ enum Room {
     Made,
 }
 
-impl Gathering {
-    pub(crate) const fn new(gatherer: Gatherer) -> Self {
-        Self(Mutex::new(gatherer))
+impl OpenGroup {
+    pub(crate) const fn new(builder: GroupBuilder) -> Self {
+        Self(Mutex::new(builder))
     }
 
     /// Waits for it. After a panic of whoever had it, it takes no writes any more.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Gatherer> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, GroupBuilder> {
         self.0.lock().unwrap_or_else(|poisoned| {
-            let mut gatherer = poisoned.into_inner();
-            let taken = gatherer.taken_to;
-            gatherer.give_up(taken);
-            gatherer
+            let mut builder = poisoned.into_inner();
+            let taken = builder.taken_to;
+            builder.give_up(taken);
+            builder
         })
     }
 
@@ -94,12 +94,12 @@ impl Gathering {
     pub(crate) fn gather(&self, queue: &Queue) -> bool {
         let (mut is_wanted, mut left) = (false, DECISIONS_MAX);
         while left > 0
-            && let Ok(mut gatherer) = self.0.try_lock()
+            && let Ok(mut builder) = self.0.try_lock()
         {
-            left -= gatherer.gather(queue, left);
-            is_wanted = gatherer.has_work();
-            let is_done = gatherer.halted || gatherer.is_full();
-            drop(gatherer);
+            left -= builder.gather(queue, left);
+            is_wanted = builder.has_work();
+            let is_done = builder.halted || builder.is_full();
+            drop(builder);
             // What was put in line while this was held, nobody else takes.
             if is_done || queue.is_empty() {
                 break;
@@ -109,28 +109,28 @@ impl Gathering {
     }
 
     /// Stops for good after a panic. What is behind that position never becomes durable.
-    pub(crate) fn give_up(&self, last: impl FnOnce(&Gatherer) -> u64) {
-        let mut gatherer = self.lock();
-        let last = last(&gatherer);
-        gatherer.give_up(last);
+    pub(crate) fn give_up(&self, last: impl FnOnce(&GroupBuilder) -> u64) {
+        let mut builder = self.lock();
+        let last = last(&builder);
+        builder.give_up(last);
     }
 }
 
-impl Gatherer {
+impl GroupBuilder {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        keeper: Arc<Keeper>,
+        segment_manager: Arc<SegmentManager>,
         indexer: Arc<Indexer>,
         tail: Tail,
         (active, start, bytes_before): (ActiveSegment, Option<StartBody>, u64),
     ) -> Self {
-        let table = Arc::clone(shared.index.view().active());
+        let table = Arc::clone(shared.index.snapshot().active());
         let durable = Arc::new(AtomicU64::new(tail.durable));
         let taken_to = tail.position;
         let mark = shared.published.head().mark;
         Self {
             shared,
-            keeper,
+            segment_manager,
             indexer,
             table,
             table_log_bytes: 0,
@@ -189,7 +189,7 @@ impl Gatherer {
 
     /// Decides what is in line, until the group is full, or a batch has to wait; so many batches at the most. Gives back how many.
     pub(crate) fn gather(&mut self, queue: &Queue, most: usize) -> usize {
-        if self.poison.is_none() && self.keeper.has_failed() {
+        if self.poison.is_none() && self.segment_manager.has_failed() {
             self.halted = true;
         }
         let mut decided = 0;
@@ -214,10 +214,10 @@ impl Gatherer {
         self.active.offset += group.bytes as u64;
         self.table_log_bytes += group.bytes as u64;
         if self.active.is_half_full() {
-            self.keeper.prepare_next(self.log_bytes());
+            self.segment_manager.prepare_next(self.log_bytes());
         }
         if self.active.is_almost_full() {
-            self.keeper.prepare_to_go_on();
+            self.segment_manager.prepare_to_go_on();
         }
         self.halted |= self.table_may_end();
         self.taken_to = self.tail.position;
@@ -238,7 +238,7 @@ impl Gatherer {
     pub(crate) fn make_way(&mut self) {
         assert!(self.is_empty(), "what is gathered is written before room is made");
         if self.poison.is_none()
-            && let Some(reason) = self.keeper.failure()
+            && let Some(reason) = self.segment_manager.failure()
         {
             self.poison(reason);
         }
@@ -273,8 +273,8 @@ impl Gatherer {
     fn take(&mut self, ticket: Ticket, room: Room) {
         // Looked for first: what is known holds the table that is asked here.
         let has_room = room == Room::Made || self.has_room(ticket.prepared.len());
-        let tables = self.tables_behind(&ticket.prior);
-        let known = Known::new(&ticket.prior, &tables);
+        let tables = self.tables_behind(&ticket.lookup);
+        let known = DecisionContext::new(&ticket.lookup, &tables);
         let scope = self.scope();
         let decided = match repeat_of(&known, &ticket.batch, &scope) {
             Ok(Some(repeat)) => Err(self.answer_to(repeat)),
@@ -297,14 +297,14 @@ impl Gatherer {
     }
 
     /// The tables behind what was looked up for a batch: the one that grew then, and all that were begun since.
-    fn tables_behind(&self, prior: &Prior) -> Vec<Arc<Table>> {
+    fn tables_behind(&self, lookup: &Lookup) -> Vec<Arc<MemTable>> {
         if planted(Bug::NewestTableAlone) {
             return vec![Arc::clone(&self.table)];
         }
         if planted(Bug::NewestViewDecides) {
-            return self.shared.index.view().growing();
+            return self.shared.index.snapshot().growing();
         }
-        prior.view.growing()
+        lookup.snapshot.growing()
     }
 
     fn scope(&self) -> Scope {
@@ -352,13 +352,13 @@ impl Gatherer {
         if !self.table_may_end() {
             return;
         }
-        let next = Table::after(&self.table.read());
+        let next = MemTable::after(&self.table.read());
         next.write().begin_segment(Arc::clone(&self.active.segment));
         self.table.end_with(Arc::clone(&next));
-        self.shared.index.change(|view| view.tables.push(Arc::clone(&next)));
+        self.shared.index.change(|snapshot| snapshot.tables.push(Arc::clone(&next)));
         let ended = std::mem::replace(&mut self.table, next);
         self.table_log_bytes = 0;
-        self.indexer.write_run(Ended { table: ended, end: self.active.point(&self.tail) });
+        self.indexer.write_run(FullTable { table: ended, end: self.active.point(&self.tail) });
     }
 
     /// Bytes of all segments, headers and frames, up to where the group begins.
@@ -368,7 +368,7 @@ impl Gatherer {
 
     /// Goes on in the next segment, which has room for a frame of that length. The keeper has made it, and seals the old one.
     fn roll(&mut self, length: usize) -> Result<(), AppendError> {
-        let spare = self.keeper.take_next(self.log_bytes(), length).map_err(|error| {
+        let spare = self.segment_manager.take_next(self.log_bytes(), length).map_err(|error| {
             let reason = error.to_string();
             match error.is_for_want_of_space() {
                 true => AppendError::StorageFull { reason },
@@ -380,7 +380,7 @@ impl Gatherer {
             // Nothing was written to the segment before, if there is one: it is no part of the log.
             Some(start) => {
                 start.manifest_generation = spare.generation;
-                self.keeper.discard(&self.active);
+                self.segment_manager.discard(&self.active);
             }
             None => {
                 self.seal_active(&spare);
@@ -398,8 +398,8 @@ impl Gatherer {
         self.learn_durable();
         let mut seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
         seal.durable += u64::from(planted(Bug::SealBeyondDurable));
-        self.start = Some(self.keeper.start_body(self.active.segment.id, &sealed, spare.generation));
-        self.keeper.seal(SealTask {
+        self.start = Some(self.segment_manager.start_body(self.active.segment.id, &sealed, spare.generation));
+        self.segment_manager.seal(SealTask {
             segment: Arc::clone(&self.active.segment),
             successor: spare.segment.id,
             end,
@@ -536,8 +536,8 @@ impl Gatherer {
 /// Adds a batch to the table that grows, and gives the version of each of its events.
 fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
     let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
-    let prior = &ticket.prior;
-    let mut ended_since = prior.view.growing();
+    let lookup = &ticket.lookup;
+    let mut ended_since = lookup.snapshot.growing();
     ended_since.pop();
     let mut versions = Vec::with_capacity(ticket.batch.events.len());
     for (number, (event, at)) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()).enumerate()
@@ -548,7 +548,7 @@ fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i6
             id: event.id,
         };
         let tags = event.tags.iter().map(gesta_core::Tag::as_str);
-        let base = || prior.next_version(number, &event.stream, &ended_since);
+        let base = || lookup.next_version(number, &event.stream, &ended_since);
         versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
     }
     table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);

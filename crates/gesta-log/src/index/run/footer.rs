@@ -3,7 +3,7 @@
 use super::blocks::{BLOCK_BYTES_MAX, Pointer};
 use super::codec::{Reader, put_varint};
 use crate::format::{EndBody, FrameName, Salt, crc32c, u32_at};
-use crate::segment::{Follow, LogPoint, Progress};
+use crate::segment::{ChainPosition, LogPoint, Progress};
 
 /// The first bytes of a run file.
 pub(super) const MAGIC: [u8; 16] = *b"GESTARUN\x01\0\0\0\0\0\0\0";
@@ -23,7 +23,7 @@ pub(crate) struct Extent {
 
 /// The footer of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct RunFooter {
     pub(crate) id: u64,
     /// How often the covered range was merged.
     pub(crate) tier: u8,
@@ -43,20 +43,20 @@ pub(crate) struct Facts {
     pub(super) fence: Pointer,
 }
 
-impl Facts {
+impl RunFooter {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let LogPoint { segment, offset, last_frame, follow, progress } = &self.end;
+        let LogPoint { segment, offset, last_frame, chain, progress } = &self.end;
         bytes.extend_from_slice(&[self.tier]);
         bytes.extend_from_slice(&self.store);
         bytes.extend_from_slice(&self.salt);
         bytes.extend_from_slice(&self.ids.0);
         bytes.extend_from_slice(&self.ids.1);
         bytes.extend_from_slice(&self.first_frame.checksum.to_le_bytes());
-        bytes.extend_from_slice(&follow.checksum.to_le_bytes());
-        bytes.extend_from_slice(&follow.recorded_at.to_le_bytes());
+        bytes.extend_from_slice(&chain.checksum.to_le_bytes());
+        bytes.extend_from_slice(&chain.recorded_at.to_le_bytes());
         bytes.extend_from_slice(&progress.end.encode());
-        let numbers = [self.id, self.first, self.last, self.first_frame.number, follow.number];
+        let numbers = [self.id, self.first, self.last, self.first_frame.number, chain.number];
         let place = [*segment, *offset, *last_frame, progress.first_frame, progress.first_position];
         numbers.into_iter().chain(place).for_each(|number| put_varint(&mut bytes, number));
         [self.keys, self.postings].into_iter().for_each(|number| put_varint(&mut bytes, number));
@@ -106,9 +106,10 @@ impl Facts {
             let (first, segment, end) = (reader.number()?, reader.number()?, reader.number()?);
             extents.push(Extent { first, segment, end });
         }
-        let follow = Follow { number: last_number, checksum: last_checksum, position: last, recorded_at };
+        let chain =
+            ChainPosition { number: last_number, checksum: last_checksum, position: last, recorded_at };
         let progress = Progress { first_frame, first_position, end };
-        let facts = Self {
+        let footer = Self {
             id,
             tier,
             store,
@@ -116,14 +117,14 @@ impl Facts {
             first,
             last,
             first_frame: FrameName { number: first_number, checksum: first_checksum },
-            end: LogPoint { segment, offset, last_frame, follow, progress },
+            end: LogPoint { segment, offset, last_frame, chain, progress },
             extents,
             ids,
             keys,
             postings,
             fence,
         };
-        (reader.is_empty() && facts.is_consistent()).then_some(facts)
+        (reader.is_empty() && footer.is_consistent()).then_some(footer)
     }
 
     fn is_consistent(&self) -> bool {

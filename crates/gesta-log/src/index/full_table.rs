@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::table::Table;
+use super::memtable::MemTable;
 use crate::segment::LogPoint;
 
 /// A table that has ended, and where in the log it does.
-pub(crate) struct Ended {
-    pub(crate) table: Arc<Table>,
+pub(crate) struct FullTable {
+    pub(crate) table: Arc<MemTable>,
     pub(crate) end: LogPoint,
 }

@@ -8,20 +8,20 @@ use super::*;
 use crate::env::{Env, Failure, Lock, Machine, PlannedFault, SimEnv};
 use crate::folder::DurableMark;
 use crate::format::Prepared;
-use crate::index::{Index, Reach};
+use crate::index::{Index, ReadMode};
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::options::Options;
 use crate::recover::Ready;
 use crate::store::{Opened, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
-use crate::write::keeper::SharedManifest;
+use crate::write::segment_manager::SharedManifest;
 
 /// The gatherer of an empty log, whose keeper and indexer do nothing before somebody waits for them.
 struct Gathered {
-    gathering: Gathering,
+    open_group: OpenGroup,
     queue: Queue,
     shared: Arc<Shared>,
-    keeper: Arc<Keeper>,
+    segment_manager: Arc<SegmentManager>,
     manifest: Arc<SharedManifest>,
     _lock: Box<dyn Lock>,
 }
@@ -33,56 +33,56 @@ impl Gathered {
         let env: Arc<dyn Env> = Arc::new(SimEnv::new(&Machine::new(1)));
         let Opened { lock, env, root, store, runs, stage, .. } = open(env, Path::new(LOG), options).unwrap();
         let Stage::Ready(ready) = stage else { panic!("an empty log is there at once") };
-        let Ready { manifest, view, tail, writable, .. } = *ready;
+        let Ready { manifest, snapshot, tail, writable, .. } = *ready;
         let writable = writable.unwrap();
         let capabilities = Capabilities::new(1, AtomicScope::Store, Limits::default());
         let clock = Arc::new(|| Timestamp::from_nanos(1));
         let index = Index::in_part(Vec::new(), 1);
-        index.fill(view, Vec::new(), 0);
+        index.fill(snapshot, Vec::new(), 0);
         let shared = Arc::new(Shared::new(StoreId::from_bytes(store), capabilities, clock, 0, index, None));
         let manifest =
             Arc::new(SharedManifest::new(manifest, Arc::clone(&env), root.clone(), Arc::clone(&shared)));
         let size = options.segment_size_bytes;
-        let (keeper, keeping) =
-            Keeper::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
-        keeper.keep_inline(keeping);
+        let (segment_manager, keeping) =
+            SegmentManager::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
+        segment_manager.keep_inline(keeping);
         let limits = options.table_limits();
         let (indexer, indexing) = Indexer::new(env, runs, Arc::clone(&shared), Arc::clone(&manifest), limits);
         indexer.keep_inline(indexing);
-        let gatherer = Gatherer::new(
+        let builder = GroupBuilder::new(
             Arc::clone(&shared),
-            Arc::clone(&keeper),
+            Arc::clone(&segment_manager),
             indexer,
             tail,
             (writable.active, writable.start, writable.bytes_before),
         );
-        let (gathering, queue) = (Gathering::new(gatherer), Queue::default());
-        gathering.lock().roll(0).expect("the first segment is made");
-        Self { gathering, queue, shared, keeper, manifest, _lock: lock }
+        let (open_group, queue) = (OpenGroup::new(builder), Queue::default());
+        open_group.lock().roll(0).expect("the first segment is made");
+        Self { open_group, queue, shared, segment_manager, manifest, _lock: lock }
     }
 
     fn push(&self, batch: Batch) -> Waiting {
-        let (durable, view) = (self.shared.published.position(), self.shared.index.view());
-        let prior = Prior::look_up(view, durable, &batch, Reach::Disk).unwrap();
+        let (durable, snapshot) = (self.shared.published.position(), self.shared.index.snapshot());
+        let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Ticket { prepared: Prepared::new(&batch), batch, prior, reply }).unwrap();
+        self.queue.push(Ticket { prepared: Prepared::new(&batch), batch, lookup, reply }).unwrap();
         answer
     }
 
     /// Puts a batch in line and decides it.
     fn gather(&self, batch: Batch) -> Waiting {
         let answer = self.push(batch);
-        self.gathering.gather(&self.queue);
+        self.open_group.gather(&self.queue);
         answer
     }
 
     fn take(&self) -> Taken {
-        self.gathering.lock().take_group().expect("something was gathered")
+        self.open_group.lock().take_group().expect("something was gathered")
     }
 
     /// Says that a group is durable.
     fn settle(&self, taken: Taken) {
-        self.gathering.lock().durable.store(taken.number, Ordering::Release);
+        self.open_group.lock().durable.store(taken.number, Ordering::Release);
         let Taken { number, checksum, head, .. } = taken;
         let position = head.position;
         self.shared.synced.note(DurableMark { number, checksum, position });
@@ -92,12 +92,12 @@ impl Gathered {
 
     /// Frames that are gathered, and answers.
     fn gathered(&self) -> (usize, usize) {
-        let gatherer = self.gathering.lock();
-        (gatherer.group.frames.len(), gatherer.group.answers.len())
+        let builder = self.open_group.lock();
+        (builder.group.frames.len(), builder.group.answers.len())
     }
 
     fn is_halted(&self) -> bool {
-        self.gathering.lock().is_halted()
+        self.open_group.lock().is_halted()
     }
 
     /// Gathers batches until there is no room for one, and gives how many had some.
@@ -112,8 +112,8 @@ impl Gathered {
 
     /// How many tables there are, and the first position of the last one.
     fn tables(&self) -> (usize, u64) {
-        let view = self.shared.index.view();
-        (view.tables.len(), view.active().first)
+        let snapshot = self.shared.index.snapshot();
+        (snapshot.tables.len(), snapshot.active().first)
     }
 }
 
@@ -128,42 +128,42 @@ fn is_waiting(answer: &Waiting) -> bool {
 #[test]
 fn whoever_gathers_decides_a_thousand_batches_at_the_most_and_says_whether_the_writer_is_wanted() {
     let log = Gathered::begin(&Options { segment_size_bytes: 1 << 20, ..Options::default() });
-    assert!(!log.gathering.gather(&log.queue));
+    assert!(!log.open_group.gather(&log.queue));
     let most = DECISIONS_MAX as u64;
     let _waiting = (1..=2 * most).map(|number| log.push(small(number))).collect::<Vec<_>>();
-    assert!(log.gathering.gather(&log.queue));
+    assert!(log.open_group.gather(&log.queue));
     assert_eq!(log.gathered().0, DECISIONS_MAX);
-    assert_eq!(log.gathering.lock().gather(&log.queue, 1), 1);
+    assert_eq!(log.open_group.lock().gather(&log.queue, 1), 1);
     assert_eq!(log.gathered().0, DECISIONS_MAX + 1);
     // Whoever comes next decides as many again.
-    assert!(log.gathering.gather(&log.queue));
+    assert!(log.open_group.gather(&log.queue));
     assert_eq!((log.gathered().0, log.queue.is_empty()), (2 * DECISIONS_MAX, true));
 }
 
 #[test]
 fn a_group_that_is_full_takes_no_more_batches() {
     let log = Gathered::begin(&options());
-    log.gathering.lock().group.answers_bytes = GROUP_BYTES_MAX - 1;
+    log.open_group.lock().group.answers_bytes = GROUP_BYTES_MAX - 1;
     let _waiting = [1, 2].map(|number| log.push(small(number)));
-    assert!(log.gathering.gather(&log.queue));
+    assert!(log.open_group.gather(&log.queue));
     assert_eq!((log.gathered().0, log.queue.is_empty()), (1, false));
-    let gathered = log.gathering.lock().group.bytes;
+    let gathered = log.open_group.lock().group.bytes;
     assert_eq!(log.take().group.bytes, gathered);
-    log.gathering.lock().group.bytes = GROUP_BYTES_MAX;
-    assert!(log.gathering.lock().is_full());
+    log.open_group.lock().group.bytes = GROUP_BYTES_MAX;
+    assert!(log.open_group.lock().is_full());
 }
 
 #[test]
 fn a_frame_fits_behind_what_is_gathered_and_a_start_that_is_still_to_come() {
     let log = Gathered::begin(&options());
-    let mut gatherer = log.gathering.lock();
-    let free = usize::try_from(gatherer.active.size_bytes - gatherer.active.offset).unwrap();
+    let mut builder = log.open_group.lock();
+    let free = usize::try_from(builder.active.size_bytes - builder.active.offset).unwrap();
     for (pending, start) in [(0, None), (4_096, None), (0, Some(StartBody::default()))] {
-        gatherer.group.bytes = pending;
+        builder.group.bytes = pending;
         let start_bytes = start.as_ref().map_or(0, |_| START_BYTES);
-        gatherer.start = start;
+        builder.start = start;
         let most = free - MARKS_RESERVE_BYTES - pending - start_bytes;
-        assert!(gatherer.fits(most) && !gatherer.fits(most + 1), "behind {pending} and {start_bytes}");
+        assert!(builder.fits(most) && !builder.fits(most + 1), "behind {pending} and {start_bytes}");
     }
 }
 
@@ -172,15 +172,15 @@ fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment
     let log = Gathered::begin(&options());
     let filled = log.fill_segment();
     let waiting = log.push(batch(filled + 2));
-    assert!(log.gathering.gather(&log.queue), "the writer makes way");
+    assert!(log.open_group.gather(&log.queue), "the writer makes way");
     assert_eq!((log.gathered().0 as u64, log.queue.is_empty()), (filled, false), "nobody is decided");
     let taken = log.take();
     let (segment, end) = (taken.segment.id, taken.offset + taken.group.bytes as u64);
-    assert!(log.gathering.lock().has_work(), "nothing is gathered, and somebody waits");
+    assert!(log.open_group.lock().has_work(), "nothing is gathered, and somebody waits");
     log.settle(taken);
 
-    log.gathering.lock().make_way();
-    log.gathering.gather(&log.queue);
+    log.open_group.lock().make_way();
+    log.open_group.gather(&log.queue);
     assert_eq!((log.gathered().0, log.is_halted()), (2, false));
     let next = log.take();
     assert_eq!((next.head.position, next.number), (filled + 2, filled + 2));
@@ -190,7 +190,7 @@ fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment
     log.settle(next);
     assert_eq!(waiting.try_recv().unwrap().unwrap().places[0].position.sequence, filled + 2);
 
-    assert!(log.keeper.perform_waiting() && log.keeper.failure().is_none());
+    assert!(log.segment_manager.perform_waiting() && log.segment_manager.failure().is_none());
     let owner = log.manifest.lock();
     let crate::folder::SegmentState::Sealed(sealed) = owner.manifest.segments[0].state else {
         panic!("it is sealed")
@@ -210,14 +210,14 @@ fn an_idle_frame_stands_behind_the_start_of_a_segment_that_no_batch_was_accepted
     let refused = log.gather(batch(filled + 1).expect("nobody-1".parse().unwrap(), Expected::Exists));
     assert!(log.is_halted() && is_waiting(&refused));
     log.settle(log.take());
-    log.gathering.lock().make_way();
+    log.open_group.lock().make_way();
     assert!(matches!(refused.try_recv(), Ok(Err(AppendError::Conflict { .. }))));
     assert_eq!(log.gathered(), (0, 0));
-    let idle = log.gathering.lock().take_idle();
+    let idle = log.open_group.lock().take_idle();
     let bytes = &idle.group.start;
-    let gatherer = log.gathering.lock();
-    assert_eq!(gatherer.active.last_frame, idle.offset + START_BYTES as u64);
-    assert_eq!(gatherer.active.offset, idle.offset + bytes.len() as u64);
+    let builder = log.open_group.lock();
+    assert_eq!(builder.active.last_frame, idle.offset + START_BYTES as u64);
+    assert_eq!(builder.active.offset, idle.offset + bytes.len() as u64);
     assert_eq!((idle.number, idle.covers, idle.head.position), (filled + 1, filled, filled));
 }
 
@@ -256,10 +256,10 @@ fn a_panic_takes_back_what_was_gathered_and_nothing_of_a_group_that_is_being_wri
     let second = log.gather(small(2));
     let written = log.take();
     let third = log.gather(small(3));
-    log.gathering.give_up(Gatherer::taken_to);
-    assert!(log.gathering.lock().is_poisoned());
+    log.open_group.give_up(GroupBuilder::taken_to);
+    assert!(log.open_group.lock().is_poisoned());
     assert_eq!(third.try_recv(), Err(oneshot::TryRecvError::Disconnected), "it is in doubt");
-    assert_eq!((log.gathered(), log.shared.index.view().active().read().last()), ((0, 0), 2));
+    assert_eq!((log.gathered(), log.shared.index.snapshot().active().read().last()), ((0, 0), 2));
     log.settle(written);
     let answers = [first, second].map(|answer| answer.try_recv().unwrap().unwrap().repeated);
     assert_eq!(answers, [false, false]);
@@ -275,10 +275,10 @@ fn a_repeat_waits_until_what_it_repeats_is_durable() {
     let second = log.gather(small(1));
     assert_eq!(log.gathered(), (1, 2), "in the same group");
     let taken = log.take();
-    assert!(!log.gathering.gather(&log.queue));
+    assert!(!log.open_group.gather(&log.queue));
     // While that is written: a group of nothing but answers.
     let third = log.push(small(1));
-    assert!(log.gathering.gather(&log.queue));
+    assert!(log.open_group.gather(&log.queue));
     assert_eq!(log.gathered(), (0, 1));
     assert!([&first, &second, &third].into_iter().all(is_waiting));
     log.settle(taken);
@@ -288,7 +288,7 @@ fn a_repeat_waits_until_what_it_repeats_is_durable() {
     assert_eq!(repeated, [false, true, true]);
 
     let late = log.push(small(1));
-    assert!(!log.gathering.gather(&log.queue), "it is durable, and answered at once");
+    assert!(!log.open_group.gather(&log.queue), "it is durable, and answered at once");
     assert!(late.try_recv().unwrap().unwrap().repeated);
 }
 
@@ -307,7 +307,7 @@ fn a_table_ends_with_the_group_that_fills_it_up_to_two_that_wait_for_the_disk() 
         let before = number.min(2 * full) / full;
         if is_full {
             assert_eq!(u64::try_from(log.tables().0).unwrap(), before, "until the writer makes way");
-            log.gathering.lock().make_way();
+            log.open_group.lock().make_way();
         }
         let (tables, first) = log.tables();
         assert_eq!((tables as u64, first), (1 + before, before * full + 1), "behind {number}");

@@ -31,11 +31,11 @@ const POSITION_BYTES: usize = 6;
 const ID_BYTES: usize = 26;
 
 /// The index of a range of positions, in memory.
-pub(crate) struct Table {
+pub(crate) struct MemTable {
     /// The first position that it covers or, if it is empty, will cover.
     pub(crate) first: u64,
     state: RwLock<State>,
-    next: OnceLock<Arc<Table>>,
+    next: OnceLock<Arc<MemTable>>,
 }
 
 /// What a table holds.
@@ -90,7 +90,7 @@ pub(crate) struct IndexedEvent<'a> {
     pub(crate) id: EventId,
 }
 
-impl Table {
+impl MemTable {
     /// An empty table that begins at `first`.
     pub(crate) fn new(first: u64) -> Arc<Self> {
         Self::of(State::new(first))

@@ -26,13 +26,13 @@ use crate::shared::Shared;
 const PAGE_BYTES: u64 = 4096;
 
 /// The handle that the writer holds.
-pub(crate) struct Keeper {
+pub(crate) struct SegmentManager {
     tasks: Mutex<mpsc::Sender<Task>>,
     state: Mutex<State>,
     changed: Condvar,
     /// The keeper's work, where no thread does it.
     #[cfg(feature = "sim")]
-    inline: Mutex<Option<KeeperThread>>,
+    inline: Mutex<Option<SegmentManagerThread>>,
     segment_size_bytes: u64,
     store: [u8; 16],
     boot_epoch: u64,
@@ -182,12 +182,12 @@ struct Work {
 }
 
 /// The keeper's work, and where it takes it from. Lives on its thread.
-pub(crate) struct KeeperThread {
+pub(crate) struct SegmentManagerThread {
     work: Work,
     tasks: mpsc::Receiver<Task>,
 }
 
-impl Keeper {
+impl SegmentManager {
     /// A keeper of that manifest; a spare that is listed already is handed over first.
     pub(crate) fn new(
         env: Arc<dyn Env>,
@@ -195,13 +195,13 @@ impl Keeper {
         manifest: Arc<SharedManifest>,
         segment_size_bytes: u64,
         spare: Option<Spare>,
-    ) -> (Arc<Self>, KeeperThread) {
+    ) -> (Arc<Self>, SegmentManagerThread) {
         let (sender, tasks) = mpsc::channel();
         let (store, boot_epoch) = {
             let owner = manifest.lock();
             (owner.manifest.store, owner.manifest.boot_epoch)
         };
-        let keeper = Arc::new(Self {
+        let segment_manager = Arc::new(Self {
             tasks: Mutex::new(sender),
             state: Mutex::new(State { next: spare.map_or(Next::None, Next::Ready), failure: None }),
             changed: Condvar::new(),
@@ -212,13 +212,13 @@ impl Keeper {
             boot_epoch,
         });
         let work = Work { env, root, manifest, made: None };
-        (keeper, KeeperThread { work, tasks })
+        (segment_manager, SegmentManagerThread { work, tasks })
     }
 
     /// Keeps the work itself, for a log without threads: what waits is done when it is needed, or by
     /// [`Self::perform_waiting`].
     #[cfg(feature = "sim")]
-    pub(crate) fn keep_inline(&self, thread: KeeperThread) {
+    pub(crate) fn keep_inline(&self, thread: SegmentManagerThread) {
         *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
@@ -359,30 +359,30 @@ impl Keeper {
     }
 }
 
-impl KeeperThread {
+impl SegmentManagerThread {
     /// Works until told to stop.
-    pub(crate) fn run(mut self, keeper: &Arc<Keeper>) {
-        let _fails = FailOnPanic(Arc::clone(keeper));
+    pub(crate) fn run(mut self, segment_manager: &Arc<SegmentManager>) {
+        let _fails = FailOnPanic(Arc::clone(segment_manager));
         while let Ok(task) = self.tasks.recv()
-            && self.work.perform(task, keeper).is_continue()
+            && self.work.perform(task, segment_manager).is_continue()
         {}
     }
 }
 
 impl Work {
     /// Does one task, and says so to whoever waits for it. Breaks where nothing can follow.
-    fn perform(&mut self, task: Task, keeper: &Keeper) -> ControlFlow<()> {
+    fn perform(&mut self, task: Task, segment_manager: &SegmentManager) -> ControlFlow<()> {
         match task {
             Task::Stop => {
-                let next = std::mem::take(&mut keeper.lock().next);
+                let next = std::mem::take(&mut segment_manager.lock().next);
                 self.give_back(next);
                 return ControlFlow::Break(());
             }
             Task::Make { wanted, state, instead_of } => {
                 let made = self.discard(instead_of).and_then(|()| self.make_next(wanted, state));
-                keeper.tell(made.map_or_else(|error| Next::Failed(error, None), Next::Ready));
+                segment_manager.tell(made.map_or_else(|error| Next::Failed(error, None), Next::Ready));
             }
-            Task::Activate(spare) => keeper.tell(self.activate(spare)),
+            Task::Activate(spare) => segment_manager.tell(self.activate(spare)),
             Task::Discard(spare) => {
                 if let Err(error) = self.discard(Some(spare)) {
                     tracing::warn!(%error, "an unused segment could not be removed");
@@ -392,8 +392,8 @@ impl Work {
                 if let Err(error) = self.seal(&task) {
                     let path = segment_path(&self.root, task.segment.id);
                     let reason = format!("sealing `{}` failed ({error})", path.display());
-                    keeper.lock().failure = Some(reason);
-                    keeper.changed.notify_all();
+                    segment_manager.lock().failure = Some(reason);
+                    segment_manager.changed.notify_all();
                     return ControlFlow::Break(());
                 }
             }
@@ -520,7 +520,7 @@ impl Work {
 }
 
 /// Tells whoever waits for the keeper that it is gone, if a panic ends it.
-struct FailOnPanic(Arc<Keeper>);
+struct FailOnPanic(Arc<SegmentManager>);
 
 impl Drop for FailOnPanic {
     fn drop(&mut self) {

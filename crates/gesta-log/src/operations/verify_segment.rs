@@ -7,7 +7,7 @@ use crate::damage::Damage;
 use crate::folder::{Sealed, SegmentEntry, last_frame, last_position, sealed_len};
 use crate::format::{EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind};
 use crate::recover::{Gap, RecoverError, check_header};
-use crate::segment::{Follow, SegmentFile, Stop, Tally, Walker};
+use crate::segment::{ChainPosition, SegmentFile, Stop, Tally, Walker};
 
 /// The valid part of a segment, and its damage.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Proof {
     /// Marks that are damaged and between whole batches: nothing is lost with them, and nothing else says what they were.
     pub(crate) flaws: Vec<Damage>,
     /// The place that the next segment must continue, if it was verified.
-    pub(crate) end: Option<Follow>,
+    pub(crate) end: Option<ChainPosition>,
 }
 
 struct Prover<'a> {
@@ -26,7 +26,7 @@ struct Prover<'a> {
     segment: &'a SegmentFile,
     sealed: Sealed,
     tally: Tally,
-    follow: Follow,
+    chain: ChainPosition,
     damage: Vec<Damage>,
     flaws: Vec<Damage>,
     /// Whether a place without a valid frame was found. Then not every header was counted.
@@ -49,7 +49,7 @@ pub(crate) fn prove(
     segment: &SegmentFile,
     entry: &SegmentEntry,
     sealed: &Sealed,
-    before: Option<&Follow>,
+    before: Option<&ChainPosition>,
 ) -> Result<Proof, RecoverError> {
     let mut prover = Prover::new(segment, *sealed)?;
     prover.damage.extend(check_header(segment, &entry.header)?);
@@ -65,10 +65,10 @@ pub(crate) fn prove(
 
 impl<'a> Prover<'a> {
     fn new(segment: &'a SegmentFile, sealed: Sealed) -> Result<Self, RecoverError> {
-        let before = Follow {
+        let before = ChainPosition {
             number: sealed.first_frame.saturating_sub(1),
             position: sealed.first_position.saturating_sub(1),
-            ..Follow::START
+            ..ChainPosition::START
         };
         let (walker, tally) = (Walker::new(segment)?, Tally::new(&segment.salt));
         Ok(Self {
@@ -76,7 +76,7 @@ impl<'a> Prover<'a> {
             segment,
             sealed,
             tally,
-            follow: before,
+            chain: before,
             damage: Vec::new(),
             flaws: Vec::new(),
             has_gap: false,
@@ -94,7 +94,7 @@ impl<'a> Prover<'a> {
     }
 
     /// Checks the first frame: it must be a START that continues the segment before.
-    fn begin(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
+    fn begin(&mut self, before: Option<&ChainPosition>) -> Result<(), RecoverError> {
         let first = SegmentFile::first_frame_offset();
         let Some((_, header)) = self.walker.frame_at(first)? else {
             return self.begin_without_start(before);
@@ -107,18 +107,18 @@ impl<'a> Prover<'a> {
             self.continues = false;
         }
         // The frame continues one in another file. If that file was verified, the link was checked above.
-        self.follow.checksum = header.previous;
+        self.chain.checksum = header.previous;
         Ok(())
     }
 
     /// START takes no number, so the first numbered frame is chained to the same frame as START.
-    fn begin_without_start(&mut self, before: Option<&Follow>) -> Result<(), RecoverError> {
+    fn begin_without_start(&mut self, before: Option<&ChainPosition>) -> Result<(), RecoverError> {
         if let Some(before) = before {
-            self.follow.checksum = before.checksum;
+            self.chain.checksum = before.checksum;
         } else if let Some((_, header)) = self.walker.next_header(SegmentFile::first_frame_offset())?
             && header.number == self.sealed.first_frame
         {
-            self.follow.checksum = header.previous;
+            self.chain.checksum = header.previous;
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ impl<'a> Prover<'a> {
     fn pass(&mut self, from: u64) -> Result<u64, RecoverError> {
         let limit = self.sealed.end;
         let tally = &mut self.tally;
-        let stop = self.walker.walk(from, limit, &mut self.follow, |frame, _, _| tally.add(&frame.header))?;
+        let stop = self.walker.walk(from, limit, &mut self.chain, |frame, _, _| tally.add(&frame.header))?;
         match stop {
             Stop::NoFrame { offset } if offset >= limit => Ok(offset),
             Stop::NoFrame { offset } => self.pass_damage(offset, offset),
@@ -139,9 +139,9 @@ impl<'a> Prover<'a> {
     /// Skips the damage at `offset`. Searches from `from` on for the frame that continues the log.
     fn pass_damage(&mut self, offset: u64, from: u64) -> Result<u64, RecoverError> {
         self.has_gap = true;
-        let mut gap = Gap::new(self.segment.id, offset, self.follow);
+        let mut gap = Gap::new(self.segment.id, offset, self.chain);
         let next = self.next_own(&mut gap, from)?;
-        let from = self.follow.position + 1;
+        let from = self.chain.position + 1;
         let to = match &next {
             Some((_, header)) => header.position - 1,
             None => last_position(&self.sealed),
@@ -155,11 +155,11 @@ impl<'a> Prover<'a> {
         }
         match next {
             Some((at, header)) => {
-                self.follow = Follow::before(&header);
+                self.chain = ChainPosition::before(&header);
                 Ok(at)
             }
             None => {
-                (self.follow.number, self.follow.position) = (last_frame(&self.sealed), to);
+                (self.chain.number, self.chain.position) = (last_frame(&self.sealed), to);
                 self.is_end_known = false;
                 Ok(self.sealed.end)
             }
@@ -217,13 +217,13 @@ impl<'a> Prover<'a> {
     }
 
     fn flaw(&mut self, offset: u64, what: String) {
-        let (from, to) = (self.follow.position + 1, self.follow.position);
+        let (from, to) = (self.chain.position + 1, self.chain.position);
         self.damage.push(Damage { segment: self.segment.id, offset, from, to, end_is_known: true, what });
     }
 
     fn finish(self) -> Proof {
         let EndBody { frames, events, .. } = self.tally.body();
-        let end = self.is_end_known.then_some(self.follow);
+        let end = self.is_end_known.then_some(self.chain);
         Proof { frames, events, damage: self.damage, flaws: self.flaws, end }
     }
 }
@@ -248,17 +248,17 @@ mod tests {
         }
         drop(log);
         let manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
-        let prove = |at: usize, before: Follow| {
+        let prove = |at: usize, before: ChainPosition| {
             let entry = &manifest.segments[at];
             let SegmentState::Sealed(sealed) = entry.state else { panic!("it is sealed") };
             let segment = SegmentFile::open(&OsEnv, folder.path(), &entry.header, Mode::Read).unwrap();
             super::prove(&segment, entry, &sealed, Some(&before)).unwrap()
         };
-        let first = prove(0, Follow::START);
+        let first = prove(0, ChainPosition::START);
         let end = first.end.unwrap();
         assert_eq!((first.damage.len(), prove(1, end).damage.len()), (0, 0));
         // A segment of another log with as many frames before it.
-        let damage = prove(1, Follow { checksum: end.checksum ^ 1, ..end }).damage;
+        let damage = prove(1, ChainPosition { checksum: end.checksum ^ 1, ..end }).damage;
         assert!(damage[0].what.contains("does not continue") && !damage[0].loses_events(), "{damage:?}");
     }
 }

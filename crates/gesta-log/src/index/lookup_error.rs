@@ -4,7 +4,7 @@ use std::io;
 
 /// Why a look-up in the index gives no answer. It never means "not there".
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum LookupError {
     /// The answer is on the disk, and the caller must not wait for it.
     #[error("the answer is on the disk, and this call must not wait for it")]
     NotInMemory,
@@ -29,8 +29,8 @@ pub(crate) enum Fault {
 
 /// Whether a look-up may wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// An answer that is not in memory gives [`Fault::NotInMemory`].
+pub(crate) enum ReadMode {
+    /// An answer that is not in memory gives [`LookupError::NotInMemory`].
     Memory,
     Disk,
 }
