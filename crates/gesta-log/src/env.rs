@@ -8,6 +8,7 @@
 mod cold;
 mod handles;
 mod os;
+mod os_file;
 #[cfg(feature = "sim")]
 mod sim;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::os::OsFile;
+use super::os_file::OsFile;
 use super::{File, is_shortage};
 
 /// One in so many of the files that this process may have open: connections and views need some as well.
