@@ -11,7 +11,7 @@ const PARTS: &[(&str, &str)] = &[
     ("gesta-core", "--lib"),
     (
         "gesta-log",
-        "--lib --features sim -- format:: index:: env::sim manifest:: --skip flipped_bit --skip before_is_kept --skip no_bytes_make --skip positions_come_back --skip a_filter_passes_every_present_key",
+        "--lib --features sim -- format:: index:: env::sim folder::manifest:: --skip flipped_bit --skip before_is_kept --skip no_bytes_make --skip positions_come_back --skip a_filter_passes_every_present_key",
     ),
 ];
 

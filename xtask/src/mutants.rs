@@ -7,12 +7,12 @@ use crate::{Failure, nightly, shell};
 
 /// The files that decide correctness: the default.
 const DECIDING: &[&str] = &[
-    "commit/decide.rs",
-    "commit/gatherer.rs",
-    "commit/prior.rs",
-    "commit/tail.rs",
-    "commit/write.rs",
-    "published.rs",
+    "write/decide.rs",
+    "write/group_builder.rs",
+    "write/lookup.rs",
+    "segment/tail.rs",
+    "write/flush.rs",
+    "shared/published.rs",
     "recover/tail.rs",
     "read/plan.rs",
     "index/heads.rs",
@@ -20,8 +20,8 @@ const DECIDING: &[&str] = &[
     "index/run/codec.rs",
     "index/run/list.rs",
     "index/run/merge.rs",
-    "index/table/ids.rs",
-    "index/table/keys.rs",
+    "index/memtable/ids.rs",
+    "index/memtable/keys.rs",
     "format/frame.rs",
     "format/record.rs",
 ];

@@ -8,6 +8,7 @@
 mod cold;
 mod handles;
 mod os;
+mod os_file;
 #[cfg(feature = "sim")]
 mod sim;
 #[cfg(test)]
@@ -136,7 +137,9 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 
 /// Whether an error says that there is no room for more bytes: on the device, within a quota, or within the limit of a file's length.
 pub(crate) fn has_no_room(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    use io::ErrorKind::FileTooLarge;
+    use io::ErrorKind::QuotaExceeded;
+    use io::ErrorKind::StorageFull;
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 

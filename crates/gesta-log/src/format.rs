@@ -9,8 +9,8 @@ pub(crate) use checksum::{Crc, crc32c};
 #[cfg(feature = "fuzzing")]
 pub(crate) use frame::command_bytes;
 pub(crate) use frame::{
-    EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Prepared, Seal,
-    StartBody, mark_len, read_command, write_mark,
+    EndBody, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, FrameName,
+    Prepared, Seal, StartBody, mark_len, read_command, write_mark,
 };
 pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, SegmentRole};
 pub(crate) use record::{RECORD_HEADER_BYTES, Record};

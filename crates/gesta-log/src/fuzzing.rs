@@ -11,9 +11,11 @@ mod formats;
 mod log;
 mod memory;
 mod seeds;
+#[cfg(test)]
+mod tests;
 
-pub use crate::backup::fuzzing::manifest as backup_manifest;
-pub use crate::index::fuzzing::{blocks as run_blocks, file as run_file, patched as patched_run};
+pub use crate::index::{blocks as run_blocks, file as run_file, patched as patched_run};
+pub use crate::operations::manifest as backup_manifest;
 pub(crate) use formats::proven_manifest;
 pub use formats::{command, frame, manifest, mark, record, segment_header};
 pub use log::patched_log;
@@ -32,6 +34,3 @@ pub(crate) fn patch(bytes: &mut [u8], patches: &[u8]) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,15 +8,17 @@
 //! - Nothing here is needed for correctness after a restart: the index is a function of the log.
 //! - No lock is held across I/O: a reader takes a view, then looks into it.
 
-mod fault;
+mod full_table;
 mod heads;
 mod key;
+mod limits;
+mod lookup_error;
 mod lost;
+mod memtable;
 mod part;
 mod postings;
 mod run;
 mod runs;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -26,31 +28,35 @@ use gesta_core::EventId;
 
 use crate::bugs::{Bug, planted};
 use crate::damage::Damage;
-pub(crate) use fault::{Fault, Reach};
+pub(crate) use full_table::FullTable;
 use heads::Heads;
 use key::id_number;
 pub(crate) use key::{Key, Kind};
+pub(crate) use limits::TableLimits;
+pub(crate) use lookup_error::{LookupError, ReadMode};
+pub(crate) use memtable::{CommandEntry, IndexedEvent, MemTable, State};
 pub(crate) use part::{Location, Locator, Part, PartRef};
 use run::SoughtId;
 #[cfg(feature = "fuzzing")]
 pub(crate) use run::fuzzing;
-pub(crate) use run::{BlockCache, FrameName, Merge, MergeError, Run};
-pub(crate) use runs::{MissingFile, RunFiles, folder as run_folder, remove_unlisted as remove_unlisted_runs};
-pub(crate) use table::{CommandEntry, IndexedEvent, State, Table};
+pub(crate) use run::{BlockCache, Merge, MergeError, Run};
+#[cfg(feature = "fuzzing")]
+pub use run::{blocks, file, patched};
+pub(crate) use runs::{RunFiles, remove_unlisted as remove_unlisted_runs};
 
 /// The index of one log. Readers take a view of it.
 pub(crate) struct Index {
-    view: RwLock<Arc<View>>,
+    snapshot: RwLock<Arc<IndexSnapshot>>,
     damage: OnceLock<Vec<Damage>>,
 }
 
 /// The parts of the index at one moment. Its holder finds everything that was indexed then and, through the last
 /// table, what was added since.
 #[derive(Clone, Default)]
-pub(crate) struct View {
+pub(crate) struct IndexSnapshot {
     pub(crate) runs: Vec<Arc<Run>>,
     /// At least one. The last one is active: it still grows.
-    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) tables: Vec<Arc<MemTable>>,
     /// The last events of streams in runs, as far as memory holds them.
     pub(crate) heads: Arc<Heads>,
 }
@@ -66,33 +72,33 @@ pub(crate) struct FoundId {
 impl Index {
     /// An index that holds only some runs of its log. No reader looks into it before `fill`.
     pub(crate) fn in_part(runs: Vec<Arc<Run>>, next: u64) -> Self {
-        let view = View { runs, tables: vec![Table::new(next)], heads: Arc::default() };
-        Self { view: RwLock::new(Arc::new(view)), damage: OnceLock::new() }
+        let snapshot = IndexSnapshot { runs, tables: vec![MemTable::new(next)], heads: Arc::default() };
+        Self { snapshot: RwLock::new(Arc::new(snapshot)), damage: OnceLock::new() }
     }
 
     /// Completes the index, once. The last events of streams may take up to `heads_bytes` of memory.
-    pub(crate) fn fill(&self, mut view: View, damage: Vec<Damage>, heads_bytes: usize) {
-        assert!(!view.tables.is_empty(), "there is a table to grow");
-        assert!(!damage.is_empty() || view.is_dense(), "the parts of the index follow one another");
+    pub(crate) fn fill(&self, mut snapshot: IndexSnapshot, damage: Vec<Damage>, heads_bytes: usize) {
+        assert!(!snapshot.tables.is_empty(), "there is a table to grow");
+        assert!(!damage.is_empty() || snapshot.is_dense(), "the parts of the index follow one another");
         assert!(self.damage.set(damage).is_ok(), "an index is filled once");
-        view.heads = Arc::new(Heads::new(heads_bytes, view.tables[0].first));
-        self.change(|own| *own = view);
+        snapshot.heads = Arc::new(Heads::new(heads_bytes, snapshot.tables[0].first));
+        self.change(|own| *own = snapshot);
     }
 
-    pub(crate) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn snapshot(&self) -> Arc<IndexSnapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes the parts for every view that is taken from now on.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut View)) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut view));
+    pub(crate) fn change(&self, change: impl FnOnce(&mut IndexSnapshot)) {
+        let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut snapshot));
     }
 
     /// Removes everything after a position: it was decided and never became durable.
     pub(crate) fn truncate(&self, last: u64) {
         // Full tables hold durable positions only, so the active one is enough.
-        self.view().active().write().truncate(last);
+        self.snapshot().active().write().truncate(last);
     }
 
     /// Damage that was found when the log was loaded.
@@ -101,9 +107,9 @@ impl Index {
     }
 }
 
-impl View {
+impl IndexSnapshot {
     /// The table that still grows.
-    pub(crate) fn active(&self) -> &Arc<Table> {
+    pub(crate) fn active(&self) -> &Arc<MemTable> {
         self.tables.last().expect("there is a table to grow")
     }
 
@@ -111,7 +117,7 @@ impl View {
     fn is_dense(&self) -> bool {
         let mut next = 1;
         self.parts().iter().all(|part| {
-            let held = part.look(Reach::Memory);
+            let held = part.look(ReadMode::Memory);
             let follows = part.first() == next;
             next = held.part().last() + 1;
             follows
@@ -121,25 +127,25 @@ impl View {
     /// Its parts, from the first position to the last.
     pub(crate) fn parts(&self) -> Vec<Part> {
         let runs = self.runs.iter().map(|run| Part::Run(Arc::clone(run)));
-        runs.chain(self.newest().into_iter().map(Part::Table)).collect()
+        runs.chain(self.newest().into_iter().map(Part::MemTable)).collect()
     }
 
     /// Its tables, and those that were started since.
-    pub(crate) fn newest(&self) -> Vec<Arc<Table>> {
+    pub(crate) fn newest(&self) -> Vec<Arc<MemTable>> {
         self.and_begun_since(self.tables.clone())
     }
 
     /// Its full tables. They never change.
-    pub(crate) fn ended(&self) -> &[Arc<Table>] {
+    pub(crate) fn ended(&self) -> &[Arc<MemTable>] {
         self.tables.split_last().map_or(&[], |(_, ended)| ended)
     }
 
     /// The table that was active when the view was taken, and those that were started since.
-    pub(crate) fn growing(&self) -> Vec<Arc<Table>> {
+    pub(crate) fn growing(&self) -> Vec<Arc<MemTable>> {
         self.and_begun_since(vec![Arc::clone(self.active())])
     }
 
-    fn and_begun_since(&self, mut tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
+    fn and_begun_since(&self, mut tables: Vec<Arc<MemTable>>) -> Vec<Arc<MemTable>> {
         while let Some(next) = tables.last().and_then(|last| last.next()) {
             let next = Arc::clone(next);
             tables.push(next);
@@ -151,24 +157,29 @@ impl View {
     pub(crate) fn part_of(&self, position: u64) -> Option<Part> {
         let mut parts = self.parts();
         parts.truncate(parts.partition_point(|part| part.first() <= position));
-        parts.pop().filter(|part| part.look(Reach::Memory).part().last() >= position)
+        parts.pop().filter(|part| part.look(ReadMode::Memory).part().last() >= position)
     }
 
     /// The end of the batch that holds a position.
-    pub(crate) fn batch_end(&self, position: u64, reach: Reach) -> Result<u64, Fault> {
-        self.part_of(position).map_or(Ok(position), |part| part.look(reach).part().batch_end(position))
+    pub(crate) fn batch_end(&self, position: u64, mode: ReadMode) -> Result<u64, LookupError> {
+        self.part_of(position).map_or(Ok(position), |part| part.look(mode).part().batch_end(position))
     }
 
     /// The first position of the batch that holds a position.
-    pub(crate) fn batch_start(&self, position: u64, reach: Reach) -> Result<u64, Fault> {
-        self.part_of(position).map_or(Ok(position), |part| part.look(reach).part().batch_start(position))
+    pub(crate) fn batch_start(&self, position: u64, mode: ReadMode) -> Result<u64, LookupError> {
+        self.part_of(position).map_or(Ok(position), |part| part.look(mode).part().batch_start(position))
     }
 
     /// The last event of a stream at a position or before: its version and position.
-    pub(crate) fn head(&self, stream: &str, up_to: u64, reach: Reach) -> Result<Option<(u64, u64)>, Fault> {
+    pub(crate) fn head(
+        &self,
+        stream: &str,
+        up_to: u64,
+        mode: ReadMode,
+    ) -> Result<Option<(u64, u64)>, LookupError> {
         let stream = Key::stream(stream);
         for table in self.newest().iter().rev() {
-            let head = PartRef::Table(&table.read()).head(&stream, up_to)?;
+            let head = PartRef::MemTable(&table.read()).head(&stream, up_to)?;
             if head.is_some() {
                 return Ok(head);
             }
@@ -180,8 +191,8 @@ impl View {
         match known {
             Some((_, position)) if position <= up_to => Ok(known),
             // The stream has gained events since the view was taken, or after `up_to`.
-            Some(_) => self.head_in_runs(&stream, up_to, u64::MAX, reach),
-            None => self.head_in_runs(&stream, up_to, from, reach),
+            Some(_) => self.head_in_runs(&stream, up_to, u64::MAX, mode),
+            None => self.head_in_runs(&stream, up_to, from, mode),
         }
     }
 
@@ -192,10 +203,10 @@ impl View {
         stream: &Key,
         up_to: u64,
         begin_before: u64,
-        reach: Reach,
-    ) -> Result<Option<(u64, u64)>, Fault> {
-        for run in self.runs.iter().rev().filter(|run| run.facts.first < begin_before) {
-            let head = PartRef::Run(run, reach).head(stream, up_to)?;
+        mode: ReadMode,
+    ) -> Result<Option<(u64, u64)>, LookupError> {
+        for run in self.runs.iter().rev().filter(|run| run.footer.first < begin_before) {
+            let head = PartRef::Run(run, mode).head(stream, up_to)?;
             if head.is_some() {
                 return Ok(head);
             }
@@ -207,8 +218,8 @@ impl View {
     pub(crate) fn find_in_runs(
         &self,
         events: &[(&str, EventId)],
-        reach: Reach,
-    ) -> Result<Vec<FoundId>, Fault> {
+        mode: ReadMode,
+    ) -> Result<Vec<FoundId>, LookupError> {
         let mut found = Vec::new();
         let mut sought = self.ids_to_seek(events);
         let mut held = Vec::new();
@@ -216,10 +227,10 @@ impl View {
             if sought.is_empty() {
                 break;
             }
-            run.may_hold_ids(&sought, reach, &mut held);
+            run.may_hold_ids(&sought, mode, &mut held);
             for at in held.drain(..) {
                 let (stream, id) = events[at];
-                if let Some(place) = PartRef::Run(run, reach).find_id(&Key::stream(stream), &Key::id(id))? {
+                if let Some(place) = PartRef::Run(run, mode).find_id(&Key::stream(stream), &Key::id(id))? {
                     found.push(FoundId { at, place });
                     sought.retain(|id| id.at != at);
                 }

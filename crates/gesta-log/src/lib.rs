@@ -29,60 +29,41 @@
 //! # }
 //! ```
 
-mod backup;
 mod bugs;
-mod commit;
 mod damage;
 mod env;
+mod error;
 mod folder;
 mod format;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod index;
-mod indexer;
-mod keeper;
 mod limits;
-mod manifest;
-mod marks;
-mod open;
-mod open_error;
-mod pace;
-mod paced;
-mod point;
-mod pool;
-mod prove;
-mod published;
+mod operations;
+mod options;
 mod read;
 mod rebuild;
 mod recover;
-mod repair;
-mod scrub;
 mod segment;
 mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
-mod stat;
 mod store;
-mod tally;
 #[cfg(test)]
 mod testing;
-mod verify;
-mod walk;
+mod write;
 
-pub use backup::{
-    Backup, BackupError, BackupOptions, BackupReadError, BackupReport, RestoreError, Restored,
-    SealedSegments, backup, restore, verify_backup,
-};
 pub use damage::Damage;
+pub use error::OpenError;
 pub use format::FORMAT_VERSION;
 pub use limits::{SEGMENT_SIZE_BYTES_DEFAULT, SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
-pub use open::Options;
-pub use open_error::OpenError;
-pub use rebuild::IndexProgress;
+pub use operations::{
+    Backup, BackupError, BackupOptions, BackupReadError, BackupReport, Cancel, FileStat, IndexFileStat,
+    LogStat, Repair, RepairError, RepairPlan, Repaired, Report, RestoreError, Restored, ScrubOptions,
+    ScrubReport, ScrubStatus, ScrubbedAt, ScrubbedSegment, SealedSegments, SegmentStat, SegmentStateStat,
+    backup, plan_repair, repair, restore, scrub, stat, verify, verify_backup,
+};
+pub use options::{Clock, Options, Scrub};
 pub use recover::Recovery;
-pub use repair::{Repair, RepairError, RepairPlan, Repaired, plan_repair, repair};
-pub use scrub::{Cancel, Scrub, ScrubOptions, ScrubReport, ScrubStatus, ScrubbedAt, ScrubbedSegment, scrub};
-pub use shared::Clock;
-pub use stat::{FileStat, IndexFileStat, LogStat, SegmentStat, SegmentStateStat, stat};
+pub use shared::IndexProgress;
 pub use store::LogStore;
-pub use verify::{Report, verify};

@@ -6,8 +6,7 @@ mod fetch;
 mod halves;
 mod places;
 mod plan;
-mod recent;
-mod scan;
+mod pool;
 
 use gesta_core::{
     Checkpoint, Direction, Lane, Lanes, ListToken, Listing, Page, Query, Read, ReadError, RecordedEvent,
@@ -15,27 +14,25 @@ use gesta_core::{
 };
 
 use crate::damage::Damage;
-use crate::index::{Fault, Key, Kind, Location, Part, Reach, View};
-use crate::pool::Idle;
-use crate::published::Head;
-use crate::shared::Shared;
+use crate::index::{IndexSnapshot, Key, Kind, Location, LookupError, Part, ReadMode};
+use crate::recover::Scanned;
+use crate::shared::{Head, Shared};
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
 use halves::fetch_in_halves;
 pub(crate) use places::{check_place, mark_at, mark_in, place_at};
-pub(crate) use recent::Recent;
-pub(crate) use scan::Frames;
-use scan::Scanned;
+use pool::Idle;
+pub(crate) use pool::{Pool, PoolFull};
 
 /// Why a look-up gives no answer.
 pub(crate) enum LookError {
-    Fault(Fault),
+    LookupError(LookupError),
     Read(ReadError),
 }
 
-impl From<Fault> for LookError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<LookupError> for LookError {
+    fn from(fault: LookupError) -> Self {
+        Self::LookupError(fault)
     }
 }
 
@@ -48,14 +45,14 @@ impl From<ReadError> for LookError {
 impl LookError {
     /// Whether the answer is on the disk, and the caller did not want to wait for that.
     pub(crate) const fn is_not_in_memory(&self) -> bool {
-        matches!(self, Self::Fault(Fault::NotInMemory))
+        matches!(self, Self::LookupError(LookupError::NotInMemory))
     }
 
     /// What the reader is told.
     pub(crate) fn into_read_error(self) -> ReadError {
         match self {
             Self::Read(error) => error,
-            Self::Fault(fault) => ReadError::Unavailable { reason: fault.to_string() },
+            Self::LookupError(fault) => ReadError::Unavailable { reason: fault.to_string() },
         }
     }
 }
@@ -83,21 +80,21 @@ enum Cut {
 }
 
 /// Plans a page.
-pub(crate) fn plan(shared: &Shared, read: &Read, reach: Reach) -> Result<PlannedPage, LookError> {
+pub(crate) fn plan(shared: &Shared, read: &Read, mode: ReadMode) -> Result<PlannedPage, LookError> {
     let head = shared.published.head();
     let durable = head.position;
     check_read(read, &shared.checkpoint_of(head), &shared.capabilities)?;
     for checkpoint in read.checkpoints() {
-        check_place(shared, checkpoint, reach)?;
+        check_place(shared, checkpoint, mode)?;
     }
-    let view = match shared.view() {
-        Ok(view) => view,
-        Err(fault) => return scan(shared, read, head, reach, fault),
+    let snapshot = match shared.snapshot() {
+        Ok(snapshot) => snapshot,
+        Err(fault) => return scan(shared, read, head, mode, fault),
     };
-    let sight = plan::Sight { shared, view: &view, durable, reach };
-    let planned = sight.plan(read)?;
+    let planner = plan::PagePlanner { shared, snapshot: &snapshot, durable, mode };
+    let planned = planner.plan(read)?;
     let last_version = match &read.select {
-        Select::Stream { name, .. } => last_version(shared, &view, name, durable, reach)?,
+        Select::Stream { name, .. } => last_version(shared, &snapshot, name, durable, mode)?,
         Select::Log { .. } => None,
     };
     let lanes = match &read.select {
@@ -130,15 +127,15 @@ fn scan(
     shared: &Shared,
     read: &Read,
     head: Head,
-    reach: Reach,
-    fault: Fault,
+    mode: ReadMode,
+    fault: LookupError,
 ) -> Result<PlannedPage, LookError> {
     let (Some(building), Select::Log { query: Query::All, from, lanes }) = (&shared.building, &read.select)
     else {
         return Err(fault.into());
     };
-    if reach == Reach::Memory {
-        return Err(Fault::NotInMemory.into());
+    if mode == ReadMode::Memory {
+        return Err(LookupError::NotInMemory.into());
     }
     let durable = head.position;
     let (at, until) = (plan::sequence(from, durable), read.until.as_ref().map(|until| until.sequence(0)));
@@ -158,7 +155,7 @@ impl PlannedPage {
     /// The events, if they are in memory and few: for a thread that others wait for. The end of the page then has its mark.
     pub(crate) fn fetch_cached(&mut self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
         let events = self.cached_events(shared)?;
-        self.mark_end(shared, &events, Reach::Memory).ok()?;
+        self.mark_end(shared, &events, ReadMode::Memory).ok()?;
         Some(events)
     }
 
@@ -181,13 +178,18 @@ impl PlannedPage {
             cut_page(shared, planned.cut, &mut events, &mut planned.page, failed)?;
             planned.is_end_known = false;
         }
-        let marked = planned.mark_end(shared, &events, Reach::Disk);
+        let marked = planned.mark_end(shared, &events, ReadMode::Disk);
         marked.map_err(|fault| LookError::from(fault).into_read_error())?;
         Ok(planned.into_page(events))
     }
 
     /// Gives the place where the page ends the mark of the event there: the page's last event, or else its record is read.
-    fn mark_end(&mut self, shared: &Shared, fetched: &[RecordedEvent], reach: Reach) -> Result<(), Fault> {
+    fn mark_end(
+        &mut self,
+        shared: &Shared,
+        fetched: &[RecordedEvent],
+        mode: ReadMode,
+    ) -> Result<(), LookupError> {
         if self.is_end_known {
             return Ok(());
         }
@@ -195,7 +197,7 @@ impl PlannedPage {
         let last = fetched.last().or(self.page.events.last());
         let mark = match last.filter(|event| event.position().sequence == position) {
             Some(event) => Some(event.mark()),
-            None => mark_at(shared, position, reach)?,
+            None => mark_at(shared, position, mode)?,
         };
         if let Some(mark) = mark {
             shared.marks.put(position, mark);
@@ -218,17 +220,17 @@ impl PlannedPage {
 /// The version of a stream's last event, unless damage may hide a later one.
 fn last_version(
     shared: &Shared,
-    view: &View,
+    snapshot: &IndexSnapshot,
     name: &StreamName,
     durable: u64,
-    reach: Reach,
-) -> Result<Option<Version>, Fault> {
+    mode: ReadMode,
+) -> Result<Option<Version>, LookupError> {
     for damage in shared.index.damage().iter().filter(|damage| damage.loses_events()) {
-        if view.hides_end(damage, name.as_str(), reach)? {
+        if snapshot.hides_end(damage, name.as_str(), mode)? {
             return Ok(None);
         }
     }
-    let head = view.head(name.as_str(), durable, reach)?;
+    let head = snapshot.head(name.as_str(), durable, mode)?;
     Ok(head.map(|(version, _)| Version::new(version)))
 }
 
@@ -243,10 +245,10 @@ fn cut_page(
     let bad = failed.position;
     let (from, to) = match cut {
         Cut::BeforeBatch => {
-            let view = shared.view().map_err(|fault| LookError::from(fault).into_read_error())?;
-            let batch = view
-                .batch_start(bad, Reach::Disk)
-                .and_then(|start| Ok((start, view.batch_end(bad, Reach::Disk)?)));
+            let snapshot = shared.snapshot().map_err(|fault| LookError::from(fault).into_read_error())?;
+            let batch = snapshot
+                .batch_start(bad, ReadMode::Disk)
+                .and_then(|start| Ok((start, snapshot.batch_end(bad, ReadMode::Disk)?)));
             batch.map_err(|fault| LookError::from(fault).into_read_error())?
         }
         Cut::Exactly | Cut::Backward => (bad, bad),
@@ -269,34 +271,34 @@ fn cut_page(
 pub(crate) fn stream(
     shared: &Shared,
     name: &StreamName,
-    reach: Reach,
+    mode: ReadMode,
 ) -> Result<Option<StreamInfo>, LookError> {
     let durable = shared.published.position();
-    let view = shared.view()?;
+    let snapshot = shared.snapshot()?;
     for damage in shared.index.damage().iter().filter(|damage| damage.loses_events()) {
-        if view.stream_may_have_lost(damage, name.as_str(), reach)? {
+        if snapshot.stream_may_have_lost(damage, name.as_str(), mode)? {
             return Err(data_loss(shared, damage, damage.to).into());
         }
     }
-    let head = view.head(name.as_str(), durable, reach)?;
+    let head = snapshot.head(name.as_str(), durable, mode)?;
     Ok(head.map(|(version, _)| StreamInfo::new(name.clone(), Version::new(version))))
 }
 
 /// One page of streams, in the order of their first events, whose position is the token.
-pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Result<StreamPage, LookError> {
+pub(crate) fn streams(shared: &Shared, listing: &Listing, mode: ReadMode) -> Result<StreamPage, LookError> {
     let durable = shared.published.position();
     let from = listing.after.as_ref().map_or(Ok(0), |token| {
         let position = token.0.parse().ok().filter(|position| *position <= durable + 1);
         position
             .ok_or_else(|| ReadError::Invalid { reason: format!("`{}` is no token of a listing", token.0) })
     })?;
-    let view = shared.view()?;
+    let snapshot = shared.snapshot()?;
     let limit = listing.limit.get() as usize;
-    let mut created = created(&view, listing, from, durable, reach)?;
+    let mut created = created(&snapshot, listing, from, durable, mode)?;
     let next = created.get(limit).map(|location| ListToken(location.position.to_string().into()));
     created.truncate(limit);
-    if reach == Reach::Memory && !created.is_empty() {
-        return Err(Fault::NotInMemory.into());
+    if mode == ReadMode::Memory && !created.is_empty() {
+        return Err(LookupError::NotInMemory.into());
     }
     let Fetched { events, failed } = fetch(&created);
     let mut page = StreamPage { streams: Vec::with_capacity(events.len()), next };
@@ -309,12 +311,12 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Resul
     }
     for event in &events {
         let name = StreamName::new(event.stream()).expect("a recorded name was checked");
-        let head = view.head(name.as_str(), durable, reach)?;
+        let head = snapshot.head(name.as_str(), durable, mode)?;
         let (version, _) = head.expect("its first event is durable");
         page.streams.push(StreamInfo::new(name, Version::new(version)));
     }
     // Streams that damage hides are missing from what was found; that is said behind the last page.
-    match shared.index.damage().iter().find(|damage| damage.loses_events() && !view.knows(damage)) {
+    match shared.index.damage().iter().find(|damage| damage.loses_events() && !snapshot.knows(damage)) {
         Some(damage) if page.next.is_none() && page.streams.is_empty() => {
             Err(data_loss(shared, damage, damage.to).into())
         }
@@ -328,20 +330,20 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, reach: Reach) -> Resul
 
 /// The first events of streams, from a position on: one more than the page holds, if there are so many.
 fn created(
-    view: &View,
+    snapshot: &IndexSnapshot,
     listing: &Listing,
     from: u64,
     durable: u64,
-    reach: Reach,
-) -> Result<Vec<Location>, Fault> {
+    mode: ReadMode,
+) -> Result<Vec<Location>, LookupError> {
     let key = match &listing.category {
         Some(category) => Key::new(Kind::New, category.as_str().as_bytes()),
         None => Key::new(Kind::Created, &[]),
     };
     let wanted = listing.limit.get() as usize + 1;
     let mut created = Vec::new();
-    for part in view.parts() {
-        let held = part.look(reach);
+    for part in snapshot.parts() {
+        let held = part.look(mode);
         let part = held.part();
         if part.last() < from || part.first() > durable {
             continue;
@@ -360,14 +362,14 @@ fn created(
 }
 
 /// A place in the log.
-pub(crate) fn locate(shared: &Shared, at: When, reach: Reach) -> Result<gesta_core::Checkpoint, LookError> {
+pub(crate) fn locate(shared: &Shared, at: When, mode: ReadMode) -> Result<gesta_core::Checkpoint, LookError> {
     let head = shared.published.head();
     Ok(match at {
         When::Start => shared.checkpoint(0),
         When::Head => shared.checkpoint_of(head),
         When::RecordedUpTo(time) => {
-            let last = recorded_up_to(&*shared.view()?, time.as_nanos(), reach)?.min(head.position);
-            place_at(shared, last, reach)?
+            let last = recorded_up_to(&*shared.snapshot()?, time.as_nanos(), mode)?.min(head.position);
+            place_at(shared, last, mode)?
         }
         other => {
             let capability = format!("the place {other:?}").into();
@@ -377,23 +379,23 @@ pub(crate) fn locate(shared: &Shared, at: When, reach: Reach) -> Result<gesta_co
 }
 
 /// The end of the last batch that was recorded at that time or earlier.
-fn recorded_up_to(view: &View, time: i64, reach: Reach) -> Result<u64, Fault> {
-    for part in view.parts().iter().rev() {
+fn recorded_up_to(snapshot: &IndexSnapshot, time: i64, mode: ReadMode) -> Result<u64, LookupError> {
+    for part in snapshot.parts().iter().rev() {
         let found = match part {
-            Part::Table(table) => table.read().recorded_up_to(time),
-            Part::Run(run) if run.facts.end.follow.recorded_at <= time => Some(run.facts.last),
-            Part::Run(_) if reach == Reach::Memory => return Err(Fault::NotInMemory),
+            Part::MemTable(table) => table.read().recorded_up_to(time),
+            Part::Run(run) if run.footer.end.chain.recorded_at <= time => Some(run.footer.last),
+            Part::Run(_) if mode == ReadMode::Memory => return Err(LookupError::NotInMemory),
             Part::Run(run) => {
-                let held = part.look(reach);
+                let held = part.look(mode);
                 let mut locator = held.part().locator();
                 let (mut low, mut high) = (0, u32::try_from(run.len()).expect("a run is below 4 G"));
                 while low < high {
                     let middle = u32::midpoint(low, high);
-                    let is_early = recorded_at(&locator.location(middle)?, run.facts.id)? <= time;
+                    let is_early = recorded_at(&locator.location(middle)?, run.footer.id)? <= time;
                     if is_early { low = middle + 1 } else { high = middle }
                 }
                 // All events of a batch were recorded at once, so what was found ends with a batch.
-                low.checked_sub(1).map(|last| run.facts.first + u64::from(last))
+                low.checked_sub(1).map(|last| run.footer.first + u64::from(last))
             }
         };
         if let Some(found) = found {

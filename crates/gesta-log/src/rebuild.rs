@@ -12,54 +12,21 @@
 
 mod ranges;
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 
 use crate::damage::Damage;
 use crate::env::Env;
-use crate::folder::{Folder, RunPolicy, Settled};
-use crate::index::{Fault, Index, RunFiles};
-use crate::limits::{BUILT_IN_OPEN_TABLES, retry_pause};
-use crate::manifest::{Manifest, SegmentState};
-use crate::open::{Options, Ready, ready};
-use crate::open_error::OpenError;
-use crate::read::Frames;
-use crate::recover::{Listed, Recovery};
+use crate::error::OpenError;
+use crate::folder::{Folder, Manifest, SegmentState};
+use crate::index::{Index, RunFiles};
+use crate::limits::BUILT_IN_OPEN_TABLES;
+use crate::options::Options;
+use crate::recover::{Frames, Listed, Ready, Recovery, RunPolicy, Settled, ready};
 use crate::segment::SegmentFile;
+use crate::shared::Building;
 use ranges::Ranges;
-
-/// How far the index is that is built anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexProgress {
-    /// Events that are indexed, of those that were not when the log was opened.
-    pub done: u64,
-    /// All of those.
-    pub of: u64,
-    /// Why the last attempt failed, if it did. Another one follows after a pause.
-    pub failure: Option<String>,
-}
-
-/// An index that is built beside the open log, as everybody else sees it.
-pub(crate) struct Building {
-    pub(crate) frames: Frames,
-    /// The last position that runs covered when the log was opened.
-    known: u64,
-    done: AtomicU64,
-    is_done: AtomicBool,
-    stop: AtomicBool,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    failure: Option<String>,
-    failures: u64,
-    /// Nobody tries any more.
-    is_over: bool,
-}
 
 /// A log that is still to be indexed, and everything that takes.
 pub(crate) struct Rebuild {
@@ -71,86 +38,6 @@ pub(crate) struct Rebuild {
     settled: Settled,
     recovery: Recovery,
     building: Arc<Building>,
-}
-
-impl Building {
-    /// Says how far the index is, as long as it is not whole.
-    pub(crate) fn check_done(&self) -> Result<(), Fault> {
-        match self.progress() {
-            None => Ok(()),
-            Some(IndexProgress { done, of, failure }) => Err(Fault::Building { done, of, failure }),
-        }
-    }
-
-    /// How far it is; `None` once it is whole.
-    pub(crate) fn progress(&self) -> Option<IndexProgress> {
-        if self.is_done.load(Ordering::Acquire) {
-            return None;
-        }
-        let failure = self.lock().failure.clone();
-        let of = self.frames.last_position() - self.known;
-        Some(IndexProgress { done: self.done.load(Ordering::Relaxed).min(of), of, failure })
-    }
-
-    /// From now on it is asked.
-    pub(crate) fn finish(&self) {
-        self.is_done.store(true, Ordering::Release);
-        self.end();
-    }
-
-    /// Ends the work on it soon.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.end();
-    }
-
-    /// Nobody works on it any more.
-    pub(crate) fn end(&self) {
-        self.lock().is_over = true;
-        self.changed.notify_all();
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// So many more events are in runs.
-    fn note_built(&self, events: u64) {
-        self.done.fetch_add(events, Ordering::Relaxed);
-    }
-
-    /// Remembers why an attempt failed.
-    pub(crate) fn fail(&self, failure: String) {
-        tracing::warn!(failure, "the index could not be built anew");
-        let mut state = self.lock();
-        state.failure = Some(failure);
-        state.failures += 1;
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// Waits before another attempt; breaks where there is to be none.
-    pub(crate) fn pause(&self, failures: u32) -> ControlFlow<()> {
-        let waited =
-            self.changed.wait_timeout_while(self.lock(), retry_pause(failures), |state| !state.is_over);
-        match waited.unwrap_or_else(PoisonError::into_inner).0.is_over {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-
-    /// Waits until it is whole, or another attempt failed, or nobody works on it.
-    pub(crate) fn wait(&self) {
-        let state = self.lock();
-        let failures = state.failures;
-        let is_going_on = |state: &mut State| state.failures == failures && !state.is_over;
-        let waited = self.changed.wait_while(state, is_going_on);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Rebuild {
@@ -173,7 +60,7 @@ impl Rebuild {
         };
         let building = Building {
             frames,
-            known: settled.known.follow.position,
+            known: settled.known.chain.position,
             done: AtomicU64::new(0),
             is_done: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -201,7 +88,7 @@ impl Rebuild {
 
     /// What of the index is there.
     pub(crate) fn index(&self) -> Index {
-        Index::in_part(self.settled.runs.clone(), self.settled.known.follow.position + 1)
+        Index::in_part(self.settled.runs.clone(), self.settled.known.chain.position + 1)
     }
 
     /// Builds the index by that many threads, or, by one, on the caller's own, and loads the log. What was built is kept where that fails.
@@ -210,7 +97,7 @@ impl Rebuild {
         let env = Arc::clone(&self.env);
         let root = self.root.clone();
         let folder = Folder { env: &*env, root: &root };
-        self.note_done(self.settled.known.follow.position);
+        self.note_done(self.settled.known.chain.position);
         let limits = self.options.table_limits();
         if is_worth_it(&self.settled, &self.options) {
             let ranges = Ranges {
@@ -222,7 +109,7 @@ impl Rebuild {
                 settled: &mut self.settled,
             };
             ranges.build(threads)?;
-            self.note_done(self.settled.known.follow.position);
+            self.note_done(self.settled.known.chain.position);
         }
         let mut recovery = self.recovery.clone();
         let policy = RunPolicy { files: &self.files, limits };
@@ -283,5 +170,5 @@ fn frames_len(own: &Listed) -> u64 {
 /// Whether the frames are all that is known to be durable.
 fn is_all(frames: &Frames, settled: &Settled, manifest: &Manifest) -> bool {
     let last = frames.last_position();
-    last >= manifest.proven_position() && last > settled.known.follow.position
+    last >= manifest.proven_position() && last > settled.known.chain.position
 }

@@ -5,26 +5,42 @@
 //! and finds damage. The load step writes nothing, so that `verify` is the same code.
 
 mod covered;
+mod create;
+mod error;
+mod frames;
+mod gap;
 mod load;
+mod ready;
 mod rescue;
+mod resume;
+mod runs;
+mod settle;
+mod settled;
+mod settled_end;
 mod standing;
 mod tail;
 mod unlisted;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::damage::Damage;
-use crate::env::{Env, Mode, has_no_room};
+use crate::env::{Env, Mode};
+use crate::folder::{Manifest, SegmentEntry, SegmentState, segment_path};
 use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Manifest, SegmentEntry, SegmentState, segment_path};
 use crate::segment::SegmentFile;
-use crate::walk::WalkError;
-pub(crate) use load::{Ended, Gap, Loaded, Tables, load, load_range};
+pub(crate) use error::{RecoverError, io_error};
+pub(crate) use frames::{Frames, Scanned};
+pub(crate) use gap::Gap;
+pub(crate) use load::{Tables, load, load_range};
+pub(crate) use ready::{Ready, ready};
 pub(crate) use rescue::Rescue;
+pub(crate) use resume::Writable;
+pub(crate) use runs::{RunPolicy, run_files};
+pub(crate) use settled::Settled;
 pub(crate) use tail::{TailState, TailSurvey, survey_tail};
-pub(crate) use unlisted::{UnlistedEnd, find_unlisted, is_blank};
+pub(crate) use unlisted::is_blank;
 
 /// What recovery found and did, for whoever opened the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,24 +90,6 @@ impl Recovery {
             None => return,
         };
         self.read_only.get_or_insert(reason);
-    }
-}
-
-/// Why recovery stopped. Nothing was changed that was acknowledged.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecoverError {
-    #[error(transparent)]
-    Walk(#[from] WalkError),
-    #[error("{what} failed")]
-    Io { what: String, source: io::Error },
-    #[error(transparent)]
-    Newer(HeaderError),
-}
-
-impl RecoverError {
-    /// Whether there was no space.
-    pub(crate) fn is_storage_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if has_no_room(source))
     }
 }
 
@@ -162,14 +160,4 @@ pub(crate) fn check_header(
         end_is_known: true,
         what: what.to_owned(),
     }))
-}
-
-pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RecoverError {
-    let what = what.into();
-    move |source| RecoverError::Io { what, source }
-}
-
-/// The folders of a log.
-pub(crate) fn folders(root: &Path) -> [PathBuf; 3] {
-    [root.join("segments"), root.join("quarantine"), crate::index::run_folder(root)]
 }

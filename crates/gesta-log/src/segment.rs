@@ -1,49 +1,15 @@
-//! The file of a segment, shared by its readers and its writer.
+//! One segment file: its bytes on the disk, and where in the log they stand.
 
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
+mod file;
+mod make;
+mod point;
+mod tail;
+mod tally;
+mod walk;
 
-use crate::env::{Env, File, Mode};
-use crate::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
-use crate::manifest::segment_path;
-
-/// The file of a segment. It stays open while it is written to; readers open it again on demand.
-pub(crate) struct SegmentFile {
-    pub(crate) id: u64,
-    pub(crate) salt: Salt,
-    pub(crate) file: Arc<dyn File>,
-}
-
-impl SegmentFile {
-    /// Creates the file of a segment durably: the header, then zeros up to its size. The caller still has to sync the
-    /// folder.
-    pub(crate) fn create(
-        env: &dyn Env,
-        root: &Path,
-        header: &SegmentHeader,
-        size_bytes: u64,
-    ) -> io::Result<Arc<Self>> {
-        let file = env.open_on_demand(&segment_path(root, header.id), Mode::CreateNew)?;
-        file.fill_zeros(0, size_bytes)?;
-        file.write_at(&[&header.encode()], 0)?;
-        file.sync_all()?;
-        Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
-    }
-
-    /// Opens the file of a segment that the manifest lists.
-    pub(crate) fn open(
-        env: &dyn Env,
-        root: &Path,
-        header: &SegmentHeader,
-        mode: Mode,
-    ) -> io::Result<Arc<Self>> {
-        let file = env.open_on_demand(&segment_path(root, header.id), mode)?;
-        Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
-    }
-
-    /// Where its first frame begins.
-    pub(crate) const fn first_frame_offset() -> u64 {
-        SEGMENT_HEADER_BYTES as u64
-    }
-}
+pub(crate) use file::{MissingFile, SegmentFile};
+pub(crate) use make::{Spare, make_file, new_header, write_end};
+pub(crate) use point::{HeadersChecksum, LogPoint, Progress};
+pub(crate) use tail::{ActiveSegment, Tail};
+pub(crate) use tally::{SegmentEnd, Tally};
+pub(crate) use walk::{ChainPosition, Stop, WalkError, Walker};

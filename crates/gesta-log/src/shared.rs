@@ -1,19 +1,24 @@
 //! What the readers and the writer of one log share.
 
+mod building;
+mod marks;
+mod published;
+mod recent;
+
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use event_listener::Event;
 use gesta_core::{Capabilities, Checkpoint, Position, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
-use crate::index::{Fault, Index, View};
-use crate::marks::Marks;
-use crate::published::{Head, Published, Synced};
-use crate::read::Recent;
-use crate::rebuild::Building;
-
-/// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+use crate::index::{Index, IndexSnapshot, LookupError};
+use crate::options::Clock;
+pub(crate) use building::Building;
+pub use building::IndexProgress;
+use marks::Marks;
+pub(crate) use published::Head;
+use published::{Published, Synced};
+pub(crate) use recent::Recent;
 
 /// What the readers and the writer of one log share.
 pub(crate) struct Shared {
@@ -64,12 +69,12 @@ impl Shared {
     }
 
     /// The parts of the index, once all of them are there: an answer from a part of them would not be exact.
-    pub(crate) fn view(&self) -> Result<Arc<View>, Fault> {
+    pub(crate) fn snapshot(&self) -> Result<Arc<IndexSnapshot>, LookupError> {
         match &self.building {
             Some(building) if !planted(Bug::HalfBuiltIndexAsked) => building.check_done()?,
             _ => {}
         }
-        Ok(self.index.view())
+        Ok(self.index.snapshot())
     }
 
     /// Takes no writes from now on: forgets what is behind that position, which never becomes durable, and tells everybody who waits for

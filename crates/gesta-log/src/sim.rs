@@ -5,16 +5,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backup::{Backup, BackupError, BackupOptions, RestoreError, Restored, backup_in, restore_in};
 #[cfg(feature = "planted-bugs")]
 pub use crate::bugs::{Bug, plant};
 pub use crate::env::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
 use crate::env::{OsEnv, SimEnv};
-use crate::open::Options;
-use crate::open_error::OpenError;
+use crate::error::OpenError;
+use crate::operations::{
+    Backup, BackupError, BackupOptions, Report, RestoreError, Restored, backup_in, restore_in, verify_in,
+};
+use crate::options::Options;
 use crate::store::LogStore;
 pub use crate::store::{LookedUp, Pending};
-use crate::verify::{Report, verify_in};
 
 /// The folder of the log on its machine.
 pub const ROOT: &str = "/log";
@@ -43,26 +44,26 @@ pub fn open_inline(folder: &Path, options: &Options) -> Result<LogStore, OpenErr
     LogStore::open_inline(Arc::new(OsEnv), folder, options)
 }
 
-/// Reads and proves every byte of the log of a machine, as [`verify`](crate::verify) does.
+/// Reads and proves every byte of the log of a machine, as [`verify`](crate::operations::verify) does.
 ///
 /// # Errors
-/// As [`verify`](crate::verify).
+/// As [`verify`](crate::operations::verify).
 pub fn verify(machine: &Machine) -> Result<Report, OpenError> {
     verify_in(&SimEnv::new(machine), Path::new(ROOT))
 }
 
-/// Takes a backup of the log of a machine while nobody has it open, as [`backup`](crate::backup()) does.
+/// Takes a backup of the log of a machine while nobody has it open, as [`backup`](crate::operations::backup()) does.
 ///
 /// # Errors
-/// As [`backup`](crate::backup()).
+/// As [`backup`](crate::operations::backup()).
 pub fn backup(machine: &Machine, to: &Path) -> Result<Backup, BackupError> {
     backup_in(&SimEnv::new(machine), Path::new(ROOT), to, &BackupOptions::default())
 }
 
-/// Makes a log from a backup of a machine, as [`restore`](crate::restore) does.
+/// Makes a log from a backup of a machine, as [`restore`](crate::operations::restore) does.
 ///
 /// # Errors
-/// As [`restore`](crate::restore).
+/// As [`restore`](crate::operations::restore).
 pub fn restore(machine: &Machine, from: &Path, to: &Path) -> Result<Restored, RestoreError> {
     restore_in(&SimEnv::new(machine), from, to)
 }

@@ -1,5 +1,17 @@
 //! The log as an event store: the handle that callers hold, and the threads behind it.
 
+mod append;
+#[cfg(feature = "sim")]
+mod inline;
+mod launch;
+mod open;
+mod operations;
+#[cfg(test)]
+mod tests;
+mod threads;
+#[cfg(test)]
+mod watched;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,27 +22,23 @@ use gesta_core::{
     check_checkpoint, check_command,
 };
 
-use crate::commit::{
-    Answer, Known, Prior, Refused, Repeat, Role, Scope, Ticket, command_in_runs, in_doubt, repeat_of,
-    repeat_of_command, unavailable,
-};
 use crate::env::{Env, Lock, OsEnv};
+use crate::error::OpenError;
 use crate::folder::Folder;
-use crate::format::Prepared;
-use crate::index::{Fault, Index, Reach};
-use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread, SharedManifest};
+use crate::index::{Index, LookupError, ReadMode};
 use crate::limits::limits;
-use crate::open::{Opened, Options, Stage, open};
-use crate::open_error::OpenError;
-use crate::pool::{Pool, PoolFull};
-use crate::published::Head;
-use crate::read::{self, LookError, PlannedPage};
-use crate::rebuild::IndexProgress;
+use crate::operations::Background;
+use crate::options::{Options, Scrub};
+use crate::read::{self, LookError, PlannedPage, Pool, PoolFull};
 use crate::recover::Recovery;
-use crate::scrub::{Background, Scrub};
-use crate::shared::Shared;
+use crate::shared::{Head, IndexProgress, Shared};
+use crate::write::{Lookup, Refused, Repeat, command_in_runs, in_doubt, repeat_of_command, unavailable};
+use append::{Prepare, look_up, refused};
+#[cfg(feature = "sim")]
+pub use inline::{LookedUp, Pending};
 use launch::{Late, Launch};
+pub(crate) use open::{Opened, Stage, open};
+use threads::{Drive, cores, spawning};
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
 ///
@@ -51,13 +59,6 @@ pub struct LogStore {
     root: PathBuf,
     /// Released last.
     lock: Box<dyn Lock>,
-}
-
-/// The writer, and the threads behind it.
-struct Commit {
-    role: Arc<Role>,
-    manifest: Arc<SharedManifest>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl LogStore {
@@ -103,7 +104,7 @@ impl LogStore {
         let id = StoreId::from_bytes(store);
         let shared = Arc::new(Shared::new(id, capabilities, clock, durable, index, building));
         if shared.building.is_some() {
-            let mark = read::mark_at(&shared, durable, Reach::Disk).unwrap_or_default();
+            let mark = read::mark_at(&shared, durable, ReadMode::Disk).unwrap_or_default();
             shared.published.publish(Head { position: durable, mark });
         }
         // First, since it is the one thing below that can fail and leaves nothing behind.
@@ -206,16 +207,16 @@ impl LogStore {
     /// As [`EventStore::append`].
     pub fn append_blocking(&self, batch: Batch) -> Result<Appended, AppendError> {
         check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
-        let prior =
-            look_up(&self.shared, &batch, Reach::Disk).map_err(|fault| refused(&self.shared, &fault))?;
-        let appended = match self.prepare(batch, prior) {
+        let lookup =
+            look_up(&self.shared, &batch, ReadMode::Disk).map_err(|fault| refused(&self.shared, &fault))?;
+        let appended = match self.prepare(batch, lookup) {
             Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
         }?;
         if !appended.repeated {
             return Ok(appended);
         }
-        let end = read::place_at(&self.shared, appended.checkpoint.sequence(0), Reach::Disk);
+        let end = read::place_at(&self.shared, appended.checkpoint.sequence(0), ReadMode::Disk);
         let checkpoint = end.map_err(|fault| unavailable(&fault))?;
         Ok(Appended { checkpoint, ..appended })
     }
@@ -226,7 +227,7 @@ impl LogStore {
     /// As [`EventStore::read`].
     pub fn read_blocking(&self, read: &Read) -> Result<Page, ReadError> {
         self.check_open()?;
-        let planned = read::plan(&self.shared, read, Reach::Disk).map_err(LookError::into_read_error)?;
+        let planned = read::plan(&self.shared, read, ReadMode::Disk).map_err(LookError::into_read_error)?;
         planned.fetch(&self.shared, self.pool.idle())
     }
 
@@ -263,51 +264,19 @@ impl LogStore {
         self.shared.published.position()
     }
 
-    /// Prepares a batch that was checked and looked up, on the caller's thread.
-    fn prepare(&self, batch: Batch, prior: Prior) -> Prepare<'_> {
-        let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
-            return Prepare::Answered(self.answer_read_only(&batch, &prior));
-        };
-        let prepared = Prepared::new(&batch);
-        let (reply, answer) = oneshot::channel();
-        Prepare::Ready(&commit.role, Ticket { batch, prior, prepared, reply }, answer)
-    }
-
     /// Looks a batch up: in memory, and where that does not do, on a thread that may wait for the disk.
-    async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Prior), AppendError> {
-        match look_up(&self.shared, &batch, Reach::Memory) {
-            Ok(prior) => return Ok((batch, prior)),
-            Err(Fault::NotInMemory) => {}
+    async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Lookup), AppendError> {
+        match look_up(&self.shared, &batch, ReadMode::Memory) {
+            Ok(lookup) => return Ok((batch, lookup)),
+            Err(LookupError::NotInMemory) => {}
             Err(fault) => return Err(refused(&self.shared, &fault)),
         }
         let shared = Arc::clone(&self.shared);
         let looked_up = self.pooled(move || {
-            let prior = look_up(&shared, &batch, Reach::Disk);
-            prior.map(|prior| (batch, prior)).map_err(|fault| unavailable(&fault))
+            let lookup = look_up(&shared, &batch, ReadMode::Disk);
+            lookup.map(|lookup| (batch, lookup)).map_err(|fault| unavailable(&fault))
         });
         looked_up.await?
-    }
-
-    /// A log that takes no writes still answers repeats, as long as it is open. Where its writer is gone, what that had in hand last may
-    /// still become durable: until then, answers that speak of it are in doubt.
-    fn answer_read_only(&self, batch: &Batch, prior: &Prior) -> Answer {
-        if self.shared.published.is_closed() {
-            return Err(AppendError::Closed);
-        }
-        let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
-        let tables = prior.view.growing();
-        match repeat_of(&Known::new(prior, &tables), batch, &scope) {
-            Ok(Some(Repeat { end, .. })) | Err(Refused { speaks_of: end, .. }) if end > scope.durable => {
-                Err(in_doubt())
-            }
-            Ok(Some(repeat)) => Ok(self.appended(repeat)),
-            Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
-            Err(Refused { error, .. }) => Err(error),
-        }
-    }
-
-    fn appended(&self, repeat: Repeat) -> Appended {
-        Appended { places: repeat.places, checkpoint: self.shared.checkpoint(repeat.end), repeated: true }
     }
 
     /// The answer to a repeat with the mark of its place, which its record has.
@@ -316,7 +285,7 @@ impl LogStore {
             return Ok(appended);
         }
         let end = appended.checkpoint.sequence(0);
-        let look = move |shared: &Shared, reach| read::place_at(shared, end, reach).map_err(LookError::from);
+        let look = move |shared: &Shared, mode| read::place_at(shared, end, mode).map_err(LookError::from);
         let checkpoint = self.look(look).await.map_err(|error| match error {
             ReadError::Overloaded => AppendError::Overloaded,
             error => AppendError::Unavailable { reason: error.to_string() },
@@ -356,26 +325,15 @@ impl LogStore {
         }
     }
 
-    fn command_in_tables(
-        &self,
-        command: &CommandKey,
-    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
-        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
-        Ok(view.newest().iter().rev().find_map(|table| {
-            let table = table.read();
-            table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
-        }))
-    }
-
     async fn command_on_disk(
         &self,
         command: &CommandKey,
     ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
-        let view = self.shared.view().map_err(|fault| refused(&self.shared, &fault))?;
-        let found = match command_in_runs(&view, command, Reach::Memory) {
-            Err(Fault::NotInMemory) => {
+        let snapshot = self.shared.snapshot().map_err(|fault| refused(&self.shared, &fault))?;
+        let found = match command_in_runs(&snapshot, command, ReadMode::Memory) {
+            Err(LookupError::NotInMemory) => {
                 let command = command.clone();
-                self.pooled(move || command_in_runs(&view, &command, Reach::Disk)).await?
+                self.pooled(move || command_in_runs(&snapshot, &command, ReadMode::Disk)).await?
             }
             found => found,
         };
@@ -389,7 +347,7 @@ impl LogStore {
 
     async fn read_pooled(&self, read: Read) -> Result<Page, ReadError> {
         self.check_open()?;
-        let planned = match read::plan(&self.shared, &read, Reach::Memory) {
+        let planned = match read::plan(&self.shared, &read, ReadMode::Memory) {
             Ok(mut planned) => match planned.fetch_cached(&self.shared) {
                 Some(events) => return Ok(planned.into_page(events)),
                 None => Some(planned),
@@ -401,7 +359,7 @@ impl LogStore {
         let page = self.pooled(move || {
             let planned: PlannedPage = match planned {
                 Some(planned) => planned,
-                None => read::plan(&shared, &read, Reach::Disk).map_err(LookError::into_read_error)?,
+                None => read::plan(&shared, &read, ReadMode::Disk).map_err(LookError::into_read_error)?,
             };
             planned.fetch(&shared, &idle)
         });
@@ -411,14 +369,14 @@ impl LogStore {
     /// Looks something up: in memory, and where that does not do, on a thread that may wait for the disk.
     async fn look<T: Send + 'static>(
         &self,
-        look: impl Fn(&Shared, Reach) -> Result<T, LookError> + Send + 'static,
+        look: impl Fn(&Shared, ReadMode) -> Result<T, LookError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        match look(&self.shared, Reach::Memory) {
+        match look(&self.shared, ReadMode::Memory) {
             Err(error) if error.is_not_in_memory() => {}
             found => return found.map_err(LookError::into_read_error),
         }
         let shared = Arc::clone(&self.shared);
-        let found = self.pooled(move || look(&shared, Reach::Disk).map_err(LookError::into_read_error));
+        let found = self.pooled(move || look(&shared, ReadMode::Disk).map_err(LookError::into_read_error));
         found.await?
     }
 
@@ -439,7 +397,7 @@ impl LogStore {
     async fn wait(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
         check_checkpoint(&after, &self.shared.head())?;
         let place = after.clone();
-        self.look(move |shared, reach| read::check_place(shared, &place, reach)).await?;
+        self.look(move |shared, mode| read::check_place(shared, &place, mode)).await?;
         loop {
             // Listen first, look second: a publication in between is then not missed.
             let listener = self.shared.published.listen();
@@ -451,40 +409,6 @@ impl LogStore {
                 return Err(ReadError::Closed);
             }
             listener.await;
-        }
-    }
-}
-
-/// Who does the work of a log besides its callers.
-#[derive(Clone, Copy)]
-enum Drive {
-    Threads,
-    /// Nobody: the callers do all of it.
-    #[cfg(feature = "sim")]
-    Inline,
-}
-
-impl Drive {
-    fn read_threads(self, options: &Options) -> usize {
-        match self {
-            Self::Threads => options.read_threads.max(1),
-            #[cfg(feature = "sim")]
-            Self::Inline => 0,
-        }
-    }
-
-    fn background(
-        self,
-        env: &Arc<dyn Env>,
-        root: &Path,
-        store: [u8; 16],
-        scrub: Scrub,
-    ) -> std::io::Result<Background> {
-        let (env, root) = (Arc::clone(env), root.to_owned());
-        match self {
-            Self::Threads => Background::start(env, root, store, scrub),
-            #[cfg(feature = "sim")]
-            Self::Inline => Ok(Background::none(env, root, store)),
         }
     }
 }
@@ -522,85 +446,6 @@ impl From<NotDone> for AppendError {
     }
 }
 
-/// What becomes of a batch that was handed in.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
-enum Prepare<'a> {
-    Answered(Answer),
-    Ready(&'a Role, Ticket, oneshot::Receiver<Answer>),
-}
-
-/// Threads that this machine runs at once; one, where it does not say.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-fn spawning(source: std::io::Error) -> OpenError {
-    OpenError::Io { what: "starting a thread".to_owned(), source }
-}
-
-/// Looks a batch up, as far as the durable position.
-fn look_up(shared: &Shared, batch: &Batch, reach: Reach) -> Result<Prior, Fault> {
-    // The position first, the view second: the view then holds everything up to it.
-    let durable = shared.published.position();
-    let mut prior = Prior::look_up(shared.view()?, durable, batch, reach)?;
-    prior.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, reach))?;
-    Ok(prior)
-}
-
-/// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
-fn refused(shared: &Shared, fault: &Fault) -> AppendError {
-    match fault {
-        Fault::Building { .. } if shared.published.is_closed() => AppendError::Closed,
-        fault => unavailable(fault),
-    }
-}
-
-impl Commit {
-    fn spawn(
-        role: Role,
-        (keeper, indexer): (Arc<Keeper>, Arc<Indexer>),
-        manifest: Arc<SharedManifest>,
-        keeping: KeeperThread,
-        indexing: IndexerThread,
-    ) -> std::io::Result<Self> {
-        let role = Arc::new(role);
-        let writer = Arc::clone(&role);
-        let spawn_all = || -> std::io::Result<_> {
-            Ok(vec![
-                spawn("gesta-write", move || writer.run())?,
-                spawn("gesta-keep", move || keeping.run(&keeper))?,
-                spawn("gesta-index", move || indexing.run(&indexer))?,
-            ])
-        };
-        // Those that were begun end with the role.
-        let threads = spawn_all().inspect_err(|_| role.close())?;
-        Ok(Self { role, manifest, threads: Mutex::new(threads) })
-    }
-
-    fn close(&self) {
-        self.role.close();
-        // Not where the log is dropped because its own work panicked: what is left of that would panic again, and end the process.
-        #[cfg(feature = "sim")]
-        if !std::thread::panicking() {
-            self.finish_inline();
-        }
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the log panicked: what it had not answered is in doubt");
-            }
-        }
-        drop(threads);
-        if !std::thread::panicking() {
-            self.manifest.lock().record_synced();
-        }
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
 impl Drop for LogStore {
     fn drop(&mut self) {
         self.close();
@@ -615,8 +460,8 @@ impl EventStore for LogStore {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
         Box::pin(async move {
             check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
-            let (batch, prior) = self.look_up_pooled(batch).await?;
-            let appended = match self.prepare(batch, prior) {
+            let (batch, lookup) = self.look_up_pooled(batch).await?;
+            let appended = match self.prepare(batch, lookup) {
                 Prepare::Answered(answer) => answer,
                 Prepare::Ready(role, ticket, reply) => {
                     role.submit(ticket)?;
@@ -640,28 +485,18 @@ impl EventStore for LogStore {
     }
 
     fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        Box::pin(self.look(move |shared, reach| read::stream(shared, &name, reach)))
+        Box::pin(self.look(move |shared, mode| read::stream(shared, &name, mode)))
     }
 
     fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        Box::pin(self.look(move |shared, reach| read::streams(shared, &listing, reach)))
+        Box::pin(self.look(move |shared, mode| read::streams(shared, &listing, mode)))
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        Box::pin(self.look(move |shared, reach| read::locate(shared, at, reach)))
+        Box::pin(self.look(move |shared, mode| read::locate(shared, at, mode)))
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
         Box::pin(self.wait(after))
     }
 }
-
-#[cfg(feature = "sim")]
-mod inline;
-mod launch;
-#[cfg(feature = "sim")]
-pub use inline::{LookedUp, Pending};
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod watched;

@@ -2,7 +2,7 @@
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
-use crate::open::Options;
+use crate::options::Options;
 #[cfg(feature = "sim")]
 pub(crate) use inline::{LOG, append, open};
 
@@ -26,9 +26,11 @@ pub(crate) fn batch_of(number: u64, data: Vec<u8>) -> Batch {
 /// A log without threads, on a simulated machine.
 #[cfg(feature = "sim")]
 mod inline {
-    use super::{Batch, options};
+    use super::Batch;
+    use super::options;
+    use crate::env::Machine;
+    use crate::sim;
     pub(crate) use crate::sim::ROOT as LOG;
-    use crate::sim::{self, Machine};
     use crate::store::LogStore;
 
     pub(crate) fn open(machine: &Machine) -> LogStore {

@@ -5,12 +5,11 @@
 //! disk, and dropping them takes them from their readers. If the file system does not support `O_DIRECT`, reads go
 //! through the cache, and the pages they loaded are dropped.
 
-use std::fs;
-use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, io};
 
 use rustix::fs::Advice;
 
@@ -44,7 +43,8 @@ impl ColdFile {
 
 #[cfg(target_os = "linux")]
 fn open_direct(path: &Path) -> Option<fs::File> {
-    use rustix::fs::{Mode, OFlags};
+    use rustix::fs::Mode;
+    use rustix::fs::OFlags;
     let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).ok().map(fs::File::from)
 }

@@ -3,15 +3,14 @@
 //! *Invariant*: a file that was written to stays open until [`File::settle`] says that all of it was synced. A write that failed later is
 //! reported to the descriptors that were open then, and perhaps to no other.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::os::OsFile;
+use super::os_file::OsFile;
 use super::{File, is_shortage};
 
 /// One in so many of the files that this process may have open: connections and views need some as well.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gesta_core::Timestamp;
 
 use super::{Env, File, Lock, Mode};
-use disk::{Disk, NameChange, Reach, done};
+use disk::{Disk, NameChange, Outcome, done};
 pub use faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
 
 /// Something that a machine calls.
@@ -207,27 +207,27 @@ impl SimEnv {
         Self { machine: machine.clone(), process }
     }
 
-    fn begin(&self, operation: Operation, path: &Path) -> io::Result<(MutexGuard<'_, Disk>, Reach)> {
+    fn begin(&self, operation: Operation, path: &Path) -> io::Result<(MutexGuard<'_, Disk>, Outcome)> {
         let mut disk = self.machine.disk();
-        let reach = disk.begin(self.process, operation, path)?;
-        Ok((disk, reach))
+        let outcome = disk.begin(self.process, operation, path)?;
+        Ok((disk, outcome))
     }
 
     /// Begins an operation that changes nothing: it is done or it is not.
     fn look(&self, operation: Operation, path: &Path) -> io::Result<MutexGuard<'_, Disk>> {
-        let (disk, reach) = self.begin(operation, path)?;
-        done(reach)?;
+        let (disk, outcome) = self.begin(operation, path)?;
+        done(outcome)?;
         Ok(disk)
     }
 
     fn open_file(&self, path: &Path, mode: Mode, kept: Kept) -> io::Result<SimFile> {
         let operation = if mode == Mode::CreateNew { Operation::Create } else { Operation::Open };
-        let (mut disk, reach) = self.begin(operation, path)?;
+        let (mut disk, outcome) = self.begin(operation, path)?;
         disk.check_open(path, mode)?;
         let inode = match (disk.find(path), mode) {
             (Some(_), Mode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(inode), _) => done(reach).map(|()| inode)?,
-            (None, Mode::CreateNew) => disk.create(path, reach)?,
+            (Some(inode), _) => done(outcome).map(|()| inode)?,
+            (None, Mode::CreateNew) => disk.create(path, outcome)?,
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
         disk.open_files += u64::from(kept == Kept::Open);
@@ -259,18 +259,18 @@ impl Env for SimEnv {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (mut disk, reach) = self.begin(Operation::Rename, to)?;
-        disk.change_name(&NameChange::Rename(from.to_owned(), to.to_owned()), reach)
+        let (mut disk, outcome) = self.begin(Operation::Rename, to)?;
+        disk.change_name(&NameChange::Rename(from.to_owned(), to.to_owned()), outcome)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let (mut disk, reach) = self.begin(Operation::Remove, path)?;
-        disk.change_name(&NameChange::Remove(path.to_owned()), reach)
+        let (mut disk, outcome) = self.begin(Operation::Remove, path)?;
+        disk.change_name(&NameChange::Remove(path.to_owned()), outcome)
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        let (mut disk, reach) = self.begin(Operation::SyncFolder, folder)?;
-        disk.sync_folder(folder, reach)
+        let (mut disk, outcome) = self.begin(Operation::SyncFolder, folder)?;
+        disk.sync_folder(folder, outcome)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
@@ -309,15 +309,15 @@ enum Kept {
 }
 
 impl SimFile {
-    fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, Disk>, Reach)> {
+    fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, Disk>, Outcome)> {
         let mut disk = self.machine.disk();
-        let reach = disk.begin(self.process, operation, &self.path)?;
-        Ok((disk, reach))
+        let outcome = disk.begin(self.process, operation, &self.path)?;
+        Ok((disk, outcome))
     }
 
     fn look(&self, operation: Operation) -> io::Result<MutexGuard<'_, Disk>> {
-        let (disk, reach) = self.begin(operation)?;
-        done(reach)?;
+        let (disk, outcome) = self.begin(operation)?;
+        done(outcome)?;
         Ok(disk)
     }
 }
@@ -337,25 +337,25 @@ impl File for SimFile {
     }
 
     fn write_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
-        let (mut disk, reach) = self.begin(Operation::Write)?;
-        disk.write(self.inode, &pieces.concat(), offset, reach)
+        let (mut disk, outcome) = self.begin(Operation::Write)?;
+        disk.write(self.inode, &pieces.concat(), offset, outcome)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let (mut disk, reach) = self.begin(Operation::SetLength)?;
-        disk.set_len(self.inode, len, reach)
+        let (mut disk, outcome) = self.begin(Operation::SetLength)?;
+        disk.set_len(self.inode, len, outcome)
     }
 
     fn fill_zeros(&self, from: u64, len: u64) -> io::Result<()> {
         if from >= len {
             return Ok(());
         }
-        let (mut disk, reach) = self.begin(Operation::FillZeros)?;
-        if reach == Reach::Whole {
+        let (mut disk, outcome) = self.begin(Operation::FillZeros)?;
+        if outcome == Outcome::Whole {
             disk.reserve(self.inode, len)?;
         }
         let zeros = vec![0; usize::try_from(len - from).map_err(io::Error::other)?];
-        disk.write(self.inode, &zeros, from, reach)?;
+        disk.write(self.inode, &zeros, from, outcome)?;
         drop(disk);
         self.sync_data()
     }
@@ -363,8 +363,8 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let hook = self.machine.disk().before_sync.clone();
         hook.iter().for_each(|hook| hook());
-        let (mut disk, reach) = self.begin(Operation::Sync)?;
-        disk.sync(self.inode, reach)
+        let (mut disk, outcome) = self.begin(Operation::Sync)?;
+        disk.sync(self.inode, outcome)
     }
 
     fn sync_all(&self) -> io::Result<()> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use gesta_core::Timestamp;
 
-use super::{Env, File, Lock, Mode, OsEnv};
+use super::os::OsEnv;
+use super::{Env, File, Lock, Mode};
 
 /// Sees each call before it is made.
 pub(crate) trait Tap: Send + Sync + 'static {

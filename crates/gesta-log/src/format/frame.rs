@@ -4,11 +4,12 @@
 //! command. The writer *seals* it: versions, position, time and numbers, which only the writer knows. Sealing touches
 //! some 30 bytes an event and no payload.
 
-use super::record::{Record, body_checksum};
-use super::{Crc, NUMBER_MAX, Salt, array_at, crc32c, i64_at, put, u16_at, u32_at, u64_at};
-use crate::bugs::{Bug, planted};
-use crate::format::RECORD_HEADER_BYTES;
 use gesta_core::{Batch, COMMAND_KEY_BYTES_MAX, CommandKey};
+
+use super::checksum::{Crc, crc32c};
+use super::record::{RECORD_HEADER_BYTES, Record, body_checksum};
+use super::{NUMBER_MAX, Salt, array_at, i64_at, put, u16_at, u32_at, u64_at};
+use crate::bugs::{Bug, planted};
 
 /// Bytes of a frame before its body.
 pub(crate) const FRAME_HEADER_BYTES: usize = 64;
@@ -452,10 +453,19 @@ impl EndBody {
     }
 }
 
+/// The identity of a frame: its number and the checksum of its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameName {
+    pub(crate) number: u64,
+    pub(crate) checksum: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gesta_core::{EventId, NewEvent, Timestamp};
+    use gesta_core::EventId;
+    use gesta_core::NewEvent;
+    use gesta_core::Timestamp;
 
     const SALT: Salt = [9; 16];
 

@@ -1,6 +1,7 @@
 //! The header of a segment.
 
-use super::{FORMAT_VERSION, Salt, array_at, crc32c, put, u16_at, u32_at, u64_at};
+use super::checksum::crc32c;
+use super::{FORMAT_VERSION, Salt, array_at, put, u16_at, u32_at, u64_at};
 
 /// Bytes before the first frame.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 4096;

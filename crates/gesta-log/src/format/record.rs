@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use gesta_core::{CanonicalError, EventBytes, Position, RecordedEvent, Timestamp, Version};
 
-use super::{Crc, Salt, crc32c, i64_at, u32_at, u64_at};
+use super::checksum::{Crc, crc32c};
+use super::{Salt, i64_at, u32_at, u64_at};
 use crate::bugs::{Bug, planted};
 
 /// Bytes before the canonical bytes of the event.

@@ -4,14 +4,13 @@ use bytes::Bytes;
 use gesta_core::{COMMAND_KEY_BYTES_MAX, CommandKey, Position};
 
 use super::SALT;
+use crate::folder::Manifest;
 use crate::format::{
     Crc, EndBody, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, Prepared, RECORD_HEADER_BYTES, Record,
     SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, command_bytes, crc32c,
     put, read_command, u32_at, u64_at, write_mark,
 };
-use crate::manifest::Manifest;
-use crate::tally::Tally;
-use crate::walk::Follow;
+use crate::segment::{ChainPosition, Tally};
 
 /// Where the frame stands in its segment.
 const OFFSET: u64 = SEGMENT_HEADER_BYTES as u64;
@@ -97,10 +96,10 @@ fn check_frame(bytes: &[u8]) {
 
 /// The arithmetic that walks over frames do with a valid header.
 fn check_arithmetic(header: &FrameHeader) {
-    let mut follow = Follow::before(header);
+    let mut chain = ChainPosition::before(header);
     // The time of a frame may be later than that of the frame before, never earlier.
-    assert!(header.number == 0 || follow.accepts(header), "a frame follows what it stands behind");
-    follow.pass(header);
+    assert!(header.number == 0 || chain.accepts(header), "a frame follows what it stands behind");
+    chain.pass(header);
     let mut tally = Tally::new(&SALT);
     tally.add(header);
     assert!(tally.end_at(OFFSET).is_some() || header.kind == FrameKind::End, "what was counted has an end");

@@ -7,10 +7,11 @@ use gesta_core::{Batch, CommandKey, EventId, NewEvent, Place, Query, Read, Tag, 
 
 use super::formats::{prove_frame, proven_manifest};
 use super::patch;
+use crate::env::Machine;
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader, crc32c, put, u32_at};
 use crate::limits::SEGMENT_SIZE_BYTES_MIN;
-use crate::open::Options;
-use crate::sim::{Machine, ROOT, open, verify};
+use crate::options::Options;
+use crate::sim::{ROOT, open, verify};
 
 /// A file of a log whose process was killed, and where its frames begin.
 struct Sample {

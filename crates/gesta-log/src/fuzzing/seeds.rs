@@ -4,11 +4,12 @@ use gesta_core::{Batch, CommandKey, EventId, NewEvent, Tag, Timestamp};
 
 use super::formats::sample_segment_header;
 use super::{SALT, log};
+use crate::folder::{Manifest, RunEntry, Sealed, SegmentEntry, SegmentState, encode_segment};
 use crate::format::{
-    EndBody, FRAME_HEADER_BYTES, FrameKind, Prepared, SEGMENT_HEADER_BYTES, Seal, StartBody, write_mark,
+    EndBody, FRAME_HEADER_BYTES, FrameKind, FrameName, Prepared, SEGMENT_HEADER_BYTES, Seal, StartBody,
+    write_mark,
 };
-use crate::index::{FrameName, fuzzing as runs};
-use crate::manifest::{Manifest, RunEntry, Sealed, SegmentEntry, SegmentState, encode_segment};
+use crate::index::fuzzing as runs;
 
 /// For each target that reads this crate's files: real inputs, and inputs close to them.
 #[must_use]
@@ -103,5 +104,5 @@ fn without_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn backup_manifest() -> Vec<u8> {
-    crate::backup::fuzzing::sample(&encode_segment(&entries()[0]))
+    crate::operations::sample(&encode_segment(&entries()[0]))
 }

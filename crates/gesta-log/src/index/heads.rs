@@ -2,9 +2,9 @@
 //! it here instead of in a leaf of each run.
 //!
 //! *Invariants*
-//! - Every stream with an event from [`Known::from`] to [`Known::to`] is here, with its last event up to there. A
+//! - Every stream with an event from [`HeadMap::from`] to [`HeadMap::to`] is here, with its last event up to there. A
 //!   stream that is not here only has events before or after that range.
-//! - The end of every visible run is at most [`Known::to`]: a table is learned before its run becomes visible.
+//! - The end of every visible run is at most [`HeadMap::to`]: a table is learned before its run becomes visible.
 //! - The content is a function of the log: a stream that is not here is looked up in runs.
 //!
 //! *Choice: whole names*, as in runs (`docs/decisions/0005`). Two streams whose hashes collide would otherwise share
@@ -19,7 +19,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
-use super::table::State;
+use super::memtable::State;
 use crate::bugs::{Bug, planted};
 use crate::format::{put, u16_at, u64_at};
 
@@ -36,13 +36,13 @@ const RECORD_ALIGNMENT: usize = 8;
 
 /// The last events of streams in full tables and runs.
 pub(crate) struct Heads {
-    known: RwLock<Known>,
+    known: RwLock<HeadMap>,
     /// The memory it may take, approximately.
     budget_bytes: usize,
 }
 
 /// The last events of streams at one moment.
-pub(crate) struct Known {
+pub(crate) struct HeadMap {
     /// Every stream with a learned event at this position or later is known.
     pub(crate) from: u64,
     /// The last position that was learned.
@@ -71,16 +71,16 @@ impl Default for Heads {
 impl Heads {
     /// Knows nothing of positions before `from`.
     pub(crate) fn new(budget_bytes: usize, from: u64) -> Self {
-        Self { known: RwLock::new(Known::with_room(from, from - 1, 0, 0)), budget_bytes }
+        Self { known: RwLock::new(HeadMap::with_room(from, from - 1, 0, 0)), budget_bytes }
     }
 
     /// For look-ups in memory only: never held across I/O.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Known> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, HeadMap> {
         // A panic while a stream is learned leaves valid content, and the indexer that would continue has ended.
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+    fn write(&self) -> RwLockWriteGuard<'_, HeadMap> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +89,7 @@ impl Heads {
     pub(crate) fn learn(&self, table: &State) {
         let (streams, name_bytes) = count(table.heads().map(|(name, ..)| name));
         if !self.make_room(streams, name_bytes) {
-            return self.replace(Known::with_room(table.last() + 1, table.last(), 0, 0));
+            return self.replace(HeadMap::with_room(table.last() + 1, table.last(), 0, 0));
         }
         let mut heads = table.heads().peekable();
         while heads.peek().is_some() {
@@ -129,7 +129,7 @@ impl Heads {
         true
     }
 
-    fn replace(&self, next: Known) {
+    fn replace(&self, next: HeadMap) {
         let before = std::mem::replace(&mut *self.write(), next);
         // Freed outside the lock: freeing this much memory takes long.
         drop(before);
@@ -146,7 +146,7 @@ const fn bytes_of(streams: usize, name_bytes: usize) -> usize {
     streams * STREAM_BYTES + name_bytes
 }
 
-impl Known {
+impl HeadMap {
     fn with_room(from: u64, to: u64, streams: usize, bytes: usize) -> Self {
         Self {
             from,
@@ -248,17 +248,18 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{IndexedEvent, Table};
+    use crate::index::memtable::IndexedEvent;
+    use crate::index::memtable::MemTable;
     use gesta_core::EventId;
     use std::sync::Arc;
 
     /// A table with one event for each stream, beginning at a position.
-    fn table(first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<Table> {
+    fn table(first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<MemTable> {
         table_of("stream", first, streams)
     }
 
-    fn table_of(category: &str, first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<Table> {
-        let table = Table::new(first);
+    fn table_of(category: &str, first: u64, streams: impl IntoIterator<Item = u64>) -> Arc<MemTable> {
+        let table = MemTable::new(first);
         let mut state = table.write();
         for number in streams {
             let stream = format!("{category}-{number}");

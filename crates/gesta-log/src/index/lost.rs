@@ -8,19 +8,19 @@ use std::ops::RangeInclusive;
 
 use gesta_core::Query;
 
-use super::View;
-use super::fault::{Fault, Reach};
+use super::IndexSnapshot;
 use super::key::{Key, Kind};
+use super::lookup_error::{LookupError, ReadMode};
 use super::part::PartRef;
 use crate::damage::Damage;
 use crate::limits::{DAMAGE_NAMED_MAX, LOST_STREAMS_NAMED_MAX};
 
-impl View {
+impl IndexSnapshot {
     /// The first damaged position that no run covers; one past the damage if runs cover all of it.
     pub(crate) fn unknown_from(&self, damage: &Damage) -> u64 {
         let behind = self.runs.iter().fold(damage.from, |from, run| {
-            let covers = (run.facts.first..=run.facts.last).contains(&from);
-            if covers { run.facts.last + 1 } else { from }
+            let covers = (run.footer.first..=run.footer.last).contains(&from);
+            if covers { run.footer.last + 1 } else { from }
         });
         behind.min(damage.to + 1)
     }
@@ -37,11 +37,11 @@ impl View {
         damage: &Damage,
         query: &Query,
         within: RangeInclusive<u64>,
-        reach: Reach,
-    ) -> Result<bool, Fault> {
+        mode: ReadMode,
+    ) -> Result<bool, LookupError> {
         let (from, to) = (damage.from.max(*within.start()), damage.to.min(*within.end()));
         let unknown = self.unknown_from(damage);
-        if self.runs_mean(query, from, to.min(unknown - 1), reach)? {
+        if self.runs_mean(query, from, to.min(unknown - 1), mode)? {
             return Ok(true);
         }
         if to < unknown {
@@ -50,7 +50,7 @@ impl View {
         let Query::Any(items) = query else { return Ok(true) };
         for item in items {
             let Some(stream) = &item.stream else { return Ok(true) };
-            if self.stream_may_have_lost(damage, stream.as_str(), reach)? {
+            if self.stream_may_have_lost(damage, stream.as_str(), mode)? {
                 return Ok(true);
             }
         }
@@ -58,9 +58,9 @@ impl View {
     }
 
     /// Whether runs hold an event between two positions, both included, that matches the query.
-    fn runs_mean(&self, query: &Query, from: u64, to: u64, reach: Reach) -> Result<bool, Fault> {
-        for run in self.runs.iter().filter(|run| run.facts.first <= to && run.facts.last >= from) {
-            let part = PartRef::Run(run, reach);
+    fn runs_mean(&self, query: &Query, from: u64, to: u64, mode: ReadMode) -> Result<bool, LookupError> {
+        for run in self.runs.iter().filter(|run| run.footer.first <= to && run.footer.last >= from) {
+            let part = PartRef::Run(run, mode);
             let found = part.plan(query)?.next(part.relative(from))?;
             if found.is_some_and(|found| found <= part.relative(to)) {
                 return Ok(true);
@@ -71,9 +71,14 @@ impl View {
 
     /// Whether the damage lies after the last known event of a stream, so that the stream may end later than it
     /// seems.
-    pub(crate) fn hides_end(&self, damage: &Damage, stream: &str, reach: Reach) -> Result<bool, Fault> {
+    pub(crate) fn hides_end(
+        &self,
+        damage: &Damage,
+        stream: &str,
+        mode: ReadMode,
+    ) -> Result<bool, LookupError> {
         let from = self.unknown_from(damage);
-        Ok(from <= damage.to && self.head(stream, u64::MAX, reach)?.is_none_or(|(_, last)| last < from))
+        Ok(from <= damage.to && self.head(stream, u64::MAX, mode)?.is_none_or(|(_, last)| last < from))
     }
 
     /// Whether damaged positions outside all runs may hold an event of the stream. They do not if its versions
@@ -82,15 +87,15 @@ impl View {
         &self,
         damage: &Damage,
         stream: &str,
-        reach: Reach,
-    ) -> Result<bool, Fault> {
+        mode: ReadMode,
+    ) -> Result<bool, LookupError> {
         let from = self.unknown_from(damage);
         if from > damage.to {
             return Ok(false);
         }
-        let next = self.head(stream, from, reach)?.map_or(0, |(version, _)| version + 1);
+        let next = self.head(stream, from, mode)?.map_or(0, |(version, _)| version + 1);
         for part in self.parts() {
-            let held = part.look(reach);
+            let held = part.look(mode);
             let part = held.part();
             if part.first() <= damage.to {
                 continue;
@@ -124,10 +129,10 @@ impl View {
 
     /// The names of streams with an event between two positions, both included, as far as runs know. Stops at one
     /// name more than a report shows.
-    fn streams_within(&self, from: u64, to: u64) -> Result<Vec<String>, Fault> {
+    fn streams_within(&self, from: u64, to: u64) -> Result<Vec<String>, LookupError> {
         let mut names = Vec::<String>::new();
-        for run in self.runs.iter().filter(|run| run.facts.first <= to && run.facts.last >= from) {
-            let part = PartRef::Run(run, Reach::Disk);
+        for run in self.runs.iter().filter(|run| run.footer.first <= to && run.footer.last >= from) {
+            let part = PartRef::Run(run, ReadMode::Disk);
             let (from, to) = (part.relative(from), part.relative(to));
             let mut entries = run.entries();
             // Streams are the first kind of key.
@@ -139,7 +144,7 @@ impl View {
                 if list.last < from {
                     continue;
                 }
-                let mut cursor = run.cursor(list.clone(), Reach::Disk);
+                let mut cursor = run.cursor(list.clone(), ReadMode::Disk);
                 let at = cursor.lower_bound(from)?;
                 let name = String::from_utf8_lossy(&entries.key()[1..]);
                 if at < cursor.list.count && cursor.at(at)? <= to && !names.iter().any(|own| *own == name) {

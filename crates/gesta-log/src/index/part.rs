@@ -4,38 +4,38 @@ use std::sync::{Arc, RwLockReadGuard};
 
 use gesta_core::{Item, Query};
 
-use super::fault::{Fault, Reach};
 use super::key::{Key, Kind};
+use super::lookup_error::{LookupError, ReadMode};
+use super::memtable::{MemTable, State};
 use super::postings::{ItemPlan, List, Plan, Source};
 use super::run::{FIRST_OF_FRAME, Offsets, Run};
-use super::table::{State, Table};
 use crate::segment::SegmentFile;
 
 /// A run or a table. Its positions are dense.
 #[derive(Clone)]
 pub(crate) enum Part {
     Run(Arc<Run>),
-    Table(Arc<Table>),
+    MemTable(Arc<MemTable>),
 }
 
 /// A part, held during a look-up. A table does not change meanwhile.
 pub(crate) enum Held<'a> {
-    Run(&'a Run, Reach),
-    Table(RwLockReadGuard<'a, State>),
+    Run(&'a Run, ReadMode),
+    MemTable(RwLockReadGuard<'a, State>),
 }
 
 /// A part that is ready for look-ups.
 #[derive(Clone, Copy)]
 pub(crate) enum PartRef<'a> {
-    Run(&'a Run, Reach),
-    Table(&'a State),
+    Run(&'a Run, ReadMode),
+    MemTable(&'a State),
 }
 
 impl Held<'_> {
     pub(crate) fn part(&self) -> PartRef<'_> {
         match self {
-            Self::Run(run, reach) => PartRef::Run(run, *reach),
-            Self::Table(table) => PartRef::Table(table),
+            Self::Run(run, mode) => PartRef::Run(run, *mode),
+            Self::MemTable(table) => PartRef::MemTable(table),
         }
     }
 }
@@ -58,18 +58,18 @@ impl Location {
 }
 
 impl Part {
-    pub(crate) fn look(&self, reach: Reach) -> Held<'_> {
+    pub(crate) fn look(&self, mode: ReadMode) -> Held<'_> {
         match self {
-            Self::Run(run) => Held::Run(run, reach),
-            Self::Table(table) => Held::Table(table.read()),
+            Self::Run(run) => Held::Run(run, mode),
+            Self::MemTable(table) => Held::MemTable(table.read()),
         }
     }
 
     /// The first position that it covers or, if it is empty, will cover.
     pub(crate) fn first(&self) -> u64 {
         match self {
-            Self::Run(run) => run.facts.first,
-            Self::Table(table) => table.first,
+            Self::Run(run) => run.footer.first,
+            Self::MemTable(table) => table.first,
         }
     }
 }
@@ -77,16 +77,16 @@ impl Part {
 impl<'a> PartRef<'a> {
     pub(crate) fn first(&self) -> u64 {
         match *self {
-            Self::Run(run, _) => run.facts.first,
-            Self::Table(table) => table.first,
+            Self::Run(run, _) => run.footer.first,
+            Self::MemTable(table) => table.first,
         }
     }
 
     /// The last position that it covers; one before its first if it is empty.
     pub(crate) fn last(&self) -> u64 {
         match *self {
-            Self::Run(run, _) => run.facts.last,
-            Self::Table(table) => table.last(),
+            Self::Run(run, _) => run.footer.last,
+            Self::MemTable(table) => table.last(),
         }
     }
 
@@ -100,21 +100,21 @@ impl<'a> PartRef<'a> {
     }
 
     /// The positions of a key; for a stream, also the version of the first of them.
-    pub(crate) fn list(&self, key: &Key) -> Result<Option<(List<'a>, u64)>, Fault> {
+    pub(crate) fn list(&self, key: &Key) -> Result<Option<(List<'a>, u64)>, LookupError> {
         match *self {
-            Self::Run(run, reach) => {
-                let Some(list) = run.find(key, reach)? else { return Ok(None) };
+            Self::Run(run, mode) => {
+                let Some(list) = run.find(key, mode)? else { return Ok(None) };
                 let base = list.base;
-                Ok(Some((List::Run(run.cursor(list, reach)), base)))
+                Ok(Some((List::Run(run.cursor(list, mode)), base)))
             }
-            Self::Table(table) => {
+            Self::MemTable(table) => {
                 Ok(table.find(key.kind(), key.name()).map(|(list, base)| (List::Slice(list), base)))
             }
         }
     }
 
     /// The last event of a stream in this part at a position or before: its version and position.
-    pub(crate) fn head(&self, stream: &Key, up_to: u64) -> Result<Option<(u64, u64)>, Fault> {
+    pub(crate) fn head(&self, stream: &Key, up_to: u64) -> Result<Option<(u64, u64)>, LookupError> {
         if up_to < self.first() {
             return Ok(None);
         }
@@ -128,7 +128,7 @@ impl<'a> PartRef<'a> {
     }
 
     /// The version and position of the event with an id in a stream.
-    pub(crate) fn find_id(&self, stream: &Key, id: &Key) -> Result<Option<(u64, u64)>, Fault> {
+    pub(crate) fn find_id(&self, stream: &Key, id: &Key) -> Result<Option<(u64, u64)>, LookupError> {
         let Some((with_id, _)) = self.list(id)? else { return Ok(None) };
         let Some((mut own, base)) = self.list(stream)? else { return Ok(None) };
         let (again, _) = self.list(stream)?.expect("it was there just now");
@@ -139,14 +139,14 @@ impl<'a> PartRef<'a> {
     }
 
     /// How to find the events that match a query.
-    pub(crate) fn plan(&self, query: &Query) -> Result<Plan<'a>, Fault> {
+    pub(crate) fn plan(&self, query: &Query) -> Result<Plan<'a>, LookupError> {
         let Query::Any(items) = query else { return Ok(Plan::all(self.len())) };
         let plans = items.iter().filter_map(|item| self.plan_item(item).transpose());
         Ok(Plan::any(self.len(), plans.collect::<Result<_, _>>()?))
     }
 
     /// `None` if nothing in this part can match.
-    fn plan_item(&self, item: &Item) -> Result<Option<ItemPlan<'a>>, Fault> {
+    fn plan_item(&self, item: &Item) -> Result<Option<ItemPlan<'a>>, LookupError> {
         let mut sources = Vec::new();
         let one = |kind, key: &str| self.any(kind, [key.as_bytes()].into_iter());
         let mut add = |source: Option<Source<'a>>| source.map(|source| sources.push(source)).is_some();
@@ -169,7 +169,11 @@ impl<'a> PartRef<'a> {
         Ok(holds.then(|| ItemPlan::new(sources)))
     }
 
-    fn any<'k>(&self, kind: Kind, keys: impl Iterator<Item = &'k [u8]>) -> Result<Option<Source<'a>>, Fault> {
+    fn any<'k>(
+        &self,
+        kind: Kind,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<Option<Source<'a>>, LookupError> {
         let lists = keys.filter_map(|key| self.list(&Key::new(kind, key)).transpose());
         let lists = lists.map(|found| found.map(|(list, _)| list)).collect::<Result<Vec<_>, _>>()?;
         Ok((!lists.is_empty()).then(|| Source::any(lists)))
@@ -178,34 +182,34 @@ impl<'a> PartRef<'a> {
     /// Looks up where records lie.
     pub(crate) fn locator(&self) -> Locator<'a> {
         match *self {
-            Self::Run(run, reach) => Locator::Run(run, run.offsets(reach)),
-            Self::Table(table) => Locator::Table(table),
+            Self::Run(run, mode) => Locator::Run(run, run.offsets(mode)),
+            Self::MemTable(table) => Locator::MemTable(table),
         }
     }
 
     /// The end of the batch that holds a position of this part.
-    pub(crate) fn batch_end(&self, position: u64) -> Result<u64, Fault> {
-        let (run, reach) = match *self {
-            Self::Table(table) => return Ok(table.batch_end(position)),
-            Self::Run(run, reach) => (run, reach),
+    pub(crate) fn batch_end(&self, position: u64) -> Result<u64, LookupError> {
+        let (run, mode) = match *self {
+            Self::MemTable(table) => return Ok(table.batch_end(position)),
+            Self::Run(run, mode) => (run, mode),
         };
-        let mut offsets = run.offsets(reach);
+        let mut offsets = run.offsets(mode);
         let mut next = position + 1;
-        while next <= run.facts.last && offsets.get(self.relative(next))? & FIRST_OF_FRAME == 0 {
+        while next <= run.footer.last && offsets.get(self.relative(next))? & FIRST_OF_FRAME == 0 {
             next += 1;
         }
         Ok(next - 1)
     }
 
     /// The first position of the batch that holds a position of this part.
-    pub(crate) fn batch_start(&self, position: u64) -> Result<u64, Fault> {
-        let (run, reach) = match *self {
-            Self::Table(table) => return Ok(table.batch_start(position)),
-            Self::Run(run, reach) => (run, reach),
+    pub(crate) fn batch_start(&self, position: u64) -> Result<u64, LookupError> {
+        let (run, mode) = match *self {
+            Self::MemTable(table) => return Ok(table.batch_start(position)),
+            Self::Run(run, mode) => (run, mode),
         };
-        let mut offsets = run.offsets(reach);
+        let mut offsets = run.offsets(mode);
         let mut start = position;
-        while start > run.facts.first && offsets.get(self.relative(start))? & FIRST_OF_FRAME == 0 {
+        while start > run.footer.first && offsets.get(self.relative(start))? & FIRST_OF_FRAME == 0 {
             start -= 1;
         }
         Ok(start)
@@ -215,7 +219,7 @@ impl<'a> PartRef<'a> {
 /// Looks up where records lie, one after the other.
 pub(crate) enum Locator<'a> {
     Run(&'a Run, Offsets<'a>),
-    Table(&'a State),
+    MemTable(&'a State),
 }
 
 impl Locator<'_> {
@@ -223,7 +227,7 @@ impl Locator<'_> {
     pub(crate) const fn has_waited(&self) -> bool {
         match self {
             Self::Run(_, offsets) => offsets.has_waited(),
-            Self::Table(_) => false,
+            Self::MemTable(_) => false,
         }
     }
 
@@ -235,9 +239,9 @@ impl Locator<'_> {
     }
 
     /// Where the event at a position lies. The position is relative to the part's first.
-    pub(crate) fn location(&mut self, position: u32) -> Result<Location, Fault> {
+    pub(crate) fn location(&mut self, position: u32) -> Result<Location, LookupError> {
         match self {
-            Self::Table(table) => Ok(table_location(table, position)),
+            Self::MemTable(table) => Ok(table_location(table, position)),
             Self::Run(run, offsets) => run_location(run, offsets, position),
         }
     }
@@ -254,13 +258,13 @@ fn table_location(table: &State, position: u32) -> Location {
     Location { segment: Arc::clone(&extent.segment), position: absolute, offset, end }
 }
 
-fn run_location(run: &Run, offsets: &mut Offsets<'_>, position: u32) -> Result<Location, Fault> {
-    let absolute = run.facts.first + u64::from(position);
-    let extents = &run.facts.extents;
+fn run_location(run: &Run, offsets: &mut Offsets<'_>, position: u32) -> Result<Location, LookupError> {
+    let absolute = run.footer.first + u64::from(position);
+    let extents = &run.footer.extents;
     let at = extents.partition_point(|extent| extent.first <= absolute) - 1;
     let offset = u64::from(offsets.get(position)? & !FIRST_OF_FRAME);
     let ends = extents.get(at + 1).is_some_and(|next| next.first == absolute + 1);
-    let end = if ends || absolute == run.facts.last {
+    let end = if ends || absolute == run.footer.last {
         extents[at].end
     } else {
         u64::from(offsets.get(position + 1)? & !FIRST_OF_FRAME)

@@ -1,7 +1,7 @@
 //! Posting lists of one part of the index, and their joins: the next or previous matching position, without a look at
 //! any event. Positions are relative to the part's first.
 
-use super::fault::Fault;
+use super::lookup_error::LookupError;
 use super::run::RunCursor;
 
 /// The positions of one key in one part.
@@ -27,7 +27,7 @@ impl List<'_> {
     }
 
     /// The position at an index below the length.
-    pub(crate) fn at(&mut self, index: usize) -> Result<u32, Fault> {
+    pub(crate) fn at(&mut self, index: usize) -> Result<u32, LookupError> {
         match self {
             Self::Slice(list) => Ok(list[index]),
             Self::Run(cursor) => cursor.at(index),
@@ -35,7 +35,7 @@ impl List<'_> {
     }
 
     /// The index of the first position that is at least `target`. Fast if the hint is near.
-    pub(crate) fn lower_bound(&mut self, hint: usize, target: u32) -> Result<usize, Fault> {
+    pub(crate) fn lower_bound(&mut self, hint: usize, target: u32) -> Result<usize, LookupError> {
         match self {
             Self::Slice(list) => Ok(seek(list, hint, target)),
             Self::Run(cursor) => {
@@ -88,7 +88,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The first match at that position or later.
-    pub(crate) fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    pub(crate) fn next(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         match &mut self.items {
             None => Ok((from < self.len).then_some(from)),
             Some(items) => first_of(items.iter_mut().map(|item| item.next(from))),
@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The last match at that position or earlier.
-    pub(crate) fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    pub(crate) fn previous(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         match &mut self.items {
             None => Ok(self.len.checked_sub(1).map(|last| from.min(last))),
             Some(items) => last_of(items.iter_mut().map(|item| item.previous(from))),
@@ -104,12 +104,16 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn first_of(found: impl Iterator<Item = Result<Option<u32>, Fault>>) -> Result<Option<u32>, Fault> {
+fn first_of(
+    found: impl Iterator<Item = Result<Option<u32>, LookupError>>,
+) -> Result<Option<u32>, LookupError> {
     let found = found.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().min())
 }
 
-fn last_of(found: impl Iterator<Item = Result<Option<u32>, Fault>>) -> Result<Option<u32>, Fault> {
+fn last_of(
+    found: impl Iterator<Item = Result<Option<u32>, LookupError>>,
+) -> Result<Option<u32>, LookupError> {
     let found = found.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().max())
 }
@@ -122,7 +126,7 @@ impl<'a> ItemPlan<'a> {
     }
 
     /// Leaps from source to source until all agree. The shortest leads.
-    fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    fn next(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         let mut candidate = from;
         loop {
             let before = candidate;
@@ -136,7 +140,7 @@ impl<'a> ItemPlan<'a> {
         }
     }
 
-    fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    fn previous(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         let mut candidate = from;
         loop {
             let before = candidate;
@@ -160,14 +164,14 @@ impl<'a> Source<'a> {
         self.lists.iter().map(|cursor| cursor.list.len()).sum()
     }
 
-    fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    fn next(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         match &mut self.lists[..] {
             [only] => only.next(from),
             several => first_of(several.iter_mut().map(|cursor| cursor.next(from))),
         }
     }
 
-    fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    fn previous(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         match &mut self.lists[..] {
             [only] => only.previous(from),
             several => last_of(several.iter_mut().map(|cursor| cursor.previous(from))),
@@ -176,12 +180,12 @@ impl<'a> Source<'a> {
 }
 
 impl Cursor<'_> {
-    fn next(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    fn next(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         self.at = self.list.lower_bound(self.at, from)?;
         if self.at == self.list.len() { Ok(None) } else { self.list.at(self.at).map(Some) }
     }
 
-    fn previous(&mut self, from: u32) -> Result<Option<u32>, Fault> {
+    fn previous(&mut self, from: u32) -> Result<Option<u32>, LookupError> {
         self.at = match from.checked_add(1) {
             Some(after) => self.list.lower_bound(self.at, after)?,
             None => self.list.len(),

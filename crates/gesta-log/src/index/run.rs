@@ -10,8 +10,8 @@
 mod blocks;
 mod build;
 mod codec;
-mod facts;
 mod filter;
+mod footer;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod keys;
@@ -21,22 +21,25 @@ mod sought;
 
 use std::cmp::Ordering;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::key::{Key, id_number, leading};
+use super::lookup_error::{LookupError, ReadMode};
 use crate::env::{File, read_exact_at};
 use crate::format::u32_at;
-use crate::index::fault::{Fault, Reach};
-use crate::index::key::{Key, id_number, leading};
 use crate::segment::SegmentFile;
 pub(crate) use blocks::BlockCache;
 use blocks::{Blocks, CHECKSUM_BYTES, Pointer, Resident};
 pub(crate) use build::{Builder, Covered};
 use codec::Reader;
-pub(crate) use facts::{Extent, Facts, FrameName};
-use facts::{MAGIC, TRAILER_BYTES};
+pub(crate) use footer::{Extent, RunFooter};
+use footer::{MAGIC, TRAILER_BYTES};
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::{blocks, file, patched};
 use keys::Keys;
 pub(crate) use list::{RunCursor, RunList};
 use merge::Entries;
@@ -52,7 +55,7 @@ const FILTER_TOUCHES: u8 = 2;
 
 /// An open run.
 pub(crate) struct Run {
-    pub(crate) facts: Facts,
+    pub(crate) footer: RunFooter,
     blocks: Blocks,
     /// The segment of each extent.
     pub(crate) segments: Vec<Arc<SegmentFile>>,
@@ -94,44 +97,45 @@ impl Run {
         secret: u64,
         cache: Arc<BlockCache>,
         segment: impl Fn(u64) -> Option<Arc<SegmentFile>>,
-    ) -> Result<Option<Self>, Fault> {
-        let size_bytes = file.len().map_err(|source| Fault::Io { run, source })?;
-        let facts = read_facts(&*file, run, size_bytes)?;
-        let segments = facts.extents.iter().map(|extent| segment(extent.segment)).collect::<Option<Vec<_>>>();
+    ) -> Result<Option<Self>, LookupError> {
+        let size_bytes = file.len().map_err(|source| LookupError::Io { run, source })?;
+        let footer = read_facts(&*file, run, size_bytes)?;
+        let segments =
+            footer.extents.iter().map(|extent| segment(extent.segment)).collect::<Option<Vec<_>>>();
         let Some(segments) = segments else { return Ok(None) };
-        let blocks = Blocks::new(file, run, facts.salt, cache);
-        let fence = read_fence(&blocks, facts.fence)?;
-        Ok(Some(Self::of(facts, blocks, segments, fence, secret, size_bytes)))
+        let blocks = Blocks::new(file, run, footer.salt, cache);
+        let fence = read_fence(&blocks, footer.fence)?;
+        Ok(Some(Self::of(footer, blocks, segments, fence, secret, size_bytes)))
     }
 
     fn of(
-        facts: Facts,
+        footer: RunFooter,
         blocks: Blocks,
         segments: Vec<Arc<SegmentFile>>,
         fence: Vec<Fence>,
         secret: u64,
         size_bytes: u64,
     ) -> Self {
-        let (lowest, highest) = &facts.ids;
+        let (lowest, highest) = &footer.ids;
         let ids = (id_number(lowest), id_number(highest));
         let prefixes = fence.iter().map(|fence| leading(&fence.key)).collect();
-        Self { facts, blocks, segments, fence, prefixes, ids, secret, size_bytes }
+        Self { footer, blocks, segments, fence, prefixes, ids, secret, size_bytes }
     }
 
     /// The positions of a key.
-    pub(crate) fn find(&self, key: &Key, reach: Reach) -> Result<Option<RunList>, Fault> {
+    pub(crate) fn find(&self, key: &Key, mode: ReadMode) -> Result<Option<RunList>, LookupError> {
         if key.as_id().is_some_and(|id| !self.may_hold_id(id)) {
             return Ok(None);
         }
         let (hash, key) = (key.hash(self.secret), key.as_bytes());
         let Some(fence) = self.fence_of(key) else { return Ok(None) };
-        if !self.may_hold(fence, hash, reach) {
+        if !self.may_hold(fence, hash, mode) {
             return Ok(None);
         }
-        let branch = self.blocks.get(fence.branch, reach)?;
+        let branch = self.blocks.get(fence.branch, mode)?;
         let damaged = || self.blocks.damaged(fence.branch);
         let Some(leaf_at) = find_leaf(&branch, key).ok_or_else(damaged)? else { return Ok(None) };
-        let leaf = self.blocks.get(leaf_at, reach)?;
+        let leaf = self.blocks.get(leaf_at, mode)?;
         find_list(&leaf, key).ok_or_else(|| self.blocks.damaged(leaf_at))
     }
 
@@ -151,16 +155,16 @@ impl Run {
     }
 
     /// Whether a branch may hold a key. `true` if its filter is not in memory.
-    fn may_hold(&self, fence: &Fence, hash: u64, reach: Reach) -> bool {
-        self.filter(fence, reach).is_none_or(|filter| filter::may_hold(filter, hash))
+    fn may_hold(&self, fence: &Fence, hash: u64, mode: ReadMode) -> bool {
+        self.filter(fence, mode).is_none_or(|filter| filter::may_hold(filter, hash))
     }
 
     /// The filter of a branch. Loads it if it is asked for often enough and there is room. Otherwise, and if it is
     /// damaged, look-ups do without: reading a whole filter for one look-up costs more than the block that it would
     /// save.
-    fn filter<'f>(&self, fence: &'f Fence, reach: Reach) -> Option<&'f Resident> {
+    fn filter<'f>(&self, fence: &'f Fence, mode: ReadMode) -> Option<&'f Resident> {
         let resident = fence.resident.get();
-        if resident.is_some() || reach == Reach::Memory {
+        if resident.is_some() || mode == ReadMode::Memory {
             return resident;
         }
         if fence.touches.fetch_add(1, Relaxed) + 1 < FILTER_TOUCHES {
@@ -177,7 +181,7 @@ impl Run {
         resident
     }
 
-    fn retain_filter(&self, fence: &Fence) -> Result<(), Fault> {
+    fn retain_filter(&self, fence: &Fence) -> Result<(), LookupError> {
         if let Some(filter) = self.blocks.retain(fence.filter)? {
             // Another thread may have been faster. Then this filter gives its room back.
             let _ = fence.resident.set(filter);
@@ -186,18 +190,18 @@ impl Run {
     }
 
     /// Loads the filters as far as there is room: every append asks them.
-    pub(crate) fn warm(&self) -> Result<(), Fault> {
+    pub(crate) fn warm(&self) -> Result<(), LookupError> {
         self.fence.iter().try_for_each(|fence| self.retain_filter(fence))
     }
 
     /// Verifies every filter.
-    pub(crate) fn prove_filters(&self) -> Result<(), Fault> {
+    pub(crate) fn prove_filters(&self) -> Result<(), LookupError> {
         self.fence.iter().try_for_each(|fence| self.blocks.read(fence.filter).map(drop))
     }
 
     /// A cursor over the list of a key.
-    pub(crate) const fn cursor(&self, list: RunList, reach: Reach) -> RunCursor<'_> {
-        RunCursor::new(self, list, reach)
+    pub(crate) const fn cursor(&self, list: RunList, mode: ReadMode) -> RunCursor<'_> {
+        RunCursor::new(self, list, mode)
     }
 
     /// Every key with its list, in order.
@@ -206,8 +210,8 @@ impl Run {
     }
 
     /// Where records begin.
-    pub(crate) const fn offsets(&self, reach: Reach) -> Offsets<'_> {
-        Offsets { run: self, reach, block: None, has_waited: false, ahead: None }
+    pub(crate) const fn offsets(&self, mode: ReadMode) -> Offsets<'_> {
+        Offsets { run: self, mode, block: None, has_waited: false, ahead: None }
     }
 
     fn offsets_pointer(&self, block: usize) -> Pointer {
@@ -219,30 +223,30 @@ impl Run {
 
     /// The number of positions that it covers.
     pub(crate) fn len(&self) -> usize {
-        usize::try_from(self.facts.last - self.facts.first + 1).expect("a run is below 4 G")
+        usize::try_from(self.footer.last - self.footer.first + 1).expect("a run is below 4 G")
     }
 }
 
-fn read_facts(file: &dyn File, run: u64, size_bytes: u64) -> Result<Facts, Fault> {
+fn read_facts(file: &dyn File, run: u64, size_bytes: u64) -> Result<RunFooter, LookupError> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::UnexpectedEof => Fault::Damaged { run, offset: 0 },
-        _ => Fault::Io { run, source },
+        io::ErrorKind::UnexpectedEof => LookupError::Damaged { run, offset: 0 },
+        _ => LookupError::Io { run, source },
     };
-    let damaged = || Fault::Damaged { run, offset: size_bytes };
+    let damaged = || LookupError::Damaged { run, offset: size_bytes };
     let mut magic = [0; MAGIC.len()];
     read_exact_at(file, &mut magic, 0).map_err(failed)?;
     let trailer_at = size_bytes.checked_sub(TRAILER_BYTES as u64).filter(|_| magic == MAGIC);
     let trailer_at = trailer_at.ok_or_else(damaged)?;
     let mut trailer = [0; TRAILER_BYTES];
     read_exact_at(file, &mut trailer, trailer_at).map_err(failed)?;
-    let len = Facts::len_of(&trailer).ok_or_else(damaged)?;
+    let len = RunFooter::len_of(&trailer).ok_or_else(damaged)?;
     let at = trailer_at.checked_sub(len as u64).ok_or_else(damaged)?;
     let mut bytes = vec![0; len];
     read_exact_at(file, &mut bytes, at).map_err(failed)?;
-    Facts::decode(&bytes, &trailer).filter(|facts| facts.id == run).ok_or_else(damaged)
+    RunFooter::decode(&bytes, &trailer).filter(|footer| footer.id == run).ok_or_else(damaged)
 }
 
-fn read_fence(blocks: &Blocks, at: Pointer) -> Result<Vec<Fence>, Fault> {
+fn read_fence(blocks: &Blocks, at: Pointer) -> Result<Vec<Fence>, LookupError> {
     let bytes = blocks.read(at)?;
     let mut reader = Reader::new(&bytes);
     let mut fence = Vec::new();
@@ -292,7 +296,7 @@ fn find_list(leaf: &[u8], key: &[u8]) -> Option<Option<RunList>> {
 /// Where records begin. Keeps the block of the last look-up.
 pub(crate) struct Offsets<'a> {
     run: &'a Run,
-    reach: Reach,
+    mode: ReadMode,
     block: Option<(usize, Bytes)>,
     /// Whether a block was not in memory.
     has_waited: bool,
@@ -319,10 +323,10 @@ impl Offsets<'_> {
     }
 
     /// The offset of a record, with the mark of a frame's first record. The position is relative to the run's first.
-    pub(crate) fn get(&mut self, position: u32) -> Result<u32, Fault> {
+    pub(crate) fn get(&mut self, position: u32) -> Result<u32, LookupError> {
         if position as usize >= self.run.len() {
             // A list holds a position beyond the run.
-            return Err(self.run.blocks.damaged(self.run.facts.fence));
+            return Err(self.run.blocks.damaged(self.run.footer.fence));
         }
         let number = position as usize / OFFSETS_PER_BLOCK;
         if self.block.as_ref().is_none_or(|(own, _)| *own != number) {
@@ -331,7 +335,7 @@ impl Offsets<'_> {
                 Some(block) => block,
                 None => {
                     self.has_waited = true;
-                    self.run.blocks.get(at, self.reach)?
+                    self.run.blocks.get(at, self.mode)?
                 }
             };
             self.block = Some((number, block));

@@ -4,13 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fault::Fault;
+use super::lookup_error::LookupError;
+use super::memtable::State;
 use super::run::{BlockCache, Builder, Covered, Extent, MergeError, Run};
-use super::table::State;
-use crate::env::{Env, File, Mode};
-use crate::manifest::RunEntry;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
+use crate::env::{Env, Mode};
+use crate::folder::{RunEntry, folder};
+use crate::format::FrameName;
+use crate::segment::{LogPoint, SegmentFile};
 
 /// What all runs of a log share.
 #[derive(Clone)]
@@ -40,8 +40,8 @@ impl RunFiles {
     }
 
     /// Makes the name of a finished run durable, and loads its filters, which every append needs.
-    pub(crate) fn settle(&self, env: &dyn Env, run: &Run) -> Result<(), Fault> {
-        let io = |source| Fault::Io { run: run.facts.id, source };
+    pub(crate) fn settle(&self, env: &dyn Env, run: &Run) -> Result<(), LookupError> {
+        let io = |source| LookupError::Io { run: run.footer.id, source };
         env.sync_dir(&folder(&self.root)).map_err(io)?;
         run.warm()
     }
@@ -53,19 +53,19 @@ impl RunFiles {
         env: &dyn Env,
         entry: &RunEntry,
         segment: impl Fn(u64) -> Option<Arc<SegmentFile>>,
-    ) -> Result<Option<Run>, Fault> {
+    ) -> Result<Option<Run>, LookupError> {
         let file = match env.open(&self.path(entry.id), Mode::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Fault::Io { run: entry.id, source }),
+            Err(source) => return Err(LookupError::Io { run: entry.id, source }),
         };
         let opened = Run::open(file, entry.id, self.secret, Arc::clone(&self.cache), &segment);
         let run = match opened {
             Ok(run) => run,
-            Err(Fault::Damaged { .. }) => None,
+            Err(LookupError::Damaged { .. }) => None,
             Err(fault) => return Err(fault),
         };
-        Ok(run.filter(|run| run.facts.store == self.store && RunEntry::of(run) == *entry))
+        Ok(run.filter(|run| run.footer.store == self.store && RunEntry::of(run) == *entry))
     }
 }
 
@@ -120,11 +120,6 @@ fn write_run(
     })
 }
 
-/// Where runs are kept.
-pub(crate) fn folder(root: &Path) -> PathBuf {
-    root.join("index")
-}
-
 /// The file name of a run.
 pub(crate) fn file_name(id: u64) -> String {
     format!("{id:012}.run")
@@ -145,15 +140,19 @@ pub(crate) fn remove_unlisted(env: &dyn Env, root: &Path, listed: &[RunEntry]) -
     Ok(())
 }
 
-/// A missing file: every read fails with `NotFound`.
-pub(crate) struct MissingFile;
-
-impl File for MissingFile {
-    fn len(&self) -> io::Result<u64> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
-        Err(io::ErrorKind::NotFound.into())
+impl RunEntry {
+    /// What the manifest is to say of a run.
+    pub(crate) const fn of(run: &Run) -> Self {
+        let footer = &run.footer;
+        let chain = &footer.end.chain;
+        Self {
+            id: footer.id,
+            first: footer.first,
+            last: footer.last,
+            first_frame: footer.first_frame,
+            last_frame: FrameName { number: chain.number, checksum: chain.checksum },
+            size_bytes: run.size_bytes,
+            tier: footer.tier,
+        }
     }
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use gesta_core::{EventId, EventType, Item, Query, StreamName, Tag};
 use proptest::prelude::*;
 
-use super::run::{Covered, Extent, FIRST_OF_FRAME, FrameName, Merge};
-use super::{
-    BlockCache, Fault, FoundId, IndexedEvent, Key, Kind, MergeError, MissingFile, Part, PartRef, Reach,
-    RunFiles, Table, View,
-};
+use super::key::{Key, Kind};
+use super::lookup_error::{LookupError, ReadMode};
+use super::memtable::{IndexedEvent, MemTable};
+use super::part::{Part, PartRef};
+use super::run::{BlockCache, Covered, Extent, FIRST_OF_FRAME, Merge, MergeError};
+use super::runs::RunFiles;
+use super::{FoundId, IndexSnapshot};
 use crate::env::OsEnv;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
-use crate::walk::Follow;
+use crate::format::FrameName;
+use crate::segment::{ChainPosition, LogPoint, MissingFile, SegmentFile};
 
 /// The size of a record in these logs, and the bytes before the first record of a frame.
 const RECORD_BYTES: u64 = 104;
@@ -91,7 +92,7 @@ fn log_of(drawn: &[Drawn], rolls: &[bool]) -> Vec<Event> {
 /// The parts of an index, and their log.
 struct Indexed {
     log: Vec<Event>,
-    view: View,
+    snapshot: IndexSnapshot,
     _folder: tempfile::TempDir,
 }
 
@@ -100,7 +101,7 @@ fn segment(id: u64) -> Arc<SegmentFile> {
 }
 
 /// Adds events to a table, batch by batch.
-fn fill(table: &Table, log: &[Event]) {
+fn fill(table: &MemTable, log: &[Event]) {
     let mut state = table.write();
     let mut current = 0;
     for (event, position) in log.iter().zip(table.first..) {
@@ -123,8 +124,8 @@ fn fill(table: &Table, log: &[Event]) {
 }
 
 fn end_at(position: u64) -> LogPoint {
-    let follow = Follow { position, ..Follow::START };
-    LogPoint { segment: 1, offset: 4096, last_frame: 4096, follow, ..LogPoint::START }
+    let chain = ChainPosition { position, ..ChainPosition::START };
+    LogPoint { segment: 1, offset: 4096, last_frame: 4096, chain, ..LogPoint::START }
 }
 
 /// Cuts a log into tables at the ends of batches, writes all but the last few as runs, and merges neighbours.
@@ -143,33 +144,33 @@ fn index(
         cuts.iter().filter_map(|cut| log.get(usize::try_from(*cut).unwrap()).map(|event| event.batch.1));
     let mut ends = ends.collect::<BTreeSet<_>>();
     ends.insert(log.len() as u64);
-    let (mut view, mut first) = (View::default(), 1);
+    let (mut snapshot, mut first) = (IndexSnapshot::default(), 1);
     let in_runs = ends.len().saturating_sub(tables);
     for (number, end) in ends.into_iter().enumerate() {
-        let table = Table::new(first);
+        let table = MemTable::new(first);
         fill(&table, &log[usize::try_from(first - 1).unwrap()..usize::try_from(end).unwrap()]);
         if number < in_runs {
             let run = files.write(&OsEnv, number as u64 + 1, &table.read(), end_at(end)).unwrap();
-            view.runs.push(Arc::new(run));
+            snapshot.runs.push(Arc::new(run));
         } else {
-            view.tables.push(table);
+            snapshot.tables.push(table);
         }
         first = end + 1;
     }
-    view.tables.push(Table::new(first));
+    snapshot.tables.push(MemTable::new(first));
     for (id, (from, count)) in (1_000..).zip(merges) {
-        merge(&files, &mut view, id, *from, *count);
+        merge(&files, &mut snapshot, id, *from, *count);
     }
-    Indexed { log, view, _folder: folder }
+    Indexed { log, snapshot, _folder: folder }
 }
 
 /// Merges `count` runs from one on, or as many as there are.
-fn merge(files: &RunFiles, view: &mut View, id: u64, from: usize, count: usize) {
-    let Some(merged) = view.runs.get(from..from + count).filter(|_| count > 1) else { return };
+fn merge(files: &RunFiles, snapshot: &mut IndexSnapshot, id: u64, from: usize, count: usize) {
+    let Some(merged) = snapshot.runs.get(from..from + count).filter(|_| count > 1) else { return };
     let mut merge = Merge::new(merged.to_vec(), files.begin(&OsEnv, id).unwrap()).unwrap();
     while !merge.step().unwrap() {}
     let run = merge.finish(id, 1).unwrap();
-    view.runs.splice(from..from + count, [Arc::new(run)]);
+    snapshot.runs.splice(from..from + count, [Arc::new(run)]);
 }
 
 impl Indexed {
@@ -181,8 +182,8 @@ impl Indexed {
     }
 
     fn check(&self) {
-        for part in self.view.parts() {
-            let held = part.look(Reach::Disk);
+        for part in self.snapshot.parts() {
+            let held = part.look(ReadMode::Disk);
             let part = held.part();
             self.check_keys(part);
             self.check_places(part);
@@ -201,11 +202,11 @@ impl Indexed {
         let events = own.chain(nowhere).collect::<Vec<_>>();
         for events in [&events[..], &events[events.len() - 1..], &[]] {
             let mut found = vec![None; events.len()];
-            for FoundId { at, place } in self.view.find_in_runs(events, Reach::Disk).unwrap() {
+            for FoundId { at, place } in self.snapshot.find_in_runs(events, ReadMode::Disk).unwrap() {
                 assert_eq!(found[at].replace(place), None, "it is said once");
             }
             let one = |(stream, id): &(&str, EventId)| {
-                let mut runs = self.view.runs.iter().rev().map(|run| PartRef::Run(run, Reach::Disk));
+                let mut runs = self.snapshot.runs.iter().rev().map(|run| PartRef::Run(run, ReadMode::Disk));
                 runs.find_map(|run| run.find_id(&Key::stream(stream), &Key::id(*id)).unwrap())
             };
             assert_eq!(found, events.iter().map(one).collect::<Vec<_>>());
@@ -332,15 +333,15 @@ impl Indexed {
                 let known = usize::try_from(up_to.min(self.log.len() as u64)).unwrap();
                 let last = self.log[..known].iter().rposition(|event| event.stream == own.stream);
                 let expected = last.map(|at| (self.log[at].version, at as u64 + 1));
-                let found = self.view.head(&own.stream, up_to, Reach::Disk).unwrap();
+                let found = self.snapshot.head(&own.stream, up_to, ReadMode::Disk).unwrap();
                 assert_eq!(found, expected, "{} up to {up_to}", own.stream);
             }
         }
         for position in 1..=self.log.len() as u64 {
-            let part = self.view.part_of(position).expect("every position is in a part");
-            assert!(matches!(part, Part::Run(_) | Part::Table(_)) && part.first() <= position);
+            let part = self.snapshot.part_of(position).expect("every position is in a part");
+            assert!(matches!(part, Part::Run(_) | Part::MemTable(_)) && part.first() <= position);
         }
-        assert!(self.view.part_of(self.log.len() as u64 + 1).is_none());
+        assert!(self.snapshot.part_of(self.log.len() as u64 + 1).is_none());
     }
 }
 
@@ -378,11 +379,11 @@ proptest! {
 fn check_long_list(count: u32, step: u32) {
     let (_folder, files) = run_files();
     let (len, cut) = (u64::from(count * step), u64::from(count / 3 * step));
-    let mut view = View::default();
+    let mut snapshot = IndexSnapshot::default();
     for (id, first, last) in
         [(1, 1, cut), (2, cut + 1, len)].into_iter().filter(|(_, first, last)| first <= last)
     {
-        let table = Table::new(first);
+        let table = MemTable::new(first);
         let mut state = table.write();
         state.begin_segment(segment(1));
         for position in first..=last {
@@ -398,20 +399,20 @@ fn check_long_list(count: u32, step: u32) {
         drop(state);
         let run = files.write(&OsEnv, id, &table.read(), end_at(last)).unwrap();
         check_positions(&run, count, step);
-        view.runs.push(Arc::new(run));
+        snapshot.runs.push(Arc::new(run));
     }
-    let runs = view.runs.len();
-    merge(&files, &mut view, 3, 0, runs);
-    assert_eq!(view.runs.len(), 1);
-    check_positions(&view.runs[0], count, step);
+    let runs = snapshot.runs.len();
+    merge(&files, &mut snapshot, 3, 0, runs);
+    assert_eq!(snapshot.runs.len(), 1);
+    check_positions(&snapshot.runs[0], count, step);
 }
 
 /// Checks that the list of a run holds every `step`-th position: at each index near an end of a chunk, a block or the
 /// list.
-fn check_positions(run: &super::Run, count: u32, step: u32) {
-    let part = PartRef::Run(run, Reach::Disk);
+fn check_positions(run: &super::run::Run, count: u32, step: u32) {
+    let part = PartRef::Run(run, ReadMode::Disk);
     let hot = |position: &u64| position.is_multiple_of(u64::from(step));
-    let expected = (run.facts.first..=run.facts.last).filter(hot).collect::<Vec<_>>();
+    let expected = (run.footer.first..=run.footer.last).filter(hot).collect::<Vec<_>>();
     for (kind, key) in [(Kind::Stream, &b"hot-1"[..]), (Kind::Tag, b"hot")] {
         let Some((mut list, base)) = part.list(&Key::new(kind, key)).unwrap() else {
             assert!(expected.is_empty());
@@ -453,7 +454,7 @@ fn the_first_record_of_a_frame_is_marked_and_nothing_else() {
     let drawn = Drawn { stream: 3, event_type: 0, tags: vec![], id: 1, ends_batch: false };
     let events = [drawn.clone(), Drawn { ends_batch: true, ..drawn.clone() }, drawn];
     let indexed = index(log_of(&events, &[false]), 1 << 20, &[], 0, &[]);
-    let mut offsets = indexed.view.runs[0].offsets(Reach::Disk);
+    let mut offsets = indexed.snapshot.runs[0].offsets(ReadMode::Disk);
     let marked = (0..3).map(|at| offsets.get(at).unwrap() & FIRST_OF_FRAME != 0);
     assert_eq!(marked.collect::<Vec<_>>(), [true, false, true]);
 }
@@ -479,7 +480,7 @@ fn run_of(
     positions: RangeInclusive<u64>,
     segments: &[(u64, u64)],
     tags: impl IntoIterator<Item = (String, Range<u32>)>,
-) -> Arc<super::Run> {
+) -> Arc<super::run::Run> {
     let (first, last) = positions.into_inner();
     let mut builder = files.begin(&OsEnv, id).unwrap();
     (first..=last).for_each(|position| builder.offset(offset_of(position) | FIRST_OF_FRAME).unwrap());
@@ -511,7 +512,7 @@ fn run_of(
 }
 
 /// A run of `count` positions that share one tag.
-fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::Run> {
+fn run_of_one_key(files: &RunFiles, id: u64, first: u64, count: u32) -> Arc<super::run::Run> {
     let last = first + u64::from(count) - 1;
     run_of(files, id, first..=last, &[(first, 1)], [("hot".to_owned(), 0..count)])
 }
@@ -523,7 +524,8 @@ fn positions_are_found_at_the_ends_of_every_block_of_a_directory() {
     const COUNT: u32 = 2 * BLOCK + 1_025;
     let (_folder, files) = run_files();
     let run = run_of_one_key(&files, 1, 1, COUNT);
-    let (mut list, _) = PartRef::Run(&run, Reach::Disk).list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
+    let (mut list, _) =
+        PartRef::Run(&run, ReadMode::Disk).list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
     for near in [0, 1_024, BLOCK, BLOCK + 1_024, 2 * BLOCK, 2 * BLOCK + 1_024, COUNT] {
         for at in near.saturating_sub(2)..(near + 2).min(COUNT) {
             assert_eq!(list.at(at as usize).unwrap(), at);
@@ -549,7 +551,7 @@ fn a_merge_stops_and_goes_on_in_the_middle_of_a_long_list() {
     let (of_offsets, of_chunks) = ((2 * blocks).div_ceil(64), (2 * blocks).div_ceil(256));
     assert_eq!(steps, of_offsets + of_chunks, "{of_offsets} of them for offsets");
     let run = merge.finish(3, 1).unwrap();
-    let part = PartRef::Run(&run, Reach::Disk);
+    let part = PartRef::Run(&run, ReadMode::Disk);
     let (mut list, _) = part.list(&Key::new(Kind::Tag, b"hot")).unwrap().unwrap();
     assert_eq!(list.len(), 2 * COUNT as usize);
     for at in (0..2 * COUNT).step_by(997) {
@@ -570,10 +572,10 @@ fn a_merge_stops_and_goes_on_between_keys() {
     }
     assert_eq!(steps, 3, "one for offsets, two for keys");
     let run = merge.finish(3, 1).unwrap();
-    assert_eq!((run.facts.keys, run.facts.postings), (6_001, 6_002));
+    assert_eq!((run.footer.keys, run.footer.postings), (6_001, 6_002));
     for n in 0..6_000 {
         let key = Key::new(Kind::Tag, format!("{n:05}").as_bytes());
-        let (mut list, _) = PartRef::Run(&run, Reach::Disk).list(&key).unwrap().unwrap();
+        let (mut list, _) = PartRef::Run(&run, ReadMode::Disk).list(&key).unwrap().unwrap();
         assert_eq!((list.len(), list.at(0).unwrap()), (1, n % 2));
     }
 }
@@ -588,9 +590,9 @@ fn a_merged_run_locates_every_record() {
         run_of(&files, 2, 1_501..=3_548, &[(1_501, 1), (2_000, 2)], tag()),
         run_of(&files, 3, 3_549..=4_000, &[(3_549, 3)], tag()),
     ];
-    let mut view = View { runs, ..View::default() };
-    merge(&files, &mut view, 4, 0, 3);
-    let part = PartRef::Run(&view.runs[0], Reach::Disk);
+    let mut snapshot = IndexSnapshot { runs, ..IndexSnapshot::default() };
+    merge(&files, &mut snapshot, 4, 0, 3);
+    let part = PartRef::Run(&snapshot.runs[0], ReadMode::Disk);
     let mut locator = part.locator();
     for position in 1..=4_000 {
         let location = locator.location(part.relative(position)).unwrap();
@@ -598,7 +600,7 @@ fn a_merged_run_locates_every_record() {
         assert_eq!((location.position, location.segment.id), (position, segment));
         assert_eq!((location.offset, location.len()), (offset_of(position).into(), 8));
     }
-    let extents = view.runs[0].facts.extents.iter().map(|extent| (extent.first, extent.segment));
+    let extents = snapshot.runs[0].footer.extents.iter().map(|extent| (extent.first, extent.segment));
     assert_eq!(extents.collect::<Vec<_>>(), [(1, 1), (2_000, 2), (3_549, 3)]);
 }
 
@@ -614,7 +616,7 @@ fn a_merge_refuses_a_position_beyond_its_run() {
         match ended.expect("it goes on until it ends") {
             Ok(_) => assert!(is_sound, "{from}..{end}"),
             Err(error) => {
-                assert!(matches!(error, MergeError::Read(Fault::Damaged { run: 1, .. })), "{error}");
+                assert!(matches!(error, MergeError::Read(LookupError::Damaged { run: 1, .. })), "{error}");
                 assert!(!is_sound, "{from}..{end}");
             }
         }

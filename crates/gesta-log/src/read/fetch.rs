@@ -1,11 +1,14 @@
 //! Fetching records: neighbours in one read, each proven once, all sharing the buffer they were read into.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use gesta_core::{Position, ReadError, RecordedEvent};
 
 use crate::env::read_exact_at;
 use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, Record, read_command, u64_at};
-use crate::index::{CommandEntry, Fault, Location, Reach};
+use crate::index::{CommandEntry, Location, LookupError, ReadMode};
 use crate::limits::{
     CACHED_READ_BYTES_MAX, CACHED_READ_EVENTS_MAX, READ_AHEAD_BYTES_MAX, READ_BUFFER_BYTES, READ_BYTES_MAX,
     READ_GAP_BYTES_MAX, READS_AHEAD,
@@ -53,7 +56,7 @@ impl Failed {
 
 /// Reads and proves the records at these locations, in their order, whatever it takes.
 pub(super) fn fetch(locations: &[Location]) -> Fetched {
-    let mut reader = Reader::new(locations, Reach::Disk);
+    let mut reader = Reader::new(locations, ReadMode::Disk);
     let mut events = Vec::with_capacity(locations.len());
     let failed = reader.fetch_into(&mut events).err();
     if let Some(Failed { position, place, is_damage: true }) = &failed {
@@ -69,7 +72,7 @@ pub(super) fn fetch_cached(locations: &[Location]) -> Option<Vec<RecordedEvent>>
     if locations.len() > CACHED_READ_EVENTS_MAX || bytes > CACHED_READ_BYTES_MAX {
         return None;
     }
-    let mut reader = Reader::new(locations, Reach::Memory);
+    let mut reader = Reader::new(locations, ReadMode::Memory);
     let mut events = Vec::with_capacity(locations.len());
     reader.fetch_into(&mut events).ok()?;
     Some(events)
@@ -81,7 +84,7 @@ pub(super) fn fetch_cached(locations: &[Location]) -> Option<Vec<RecordedEvent>>
 /// *Choice: telling ahead, not threads.* Sixteen threads that read got no more out of the disk, for twice the processor time, and would
 /// have to be woken by reads that are in memory after all.
 struct Reader<'a> {
-    reach: Reach,
+    mode: ReadMode,
     rest: &'a [Location],
     /// Those behind the reads that the disk was told of.
     untold: &'a [Location],
@@ -93,8 +96,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    const fn new(locations: &'a [Location], reach: Reach) -> Self {
-        Self { reach, rest: locations, untold: locations, told: 0, told_bytes: 0, is_cold: false }
+    const fn new(locations: &'a [Location], mode: ReadMode) -> Self {
+        Self { mode, rest: locations, untold: locations, told: 0, told_bytes: 0, is_cold: false }
     }
 
     fn fetch_into(&mut self, events: &mut Vec<RecordedEvent>) -> Result<(), Failed> {
@@ -139,7 +142,7 @@ impl<'a> Reader<'a> {
             }
             self.is_cold = true;
         }
-        if self.reach == Reach::Memory {
+        if self.mode == ReadMode::Memory {
             return Err(Failed::reading(first, extent, &std::io::ErrorKind::WouldBlock.into()));
         }
         self.tell();
@@ -220,35 +223,35 @@ impl Extent {
 }
 
 /// Reads the one record at a location; `None` if it is damaged.
-pub(super) fn fetch_one(location: &Location, reach: Reach) -> Result<Option<RecordedEvent>, Fault> {
+pub(super) fn fetch_one(location: &Location, mode: ReadMode) -> Result<Option<RecordedEvent>, LookupError> {
     let locations = std::slice::from_ref(location);
-    if reach == Reach::Memory {
-        let mut events = fetch_cached(locations).ok_or(Fault::NotInMemory)?;
+    if mode == ReadMode::Memory {
+        let mut events = fetch_cached(locations).ok_or(LookupError::NotInMemory)?;
         return Ok(events.pop());
     }
     let Fetched { mut events, failed } = fetch(locations);
     match failed {
         Some(Failed { is_damage: false, place, .. }) => {
             let (segment, offset) = (location.segment.id, location.offset);
-            Err(Fault::Log { segment, offset, source: std::io::Error::other(place) })
+            Err(LookupError::Log { segment, offset, source: std::io::Error::other(place) })
         }
         _ => Ok(events.pop()),
     }
 }
 
 /// When an event was recorded, as its record says.
-pub(super) fn recorded_at(location: &Location, run: u64) -> Result<i64, Fault> {
+pub(super) fn recorded_at(location: &Location, run: u64) -> Result<i64, LookupError> {
     match fetch(std::slice::from_ref(location)) {
         Fetched { failed: Some(failed), .. } => {
-            Err(Fault::Io { run, source: std::io::Error::other(failed.place) })
+            Err(LookupError::Io { run, source: std::io::Error::other(failed.place) })
         }
         Fetched { events, .. } => Ok(events[0].recorded_at().as_nanos()),
     }
 }
 
 /// The command of the batch whose first event lies there, and whose last one has that position.
-pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, Fault> {
-    let failed = |source| Fault::Log { segment: first.segment.id, offset: first.offset, source };
+pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, LookupError> {
+    let failed = |source| LookupError::Log { segment: first.segment.id, offset: first.offset, source };
     let damaged = || failed(std::io::ErrorKind::InvalidData.into());
     let frame_at = first.offset.checked_sub(FRAME_HEADER_BYTES as u64).ok_or_else(damaged)?;
     let mut header = [0; FRAME_HEADER_BYTES];
@@ -262,6 +265,3 @@ pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, Fa
     let entry = CommandEntry { request, first: header.position, versions };
     if entry.last() == last { Ok(entry) } else { Err(damaged()) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fetch::{Fetched, fetch};
+use super::pool::Idle;
 use crate::index::Location;
 use crate::limits::HALVES_EVENTS_MIN;
-use crate::pool::Idle;
 
 /// A page, and whether its second half is taken.
 struct Page {

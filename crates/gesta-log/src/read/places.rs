@@ -4,27 +4,26 @@ use gesta_core::{Checkpoint, Limit, Position, RecordedEvent, check_marks};
 
 use super::LookError;
 use super::fetch::fetch_one;
-use crate::index::{Fault, Reach, View};
-use crate::published::Head;
-use crate::shared::Shared;
+use crate::index::{IndexSnapshot, LookupError, ReadMode};
+use crate::shared::{Head, Shared};
 
 /// Checks that a checkpoint within the log is one of this history.
-pub(crate) fn check_place(shared: &Shared, checkpoint: &Checkpoint, reach: Reach) -> Result<(), LookError> {
+pub(crate) fn check_place(shared: &Shared, checkpoint: &Checkpoint, mode: ReadMode) -> Result<(), LookError> {
     if checkpoint.mark(0).is_none() {
         return Ok(());
     }
-    let found = mark_at(shared, checkpoint.sequence(0), reach)?;
+    let found = mark_at(shared, checkpoint.sequence(0), mode)?;
     check_marks(checkpoint, |_| found).map_err(|diverged| LookError::Read(diverged.into()))
 }
 
 /// The checkpoint at a position, with its mark.
-pub(crate) fn place_at(shared: &Shared, sequence: u64, reach: Reach) -> Result<Checkpoint, Fault> {
-    Ok(shared.checkpoint_of(Head { position: sequence, mark: mark_at(shared, sequence, reach)? }))
+pub(crate) fn place_at(shared: &Shared, sequence: u64, mode: ReadMode) -> Result<Checkpoint, LookupError> {
+    Ok(shared.checkpoint_of(Head { position: sequence, mark: mark_at(shared, sequence, mode)? }))
 }
 
 /// The mark of the event at a durable position: from memory if this log gave it out or checked it, else from its record. `None` at
 /// position 0, and where the event is damaged.
-pub(crate) fn mark_at(shared: &Shared, sequence: u64, reach: Reach) -> Result<Option<u32>, Fault> {
+pub(crate) fn mark_at(shared: &Shared, sequence: u64, mode: ReadMode) -> Result<Option<u32>, LookupError> {
     if sequence == 0 {
         return Ok(None);
     }
@@ -35,9 +34,9 @@ pub(crate) fn mark_at(shared: &Shared, sequence: u64, reach: Reach) -> Result<Op
     if let Some(mark) = shared.marks.get(sequence) {
         return Ok(Some(mark));
     }
-    let event = match shared.view() {
-        Ok(view) => event_in(&view, sequence, reach)?,
-        Err(fault) => event_by_walk(shared, sequence, reach, fault)?,
+    let event = match shared.snapshot() {
+        Ok(snapshot) => event_in(&snapshot, sequence, mode)?,
+        Err(fault) => event_by_walk(shared, sequence, mode, fault)?,
     };
     let mark = event.map(|event| event.mark());
     if let Some(mark) = mark {
@@ -47,8 +46,8 @@ pub(crate) fn mark_at(shared: &Shared, sequence: u64, reach: Reach) -> Result<Op
 }
 
 /// The mark of the event at a position of an index that is not shown yet. `None` where it cannot be read.
-pub(crate) fn mark_in(view: &View, sequence: u64) -> Option<u32> {
-    let event = event_in(view, sequence, Reach::Disk);
+pub(crate) fn mark_in(snapshot: &IndexSnapshot, sequence: u64) -> Option<u32> {
+    let event = event_in(snapshot, sequence, ReadMode::Disk);
     let event = event.unwrap_or_else(|error| {
         tracing::warn!(sequence, %error, "the last event could not be read: places there have no mark");
         None
@@ -56,26 +55,30 @@ pub(crate) fn mark_in(view: &View, sequence: u64) -> Option<u32> {
     event.map(|event| event.mark())
 }
 
-fn event_in(view: &View, sequence: u64, reach: Reach) -> Result<Option<RecordedEvent>, Fault> {
-    let Some(part) = view.part_of(sequence) else { return Ok(None) };
+fn event_in(
+    snapshot: &IndexSnapshot,
+    sequence: u64,
+    mode: ReadMode,
+) -> Result<Option<RecordedEvent>, LookupError> {
+    let Some(part) = snapshot.part_of(sequence) else { return Ok(None) };
     let location = {
-        let held = part.look(reach);
+        let held = part.look(mode);
         let part = held.part();
         part.locator().location(part.relative(sequence))?
     };
-    fetch_one(&location, reach)
+    fetch_one(&location, mode)
 }
 
 /// The event at a position of a log whose index is not there yet.
 fn event_by_walk(
     shared: &Shared,
     sequence: u64,
-    reach: Reach,
-    fault: Fault,
-) -> Result<Option<RecordedEvent>, Fault> {
+    mode: ReadMode,
+    fault: LookupError,
+) -> Result<Option<RecordedEvent>, LookupError> {
     let Some(building) = &shared.building else { return Err(fault) };
-    if reach == Reach::Memory {
-        return Err(Fault::NotInMemory);
+    if mode == ReadMode::Memory {
+        return Err(LookupError::NotInMemory);
     }
     let scanned = building.frames.forward(sequence - 1, sequence, Limit::default())?;
     let at = Position { partition: 0, sequence };

@@ -2,22 +2,26 @@
 //!
 //! The unit of `examined` in this store is a match in the index.
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
 use std::collections::VecDeque;
 
 use gesta_core::{Direction, Limit, Place, Query, Read, Select, StreamName};
 
 use super::{LookError, data_loss};
 use crate::damage::Damage;
-use crate::index::{Fault, Key, Location, Locator, Part, PartRef, Reach, View};
+use crate::index::{IndexSnapshot, Key, Location, Locator, LookupError, Part, PartRef, ReadMode};
 use crate::limits::READS_AHEAD;
 use crate::shared::Shared;
 
 /// Plans pages over the index, up to the durable position.
-pub(super) struct Sight<'a> {
+pub(super) struct PagePlanner<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) view: &'a View,
+    pub(super) snapshot: &'a IndexSnapshot,
     pub(super) durable: u64,
-    pub(super) reach: Reach,
+    pub(super) mode: ReadMode,
 }
 
 /// Where the events of a page lie, and how far it got.
@@ -76,7 +80,7 @@ impl Taken {
     }
 }
 
-impl Sight<'_> {
+impl PagePlanner<'_> {
     pub(super) fn plan(&self, read: &Read) -> Result<Planned, LookError> {
         let until = read.until.as_ref().map(|until| until.sequence(0));
         match (&read.select, read.direction) {
@@ -111,11 +115,11 @@ impl Sight<'_> {
         let touched = touched.filter(move |damage| {
             above < up_to && damage.loses_events() && damage.to > above && damage.from <= up_to
         });
-        let judged = move |damage| match self.view.may_have_lost(damage, query, above + 1..=up_to, self.reach)
-        {
-            Ok(lost) => lost.then_some(Ok(damage)),
-            Err(fault) => Some(Err(fault.into())),
-        };
+        let judged =
+            move |damage| match self.snapshot.may_have_lost(damage, query, above + 1..=up_to, self.mode) {
+                Ok(lost) => lost.then_some(Ok(damage)),
+                Err(fault) => Some(Err(fault.into())),
+            };
         touched.filter_map(judged)
     }
 
@@ -127,8 +131,8 @@ impl Sight<'_> {
         }
         let readable = lost.map_or(bound, |damage| damage.from - 1);
         let mut taken = Taken::new(limit);
-        for part in self.view.parts() {
-            let held = part.look(self.reach);
+        for part in self.snapshot.parts() {
+            let held = part.look(self.mode);
             let part = held.part();
             if part.last() > at
                 && part.first() <= readable
@@ -148,8 +152,8 @@ impl Sight<'_> {
         }
         let readable = lost.map_or(floor, |damage| damage.to);
         let mut taken = Taken::new(limit);
-        for part in self.view.parts().iter().rev() {
-            let held = part.look(self.reach);
+        for part in self.snapshot.parts().iter().rev() {
+            let held = part.look(self.mode);
             let part = held.part();
             if part.first() <= at
                 && part.last() > readable
@@ -166,9 +170,9 @@ impl Sight<'_> {
     /// two parts.
     fn parts_of(&self, name: &StreamName, from: u64) -> Result<Vec<Part>, LookError> {
         let (mut parts, stream) = (Vec::new(), Key::stream(name.as_str()));
-        for part in self.view.parts().into_iter().rev() {
+        for part in self.snapshot.parts().into_iter().rev() {
             let base = {
-                let held = part.look(self.reach);
+                let held = part.look(self.mode);
                 let found = held.part().list(&stream)?;
                 found.map(|(_, base)| base)
             };
@@ -195,7 +199,7 @@ impl Sight<'_> {
         let (mut expected, mut before) = (from, 0);
         let stream = Key::stream(name.as_str());
         for part in self.parts_of(name, from)? {
-            let held = part.look(self.reach);
+            let held = part.look(self.mode);
             let part = held.part();
             let Some((mut list, base)) = part.list(&stream)? else { continue };
             let count = match bound >= part.last() {
@@ -233,7 +237,7 @@ impl Sight<'_> {
     /// Damage between two positions that lost events, not all of them known.
     fn damage_between(&self, before: u64, after: u64) -> Option<&Damage> {
         let mut damage = self.shared.index.damage().iter();
-        damage.find(|damage| damage.to > before && damage.from < after && !self.view.knows(damage))
+        damage.find(|damage| damage.to > before && damage.from < after && !self.snapshot.knows(damage))
     }
 
     /// The end of a stream, unless damage between two positions may hide more events.
@@ -248,12 +252,12 @@ impl Sight<'_> {
         if damage.is_empty() {
             return Ok(Planned { locations: taken.locations, scanned_to: bound, end: true });
         }
-        let head = self.view.head(name.as_str(), bound, self.reach)?;
+        let head = self.snapshot.head(name.as_str(), bound, self.mode)?;
         let last = head.map_or(0, |(_, position)| position);
         for damage in damage.iter().filter(|damage| damage.loses_events()) {
-            let from = self.view.unknown_from(damage);
+            let from = self.snapshot.unknown_from(damage);
             let behind = from > last && from <= bound && damage.to > above;
-            if behind && self.view.stream_may_have_lost(damage, name.as_str(), self.reach)? {
+            if behind && self.snapshot.stream_may_have_lost(damage, name.as_str(), self.mode)? {
                 return match taken.locations.is_empty() {
                     true => Err(data_loss(self.shared, damage, damage.to).into()),
                     false => Ok(taken.so_far(last)),
@@ -270,7 +274,7 @@ impl Sight<'_> {
         floor: u64,
         limit: Limit,
     ) -> Result<Planned, LookError> {
-        let head = self.view.head(name.as_str(), self.durable, self.reach)?;
+        let head = self.snapshot.head(name.as_str(), self.durable, self.mode)?;
         if head.is_none_or(|(version, _)| from.is_none_or(|from| version < from)) {
             // The page starts at the stream's end, and damage may hide a later end.
             let end = self.end_of_stream(name, Taken::new(limit), floor, self.durable)?;
@@ -282,7 +286,7 @@ impl Sight<'_> {
         let start = from.map_or(last, |from| from.min(last));
         let mut page = Descent { taken: Taken::new(limit), expected: Some(start), above: last_position + 1 };
         let stream = Key::stream(name.as_str());
-        for part in self.view.parts().iter().rev() {
+        for part in self.snapshot.parts().iter().rev() {
             if let Some(ended) = self.descend(part, &stream, floor, &mut page)? {
                 return Ok(page.taken.finish(ended));
             }
@@ -309,8 +313,8 @@ impl Sight<'_> {
         stream: &Key,
         floor: u64,
         page: &mut Descent,
-    ) -> Result<Option<Ended>, LookError> {
-        let held = part.look(self.reach);
+    ) -> Result<Option<PageEnd>, LookError> {
+        let held = part.look(self.mode);
         let part = held.part();
         let Some((mut list, base)) = part.list(stream)? else {
             return Ok(None);
@@ -324,18 +328,18 @@ impl Sight<'_> {
         {
             return match page.taken.locations.is_empty() {
                 true => Err(data_loss(self.shared, damage, damage.from - 1).into()),
-                false => Ok(Some(Ended { scanned_to: page.above - 1, end: false })),
+                false => Ok(Some(PageEnd { scanned_to: page.above - 1, end: false })),
             };
         }
         let mut indexes = (0..count).rev();
         let mut walk = Walk::new(part, || indexes.next().map(|index| list.at(index)).transpose());
         while let Some(position) = walk.next()? {
             if part.first() + u64::from(position) <= floor {
-                return Ok(Some(Ended { scanned_to: floor, end: true }));
+                return Ok(Some(PageEnd { scanned_to: floor, end: true }));
             }
             if page.taken.is_full() {
                 let scanned_to = page.taken.last_position() - 1;
-                return Ok(Some(Ended { scanned_to, end: false }));
+                return Ok(Some(PageEnd { scanned_to, end: false }));
             }
             let room = page.taken.room();
             page.taken.push(walk.locate(position, room)?);
@@ -356,13 +360,13 @@ struct Descent {
 }
 
 /// Where a page ends.
-struct Ended {
+struct PageEnd {
     scanned_to: u64,
     end: bool,
 }
 
 impl Taken {
-    fn finish(self, ended: Ended) -> Planned {
+    fn finish(self, ended: PageEnd) -> Planned {
         Planned { locations: self.locations, scanned_to: ended.scanned_to, end: ended.end }
     }
 }
@@ -374,16 +378,16 @@ struct Walk<'a, N> {
     /// Positions that were announced to the disk.
     ahead: VecDeque<u32>,
     /// An error after those positions. It is returned if the page gets that far.
-    fault: Option<Fault>,
+    fault: Option<LookupError>,
     locator: Locator<'a>,
 }
 
-impl<'a, N: FnMut() -> Result<Option<u32>, Fault>> Walk<'a, N> {
+impl<'a, N: FnMut() -> Result<Option<u32>, LookupError>> Walk<'a, N> {
     fn new(part: PartRef<'a>, next: N) -> Self {
         Self { next, ahead: VecDeque::new(), fault: None, locator: part.locator() }
     }
 
-    fn next(&mut self) -> Result<Option<u32>, Fault> {
+    fn next(&mut self) -> Result<Option<u32>, LookupError> {
         match (self.ahead.pop_front(), self.fault.take()) {
             (Some(position), fault) => {
                 self.fault = fault;
@@ -396,7 +400,7 @@ impl<'a, N: FnMut() -> Result<Option<u32>, Fault>> Walk<'a, N> {
 
     /// Where the record of the current position lies. `room` is the number of events that the page may still take,
     /// this one included.
-    fn locate(&mut self, position: u32, room: usize) -> Result<Location, Fault> {
+    fn locate(&mut self, position: u32, room: usize) -> Result<Location, LookupError> {
         let location = self.locator.location(position)?;
         if self.locator.has_waited() {
             self.look_ahead(READS_AHEAD.min(room.saturating_sub(1)));
@@ -483,7 +487,3 @@ fn take_backward(
     }
     Ok(None)
 }
-
-#[cfg(test)]
-#[cfg(feature = "sim")]
-mod tests;

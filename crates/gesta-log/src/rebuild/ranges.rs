@@ -7,20 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-use super::{Building, frames_len};
-use crate::folder::{Folder, Settled};
+use super::frames_len;
+use crate::error::{OpenError, io_error};
+use crate::folder::{Folder, Manifest, RunEntry};
 use crate::format::FrameHeader;
-use crate::index::{MergeError, Run, RunFiles, Table, remove_unlisted_runs};
-use crate::indexer::TableLimits;
-use crate::manifest::{Manifest, RunEntry};
-use crate::open_error::{OpenError, io_error};
-use crate::point::LogPoint;
-use crate::recover::{Tables, load_range};
-use crate::walk::Follow;
+use crate::index::{MemTable, MergeError, Run, RunFiles, TableLimits, remove_unlisted_runs};
+use crate::recover::{Settled, Tables, load_range};
+use crate::segment::{ChainPosition, LogPoint};
+use crate::shared::Building;
 
 /// A log whose ranges become runs.
 pub(super) struct Ranges<'a> {
@@ -37,7 +34,7 @@ pub(super) struct Ranges<'a> {
 enum Built {
     Whole {
         first: Option<FrameHeader>,
-        end: Follow,
+        end: ChainPosition,
         runs: Vec<Arc<Run>>,
     },
     /// The range has an error.
@@ -66,7 +63,7 @@ struct Joiner<'a> {
     waiting: BTreeMap<usize, Built>,
     next: usize,
     /// The place that the next range must continue.
-    follow: Follow,
+    chain: ChainPosition,
     runs: Vec<Arc<Run>>,
 }
 
@@ -94,7 +91,7 @@ impl Ranges<'_> {
             manifest,
             waiting: BTreeMap::new(),
             next: 0,
-            follow: settled.known.follow,
+            chain: settled.known.chain,
             runs: settled.runs.clone(),
         };
         let joined = match threads.min(ranges.len()) {
@@ -102,7 +99,7 @@ impl Ranges<'_> {
             threads => work.build_by(threads, &mut joiner),
         };
         settled.runs = joiner.runs;
-        settled.known = settled.runs.last().map_or(LogPoint::START, |run| run.facts.end);
+        settled.known = settled.runs.last().map_or(LogPoint::START, |run| run.footer.end);
         joined
     }
 }
@@ -215,10 +212,8 @@ impl Joiner<'_> {
         while let Some(built) = self.waiting.remove(&self.next) {
             self.next += 1;
             match built {
-                Built::Whole { first, end, runs }
-                    if first.is_none_or(|first| self.follow.accepts(&first)) =>
-                {
-                    self.follow = end;
+                Built::Whole { first, end, runs } if first.is_none_or(|first| self.chain.accepts(&first)) => {
+                    self.chain = end;
                     self.runs.extend(runs);
                 }
                 Built::Whole { .. } | Built::Odd => goes_on = Ok(false),
@@ -250,7 +245,7 @@ impl Tables for RangeWriter<'_> {
         self.work.limits.is_full(bytes, log_bytes)
     }
 
-    fn take(&mut self, table: &Arc<Table>, end: &LogPoint) -> bool {
+    fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool {
         let Work { folder, files, building, next_id, .. } = self.work;
         if self.failure.is_none() {
             let id = next_id.fetch_add(1, Ordering::Relaxed);

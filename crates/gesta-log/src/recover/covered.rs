@@ -3,18 +3,22 @@
 //! *Invariant*: no listed segment is gone, replaced or cut short without a report, whoever covers it and whatever the manifest says of
 //! its end. Bytes that rot within a file which is there are found by reads, by a scrub, and by a check of the whole log.
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
 use std::sync::Arc;
 
-use super::load::settled_end;
+use super::error::{RecoverError, io_error};
+use super::settled_end::settled_end;
 use super::standing::{Hole, Standing, standing};
-use super::{Listed, RecoverError, check_header, io_error};
+use super::{Listed, check_header};
 use crate::damage::Damage;
 use crate::env::read_exact_at;
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES};
-use crate::index::{Fault, FrameName, Key, PartRef, Reach, Run};
-use crate::manifest::SegmentState;
-use crate::segment::SegmentFile;
-use crate::walk::Walker;
+use crate::folder::SegmentState;
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName, SEGMENT_HEADER_BYTES};
+use crate::index::{Key, LookupError, PartRef, ReadMode, Run};
+use crate::segment::{SegmentFile, Walker};
 
 const OTHER_HISTORY: &str = "frames of another history of the log stand here";
 
@@ -122,7 +126,7 @@ fn look_at_ends(segment: &SegmentFile, own: &Covered<'_>) -> Result<Option<Damag
         match standing(segment, *offset, *name)? {
             Standing::There => {}
             Standing::Missing(hole) if is_known(&hole, &own.pieces) => {
-                let from = hole.follow.map_or(own.from, |follow| follow.position + 1).max(own.from);
+                let from = hole.chain.map_or(own.from, |chain| chain.position + 1).max(own.from);
                 return Ok(Some(own.damage(hole.offset, from, "no valid frame stands here")));
             }
             Standing::Missing(_) | Standing::Other => {
@@ -146,25 +150,25 @@ fn is_known(hole: &Hole, pieces: &[Piece<'_>]) -> bool {
 
 /// What a run knows of a segment.
 fn pieces_of(run: &Run, segment: u64) -> impl Iterator<Item = Piece<'_>> {
-    let extents = &run.facts.extents;
+    let extents = &run.footer.extents;
     let own = extents.iter().enumerate().filter(move |(_, extent)| extent.segment == segment);
     own.map(|(at, extent)| Piece {
-        part: PartRef::Run(run, Reach::Disk),
+        part: PartRef::Run(run, ReadMode::Disk),
         first: extent.first,
-        last: extents.get(at + 1).map_or(run.facts.last, |next| next.first - 1),
+        last: extents.get(at + 1).map_or(run.footer.last, |next| next.first - 1),
         end: extent.end,
     })
 }
 
 /// The frames at the ends of a run that stand in a segment, and their offsets.
 fn named_frames(run: &Run, segment: u64) -> impl Iterator<Item = (u64, FrameName)> {
-    let facts = &run.facts;
-    let end = &facts.end;
-    let is_first = facts.extents.first().is_some_and(|extent| extent.segment == segment);
-    let begin = is_first.then(|| PartRef::Run(run, Reach::Disk).locator().location(0).ok()).flatten();
+    let footer = &run.footer;
+    let end = &footer.end;
+    let is_first = footer.extents.first().is_some_and(|extent| extent.segment == segment);
+    let begin = is_first.then(|| PartRef::Run(run, ReadMode::Disk).locator().location(0).ok()).flatten();
     let begin =
-        begin.map(|record| (record.offset.saturating_sub(FRAME_HEADER_BYTES as u64), facts.first_frame));
-    let name = FrameName { number: end.follow.number, checksum: end.follow.checksum };
+        begin.map(|record| (record.offset.saturating_sub(FRAME_HEADER_BYTES as u64), footer.first_frame));
+    let name = FrameName { number: end.chain.number, checksum: end.chain.checksum };
     begin.into_iter().chain((end.segment == segment).then_some((end.last_frame, name)))
 }
 
@@ -198,7 +202,7 @@ fn is_frame(segment: &SegmentFile, offset: u64) -> bool {
 
 impl Piece<'_> {
     /// Where its last frame with events begins.
-    fn last_frame(&self) -> Result<u64, Fault> {
+    fn last_frame(&self) -> Result<u64, LookupError> {
         let first_of_batch = self.part.batch_start(self.last)?;
         let record = self.part.locator().location(self.part.relative(first_of_batch))?.offset;
         Ok(record.saturating_sub(FRAME_HEADER_BYTES as u64))
@@ -210,7 +214,7 @@ impl Piece<'_> {
         self.search_behind(offset).unwrap_or(self.first)
     }
 
-    fn search_behind(&self, offset: u64) -> Result<u64, Fault> {
+    fn search_behind(&self, offset: u64) -> Result<u64, LookupError> {
         let mut locator = self.part.locator();
         let (mut low, mut high) = (self.first, self.last + 1);
         while low < high {
@@ -221,7 +225,3 @@ impl Piece<'_> {
         if low > self.last { Ok(low) } else { self.part.batch_start(low) }
     }
 }
-
-#[cfg(test)]
-#[cfg(feature = "sim")]
-mod tests;

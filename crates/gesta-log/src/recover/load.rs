@@ -9,38 +9,34 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use gesta_core::{EventBytes, EventId};
 
+use super::Listed;
 use super::covered::look_at_covered;
+use super::error::RecoverError;
+use super::gap::Gap;
+use super::settled_end::settled_end;
 use super::tail::{TailState, TailSurvey};
-use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
-use crate::commit::{ActiveSegment, Tail};
 use crate::damage::Damage;
+use crate::folder::{Manifest, SegmentState};
 use crate::format::{
-    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES, StartBody, u64_at,
+    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, FrameName, RECORD_HEADER_BYTES, u64_at,
 };
-use crate::index::{FrameName, IndexedEvent, State, Table, View};
-use crate::manifest::{Manifest, Sealed, SegmentState};
-use crate::point::{HeadersChecksum, LogPoint, Progress};
-use crate::segment::SegmentFile;
-use crate::walk::{Follow, Stop, Walker};
+use crate::index::{FullTable, IndexSnapshot, IndexedEvent, MemTable, State};
+use crate::segment::{
+    ActiveSegment, ChainPosition, HeadersChecksum, LogPoint, Progress, SegmentFile, Stop, Tail, Walker,
+};
 
 /// What the load step found.
 pub(crate) struct Loaded {
-    pub(crate) view: View,
+    pub(crate) snapshot: IndexSnapshot,
     pub(crate) damage: Vec<Damage>,
     /// Tables that are full and are not on the disk.
-    pub(crate) ended: Vec<Ended>,
+    pub(crate) ended: Vec<FullTable>,
     pub(crate) tail: Tail,
     /// The last used segment, if it takes more frames.
     pub(crate) active: Option<ActiveSegment>,
     pub(crate) frames: u64,
     pub(crate) events: u64,
-}
-
-/// A table that has ended, and where in the log it does.
-pub(crate) struct Ended {
-    pub(crate) table: Arc<Table>,
-    pub(crate) end: LogPoint,
 }
 
 /// What becomes of tables that are full while a log is loaded.
@@ -50,84 +46,23 @@ pub(crate) trait Tables {
     /// Sees every event, before the table that grows does.
     fn see(&mut self, _event: &IndexedEvent<'_>, _position: u64, _table: &State) {}
     /// Takes a table that has ended there. `false` if it stays in memory.
-    fn take(&mut self, table: &Arc<Table>, end: &LogPoint) -> bool;
-}
-
-/// A place where no valid frame stood, until it is known what follows.
-pub(crate) struct Gap {
-    segment: u64,
-    offset: u64,
-    /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
-    /// frames do not prove themselves or are of another history.
-    last: u64,
-    /// What comes next, as far as headers continue the chain whose frames do not prove themselves.
-    follow: Follow,
-    /// Where the last frames end that were met of another history, if any were.
-    refused: Option<Follow>,
-}
-
-impl Gap {
-    /// A gap behind what stands there.
-    pub(crate) const fn new(segment: u64, offset: u64, follow: Follow) -> Self {
-        Self { segment, offset, last: 0, follow, refused: None }
-    }
-
-    /// Whether the log goes on with the frame of that header, which proves itself in full or not. What it does not go on with
-    /// is counted as lost.
-    ///
-    /// Where the frame with the next number stands and does not continue the chain, somebody put it there: a segment of a copy
-    /// of this log, say, that went on by itself. All that continues it is refused as well.
-    pub(crate) fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
-        let continues = self.follow.accepts(header);
-        let is_own = continues || self.may_lie_ahead(header);
-        if is_own && is_whole {
-            return true;
-        }
-        if !is_own {
-            let mut end = Follow::before(header);
-            end.pass(header);
-            self.refused = Some(end);
-        } else if continues {
-            self.follow.pass(header);
-        }
-        self.last = self.last.max(header.next_position() - 1);
-        false
-    }
-
-    /// Whether a frame may come later in the log than what is missing: its chain is unknown then, so only what continues another
-    /// history is certain not to be of this one.
-    fn may_lie_ahead(&self, header: &FrameHeader) -> bool {
-        let before = Follow::before(header);
-        let is_of_another =
-            self.refused.is_some_and(|own| (own.number, own.checksum) == (before.number, before.checksum));
-        before.number > self.follow.number && before.position >= self.follow.position && !is_of_another
-    }
-
-    /// Whether frames of another history were met.
-    pub(crate) const fn is_refused(&self) -> bool {
-        self.refused.is_some()
-    }
-
-    /// What to say of it.
-    pub(crate) const fn what(&self, otherwise: &'static str) -> &'static str {
-        if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
-    }
+    fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool;
 }
 
 struct Loader<'a> {
     /// Runs that cover what is not loaded, and tables of what is.
-    view: View,
+    snapshot: IndexSnapshot,
     damage: Vec<Damage>,
-    ended: Vec<Ended>,
+    ended: Vec<FullTable>,
     tables: &'a mut dyn Tables,
     /// The table that grows, and the bytes of the log that it knows.
-    table: Arc<Table>,
+    table: Arc<MemTable>,
     table_log_bytes: u64,
     /// Behind the last batch that it knows.
     table_end: Option<LogPoint>,
     /// The segment that is loaded.
     segment: Option<Arc<SegmentFile>>,
-    follow: Follow,
+    chain: ChainPosition,
     gap: Option<Gap>,
     frames: u64,
     events: u64,
@@ -146,7 +81,7 @@ pub(crate) struct LoadedRange {
     /// The header of its first frame; `None` if it begins behind a place that is known.
     pub(crate) first: Option<FrameHeader>,
     /// What comes next has to follow that.
-    pub(crate) end: Follow,
+    pub(crate) end: ChainPosition,
 }
 
 /// Loads every segment up to the last used one, from a place on: what lies before it is covered by the runs. Ends early, with an error,
@@ -155,7 +90,7 @@ pub(crate) fn load(
     manifest: &Manifest,
     listed: &[Listed],
     survey: &TailSurvey,
-    runs: View,
+    runs: IndexSnapshot,
     from: &LogPoint,
     tables: &mut dyn Tables,
     stop: Option<&AtomicBool>,
@@ -163,7 +98,7 @@ pub(crate) fn load(
     let mut loader = Loader::new(runs, from, tables, stop);
     loader.covered = loader.covered.max(manifest.durable.number);
     let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
-    loader.damage = look_at_covered(listed, begin, &loader.view.runs)?;
+    loader.damage = look_at_covered(listed, begin, &loader.snapshot.runs)?;
     let refused = |at: usize| survey.other_history.filter(|other| other.at == at).map(|other| other.end);
     let mut active = None;
     let used = survey.at.map_or(0, |at| at + 1);
@@ -182,29 +117,29 @@ pub(crate) fn load(
         }
     }
     loader.missing_unused(&listed[used.max(begin)..]);
-    if loader.follow.number < survey.watermark {
+    if loader.chain.number < survey.watermark {
         let (segment, offset) = end_of_frames(listed, survey);
         loader.open_gap(segment, offset);
     }
-    if let Some(unlisted) = survey.unlisted.filter(|own| own.position > loader.follow.position) {
+    if let Some(unlisted) = survey.unlisted.filter(|own| own.position > loader.chain.position) {
         let gap = loader.open_gap(unlisted.segment, SegmentFile::first_frame_offset());
         gap.last = gap.last.max(unlisted.position);
     }
     loader.close_gap_at_end(manifest);
-    for pair in loader.view.tables.windows(2) {
+    for pair in loader.snapshot.tables.windows(2) {
         pair[0].end_with(Arc::clone(&pair[1]));
     }
-    let Loader { view, damage, ended, follow, frames, events, last_with_events, covered, .. } = loader;
+    let Loader { snapshot, damage, ended, chain, frames, events, last_with_events, covered, .. } = loader;
     let tail = Tail {
-        number: follow.number,
-        checksum: follow.checksum,
-        position: follow.position,
-        recorded_at: follow.recorded_at,
-        durable: follow.number,
+        number: chain.number,
+        checksum: chain.checksum,
+        position: chain.position,
+        recorded_at: chain.recorded_at,
+        durable: chain.number,
         covered,
         last_with_events,
     };
-    Ok(Loaded { view, damage, ended, tail, active, frames, events })
+    Ok(Loaded { snapshot, damage, ended, tail, active, frames, events })
 }
 
 /// Loads some segments, all of them used and none the last one, from their first frame on or from a place in the first of them. The last
@@ -225,10 +160,10 @@ pub(crate) fn load_range(
             let offset = SegmentFile::first_frame_offset();
             let Some((_, header)) = Walker::new(first_segment)?.frame_at(offset)? else { return Ok(None) };
             first = Some(header);
-            LogPoint { follow: Follow::before(&header), ..LogPoint::START }
+            LogPoint { chain: ChainPosition::before(&header), ..LogPoint::START }
         }
     };
-    let mut loader = Loader::new(View::default(), &begin, tables, Some(stop));
+    let mut loader = Loader::new(IndexSnapshot::default(), &begin, tables, Some(stop));
     for (own, next) in listed[range.clone()].iter().zip(&listed[range.start + 1..]) {
         let Some(segment) = &own.segment else { return Ok(None) };
         let resume = from.filter(|from| from.segment == segment.id).map(|from| from.offset);
@@ -240,32 +175,37 @@ pub(crate) fn load_range(
     if let Some(end) = loader.table_end {
         loader.end_table(end);
     }
-    Ok(Some(LoadedRange { first, end: loader.follow }))
+    Ok(Some(LoadedRange { first, end: loader.chain }))
 }
 
 impl<'a> Loader<'a> {
-    fn new(view: View, from: &LogPoint, tables: &'a mut dyn Tables, stop: Option<&'a AtomicBool>) -> Self {
+    fn new(
+        snapshot: IndexSnapshot,
+        from: &LogPoint,
+        tables: &'a mut dyn Tables,
+        stop: Option<&'a AtomicBool>,
+    ) -> Self {
         let mut loader = Self {
-            view,
+            snapshot,
             damage: Vec::new(),
             ended: Vec::new(),
             tables,
-            table: Table::new(from.follow.position + 1),
+            table: MemTable::new(from.chain.position + 1),
             table_log_bytes: 0,
             table_end: None,
             segment: None,
-            follow: from.follow,
+            chain: from.chain,
             gap: None,
             frames: 0,
             events: 0,
-            last_with_events: from.follow.number,
-            covered: from.follow.number,
+            last_with_events: from.chain.number,
+            covered: from.chain.number,
             headers: HeadersChecksum::resume(from.progress.end.checksum),
             progress: from.progress,
             last_frame: from.last_frame,
             stop,
         };
-        loader.view.tables.push(Arc::clone(&loader.table));
+        loader.snapshot.tables.push(Arc::clone(&loader.table));
         loader
     }
 
@@ -283,7 +223,7 @@ impl<'a> Loader<'a> {
         self.table.write().begin_segment(Arc::clone(segment));
         if resume.is_none() {
             self.headers = HeadersChecksum::new(&segment.salt);
-            self.progress = Progress::begin(&segment.salt, &self.follow);
+            self.progress = Progress::begin(&segment.salt, &self.chain);
             self.last_frame = 0;
         }
         let settled = settled_end(own, next)?;
@@ -311,16 +251,16 @@ impl<'a> Loader<'a> {
                 self.close_gap(&header);
                 offset = at;
             }
-            let mut follow = self.follow;
+            let mut chain = self.chain;
             let stop =
-                walker.walk(offset, limit, &mut follow, |frame, bytes, at| self.frame(frame, bytes, at))?;
-            self.follow = follow;
+                walker.walk(offset, limit, &mut chain, |frame, bytes, at| self.frame(frame, bytes, at))?;
+            self.chain = chain;
             match stop {
                 Stop::End { .. } => return Ok(None),
                 Stop::NoFrame { offset: at } if at >= limit => break,
                 // Behind damage, the log ends where everything that was acknowledged has been seen.
                 Stop::NoFrame { .. }
-                    if survey.is_some_and(|survey| survey.watermark <= self.follow.number) =>
+                    if survey.is_some_and(|survey| survey.watermark <= self.chain.number) =>
                 {
                     break;
                 }
@@ -336,22 +276,22 @@ impl<'a> Loader<'a> {
         let goes_on =
             survey.filter(|survey| matches!(survey.state, TailState::Clean | TailState::Torn { .. }));
         Ok(goes_on.map(|survey| {
-            let point = self.point(segment.id, survey.stop, self.follow);
+            let point = self.point(segment.id, survey.stop, self.chain);
             ActiveSegment::resume(Arc::clone(segment), own.entry.size_bytes, &point)
         }))
     }
 
-    fn point(&self, segment: u64, offset: u64, follow: Follow) -> LogPoint {
+    fn point(&self, segment: u64, offset: u64, chain: ChainPosition) -> LogPoint {
         let end = EndBody { checksum: self.headers.value(), ..self.progress.end };
         let progress = Progress { end, ..self.progress };
-        LogPoint { segment, offset, last_frame: self.last_frame, follow, progress }
+        LogPoint { segment, offset, last_frame: self.last_frame, chain, progress }
     }
 
     /// Whether the next segment's first frame follows what was read: then nothing is missing here.
     fn continues_in(&self, next: Option<&Listed>) -> Result<bool, RecoverError> {
         let Some(segment) = next.and_then(|next| next.segment.as_ref()) else { return Ok(false) };
         let first = Walker::new(segment)?.next_header(SegmentFile::first_frame_offset())?;
-        Ok(first.is_some_and(|(_, header)| self.follow.accepts(&header)))
+        Ok(first.is_some_and(|(_, header)| self.chain.accepts(&header)))
     }
 
     fn frame(&mut self, frame: &Frame<'_>, bytes: &Bytes, offset: u64) {
@@ -383,7 +323,7 @@ impl<'a> Loader<'a> {
         let counted = EndBody { checksum: self.headers.value(), ..self.progress.end };
         // Behind damage the count is of what is left.
         if EndBody::decode(frame.command) != Some(counted) && self.damage.is_empty() {
-            let (from, to) = (self.follow.position + 1, self.follow.position);
+            let (from, to) = (self.chain.position + 1, self.chain.position);
             self.report_damage(offset, from, to, "END does not say what the segment holds".to_owned());
         }
     }
@@ -450,13 +390,13 @@ impl<'a> Loader<'a> {
     /// Ends the table that grows, if it is full.
     fn end_full_table(&mut self, header: &FrameHeader, frame_end: u64) {
         let position = header.next_position() - 1;
-        let follow = Follow {
+        let chain = ChainPosition {
             number: header.number,
             checksum: header.checksum,
             position,
             recorded_at: header.recorded_at,
         };
-        let point = self.point(self.segment_id(), frame_end, follow);
+        let point = self.point(self.segment_id(), frame_end, chain);
         self.table_end = Some(point);
         if self.tables.is_full(self.table.read().bytes(), self.table_log_bytes, position) {
             self.end_table(point);
@@ -467,30 +407,30 @@ impl<'a> Loader<'a> {
     fn end_table(&mut self, point: LogPoint) {
         // Runs follow one another without a gap, so behind damage everything stays in memory.
         let is_whole = !self.damage.iter().any(Damage::loses_events);
-        let is_taken = is_whole && self.view.tables.len() == 1 && self.tables.take(&self.table, &point);
+        let is_taken = is_whole && self.snapshot.tables.len() == 1 && self.tables.take(&self.table, &point);
         if is_taken {
-            self.view.tables.clear();
+            self.snapshot.tables.clear();
         } else {
-            self.ended.push(Ended { table: Arc::clone(&self.table), end: point });
+            self.ended.push(FullTable { table: Arc::clone(&self.table), end: point });
         }
-        self.begin_table(point.follow.position + 1);
+        self.begin_table(point.chain.position + 1);
     }
 
     fn begin_table(&mut self, first: u64) {
-        self.table = Table::new(first);
+        self.table = MemTable::new(first);
         self.table_log_bytes = 0;
         self.table_end = None;
         if let Some(segment) = &self.segment {
             self.table.write().begin_segment(Arc::clone(segment));
         }
-        self.view.tables.push(Arc::clone(&self.table));
+        self.snapshot.tables.push(Arc::clone(&self.table));
     }
 
     /// Goes on behind positions whose events are lost: tables are dense, so another one begins there.
     fn skip_to(&mut self, position: u64) {
         let is_empty = self.table.read().len() == 0;
         if is_empty {
-            self.view.tables.pop();
+            self.snapshot.tables.pop();
         }
         self.begin_table(position);
     }
@@ -503,42 +443,42 @@ impl<'a> Loader<'a> {
     }
 
     fn open_gap(&mut self, segment: u64, offset: u64) -> &mut Gap {
-        self.gap.get_or_insert(Gap::new(segment, offset, self.follow))
+        self.gap.get_or_insert(Gap::new(segment, offset, self.chain))
     }
 
     /// Passes over a segment of another history, whose frames end there.
-    fn refuse(&mut self, segment: u64, from: Option<u64>, end: Follow) {
+    fn refuse(&mut self, segment: u64, from: Option<u64>, end: ChainPosition) {
         let offset = from.unwrap_or(SegmentFile::first_frame_offset());
         self.open_gap(segment, offset).refused = Some(end);
     }
 
     fn open_missing(&mut self, segment: u64) {
-        let first_lost = self.follow.position + 1;
+        let first_lost = self.chain.position + 1;
         let gap = self.open_gap(segment, 0);
         gap.last = gap.last.max(first_lost);
     }
 
     /// Ends a gap at a frame behind it, and reports what is missing between.
     fn close_gap(&mut self, header: &FrameHeader) {
-        let next = Follow::before(header);
+        let next = ChainPosition::before(header);
         let gap = self.gap.take().expect("there is a gap");
         self.report(gap, next.position, true, "no valid frame stands here");
-        self.follow = next;
+        self.chain = next;
     }
 
     /// A gap with nothing valid behind it: what the manifest knows to be durable is missing.
     fn close_gap_at_end(&mut self, manifest: &Manifest) {
         if let Some(gap) = self.gap.take() {
-            let position = manifest.proven_position().max(self.follow.position).max(gap.last);
+            let position = manifest.proven_position().max(self.chain.position).max(gap.last);
             self.report(gap, position, false, "no valid frame stands here or later");
-            self.follow.position = position;
-            self.follow.number = self.follow.number.max(manifest.proven_frame());
+            self.chain.position = position;
+            self.chain.number = self.chain.number.max(manifest.proven_frame());
         }
     }
 
     fn report(&mut self, gap: Gap, last: u64, end_is_known: bool, what: &'static str) {
         let what = gap.what(what).to_owned();
-        let from = self.follow.position + 1;
+        let from = self.chain.position + 1;
         if last >= from {
             self.skip_to(last + 1);
         }
@@ -564,59 +504,4 @@ fn end_of_frames(listed: &[Listed], survey: &TailSurvey) -> (u64, u64) {
         (None, Some(at)) => (listed[at].entry.header.id, survey.stop),
         (None, None) => (0, 0),
     }
-}
-
-/// Where a segment's frames end for certain, and what they are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SettledEnd {
-    pub(super) offset: u64,
-    /// Over the headers of its frames.
-    pub(super) checksum: u32,
-}
-
-impl SettledEnd {
-    pub(super) const fn of(sealed: &Sealed) -> Self {
-        Self { offset: sealed.end, checksum: sealed.checksum }
-    }
-
-    /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
-    /// place of this one.
-    pub(super) fn other_history(&self, walker: &mut Walker<'_>) -> Result<Option<Follow>, RecoverError> {
-        if let Some((bytes, header)) = walker.frame_at(self.offset)?
-            && header.kind == FrameKind::End
-            && let Ok(frame) = Frame::read(walker.salt(), self.offset, &bytes)
-            && let Some(body) = EndBody::decode(frame.command)
-        {
-            return Ok((body.checksum != self.checksum).then(|| Follow::before(&header)));
-        }
-        let first = SegmentFile::first_frame_offset();
-        let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-        let (mut follow, mut headers) = (Follow::before(&header), HeadersChecksum::new(walker.salt()));
-        let mut is_own = false;
-        let stop = walker.walk(first, u64::MAX, &mut follow, |frame, _, offset| {
-            headers.add(frame.header.checksum);
-            let ends_here = offset + frame.header.length as u64 == self.offset;
-            is_own |= ends_here && headers.value() == self.checksum;
-        })?;
-        let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
-        // Where no frame follows before that end is reached, something is damaged.
-        let is_damaged = offset < self.offset && matches!(stop, Stop::NoFrame { .. });
-        Ok((!is_own && !is_damaged).then_some(follow))
-    }
-}
-
-/// Where a segment's frames end for certain: the manifest or the next segment's START says so.
-pub(super) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<SettledEnd>, RecoverError> {
-    if let SegmentState::Sealed(sealed) = &own.entry.state {
-        return Ok(Some(SettledEnd::of(sealed)));
-    }
-    let Some(segment) = next.and_then(|next| next.segment.as_ref()) else { return Ok(None) };
-    let mut walker = Walker::new(segment)?;
-    let Some((bytes, header)) = walker.frame_at(SegmentFile::first_frame_offset())? else { return Ok(None) };
-    let start = (header.kind == FrameKind::Start)
-        .then(|| Frame::read(&segment.salt, SegmentFile::first_frame_offset(), &bytes).ok())
-        .flatten()
-        .and_then(|frame| StartBody::decode(frame.command));
-    let start = start.filter(|start| start.previous_segment == own.entry.header.id);
-    Ok(start.map(|start| SettledEnd { offset: start.previous_end, checksum: start.previous_checksum }))
 }

@@ -6,21 +6,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::load::{SettledEnd, settled_end};
+use super::error::{RecoverError, io_error};
+use super::settled_end::{SettledEnd, settled_end};
 use super::tail::{FrameAt, TailState, TailSurvey};
-use super::{Listed, RecoverError, Recovery, io_error};
+use super::{Listed, Recovery};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, has_no_room, write_whole};
+use crate::folder::{DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, last_position, segment_path};
 use crate::format::{
     EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
 };
-use crate::keeper::{new_header, write_end};
-use crate::manifest::{DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
-use crate::point::{HeadersChecksum, LogPoint, Progress};
-use crate::prove::last_position;
-use crate::segment::SegmentFile;
-use crate::tally::{Ended, Tally};
-use crate::walk::{Follow, Stop, Walker};
+use crate::segment::{
+    ChainPosition, HeadersChecksum, LogPoint, Progress, SegmentEnd, SegmentFile, Stop, Tally, Walker,
+    new_header, write_end,
+};
 
 /// What it works on.
 pub(crate) struct Rescue<'a> {
@@ -309,17 +308,17 @@ fn frames_up_to(
     let mut walker = Walker::new(segment)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-    let begins = Follow::before(&header);
-    let mut follow = begins;
+    let begins = ChainPosition::before(&header);
+    let mut chain = begins;
     let mut headers = HeadersChecksum::new(&segment.salt);
-    let stop = walker.walk(first, end.offset, &mut follow, |frame, _, offset| {
+    let stop = walker.walk(first, end.offset, &mut chain, |frame, _, offset| {
         frames.push(FrameAt { offset, header: frame.header });
         headers.add(frame.header.checksum);
     })?;
     let ends_there =
         stop == Stop::NoFrame { offset: end.offset } && !frames.is_empty() && headers.value() == end.checksum;
     let progress = Progress::begin(&segment.salt, &begins);
-    let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, follow: begins, progress };
+    let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, chain: begins, progress };
     Ok(ends_there.then_some((from, frames)))
 }
 
@@ -327,7 +326,7 @@ fn frames_up_to(
 fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
     let mut tally = Tally::resume(&segment.salt, from);
     frames.iter().for_each(|frame| tally.add(&frame.header));
-    let Ended { body, sealed, seal } = tally.end_at(end).expect("it was begun");
+    let SegmentEnd { body, sealed, seal } = tally.end_at(end).expect("it was begun");
     (body, sealed, seal)
 }
 
@@ -346,7 +345,7 @@ fn copy_bytes(
     let start_seal = Seal { salt: *salt, offset: first, ..*previous };
     write_mark(&mut bytes, FrameKind::Start, &start_seal, &start.encode());
     copied.push(frame_at(&target, first, &bytes));
-    let mut chain = previous.previous;
+    let mut chain_checksum = previous.previous;
     let mut walker = Walker::new(source)?;
     for frame in frames {
         let original = walker.bytes(frame.offset, frame.header.length)?;
@@ -359,10 +358,10 @@ fn copy_bytes(
             position: header.position,
             durable: header.durable,
             recorded_at: header.recorded_at,
-            previous: chain,
+            previous: chain_checksum,
         };
         let at = bytes.len();
-        chain = if header.kind == FrameKind::Events {
+        chain_checksum = if header.kind == FrameKind::Events {
             let mut copy = Prepared::reopen(&proven);
             let versions = proven.records().map(|record| u64_at(record, 8)).collect::<Vec<_>>();
             let checksum = copy.seal(&seal, versions);
@@ -373,12 +372,13 @@ fn copy_bytes(
         };
         copied.push(frame_at(&target, seal.offset, &bytes[at..]));
     }
-    let follow = Follow::before(&copied[0].header);
-    let progress = Progress::begin(salt, &follow);
-    let from = LogPoint { segment: 0, offset: first, last_frame: 0, follow, progress };
+    let chain = ChainPosition::before(&copied[0].header);
+    let progress = Progress::begin(salt, &chain);
+    let from = LogPoint { segment: 0, offset: first, last_frame: 0, chain, progress };
     let (end, sealed, seal) = end_of(&target, &from, &copied, first + bytes.len() as u64);
     write_mark(&mut bytes, FrameKind::End, &seal, &end.encode());
-    let mark = DurableMark { number: seal.number, checksum: chain, position: last_position(&sealed) };
+    let mark =
+        DurableMark { number: seal.number, checksum: chain_checksum, position: last_position(&sealed) };
     Ok((bytes, sealed, mark))
 }
 

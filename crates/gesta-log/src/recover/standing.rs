@@ -3,12 +3,10 @@
 use bytes::Bytes;
 use gesta_core::EventBytes;
 
-use super::{RecoverError, io_error};
+use super::error::{RecoverError, io_error};
 use crate::bugs::{Bug, planted};
-use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, RECORD_HEADER_BYTES};
-use crate::index::FrameName;
-use crate::segment::SegmentFile;
-use crate::walk::{Follow, Stop, Walker};
+use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, FrameName, RECORD_HEADER_BYTES};
+use crate::segment::{ChainPosition, SegmentFile, Stop, Walker};
 
 /// What stands where a named frame was written.
 pub(super) enum Standing {
@@ -24,7 +22,7 @@ pub(super) enum Standing {
 pub(super) struct Hole {
     pub(super) offset: u64,
     /// What the next frame would have to follow; `None` if the segment has no valid first frame.
-    pub(super) follow: Option<Follow>,
+    pub(super) chain: Option<ChainPosition>,
     /// The position of the first event in the last batch before the hole, and that event.
     pub(super) last_event: Option<(u64, EventBytes)>,
 }
@@ -64,17 +62,17 @@ fn look_before(segment: &SegmentFile, offset: u64) -> Result<Standing, RecoverEr
     let mut walker = Walker::new(segment)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first)? else {
-        return Ok(Standing::Missing(Hole { offset: first, follow: None, last_event: None }));
+        return Ok(Standing::Missing(Hole { offset: first, chain: None, last_event: None }));
     };
-    let (mut follow, mut last_event) = (Follow::before(&header), None);
-    let stop = walker.walk(first, u64::MAX, &mut follow, |frame, bytes, _| {
+    let (mut chain, mut last_event) = (ChainPosition::before(&header), None);
+    let stop = walker.walk(first, u64::MAX, &mut chain, |frame, bytes, _| {
         if frame.header.kind == FrameKind::Events {
             last_event = first_event(frame, bytes);
         }
     })?;
     Ok(match stop {
         Stop::NoFrame { offset: stop } if stop <= offset => {
-            Standing::Missing(Hole { offset: stop, follow: Some(follow), last_event })
+            Standing::Missing(Hole { offset: stop, chain: Some(chain), last_event })
         }
         // Valid frames reach across the offset, or END stands before it.
         Stop::NoFrame { .. } | Stop::End { .. } => Standing::Other,

@@ -1,15 +1,17 @@
 //! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
 
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
+use super::Listed;
+use super::error::RecoverError;
 use super::standing::{Standing, standing};
 use super::unlisted::UnlistedEnd;
-use super::{Listed, RecoverError};
 use crate::bugs::{Bug, planted};
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::index::FrameName;
-use crate::manifest::{Manifest, SegmentState};
-use crate::point::{LogPoint, Progress};
-use crate::segment::SegmentFile;
-use crate::walk::{Follow, Stop, Walker};
+use crate::folder::{Manifest, SegmentState};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName};
+use crate::segment::{ChainPosition, LogPoint, Progress, SegmentFile, Stop, Walker};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -64,7 +66,7 @@ pub(crate) struct OtherHistory {
     /// Its place in the list.
     pub(crate) at: usize,
     /// Where its frames end.
-    pub(crate) end: Follow,
+    pub(crate) end: ChainPosition,
 }
 
 /// Looks at the last segment that is used, from a place on behind which everything is known to be synced.
@@ -79,7 +81,7 @@ pub(crate) fn survey_tail(
         frames: Vec::new(),
         stop: 0,
         state: TailState::Clean,
-        watermark: manifest.proven_frame().max(known.follow.number),
+        watermark: manifest.proven_frame().max(known.chain.number),
         torn_spares: Vec::new(),
         unproven_spare: false,
         unlisted: None,
@@ -119,7 +121,7 @@ impl TailSurvey {
         if let Some(at) = begin
             && let Some(segment) = &listed[at].segment
         {
-            let name = FrameName { number: known.follow.number, checksum: known.follow.checksum };
+            let name = FrameName { number: known.chain.number, checksum: known.chain.checksum };
             match standing(segment, known.last_frame, name)? {
                 Standing::There => {}
                 Standing::Missing(_) => is_lost = true,
@@ -176,8 +178,8 @@ impl TailSurvey {
     }
 
     /// What the next frame has to follow.
-    pub(crate) fn end(&self) -> Follow {
-        let mut end = self.from.follow;
+    pub(crate) fn end(&self) -> ChainPosition {
+        let mut end = self.from.chain;
         self.frames.iter().for_each(|frame| end.pass(&frame.header));
         end
     }
@@ -208,9 +210,9 @@ impl TailSurvey {
         if self.from.segment != walker.segment_id() {
             self.from = first_point(walker, last_before)?;
         }
-        let mut follow = self.from.follow;
+        let mut chain = self.from.chain;
         let frames = &mut self.frames;
-        let stop = walker.walk(self.from.offset, limit, &mut follow, |frame, _, offset| {
+        let stop = walker.walk(self.from.offset, limit, &mut chain, |frame, _, offset| {
             frames.push(FrameAt { offset, header: frame.header });
         })?;
         let durable = self.frames.iter().map(|frame| frame.header.durable).max().unwrap_or(0);
@@ -225,7 +227,7 @@ impl TailSurvey {
             }
             Stop::NoFrame { offset } => {
                 self.stop = offset;
-                self.state = self.judge(walker, offset, follow.number + 1)?;
+                self.state = self.judge(walker, offset, chain.number + 1)?;
             }
         }
         Ok(())
@@ -292,26 +294,31 @@ fn walk_all(
     segment: &SegmentFile,
     from: Option<&LogPoint>,
     mut visit: impl FnMut(&FrameHeader),
-) -> Result<Follow, RecoverError> {
+) -> Result<ChainPosition, RecoverError> {
     let mut walker = Walker::new(segment)?;
     let first = SegmentFile::first_frame_offset();
-    let (offset, mut follow) = match from {
-        Some(from) => (from.offset, from.follow),
-        None => (first, walker.frame_at(first)?.map_or(Follow::START, |(_, header)| Follow::before(&header))),
+    let (offset, mut chain) = match from {
+        Some(from) => (from.offset, from.chain),
+        None => (
+            first,
+            walker
+                .frame_at(first)?
+                .map_or(ChainPosition::START, |(_, header)| ChainPosition::before(&header)),
+        ),
     };
-    walker.walk(offset, u64::MAX, &mut follow, |frame, _, _| visit(&frame.header))?;
-    Ok(follow)
+    walker.walk(offset, u64::MAX, &mut chain, |frame, _, _| visit(&frame.header))?;
+    Ok(chain)
 }
 
 /// Where the frames of a segment begin.
 fn first_point(walker: &mut Walker<'_>, last_before: u64) -> Result<LogPoint, RecoverError> {
     let offset = SegmentFile::first_frame_offset();
-    let follow = match walker.frame_at(offset)? {
-        Some((_, header)) => Follow::before(&header),
-        None => Follow { number: last_before, ..Follow::START },
+    let chain = match walker.frame_at(offset)? {
+        Some((_, header)) => ChainPosition::before(&header),
+        None => ChainPosition { number: last_before, ..ChainPosition::START },
     };
-    let progress = Progress::begin(walker.salt(), &follow);
-    Ok(LogPoint { segment: walker.segment_id(), offset, last_frame: 0, follow, progress })
+    let progress = Progress::begin(walker.salt(), &chain);
+    Ok(LogPoint { segment: walker.segment_id(), offset, last_frame: 0, chain, progress })
 }
 
 /// The last numbered frame in the last of these segments that has any.
@@ -324,9 +331,9 @@ fn last_frame_before(listed: &[Listed]) -> Result<u64, RecoverError> {
         let mut walker = Walker::new(segment)?;
         let first = SegmentFile::first_frame_offset();
         if let Some((_, header)) = walker.frame_at(first)? {
-            let mut follow = Follow::before(&header);
-            walker.walk(first, u64::MAX, &mut follow, |_, _, _| {})?;
-            return Ok(follow.number);
+            let mut chain = ChainPosition::before(&header);
+            walker.walk(first, u64::MAX, &mut chain, |_, _, _| {})?;
+            return Ok(chain.number);
         }
     }
     Ok(0)
@@ -358,7 +365,3 @@ fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bo
     }
     Ok(false)
 }
-
-#[cfg(test)]
-#[cfg(feature = "sim")]
-mod tests;

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Listed, RecoverError, io_error};
+use super::Listed;
+use super::error::{RecoverError, io_error};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, File, Mode};
+use crate::folder::{Manifest, segment_name};
 use crate::format::{
     Frame, FrameKind, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole, StartBody,
 };
-use crate::manifest::{Manifest, segment_name};
-use crate::segment::SegmentFile;
-use crate::walk::Walker;
+use crate::segment::{SegmentFile, Walker};
 
 /// Files in `segments/` that the manifest does not list.
 #[derive(Debug, Default)]

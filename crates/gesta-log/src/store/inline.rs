@@ -5,20 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gesta_core::{AppendError, Appended, Batch, check_batch};
 
-use super::{Commit, Drive, LogStore, Prepare, look_up, refused};
-use crate::commit::{Prior, Role, in_doubt};
+use super::LogStore;
+use super::append::{Prepare, look_up, refused};
+use super::open::open;
+use super::threads::{Commit, Drive};
 use crate::env::Env;
-use crate::index::Reach;
-use crate::indexer::{Indexer, IndexerThread};
-use crate::keeper::{Keeper, KeeperThread, SharedManifest};
-use crate::open::{Options, open};
-use crate::open_error::OpenError;
+use crate::error::OpenError;
+use crate::index::ReadMode;
+use crate::options::Options;
+use crate::write::{
+    Committer, Indexer, IndexerThread, Lookup, SegmentManager, SegmentManagerThread, SharedManifest, in_doubt,
+};
 
 /// An append that stands in line. Answered once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);
 
 /// A batch that was looked up and does not stand in line: what the log does meanwhile, it does behind the back of its caller.
-pub struct LookedUp(Result<(Batch, Prior), AppendError>);
+pub struct LookedUp(Result<(Batch, Lookup), AppendError>);
 
 enum Waiting {
     Answered(Box<Result<Appended, AppendError>>),
@@ -85,19 +88,19 @@ impl LogStore {
         if let Err(error) = check_batch(&batch, self.shared.id, &self.shared.capabilities) {
             return LookedUp(Err(error));
         }
-        let looked_up = look_up(&self.shared, &batch, Reach::Disk);
-        LookedUp(looked_up.map(|prior| (batch, prior)).map_err(|fault| refused(&self.shared, &fault)))
+        let looked_up = look_up(&self.shared, &batch, ReadMode::Disk);
+        LookedUp(looked_up.map(|lookup| (batch, lookup)).map_err(|fault| refused(&self.shared, &fault)))
     }
 
     /// Puts a batch in line that was looked up a while ago, and commits nothing.
     #[doc(hidden)]
     pub fn enqueue_looked_up(&self, looked_up: LookedUp) -> Pending {
         let answered = |answer| Pending(Waiting::Answered(Box::new(answer)));
-        let (batch, prior) = match looked_up.0 {
+        let (batch, lookup) = match looked_up.0 {
             Ok(looked_up) => looked_up,
             Err(error) => return answered(Err(error)),
         };
-        match self.prepare(batch, prior) {
+        match self.prepare(batch, lookup) {
             Prepare::Answered(answer) => answered(answer),
             Prepare::Ready(role, ticket, reply) => match role.enqueue(ticket) {
                 Ok(()) => Pending(Waiting::InLine(reply)),
@@ -110,13 +113,13 @@ impl LogStore {
     #[doc(hidden)]
     #[must_use]
     pub fn indexed_to_inline(&self) -> u64 {
-        self.shared.index.view().runs.last().map_or(0, |run| run.facts.last)
+        self.shared.index.snapshot().runs.last().map_or(0, |run| run.footer.last)
     }
 
     /// Commits what is in line, as one group where it fits one segment.
     #[doc(hidden)]
     pub fn commit_inline(&self) {
-        self.with_role(Role::commit_waiting);
+        self.with_role(Committer::commit_waiting);
     }
 
     /// Commits what is in line. While a group is written, `meanwhile` may put more in line, which is decided before the group is durable.
@@ -128,7 +131,7 @@ impl LogStore {
     /// Does what the writer does when nothing was appended for a while.
     #[doc(hidden)]
     pub fn rest_inline(&self) {
-        self.with_role(Role::rest);
+        self.with_role(Committer::rest);
     }
 
     /// Does what waits for the keeper.
@@ -139,7 +142,7 @@ impl LogStore {
         });
     }
 
-    fn with_role(&self, work: impl FnOnce(&Role)) {
+    fn with_role(&self, work: impl FnOnce(&Committer)) {
         if let Some(commit) = self.late.commit.get() {
             work(&commit.role);
         }
@@ -148,13 +151,13 @@ impl LogStore {
 
 impl Commit {
     pub(super) fn inline(
-        role: Role,
-        (keeper, indexer): &(Arc<Keeper>, Arc<Indexer>),
+        role: Committer,
+        (segment_manager, indexer): &(Arc<SegmentManager>, Arc<Indexer>),
         manifest: Arc<SharedManifest>,
-        keeping: KeeperThread,
+        keeping: SegmentManagerThread,
         indexing: IndexerThread,
     ) -> Self {
-        keeper.keep_inline(keeping);
+        segment_manager.keep_inline(keeping);
         indexer.keep_inline(indexing);
         Self { role: Arc::new(role), manifest, threads: Mutex::new(Vec::new()) }
     }
@@ -172,12 +175,17 @@ impl Commit {
 
 #[cfg(test)]
 mod tests {
-    use gesta_core::{Checkpoint, CommandKey, EventId, NewEvent, Query, Timestamp};
+    use gesta_core::Checkpoint;
+    use gesta_core::CommandKey;
+    use gesta_core::EventId;
+    use gesta_core::NewEvent;
+    use gesta_core::Query;
+    use gesta_core::Timestamp;
 
     use super::*;
-    use crate::commit::Prior;
     use crate::env::OsEnv;
-    use crate::index::View;
+    use crate::index::IndexSnapshot;
+    use crate::write::Lookup;
 
     fn batch(number: u128) -> Batch {
         batch_of(&format!("a-{number}"), number)
@@ -201,12 +209,12 @@ mod tests {
             log.append_blocking(batch(number)).unwrap();
             log.keep_inline();
         }
-        let view = log.shared.index.view();
-        assert!(view.runs.last().unwrap().facts.last > durable + 1, "what came between is in runs");
+        let snapshot = log.shared.index.snapshot();
+        assert!(snapshot.runs.last().unwrap().footer.last > durable + 1, "what came between is in runs");
 
         let (own, after) = (Query::stream("a-2".parse().unwrap()), Checkpoint::new(log.id(), [durable]));
         let late = batch(10).fail_if(own, Some(after));
-        let answer = append_looked_up_in(&log, view, durable, late);
+        let answer = append_looked_up_in(&log, snapshot, durable, late);
         let Err(AppendError::ConditionFailed { at, .. }) = answer else { panic!("{answer:?}") };
         assert_eq!(at.sequence, durable + 1);
     }
@@ -217,17 +225,17 @@ mod tests {
         let options = Options { index_run_bytes: 1 << 10, index_cache_bytes: 0, ..Options::default() };
         let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
         let mut number = 1;
-        while log.shared.index.view().ended().is_empty() {
+        while log.shared.index.snapshot().ended().is_empty() {
             log.append_blocking(batch(number)).unwrap();
             number += 1;
         }
-        let (durable, view) = (log.shared.published.position(), log.shared.index.view());
-        assert!(view.ended()[0].read().head("a-1").is_some() && view.runs.is_empty());
+        let (durable, snapshot) = (log.shared.published.position(), log.shared.index.snapshot());
+        assert!(snapshot.ended()[0].read().head("a-1").is_some() && snapshot.runs.is_empty());
         // In this view it is a table still. Meanwhile it becomes a run, and there is no memory for its streams.
         log.keep_inline();
-        assert_eq!(log.shared.index.view().runs.len(), 1);
+        assert_eq!(log.shared.index.snapshot().runs.len(), 1);
 
-        let answer = append_looked_up_in(&log, view, durable, batch_of("a-1", number));
+        let answer = append_looked_up_in(&log, snapshot, durable, batch_of("a-1", number));
         assert_eq!(answer.unwrap().places[0].version.get(), 1);
     }
 
@@ -252,12 +260,12 @@ mod tests {
     /// Appends a batch that was looked up in a view some time ago.
     fn append_looked_up_in(
         log: &LogStore,
-        view: Arc<View>,
+        snapshot: Arc<IndexSnapshot>,
         durable: u64,
         batch: Batch,
     ) -> Result<Appended, AppendError> {
-        let prior = Prior::look_up(view, durable, &batch, Reach::Disk).unwrap();
-        let Prepare::Ready(role, ticket, reply) = log.prepare(batch, prior) else {
+        let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
+        let Prepare::Ready(role, ticket, reply) = log.prepare(batch, lookup) else {
             panic!("it takes writes")
         };
         role.enqueue(ticket).unwrap();

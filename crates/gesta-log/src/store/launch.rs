@@ -5,22 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
-use super::{Commit, Drive, cores, spawn, spawning};
-use crate::commit::{Gatherer, Role, Tail};
+use super::threads::{Commit, Drive, cores, spawn, spawning};
 use crate::env::Env;
-use crate::folder::Writable;
-use crate::index::RunFiles;
-use crate::indexer::Indexer;
-use crate::keeper::{Keeper, SharedManifest};
+use crate::error::OpenError;
+use crate::folder::{DurableMark, Manifest};
+use crate::index::{FullTable, RunFiles};
 use crate::limits::REBUILD_THREADS_MAX;
-use crate::manifest::{DurableMark, Manifest};
-use crate::open::{Options, Ready};
-use crate::open_error::OpenError;
-use crate::published::Head;
+use crate::options::Options;
 use crate::read::mark_in;
-use crate::rebuild::{Building, Rebuild};
-use crate::recover::{Ended, Recovery};
-use crate::shared::Shared;
+use crate::rebuild::Rebuild;
+use crate::recover::{Ready, Recovery, Writable};
+use crate::segment::Tail;
+use crate::shared::{Building, Head, Shared};
+use crate::write::{Committer, GroupBuilder, Indexer, SegmentManager, SharedManifest};
 
 /// What is there once the index is.
 #[derive(Default)]
@@ -44,12 +41,12 @@ pub(super) struct Launch {
 impl Launch {
     /// Lets a log go on that was loaded. Only then is its index asked, and so a batch that was looked up finds who commits it.
     pub(super) fn go(&self, ready: Ready) -> Result<(), OpenError> {
-        let Ready { manifest, view, damage, ended, tail, recovery, writable } = ready;
+        let Ready { manifest, snapshot, damage, ended, tail, recovery, writable } = ready;
         let shared = &self.shared;
         warn_of_clock(tail.recorded_at, shared.now().as_nanos());
-        shared.index.fill(view, damage, self.options.heads_bytes());
+        shared.index.fill(snapshot, damage, self.options.heads_bytes());
         let position = tail.position.max(shared.published.position());
-        let mark = mark_in(&shared.index.view(), position);
+        let mark = mark_in(&shared.index.snapshot(), position);
         shared.published.publish(Head { position, mark });
         if let Some(reason) = &recovery.read_only {
             assert!(shared.read_only.set(reason.clone()).is_ok(), "a log is loaded once");
@@ -71,7 +68,7 @@ impl Launch {
         manifest: Manifest,
         writable: Writable,
         tail: Tail,
-        ended: Vec<Ended>,
+        ended: Vec<FullTable>,
     ) -> Result<Commit, OpenError> {
         let Self { shared, env, root, .. } = self;
         let size = self.options.segment_size_bytes;
@@ -80,8 +77,8 @@ impl Launch {
         shared.synced.note(DurableMark { number, checksum, position });
         let manifest = SharedManifest::new(manifest, Arc::clone(env), root.clone(), Arc::clone(shared));
         let manifest = Arc::new(manifest);
-        let (keeper, keeping) =
-            Keeper::new(Arc::clone(env), root.clone(), Arc::clone(&manifest), size, writable.spare);
+        let (segment_manager, keeping) =
+            SegmentManager::new(Arc::clone(env), root.clone(), Arc::clone(&manifest), size, writable.spare);
         let limits = self.options.table_limits();
         let (indexer, indexing) = Indexer::new(
             Arc::clone(env),
@@ -91,15 +88,15 @@ impl Launch {
             limits,
         );
         ended.into_iter().for_each(|ended| indexer.write_run(ended));
-        let gatherer = Gatherer::new(
+        let builder = GroupBuilder::new(
             Arc::clone(shared),
-            Arc::clone(&keeper),
+            Arc::clone(&segment_manager),
             Arc::clone(&indexer),
             tail,
             (writable.active, writable.start, writable.bytes_before),
         );
-        let helpers = (Arc::clone(&keeper), Arc::clone(&indexer));
-        let role = Role::new(gatherer, Arc::clone(shared), keeper, indexer);
+        let helpers = (Arc::clone(&segment_manager), Arc::clone(&indexer));
+        let role = Committer::new(builder, Arc::clone(shared), segment_manager, indexer);
         match self.drive {
             Drive::Threads => Commit::spawn(role, helpers, manifest, keeping, indexing).map_err(spawning),
             #[cfg(feature = "sim")]

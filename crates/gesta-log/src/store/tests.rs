@@ -3,10 +3,8 @@
 use std::io;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -17,9 +15,9 @@ use gesta_core::{
 
 use super::LogStore;
 use crate::env::{Call, Mode, Tap, Tapped};
-use crate::index::{Fault, Reach};
-use crate::open::Options;
-use crate::shared::{Clock, Shared};
+use crate::index::{LookupError, ReadMode};
+use crate::options::{Clock, Options};
+use crate::shared::Shared;
 use crate::testing::{batch, options};
 
 /// Fails once it is told to.
@@ -166,7 +164,7 @@ fn a_segment_is_as_large_as_the_device_has_room_for() {
             continue;
         }
         appended.unwrap();
-        let segment = crate::manifest::segment_path(folder.path(), 1);
+        let segment = crate::folder::segment_path(folder.path(), 1);
         assert_eq!(std::fs::metadata(segment).unwrap().len(), size_bytes);
     }
 }
@@ -220,9 +218,9 @@ fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let log = LogStore::open(folder.path(), &options()).unwrap();
     log.append_blocking(batch(1)).unwrap();
-    let broken = |_: &Shared, reach| match reach {
-        Reach::Memory => Err(Fault::NotInMemory.into()),
-        Reach::Disk => panic!("a bug of ours"),
+    let broken = |_: &Shared, mode| match mode {
+        ReadMode::Memory => Err(LookupError::NotInMemory.into()),
+        ReadMode::Disk => panic!("a bug of ours"),
     };
     let error = pollster::block_on(log.look::<()>(broken)).unwrap_err();
     assert!(matches!(error, ReadError::Unavailable { .. }), "{error}");
@@ -445,7 +443,7 @@ fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_els
     assert_eq!(pollster::block_on(log.locate(When::Start)).unwrap().sequence(0), 0);
     let target = tempfile::tempdir().unwrap();
     assert_eq!(
-        log.backup(target.path(), &crate::BackupOptions::default()).unwrap().position,
+        log.backup(target.path(), &crate::operations::BackupOptions::default()).unwrap().position,
         head.sequence(0)
     );
     for refused in refusals(&log) {
@@ -466,7 +464,7 @@ fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_els
     assert!((0..300).all(|number| log.append_blocking(mixed(number)).unwrap().repeated));
     assert!(!log.append_blocking(mixed(300)).unwrap().repeated);
     drop(log);
-    assert!(crate::verify(folder.path()).unwrap().is_sound());
+    assert!(crate::operations::verify(folder.path()).unwrap().is_sound());
 }
 
 /// What a log says to everything that needs its index.
@@ -509,14 +507,14 @@ fn an_index_of_which_only_the_end_is_missing_is_built_from_there() {
     log.close();
     assert_eq!(log.append_blocking(mixed(0)), Err(AppendError::Closed));
     drop(log);
-    let kept = crate::stat(folder.path()).unwrap().index;
+    let kept = crate::operations::stat(folder.path()).unwrap().index;
     assert!(kept.len() > 3 && kept[0].positions.0 == 1, "{kept:?}");
 
     let log = LogStore::open(folder.path(), &small()).unwrap();
     assert!(log.wait_for_index());
     assert!((0..300).all(|number| log.append_blocking(mixed(number)).unwrap().repeated));
     drop(log);
-    assert!(crate::verify(folder.path()).unwrap().is_sound());
+    assert!(crate::operations::verify(folder.path()).unwrap().is_sound());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use gesta_core::{Batch, EventId, EventStore as _, NewEvent, Page, Query, Read, T
 
 use super::LogStore;
 use crate::env::{Call, Tap, Tapped};
-use crate::open::Options;
+use crate::options::Options;
 
 /// What was read of the files of one folder, and told of, in order.
 struct Watched {

@@ -12,7 +12,7 @@ use crate::env::Mode;
 
 /// How far an operation gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum Outcome {
     Whole,
     /// The process is stopped in the midst of it.
     Part,
@@ -103,7 +103,7 @@ impl Disk {
     }
 
     /// Begins an operation of a process.
-    pub(super) fn begin(&mut self, process: u64, operation: Operation, path: &Path) -> io::Result<Reach> {
+    pub(super) fn begin(&mut self, process: u64, operation: Operation, path: &Path) -> io::Result<Outcome> {
         if self.stopped || process != self.process {
             return Err(io::Error::other("the process was stopped"));
         }
@@ -112,22 +112,22 @@ impl Disk {
             self.stop_after = left.checked_sub(1);
             self.stopped = left == 0;
             if self.stopped {
-                return Ok(Reach::Part);
+                return Ok(Outcome::Part);
             }
         }
         if let Some(failure) = self.planned_failure(operation) {
-            return Ok(Reach::Fails(failure));
+            return Ok(Outcome::Fails(failure));
         }
         self.is_read_only |=
             self.faults.read_only > 0 && operation.is_change() && self.chance(self.faults.read_only);
         if self.is_read_only && operation.is_change() {
             self.counts.read_only += 1;
-            return Ok(Reach::Fails(Failure::ReadOnly));
+            return Ok(Outcome::Fails(Failure::ReadOnly));
         }
         if operation.is_change_of_mount() && self.is_mounted_read_only(path) {
-            return Ok(Reach::Fails(Failure::ReadOnly));
+            return Ok(Outcome::Fails(Failure::ReadOnly));
         }
-        Ok(Reach::Whole)
+        Ok(Outcome::Whole)
     }
 
     /// Fails where a file cannot be opened so: on a read-only mount, or beyond the limit of open files.
@@ -244,29 +244,29 @@ impl Disk {
         self.durable_names.remove(path);
     }
 
-    pub(super) fn create(&mut self, path: &Path, reach: Reach) -> io::Result<usize> {
+    pub(super) fn create(&mut self, path: &Path, outcome: Outcome) -> io::Result<usize> {
         self.inodes.push(Inode::default());
         let inode = self.inodes.len() - 1;
-        self.change_name(&NameChange::Create(path.to_owned(), inode), reach)?;
+        self.change_name(&NameChange::Create(path.to_owned(), inode), outcome)?;
         Ok(inode)
     }
 
     /// Changes a name; durable only once its folder is synced.
-    pub(super) fn change_name(&mut self, change: &NameChange, reach: Reach) -> io::Result<()> {
+    pub(super) fn change_name(&mut self, change: &NameChange, outcome: Outcome) -> io::Result<()> {
         let inode = match change {
             NameChange::Create(_, inode) => Some(*inode),
             NameChange::Rename(path, _) | NameChange::Remove(path) => self.find(path),
         };
         let inode = inode.ok_or(io::ErrorKind::NotFound)?;
-        if reach == Reach::Whole || reach == Reach::Part && self.chance(5_000) {
+        if outcome == Outcome::Whole || outcome == Outcome::Part && self.chance(5_000) {
             apply(&mut self.names, change, inode);
             self.pending.push((change.clone(), inode));
         }
-        done(reach)
+        done(outcome)
     }
 
-    pub(super) fn sync_folder(&mut self, folder: &Path, reach: Reach) -> io::Result<()> {
-        done(reach)?;
+    pub(super) fn sync_folder(&mut self, folder: &Path, outcome: Outcome) -> io::Result<()> {
+        done(outcome)?;
         self.fail_at(self.faults.folder_sync_eio)?;
         let (own, others) = std::mem::take(&mut self.pending)
             .into_iter()
@@ -278,15 +278,23 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, inode: usize, bytes: &[u8], offset: u64, reach: Reach) -> io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        inode: usize,
+        bytes: &[u8],
+        offset: u64,
+        outcome: Outcome,
+    ) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let end = offset + bytes.len();
-        if end > self.inodes[inode].content.len() && reach == Reach::Whole {
+        if end > self.inodes[inode].content.len() && outcome == Outcome::Whole {
             self.reserve(inode, end as u64)?;
         }
-        let failed = match reach {
-            Reach::Whole => self.fail_at(self.faults.write_eio).and_then(|()| self.write_short(bytes.len())),
-            _ => done(reach),
+        let failed = match outcome {
+            Outcome::Whole => {
+                self.fail_at(self.faults.write_eio).and_then(|()| self.write_short(bytes.len()))
+            }
+            _ => done(outcome),
         };
         let len = if failed.is_ok() { bytes.len() } else { self.part_of_write(offset, bytes.len()) };
         if len > 0 {
@@ -309,11 +317,11 @@ impl Disk {
         (end - end % SECTOR_BYTES).saturating_sub(offset)
     }
 
-    pub(super) fn set_len(&mut self, inode: usize, len: u64, reach: Reach) -> io::Result<()> {
-        if reach == Reach::Whole {
+    pub(super) fn set_len(&mut self, inode: usize, len: u64, outcome: Outcome) -> io::Result<()> {
+        if outcome == Outcome::Whole {
             self.inodes[inode].set_len(usize::try_from(len).map_err(io::Error::other)?);
         }
-        done(reach)
+        done(outcome)
     }
 
     /// Fails where a file has no space to grow to that length.
@@ -335,10 +343,10 @@ impl Disk {
         self.names.values().map(|inode| self.inodes[*inode].content.len() as u64).sum()
     }
 
-    pub(super) fn sync(&mut self, inode: usize, reach: Reach) -> io::Result<()> {
-        let failed = match reach {
-            Reach::Whole => self.fail_at(self.faults.sync_eio),
-            _ => done(reach),
+    pub(super) fn sync(&mut self, inode: usize, outcome: Outcome) -> io::Result<()> {
+        let failed = match outcome {
+            Outcome::Whole => self.fail_at(self.faults.sync_eio),
+            _ => done(outcome),
         };
         if failed.is_ok() {
             self.betray(inode);
@@ -348,7 +356,7 @@ impl Disk {
         for sector in self.inodes[inode].dirty().collect::<Vec<_>>() {
             if self.chance(5_000) {
                 self.inodes[inode].flush(sector);
-            } else if reach != Reach::Part {
+            } else if outcome != Outcome::Part {
                 self.inodes[inode].sectors[sector] = Sector::Lost;
             }
         }
@@ -550,10 +558,10 @@ fn folder_of(change: &NameChange) -> Option<&Path> {
 }
 
 /// The result of an operation that got so far.
-pub(super) fn done(reach: Reach) -> io::Result<()> {
-    match reach {
-        Reach::Whole => Ok(()),
-        Reach::Part => Err(io::Error::other("the process was stopped")),
-        Reach::Fails(failure) => Err(failure.error()),
+pub(super) fn done(outcome: Outcome) -> io::Result<()> {
+    match outcome {
+        Outcome::Whole => Ok(()),
+        Outcome::Part => Err(io::Error::other("the process was stopped")),
+        Outcome::Fails(failure) => Err(failure.error()),
     }
 }

@@ -60,9 +60,9 @@ impl Inode {
 
     /// Writes a part of a sector to the disk, as far as the file reaches.
     pub(super) fn keep(&mut self, sector: usize, part: Range<usize>) {
-        let reach = self.content.len().min(self.durable.len());
-        let from = (sector * SECTOR_BYTES + part.start).min(reach);
-        let to = (sector * SECTOR_BYTES + part.end).min(reach);
+        let outcome = self.content.len().min(self.durable.len());
+        let from = (sector * SECTOR_BYTES + part.start).min(outcome);
+        let to = (sector * SECTOR_BYTES + part.end).min(outcome);
         self.durable[from..to].copy_from_slice(&self.content[from..to]);
     }
 

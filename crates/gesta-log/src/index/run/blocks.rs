@@ -11,7 +11,7 @@ use super::codec::{Reader, put_varint};
 use crate::bugs::{Bug, planted};
 use crate::env::{File, read_exact_at};
 use crate::format::{Crc, Salt, u32_at};
-use crate::index::fault::{Fault, Reach};
+use crate::index::lookup_error::{LookupError, ReadMode};
 
 /// Bytes of the checksum behind every block.
 pub(super) const CHECKSUM_BYTES: usize = 4;
@@ -163,12 +163,12 @@ impl Blocks {
     }
 
     /// A block from memory or, if the caller may wait, from the disk.
-    pub(super) fn get(&self, at: Pointer, reach: Reach) -> Result<Bytes, Fault> {
+    pub(super) fn get(&self, at: Pointer, mode: ReadMode) -> Result<Bytes, LookupError> {
         if let Some(block) = self.peek(at) {
             return Ok(block);
         }
-        if reach == Reach::Memory {
-            return Err(Fault::NotInMemory);
+        if mode == ReadMode::Memory {
+            return Err(LookupError::NotInMemory);
         }
         let block = self.read(at)?;
         self.keep(at, block.clone());
@@ -192,17 +192,17 @@ impl Blocks {
     }
 
     /// Reads a block into memory to stay there, if there is room.
-    pub(super) fn retain(&self, at: Pointer) -> Result<Option<Resident>, Fault> {
+    pub(super) fn retain(&self, at: Pointer) -> Result<Option<Resident>, LookupError> {
         let Some(room) = self.cache.reserve(at.len) else { return Ok(None) };
         Ok(Some(Resident { block: self.read(at)?, _room: room }))
     }
 
     /// Reads a block past the cache: a block that is read once must not evict a block in use.
-    pub(super) fn read(&self, at: Pointer) -> Result<Bytes, Fault> {
+    pub(super) fn read(&self, at: Pointer) -> Result<Bytes, LookupError> {
         let mut bytes = vec![0; at.len + CHECKSUM_BYTES];
         read_exact_at(&*self.file, &mut bytes, at.offset).map_err(|source| match source.kind() {
             std::io::ErrorKind::UnexpectedEof => self.damaged(at),
-            _ => Fault::Io { run: self.run, source },
+            _ => LookupError::Io { run: self.run, source },
         })?;
         let proven = u32_at(&bytes, at.len) == checksum(&self.salt, at.offset, &bytes[..at.len]);
         bytes.truncate(at.len);
@@ -210,7 +210,7 @@ impl Blocks {
     }
 
     /// The error for a block with a wrong checksum or invalid content.
-    pub(super) fn damaged(&self, at: Pointer) -> Fault {
+    pub(super) fn damaged(&self, at: Pointer) -> LookupError {
         tracing::error!(
             run = self.run,
             offset = at.offset,
@@ -219,7 +219,7 @@ impl Blocks {
         if let Some(on_damage) = self.cache.on_damage.get() {
             on_damage(self.run);
         }
-        Fault::Damaged { run: self.run, offset: at.offset }
+        LookupError::Damaged { run: self.run, offset: at.offset }
     }
 }
 

@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use super::blocks::{BlockCache, Blocks, CHECKSUM_BYTES, Pointer, checksum};
 use super::codec::put_varint;
-use super::facts::{Extent, Facts, FrameName, MAGIC};
 use super::filter::{self, FILTER_KEYS_MAX};
+use super::footer::{Extent, MAGIC, RunFooter};
 use super::keys::KeyBlock;
 use super::list::ListBuilder;
 use super::{Fence, OFFSETS_PER_BLOCK, Run};
 use crate::bugs::{Bug, planted};
 use crate::env::File;
-use crate::format::Salt;
+use crate::format::{FrameName, Salt};
 use crate::index::key::{hash_of, shared_len};
 use crate::limits::BACKGROUND_BYTES_IN_FLIGHT;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
+use crate::segment::{LogPoint, SegmentFile};
 
 /// A leaf or branch of this size is written.
 const LEAF_BYTES: usize = 4 << 10;
@@ -212,7 +211,7 @@ impl Builder {
         self.end_branch()?;
         let fence = self.output.block(&encode_fence(&self.fence))?;
         let Covered { id, tier, store, first, last, first_frame, end, extents, segments } = covered;
-        let facts = Facts {
+        let footer = RunFooter {
             id,
             tier,
             store,
@@ -227,14 +226,14 @@ impl Builder {
             postings: self.postings,
             fence,
         };
-        self.output.buffer.extend_from_slice(&facts.encode());
+        self.output.buffer.extend_from_slice(&footer.encode());
         self.output.flush()?;
         if !planted(Bug::RunNotSynced) {
             self.output.file.sync_all()?;
         }
         let Output { file, salt, written, .. } = self.output;
         let blocks = Blocks::new(file, id, salt, self.cache);
-        Ok(Run::of(facts, blocks, segments, self.fence, self.secret, written))
+        Ok(Run::of(footer, blocks, segments, self.fence, self.secret, written))
     }
 }
 

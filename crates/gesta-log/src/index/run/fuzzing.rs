@@ -7,18 +7,17 @@ use gesta_core::{EventId, Item, Query};
 use super::blocks::{BlockCache, Pointer, checksum};
 use super::build::{Builder, Covered};
 use super::codec::{CHUNK, Chunk, Reader};
-use super::facts::{Extent, Facts, FrameName, MAGIC, TRAILER_BYTES};
+use super::footer::{Extent, MAGIC, RunFooter, TRAILER_BYTES};
 use super::keys::Keys;
 use super::list::{DIRECTORY_ENTRIES, Positions, RunList};
 use super::merge::{Entries, Merge, MergeError, all_leaves};
 use super::{FIRST_OF_FRAME, OFFSETS_PER_BLOCK, Run, filter, find_leaf, find_list, read_fence_entry};
-use crate::format::{crc32c, put};
+use crate::format::{FrameName, crc32c, put};
 use crate::fuzzing::{MemoryFile, SALT, patch};
-use crate::index::fault::{Fault, Reach};
 use crate::index::key::{KEY_BYTES_MAX, Key, Kind, hash_of};
+use crate::index::lookup_error::{LookupError, ReadMode};
 use crate::index::part::PartRef;
-use crate::point::LogPoint;
-use crate::segment::SegmentFile;
+use crate::segment::{LogPoint, SegmentFile};
 
 /// The number of the run, its store's secret, and the cache of all look-ups.
 const RUN: u64 = 7;
@@ -35,7 +34,7 @@ pub fn file(bytes: &[u8]) {
     }
 }
 
-fn open(bytes: Vec<u8>) -> Result<Option<Run>, Fault> {
+fn open(bytes: Vec<u8>) -> Result<Option<Run>, LookupError> {
     let cache = Arc::new(BlockCache::new(CACHE_BYTES));
     Run::open(Arc::new(MemoryFile::new(bytes)), RUN, SECRET, cache, |id| Some(segment(id)))
 }
@@ -48,7 +47,7 @@ fn segment(id: u64) -> Arc<SegmentFile> {
 pub fn blocks(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     match kind % 6 {
-        0 => facts(bytes),
+        0 => footer(bytes),
         1 => fence(bytes),
         2 => branch(bytes),
         3 => leaf(bytes),
@@ -59,14 +58,14 @@ pub fn blocks(bytes: &[u8]) {
     }
 }
 
-fn facts(bytes: &[u8]) {
+fn footer(bytes: &[u8]) {
     let mut trailer = [0; TRAILER_BYTES];
     put(&mut trailer, 4, crc32c(bytes).to_le_bytes());
-    let Some(facts) = Facts::decode(bytes, &trailer) else { return };
-    let again = facts.encode();
+    let Some(footer) = RunFooter::decode(bytes, &trailer) else { return };
+    let again = footer.encode();
     let (again, trailer) = again.split_last_chunk().expect("facts end with a trailer");
-    assert_eq!(Facts::len_of(trailer), Some(again.len()), "the trailer says how long the facts are");
-    assert_eq!(Facts::decode(again, trailer).as_ref(), Some(&facts), "facts come back");
+    assert_eq!(RunFooter::len_of(trailer), Some(again.len()), "the trailer says how long the facts are");
+    assert_eq!(RunFooter::decode(again, trailer).as_ref(), Some(&footer), "facts come back");
 }
 
 fn fence(bytes: &[u8]) {
@@ -162,7 +161,7 @@ fn sample(first: u32, positions: u32, streams: u32) -> Sample {
         write(Arc::clone(&file), first, positions, streams, cache).expect("memory takes what is written");
     let blocks = blocks_of(&run).expect("a run that was just written is sound");
     let bytes = file.content();
-    let facts_at = usize::try_from(run.facts.fence.end()).expect("a sample is small");
+    let facts_at = usize::try_from(run.footer.fence.end()).expect("a sample is small");
     Sample { bytes, blocks, facts_at }
 }
 
@@ -211,7 +210,7 @@ fn write(
 }
 
 /// Every block of a run.
-fn blocks_of(run: &Run) -> Result<Vec<Pointer>, Fault> {
+fn blocks_of(run: &Run) -> Result<Vec<Pointer>, LookupError> {
     let written = run.len().min(SPREAD as usize);
     let mut blocks: Vec<_> =
         (0..written.div_ceil(OFFSETS_PER_BLOCK)).map(|number| run.offsets_pointer(number)).collect();
@@ -225,11 +224,11 @@ fn blocks_of(run: &Run) -> Result<Vec<Pointer>, Fault> {
         for leaf in all_leaves(&branch).expect("the branch was just written") {
             blocks.push(leaf);
             for (_, list) in all_lists(&run.blocks.read(leaf)?).expect("the leaf was just written") {
-                blocks.extend(run.cursor(list, Reach::Disk).pointers()?);
+                blocks.extend(run.cursor(list, ReadMode::Disk).pointers()?);
             }
         }
     }
-    blocks.push(run.facts.fence);
+    blocks.push(run.footer.fence);
     Ok(blocks)
 }
 
@@ -244,8 +243,8 @@ fn all_lists(leaf: &[u8]) -> Option<Vec<(Vec<u8>, RunList)>> {
 }
 
 /// Looks up everything in a run, in every way.
-fn look_at(run: &Arc<Run>) -> Result<(), Fault> {
-    let part = PartRef::Run(run, Reach::Disk);
+fn look_at(run: &Arc<Run>) -> Result<(), LookupError> {
+    let part = PartRef::Run(run, ReadMode::Disk);
     let mut entries = Entries::new(Arc::clone(run));
     let mut keys = Vec::new();
     while keys.len() < KEYS_MAX
@@ -257,7 +256,7 @@ fn look_at(run: &Arc<Run>) -> Result<(), Fault> {
     for key in keys.iter().filter(|key| key.len() <= KEY_BYTES_MAX) {
         let kind = key.first().and_then(|kind| Kind::ALL.into_iter().find(|own| *own as u8 == *kind));
         if let Some(kind) = kind {
-            let _ = run.find(&Key::new(kind, &key[1..]), Reach::Disk);
+            let _ = run.find(&Key::new(kind, &key[1..]), ReadMode::Disk);
         }
         let _ = look_at_key(&part, key);
     }
@@ -275,7 +274,7 @@ fn merge(run: &Arc<Run>) -> Result<(), MergeError> {
     static NEXT: OnceLock<Sample> = OnceLock::new();
     let next = NEXT.get_or_init(|| sample(SPREAD + 1, 10, 2));
     let next = Arc::new(open(next.bytes.clone())?.expect("the sample is sound"));
-    if run.facts.last + 1 != next.facts.first {
+    if run.footer.last + 1 != next.footer.first {
         return Ok(());
     }
     let cache = Arc::new(BlockCache::new(CACHE_BYTES));
@@ -286,18 +285,18 @@ fn merge(run: &Arc<Run>) -> Result<(), MergeError> {
     Ok(())
 }
 
-fn look_at_list(run: &Run, list: RunList) -> Result<(), Fault> {
+fn look_at_list(run: &Run, list: RunList) -> Result<(), LookupError> {
     let (count, last) = (list.count, list.last);
-    let mut offsets = run.offsets(Reach::Disk);
+    let mut offsets = run.offsets(ReadMode::Disk);
     for index in [0, count / 2, count - 1] {
-        let mut cursor = run.cursor(list.clone(), Reach::Disk);
+        let mut cursor = run.cursor(list.clone(), ReadMode::Disk);
         let Ok(position) = cursor.at(index) else { continue };
         let found = cursor.lower_bound(position)?;
         assert!(found <= count, "what is looked for in a list is found in it, or behind it");
         let _ = offsets.get(position);
     }
     for target in [0, last / 2, last, last.saturating_add(1)] {
-        let _ = run.cursor(list.clone(), Reach::Disk).lower_bound(target);
+        let _ = run.cursor(list.clone(), ReadMode::Disk).lower_bound(target);
     }
     if count <= SPREAD as usize {
         let (mut positions, mut buffer) = (Positions::new(list), Vec::new());
@@ -309,7 +308,7 @@ fn look_at_list(run: &Run, list: RunList) -> Result<(), Fault> {
 }
 
 /// Looks up a key as reads and appends do.
-fn look_at_key(part: &PartRef<'_>, key: &[u8]) -> Result<(), Fault> {
+fn look_at_key(part: &PartRef<'_>, key: &[u8]) -> Result<(), LookupError> {
     let Some((kind, name)) = key.split_first() else { return Ok(()) };
     let Ok(text) = std::str::from_utf8(name) else { return Ok(()) };
     let mut item = Item::default();
@@ -339,15 +338,15 @@ fn look_at_key(part: &PartRef<'_>, key: &[u8]) -> Result<(), Fault> {
 pub(crate) fn sample_blocks() -> Vec<Vec<u8>> {
     let run = open(sample_file()).ok().flatten().expect("the sample is sound");
     let read = |at| run.blocks.read(at).expect("the sample is sound");
-    let facts = run.facts.encode();
+    let footer = run.footer.encode();
     let fence = &run.fence[0];
     let (filter, branch) = (read(fence.filter), read(fence.branch));
     let leaf = read(all_leaves(&branch).expect("it was just written")[0]);
     let lists = all_lists(&leaf).expect("it was just written");
     let chunks = lists.into_iter().filter(|(_, list)| list.count <= 1_024);
-    let chunk = chunks.flat_map(|(_, list)| run.cursor(list, Reach::Disk).pointers().unwrap_or_default());
+    let chunk = chunks.flat_map(|(_, list)| run.cursor(list, ReadMode::Disk).pointers().unwrap_or_default());
     let chunk = chunk.last().map(read).expect("some list has one chunk");
     let pieces =
-        [&facts[..facts.len() - TRAILER_BYTES], &read(run.facts.fence), &branch, &leaf, &chunk, &filter];
+        [&footer[..footer.len() - TRAILER_BYTES], &read(run.footer.fence), &branch, &leaf, &chunk, &filter];
     pieces.iter().zip(0..).map(|(piece, kind)| [&[kind], *piece].concat()).collect()
 }

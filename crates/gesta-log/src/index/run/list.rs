@@ -6,7 +6,7 @@ use super::Run;
 use super::blocks::{CHECKSUM_BYTES, Pointer};
 use super::codec::{CHUNK, Chunk, Reader, pack, put_varint};
 use crate::format::{NUMBER_MAX, u16_at, u32_at, u64_at};
-use crate::index::fault::{Fault, Reach};
+use crate::index::lookup_error::{LookupError, ReadMode};
 pub(crate) use positions::Positions;
 
 /// The most positions that are stored beside their key.
@@ -151,19 +151,19 @@ fn chunk_pointer(block: &[u8], entry: usize) -> Option<Pointer> {
 /// A cursor over the list of a run. Keeps the chunk of the last look-up.
 pub(crate) struct RunCursor<'a> {
     run: &'a Run,
-    reach: Reach,
+    mode: ReadMode,
     pub(crate) list: RunList,
     /// The number of the chunk, where it lies, and its content.
     chunk: Option<(usize, Pointer, Chunk)>,
 }
 
 impl<'a> RunCursor<'a> {
-    pub(crate) const fn new(run: &'a Run, list: RunList, reach: Reach) -> Self {
-        Self { run, reach, list, chunk: None }
+    pub(crate) const fn new(run: &'a Run, list: RunList, mode: ReadMode) -> Self {
+        Self { run, mode, list, chunk: None }
     }
 
     /// The position at an index below the count.
-    pub(crate) fn at(&mut self, index: usize) -> Result<u32, Fault> {
+    pub(crate) fn at(&mut self, index: usize) -> Result<u32, LookupError> {
         if let Some(positions) = self.list.few() {
             return Ok(positions[index]);
         }
@@ -173,7 +173,7 @@ impl<'a> RunCursor<'a> {
     }
 
     /// The index of the first position that is at least `target`; the count if there is none.
-    pub(crate) fn lower_bound(&mut self, target: u32) -> Result<usize, Fault> {
+    pub(crate) fn lower_bound(&mut self, target: u32) -> Result<usize, LookupError> {
         if target > self.list.last {
             return Ok(self.list.count);
         }
@@ -189,7 +189,7 @@ impl<'a> RunCursor<'a> {
 
     /// Where the blocks of the list lie.
     #[cfg(feature = "fuzzing")]
-    pub(super) fn pointers(&self) -> Result<Vec<Pointer>, Fault> {
+    pub(super) fn pointers(&self) -> Result<Vec<Pointer>, LookupError> {
         let mut pointers = match self.list.shape {
             Shape::Inline(_) => return Ok(Vec::new()),
             Shape::Chunk(_) => Vec::new(),
@@ -208,19 +208,19 @@ impl<'a> RunCursor<'a> {
         Ok(pointers)
     }
 
-    fn load(&mut self, number: usize) -> Result<(), Fault> {
+    fn load(&mut self, number: usize) -> Result<(), LookupError> {
         if self.chunk.as_ref().is_some_and(|(own, ..)| *own == number) {
             return Ok(());
         }
         let at = self.pointer_of(number)?;
         let expected = (self.list.count - number * CHUNK).min(CHUNK);
-        let chunk = Chunk::new(self.run.blocks.get(at, self.reach)?);
+        let chunk = Chunk::new(self.run.blocks.get(at, self.mode)?);
         let chunk = chunk.filter(|chunk| chunk.len() == expected);
         self.chunk = Some((number, at, chunk.ok_or_else(|| self.run.blocks.damaged(at))?));
         Ok(())
     }
 
-    fn pointer_of(&self, number: usize) -> Result<Pointer, Fault> {
+    fn pointer_of(&self, number: usize) -> Result<Pointer, LookupError> {
         match self.list.shape {
             Shape::Inline(_) => unreachable!("a list beside its key has no chunk"),
             Shape::Chunk(chunk) => Ok(chunk),
@@ -234,14 +234,14 @@ impl<'a> RunCursor<'a> {
     }
 
     /// The number of the chunk that holds the first position of at least `target`, or that ends directly before it.
-    fn chunk_of(&self, target: u32) -> Result<usize, Fault> {
+    fn chunk_of(&self, target: u32) -> Result<usize, LookupError> {
         let Shape::Chunks { directory } = self.list.shape else { return Ok(0) };
         let blocks = self.list.chunk_count().div_ceil(DIRECTORY_ENTRIES);
         let mut number = 0;
         if blocks > 1 {
             let last = self.list.directory_pointer(directory, blocks - 1);
             let top = Pointer { offset: last.end(), len: 4 * blocks };
-            let top = self.run.blocks.get(top, self.reach)?;
+            let top = self.run.blocks.get(top, self.mode)?;
             number = first_beyond(blocks, |at| u32_at(&top, 4 * at) <= target).saturating_sub(1);
         }
         let block = self.directory_block(directory, number)?;
@@ -252,8 +252,8 @@ impl<'a> RunCursor<'a> {
         Ok(chunk)
     }
 
-    fn directory_block(&self, directory: u64, number: usize) -> Result<bytes::Bytes, Fault> {
-        self.run.blocks.get(self.list.directory_pointer(directory, number), self.reach)
+    fn directory_block(&self, directory: u64, number: usize) -> Result<bytes::Bytes, LookupError> {
+        self.run.blocks.get(self.list.directory_pointer(directory, number), self.mode)
     }
 }
 

@@ -18,12 +18,12 @@ use bytes::Bytes;
 use super::blocks::Pointer;
 use super::build::{Builder, Covered};
 use super::codec::{CHUNK, Reader};
-use super::facts::Extent;
+use super::footer::Extent;
 use super::keys::{Keys, read_over, split};
 use super::list::{Positions, RunList};
 use super::{OFFSETS_PER_BLOCK, Run};
 use crate::format::u32_at;
-use crate::index::fault::Fault;
+use crate::index::lookup_error::LookupError;
 use crate::segment::SegmentFile;
 
 /// A merge in progress. It runs in steps, so that its thread can do other work between two of them.
@@ -55,7 +55,7 @@ const CHUNK_KEYS: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
     #[error(transparent)]
-    Read(#[from] Fault),
+    Read(#[from] LookupError),
     #[error("writing an index file failed: {0}")]
     Write(#[from] io::Error),
 }
@@ -63,7 +63,7 @@ pub(crate) enum MergeError {
 impl Merge {
     /// Begins a merge of runs that follow one another without a gap.
     pub(crate) fn new(runs: Vec<Arc<Run>>, builder: Builder) -> Result<Self, MergeError> {
-        let adjacent = runs.windows(2).all(|pair| pair[0].facts.last + 1 == pair[1].facts.first);
+        let adjacent = runs.windows(2).all(|pair| pair[0].footer.last + 1 == pair[1].footer.first);
         assert!(runs.len() > 1 && adjacent, "only adjacent runs are merged");
         let mut merge = Self {
             entries: runs.iter().map(|run| Entries::new(Arc::clone(run))).collect(),
@@ -153,7 +153,7 @@ impl Merge {
 
     /// The difference between a position in the merged run and in an input run.
     fn shift(&self, at: usize) -> u32 {
-        u32::try_from(self.runs[at].facts.first - self.runs[0].facts.first).expect("a run is below 4 G")
+        u32::try_from(self.runs[at].footer.first - self.runs[0].footer.first).expect("a run is below 4 G")
     }
 
     fn end_key(&mut self) -> io::Result<()> {
@@ -174,9 +174,9 @@ impl Merge {
 
     /// Writes the rest, and makes the run durable.
     pub(crate) fn finish(self, id: u64, tier: u8) -> io::Result<Run> {
-        let (first, last) = (&self.runs[0].facts, &self.runs[self.runs.len() - 1].facts);
+        let (first, last) = (&self.runs[0].footer, &self.runs[self.runs.len() - 1].footer);
         let (mut extents, mut segments) = (Vec::<Extent>::new(), Vec::<Arc<SegmentFile>>::new());
-        let pieces = self.runs.iter().flat_map(|run| run.facts.extents.iter().zip(&run.segments));
+        let pieces = self.runs.iter().flat_map(|run| run.footer.extents.iter().zip(&run.segments));
         for (extent, segment) in pieces {
             match extents.last_mut() {
                 Some(own) if own.segment == extent.segment => own.end = extent.end,
@@ -215,7 +215,7 @@ pub(crate) struct Entries {
 
 impl Entries {
     pub(super) fn new(run: Arc<Run>) -> Self {
-        let leaf = run.facts.fence;
+        let leaf = run.footer.fence;
         Self {
             run,
             fence: 0,
@@ -239,14 +239,14 @@ impl Entries {
     }
 
     /// The positions of that key, if they are stored beside it.
-    fn few(&self) -> Result<Option<&[u32]>, Fault> {
+    fn few(&self) -> Result<Option<&[u32]>, LookupError> {
         let is_within = (self.list.last as usize) < self.run.len();
         let few = self.list.few().map(|few| is_within.then_some(few));
         few.map(|few| few.ok_or_else(|| self.run.blocks.damaged(self.leaf))).transpose()
     }
 
     /// Reads the next key. `false` at the end.
-    pub(crate) fn next(&mut self) -> Result<bool, Fault> {
+    pub(crate) fn next(&mut self) -> Result<bool, LookupError> {
         while self.left.is_empty() {
             if !self.next_leaf()? {
                 return Ok(false);
@@ -265,7 +265,7 @@ impl Entries {
         grows.then_some(())
     }
 
-    fn next_leaf(&mut self) -> Result<bool, Fault> {
+    fn next_leaf(&mut self) -> Result<bool, LookupError> {
         loop {
             if let Some(at) = self.leaves.next() {
                 self.leaf = at;

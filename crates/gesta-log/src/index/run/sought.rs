@@ -5,8 +5,8 @@ use std::hint::black_box;
 use gesta_core::EventId;
 
 use super::{Run, filter};
-use crate::index::fault::Reach;
 use crate::index::key::{ID_KEY_BYTES, hash_of, id_key, id_number};
+use crate::index::lookup_error::ReadMode;
 
 /// Ids whose filters are probed side by side.
 const PROBED_AT_ONCE: usize = 16;
@@ -29,7 +29,7 @@ impl SoughtId {
 
 impl Run {
     /// Appends the indexes of the ids that the run may hold, according to its filters.
-    pub(crate) fn may_hold_ids(&self, ids: &[SoughtId], reach: Reach, held: &mut Vec<usize>) {
+    pub(crate) fn may_hold_ids(&self, ids: &[SoughtId], mode: ReadMode, held: &mut Vec<usize>) {
         for some in ids.chunks(PROBED_AT_ONCE) {
             // The probed bytes lie far apart in memory: all of them are requested before the first answer is awaited.
             let mut probes = [None; PROBED_AT_ONCE];
@@ -46,7 +46,7 @@ impl Run {
                 let Some((fence, block)) = probe else { continue };
                 let may_hold = match block {
                     Some(block) => filter::block_may_hold(block, id.hash),
-                    None => self.may_hold(fence, id.hash, reach),
+                    None => self.may_hold(fence, id.hash, mode),
                 };
                 if may_hold {
                     held.push(id.at);

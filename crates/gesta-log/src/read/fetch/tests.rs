@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
 
-use super::super::halves::fetch_in_halves;
-use super::super::recent::Recent;
 use super::*;
 use crate::env::File;
 use crate::format::{Prepared, Salt, Seal};
 use crate::limits::HALVES_EVENTS_MIN;
-use crate::pool::Pool;
+use crate::read::halves::fetch_in_halves;
+use crate::read::pool::Pool;
 use crate::segment::SegmentFile;
+use crate::shared::Recent;
 
 const SALT: Salt = [9; 16];
 /// The distance between records: further apart than one read spans.

@@ -10,8 +10,8 @@ use gesta_core::{
 };
 
 use crate::env::OsEnv;
-use crate::manifest::segment_path;
-use crate::open::Options;
+use crate::folder::segment_path;
+use crate::options::Options;
 use crate::store::LogStore;
 
 const EVENTS: u64 = 60;

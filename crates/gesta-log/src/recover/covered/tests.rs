@@ -7,10 +7,10 @@ use gesta_core::{Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timest
 
 use crate::damage::Damage;
 use crate::env::{Machine, SimEnv};
-use crate::manifest::{DurableMark, Manifest, SegmentState, segment_path};
-use crate::open::Options;
+use crate::folder::{DurableMark, Manifest, SegmentState, segment_path};
+use crate::operations::verify_in;
+use crate::options::Options;
 use crate::store::LogStore;
-use crate::verify::verify_in;
 
 const LOG: &str = "/log";
 const EVENTS: u64 = 60;
@@ -189,7 +189,7 @@ fn a_segment_without_an_event_is_reported_as_well() {
     drop(log);
     let manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
     let entry = manifest.segments[0].clone();
-    let gone = super::Listed { entry, segment: None };
+    let gone = crate::recover::Listed { entry, segment: None };
     let damage = super::look_at_covered(&[gone], 1, &[]).unwrap();
     assert_eq!((damage.len(), damage[0].loses_events()), (1, false), "{damage:?}");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::env::{Machine, Mode, SimEnv};
-use crate::manifest::{DurableMark, RunEntry, Sealed, segment_path};
+use crate::folder::{DurableMark, RunEntry, Sealed, segment_path};
 use crate::recover::open_listed;
 use crate::store::LogStore;
 use crate::testing::{LOG, batch_of, open};
@@ -132,10 +132,10 @@ fn the_last_group_is_whole_and_not_known_to_be_synced() {
 fn behind_all_that_is_known_to_be_indexed_nothing_is_looked_at_again() {
     let (left, from, to) = three_groups();
     let whole = left.survey();
-    let mut follow = Follow::before(&whole.frames[0].header);
-    whole.frames.iter().for_each(|frame| follow.pass(&frame.header));
+    let mut chain = ChainPosition::before(&whole.frames[0].header);
+    whole.frames.iter().for_each(|frame| chain.pass(&frame.header));
     let segment = left.manifest.segments[0].header.id;
-    let known = LogPoint { segment, offset: to as u64, last_frame: from as u64, follow, ..LogPoint::START };
+    let known = LogPoint { segment, offset: to as u64, last_frame: from as u64, chain, ..LogPoint::START };
     let survey = survey_tail(&left.manifest, &left.listed(), &known).unwrap();
     assert!(survey.frames.is_empty() && survey.holds_frames(), "it holds those that were not looked at");
     assert_eq!((survey.from, survey.state, survey.stop), (known, TailState::Clean, to as u64));

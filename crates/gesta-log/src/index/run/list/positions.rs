@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
-use super::super::Run;
-use super::super::blocks::Pointer;
-use super::super::codec::{CHUNK, Chunk};
 use super::{DIRECTORY_ENTRIES, RunList, Shape, chunk_pointer};
-use crate::index::fault::Fault;
+use crate::index::lookup_error::LookupError;
+use crate::index::run::Run;
+use crate::index::run::blocks::Pointer;
+use crate::index::run::codec::{CHUNK, Chunk};
 
 /// The rest of a list. Reads past the cache: a block that is read once must not evict a block in use.
 pub(crate) struct Positions {
@@ -30,7 +30,7 @@ impl Positions {
     }
 
     /// Fills the buffer with the next positions in that run, in growing order; leaves it empty at the end.
-    pub(crate) fn next(&mut self, run: &Run, positions: &mut Vec<u32>) -> Result<(), Fault> {
+    pub(crate) fn next(&mut self, run: &Run, positions: &mut Vec<u32>) -> Result<(), LookupError> {
         positions.clear();
         if self.is_done() {
             return Ok(());
@@ -39,7 +39,7 @@ impl Positions {
             // The leaf's checksum covers a list beside its key.
             Shape::Inline(own) => {
                 positions.extend_from_slice(&own[..self.list.count]);
-                run.facts.fence
+                run.footer.fence
             }
             Shape::Chunk(chunk) => unpack(run, *chunk, positions)?,
             Shape::Chunks { directory } => {
@@ -60,7 +60,7 @@ impl Positions {
     }
 
     /// Where the next chunk lies.
-    fn pointer_of(&mut self, run: &Run, directory: u64) -> Result<Pointer, Fault> {
+    fn pointer_of(&mut self, run: &Run, directory: u64) -> Result<Pointer, LookupError> {
         let number = self.next / DIRECTORY_ENTRIES;
         let at = self.list.directory_pointer(directory, number);
         if self.directory.as_ref().is_none_or(|(own, _)| *own != number) {
@@ -71,7 +71,7 @@ impl Positions {
     }
 }
 
-fn unpack(run: &Run, at: Pointer, positions: &mut Vec<u32>) -> Result<Pointer, Fault> {
+fn unpack(run: &Run, at: Pointer, positions: &mut Vec<u32>) -> Result<Pointer, LookupError> {
     let chunk = Chunk::new(run.blocks.read(at)?);
     let unpacked = chunk.and_then(|mut chunk| chunk.unpack_all(positions));
     unpacked.map(|()| at).ok_or_else(|| run.blocks.damaged(at))

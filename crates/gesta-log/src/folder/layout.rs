@@ -1,0 +1,36 @@
+//! Names and paths in a log's folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::env::{Env, Mode, read_exact_at};
+
+pub(crate) const MAGIC: [u8; 8] = *b"GESTABAK";
+
+pub(crate) const NAME: &str = "backup";
+
+/// Whether a folder holds the manifest of a backup. Checks the content: a user's file may have the same name.
+pub(crate) fn has_backup(env: &dyn Env, root: &Path) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    let read = env.open(&root.join(NAME), Mode::Read).and_then(|file| read_exact_at(&*file, &mut magic, 0));
+    read.is_ok() && magic == MAGIC
+}
+
+/// The path of a segment: made of its id alone.
+pub(crate) fn segment_path(root: &Path, id: u64) -> PathBuf {
+    root.join("segments").join(segment_name(id))
+}
+
+/// The file name of a segment.
+pub(crate) fn segment_name(id: u64) -> String {
+    format!("{id:012}.seg")
+}
+
+/// The folders of a log.
+pub(crate) fn folders(root: &Path) -> [PathBuf; 3] {
+    [root.join("segments"), root.join("quarantine"), folder(root)]
+}
+
+/// Where runs are kept.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    root.join("index")
+}

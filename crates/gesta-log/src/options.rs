@@ -1,0 +1,89 @@
+//! How a log is opened.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gesta_core::Timestamp;
+
+use crate::index::TableLimits;
+use crate::limits::{
+    HEADS_BYTES_MAX, HEADS_SHARE, INDEX_CACHE_BYTES_DEFAULT, INDEX_RUN_BYTES_DEFAULT, INDEX_RUN_BYTES_MAX,
+    INDEX_RUN_BYTES_MIN, SEGMENT_SIZE_BYTES_DEFAULT,
+};
+
+/// How a log is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The size of a full segment in bytes, 64 KiB to 1 GiB; by default 256 MiB. It bounds a batch to about half of it.
+    pub segment_size_bytes: u64,
+    /// What tells the time for `recorded_at`; by default the machine's clock.
+    pub clock: Option<Clock>,
+    /// Threads that read for asynchronous calls, and, where they are idle, half of a large page for whoever reads one; at least 1, by
+    /// default 2.
+    pub read_threads: usize,
+    /// How much of the log the index in memory may know, in bytes of the log, before it is written to the disk: 1 KiB to 1 GiB,
+    /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow. An open indexes up to six times as
+    /// much of the log before it returns, where no index is there, and more of it afterwards.
+    pub index_run_bytes: u64,
+    /// Bytes of the index that are kept in memory besides what is not on the disk yet; by default 256 MiB. A quarter of them is for the
+    /// last events of streams, which appends ask for, up to nine sixteenths for filters, which say of most ids that they were never there;
+    /// the others are blocks of its files.
+    pub index_cache_bytes: u64,
+    /// Whether sealed segments are read again in the background, on a thread of its own; by default each once a week.
+    pub scrub: Scrub,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_size_bytes: SEGMENT_SIZE_BYTES_DEFAULT,
+            clock: None,
+            read_threads: 2,
+            index_run_bytes: INDEX_RUN_BYTES_DEFAULT,
+            index_cache_bytes: INDEX_CACHE_BYTES_DEFAULT,
+            scrub: Scrub::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Memory for the last events of streams: what they take, blocks cannot.
+    pub(crate) fn heads_bytes(&self) -> usize {
+        let bytes = (self.index_cache_bytes / HEADS_SHARE).min(HEADS_BYTES_MAX);
+        usize::try_from(bytes).expect("at most 2 GiB")
+    }
+
+    pub(crate) const fn blocks_bytes(&self) -> u64 {
+        self.index_cache_bytes - self.index_cache_bytes / HEADS_SHARE
+    }
+
+    pub(crate) fn table_limits(&self) -> TableLimits {
+        let log_bytes = self.index_run_bytes.clamp(INDEX_RUN_BYTES_MIN, INDEX_RUN_BYTES_MAX);
+        TableLimits { bytes: usize::try_from(log_bytes / 2).expect("at most 512 MiB"), log_bytes }
+    }
+}
+
+/// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Whether an open log verifies its sealed segments in the background.
+///
+/// Without it, rot is found when its bytes are needed, and by then it may be in every backup. Findings are logged and
+/// in [`LogStore::scrub_status`]; appends continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scrub {
+    /// No scrub: call [`LogStore::scrub`] or run `gesta scrub` instead.
+    Off,
+    /// Each segment once in this time, at the rate that this takes, 1 MiB/s at least. The default is a week: a
+    /// terabyte takes 2 MB/s.
+    Every(Duration),
+    /// At this many bytes a second, one pass after the other, each segment once a day at most.
+    BytesPerSecond(NonZeroU64),
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self::Every(Duration::from_secs(7 * 24 * 60 * 60))
+    }
+}

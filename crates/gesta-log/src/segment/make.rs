@@ -1,0 +1,71 @@
+//! Makes segment files, and ends them.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::file::SegmentFile;
+use crate::bugs::{Bug, planted};
+use crate::env::Env;
+use crate::folder::{Manifest, segment_path};
+use crate::format::{EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, write_mark};
+
+/// A segment without a frame, which the manifest lists.
+pub(crate) struct Spare {
+    pub(crate) segment: Arc<SegmentFile>,
+    pub(crate) size_bytes: u64,
+    /// The manifest that lists it.
+    pub(crate) generation: u64,
+    /// Whether the manifest on the disk lists it as active. Only then may the writer use it.
+    pub(crate) is_active: bool,
+}
+
+/// Makes the file of a segment, durably; the manifest still has to list it. What is left of a failed attempt is removed.
+pub(crate) fn make_file(
+    env: &dyn Env,
+    root: &Path,
+    mut header: SegmentHeader,
+    size_bytes: u64,
+) -> io::Result<(SegmentHeader, Arc<SegmentFile>)> {
+    let segment = loop {
+        match SegmentFile::create(env, root, &header, size_bytes) {
+            Ok(segment) => break segment,
+            // Left by an attempt that was never listed; the next open removes it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => header.id += 1,
+            Err(error) => {
+                let _ = env.remove(&segment_path(root, header.id));
+                return Err(error);
+            }
+        }
+    };
+    if !planted(Bug::NoFolderSync)
+        && let Err(error) = env.sync_dir(&root.join("segments"))
+    {
+        let _ = env.remove(&segment_path(root, header.id));
+        return Err(error);
+    }
+    Ok((header, segment))
+}
+
+/// The header of a segment that is about to be made.
+pub(crate) fn new_header(env: &dyn Env, manifest: &Manifest, role: SegmentRole) -> io::Result<SegmentHeader> {
+    Ok(SegmentHeader {
+        id: manifest.next_segment_id(),
+        kind: SegmentKind::Primary,
+        role,
+        partition: manifest.partition,
+        origin: manifest.store,
+        salt: env.entropy()?,
+    })
+}
+
+/// Ends a segment: END, the file cut behind it, all of it durable. Done twice, it is the same.
+pub(crate) fn write_end(segment: &SegmentFile, seal: &Seal, end: &EndBody) -> io::Result<()> {
+    let mut frame = Vec::new();
+    write_mark(&mut frame, FrameKind::End, seal, &end.encode());
+    segment.file.write_at(&[&frame], seal.offset)?;
+    segment.file.set_len(seal.offset + frame.len() as u64)?;
+    segment.file.sync_all()?;
+    segment.file.settle();
+    Ok(())
+}

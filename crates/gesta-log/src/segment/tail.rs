@@ -1,0 +1,244 @@
+//! Where the log ends: what the next frame has to follow.
+
+use std::sync::Arc;
+
+use super::file::{MissingFile, SegmentFile};
+use super::point::{HeadersChecksum, LogPoint, Progress};
+use super::walk::ChainPosition;
+use crate::bugs::{Bug, planted};
+use crate::folder::Sealed;
+use crate::format::{EndBody, Seal, mark_len};
+use crate::limits::MARKS_RESERVE_BYTES;
+
+/// The end of the log, over all segments. Includes what is written and not yet synced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tail {
+    /// The last numbered frame.
+    pub(crate) number: u64,
+    /// Its header's checksum, which the next frame names.
+    pub(crate) checksum: u32,
+    /// The position of the last event.
+    pub(crate) position: u64,
+    /// When that was recorded.
+    pub(crate) recorded_at: i64,
+    /// The last frame that is known to be synced.
+    pub(crate) durable: u64,
+    /// The last frame of which a synced frame says that it is durable.
+    pub(crate) covered: u64,
+    /// The last frame that has events.
+    pub(crate) last_with_events: u64,
+}
+
+/// The segment that is written to.
+pub(crate) struct ActiveSegment {
+    pub(crate) segment: Arc<SegmentFile>,
+    pub(crate) size_bytes: u64,
+    /// Where the next frame begins.
+    pub(crate) offset: u64,
+    pub(crate) first_frame: u64,
+    pub(crate) first_position: u64,
+    /// Where its last numbered frame begins.
+    pub(crate) last_frame: u64,
+    pub(crate) headers: HeadersChecksum,
+    /// What END will say of it, but for its checksum.
+    pub(crate) end: EndBody,
+}
+
+impl ActiveSegment {
+    /// A segment without any frame, after that end of the log.
+    pub(crate) fn fresh(segment: Arc<SegmentFile>, size_bytes: u64, tail: &Tail) -> Self {
+        Self {
+            offset: SegmentFile::first_frame_offset(),
+            size_bytes,
+            first_frame: tail.number + 1,
+            first_position: tail.position + 1,
+            last_frame: 0,
+            headers: HeadersChecksum::new(&segment.salt),
+            end: EndBody::EMPTY,
+            segment,
+        }
+    }
+
+    /// No segment: nothing fits, and the log goes on in the next one that is made.
+    pub(crate) fn none(tail: &Tail) -> Self {
+        let segment = SegmentFile { id: 0, salt: [0; 16], file: Arc::new(MissingFile) };
+        Self { offset: 0, ..Self::fresh(Arc::new(segment), 0, tail) }
+    }
+
+    /// Whether there is a segment.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.size_bytes > 0
+    }
+
+    /// Whether a frame of that length fits, and the marks after it.
+    pub(crate) fn fits(&self, pending: usize, length: usize) -> bool {
+        self.offset + (pending + length + MARKS_RESERVE_BYTES) as u64 <= self.size_bytes
+    }
+
+    /// Whether an idle frame of that length fits, START included, and END after it: what every batch leaves free.
+    pub(crate) fn has_room_for_idle(&self, length: usize) -> bool {
+        self.offset + (length + mark_len(EndBody::BYTES)) as u64 <= self.size_bytes
+    }
+
+    /// Whether it is worth having the next segment ready.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.offset > self.size_bytes / 2
+    }
+
+    /// Whether the log is about to go on in the next segment.
+    pub(crate) const fn is_almost_full(&self) -> bool {
+        self.offset > self.size_bytes - self.size_bytes / 8
+    }
+
+    /// Goes on behind a place in a segment.
+    pub(crate) fn resume(segment: Arc<SegmentFile>, size_bytes: u64, point: &LogPoint) -> Self {
+        let Progress { first_frame, first_position, end } = point.progress;
+        Self {
+            segment,
+            size_bytes,
+            offset: point.offset,
+            first_frame,
+            first_position,
+            last_frame: point.last_frame,
+            headers: HeadersChecksum::resume(end.checksum),
+            end,
+        }
+    }
+
+    /// Behind its last frame, which is the tail's.
+    pub(crate) fn point(&self, tail: &Tail) -> LogPoint {
+        let Tail { number, checksum, position, recorded_at, .. } = *tail;
+        LogPoint {
+            segment: self.segment.id,
+            offset: self.offset,
+            last_frame: self.last_frame,
+            chain: ChainPosition { number, checksum, position, recorded_at },
+            progress: Progress {
+                first_frame: self.first_frame,
+                first_position: self.first_position,
+                end: EndBody { checksum: self.headers.value(), ..self.end },
+            },
+        }
+    }
+
+    /// Counts a numbered frame that was sealed for this segment, to begin at that offset.
+    pub(crate) fn count(&mut self, offset: u64, header: u32, events: u64, recorded_at: i64) {
+        self.last_frame = offset;
+        self.headers.add(header);
+        self.end.count_numbered(events, recorded_at);
+    }
+
+    /// What its END frame says, and what the manifest is told.
+    pub(crate) fn sealed(&self) -> (EndBody, Sealed) {
+        let checksum = self.headers.value();
+        let sealed = Sealed {
+            first_frame: self.first_frame,
+            first_position: self.first_position,
+            frames: self.end.frames,
+            events: self.end.events,
+            end: self.offset,
+            checksum,
+        };
+        (EndBody { checksum, ..self.end }, sealed)
+    }
+}
+
+impl Tail {
+    /// What a mark that takes no number is sealed with.
+    pub(crate) fn mark_seal(&self, segment: &SegmentFile, offset: u64) -> Seal {
+        Seal {
+            salt: segment.salt,
+            offset,
+            number: self.number,
+            position: self.position + 1,
+            durable: match () {
+                () if planted(Bug::NoWatermark) => 0,
+                () if planted(Bug::ClaimsUnsynced) => self.number,
+                () => self.durable,
+            },
+            recorded_at: self.recorded_at,
+            previous: self.checksum,
+        }
+    }
+
+    /// What the next numbered frame is sealed with.
+    pub(crate) fn next_seal(&self, segment: &SegmentFile, offset: u64, recorded_at: i64) -> Seal {
+        Seal { number: self.number + 1, recorded_at, ..self.mark_seal(segment, offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE_BYTES: u64 = 64 << 10;
+    const TAIL: Tail = Tail {
+        number: 7,
+        checksum: 6,
+        position: 50,
+        recorded_at: 40,
+        durable: 5,
+        covered: 4,
+        last_with_events: 7,
+    };
+
+    fn segment() -> Arc<SegmentFile> {
+        Arc::new(SegmentFile { id: 3, salt: [9; 16], file: Arc::new(MissingFile) })
+    }
+
+    #[test]
+    fn a_frame_fits_where_it_leaves_room_for_the_marks() {
+        let active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        let free = usize::try_from(SIZE_BYTES - active.offset).unwrap();
+        for pending in [0, 8, 4096] {
+            let most = free - MARKS_RESERVE_BYTES - pending;
+            assert!(active.fits(pending, most) && !active.fits(pending, most + 1), "behind {pending}");
+        }
+        let most = free - mark_len(EndBody::BYTES);
+        assert!(active.has_room_for_idle(most) && !active.has_room_for_idle(most + 1));
+    }
+
+    #[test]
+    fn nothing_fits_where_there_is_no_segment() {
+        let none = ActiveSegment::none(&TAIL);
+        assert!(!none.fits(0, 0) && !none.has_room_for_idle(0));
+    }
+
+    #[test]
+    fn a_segment_is_almost_full_beyond_seven_eighths() {
+        let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        let is_almost_full = [SIZE_BYTES / 2, SIZE_BYTES / 8 * 7, SIZE_BYTES / 8 * 7 + 8].map(|offset| {
+            active.offset = offset;
+            active.is_almost_full()
+        });
+        assert_eq!(is_almost_full, [false, false, true]);
+    }
+
+    #[test]
+    fn a_segment_is_half_full_beyond_its_middle() {
+        let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        let is_half_full = [4096, SIZE_BYTES / 2, SIZE_BYTES / 2 + 8, SIZE_BYTES].map(|offset| {
+            active.offset = offset;
+            active.is_half_full()
+        });
+        assert_eq!(is_half_full, [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_segment_that_is_resumed_is_sealed_as_if_nobody_had_stopped() {
+        let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
+        active.count(4096, 11, 2, 100);
+        active.offset = 4200;
+        let mut resumed = ActiveSegment::resume(segment(), SIZE_BYTES, &active.point(&TAIL));
+        for own in [&mut active, &mut resumed] {
+            own.count(4200, 12, 1, 110);
+            own.offset = 4300;
+        }
+        assert_eq!((resumed.point(&TAIL), resumed.sealed()), (active.point(&TAIL), active.sealed()));
+        let (end, sealed) = active.sealed();
+        assert_eq!((sealed.first_frame, sealed.first_position), (TAIL.number + 1, TAIL.position + 1));
+        assert_eq!((sealed.frames, sealed.events, sealed.end), (2, 3, 4300));
+        assert_eq!((end.first_recorded_at, end.last_recorded_at), (100, 110));
+        assert_eq!(end.checksum, sealed.checksum);
+    }
+}

@@ -1,0 +1,120 @@
+//! An index that is built beside the open log: its progress, and who waits for it.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::index::LookupError;
+use crate::limits::retry_pause;
+use crate::recover::Frames;
+
+/// How far the index is that is built anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexProgress {
+    /// Events that are indexed, of those that were not when the log was opened.
+    pub done: u64,
+    /// All of those.
+    pub of: u64,
+    /// Why the last attempt failed, if it did. Another one follows after a pause.
+    pub failure: Option<String>,
+}
+
+/// An index that is built beside the open log, as everybody else sees it.
+pub(crate) struct Building {
+    pub(crate) frames: Frames,
+    /// The last position that runs covered when the log was opened.
+    pub(crate) known: u64,
+    pub(crate) done: AtomicU64,
+    pub(crate) is_done: AtomicBool,
+    pub(crate) stop: AtomicBool,
+    pub(crate) state: Mutex<State>,
+    pub(crate) changed: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) failure: Option<String>,
+    pub(crate) failures: u64,
+    /// Nobody tries any more.
+    pub(crate) is_over: bool,
+}
+
+impl Building {
+    /// Says how far the index is, as long as it is not whole.
+    pub(crate) fn check_done(&self) -> Result<(), LookupError> {
+        match self.progress() {
+            None => Ok(()),
+            Some(IndexProgress { done, of, failure }) => Err(LookupError::Building { done, of, failure }),
+        }
+    }
+
+    /// How far it is; `None` once it is whole.
+    pub(crate) fn progress(&self) -> Option<IndexProgress> {
+        if self.is_done.load(Ordering::Acquire) {
+            return None;
+        }
+        let failure = self.lock().failure.clone();
+        let of = self.frames.last_position() - self.known;
+        Some(IndexProgress { done: self.done.load(Ordering::Relaxed).min(of), of, failure })
+    }
+
+    /// From now on it is asked.
+    pub(crate) fn finish(&self) {
+        self.is_done.store(true, Ordering::Release);
+        self.end();
+    }
+
+    /// Ends the work on it soon.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Nobody works on it any more.
+    pub(crate) fn end(&self) {
+        self.lock().is_over = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// So many more events are in runs.
+    pub(crate) fn note_built(&self, events: u64) {
+        self.done.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Remembers why an attempt failed.
+    pub(crate) fn fail(&self, failure: String) {
+        tracing::warn!(failure, "the index could not be built anew");
+        let mut state = self.lock();
+        state.failure = Some(failure);
+        state.failures += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits before another attempt; breaks where there is to be none.
+    pub(crate) fn pause(&self, failures: u32) -> ControlFlow<()> {
+        let waited =
+            self.changed.wait_timeout_while(self.lock(), retry_pause(failures), |state| !state.is_over);
+        match waited.unwrap_or_else(PoisonError::into_inner).0.is_over {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Waits until it is whole, or another attempt failed, or nobody works on it.
+    pub(crate) fn wait(&self) {
+        let state = self.lock();
+        let failures = state.failures;
+        let is_going_on = |state: &mut State| state.failures == failures && !state.is_over;
+        let waited = self.changed.wait_while(state, is_going_on);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,82 @@
+//! The caller's part of an append: what is looked up and prepared before the batch is queued.
+
+use gesta_core::{AppendError, Appended, Batch, CommandKey};
+
+use super::LogStore;
+use crate::format::Prepared;
+use crate::index::{LookupError, ReadMode};
+use crate::read;
+use crate::shared::Shared;
+use crate::write::{
+    Answer, Committer, DecisionContext, Lookup, Refused, Repeat, Scope, Ticket, in_doubt, repeat_of,
+    repeat_of_command, unavailable,
+};
+
+impl LogStore {
+    /// Prepares a batch that was checked and looked up, on the caller's thread.
+    pub(crate) fn prepare(&self, batch: Batch, lookup: Lookup) -> Prepare<'_> {
+        let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
+            return Prepare::Answered(self.answer_read_only(&batch, &lookup));
+        };
+        let prepared = Prepared::new(&batch);
+        let (reply, answer) = oneshot::channel();
+        Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply }, answer)
+    }
+
+    /// A log that takes no writes still answers repeats, as long as it is open. Where its writer is gone, what that had in hand last may
+    /// still become durable: until then, answers that speak of it are in doubt.
+    pub(crate) fn answer_read_only(&self, batch: &Batch, lookup: &Lookup) -> Answer {
+        if self.shared.published.is_closed() {
+            return Err(AppendError::Closed);
+        }
+        let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
+        let tables = lookup.snapshot.growing();
+        match repeat_of(&DecisionContext::new(lookup, &tables), batch, &scope) {
+            Ok(Some(Repeat { end, .. })) | Err(Refused { speaks_of: end, .. }) if end > scope.durable => {
+                Err(in_doubt())
+            }
+            Ok(Some(repeat)) => Ok(self.appended(repeat)),
+            Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
+            Err(Refused { error, .. }) => Err(error),
+        }
+    }
+
+    pub(crate) fn appended(&self, repeat: Repeat) -> Appended {
+        Appended { places: repeat.places, checkpoint: self.shared.checkpoint(repeat.end), repeated: true }
+    }
+
+    pub(crate) fn command_in_tables(
+        &self,
+        command: &CommandKey,
+    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
+        let snapshot = self.shared.snapshot().map_err(|fault| refused(&self.shared, &fault))?;
+        Ok(snapshot.newest().iter().rev().find_map(|table| {
+            let table = table.read();
+            table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
+        }))
+    }
+}
+
+/// What becomes of a batch that was handed in.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub(crate) enum Prepare<'a> {
+    Answered(Answer),
+    Ready(&'a Committer, Ticket, oneshot::Receiver<Answer>),
+}
+
+/// Looks a batch up, as far as the durable position.
+pub(crate) fn look_up(shared: &Shared, batch: &Batch, mode: ReadMode) -> Result<Lookup, LookupError> {
+    // The position first, the view second: the view then holds everything up to it.
+    let durable = shared.published.position();
+    let mut lookup = Lookup::of(shared.snapshot()?, durable, batch, mode)?;
+    lookup.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, mode))?;
+    Ok(lookup)
+}
+
+/// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
+pub(crate) fn refused(shared: &Shared, fault: &LookupError) -> AppendError {
+    match fault {
+        LookupError::Building { .. } if shared.published.is_closed() => AppendError::Closed,
+        fault => unavailable(fault),
+    }
+}

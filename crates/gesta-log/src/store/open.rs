@@ -1,0 +1,85 @@
+//! Opening a log: lock, manifest, recovery, and what the writer goes on from.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::env::{Env, Lock};
+use crate::error::{OpenError, io_error};
+use crate::folder::{Folder, folders};
+use crate::index::RunFiles;
+use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
+use crate::options::Options;
+use crate::rebuild::Rebuild;
+use crate::recover::{Ready, Recovery, RunPolicy, ready, run_files};
+
+/// A log that was recovered, as far as it was before it is open.
+pub(crate) struct Opened {
+    pub(crate) lock: Box<dyn Lock>,
+    pub(crate) is_writable: bool,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) root: PathBuf,
+    pub(crate) store: [u8; 16],
+    pub(crate) runs: RunFiles,
+    pub(crate) recovery: Recovery,
+    pub(crate) stage: Stage,
+}
+
+/// How far an open got.
+pub(crate) enum Stage {
+    Ready(Box<Ready>),
+    /// The index is built beside the open log.
+    Rebuild(Box<Rebuild>),
+}
+
+/// Opens the log in a folder, which is made if it is not there.
+pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Opened, OpenError> {
+    let size = options.segment_size_bytes;
+    if !(SEGMENT_SIZE_BYTES_MIN..=SEGMENT_SIZE_BYTES_MAX).contains(&size) {
+        return Err(OpenError::SegmentSize { segment_size_bytes: size });
+    }
+    let folder = Folder { env: &*env, root };
+    if !folder.is_writable() {
+        return open_to_read(Arc::clone(&env), &folder, options);
+    }
+    folder.check_is_no_backup()?;
+    for path in folders(root) {
+        env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))?;
+    }
+    let lock = folder.lock()?;
+    let mut manifest = folder.manifest()?.map_or_else(|| folder.create(), Ok)?;
+    manifest.boot_epoch += 1;
+    let mut recovery = Recovery::default();
+    let runs = run_files(root, &manifest, options.blocks_bytes());
+    let settled = folder.recover(&mut manifest, &mut recovery, &runs)?;
+    let stage = match Rebuild::of(&env, &folder, settled, (&manifest, &recovery), &runs, options)? {
+        Ok(rebuild) => Stage::Rebuild(Box::new(rebuild)),
+        Err(settled) => {
+            let policy = RunPolicy { files: &runs, limits: options.table_limits() };
+            let ready = ready(&folder, &mut manifest, &settled, &mut recovery, &policy, None)?;
+            Stage::Ready(Box::new(ready))
+        }
+    };
+    Ok(Opened {
+        lock,
+        is_writable: true,
+        root: root.to_owned(),
+        store: manifest.store,
+        runs,
+        recovery,
+        stage,
+        env,
+    })
+}
+
+/// Opens a log in a folder that cannot be written to. Nothing is changed.
+fn open_to_read(env: Arc<dyn Env>, folder: &Folder<'_>, options: &Options) -> Result<Opened, OpenError> {
+    let lock = folder.lock_existing()?;
+    let mut manifest = folder.existing_manifest()?;
+    let mut recovery = Recovery::default();
+    let runs = run_files(folder.root, &manifest, options.blocks_bytes());
+    let settled = folder.look_at(&manifest, &mut recovery, &runs)?;
+    let policy = RunPolicy { files: &runs, limits: options.table_limits() };
+    let ready = ready(folder, &mut manifest, &settled, &mut recovery, &policy, None)?;
+    let (root, store, stage) = (folder.root.to_owned(), manifest.store, Stage::Ready(Box::new(ready)));
+    Ok(Opened { lock, is_writable: false, root, store, runs, recovery, stage, env })
+}

@@ -1,0 +1,560 @@
+//! Gathering: batches are decided and sealed into the next group while the one before is written and synced.
+//!
+//! *Invariants*
+//! - Batches are decided in the order in which they were put in line: they leave the line only under this lock.
+//! - A batch that has to wait (for a segment, for memory, for the keeper) halts the gathering. The writer goes on with it, once
+//!   everything that was gathered is durable; until then nobody is decided.
+//! - Nothing here touches the disk unless the gathering is halted.
+//!
+//! *Choice: whoever puts a batch in line gathers, not a thread.* Deciding takes a microsecond, to wake a thread for it takes many; and while
+//! the writer waits for the disk, its callers are awake. The visible cost: a caller may decide the batches of others,
+//! a thousand at the most (`DECISIONS_MAX`).
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use gesta_core::{AppendError, Appended, Placed, Position, Timestamp, Version, mark_of};
+
+use super::PANICKED;
+use super::decide::{DecisionContext, Refused, Repeat, Scope, check, repeat_of};
+use super::group::{Group, Taken, deliver};
+use super::indexer::Indexer;
+use super::lookup::Lookup;
+use super::queue::{Answer, Queue, Ticket};
+use super::segment_manager::{SealTask, SegmentManager};
+use crate::bugs::{Bug, planted};
+use crate::format::{FrameKind, FrameName, StartBody, mark_len, write_mark};
+use crate::index::{FullTable, IndexedEvent, MemTable, State};
+use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
+use crate::segment::{ActiveSegment, Spare, Tail};
+use crate::shared::{Head, Shared};
+
+/// The gatherer, for whoever gets hold of it.
+pub(crate) struct OpenGroup(Mutex<GroupBuilder>);
+
+/// What the next group is made of, and what the log will be behind it.
+pub(crate) struct GroupBuilder {
+    shared: Arc<Shared>,
+    segment_manager: Arc<SegmentManager>,
+    indexer: Arc<Indexer>,
+    /// The table that grows.
+    table: Arc<MemTable>,
+    /// Bytes of frames that it knows.
+    table_log_bytes: u64,
+    /// The end of the log behind everything that is gathered.
+    tail: Tail,
+    /// The segment that it is gathered for. Its offset is where the group begins.
+    active: ActiveSegment,
+    /// Bytes of the segments before it, headers and frames.
+    bytes_before: u64,
+    /// What START says of the segment before, until the active one has its START.
+    start: Option<StartBody>,
+    /// The mark of the last event that is gathered.
+    mark: Option<u32>,
+    group: Group,
+    /// The last frame that is known to be synced, as the writer says.
+    durable: Arc<AtomicU64>,
+    /// The last event of the group that was taken last.
+    taken_to: u64,
+    halted: bool,
+    /// The batch that the gathering was halted by.
+    stuck: Option<Ticket>,
+    poison: Option<String>,
+}
+
+/// Whether there is room for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It has to be looked for.
+    Unknown,
+    /// It was made.
+    Made,
+}
+
+impl OpenGroup {
+    pub(crate) const fn new(builder: GroupBuilder) -> Self {
+        Self(Mutex::new(builder))
+    }
+
+    /// Waits for it. After a panic of whoever had it, it takes no writes any more.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, GroupBuilder> {
+        self.0.lock().unwrap_or_else(|poisoned| {
+            let mut builder = poisoned.into_inner();
+            let taken = builder.taken_to;
+            builder.give_up(taken);
+            builder
+        })
+    }
+
+    /// Decides what is in line, unless somebody else is about to. Gives back whether the writer has something to do.
+    pub(crate) fn gather(&self, queue: &Queue) -> bool {
+        let (mut is_wanted, mut left) = (false, DECISIONS_MAX);
+        while left > 0
+            && let Ok(mut builder) = self.0.try_lock()
+        {
+            left -= builder.gather(queue, left);
+            is_wanted = builder.has_work();
+            let is_done = builder.halted || builder.is_full();
+            drop(builder);
+            // What was put in line while this was held, nobody else takes.
+            if is_done || queue.is_empty() {
+                break;
+            }
+        }
+        is_wanted
+    }
+
+    /// Stops for good after a panic. What is behind that position never becomes durable.
+    pub(crate) fn give_up(&self, last: impl FnOnce(&GroupBuilder) -> u64) {
+        let mut builder = self.lock();
+        let last = last(&builder);
+        builder.give_up(last);
+    }
+}
+
+impl GroupBuilder {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        segment_manager: Arc<SegmentManager>,
+        indexer: Arc<Indexer>,
+        tail: Tail,
+        (active, start, bytes_before): (ActiveSegment, Option<StartBody>, u64),
+    ) -> Self {
+        let table = Arc::clone(shared.index.snapshot().active());
+        let durable = Arc::new(AtomicU64::new(tail.durable));
+        let taken_to = tail.position;
+        let mark = shared.published.head().mark;
+        Self {
+            shared,
+            segment_manager,
+            indexer,
+            table,
+            table_log_bytes: 0,
+            tail,
+            active,
+            bytes_before,
+            start,
+            mark,
+            group: Group::default(),
+            durable,
+            taken_to,
+            halted: false,
+            stuck: None,
+            poison: None,
+        }
+    }
+
+    /// The end of the log behind everything that is gathered.
+    pub(crate) const fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Where the writer says which frame was synced.
+    pub(crate) fn durable(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.durable)
+    }
+
+    /// Whether nobody but the writer may go on.
+    pub(crate) const fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Whether nothing is decided any more.
+    pub(crate) const fn is_poisoned(&self) -> bool {
+        self.poison.is_some()
+    }
+
+    /// The last event of the group that was taken last: it may still become durable, nothing behind it does.
+    pub(crate) const fn taken_to(&self) -> u64 {
+        self.taken_to
+    }
+
+    const fn is_full(&self) -> bool {
+        self.group.bytes + self.group.answers_bytes >= GROUP_BYTES_MAX
+    }
+
+    /// Whether the writer has something to do.
+    const fn has_work(&self) -> bool {
+        self.halted || !self.is_empty()
+    }
+
+    /// Whether nothing is gathered.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.group.frames.is_empty() && self.group.answers.is_empty()
+    }
+
+    /// Decides what is in line, until the group is full, or a batch has to wait; so many batches at the most. Gives back how many.
+    pub(crate) fn gather(&mut self, queue: &Queue, most: usize) -> usize {
+        if self.poison.is_none() && self.segment_manager.has_failed() {
+            self.halted = true;
+        }
+        let mut decided = 0;
+        while !self.halted
+            && !self.is_full()
+            && decided < most
+            && let Some(ticket) = queue.pop()
+        {
+            self.take(ticket, Room::Unknown);
+            decided += 1;
+        }
+        decided
+    }
+
+    /// Takes the group, if there is one. A full table halts what follows: it ends with this group.
+    pub(crate) fn take_group(&mut self) -> Option<Taken> {
+        if self.is_empty() {
+            return None;
+        }
+        let group = std::mem::take(&mut self.group);
+        let offset = self.active.offset;
+        self.active.offset += group.bytes as u64;
+        self.table_log_bytes += group.bytes as u64;
+        if self.active.is_half_full() {
+            self.segment_manager.prepare_next(self.log_bytes());
+        }
+        if self.active.is_almost_full() {
+            self.segment_manager.prepare_to_go_on();
+        }
+        self.halted |= self.table_may_end();
+        self.taken_to = self.tail.position;
+        Some(Taken {
+            group,
+            segment: Arc::clone(&self.active.segment),
+            offset,
+            zeros_to: self.active.size_bytes,
+            is_last: !self.active.fits(0, 8 << 10),
+            head: self.head(),
+            number: self.tail.number,
+            checksum: self.tail.checksum,
+            covers: self.tail.durable,
+        })
+    }
+
+    /// Does what the gathering was halted for. Everything that was gathered is durable.
+    pub(crate) fn make_way(&mut self) {
+        assert!(self.is_empty(), "what is gathered is written before room is made");
+        if self.poison.is_none()
+            && let Some(reason) = self.segment_manager.failure()
+        {
+            self.poison(reason);
+        }
+        self.end_full_table();
+        self.halted = false;
+        let Some(ticket) = self.stuck.take() else { return };
+        match self.make_room(ticket.prepared.len()) {
+            Ok(()) => self.take(ticket, Room::Made),
+            Err(error) => self.answer(ticket.reply, Err(error), 0),
+        }
+    }
+
+    /// Stops for good: what is gathered is in doubt, what waits is refused.
+    pub(crate) fn poison(&mut self, reason: String) -> Group {
+        self.shared.poison(reason.clone(), self.shared.published.position());
+        self.poison = Some(reason);
+        if planted(Bug::GatheredOutlivesPoison) {
+            return Group::default();
+        }
+        std::mem::take(&mut self.group)
+    }
+
+    fn give_up(&mut self, last: u64) {
+        let reason = self.poison.get_or_insert_with(|| PANICKED.to_owned());
+        self.shared.poison(reason.clone(), last);
+        // Dropped without an answer, they are in doubt.
+        self.group = Group::default();
+        self.stuck = None;
+    }
+
+    /// Decides a batch. Accepted, it joins the group.
+    fn take(&mut self, ticket: Ticket, room: Room) {
+        // Looked for first: what is known holds the table that is asked here.
+        let has_room = room == Room::Made || self.has_room(ticket.prepared.len());
+        let tables = self.tables_behind(&ticket.lookup);
+        let known = DecisionContext::new(&ticket.lookup, &tables);
+        let scope = self.scope();
+        let decided = match repeat_of(&known, &ticket.batch, &scope) {
+            Ok(Some(repeat)) => Err(self.answer_to(repeat)),
+            Err(Refused { error, speaks_of }) => Err((Err(error), speaks_of)),
+            Ok(None) if self.poison.is_some() => Err((Err(self.read_only()), 0)),
+            Ok(None) if !has_room => {
+                self.halted = true;
+                drop(known);
+                self.stuck = Some(ticket);
+                return;
+            }
+            Ok(None) => check(&known, &ticket.batch, &scope)
+                .map_err(|refused| (Err(refused.error), refused.speaks_of)),
+        };
+        drop(known);
+        match decided {
+            Ok(()) => self.accept(ticket),
+            Err((answer, speaks_of)) => self.answer(ticket.reply, answer, speaks_of),
+        }
+    }
+
+    /// The tables behind what was looked up for a batch: the one that grew then, and all that were begun since.
+    fn tables_behind(&self, lookup: &Lookup) -> Vec<Arc<MemTable>> {
+        if planted(Bug::NewestTableAlone) {
+            return vec![Arc::clone(&self.table)];
+        }
+        if planted(Bug::NewestViewDecides) {
+            return self.shared.index.snapshot().growing();
+        }
+        lookup.snapshot.growing()
+    }
+
+    fn scope(&self) -> Scope {
+        Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() }
+    }
+
+    fn read_only(&self) -> AppendError {
+        AppendError::ReadOnly { reason: self.poison.clone().unwrap_or_default() }
+    }
+
+    /// Whether a frame of that length has room as things are.
+    fn has_room(&self, length: usize) -> bool {
+        !self.indexer.limits().is_overfull(self.table.read().bytes()) && self.fits(length)
+    }
+
+    fn fits(&self, length: usize) -> bool {
+        let start = if self.start.is_some() { START_BYTES } else { 0 };
+        self.active.fits(self.group.bytes + start, length)
+    }
+
+    /// Makes room for a frame of that length: in memory, and in this segment or the next. Waits for whoever makes it.
+    fn make_room(&mut self, length: usize) -> Result<(), AppendError> {
+        if self.poison.is_some() {
+            return Err(self.read_only());
+        }
+        if self.indexer.limits().is_overfull(self.table.read().bytes()) {
+            self.indexer.wait_for_room().map_err(|reason| AppendError::Unavailable { reason })?;
+            self.end_full_table();
+        }
+        if self.fits(length) { Ok(()) } else { self.roll(length) }
+    }
+
+    /// Whether the table that grows is to end as soon as everything in it is durable.
+    fn table_may_end(&self) -> bool {
+        let bytes = self.table.read().bytes();
+        // A run names the last frame of the segment that it ends in: one without a frame has none to name.
+        self.indexer.limits().is_full(bytes, self.table_log_bytes)
+            && self.active.last_frame != 0
+            && self.poison.is_none()
+            && self.indexer.has_room()
+    }
+
+    /// Ends the table that grows, if it is full, and has it written to the disk. All of it is durable.
+    pub(crate) fn end_full_table(&mut self) {
+        if !self.table_may_end() {
+            return;
+        }
+        let next = MemTable::after(&self.table.read());
+        next.write().begin_segment(Arc::clone(&self.active.segment));
+        self.table.end_with(Arc::clone(&next));
+        self.shared.index.change(|snapshot| snapshot.tables.push(Arc::clone(&next)));
+        let ended = std::mem::replace(&mut self.table, next);
+        self.table_log_bytes = 0;
+        self.indexer.write_run(FullTable { table: ended, end: self.active.point(&self.tail) });
+    }
+
+    /// Bytes of all segments, headers and frames, up to where the group begins.
+    const fn log_bytes(&self) -> u64 {
+        self.bytes_before + self.active.offset
+    }
+
+    /// Goes on in the next segment, which has room for a frame of that length. The keeper has made it, and seals the old one.
+    fn roll(&mut self, length: usize) -> Result<(), AppendError> {
+        let spare = self.segment_manager.take_next(self.log_bytes(), length).map_err(|error| {
+            let reason = error.to_string();
+            match error.is_for_want_of_space() {
+                true => AppendError::StorageFull { reason },
+                false => AppendError::Unavailable { reason },
+            }
+        })?;
+        assert!(spare.is_active, "the manifest lists a segment as active before a frame is written to it");
+        match &mut self.start {
+            // Nothing was written to the segment before, if there is one: it is no part of the log.
+            Some(start) => {
+                start.manifest_generation = spare.generation;
+                self.segment_manager.discard(&self.active);
+            }
+            None => {
+                self.seal_active(&spare);
+                self.bytes_before = self.log_bytes();
+            }
+        }
+        self.active = ActiveSegment::fresh(spare.segment, spare.size_bytes, &self.tail);
+        self.table.write().begin_segment(Arc::clone(&self.active.segment));
+        Ok(())
+    }
+
+    /// Has the active segment ended, and remembers what the START of the next one says of it.
+    fn seal_active(&mut self, spare: &Spare) {
+        let (end, sealed) = self.active.sealed();
+        self.learn_durable();
+        let mut seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        seal.durable += u64::from(planted(Bug::SealBeyondDurable));
+        self.start = Some(self.segment_manager.start_body(self.active.segment.id, &sealed, spare.generation));
+        self.segment_manager.seal(SealTask {
+            segment: Arc::clone(&self.active.segment),
+            successor: spare.segment.id,
+            end,
+            sealed,
+            seal,
+        });
+    }
+
+    /// What the next frame may say is synced.
+    fn learn_durable(&mut self) {
+        self.tail.durable = self.durable.load(Ordering::Acquire);
+    }
+
+    /// Gives a batch its place: into the index, and sealed into the group.
+    fn accept(&mut self, mut ticket: Ticket) {
+        self.learn_durable();
+        self.begin_segment();
+        if planted(Bug::PublishBeforeIndex) {
+            let position = self.tail.position + ticket.batch.events.len() as u64;
+            self.shared.published.publish(Head { position, mark: None });
+        }
+        let now = self.shared.now().as_nanos();
+        let recorded_at = if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.recorded_at) };
+        let offset = self.active.offset + self.group.bytes as u64;
+        let first = self.tail.position + 1;
+        let seal = self.tail.next_seal(&self.active.segment, offset, recorded_at);
+        let (versions, header) = {
+            let mut table = self.table.write();
+            let versions = insert(&mut table, &ticket, offset, recorded_at);
+            let header = ticket.prepared.seal(&seal, versions.iter().copied());
+            table.begin_frame(FrameName { number: seal.number, checksum: header });
+            (versions, header)
+        };
+        let events = versions.len() as u64;
+        self.active.count(offset, header, events, recorded_at);
+        self.tail.number += 1;
+        self.tail.checksum = header;
+        self.tail.position += events;
+        self.tail.recorded_at = recorded_at;
+        self.note_mark(&ticket, recorded_at);
+
+        let place = |(version, sequence)| Placed {
+            version: Version::new(version),
+            position: Position { partition: 0, sequence },
+        };
+        let places = versions.into_iter().zip(first..).map(place).collect();
+        let checkpoint = self.shared.checkpoint_of(self.head());
+        self.group.bytes += ticket.prepared.len();
+        self.group.frames.push(ticket.prepared);
+        self.group.answer_later(ticket.reply, Ok(Appended { places, checkpoint, repeated: false }));
+    }
+
+    /// The last event that is gathered.
+    const fn head(&self) -> Head {
+        Head { position: self.tail.position, mark: self.mark }
+    }
+
+    /// Remembers the mark of a batch's last event: its answer and the head of the log are told with it.
+    fn note_mark(&mut self, ticket: &Ticket, recorded_at: i64) {
+        let last = ticket.batch.events.last().expect("a batch has events");
+        let mark = mark_of(last.id, Timestamp::from_nanos(recorded_at));
+        self.mark = Some(mark);
+        self.shared.marks.put(self.tail.position, mark);
+    }
+
+    /// Seals the segment's START into the group, if it has none yet.
+    fn begin_segment(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        assert!(self.group.frames.is_empty() && self.group.start.is_empty(), "START is the first frame");
+        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
+        let header = write_mark(&mut self.group.start, FrameKind::Start, &seal, &start.encode());
+        self.active.headers.add(header);
+        self.group.bytes += self.group.start.len();
+    }
+
+    /// Whether an idle frame fits, and END behind it. Not where there is no active segment, or where a disk without room has left it short.
+    pub(crate) fn has_room_for_idle(&self) -> bool {
+        let start = if self.start.is_some() { START_BYTES } else { 0 };
+        self.active.has_room_for_idle(start + mark_len(0))
+    }
+
+    /// Seals an idle frame into a group of its own: it says that everything is durable.
+    pub(crate) fn take_idle(&mut self) -> Taken {
+        assert!(self.is_empty(), "idle frames are for when nothing is gathered");
+        self.learn_durable();
+        self.begin_segment();
+        let offset = self.active.offset;
+        let mut bytes = std::mem::take(&mut self.group).start;
+        let at = offset + bytes.len() as u64;
+        let mut seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
+        if planted(Bug::IdleClaimsItself) {
+            seal.durable = seal.number;
+        }
+        let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
+        assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
+        self.active.count(at, header, 0, 0);
+        self.active.offset += bytes.len() as u64;
+        self.tail.number += 1;
+        self.tail.checksum = header;
+        self.table.write().end_frame(self.active.offset);
+        Taken {
+            segment: Arc::clone(&self.active.segment),
+            offset,
+            zeros_to: self.active.size_bytes,
+            is_last: false,
+            head: self.head(),
+            number: self.tail.number,
+            checksum: self.tail.checksum,
+            covers: self.tail.durable,
+            group: Group { start: bytes, ..Group::default() },
+        }
+    }
+
+    fn answer_to(&self, repeat: Repeat) -> (Answer, u64) {
+        // Whoever asked looks its mark up: that may take a read.
+        let checkpoint = self.shared.checkpoint(repeat.end);
+        (Ok(Appended { places: repeat.places, checkpoint, repeated: true }), repeat.end)
+    }
+
+    /// Answers at once, or, where the answer speaks of events that are not durable yet, with the group.
+    fn answer(&mut self, reply: oneshot::Sender<Answer>, answer: Answer, speaks_of: u64) {
+        if speaks_of <= self.shared.published.position() {
+            deliver(reply, answer);
+        } else {
+            assert!(
+                self.poison.is_none(),
+                "after a poison, the index holds what is durable and nothing else"
+            );
+            self.group.answer_later(reply, answer);
+        }
+    }
+}
+
+/// Adds a batch to the table that grows, and gives the version of each of its events.
+fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
+    let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
+    let lookup = &ticket.lookup;
+    let mut ended_since = lookup.snapshot.growing();
+    ended_since.pop();
+    let mut versions = Vec::with_capacity(ticket.batch.events.len());
+    for (number, (event, at)) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()).enumerate()
+    {
+        let indexed = IndexedEvent {
+            stream: event.stream.as_str(),
+            event_type: event.event_type.as_str(),
+            id: event.id,
+        };
+        let tags = event.tags.iter().map(gesta_core::Tag::as_str);
+        let base = || lookup.next_version(number, &event.stream, &ended_since);
+        versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
+    }
+    table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
+    if let Some(command) = &ticket.batch.command {
+        let is_new = table.insert_command(&command.key, command.request, &versions);
+        assert!(is_new, "a key that was there is a repeat");
+    }
+    versions
+}

@@ -1,0 +1,315 @@
+//! What is gathered while nobody writes: the tests take groups as the writer does, and say when they are durable.
+
+use std::path::Path;
+
+use gesta_core::{AtomicScope, Batch, Capabilities, Expected, Limits, StoreId, Timestamp};
+
+use super::*;
+use crate::env::{Env, Failure, Lock, Machine, PlannedFault, SimEnv};
+use crate::folder::DurableMark;
+use crate::format::Prepared;
+use crate::index::{Index, ReadMode};
+use crate::limits::MARKS_RESERVE_BYTES;
+use crate::options::Options;
+use crate::recover::Ready;
+use crate::store::{Opened, Stage, open};
+use crate::testing::{LOG, batch, batch_of, options};
+use crate::write::segment_manager::SharedManifest;
+
+/// The gatherer of an empty log, whose keeper and indexer do nothing before somebody waits for them.
+struct Gathered {
+    open_group: OpenGroup,
+    queue: Queue,
+    shared: Arc<Shared>,
+    segment_manager: Arc<SegmentManager>,
+    manifest: Arc<SharedManifest>,
+    _lock: Box<dyn Lock>,
+}
+
+type Waiting = oneshot::Receiver<Answer>;
+
+impl Gathered {
+    fn begin(options: &Options) -> Self {
+        let env: Arc<dyn Env> = Arc::new(SimEnv::new(&Machine::new(1)));
+        let Opened { lock, env, root, store, runs, stage, .. } = open(env, Path::new(LOG), options).unwrap();
+        let Stage::Ready(ready) = stage else { panic!("an empty log is there at once") };
+        let Ready { manifest, snapshot, tail, writable, .. } = *ready;
+        let writable = writable.unwrap();
+        let capabilities = Capabilities::new(1, AtomicScope::Store, Limits::default());
+        let clock = Arc::new(|| Timestamp::from_nanos(1));
+        let index = Index::in_part(Vec::new(), 1);
+        index.fill(snapshot, Vec::new(), 0);
+        let shared = Arc::new(Shared::new(StoreId::from_bytes(store), capabilities, clock, 0, index, None));
+        let manifest =
+            Arc::new(SharedManifest::new(manifest, Arc::clone(&env), root.clone(), Arc::clone(&shared)));
+        let size = options.segment_size_bytes;
+        let (segment_manager, keeping) =
+            SegmentManager::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
+        segment_manager.keep_inline(keeping);
+        let limits = options.table_limits();
+        let (indexer, indexing) = Indexer::new(env, runs, Arc::clone(&shared), Arc::clone(&manifest), limits);
+        indexer.keep_inline(indexing);
+        let builder = GroupBuilder::new(
+            Arc::clone(&shared),
+            Arc::clone(&segment_manager),
+            indexer,
+            tail,
+            (writable.active, writable.start, writable.bytes_before),
+        );
+        let (open_group, queue) = (OpenGroup::new(builder), Queue::default());
+        open_group.lock().roll(0).expect("the first segment is made");
+        Self { open_group, queue, shared, segment_manager, manifest, _lock: lock }
+    }
+
+    fn push(&self, batch: Batch) -> Waiting {
+        let (durable, snapshot) = (self.shared.published.position(), self.shared.index.snapshot());
+        let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Ticket { prepared: Prepared::new(&batch), batch, lookup, reply }).unwrap();
+        answer
+    }
+
+    /// Puts a batch in line and decides it.
+    fn gather(&self, batch: Batch) -> Waiting {
+        let answer = self.push(batch);
+        self.open_group.gather(&self.queue);
+        answer
+    }
+
+    fn take(&self) -> Taken {
+        self.open_group.lock().take_group().expect("something was gathered")
+    }
+
+    /// Says that a group is durable.
+    fn settle(&self, taken: Taken) {
+        self.open_group.lock().durable.store(taken.number, Ordering::Release);
+        let Taken { number, checksum, head, .. } = taken;
+        let position = head.position;
+        self.shared.synced.note(DurableMark { number, checksum, position });
+        self.shared.published.publish(head);
+        taken.group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
+    }
+
+    /// Frames that are gathered, and answers.
+    fn gathered(&self) -> (usize, usize) {
+        let builder = self.open_group.lock();
+        (builder.group.frames.len(), builder.group.answers.len())
+    }
+
+    fn is_halted(&self) -> bool {
+        self.open_group.lock().is_halted()
+    }
+
+    /// Gathers batches until there is no room for one, and gives how many had some.
+    fn fill_segment(&self) -> u64 {
+        let mut numbers = 1..100;
+        let halting = numbers.find(|number| {
+            self.gather(batch(*number));
+            self.is_halted()
+        });
+        halting.expect("a segment is full at some time") - 1
+    }
+
+    /// How many tables there are, and the first position of the last one.
+    fn tables(&self) -> (usize, u64) {
+        let snapshot = self.shared.index.snapshot();
+        (snapshot.tables.len(), snapshot.active().first)
+    }
+}
+
+fn small(number: u64) -> Batch {
+    batch_of(number, vec![b'1'; 8])
+}
+
+fn is_waiting(answer: &Waiting) -> bool {
+    answer.try_recv() == Err(oneshot::TryRecvError::Empty)
+}
+
+#[test]
+fn whoever_gathers_decides_a_thousand_batches_at_the_most_and_says_whether_the_writer_is_wanted() {
+    let log = Gathered::begin(&Options { segment_size_bytes: 1 << 20, ..Options::default() });
+    assert!(!log.open_group.gather(&log.queue));
+    let most = DECISIONS_MAX as u64;
+    let _waiting = (1..=2 * most).map(|number| log.push(small(number))).collect::<Vec<_>>();
+    assert!(log.open_group.gather(&log.queue));
+    assert_eq!(log.gathered().0, DECISIONS_MAX);
+    assert_eq!(log.open_group.lock().gather(&log.queue, 1), 1);
+    assert_eq!(log.gathered().0, DECISIONS_MAX + 1);
+    // Whoever comes next decides as many again.
+    assert!(log.open_group.gather(&log.queue));
+    assert_eq!((log.gathered().0, log.queue.is_empty()), (2 * DECISIONS_MAX, true));
+}
+
+#[test]
+fn a_group_that_is_full_takes_no_more_batches() {
+    let log = Gathered::begin(&options());
+    log.open_group.lock().group.answers_bytes = GROUP_BYTES_MAX - 1;
+    let _waiting = [1, 2].map(|number| log.push(small(number)));
+    assert!(log.open_group.gather(&log.queue));
+    assert_eq!((log.gathered().0, log.queue.is_empty()), (1, false));
+    let gathered = log.open_group.lock().group.bytes;
+    assert_eq!(log.take().group.bytes, gathered);
+    log.open_group.lock().group.bytes = GROUP_BYTES_MAX;
+    assert!(log.open_group.lock().is_full());
+}
+
+#[test]
+fn a_frame_fits_behind_what_is_gathered_and_a_start_that_is_still_to_come() {
+    let log = Gathered::begin(&options());
+    let mut builder = log.open_group.lock();
+    let free = usize::try_from(builder.active.size_bytes - builder.active.offset).unwrap();
+    for (pending, start) in [(0, None), (4_096, None), (0, Some(StartBody::default()))] {
+        builder.group.bytes = pending;
+        let start_bytes = start.as_ref().map_or(0, |_| START_BYTES);
+        builder.start = start;
+        let most = free - MARKS_RESERVE_BYTES - pending - start_bytes;
+        assert!(builder.fits(most) && !builder.fits(most + 1), "behind {pending} and {start_bytes}");
+    }
+}
+
+#[test]
+fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment() {
+    let log = Gathered::begin(&options());
+    let filled = log.fill_segment();
+    let waiting = log.push(batch(filled + 2));
+    assert!(log.open_group.gather(&log.queue), "the writer makes way");
+    assert_eq!((log.gathered().0 as u64, log.queue.is_empty()), (filled, false), "nobody is decided");
+    let taken = log.take();
+    let (segment, end) = (taken.segment.id, taken.offset + taken.group.bytes as u64);
+    assert!(log.open_group.lock().has_work(), "nothing is gathered, and somebody waits");
+    log.settle(taken);
+
+    log.open_group.lock().make_way();
+    log.open_group.gather(&log.queue);
+    assert_eq!((log.gathered().0, log.is_halted()), (2, false));
+    let next = log.take();
+    assert_eq!((next.head.position, next.number), (filled + 2, filled + 2));
+    assert!(next.segment.id != segment && !next.group.start.is_empty());
+    let frames = next.group.frames.iter().map(Prepared::len).sum::<usize>();
+    assert_eq!(next.group.bytes, next.group.start.len() + frames);
+    log.settle(next);
+    assert_eq!(waiting.try_recv().unwrap().unwrap().places[0].position.sequence, filled + 2);
+
+    assert!(log.segment_manager.perform_waiting() && log.segment_manager.failure().is_none());
+    let owner = log.manifest.lock();
+    let crate::folder::SegmentState::Sealed(sealed) = owner.manifest.segments[0].state else {
+        panic!("it is sealed")
+    };
+    assert_eq!((sealed.frames, sealed.events, sealed.end), (filled, filled, end));
+    let durable = owner.manifest.durable;
+    let newest = log.shared.synced.newest();
+    assert!(durable == newest && newest.position == filled + 2, "the newest synced frame: {durable:?}");
+}
+
+#[test]
+fn an_idle_frame_stands_behind_the_start_of_a_segment_that_no_batch_was_accepted_into() {
+    let filled = Gathered::begin(&options()).fill_segment();
+    let log = Gathered::begin(&options());
+    let _waiting = (1..=filled).map(|number| log.gather(batch(number))).collect::<Vec<_>>();
+    // A batch without room is checked once there is some.
+    let refused = log.gather(batch(filled + 1).expect("nobody-1".parse().unwrap(), Expected::Exists));
+    assert!(log.is_halted() && is_waiting(&refused));
+    log.settle(log.take());
+    log.open_group.lock().make_way();
+    assert!(matches!(refused.try_recv(), Ok(Err(AppendError::Conflict { .. }))));
+    assert_eq!(log.gathered(), (0, 0));
+    let idle = log.open_group.lock().take_idle();
+    let bytes = &idle.group.start;
+    let builder = log.open_group.lock();
+    assert_eq!(builder.active.last_frame, idle.offset + START_BYTES as u64);
+    assert_eq!(builder.active.offset, idle.offset + bytes.len() as u64);
+    assert_eq!((idle.number, idle.covers, idle.head.position), (filled + 1, filled, filled));
+}
+
+#[test]
+fn where_a_segment_could_not_be_sealed_nothing_is_written_any_more_and_what_is_there_is_safe() {
+    let machine = Machine::new(1);
+    let log = crate::testing::open(&machine);
+    let append = |number| {
+        let pending = log.enqueue_inline(batch(number));
+        log.commit_inline();
+        pending.answer()
+    };
+    let last = 20;
+    assert!((1..=last).all(|number| append(number).is_ok()), "in more than one segment");
+    machine.plan_fault(Some(PlannedFault { after: 0, failure: Failure::Eio, lasts: true }));
+    log.keep_inline();
+    machine.plan_fault(None);
+    machine.record();
+    let Err(AppendError::ReadOnly { reason }) = append(last + 1) else { panic!("it takes no writes") };
+    let path = crate::folder::segment_path(Path::new(LOG), 1);
+    assert!(reason.contains(&format!("sealing `{}` failed", path.display())), "{reason}");
+    assert!(append(last).unwrap().repeated);
+    log.rest_inline();
+    assert_eq!(machine.recorded(), []);
+    assert_eq!(log.read_only(), Some(reason));
+    drop(log);
+    let log = crate::testing::open(&machine);
+    assert!((log.read_only(), log.durable_position()) == (None, last), "{:?}", log.recovery());
+}
+
+#[test]
+fn a_panic_takes_back_what_was_gathered_and_nothing_of_a_group_that_is_being_written() {
+    let log = Gathered::begin(&options());
+    let first = log.gather(small(1));
+    log.settle(log.take());
+    let second = log.gather(small(2));
+    let written = log.take();
+    let third = log.gather(small(3));
+    log.open_group.give_up(GroupBuilder::taken_to);
+    assert!(log.open_group.lock().is_poisoned());
+    assert_eq!(third.try_recv(), Err(oneshot::TryRecvError::Disconnected), "it is in doubt");
+    assert_eq!((log.gathered(), log.shared.index.snapshot().active().read().last()), ((0, 0), 2));
+    log.settle(written);
+    let answers = [first, second].map(|answer| answer.try_recv().unwrap().unwrap().repeated);
+    assert_eq!(answers, [false, false]);
+    assert!(log.gather(small(2)).try_recv().unwrap().unwrap().repeated);
+    let refused = log.gather(small(3)).try_recv().unwrap();
+    assert!(matches!(refused, Err(AppendError::ReadOnly { reason }) if reason == PANICKED));
+}
+
+#[test]
+fn a_repeat_waits_until_what_it_repeats_is_durable() {
+    let log = Gathered::begin(&options());
+    let first = log.gather(small(1));
+    let second = log.gather(small(1));
+    assert_eq!(log.gathered(), (1, 2), "in the same group");
+    let taken = log.take();
+    assert!(!log.open_group.gather(&log.queue));
+    // While that is written: a group of nothing but answers.
+    let third = log.push(small(1));
+    assert!(log.open_group.gather(&log.queue));
+    assert_eq!(log.gathered(), (0, 1));
+    assert!([&first, &second, &third].into_iter().all(is_waiting));
+    log.settle(taken);
+    assert!(is_waiting(&third));
+    log.settle(log.take());
+    let repeated = [first, second, third].map(|answer| answer.try_recv().unwrap().unwrap().repeated);
+    assert_eq!(repeated, [false, true, true]);
+
+    let late = log.push(small(1));
+    assert!(!log.open_group.gather(&log.queue), "it is durable, and answered at once");
+    assert!(late.try_recv().unwrap().unwrap().repeated);
+}
+
+#[test]
+fn a_table_ends_with_the_group_that_fills_it_up_to_two_that_wait_for_the_disk() {
+    // A table of such events takes much less memory than they take in the log.
+    let options = Options { index_run_bytes: 32 << 10, segment_size_bytes: 1 << 20, ..Options::default() };
+    let log = Gathered::begin(&options);
+    let of_one = Prepared::new(&batch(1)).len() as u64;
+    let full = options.index_run_bytes.div_ceil(of_one);
+    for number in 1..=3 * full {
+        log.gather(batch(number));
+        log.settle(log.take());
+        let is_full = number % full == 0 && number < 3 * full;
+        assert_eq!(log.is_halted(), is_full, "behind {number} of {full}");
+        let before = number.min(2 * full) / full;
+        if is_full {
+            assert_eq!(u64::try_from(log.tables().0).unwrap(), before, "until the writer makes way");
+            log.open_group.lock().make_way();
+        }
+        let (tables, first) = log.tables();
+        assert_eq!((tables as u64, first), (1 + before, before * full + 1), "behind {number}");
+    }
+}

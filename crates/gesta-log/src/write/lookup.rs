@@ -1,0 +1,471 @@
+//! What is known of a batch before it is decided: everything that stands on the disk, looked up on the side of whoever sends it, so
+//! that the writer never waits for a cold page.
+//!
+//! *The rule behind the race.* A view is taken; everything in it that has ended, its runs and all tables but the one that grows, is looked
+//! up here, since it never changes. The writer looks at the table that grew in that view and at those that were begun since: nothing lies
+//! between the two. Conditions are looked up to the durable position, or to the end of what has ended, whichever is further: a table may
+//! have ended between the look at the position and the view, and it is none that the writer looks at. All of what has ended is durable.
+//! The writer looks at what is newer.
+
+use std::sync::Arc;
+
+use gesta_core::{Batch, CommandKey, Condition, EventId, Expected, StreamName};
+
+use crate::bugs::{Bug, planted};
+use crate::index::{
+    CommandEntry, FoundId, IndexSnapshot, Key, Kind, LookupError, MemTable, PartRef, ReadMode,
+};
+use crate::read::command_of;
+
+/// What was looked up for a batch.
+pub(crate) struct Lookup {
+    /// What it was looked up in.
+    pub(crate) snapshot: Arc<IndexSnapshot>,
+    /// The last events of the streams of its events: version and position. Empty where nothing has ended; `None` as well where the table
+    /// that grows knows better, and where the event before is of the same stream.
+    heads: Vec<Option<(u64, u64)>>,
+    /// The same of the streams of which it expects something.
+    expected_heads: Vec<Option<(u64, u64)>>,
+    /// Where its events stand already, version and position; empty where none does.
+    found: Vec<Option<(u64, u64)>>,
+    /// The end of the batch that holds the last one found.
+    found_end: u64,
+    command: Option<CommandEntry>,
+    /// Of each condition the last match up to [`Self::checked_to`]: one that it may not have, if that is behind its `after`.
+    matches: Vec<Option<u64>>,
+    checked_to: u64,
+    /// Of each expectation of an event the place of the event with that id, version and position, if the stream's head lies in what
+    /// has ended.
+    anchors: Vec<Option<(u64, u64)>>,
+    /// Of each condition where its place lies; empty where no place has a mark.
+    places: Vec<ConditionPlace>,
+}
+
+/// Where the place of a condition lies, as its mark tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConditionPlace {
+    /// In this history, or there is no mark.
+    Here,
+    /// Beyond what was durable up to that position: its mark could not be checked.
+    Ahead(u64),
+    /// In another history: here the event has this mark.
+    Elsewhere(u32),
+}
+
+impl Lookup {
+    /// Looks a batch up.
+    pub(crate) fn of(
+        snapshot: Arc<IndexSnapshot>,
+        durable: u64,
+        batch: &Batch,
+        mode: ReadMode,
+    ) -> Result<Self, LookupError> {
+        let ended = snapshot.active().first - 1;
+        let mut lookup = Self {
+            snapshot,
+            heads: Vec::new(),
+            expected_heads: Vec::new(),
+            found: Vec::new(),
+            found_end: 0,
+            command: None,
+            matches: Vec::new(),
+            checked_to: durable.max(ended),
+            anchors: Vec::new(),
+            places: Vec::new(),
+        };
+        if ended > 0 {
+            lookup.look_into_ended(batch, mode)?;
+        }
+        if !lookup.is_repeat() {
+            lookup.look_at_conditions(batch, mode)?;
+        }
+        Ok(lookup)
+    }
+
+    fn look_into_ended(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
+        if let Some(command) = &batch.command {
+            let mut ended = self.snapshot.ended().iter().rev();
+            self.command = match ended.find_map(|table| table.read().command(&command.key).cloned()) {
+                None => command_in_runs(&self.snapshot, command, mode)?,
+                found => found,
+            };
+        }
+        self.look_for_ids(batch, mode)?;
+        self.heads = self.heads_of(batch.events.iter().map(|event| &event.stream), mode)?;
+        self.expected_heads = self.heads_of(batch.expect.iter().map(|(stream, _)| stream), mode)?;
+        self.look_for_anchors(batch, mode)
+    }
+
+    /// Looks for the events that are expected as the last ones of their streams, where the stream's head has the expected version and
+    /// lies in what has ended: otherwise a table that grows has the event, or the expectation fails anyway.
+    fn look_for_anchors(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
+        for (at, (stream, expected)) in batch.expect.iter().enumerate() {
+            let Expected::Event { version, id } = expected else { continue };
+            let is_ended = self.expected_head(at).is_some_and(|(head, _)| head == version.get());
+            if is_ended && self.snapshot.active().read().head(stream.as_str()).is_none() {
+                self.anchors.resize(batch.expect.len(), None);
+                self.anchors[at] = self.find_in_ended(stream, *id, mode)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_in_ended(
+        &self,
+        stream: &StreamName,
+        id: EventId,
+        mode: ReadMode,
+    ) -> Result<Option<(u64, u64)>, LookupError> {
+        let in_table = |table: &Arc<MemTable>| table.read().find_id(stream.as_str(), id);
+        if let Some(place) = self.snapshot.ended().iter().rev().find_map(in_table) {
+            return Ok(Some(place));
+        }
+        let found = self.snapshot.find_in_runs(&[(stream.as_str(), id)], mode)?;
+        Ok(found.first().map(|found| found.place))
+    }
+
+    /// Checks the places of conditions against the marks of this log, as far as `durable`.
+    pub(crate) fn check_places(
+        &mut self,
+        batch: &Batch,
+        durable: u64,
+        mark_at: impl Fn(u64) -> Result<Option<u32>, LookupError>,
+    ) -> Result<(), LookupError> {
+        if self.is_repeat() || batch.conditions.iter().all(|condition| mark_of(condition).is_none()) {
+            return Ok(());
+        }
+        for condition in &batch.conditions {
+            let place = match mark_of(condition) {
+                None => ConditionPlace::Here,
+                Some((after, _)) if after > durable => ConditionPlace::Ahead(durable),
+                Some((after, mark)) => match mark_at(after)? {
+                    Some(found) if found != mark => ConditionPlace::Elsewhere(found),
+                    _ => ConditionPlace::Here,
+                },
+            };
+            self.places.push(place);
+        }
+        Ok(())
+    }
+
+    fn look_for_ids(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
+        let events = batch.events.iter().map(|event| (event.stream.as_str(), event.id)).collect::<Vec<_>>();
+        let mut found = self.snapshot.find_in_runs(&events, mode)?;
+        for table in self.snapshot.ended() {
+            let table = table.read();
+            let find = |(at, (stream, id)): (usize, &(&str, _))| {
+                table.find_id(stream, *id).map(|place| FoundId { at, place })
+            };
+            found.extend(events.iter().enumerate().filter_map(find));
+        }
+        for FoundId { at, place } in found {
+            self.found.resize(batch.events.len(), None);
+            self.found[at] = Some(place);
+        }
+        if let Some(last) = self.found.iter().flatten().map(|(_, position)| *position).max() {
+            self.found_end = self.snapshot.batch_end(last, mode)?;
+        }
+        Ok(())
+    }
+
+    /// The last events of streams: of all of them in memory, and then in runs of those that are not there. `None` of a stream that is the
+    /// same as the one before.
+    fn heads_of<'b>(
+        &self,
+        streams: impl Iterator<Item = &'b StreamName>,
+        mode: ReadMode,
+    ) -> Result<Vec<Option<(u64, u64)>>, LookupError> {
+        let mut asked = streams.map(StreamName::as_str).enumerate().collect::<Vec<_>>();
+        let mut heads = vec![None; asked.len()];
+        // Most events of a batch are of the stream of the one before, and one version follows from the other.
+        asked.dedup_by_key(|(_, stream)| *stream);
+        let (known_from, tables) = {
+            let known = self.snapshot.heads.read();
+            for &(at, stream) in &asked {
+                heads[at] = known.find(stream.as_bytes());
+            }
+            let unknown = self.snapshot.ended().iter().filter(|table| !known.covers(table.first));
+            (known.from, unknown.collect::<Vec<_>>())
+        };
+        for table in tables {
+            let table = table.read();
+            for &(at, stream) in &asked {
+                // Either may be newer: a table that is not learned yet, or one that was learned after this one, which is forgotten.
+                heads[at] = table.head(stream).max(heads[at]);
+            }
+        }
+        for (at, stream) in asked {
+            if heads[at].is_none() {
+                heads[at] = self.head_in_runs(stream, known_from, mode)?;
+            }
+        }
+        Ok(heads)
+    }
+
+    /// The last event of a stream in runs that begin before a position. `None` as well where the table that grows knows better: then nobody
+    /// asks, and it may be far to seek.
+    fn head_in_runs(
+        &self,
+        stream: &str,
+        begin_before: u64,
+        mode: ReadMode,
+    ) -> Result<Option<(u64, u64)>, LookupError> {
+        if self.snapshot.active().read().head(stream).is_some() {
+            return Ok(None);
+        }
+        self.snapshot.head_in_runs(&Key::stream(stream), u64::MAX, begin_before, mode)
+    }
+
+    fn is_repeat(&self) -> bool {
+        self.command.is_some() || !self.found.is_empty()
+    }
+
+    fn look_at_conditions(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
+        for condition in &batch.conditions {
+            let found = last_match(&self.snapshot, condition, self.checked_to, mode)?;
+            self.matches.push(found);
+        }
+        Ok(())
+    }
+
+    /// The version that an event has which is the next of its stream, where the table that grows does not know it. `ended_since` are tables
+    /// that ended after what was looked up, from old to new.
+    pub(crate) fn next_version(
+        &self,
+        event: usize,
+        stream: &StreamName,
+        ended_since: &[Arc<MemTable>],
+    ) -> u64 {
+        let in_tables = ended_since.iter().rev().find_map(|table| table.read().head(stream.as_str()));
+        let in_ended = || self.heads.get(event).copied().flatten();
+        in_tables.or_else(in_ended).map_or(0, |(version, _)| version + 1)
+    }
+
+    /// The last event, in what had ended, of a stream of which the batch expects something: version and position.
+    pub(crate) fn expected_head(&self, at: usize) -> Option<(u64, u64)> {
+        self.expected_heads.get(at).copied().flatten()
+    }
+
+    /// The place, in what had ended, of the event that the batch expects as the last one of a stream: version and position.
+    pub(crate) fn anchor(&self, at: usize) -> Option<(u64, u64)> {
+        self.anchors.get(at).copied().flatten()
+    }
+
+    /// Where the place of a condition lies.
+    pub(crate) fn place_of(&self, condition: usize) -> ConditionPlace {
+        self.places.get(condition).copied().unwrap_or(ConditionPlace::Here)
+    }
+
+    /// Where an event of the batch stood already in what had ended: version and position.
+    pub(crate) fn found(&self, event: usize) -> Option<(u64, u64)> {
+        self.found.get(event).copied().flatten()
+    }
+
+    /// The end of the batch that holds the last one found.
+    pub(crate) const fn found_end(&self) -> u64 {
+        self.found_end
+    }
+
+    /// What was known of the batch's command.
+    pub(crate) const fn command(&self) -> Option<&CommandEntry> {
+        self.command.as_ref()
+    }
+
+    /// The last match of a condition up to the position that is given with it.
+    pub(crate) fn match_of(&self, condition: usize) -> (Option<u64>, u64) {
+        let checked_to = match planted(Bug::PriorTakenForNew) {
+            true => self.snapshot.growing().last().map_or(0, |newest| newest.read().last()),
+            false => self.checked_to,
+        };
+        (self.matches.get(condition).copied().flatten(), checked_to)
+    }
+}
+
+/// Position and mark of the place that a condition looks after, if it has a mark.
+fn mark_of(condition: &Condition) -> Option<(u64, u32)> {
+    let after = condition.after.as_ref()?;
+    Some((after.sequence(0), after.mark(0)?))
+}
+
+/// What the runs know of a command: its key, verified where it stands in the log.
+pub(crate) fn command_in_runs(
+    snapshot: &IndexSnapshot,
+    command: &CommandKey,
+    mode: ReadMode,
+) -> Result<Option<CommandEntry>, LookupError> {
+    let key = Key::new(Kind::Command, &command.key);
+    for run in snapshot.runs.iter().rev() {
+        let part = PartRef::Run(run, mode);
+        let Some((mut list, _)) = part.list(&key)? else { continue };
+        if mode == ReadMode::Memory {
+            return Err(LookupError::NotInMemory);
+        }
+        let first = list.at(0)?;
+        let location = part.locator().location(first)?;
+        let last = part.batch_end(location.position)?;
+        let mut entry = command_of(&location, last)?;
+        if planted(Bug::CommandNotProven) {
+            entry.request = command.request;
+        }
+        return Ok(Some(entry));
+    }
+    Ok(None)
+}
+
+/// The last match of a condition up to a position. Parts that end at its `after` or before are not asked.
+fn last_match(
+    snapshot: &IndexSnapshot,
+    condition: &Condition,
+    up_to: u64,
+    mode: ReadMode,
+) -> Result<Option<u64>, LookupError> {
+    let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
+    for part in snapshot.parts().iter().rev() {
+        let held = part.look(mode);
+        let part = held.part();
+        if part.first() > up_to {
+            continue;
+        }
+        if part.last() <= after {
+            break;
+        }
+        let found = part.plan(&condition.fail_if_any)?.previous(part.relative(up_to))?;
+        if let Some(found) = found {
+            return Ok(Some(part.first() + u64::from(found)));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::Checkpoint;
+    use gesta_core::EventId;
+    use gesta_core::NewEvent;
+    use gesta_core::Query;
+    use gesta_core::StoreId;
+    use gesta_core::Timestamp;
+
+    use super::*;
+    use crate::index::Index;
+    use crate::index::IndexedEvent;
+
+    /// The streams of the events of a log, from position 1 on: two tables that have ended, and the one that grows, each of one batch.
+    const TABLES: [&[&str]; 3] = [&["a", "b", "a"], &["d", "a", "d"], &["b", "e"]];
+    const ENDED: u64 = 6;
+    const LAST: u64 = 8;
+
+    /// So many tables of that log; an empty one grows where those are not all. The streams of the first are in memory.
+    fn snapshot(count: usize) -> Arc<IndexSnapshot> {
+        let (mut log, mut tables) = (Vec::new(), Vec::<Arc<MemTable>>::new());
+        let growing = (count < TABLES.len()).then_some(&[][..]);
+        for (number, streams) in TABLES.into_iter().take(count).chain(growing).enumerate() {
+            let table = MemTable::new(log.len() as u64 + 1);
+            if let Some(before) = tables.last() {
+                before.end_with(Arc::clone(&table));
+            }
+            let mut state = table.write();
+            let mut versions = Vec::new();
+            for stream in streams {
+                let version = log.iter().filter(|own| *own == stream).count() as u64;
+                versions.push(version);
+                log.push(*stream);
+                let id = EventId::from_u128(log.len() as u128);
+                let event = IndexedEvent { stream, event_type: "x", id };
+                state.insert(&event, std::iter::empty(), 8, versions.len() == 1, || version);
+            }
+            if !versions.is_empty() {
+                state.end_batch(1, 100);
+                assert!(state.insert_command(&command(number).key, command(number).request, &versions));
+            }
+            drop(state);
+            tables.push(table);
+        }
+        let index = Index::in_part(Vec::new(), 1);
+        index.fill(IndexSnapshot { tables, ..IndexSnapshot::default() }, Vec::new(), 1 << 20);
+        let snapshot = index.snapshot();
+        snapshot.heads.learn(&snapshot.tables[0].read());
+        snapshot
+    }
+
+    /// The command of a table's batch.
+    fn command(table: usize) -> CommandKey {
+        CommandKey { key: format!("key-{table}").into_bytes().into(), request: [7; 32] }
+    }
+
+    /// The position of the last event of a stream up to another position.
+    fn last_of(stream: &str, up_to: u64) -> Option<u64> {
+        let log = (1..=up_to).zip(TABLES.concat());
+        log.filter(|(_, own)| *own == stream).map(|(position, _)| position).last()
+    }
+
+    /// A batch of events whose ids count from one on.
+    fn batch(first_id: u128, streams: &[&str]) -> Batch {
+        let event = |(id, stream): (u128, &&str)| {
+            let (stream, kind) = (stream.parse().unwrap(), "x".parse().unwrap());
+            NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::from_nanos(0), "{}")
+        };
+        Batch::new((first_id..).zip(streams).map(event))
+    }
+
+    fn look_up(snapshot: Arc<IndexSnapshot>, durable: u64, batch: &Batch) -> Lookup {
+        Lookup::of(snapshot, durable, batch, ReadMode::Disk).unwrap()
+    }
+
+    #[test]
+    fn conditions_are_looked_up_to_what_is_durable_and_the_writer_looks_at_what_is_newer() {
+        let places = (ENDED..=LAST).flat_map(|durable| (0..=LAST).map(move |after| (durable, after)));
+        for (durable, after) in places {
+            for stream in ["a", "b", "c", "d", "e"] {
+                let checkpoint = (after > 0).then(|| Checkpoint::new(StoreId::from_bytes([1; 16]), [after]));
+                let own = batch(100, &["c"]).fail_if(Query::stream(stream.parse().unwrap()), checkpoint);
+                let (found, checked_to) = look_up(snapshot(3), durable, &own).match_of(0);
+                assert_eq!(checked_to, durable);
+                let counts = |found: &u64| *found > after;
+                let expected = last_of(stream, durable).filter(counts);
+                assert_eq!(found.filter(counts), expected, "{stream} from {after} to {durable}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_event_of_a_table_that_grows_is_newer_than_what_was_looked_up() {
+        for (tables, last) in [(0, 0), (2, ENDED)] {
+            let own = batch(100, &["c"]).fail_if(Query::All, None);
+            let found = look_up(snapshot(tables), last, &own).match_of(0);
+            assert_eq!(found, ((last > 0).then_some(last), last));
+        }
+    }
+
+    #[test]
+    fn the_last_event_of_a_stream_is_found_in_memory_and_in_tables_that_are_not_learned_yet() {
+        let mut own = batch(100, &["d", "d", "a", "a", "c", "a"]);
+        for stream in ["d", "a", "c"] {
+            own = own.expect(stream.parse().unwrap(), gesta_core::Expected::Any);
+        }
+        let lookup = look_up(snapshot(3), LAST, &own);
+        let expected = [0, 1, 2].map(|at| lookup.expected_head(at));
+        assert_eq!(expected, [Some((1, 6)), Some((2, 5)), None]);
+        let next = [0, 2, 4].map(|at| lookup.next_version(at, &own.events[at].stream, &[]));
+        assert_eq!(next, [2, 3, 0]);
+        let one = look_up(snapshot(1), 3, &own);
+        let next = [0, 2, 4].map(|at| one.next_version(at, &own.events[at].stream, &[]));
+        assert_eq!(next, [0, 2, 0]);
+    }
+
+    #[test]
+    fn what_has_ended_knows_a_batch_by_its_ids_and_its_command_and_then_no_condition_is_looked_at() {
+        let with_condition = |batch: Batch| batch.fail_if(Query::All, None);
+        let by_ids = look_up(snapshot(3), LAST, &with_condition(batch(4, &["d", "a", "a"])));
+        let found = [0, 1, 2].map(|at| by_ids.found(at));
+        assert_eq!((found, by_ids.found_end()), ([Some((0, 4)), Some((2, 5)), None], ENDED));
+        let sent = with_condition(batch(100, &["c"])).with_command(command(1));
+        let by_command = look_up(snapshot(3), LAST, &sent);
+        let entry = by_command.command().unwrap();
+        assert_eq!((entry.first, entry.last(), entry.request), (4, ENDED, sent.command.unwrap().request));
+        let new = look_up(snapshot(3), LAST, &with_condition(batch(7, &["b"])).with_command(command(2)));
+        assert!(new.command().is_none() && new.found(0).is_none(), "the table that grows is the writer's");
+        let matches = [by_ids, by_command, new].map(|lookup| lookup.match_of(0).0);
+        assert_eq!(matches, [None, None, Some(LAST)]);
+    }
+}

@@ -1,0 +1,180 @@
+//! Batches that wait for the writer, in the order of their decisions.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use gesta_core::{AppendError, Appended, Batch};
+
+use super::PANICKED;
+use super::lookup::Lookup;
+use crate::format::Prepared;
+use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
+
+/// The answer to an append.
+pub(crate) type Answer = Result<Appended, AppendError>;
+
+/// A queued batch. Dropped without an answer, it is in doubt.
+pub(crate) struct Ticket {
+    pub(crate) batch: Batch,
+    pub(crate) lookup: Lookup,
+    pub(crate) prepared: Prepared,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+/// The queued batches, bounded in number and bytes, and the signal for the writer's thread.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Whether the writer is gone. Set under the lock; each append reads it without the lock.
+    abandoned: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Ticket>,
+    bytes: usize,
+    closing: bool,
+    /// Whether the writer has work: batches are gathered, or gathering is halted.
+    gathered: bool,
+    /// Whether the writer's thread sleeps. Only then is a wake-up worth its system call.
+    sleeping: bool,
+    /// Whether the last group lacks a durable watermark.
+    uncovered: bool,
+    /// The number of groups so far. If it does not grow, the log is idle.
+    groups: u64,
+}
+
+/// Why the writer's thread wakes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// Batches wait.
+    Arrived,
+    /// A watermark is missing, and nothing was written for a while.
+    Idle,
+    /// Nothing waits, and the queue is closed.
+    Closed,
+}
+
+impl Queue {
+    /// Queues a batch without waking the writer: see [`Self::wake`].
+    pub(crate) fn push(&self, ticket: Ticket) -> Result<(), AppendError> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(AppendError::Closed);
+        }
+        if self.is_abandoned() {
+            return Err(AppendError::ReadOnly { reason: PANICKED.to_owned() });
+        }
+        let bytes = state.bytes + ticket.prepared.len();
+        if state.waiting.len() >= QUEUE_BATCHES_MAX || (bytes > QUEUE_BYTES_MAX && !state.waiting.is_empty())
+        {
+            return Err(AppendError::Overloaded);
+        }
+        state.bytes = bytes;
+        state.waiting.push_back(ticket);
+        Ok(())
+    }
+
+    /// Wakes the writer's thread if it sleeps and has work: batches wait or, if `gathered`, a group does. The caller
+    /// of `push` calls it, unless the batch was committed since.
+    pub(crate) fn wake(&self, gathered: bool) {
+        let mut state = self.lock();
+        state.gathered |= gathered;
+        if state.sleeping && state.has_work() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for work.
+    pub(crate) fn wait(&self) -> Wake {
+        let is_ending = |state: &State| state.closing || self.is_abandoned();
+        let mut state = self.lock();
+        state.sleeping = true;
+        let wake = loop {
+            if state.has_work() {
+                break Wake::Arrived;
+            }
+            if is_ending(&state) {
+                break Wake::Closed;
+            }
+            if !state.uncovered {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let groups = state.groups;
+            let waited = self.changed.wait_timeout(state, IDLE_AFTER).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            if waited.1.timed_out() && !state.has_work() && state.groups == groups && !is_ending(&state) {
+                break Wake::Idle;
+            }
+        };
+        state.sleeping = false;
+        wake
+    }
+
+    /// Takes the oldest batch. Only the gathering caller does.
+    pub(crate) fn pop(&self) -> Option<Ticket> {
+        let mut state = self.lock();
+        let ticket = state.waiting.pop_front()?;
+        state.bytes -= ticket.prepared.len();
+        Some(ticket)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    /// Records that the writer takes the gathered group.
+    pub(crate) fn begin_group(&self) {
+        self.lock().gathered = false;
+    }
+
+    /// Records the state after a group: whether a watermark is missing, and whether anything was written.
+    pub(crate) fn note_group(&self, uncovered: bool, wrote: bool) {
+        let mut state = self.lock();
+        state.groups += u64::from(wrote);
+        let begins = uncovered && !state.uncovered;
+        state.uncovered = uncovered;
+        drop(state);
+        if begins {
+            // The thread waits without a timeout, and must now start one.
+            self.changed.notify_one();
+        }
+    }
+
+    /// Refuses new batches. Queued ones are still decided.
+    pub(crate) fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_one();
+    }
+
+    /// Refuses new batches because the writer is gone, and drops the queued ones: their callers learn that they are
+    /// in doubt.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        self.abandoned.store(true, Ordering::Release);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        // Dropped outside the lock: a caller that wakes up may look into the queue.
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Whether the writer is gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code under this lock can stop half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        self.gathered || !self.waiting.is_empty()
+    }
+}
