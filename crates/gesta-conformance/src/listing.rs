@@ -44,7 +44,8 @@ fn streams(world: &World<'_>) -> Vec<(String, u64)> {
 }
 
 pub(crate) fn a_stream_with_events_has_information_with_its_last_version(world: &World<'_>) {
-    let known = |stream: &str| block_on(world.store.stream(name(stream))).expect("what is known");
+    let known =
+        |stream: &str| block_on(world.store.stream(name(stream))).expect("the information on the stream");
     assert_eq!(known(A), None);
     for last in 0..3_u32 {
         world.append(batch(&[(A, 2 * last)]));

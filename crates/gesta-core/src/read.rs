@@ -79,7 +79,7 @@ pub struct Limit {
     pub events: NonZeroU32,
     /// Bytes of the page's events, in canonical form.
     pub bytes: NonZeroU64,
-    /// Things that the store examines for the page, in its own unit.
+    /// Entries that the store examines for the page, in a unit of the store.
     ///
     /// The in-memory store counts events; the embedded log counts matches in the index.
     pub examined: NonZeroU64,

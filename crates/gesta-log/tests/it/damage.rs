@@ -86,7 +86,7 @@ fn streams_without_damage_are_read_completely() {
     assert_eq!(pollster::block_on(log.stream(stream(1))).unwrap().unwrap().version.get(), 133);
 
     let page = read(2).unwrap();
-    assert_eq!((page.events.len(), page.end), (33, false), "what is before the damage");
+    assert_eq!((page.events.len(), page.end), (33, false), "the page ends at the damage");
     let rest = Select::Stream { name: stream(2), from: Some(Version::new(33)) };
     let ReadError::DataLoss { from, .. } = log.read_blocking(&rest.into()).unwrap_err() else {
         panic!("it is damage");

@@ -39,7 +39,7 @@ fn a_scrub_locates_damage_in_an_open_log_and_verifies_the_rest() {
     assert_eq!((own.segment, damage.from, damage.to), (2, 161, 162), "the whole batch");
     let frame_begins = usize::try_from(damage.offset).unwrap();
     assert!(frame_begins < offset && offset - frame_begins < 300, "{damage}");
-    assert_eq!(own.events, sound.segments[1].events - 2, "the rest of it is proven");
+    assert_eq!(own.events, sound.segments[1].events - 2, "its other events are verified");
 }
 
 #[test]
