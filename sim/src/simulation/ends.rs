@@ -232,7 +232,7 @@ impl Simulation {
         }
         let (head, known) = (read_all_events(&log)?.len(), self.model.log.len());
         let reason = log.read_only().unwrap_or_default();
-        if head < known && !reason.contains(&format!("events {} to {known} are whole", head + 1)) {
+        if head < known && !reason.contains(&format!("events {} to {known} are ", head + 1)) {
             return Err(format!("on a read-only mount, {head} of {known} events are shown: {reason}"));
         }
         match log.append_blocking(strange_batch(OUTGROWN_FROM)) {
