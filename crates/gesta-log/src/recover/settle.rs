@@ -20,7 +20,7 @@ use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
 use crate::segment::LogPoint;
 
 impl Folder<'_> {
-    /// Looks at a log that cannot be written to. What is not known to be synced is left out, and said to be.
+    /// Looks at a log that cannot be written to. Events that are not known to be synced are left out, and the report names them.
     pub(crate) fn look_at(
         &self,
         manifest: &Manifest,
@@ -33,10 +33,12 @@ impl Folder<'_> {
         let (runs, known) = self.open_runs(manifest, &listed, files)?;
         let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         recovery.note_unproven(&survey);
+        let left_out = left_out(&survey);
+        recovery.may_miss_events |= left_out.is_some();
         let reason = format!(
             "`{}` cannot be written to: mount it writable, or give this user the right to write there, to append{}",
             self.root.display(),
-            left_out(&survey)
+            left_out.unwrap_or_default()
         );
         recovery.read_only = Some(match recovery.read_only.take() {
             Some(first) => format!("{first}; {reason}"),
@@ -226,17 +228,13 @@ impl Folder<'_> {
     }
 }
 
-/// What to say of events that are left out because nothing proves that they are on the disk.
-pub(crate) fn left_out(survey: &TailSurvey) -> String {
-    let beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
-    let mut positions = beyond.map(|frame| (frame.header.position, frame.header.next_position() - 1));
-    match (positions.next(), positions.next_back()) {
-        (Some((from, to)), last) => {
-            let to = last.map_or(to, |(_, to)| to);
-            format!(
-                "; events {from} to {to} are whole and not known to be on the disk, they are not shown until the log is opened where it can be written to"
-            )
-        }
-        (None, _) => String::new(),
-    }
+/// Names the events that are left out because nothing proves that they are on the disk; `None` if there are none.
+fn left_out(survey: &TailSurvey) -> Option<String> {
+    let mut beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
+    let first = beyond.next()?;
+    let last = beyond.next_back().unwrap_or(first);
+    let (from, to) = (first.header.position, last.header.next_position() - 1);
+    Some(format!(
+        "; events {from} to {to} are whole and not known to be on the disk, they are not shown until the log is opened where it can be written to"
+    ))
 }

@@ -169,7 +169,7 @@ fn a_segment_is_as_large_as_the_device_has_room_for() {
     }
 }
 
-/// A folder that cannot be written to, and of which nothing is.
+/// A folder that cannot be written to. Any attempt to write panics.
 struct ReadOnlyFolder;
 
 impl Tap for ReadOnlyFolder {
@@ -186,7 +186,7 @@ impl Tap for ReadOnlyFolder {
 }
 
 #[test]
-fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is_said_to_be_left_out() {
+fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_that_it_leaves_out() {
     let folder = tempfile::tempdir().unwrap();
     // Without threads, no idle frame says that the last batch is durable.
     let log = LogStore::open_inline(Arc::new(crate::env::OsEnv), folder.path(), &options()).unwrap();
@@ -201,6 +201,7 @@ fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is
     let unwritable = format!("`{}` cannot be written to", copy.path().display());
     assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are whole"), "{reason}");
     assert_eq!((count(&log), log.recovery().damage.len()), (2, 0));
+    assert!(log.recovery().may_miss_events);
     let refused = log.append_blocking(batch(4));
     assert!(matches!(refused, Err(AppendError::ReadOnly { .. })), "{refused:?}");
     drop(log);
@@ -211,6 +212,7 @@ fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
     let reason = log.read_only().unwrap();
     assert!(!reason.contains("whole") && count(&log) == 3, "it was closed cleanly: {reason}");
+    assert!(!log.recovery().may_miss_events);
 }
 
 #[test]
