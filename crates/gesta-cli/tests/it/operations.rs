@@ -358,7 +358,7 @@ fn events_that_are_left_out_of_a_read_only_log_are_named_and_the_command_fails()
         for part in [
             "error: events may be missing from the log in",
             "cannot be written to",
-            "events 2 to 2 are whole",
+            "events 2 to 2 are valid",
         ] {
             assert!(ran.err.contains(part), "{arguments:?}: {ran:?}");
         }
