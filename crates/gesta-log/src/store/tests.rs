@@ -199,7 +199,7 @@ fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_that_it_leaves_out
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
     let reason = log.read_only().unwrap();
     let unwritable = format!("`{}` cannot be written to", copy.path().display());
-    assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are whole"), "{reason}");
+    assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are valid"), "{reason}");
     assert_eq!((count(&log), log.recovery().damage.len()), (2, 0));
     assert!(log.recovery().may_miss_events);
     let refused = log.append_blocking(batch(4));
