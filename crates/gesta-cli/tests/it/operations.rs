@@ -482,11 +482,7 @@ fn a_repair_that_cannot_help_names_the_damage_and_fails() {
     let (_folder, log) = killed_log();
     fs::remove_file(segment(&log, 1)).unwrap();
     let said = on(&log, &["repair"]).failed(1);
-    for part in [
-        "a repair cannot help the log in",
-        "because: segment 1 at offset 0: the file is missing",
-        "gesta restore",
-    ] {
+    for part in ["a repair cannot help the log in", "because: segment 1 at offset 0", "gesta restore"] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
