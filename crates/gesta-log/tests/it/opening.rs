@@ -149,7 +149,7 @@ fn a_backup_in_the_place_of_a_log_is_named_and_nothing_is_made_in_it() {
         assert!(matches!(refusal, OpenError::IsABackup { .. }), "{refusal:?}");
         let said = refusal.to_string();
         let restore = format!("`gesta restore --from {} --dir <folder>`", to.path().display());
-        assert!(said.contains("holds a backup, and no log") && said.contains(&restore), "{said}");
+        assert!(said.contains("holds a backup, not a log") && said.contains(&restore), "{said}");
     }
     assert_eq!(listing(to.path()), before);
     assert!(verify_backup(to.path()).unwrap().is_sound());
