@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use gesta_core::Retry;
+
+use crate::env::{has_no_room, is_shortage};
 use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 
 /// Why a log cannot be opened. No acknowledged event was changed.
@@ -75,8 +78,53 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether, and when, it helps to open the log again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Locked { .. } => Retry::AfterPause,
+            Self::Io { source, .. } => retry_of(source),
+            Self::SegmentSize { .. }
+            | Self::ManifestMissing { .. }
+            | Self::RestoreUnfinished { .. }
+            | Self::ManifestDamaged { .. }
+            | Self::NewerFormat { .. }
+            | Self::IsABackup { .. }
+            | Self::NotALog { .. } => Retry::Never,
+        }
+    }
+}
+
+/// Whether a failed system call may succeed later: a shortage passes, a missing right or file does not.
+pub(crate) fn retry_of(source: &io::Error) -> Retry {
+    match is_shortage(source) || has_no_room(source) {
+        true => Retry::AfterPause,
+        false => Retry::Never,
+    }
+}
+
 /// Adds the attempted action to a system error.
 pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
     let what = what.into();
     move |source| OpenError::Io { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_tried_again() {
+        let io = |kind: io::ErrorKind| OpenError::Io { what: "reading".to_owned(), source: kind.into() };
+        let cases = [
+            (OpenError::Locked { path: PathBuf::new(), holder: String::new() }, Retry::AfterPause),
+            (io(io::ErrorKind::StorageFull), Retry::AfterPause),
+            (io(io::ErrorKind::PermissionDenied), Retry::Never),
+            (OpenError::NotALog { path: PathBuf::new() }, Retry::Never),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(error.retry(), expected, "{error:?}");
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use gesta_core::Retry;
+
 use crate::env::{Env, OsEnv};
 use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, Manifest, ManifestError};
@@ -76,6 +78,17 @@ pub enum RepairError {
         /// What is missing.
         reason: String,
     },
+}
+
+impl RepairError {
+    /// Whether, and when, it helps to repair again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Open(error) => error.retry(),
+            Self::NothingToDo { .. } | Self::Acknowledged { .. } | Self::NotEnough { .. } => Retry::Never,
+        }
+    }
 }
 
 /// Finds the faults of a log that a repair can mend. No process may have the log open. Changes nothing.

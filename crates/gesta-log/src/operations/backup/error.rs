@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use gesta_core::StoreId;
+use gesta_core::{Retry, StoreId};
 
 use crate::damage::Damage;
-use crate::error::OpenError;
+use crate::error::{OpenError, retry_of};
 
 /// Why no backup was taken. The previous backup in the folder is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +139,47 @@ pub enum RestoreError {
         /// The system's error.
         source: io::Error,
     },
+}
+
+impl BackupError {
+    /// Whether, and when, it helps to take the backup again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Open(error) => error.retry(),
+            Self::Previous(error) => error.retry(),
+            Self::InUse { .. } => Retry::AfterPause,
+            Self::Io { source, .. } => retry_of(source),
+            Self::Damaged(_)
+            | Self::Unsettled { .. }
+            | Self::NotABackup { .. }
+            | Self::OtherStore { .. }
+            | Self::OtherHistory { .. } => Retry::Never,
+        }
+    }
+}
+
+impl BackupReadError {
+    /// Whether, and when, it helps to read the backup again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Io { source, .. } => retry_of(source),
+            Self::NotABackup { .. } | Self::ManifestDamaged { .. } | Self::NewerFormat { .. } => Retry::Never,
+        }
+    }
+}
+
+impl RestoreError {
+    /// Whether, and when, it helps to restore again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Backup(error) => error.retry(),
+            Self::Io { source, .. } => retry_of(source),
+            Self::Damaged { .. } | Self::NotEmpty { .. } => Retry::Never,
+        }
+    }
 }
 
 pub(crate) fn backup_io(what: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {

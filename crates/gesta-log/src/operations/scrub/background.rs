@@ -100,9 +100,7 @@ impl Background {
         self.cancel();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!(
-                "the scrub of the log panicked: sealed segments were not verified after that"
-            );
+            tracing::error!("the scrub of the log panicked: sealed segments were not verified after that");
         }
     }
 }
