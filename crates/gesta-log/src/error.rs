@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_tried_again() {
+    fn passing_shortages_are_retried_after_a_pause() {
         let io = |kind: io::ErrorKind| OpenError::Io { what: "reading".to_owned(), source: kind.into() };
         let cases = [
             (OpenError::Locked { path: PathBuf::new(), holder: String::new() }, Retry::AfterPause),
