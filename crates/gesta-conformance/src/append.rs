@@ -1,4 +1,4 @@
-//! Laws of appends: what is written comes back as it was given, at the places that were named, whole batches at once.
+//! Laws of appends: events come back unchanged, at the answered places, in whole batches.
 
 use std::thread;
 
@@ -35,9 +35,7 @@ pub(crate) fn sequences_grow_within_a_partition_and_are_dense_from_one_where_dec
     }
 }
 
-pub(crate) fn an_append_is_answered_with_the_place_of_every_event_and_the_end_of_the_batch(
-    world: &World<'_>,
-) {
+pub(crate) fn an_append_returns_the_place_of_every_event_and_the_end_of_the_batch(world: &World<'_>) {
     for events in [&[(A, 1)][..], &[(B, 2), (A, 3), (B, 4)], &[("other-1", 5)], &[(A, 6), (A, 7)]] {
         let partition = world.partition_of(events[0].0);
         let appended = world.append(batch(events));
@@ -46,20 +44,20 @@ pub(crate) fn an_append_is_answered_with_the_place_of_every_event_and_the_end_of
         assert_eq!(appended.places.len(), events.len());
         for (place, (stream, number)) in appended.places.iter().zip(events) {
             let found = world.stream(stream).into_iter().find(|event| event.id() == id(*number));
-            let found = found.expect("what was acknowledged is there");
+            let found = found.expect("an acknowledged event is in the log");
             assert_eq!((found.version(), found.position()), (place.version, place.position));
         }
     }
 }
 
-pub(crate) fn a_batch_may_go_to_one_stream_then_another_and_back(world: &World<'_>) {
+pub(crate) fn a_batch_may_alternate_between_streams(world: &World<'_>) {
     let places = world.append(batch(&[(A, 1), (B, 2), (A, 3)])).places;
     assert_eq!(places.iter().map(|place| place.version.get()).collect::<Vec<_>>(), [0, 0, 1]);
     assert!(places.is_sorted_by(|before, after| before.position < after.position), "{places:?}");
     assert_eq!(ids(&world.log()), [1, 2, 3]);
 }
 
-pub(crate) fn every_field_comes_back_as_it_was_given(world: &World<'_>) {
+pub(crate) fn every_field_of_an_event_is_read_back_unchanged(world: &World<'_>) {
     let given = specimens(world.capabilities().limits.data_bytes_max);
     for event in &given {
         world.append(Batch::new([event.clone()]));
@@ -88,7 +86,7 @@ fn assert_same(stored: &RecordedEvent, given: &NewEvent) {
     assert!(stored.data() == given.data, "the data of {}", given.id);
 }
 
-/// Events at the limits of names, tags and data. None has more than `data_bytes_max` bytes of data.
+/// Events at the limits of names, tags and data. Each has at most `data_bytes_max` bytes of data.
 fn specimens(data_bytes_max: usize) -> Vec<NewEvent> {
     let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
     let big = (0..100_000_u32).flat_map(u32::to_le_bytes).take(data_bytes_max).collect::<Vec<_>>();
@@ -124,7 +122,7 @@ pub(crate) fn the_same_events_have_the_same_bytes_and_digests_in_every_store(wor
     let oracle = MemoryStore::new(world.head().store(), 1, || Timestamp::from_nanos(5));
     for event in &given {
         world.append(Batch::new([event.clone()]));
-        oracle.append_now(Batch::new([event.clone()])).expect("the in-memory store takes it");
+        oracle.append_now(Batch::new([event.clone()])).expect("the in-memory store accepts the event");
     }
     for event in given {
         let read = Read::log(gesta_core::Item { ids: vec![event.id], ..gesta_core::Item::default() }.into());
@@ -137,7 +135,7 @@ pub(crate) fn the_same_events_have_the_same_bytes_and_digests_in_every_store(wor
     }
 }
 
-pub(crate) fn a_refused_batch_leaves_nothing_in_any_of_its_streams(world: &World<'_>) {
+pub(crate) fn a_refused_batch_writes_to_none_of_its_streams(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     world.refuse(batch(&[(B, 2), (A, 3)]).expect(name(A), gesta_core::Expected::None));
     assert_eq!(world.last_version(&name(B)), None);
@@ -151,7 +149,7 @@ pub(crate) fn a_batch_without_events_is_refused(world: &World<'_>) {
     assert!(matches!(world.refuse(empty), gesta_core::AppendError::Invalid { .. }));
 }
 
-pub(crate) fn a_batch_is_seen_whole_or_not_at_all_by_readers_beside_writers(world: &World<'_>) {
+pub(crate) fn concurrent_readers_see_a_batch_whole_or_not_at_all(world: &World<'_>) {
     const WRITERS: u32 = 3;
     const BATCHES: u32 = 20;
     let keys = world.keys();
@@ -173,7 +171,10 @@ pub(crate) fn a_batch_is_seen_whole_or_not_at_all_by_readers_beside_writers(worl
             let now =
                 world.ids_by_partition(&pages.into_iter().flat_map(|page| page.events).collect::<Vec<_>>());
             let prefix = |(before, after): (&Vec<u32>, &Vec<u32>)| after.starts_with(before);
-            assert!(shown.iter().zip(&now).all(prefix), "what was shown stays: {shown:?}, then {now:?}");
+            assert!(
+                shown.iter().zip(&now).all(prefix),
+                "a reader saw events that are gone: {shown:?}, then {now:?}"
+            );
             shown = now;
             if over {
                 break;
@@ -183,10 +184,13 @@ pub(crate) fn a_batch_is_seen_whole_or_not_at_all_by_readers_beside_writers(worl
     });
 }
 
-/// Batches here are of three, with ids that follow each other from a multiple of three.
+/// Batches have three events here, with consecutive ids from a multiple of three.
 fn assert_whole(page: &[u32]) {
     let whole =
         |three: &[u32]| three[0].is_multiple_of(3) && three[1] == three[0] + 1 && three[2] == three[0] + 2;
     let (threes, rest) = page.as_chunks::<3>();
-    assert!(rest.is_empty() && threes.iter().all(|three| whole(three)), "a page cuts a batch: {page:?}");
+    assert!(
+        rest.is_empty() && threes.iter().all(|three| whole(three)),
+        "a page must not cut a batch: {page:?}"
+    );
 }

@@ -1,12 +1,12 @@
-//! Laws of the order in which a batch is checked: form, command key, event ids, expectations, conditions. Each law is
-//! one neighbouring pair; any other order would turn a repeat into a conflict.
+//! Laws of the order in which a batch is checked: form, command key, event ids, expectations, conditions. Each law
+//! tests two neighbours. Any other order would turn a repeat into a conflict.
 
 use gesta_core::{AppendError, Batch, Expected, Query};
 
 use crate::given::{A, B, batch, beyond, command, foreign, name};
 use crate::world::World;
 
-/// Events 1 and 2 in `A`, under a key, and a batch that every later check would have something against.
+/// Appends events 1 and 2 to `A`, under a key.
 fn used(world: &World<'_>) {
     world.append(batch(&[(A, 1), (A, 2)]).with_command(command("used", 1)));
 }
@@ -43,10 +43,10 @@ pub(crate) fn the_command_key_is_checked_before_event_ids(world: &World<'_>) {
     used(world);
     for events in [&[(A, 1), (A, 2)][..], &[(A, 2), (A, 3)]] {
         let error = world.refuse(batch(events).with_command(command("used", 2)));
-        assert_eq!(error, AppendError::KeyReused, "a repeat by its ids, or not");
+        assert_eq!(error, AppendError::KeyReused, "the ids are checked later");
     }
     let answered = world.repeat(batch(&[(A, 2), (A, 3)]).with_command(command("used", 1)));
-    assert_eq!(answered.places.len(), 2, "the first answer, although an id is taken");
+    assert_eq!(answered.places.len(), 2, "the key gives the first answer, although an id is taken");
     assert_eq!(answered.places[0].version.get(), 0);
 }
 

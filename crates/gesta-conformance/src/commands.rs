@@ -1,4 +1,4 @@
-//! Laws of command keys: a command is named once, and its repeat is answered and not done again.
+//! Laws of command keys: a repeated command gets the first answer and has no second effect.
 
 use gesta_core::{AppendError, Appended, CommandKey, Expected};
 use pollster::block_on;
@@ -12,9 +12,7 @@ impl World<'_> {
     }
 }
 
-pub(crate) fn a_command_sent_again_gets_the_first_answer_even_if_it_would_write_other_events_now(
-    world: &World<'_>,
-) {
+pub(crate) fn a_repeated_command_gets_the_first_answer_even_with_other_events(world: &World<'_>) {
     let first = world.append(batch(&[(A, 1), (B, 2), (A, 3)]).with_command(command("open", 1)));
     let again = Appended { repeated: true, ..first };
     world.append(batch(&[(A, 4)]));
@@ -32,17 +30,21 @@ pub(crate) fn a_command_key_with_another_request_is_refused(world: &World<'_>) {
     assert_eq!(world.repeat_of(command("open", 2), A), Err(AppendError::KeyReused));
 }
 
-pub(crate) fn the_first_answer_to_a_command_can_be_asked_for_before_deciding(world: &World<'_>) {
+pub(crate) fn the_first_answer_to_a_command_can_be_read_before_deciding(world: &World<'_>) {
     assert_eq!(world.repeat_of(command("open", 1), A), Ok(None));
     let first = world.append(batch(&[(A, 1), (B, 2)]).with_command(command("open", 1)));
     world.append(batch(&[(A, 3)]).with_command(command("close", 1)));
     let again = Appended { repeated: true, ..first };
     assert_eq!(world.repeat_of(command("open", 1), A), Ok(Some(again.clone())));
-    assert_eq!(world.repeat_of(command("open", 1), B), Ok(Some(again)), "any stream it would write to");
+    assert_eq!(
+        world.repeat_of(command("open", 1), B),
+        Ok(Some(again)),
+        "`near` may be any stream of the partition"
+    );
     assert_eq!(world.repeat_of(command("ope", 1), A), Ok(None));
 }
 
-pub(crate) fn a_command_that_was_refused_leaves_no_key(world: &World<'_>) {
+pub(crate) fn a_refused_command_does_not_record_its_key(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     let open = |expected| batch(&[(A, 2)]).expect(name(A), expected).with_command(command("open", 1));
     assert!(matches!(world.refuse(open(Expected::None)), AppendError::Conflict { .. }));
@@ -52,7 +54,7 @@ pub(crate) fn a_command_that_was_refused_leaves_no_key(world: &World<'_>) {
     world.repeat(open(Expected::None));
 }
 
-pub(crate) fn a_key_sent_with_events_that_are_a_repeat_is_not_recorded(world: &World<'_>) {
+pub(crate) fn a_key_sent_with_repeated_events_is_not_recorded(world: &World<'_>) {
     let first = world.append(batch(&[(A, 1), (A, 2)]));
     let answered = world.repeat(batch(&[(A, 1), (A, 2)]).with_command(command("late", 1)));
     assert_eq!(answered, Appended { repeated: true, ..first });
@@ -61,14 +63,14 @@ pub(crate) fn a_key_sent_with_events_that_are_a_repeat_is_not_recorded(world: &W
     assert_eq!(world.refuse(batch(&[(A, 1)]).with_command(command("late", 1))), AppendError::KeyReused);
 }
 
-pub(crate) fn a_second_key_for_events_that_stand_under_a_first_is_not_recorded(world: &World<'_>) {
+pub(crate) fn a_second_key_for_recorded_events_is_not_recorded(world: &World<'_>) {
     let first = world.append(batch(&[(A, 1)]).with_command(command("first", 1)));
     world.repeat(batch(&[(A, 1)]).with_command(command("second", 1)));
     assert_eq!(world.repeat_of(command("second", 1), A), Ok(None));
     assert_eq!(world.repeat_of(command("first", 1), A), Ok(Some(Appended { repeated: true, ..first })));
 }
 
-pub(crate) fn every_byte_of_a_command_key_and_its_request_counts(world: &World<'_>) {
+pub(crate) fn every_byte_of_a_command_key_and_of_its_request_is_significant(world: &World<'_>) {
     let mut long = vec![0_u8; 256];
     let mut keys = vec![vec![0], vec![0, 0], b"a".to_vec(), b"A".to_vec(), vec![0xff, 0xfe], long.clone()];
     long[255] = 1;

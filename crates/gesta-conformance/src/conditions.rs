@@ -1,4 +1,4 @@
-//! Laws of conditions: a decision holds only while nothing it would have looked at has happened since it looked.
+//! Laws of conditions: a decision holds only if no matching event was appended after the decision's read.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use gesta_core::{AppendError, Checkpoint, Item, Place, Query, Read};
 use crate::given::{A, B, C, batch, beyond, event, event_type, events, foreign, ids, name, tag, typed};
 use crate::world::World;
 
-pub(crate) fn a_condition_without_a_place_looks_at_the_whole_log(world: &World<'_>) {
+pub(crate) fn a_condition_without_a_checkpoint_covers_the_whole_log(world: &World<'_>) {
     let unless_there = |number| batch(&[(A, number)]).fail_if(Query::stream(name(B)), None);
     world.append(unless_there(1));
     let place = world.append(batch(&[(B, 2)])).places[0];
@@ -16,7 +16,7 @@ pub(crate) fn a_condition_without_a_place_looks_at_the_whole_log(world: &World<'
     assert_eq!(refused, AppendError::ConditionFailed { index: 0, at: place.position });
 }
 
-pub(crate) fn a_condition_looks_only_after_its_place(world: &World<'_>) {
+pub(crate) fn a_condition_covers_only_events_after_its_checkpoint(world: &World<'_>) {
     let unless_after = |number, after: &Checkpoint| {
         batch(&[(A, number)]).fail_if(Query::stream(name(B)), Some(after.clone()))
     };
@@ -31,7 +31,7 @@ pub(crate) fn a_condition_looks_only_after_its_place(world: &World<'_>) {
     world.refuse(unless_after(6, &seen));
 }
 
-pub(crate) fn a_condition_may_look_after_a_place_inside_a_batch(world: &World<'_>) {
+pub(crate) fn the_checkpoint_of_a_condition_may_lie_inside_a_batch(world: &World<'_>) {
     let places = world.append(batch(&[(B, 1), (C, 2), (B, 3)])).places;
     let inside = |at: usize| world.start().with(places[at].position.partition, places[at].position.sequence);
     let unless =
@@ -44,7 +44,7 @@ pub(crate) fn a_condition_may_look_after_a_place_inside_a_batch(world: &World<'_
     world.append(unless(5, B, inside(2)));
 }
 
-pub(crate) fn each_condition_has_a_place_of_its_own_and_the_first_that_fails_is_named(world: &World<'_>) {
+pub(crate) fn conditions_have_separate_checkpoints_and_the_first_failure_is_reported(world: &World<'_>) {
     let start = world.start();
     let of_b = world.append(batch(&[(B, 1)])).places[0].position;
     let seen = world.head();
@@ -60,13 +60,13 @@ pub(crate) fn each_condition_has_a_place_of_its_own_and_the_first_that_fails_is_
     world.append(sent(3, &seen, &head));
 }
 
-pub(crate) fn the_events_of_a_batch_do_not_count_for_its_own_conditions(world: &World<'_>) {
+pub(crate) fn the_events_of_a_batch_do_not_count_for_its_conditions(world: &World<'_>) {
     let head = world.head();
     world.append(batch(&[(A, 1), (A, 2)]).fail_if(Query::stream(name(A)), None));
     world.refuse(batch(&[(A, 3)]).fail_if(Query::stream(name(A)), Some(head)));
 }
 
-pub(crate) fn of_several_matches_the_newest_is_named(world: &World<'_>) {
+pub(crate) fn a_failed_condition_reports_the_newest_match(world: &World<'_>) {
     world.append(batch(&[(B, 1), (B, 2)]));
     let newest = world.append(batch(&[(C, 3), (B, 4), (C, 5)])).places[1];
     world.append(batch(&[(C, 6)]));
@@ -74,7 +74,7 @@ pub(crate) fn of_several_matches_the_newest_is_named(world: &World<'_>) {
     assert_eq!(refused, AppendError::ConditionFailed { index: 0, at: newest.position });
 }
 
-pub(crate) fn a_condition_asks_for_all_that_a_query_can(world: &World<'_>) {
+pub(crate) fn a_condition_supports_every_field_of_a_query(world: &World<'_>) {
     let given = typed(B, 1, "moved").with_tags([tag("a:1"), tag("b:2")]);
     world.append(gesta_core::Batch::new([given]));
     let of = |stream: &str| Item { stream: Some(name(stream)), ..Item::default() };
@@ -103,7 +103,9 @@ pub(crate) fn a_condition_asks_for_all_that_a_query_can(world: &World<'_>) {
     }
 }
 
-pub(crate) fn a_condition_beyond_the_head_or_of_another_store_is_refused(world: &World<'_>) {
+pub(crate) fn a_condition_after_a_checkpoint_beyond_the_head_or_of_another_store_is_refused(
+    world: &World<'_>,
+) {
     world.append(batch(&[(A, 1)]));
     let head = world.head();
     let after = |after: &Checkpoint| {
@@ -117,7 +119,7 @@ pub(crate) fn a_condition_beyond_the_head_or_of_another_store_is_refused(world: 
     assert_eq!(after(&wider), AppendError::ForeignCheckpoint { checkpoint: wider });
 }
 
-pub(crate) fn what_a_cut_page_did_not_show_is_seen_by_a_condition_after_it(world: &World<'_>) {
+pub(crate) fn a_condition_after_a_cut_page_sees_the_events_that_the_page_left_out(world: &World<'_>) {
     for number in 1..=4 {
         world.append(batch(&[(B, number)]));
     }
@@ -129,7 +131,7 @@ pub(crate) fn what_a_cut_page_did_not_show_is_seen_by_a_condition_after_it(world
     }
 }
 
-pub(crate) fn no_update_is_lost_when_conditions_look_after_what_was_scanned(world: &World<'_>) {
+pub(crate) fn no_update_is_lost_when_conditions_start_at_scanned_to(world: &World<'_>) {
     const SEATS: usize = 12;
     const BUYERS: u32 = 4;
     let buy = |buyer: u32| {

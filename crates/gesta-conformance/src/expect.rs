@@ -1,11 +1,11 @@
-//! Laws of expectations: what an append may say about streams, and what it hears when they are otherwise.
+//! Laws of expectations: an append that expects another state of a stream is refused, with the actual state.
 
 use gesta_core::{AppendError, Batch, Expected, Retry, Version};
 
 use crate::given::{A, B, C, batch, id, ids, name, version};
 use crate::world::World;
 
-pub(crate) fn each_expectation_is_met_or_refused_with_the_actual_version(world: &World<'_>) {
+pub(crate) fn a_failed_expectation_is_refused_with_the_actual_version(world: &World<'_>) {
     let plain = [Expected::Any, Expected::None, Expected::Exists];
     let expectations = plain.into_iter().chain([0, 1, 2, 3, u64::MAX].map(exactly)).collect::<Vec<_>>();
     for count in 0..=3_u32 {
@@ -30,7 +30,7 @@ fn exactly(number: u64) -> Expected {
     Expected::Exactly(version(number))
 }
 
-/// Said once more, so that the law does not lean on the code it checks.
+/// Implements the rule a second time, so that the law does not depend on the code that it checks.
 fn is_met(expected: Expected, actual: Option<Version>) -> bool {
     match (expected, actual) {
         (Expected::Any, _) | (Expected::None, None) | (Expected::Exists, Some(_)) => true,
@@ -39,7 +39,7 @@ fn is_met(expected: Expected, actual: Option<Version>) -> bool {
     }
 }
 
-pub(crate) fn an_expectation_may_be_of_a_stream_that_is_only_read(world: &World<'_>) {
+pub(crate) fn an_expectation_may_name_a_stream_that_the_batch_does_not_write_to(world: &World<'_>) {
     world.append(batch(&[(B, 1), (B, 2)]));
     let about_b = |number, expected| batch(&[(A, number)]).expect(name(B), expected);
     world.append(about_b(3, exactly(1)));
@@ -47,10 +47,10 @@ pub(crate) fn an_expectation_may_be_of_a_stream_that_is_only_read(world: &World<
     let actual = Some(version(1));
     assert_eq!(refused, AppendError::Conflict { stream: name(B), expected: exactly(0), actual });
     assert_eq!(ids(&world.stream(A)), [3]);
-    assert_eq!(ids(&world.stream(B)), [1, 2], "a stream that is only read gets no event");
+    assert_eq!(ids(&world.stream(B)), [1, 2], "the batch writes nothing to the other stream");
 }
 
-pub(crate) fn of_several_failed_expectations_the_first_is_named(world: &World<'_>) {
+pub(crate) fn the_first_failed_expectation_is_reported(world: &World<'_>) {
     world.append(batch(&[(A, 1), (B, 2)]));
     let met = |batch: Batch| batch.expect(name(A), exactly(0));
     for (first, second) in [(B, C), (C, B)] {
@@ -62,23 +62,23 @@ pub(crate) fn of_several_failed_expectations_the_first_is_named(world: &World<'_
     }
 }
 
-pub(crate) fn the_events_of_a_batch_do_not_count_for_its_own_expectations(world: &World<'_>) {
+pub(crate) fn the_events_of_a_batch_do_not_count_for_its_expectations(world: &World<'_>) {
     world.append(batch(&[(A, 1), (A, 2)]).expect(name(A), Expected::None));
     world.append(batch(&[(A, 3), (A, 4)]).expect(name(A), exactly(1)));
     world.refuse(batch(&[(A, 5), (A, 6)]).expect(name(A), exactly(4)));
     world.refuse(batch(&[(B, 7)]).expect(name(B), Expected::Exists));
 }
 
-pub(crate) fn a_stream_is_expected_at_most_once(world: &World<'_>) {
+pub(crate) fn a_batch_has_at_most_one_expectation_of_a_stream(world: &World<'_>) {
     let twice = batch(&[(A, 1)]).expect(name(A), Expected::Any).expect(name(A), Expected::Any);
     assert!(matches!(world.refuse(twice), AppendError::Invalid { .. }));
 }
 
-pub(crate) fn an_event_is_expected_by_its_version_and_its_id(world: &World<'_>) {
+pub(crate) fn an_event_can_be_expected_by_version_and_id(world: &World<'_>) {
     world.append(batch(&[(A, 1), (B, 2), (A, 3)]));
     let event = |number, of: u32| Expected::Event { version: version(number), id: id(of) };
     let met = [(A, event(1, 3)), (B, event(0, 2))];
-    // An id of another stream, of an older event, of none; a version that was, and one that may come.
+    // The id is of another stream, of an older event, or unknown; the version is past, or still to come.
     let unmet = [event(1, 2), event(1, 1), event(1, 9), event(0, 1), event(0, 3), event(2, 3)];
     for expected in unmet {
         let refused = world.refuse(batch(&[(C, 50)]).expect(name(A), expected));
@@ -95,9 +95,9 @@ pub(crate) fn an_event_is_expected_by_its_version_and_its_id(world: &World<'_>) 
     }
 }
 
-pub(crate) fn a_version_that_another_event_has_is_not_that_of_the_event_expected(world: &World<'_>) {
+pub(crate) fn an_expected_event_is_not_met_by_another_event_of_the_same_version(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
-    // Decided on event 2, which another writer's event 3 came before.
+    // The writer decided on event 2, but event 3 of another writer was appended first.
     let next = batch(&[(A, 4)]).expect(name(A), Expected::Event { version: version(1), id: id(2) });
     assert_eq!(world.refuse(next.clone()).retry(), Retry::AfterPause, "it may still come");
     world.append(batch(&[(A, 3)]));

@@ -1,4 +1,4 @@
-//! Names, events and batches in few letters: what the laws are written with.
+//! Short constructors of names, events and batches for the laws.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -7,7 +7,7 @@ use gesta_core::{
     StreamName, Tag, Timestamp, Version,
 };
 
-/// Three streams that may share a batch in every store: one partition key.
+/// Three streams with one partition key, so that they may share a batch in every store.
 pub(crate) const A: &str = "a-{k}";
 pub(crate) const B: &str = "b-{k}";
 pub(crate) const C: &str = "c-{k}";
@@ -36,28 +36,28 @@ pub(crate) fn version(number: u64) -> Version {
     Version::new(number)
 }
 
-/// An event with that id, whose other fields do not matter.
+/// An event with this id. Its other fields do not matter.
 pub(crate) fn event(stream: &str, number: u32) -> NewEvent {
     let time = Timestamp::from_nanos(number.into());
     NewEvent::json(id(number), name(stream), event_type("happened"), time, format!("{{\"n\":{number}}}"))
 }
 
-/// An event of that type.
+/// An event of this type.
 pub(crate) fn typed(stream: &str, number: u32, text: &str) -> NewEvent {
     NewEvent { event_type: event_type(text), ..event(stream, number) }
 }
 
-/// Events by stream and id.
+/// A batch of events, each given by stream and id.
 pub(crate) fn batch(events: &[(&str, u32)]) -> Batch {
     Batch::new(events.iter().map(|(stream, number)| event(stream, *number)))
 }
 
-/// A command by its key and the first byte of its request's digest.
+/// A command, given by its key and the first byte of its request's digest.
 pub(crate) fn command(key: &str, request: u8) -> CommandKey {
     CommandKey { key: key.to_owned().into(), request: [request; 32] }
 }
 
-/// The ids of events as the numbers they were made from.
+/// The ids of events, as the numbers that they were created from.
 pub(crate) fn ids(events: &[RecordedEvent]) -> Vec<u32> {
     events.iter().map(|event| number(event.id())).collect()
 }
@@ -75,7 +75,7 @@ pub(crate) fn foreign(checkpoint: &Checkpoint) -> Checkpoint {
     Checkpoint::new(StoreId::from_bytes([0xee; 16]), checkpoint.sequences())
 }
 
-/// A place one beyond that one, in partition 0.
+/// The place one sequence later in partition 0.
 pub(crate) fn beyond(checkpoint: &Checkpoint) -> Checkpoint {
     checkpoint.clone().with(0, checkpoint.sequence(0) + 1)
 }
@@ -90,7 +90,7 @@ pub(crate) fn bytes(count: u64) -> Limit {
     Limit { bytes: NonZeroU64::new(count).expect("a limit is at least 1"), ..Limit::default() }
 }
 
-/// A page for which so much is looked at.
+/// A page for which at most `count` things are examined.
 pub(crate) fn examined(count: u64) -> Limit {
     Limit { examined: NonZeroU64::new(count).expect("a limit is at least 1"), ..Limit::default() }
 }

@@ -1,4 +1,4 @@
-//! What a backend provides to be held against the laws, and the harnesses that need no backend.
+//! The interface between a backend and the laws, and harnesses for the in-memory store and for restarts.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
@@ -9,44 +9,51 @@ use gesta_core::{
     MemoryStore, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, Timestamp, When,
 };
 
-/// How one backend is set up for a law. Each law gets a harness of its own and takes one store from it.
+/// The setup of one backend for a law.
+///
+/// Each law gets a new harness and takes one store from it.
 pub trait Harness: Send + Sync + 'static {
-    /// A fresh, empty store that asks [`Self::clock`] what time it is.
+    /// Creates an empty store that reads the time from [`Self::clock`].
     fn store(&self) -> Arc<dyn EventStore>;
 
-    /// The clock of the stores, set by the laws.
+    /// Returns the clock of the stores. The laws set it.
     fn clock(&self) -> &Clock;
 
-    /// Closes a store and opens it again, with the same content. Called while nothing is under way; the `Arc` given
-    /// is the only one. A store that forgets when it is closed is given back as it is.
+    /// Closes a store and opens it again, with the same content.
+    ///
+    /// It is called while no call is under way. The given `Arc` is the only one. A store that forgets its content
+    /// when it is closed is returned unchanged.
     fn restart(&self, store: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
         store
     }
 
-    /// Keeps what a store holds now, for [`Self::put_back`], and gives the store back. Called while nothing is under way; the
-    /// `Arc` given is the only one.
+    /// Keeps a store's current content for [`Self::put_back`], and returns the store.
+    ///
+    /// It is called while no call is under way. The given `Arc` is the only one.
     fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
         (store, Box::new(()))
     }
 
-    /// The store as it was when the snapshot was taken, with the same id: what was appended since is lost. The store was
-    /// dropped before. `None` for a store that cannot lose anything.
+    /// Restores a snapshot: all later appends are lost. The store id stays the same.
+    ///
+    /// The store was dropped before. Returns `None` if the store cannot lose anything.
     fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
         drop(snapshot);
         None
     }
 
-    /// Whether the store takes appends to system streams (`$…`). One behind a server may refuse them to its users; then
-    /// the laws hold it to the refusal.
+    /// Returns true if the store takes appends to system streams (`$…`).
+    ///
+    /// A store behind a server may refuse them to its users. The laws then check that it refuses.
     fn takes_system_streams(&self) -> bool {
         true
     }
 }
 
-/// What a store held when it was taken. Only the harness that made it looks inside.
+/// The content of a store at one moment. Only the harness that made it looks inside.
 pub type Snapshot = Box<dyn Any + Send>;
 
-/// A clock that shows what it was set to. Clones show the same time.
+/// A clock that shows the time it was set to. Clones show the same time.
 #[derive(Clone, Default)]
 pub struct Clock(Arc<Hands>);
 
@@ -57,34 +64,34 @@ struct Hands {
 }
 
 impl Clock {
-    /// What time it is.
+    /// Returns the time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let step = i64::from(self.0.step_nanos.load(Ordering::SeqCst));
         Timestamp::from_nanos(self.0.nanos.fetch_add(step, Ordering::SeqCst))
     }
 
-    /// Sets the time, back or forth, to `nanos` nanoseconds since 1970.
+    /// Sets the time, forward or back, to `nanos` nanoseconds since 1970.
     pub fn set(&self, nanos: i64) {
         self.0.nanos.store(nanos, Ordering::SeqCst);
     }
 
-    /// From now on every look at the clock moves it on by a nanosecond.
+    /// Makes every later reading of the clock move it on by one nanosecond.
     pub fn tick(&self) {
         self.0.step_nanos.store(1, Ordering::SeqCst);
     }
 }
 
-/// The in-memory store, with any number of partitions.
+/// The harness of the in-memory store, with any number of partitions.
 pub struct Memory {
     partitions: u16,
     clock: Clock,
-    /// The store that was made last.
+    /// The store that was created last.
     made: Mutex<Weak<MemoryStore>>,
 }
 
 impl Memory {
-    /// A harness for stores with that many partitions.
+    /// Creates a harness for stores with `partitions` partitions.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
         Self { partitions, clock: Clock::default(), made: Mutex::default() }
@@ -109,33 +116,35 @@ impl Harness for Memory {
 
     fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let copy = made.expect("the store given is the one that was made last").copy();
+        let copy = made.expect("the given store is the one that was created last").copy();
         (store, Box::new(copy))
     }
 
     fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
-        let copy = snapshot.downcast::<MemoryStore>().expect("a snapshot of this harness");
+        let copy = snapshot.downcast::<MemoryStore>().expect("the snapshot is of this harness");
         Some(self.given(*copy))
     }
 }
 
-/// Another harness that restarts the store at a fixed interval of calls. Under it, each law also checks that it
-/// survives a restart. No restart happens while another call is under way.
+/// A harness that restarts another harness's store at a fixed interval of calls.
+///
+/// Under it, each law also checks that its facts survive a restart. No restart happens while another call is under
+/// way.
 pub struct Restarting<H> {
     harness: Arc<H>,
     calls: u32,
-    /// The store that was made last.
+    /// The store that was created last.
     made: Mutex<Weak<Mutex<Current>>>,
 }
 
 impl<H: Harness> Restarting<H> {
-    /// Restarts before every `calls`-th call.
+    /// Restarts the store before every `calls`-th call.
     ///
     /// # Panics
     /// If `calls` is 0.
     #[must_use]
     pub fn every(calls: u32, harness: H) -> Self {
-        assert!(calls > 0, "a restart comes before every call at the most");
+        assert!(calls > 0, "the interval is at least one call");
         Self { harness: Arc::new(harness), calls, made: Mutex::default() }
     }
 
@@ -154,7 +163,7 @@ impl<H: Harness> Harness for Restarting<H> {
 
     fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
         let current = self.made.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let current = current.expect("the store given is the one that was made last");
+        let current = current.expect("the given store is the one that was created last");
         let mut current = current.lock().expect("no restart has panicked");
         let inner = current.store.take().expect("a store between restarts");
         let (inner, snapshot) = self.harness.snapshot(inner);

@@ -1,5 +1,5 @@
-//! Laws of histories: a place remembers the event it stands at, so that a store that lost events is found out when others have
-//! taken their positions.
+//! Laws of histories: a place keeps the mark of its event. If a store lost events and gave their positions to others,
+//! it refuses places of the lost history.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use pollster::block_on;
 use crate::given::{A, B, C, batch, command, events, examined, id, ids, name};
 use crate::world::{World, is_marked};
 
-/// A checkpoint as a consumer keeps it: its token.
+/// Stores a checkpoint as a consumer does, as its token, and parses it again.
 fn kept(checkpoint: &Checkpoint) -> Checkpoint {
     let token = checkpoint.to_string();
     let parsed = token.parse::<Checkpoint>().expect("a token of the store");
@@ -20,7 +20,7 @@ fn kept(checkpoint: &Checkpoint) -> Checkpoint {
     parsed
 }
 
-/// Whether each mark of a checkpoint is that of the event at its place.
+/// Checks that each mark of a checkpoint is that of the event at its place.
 #[track_caller]
 fn assert_right(world: &World<'_>, checkpoint: &Checkpoint) {
     assert!(is_marked(checkpoint), "{checkpoint} has a mark for every partition with events");
@@ -31,7 +31,7 @@ fn assert_right(world: &World<'_>, checkpoint: &Checkpoint) {
     }
 }
 
-pub(crate) fn every_place_that_is_given_has_the_mark_of_its_event(world: &World<'_>) {
+pub(crate) fn every_returned_checkpoint_has_the_mark_of_its_event(world: &World<'_>) {
     let keys = world.keys();
     let (mut number, mut last) = (0, None);
     for round in 0..2 {
@@ -73,7 +73,7 @@ pub(crate) fn every_place_that_is_given_has_the_mark_of_its_event(world: &World<
     }
 }
 
-pub(crate) fn a_page_that_ends_at_a_place_of_the_callers_keeps_it(world: &World<'_>) {
+pub(crate) fn a_page_that_ends_at_until_returns_the_callers_mark(world: &World<'_>) {
     let first = world.append(batch(&[(A, 1), (B, 2)])).checkpoint;
     world.append(batch(&[(A, 3)]));
     let partition = world.partition_of(A);
@@ -86,7 +86,7 @@ pub(crate) fn a_page_that_ends_at_a_place_of_the_callers_keeps_it(world: &World<
     }
 }
 
-pub(crate) fn a_place_without_a_mark_is_not_checked(world: &mut World<'_>) {
+pub(crate) fn a_checkpoint_without_a_mark_is_not_checked(world: &mut World<'_>) {
     let Some(lost) = lose(world) else { return };
     world.append(batch(&[(A, 11), (A, 12), (A, 13)]));
     for (number, place) in (20..).zip(lost) {
@@ -96,8 +96,8 @@ pub(crate) fn a_place_without_a_mark_is_not_checked(world: &mut World<'_>) {
     }
 }
 
-/// Appends two events and keeps them, appends two more and loses them. Gives places of the lost history, each from another
-/// source; `None` if the store cannot lose anything.
+/// Appends two events and keeps them, appends two more and loses them. Returns places of the lost history, each from
+/// another source; `None` if the store cannot lose anything.
 fn lose(world: &mut World<'_>) -> Option<Vec<Checkpoint>> {
     world.append(batch(&[(A, 1), (B, 2)]));
     let snapshot = world.snapshot();
@@ -114,7 +114,7 @@ fn lose(world: &mut World<'_>) -> Option<Vec<Checkpoint>> {
     has_lost.then_some(places)
 }
 
-/// What a consumer is told that goes on at a place, in every way that takes one.
+/// Returns the errors of a consumer that resumes from a place, from every call that takes one.
 fn told(world: &World<'_>, place: &Checkpoint) -> Vec<ReadError> {
     let directions = [Direction::Forward, Direction::Backward];
     let reads = directions.into_iter().flat_map(|direction| {
@@ -124,14 +124,14 @@ fn told(world: &World<'_>, place: &Checkpoint) -> Vec<ReadError> {
         [at, until, of_stream].map(|read| Read { direction, ..read })
     });
     let mut told = reads.map(|read| world.refuse_read(read)).collect::<Vec<_>>();
-    told.push(block_on(world.store.wait_past(place.clone())).expect_err("no place to wait at"));
+    told.push(block_on(world.store.wait_past(place.clone())).expect_err("the store must refuse the wait"));
     let subscribed = Subscription::new(Arc::clone(&world.store), Query::All, Place::At(place.clone()));
     let mut subscription = block_on(subscribed).expect("the first page is refused, not the subscription");
-    told.push(block_on(subscription.next()).expect_err("no place to go on at"));
+    told.push(block_on(subscription.next()).expect_err("the store must refuse the page"));
     told
 }
 
-pub(crate) fn nobody_goes_on_beyond_what_was_lost(world: &mut World<'_>) {
+pub(crate) fn a_checkpoint_of_lost_events_is_refused(world: &mut World<'_>) {
     let Some(lost) = lose(world) else { return };
     let conditional =
         |place: &Checkpoint| batch(&[(B, 30)]).fail_if(Query::stream(name(C)), Some(place.clone()));
@@ -144,7 +144,7 @@ pub(crate) fn nobody_goes_on_beyond_what_was_lost(world: &mut World<'_>) {
     }
     world.append(batch(&[(A, 11)]));
     world.append(batch(&[(A, 12), (B, 13), (A, 14)]));
-    // Twice: what was found the first time is remembered.
+    // Twice, because a store may remember the first result.
     for place in lost.iter().chain(&lost) {
         for error in told(world, place) {
             let ReadError::Diverged { checkpoint, found } = &error else { panic!("{error}") };
@@ -160,7 +160,7 @@ pub(crate) fn nobody_goes_on_beyond_what_was_lost(world: &mut World<'_>) {
     }
 }
 
-pub(crate) fn a_place_at_or_before_what_was_lost_goes_on(world: &mut World<'_>) {
+pub(crate) fn a_checkpoint_from_before_a_loss_is_accepted(world: &mut World<'_>) {
     let first = kept(&world.append(batch(&[(A, 1)])).checkpoint);
     let last = kept(&world.append(batch(&[(A, 2)])).checkpoint);
     let snapshot = world.snapshot();
@@ -177,7 +177,7 @@ pub(crate) fn a_place_at_or_before_what_was_lost_goes_on(world: &mut World<'_>) 
     }
 }
 
-pub(crate) fn the_same_events_at_the_same_positions_are_another_history(world: &mut World<'_>) {
+pub(crate) fn the_same_events_appended_again_after_a_loss_are_another_history(world: &mut World<'_>) {
     let Some(lost) = lose(world) else { return };
     world.append(batch(&[(A, 3), (A, 4)]));
     world.append(batch(&[(A, 5)]));
@@ -188,7 +188,7 @@ pub(crate) fn the_same_events_at_the_same_positions_are_another_history(world: &
     }
 }
 
-pub(crate) fn a_repeat_is_answered_though_the_place_of_its_condition_is_lost(world: &mut World<'_>) {
+pub(crate) fn a_repeat_is_answered_even_if_its_condition_has_a_lost_checkpoint(world: &mut World<'_>) {
     let sent = batch(&[(C, 40)]).with_command(command("open", 1));
     let first = world.append(sent.clone());
     let Some(lost) = lose(world) else { return };
@@ -202,7 +202,7 @@ pub(crate) fn a_repeat_is_answered_though_the_place_of_its_condition_is_lost(wor
     }
 }
 
-pub(crate) fn an_event_that_was_lost_is_not_the_one_expected(world: &mut World<'_>) {
+pub(crate) fn an_expected_event_that_was_lost_is_not_met_by_its_successor(world: &mut World<'_>) {
     if lose(world).is_none() {
         return;
     }

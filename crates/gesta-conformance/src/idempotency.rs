@@ -1,11 +1,11 @@
-//! Laws of event ids: they alone decide whether a batch is a repeat, for the whole history, however it was batched.
+//! Laws of event ids: they alone decide whether a batch is a repeat, over the whole history and for any batching.
 
 use gesta_core::{AppendError, Appended, Batch, Checkpoint, Expected, NewEvent};
 
 use crate::given::{A, B, batch, event, event_type, id, ids, name, tag, version};
 use crate::world::{World, poll_once};
 
-/// What the laws about other batchings start from.
+/// The initial log of the laws about other batchings.
 struct History {
     places: Vec<(u32, gesta_core::Placed)>,
     ends: [Checkpoint; 3],
@@ -23,12 +23,12 @@ fn history(world: &World<'_>) -> History {
     History { places, ends }
 }
 
-/// Events of the history by their ids alone: below 10 in `A`, above in `B`.
+/// Events of the history, by their ids: below 10 in `A`, others in `B`.
 fn by_ids(numbers: &[u32]) -> Batch {
     batch(&numbers.iter().map(|number| (if *number < 10 { A } else { B }, *number)).collect::<Vec<_>>())
 }
 
-pub(crate) fn the_same_batch_again_is_answered_with_the_first_answer(world: &World<'_>) {
+pub(crate) fn a_repeated_batch_gets_the_first_answer(world: &World<'_>) {
     let sent = batch(&[(A, 1), (B, 2), (A, 3)]).expect(name(A), Expected::None);
     let first = world.append(sent.clone());
     world.append(batch(&[(A, 4), (B, 5)]));
@@ -38,7 +38,7 @@ pub(crate) fn the_same_batch_again_is_answered_with_the_first_answer(world: &Wor
     assert_eq!(ids(&world.log()), [1, 2, 3, 4, 5]);
 }
 
-pub(crate) fn a_repeat_is_one_whatever_its_events_say_beside_their_ids(world: &World<'_>) {
+pub(crate) fn ids_alone_decide_a_repeat_and_other_fields_are_ignored(world: &World<'_>) {
     let first = world.append(batch(&[(A, 1)]));
     let plain = || event(A, 1);
     let others = [
@@ -54,7 +54,7 @@ pub(crate) fn a_repeat_is_one_whatever_its_events_say_beside_their_ids(world: &W
     assert_eq!(world.stream(A)[0].data(), plain().data, "the first stays");
 }
 
-pub(crate) fn a_repeat_may_be_batched_in_any_other_way_that_keeps_the_order(world: &World<'_>) {
+pub(crate) fn a_repeat_may_be_batched_differently_in_the_same_order(world: &World<'_>) {
     let History { places, ends } = history(world);
     let cases: [(&[u32], usize); 10] = [
         (&[1, 2, 11], 0),
@@ -79,9 +79,11 @@ pub(crate) fn a_repeat_may_be_batched_in_any_other_way_that_keeps_the_order(worl
     }
 }
 
-pub(crate) fn a_batch_that_only_partly_stands_or_in_another_order_is_told_where_to_cut(world: &World<'_>) {
+pub(crate) fn a_batch_that_is_partly_recorded_or_reordered_is_refused_with_the_index_to_cut_at(
+    world: &World<'_>,
+) {
     history(world);
-    // What is sent, the first of it that is taken, its version, and where to cut.
+    // The ids of a batch, its first taken id, the version of that event, and the index to cut at.
     let cases: [(&[u32], u32, u64, usize); 10] = [
         (&[1, 9], 1, 0, 1),
         (&[9, 1], 1, 0, 1),
@@ -101,7 +103,7 @@ pub(crate) fn a_batch_that_only_partly_stands_or_in_another_order_is_told_where_
     }
 }
 
-pub(crate) fn a_batch_that_is_cut_where_it_was_told_goes_through_piece_by_piece(world: &World<'_>) {
+pub(crate) fn a_batch_that_is_cut_at_the_reported_index_is_accepted_piece_by_piece(world: &World<'_>) {
     history(world);
     let mut left = &[1, 2, 8, 9, 3, 11, 12, 19, 4][..];
     let mut pieces = Vec::new();
@@ -121,7 +123,7 @@ pub(crate) fn a_batch_that_is_cut_where_it_was_told_goes_through_piece_by_piece(
     assert_eq!(ids(&world.stream(B)), [11, 12, 19]);
 }
 
-pub(crate) fn one_id_in_two_streams_is_two_events(world: &World<'_>) {
+pub(crate) fn the_same_id_in_two_streams_is_two_events(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     world.append(batch(&[(B, 1)]));
     world.append(batch(&[(A, 2), (B, 2)]));
@@ -129,14 +131,14 @@ pub(crate) fn one_id_in_two_streams_is_two_events(world: &World<'_>) {
     world.repeat(batch(&[(A, 1), (B, 1), (B, 2)]));
 }
 
-pub(crate) fn one_id_twice_in_one_stream_of_a_batch_is_refused(world: &World<'_>) {
+pub(crate) fn a_batch_with_the_same_id_twice_in_a_stream_is_refused(world: &World<'_>) {
     let twice = || batch(&[(A, 1), (B, 1), (A, 1)]);
     assert!(matches!(world.refuse(twice()), AppendError::Invalid { .. }));
     world.append(batch(&[(A, 1)]));
     assert!(matches!(world.refuse(twice()), AppendError::Invalid { .. }));
 }
 
-pub(crate) fn an_id_is_remembered_for_the_whole_history(world: &World<'_>) {
+pub(crate) fn an_id_is_recognised_over_the_whole_history(world: &World<'_>) {
     let first = world.append(batch(&[(A, 0)]));
     for number in 1..200 {
         world.append(batch(&[(if number % 2 == 0 { A } else { B }, number)]));
@@ -145,11 +147,11 @@ pub(crate) fn an_id_is_remembered_for_the_whole_history(world: &World<'_>) {
     assert!(matches!(world.refuse(batch(&[(A, 500), (A, 0)])), AppendError::IdTaken { index: 1, .. }));
 }
 
-pub(crate) fn an_append_that_was_dropped_at_any_moment_is_settled_by_its_repeat(world: &World<'_>) {
+pub(crate) fn a_repeat_settles_an_append_that_was_dropped_at_any_moment(world: &World<'_>) {
     for (polls, number) in (0..4_u32).flat_map(|polls| (0..5).map(move |turn| (polls, 10 * polls + turn))) {
         let sent = batch(&[(A, 100 + 2 * number), (B, 101 + 2 * number)]);
         let mut append = world.store.append(sent.clone());
-        // A future is not to be polled again once it has answered.
+        // A completed future must not be polled again.
         let _answered = (0..polls).any(|_| poll_once(&mut append).is_ready());
         drop(append);
         let settled = world.try_append(sent.clone()).expect("a repeat settles it");

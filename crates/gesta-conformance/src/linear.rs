@@ -1,8 +1,8 @@
-//! The law of concurrent appends: there is one order in which every answer is true, and it is the log's own.
+//! The law of concurrent appends: every answer is true at one point of a single order, which is the order of the log.
 //!
-//! The positions that appends answer make this exact and cheap to check: an accepted batch is placed in the order by its own
-//! position, and a refusal must have been true at some place between the head that its caller could know before and the head
-//! after.
+//! The positions in the answers make this exact and cheap to check. The position of an accepted batch is its place in
+//! the order. A refusal must have been true at some place between the head that its caller could know before the call
+//! and the head after it.
 
 use std::thread;
 
@@ -14,10 +14,10 @@ use crate::world::World;
 
 const THREADS: u32 = 4;
 const APPENDS: u32 = 60;
-/// All of one partition key, so that every store can decide over them at once.
+/// Streams with one partition key, so that every store can decide over them at once.
 const STREAMS: [&str; 3] = [A, B, C];
 
-/// One append, and what lay around it.
+/// One append, its answer, and the heads before and after it.
 struct Call {
     batch: Batch,
     before: Checkpoint,
@@ -25,7 +25,7 @@ struct Call {
     after: Checkpoint,
 }
 
-pub(crate) fn concurrent_appends_have_one_order_in_which_every_answer_is_true(world: &World<'_>) {
+pub(crate) fn concurrent_appends_are_linearizable_in_the_order_of_the_log(world: &World<'_>) {
     let partition = world.partition_of(A);
     let calls = thread::scope(|scope| {
         let threads = (0..THREADS).map(|thread| scope.spawn(move || run(world, thread))).collect::<Vec<_>>();
@@ -54,7 +54,7 @@ fn run(world: &World<'_>, thread: u32) -> Vec<Call> {
         let before = world.head();
         let answer = world.try_append(batch.clone());
         let after = world.head();
-        // Now and then on what was seen, and now and then on what was seen a while ago.
+        // Sometimes decide on the newest known head, and sometimes on an older one.
         if random.below(3) > 0 {
             seen = after.clone();
         }
@@ -63,7 +63,7 @@ fn run(world: &World<'_>, thread: u32) -> Vec<Call> {
     (0..APPENDS).map(call).collect()
 }
 
-/// One to three events in streams that everybody writes to, under expectations and conditions that often hold and often not.
+/// Makes one to three events in the shared streams. Their expectations and conditions often hold and often fail.
 fn choose(random: &mut Random, number: u32, seen: &Checkpoint) -> Batch {
     let count = 1 + random.below(3);
     let events = (number..number + count).map(|number| {
@@ -73,7 +73,7 @@ fn choose(random: &mut Random, number: u32, seen: &Checkpoint) -> Batch {
     let batch = Batch::new(events.collect::<Vec<_>>());
     let stream = name(random.pick(&STREAMS));
     match random.below(5) {
-        // The streams grow by about as much: a guess that is often near.
+        // The streams grow at about the same rate, so this guess is often near.
         0 => {
             batch.expect(stream, Expected::Exactly(version((number % 10_000 / 5 + random.below(20)).into())))
         }
@@ -84,7 +84,7 @@ fn choose(random: &mut Random, number: u32, seen: &Checkpoint) -> Batch {
     }
 }
 
-/// The log as it came to be.
+/// The final log, to look up earlier states.
 struct History<'a> {
     log: &'a [RecordedEvent],
     partition: u16,
@@ -99,7 +99,7 @@ impl History<'_> {
                 let was_so = (self.sequence(&call.before)..=self.sequence(&call.after)).any(|head| {
                     self.last_version(stream.as_str(), head) == actual.map(gesta_core::Version::get)
                 });
-                assert!(was_so, "`{stream}` never stood at {actual:?} meanwhile");
+                assert!(was_so, "`{stream}` never had last version {actual:?} during the call");
             }
             Err(AppendError::ConditionFailed { index, at }) => {
                 let condition = &call.batch.conditions[*index];
@@ -116,13 +116,13 @@ impl History<'_> {
     fn check_accepted(&self, call: &Call, appended: &Appended) {
         let first = appended.places[0].position.sequence;
         let last = appended.places[appended.places.len() - 1].position.sequence;
-        assert!(first > self.sequence(&call.before), "it stands behind what was there before it was sent");
-        assert!(last <= self.sequence(&call.after), "it is durable when it is answered");
+        assert!(first > self.sequence(&call.before), "the batch comes after the head from before the call");
+        assert!(last <= self.sequence(&call.after), "the batch is durable when it is answered");
         for (stream, expected) in &call.batch.expect {
             let actual = self.last_version(stream.as_str(), first - 1);
             assert!(
                 expected.is_met_by(actual.map(version), |_| None),
-                "`{stream}` stood at {actual:?}, not {expected}"
+                "`{stream}` had last version {actual:?}, not {expected}"
             );
         }
         for condition in &call.batch.conditions {
@@ -133,7 +133,7 @@ impl History<'_> {
         }
     }
 
-    /// Whether the event there is one that the condition forbids.
+    /// Returns true if the event at a sequence violates the condition.
     fn matches_after(&self, condition: &Condition, sequence: u64) -> bool {
         let after = condition.after.as_ref().map_or(0, |after| self.sequence(after));
         let event = self.log.iter().find(|event| {
@@ -142,7 +142,7 @@ impl History<'_> {
         sequence > after && event.is_some_and(|event| condition.fail_if_any.matches(event))
     }
 
-    /// The version of a stream's last event when the log ended there.
+    /// Returns the version of a stream's last event when the log ended at `head`.
     fn last_version(&self, stream: &str, head: u64) -> Option<u64> {
         let events =
             self.log.iter().filter(|event| event.stream() == stream && event.position().sequence <= head);

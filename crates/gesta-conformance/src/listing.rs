@@ -12,7 +12,7 @@ fn limit(count: u32) -> NonZeroU32 {
     NonZeroU32::new(count).expect("a limit is at least 1")
 }
 
-/// Names and last versions, page by page, sorted since no order is promised.
+/// Lists names and last versions page by page, sorted, because a listing has no defined order.
 fn list(world: &World<'_>, of: Option<&str>, count: u32) -> Vec<(String, u64)> {
     let mut listing = Listing { category: of.map(category), after: None, limit: limit(count) };
     let mut found = Vec::new();
@@ -20,7 +20,7 @@ fn list(world: &World<'_>, of: Option<&str>, count: u32) -> Vec<(String, u64)> {
         let page = block_on(world.store.streams(listing.clone())).expect("a page of streams");
         assert!(page.streams.len() <= count as usize, "{page:?}");
         found.extend(page.streams.into_iter().map(|info| (info.name.to_string(), info.version.get())));
-        assert!(found.len() < 1_000, "a listing comes to its end");
+        assert!(found.len() < 1_000, "a listing must reach its end");
         match page.next {
             Some(token) => listing.after = Some(token),
             None => break,
@@ -43,8 +43,9 @@ fn streams(world: &World<'_>) -> Vec<(String, u64)> {
     expected
 }
 
-pub(crate) fn a_stream_is_known_by_its_last_version_once_it_has_an_event(world: &World<'_>) {
-    let known = |stream: &str| block_on(world.store.stream(name(stream))).expect("what is known");
+pub(crate) fn a_stream_with_events_has_information_with_its_last_version(world: &World<'_>) {
+    let known =
+        |stream: &str| block_on(world.store.stream(name(stream))).expect("the information on the stream");
     assert_eq!(known(A), None);
     for last in 0..3_u32 {
         world.append(batch(&[(A, 2 * last)]));
@@ -63,7 +64,7 @@ pub(crate) fn every_stream_is_listed_once_page_by_page(world: &World<'_>) {
     }
 }
 
-pub(crate) fn a_listing_of_a_category_has_its_streams_only(world: &World<'_>) {
+pub(crate) fn a_listing_of_a_category_contains_only_its_streams(world: &World<'_>) {
     let expected = streams(world);
     for of in ["home", "homes", "shop", "", "hom", "never"] {
         let in_category = |(name, _): &&(String, u64)| name.split('-').next() == Some(of);
@@ -74,9 +75,7 @@ pub(crate) fn a_listing_of_a_category_has_its_streams_only(world: &World<'_>) {
     }
 }
 
-pub(crate) fn a_stream_that_exists_throughout_a_listing_is_in_it_once_although_others_begin(
-    world: &World<'_>,
-) {
+pub(crate) fn a_stream_that_exists_throughout_a_listing_is_listed_once_while_others_begin(world: &World<'_>) {
     let expected = streams(world);
     let mut listing = Listing { category: None, after: None, limit: limit(2) };
     let mut found = Vec::new();
@@ -96,11 +95,11 @@ pub(crate) fn a_stream_that_exists_throughout_a_listing_is_in_it_once_although_o
     }
     found.sort();
     let distinct = found.iter().collect::<std::collections::BTreeSet<_>>();
-    assert_eq!(found.len(), distinct.len(), "none is there twice: {found:?}");
+    assert_eq!(found.len(), distinct.len(), "a listing must not repeat a stream: {found:?}");
     assert!(expected.iter().all(|(name, _)| distinct.contains(name)), "{found:?}");
 }
 
-pub(crate) fn a_token_that_the_store_did_not_give_is_refused(world: &World<'_>) {
+pub(crate) fn an_unknown_listing_token_is_refused(world: &World<'_>) {
     streams(world);
     for token in
         ["", "no token", "-1", "1e3", "\u{0}", "99999999999999999999999999", "ä".repeat(300).as_str()]

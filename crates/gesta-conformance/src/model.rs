@@ -1,8 +1,9 @@
-//! The law of laws: whatever is done in whatever order, a store answers as the in-memory store does.
+//! The law that covers all others: any history of calls gets the same answers from a store as from the in-memory
+//! store.
 //!
-//! One seed decides a history. Each step is one call, made to the store and to the oracle; the answers are compared, with
-//! positions where both count densely. Places are kept in pairs, so that a store that counts otherwise is asked about
-//! the same ones.
+//! One seed decides a history. Each step makes one call to the store and to the oracle, and compares the answers.
+//! Positions are compared if both count densely. Places are kept in pairs, so that a store that counts differently
+//! gets the corresponding place.
 
 mod choose;
 
@@ -22,31 +23,34 @@ use crate::harness::Harness;
 use crate::world::World;
 pub(crate) use choose::Random;
 
-/// Steps of a history in the law.
+/// The number of steps of a history in the law.
 const STEPS: u32 = 400;
 
-pub(crate) fn any_history_gets_the_answers_of_the_memory_store(world: &World<'_>) {
+pub(crate) fn a_random_history_gets_the_same_answers_as_in_the_memory_store(world: &World<'_>) {
     Model::new(world, Random::new(42)).run(STEPS);
 }
 
-pub(crate) fn any_other_history_gets_the_answers_of_the_memory_store(world: &World<'_>) {
+pub(crate) fn another_random_history_gets_the_same_answers_as_in_the_memory_store(world: &World<'_>) {
     Model::new(world, Random::new(4_242)).run(STEPS);
 }
 
-/// Holds a backend to the oracle over one random history: the same seed is the same history. For long runs beside
-/// the laws, which run two short histories.
+/// Compares a backend with the in-memory store over one random history.
+///
+/// The same seed makes the same history. Use it for long runs beside the laws, which run two short histories.
 ///
 /// # Panics
-/// At the first answer that differs, with both answers; a line on standard error says how to see it again.
+/// At the first different answer, with both answers. A line on standard error shows how to repeat it.
 pub fn compare_with_memory(harness: &dyn Harness, seed: u64, steps: u32) {
     Model::new(&World::new(harness), Random::new(seed)).run(steps);
 }
 
-/// As [`compare_with_memory`], but every choice is made by the next of these bytes, until they are used up: for a fuzzer,
-/// which learns what choices lead to.
+/// Compares a backend with the in-memory store, with choices taken from bytes.
+///
+/// As [`compare_with_memory`], but each byte makes one choice, until all are used. It serves a fuzzer, which learns
+/// the effect of its bytes.
 ///
 /// # Panics
-/// At the first answer that differs, with both answers.
+/// At the first different answer, with both answers.
 pub fn compare_by_choices(harness: &dyn Harness, choices: &[u8]) {
     Model::new(&World::new(harness), Random::chosen(choices)).run(u32::MAX);
 }
@@ -66,16 +70,16 @@ struct Model<'a> {
 
 /// Prints how to repeat a failure of any kind.
 struct Repro {
-    /// `None` where it was not a seed that chose.
+    /// `None` if bytes made the choices.
     seed: Option<u64>,
     steps: u32,
 }
 
 impl Drop for Repro {
-    #[expect(clippy::print_stderr, reason = "a failed test says how to repeat it")]
+    #[expect(clippy::print_stderr, reason = "a failed test prints how to repeat it")]
     fn drop(&mut self) {
         if let Some(seed) = self.seed.filter(|_| thread::panicking()) {
-            eprintln!("again: compare_with_memory(harness, {seed}, {})", self.steps);
+            eprintln!("repeat with: compare_with_memory(harness, {seed}, {})", self.steps);
         }
     }
 }
@@ -116,16 +120,16 @@ impl<'a> Model<'a> {
 
     #[track_caller]
     fn assert_same<T: PartialEq + Debug>(&self, asked: &dyn Debug, store: &T, oracle: &T) {
-        assert!(store == oracle, "the store answers\n{store:?}\nand not\n{oracle:?}\nto {asked:?}");
+        assert!(store == oracle, "the store answers\n{store:?}\ninstead of\n{oracle:?}\nto {asked:?}");
     }
 
-    /// Asks the store and the oracle the same, and compares what each comes to.
+    /// Makes the same call to the store and to the oracle, and compares the answers.
     #[track_caller]
     fn compare<T: PartialEq + Debug>(&self, asked: &dyn Debug, ask: impl Fn(&World<'_>) -> T) {
         self.assert_same(asked, &ask(self.world), &ask(&self.oracle));
     }
 
-    // What is done.
+    // Steps.
 
     fn append(&mut self) {
         let [ours, theirs] = if self.random.one_in(5) { self.a_sent_batch() } else { self.a_new_batch() };
@@ -133,7 +137,7 @@ impl<'a> Model<'a> {
         let (store, oracle) = (self.world.try_append(ours), self.oracle.try_append(theirs));
         if let (Ok(store), Ok(oracle)) = (&store, &oracle) {
             self.places.push([store.checkpoint.clone(), oracle.checkpoint.clone()]);
-            // Often inside the batch.
+            // This place is often inside the batch.
             self.places.push([store, oracle].map(|answer| {
                 let Position { partition, sequence } = answer.places[0].position;
                 self.world.start().with(partition, sequence)
@@ -170,7 +174,7 @@ impl<'a> Model<'a> {
         self.compare(&("streams of", of), |world| list(world, of, limit));
     }
 
-    /// On the whole time goes on, but also back.
+    /// The time mostly moves forward, sometimes back.
     fn set_the_clock(&mut self) {
         let steps = i64::from(self.repro.steps);
         self.world.clock().set(steps + i64::from(self.random.below(20)) - 10);
@@ -188,9 +192,9 @@ impl<'a> Model<'a> {
         self.places.push(pair);
     }
 
-    // What is compared.
+    // Comparable answers.
 
-    /// A place by its numbers, where both count densely.
+    /// Returns the checkpoint, if both stores count densely.
     fn place(&self, checkpoint: &Checkpoint) -> Option<Checkpoint> {
         self.world.capabilities().dense_positions.then(|| checkpoint.clone())
     }
@@ -200,8 +204,8 @@ impl<'a> Model<'a> {
         Position { sequence, ..position }
     }
 
-    /// Whether it is a repeat, where each event stands, and the end of the batch in its own partition; or the error,
-    /// without its words.
+    /// Returns the comparable parts of an answer: repeat or not, the place of each event, and the end of the batch in
+    /// its partition; or the error without its texts.
     fn answer(&self, answer: Result<Appended, AppendError>) -> Result<Answer, AppendError> {
         let answer = answer.map_err(|error| self.error(error))?;
         let partition = answer.places[0].position.partition;
@@ -221,7 +225,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Everything that a read shows, page by page, and where it got to.
+    /// Returns everything that a read shows, page by page, and the place that it reached.
     fn shown(&self, world: &World<'_>, read: Read) -> Result<Shown, ReadError> {
         world.try_read(read.clone()).map_err(|error| match error {
             ReadError::Invalid { .. } => ReadError::Invalid { reason: String::new() },
@@ -244,7 +248,7 @@ impl<'a> Model<'a> {
 
 type Answer = (bool, Vec<(Version, Position)>, Option<u64>);
 
-/// What a read shows, whatever its pages were.
+/// The result of a read, independent of its pages.
 #[derive(Debug, PartialEq)]
 struct Shown {
     events: Vec<Vec<RecordedEvent>>,
@@ -253,8 +257,10 @@ struct Shown {
     last_version: Option<Version>,
 }
 
-/// Whether every store ends the read at the same place: backward reads may end wherever nothing more is below, and so may
-/// one that begins behind its own `until`.
+/// Returns true if every store must end the read at the same place.
+///
+/// A backward read may end at any place with no match below it, and a read that begins beyond its `until` may end
+/// anywhere.
 fn has_one_end(read: &Read) -> bool {
     let from = match &read.select {
         Select::Log { from: Place::At(from), .. } => Some(from),
@@ -265,7 +271,7 @@ fn has_one_end(read: &Read) -> bool {
     read.direction == Direction::Forward && in_order
 }
 
-/// The streams of a category with their last versions, sorted: no order is promised.
+/// Lists the streams of a category with their last versions, sorted, because a listing has no defined order.
 fn list(world: &World<'_>, of: Option<&str>, limit: u32) -> Vec<(StreamName, Version)> {
     let limit = NonZeroU32::new(limit).expect("a limit is at least 1");
     let mut listing = Listing { category: of.map(category), after: None, limit };

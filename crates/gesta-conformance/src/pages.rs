@@ -1,4 +1,4 @@
-//! Laws of pages: where one ends, what a limit may cut, and that page after page is the same as one great read.
+//! Laws of pages: where a page ends, where a limit may cut, and that all pages together equal one large read.
 
 use gesta_core::{
     Checkpoint, Direction, Lane, Lanes, Limit, Page, Place, Query, Read, ReadError, RecordedEvent, Select,
@@ -28,7 +28,7 @@ pub(crate) fn an_empty_log_is_read_to_its_end_at_once(world: &World<'_>) {
     }
 }
 
-pub(crate) fn an_uncut_forward_page_has_scanned_to_the_head_even_when_nothing_matched(world: &World<'_>) {
+pub(crate) fn a_forward_page_that_is_not_cut_scans_to_the_head_even_without_a_match(world: &World<'_>) {
     let town = Town::build(world);
     let head = world.head();
     let never = Query::types([event_type("never")]);
@@ -46,7 +46,7 @@ pub(crate) fn an_uncut_forward_page_has_scanned_to_the_head_even_when_nothing_ma
     }
 }
 
-pub(crate) fn until_is_the_last_place_that_is_read_forward(world: &World<'_>) {
+pub(crate) fn a_forward_read_returns_only_events_up_to_until(world: &World<'_>) {
     let town = Town::build(world);
     for until in places(world, &town) {
         for (query, wanted) in town.cases() {
@@ -61,14 +61,14 @@ pub(crate) fn until_is_the_last_place_that_is_read_forward(world: &World<'_>) {
     }
 }
 
-/// The start, the head, and the place after each event alone, others unread: many of them inside a batch.
+/// The start, the head, and the place after each event alone in its partition. Many of them are inside a batch.
 fn places(world: &World<'_>, town: &Town) -> Vec<Checkpoint> {
     let positions = town.entries.iter().map(|entry| entry.place.position);
     let after = positions.map(|position| world.start().with(position.partition, position.sequence));
     [world.start(), world.head()].into_iter().chain(after.step_by(3)).collect()
 }
 
-pub(crate) fn until_is_the_place_above_which_is_read_backward(world: &World<'_>) {
+pub(crate) fn a_backward_read_returns_only_events_after_until(world: &World<'_>) {
     let town = Town::build(world);
     for until in places(world, &town) {
         let page = world.read(Read::log_from(Query::All, Place::End).backward().until(until.clone()));
@@ -80,7 +80,7 @@ pub(crate) fn until_is_the_place_above_which_is_read_backward(world: &World<'_>)
     }
 }
 
-pub(crate) fn a_read_goes_on_after_any_place_even_inside_a_batch(world: &World<'_>) {
+pub(crate) fn a_read_may_start_at_any_place_even_inside_a_batch(world: &World<'_>) {
     let town = Town::build(world);
     for at in places(world, &town) {
         let read = Read::log_from(Query::All, Place::At(at.clone()));
@@ -99,7 +99,7 @@ pub(crate) fn a_read_goes_on_after_any_place_even_inside_a_batch(world: &World<'
     }
 }
 
-pub(crate) fn a_backward_read_from_the_start_and_a_forward_read_from_the_end_show_nothing(world: &World<'_>) {
+pub(crate) fn a_backward_read_from_the_start_and_a_forward_read_from_the_end_are_empty(world: &World<'_>) {
     Town::build(world);
     for read in [Read::log_from(Query::All, Place::Start).backward(), Read::log_from(Query::All, Place::End)]
     {
@@ -108,7 +108,7 @@ pub(crate) fn a_backward_read_from_the_start_and_a_forward_read_from_the_end_sho
     }
 }
 
-pub(crate) fn a_place_beyond_the_head_or_of_another_store_is_refused(world: &World<'_>) {
+pub(crate) fn a_checkpoint_beyond_the_head_or_of_another_store_is_refused(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     let head = world.head();
     let wider = Checkpoint::new(head.store(), head.sequences().chain([0]));
@@ -133,22 +133,22 @@ pub(crate) fn a_place_beyond_the_head_or_of_another_store_is_refused(world: &Wor
     }
 }
 
-pub(crate) fn page_after_page_of_one_event_shows_what_one_read_shows(world: &World<'_>) {
+pub(crate) fn pages_of_one_event_add_up_to_one_large_read(world: &World<'_>) {
     check_paging(world, events(1));
     check_stream_paging(world, events(1));
 }
 
-pub(crate) fn page_after_page_of_one_byte_shows_what_one_read_shows(world: &World<'_>) {
+pub(crate) fn pages_of_one_byte_add_up_to_one_large_read(world: &World<'_>) {
     check_paging(world, bytes(1));
     check_stream_paging(world, bytes(1));
 }
 
-pub(crate) fn page_after_page_for_which_one_thing_is_examined_shows_what_one_read_shows(world: &World<'_>) {
+pub(crate) fn pages_of_one_examined_entry_add_up_to_one_large_read(world: &World<'_>) {
     check_paging(world, examined(1));
     check_stream_paging(world, examined(1));
 }
 
-pub(crate) fn page_after_page_of_any_small_limit_shows_what_one_read_shows(world: &World<'_>) {
+pub(crate) fn pages_of_any_small_limit_add_up_to_one_large_read(world: &World<'_>) {
     let town = Town::build(world);
     for limit in [events(2), events(5), bytes(150), bytes(400), examined(2), examined(7)] {
         let mut expected = town.ids(world, |_| true);
@@ -160,7 +160,7 @@ pub(crate) fn page_after_page_of_any_small_limit_shows_what_one_read_shows(world
     }
 }
 
-/// Every query, for all lanes and for half of them, in both directions.
+/// Checks every query in both directions, for all lanes and for half of them.
 fn check_paging(world: &World<'_>, limit: Limit) {
     let town = Town::build(world);
     let half = (0..1_024).step_by(2).filter_map(Lane::new).collect::<Lanes>();
@@ -181,7 +181,7 @@ fn check_paging(world: &World<'_>, limit: Limit) {
     }
 }
 
-/// Every stream, in both directions.
+/// Checks every stream in both directions.
 fn check_stream_paging(world: &World<'_>, limit: Limit) {
     let streams =
         world.log().iter().map(|event| event.stream().to_owned()).collect::<std::collections::BTreeSet<_>>();
@@ -212,14 +212,14 @@ pub(crate) fn a_forward_page_of_the_log_never_ends_inside_a_batch(world: &World<
                     let matching = of_batch.filter(|entry| wanted(&entry.event)).count();
                     matching == batches.iter().filter(|own| *own == batch).count()
                 };
-                assert!(batches.iter().all(whole), "a batch is in one page with all that matches: {page:?}");
+                assert!(batches.iter().all(whole), "all matches of a batch must be in one page: {page:?}");
                 assert_exceeded_by_one_batch(&page, limit, &batches);
             }
         }
     }
 }
 
-/// Without its last batch the page is below its limit.
+/// Checks that the page is below its limit without its last batch.
 fn assert_exceeded_by_one_batch(page: &Page, limit: Limit, batches: &[u32]) {
     let before = batches.iter().filter(|batch| Some(*batch) != batches.last()).count();
     let bytes = page.events[..before].iter().map(|event| event.as_bytes().len() as u64).sum::<u64>();
@@ -227,7 +227,7 @@ fn assert_exceeded_by_one_batch(page: &Page, limit: Limit, batches: &[u32]) {
     assert!(before == 0 || bytes < limit.bytes.get(), "{limit:?}: {page:?}");
 }
 
-pub(crate) fn stream_reads_and_backward_reads_cut_at_exactly_the_limit(world: &World<'_>) {
+pub(crate) fn stream_reads_and_backward_reads_are_cut_at_exactly_the_limit(world: &World<'_>) {
     world.append(batch(&[(A, 1), (A, 2), (B, 3), (A, 4), (A, 5)]));
     for count in 1..=6 {
         let log = Read::log_from(Query::All, Place::End).backward();
@@ -247,7 +247,7 @@ pub(crate) fn stream_reads_and_backward_reads_cut_at_exactly_the_limit(world: &W
     }
 }
 
-pub(crate) fn a_cut_stream_page_says_where_a_read_of_the_log_goes_on(world: &World<'_>) {
+pub(crate) fn a_read_of_the_log_can_continue_from_a_cut_stream_page(world: &World<'_>) {
     world.append(batch(&[("elsewhere-1", 9)]));
     world.append(batch(&[(A, 1), (B, 8), (A, 2), (A, 3)]));
     world.append(batch(&[(B, 7), (A, 4)]));
@@ -265,7 +265,7 @@ pub(crate) fn a_cut_stream_page_says_where_a_read_of_the_log_goes_on(world: &Wor
     }
 }
 
-pub(crate) fn a_stream_is_read_from_a_version_on_in_both_directions(world: &World<'_>) {
+pub(crate) fn a_stream_read_may_start_at_any_version_in_both_directions(world: &World<'_>) {
     world.append(batch(&[(A, 10), (B, 20), (A, 11)]));
     world.append(batch(&[(A, 12), (A, 13)]));
     let from = |number| Read::from(Select::Stream { name: name(A), from: Some(version(number)) });
@@ -287,7 +287,7 @@ pub(crate) fn a_stream_is_read_from_a_version_on_in_both_directions(world: &Worl
     assert_eq!(versions(&world.read(Read::stream(name(A)).backward()).events), [3, 2, 1, 0]);
 }
 
-pub(crate) fn a_stream_is_read_up_to_a_place(world: &World<'_>) {
+pub(crate) fn a_stream_read_ends_at_until(world: &World<'_>) {
     let places = world.append(batch(&[(A, 1), (B, 2), (A, 3)])).places;
     world.append(batch(&[(A, 4)]));
     let cases: [(usize, &[u32], &[u32]); 3] = [(0, &[1], &[4, 3]), (1, &[1], &[4, 3]), (2, &[1, 3], &[4])];
@@ -300,7 +300,7 @@ pub(crate) fn a_stream_is_read_up_to_a_place(world: &World<'_>) {
     }
 }
 
-pub(crate) fn every_page_of_a_stream_tells_its_last_version_at_the_head(world: &World<'_>) {
+pub(crate) fn every_page_of_a_stream_has_its_last_version_at_the_head(world: &World<'_>) {
     let first = world.append(batch(&[(A, 1), (B, 2), (A, 3)])).checkpoint;
     world.append(batch(&[(A, 4), (B, 5)]));
     let reads = [
@@ -317,7 +317,7 @@ pub(crate) fn every_page_of_a_stream_tells_its_last_version_at_the_head(world: &
     assert_eq!(world.read(Read::stream(name("never-1"))).last_version, None);
 }
 
-pub(crate) fn events_of_one_batch_share_what_their_readers_see(world: &World<'_>) {
+pub(crate) fn a_stream_read_and_a_log_read_return_the_same_events(world: &World<'_>) {
     world.append(batch(&[(A, 1), (B, 2), (A, 3)]));
     let by_log = world.log();
     let by_streams = [world.stream(A), world.stream(B)].concat();

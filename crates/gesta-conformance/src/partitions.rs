@@ -1,4 +1,4 @@
-//! Laws keyed by how the store is divided: what one batch may span, and what has an order.
+//! Laws of partitions: the scope of one batch, and the order of events.
 
 use gesta_core::{AppendError, Batch, Expected, Item, Placed, Query, Read};
 use pollster::block_on;
@@ -7,13 +7,14 @@ use crate::given::{A, B, batch, category, command, event_type, ids, name, tag};
 use crate::world::World;
 
 impl World<'_> {
-    /// Streams of three keys: of three partitions, where there are as many.
+    /// Three streams with different partition keys, in three partitions if the store has as many.
     fn streams(&self) -> [String; 3] {
         let mut keys = self.keys().into_iter();
         [(); 3].map(|()| format!("s-{{{}}}", keys.next().expect("three keys")))
     }
 
-    /// Appends a batch that reaches over the three keys: taken, or refused for what the store is.
+    /// Appends a batch that spans the three keys. It must be accepted, or refused according to the store's
+    /// capabilities.
     fn reach_over(&self, batch: Batch) {
         if self.is_scoped_to_a_partition() {
             let error = self.refuse(batch);
@@ -24,7 +25,7 @@ impl World<'_> {
     }
 }
 
-pub(crate) fn a_batch_over_several_partition_keys_is_whole_or_unsupported(world: &World<'_>) {
+pub(crate) fn a_batch_with_several_partition_keys_is_whole_or_unsupported(world: &World<'_>) {
     let [first, second, third] = world.streams();
     world.reach_over(batch(&[(&first, 1), (&second, 2), (&third, 3), (&first, 4)]));
     let expected: &[u32] = if world.is_scoped_to_a_partition() { &[] } else { &[1, 2, 3, 4] };
@@ -44,9 +45,7 @@ pub(crate) fn an_expectation_under_another_partition_key_is_checked_or_unsupport
     }
 }
 
-pub(crate) fn a_condition_that_is_not_about_streams_of_one_partition_is_checked_or_unsupported(
-    world: &World<'_>,
-) {
+pub(crate) fn a_condition_that_spans_partitions_is_checked_or_unsupported(world: &World<'_>) {
     let [first, second, _] = world.streams();
     let own = || Item { stream: Some(name(&first)), ..Item::default() };
     let reaching = [
@@ -67,11 +66,11 @@ pub(crate) fn a_condition_that_is_not_about_streams_of_one_partition_is_checked_
     world.append(batch(&[(&first, 100)]).fail_if(Query::Any(vec![own(), in_scope]), Some(head)));
 }
 
-pub(crate) fn what_is_unsupported_is_refused_before_anything_is_read(world: &World<'_>) {
+pub(crate) fn an_unsupported_batch_is_refused_before_any_other_check(world: &World<'_>) {
     let [first, second, _] = world.streams();
     let one = batch(&[(&first, 1)]).with_command(command("used", 1));
     let answer = world.append(one.clone());
-    // It would be a repeat by its key, and without it have a taken id, a failed expectation and a failed condition.
+    // With its key the batch is a repeat. Without it, an id is taken, an expectation fails and a condition fails.
     let over = batch(&[(&first, 1), (&second, 2)]).expect(name(&first), Expected::None);
     let over = over.fail_if(Query::stream(name(&first)), None);
     for sent in [over.clone().with_command(command("used", 1)), over.with_command(command("used", 2))] {
@@ -95,11 +94,11 @@ pub(crate) fn streams_that_share_a_partition_key_share_a_partition_and_batches(w
         let sent = batch(&events).expect(name(&streams[0]), Expected::None).fail_if(about.into(), None);
         let partition = world.partition_of(&streams[0]);
         let Some(first) = world.append(sent).places.first().copied() else { panic!("a place an event") };
-        assert_eq!(first.position.partition, partition, "published, and the same for ever");
+        assert_eq!(first.position.partition, partition, "the published partition");
     }
 }
 
-pub(crate) fn every_stream_lies_in_the_partition_of_its_lane(world: &World<'_>) {
+pub(crate) fn every_stream_is_in_the_partition_of_its_lane(world: &World<'_>) {
     for (number, stream) in (0..40).map(|number| (number, format!("stream-{number}"))) {
         let Placed { position, .. } = world.append(batch(&[(&stream, number)])).places[0];
         assert_eq!(position.partition, world.partition_of(&stream), "{stream}");
@@ -109,7 +108,7 @@ pub(crate) fn every_stream_lies_in_the_partition_of_its_lane(world: &World<'_>) 
     assert!(world.partitions() > 8 || with_events.iter().all(|ids| !ids.is_empty()), "{with_events:?}");
 }
 
-pub(crate) fn the_log_is_read_in_the_order_of_each_partition_and_in_one_order_where_there_is_one(
+pub(crate) fn the_log_is_read_in_order_in_each_partition_and_in_total_order_with_one_partition(
     world: &World<'_>,
 ) {
     let written = (0..30_u32).map(|number| {
@@ -127,7 +126,7 @@ pub(crate) fn the_log_is_read_in_the_order_of_each_partition_and_in_one_order_wh
     }
 }
 
-pub(crate) fn the_checkpoint_of_an_append_covers_it_and_nothing_of_other_partitions(world: &World<'_>) {
+pub(crate) fn the_checkpoint_of_an_append_covers_its_events_and_is_not_beyond_the_head(world: &World<'_>) {
     let [first, second, _] = world.streams();
     world.append(batch(&[(&second, 1)]));
     let appended = world.append(batch(&[(&first, 2)]));
@@ -135,7 +134,7 @@ pub(crate) fn the_checkpoint_of_an_append_covers_it_and_nothing_of_other_partiti
     assert!(head.at_least(&appended.checkpoint), "{head} and {}", appended.checkpoint);
     assert!(appended.checkpoint.covers(appended.places[0].position));
     if world.partitions() == 1 {
-        assert_eq!(appended.checkpoint, head, "with one partition it is a place to resume from");
+        assert_eq!(appended.checkpoint, head, "with one partition, a read may resume from it");
     }
 }
 
@@ -156,7 +155,7 @@ pub(crate) fn a_command_key_is_unique_in_the_partition_of_its_streams(world: &Wo
     world.repeat(batch(&[(&first, 3)]).with_command(command("open", 1)));
 }
 
-pub(crate) fn a_store_declares_what_goes_together(world: &World<'_>) {
+pub(crate) fn the_capabilities_of_a_store_are_consistent(world: &World<'_>) {
     let capabilities = world.capabilities();
     assert!((1..=gesta_core::PARTITIONS_MAX).contains(&capabilities.partitions));
     assert_eq!(capabilities.total_order(), capabilities.partitions == 1);
@@ -176,6 +175,6 @@ pub(crate) fn a_store_declares_what_goes_together(world: &World<'_>) {
     let shared = world.append(batch(&[(A, 1), (B, 2)])).places;
     assert_eq!(
         shared[0].position.partition, shared[1].position.partition,
-        "one partition key, one partition"
+        "streams with one partition key are in one partition"
     );
 }

@@ -1,4 +1,4 @@
-//! Laws of queries: which events one asks for, and that none is "all" by accident.
+//! Laws of queries: they select exactly the matching events, and an empty one never means all.
 
 use gesta_core::{AppendError, Item, Lane, Lanes, Query, Read, ReadError, Select};
 
@@ -6,7 +6,7 @@ use crate::given::{A, B, batch, category, event_type, id, ids, name, tag, typed}
 use crate::town::Town;
 use crate::world::World;
 
-pub(crate) fn a_query_gives_the_events_that_match_and_no_others(world: &World<'_>) {
+pub(crate) fn a_query_selects_exactly_the_matching_events(world: &World<'_>) {
     let town = Town::build(world);
     for (query, wanted) in town.cases() {
         let found = world.read(Read::log(query.clone())).events;
@@ -14,7 +14,7 @@ pub(crate) fn a_query_gives_the_events_that_match_and_no_others(world: &World<'_
     }
 }
 
-pub(crate) fn an_event_that_matches_several_items_is_given_once(world: &World<'_>) {
+pub(crate) fn an_event_that_matches_several_items_is_returned_once(world: &World<'_>) {
     world.append(gesta_core::Batch::new([typed(A, 1, "moved").with_tags([tag("a:1")])]));
     let items = [
         Item { types: vec![event_type("moved"), event_type("moved")], ..Item::default() },
@@ -72,7 +72,7 @@ pub(crate) fn an_empty_query_or_item_is_refused_and_never_means_all(world: &Worl
     }
 }
 
-pub(crate) fn system_streams_are_shown_by_a_read_of_everything(world: &World<'_>) {
+pub(crate) fn a_read_of_all_events_includes_system_streams(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     let system = batch(&[("$audit-{k}", 2), (A, 3)]);
     if !world.harness.takes_system_streams() {
@@ -86,7 +86,7 @@ pub(crate) fn system_streams_are_shown_by_a_read_of_everything(world: &World<'_>
     assert_eq!(ids(&world.read(Read::log(Query::category(category("$audit")))).events), [2]);
 }
 
-pub(crate) fn every_stream_lies_in_one_lane_whose_readers_see_all_of_it(world: &World<'_>) {
+pub(crate) fn a_read_of_a_lane_returns_exactly_the_events_of_its_streams(world: &World<'_>) {
     let town = Town::build(world);
     let of_lanes = |lanes: Lanes| {
         let select = Select::Log { query: Query::All, from: gesta_core::Place::Start, lanes: Some(lanes) };
@@ -97,7 +97,7 @@ pub(crate) fn every_stream_lies_in_one_lane_whose_readers_see_all_of_it(world: &
         let page = of_lanes(Lanes::from_iter([lane]));
         let expected = town.ids(world, |event| Lane::of(event.stream.as_str()) == lane);
         assert_eq!(world.ids_by_partition(&page.events), expected, "{stream}");
-        assert!(page.end && page.scanned_to == world.head(), "what other lanes hold is passed over");
+        assert!(page.end && page.scanned_to == world.head(), "the read passes over events of other lanes");
     }
     let all = town.ids(world, |_| true);
     assert_eq!(world.ids_by_partition(&of_lanes(Lanes::ALL).events), all);
@@ -110,7 +110,7 @@ pub(crate) fn every_stream_lies_in_one_lane_whose_readers_see_all_of_it(world: &
     }
 }
 
-/// Between partitions there is no order to compare.
+/// Sorts, because events in different partitions have no order.
 fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
     ids.sort_unstable();
     ids

@@ -1,4 +1,4 @@
-//! Laws of appends beside each other: of several that cannot all happen, the right one does.
+//! Laws of racing appends: if only some of them can succeed, exactly those succeed.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::world::World;
 const RACERS: u32 = 4;
 const ROUNDS: u32 = 12;
 
-/// Runs the racers side by side and gives what each came to.
+/// Runs the racers concurrently and returns their results.
 fn race<T: Send>(run: impl Fn(u32) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let run = &run;
@@ -20,7 +20,7 @@ fn race<T: Send>(run: impl Fn(u32) -> T + Sync) -> Vec<T> {
     })
 }
 
-pub(crate) fn of_racing_appends_that_expect_one_version_exactly_one_wins(world: &World<'_>) {
+pub(crate) fn exactly_one_of_racing_appends_that_expect_the_same_version_succeeds(world: &World<'_>) {
     let wins = race(|racer| {
         let won = |round: &u32| {
             let expected = match round.checked_sub(1) {
@@ -44,7 +44,7 @@ pub(crate) fn of_racing_appends_that_expect_one_version_exactly_one_wins(world: 
     assert_eq!(world.stream(A).len(), ROUNDS as usize);
 }
 
-pub(crate) fn racing_appends_of_the_same_events_leave_them_once(world: &World<'_>) {
+pub(crate) fn racing_appends_of_the_same_events_write_them_once(world: &World<'_>) {
     let answers = race(|racer| {
         let sent = |round: u32| {
             let plain = [event(A, 2 * round), event(B, 2 * round + 1)];
@@ -57,7 +57,7 @@ pub(crate) fn racing_appends_of_the_same_events_leave_them_once(world: &World<'_
     assert_eq!(ids(&world.log()), (0..2 * ROUNDS).collect::<Vec<_>>());
 }
 
-pub(crate) fn racing_commands_of_one_key_have_one_effect(world: &World<'_>) {
+pub(crate) fn racing_commands_with_the_same_key_have_one_effect(world: &World<'_>) {
     let answers = race(|racer| {
         let sent =
             |round: u32| batch(&[(A, 1_000 * racer + round)]).with_command(command(&format!("c-{round}"), 1));
@@ -68,7 +68,7 @@ pub(crate) fn racing_commands_of_one_key_have_one_effect(world: &World<'_>) {
     assert_eq!(world.stream(A).len(), ROUNDS as usize);
 }
 
-/// In each round one answer is new, and the others are the same one given again.
+/// Checks that each round has one new answer, and that all others repeat it.
 fn assert_answered_once(answers: &[Vec<Appended>]) {
     for round in 0..ROUNDS as usize {
         let of_round = answers.iter().map(|answers| &answers[round]).collect::<Vec<_>>();
@@ -80,7 +80,7 @@ fn assert_answered_once(answers: &[Vec<Appended>]) {
     }
 }
 
-pub(crate) fn racing_appends_that_expect_nothing_all_go_in(world: &World<'_>) {
+pub(crate) fn racing_appends_without_expectations_all_succeed(world: &World<'_>) {
     race(|racer| {
         for round in 0..ROUNDS {
             world.append(batch(&[(A, 1_000 * racer + round), (B, 1_000 * racer + round)]));
@@ -93,7 +93,7 @@ pub(crate) fn racing_appends_that_expect_nothing_all_go_in(world: &World<'_>) {
         assert_eq!(ids(&events).into_iter().collect::<BTreeSet<_>>().len() as u64, count);
         for racer in 0..RACERS {
             let own = ids(&events).into_iter().filter(|number| number / 1_000 == racer).collect::<Vec<_>>();
-            assert!(own.is_sorted(), "what one caller appended in turn stands in turn: {own:?}");
+            assert!(own.is_sorted(), "appends of one caller must stay in order: {own:?}");
         }
     }
 }

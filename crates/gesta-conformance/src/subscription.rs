@@ -1,4 +1,4 @@
-//! Laws of subscriptions and of waiting: history, then the present, each event once, without a gap between the two.
+//! Laws of subscriptions and of waiting: past events, then live ones, each once, without a gap between the two.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pollster::block_on;
 use crate::given::{A, B, batch, beyond, event_type, events, foreign, ids, name, typed};
 use crate::world::{World, poll_once};
 
-/// Batches that each writer appends beside the readers.
+/// The number of batches that each writer appends while others read.
 const BATCHES: u32 = 20;
 
 fn subscribe(world: &World<'_>, query: Query, from: Place) -> Subscription {
@@ -21,7 +21,7 @@ fn next(subscription: &mut Subscription) -> Page {
     block_on(subscription.next()).expect("a page")
 }
 
-/// Reads pages until `count` events have come.
+/// Reads pages until they have returned `count` events.
 fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEvent> {
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -30,7 +30,7 @@ fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEvent> {
     taken
 }
 
-/// Appends batches of two streams in turn, to the key's own streams, with ids from `first` on.
+/// Appends batches of two streams in turn. The streams have this key, and the ids begin at `first`.
 fn write(world: &World<'_>, key: &str, first: u32) {
     let (home, shop) = (format!("home-{{{key}}}"), format!("shop-{{{key}}}"));
     for number in (0..BATCHES).map(|batch| first + 3 * batch) {
@@ -38,7 +38,7 @@ fn write(world: &World<'_>, key: &str, first: u32) {
     }
 }
 
-pub(crate) fn a_subscription_gives_every_event_once_and_in_order_while_others_append(world: &World<'_>) {
+pub(crate) fn a_subscription_returns_every_event_once_and_in_order_during_appends(world: &World<'_>) {
     let keys = world.keys();
     let writer = |at: usize, first: u32| (keys[at].clone(), first);
     write(world, &keys[0], 0);
@@ -60,7 +60,7 @@ pub(crate) fn a_subscription_gives_every_event_once_and_in_order_while_others_ap
     });
 }
 
-pub(crate) fn a_subscription_is_resumed_from_a_checkpoint_that_was_kept(world: &World<'_>) {
+pub(crate) fn a_subscription_resumes_from_a_kept_checkpoint(world: &World<'_>) {
     write(world, "k", 0);
     let mut taken = Vec::new();
     let mut kept = world.start();
@@ -73,14 +73,14 @@ pub(crate) fn a_subscription_is_resumed_from_a_checkpoint_that_was_kept(world: &
     assert_eq!(taken, (0..3 * BATCHES).collect::<Vec<_>>());
 }
 
-pub(crate) fn a_subscription_from_the_end_gives_only_what_comes_after(world: &World<'_>) {
+pub(crate) fn a_subscription_from_the_end_returns_only_later_events(world: &World<'_>) {
     world.append(batch(&[(A, 1)]));
     let mut subscription = subscribe(world, Query::All, Place::End);
     world.append(batch(&[(B, 2), (A, 3)]));
     assert_eq!(ids(&next(&mut subscription).events), [2, 3]);
 }
 
-pub(crate) fn a_page_without_events_moves_a_subscription_on(world: &World<'_>) {
+pub(crate) fn a_page_without_events_advances_a_subscription(world: &World<'_>) {
     let mut subscription = subscribe(world, Query::types([event_type("rare")]), Place::Start);
     world.append(batch(&[(A, 1), (B, 2)]));
     let page = next(&mut subscription);
@@ -90,7 +90,7 @@ pub(crate) fn a_page_without_events_moves_a_subscription_on(world: &World<'_>) {
     assert_eq!(ids(&next(&mut subscription).events), [3]);
 }
 
-pub(crate) fn subscriptions_to_divided_lanes_share_the_events_without_rest(world: &World<'_>) {
+pub(crate) fn subscriptions_to_disjoint_lanes_return_all_events_between_them(world: &World<'_>) {
     let keys = world.keys();
     let part = |part: u16| {
         let lanes = (0..1_024).filter(|lane| lane % 2 == part).filter_map(Lane::new).collect::<Lanes>();
@@ -123,13 +123,13 @@ pub(crate) fn a_dropped_wait_for_the_next_page_loses_nothing(world: &World<'_>) 
     }
 }
 
-pub(crate) fn a_wait_ends_with_the_append_it_waited_for(world: &World<'_>) {
+pub(crate) fn a_wait_ends_with_the_next_append(world: &World<'_>) {
     for (number, key) in (1..).zip(world.keys().iter().cycle()).take(6) {
         let head = world.head();
         let mut waiting = [0; 3].map(|_| world.store.wait_past(head.clone()));
         assert!(
             waiting.iter_mut().all(|wait| poll_once(wait).is_pending()),
-            "nothing is durable after the head"
+            "no event is durable after the head"
         );
         let appended = world.append(batch(&[(&format!("s-{{{key}}}"), number)]));
         for wait in waiting {
@@ -139,7 +139,7 @@ pub(crate) fn a_wait_ends_with_the_append_it_waited_for(world: &World<'_>) {
     }
 }
 
-pub(crate) fn a_wait_is_woken_in_another_thread(world: &World<'_>) {
+pub(crate) fn an_append_wakes_a_wait_in_another_thread(world: &World<'_>) {
     thread::scope(|scope| {
         let head = world.head();
         let waiting = scope.spawn(move || block_on(world.store.wait_past(head)).expect("a head"));
@@ -148,7 +148,7 @@ pub(crate) fn a_wait_is_woken_in_another_thread(world: &World<'_>) {
     });
 }
 
-pub(crate) fn a_wait_for_what_is_there_already_is_over_at_once(world: &World<'_>) {
+pub(crate) fn a_wait_for_a_place_before_the_head_ends_at_once(world: &World<'_>) {
     let start = world.start();
     let places = world.append(batch(&[(A, 1), (B, 2), (A, 3)])).places;
     let inside = start.clone().with(places[0].position.partition, places[0].position.sequence);

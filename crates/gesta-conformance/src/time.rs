@@ -1,4 +1,4 @@
-//! Laws of time: when a batch was recorded never goes back, and the log can be cut at a time.
+//! Laws of time: the recorded time never goes back, and a time can be located in the log.
 
 use gesta_core::{Checkpoint, RecordedEvent};
 
@@ -9,7 +9,7 @@ fn recorded(events: &[RecordedEvent]) -> Vec<i64> {
     events.iter().map(|event| event.recorded_at().as_nanos()).collect()
 }
 
-pub(crate) fn recorded_at_is_what_the_clock_says_but_never_goes_back(world: &World<'_>) {
+pub(crate) fn recorded_at_follows_the_clock_and_never_goes_back(world: &World<'_>) {
     let says = [-500, -700, -500, 100, 50, 100, 200, -1, i64::MIN, 300, i64::MAX - 5, 7];
     for (number, nanos) in (0..).zip(says) {
         world.clock().set(nanos);
@@ -20,7 +20,7 @@ pub(crate) fn recorded_at_is_what_the_clock_says_but_never_goes_back(world: &Wor
     assert_eq!(recorded(&world.log()), expected);
 }
 
-pub(crate) fn a_batch_has_one_recorded_at(world: &World<'_>) {
+pub(crate) fn all_events_of_a_batch_have_the_same_recorded_at(world: &World<'_>) {
     world.clock().tick();
     for first in [0, 10, 20] {
         world.append(batch(&[(A, first), (B, first + 1), (A, first + 2)]));
@@ -31,7 +31,7 @@ pub(crate) fn a_batch_has_one_recorded_at(world: &World<'_>) {
     assert!(times.is_sorted(), "{times:?}");
 }
 
-pub(crate) fn a_repeat_keeps_when_it_was_recorded(world: &World<'_>) {
+pub(crate) fn a_repeat_keeps_the_first_recorded_at(world: &World<'_>) {
     world.clock().set(10);
     world.append(batch(&[(A, 1)]));
     world.clock().set(20);

@@ -1,14 +1,14 @@
-//! A small log with a bit of everything, in every partition: what reads are tried on.
+//! A small log with many kinds of events in every partition, as material for reads.
 
 use gesta_core::{Batch, Item, NewEvent, Placed, Query, RecordedEvent};
 
 use crate::given::{category, event_type, id, name, number, tag, typed};
 use crate::world::World;
 
-/// How many batches the town's log has.
+/// The number of batches in the town's log.
 const BATCHES: u32 = 18;
 
-/// The log, as it was written.
+/// The log as it was written.
 pub(crate) struct Town {
     pub(crate) entries: Vec<Entry>,
     pub(crate) streams: Vec<String>,
@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) batch: u32,
 }
 
-/// A query, and the same question asked of an event in plain words.
+/// A query, and the same condition as a function of an event.
 pub(crate) type Case = (Query, Box<dyn Fn(&NewEvent) -> bool>);
 
 impl Town {
@@ -59,19 +59,19 @@ impl Town {
         self.entries.extend(entries.map(|(event, place)| Entry { event, place, batch }));
     }
 
-    /// The ids of the events that are wanted, a list a partition.
+    /// Returns the ids of the wanted events, grouped by partition.
     pub(crate) fn ids(&self, world: &World<'_>, wanted: impl Fn(&NewEvent) -> bool) -> Vec<Vec<u32>> {
         let entries = self.entries.iter().filter(|entry| wanted(&entry.event));
         world.by_partition(entries.map(|entry| (entry.place.position.partition, number(entry.event.id))))
     }
 
-    /// The number of an event's batch.
+    /// Returns the number of an event's batch.
     pub(crate) fn batch_of(&self, event: &RecordedEvent) -> u32 {
         let entry = self.entries.iter().find(|entry| entry.event.id == event.id());
         entry.expect("an event of the town").batch
     }
 
-    /// Whether a sequence lies inside a batch: after one of its events and before another.
+    /// Returns true if a sequence lies inside a batch: after one of its events and before another.
     pub(crate) fn is_inside_a_batch(&self, partition: u16, sequence: u64) -> bool {
         (0..BATCHES).any(|batch| {
             let mut of_batch = self.entries.iter().filter(|entry| entry.batch == batch);
@@ -81,7 +81,7 @@ impl Town {
         })
     }
 
-    /// One query of each kind and some of several, with what each means.
+    /// Returns one query of each kind and some mixed ones, each with its meaning.
     pub(crate) fn cases(&self) -> Vec<Case> {
         let home = || self.streams[0].clone();
         let of_home = |item: Item| Item { stream: Some(name(&home())), ..item };
@@ -133,7 +133,7 @@ fn shops(item: Item) -> Item {
     Item { category: Some(category("shop")), ..item }
 }
 
-/// Its type and its tags follow from its number.
+/// An event whose type and tags depend on its number.
 fn inhabitant(stream: &str, number: u32) -> NewEvent {
     let kind = ["opened", "moved", "closed"][number as usize % 3];
     let tags = [format!("parity:{}", number % 2), format!("third:{}", number % 3)];

@@ -1,4 +1,5 @@
-//! What a law holds: one store, its clock, and the calls that every law makes, each checked for what is always true.
+//! The subject of a law: one store, its clock, and the common calls. Each call also checks the invariants that always
+//! hold.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use pollster::block_on;
 use crate::given::{name, number};
 use crate::harness::{Clock, Harness, Snapshot};
 
-/// More pages than any law reads: a store that gives more does not get on.
+/// More pages than any law reads. A store that returns more makes no progress.
 const PAGES_MAX: usize = 10_000;
 
 pub(crate) struct World<'a> {
@@ -45,12 +46,12 @@ impl<'a> World<'a> {
         Lane::of(stream).partition(self.partitions())
     }
 
-    /// Whether what one batch says must lie in one of several partitions.
+    /// Returns true if one batch is restricted to one of several partitions.
     pub(crate) fn is_scoped_to_a_partition(&self) -> bool {
         self.partitions() > 1 && self.capabilities().atomic_scope == AtomicScope::Partition
     }
 
-    /// Partition keys, at least three: the first in partition 0, the next in 1, and so on, round and round.
+    /// Returns at least three partition keys: the first in partition 0, the next in 1, and so on, in turn.
     pub(crate) fn keys(&self) -> Vec<String> {
         let keys = |partition| {
             let all = (0..).map(|number| format!("k{number}"));
@@ -64,7 +65,7 @@ impl<'a> World<'a> {
 
     // Histories.
 
-    /// Keeps what the store holds now.
+    /// Keeps the store's current content.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         let store = std::mem::replace(&mut self.store, no_store());
         let (store, snapshot) = self.harness.snapshot(store);
@@ -72,7 +73,7 @@ impl<'a> World<'a> {
         snapshot
     }
 
-    /// Loses what was appended since a snapshot. `false` if nothing can be lost: a law then has nothing to say.
+    /// Loses all appends since a snapshot. Returns `false` if the store can lose nothing; the law then ends.
     pub(crate) fn put_back(&mut self, snapshot: Snapshot) -> bool {
         self.store = no_store();
         let Some(store) = self.harness.put_back(snapshot) else { return false };
@@ -82,14 +83,14 @@ impl<'a> World<'a> {
 
     // Appends.
 
-    /// Appends a batch that has to be taken, as a new one.
+    /// Appends a batch. The store must accept it as new.
     pub(crate) fn append(&self, batch: Batch) -> Appended {
         let appended = self.answer(batch);
         assert!(!appended.repeated, "a new batch was answered as a repeat: {appended:?}");
         appended
     }
 
-    /// Appends a batch that has to be answered as a repeat, with nothing written.
+    /// Appends a batch. The store must answer it as a repeat and write nothing.
     pub(crate) fn repeat(&self, batch: Batch) -> Appended {
         let head = self.head();
         let appended = self.answer(batch);
@@ -105,17 +106,20 @@ impl<'a> World<'a> {
         let appended = appended.unwrap_or_else(|error| panic!("refused with `{error}`: {first:?}"));
         assert!(
             appended.places.iter().all(|place| appended.checkpoint.covers(place.position)),
-            "the checkpoint of an append covers its events: {appended:?}"
+            "the checkpoint of an append must cover its events: {appended:?}"
         );
-        assert!(is_marked(&appended.checkpoint), "the answer to an append has a mark: {appended:?}");
+        assert!(
+            is_marked(&appended.checkpoint),
+            "the checkpoint of an append must have a mark: {appended:?}"
+        );
         appended
     }
 
-    /// Appends a batch that has to be refused, with nothing written.
+    /// Appends a batch. The store must refuse it and write nothing.
     pub(crate) fn refuse(&self, batch: Batch) -> AppendError {
         let head = self.head();
-        let error = self.try_append(batch).expect_err("the batch has to be refused");
-        assert_eq!(self.head(), head, "a refused batch leaves nothing: {error}");
+        let error = self.try_append(batch).expect_err("the store must refuse the batch");
+        assert_eq!(self.head(), head, "a refused batch must write nothing: {error}");
         error
     }
 
@@ -128,10 +132,10 @@ impl<'a> World<'a> {
     pub(crate) fn read(&self, read: Read) -> Page {
         let page =
             self.try_read(read.clone()).unwrap_or_else(|error| panic!("refused with `{error}`: {read:?}"));
-        assert!(page.head.at_least(&page.scanned_to), "a page lies before its head: {page:?}");
-        assert!(is_marked(&page.head), "the head has a mark: {page:?}");
+        assert!(page.head.at_least(&page.scanned_to), "a page must not end beyond its head: {page:?}");
+        assert!(is_marked(&page.head), "the head must have a mark: {page:?}");
         let is_given = !read.checkpoints().all(is_marked);
-        assert!(is_given || is_marked(&page.scanned_to), "the end of a page has a mark: {page:?}");
+        assert!(is_given || is_marked(&page.scanned_to), "the end of a page must have a mark: {page:?}");
         page
     }
 
@@ -140,27 +144,27 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn refuse_read(&self, read: Read) -> ReadError {
-        self.try_read(read).expect_err("the read has to be refused")
+        self.try_read(read).expect_err("the store must refuse the read")
     }
 
-    /// Everything in the log.
+    /// Reads all events of the log.
     pub(crate) fn log(&self) -> Vec<RecordedEvent> {
         let page = self.read(Read::log(Query::All));
-        assert!(page.end, "the log of a law fits one page");
+        assert!(page.end, "the log of a law must fit one page");
         page.events
     }
 
-    /// Everything in a stream.
+    /// Reads all events of a stream.
     pub(crate) fn stream(&self, stream: &str) -> Vec<RecordedEvent> {
         self.read(Read::stream(name(stream))).events
     }
 
-    /// Page after page to the end. Each gets on or has reached the end.
+    /// Reads page after page to the end. Each page must move on or have reached the end.
     pub(crate) fn pages(&self, read: Read) -> Vec<Page> {
         let mut read = self.placed(read);
         let mut pages = Vec::new();
         loop {
-            assert!(pages.len() < PAGES_MAX, "a read comes to its end: {read:?}");
+            assert!(pages.len() < PAGES_MAX, "a read must reach its end: {read:?}");
             let page = self.read(read.clone());
             assert!(page.end || gets_on(&read, &page), "{page:?} does not get on from {read:?}");
             let next = next_read(read, &page);
@@ -172,12 +176,12 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The events of all pages.
+    /// Reads page after page to the end, and returns the events.
     pub(crate) fn paged(&self, read: Read) -> Vec<RecordedEvent> {
         self.pages(read).into_iter().flat_map(|page| page.events).collect()
     }
 
-    /// The same read, from a checkpoint.
+    /// Returns the same read, from a checkpoint.
     fn placed(&self, mut read: Read) -> Read {
         if let Select::Log { from, .. } = &mut read.select {
             *from = Place::At(match &*from {
@@ -207,12 +211,12 @@ impl<'a> World<'a> {
         block_on(self.store.locate(at)).expect("a place in the log")
     }
 
-    /// The version of a stream's last event.
+    /// Returns the version of a stream's last event.
     pub(crate) fn last_version(&self, stream: &StreamName) -> Option<Version> {
         block_on(self.store.stream(stream.clone())).expect("a stream's state").map(|info| info.version)
     }
 
-    /// What was recorded, a list a partition: between partitions there is no order to compare.
+    /// Groups entries by partition, because events in different partitions have no order.
     pub(crate) fn by_partition<T>(&self, entries: impl IntoIterator<Item = (u16, T)>) -> Vec<Vec<T>> {
         let mut lists = (0..self.partitions()).map(|_| Vec::new()).collect::<Vec<_>>();
         for (partition, entry) in entries {
@@ -221,23 +225,23 @@ impl<'a> World<'a> {
         lists
     }
 
-    /// The ids of recorded events, a list a partition.
+    /// Returns the ids of events, grouped by partition.
     pub(crate) fn ids_by_partition(&self, events: &[RecordedEvent]) -> Vec<Vec<u32>> {
         self.by_partition(events.iter().map(|event| (event.position().partition, number(event.id()))))
     }
 }
 
-/// Stands in where a store is closed.
+/// A placeholder while the store is closed.
 fn no_store() -> Arc<dyn EventStore> {
     Arc::new(MemoryStore::new(StoreId::from_bytes([0; 16]), 1, || Timestamp::from_nanos(0)))
 }
 
-/// Whether a checkpoint has a mark wherever there is an event.
+/// Returns true if a checkpoint has a mark in every partition with a sequence above 0.
 pub(crate) fn is_marked(checkpoint: &Checkpoint) -> bool {
     (0..).zip(checkpoint.sequences()).all(|(at, sequence)| sequence == 0 || checkpoint.mark(at).is_some())
 }
 
-/// Whether the page moved the read on, in its own direction.
+/// Returns true if the page moved the read on in its direction.
 fn gets_on(read: &Read, page: &Page) -> bool {
     match (&read.select, read.direction) {
         (Select::Log { from: Place::At(at), .. }, Direction::Forward) => {
@@ -250,7 +254,7 @@ fn gets_on(read: &Read, page: &Page) -> bool {
     }
 }
 
-/// The read of the page after this one, if there is one.
+/// Returns the read of the next page, if there is one.
 fn next_read(mut read: Read, page: &Page) -> Option<Read> {
     if page.end {
         return None;
@@ -268,7 +272,7 @@ fn next_read(mut read: Read, page: &Page) -> Option<Read> {
     Some(read)
 }
 
-/// Polls once, with nobody to wake.
+/// Polls once, with a waker that does nothing.
 pub(crate) fn poll_once<T>(future: &mut Pin<Box<dyn Future<Output = T> + Send + '_>>) -> Poll<T> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -1,4 +1,4 @@
-//! Batches: what one append writes, whole or not at all, and what it is answered with.
+//! Batches: the unit of an append, and the answer to one.
 
 use bytes::Bytes;
 
@@ -7,45 +7,53 @@ use crate::event::{EventId, NewEvent};
 use crate::name::StreamName;
 use crate::query::Query;
 
-/// What one append writes: one event or more, in order, to one stream or several; whole or not at all.
+/// The events and checks of one append.
 ///
-/// Checked in this order, which is contract: form and limits, the command key, event ids, whether the store takes
-/// writes, expectations, conditions. Any other order would turn the repeat of an append into a conflict.
+/// A batch has at least one event, in order, for one stream or several. It is written whole or not at all.
+///
+/// A store checks a batch in this order: form and limits, the command key, event ids, whether the store takes writes,
+/// expectations, conditions. The order is part of the contract: any other order would turn the repeat of an append
+/// into a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// The events, in order. Streams may alternate.
+    /// The events, in order. Events of different streams may alternate.
     pub events: Vec<NewEvent>,
-    /// What is expected of streams, at most once each; also of streams that are only read. A stream that is not
-    /// named here is [`Expected::Any`].
+    /// Expectations of streams, at most one for each stream.
+    ///
+    /// They may name streams that the batch does not write to. A stream that is not named is [`Expected::Any`].
     pub expect: Vec<(StreamName, Expected)>,
-    /// What must not have happened. All must hold, each with its own `after`; the batch's own events do not count.
+    /// Conditions on the log. All must hold.
+    ///
+    /// Each has its own `after`. The events of this batch do not count.
     pub conditions: Vec<Condition>,
-    /// Names the command that led to the batch, so that its repeat is answered and not done again.
+    /// The key of the command that led to the batch, if any.
+    ///
+    /// A store answers a batch with a known key and the same request with the first answer, and writes nothing.
     pub command: Option<CommandKey>,
 }
 
 impl Batch {
-    /// A batch of events without expectations, conditions and key.
+    /// Creates a batch of events without expectations, conditions or command key.
     #[must_use]
     pub fn new(events: impl IntoIterator<Item = NewEvent>) -> Self {
         Self { events: events.into_iter().collect(), ..Self::default() }
     }
 
-    /// The same batch that also expects this of a stream.
+    /// Adds an expectation of a stream.
     #[must_use]
     pub fn expect(mut self, stream: StreamName, expected: Expected) -> Self {
         self.expect.push((stream, expected));
         self
     }
 
-    /// The same batch with one more condition.
+    /// Adds a condition: the append fails if an event after `after` matches the query.
     #[must_use]
     pub fn fail_if(mut self, fail_if_any: Query, after: Option<Checkpoint>) -> Self {
         self.conditions.push(Condition { fail_if_any, after });
         self
     }
 
-    /// The same batch under a command key.
+    /// Sets the command key.
     #[must_use]
     pub fn with_command(mut self, command: CommandKey) -> Self {
         self.command = Some(command);
@@ -53,23 +61,23 @@ impl Batch {
     }
 }
 
-/// What an append expects of a stream.
+/// The state of a stream that an append expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
-    /// Nothing.
+    /// Any state.
     Any,
-    /// It has no event yet.
+    /// The stream has no event yet.
     None,
-    /// It has at least one event.
+    /// The stream has at least one event.
     Exists,
-    /// Its last event has exactly this version.
+    /// The last event of the stream has exactly this version.
     Exactly(Version),
-    /// Its last event has this version and this id.
+    /// The last event of the stream has this version and this id.
     ///
-    /// A version alone does not say which event it is: where several batches are sent at once, each decided on the events of
-    /// the one before, and one of them is refused, another writer's event may take its version. A store that lost its
-    /// newest events may also give a version to another event.
+    /// A version alone does not identify an event. A caller may send several batches at once, each decided on the
+    /// events of the one before. If one of them is refused, an event of another writer may take its version. A store
+    /// that lost its newest events may also give their versions to other events.
     Event {
         /// The version of the event.
         version: Version,
@@ -79,8 +87,10 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Whether a stream is as expected. `actual` is the version of its last event (`None`: no event); `version_of` gives the
-    /// version of the event with an id in this stream, and is asked only if the answer depends on it.
+    /// Returns true if a stream is as expected.
+    ///
+    /// `actual` is the version of its last event, `None` if it has no event. `version_of` returns the version of the
+    /// event with an id in this stream. It is called only if the answer depends on it.
     #[must_use]
     pub fn is_met_by(
         self,
@@ -109,45 +119,49 @@ impl std::fmt::Display for Expected {
     }
 }
 
-/// What an append says about the log: no event matches this query after this checkpoint.
+/// A check that no event after a checkpoint matches a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// The events that must not be there.
+    /// The append fails if one of these events exists.
     pub fail_if_any: Query,
-    /// Only events after this count; `None` means the whole log. Take it from the `scanned_to` of a forward read,
-    /// and from nothing else: only that says what the decision has seen.
+    /// Only events after this checkpoint count; `None` means the whole log.
+    ///
+    /// Use the `scanned_to` of a forward read, and nothing else: only that covers exactly the events that the
+    /// decision has seen.
     pub after: Option<Checkpoint>,
 }
 
-/// Names a command, so that its repeat gets the first answer.
+/// The name of a command. A repeat of the command gets the first answer.
 ///
-/// Unique in the store (in the partition, where there are several), so callers must scope their keys: two users' "1"
-/// must differ.
+/// A key is unique in the store, or in its partition if the store has several. Callers must scope their keys: the
+/// keys "1" of two users must differ.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CommandKey {
-    /// The name, 1 to 256 bytes.
+    /// The key, 1 to 256 bytes.
     pub key: Bytes,
-    /// The SHA-256 of the caller's raw request: the same key with another request is refused.
+    /// The SHA-256 of the caller's raw request. The same key with another request is refused.
     pub request: [u8; 32],
 }
 
-/// The answer to an append: its events are durable, and where they stand.
+/// The answer to an append: its events are durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Version and position of every event, in the order of the batch.
+    /// The version and position of each event, in the order of the batch.
     pub places: Vec<Placed>,
-    /// The end of the batch. A view that has reached it shows this write. With several partitions it is no place to
-    /// resume reading from.
+    /// The end of the batch.
+    ///
+    /// A view that has reached it shows this write. With several partitions, a read must not resume from it, because
+    /// it covers one partition only.
     pub checkpoint: Checkpoint,
-    /// Whether this is the answer of an earlier append, given again: nothing was written.
+    /// True if this is the answer to an earlier append, and nothing was written now.
     pub repeated: bool,
 }
 
-/// Where one event was recorded.
+/// The place of one recorded event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
-    /// Its version in its stream.
+    /// The version in its stream.
     pub version: Version,
-    /// Its position in the log.
+    /// The position in the log.
     pub position: Position,
 }

@@ -1,8 +1,8 @@
-//! The canonical bytes of the producer's part of an event, and their digest.
+//! The canonical bytes of an event, and their digest.
 //!
-//! The log stores these bytes, an export keeps them and an audit hashes them, so there is exactly one form for one
-//! event: fixed fields first, names next, tags sorted and none twice, payloads last. [`parse`](Offsets::parse) refuses
-//! every other form, so that two different byte strings never stand for the same event.
+//! The bytes hold what the producer gave: the log stores them, exports keep them, and audits hash them. Each event
+//! has exactly one form: fixed fields, then names, then tags (sorted, without duplicates), then payloads.
+//! [`parse`](Offsets::parse) refuses every other form, so two different byte strings never mean the same event.
 //!
 //! Layout, little-endian:
 //!
@@ -29,33 +29,33 @@ use crate::time::Timestamp;
 /// Bytes before the stream name.
 pub(crate) const HEADER_BYTES: usize = 34;
 
-/// Why bytes are not the canonical form of an event.
+/// The reason why bytes are not the canonical form of an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalError {
-    /// They end before a field does.
+    /// The bytes end within a field.
     #[error("the event ends within its {field}")]
     Truncated {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
     },
-    /// A field holds what no writer writes.
+    /// A field has a value that no writer produces.
     #[error("the event's {field} is not in its canonical form")]
     NotCanonical {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
     },
     /// A field is longer than the contract allows.
-    #[error("the event's {field} is beyond its limit")]
+    #[error("the event's {field} exceeds its limit")]
     TooLarge {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
     },
-    /// A name in it is not a name.
-    #[error("the event holds an invalid name")]
+    /// A stream, type or tag in the bytes is invalid.
+    #[error("the event contains an invalid name")]
     Name(#[from] NameError),
 }
 
-/// Where the parts of an event begin within its canonical bytes.
+/// The offsets of an event's parts in its canonical bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offsets {
     pub(crate) kind: ContentKind,
@@ -143,7 +143,7 @@ fn text<'a>(bytes: &'a [u8], from: usize, to: usize, field: &'static str) -> Res
     std::str::from_utf8(slice).map_err(|_| CanonicalError::NotCanonical { field })
 }
 
-/// Walks the tags, which must be sorted, none twice, and gives where they end.
+/// Walks the tags and returns the offset of their end. They must be sorted, without duplicates.
 fn tags_end(bytes: &[u8], from: usize, count: u8) -> Result<usize, CanonicalError> {
     if usize::from(count) > TAGS_MAX {
         return Err(CanonicalError::TooLarge { field: "tags" });
@@ -179,19 +179,21 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     *bytes[at..].first_chunk().expect("`parse` checked the header")
 }
 
-/// The SHA-256 of an event's canonical bytes: the same in every store.
+/// The SHA-256 of an event's canonical bytes. It is the same in every store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventDigest([u8; 32]);
 
 impl EventDigest {
-    /// The digest's bytes.
+    /// Returns the 32 bytes of the digest.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The leaf of the partition's Merkle tree: the digest with where and when it was recorded,
-    /// `SHA-256(0x00 ‖ sequence u64 ‖ version u64 ‖ recorded_at i64 ‖ digest)`, little-endian.
+    /// Returns the event's leaf in the Merkle tree of its partition.
+    ///
+    /// The leaf binds the digest to the place and time of the record: `SHA-256(0x00 ‖ sequence u64 ‖ version u64 ‖
+    /// recorded_at i64 ‖ digest)`, little-endian.
     #[must_use]
     pub fn leaf(&self, sequence: u64, version: Version, recorded_at: Timestamp) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix([0]);
@@ -204,7 +206,9 @@ impl EventDigest {
 }
 
 impl EventBytes {
-    /// The digest of the producer's part. Costs a pass over the bytes (about 2 µs a KiB without hardware help).
+    /// Computes the digest of the canonical bytes.
+    ///
+    /// Cost: one pass over the bytes, about 2 µs per KiB without hardware support.
     #[must_use]
     pub fn digest(&self) -> EventDigest {
         EventDigest(Sha256::digest(self.as_bytes()).into())
@@ -212,7 +216,7 @@ impl EventBytes {
 }
 
 impl RecordedEvent {
-    /// The event's leaf in the Merkle tree of its partition. See [`EventDigest::leaf`].
+    /// Computes the event's leaf in the Merkle tree of its partition. See [`EventDigest::leaf`].
     #[must_use]
     pub fn leaf(&self) -> [u8; 32] {
         self.digest().leaf(self.position().sequence, self.version(), self.recorded_at())
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_bytes_are_fixed_for_ever() {
+    fn the_canonical_bytes_of_an_event_never_change() {
         let mut expected = Vec::new();
         expected.extend_from_slice(&(-5_i64).to_le_bytes());
         expected.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
@@ -257,7 +261,7 @@ mod tests {
     const LEAF: &str = "2c765a5b671f7f498f4203cfb58c21d4298bda841ca1ecb920cc1b4ed29feb8d";
 
     #[test]
-    fn every_part_comes_back() {
+    fn canonical_bytes_parse_to_every_part_of_the_event() {
         let event = sample().to_bytes();
         assert_eq!(event.time(), Timestamp::from_nanos(-5));
         assert_eq!(event.id(), EventId::from_u128(0x0102_0304));
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_bytes_are_accepted_for_the_same_event() {
+    fn bytes_that_are_not_canonical_are_refused() {
         let good = sample().to_bytes().as_bytes().to_vec();
         for length in 0..good.len() - b"data".len() {
             assert!(EventBytes::parse(good[..length].to_vec().into()).is_err(), "cut to {length}");

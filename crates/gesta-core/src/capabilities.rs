@@ -1,52 +1,55 @@
-//! What a store can do, said by the store itself. What it cannot, it refuses; it never gives a weaker guarantee.
+//! The capabilities of a store. A store refuses what it cannot do; it never gives a weaker guarantee.
 
 use crate::limits;
 
-/// What a store can do. Made with [`Capabilities::new`]: fields are added as stores learn more.
+/// The capabilities and limits of a store.
+///
+/// Create it with [`Capabilities::new`], because later versions add fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// How many partitions it has. With one, the log has a total order.
+    /// The number of partitions, 1 to 1,024. With one, the log has a total order.
     pub partitions: u16,
-    /// Sequences have no gaps within a partition.
+    /// True if sequences have no gaps within a partition.
     pub dense_positions: bool,
-    /// What one batch may span.
+    /// The streams that one batch may span.
     pub atomic_scope: AtomicScope,
-    /// What it takes at the most.
+    /// The store's limits.
     pub limits: Limits,
 }
 
-/// What one batch may span.
+/// The streams that one batch may span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AtomicScope {
-    /// Any streams of the store, which has one partition.
+    /// Any streams of the store. The store has one partition.
     Store,
     /// Streams of one partition.
     Partition,
 }
 
 impl Capabilities {
-    /// A store with dense sequences, that many partitions and these limits.
+    /// Creates the capabilities of a store with dense sequences.
     #[must_use]
     pub const fn new(partitions: u16, atomic_scope: AtomicScope, limits: Limits) -> Self {
         Self { partitions, dense_positions: true, atomic_scope, limits }
     }
 
-    /// Whether the log has one total order.
+    /// Returns true if the log has one total order.
     #[must_use]
     pub const fn total_order(&self) -> bool {
         self.partitions == 1
     }
 }
 
-/// The most that a store takes, checked before anything is buffered. Never above the contract's own bounds.
-/// Start from [`Limits::default`] and lower what the store lowers.
+/// The limits of a store, checked before it buffers anything.
+///
+/// No limit is above the contract's. Start from [`Limits::default`] and lower what the store lowers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Events in one batch.
     pub batch_events_max: usize,
-    /// Bytes of all events of one batch in their canonical form.
+    /// Bytes of all events in one batch, in canonical form.
     pub batch_bytes_max: usize,
     /// Expectations in one batch.
     pub batch_expectations_max: usize,
@@ -60,12 +63,12 @@ pub struct Limits {
     pub tags_max: usize,
     /// Items in one query.
     pub query_items_max: usize,
-    /// Names and ids in one query.
+    /// Streams, categories, types, ids and tags in one query, counted over all its items.
     pub query_terms_max: usize,
 }
 
 impl Default for Limits {
-    /// The contract's own bounds.
+    /// Returns the contract's limits, the largest that a store may have.
     fn default() -> Self {
         Self {
             batch_events_max: limits::BATCH_EVENTS_MAX,

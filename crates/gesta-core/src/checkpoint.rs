@@ -16,19 +16,19 @@ impl Version {
     /// The version of the first event of every stream.
     pub const FIRST: Self = Self(0);
 
-    /// From its number.
+    /// Creates a version from its number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Its number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The version of the event after this one.
+    /// Returns the version of the next event in the stream.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -41,13 +41,15 @@ impl fmt::Display for Version {
     }
 }
 
-/// One event's place in the log. Sequences grow within a partition; between partitions there is no order,
-/// which is why positions are only partially ordered.
+/// One event's place in the log.
+///
+/// Sequences grow within a partition. Positions in different partitions have no order, so positions are only
+/// partially ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The partition, from 0.
     pub partition: u16,
-    /// The place within the partition, from 1.
+    /// The number within the partition, from 1.
     pub sequence: u64,
 }
 
@@ -58,7 +60,7 @@ impl PartialOrd for Position {
 }
 
 impl fmt::Display for Position {
-    /// A plain number in partition 0, `partition/sequence` elsewhere.
+    /// Prints the plain sequence in partition 0, `partition/sequence` in all others.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.partition {
             0 => write!(f, "{}", self.sequence),
@@ -67,18 +69,18 @@ impl fmt::Display for Position {
     }
 }
 
-/// Which store a checkpoint belongs to: 16 bytes drawn when the store is made.
+/// The identity of a store: 16 random bytes, drawn when the store is created.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId([u8; 16]);
 
 impl StoreId {
-    /// From its bytes.
+    /// Creates an id from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -97,23 +99,24 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// A place between events, to resume from: a store and one sequence a partition. Everything up to and with
-/// that sequence lies before it.
+/// A place between events to resume from: a store, and one sequence for each partition.
 ///
-/// Checkpoints are partially ordered ([`Self::at_least`]): with several partitions one may be ahead here and
-/// behind there. Printed and parsed as a token: the store's id and a place for each partition, joined by dots.
+/// A checkpoint covers all events up to and including those sequences. Checkpoints are partially ordered
+/// ([`Self::at_least`]): with several partitions, one checkpoint may be ahead in one partition and behind in another.
+/// A checkpoint is printed and parsed as a token: the store's id and a place for each partition, joined by dots.
 ///
-/// Beside a sequence a checkpoint may keep the mark of the event there ([`RecordedEvent::mark`]), printed as
-/// `<sequence>-<8 hexadecimal digits>`. A store that lost events and gave their positions to others (it was put back from
-/// an older copy, say) refuses a checkpoint with a mark of the lost history: `Diverged`. Stores set marks; a place
-/// that a caller makes up has none, and is not checked. Comparing, ordering and hashing ignore marks.
+/// Beside a sequence, a checkpoint may keep the mark of the event there ([`RecordedEvent::mark`]), printed as
+/// `<sequence>-<8 hexadecimal digits>`. A store may lose events and give their positions to others, for example when
+/// it is restored from an older copy. Such a store refuses a checkpoint with a mark of the lost history: `Diverged`.
+/// Stores set marks. A place that a caller constructs has no mark and is not checked. Comparing, ordering and hashing
+/// ignore marks.
 #[derive(Clone)]
 pub struct Checkpoint {
     store: StoreId,
     places: Box<[Place]>,
 }
 
-/// The place in one partition. No event stands at sequence 0, so there is no mark.
+/// The place in one partition. Sequence 0 has no event, so it has no mark.
 #[derive(Clone, Copy)]
 struct Place {
     sequence: u64,
@@ -127,19 +130,19 @@ impl Place {
 }
 
 impl Checkpoint {
-    /// Before the first event of a store with that many partitions.
+    /// Returns the place before the first event of a store with this number of partitions.
     ///
     /// # Panics
-    /// If `partitions` is 0 or above 1,024: a store knows how many it has.
+    /// If `partitions` is 0 or above 1,024.
     #[must_use]
     pub fn start(store: StoreId, partitions: u16) -> Self {
         Self::new(store, (0..partitions).map(|_| 0))
     }
 
-    /// From a sequence for each partition, without marks.
+    /// Creates a checkpoint from a sequence for each partition, without marks.
     ///
     /// # Panics
-    /// If there is none, or more than 1,024.
+    /// If there is no sequence, or more than 1,024.
     #[must_use]
     pub fn new(store: StoreId, sequences: impl IntoIterator<Item = u64>) -> Self {
         Self::from_places(store, sequences.into_iter().map(Place::unmarked).collect())
@@ -153,37 +156,37 @@ impl Checkpoint {
         Self { store, places }
     }
 
-    /// The store it belongs to.
+    /// Returns the store that the checkpoint belongs to.
     #[must_use]
     pub const fn store(&self) -> StoreId {
         self.store
     }
 
-    /// The sequence of each partition, in order.
+    /// Returns the sequence of each partition, in order.
     pub fn sequences(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.places.iter().map(|place| place.sequence)
     }
 
-    /// The sequence of a partition; 0 for one that the store does not have.
+    /// Returns the sequence of a partition; 0 for one that the store does not have.
     #[must_use]
     pub fn sequence(&self, partition: u16) -> u64 {
         self.places.get(usize::from(partition)).map_or(0, |place| place.sequence)
     }
 
-    /// The mark of the last event before this place in a partition, if the checkpoint has it.
+    /// Returns the mark of the last covered event of a partition, if the checkpoint has it.
     #[must_use]
     pub fn mark(&self, partition: u16) -> Option<u32> {
         self.places.get(usize::from(partition))?.mark
     }
 
-    /// The places that have a mark: position and mark of an event each.
+    /// Returns the position and mark of each event whose mark the checkpoint has.
     pub fn marks(&self) -> impl Iterator<Item = (Position, u32)> + '_ {
         (0..).zip(&self.places).filter_map(|(partition, place)| {
             Some((Position { partition, sequence: place.sequence }, place.mark?))
         })
     }
 
-    /// The same place, but at `sequence` in one partition, without a mark there.
+    /// Moves the place in one partition to `sequence`, and removes the mark there.
     ///
     /// # Panics
     /// If the store has no such partition.
@@ -193,18 +196,18 @@ impl Checkpoint {
         self
     }
 
-    /// The same place, but right after the event at that position, which has that mark.
+    /// Moves the place in one partition to right after the event at a position, and sets its mark.
     ///
     /// # Panics
     /// If the store has no such partition, or the sequence is 0.
     #[must_use]
     pub fn with_mark(mut self, at: Position, mark: u32) -> Self {
-        assert!(at.sequence > 0, "no event stands at sequence 0");
+        assert!(at.sequence > 0, "sequence 0 has no event");
         self.places[usize::from(at.partition)] = Place { sequence: at.sequence, mark: Some(mark) };
         self
     }
 
-    /// The same place, but at that of another checkpoint in one partition, with its mark.
+    /// Moves the place in one partition to that of another checkpoint, with its mark.
     ///
     /// # Panics
     /// If one of the two has no such partition.
@@ -214,7 +217,7 @@ impl Checkpoint {
         self
     }
 
-    /// The same place, but right after an event of this store, with its mark.
+    /// Moves the place to right after an event of this store, with the event's mark.
     ///
     /// # Panics
     /// If the store has no such partition.
@@ -223,32 +226,37 @@ impl Checkpoint {
         self.with_mark(event.position(), event.mark())
     }
 
-    /// Whether everything before `other` also lies before this one. False between stores.
+    /// Returns true if this checkpoint covers everything that `other` covers.
+    ///
+    /// It is false for checkpoints of different stores.
     #[must_use]
     pub fn at_least(&self, other: &Self) -> bool {
         self.is_comparable(other)
             && self.sequences().zip(other.sequences()).all(|(this, other)| this >= other)
     }
 
-    /// Whether the event at that position lies before this checkpoint.
+    /// Returns true if the checkpoint covers the event at a position.
     #[must_use]
     pub fn covers(&self, position: Position) -> bool {
         self.sequence(position.partition) >= position.sequence
     }
 
-    /// Whether both belong to the same store, with the same partitions.
+    /// Returns true if both belong to the same store, with the same number of partitions.
     #[must_use]
     pub fn is_comparable(&self, other: &Self) -> bool {
         self.store == other.store && self.places.len() == other.places.len()
     }
 
-    /// What lies before both: the lower sequence in each partition, with its mark.
+    /// Returns the largest checkpoint that both cover: the lower sequence of each partition, with its mark.
     ///
     /// # Panics
     /// If the two are not comparable.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
-        assert!(self.is_comparable(other), "checkpoints of two stores do not meet");
+        assert!(
+            self.is_comparable(other),
+            "only checkpoints of the same store and number of partitions have a meet"
+        );
         let lower = |(a, b): (&Place, &Place)| match a.sequence.cmp(&b.sequence) {
             Ordering::Less => *a,
             Ordering::Equal => Place { mark: a.mark.or(b.mark), ..*a },
@@ -289,10 +297,10 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-/// The text is not a checkpoint's token.
+/// The text is not the token of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{token}` is not a checkpoint: take one as a read or an append gave it: 32 hexadecimal digits and, for each partition, a number (`7` or `7-0a1b2c3d`), joined by dots"
+    "`{token}` is not a checkpoint: use one from a read or an append, with 32 hexadecimal digits and, for each partition, a number (`7` or `7-0a1b2c3d`), joined by dots"
 )]
 pub struct CheckpointParseError {
     /// The text, cut to its first 80 characters.
@@ -307,7 +315,7 @@ impl FromStr for Checkpoint {
     }
 }
 
-/// Accepts exactly what `Display` prints, so that one checkpoint has one token.
+/// Accepts exactly the output of `Display`, so that each checkpoint has one token.
 fn parse_token(token: &str) -> Option<Checkpoint> {
     let (store, rest) = token.split_once('.')?;
     if store.len() != 32 || !store.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
@@ -347,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_printed_and_parsed_in_one_way_only() {
+    fn a_checkpoint_has_exactly_one_token() {
         let checkpoint = Checkpoint::new(StoreId([0xab; 16]), vec![0, 7, u64::MAX]);
         let token = checkpoint.to_string();
         assert_eq!(token, format!("{}.0.7.18446744073709551615", "ab".repeat(16)));
@@ -360,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_part_of_the_token_and_not_of_the_place() {
+    fn a_mark_changes_the_token_but_not_the_order_of_a_checkpoint() {
         let at = |sequence| Checkpoint::new(StoreId([0xab; 16]), [0, sequence]);
         let marked = |sequence, mark| at(0).with_mark(Position { partition: 1, sequence }, mark);
         let token = format!("{}.0.7-0000beef", "ab".repeat(16));
@@ -375,7 +383,7 @@ mod tests {
             hasher.finish()
         });
         assert_eq!(hashes[0], hashes[1]);
-        assert_eq!(parsed.with(1, 7).mark(1), None, "a place that was made up has no mark");
+        assert_eq!(parsed.with(1, 7).mark(1), None, "a place that a caller constructs has no mark");
         let store = "ab".repeat(16);
         for wrong in [
             "7-",
@@ -392,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_two_places_keeps_the_mark_of_the_lower_one() {
+    fn the_meet_of_two_checkpoints_keeps_the_mark_of_the_lower_one() {
         let at = |first, second| {
             let at = |partition, (sequence, mark): (u64, u32)| (Position { partition, sequence }, mark);
             let start = Checkpoint::start(StoreId([1; 16]), 2);

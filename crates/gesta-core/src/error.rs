@@ -1,4 +1,4 @@
-//! Errors of the store's operations. A variant exists where the caller would act differently.
+//! Errors of the store's operations. Each variant calls for a different action of the caller.
 
 use std::borrow::Cow;
 
@@ -7,26 +7,26 @@ use crate::checkpoint::{Checkpoint, Position, Version};
 use crate::event::EventId;
 use crate::name::StreamName;
 
-/// Whether, and when, it helps to do the same again.
+/// The advice on sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retry {
-    /// The same request fails again until something else changes.
+    /// Do not retry: the same request fails until something else changes.
     Never,
-    /// At once: the same request may well succeed. For stores whose servers change places.
+    /// Retry at once: the same request may succeed. For stores whose servers change roles.
     Now,
-    /// After a pause: the store has to recover first.
+    /// Retry after a pause: the store has to recover first.
     AfterPause,
-    /// It is not known whether it happened. Sending the same batch again settles it.
+    /// The outcome is not known. Sending the same batch again settles it.
     Unknown,
 }
 
-/// A checkpoint names a place in another history of the same store.
+/// A checkpoint belongs to another history of the same store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", DisplayDiverged(checkpoint, found))]
 pub struct Diverged {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// The same place in the history that the store has now.
+    /// The same place in the store's current history.
     pub found: Checkpoint,
 }
 
@@ -42,24 +42,26 @@ macro_rules! from_diverged {
 from_diverged!(AppendError);
 from_diverged!(ReadError);
 
-/// Why an append was refused or is in doubt. Treat an unknown variant by its [`Self::retry`].
+/// The reason why an append was refused or is in doubt.
+///
+/// Handle an unknown variant by its [`Self::retry`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
     /// The batch is not well formed.
     #[error("the batch is invalid: {reason}")]
     Invalid {
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// Something in the batch is beyond a limit of the store.
+    /// A part of the batch exceeds a limit of the store.
     #[error("{what} is {actual}: this store takes at most {limit}")]
     TooLarge {
-        /// What is too large, with its unit.
+        /// The part that is too large, with its unit.
         what: Cow<'static, str>,
-        /// How large it is.
+        /// Its size.
         actual: usize,
-        /// How large it may be.
+        /// The largest size that the store takes.
         limit: usize,
     },
     /// A stream is not as the append expects.
@@ -67,34 +69,36 @@ pub enum AppendError {
     Conflict {
         /// The stream.
         stream: StreamName,
-        /// What was expected of it.
+        /// The expectation.
         expected: Expected,
-        /// The version of its last event.
+        /// The version of the stream's last event; `None` if it has no event.
         actual: Option<Version>,
     },
     /// An event matches a condition.
     #[error("condition {index} failed: the event at position {at} matches it")]
     ConditionFailed {
-        /// Which condition, from 0.
+        /// The index of the condition in the batch, from 0.
         index: usize,
-        /// The newest match known.
+        /// The newest known match.
         at: Position,
     },
-    /// An event id is taken, and the batch as a whole is no repeat.
+    /// An event id is taken, and the batch as a whole is not a repeat.
     #[error("event id {id} is taken in stream `{stream}`, at version {version}{}", DisplayCut(*index))]
     IdTaken {
         /// The stream.
         stream: StreamName,
-        /// The first id of the batch that is taken.
+        /// The first taken id of the batch.
         id: EventId,
-        /// Where it stands.
+        /// The version of the event with this id.
         version: Version,
-        /// Where the batch would have to be cut: the first event that differs from the first one in being there, or
-        /// that breaks the order. At least 1.
+        /// The index at which to split the batch, at least 1.
+        ///
+        /// It is the first event that is new while the first event of the batch is recorded, or the other way round,
+        /// or that breaks the order.
         index: usize,
     },
     /// The command key was used with another request.
-    #[error("the command key was used before, with another request: use a new key for a new request")]
+    #[error("the command key was already used with another request: use a new key for a new request")]
     KeyReused,
     /// A checkpoint belongs to another store.
     #[error("checkpoint {checkpoint} belongs to another store: take one from this store")]
@@ -102,7 +106,7 @@ pub enum AppendError {
         /// The checkpoint.
         checkpoint: Checkpoint,
     },
-    /// A checkpoint lies beyond the head.
+    /// A checkpoint lies beyond the head of the log.
     #[error(
         "checkpoint {checkpoint} lies beyond the head of the log, {head}: the store may have been restored from an older copy"
     )]
@@ -112,62 +116,65 @@ pub enum AppendError {
         /// The head of the log.
         head: Checkpoint,
     },
-    /// A checkpoint names a place in another history of this store: the store lost events that the checkpoint had seen, and
-    /// their positions were given to others.
+    /// A checkpoint belongs to another history of this store.
+    ///
+    /// The store lost events that the checkpoint covers, and gave their positions to other events.
     #[error("{}", DisplayDiverged(checkpoint, found))]
     Diverged {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// The same place in the history that the store has now.
+        /// The same place in the store's current history.
         found: Checkpoint,
     },
-    /// The store cannot do this, whatever its state.
+    /// The store cannot do this in any state.
     #[error("this store does not support {capability}")]
     Unsupported {
-        /// What it would have to be able to do.
+        /// The missing capability.
         capability: Cow<'static, str>,
     },
-    /// The store takes no writes. It was surely not written.
+    /// The store takes no writes. The batch was certainly not written.
     #[error("the store is read-only: {reason}")]
     ReadOnly {
-        /// Why, and what helps.
+        /// The cause, and the remedy.
         reason: String,
     },
-    /// There is no space left for it. Reads go on, and appends do when there is space again.
+    /// The device has no space left for the batch.
+    ///
+    /// Reads continue. Appends continue as soon as there is space.
     #[error(
         "there is no space left to store the batch ({reason}): free space on the device, then send it again"
     )]
     StorageFull {
-        /// What took more space than there is: which file or folder, and how many bytes.
+        /// The write that did not fit: the file or folder, and its bytes.
         reason: String,
     },
-    /// Too much is waiting already.
+    /// The store has too many requests waiting.
     #[error("the store is overloaded: send the batch again after a pause")]
     Overloaded,
     /// The store cannot answer yet.
     #[error("the store is not available: {reason}")]
     Unavailable {
-        /// Why, and until when.
+        /// The cause, and when it ends.
         reason: String,
     },
-    /// It is not known whether the batch was written.
+    /// It is not known whether the batch was written. Send the same batch again to settle it.
     #[error(
         "it is not known whether the batch was written ({reason}): send the same batch again to settle it"
     )]
     InDoubt {
-        /// What got in the way.
+        /// The cause.
         reason: String,
     },
-    /// The store was closed before the batch was taken. It was surely not written.
+    /// The store was closed before it took the batch. The batch was certainly not written.
     #[error("the store is closed")]
     Closed,
 }
 
 impl AppendError {
-    /// Whether, and when, it helps to send the same batch again.
+    /// Returns the advice on sending the same batch again.
     ///
-    /// What a stream or the log does not hold *yet* may come, so it does not settle whether an earlier copy of the batch was or
-    /// will be accepted: that answers [`Retry::AfterPause`], like everything that passes.
+    /// A stream or the log may lack an event that an earlier copy of the batch is still to write. Such a refusal does
+    /// not settle whether that copy was or will be accepted. It gets [`Retry::AfterPause`], like every passing error.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
@@ -192,7 +199,7 @@ impl AppendError {
     }
 }
 
-/// Whether a stream may still come to be what was expected of it.
+/// Returns true if the stream may still reach the expected state.
 fn is_ahead(expected: Expected, actual: Option<Version>) -> bool {
     match expected {
         Expected::Any | Expected::None => false,
@@ -203,24 +210,26 @@ fn is_ahead(expected: Expected, actual: Option<Version>) -> bool {
     }
 }
 
-/// Why a read failed. Treat an unknown variant by its [`Self::retry`].
+/// The reason why a read failed.
+///
+/// Handle an unknown variant by its [`Self::retry`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The read is not well formed.
     #[error("the read is invalid: {reason}")]
     Invalid {
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// Something in the read is beyond a limit of the store.
+    /// A part of the read exceeds a limit of the store.
     #[error("{what} is {actual}: this store takes at most {limit}")]
     TooLarge {
-        /// What is too large, with its unit.
+        /// The part that is too large, with its unit.
         what: Cow<'static, str>,
-        /// How large it is.
+        /// Its size.
         actual: usize,
-        /// How large it may be.
+        /// The largest size that the store takes.
         limit: usize,
     },
     /// A checkpoint belongs to another store.
@@ -229,7 +238,7 @@ pub enum ReadError {
         /// The checkpoint.
         checkpoint: Checkpoint,
     },
-    /// A checkpoint lies beyond the head: after a restore, or a failover that lost events.
+    /// A checkpoint lies beyond the head of the log, after a restore or a failover that lost events.
     #[error(
         "checkpoint {checkpoint} lies beyond the head of the log, {head}: the store may have been restored from an older copy"
     )]
@@ -239,42 +248,43 @@ pub enum ReadError {
         /// The head of the log.
         head: Checkpoint,
     },
-    /// A checkpoint names a place in another history of this store: the store lost events that the checkpoint had seen, and
-    /// their positions were given to others.
+    /// A checkpoint belongs to another history of this store.
+    ///
+    /// The store lost events that the checkpoint covers, and gave their positions to other events.
     #[error("{}", DisplayDiverged(checkpoint, found))]
     Diverged {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// The same place in the history that the store has now.
+        /// The same place in the store's current history.
         found: Checkpoint,
     },
-    /// The store cannot do this, whatever its state.
+    /// The store cannot do this in any state.
     #[error("this store does not support {capability}")]
     Unsupported {
-        /// What it would have to be able to do.
+        /// The missing capability.
         capability: Cow<'static, str>,
     },
-    /// Events that may belong to the answer are damaged. What lies before was given.
+    /// Events that may belong to the answer are damaged. Everything before the damage was returned.
     #[error(
         "events from position {from} to {to} are damaged ({location}): restore them from a backup, or go on at checkpoint {resume}"
     )]
     DataLoss {
-        /// Where the damage is, as file and offset.
+        /// The file and offset of the damage.
         location: String,
         /// The first position that may be lost.
         from: Position,
         /// The last position that may be lost.
         to: Position,
-        /// Where a reader that accepts the loss can go on.
+        /// The checkpoint to continue from, for a reader that accepts the loss.
         resume: Checkpoint,
     },
-    /// Too much is waiting already.
+    /// The store has too many requests waiting.
     #[error("the store is overloaded: read again after a pause")]
     Overloaded,
     /// The store cannot answer yet, or cannot reach its files.
     #[error("the store is not available: {reason}")]
     Unavailable {
-        /// Why, and until when.
+        /// The cause, and when it ends.
         reason: String,
     },
     /// The store is closed.
@@ -283,7 +293,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether, and when, it helps to read the same again.
+    /// Returns the advice on reading again.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
@@ -313,7 +323,7 @@ impl std::fmt::Display for DisplayDiverged<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "checkpoint {} is of another history of this store, which has {} there: the store lost events (it was put back from an older copy, say) and their positions were given to others; start again from a checkpoint before the loss, or from the start",
+            "checkpoint {} belongs to another history of this store, which has {} at that place: the store lost events, for example in a restore from an older copy, and gave their positions to others; start again from a checkpoint before the loss, or from the start",
             self.0, self.1
         )
     }
@@ -323,7 +333,7 @@ struct DisplayCut(usize);
 
 impl std::fmt::Display for DisplayCut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, ", and the batch is no repeat of one append: cut it before event {}", self.0)
+        write!(f, ", and the batch is not a repeat of an append: cut it before event {}", self.0)
     }
 }
 
@@ -332,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_still_come_is_worth_another_try() {
+    fn a_conflict_that_may_pass_is_retried_after_a_pause() {
         let conflict =
             |expected, actual| AppendError::Conflict { stream: "a-1".parse().unwrap(), expected, actual };
         let at = |number| Some(Version::new(number));

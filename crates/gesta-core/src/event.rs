@@ -1,4 +1,4 @@
-//! Events: as a producer gives them ([`NewEvent`]) and as the log gives them back ([`RecordedEvent`]).
+//! Events: as a producer gives them ([`NewEvent`]) and as the log returns them ([`RecordedEvent`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,25 +11,26 @@ use crate::checkpoint::{Position, Version};
 use crate::name::{EventType, StreamName, Tag};
 use crate::time::Timestamp;
 
-/// The identity of an event: 16 bytes, unique within its stream for the whole history. The typed library makes
-/// UUIDv7; the store takes any. Printed and parsed as a UUID.
+/// The identity of an event: 16 bytes, unique within its stream for the whole history.
+///
+/// The typed library creates UUIDv7; the store takes any 16 bytes. Printed and parsed as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId([u8; 16]);
 
 impl EventId {
-    /// From its bytes.
+    /// Creates an id from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// From a number, big-endian.
+    /// Creates an id from a number, big-endian.
     #[must_use]
     pub const fn from_u128(number: u128) -> Self {
         Self(number.to_be_bytes())
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -47,9 +48,9 @@ impl fmt::Display for EventId {
     }
 }
 
-/// How long a UUID is in text.
+/// The length of a UUID's text in bytes.
 const UUID_TEXT_BYTES: usize = 36;
-/// Where the two digits of each byte of a UUID stand in its text; hyphens stand between.
+/// The offset of each byte's two digits in the text of a UUID. Hyphens fill the gaps.
 const UUID_DIGITS_AT: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -70,7 +71,7 @@ pub struct EventIdParseError {
 impl FromStr for EventId {
     type Err = EventIdParseError;
 
-    /// Accepts a UUID with hyphens in their places, in either case.
+    /// Accepts a UUID with hyphens in the standard places, in upper or lower case.
     fn from_str(text: &str) -> Result<Self, EventIdParseError> {
         parse_uuid(text.as_bytes())
             .map(Self)
@@ -91,46 +92,46 @@ fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
-/// What the bytes of an event's data are. Metadata is JSON by convention.
+/// The format of an event's data. Metadata is JSON by convention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ContentKind {
     /// A JSON text.
     #[default]
     Json,
-    /// Bytes that only the application understands.
+    /// Bytes in a format of the application.
     Octets,
     /// UTF-8 text.
     Text,
 }
 
-/// An event as its producer gives it: a fact, before it is recorded.
+/// An event as its producer gives it, before it is recorded.
 ///
-/// The store never looks into `data` or `metadata`. What must be found again is a tag.
+/// The store never reads `data` or `metadata`. To find an event by a value, give it a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Its identity; the same id in the same stream is the same event.
+    /// The identity. The same id in the same stream is the same event.
     pub id: EventId,
-    /// The stream it belongs to.
+    /// The stream that the event belongs to.
     pub stream: StreamName,
-    /// What kind of event it is.
+    /// The type of the event.
     pub event_type: EventType,
-    /// The version of that type's schema. The first is 1 by convention.
+    /// The version of the type's schema. The first is 1 by convention.
     pub schema_version: u16,
-    /// What the bytes of `data` are.
+    /// The format of `data`.
     pub kind: ContentKind,
-    /// The fact itself, at most 16 MiB.
+    /// The payload, at most 16 MiB.
     pub data: Bytes,
-    /// What surrounds the fact: trace context, reason, and the like; at most 64 KiB.
+    /// Context of the event, such as trace context or a reason; at most 64 KiB.
     pub metadata: Bytes,
-    /// What it can be found by: at most 64, stored sorted and without duplicates.
+    /// The tags to find the event by: at most 64, stored sorted and without duplicates.
     pub tags: Vec<Tag>,
-    /// When it happened, as the producer says.
+    /// The time at which it happened, according to the producer.
     pub time: Timestamp,
 }
 
 impl NewEvent {
-    /// An event with JSON data of schema version 1, without metadata and tags.
+    /// Creates an event with JSON data and schema version 1, without metadata or tags.
     #[must_use]
     pub fn json(
         id: EventId,
@@ -152,21 +153,21 @@ impl NewEvent {
         }
     }
 
-    /// The same event with these tags as well.
+    /// Adds tags.
     #[must_use]
     pub fn with_tags(mut self, tags: impl IntoIterator<Item = Tag>) -> Self {
         self.tags.extend(tags);
         self
     }
 
-    /// The same event with this metadata.
+    /// Replaces the metadata.
     #[must_use]
     pub fn with_metadata(mut self, metadata: impl Into<Bytes>) -> Self {
         self.metadata = metadata.into();
         self
     }
 
-    /// How many bytes its canonical form has, if no tag stands twice; otherwise at most that.
+    /// Returns the length of the canonical form in bytes. Duplicate tags count, so with them it is an upper bound.
     #[must_use]
     pub fn canonical_len(&self) -> usize {
         let tags = self.tags.iter().map(|tag| 1 + tag.as_str().len()).sum::<usize>();
@@ -181,13 +182,12 @@ impl NewEvent {
     /// Appends the canonical bytes to a buffer. See [`EventBytes`].
     ///
     /// # Panics
-    /// If the event is beyond the limits of the contract: check it first, with
-    /// [`check_batch`](crate::check_batch).
+    /// If the event exceeds a limit of the contract. Check it first, with [`check_batch`](crate::check_batch).
     pub fn encode_into(&self, buffer: &mut Vec<u8>) {
         canonical::encode(self, buffer);
     }
 
-    /// The canonical bytes in a buffer of their own.
+    /// Returns the canonical bytes in a new buffer.
     ///
     /// # Panics
     /// As [`Self::encode_into`].
@@ -195,16 +195,18 @@ impl NewEvent {
     pub fn to_bytes(&self) -> EventBytes {
         let mut buffer = Vec::with_capacity(self.canonical_len());
         self.encode_into(&mut buffer);
-        EventBytes::parse(buffer.into()).expect("what `encode` writes, `parse` reads")
+        EventBytes::parse(buffer.into()).expect("`parse` accepts the output of `encode_into`")
     }
 }
 
-/// What a producer said, in its canonical bytes: one shared buffer, and offsets into it. A clone shares it.
+/// The canonical bytes of an event: one shared buffer, and offsets into it.
 ///
-/// The layout, little-endian: time `i64`, id 16, schema version `u16`, flags `u8` (the content kind in its two
-/// lowest bits), tag count `u8`, stream length `u16`, type length `u8`, metadata length `u24`; then stream, type,
-/// tags (a length byte and the bytes each, sorted, none twice), metadata, and data to the end. These bytes mean the
-/// same in every store, and their SHA-256 is the event's digest.
+/// A clone shares the buffer. The bytes hold everything that the producer gave. They mean the same in every store,
+/// and their SHA-256 is the event's digest.
+///
+/// The layout, little-endian: time `i64`, id 16, schema version `u16`, flags `u8` (the content kind in its two lowest
+/// bits), tag count `u8`, stream length `u16`, type length `u8`, metadata length `u24`; then stream, type, tags (each
+/// with a length byte; sorted, without duplicates), metadata, and data to the end.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventBytes {
     bytes: Bytes,
@@ -212,88 +214,88 @@ pub struct EventBytes {
 }
 
 impl EventBytes {
-    /// Reads canonical bytes. Accepts only the one form that [`NewEvent::encode_into`] writes.
+    /// Parses canonical bytes. Accepts only the form that [`NewEvent::encode_into`] writes.
     ///
     /// # Errors
-    /// [`CanonicalError`] names the field that is wrong.
+    /// [`CanonicalError`] names the invalid field.
     pub fn parse(bytes: Bytes) -> Result<Self, CanonicalError> {
         let offsets = Offsets::parse(&bytes)?;
         Ok(Self { bytes, offsets })
     }
 
-    /// The bytes.
+    /// Returns the canonical bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// When it happened, as the producer said.
+    /// Returns the time at which the event happened, according to the producer.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         Timestamp::from_nanos(canonical::time(&self.bytes))
     }
 
-    /// Its identity.
+    /// Returns the event's id.
     #[must_use]
     pub fn id(&self) -> EventId {
         EventId(canonical::id(&self.bytes))
     }
 
-    /// The version of its type's schema.
+    /// Returns the version of the type's schema.
     #[must_use]
     pub fn schema_version(&self) -> u16 {
         canonical::schema_version(&self.bytes)
     }
 
-    /// What the bytes of its data are.
+    /// Returns the format of the data.
     #[must_use]
     pub const fn kind(&self) -> ContentKind {
         self.offsets.kind
     }
 
-    /// The name of its stream.
+    /// Returns the name of the stream.
     #[must_use]
     pub fn stream(&self) -> &str {
         self.text(canonical::HEADER_BYTES, self.offsets.event_type)
     }
 
-    /// Its type.
+    /// Returns the type of the event.
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.text(self.offsets.event_type, self.offsets.tags)
     }
 
-    /// Its tags, sorted.
+    /// Returns the tags, sorted.
     #[must_use]
     pub fn tags(&self) -> TagsIter<'_> {
         TagsIter { rest: &self.bytes[self.offsets.tags..self.offsets.metadata] }
     }
 
-    /// The value of the first tag with that key.
+    /// Returns the value of the first tag with this key.
     #[must_use]
     pub fn tag(&self, key: &str) -> Option<&str> {
         self.tags().filter_map(|tag| tag.split_once(':')).find(|(own, _)| *own == key).map(|(_, value)| value)
     }
 
-    /// Its metadata.
+    /// Returns the metadata. It shares the event's buffer.
     #[must_use]
     pub fn metadata(&self) -> Bytes {
         self.bytes.slice(self.offsets.metadata..self.offsets.data)
     }
 
-    /// Its data.
+    /// Returns the data. It shares the event's buffer.
     #[must_use]
     pub fn data(&self) -> Bytes {
         self.bytes.slice(self.offsets.data..)
     }
 
-    /// Its metadata, borrowed.
+    /// Returns the metadata, borrowed.
     #[must_use]
     pub fn metadata_slice(&self) -> &[u8] {
         &self.bytes[self.offsets.metadata..self.offsets.data]
     }
 
-    /// Its data, borrowed.
+    /// Returns the data, borrowed.
     #[must_use]
     pub fn data_slice(&self) -> &[u8] {
         &self.bytes[self.offsets.data..]
@@ -310,7 +312,7 @@ impl fmt::Debug for EventBytes {
     }
 }
 
-/// The tags of an event, sorted. Made by [`EventBytes::tags`].
+/// An iterator over the tags of an event, sorted. Created by [`EventBytes::tags`].
 #[derive(Debug, Clone)]
 pub struct TagsIter<'a> {
     rest: &'a [u8],
@@ -327,9 +329,9 @@ impl<'a> Iterator for TagsIter<'a> {
     }
 }
 
-/// An event as the log gives it back: what the producer said, and where and when it was recorded.
+/// An event as the log returns it: the producer's part, and the place and time of the record.
 ///
-/// Reads like its [`EventBytes`]; a clone shares their buffer.
+/// It dereferences to its [`EventBytes`]. A clone shares the buffer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
     position: Position,
@@ -339,7 +341,7 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
-    /// Puts together what a store has read.
+    /// Creates a recorded event from the parts that a store has read.
     #[must_use]
     pub const fn new(
         position: Position,
@@ -350,37 +352,44 @@ impl RecordedEvent {
         Self { position, version, recorded_at, bytes }
     }
 
-    /// Its place in the log.
+    /// Returns the event's place in the log.
     #[must_use]
     pub const fn position(&self) -> Position {
         self.position
     }
 
-    /// Its place in its stream.
+    /// Returns the event's place in its stream.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// When it was appended. Never goes back within a partition; one a batch.
+    /// Returns the time of the append.
+    ///
+    /// All events of a batch have the same time. It never goes back within a partition.
     #[must_use]
     pub const fn recorded_at(&self) -> Timestamp {
         self.recorded_at
     }
 
-    /// Tells this event from any other that has the same position in another history of the store. See [`mark_of`].
+    /// Returns the mark, which distinguishes this event from others at the same position in other histories of the
+    /// store.
+    ///
+    /// See [`mark_of`].
     #[must_use]
     pub fn mark(&self) -> u32 {
         mark_of(self.id(), self.recorded_at)
     }
 }
 
-/// The mark of an event: the first four bytes of the SHA-256 of its id and its `recorded_at` (`i64` nanoseconds,
-/// little-endian), read big-endian.
+/// Computes the mark of an event.
 ///
-/// A store that lost its newest events gives their positions to other events. The mark shows that, because it is kept
-/// beside the position. `recorded_at` is in it because a producer may append the same ids again after a loss. It finds
-/// accidents, except for 1 in 4 billion. It does not find forgers.
+/// The mark is the first four bytes of the SHA-256 of the id and `recorded_at` (`i64` nanoseconds, little-endian),
+/// read big-endian.
+///
+/// A store that lost its newest events gives their positions to other events. A mark that is kept beside the position
+/// detects that. It contains `recorded_at` because a producer may append the same ids again after a loss. It detects
+/// accidents, except for 1 in 4 billion. It does not detect forgery.
 #[must_use]
 pub fn mark_of(id: EventId, recorded_at: Timestamp) -> u32 {
     let mut bytes = [0; 24];
@@ -409,9 +418,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_depends_on_id_and_time_and_never_changes() {
+    fn a_mark_depends_on_id_and_time_and_is_fixed() {
         let mark = |id, nanos| mark_of(EventId::from_u128(id), Timestamp::from_nanos(nanos));
-        // SHA-256 of 15 bytes of 0, a 1, and 2 as eight bytes, little-endian; from another implementation.
+        // The SHA-256 of 15 bytes of 0, a 1, and 2 as eight little-endian bytes, from another implementation.
         assert_eq!(mark(1, 2), 0xa761_56b9);
         assert_eq!(mark(1, -1), 0xd494_d7f3);
         assert_ne!(mark(1, 2), mark(2, 2));

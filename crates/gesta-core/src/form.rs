@@ -1,4 +1,4 @@
-//! The form of batches and reads: what every store checks first, the same way, before anything is buffered or looked up.
+//! Checks of the form of batches and reads. Every store makes them first, before it buffers or looks up anything.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,12 +13,12 @@ use crate::limits::COMMAND_KEY_BYTES_MAX;
 use crate::query::Query;
 use crate::read::{Place, Read, Select};
 
-/// Why a form was refused, before it is known whether it belongs to an append or a read.
+/// The reason why a form was refused. It converts to [`AppendError`] and [`ReadError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormError {
-    /// Not well formed.
+    /// The form is invalid: the reason.
     Invalid(String),
-    /// Beyond a limit: what, how large, how large it may be.
+    /// A part exceeds a limit: the part with its unit, its size, the limit.
     TooLarge(Cow<'static, str>, usize, usize),
 }
 
@@ -45,11 +45,11 @@ fn invalid(reason: impl Into<String>) -> FormError {
     FormError::Invalid(reason.into())
 }
 
-/// Checks a batch against the contract and a store's capabilities, and gives the partition that it belongs to.
+/// Checks a batch against the contract and a store's capabilities, and returns its partition.
 ///
 /// # Errors
-/// [`AppendError::Invalid`], [`AppendError::TooLarge`], or [`AppendError::Unsupported`] for a batch that would cross
-/// partitions.
+/// [`AppendError::Invalid`], [`AppendError::TooLarge`], [`AppendError::ForeignCheckpoint`] for a condition after a
+/// checkpoint of another store, or [`AppendError::Unsupported`] for a batch that would span partitions.
 pub fn check_batch(batch: &Batch, store: StoreId, capabilities: &Capabilities) -> Result<u16, AppendError> {
     check_batch_form(batch, capabilities)?;
     for condition in &batch.conditions {
@@ -78,7 +78,7 @@ fn check_batch_form(batch: &Batch, capabilities: &Capabilities) -> Result<(), Fo
 /// Checks the form of a command key.
 ///
 /// # Errors
-/// [`FormError`], which both kinds of error can be made from.
+/// [`FormError::Invalid`] for an empty key, [`FormError::TooLarge`] for a long one.
 pub fn check_command(command: &CommandKey) -> Result<(), FormError> {
     if command.key.is_empty() {
         return Err(invalid("its command key is empty"));
@@ -91,27 +91,27 @@ fn check_event(event: &NewEvent, capabilities: &Capabilities) -> Result<(), Form
     at_most("the size of an event's data in bytes", event.data.len(), limits.data_bytes_max)?;
     at_most("the size of an event's metadata in bytes", event.metadata.len(), limits.metadata_bytes_max)?;
     if event.tags.len() > limits.tags_max {
-        // Tags are a set: one that is given twice is stored, and counts, once.
+        // Tags are a set: a duplicate is stored, and counted, once.
         let distinct = event.tags.iter().collect::<HashSet<_>>().len();
         at_most("the number of tags on an event", distinct, limits.tags_max)?;
     }
     Ok(())
 }
 
-/// No id twice in one stream, and no stream expected twice.
+/// Checks that no id is twice in one stream, and that no stream has two expectations.
 fn check_unique(batch: &Batch) -> Result<(), FormError> {
-    // Ids that are made in the order of time grow.
+    // Ids that are created in the order of time grow.
     let grows = batch.events.windows(2).all(|pair| pair[0].id < pair[1].id);
     if !grows {
         let mut ids = HashSet::with_capacity(batch.events.len());
         if let Some(event) = batch.events.iter().find(|event| !ids.insert((&event.stream, event.id))) {
-            return Err(invalid(format!("id {} stands twice in stream `{}`", event.id, event.stream)));
+            return Err(invalid(format!("it has event id {} twice in stream `{}`", event.id, event.stream)));
         }
     }
     if batch.expect.len() > 1 {
         let mut streams = HashSet::with_capacity(batch.expect.len());
         if let Some((stream, _)) = batch.expect.iter().find(|(stream, _)| !streams.insert(stream)) {
-            return Err(invalid(format!("it expects something of stream `{stream}` twice")));
+            return Err(invalid(format!("it has two expectations of stream `{stream}`: give one")));
         }
     }
     Ok(())
@@ -131,7 +131,7 @@ fn check_condition(
     }
 }
 
-/// All of a batch must lie in one partition where that is the scope of atomicity.
+/// Checks that the batch stays in one partition if the store is atomic only within a partition.
 fn check_scope(batch: &Batch, capabilities: &Capabilities) -> Result<u16, AppendError> {
     let partition_of = |stream: &str| Lane::of(stream).partition(capabilities.partitions);
     let partition = partition_of(batch.events[0].stream.as_str());
@@ -142,7 +142,7 @@ fn check_scope(batch: &Batch, capabilities: &Capabilities) -> Result<u16, Append
     let expected = batch.expect.iter().map(|(stream, _)| stream);
     if streams.chain(expected).any(|stream| partition_of(stream.as_str()) != partition) {
         return Err(AppendError::Unsupported {
-            capability: "a batch over streams of several partitions".into(),
+            capability: "a batch of streams in several partitions".into(),
         });
     }
     let in_scope = |query: &Query| match query {
@@ -154,14 +154,15 @@ fn check_scope(batch: &Batch, capabilities: &Capabilities) -> Result<u16, Append
     if batch.conditions.iter().all(|condition| in_scope(&condition.fail_if_any)) {
         Ok(partition)
     } else {
-        Err(AppendError::Unsupported { capability: "a condition over several partitions".into() })
+        Err(AppendError::Unsupported { capability: "a condition on several partitions".into() })
     }
 }
 
 /// Checks the form of a query.
 ///
 /// # Errors
-/// [`FormError`], which both kinds of error can be made from.
+/// [`FormError::Invalid`] for a query without items or an item without fields, [`FormError::TooLarge`] for too many
+/// items or terms.
 pub fn check_query(query: &Query, capabilities: &Capabilities) -> Result<(), FormError> {
     let Query::Any(items) = query else { return Ok(()) };
     if items.is_empty() {
@@ -184,7 +185,7 @@ pub fn check_read(read: &Read, head: &Checkpoint, capabilities: &Capabilities) -
     if let Select::Log { query, from, lanes } = &read.select {
         check_query(query, capabilities)?;
         if lanes.as_ref().is_some_and(crate::lane::Lanes::is_empty) {
-            return Err(invalid("it is limited to no lanes").into());
+            return Err(invalid("its set of lanes is empty: give at least one lane").into());
         }
         if let Place::At(checkpoint) = from {
             check_checkpoint(checkpoint, head)?;
@@ -193,7 +194,7 @@ pub fn check_read(read: &Read, head: &Checkpoint, capabilities: &Capabilities) -
     read.until.as_ref().map_or(Ok(()), |until| check_checkpoint(until, head))
 }
 
-/// Checks that a checkpoint is one of the store whose head that is, and not beyond it.
+/// Checks that a checkpoint belongs to the store with this head, and does not lie beyond it.
 ///
 /// # Errors
 /// [`ReadError::ForeignCheckpoint`] or [`ReadError::CheckpointAhead`].
@@ -207,11 +208,13 @@ pub fn check_checkpoint(checkpoint: &Checkpoint, head: &Checkpoint) -> Result<()
     Ok(())
 }
 
-/// Checks that the marks of a checkpoint are those of the events in the log. `mark_at` gives the mark of the event at a
-/// position, or `None` if the event cannot be read: then the place is accepted, and a read of the event reports the damage.
+/// Checks that the marks of a checkpoint are those of the events in the log.
+///
+/// `mark_at` returns the mark of the event at a position, or `None` if the event cannot be read. Such a place is
+/// accepted, and a read of the event reports the damage.
 ///
 /// # Errors
-/// [`Diverged`], which both kinds of error can be made from.
+/// [`Diverged`], which converts to [`AppendError`] and [`ReadError`].
 pub fn check_marks(
     checkpoint: &Checkpoint,
     mark_at: impl Fn(Position) -> Option<u32>,

@@ -1,7 +1,8 @@
 //! Lanes: 1,024 fixed hash classes of streams, the unit in which work and partitions are divided.
 //!
-//! `lane = xxh3_64(partition key, seed 0) >> 54` and `partition = lane × partitions >> 10`, published and fixed
-//! for ever, so lanes nest in partitions: every lane lies in one partition whatever their number.
+//! `lane = xxh3_64(partition key, seed 0) >> 54` and `partition = lane × partitions >> 10`. The formulas are
+//! published and never change. Lanes nest in partitions: each lane lies in one partition for any number of
+//! partitions.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::name::StreamName;
 
-/// How many lanes there are.
+/// The number of lanes.
 pub const LANES: u16 = 1_024;
 
 /// One hash class of streams, 0 to 1,023.
@@ -17,26 +18,26 @@ pub const LANES: u16 = 1_024;
 pub struct Lane(u16);
 
 impl Lane {
-    /// From its number; `None` from 1,024 on.
+    /// Creates a lane from its number; `None` for 1,024 and above.
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
         if number < LANES { Some(Self(number)) } else { None }
     }
 
-    /// The lane of a stream, by its partition key.
+    /// Returns the lane of a stream, by its partition key.
     #[must_use]
     pub fn of(stream: &str) -> Self {
         let hash = xxh3_64(StreamName::partition_key_of(stream).as_bytes());
         Self((hash >> 54) as u16)
     }
 
-    /// Its number.
+    /// Returns the number, 0 to 1,023.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// The partition that holds it in a store with that many.
+    /// Returns the partition of this lane in a store with `partitions` partitions.
     #[must_use]
     pub const fn partition(self, partitions: u16) -> u16 {
         #[expect(
@@ -69,19 +70,19 @@ impl Lanes {
         self.0[usize::from(lane.0 / 64)] |= 1 << (lane.0 % 64);
     }
 
-    /// Whether the lane is in the set.
+    /// Returns true if the lane is in the set.
     #[must_use]
     pub fn contains(&self, lane: Lane) -> bool {
         self.0[usize::from(lane.0 / 64)] & 1 << (lane.0 % 64) != 0
     }
 
-    /// Whether there is no lane in the set.
+    /// Returns true if the set has no lane.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// How many lanes are in the set.
+    /// Returns the number of lanes in the set.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
@@ -108,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lane_of_a_stream_is_fixed_for_ever() {
-        // Known answers: a change here would move streams between partitions of stores that exist.
+    fn the_lane_of_a_stream_never_changes() {
+        // Known answers. A change here would move streams of existing stores between partitions.
         let lanes =
             ["account-42", "loan-173688", "account-{acme}42", "acme"].map(|name| Lane::of(name).get());
         assert_eq!(lanes[2], lanes[3], "the partition key alone decides");

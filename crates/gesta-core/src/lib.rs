@@ -1,12 +1,11 @@
-//! The contract of the Gesta event store: its types, rules and errors, the generic subscription, and the
-//! in-memory store that is the oracle of every other one.
+//! The contract of the Gesta event store: types, rules, errors, subscriptions, and an in-memory store.
 //!
-//! Nothing here knows a runtime, does I/O, reads a clock, draws entropy or looks into a payload.
+//! This crate has no runtime, does no I/O, reads no clock, draws no entropy, and never reads a payload.
 //!
-//! - [`EventStore`] is the one trait that everything above holds, as `Arc<dyn EventStore>`.
-//! - [`Batch`] is what an append writes: events, what they expect of their streams, conditions on the log.
-//! - [`Read`] and [`Page`] are how events come back; [`Subscription`] is a read that does not end.
-//! - [`MemoryStore`] is small, slow and obviously right.
+//! - [`EventStore`] is the trait of every store, used as `Arc<dyn EventStore>`.
+//! - [`Batch`] is the unit of an append: events, expectations of their streams, conditions on the log.
+//! - [`Read`] asks for events and [`Page`] returns them. [`Subscription`] is a read without end.
+//! - [`MemoryStore`] is small, slow and simple. All other stores are tested against it.
 //!
 //! # Example
 //! ```

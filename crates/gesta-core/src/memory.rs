@@ -1,8 +1,8 @@
-//! The in-memory store: small, slow, obviously right. It is the oracle that every other store is held against, and
-//! what tests of applications run on.
+//! The in-memory store: small, slow and simple. All other stores are tested against it, and applications can use it
+//! in their tests.
 //!
-//! *Choice:* look-ups are scans over plain vectors, so that there is no index to be wrong. The cost: an append takes time
-//! in proportion to its streams' lengths, a filtered read in proportion to the log.
+//! *Choice:* look-ups scan plain vectors, so no index can be wrong. The cost: an append takes time in proportion to
+//! the lengths of its streams, a filtered read in proportion to the log.
 
 mod decide;
 mod pages;
@@ -27,9 +27,9 @@ use crate::store::{BoxFuture, EventStore};
 use crate::time::Timestamp;
 use decide::{Decision, decide};
 
-/// A store that keeps everything in memory and forgets it when dropped.
+/// A store that keeps everything in memory, until it is dropped.
 ///
-/// With several partitions it declares what a partitioned store declares, and refuses what such a store refuses.
+/// With several partitions it has the capabilities of a partitioned store, and refuses the same batches.
 pub struct MemoryStore {
     id: StoreId,
     capabilities: Capabilities,
@@ -38,29 +38,29 @@ pub struct MemoryStore {
     appended: Event,
 }
 
-/// Everything that was appended.
+/// All appended events.
 #[derive(Clone, Default)]
 struct Log {
     partitions: Vec<Partition>,
-    /// Every stream, in the order of their first events: the place in this list is the token of a listing.
+    /// All streams, in the order of their first events. The index in this list is the token of a listing.
     streams: Vec<StreamName>,
 }
 
-/// One totally ordered part of the log: the event with sequence `n` is at index `n - 1`.
+/// One totally ordered part of the log. The event with sequence `n` is at index `n - 1`.
 #[derive(Clone, Default)]
 struct Partition {
     number: u16,
     events: Vec<RecordedEvent>,
-    /// The last sequence of each batch, growing.
+    /// The last sequence of each batch, ascending.
     batch_ends: Vec<u64>,
-    /// The sequences of each stream's events: the event with version `v` is at index `v`.
+    /// The sequences of each stream's events. The event with version `v` is at index `v`.
     streams: HashMap<StreamName, Vec<u64>>,
-    /// For each command key its request, and the sequences from the first to the last event of its batch.
+    /// The request of each command key, and the first and last sequence of its batch.
     commands: HashMap<Bytes, ([u8; 32], u64, u64)>,
 }
 
 impl MemoryStore {
-    /// An empty store. The clock is the caller's, so that tests decide what time it is.
+    /// Creates an empty store that reads the time from `clock`.
     ///
     /// # Panics
     /// If `partitions` is 0 or above 1,024.
@@ -73,7 +73,9 @@ impl MemoryStore {
         Self { id, capabilities, clock: Arc::new(clock), log, appended: Event::new() }
     }
 
-    /// A store with the same id, content and clock, which goes on by itself: what a copy of a store is that is put back later.
+    /// Copies the store, with the same id, content and clock.
+    ///
+    /// The two stores are independent from then on. Use the copy to test a restore of an older state.
     #[must_use]
     pub fn copy(&self) -> Self {
         Self {
@@ -85,7 +87,7 @@ impl MemoryStore {
         }
     }
 
-    /// [`EventStore::append`] as a plain call.
+    /// Appends like [`EventStore::append`], without a future.
     ///
     /// # Errors
     /// As [`EventStore::append`].
@@ -103,7 +105,7 @@ impl MemoryStore {
         Ok(Appended { places, checkpoint, repeated })
     }
 
-    /// [`EventStore::read`] as a plain call.
+    /// Reads like [`EventStore::read`], without a future.
     ///
     /// # Errors
     /// As [`EventStore::read`].
@@ -141,7 +143,12 @@ impl MemoryStore {
             None => 0,
             Some(token) => {
                 token.0.parse().ok().filter(|from| *from <= log.streams.len()).ok_or_else(|| {
-                    ReadError::Invalid { reason: format!("`{}` is no token of this listing", token.0) }
+                    ReadError::Invalid {
+                        reason: format!(
+                            "`{}` is not a token of this listing: use the `next` of its last page",
+                            token.0
+                        ),
+                    }
                 })?
             }
         };
@@ -167,7 +174,7 @@ impl MemoryStore {
 
     async fn wait_past_now(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
         loop {
-            // Listen first, look second: an append in between is then not missed.
+            // Listen first and read the head second. Otherwise an append between the two would be missed.
             let listener = self.appended.listen();
             let head = {
                 let log = self.lock();
@@ -188,7 +195,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        // The log changes only in `record`, which cannot stop half way for a reason from outside.
+        // A poisoned lock is safe to use: only `record` changes the log, and no outside cause can stop it half way.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -214,7 +221,7 @@ impl Log {
         StreamInfo { name: name.clone(), version: version.expect("a listed stream has an event") }
     }
 
-    /// Writes an accepted batch. The only place where the log changes.
+    /// Writes an accepted batch. Nothing else changes the log.
     fn record(&mut self, partition: u16, batch: Batch, now: Timestamp) -> Vec<Placed> {
         let partition = &mut self.partitions[usize::from(partition)];
         let recorded_at = partition.events.last().map_or(now, |last| last.recorded_at().max(now));
@@ -247,7 +254,7 @@ impl Partition {
         &self.events[index]
     }
 
-    /// A checkpoint with another sequence in this partition, and the mark of the event there.
+    /// Moves a checkpoint to a sequence of this partition, with the mark of the event there.
     fn place(&self, checkpoint: Checkpoint, sequence: u64) -> Checkpoint {
         match sequence {
             0 => checkpoint.with(self.number, 0),
@@ -255,7 +262,7 @@ impl Partition {
         }
     }
 
-    /// [`Self::place`], but a page that ends at its bound ends at the place that the caller gave.
+    /// As [`Self::place`], but returns the caller's place if the page ends at its bound.
     fn place_within(&self, checkpoint: Checkpoint, sequence: u64, bound: &Checkpoint) -> Checkpoint {
         if sequence == bound.sequence(self.number) {
             return checkpoint.with_place_of(self.number, bound);
@@ -274,12 +281,12 @@ impl Partition {
         Some(Placed { version: event.version(), position: event.position() })
     }
 
-    /// The end of the batch that an event belongs to.
+    /// The last sequence of the batch that holds an event.
     fn batch_end(&self, sequence: u64) -> u64 {
         self.batch_ends[self.batch_ends.partition_point(|end| *end < sequence)]
     }
 
-    /// What an append is answered with: the end of the batch that holds its last event.
+    /// The checkpoint of an answer: the end of the batch that holds its last event.
     fn end_of_batch(&self, store: &MemoryStore, places: &[Placed]) -> Checkpoint {
         let last = places.last().expect("a batch has events").position.sequence;
         self.place(Checkpoint::start(store.id, store.capabilities.partitions), self.batch_end(last))

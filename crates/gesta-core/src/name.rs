@@ -1,7 +1,7 @@
-//! Names that a caller gives: streams, categories, event types and tags, each checked once, when it is made.
+//! Names: streams, categories, event types and tags. Each is checked once, when it is created.
 //!
-//! A name is UTF-8 without control characters and within its length, so that it can stand in a log line, a
-//! header and a terminal. Names are compared byte by byte: no case folding, no Unicode normalisation.
+//! A name is UTF-8 without control characters and within its length limit, so it is safe in a log line, a header and
+//! a terminal. Names are compared byte by byte, without case folding or Unicode normalisation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,27 +9,27 @@ use std::sync::Arc;
 
 use crate::limits::{EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, TAG_BYTES_MAX};
 
-/// Why a text cannot be a name.
+/// The reason why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("{what} is empty: give it at least one character")]
     Empty {
-        /// The kind of name, as a reader would call it.
+        /// The kind of name, for the message.
         what: &'static str,
     },
-    /// The text is longer than its kind of name may be.
+    /// The text is too long for its kind of name.
     #[error("{what} is {bytes} bytes long: at most {bytes_max} bytes are allowed")]
     TooLong {
         /// The kind of name.
         what: &'static str,
         /// Its length in bytes.
         bytes: usize,
-        /// The longest that is allowed.
+        /// The largest length in bytes.
         bytes_max: usize,
     },
-    /// The text holds a control character.
-    #[error("{what} holds the control character U+{:04X} at byte {at}: remove it", u32::from(*character))]
+    /// The text contains a control character.
+    #[error("{what} contains the control character U+{:04X} at byte {at}: remove it", u32::from(*character))]
     Control {
         /// The kind of name.
         what: &'static str,
@@ -38,9 +38,9 @@ pub enum NameError {
         /// Its byte offset in the text.
         at: usize,
     },
-    /// A category holds a `-`, where the category of a stream ends.
+    /// A category contains a `-`, which ends the category in a stream's name.
     #[error(
-        "category `{category}` holds a `-`: a category is what stands before the first `-` of a stream name"
+        "category `{category}` contains a `-`: a category is the part of a stream name before the first `-`"
     )]
     NotACategory {
         /// The text.
@@ -67,7 +67,7 @@ fn check(what: &'static str, text: &str, bytes_max: usize) -> Result<(), NameErr
     }
 }
 
-/// What every kind of name has in common: a cheap clone, the text, and the ways in and out of it.
+/// The common part of all kinds of names: a cheap clone, the text, and the conversions.
 macro_rules! name {
     ($(#[$docs:meta])* $name:ident, $check:expr) => {
         $(#[$docs])*
@@ -75,17 +75,17 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks the text and makes the name.
+            /// Creates the name from a text.
             ///
             /// # Errors
-            /// [`NameError`] says what is wrong with the text.
+            /// [`NameError`] if the text is empty, too long, or not a name of this kind.
             pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
                 let text = text.as_ref();
                 $check(text)?;
                 Ok(Self(text.into()))
             }
 
-            /// Whether the text could be made into this kind of name.
+            /// Checks that a text is a name of this kind.
             ///
             /// # Errors
             /// As [`Self::new`].
@@ -93,7 +93,7 @@ macro_rules! name {
                 $check(text)
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -134,22 +134,26 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a stream: `category-id`, 1 to 512 bytes. The category ends at the first `-`; without one
-    /// the whole name is the category. What stands in the first `{…}` is the partition key.
+    /// The name of a stream: `category-id`, 1 to 512 bytes.
+    ///
+    /// The category ends at the first `-`; without one, the whole name is the category. The text in the first `{…}`
+    /// is the partition key.
     StreamName, |text: &str| check("the stream name", text, STREAM_NAME_BYTES_MAX)
 }
 name! {
-    /// The category of streams: what stands before the first `-` of their names. May be empty for a stream
-    /// whose name begins with `-`, so it is read off a name rather than checked for that.
+    /// The category of streams: the part of their names before the first `-`.
+    ///
+    /// It may be empty: a stream whose name begins with `-` has an empty category.
     Category, check_category
 }
 name! {
-    /// The stable name of a kind of event, 1 to 255 bytes: `bank.account.opened`.
+    /// The stable name of a kind of event, 1 to 255 bytes, such as `bank.account.opened`.
     EventType, |text: &str| check("the event type", text, EVENT_TYPE_BYTES_MAX)
 }
 name! {
-    /// A `key:value` on an event, 3 to 255 bytes, split at the first `:`. Keys that begin with `$` are the
-    /// system's: `$actor`, `$correlation`, `$causation`.
+    /// A `key:value` on an event, 3 to 255 bytes, split at the first `:`.
+    ///
+    /// Keys that begin with `$` belong to the system: `$actor`, `$correlation`, `$causation`.
     Tag, check_tag
 }
 
@@ -173,33 +177,34 @@ fn check_tag(text: &str) -> Result<(), NameError> {
 }
 
 impl StreamName {
-    /// The category: what stands before the first `-`, or the whole name.
+    /// Returns the category: the part before the first `-`, or the whole name.
     #[must_use]
     pub fn category(&self) -> Category {
         Category(Self::category_of(self.as_str()).into())
     }
 
-    /// The category of a name that is known to be one.
+    /// Returns the category of a stream, given as a valid name.
     #[must_use]
     pub fn category_of(name: &str) -> &str {
         name.split_once('-').map_or(name, |(category, _)| category)
     }
 
-    /// What the stream is hashed by: what stands in the first `{…}`, or the whole name when that is empty,
-    /// missing or not closed.
+    /// Returns the partition key, which is hashed to the stream's lane.
+    ///
+    /// It is the text in the first `{…}`, or the whole name if that text is empty, missing or not closed.
     #[must_use]
     pub fn partition_key(&self) -> &str {
         Self::partition_key_of(self.as_str())
     }
 
-    /// The partition key of a name that is known to be one.
+    /// Returns the partition key of a stream, given as a valid name.
     #[must_use]
     pub fn partition_key_of(name: &str) -> &str {
         let inside = name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(key, _)| key);
         inside.filter(|key| !key.is_empty()).unwrap_or(name)
     }
 
-    /// Whether the stream is the system's: its name begins with `$`.
+    /// Returns true if the stream belongs to the system: its name begins with `$`.
     #[must_use]
     pub fn is_system(&self) -> bool {
         self.as_str().starts_with('$')
@@ -207,7 +212,7 @@ impl StreamName {
 }
 
 impl EventType {
-    /// Whether the type is reserved for the system: its name begins with `$`.
+    /// Returns true if the type is reserved for the system: its name begins with `$`.
     #[must_use]
     pub fn is_system(&self) -> bool {
         self.as_str().starts_with('$')
@@ -215,10 +220,10 @@ impl EventType {
 }
 
 impl Tag {
-    /// Makes a tag from its two parts.
+    /// Creates a tag from its key and value.
     ///
     /// # Errors
-    /// [`NameError`] as for [`Tag::new`]; a key that holds a `:` is refused, since it would be cut there.
+    /// [`NameError`] as for [`Tag::new`], and for a key that contains a `:`, because the tag would be split there.
     pub fn from_parts(key: &str, value: &str) -> Result<Self, NameError> {
         if key.contains(':') {
             return Err(NameError::NotATag { tag: format!("{key}:{value}") });
@@ -226,13 +231,13 @@ impl Tag {
         Self::new(format!("{key}:{value}"))
     }
 
-    /// What stands before the first `:`.
+    /// Returns the part before the first `:`.
     #[must_use]
     pub fn key(&self) -> &str {
         self.as_str().split_once(':').map_or(self.as_str(), |(key, _)| key)
     }
 
-    /// What stands after the first `:`.
+    /// Returns the part after the first `:`.
     #[must_use]
     pub fn value(&self) -> &str {
         self.as_str().split_once(':').map_or("", |(_, value)| value)
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_key_stands_in_the_first_braces() {
+    fn a_partition_key_is_the_text_in_the_first_braces() {
         let cases = [
             ("account-{acme}42", "acme"),
             ("account-{}42", "account-{}42"),
@@ -265,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_refused_with_what_is_wrong() {
+    fn an_invalid_name_is_refused_with_the_reason() {
         let longest = "x".repeat(STREAM_NAME_BYTES_MAX);
         assert!(StreamName::new(&longest).is_ok());
         let cases: [(Result<(), NameError>, &str); 6] = [

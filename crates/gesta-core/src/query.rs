@@ -1,60 +1,61 @@
-//! Queries: which events. Items are ORed; the fields of an item are ANDed.
+//! Queries, which select events. An event matches a query if it matches any item, and an item if it matches all its
+//! fields.
 
 use crate::event::{EventBytes, EventId};
 use crate::name::{Category, EventType, StreamName, Tag};
 
-/// Which events a read gives or a condition looks for.
+/// The events that a read returns or a condition looks for.
 ///
-/// An empty list of items and an item without a field are refused when used: never "all" by accident.
+/// A store refuses a query without items and an item without fields, so neither means "all" by accident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
-    /// Every event, the system's included.
+    /// Every event, including the system's.
     All,
     /// Every event that matches at least one item.
     Any(Vec<Item>),
 }
 
-/// One alternative of a query: an event matches when it matches every field that is given.
+/// One alternative of a query. An event matches if it matches every given field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Item {
-    /// It stands in this stream.
+    /// The event is in this stream.
     pub stream: Option<StreamName>,
-    /// Its stream is of this category.
+    /// The event's stream has this category.
     pub category: Option<Category>,
-    /// Its type is any of these; empty means any type.
+    /// The event has any of these types; empty means any type.
     pub types: Vec<EventType>,
-    /// Its id is any of these; empty means any id.
+    /// The event has any of these ids; empty means any id.
     pub ids: Vec<EventId>,
-    /// It carries all of these tags.
+    /// The event has all of these tags.
     pub tags: Vec<Tag>,
 }
 
 impl Query {
-    /// The events of one stream.
+    /// Selects the events of one stream.
     #[must_use]
     pub fn stream(name: StreamName) -> Self {
         Item { stream: Some(name), ..Item::default() }.into()
     }
 
-    /// The events of all streams of one category.
+    /// Selects the events of all streams of one category.
     #[must_use]
     pub fn category(category: Category) -> Self {
         Item { category: Some(category), ..Item::default() }.into()
     }
 
-    /// The events of any of these types.
+    /// Selects the events of any of these types.
     #[must_use]
     pub fn types(types: impl IntoIterator<Item = EventType>) -> Self {
         Item { types: types.into_iter().collect(), ..Item::default() }.into()
     }
 
-    /// The events that carry all of these tags.
+    /// Selects the events with all of these tags.
     #[must_use]
     pub fn tags(tags: impl IntoIterator<Item = Tag>) -> Self {
         Item { tags: tags.into_iter().collect(), ..Item::default() }.into()
     }
 
-    /// Whether the event is one of those meant.
+    /// Returns true if the query selects the event.
     #[must_use]
     pub fn matches(&self, event: &EventBytes) -> bool {
         match self {
@@ -71,13 +72,13 @@ impl From<Item> for Query {
 }
 
 impl Item {
-    /// Whether no field is given.
+    /// Returns true if no field is given.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.terms() == 0
     }
 
-    /// How many names and ids it holds.
+    /// Returns the number of streams, categories, types, ids and tags in the item.
     #[must_use]
     pub fn terms(&self) -> usize {
         usize::from(self.stream.is_some())
@@ -87,7 +88,7 @@ impl Item {
             + self.tags.len()
     }
 
-    /// Whether the event matches every field that is given.
+    /// Returns true if the event matches every given field.
     #[must_use]
     pub fn matches(&self, event: &EventBytes) -> bool {
         let stream = event.stream();

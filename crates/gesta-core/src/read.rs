@@ -9,49 +9,53 @@ use crate::name::{Category, StreamName};
 use crate::query::Query;
 use crate::time::Timestamp;
 
-/// What to read, in which direction, and how much at once.
+/// A request for one page of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// Which events.
+    /// The events to read.
     pub select: Select,
-    /// In which order.
+    /// The order of the events.
     pub direction: Direction,
-    /// Where to end: forward the last place that is read (beyond the head is refused), backward the place above which
-    /// events are read.
+    /// The place to end at.
+    ///
+    /// Forward, it is the last place that is read; one beyond the head is refused. Backward, only events after it are
+    /// read.
     pub until: Option<Checkpoint>,
-    /// How much one page may cost.
+    /// The largest size and cost of the page.
     pub limit: Limit,
 }
 
-/// Which events to read.
+/// The events to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Select {
     /// The events of one stream, in the order of their versions.
     Stream {
         /// The stream.
         name: StreamName,
-        /// The first version to give, in both directions; `None` means the end that the direction starts at.
+        /// The first version to return, in both directions.
+        ///
+        /// `None` means the first version for a forward read, and the last for a backward read.
         from: Option<Version>,
     },
-    /// The events of the log that match.
+    /// The events of the log that match a query.
     Log {
-        /// Which events.
+        /// The query.
         query: Query,
-        /// Where to start.
+        /// The place to start at.
         from: Place,
-        /// Only streams of these lanes.
+        /// Only events of streams in these lanes; `None` means all lanes.
         lanes: Option<Lanes>,
     },
 }
 
-/// A place to start reading the log at.
+/// A place in the log at which a read starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// Before the first event.
     Start,
     /// After the last event that is durable now.
     End,
-    /// Forward: the events after it. Backward: the events up to it.
+    /// A checkpoint. A forward read returns the events after it, a backward read those up to it.
     At(Checkpoint),
 }
 
@@ -65,20 +69,24 @@ pub enum Direction {
     Backward,
 }
 
-/// How much one page may cost. Every page gets on by at least one batch, so a page may exceed its limit by one.
+/// The largest size and cost of one page.
+///
+/// Every page makes progress. A forward read of the log moves by whole batches, so its page may exceed the limit by
+/// one batch. All other pages move by single events, so they may exceed the limit of bytes by one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// Events in the page.
     pub events: NonZeroU32,
-    /// Bytes of the events in the page, in their canonical form.
+    /// Bytes of the page's events, in canonical form.
     pub bytes: NonZeroU64,
-    /// What the store looks at for the page, in its own unit (an event in memory, an index entry or an event in the
-    /// embedded log).
+    /// Entries that the store examines for the page, in a unit of the store.
+    ///
+    /// The in-memory store counts events; the embedded log counts matches in the index.
     pub examined: NonZeroU64,
 }
 
 impl Limit {
-    /// At most `events` events; the other limits have their defaults.
+    /// Limits a page to `events` events; the other limits have their defaults.
     #[must_use]
     pub fn events(events: NonZeroU32) -> Self {
         Self { events, ..Self::default() }
@@ -86,7 +94,7 @@ impl Limit {
 }
 
 impl Default for Limit {
-    /// 1,000 events, 4 MiB, 100,000 examined.
+    /// Returns 1,000 events, 4 MiB, 100,000 examined.
     fn default() -> Self {
         const {
             Self {
@@ -99,39 +107,39 @@ impl Default for Limit {
 }
 
 impl Read {
-    /// A stream from its first event on.
+    /// Reads a stream forward from its first event.
     #[must_use]
     pub fn stream(name: StreamName) -> Self {
         Select::Stream { name, from: None }.into()
     }
 
-    /// The events of the log that match, from its start on.
+    /// Reads the events of the log that match, forward from its start.
     #[must_use]
     pub fn log(query: Query) -> Self {
         Select::Log { query, from: Place::Start, lanes: None }.into()
     }
 
-    /// The events of the log that match, from a place on.
+    /// Reads the events of the log that match, forward from a place.
     #[must_use]
     pub fn log_from(query: Query, from: Place) -> Self {
         Select::Log { query, from, lanes: None }.into()
     }
 
-    /// The same read, newest first.
+    /// Reverses the direction: newest first.
     #[must_use]
     pub fn backward(mut self) -> Self {
         self.direction = Direction::Backward;
         self
     }
 
-    /// The same read, up to a place.
+    /// Sets the place to end at. See the field `until`.
     #[must_use]
     pub fn until(mut self, until: Checkpoint) -> Self {
         self.until = Some(until);
         self
     }
 
-    /// The places that the read names: where it starts, and where it ends.
+    /// Returns the checkpoints in the read: its start and its end, as far as given.
     pub fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
         let from = match &self.select {
             Select::Log { from: Place::At(from), .. } => Some(from),
@@ -140,7 +148,7 @@ impl Read {
         from.into_iter().chain(&self.until)
     }
 
-    /// The same read with another limit.
+    /// Sets the limit of the page.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {
         self.limit = limit;
@@ -154,50 +162,58 @@ impl From<Select> for Read {
     }
 }
 
-/// What one read returns.
+/// The result of one read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The events, in the order asked for.
+    /// The events, in the requested order.
     pub events: Vec<RecordedEvent>,
-    /// How far the read got, whether anything matched or not.
+    /// The place up to which the read examined the log, even if no event matched.
     ///
-    /// Forward: the place to go on from, never before the place it started at, and, of all places, the only one a condition may
-    /// look after. Never inside a batch for reads of the log, unless the caller's own `until` is. That of a stream's page speaks
-    /// of that stream alone. Backward: what to pass as [`Place::At`] next.
+    /// Forward: read on from here. It never lies before the start of the read. It is the only place to use as the
+    /// `after` of a [`Condition`](crate::Condition). In reads of the log it never lies inside a batch, unless the
+    /// caller's `until` does. In reads of a stream it covers that stream only.
+    ///
+    /// Backward: pass it as [`Place::At`] to read on.
     pub scanned_to: Checkpoint,
-    /// A lower bound of where the log ends, to measure lag by.
+    /// A lower bound of the log's end, to measure lag by.
     pub head: Checkpoint,
-    /// For reads of a stream: the version of its last event at `head`; `None` if it has no event, or damage may hide its last.
+    /// For reads of a stream: the version of its last event at `head`.
+    ///
+    /// `None` if the stream has no event, or if damage may hide its last one.
     pub last_version: Option<Version>,
-    /// Nothing more matches within `until`, or, without it, up to `head`.
+    /// True if nothing more matches within `until`, or up to `head` if there is no `until`.
     pub end: bool,
 }
 
-/// Which streams to list.
+/// A request for one page of streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Only streams of this category.
+    /// Only streams of this category; `None` means all.
     pub category: Option<Category>,
-    /// Go on where an earlier page ended.
+    /// The end of an earlier page, to continue after; `None` starts a listing.
     pub after: Option<ListToken>,
-    /// The largest number of streams in a page.
+    /// The largest number of streams in the page.
     pub limit: NonZeroU32,
 }
 
-/// Where a page of streams ended. Means something only to the store that gave it, with the same category.
+/// The end of a page of streams.
+///
+/// It is valid only in the store that gave it, with the same category.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListToken(pub Box<str>);
 
-/// One page of streams. No order is promised; every stream that exists throughout a listing is in it once.
+/// One page of streams, in no particular order.
+///
+/// A stream that exists throughout a listing is in it exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamPage {
     /// The streams.
     pub streams: Vec<StreamInfo>,
-    /// How to go on; `None` at the end.
+    /// The token of the next page; `None` at the end.
     pub next: Option<ListToken>,
 }
 
-/// What a store knows about a stream that has events. Made with [`StreamInfo::new`].
+/// A stream that has events, and its last version. Create it with [`StreamInfo::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamInfo {
@@ -208,14 +224,14 @@ pub struct StreamInfo {
 }
 
 impl StreamInfo {
-    /// The stream of that name, whose last event has that version.
+    /// Creates the information on a stream from its name and the version of its last event.
     #[must_use]
     pub const fn new(name: StreamName, version: Version) -> Self {
         Self { name, version }
     }
 }
 
-/// A place in the log, by name or time.
+/// A place in the log, by name or by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum When {
@@ -223,7 +239,8 @@ pub enum When {
     Start,
     /// After the last event that is durable now.
     Head,
-    /// The end of the last batch in each partition that was recorded at that time or earlier. Final only once the
-    /// head's `recorded_at` is later.
+    /// In each partition, the end of the last batch that was recorded at this time or earlier.
+    ///
+    /// The answer is final only once the head's `recorded_at` is later.
     RecordedUpTo(Timestamp),
 }

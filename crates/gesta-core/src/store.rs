@@ -1,4 +1,4 @@
-//! The one trait that everything above a store holds.
+//! The trait of every event store.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,38 +10,41 @@ use crate::error::{AppendError, ReadError};
 use crate::name::StreamName;
 use crate::read::{Listing, Page, Read, StreamInfo, StreamPage, When};
 
-/// A boxed future: what lets the trait be used as `Arc<dyn EventStore>`.
+/// A boxed future. It allows the trait to be used as `Arc<dyn EventStore>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// An append-only event store.
 ///
-/// What every store promises, whatever its backend:
+/// Every store guarantees, with any backend:
 ///
-/// - **Order.** Within a partition sequences only grow, and nothing new ever appears below what a reader was shown.
-/// - **Whole batches.** A batch is there or not, for every reader, after every crash.
-/// - **Durable before visible.** What is acknowledged, read or spoken of in an answer has been synced.
-/// - **Exact idempotency**, for the whole history, by event id within a stream and by command key.
-/// - **Every read says where it got to**, even when nothing matched.
+/// - **Order.** Sequences only grow within a partition. No new event appears before one that a reader has seen.
+/// - **Atomicity.** A batch is present or absent as a whole, for every reader and after every crash.
+/// - **Durability before visibility.** Everything that an answer acknowledges, returns or mentions has been synced.
+/// - **Exact idempotency.** Event ids within a stream, and command keys, decide repeats over the whole history.
+/// - **Progress.** Every read returns the place that it reached, even if no event matched.
 ///
-/// No future here needs a particular runtime, and none blocks its thread for longer than a look at memory.
+/// The futures need no particular runtime, and never block a thread for longer than a memory access.
 pub trait EventStore: Send + Sync {
-    /// What this store can do, and its limits.
+    /// Returns the capabilities of this store, with its limits.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Appends a batch: whole and durable when this returns `Ok`, or not at all.
+    /// Appends a batch. After `Ok` it is durable as a whole; after an error it is not written, or in doubt.
     ///
-    /// A batch whose ids all stand in their streams already, in order, is a repeat: it is answered with the first
-    /// answer, and nothing is written. So is one whose command key was used with the same request.
+    /// A batch is a repeat if all its ids are in their streams already, in order, or if its command key was used with
+    /// the same request. A repeat gets the first answer, and writes nothing.
     ///
     /// # Errors
-    /// [`AppendError`]; its `retry()` says what helps. [`AppendError::InDoubt`] is settled by the same call.
+    /// [`AppendError`]; its `retry()` gives the advice. After [`AppendError::InDoubt`], send the same batch again.
     ///
     /// # Cancel safety
-    /// Dropped before it was queued, it has no effect; later the batch may be written. Sending it again settles it.
+    /// A future that is dropped before the batch is queued has no effect. After that, the batch may be written. Send
+    /// it again to settle it.
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>>;
 
-    /// The first answer to a command, if its key was recorded: what to ask before deciding a command that may be a
-    /// repeat. `near` is any stream the command would write to; it says which partition to ask.
+    /// Returns the first answer to a command, if its key is recorded.
+    ///
+    /// Ask before deciding a command that may be a repeat. `near` is any stream that the command would write to; it
+    /// selects the partition.
     ///
     /// # Errors
     /// [`AppendError::KeyReused`] if the key was used with another request; otherwise as for a read.
@@ -54,29 +57,31 @@ pub trait EventStore: Send + Sync {
     /// Reads one page.
     ///
     /// # Errors
-    /// [`ReadError`]. A checkpoint beyond the head is refused and never waited for.
+    /// [`ReadError`]. A checkpoint beyond the head is refused at once: the read does not wait for it.
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>>;
 
-    /// What is known of a stream; `None` if it has no event.
+    /// Returns the last version of a stream; `None` if it has no event.
     ///
     /// # Errors
-    /// [`ReadError`]; [`ReadError::DataLoss`] where damage may hide events of this stream.
+    /// [`ReadError`]; [`ReadError::DataLoss`] if damage may hide events of this stream.
     fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>>;
 
-    /// One page of the streams of a category, or of all.
+    /// Returns one page of the streams of a category, or of all streams.
     ///
     /// # Errors
-    /// [`ReadError`]; [`ReadError::Invalid`] for a token that this store did not give.
+    /// [`ReadError`]; [`ReadError::Invalid`] for a token from elsewhere.
     fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>>;
 
-    /// A place in the log, by name or time.
+    /// Returns the checkpoint of a place, given by name or by time.
     ///
     /// # Errors
     /// [`ReadError`].
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>>;
 
-    /// The end of the log, no older than the call, even if another process wrote what is there. Where all appends pass
-    /// through this store, that is [`When::Head`]; a store that caches its head must ask its backend.
+    /// Returns the end of the log, no older than the call, even if another process wrote the last events.
+    ///
+    /// The default is [`When::Head`], for stores that all appends pass through. A store that caches its head must ask
+    /// its backend.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -84,13 +89,14 @@ pub trait EventStore: Send + Sync {
         self.locate(When::Head)
     }
 
-    /// Waits until something is durable after the checkpoint, in any partition, and gives the head. Woken by the append
-    /// itself: nothing polls.
+    /// Waits until an event after the checkpoint is durable, in any partition, and returns the head.
+    ///
+    /// The append wakes the waiter. Nothing polls.
     ///
     /// # Errors
-    /// [`ReadError::CheckpointAhead`] for a checkpoint beyond the head, at once: it may never be reached.
+    /// [`ReadError::CheckpointAhead`] at once for a checkpoint beyond the head: the log may never reach it.
     ///
     /// # Cancel safety
-    /// Dropping it has no effect.
+    /// Dropping the future has no effect.
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>>;
 }

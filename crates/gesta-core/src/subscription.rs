@@ -1,4 +1,4 @@
-//! The one subscription, for every store: catch-up from a checkpoint, then live.
+//! Subscriptions on any store: they read from a checkpoint to the head, then new events live.
 
 use std::sync::Arc;
 
@@ -9,27 +9,26 @@ use crate::query::Query;
 use crate::read::{Direction, Limit, Page, Place, Read, Select, When};
 use crate::store::EventStore;
 
-/// A read that does not end: every matching event after a place, each once, in the log's order, without a gap where
-/// history ends and the present begins.
+/// A read without end: every matching event after a place, each once, in the log's order.
 ///
-/// It is a reader, not a registration: it costs the store nothing between two calls, and is resumed after a crash
-/// from the last [`Page::scanned_to`] that its owner kept.
+/// There is no gap between catching up and reading live. A subscription is not registered with the store and costs
+/// nothing between two calls. To resume after a crash, start from the last [`Page::scanned_to`] that you kept.
 pub struct Subscription {
     store: Arc<dyn EventStore>,
     query: Query,
     lanes: Option<Lanes>,
     limit: Limit,
     at: Checkpoint,
-    /// Whether its last read got to the head: then there is nothing to read before something is appended.
+    /// True if the last read reached the head: until the next append there is nothing to read.
     is_at_head: bool,
 }
 
 impl Subscription {
-    /// Starts at a place; [`Place::End`] means only what is appended from now on.
+    /// Starts at a place. [`Place::End`] means only events that are appended from now on.
     ///
     /// # Errors
-    /// [`ReadError`] if the store cannot say where it begins or ends. A checkpoint that is not one of this store is refused by
-    /// the first [`Self::next`].
+    /// [`ReadError`] if the store cannot locate its start or its head. The first [`Self::next`] refuses a checkpoint
+    /// of another store.
     pub async fn new(store: Arc<dyn EventStore>, query: Query, from: Place) -> Result<Self, ReadError> {
         let at = match from {
             Place::Start => store.locate(When::Start).await?,
@@ -39,36 +38,36 @@ impl Subscription {
         Ok(Self { store, query, lanes: None, limit: Limit::default(), at, is_at_head: false })
     }
 
-    /// The same subscription, to streams of these lanes only.
+    /// Restricts the subscription to streams in these lanes.
     #[must_use]
     pub fn lanes(mut self, lanes: Lanes) -> Self {
         self.lanes = Some(lanes);
         self
     }
 
-    /// The same subscription with other limits for a page.
+    /// Sets the limit of a page.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Where it stands: everything before was given.
+    /// Returns the place that the subscription has reached. All earlier matching events were returned.
     #[must_use]
     pub const fn checkpoint(&self) -> &Checkpoint {
         &self.at
     }
 
-    /// The next page, waiting while there is nothing new.
+    /// Returns the next page. Waits while there is nothing new.
     ///
-    /// A page without events says that the log went on and nothing matched: its `scanned_to` is worth keeping, so that
-    /// a reader of rare events does not start far back.
+    /// A page may have no events, because the log grew and nothing matched. Keep its `scanned_to` too, so that a
+    /// reader of rare events does not resume far back.
     ///
     /// # Errors
-    /// [`ReadError`]. After one the subscription stands where it stood, and the call may be repeated.
+    /// [`ReadError`]. The subscription does not move, so the call may be repeated.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the subscription moves on only with a page that was returned.
+    /// Dropping the future loses nothing: the subscription moves only with a page that was returned.
     pub async fn next(&mut self) -> Result<Page, ReadError> {
         loop {
             if self.is_at_head {
@@ -76,7 +75,7 @@ impl Subscription {
             }
             let page = self.store.read(self.next_read()).await?;
             let has_moved = page.scanned_to != self.at;
-            debug_assert!(has_moved || page.end, "a page gets on or has reached the end");
+            debug_assert!(has_moved || page.end, "a page moves on or has reached the end");
             self.is_at_head = !has_moved || page.scanned_to == page.head;
             if has_moved {
                 self.at = page.scanned_to.clone();
@@ -111,7 +110,7 @@ mod tests {
         NewEvent, StoreId, StreamInfo, StreamName, StreamPage, Timestamp,
     };
 
-    /// A store in memory, and the calls of its readers.
+    /// An in-memory store that records the calls of its readers.
     struct Noted {
         store: MemoryStore,
         calls: Mutex<Vec<&'static str>>,
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_at_the_head_reads_once_for_each_append_and_not_before() {
+    fn a_subscription_at_the_head_reads_once_after_each_append() {
         let store = MemoryStore::new(StoreId::from_bytes([1; 16]), 1, || Timestamp::from_nanos(1));
         let noted = Arc::new(Noted { store, calls: Mutex::default() });
         noted.append(1);
@@ -184,7 +183,7 @@ mod tests {
         assert!(poll(subscription.next()).is_ready());
         assert_eq!(noted.take(), ["read"]);
         assert!(poll(subscription.next()).is_pending());
-        assert_eq!(noted.take(), ["wait"], "it is known that there is nothing");
+        assert_eq!(noted.take(), ["wait"], "the subscription knows that nothing is new");
         noted.append(2);
         let Poll::Ready(Ok(page)) = poll(subscription.next()) else { panic!("there is an event") };
         assert_eq!(page.events.len(), 1);
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_behind_the_head_does_not_wait() {
+    fn a_subscription_before_the_head_does_not_wait() {
         let store = MemoryStore::new(StoreId::from_bytes([1; 16]), 1, || Timestamp::from_nanos(1));
         let noted = Arc::new(Noted { store, calls: Mutex::default() });
         (1..=3).for_each(|number| noted.append(number));

@@ -2,25 +2,25 @@
 
 use std::fmt;
 
-/// Nanoseconds since 1970-01-01T00:00:00 UTC, negative before. Ranges from the year 1677 to 2262.
+/// Nanoseconds since 1970-01-01T00:00:00 UTC, negative for earlier times; from the year 1677 to 2262.
 ///
-/// An integer, and stored as one: a database that keeps microseconds would change what was said.
+/// It is an integer and stored as one. A database that keeps microseconds would alter it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The earliest point in time there is.
+    /// The earliest point in time, in the year 1677.
     pub const MIN: Self = Self(i64::MIN);
-    /// The latest point in time there is.
+    /// The latest point in time, in the year 2262.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// From nanoseconds since 1970 UTC.
+    /// Creates a point in time from nanoseconds since 1970 UTC.
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since 1970 UTC.
+    /// Returns nanoseconds since 1970 UTC.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.0

@@ -1,8 +1,9 @@
-//! What a backup and a scrub cost the appends beside them: appends one after the other, alone, and beside either, with and without a rate.
+//! Measures how a backup and a scrub slow down appends: sequential appends alone, and during either one, with and
+//! without a rate.
 //!
 //! `cargo run --release -p gesta-log --example beside -- FOLDER MEGABYTES SECONDS`
 
-#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+#![expect(clippy::print_stdout, reason = "it prints measurements")]
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -19,7 +20,7 @@ const EVENT_BYTES: usize = 512;
 fn main() -> Result<(), Failure> {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let [folder, megabytes, seconds] = &arguments[..] else {
-        return Err("give FOLDER MEGABYTES SECONDS".into());
+        return Err("usage: beside FOLDER MEGABYTES SECONDS".into());
     };
     let (folder, seconds) = (Path::new(folder), Duration::from_secs(seconds.parse()?));
     let options = Options { segment_size_bytes: 64 << 20, scrub: Scrub::Off, ..Options::default() };
@@ -38,7 +39,7 @@ fn main() -> Result<(), Failure> {
 }
 
 fn named(rate: Option<u64>) -> String {
-    rate.map_or("as fast as it goes".to_owned(), |rate| format!("{} MiB/s", rate >> 20))
+    rate.map_or("no rate".to_owned(), |rate| format!("{} MiB/s", rate >> 20))
 }
 
 fn event(number: u128) -> Batch {
@@ -48,7 +49,7 @@ fn event(number: u128) -> Batch {
     Batch::new([NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data)])
 }
 
-/// Fills the log with so many bytes of data, in large batches.
+/// Fills the log with `bytes` bytes of data, in large batches.
 fn fill(log: &LogStore, bytes: u128) -> Result<u128, Failure> {
     let mut next = u128::from(std::process::id()) << 64;
     let end = next + bytes / EVENT_BYTES as u128;
@@ -60,7 +61,7 @@ fn fill(log: &LogStore, bytes: u128) -> Result<u128, Failure> {
     Ok(next)
 }
 
-/// Appends one event after the other for as long as something else takes, and says how long each took.
+/// Appends one event after the other while `beside` runs, and prints how long each took.
 fn measure(
     log: &LogStore,
     next: &mut u128,
@@ -83,7 +84,7 @@ fn measure(
             taken.push(started.elapsed());
             *next += 1;
         }
-        let (bytes, elapsed) = beside.join().expect("it does not panic");
+        let (bytes, elapsed) = beside.join().expect("the thread does not panic");
         Ok::<_, Failure>((taken, bytes?, elapsed))
     })?;
     taken.sort_unstable();
@@ -100,13 +101,13 @@ fn measure(
     Ok(())
 }
 
-/// Nothing beside the appends.
+/// Waits: nothing runs beside the appends.
 fn alone(seconds: Duration) -> Result<u64, Failure> {
     std::thread::sleep(seconds);
     Ok(0)
 }
 
-/// One backup after the other, each anew.
+/// Takes one backup after the other, each into an empty folder.
 fn backup(log: &LogStore, folder: &Path, seconds: Duration, rate: Option<u64>) -> Result<u64, Failure> {
     let (started, mut bytes) = (Instant::now(), 0);
     let options =
@@ -118,7 +119,7 @@ fn backup(log: &LogStore, folder: &Path, seconds: Duration, rate: Option<u64>) -
     Ok(bytes)
 }
 
-/// One scrub after the other.
+/// Runs one scrub after the other.
 fn scrub(log: &LogStore, seconds: Duration, rate: Option<u64>) -> Result<u64, Failure> {
     let (started, mut bytes) = (Instant::now(), 0);
     let bytes_per_second = rate.and_then(NonZeroU64::new);

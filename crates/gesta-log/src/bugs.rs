@@ -1,7 +1,7 @@
-//! Bugs that the simulation must find: each can be switched on where the feature `planted-bugs` is.
+//! Bugs that the simulation must find. The feature `planted-bugs` lets a test switch each of them on.
 //!
-//! *Choice: in the code itself, not in patches.* A patch rots; its visible cost is a condition that is always false in each
-//! place, which the compiler removes.
+//! *Choice: in the code, not as patches.* A patch rots. The visible cost is a condition in each place that is always
+//! false without the feature; the compiler removes it.
 
 /// A bug that can be planted.
 #[cfg_attr(not(feature = "planted-bugs"), expect(unreachable_pub, reason = "the feature publishes it"))]
@@ -9,133 +9,133 @@
 pub enum Bug {
     /// Batches are acknowledged after their write, without a sync.
     AckBeforeSync,
-    /// The folder is not synced after a segment was made in it.
+    /// The folder is not synced after a segment is created in it.
     NoFolderSync,
-    /// A sync that failed is tried again, and believed.
+    /// A failed sync is tried again, and its success is trusted.
     RetryFailedSync,
-    /// Recovery takes for durable what it can read.
+    /// Recovery treats everything that it can read as durable.
     TrustPageCache,
-    /// Frames do not say what is durable.
+    /// Frames carry no watermark.
     NoWatermark,
-    /// Recovery cuts at the first bad frame, whatever it was.
+    /// Recovery cuts at the first bad frame without looking at later ones.
     AlwaysTruncate,
     /// Recovery does not index the ids of events.
     IdsNotRebuilt,
     /// Recovery does not index command keys.
     KeysNotRebuilt,
-    /// Readers see events before they were synced.
+    /// Readers see events before they are synced.
     PublishBeforeSync,
-    /// The checks of records are not looked at.
+    /// The checks of records are ignored.
     NoRecordChecks,
-    /// The manifest is renamed into place before it was synced.
+    /// The manifest is renamed into place before it is synced.
     ManifestNotSynced,
-    /// The folder is not synced after the manifest was renamed into it.
+    /// The folder is not synced after the manifest is renamed in it.
     ManifestNotRenamedDurably,
-    /// A manifest that does not prove itself is replaced by the one before.
+    /// The previous manifest replaces one with a wrong checksum.
     OlderManifestTrusted,
-    /// The names that recovery reads are believed before they are durable.
+    /// Recovery acts on names before they are durable.
     NamesTrusted,
-    /// Another process may open the log too.
+    /// Another process may open the same log.
     LockIgnored,
-    /// Segments that the manifest does not list are removed, whatever they hold.
+    /// Segments that the manifest does not list are removed without a look at their content.
     UnlistedRemoved,
-    /// On a full disk, recovery leaves out what is not known to be synced.
+    /// On a full disk, recovery leaves out frames that are not known to be synced.
     FullDiskHides,
-    /// A write of which a part reached the file counts as done.
+    /// A short write counts as complete.
     ShortWriteIgnored,
-    /// After a write or sync that failed, the writer goes on.
+    /// The writer continues after a failed write or sync.
     NoPoison,
-    /// What was gathered while a write or sync failed is written all the same.
+    /// Batches that were collected while a write or sync failed are still written.
     GatheredOutlivesPoison,
-    /// The last group of a segment is not synced before the log goes on in the next one.
+    /// The last group of a segment is not synced before the log continues in the next one.
     RollBeforeSync,
-    /// A segment is handed to the writer before the manifest lists it.
+    /// The writer gets a segment before the manifest lists it.
     SpareBeforeListed,
-    /// Frames claim as synced what is written together with them.
+    /// The watermark of a frame covers frames that are written together with it.
     ClaimsUnsynced,
-    /// An idle frame claims that it is synced itself.
+    /// The watermark of an idle frame covers the frame itself.
     IdleClaimsItself,
-    /// A seal tells the manifest of a frame more than is durable.
+    /// A seal records one frame more in the manifest than is durable.
     SealBeyondDurable,
-    /// The position is published before the index holds its events.
+    /// A position is published before the index holds its events.
     PublishBeforeIndex,
-    /// `recorded_at` follows a clock that goes back.
+    /// `recorded_at` follows the clock when the clock goes back.
     ClockGoesBack,
-    /// A frame follows any frame with the number before its own.
+    /// Frames are chained by number only: the checksum of the previous frame is ignored.
     NoChainCheck,
-    /// Frames behind a bad place do not say what is durable.
+    /// The watermarks of frames after a bad place are ignored.
     WatermarkBehindIgnored,
-    /// The last segment that is used is taken to be the first that the manifest does not call sealed.
+    /// The first segment that the manifest does not list as sealed counts as the last used one.
     LaterSegmentsIgnored,
-    /// Whatever is not proven to be acknowledged counts as torn.
+    /// Bytes that are not known to be acknowledged count as torn.
     UnprovenIsTorn,
-    /// Torn bytes are cut and not kept.
+    /// Torn bytes are cut without a copy in quarantine.
     QuarantineSkipped,
-    /// Torn bytes are left where they are.
+    /// Torn bytes are not cut.
     NoZerosAfterCut,
-    /// Frames in doubt are cut where they stand before their copy is listed.
+    /// Frames in doubt are cut before their copy is listed.
     CutBeforeListed,
     /// The copy of frames in doubt is not synced.
     CopyNotSynced,
-    /// What is in doubt and has no events is not written again.
+    /// Frames in doubt without events are not written again.
     BeyondNotWrittenAgain,
-    /// A spare that lost its room is used all the same.
+    /// A spare that is too short is used.
     ShortSpareUsed,
-    /// The part of a header that a crash tore off does not count as zeros.
+    /// The missing part of a torn header does not count as zeros.
     TornHeaderUnproven,
-    /// What lies behind the end of a file does not count as zeros.
+    /// Bytes after the end of a file do not count as zeros.
     CutFileUnproven,
-    /// A copy of frames in doubt that was never listed counts as a sign of a stale manifest.
+    /// An unlisted copy of frames in doubt counts as a sign of a stale manifest.
     UnlistedCopyKept,
-    /// The checksum of a frame's body is not looked at.
+    /// The checksum of a frame's body is ignored.
     NoBodyChecksum,
-    /// A run is shown before the manifest lists it durably.
+    /// A run is used before the manifest lists it durably.
     RunNotListed,
-    /// A run is listed before it was synced.
+    /// A run is listed before it is synced.
     RunNotSynced,
-    /// A table ends, to be written as a run, before its last group was synced.
+    /// A table becomes full, and is written as a run, before its last group is synced.
     RunBeyondDurable,
-    /// Runs that were merged are removed before the manifest without them is durable.
+    /// Merged runs are removed before the manifest without them is durable.
     MergedRemovedEarly,
-    /// A table is dropped before its run is shown.
+    /// A table is dropped before its run is visible.
     TableDroppedEarly,
-    /// Runs are merged that do not follow one another.
+    /// Runs that are not adjacent are merged.
     RunsApartMerged,
-    /// A run is believed without a look at the log that it speaks of.
+    /// A run is trusted without a check against the log.
     ForeignRunBelieved,
-    /// A run that turned out to be damaged is listed on.
+    /// A run that is found to be damaged stays listed.
     DamagedRunKept,
-    /// The writer looks at the table that grows and at no other.
+    /// The writer looks only at the active table.
     NewestTableAlone,
-    /// The writer looks at the newest view, not at the one that a batch was looked up in.
+    /// The writer looks at the newest snapshot, not at the one that the batch was looked up in.
     NewestViewDecides,
-    /// What was looked up for a batch is taken to be as new as the decision.
+    /// Look-ups of a batch count as current at the time of the decision.
     PriorTakenForNew,
-    /// A condition is held against the table that grows and against no other.
+    /// A condition is checked only against the active table.
     ConditionsOfNewestTable,
-    /// After a poison, the index holds on to what never became durable.
+    /// After a poison, the index keeps events that never became durable.
     PoisonKeepsTable,
-    /// A filter says no for some of its keys.
+    /// A filter denies some of its keys.
     FilterForgets,
-    /// Ids of a batch are sought in the newest run and in no other.
+    /// The ids of a batch are looked up only in the newest run.
     IdsOfNewestRun,
-    /// Some streams of a run are not learned with the others.
+    /// Some streams of a run are left out of the stream heads.
     HeadsForget,
-    /// Streams are forgotten, and taken for streams that are not there.
+    /// Evicted stream heads count as streams that do not exist.
     HeadsForgetTooMuch,
-    /// A table that waits to become a run is not asked, though its streams were forgotten.
+    /// A full table that is not a run yet is skipped, although its stream heads were evicted.
     ForgottenTableSkipped,
-    /// The checksums of a run's blocks are not looked at.
+    /// The checksums of a run's blocks are ignored.
     NoBlockChecksum,
-    /// A command that stands on the disk is not held against what its frame says.
+    /// A command found on the disk is not compared with its frame.
     CommandNotProven,
-    /// The index is asked while it is built anew.
+    /// An incomplete index is used during a rebuild.
     HalfBuiltIndexAsked,
-    /// The manifest does not record the newest frame that was synced.
+    /// The manifest does not record the newest synced frame.
     SyncedNotRecorded,
-    /// A run entry of the manifest proves nothing of the log.
+    /// The run entries of a manifest are no evidence of lost events.
     RunEntriesProveNothing,
-    /// A frame is not compared with the frame of its number that the manifest names.
+    /// A frame is not compared with the frame of the same number in the manifest.
     NamedFrameNotCompared,
     /// A backup replaces one that holds other events.
     BackupOverOtherHistory,

@@ -1,9 +1,10 @@
-//! The only door outside: files, clock and entropy, behind two small traits, so that a simulated disk can stand in for
+//! The only access to the machine: files, clock and entropy, through two small traits. A simulated disk can replace
 //! the real one.
 //!
 //! *Invariants*
 //! - No other module of this crate opens a file, reads a clock or draws a random number.
-//! - Paths are made of the folder of a log or of a backup and names that this crate chose; never of anything else that a user said.
+//! - Paths consist of the folder of a log or backup and names that this crate chose. They never contain other user
+//!   input.
 
 mod cold;
 mod handles;
@@ -31,81 +32,86 @@ pub(crate) use tapped::{Call, Tap, Tapped};
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// To read; it must exist.
+    /// For reading; the file must exist.
     Read,
-    /// To read and write; it must exist.
+    /// For reading and writing; the file must exist.
     Write,
-    /// To read and write; it must not exist.
+    /// For reading and writing; the file must not exist.
     CreateNew,
 }
 
-/// What the log needs of a machine.
+/// The services that the log needs from a machine.
 pub(crate) trait Env: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Whether this process may make and change files in a folder: not where it is mounted read-only, or belongs to somebody else.
+    /// Whether this process may create and change files in a folder: false on a read-only mount and without
+    /// permission.
     fn is_writable(&self, _folder: &Path) -> bool {
         true
     }
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
-    /// Opens a file that must exist, to read what the disk holds rather than what is in memory, and to leave there what others read
-    /// often; as far as the system can do that.
+    /// Opens an existing file so that reads return what the disk holds, not what is in memory, and evict nothing that
+    /// other readers use. As far as the system supports it.
     fn open_cold(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.open(path, Mode::Read)
     }
-    /// Opens one of many files, which may be closed and opened again between two uses, as far as the machine's limits ask for that.
+    /// Opens one of many files. It may be closed and opened again between two uses, to keep within the machine's
+    /// limits.
     fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
         self.open(path, mode)
     }
-    /// The names in a folder, sorted; none where there is no folder.
+    /// The names in a folder, sorted; none if the folder is missing.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file that never changes again a second name. Not every file system can, and none across its own border.
+    /// Creates a hard link to a file that never changes again. Some file systems do not support it, and none across
+    /// its boundary.
     fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Makes what happened in a folder durable: files that were made, renamed, removed.
+    /// Makes created, renamed and removed names in a folder durable.
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
-    /// Takes the one lock of a folder, or gives what its holder wrote into the file. In a folder that cannot be written to, the file is
-    /// only read, and without one the folder itself is locked.
+    /// Takes the lock of a folder, or returns what its holder wrote into the lock file. In a folder that cannot be
+    /// written to, the lock file is only read; if there is none, the folder itself is locked.
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>>;
     fn now(&self) -> Timestamp;
     fn entropy(&self) -> io::Result<[u8; 16]>;
 }
 
-/// An open file. Reads and writes name their place; there is no cursor.
+/// An open file. Reads and writes give their offset; there is no cursor.
 ///
-/// A file that is only ever read says how it is read, and no more: whatever it does not say of writing is refused. A file that is written
-/// to says all of it.
+/// Write methods return `PermissionDenied` by default, so a file for reading only implements reads alone. A file for
+/// writing implements all methods.
 pub(crate) trait File: Send + Sync {
     fn len(&self) -> io::Result<u64>;
-    /// Reads as much as there is, up to the whole buffer.
+    /// Reads as many bytes as there are, up to the length of the buffer.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Reads the whole buffer without waiting for the disk, and says whether it did. Where it did not, the buffer holds nothing of use:
-    /// the bytes are not in memory, or nobody can say, or reading them fails in a way that [`Self::read_at`] will tell of.
+    /// Reads the whole buffer without waiting for the disk, and returns whether it did. If not, the content of the
+    /// buffer is undefined: the bytes are not in memory, the system cannot tell, or the read failed,
+    /// and [`Self::read_at`] returns the error.
     fn read_cached_at(&self, _buffer: &mut [u8], _offset: u64) -> bool {
         false
     }
-    /// Writes the pieces one after the other, all of them.
+    /// Writes all pieces, one after the other.
     fn write_at(&self, _pieces: &[&[u8]], _offset: u64) -> io::Result<()> {
         refuse()
     }
-    /// Writes the pieces where the zeros of a file begin: behind them, up to `zeros_to`, it holds nothing else. So more zeros may be
-    /// written with them, where that spares the machine to read what it is to write to.
+    /// Writes the pieces at the beginning of a range of zeros that extends to `zeros_to`. It may write more zeros
+    /// after them, if that saves the machine from reading before it writes.
     fn write_over_zeros(&self, pieces: &[&[u8]], offset: u64, _zeros_to: u64) -> io::Result<()> {
         self.write_at(pieces, offset)
     }
-    /// Says that a range is about to be read, so that the disk can begin. A hint: it may do nothing, and cannot fail.
+    /// Announces that a range is about to be read, so that the disk can begin. A hint: it may do nothing, and cannot
+    /// fail.
     fn will_read(&self, _offset: u64, _len: u64) {}
     fn set_len(&self, _len: u64) -> io::Result<()> {
         refuse()
     }
-    /// Extends the file to `len` and fills it with zeros that have their blocks on the disk, at a pace that leaves the disk
-    /// to others. The caller still has to sync it.
+    /// Extends the file to `len` with zeros that have blocks on the disk, at a pace that leaves room for other users
+    /// of the disk. The caller still has to sync it.
     fn fill_zeros(&self, _from: u64, _len: u64) -> io::Result<()> {
         refuse()
     }
-    /// Makes the bytes durable (`fdatasync`), and the length as far as reading them needs it.
+    /// Makes the bytes durable (`fdatasync`), and the length as far as it is needed to read them.
     fn sync_data(&self) -> io::Result<()> {
         refuse()
     }
@@ -113,29 +119,32 @@ pub(crate) trait File: Send + Sync {
     fn sync_all(&self) -> io::Result<()> {
         refuse()
     }
-    /// Says that everything that was written is synced, and that nothing more is: the file may be closed while nobody reads it.
+    /// Announces that everything is synced and nothing more will be written: the file may be closed while it is not
+    /// read.
     fn settle(&self) {}
 }
 
-/// What a file that is only read says to whoever writes to it.
+/// The error for a write to a file for reading only.
 fn refuse() -> io::Result<()> {
     Err(io::ErrorKind::PermissionDenied.into())
 }
 
 /// A lock that is held until dropped.
 pub(crate) trait Lock: Send + Sync {
-    /// Says something about the holder, for whoever finds the lock taken.
+    /// Writes a description of the holder into the lock file, for other processes.
     fn describe(&self, holder: &str) -> io::Result<()>;
 }
 
-/// Whether an error says that this process or machine has too much open or in memory, and nothing of the file.
+/// Whether an error means that this process or machine has too many files open or too little memory. Such an error
+/// says nothing about the file.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     shortages.iter().any(|own| error.raw_os_error() == Some(own.raw_os_error()))
 }
 
-/// Whether an error says that there is no room for more bytes: on the device, within a quota, or within the limit of a file's length.
+/// Whether an error means that there is no space for more bytes: on the device, within a quota, or within the limit
+/// of a file's length.
 pub(crate) fn has_no_room(error: &io::Error) -> bool {
     use io::ErrorKind::FileTooLarge;
     use io::ErrorKind::QuotaExceeded;
@@ -143,7 +152,7 @@ pub(crate) fn has_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// Reads exactly the buffer's length, or says that the file ends before.
+/// Fills the whole buffer, or fails if the file ends earlier.
 pub(crate) fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     let read = file.read_at(buffer, offset)?;
     if read == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
@@ -158,7 +167,7 @@ pub(crate) fn read_whole(env: &dyn Env, path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file anew, over what a stopped attempt may have left. The caller still has to sync it.
+/// Writes a file, replacing the leftover of an interrupted attempt. The caller still has to sync it.
 pub(crate) fn write_whole(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
     match env.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,4 +1,4 @@
-//! The folder of a log: its lock, its manifest, and what recovery does in it.
+//! The folder of a log: its lock, its manifest, and the steps of recovery in it.
 
 mod layout;
 mod manifest;
@@ -16,7 +16,7 @@ pub(crate) use manifest::{
     decode_segment, encode_segment, last_frame, last_position, sealed_len, write_synced,
 };
 
-/// Stands beside the segments of a log while it is restored, so that a stopped restore is not taken for a log.
+/// A file beside the segments of a log during a restore, so that an interrupted restore is not mistaken for a log.
 pub(crate) const RESTORING: &str = "restoring";
 
 /// The folder of a log, on a machine.
@@ -39,7 +39,7 @@ impl Folder<'_> {
         Ok(lock)
     }
 
-    /// Whether this process may write to the log, if there is one.
+    /// Whether this process may write to the log, or create it.
     pub(crate) fn is_writable(&self) -> bool {
         let is_writable = |folder: &Path| {
             let is_there = self.env.list(folder).is_ok_and(|names| !names.is_empty());
@@ -60,7 +60,7 @@ impl Folder<'_> {
         Ok(manifest)
     }
 
-    /// Refuses a backup in the place of a log, before anything is made in it: it would be in the way of the next backup.
+    /// Refuses a folder with a backup before anything is created in it: a log there would block the next backup.
     pub(crate) fn check_is_no_backup(&self) -> Result<(), OpenError> {
         if !has_backup(self.env, self.root) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Folder<'_> {
         }
     }
 
-    /// Takes the lock of a folder that is there and not empty: looking at a log makes none.
+    /// Takes the lock of an existing folder that is not empty. Inspecting a log never creates one.
     pub(crate) fn lock_existing(&self) -> Result<Box<dyn Lock>, OpenError> {
         let list = |folder: &Path| self.env.list(folder).map_err(io_error("listing the folder"));
         if list(self.root)?.is_empty() && list(&self.root.join("segments"))?.is_empty() {
@@ -82,7 +82,7 @@ impl Folder<'_> {
         self.lock()
     }
 
-    /// The manifest, of a log that must have one.
+    /// The manifest of a log that must have one.
     pub(crate) fn existing_manifest(&self) -> Result<Manifest, OpenError> {
         if let Some(manifest) = self.manifest()? {
             return Ok(manifest);
@@ -96,7 +96,7 @@ impl Folder<'_> {
         Err(if is_a_log { self.manifest_missing() } else { OpenError::NotALog { path } })
     }
 
-    /// Why there is no manifest where there are segments.
+    /// The error for segments without a manifest.
     pub(crate) fn manifest_missing(&self) -> OpenError {
         let path = self.root.to_owned();
         let is_restoring =
@@ -105,7 +105,7 @@ impl Folder<'_> {
     }
 }
 
-/// What a second process holds that ignores the lock.
+/// The lock of a second process that ignores the first one's.
 struct NoLock;
 
 impl Lock for NoLock {

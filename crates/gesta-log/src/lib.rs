@@ -1,16 +1,19 @@
-//! The embedded log of Gesta: segments, group commit, recovery and index over one directory.
+//! The embedded log of Gesta: segments, group commit, recovery and index in one folder.
 //!
-//! [`LogStore`] is an [`EventStore`](gesta_core::EventStore) with one partition. One process has a folder open at a time; within
-//! it, any number of threads and tasks append and read. Every acknowledgement comes after an `fdatasync`, one for all that
-//! waited; readers see nothing that was not synced. No async runtime is needed and none is blocked.
+//! [`LogStore`] is an [`EventStore`](gesta_core::EventStore) with one partition. One process has a folder open at a
+//! time. Within it, any number of threads and tasks append and read. Every acknowledgement comes after an
+//! `fdatasync`, which all waiting appends share. Readers see only synced events. The log needs no async runtime and
+//! blocks none.
 //!
-//! After a crash the next open recovers: whole acknowledged batches stay, torn ones that nobody was told of are kept aside in
-//! `quarantine/` and cut. Damage to acknowledged bytes is never cut and never served: the log opens read-only and says where.
+//! After a crash, the next open recovers the log. Acknowledged batches stay. Torn batches, which were never
+//! acknowledged, are moved to `quarantine/` and cut off. Damage to acknowledged bytes is never cut and never served:
+//! the log opens read-only and reports the place.
 //!
-//! What is sealed is read again in the background, so that rot is found in time ([`Scrub`], [`LogStore::scrub_status`]).
+//! A background scrub reads sealed segments again, so that rot is found in time ([`Scrub`],
+//! [`LogStore::scrub_status`]).
 //!
-//! For whoever runs it: [`LogStore::backup`] and [`LogStore::scrub`] while it is open; [`backup()`], [`restore`], [`verify`], [`scrub()`],
-//! [`repair()`] and [`stat()`] on a folder that nobody has open.
+//! For operators: [`LogStore::backup`] and [`LogStore::scrub`] work on an open log; [`backup()`], [`restore`],
+//! [`verify`], [`scrub()`], [`repair()`] and [`stat()`] work on a folder that no process has open.
 //!
 //! # Example
 //! ```

@@ -1,6 +1,6 @@
 //! Reads: planned in memory, then fetched from the segments in as few reads as possible.
 //!
-//! *Invariant*: the durable position is loaded first and the index looked into second, and everything is clipped to it.
+//! *Invariant*: a read loads the durable position first and the index second, and clips everything to the position.
 
 mod fetch;
 mod halves;
@@ -24,7 +24,7 @@ pub(crate) use places::{check_place, mark_at, mark_in, place_at};
 use pool::Idle;
 pub(crate) use pool::{Pool, PoolFull};
 
-/// Why a look-up gives no answer.
+/// Why a look-up has no answer.
 pub(crate) enum LookError {
     LookupError(LookupError),
     Read(ReadError),
@@ -43,12 +43,12 @@ impl From<ReadError> for LookError {
 }
 
 impl LookError {
-    /// Whether the answer is on the disk, and the caller did not want to wait for that.
+    /// Whether the answer is on the disk and the caller did not want to wait for it.
     pub(crate) const fn is_not_in_memory(&self) -> bool {
         matches!(self, Self::LookupError(LookupError::NotInMemory))
     }
 
-    /// What the reader is told.
+    /// The error for the reader.
     pub(crate) fn into_read_error(self) -> ReadError {
         match self {
             Self::Read(error) => error,
@@ -57,25 +57,26 @@ impl LookError {
     }
 }
 
-/// A page that is planned: everything but the events themselves, unless they were found by a walk.
+/// A planned page. It has no events yet, unless a walk already found them.
 pub(crate) struct PlannedPage {
     locations: Vec<Location>,
     lanes: Option<Lanes>,
-    /// How the page is cut where an event turns out to be damaged.
+    /// How the page is cut if an event is damaged.
     cut: Cut,
     page: Page,
-    /// Whether the page ends at a place that the caller gave, or at the head: its mark, or that it has none, is known.
+    /// Whether the page ends at a place that the caller gave, or at the head. Then its mark is known, or it is known
+    /// to have none.
     is_end_known: bool,
 }
 
-/// How a page is cut before an event that cannot be read.
+/// How a page is cut before an unreadable event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     /// Before its batch: a forward page of the log has whole batches.
     BeforeBatch,
     /// Right before it.
     Exactly,
-    /// Right after it: the page comes from above.
+    /// Right after it: the page is read backward.
     Backward,
 }
 
@@ -112,7 +113,8 @@ pub(crate) fn plan(shared: &Shared, read: &Read, mode: ReadMode) -> Result<Plann
     Ok(PlannedPage { locations: planned.locations, lanes, cut, page, is_end_known })
 }
 
-/// The place where a page ends, and whether it is one that the caller gave or the head. A place of the caller's stays as it is.
+/// The place where a page ends, and whether it is the head or a place from the caller. The caller's place is returned
+/// unchanged.
 fn end_of_page(shared: &Shared, read: &Read, head: Head, sequence: u64) -> (Checkpoint, bool) {
     let given = read.checkpoints().find(|place| place.sequence(0) == sequence);
     match given {
@@ -122,7 +124,7 @@ fn end_of_page(shared: &Shared, read: &Read, head: Head, sequence: u64) -> (Chec
     }
 }
 
-/// Reads the whole log without an index; any other read is told why that is not there.
+/// Reads the whole log without an index. Any other read fails with the reason why the index is missing.
 fn scan(
     shared: &Shared,
     read: &Read,
@@ -152,7 +154,8 @@ fn scan(
 }
 
 impl PlannedPage {
-    /// The events, if they are in memory and few: for a thread that others wait for. The end of the page then has its mark.
+    /// The events, if they are few and in memory. For threads that must not wait. Also gives the end of the page its
+    /// mark.
     pub(crate) fn fetch_cached(&mut self, shared: &Shared) -> Option<Vec<RecordedEvent>> {
         let events = self.cached_events(shared)?;
         self.mark_end(shared, &events, ReadMode::Memory).ok()?;
@@ -169,7 +172,7 @@ impl PlannedPage {
         Some(events)
     }
 
-    /// Fetches the events, half of them on a thread that has nothing to do. Touches the disk, or the page cache.
+    /// Fetches the events, half of them on an idle thread. Reads from the disk or the page cache.
     pub(crate) fn fetch(self, shared: &Shared, idle: &Idle) -> Result<Page, ReadError> {
         let mut planned = self;
         let locations = std::mem::take(&mut planned.locations);
@@ -183,7 +186,8 @@ impl PlannedPage {
         Ok(planned.into_page(events))
     }
 
-    /// Gives the place where the page ends the mark of the event there: the page's last event, or else its record is read.
+    /// Gives the end of the page the mark of the event there. The event is the page's last one, else its record is
+    /// read.
     fn mark_end(
         &mut self,
         shared: &Shared,
@@ -206,7 +210,7 @@ impl PlannedPage {
         Ok(())
     }
 
-    /// The page with its events, all of them. A page that was scanned has its own, and nothing that is fetched.
+    /// The page with all its events: those of a walk, or those that were fetched.
     pub(crate) fn into_page(self, mut events: Vec<RecordedEvent>) -> Page {
         let mut page = self.page;
         page.events.append(&mut events);
@@ -234,7 +238,7 @@ fn last_version(
     Ok(head.map(|(version, _)| Version::new(version)))
 }
 
-/// Ends a page before an event that cannot be read; the next read begins with it, and is the one that fails.
+/// Ends a page before an unreadable event. The next read begins with that event and fails.
 fn cut_page(
     shared: &Shared,
     cut: Cut,
@@ -267,7 +271,8 @@ fn cut_page(
     Ok(())
 }
 
-/// What is known of a stream. Its version is that of its last event, readable or not, unless nobody knows that one.
+/// The information about a stream. Its version is that of its last event, readable or not; fails if damage may hide
+/// that event.
 pub(crate) fn stream(
     shared: &Shared,
     name: &StreamName,
@@ -284,13 +289,14 @@ pub(crate) fn stream(
     Ok(head.map(|(version, _)| StreamInfo::new(name.clone(), Version::new(version))))
 }
 
-/// One page of streams, in the order of their first events, whose position is the token.
+/// One page of streams, in the order of their first events. The position of a first event is the token.
 pub(crate) fn streams(shared: &Shared, listing: &Listing, mode: ReadMode) -> Result<StreamPage, LookError> {
     let durable = shared.published.position();
     let from = listing.after.as_ref().map_or(Ok(0), |token| {
         let position = token.0.parse().ok().filter(|position| *position <= durable + 1);
-        position
-            .ok_or_else(|| ReadError::Invalid { reason: format!("`{}` is no token of a listing", token.0) })
+        position.ok_or_else(|| ReadError::Invalid {
+            reason: format!("`{}` is not a token of a listing", token.0),
+        })
     })?;
     let snapshot = shared.snapshot()?;
     let limit = listing.limit.get() as usize;
@@ -315,7 +321,7 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, mode: ReadMode) -> Res
         let (version, _) = head.expect("its first event is durable");
         page.streams.push(StreamInfo::new(name, Version::new(version)));
     }
-    // Streams that damage hides are missing from what was found; that is said behind the last page.
+    // Damage may hide streams from the listing. This is reported after the last page.
     match shared.index.damage().iter().find(|damage| damage.loses_events() && !snapshot.knows(damage)) {
         Some(damage) if page.next.is_none() && page.streams.is_empty() => {
             Err(data_loss(shared, damage, damage.to).into())
@@ -328,7 +334,7 @@ pub(crate) fn streams(shared: &Shared, listing: &Listing, mode: ReadMode) -> Res
     }
 }
 
-/// The first events of streams, from a position on: one more than the page holds, if there are so many.
+/// The first events of streams, from a position on: up to one more than the page holds.
 fn created(
     snapshot: &IndexSnapshot,
     listing: &Listing,
@@ -361,7 +367,7 @@ fn created(
     Ok(created)
 }
 
-/// A place in the log.
+/// Finds a place in the log.
 pub(crate) fn locate(shared: &Shared, at: When, mode: ReadMode) -> Result<gesta_core::Checkpoint, LookError> {
     let head = shared.published.head();
     Ok(match at {
@@ -378,7 +384,7 @@ pub(crate) fn locate(shared: &Shared, at: When, mode: ReadMode) -> Result<gesta_
     })
 }
 
-/// The end of the last batch that was recorded at that time or earlier.
+/// The end of the last batch recorded at that time or earlier.
 fn recorded_up_to(snapshot: &IndexSnapshot, time: i64, mode: ReadMode) -> Result<u64, LookupError> {
     for part in snapshot.parts().iter().rev() {
         let found = match part {
@@ -394,7 +400,7 @@ fn recorded_up_to(snapshot: &IndexSnapshot, time: i64, mode: ReadMode) -> Result
                     let is_early = recorded_at(&locator.location(middle)?, run.footer.id)? <= time;
                     if is_early { low = middle + 1 } else { high = middle }
                 }
-                // All events of a batch were recorded at once, so what was found ends with a batch.
+                // All events of a batch have the same recorded time, so the result is the end of a batch.
                 low.checked_sub(1).map(|last| run.footer.first + u64::from(last))
             }
         };

@@ -1,14 +1,16 @@
-//! Rebuild: the index of a log that is open already is built beside it.
+//! Rebuild: builds the index of a log that is already open.
 //!
-//! Open settles the tail and counts what no run covers. Where that is much, the log is open from then on for reads by position
-//! ([`Frames`]), and everything that needs the index says how far it is. Ranges of segments are built into runs by several threads
-//! (`ranges`); then the log is loaded as any other, from the end of those runs on, and takes writes.
+//! Open settles the tail and counts the bytes that no run covers. If there are many, the log opens at once for reads
+//! by position ([`Frames`]), and every operation that needs the index fails with its progress. Several threads build
+//! ranges of segments into runs (`ranges`). Then the log is loaded like any other, from the end of those runs on, and
+//! takes appends.
 //!
 //! *Invariants*
-//! - Nothing is answered from a part of the index, and nothing is appended before all of it is there.
-//! - Ranges are only ever built of a log in which nothing is wrong. Where anything is, building them ends, and the load finds it, in the
-//!   order of the log, and reports it: one code that judges damage.
-//! - A log that is known to be damaged or read-only when it is opened is loaded before open returns: there is nothing to gain.
+//! - No operation is answered from an incomplete index, and nothing is appended before the index is complete.
+//! - Ranges are built only of a log without an error. An error in a range ends the work on ranges. The load then
+//!   finds the error in the order of the log and reports it, so one piece of code judges damage.
+//! - A log that is known to be damaged or read-only at open is loaded before open returns: opening early has no
+//!   benefit there.
 
 mod ranges;
 
@@ -28,7 +30,7 @@ use crate::segment::SegmentFile;
 use crate::shared::Building;
 use ranges::Ranges;
 
-/// A log that is still to be indexed, and everything that takes.
+/// A log whose index is incomplete, and the state that the rebuild needs.
 pub(crate) struct Rebuild {
     env: Arc<dyn Env>,
     root: PathBuf,
@@ -41,7 +43,7 @@ pub(crate) struct Rebuild {
 }
 
 impl Rebuild {
-    /// The work on a log that was settled, if its index is better built beside it. Gives the log back otherwise.
+    /// The rebuild of a settled log, if its index should be built after open. Returns the log otherwise.
     pub(crate) fn of(
         env: &Arc<dyn Env>,
         folder: &Folder<'_>,
@@ -68,7 +70,7 @@ impl Rebuild {
             changed: Condvar::new(),
         };
         let mut settled = settled;
-        // Nobody asks for them any more, and there may be many.
+        // They are not needed any more, and there may be many.
         settled.survey.frames = Vec::new();
         Ok(Ok(Self {
             env: Arc::clone(env),
@@ -86,12 +88,13 @@ impl Rebuild {
         &self.building
     }
 
-    /// What of the index is there.
+    /// The complete part of the index.
     pub(crate) fn index(&self) -> Index {
         Index::in_part(self.settled.runs.clone(), self.settled.known.chain.position + 1)
     }
 
-    /// Builds the index by that many threads, or, by one, on the caller's own, and loads the log. What was built is kept where that fails.
+    /// Builds the index on `threads` threads, or on the caller's thread if `threads` is 1, and loads the log. After a
+    /// failure, finished runs are kept.
     pub(crate) fn attempt(&mut self, threads: usize) -> Result<Ready, OpenError> {
         let building = Arc::clone(&self.building);
         let env = Arc::clone(&self.env);
@@ -123,12 +126,12 @@ impl Rebuild {
         self.building.done.store(position - self.building.known, Ordering::Relaxed);
     }
 
-    /// What was shown to readers is there, or reported.
+    /// Checks that every event shown to readers is in the loaded log, and reports the others as damage.
     fn check_shown(&self, ready: &mut Ready) {
         let shown = self.building.frames.last_position();
         let last = ready.tail.position;
         if last < shown {
-            let what = "events that were read before the index was built are not there".to_owned();
+            let what = "events that were read before the index was complete are missing".to_owned();
             let segment = self.settled.listed.last().map_or(0, |own| own.entry.header.id);
             ready.damage.push(Damage {
                 segment,
@@ -144,7 +147,7 @@ impl Rebuild {
     }
 }
 
-/// Whether so much is to be indexed that nobody should wait for it: more than the tables in memory of a log that was killed.
+/// Whether open should not wait for the index: there is more to index than the tables in memory of a killed log hold.
 fn is_worth_it(settled: &Settled, options: &Options) -> bool {
     let Settled { listed, survey, known, .. } = settled;
     let Some(last) = survey.at.filter(|last| listed[*last].entry.header.id != known.segment) else {
@@ -158,7 +161,7 @@ fn is_worth_it(settled: &Settled, options: &Options) -> bool {
     bytes > BUILT_IN_OPEN_TABLES * options.table_limits().log_bytes
 }
 
-/// Bytes of the frames of a segment, as far as the manifest says.
+/// The length of a segment's frames, according to the manifest.
 fn frames_len(own: &Listed) -> u64 {
     let end = match &own.entry.state {
         SegmentState::Sealed(sealed) => sealed.end,
@@ -167,7 +170,7 @@ fn frames_len(own: &Listed) -> u64 {
     end.saturating_sub(SegmentFile::first_frame_offset())
 }
 
-/// Whether the frames are all that is known to be durable.
+/// Whether the frames contain everything that is known to be durable.
 fn is_all(frames: &Frames, settled: &Settled, manifest: &Manifest) -> bool {
     let last = frames.last_position();
     last >= manifest.proven_position() && last > settled.known.chain.position

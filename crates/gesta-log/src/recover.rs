@@ -1,8 +1,9 @@
-//! Recovery: from the files as a crash left them to a log that goes on, or one that says why it does not.
+//! Recovery: turns the files that a crash left into a log that takes appends, or into one that gives the reason why
+//! not.
 //!
-//! Two steps, each on its own rules (`docs/format.md`, "Reading after a crash"): the *tail* step looks at the last segment that
-//! is used, decides what of it was acknowledged, and makes that durable; the *load* step walks over everything, builds the index
-//! and finds damage. The load step writes nothing, so that `verify` is the same code.
+//! Two steps, each with its rules in `docs/format.md`, "Reading after a crash". The *tail* step looks at the last
+//! used segment, decides which part of it was acknowledged, and makes that part durable. The *load* step walks over
+//! everything, builds the index and finds damage. The load step writes nothing, so `verify` runs the same code.
 
 mod covered;
 mod create;
@@ -42,26 +43,26 @@ pub(crate) use settled::Settled;
 pub(crate) use tail::{TailState, TailSurvey, survey_tail};
 pub(crate) use unlisted::is_blank;
 
-/// What recovery found and did, for whoever opened the log.
+/// The result of recovery, for the caller of open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Damage to acknowledged bytes. With any, the log is read-only.
+    /// Damage to acknowledged bytes. Any damage makes the log read-only.
     pub damage: Vec<Damage>,
-    /// What is wrong and loses nothing, because it stands elsewhere too: a segment's header, say.
+    /// Errors that lose nothing, because the same data is stored elsewhere: in a segment's header, for example.
     pub flaws: Vec<Damage>,
-    /// Why the log takes no writes, if it does not.
+    /// The reason if the log takes no writes.
     pub read_only: Option<String>,
-    /// True if the log does not show bytes that may be acknowledged events: an unproven tail, or segments that a stale manifest
-    /// does not list.
+    /// True if the log does not show bytes that may be acknowledged events: an unproven tail, or segments that a
+    /// stale manifest does not list.
     pub may_miss_events: bool,
     /// Bytes of a torn write that were moved to `quarantine/`.
     pub quarantined_bytes: u64,
-    /// Frames that were whole but not known to be synced, and were copied into a segment of their own.
+    /// Frames that were valid but not known to be synced, and were copied into a new segment.
     pub rescued_frames: u64,
 }
 
 impl Recovery {
-    /// Notes bytes that may have been acknowledged or not: nobody but an operator can say.
+    /// Records bytes that may have been acknowledged or not. Only an operator can decide.
     pub(crate) fn note_unproven(&mut self, survey: &TailSurvey) {
         if survey.state == TailState::Unproven || survey.unproven_spare {
             self.may_miss_events = true;
@@ -72,7 +73,7 @@ impl Recovery {
         }
     }
 
-    /// Notes the damage that was found. Where no event is lost, it is a flaw.
+    /// Records the damage. Damage that loses no event is a flaw.
     pub(crate) fn note_damage(&mut self, survey: &TailSurvey, damage: &[Damage]) {
         let known = self.flaws.clone();
         let (lost, flaws) = damage.iter().cloned().partition::<Vec<_>, _>(Damage::loses_events);
@@ -93,13 +94,13 @@ impl Recovery {
     }
 }
 
-/// A listed segment, opened; `None` where its file is missing.
+/// A listed segment, opened; `None` if its file is missing.
 pub(crate) struct Listed {
     pub(crate) entry: SegmentEntry,
     pub(crate) segment: Option<Arc<SegmentFile>>,
 }
 
-/// Opens what the manifest lists. Flaws are headers that say something else than the manifest does.
+/// Opens the segments that the manifest lists. A header that differs from the manifest's copy is a flaw.
 pub(crate) fn open_listed(
     env: &dyn Env,
     root: &Path,
@@ -118,7 +119,7 @@ pub(crate) fn open_listed(
             }
         };
         if segment.is_none() && entry.state == SegmentState::Spare {
-            let what = "the file of a segment that was made ahead and never used is missing".to_owned();
+            let what = "the file of a spare, which was never used, is missing".to_owned();
             flaws.push(Damage {
                 segment: entry.header.id,
                 offset: 0,
@@ -138,7 +139,7 @@ pub(crate) fn open_listed(
     Ok(listed)
 }
 
-/// What is wrong with a segment's header, if it does not say what the manifest repeats.
+/// The error in a segment's header, if it differs from the manifest's copy.
 pub(crate) fn check_header(
     segment: &SegmentFile,
     expected: &SegmentHeader,
@@ -148,7 +149,7 @@ pub(crate) fn check_header(
     let read = read.map_err(io_error(format!("reading the header of segment {}", segment.id)))?;
     let what = match SegmentHeader::decode(&bytes[..read]) {
         Ok(header) if header == *expected => return Ok(None),
-        Ok(_) => "the header is another segment's; the manifest's copy is used",
+        Ok(_) => "the header belongs to another segment; the manifest's copy is used",
         Err(HeaderError::Damaged) => "the header is damaged; the manifest's copy is used",
         Err(newer) => return Err(RecoverError::Newer(newer)),
     };

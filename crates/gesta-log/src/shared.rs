@@ -1,4 +1,4 @@
-//! What the readers and the writer of one log share.
+//! The state that the readers and the writer of one log share.
 
 mod building;
 mod marks;
@@ -20,26 +20,26 @@ pub(crate) use published::Head;
 use published::{Published, Synced};
 pub(crate) use recent::Recent;
 
-/// What the readers and the writer of one log share.
+/// The state that the readers and the writer of one log share.
 pub(crate) struct Shared {
     pub(crate) id: StoreId,
     pub(crate) capabilities: Capabilities,
     pub(crate) published: Published,
     pub(crate) synced: Synced,
     pub(crate) clock: Clock,
-    /// Why the log was read-only when it was loaded, if it was.
+    /// The reason if the log was read-only when it was loaded.
     pub(crate) read_only: OnceLock<String>,
-    /// Why it stopped taking writes since, if it did.
+    /// The reason if the log stopped taking writes after that.
     pub(crate) poison: RwLock<Option<String>>,
-    /// Woken when it does.
+    /// Notified when `poison` is set.
     pub(crate) poisoned: Event,
-    /// For those who write and change it; whoever asks it something asks for [`Self::view`].
+    /// For the threads that change the index. Look-ups use [`Self::snapshot`].
     pub(crate) index: Index,
-    /// What readers at the head have read.
+    /// Events that readers at the head have read.
     pub(crate) recent: Recent,
-    /// Marks of places that were given out or checked.
+    /// Marks of places that were returned or checked.
     pub(crate) marks: Marks,
-    /// How the index comes to be, of a log that was opened before it was there.
+    /// The rebuild of the index, if the log was opened before its index was complete.
     pub(crate) building: Option<Arc<Building>>,
 }
 
@@ -68,7 +68,7 @@ impl Shared {
         }
     }
 
-    /// The parts of the index, once all of them are there: an answer from a part of them would not be exact.
+    /// The parts of the index, once it is complete: an answer from some of the parts would be wrong.
     pub(crate) fn snapshot(&self) -> Result<Arc<IndexSnapshot>, LookupError> {
         match &self.building {
             Some(building) if !planted(Bug::HalfBuiltIndexAsked) => building.check_done()?,
@@ -77,8 +77,8 @@ impl Shared {
         Ok(self.index.snapshot())
     }
 
-    /// Takes no writes from now on: forgets what is behind that position, which never becomes durable, and tells everybody who waits for
-    /// it. Only for whoever holds the gathering: nothing is added meanwhile.
+    /// Stops all writes. Removes events after `last` from the index, which never become durable, and wakes everyone
+    /// who waits for them. The caller must hold the group builder, so that nothing is added meanwhile.
     pub(crate) fn poison(&self, reason: String, last: u64) {
         tracing::error!(reason, "the log is read-only from now on");
         if !planted(Bug::PoisonKeepsTable) {

@@ -1,6 +1,6 @@
-//! The log on a simulated machine, without threads: the same calls on the same seed do the same, to the last byte.
+//! The log on a simulated machine, without threads: the same calls with the same seed give the same bytes.
 //!
-//! For the project's own simulation; no part of the promise to users.
+//! For Gesta's own simulation. Not part of the public promise.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub use crate::store::{LookedUp, Pending};
 /// The folder of the log on its machine.
 pub const ROOT: &str = "/log";
 
-/// Opens the log of a machine.
+/// Opens the log on a machine.
 ///
 /// # Errors
 /// As [`LogStore::open`].
@@ -28,7 +28,8 @@ pub fn open(machine: &Machine, options: &Options) -> Result<LogStore, OpenError>
     LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(ROOT), options)
 }
 
-/// Opens the log of a machine, before its index is there, if that is to be built beside the open log: by [`LogStore::index_inline`].
+/// Opens the log on a machine. Returns before the index is complete if a rebuild is needed;
+/// [`LogStore::index_inline`] does the rebuild.
 ///
 /// # Errors
 /// As [`LogStore::open`].
@@ -36,7 +37,7 @@ pub fn open_unindexed(machine: &Machine, options: &Options) -> Result<LogStore, 
     LogStore::open_inline_unindexed(Arc::new(SimEnv::new(machine)), Path::new(ROOT), options)
 }
 
-/// Opens the log in a folder of the real machine, without threads: its n-th system call is the same one every time.
+/// Opens the log in a folder of the real machine, without threads, so that the order of system calls repeats exactly.
 ///
 /// # Errors
 /// As [`LogStore::open`].
@@ -44,7 +45,7 @@ pub fn open_inline(folder: &Path, options: &Options) -> Result<LogStore, OpenErr
     LogStore::open_inline(Arc::new(OsEnv), folder, options)
 }
 
-/// Reads and proves every byte of the log of a machine, as [`verify`](crate::operations::verify) does.
+/// Reads and verifies every byte of the log on a machine, as [`verify`](crate::operations::verify) does.
 ///
 /// # Errors
 /// As [`verify`](crate::operations::verify).
@@ -52,7 +53,8 @@ pub fn verify(machine: &Machine) -> Result<Report, OpenError> {
     verify_in(&SimEnv::new(machine), Path::new(ROOT))
 }
 
-/// Takes a backup of the log of a machine while nobody has it open, as [`backup`](crate::operations::backup()) does.
+/// Takes a backup of the log on a machine while no process has it open, as [`backup`](crate::operations::backup())
+/// does.
 ///
 /// # Errors
 /// As [`backup`](crate::operations::backup()).
@@ -60,7 +62,7 @@ pub fn backup(machine: &Machine, to: &Path) -> Result<Backup, BackupError> {
     backup_in(&SimEnv::new(machine), Path::new(ROOT), to, &BackupOptions::default())
 }
 
-/// Makes a log from a backup of a machine, as [`restore`](crate::operations::restore) does.
+/// Makes a log from a backup on a machine, as [`restore`](crate::operations::restore) does.
 ///
 /// # Errors
 /// As [`restore`](crate::operations::restore).

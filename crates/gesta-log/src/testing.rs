@@ -6,7 +6,7 @@ use crate::options::Options;
 #[cfg(feature = "sim")]
 pub(crate) use inline::{LOG, append, open};
 
-/// Segments that a dozen events fill.
+/// Options with small segments: a dozen events fill one.
 pub(crate) fn options() -> Options {
     Options { segment_size_bytes: 64 << 10, ..Options::default() }
 }
@@ -37,7 +37,7 @@ mod inline {
         sim::open(machine, &options()).unwrap()
     }
 
-    /// Appends batches, each as a group.
+    /// Appends batches, each as a separate group.
     pub(crate) fn append(log: &LogStore, batches: impl IntoIterator<Item = Batch>) {
         for batch in batches {
             let pending = log.enqueue_inline(batch);

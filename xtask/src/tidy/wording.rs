@@ -11,8 +11,21 @@ use super::{Finding, Severity};
 
 /// Areas that are not rewritten yet: paths that end in a slash, or files. A finding there is a warning, one per area.
 /// Remove an area as soon as it is clean.
-const PENDING: &[&str] =
-    &["crates/gesta-log/", "crates/gesta/", "docs/format.md", "docs/operations.md", "sim/"];
+const PENDING: &[&str] = &[
+    "crates/gesta-log/src/damage.rs",
+    "crates/gesta-log/src/fuzzing/",
+    "crates/gesta-log/src/operations/",
+    "crates/gesta-log/src/options.rs",
+    "crates/gesta-log/src/segment/",
+    "crates/gesta-log/src/store.rs",
+    "crates/gesta-log/src/store/",
+    "crates/gesta-log/src/write/",
+    "crates/gesta-log/tests/",
+    "crates/gesta/",
+    "docs/format.md",
+    "docs/operations.md",
+    "sim/",
+];
 
 /// Phrases, in lower case, and their remedies.
 const PHRASES: &[(&str, &str)] = &[

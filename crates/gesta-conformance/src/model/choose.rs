@@ -1,4 +1,5 @@
-//! What a random history asks: twice, once for the store and once for the oracle, where places are spoken of.
+//! The requests of a random history, made in pairs: one for the store and one for the oracle, because their places
+//! differ.
 
 use std::collections::VecDeque;
 
@@ -10,11 +11,11 @@ use gesta_core::{
 use super::{Model, Pair};
 use crate::given::{category, command, event_type, events, id, name, tag, typed};
 
-/// What chooses: a seed, or bytes that somebody else chose.
+/// The source of choices: a seed, or bytes from a caller.
 pub(crate) enum Random {
-    /// SplitMix64: small, and good enough to choose with.
+    /// SplitMix64: small, and good enough for choices.
     Seed(u64),
-    /// A byte a choice. Behind the last one every choice is the first.
+    /// One byte for each choice. After the last byte, every choice is the first option.
     Chosen(VecDeque<u8>),
 }
 
@@ -27,7 +28,7 @@ impl Random {
         Self::Chosen(choices.iter().copied().collect())
     }
 
-    /// Whether all bytes are used up.
+    /// Returns true if all bytes are used up.
     pub(super) fn is_spent(&self) -> bool {
         matches!(self, Self::Chosen(bytes) if bytes.is_empty())
     }
@@ -56,7 +57,7 @@ impl Random {
         choices[at as usize].clone()
     }
 
-    /// Mostly few, sometimes several.
+    /// Returns mostly few items, sometimes several.
     fn some<T>(&mut self, most: u32, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let count = self.below(most + 1).min(self.below(most + 1));
         (0..count).map(|_| one(self)).collect()
@@ -79,7 +80,7 @@ impl Model<'_> {
         name(&format!("{kind}{{{key}}}"))
     }
 
-    /// Ids come from a small pool, and expectations from what may be: repeats, cuts and conflicts are all frequent.
+    /// Takes ids from a small pool, and expectations from likely ones: repeats, cuts and conflicts are all frequent.
     pub(super) fn a_new_batch(&mut self) -> [Batch; 2] {
         let key = self.key();
         let count = 1 + self.random.below(4);
@@ -105,7 +106,7 @@ impl Model<'_> {
         batches
     }
 
-    /// One that was sent before, as by a caller who got no answer; sometimes under another key.
+    /// Repeats an earlier batch, like a caller who got no answer; sometimes under another key.
     pub(super) fn a_sent_batch(&mut self) -> [Batch; 2] {
         if self.sent.is_empty() {
             return self.a_new_batch();
@@ -160,7 +161,7 @@ impl Model<'_> {
     }
 
     fn a_place(&mut self) -> Pair {
-        // Late places are asked for more often: there a condition may hold.
+        // Late places are more frequent, because a condition may hold after them.
         if self.random.one_in(2) {
             self.places[self.places.len() - 1].clone()
         } else {

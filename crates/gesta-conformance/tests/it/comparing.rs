@@ -1,11 +1,11 @@
-//! The comparison with the in-memory store, held against stores that are otherwise.
+//! The comparison with the in-memory store finds stores that differ.
 
 use std::sync::Arc;
 
 use gesta_conformance::{Clock, Harness, Memory, Restarting, compare_with_memory};
 use gesta_core::{EventStore, MemoryStore, StoreId, Timestamp};
 
-/// Its stores have a clock of their own.
+/// A harness whose stores ignore the clock of the laws.
 struct Deaf(Clock);
 
 impl Harness for Deaf {
@@ -18,7 +18,7 @@ impl Harness for Deaf {
     }
 }
 
-/// Its stores are empty after a restart.
+/// A harness whose stores are empty after a restart.
 struct Forgetful(Memory);
 
 impl Harness for Forgetful {
@@ -36,7 +36,7 @@ impl Harness for Forgetful {
 }
 
 #[test]
-fn a_store_like_the_in_memory_store_passes_by_any_seed() {
+fn the_in_memory_store_passes_with_any_seed() {
     for seed in 0..20 {
         compare_with_memory(&Memory::new(1), seed, 100);
         compare_with_memory(&Restarting::every(3, Memory::new(3)), seed, 100);

@@ -1,4 +1,4 @@
-//! The laws, held against the in-memory store.
+//! The laws on the in-memory store.
 
 mod comparing;
 mod restarting;
@@ -14,6 +14,7 @@ mod three_partitions {
 mod under_restarts {
     use gesta_conformance::{Memory, Restarting};
 
-    // The in-memory store has nothing to restart from: this is about the harness, which must be no hindrance.
+    // The in-memory store has nothing to restart from. This checks that the restarting harness does not disturb the
+    // laws.
     gesta_conformance::laws!(Restarting::every(1, Memory::new(3)));
 }

@@ -1,4 +1,4 @@
-//! Whether a batch is accepted, in the order of checks that is contract.
+//! Decides whether a batch is accepted. The order of the checks is part of the contract.
 
 use super::{Log, Partition};
 use crate::batch::{Batch, CommandKey, Condition, Placed};
@@ -6,14 +6,14 @@ use crate::checkpoint::Checkpoint;
 use crate::error::AppendError;
 use crate::form::check_marks;
 
-/// What becomes of a batch that is not refused.
+/// The decision on a batch that is not refused.
 pub(super) enum Decision {
     Accept,
-    /// It was recorded before, here.
+    /// The batch was recorded before, at these places.
     Repeat(Vec<Placed>),
 }
 
-/// Decides a batch whose form was checked, against its partition.
+/// Decides a batch against its partition. Its form must be checked already.
 pub(super) fn decide(
     log: &Log,
     partition: u16,
@@ -59,7 +59,8 @@ pub(super) fn repeat_of_command(
     }
 }
 
-/// Ids alone decide a repeat: all of them there, at growing positions. None there: new. Anything else is refused.
+/// Decides a repeat by ids alone. All ids recorded at growing positions: a repeat. No id recorded: new. Anything else
+/// is refused.
 fn repeat_by_ids(partition: &Partition, batch: &Batch) -> Result<Option<Vec<Placed>>, AppendError> {
     let found = batch.events.iter().map(|event| partition.find(&event.stream, event.id)).collect::<Vec<_>>();
     let grows = |at: usize| match (found[at - 1], found[at]) {
@@ -78,7 +79,7 @@ fn repeat_by_ids(partition: &Partition, batch: &Batch) -> Result<Option<Vec<Plac
     }
 }
 
-/// Whether the place of a condition lies in this history of the log.
+/// Checks that the place of a condition belongs to this history of the log.
 fn check_place(log: &Log, condition: &Condition, head: &Checkpoint) -> Result<(), AppendError> {
     let Some(after) = &condition.after else { return Ok(()) };
     if !head.at_least(after) {

@@ -1,4 +1,4 @@
-//! Pages of the in-memory store: how far a read goes before a limit cuts it.
+//! Pages of the in-memory store, and the limits that end them.
 
 use super::{Log, Partition};
 use crate::checkpoint::{Checkpoint, StoreId, Version};
@@ -7,7 +7,7 @@ use crate::lane::Lane;
 use crate::name::StreamName;
 use crate::read::{Direction, Limit, Page, Place, Read, Select};
 
-/// Answers a read whose form and checkpoints were checked.
+/// Answers a read. Its form and checkpoints must be checked already.
 pub(super) fn page(log: &Log, id: StoreId, read: &Read) -> Page {
     let head = log.head(id);
     let start = log.cut(id, |_| 0);
@@ -56,7 +56,7 @@ fn partitions(log: &Log) -> u16 {
     u16::try_from(log.partitions.len()).expect("at most 1,024 partitions")
 }
 
-/// What a page has taken so far, against its limit.
+/// The events taken so far, against the page's limit.
 struct Taken {
     events: Vec<RecordedEvent>,
     bytes: u64,
@@ -88,7 +88,7 @@ impl Taken {
     }
 }
 
-/// Whole batches, merged over partitions in the order they were recorded.
+/// Takes whole batches, merged over partitions in the order in which they were recorded.
 fn log_forward(
     log: &Log,
     matches: impl Fn(&RecordedEvent) -> bool,
@@ -114,7 +114,7 @@ fn log_forward(
     taken.into_page(at, head, end)
 }
 
-/// Event by event, merged over partitions, newest first.
+/// Takes single events, merged over partitions, newest first.
 fn log_backward(
     log: &Log,
     matches: impl Fn(&RecordedEvent) -> bool,

@@ -125,7 +125,7 @@ mod tests {
             }
         }
         for offset in [12_000, 12_288, 20_000, 40_960] {
-            assert_eq!(file.read_at(&mut [0; 100], offset).unwrap(), 0, "behind the end, at {offset}");
+            assert_eq!(file.read_at(&mut [0; 100], offset).unwrap(), 0, "after the end, at {offset}");
         }
         assert_eq!(file.len().unwrap(), 12_000);
     }

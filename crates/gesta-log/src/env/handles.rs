@@ -1,7 +1,7 @@
-//! Files that are open only while they are used, so that a log may have more segments than its process may have files open.
+//! Files that are open only while they are used. A log may have more segments than its process may have open files.
 //!
-//! *Invariant*: a file that was written to stays open until [`File::settle`] says that all of it was synced. A write that failed later is
-//! reported to the descriptors that were open then, and perhaps to no other.
+//! *Invariant*: a file that was written to stays open until [`File::settle`] reports that all of it is synced. The
+//! system may report a later write error only to the descriptors that are open then.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,22 +13,22 @@ use rustix::process::{Resource, getrlimit};
 use super::os_file::OsFile;
 use super::{File, is_shortage};
 
-/// One in so many of the files that this process may have open: connections and views need some as well.
+/// Share of the process's limit of open files: 1/4. Connections and views need files as well.
 const SHARE_OF_LIMIT: u64 = 4;
 const OPEN_MIN: usize = 4;
 const OPEN_MAX: usize = 1_024;
 
-/// The files of this process that were opened on demand.
+/// The files of this process that are opened on demand.
 static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles::new(bound()));
 
-/// How many of them stay open.
+/// The number of them that stay open.
 fn bound() -> usize {
-    // No limit means no limit; it may be raised later, and is looked at once.
+    // No value means no limit. The limit may be raised later; it is read once.
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / SHARE_OF_LIMIT).unwrap_or(OPEN_MAX).clamp(OPEN_MIN, OPEN_MAX)
 }
 
-/// The files that are open, up to a bound: beyond it, the one that was not used for the longest time is closed.
+/// The open files, up to a bound. Beyond it, the file that was unused for the longest time is closed.
 struct Handles {
     bound: usize,
     open: Mutex<Vec<Weak<Slot>>>,
@@ -42,25 +42,25 @@ struct Slot {
     is_writable: bool,
     file: RwLock<Option<Arc<OsFile>>>,
     used_at: AtomicU64,
-    /// Whether it was written to and may not be closed.
+    /// Whether it was written to and must not be closed.
     is_pinned: AtomicBool,
 }
 
-/// A file that is opened when it is used.
+/// A file that is opened on use.
 pub(super) struct OnDemand {
     slot: Arc<Slot>,
     handles: &'static Handles,
 }
 
 impl OnDemand {
-    /// A file that exists. It is opened at once, so that the caller learns what is wrong with it.
+    /// An existing file. It is opened at once, so that the caller gets an error now.
     pub(super) fn open(path: &Path, is_writable: bool) -> io::Result<Self> {
         let file = Self::closed(path, is_writable, &HANDLES);
         file.file()?;
         Ok(file)
     }
 
-    /// A file that was just made, and is going to be written to.
+    /// A new file, which is about to be written to.
     pub(super) fn made(path: &Path, file: fs::File) -> Self {
         let own = Self::closed(path, true, &HANDLES);
         own.slot.is_pinned.store(true, Ordering::SeqCst);
@@ -79,14 +79,14 @@ impl OnDemand {
         Self { slot: Arc::new(slot), handles }
     }
 
-    /// The file, open for as long as the caller holds it.
+    /// The file. It stays open while the caller holds it.
     fn file(&self) -> io::Result<Arc<OsFile>> {
         self.slot.used_at.store(self.handles.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let open = self.slot.file.read().unwrap_or_else(PoisonError::into_inner).clone();
         open.map_or_else(|| self.handles.open(&self.slot), Ok)
     }
 
-    /// The file, which stays open from now on.
+    /// The file. It stays open from now on.
     fn file_to_write(&self) -> io::Result<Arc<OsFile>> {
         self.slot.is_pinned.store(true, Ordering::SeqCst);
         self.file()
@@ -102,10 +102,10 @@ impl Slot {
         self.file.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Closes it, unless it has to stay open.
+    /// Closes the file, unless it must stay open.
     fn close(&self) {
         let mut file = self.lock();
-        // Whoever writes pins it before taking the file, so it is not closed between the two.
+        // A writer pins the slot before it takes the file, so the file is not closed between the two.
         if !self.is_pinned.load(Ordering::SeqCst) {
             *file = None;
         }
@@ -126,7 +126,7 @@ impl Handles {
         Self { bound, open: Mutex::new(Vec::new()), clock: AtomicU64::new(0) }
     }
 
-    /// Opens a file, and closes others where too many are open.
+    /// Opens a file, and closes others if too many are open.
     fn open(&self, slot: &Arc<Slot>) -> io::Result<Arc<OsFile>> {
         loop {
             match slot.open() {
@@ -134,7 +134,7 @@ impl Handles {
                     self.note(slot);
                     return Ok(file);
                 }
-                // The process has less left than its limit said: others of its files are many.
+                // The process has fewer files left than its limit allows: it has many others open.
                 Err(error) if is_shortage(&error) && self.close_oldest(&mut self.lock()) => {}
                 Err(error) => return Err(error),
             }
@@ -148,7 +148,7 @@ impl Handles {
         open.push(Arc::downgrade(slot));
     }
 
-    /// Closes the file that was not used for the longest time. `false` if none may be closed.
+    /// Closes the file that was unused for the longest time. `false` if none may be closed.
     fn close_oldest(&self, open: &mut Vec<Weak<Slot>>) -> bool {
         let live = open.iter().enumerate().filter_map(|(at, own)| Some((at, own.upgrade()?)));
         let closable = live.filter(|(_, own)| own.is_open() && !own.is_pinned.load(Ordering::SeqCst));
@@ -220,7 +220,7 @@ impl File for OnDemand {
 mod tests {
     use super::*;
 
-    /// Files with their own number as content, through handles of which so many stay open.
+    /// Files with their number as content, through handles that keep at most `bound` of them open.
     fn files(count: u8, bound: usize) -> (tempfile::TempDir, Vec<OnDemand>) {
         let folder = tempfile::tempdir().unwrap();
         let handles: &'static Handles = Box::leak(Box::new(Handles::new(bound)));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_read_while_few_are_open_and_the_one_used_longest_ago_is_closed() {
+    fn few_files_stay_open_and_the_least_recently_used_is_closed() {
         let (_folder, files) = files(20, 3);
         let numbers = files.iter().map(read).collect::<Vec<_>>();
         assert_eq!(numbers, (0..20).collect::<Vec<_>>());
@@ -266,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_gone_is_said_to_be() {
+    fn a_missing_file_is_an_error() {
         let (folder, files) = files(5, 3);
         fs::remove_file(folder.path().join("0")).unwrap();
         assert_eq!(files[0].len().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
-    fn files_that_are_dropped_are_forgotten() {
+    fn dropped_files_are_forgotten() {
         let (_folder, mut files) = files(20, 3);
         assert!(files.iter().all(|file| read(file) <= 50));
         let handles = files[0].handles;

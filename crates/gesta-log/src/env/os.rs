@@ -96,7 +96,7 @@ impl Env for OsEnv {
             Ok(()) => Ok(Ok(Box::new(OsLock { file, is_read_only }))),
             Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                // A folder cannot be read so, and says nothing.
+                // Reading a folder fails, and leaves the text empty.
                 let _ = (&file).take(4096).read_to_string(&mut holder);
                 Ok(Err(holder))
             }
@@ -120,7 +120,7 @@ impl Env for OsEnv {
     }
 }
 
-/// Opens what a folder is locked by, and says whether it can only be read.
+/// Opens the file or folder that carries the lock, and returns whether it is read-only.
 fn open_lock(path: &Path) -> io::Result<(fs::File, bool)> {
     let opened = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     match opened {
@@ -157,7 +157,7 @@ impl Drop for OsLock {
 impl Lock for OsLock {
     fn describe(&self, holder: &str) -> io::Result<()> {
         if self.is_read_only {
-            // Whoever finds it locked is not told by whom.
+            // Other processes then see no description of the holder.
             return Ok(());
         }
         let mut file = &self.file;

@@ -1,12 +1,13 @@
-//! A simulated machine: a disk in memory that fails as a seed says, a virtual clock, entropy that repeats.
+//! A simulated machine: a disk in memory whose faults follow a seed, a virtual clock, and repeatable entropy.
 //!
 //! *Invariants*
-//! - A read gives what was written last: what a crash may take back is for the crash alone to say.
-//! - A power cut keeps what was synced. Of the rest each sector, length and name is kept or dropped on its own.
-//! - A handle of an earlier process fails. A file that lost its name is read by whoever has it open.
+//! - A read returns what was written last. Only a crash takes writes back.
+//! - A power cut keeps what was synced. Each other sector, length and name is kept or dropped independently.
+//! - A handle of an earlier process fails. A file without a name can be read through open handles.
 //! - Only a *betrayal* breaks the first two: then a sync lies about one sector, as a broken disk does.
 //!
-//! *Choice: sectors of 512 bytes, not pages.* It is the harsher of the two: a sector of a page may reach the disk alone.
+//! *Choice: sectors of 512 bytes, not pages.* Sectors are the harsher choice: a single sector of a page may reach the
+//! disk.
 
 mod disk;
 mod faults;
@@ -22,21 +23,21 @@ use super::{Env, File, Lock, Mode};
 use disk::{Disk, NameChange, Outcome, done};
 pub use faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
 
-/// Something that a machine calls.
+/// A function that a machine calls.
 pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
-/// A machine that is simulated. A clone is the same machine.
+/// A simulated machine. A clone is the same machine.
 #[derive(Clone)]
 pub struct Machine(Arc<Mutex<Disk>>);
 
 impl Machine {
-    /// A machine with an empty disk. The seed decides everything that happens by chance on it.
+    /// A machine with an empty disk. The seed decides everything random on it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Disk::new(seed))))
     }
 
-    /// A machine of its own that is as this one is now. Logs that are open stay with this one.
+    /// A separate machine with the same state. Open logs stay with this one.
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut disk = self.disk().clone();
@@ -44,23 +45,23 @@ impl Machine {
         Self(Arc::new(Mutex::new(disk)))
     }
 
-    /// Has something called before every sync, outside of all locks of the machine.
+    /// Sets a function that is called before every sync, outside of all locks of the machine.
     pub fn before_sync(&self, hook: Option<Hook>) {
         self.disk().before_sync = hook;
     }
 
-    /// What the clock says.
+    /// The time of the clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.disk().tick()
     }
 
-    /// From now on faults happen at these rates.
+    /// Sets the rates of faults from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.disk().set_faults(faults);
     }
 
-    /// Stops the process within the operation that comes after so many others.
+    /// Stops the process during the operation that follows after `operations` others.
     pub fn stop_after(&self, operations: u64) {
         self.disk().stop_after = Some(operations);
     }
@@ -71,18 +72,18 @@ impl Machine {
         self.disk().stopped
     }
 
-    /// Makes one operation fail, or all from one on; `None` for none any more.
+    /// Makes one operation fail, or all from one on; `None` ends this.
     pub fn plan_fault(&self, fault: Option<PlannedFault>) {
         self.disk().planned = fault;
     }
 
-    /// Operations that a planned fault has made fail.
+    /// Operations that failed because of a planned fault.
     #[must_use]
     pub fn fired(&self) -> u64 {
         self.disk().fired
     }
 
-    /// Counts those from here on.
+    /// Resets [`Self::fired`] to 0.
     pub fn forget_fired(&self) {
         self.disk().fired = 0;
     }
@@ -99,92 +100,93 @@ impl Machine {
         self.disk().used_bytes()
     }
 
-    /// Limits how many files a process has open; `None` for no limit. One more fails, as beyond `RLIMIT_NOFILE`.
+    /// Limits the files that a process has open; `None` for no limit. Opening one more fails, as beyond
+    /// `RLIMIT_NOFILE`.
     pub fn set_open_files_max(&self, open_files_max: Option<u64>) {
         self.disk().open_files_max = open_files_max;
     }
 
-    /// Mounts a folder read-only, or everything to write again. In it, changes and opening a file to write fail; its lock can be taken,
-    /// and syncs have nothing to do.
+    /// Mounts a folder read-only; `None` makes everything writable again. In a read-only folder, changes and opening
+    /// a file for writing fail. Its lock can be taken, and syncs have nothing to do.
     pub fn mount_read_only(&self, folder: Option<&Path>) {
         self.disk().mount_read_only(folder);
     }
 
-    /// Makes the disk lie about a sector, in the sync that comes after so many others.
+    /// Makes the disk lie about one sector, in the sync that follows after `syncs` others.
     pub fn betray_after(&self, syncs: u64, how: Betrayal) {
         self.disk().betray_after(syncs, how);
     }
 
-    /// The files that a betrayal has hit.
+    /// The files that a betrayal changed.
     #[must_use]
     pub fn betrayed(&self) -> Vec<PathBuf> {
         self.disk().betrayed.clone()
     }
 
-    /// Cuts the power, and starts the machine again: what was not synced is kept or dropped, sector by sector.
+    /// Cuts the power, and restarts the machine. Everything that was not synced is kept or dropped, sector by sector.
     pub fn cut_power(&self) {
         self.disk().cut_power();
     }
 
-    /// How many sectors, lengths and names are not durable.
+    /// The number of sectors, lengths and names that are not durable.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.disk().pending_count()
     }
 
-    /// Cuts the power, and of what [`Self::pending`] counts keeps what has its bit set.
+    /// Cuts the power. Of the items that [`Self::pending`] counts, keeps those whose bit is set.
     pub fn cut_power_with(&self, kept: u64) {
         self.disk().cut_power_with(kept);
     }
 
-    /// Kills the process, and lets another begin: what it wrote is in the page cache still, synced or not.
+    /// Kills the process and starts another. Its writes are still in the page cache, synced or not.
     pub fn kill(&self) {
         let mut disk = self.disk();
         disk.counts.kills += 1;
         disk.restart();
     }
 
-    /// Every file there is, whatever folder it is in.
+    /// All files of the machine, in all folders.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.disk().paths()
     }
 
-    /// What a file holds.
+    /// The content of a file.
     #[must_use]
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
         let disk = self.disk();
         disk.find(path).map(|inode| disk.content(inode).to_vec())
     }
 
-    /// Gives a file that content on the disk, behind the log's back; makes it where it is not there.
+    /// Sets the content of a file durably, without the log's knowledge. Creates the file if it is missing.
     pub fn put(&self, path: &Path, content: Vec<u8>) {
         self.disk().put(path, content);
     }
 
-    /// Takes the name of a file away, behind the log's back. Who has it open still reads it.
+    /// Removes the name of a file, without the log's knowledge. Open handles can still read it.
     pub fn unlink(&self, path: &Path) {
         self.disk().unlink(path);
     }
 
-    /// What has happened so far.
+    /// The events on the machine so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.disk().counts
     }
 
-    /// A hash over every operation so far, in their order.
+    /// A hash over all operations so far, in order.
     #[must_use]
     pub fn trace(&self) -> u64 {
         self.disk().trace
     }
 
-    /// From now on keeps what the file system is asked for.
+    /// Records all operations from now on.
     pub fn record(&self) {
         self.disk().recorded = Some(Vec::new());
     }
 
-    /// What the file system was asked for since [`Self::record`], and of which file or folder.
+    /// The operations since [`Self::record`], each with its file or folder.
     #[must_use]
     pub fn recorded(&self) -> Vec<(Operation, PathBuf)> {
         self.disk().recorded.clone().unwrap_or_default()
@@ -213,7 +215,7 @@ impl SimEnv {
         Ok((disk, outcome))
     }
 
-    /// Begins an operation that changes nothing: it is done or it is not.
+    /// Begins an operation that changes nothing, so it cannot be done in part.
     fn look(&self, operation: Operation, path: &Path) -> io::Result<MutexGuard<'_, Disk>> {
         let (disk, outcome) = self.begin(operation, path)?;
         done(outcome)?;
@@ -223,7 +225,7 @@ impl SimEnv {
 
 impl Env for SimEnv {
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
-        // Every folder is there.
+        // Every folder exists.
         Ok(())
     }
 

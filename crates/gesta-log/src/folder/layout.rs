@@ -15,7 +15,7 @@ pub(crate) fn has_backup(env: &dyn Env, root: &Path) -> bool {
     read.is_ok() && magic == MAGIC
 }
 
-/// The path of a segment: made of its id alone.
+/// The path of a segment, from its id alone.
 pub(crate) fn segment_path(root: &Path, id: u64) -> PathBuf {
     root.join("segments").join(segment_name(id))
 }
@@ -30,7 +30,7 @@ pub(crate) fn folders(root: &Path) -> [PathBuf; 3] {
     [root.join("segments"), root.join("quarantine"), folder(root)]
 }
 
-/// Where runs are kept.
+/// The folder of the runs.
 pub(crate) fn folder(root: &Path) -> PathBuf {
     root.join("index")
 }

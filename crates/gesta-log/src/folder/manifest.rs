@@ -1,7 +1,7 @@
-//! The manifest: which segments there are, and in which order.
+//! The manifest: the list of segments, in order.
 //!
-//! *Invariant*: it is replaced as a whole, by rename, so one that does not prove itself is rot and not a tear. It is never
-//! replaced by the older one behind anybody's back: that could hide an acknowledged segment.
+//! *Invariant*: it is replaced as a whole, by rename, so a wrong checksum means rot and not a torn write. The
+//! previous manifest never replaces it automatically: that could hide an acknowledged segment.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +20,7 @@ const RUN_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
 const DIGEST_SHA_256: u8 = 1;
 
-/// What the manifest says.
+/// The content of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) generation: u64,
@@ -37,19 +37,19 @@ pub(crate) struct Manifest {
     pub(crate) runs: Vec<RunEntry>,
 }
 
-/// A frame that was synced, and the last position up to it: a lower bound of what is durable. The log may go on behind it.
+/// A synced frame, and the last position up to it: a lower bound of the durable part. The log may continue after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DurableMark {
     /// The frame's number; 0 before the first frame.
     pub(crate) number: u64,
     /// The checksum of the frame's header; 0 if it is unknown.
     pub(crate) checksum: u32,
-    /// The position of the last event up to and with that frame.
+    /// The position of the last event up to the end of that frame.
     pub(crate) position: u64,
 }
 
 impl DurableMark {
-    /// Moves the mark to a frame that was synced. It never goes back; a checksum that was unknown is filled in.
+    /// Moves the mark to a synced frame. It never goes back; an unknown checksum is filled in.
     pub(crate) const fn raise(&mut self, synced: Self) {
         let is_newer = synced.number > self.number;
         let names_frame = synced.number == self.number && self.checksum == 0;
@@ -59,7 +59,7 @@ impl DurableMark {
     }
 }
 
-/// What the manifest knows of one index file.
+/// The manifest's entry for one index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RunEntry {
     pub(crate) id: u64,
@@ -68,7 +68,7 @@ pub(crate) struct RunEntry {
     pub(crate) first_frame: FrameName,
     pub(crate) last_frame: FrameName,
     pub(crate) size_bytes: u64,
-    /// How often what it covers was merged.
+    /// How often its content was merged.
     pub(crate) tier: u8,
 }
 
@@ -103,7 +103,7 @@ impl RunEntry {
     }
 }
 
-/// What the manifest knows of one segment.
+/// The manifest's entry for one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentEntry {
     pub(crate) header: SegmentHeader,
@@ -111,31 +111,33 @@ pub(crate) struct SegmentEntry {
     pub(crate) state: SegmentState,
 }
 
-/// Where in its life a segment is, as far as the manifest was told.
+/// The state of a segment in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentState {
-    /// Made ahead of time. It holds no acknowledged event: before the first one, the manifest on the disk says that it is active.
+    /// Made ahead of time. It holds no acknowledged event: the manifest on the disk lists it as active before the
+    /// first one.
     Spare,
     /// It may hold acknowledged events.
     Active,
     Sealed(Sealed),
 }
 
-/// The state's byte of a spare.
+/// The byte of a spare.
 const SPARE: u8 = 3;
-/// The state's byte of a spare as it was listed at first: such a segment was written to without the manifest being told.
+/// The byte of a spare in manifests of older versions. Those versions wrote to such a segment without changing the
+/// manifest.
 const OLD_SPARE: u8 = 0;
 const ACTIVE: u8 = 1;
 const SEALED: u8 = 2;
 
-/// What is fixed about a segment once it is sealed.
+/// The properties of a sealed segment, which never change again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sealed {
     pub(crate) first_frame: u64,
     pub(crate) first_position: u64,
     pub(crate) frames: u64,
     pub(crate) events: u64,
-    /// Where its END frame begins.
+    /// The offset of its END frame.
     pub(crate) end: u64,
     /// The checksum over its headers.
     pub(crate) checksum: u32,
@@ -147,10 +149,10 @@ pub(crate) enum ManifestError {
     #[error("the manifest is damaged")]
     Damaged,
     #[error(
-        "the manifest has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer one"
+        "the manifest has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer program"
     )]
     NewerVersion { version: u16 },
-    #[error("the manifest holds what this program does not know: use a newer one")]
+    #[error("the manifest has content that this program does not know: use a newer program")]
     Unknown,
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -172,7 +174,7 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of a log; `None` where there is none.
+    /// Reads the manifest of a log; `None` if there is none.
     pub(crate) fn load(env: &dyn Env, root: &Path) -> Result<Option<Self>, ManifestError> {
         match read_whole(env, &root.join("manifest")) {
             Ok(bytes) => match Self::decode(&bytes) {
@@ -186,7 +188,7 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest durably, one generation on. The one before is kept.
+    /// Replaces the manifest durably, with the next generation. The current one is kept as `manifest.previous`.
     pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
         self.write_temporary(env, root)?;
         if let Ok(current) = read_whole(env, &root.join("manifest")) {
@@ -196,7 +198,8 @@ impl Manifest {
         name_temporary(env, root)
     }
 
-    /// Writes the manifest durably, one generation on, over whatever stands there. The one before that is kept on.
+    /// Writes the manifest durably, with the next generation, over an existing one. `manifest.previous` stays as it
+    /// is.
     pub(crate) fn write(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
         self.write_temporary(env, root)?;
         name_temporary(env, root)
@@ -207,8 +210,8 @@ impl Manifest {
         write_synced(env, &root.join("manifest.tmp"), &self.encode())
     }
 
-    /// The last frame that the manifest proves to have been synced: by its mark, by a segment that it lists as sealed, or by a run that
-    /// it lists. A run proves it by its entry, even if its file is lost.
+    /// The last frame that the manifest proves to be synced: by its mark, by a segment that it lists as sealed, or by
+    /// a run that it lists. The entry of a run is enough, even if its file is lost.
     pub(crate) fn proven_frame(&self) -> u64 {
         let sealed = self.sealed().map(last_frame);
         let runs = self.runs.iter().filter(|_| !planted(Bug::RunEntriesProveNothing));
@@ -216,7 +219,7 @@ impl Manifest {
         sealed.chain(runs).fold(self.durable.number, u64::max)
     }
 
-    /// The last position that the manifest proves to have been synced, by the same evidence.
+    /// The last position that the manifest proves to be synced, by the same evidence.
     pub(crate) fn proven_position(&self) -> u64 {
         let sealed = self.sealed().map(last_position);
         let runs = self.runs.iter().map(|entry| entry.last);
@@ -239,7 +242,8 @@ impl Manifest {
         })
     }
 
-    /// Whether the manifest names another frame of that number: then the frame belongs to another history of the log.
+    /// Whether the manifest names another frame with that number: then the frame belongs to another history of the
+    /// log.
     pub(crate) fn contradicts(&self, frame: FrameName) -> bool {
         let durable = FrameName { number: self.durable.number, checksum: self.durable.checksum };
         let mark = (durable.checksum != 0).then_some(durable);
@@ -324,7 +328,7 @@ impl Manifest {
     }
 }
 
-/// Whether what stands at these places can be a number of a log.
+/// Whether the numbers at these offsets are possible in a log.
 fn are_numbers(bytes: &[u8], places: &[usize]) -> bool {
     places.iter().all(|at| u64_at(bytes, *at) <= NUMBER_MAX)
 }
@@ -337,7 +341,7 @@ fn name_temporary(env: &dyn Env, root: &Path) -> io::Result<()> {
     env.sync_dir(root)
 }
 
-/// Writes a file anew, durably but for its name.
+/// Writes a file and syncs it. Its name is not durable yet.
 pub(crate) fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = write_whole(env, path, bytes)?;
     if planted(Bug::ManifestNotSynced) {
@@ -346,7 +350,7 @@ pub(crate) fn write_synced(env: &dyn Env, path: &Path, bytes: &[u8]) -> io::Resu
     file.sync_all()
 }
 
-/// The bytes of what is known of a segment.
+/// Encodes the entry of a segment.
 pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     let mut bytes = [0; SEGMENT_BYTES];
     let header = &entry.header;
@@ -371,7 +375,7 @@ pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     bytes
 }
 
-/// Reads what is known of a segment; `None` where it holds what this program does not know.
+/// Decodes the entry of a segment; `None` if it has content that this version does not know.
 pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
     let plain =
         bytes[12] == DIGEST_SHA_256 && bytes[13..24].iter().all(|byte| *byte == 0) && u32_at(bytes, 108) == 0;
@@ -458,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_comes_back_and_no_flipped_bit_passes() {
+    fn a_manifest_round_trips_and_every_flipped_bit_is_found() {
         let bytes = sample().encode();
         assert_eq!(Manifest::decode(&bytes).unwrap(), sample());
         for bit in 0..bytes.len() * 8 {
@@ -470,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_is_not_sealed_says_nothing_of_its_end() {
+    fn the_entry_of_an_unsealed_segment_has_no_end() {
         for entry in &sample().segments[1..] {
             let mut bytes = encode_segment(entry);
             assert_eq!(decode_segment(&bytes).as_ref(), Some(entry));
@@ -518,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_no_log_reaches_are_refused() {
+    fn impossible_numbers_are_refused() {
         let of_manifest = |number| Manifest { generation: number, ..sample() }.encode();
         assert!(Manifest::decode(&of_manifest(NUMBER_MAX)).is_ok());
         assert!(Manifest::decode(&of_manifest(NUMBER_MAX + 1)).is_err());
@@ -531,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_before_is_kept() {
+    fn the_previous_manifest_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let mut manifest = sample();
         manifest.replace(&crate::env::OsEnv, folder.path()).unwrap();

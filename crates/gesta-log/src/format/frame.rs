@@ -59,7 +59,7 @@ impl FrameKind {
 pub(crate) enum FrameError {
     #[error("no frame begins here")]
     NoHeader,
-    #[error("the frame has a kind or flags that this program does not know: use a newer one")]
+    #[error("the frame has a kind or flags that this program does not know: use a newer program")]
     Unknown,
     #[error("the frame's body does not match its header")]
     Body,
@@ -202,7 +202,7 @@ pub(crate) fn command_bytes(command: &CommandKey) -> Vec<u8> {
 pub(crate) struct Prepared {
     /// The whole frame, with zeros in the writer's fields.
     bytes: Vec<u8>,
-    /// Of each record: where it begins, and the checksum of its canonical bytes.
+    /// The beginning of each record, and the checksum of its canonical bytes.
     records: Vec<(u32, u32)>,
     command_len: usize,
     padding: usize,

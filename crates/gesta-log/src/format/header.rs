@@ -81,10 +81,10 @@ pub(crate) enum HeaderError {
     #[error("the segment's header is damaged")]
     Damaged,
     #[error(
-        "the segment has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer one"
+        "the segment has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer program"
     )]
     NewerVersion { version: u16 },
-    #[error("the segment's header holds what this program does not know: use a newer one")]
+    #[error("the segment's header has content that this program does not know: use a newer program")]
     Unknown,
 }
 

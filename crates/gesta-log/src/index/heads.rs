@@ -297,10 +297,7 @@ mod tests {
             first += 11;
             let known = heads.read();
             assert!(known.bytes() <= heads.budget_bytes);
-            assert!(
-                known.all().all(|record| record.position >= known.from),
-                "nothing is kept of what is before"
-            );
+            assert!(known.all().all(|record| record.position >= known.from), "no earlier event is kept");
             drop(known);
             assert!(find(&heads, 0).is_some_and(|(_, position)| position + 11 == first));
         }

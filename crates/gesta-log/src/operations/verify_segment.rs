@@ -198,7 +198,7 @@ impl<'a> Prover<'a> {
         match body {
             None => self.flaw(end, "no END stands here".to_owned()),
             Some(body) if is_own && body != self.tally.body() => {
-                self.flaw(end, "END does not say what the segment holds".to_owned());
+                self.flaw(end, "END does not match the content of the segment".to_owned());
             }
             // After damage the totals cover the rest only.
             Some(_) => {}

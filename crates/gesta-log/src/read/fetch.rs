@@ -1,4 +1,5 @@
-//! Fetching records: neighbours in one read, each proven once, all sharing the buffer they were read into.
+//! Fetches records. Neighbours are fetched in one read, each record is verified once, and all share the buffer they
+//! were read into.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use crate::limits::{
 };
 use crate::shared::Shared;
 
-/// What was read, up to the first record that could not be.
+/// The events up to the first unreadable record.
 pub(super) struct Fetched {
     pub(super) events: Vec<RecordedEvent>,
     pub(super) failed: Option<Failed>,
@@ -24,9 +25,9 @@ pub(super) struct Fetched {
 /// A record that could not be read.
 pub(super) struct Failed {
     pub(super) position: u64,
-    /// Where it is, and what is wrong there.
+    /// Its place, and the error.
     place: String,
-    /// Whether its bytes are there, and do not prove themselves.
+    /// Whether its bytes are damaged or missing.
     is_damage: bool,
 }
 
@@ -35,7 +36,7 @@ impl Failed {
         Self {
             position: first.position,
             place: format!("reading segment {} at offset {} failed: {error}", first.segment.id, extent.from),
-            // Both mean that the file is not what it was.
+            // Both mean that the file lost bytes.
             is_damage: matches!(
                 error.kind(),
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
@@ -54,7 +55,7 @@ impl Failed {
     }
 }
 
-/// Reads and proves the records at these locations, in their order, whatever it takes.
+/// Reads and verifies the records at these locations, in their order. Waits for the disk.
 pub(super) fn fetch(locations: &[Location]) -> Fetched {
     let mut reader = Reader::new(locations, ReadMode::Disk);
     let mut events = Vec::with_capacity(locations.len());
@@ -65,8 +66,8 @@ pub(super) fn fetch(locations: &[Location]) -> Fetched {
     Fetched { events, failed }
 }
 
-/// The same, where all of it is in memory and little enough for a thread that others wait for. `None` where not, or where anything is
-/// wrong: [`fetch`] says what.
+/// Like [`fetch`], for threads that must not wait: only a few records that are all in memory. `None` otherwise and
+/// after any error, which [`fetch`] then returns.
 pub(super) fn fetch_cached(locations: &[Location]) -> Option<Vec<RecordedEvent>> {
     let bytes = locations.iter().map(Location::len).sum::<u64>();
     if locations.len() > CACHED_READ_EVENTS_MAX || bytes > CACHED_READ_BYTES_MAX {
@@ -78,17 +79,17 @@ pub(super) fn fetch_cached(locations: &[Location]) -> Option<Vec<RecordedEvent>>
     Some(events)
 }
 
-/// Reads extent after extent. Memory is tried first. Once a read has to wait for the disk, the disk is told of those that come next: it does
-/// many at once in about the time of one.
+/// Reads extent after extent. Tries memory first. Once a read has to wait for the disk, later reads are announced to
+/// the disk: it does many at once in about the time of one.
 ///
-/// *Choice: telling ahead, not threads.* Sixteen threads that read got no more out of the disk, for twice the processor time, and would
-/// have to be woken by reads that are in memory after all.
+/// *Choice: announcements, not threads.* Sixteen reading threads were no faster, took twice the processor time, and
+/// would be woken even for reads that are in memory.
 struct Reader<'a> {
     mode: ReadMode,
     rest: &'a [Location],
-    /// Those behind the reads that the disk was told of.
+    /// The locations after the announced reads.
     untold: &'a [Location],
-    /// Reads that it was told of and that are still to be made, and their bytes.
+    /// Announced reads that are still to be made, and their bytes.
     told: usize,
     told_bytes: u64,
     /// Whether a read had to wait for the disk.
@@ -128,7 +129,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads the first extent of the rest, which has so many of its locations.
+    /// Reads the first extent of the rest. It covers `count` locations.
     fn read(&mut self, extent: &Extent, count: usize, buffer: &mut [u8]) -> Result<(), Failed> {
         let first = &self.rest[0];
         self.rest = &self.rest[count..];
@@ -150,7 +151,7 @@ impl<'a> Reader<'a> {
             .map_err(|error| Failed::reading(first, extent, &error))
     }
 
-    /// Tells the disk of as many reads as it should have to do at once.
+    /// Announces as many reads as the disk should do at once.
     fn tell(&mut self) {
         while self.told < READS_AHEAD && self.told_bytes < READ_AHEAD_BYTES_MAX && !self.untold.is_empty() {
             let (extent, count) = Extent::over(self.untold);
@@ -162,8 +163,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The first extents, each with how many locations it has, as many as are read into one buffer: and its length. Small pieces of memory
-/// for each record would cost as much as the reads themselves.
+/// The first extents that fit one buffer, each with its number of locations, and the length of the buffer. A separate
+/// allocation for each record would cost as much as the reads.
 fn gather(locations: &[Location]) -> (Vec<(Extent, usize)>, usize) {
     let (mut extents, mut len, mut rest) = (Vec::new(), 0, locations);
     while !rest.is_empty() {
@@ -185,7 +186,7 @@ struct Extent {
 }
 
 impl Extent {
-    /// As many of the first locations as lie near each other, in either direction.
+    /// The extent over the first locations that lie near each other, in either direction, and their number.
     fn over(locations: &[Location]) -> (Self, usize) {
         let first = &locations[0];
         let mut extent = Self { from: first.offset, to: first.end };
@@ -239,7 +240,7 @@ pub(super) fn fetch_one(location: &Location, mode: ReadMode) -> Result<Option<Re
     }
 }
 
-/// When an event was recorded, as its record says.
+/// The time at which an event was recorded, from its record.
 pub(super) fn recorded_at(location: &Location, run: u64) -> Result<i64, LookupError> {
     match fetch(std::slice::from_ref(location)) {
         Fetched { failed: Some(failed), .. } => {
@@ -249,7 +250,7 @@ pub(super) fn recorded_at(location: &Location, run: u64) -> Result<i64, LookupEr
     }
 }
 
-/// The command of the batch whose first event lies there, and whose last one has that position.
+/// The command of a batch. `first` is the location of its first event, `last` the position of its last one.
 pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, LookupError> {
     let failed = |source| LookupError::Log { segment: first.segment.id, offset: first.offset, source };
     let damaged = || failed(std::io::ErrorKind::InvalidData.into());

@@ -1,4 +1,4 @@
-//! The marks of places in the log: looked up where a place is given out, and checked where one comes back.
+//! The marks of places in the log: added to places that are returned, and checked on places that come back.
 
 use gesta_core::{Checkpoint, Limit, Position, RecordedEvent, check_marks};
 
@@ -7,7 +7,7 @@ use super::fetch::fetch_one;
 use crate::index::{IndexSnapshot, LookupError, ReadMode};
 use crate::shared::{Head, Shared};
 
-/// Checks that a checkpoint within the log is one of this history.
+/// Checks that a checkpoint within the log belongs to this history.
 pub(crate) fn check_place(shared: &Shared, checkpoint: &Checkpoint, mode: ReadMode) -> Result<(), LookError> {
     if checkpoint.mark(0).is_none() {
         return Ok(());
@@ -21,8 +21,8 @@ pub(crate) fn place_at(shared: &Shared, sequence: u64, mode: ReadMode) -> Result
     Ok(shared.checkpoint_of(Head { position: sequence, mark: mark_at(shared, sequence, mode)? }))
 }
 
-/// The mark of the event at a durable position: from memory if this log gave it out or checked it, else from its record. `None` at
-/// position 0, and where the event is damaged.
+/// The mark of the event at a durable position: from memory if this log returned or checked it before, else from its
+/// record. `None` at position 0, and if the event is damaged.
 pub(crate) fn mark_at(shared: &Shared, sequence: u64, mode: ReadMode) -> Result<Option<u32>, LookupError> {
     if sequence == 0 {
         return Ok(None);
@@ -45,11 +45,11 @@ pub(crate) fn mark_at(shared: &Shared, sequence: u64, mode: ReadMode) -> Result<
     Ok(mark)
 }
 
-/// The mark of the event at a position of an index that is not shown yet. `None` where it cannot be read.
+/// The mark of the event at a position, in an index that is not visible yet. `None` if the event is unreadable.
 pub(crate) fn mark_in(snapshot: &IndexSnapshot, sequence: u64) -> Option<u32> {
     let event = event_in(snapshot, sequence, ReadMode::Disk);
     let event = event.unwrap_or_else(|error| {
-        tracing::warn!(sequence, %error, "the last event could not be read: places there have no mark");
+        tracing::warn!(sequence, %error, "the last event could not be read: the place after it has no mark");
         None
     });
     event.map(|event| event.mark())
@@ -69,7 +69,7 @@ fn event_in(
     fetch_one(&location, mode)
 }
 
-/// The event at a position of a log whose index is not there yet.
+/// The event at a position of a log without a complete index.
 fn event_by_walk(
     shared: &Shared,
     sequence: u64,

@@ -1,7 +1,8 @@
-//! Segments that runs cover: an open does not read them, but it looks whether their files are there.
+//! Segments that runs cover. An open does not read them, but checks that their files exist.
 //!
-//! *Invariant*: no listed segment is gone, replaced or cut short without a report, whoever covers it and whatever the manifest says of
-//! its end. Bytes that rot within a file which is there are found by reads, by a scrub, and by a check of the whole log.
+//! *Invariant*: no listed segment is missing, replaced or cut short without a report. This does not depend on the run
+//! that covers it, or on the end that the manifest gives. Rot within an existing file is found by reads, by a scrub,
+//! and by a check of the whole log.
 
 #[cfg(test)]
 #[cfg(feature = "sim")]
@@ -22,18 +23,18 @@ use crate::segment::{SegmentFile, Walker};
 
 const OTHER_HISTORY: &str = "frames of another history of the log stand here";
 
-/// What a run knows of one segment.
+/// The part of a segment that one run covers.
 struct Piece<'a> {
     part: PartRef<'a>,
-    /// The first and the last position of it that stand there.
+    /// The first and the last position of the run in the segment.
     first: u64,
     last: u64,
-    /// Where the last of its frames ends.
+    /// The end of the run's last frame in the segment.
     end: u64,
 }
 
-/// Damage to what the runs cover, as far as it is visible without reading all frames: in the first `covered` segments, and in the
-/// beginning of the next one, in which the last run ends.
+/// Damage to the covered part of the log that is visible without reading all frames. Checks the first `covered`
+/// segments, and the beginning of the next one, where the last run ends.
 pub(super) fn look_at_covered(
     listed: &[Listed],
     covered: usize,
@@ -45,13 +46,14 @@ pub(super) fn look_at_covered(
     in_whole.chain(begun).filter_map(Result::transpose).collect()
 }
 
-/// A segment, and what runs know of it.
+/// A segment, and what the runs contain about it.
 struct Covered<'a> {
     listed: &'a Listed,
     pieces: Vec<Piece<'a>>,
-    /// The frames at the ends of runs that stand in it, and their offsets.
+    /// The first and last frames of runs, if they are in this segment, with their offsets.
     named: Vec<(u64, FrameName)>,
-    /// The first and the last position that stand in it, as far as runs or the manifest know; `to` is below `from` if there is none.
+    /// The first and the last position in the segment, as far as runs or the manifest contain them. `to` is less than
+    /// `from` if there is none.
     from: u64,
     to: u64,
 }
@@ -61,7 +63,7 @@ impl<'a> Covered<'a> {
         let id = listed.entry.header.id;
         let pieces = runs.iter().flat_map(|run| pieces_of(run, id)).collect::<Vec<_>>();
         let named = runs.iter().flat_map(|run| named_frames(run, id)).collect();
-        // Without an event, it holds marks alone: no position is lost with it.
+        // A segment without events holds only marks: its loss loses no position.
         let begins = match &listed.entry.state {
             SegmentState::Sealed(sealed) => sealed.first_position,
             SegmentState::Active | SegmentState::Spare => 1,
@@ -83,18 +85,18 @@ impl<'a> Covered<'a> {
     }
 }
 
-/// Damage to a segment that the runs cover as a whole.
+/// Damage to a segment that runs cover completely.
 fn look_at(own: &Covered<'_>, next: Option<&Listed>) -> Result<Option<Damage>, RecoverError> {
     let sealed_end = match &own.listed.entry.state {
         SegmentState::Sealed(sealed) => sealed.end,
         SegmentState::Active | SegmentState::Spare => 0,
     };
     let Some(segment) = &own.listed.segment else {
-        return Ok(Some(own.damage(0, own.from, "the file of the segment is gone")));
+        return Ok(Some(own.damage(0, own.from, "the file of the segment is missing")));
     };
     let len = segment.file.len().map_err(io_error(format!("reading segment {}", segment.id)))?;
     if len >= SEGMENT_HEADER_BYTES as u64 && !is_own(segment, own)? {
-        return Ok(Some(own.damage(0, own.from, "another file stands in the place of the segment")));
+        return Ok(Some(own.damage(0, own.from, "the file of the segment was replaced by another file")));
     }
     let end = own.pieces.last().map_or(0, |piece| piece.end).max(sealed_end);
     if len < end {
@@ -111,16 +113,16 @@ fn look_at(own: &Covered<'_>, next: Option<&Listed>) -> Result<Option<Damage>, R
     look_at_ends(segment, own)
 }
 
-/// Damage to the part of a segment that runs cover, if they do not cover all of it.
+/// Damage to the covered beginning of a segment.
 fn look_at_begun(own: &Covered<'_>) -> Result<Option<Damage>, RecoverError> {
     match &own.listed.segment {
         None if own.named.is_empty() => Ok(None),
-        None => Ok(Some(own.damage(0, own.from, "the file of the segment is gone"))),
+        None => Ok(Some(own.damage(0, own.from, "the file of the segment is missing"))),
         Some(segment) => look_at_ends(segment, own),
     }
 }
 
-/// Looks whether the frames that runs name as their ends still stand in a segment.
+/// Checks that the segment still holds the frames that runs name as their ends.
 fn look_at_ends(segment: &SegmentFile, own: &Covered<'_>) -> Result<Option<Damage>, RecoverError> {
     for (offset, name) in &own.named {
         match standing(segment, *offset, *name)? {
@@ -137,18 +139,19 @@ fn look_at_ends(segment: &SegmentFile, own: &Covered<'_>) -> Result<Option<Damag
     Ok(None)
 }
 
-/// Whether the last event before a hole is the one that the runs know there. Frames of another history prove their own checksums.
+/// Whether the index has the same last event before a hole as the file. Frames of another history have valid
+/// checksums, so the checksums do not decide this.
 fn is_known(hole: &Hole, pieces: &[Piece<'_>]) -> bool {
     let Some((position, event)) = &hole.last_event else { return true };
     let Some(piece) = pieces.iter().find(|piece| (piece.first..=piece.last).contains(position)) else {
         return true;
     };
     let found = piece.part.find_id(&Key::stream(event.stream()), &Key::id(event.id()));
-    // An index that cannot be read contradicts nothing.
+    // An unreadable index contradicts nothing.
     found.map_or(true, |found| found.is_some_and(|(_, at)| at == *position))
 }
 
-/// What a run knows of a segment.
+/// The parts of a segment that a run covers.
 fn pieces_of(run: &Run, segment: u64) -> impl Iterator<Item = Piece<'_>> {
     let extents = &run.footer.extents;
     let own = extents.iter().enumerate().filter(move |(_, extent)| extent.segment == segment);
@@ -160,7 +163,7 @@ fn pieces_of(run: &Run, segment: u64) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// The frames at the ends of a run that stand in a segment, and their offsets.
+/// The first and the last frame of a run, if they are in the segment, with their offsets.
 fn named_frames(run: &Run, segment: u64) -> impl Iterator<Item = (u64, FrameName)> {
     let footer = &run.footer;
     let end = &footer.end;
@@ -172,8 +175,8 @@ fn named_frames(run: &Run, segment: u64) -> impl Iterator<Item = (u64, FrameName
     begin.into_iter().chain((end.segment == segment).then_some((end.last_frame, name)))
 }
 
-/// Whether a file is that of the segment: its header says so, or a frame in it does. Headers rot, and a file that lost both its header
-/// and its first frame still holds the others.
+/// Whether a file belongs to the segment: its header matches, or one of its frames does. Headers rot, and a file that
+/// lost both its header and its first frame still has the others.
 fn is_own(segment: &SegmentFile, own: &Covered<'_>) -> Result<bool, RecoverError> {
     let last = own.pieces.last().and_then(|piece| piece.last_frame().ok());
     let is_own = is_frame(segment, SegmentFile::first_frame_offset())
@@ -182,8 +185,9 @@ fn is_own(segment: &SegmentFile, own: &Covered<'_>) -> Result<bool, RecoverError
     Ok(is_own)
 }
 
-/// Whether the frames of a file are whole and not those that ended here: those of a copy of the log, say, that went on by itself, and whose
-/// records prove themselves in this one's place. END says so; where there is none, all of the segment is read.
+/// Whether a file holds valid frames that are not those of this segment. They come from a copy of the log that was
+/// written to separately, for example, and their records are valid here too. END decides; without END, the whole
+/// segment is read.
 fn is_of_another_history(
     segment: &SegmentFile,
     own: &Listed,
@@ -193,7 +197,7 @@ fn is_of_another_history(
     Ok(settled.other_history(&mut Walker::new(segment)?)?.is_some())
 }
 
-/// Whether a frame of the segment begins there. One that cannot be read proves nothing.
+/// Whether a frame of the segment begins at the offset. An unreadable frame counts as none.
 fn is_frame(segment: &SegmentFile, offset: u64) -> bool {
     let mut bytes = [0; FRAME_HEADER_BYTES];
     let read = read_exact_at(&*segment.file, &mut bytes, offset);
@@ -201,16 +205,16 @@ fn is_frame(segment: &SegmentFile, offset: u64) -> bool {
 }
 
 impl Piece<'_> {
-    /// Where its last frame with events begins.
+    /// The offset of its last frame with events.
     fn last_frame(&self) -> Result<u64, LookupError> {
         let first_of_batch = self.part.batch_start(self.last)?;
         let record = self.part.locator().location(self.part.relative(first_of_batch))?.offset;
         Ok(record.saturating_sub(FRAME_HEADER_BYTES as u64))
     }
 
-    /// The first position of the first batch that does not lie before an offset as a whole; the one behind its last if there is none.
+    /// The first position of the first batch that ends after an offset; one past the last position if there is none.
     fn first_behind(&self, offset: u64) -> u64 {
-        // What cannot be looked up may lie behind it.
+        // If the look-up fails, all events may lie after the offset.
         self.search_behind(offset).unwrap_or(self.first)
     }
 

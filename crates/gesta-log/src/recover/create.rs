@@ -1,4 +1,4 @@
-//! Makes an empty log in a folder.
+//! Creates an empty log in a folder.
 
 use super::unlisted::is_blank;
 use crate::env::Mode;
@@ -6,7 +6,8 @@ use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, Manifest};
 
 impl Folder<'_> {
-    /// Makes an empty log. A first segment without a manifest is left of an attempt that a crash stopped: it holds nothing.
+    /// Creates an empty log. A first segment without a manifest is left over from an interrupted create, and holds
+    /// nothing.
     pub(crate) fn create_over(&self, left: &[String]) -> Result<Manifest, OpenError> {
         let what = || io_error(format!("making a log in `{}`", self.root.display()));
         for name in left {
@@ -14,12 +15,12 @@ impl Folder<'_> {
         }
         let store = self.env.entropy().map_err(what())?;
         let mut manifest = Manifest::new(store, self.env.entropy().map_err(what())?);
-        // The first append makes the first segment.
+        // The first append creates the first segment.
         manifest.replace(self.env, self.root).map_err(what())?;
         Ok(manifest)
     }
 
-    /// Makes an empty log, unless there is a sign of one that has lost its manifest.
+    /// Creates an empty log, unless the folder has signs of a log that lost its manifest.
     pub(crate) fn create(&self) -> Result<Manifest, OpenError> {
         let missing = || self.manifest_missing();
         let what = || io_error("looking for a log");
@@ -28,7 +29,7 @@ impl Folder<'_> {
         if names.iter().any(|name| name == "manifest.previous") {
             return Err(missing());
         }
-        // What is no segment is somebody else's: it says nothing of a log, and is left alone.
+        // Other files are not part of a log and are left alone.
         let segments = segments.into_iter().filter(|name| name.ends_with(".seg")).collect::<Vec<_>>();
         for name in &segments {
             let file = self.env.open(&self.root.join("segments").join(name), Mode::Read).map_err(what())?;

@@ -1,4 +1,4 @@
-//! Why recovery failed.
+//! The error of recovery.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use crate::env::has_no_room;
 use crate::format::HeaderError;
 use crate::segment::WalkError;
 
-/// Why recovery stopped. Nothing was changed that was acknowledged.
+/// Why recovery stopped. No acknowledged bytes were changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecoverError {
     #[error(transparent)]
@@ -18,7 +18,7 @@ pub(crate) enum RecoverError {
 }
 
 impl RecoverError {
-    /// Whether there was no space.
+    /// Whether the disk was full.
     pub(crate) fn is_storage_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if has_no_room(source))
     }

@@ -3,30 +3,30 @@
 use crate::format::FrameHeader;
 use crate::segment::ChainPosition;
 
-/// A place where no valid frame stood, until it is known what follows.
+/// A place without a valid frame, until the frame that follows it is found.
 pub(crate) struct Gap {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
-    /// The last position that must have stood there: at least one event in a file that is missing, and what headers say whose
-    /// frames do not prove themselves or are of another history.
+    /// The last position that must have been here. A missing file had at least one event. Headers of frames that are
+    /// damaged or belong to another history raise it too.
     pub(crate) last: u64,
-    /// What comes next, as far as headers continue the chain whose frames do not prove themselves.
+    /// The place in the chain after the headers that continue it, although their frames are damaged.
     pub(crate) chain: ChainPosition,
-    /// Where the last frames end that were met of another history, if any were.
+    /// The end of the last frames of another history in the gap, if any.
     pub(crate) refused: Option<ChainPosition>,
 }
 
 impl Gap {
-    /// A gap behind what stands there.
+    /// A gap that begins after `chain`.
     pub(crate) const fn new(segment: u64, offset: u64, chain: ChainPosition) -> Self {
         Self { segment, offset, last: 0, chain, refused: None }
     }
 
-    /// Whether the log goes on with the frame of that header, which proves itself in full or not. What it does not go on with
-    /// is counted as lost.
+    /// Whether the log continues with the frame of this header. `is_whole` tells if the frame is valid in full. Every
+    /// other frame counts as lost.
     ///
-    /// Where the frame with the next number stands and does not continue the chain, somebody put it there: a segment of a copy
-    /// of this log, say, that went on by itself. All that continues it is refused as well.
+    /// A frame with the next number that does not continue the chain comes from another file: for example, a segment
+    /// of a copy of this log that was written to separately. All frames that continue it are refused as well.
     pub(crate) fn ends_with(&mut self, header: &FrameHeader, is_whole: bool) -> bool {
         let continues = self.chain.accepts(header);
         let is_own = continues || self.may_lie_ahead(header);
@@ -44,8 +44,8 @@ impl Gap {
         false
     }
 
-    /// Whether a frame may come later in the log than what is missing: its chain is unknown then, so only what continues another
-    /// history is certain not to be of this one.
+    /// Whether a frame may come later in the log than the missing part. The chain is unknown after the gap, so only a
+    /// frame that continues another history certainly does not belong here.
     pub(crate) fn may_lie_ahead(&self, header: &FrameHeader) -> bool {
         let before = ChainPosition::before(header);
         let is_of_another =
@@ -53,12 +53,12 @@ impl Gap {
         before.number > self.chain.number && before.position >= self.chain.position && !is_of_another
     }
 
-    /// Whether frames of another history were met.
+    /// Whether the gap holds frames of another history.
     pub(crate) const fn is_refused(&self) -> bool {
         self.refused.is_some()
     }
 
-    /// What to say of it.
+    /// The description for a report of damage.
     pub(crate) const fn what(&self, otherwise: &'static str) -> &'static str {
         if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
     }

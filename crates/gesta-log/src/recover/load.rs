@@ -1,6 +1,6 @@
-//! The load step: over every frame that no run covers, into tables. Finds damage, and writes nothing itself: what becomes of tables that
-//! are full is for its caller to say. A range of segments can be loaded on its own: records carry their versions, so what one range gives
-//! does not depend on another.
+//! The load step: reads every frame that no run covers into tables. It finds damage and writes nothing; the caller
+//! decides what happens to full tables. A range of segments can be loaded alone: records carry their versions, so the
+//! result for one range does not depend on another.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use crate::segment::{
     ActiveSegment, ChainPosition, HeadersChecksum, LogPoint, Progress, SegmentFile, Stop, Tail, Walker,
 };
 
-/// What the load step found.
+/// The result of the load step.
 pub(crate) struct Loaded {
     pub(crate) snapshot: IndexSnapshot,
     pub(crate) damage: Vec<Damage>,
-    /// Tables that are full and are not on the disk.
+    /// Full tables that are not on the disk.
     pub(crate) ended: Vec<FullTable>,
     pub(crate) tail: Tail,
     /// The last used segment, if it takes more frames.
@@ -39,28 +39,28 @@ pub(crate) struct Loaded {
     pub(crate) events: u64,
 }
 
-/// What becomes of tables that are full while a log is loaded.
+/// Takes full tables while a log is loaded.
 pub(crate) trait Tables {
-    /// Whether a table of so many bytes, of so much of the log, is full at that position.
+    /// Whether a table is full at a position. It has `bytes` bytes in memory and covers `log_bytes` bytes of the log.
     fn is_full(&self, bytes: usize, log_bytes: u64, position: u64) -> bool;
-    /// Sees every event, before the table that grows does.
+    /// Sees every event before it is added to the active table.
     fn see(&mut self, _event: &IndexedEvent<'_>, _position: u64, _table: &State) {}
-    /// Takes a table that has ended there. `false` if it stays in memory.
+    /// Takes a full table that ends there. `false` if it stays in memory.
     fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool;
 }
 
 struct Loader<'a> {
-    /// Runs that cover what is not loaded, and tables of what is.
+    /// Runs over the part that is not loaded, and tables over the loaded part.
     snapshot: IndexSnapshot,
     damage: Vec<Damage>,
     ended: Vec<FullTable>,
     tables: &'a mut dyn Tables,
-    /// The table that grows, and the bytes of the log that it knows.
+    /// The active table, and the bytes of the log that it covers.
     table: Arc<MemTable>,
     table_log_bytes: u64,
-    /// Behind the last batch that it knows.
+    /// The end of the last batch in the active table.
     table_end: Option<LogPoint>,
-    /// The segment that is loaded.
+    /// The current segment.
     segment: Option<Arc<SegmentFile>>,
     chain: ChainPosition,
     gap: Option<Gap>,
@@ -68,24 +68,24 @@ struct Loader<'a> {
     events: u64,
     last_with_events: u64,
     covered: u64,
-    /// What END of the current segment will say.
+    /// The checksum that END of the current segment must have.
     headers: HeadersChecksum,
     progress: Progress,
-    /// Where its last numbered frame begins.
+    /// The offset of its last numbered frame.
     last_frame: u64,
     stop: Option<&'a AtomicBool>,
 }
 
-/// What was loaded of a range of segments in which nothing is wrong.
+/// The result for a range of segments without an error.
 pub(crate) struct LoadedRange {
-    /// The header of its first frame; `None` if it begins behind a place that is known.
+    /// The header of the first frame; `None` if the range begins after a known place.
     pub(crate) first: Option<FrameHeader>,
-    /// What comes next has to follow that.
+    /// The place in the chain that the next frame must continue.
     pub(crate) end: ChainPosition,
 }
 
-/// Loads every segment up to the last used one, from a place on: what lies before it is covered by the runs. Ends early, with an error,
-/// once `stop` is set.
+/// Loads every segment up to the last used one, from `from` on. The runs cover everything before. Stops early with an
+/// error once `stop` is set.
 pub(crate) fn load(
     manifest: &Manifest,
     listed: &[Listed],
@@ -111,7 +111,7 @@ pub(crate) fn load(
             (Some(segment), None) => {
                 active = loader.segment(own, segment, resume, next, is_last.then_some(survey))?;
             }
-            // Nobody has ever written to it.
+            // Nothing was ever written to a spare.
             (None, _) if own.entry.state == SegmentState::Spare => {}
             (None, _) => loader.open_missing(own.entry.header.id),
         }
@@ -142,9 +142,9 @@ pub(crate) fn load(
     Ok(Loaded { snapshot, damage, ended, tail, active, frames, events })
 }
 
-/// Loads some segments, all of them used and none the last one, from their first frame on or from a place in the first of them. The last
-/// table ends with them. `None` where there is anything but whole frames that follow one another: what that is, only a load of
-/// everything can say.
+/// Loads a range of used segments that does not contain the last one, from its first frame on or from a place in its
+/// first segment. The last table ends with the range. `None` if there is anything but valid frames in sequence: only
+/// a load of the whole log can tell what is wrong.
 pub(crate) fn load_range(
     listed: &[Listed],
     range: Range<usize>,
@@ -209,8 +209,8 @@ impl<'a> Loader<'a> {
         loader
     }
 
-    /// Loads one segment, from an offset on where it was loaded up to there. Gives what the writer needs to go on in it, if it is
-    /// the last one and open at its end.
+    /// Loads one segment, from `resume` on if its beginning is already loaded. Returns what the writer needs to
+    /// continue in it, if it is the last one and its end is open.
     fn segment(
         &mut self,
         own: &Listed,
@@ -258,7 +258,7 @@ impl<'a> Loader<'a> {
             match stop {
                 Stop::End { .. } => return Ok(None),
                 Stop::NoFrame { offset: at } if at >= limit => break,
-                // Behind damage, the log ends where everything that was acknowledged has been seen.
+                // After damage, the log ends once everything that was acknowledged has been read.
                 Stop::NoFrame { .. }
                     if survey.is_some_and(|survey| survey.watermark <= self.chain.number) =>
                 {
@@ -287,7 +287,7 @@ impl<'a> Loader<'a> {
         LogPoint { segment, offset, last_frame: self.last_frame, chain, progress }
     }
 
-    /// Whether the next segment's first frame follows what was read: then nothing is missing here.
+    /// Whether the next segment's first frame continues the chain: then nothing is missing here.
     fn continues_in(&self, next: Option<&Listed>) -> Result<bool, RecoverError> {
         let Some(segment) = next.and_then(|next| next.segment.as_ref()) else { return Ok(false) };
         let first = Walker::new(segment)?.next_header(SegmentFile::first_frame_offset())?;
@@ -318,13 +318,13 @@ impl<'a> Loader<'a> {
         self.end_full_table(header, frame_end);
     }
 
-    /// END says what its segment holds.
+    /// Checks END against the frames that were counted.
     fn check_end(&mut self, frame: &Frame<'_>, offset: u64) {
         let counted = EndBody { checksum: self.headers.value(), ..self.progress.end };
-        // Behind damage the count is of what is left.
+        // After damage, the count covers only the remaining frames.
         if EndBody::decode(frame.command) != Some(counted) && self.damage.is_empty() {
             let (from, to) = (self.chain.position + 1, self.chain.position);
-            self.report_damage(offset, from, to, "END does not say what the segment holds".to_owned());
+            self.report_damage(offset, from, to, "END does not match the content of the segment".to_owned());
         }
     }
 
@@ -381,13 +381,12 @@ impl<'a> Loader<'a> {
         let given = table.insert(&indexed, event.tags(), place, is_first_of_frame, || version);
         drop(table);
         if given != version {
-            let what =
-                format!("version {version} of stream `{}` stands where {given} should", event.stream());
+            let what = format!("stream `{}` has version {version} here, expected {given}", event.stream());
             self.report_damage(offset, position, position, what);
         }
     }
 
-    /// Ends the table that grows, if it is full.
+    /// Ends the active table if it is full.
     fn end_full_table(&mut self, header: &FrameHeader, frame_end: u64) {
         let position = header.next_position() - 1;
         let chain = ChainPosition {
@@ -403,9 +402,9 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Ends the table that grows, behind its last batch.
+    /// Ends the active table after its last batch, and begins the next.
     fn end_table(&mut self, point: LogPoint) {
-        // Runs follow one another without a gap, so behind damage everything stays in memory.
+        // Runs must follow one another without a gap, so everything after damage stays in memory.
         let is_whole = !self.damage.iter().any(Damage::loses_events);
         let is_taken = is_whole && self.snapshot.tables.len() == 1 && self.tables.take(&self.table, &point);
         if is_taken {
@@ -426,7 +425,7 @@ impl<'a> Loader<'a> {
         self.snapshot.tables.push(Arc::clone(&self.table));
     }
 
-    /// Goes on behind positions whose events are lost: tables are dense, so another one begins there.
+    /// Continues at a position, after lost events. Tables are dense, so a new one begins there.
     fn skip_to(&mut self, position: u64) {
         let is_empty = self.table.read().len() == 0;
         if is_empty {
@@ -435,7 +434,7 @@ impl<'a> Loader<'a> {
         self.begin_table(position);
     }
 
-    /// Passes over a record whose check holds and that is no event: nothing that this program wrote.
+    /// Skips a record whose check is right but that is not an event. This program did not write it.
     fn lose_event(&mut self, offset: u64, what: String) {
         let position = self.table.read().last() + 1;
         self.skip_to(position + 1);
@@ -446,7 +445,7 @@ impl<'a> Loader<'a> {
         self.gap.get_or_insert(Gap::new(segment, offset, self.chain))
     }
 
-    /// Passes over a segment of another history, whose frames end there.
+    /// Skips a segment of another history. Its frames end at `end`.
     fn refuse(&mut self, segment: u64, from: Option<u64>, end: ChainPosition) {
         let offset = from.unwrap_or(SegmentFile::first_frame_offset());
         self.open_gap(segment, offset).refused = Some(end);
@@ -458,7 +457,7 @@ impl<'a> Loader<'a> {
         gap.last = gap.last.max(first_lost);
     }
 
-    /// Ends a gap at a frame behind it, and reports what is missing between.
+    /// Ends the gap at the next valid frame, and reports the missing positions.
     fn close_gap(&mut self, header: &FrameHeader) {
         let next = ChainPosition::before(header);
         let gap = self.gap.take().expect("there is a gap");
@@ -466,7 +465,7 @@ impl<'a> Loader<'a> {
         self.chain = next;
     }
 
-    /// A gap with nothing valid behind it: what the manifest knows to be durable is missing.
+    /// Ends a gap without a valid frame after it. Everything that the manifest proves to be durable is missing.
     fn close_gap_at_end(&mut self, manifest: &Manifest) {
         if let Some(gap) = self.gap.take() {
             let position = manifest.proven_position().max(self.chain.position).max(gap.last);
@@ -486,7 +485,8 @@ impl<'a> Loader<'a> {
         self.damage.push(Damage { segment, offset, from, to: last, end_is_known, what });
     }
 
-    /// Listed segments behind the last used one whose files are gone: they may have held frames, unless the manifest lists them as spares.
+    /// Finds listed segments after the last used one whose files are missing. They may have held frames, unless the
+    /// manifest lists them as spares.
     fn missing_unused(&mut self, unused: &[Listed]) {
         let may_have_held_frames =
             |own: &&Listed| own.segment.is_none() && own.entry.state != SegmentState::Spare;
@@ -496,7 +496,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Where the frames of a log end: in the first segment without a frame behind them, if there is one.
+/// The end of the log's frames: in the first segment after them, if there is one.
 fn end_of_frames(listed: &[Listed], survey: &TailSurvey) -> (u64, u64) {
     let unused = listed.get(survey.at.map_or(0, |at| at + 1));
     match (unused, survey.at) {

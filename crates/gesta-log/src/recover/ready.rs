@@ -1,4 +1,4 @@
-//! From a settled log to one that can be opened.
+//! Turns a settled log into one that can be opened.
 
 use std::sync::atomic::AtomicBool;
 
@@ -13,20 +13,20 @@ use crate::folder::{Folder, Manifest};
 use crate::index::{FullTable, IndexSnapshot};
 use crate::segment::Tail;
 
-/// A log with its index, and everything that its threads go on from.
+/// A log with its index, and the state that its threads continue from.
 pub(crate) struct Ready {
     pub(crate) manifest: Manifest,
     pub(crate) snapshot: IndexSnapshot,
     pub(crate) damage: Vec<Damage>,
-    /// Tables that still have to become runs.
+    /// Full tables that must still become runs.
     pub(crate) ended: Vec<FullTable>,
     pub(crate) tail: Tail,
     pub(crate) recovery: Recovery,
-    /// What the writer writes to; `None` if the log is read-only.
+    /// The place where the writer continues; `None` if the log is read-only.
     pub(crate) writable: Option<Writable>,
 }
 
-/// Loads a log that was settled, and finds where its writer goes on. Ends early, with an error, once `stop` is set.
+/// Loads a settled log, and finds the place where its writer continues. Stops early with an error once `stop` is set.
 pub(crate) fn ready(
     folder: &Folder<'_>,
     manifest: &mut Manifest,

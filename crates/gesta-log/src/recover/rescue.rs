@@ -1,7 +1,8 @@
-//! Making the tail durable: torn bytes are kept apart and cut off; whole frames that may never have reached the disk are copied
-//! into a segment of their own, or, where they have no events, written again.
+//! Makes the tail durable. Torn bytes are moved to quarantine and cut off. Valid frames that may never have reached
+//! the disk are copied into a new segment, or, if they have no events, written again.
 //!
-//! Every step can be stopped by a crash and done again: nothing is cut before what it holds is durable and listed elsewhere.
+//! A crash can interrupt every step, and the step can be repeated: nothing is cut before its content is durable and
+//! listed elsewhere.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::segment::{
     new_header, write_end,
 };
 
-/// What it works on.
+/// The log under repair.
 pub(crate) struct Rescue<'a> {
     pub(crate) env: &'a dyn Env,
     pub(crate) root: &'a Path,
@@ -30,7 +31,7 @@ pub(crate) struct Rescue<'a> {
 }
 
 impl Rescue<'_> {
-    /// Brings the last used segment into a state that the log can go on from.
+    /// Brings the last used segment into a state that the log can continue from.
     pub(crate) fn settle(&mut self, listed: &[Listed], survey: &TailSurvey) -> Result<(), RecoverError> {
         let Some(at) = survey.at else { return Ok(()) };
         for (before, next) in listed[..at].iter().zip(&listed[1..]) {
@@ -57,14 +58,14 @@ impl Rescue<'_> {
         {
             self.cut(segment, survey.stop, own.entry.size_bytes)?;
         }
-        // START has no number that a later frame could speak of: whether it was ever synced, nobody knows.
+        // START is unnumbered, so no watermark covers it: it may not be on the disk.
         let start = survey.frames.first().filter(|frame| frame.header.kind == FrameKind::Start);
         self.write_again(segment, start.map_or(&[], std::slice::from_ref))?;
         if holds_events {
             return self.copy_out(own, segment, survey);
         }
         self.write_again(segment, beyond)?;
-        // Frames are appended only to a segment of the store's own: after a restore the log goes on in another one.
+        // Frames are appended only to segments that this store made: after a restore, the log continues in a new one.
         let is_foreign = own.entry.header.origin != self.manifest.store;
         if is_foreign && survey.holds_frames() {
             self.seal_at(segment, &survey.from, &survey.frames, survey.stop)?;
@@ -72,7 +73,7 @@ impl Rescue<'_> {
         Ok(())
     }
 
-    /// Writes what is not known to be synced again, in its place, and syncs it.
+    /// Writes the frames that are not known to be synced again, in place, and syncs them.
     pub(crate) fn write_beyond_again(
         &self,
         listed: &[Listed],
@@ -84,14 +85,14 @@ impl Rescue<'_> {
         }
     }
 
-    /// Keeps the bytes of a torn write, durably, before they are cut.
+    /// Copies the bytes of a torn write to quarantine, durably, before they are cut.
     fn quarantine(&mut self, segment: &SegmentFile, from: u64, to: u64) -> Result<(), RecoverError> {
         if planted(Bug::QuarantineSkipped) {
             return Ok(());
         }
         let folder = self.root.join("quarantine");
         let mut walker = Walker::new(segment)?;
-        // What is kept begins with the first byte that says something.
+        // The copy begins with the first byte that is not zero.
         let from = walker.first_nonzero(from)?.min(to);
         let bytes = walker.bytes(from, usize::try_from(to - from).expect("a tail fits memory"))?;
         let epoch = self.manifest.boot_epoch;
@@ -105,7 +106,8 @@ impl Rescue<'_> {
         Ok(())
     }
 
-    /// Keeps what stands between two offsets aside, on an operator's word, and makes the room behind the first writable again.
+    /// Moves the bytes between two offsets to quarantine on an operator's request, and makes the room from the first
+    /// offset on writable again.
     pub(crate) fn drop_behind(
         &mut self,
         segment: &SegmentFile,
@@ -117,7 +119,7 @@ impl Rescue<'_> {
         self.cut(segment, from, size_bytes)
     }
 
-    /// Removes everything behind an offset, and makes the room writable again.
+    /// Removes everything from an offset on, and makes the room writable again.
     fn cut(&mut self, segment: &SegmentFile, at: u64, size_bytes: u64) -> Result<(), RecoverError> {
         if planted(Bug::NoZerosAfterCut) {
             return Ok(());
@@ -130,8 +132,8 @@ impl Rescue<'_> {
         self.make_whole(segment, size_bytes.max(at))
     }
 
-    /// Gives a segment back the room that a cut which was stopped has taken from it. Where the device has none, the segment ends where its
-    /// file does.
+    /// Restores the full length of a segment after an interrupted cut. If the disk is full, the segment's size
+    /// becomes the length of its file.
     fn make_whole(&mut self, segment: &SegmentFile, size_bytes: u64) -> Result<(), RecoverError> {
         let file = &segment.file;
         let fill = || {
@@ -153,7 +155,8 @@ impl Rescue<'_> {
         }
     }
 
-    /// Ends a segment that the log has gone on from, where a crash came before that was done: its end is settled.
+    /// Seals a segment if a crash came after the log continued in the next one and before the seal. Its end is
+    /// settled.
     fn finish(&mut self, own: &Listed, next: &Listed) -> Result<(), RecoverError> {
         let (Some(segment), Some(settled)) = (&own.segment, settled_end(own, Some(next))?) else {
             return Ok(());
@@ -165,13 +168,13 @@ impl Rescue<'_> {
         }
         match frames_up_to(segment, settled)? {
             Some((from, frames)) => self.seal_at(segment, &from, &frames, settled.offset),
-            // Damage; the load step reports it.
+            // The load step reports this damage.
             None => Ok(()),
         }
     }
 
-    /// Ends the segment that the last copy was made of once more. The copy was listed before that, and a sync that failed since
-    /// may have left the end in memory alone. Once the log goes on, it is known to be durable.
+    /// Writes the end of the last copy's source again. The source is ended after the copy is listed; if the sync then
+    /// failed, the end may be in memory only. Once the log continues, it must be durable.
     fn end_source_again(&mut self, listed: &[Listed], copy: usize) -> Result<(), RecoverError> {
         if listed[copy].entry.header.role != SegmentRole::Recovery {
             return Ok(());
@@ -189,12 +192,13 @@ impl Rescue<'_> {
         }
     }
 
-    /// Keeps what a torn first write has left in a segment that is otherwise unused.
+    /// Moves the remains of a torn first write in an unused segment to quarantine.
     pub(crate) fn quarantine_spare(&mut self, segment: &SegmentFile, to: u64) -> Result<(), RecoverError> {
         self.quarantine(segment, SegmentFile::first_frame_offset(), to)
     }
 
-    /// Writes frames again, with the same bytes, and syncs them: a sync that failed before may have left them in memory alone.
+    /// Writes frames again, with the same bytes, and syncs them: an earlier sync that failed may have left them in
+    /// memory only.
     fn write_again(&self, segment: &SegmentFile, frames: &[FrameAt]) -> Result<(), RecoverError> {
         if planted(Bug::BeyondNotWrittenAgain) {
             return Ok(());
@@ -208,7 +212,7 @@ impl Rescue<'_> {
         segment.file.sync_all().map_err(io_error(format!("syncing segment {}", segment.id)))
     }
 
-    /// Ends a segment behind these frames, which follow a place in it, and tells the manifest.
+    /// Seals a segment at `end`, after these frames, which follow `from`, and records it in the manifest.
     fn seal_at(
         &mut self,
         segment: &SegmentFile,
@@ -224,7 +228,7 @@ impl Rescue<'_> {
         self.replace_manifest()
     }
 
-    /// Copies every frame beyond the watermark into a sealed segment of its own, then cuts the old place.
+    /// Copies every frame beyond the watermark into a new sealed segment, then cuts the original.
     fn copy_out(
         &mut self,
         own: &Listed,
@@ -244,7 +248,7 @@ impl Rescue<'_> {
         let at = at.expect("the segment is listed");
         self.manifest.segments[at].state = SegmentState::Sealed(sealed);
         self.manifest.segments.insert(at + 1, copy);
-        // The copy's frames have other checksums than those that they were copied from.
+        // The copied frames have new checksums.
         self.manifest.durable.raise(mark);
         self.replace_manifest()?;
         write_end(segment, &seal, &end).map_err(io_error(format!("ending segment {}", segment.id)))?;
@@ -252,7 +256,7 @@ impl Rescue<'_> {
         Ok(())
     }
 
-    /// Writes frames into a new segment, sealed, durable and in its place, but not listed yet.
+    /// Writes frames into a new segment: sealed, durable and in its place, but not listed yet.
     fn write_copy(
         &self,
         source: &SegmentFile,
@@ -299,7 +303,8 @@ impl Rescue<'_> {
     }
 }
 
-/// The frames of a segment that end there, and where they begin; `None` if they do not, or are others.
+/// The frames of a segment up to its end, and where they begin; `None` if they do not end there, or if they are
+/// different frames.
 fn frames_up_to(
     segment: &SegmentFile,
     end: SettledEnd,
@@ -322,7 +327,8 @@ fn frames_up_to(
     Ok(ends_there.then_some((from, frames)))
 }
 
-/// What END and the manifest say of a segment that ends at an offset, with these frames behind a place in it.
+/// The content of END and of the manifest for a segment that ends at an offset, after these frames, which follow
+/// `from`.
 fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
     let mut tally = Tally::resume(&segment.salt, from);
     frames.iter().for_each(|frame| tally.add(&frame.header));
@@ -330,7 +336,8 @@ fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) 
     (body, sealed, seal)
 }
 
-/// The frames of a copy, START to END, each proven where it stands before it is sealed for its new place; and the last of them.
+/// The bytes of a copy, START to END, and the mark of its last frame. Each frame is verified in the source before it
+/// is sealed for its new place.
 fn copy_bytes(
     source: &SegmentFile,
     frames: &[FrameAt],
@@ -349,7 +356,7 @@ fn copy_bytes(
     let mut walker = Walker::new(source)?;
     for frame in frames {
         let original = walker.bytes(frame.offset, frame.header.length)?;
-        let proven = Frame::read(&source.salt, frame.offset, &original).expect("it was proven by the survey");
+        let proven = Frame::read(&source.salt, frame.offset, &original).expect("the survey verified it");
         let header = proven.header;
         let seal = Seal {
             salt: *salt,

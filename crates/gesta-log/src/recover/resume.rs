@@ -1,4 +1,4 @@
-//! Where the writer goes on after recovery.
+//! Finds the place where the writer continues after recovery.
 
 use std::io;
 
@@ -9,10 +9,11 @@ use crate::folder::{Folder, Manifest, SegmentState};
 use crate::format::StartBody;
 use crate::segment::{ActiveSegment, Spare, Tail};
 
-/// Where the writer goes on.
+/// The place where the writer continues.
 pub(crate) struct Writable {
     pub(crate) active: ActiveSegment,
-    /// What the START of the active segment, or of the next one where there is none, will say. `None` if it has its START.
+    /// The content of START for the active segment, or for the next one if there is none. `None` if the active
+    /// segment has its START.
     pub(crate) start: Option<StartBody>,
     pub(crate) spare: Option<Spare>,
     /// Bytes of the segments before the active one, headers and frames.
@@ -20,7 +21,8 @@ pub(crate) struct Writable {
 }
 
 impl Folder<'_> {
-    /// Finds where the writer goes on: in a segment with room, or else in the next one. That is a spare, or the first append makes it.
+    /// Finds the place where the writer continues: in a segment with room, else in the next one. The next one is a
+    /// spare, or the first append makes it.
     pub(crate) fn writable(
         &self,
         manifest: &Manifest,
@@ -59,8 +61,9 @@ impl Folder<'_> {
     }
 }
 
-/// The unused segment that the log can go on in, and those that are to be removed: the file is missing, torn, shorter than it was made, or
-/// one too many. All of them were looked through, and hold no frame. None of either, where the end of the log is damaged or missing: nothing is tidied up there.
+/// The unused segment that the log can continue in, and those to remove: their file is missing, torn, shorter than it
+/// was made, or one too many. All of them were searched and hold no frame. Returns neither if the end of the log is
+/// damaged or missing: then nothing is removed.
 pub(crate) fn spare_among<'a>(
     listed: &'a [Listed],
     survey: &TailSurvey,

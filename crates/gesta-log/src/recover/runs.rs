@@ -1,4 +1,4 @@
-//! The runs of a log that is opened: those that are of use, and those that loading writes.
+//! The runs of a log during open: the usable ones, and those that the load writes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::index::{
 use crate::limits::INDEX_RUN_BYTES_DEFAULT;
 use crate::segment::{LogPoint, MissingFile, SegmentFile};
 
-/// Where runs are, and when a table becomes one.
+/// Where runs are stored, and when a table becomes a run.
 pub(crate) struct RunPolicy<'a> {
     pub(crate) files: &'a RunFiles,
     pub(crate) limits: TableLimits,
 }
 
 impl Folder<'_> {
-    /// Loads what the runs do not cover. Tables that are full become runs on the way, unless the log is read-only. Ends early, with an
-    /// error, once `stop` is set.
+    /// Loads the part of the log that no run covers. Full tables become runs during the load, unless the log is
+    /// read-only. Stops early with an error once `stop` is set.
     pub(crate) fn load(
         &self,
         manifest: &mut Manifest,
@@ -43,26 +43,26 @@ impl Folder<'_> {
         let mut loaded = loaded.map_err(self.recover_error())?;
         loaded.snapshot.runs.append(&mut tables.runs);
         let found = loaded.snapshot.runs.iter().map(|run| RunEntry::of(run)).collect::<Vec<_>>();
-        // Where events are lost, the entries of runs that cannot be used are proof of it.
+        // If events are lost, the entries of unusable runs are evidence of the loss, and stay.
         let last = |runs: &[RunEntry]| runs.last().map_or(0, |entry| entry.last);
         let is_loss = loaded.damage.iter().any(Damage::loses_events);
         let is_read_only = is_read_only || (is_loss && last(&found) < last(&manifest.runs));
         if !is_read_only && manifest.runs != found {
-            tracing::info!(runs = found.len(), kept = known, "the index was built anew in part");
+            tracing::info!(runs = found.len(), kept = known, "a part of the index was rebuilt");
             manifest.runs = found;
             manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))?;
         }
         if !is_read_only {
-            // What cannot be removed is in nobody's way, and is tried again.
+            // A file that cannot be removed does no harm. The next open tries again.
             if let Err(error) = remove_unlisted_runs(self.env, self.root, &manifest.runs) {
-                tracing::warn!(%error, "index files that nobody uses could not be removed");
+                tracing::warn!(%error, "unused index files could not be removed");
             }
         }
         Ok(loaded)
     }
 
-    /// Opens the runs that the manifest lists, up to the first that is of no use: those behind it are built anew. Gives where the
-    /// last one ends.
+    /// Opens the runs that the manifest lists, up to the first unusable one; those after it are rebuilt. Also returns
+    /// where the last usable one ends.
     pub(crate) fn open_runs(
         &self,
         manifest: &Manifest,
@@ -92,7 +92,7 @@ impl Folder<'_> {
             let Some(run) = run else {
                 tracing::warn!(
                     run = entry.id,
-                    "an index file is of no use: it is built anew, with those behind it"
+                    "an index file is unusable: it and all later ones are rebuilt"
                 );
                 break;
             };
@@ -105,7 +105,7 @@ impl Folder<'_> {
 
 /// Writes tables as runs while a log is loaded.
 pub(crate) struct RunWriter<'a> {
-    /// `None` once it cannot: then tables stay in memory.
+    /// `None` after a failed write: then tables stay in memory.
     pub(crate) env: Option<&'a dyn Env>,
     pub(crate) policy: &'a RunPolicy<'a>,
     pub(crate) runs: Vec<Arc<Run>>,
@@ -126,8 +126,8 @@ impl Tables for RunWriter<'_> {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the index of what was loaded cannot be written, and stays in memory");
-                // What is left of it is in the way on a disk that is full. Where this fails too, the next open tries again.
+                tracing::warn!(%error, "the index of loaded events cannot be written, and stays in memory");
+                // The partial file takes space on a full disk. If the removal fails too, the next open tries again.
                 let _ = env.remove(&self.policy.files.path(self.next_id));
                 self.env = None;
                 false
@@ -136,7 +136,7 @@ impl Tables for RunWriter<'_> {
     }
 }
 
-/// Lets tables go once they are full: only damage is looked for.
+/// Drops full tables: the load only looks for damage.
 pub(crate) struct ForgetTables;
 
 impl Tables for ForgetTables {
@@ -149,7 +149,7 @@ impl Tables for ForgetTables {
     }
 }
 
-/// What the runs of a log have in common.
+/// The settings that all runs of a log share.
 pub(crate) fn run_files(root: &Path, manifest: &Manifest, cache_bytes: u64) -> RunFiles {
     RunFiles {
         root: root.to_owned(),

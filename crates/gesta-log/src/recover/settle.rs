@@ -1,4 +1,4 @@
-//! Settles the tail of a log: what a crash left becomes durable, or is kept aside.
+//! Settles the tail of a log: the remains of a crash become durable, or move to quarantine.
 
 use std::io;
 
@@ -20,7 +20,7 @@ use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
 use crate::segment::LogPoint;
 
 impl Folder<'_> {
-    /// Looks at a log that cannot be written to. What is not known to be synced is left out, and said to be.
+    /// Inspects a log that cannot be written to. Frames that are not known to be synced are left out and reported.
     pub(crate) fn look_at(
         &self,
         manifest: &Manifest,
@@ -34,7 +34,7 @@ impl Folder<'_> {
         let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         recovery.note_unproven(&survey);
         let reason = format!(
-            "`{}` cannot be written to: mount it writable, or give this user the right to write there, to append{}",
+            "`{}` cannot be written to: to append, mount it writable or give this user write permission{}",
             self.root.display(),
             left_out(&survey)
         );
@@ -45,14 +45,15 @@ impl Folder<'_> {
         Ok(Settled::new(listed, survey, (runs, known), Beyond::LeftOut, true))
     }
 
-    /// Settles the tail. Where it cannot be settled, what was not synced is left out.
+    /// Settles the tail. If that is impossible, frames that were not synced are left out.
     pub(crate) fn recover(
         &self,
         manifest: &mut Manifest,
         recovery: &mut Recovery,
         files: &RunFiles,
     ) -> Result<Settled, OpenError> {
-        // The names that were read, that of the manifest first, may be in memory alone: nothing is done on their word before.
+        // The names that were read, above all the manifest's, may be in memory only. Recovery must not act on them
+        // before they are durable.
         for folder in [self.root, &self.root.join("segments")] {
             if planted(Bug::NamesTrusted) {
                 break;
@@ -85,13 +86,13 @@ impl Folder<'_> {
             }
             Err(error) => return Err(self.recover_error()(error)),
         };
-        // What was acknowledged and is lost is proven by the manifest: it stays as it is.
+        // The manifest proves the loss of acknowledged events, so it stays as it is.
         let is_read_only = recovery.read_only.is_some() || survey.state == TailState::Corrupt;
         let is_unchanged = !is_read_only && manifest.segments == before && !survey.is_torn();
         if is_unchanged {
             return Ok(Settled::new(listed, survey, (runs, known), beyond, is_read_only));
         }
-        // What recovery changed is read again, so that the log is loaded from what the files say and from nothing else.
+        // Recovery reads its changes again, so that the log is loaded from the files and from nothing else.
         let listed = open_listed(self.env, self.root, manifest, Mode::Write, &mut Vec::new());
         let listed = listed.map_err(self.recover_error())?;
         let (runs, known) = self.open_runs(manifest, &listed, files)?;
@@ -99,8 +100,8 @@ impl Folder<'_> {
         Ok(Settled::new(listed, survey, (runs, known), beyond, is_read_only))
     }
 
-    /// Makes the tail durable, and removes what is left of attempts. A log that stays read-only is only written to again, with
-    /// the same bytes.
+    /// Makes the tail durable, and removes leftovers of interrupted work. In a log that stays read-only, it only
+    /// writes the same bytes again.
     pub(crate) fn settle(
         &self,
         manifest: &mut Manifest,
@@ -115,14 +116,15 @@ impl Folder<'_> {
         }
         rescue.settle(listed, survey)?;
         for (at, to) in &survey.torn_spares {
-            rescue.quarantine_spare(listed[*at].segment.as_ref().expect("it was looked at"), *to)?;
+            rescue.quarantine_spare(listed[*at].segment.as_ref().expect("the survey opened it"), *to)?;
         }
-        // Every frame that is left was synced.
+        // Every remaining frame is synced.
         manifest.durable.raise(DurableMark::of(&survey.end()));
         self.tidy_unused(manifest, listed, survey)
     }
 
-    /// Makes the tail durable where it stands, which needs no space: it may have been acknowledged, and so must be shown.
+    /// Makes the tail durable in place, which needs no space. The tail may have been acknowledged, so it must be
+    /// shown.
     pub(crate) fn settle_in_place(
         &self,
         manifest: &mut Manifest,
@@ -137,7 +139,7 @@ impl Folder<'_> {
         Ok(Beyond::Settled)
     }
 
-    /// What an open would report. Changes nothing, and reads what no run covers.
+    /// The report that an open would give. Changes nothing, and reads the part that no run covers.
     pub(crate) fn examine(&self, manifest: &Manifest) -> Result<Recovery, OpenError> {
         let mut recovery = Recovery::default();
         let listed = open_listed(self.env, self.root, manifest, Mode::Read, &mut recovery.flaws);
@@ -154,7 +156,7 @@ impl Folder<'_> {
         Ok(recovery)
     }
 
-    /// Looks for segments that the manifest should list and does not. Gives how far the log goes on in them.
+    /// Looks for segments that the manifest should list and does not. Returns the last event in them.
     pub(crate) fn find_stale(
         &self,
         manifest: &Manifest,
@@ -165,15 +167,15 @@ impl Folder<'_> {
         if !unlisted.valuable.is_empty() {
             recovery.may_miss_events = true;
             recovery.read_only = Some(format!(
-                "the manifest is stale, it does not list {}: put the newest manifest back, or rebuild it with `gesta repair --manifest`",
+                "the manifest is stale and does not list {}: put the newest manifest back, or rebuild it with `gesta repair --manifest`",
                 unlisted.valuable.join(", ")
             ));
         }
         Ok(unlisted.end)
     }
 
-    /// Keeps one spare and removes the other unused segments, and files that are left of attempts. The same manifest makes the boot epoch
-    /// durable.
+    /// Keeps one spare, and removes the other unused segments and the files of interrupted work. The manifest that it
+    /// writes also makes the boot epoch durable.
     pub(crate) fn tidy_unused(
         &self,
         manifest: &mut Manifest,
@@ -189,7 +191,7 @@ impl Folder<'_> {
         let (spare, unclean) = spare_among(listed, survey).map_err(what())?;
         let unclean = missing.chain(unclean).map(|own| own.entry.header.id).collect::<Vec<_>>();
         manifest.segments.retain(|entry| !unclean.contains(&entry.header.id));
-        // Nobody has written to the spare, and nobody will before the manifest lists it as active.
+        // Nothing was written to the spare, and nothing will be before the manifest lists it as active.
         let last_used = used.checked_sub(1).map(|at| (&listed[at], SegmentState::Active));
         let spare = spare.map(|own| (own, SegmentState::Spare));
         for (own, state) in last_used.into_iter().chain(spare) {
@@ -226,7 +228,8 @@ impl Folder<'_> {
     }
 }
 
-/// What to say of events that are left out because nothing proves that they are on the disk.
+/// The addition to the reason for a read-only log: events that are left out because nothing proves that they are on
+/// the disk.
 pub(crate) fn left_out(survey: &TailSurvey) -> String {
     let beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
     let mut positions = beyond.map(|frame| (frame.header.position, frame.header.next_position() - 1));
@@ -234,7 +237,7 @@ pub(crate) fn left_out(survey: &TailSurvey) -> String {
         (Some((from, to)), last) => {
             let to = last.map_or(to, |(_, to)| to);
             format!(
-                "; events {from} to {to} are whole and not known to be on the disk, they are not shown until the log is opened where it can be written to"
+                "; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access"
             )
         }
         (None, _) => String::new(),

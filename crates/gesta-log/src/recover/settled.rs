@@ -7,11 +7,11 @@ use super::tail::TailSurvey;
 use crate::index::Run;
 use crate::segment::LogPoint;
 
-/// A log whose tail was settled, and that is still to be loaded.
+/// A log whose tail was settled, and that must still be loaded.
 pub(crate) struct Settled {
     pub(crate) listed: Vec<Listed>,
     pub(crate) survey: TailSurvey,
-    /// Runs that are of use, and where in the log they end.
+    /// The usable runs, and where in the log they end.
     pub(crate) runs: Vec<Arc<Run>>,
     pub(crate) known: LogPoint,
     pub(crate) is_read_only: bool,
@@ -32,10 +32,10 @@ impl Settled {
     }
 }
 
-/// What becomes of frames that are not known to be synced.
+/// The treatment of frames that are not known to be synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beyond {
-    /// They were written again, or copied, and synced.
+    /// They were written again or copied, and synced.
     Settled,
     LeftOut,
 }

@@ -1,4 +1,4 @@
-//! Where a segment ends, if the manifest or the next segment says so.
+//! The end of a segment, according to the manifest or the next segment.
 
 use super::Listed;
 use super::error::RecoverError;
@@ -6,11 +6,11 @@ use crate::folder::{Sealed, SegmentState};
 use crate::format::{EndBody, Frame, FrameKind, StartBody};
 use crate::segment::{ChainPosition, HeadersChecksum, SegmentFile, Stop, Walker};
 
-/// Where a segment's frames end for certain, and what they are.
+/// The certain end of a segment's frames, and their checksum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SettledEnd {
     pub(crate) offset: u64,
-    /// Over the headers of its frames.
+    /// The checksum over the headers of its frames.
     pub(crate) checksum: u32,
 }
 
@@ -19,8 +19,8 @@ impl SettledEnd {
         Self { offset: sealed.end, checksum: sealed.checksum }
     }
 
-    /// Where the frames of a file end that are whole and not those that ended here: somebody put another history's file in the
-    /// place of this one.
+    /// Where the frames of a file end, if they are valid but not those of this segment: the file was replaced by one
+    /// of another history.
     pub(crate) fn other_history(
         &self,
         walker: &mut Walker<'_>,
@@ -42,13 +42,13 @@ impl SettledEnd {
             is_own |= ends_here && headers.value() == self.checksum;
         })?;
         let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
-        // Where no frame follows before that end is reached, something is damaged.
+        // Frames that stop before the settled end mean damage.
         let is_damaged = offset < self.offset && matches!(stop, Stop::NoFrame { .. });
         Ok((!is_own && !is_damaged).then_some(chain))
     }
 }
 
-/// Where a segment's frames end for certain: the manifest or the next segment's START says so.
+/// The certain end of a segment's frames, from the manifest or from the next segment's START.
 pub(crate) fn settled_end(own: &Listed, next: Option<&Listed>) -> Result<Option<SettledEnd>, RecoverError> {
     if let SegmentState::Sealed(sealed) = &own.entry.state {
         return Ok(Some(SettledEnd::of(sealed)));

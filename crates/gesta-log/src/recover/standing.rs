@@ -1,4 +1,4 @@
-//! Whether a frame that a run names still stands in its segment.
+//! Checks that a segment still holds a frame that a run names.
 
 use bytes::Bytes;
 use gesta_core::EventBytes;
@@ -8,9 +8,9 @@ use crate::bugs::{Bug, planted};
 use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, FrameName, RECORD_HEADER_BYTES};
 use crate::segment::{ChainPosition, SegmentFile, Stop, Walker};
 
-/// What stands where a named frame was written.
+/// The content of the place where a named frame was written.
 pub(super) enum Standing {
-    /// The frame itself.
+    /// The named frame.
     There,
     /// No valid frame. The valid frames of the segment end in a hole before it.
     Missing(Hole),
@@ -21,7 +21,7 @@ pub(super) enum Standing {
 /// Where the valid frames at the beginning of a segment end.
 pub(super) struct Hole {
     pub(super) offset: u64,
-    /// What the next frame would have to follow; `None` if the segment has no valid first frame.
+    /// The place in the chain that the next frame must continue; `None` if the segment has no valid first frame.
     pub(super) chain: Option<ChainPosition>,
     /// The position of the first event in the last batch before the hole, and that event.
     pub(super) last_event: Option<(u64, EventBytes)>,
@@ -48,7 +48,7 @@ pub(super) fn standing(
     }
 }
 
-/// Bytes of a segment; zeros behind the end of its file.
+/// Reads bytes of a segment. Bytes after the end of its file are zeros.
 fn read_up_to(segment: &SegmentFile, offset: u64, len: usize) -> Result<Vec<u8>, RecoverError> {
     let mut bytes = vec![0; len];
     let read = segment.file.read_at(&mut bytes, offset);
@@ -57,7 +57,7 @@ fn read_up_to(segment: &SegmentFile, offset: u64, len: usize) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Tells a hole from another history, whose frames begin and end elsewhere.
+/// Distinguishes a hole from another history, whose frames begin and end elsewhere.
 fn look_before(segment: &SegmentFile, offset: u64) -> Result<Standing, RecoverError> {
     let mut walker = Walker::new(segment)?;
     let first = SegmentFile::first_frame_offset();
@@ -74,7 +74,7 @@ fn look_before(segment: &SegmentFile, offset: u64) -> Result<Standing, RecoverEr
         Stop::NoFrame { offset: stop } if stop <= offset => {
             Standing::Missing(Hole { offset: stop, chain: Some(chain), last_event })
         }
-        // Valid frames reach across the offset, or END stands before it.
+        // Valid frames extend across the offset, or END comes before it.
         Stop::NoFrame { .. } | Stop::End { .. } => Standing::Other,
     })
 }

@@ -1,4 +1,4 @@
-//! The tail step: what of the last segment that is used was acknowledged, and what a crash left behind.
+//! The tail step: decides which part of the last used segment was acknowledged, and what a crash left after it.
 
 #[cfg(test)]
 #[cfg(feature = "sim")]
@@ -15,18 +15,18 @@ use crate::segment::{ChainPosition, LogPoint, Progress, SegmentFile, Stop, Walke
 
 const SECTOR_BYTES: u64 = 512;
 
-/// What stands where the valid frames of the last segment end.
+/// The content of the last used segment after its valid frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TailState {
-    /// An END frame, or the end that the manifest knows.
+    /// An END frame, or the end that the manifest lists.
     Sealed,
     /// Zeros, to the end of the file.
     Clean,
-    /// A torn write that nobody was told of, up to that offset.
+    /// A torn write up to that offset, which was never acknowledged.
     Torn { to: u64 },
     /// Bytes that may have been acknowledged or not.
     Unproven,
-    /// Bytes that were acknowledged.
+    /// Acknowledged bytes that are damaged or missing.
     Corrupt,
 }
 
@@ -37,11 +37,12 @@ pub(crate) struct FrameAt {
     pub(crate) header: FrameHeader,
 }
 
-/// The last segment that is used, looked at and not changed.
+/// The result of reading the last used segment. Nothing is changed.
 pub(crate) struct TailSurvey {
-    /// Its place in the list; later ones are unused. `None` if no segment is used.
+    /// Its place in the list; later segments are unused. `None` if no segment is used.
     pub(crate) at: Option<usize>,
-    /// Where in it the look began: at its first frame, or behind everything that is known to be synced and indexed.
+    /// Where the survey began: at the segment's first frame, or after everything that is known to be synced and
+    /// indexed.
     pub(crate) from: LogPoint,
     /// Its valid frames from there on, in order.
     pub(crate) frames: Vec<FrameAt>,
@@ -50,17 +51,17 @@ pub(crate) struct TailSurvey {
     pub(crate) state: TailState,
     /// Every frame up to this one was synced.
     pub(crate) watermark: u64,
-    /// Unused segments that hold a torn first write, and where that ends.
+    /// Unused segments that hold a torn first write, and the end of that write.
     pub(crate) torn_spares: Vec<(usize, u64)>,
-    /// An unused segment holds bytes that are neither zeros nor torn.
+    /// True if an unused segment holds bytes that are neither zeros nor torn.
     pub(crate) unproven_spare: bool,
-    /// Where the log goes on in segments that the manifest does not list.
+    /// The last event in segments that the manifest does not list.
     pub(crate) unlisted: Option<UnlistedEnd>,
-    /// A segment that belongs to another history of the log, by a frame that the manifest or a run names.
+    /// A segment that belongs to another history of the log: one of its frames contradicts the manifest or a run.
     pub(crate) other_history: Option<OtherHistory>,
 }
 
-/// A segment of another history of the log, such as one from a copy of the folder that went on by itself.
+/// A segment of another history of the log, for example from a copy of the folder that was written to separately.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OtherHistory {
     /// Its place in the list.
@@ -69,7 +70,7 @@ pub(crate) struct OtherHistory {
     pub(crate) end: ChainPosition,
 }
 
-/// Looks at the last segment that is used, from a place on behind which everything is known to be synced.
+/// Reads the last used segment, from `known` on. Everything before that is known to be synced.
 pub(crate) fn survey_tail(
     manifest: &Manifest,
     listed: &[Listed],
@@ -108,8 +109,8 @@ pub(crate) fn survey_tail(
 }
 
 impl TailSurvey {
-    /// Holds what was found against what the manifest and the runs prove: a log that ends before it has lost something, and a log with
-    /// other frames is another one. Neither is changed.
+    /// Compares the survey with what the manifest and the runs prove. A log that ends earlier has lost events, and a
+    /// log with other frames has another history. Neither is changed.
     fn hold_against(
         &mut self,
         manifest: &Manifest,
@@ -143,8 +144,8 @@ impl TailSurvey {
         Ok(())
     }
 
-    /// The first segment, from one on, with a frame that the manifest contradicts. How a segment ends that is sealed, and so what stands
-    /// in it, is held against the manifest when it is loaded.
+    /// The first segment, from `begin` on, with a frame that contradicts the manifest. Sealed segments are compared
+    /// with the manifest when they are loaded.
     fn find_contradicted(
         &self,
         manifest: &Manifest,
@@ -177,7 +178,7 @@ impl TailSurvey {
         Ok(None)
     }
 
-    /// What the next frame has to follow.
+    /// The place in the chain that the next frame must continue.
     pub(crate) fn end(&self) -> ChainPosition {
         let mut end = self.from.chain;
         self.frames.iter().for_each(|frame| end.pass(&frame.header));
@@ -233,7 +234,7 @@ impl TailSurvey {
         Ok(())
     }
 
-    /// Judges the first place where no valid frame stands, in the order that is the rule.
+    /// Judges the first place without a valid frame. The order of the checks is the rule.
     fn judge(
         &mut self,
         walker: &mut Walker<'_>,
@@ -259,7 +260,7 @@ impl TailSurvey {
         Ok(if is_torn { TailState::Torn { to } } else { TailState::Unproven })
     }
 
-    /// Whether a torn write was found, here or in an unused segment.
+    /// Whether the survey found a torn write, here or in an unused segment.
     pub(crate) fn is_torn(&self) -> bool {
         matches!(self.state, TailState::Torn { .. }) || !self.torn_spares.is_empty()
     }
@@ -269,7 +270,7 @@ impl TailSurvey {
         !self.frames.is_empty() || self.from.offset > SegmentFile::first_frame_offset()
     }
 
-    /// Leaves out what is not known to be synced, for a log that cannot be written to.
+    /// Leaves out frames that are not known to be synced, for a log that cannot be written to.
     pub(crate) fn clip_to_watermark(&mut self) {
         let beyond = self.beyond_watermark().len();
         if beyond > 0 {
@@ -289,7 +290,8 @@ impl TailSurvey {
     }
 }
 
-/// Visits the headers of a segment's frames, from its first frame or from a place on, and gives what the next frame has to follow.
+/// Visits the headers of a segment's frames, from its first frame or from a place on. Returns the place in the chain
+/// that the next frame must continue.
 fn walk_all(
     segment: &SegmentFile,
     from: Option<&LogPoint>,
@@ -310,7 +312,7 @@ fn walk_all(
     Ok(chain)
 }
 
-/// Where the frames of a segment begin.
+/// The beginning of a segment's frames.
 fn first_point(walker: &mut Walker<'_>, last_before: u64) -> Result<LogPoint, RecoverError> {
     let offset = SegmentFile::first_frame_offset();
     let chain = match walker.frame_at(offset)? {
@@ -321,7 +323,7 @@ fn first_point(walker: &mut Walker<'_>, last_before: u64) -> Result<LogPoint, Re
     Ok(LogPoint { segment: walker.segment_id(), offset, last_frame: 0, chain, progress })
 }
 
-/// The last numbered frame in the last of these segments that has any.
+/// The last numbered frame in these segments.
 fn last_frame_before(listed: &[Listed]) -> Result<u64, RecoverError> {
     for own in listed.iter().rev() {
         if let SegmentState::Sealed(sealed) = &own.entry.state {
@@ -339,17 +341,17 @@ fn last_frame_before(listed: &[Listed]) -> Result<u64, RecoverError> {
     Ok(0)
 }
 
-/// Whether the frame at an offset has the shape of a torn write: some sector's part inside it is all zero. Without a valid
-/// header it is taken to reach to the next valid one, else to the last byte that is not zero.
+/// Whether the frame at an offset has the shape of a torn write: in some sector, the frame's part is all zeros. A
+/// frame without a valid header reaches to the next valid header, else to the last byte that is not zero.
 fn is_torn(walker: &mut Walker<'_>, offset: u64, last_nonzero: u64) -> Result<bool, RecoverError> {
     let end = match walker.next_header(offset)? {
         Some((at, header)) if at == offset => at + header.length as u64,
         Some((at, _)) => at,
-        // A header that is torn itself ends in zeros, but it is a header long.
+        // A torn header may end in zeros, but it has the length of a header.
         None if planted(Bug::TornHeaderUnproven) => last_nonzero,
         None => last_nonzero.max(offset + FRAME_HEADER_BYTES as u64),
     };
-    // What lies behind the end of the file counts as zeros: its length was not durable either.
+    // Bytes after the end of the file count as zeros: its length may not have been durable either.
     let end = if planted(Bug::CutFileUnproven) { end.min(walker.file_len()) } else { end };
     if end > walker.file_len() {
         return Ok(true);

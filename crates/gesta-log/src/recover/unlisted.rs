@@ -16,11 +16,11 @@ use crate::segment::{SegmentFile, Walker};
 /// Files in `segments/` that the manifest does not list.
 #[derive(Debug, Default)]
 pub(crate) struct Unlisted {
-    /// All of their content is elsewhere too.
+    /// Their content is also stored elsewhere.
     pub(crate) useless: Vec<String>,
-    /// They hold frames that are nowhere else: the manifest is stale.
+    /// They hold frames that no other file has: the manifest is stale.
     pub(crate) valuable: Vec<String>,
-    /// How far the log goes on in those, as far as frame headers in them say.
+    /// The last event in the valuable files, according to frame headers.
     pub(crate) end: Option<UnlistedEnd>,
 }
 
@@ -93,7 +93,7 @@ fn is_valuable(env: &dyn Env, path: &Path, listed: &[Listed]) -> Result<bool, Re
     }
 }
 
-/// The last event that frame headers in a segment name; `None` if another store wrote it, or if nothing in it tells.
+/// The last event that frame headers in a segment name; `None` if another store wrote it, or if no header gives one.
 fn end_of(env: &dyn Env, path: &Path, manifest: &Manifest) -> Result<Option<UnlistedEnd>, RecoverError> {
     let what = || io_error(format!("reading {}", path.display()));
     let file = env.open(path, Mode::Read).map_err(what())?;
@@ -112,8 +112,8 @@ fn end_of(env: &dyn Env, path: &Path, manifest: &Manifest) -> Result<Option<Unli
     Ok(position.map(|position| UnlistedEnd { segment: segment.id, position }))
 }
 
-/// Whether the source of a copy was ended where the copied frames began. That happens after the copy is listed and
-/// before anything is shown; if it did not happen, all acknowledged frames are still in the source.
+/// Whether the source of a copy ends where the copied frames began. The source is cut after the copy is listed and
+/// before anything is shown. If it is not cut, the source still has all acknowledged frames.
 fn was_cut_for(copy: &StartBody, listed: &[Listed]) -> Result<bool, RecoverError> {
     let source = listed.iter().find(|own| own.entry.header.id == copy.previous_segment);
     let Some(segment) = source.and_then(|own| own.segment.as_ref()) else { return Ok(true) };

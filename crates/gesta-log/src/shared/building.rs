@@ -1,4 +1,4 @@
-//! An index that is built beside the open log: its progress, and who waits for it.
+//! An index that is built after open: its progress, and the threads that wait for it.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,18 +8,18 @@ use crate::index::LookupError;
 use crate::limits::retry_pause;
 use crate::recover::Frames;
 
-/// How far the index is that is built anew.
+/// The progress of an index rebuild.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexProgress {
-    /// Events that are indexed, of those that were not when the log was opened.
+    /// Events indexed since the log was opened.
     pub done: u64,
-    /// All of those.
+    /// Events that were not indexed when the log was opened.
     pub of: u64,
-    /// Why the last attempt failed, if it did. Another one follows after a pause.
+    /// The error of the last attempt, if it failed. The next one follows after a pause.
     pub failure: Option<String>,
 }
 
-/// An index that is built beside the open log, as everybody else sees it.
+/// An index that is built after open, as other threads see it.
 pub(crate) struct Building {
     pub(crate) frames: Frames,
     /// The last position that runs covered when the log was opened.
@@ -35,12 +35,12 @@ pub(crate) struct Building {
 pub(crate) struct State {
     pub(crate) failure: Option<String>,
     pub(crate) failures: u64,
-    /// Nobody tries any more.
+    /// True once no further attempt follows.
     pub(crate) is_over: bool,
 }
 
 impl Building {
-    /// Says how far the index is, as long as it is not whole.
+    /// Fails with the progress until the index is complete.
     pub(crate) fn check_done(&self) -> Result<(), LookupError> {
         match self.progress() {
             None => Ok(()),
@@ -48,7 +48,7 @@ impl Building {
         }
     }
 
-    /// How far it is; `None` once it is whole.
+    /// The progress; `None` once the index is complete.
     pub(crate) fn progress(&self) -> Option<IndexProgress> {
         if self.is_done.load(Ordering::Acquire) {
             return None;
@@ -58,19 +58,19 @@ impl Building {
         Some(IndexProgress { done: self.done.load(Ordering::Relaxed).min(of), of, failure })
     }
 
-    /// From now on it is asked.
+    /// Marks the index as complete: look-ups use it from now on.
     pub(crate) fn finish(&self) {
         self.is_done.store(true, Ordering::Release);
         self.end();
     }
 
-    /// Ends the work on it soon.
+    /// Stops the work soon.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.end();
     }
 
-    /// Nobody works on it any more.
+    /// Marks the work as ended.
     pub(crate) fn end(&self) {
         self.lock().is_over = true;
         self.changed.notify_all();
@@ -80,14 +80,14 @@ impl Building {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// So many more events are in runs.
+    /// Counts `events` more events in runs.
     pub(crate) fn note_built(&self, events: u64) {
         self.done.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Remembers why an attempt failed.
+    /// Records the error of a failed attempt.
     pub(crate) fn fail(&self, failure: String) {
-        tracing::warn!(failure, "the index could not be built anew");
+        tracing::warn!(failure, "the index could not be rebuilt");
         let mut state = self.lock();
         state.failure = Some(failure);
         state.failures += 1;
@@ -95,7 +95,7 @@ impl Building {
         self.changed.notify_all();
     }
 
-    /// Waits before another attempt; breaks where there is to be none.
+    /// Waits before the next attempt; breaks if there is none.
     pub(crate) fn pause(&self, failures: u32) -> ControlFlow<()> {
         let waited =
             self.changed.wait_timeout_while(self.lock(), retry_pause(failures), |state| !state.is_over);
@@ -105,7 +105,7 @@ impl Building {
         }
     }
 
-    /// Waits until it is whole, or another attempt failed, or nobody works on it.
+    /// Waits until the index is complete, another attempt failed, or the work ended.
     pub(crate) fn wait(&self) {
         let state = self.lock();
         let failures = state.failures;

@@ -1,7 +1,8 @@
-//! The marks of places that this log gave out or checked since it was opened: a token that comes back costs a look at memory.
+//! The marks of places that this log returned or checked since it was opened. A token that comes back is checked in
+//! memory.
 //!
-//! *Layout*: one slot for each of 65,536 consecutive positions, in pages that are made when they are first needed. A slot holds the mark
-//! of one position, and which of the positions that share the slot it is.
+//! *Layout*: one slot for each of 65,536 consecutive positions, in pages that are allocated on first use. A slot
+//! holds the mark of one position, and which of the positions that share the slot it is.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SLOTS: u64 = 1 << 16;
 const PAGE_SLOTS: u64 = 1 << 10;
 
-/// Marks by position. The newest mark of a slot replaces the one before.
+/// Marks by position. A new mark replaces the previous one in its slot.
 pub(crate) struct Marks(Box<[OnceLock<Box<[AtomicU64]>>]>);
 
 impl Marks {
@@ -25,7 +26,7 @@ impl Marks {
         page[slot(sequence)].store(entry, Ordering::Relaxed);
     }
 
-    /// The mark of the event at a position, if it is remembered.
+    /// The mark of the event at a position, if it is stored.
     pub(crate) fn get(&self, sequence: u64) -> Option<u32> {
         let entry_now = self.0[page(sequence)].get()?[slot(sequence)].load(Ordering::Relaxed);
         let mark = u32::try_from(entry_now & u64::from(u32::MAX)).expect("32 bits");
@@ -33,8 +34,8 @@ impl Marks {
     }
 }
 
-/// A slot's content: the lap of the position, counted from 1 since 0 is an empty slot, then the mark. `None` for a position beyond the
-/// laps that fit: it is not remembered.
+/// A slot's content: the lap of the position, then the mark. Laps count from 1, since 0 is an empty slot. `None` if
+/// the lap does not fit: the mark is not stored.
 fn entry(sequence: u64, mark: u32) -> Option<u64> {
     let lap = u32::try_from(sequence / SLOTS + 1).ok()?;
     Some(u64::from(lap) << 32 | u64::from(mark))

@@ -1,4 +1,4 @@
-//! How far the log is durable: what readers may see, and the one place where that changes.
+//! How far the log is durable and visible to readers. Only this module changes it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -7,21 +7,21 @@ use event_listener::{Event, EventListener};
 
 use crate::folder::DurableMark;
 
-/// The end of what is durable: the position of the last event, and its mark.
+/// The end of the durable part: the position of the last event, and its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) position: u64,
-    /// `None` for an empty log, and where the last event cannot be read.
+    /// `None` for an empty log, and if the last event is unreadable.
     pub(crate) mark: Option<u32>,
 }
 
-/// The durable position, and who waits for it to move.
+/// The durable position, and the threads that wait for it to move.
 ///
-/// *Invariant*: the index holds everything up to the position before it is published here, so a reader that loads the position
-/// first and looks into the index second never misses an event below it.
+/// *Invariant*: the index holds everything up to a position before the position is published here. A reader loads the
+/// position first and the index second, so it never misses an event below it.
 pub(crate) struct Published {
     position: AtomicU64,
-    /// That position with its mark, for readers that need both of one moment.
+    /// The same position with its mark, for readers that need a consistent pair.
     head: RwLock<Head>,
     closed: AtomicBool,
     changed: Event,
@@ -47,7 +47,7 @@ impl Published {
         *self.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets readers see everything up to that event. It has been synced.
+    /// Makes everything up to that event visible to readers. It must be synced.
     pub(crate) fn publish(&self, head: Head) {
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         let before = self.position.swap(head.position, Ordering::Release);
@@ -55,13 +55,13 @@ impl Published {
         self.changed.notify(usize::MAX);
     }
 
-    /// Wakes everybody for good.
+    /// Wakes all waiters, now and from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.changed.notify(usize::MAX);
     }
 
-    /// Wakes everybody to look again, though the position did not move.
+    /// Wakes all waiters although the position did not move.
     pub(crate) fn wake(&self) {
         self.changed.notify(usize::MAX);
     }
@@ -70,15 +70,15 @@ impl Published {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Is woken by the next change. Listen first, look second.
+    /// Returns a listener for the next change. Listen first, then check.
     pub(crate) fn listen(&self) -> EventListener {
         self.changed.listen()
     }
 }
 
-/// The newest frame that was synced. Every manifest that is written records it.
+/// The newest synced frame. Every manifest records it.
 ///
-/// *Invariant*: number, checksum and position are set together, after the sync of the frame that they name.
+/// *Invariant*: number, checksum and position are set together, after the sync of their frame.
 #[derive(Default)]
 pub(crate) struct Synced(Mutex<DurableMark>);
 
@@ -87,7 +87,7 @@ impl Synced {
         *self.lock()
     }
 
-    /// Remembers a frame that was synced.
+    /// Records a synced frame.
     pub(crate) fn note(&self, frame: DurableMark) {
         let mut newest = self.lock();
         assert!(newest.number <= frame.number, "frames are synced in their order");
@@ -113,7 +113,7 @@ mod tests {
         Head { position, mark: Some(5) }
     }
 
-    /// Whether a change wakes who listened before it.
+    /// Whether a change wakes a listener that existed before it.
     fn wakes(published: &Published, change: impl FnOnce(&Published)) -> bool {
         let mut listener = pin!(published.listen());
         let mut nobody = Context::from_waker(Waker::noop());
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_change_is_seen_and_wakes_whoever_listened_before_it() {
+    fn every_change_is_visible_and_wakes_earlier_listeners() {
         let published = Published::new(7);
         assert_eq!((published.position(), published.is_closed()), (7, false));
         assert!(wakes(&published, |published| published.publish(at(9))));

@@ -1,4 +1,4 @@
-//! Backups: taken while the log is in use, added to, stopped, proven.
+//! Backups: taken while the log is in use, extended, interrupted, verified.
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::town::{append, change, crash_copy, log_of, open, options, read_all, segments};
 
-/// What a log that is restored from a backup holds.
+/// Restores a backup and reads all events.
 fn restored(backup: &Path) -> Vec<RecordedEvent> {
     let folder = TempDir::new().unwrap();
     restore(backup, folder.path()).unwrap();
@@ -25,7 +25,7 @@ fn restored(backup: &Path) -> Vec<RecordedEvent> {
     events
 }
 
-/// Checks that a folder holds a sound backup of exactly the first so many events of a log.
+/// Checks that a folder holds a sound backup of exactly the events of a log up to `position`.
 fn check(folder: &Path, position: u64, of: &LogStore) {
     let report = verify_backup(folder).unwrap();
     assert!(report.is_sound(), "{report:?}");
@@ -44,7 +44,7 @@ fn files(backup: &TempDir) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_backup_of_an_open_log_is_the_log_up_to_its_position() {
+fn a_backup_of_an_open_log_holds_every_event_up_to_its_position() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     let log = open(&folder);
     let taken = take(&log, &to);
@@ -55,7 +55,7 @@ fn a_backup_of_an_open_log_is_the_log_up_to_its_position() {
 }
 
 #[test]
-fn backups_that_are_taken_while_threads_append_are_the_log_up_to_their_position() {
+fn backups_during_appends_hold_every_event_up_to_their_position() {
     let (folder, done) = (TempDir::new().unwrap(), AtomicBool::new(false));
     let log = open(&folder);
     append(&log, 0, 700);
@@ -88,7 +88,7 @@ fn backups_that_are_taken_while_threads_append_are_the_log_up_to_their_position(
 }
 
 #[test]
-fn only_what_is_new_is_copied() {
+fn a_later_backup_copies_only_new_segments() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     let log = open(&folder);
     let first = take(&log, &to);
@@ -100,27 +100,31 @@ fn only_what_is_new_is_copied() {
     (200..320).for_each(|batch| append(&log, batch, 500));
     let next = take(&log, &to);
     assert!(next.segments > first.segments, "{next:?}");
-    // The cut one is written again, whole; those before it are not.
+    // The cut segment is written again as a whole. Earlier ones are not.
     assert_eq!(next.copied, next.segments - (first.segments - 1));
     let written = 120 * 2 * 700;
     assert!(next.copied_bytes < written + (64 << 10), "{next:?}");
-    assert_eq!(files(&to).len(), next.segments, "what only the backup before needed is gone");
+    assert_eq!(files(&to).len(), next.segments, "files that only the previous backup used are gone");
     check(to.path(), 640, &log);
 }
 
 #[test]
-fn sealed_segments_are_linked_where_that_is_asked_for() {
+fn sealed_segments_are_linked_on_request() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     let log = open(&folder);
     let taken = log
         .backup(to.path(), &BackupOptions { sealed: SealedSegments::Link, ..BackupOptions::default() })
         .unwrap();
-    assert_eq!((taken.linked, taken.copied), (taken.segments - 1, 1), "all but the one that is cut");
+    assert_eq!(
+        (taken.linked, taken.copied),
+        (taken.segments - 1, 1),
+        "all segments but the cut one are linked"
+    );
     check(to.path(), 400, &log);
 }
 
 #[test]
-fn a_log_that_nobody_has_open_is_backed_up_without_being_changed() {
+fn a_backup_of_a_closed_log_does_not_change_it() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     let before = crash_copy(folder.path());
     let taken = backup(folder.path(), to.path(), &BackupOptions::default()).unwrap();
@@ -135,7 +139,7 @@ fn a_log_that_nobody_has_open_is_backed_up_without_being_changed() {
 }
 
 #[test]
-fn what_a_killed_process_had_acknowledged_is_in_a_backup() {
+fn a_backup_after_a_crash_holds_every_acknowledged_event() {
     let folder = TempDir::new().unwrap();
     let log = open(&folder);
     (0..20).for_each(|batch| append(&log, batch, 3_000));
@@ -146,7 +150,7 @@ fn what_a_killed_process_had_acknowledged_is_in_a_backup() {
 }
 
 #[test]
-fn a_header_and_an_end_that_rotted_are_put_right_in_the_backup() {
+fn a_backup_repairs_a_damaged_header_and_end() {
     let folder = log_of(200, 500);
     let paths = segments(&folder);
     change(&paths[0], |bytes| bytes[50] ^= 1);
@@ -161,7 +165,7 @@ fn a_header_and_an_end_that_rotted_are_put_right_in_the_backup() {
         assert_eq!(
             (taken.position, taken.linked),
             (400, linked),
-            "those two are copied, and the one that is cut"
+            "the two repaired segments and the cut one are copied"
         );
         assert!(scrub(to.path(), &gesta_log::ScrubOptions::default()).is_err(), "a backup is no log");
         check(to.path(), 400, &log);
@@ -177,14 +181,14 @@ fn an_empty_log_is_backed_up_and_restored() {
 }
 
 #[test]
-fn a_backup_that_was_stopped_between_files_leaves_the_one_before() {
+fn an_interrupted_backup_leaves_the_previous_one_intact() {
     let (folder, to) = (log_of(100, 500), TempDir::new().unwrap());
     let log = open(&folder);
     take(&log, &to);
     let manifest = fs::read(to.path().join("backup")).unwrap();
     (100..300).for_each(|batch| append(&log, batch, 500));
     drop(log);
-    // The last segment cannot be copied any more: the attempt ends with everything before it written.
+    // The last segment cannot be copied, so the attempt ends after it has written all earlier ones.
     let log = open(&folder);
     let sealed = segments(&folder);
     let last_sealed = sealed.iter().rfind(|path| fs::metadata(path).unwrap().len() != 64 << 10).unwrap();
@@ -194,17 +198,17 @@ fn a_backup_that_was_stopped_between_files_leaves_the_one_before() {
     let BackupError::Damaged(damage) = &error else { panic!("{error}") };
     assert!(damage.loses_events() && error.to_string().contains("older backup"), "{error}");
     assert_eq!(fs::read(to.path().join("backup")).unwrap(), manifest);
-    assert!(files(&to).len() > 4, "files of the attempt are there");
+    assert!(files(&to).len() > 4, "files of the attempt remain");
 
     change(last_sealed, |bytes| bytes[at] ^= 1);
     check(to.path(), 200, &log);
     let taken = take(&log, &to);
-    assert!(taken.copied < taken.segments - 3, "what the attempt had copied is used: {taken:?}");
+    assert!(taken.copied < taken.segments - 3, "the backup uses the copies of the attempt: {taken:?}");
     check(to.path(), 600, &log);
 }
 
 #[test]
-fn every_flipped_byte_of_a_backup_is_found_and_no_restore_takes_it() {
+fn every_flipped_byte_of_a_backup_is_found_and_stops_a_restore() {
     let (folder, to) = (log_of(40, 500), TempDir::new().unwrap());
     take(&open(&folder), &to);
     let path = files(&to)[0].clone();
@@ -231,7 +235,7 @@ fn every_flipped_byte_of_a_backup_is_found_and_no_restore_takes_it() {
 }
 
 #[test]
-fn a_folder_with_other_files_or_another_logs_backup_is_refused() {
+fn a_backup_into_a_folder_with_other_files_or_another_logs_backup_is_refused() {
     let (folder, other, to) = (log_of(5, 100), log_of(5, 100), TempDir::new().unwrap());
     let log = open(&folder);
     let error = log.backup(folder.path(), &BackupOptions::default()).unwrap_err();
@@ -244,11 +248,11 @@ fn a_folder_with_other_files_or_another_logs_backup_is_refused() {
 }
 
 #[test]
-fn a_log_whose_end_is_not_settled_is_not_backed_up() {
+fn a_backup_of_a_log_with_an_unsettled_end_is_refused() {
     let (folder, to) = (log_of(20, 500), TempDir::new().unwrap());
     let path = segments(&folder).into_iter().next().unwrap();
     change(&path, |bytes| {
-        // The last frame is idle: its kind is the last byte that is not zero, three bytes before its end.
+        // The last frame is idle. Its kind is the last byte that is not zero, three bytes before the frame's end.
         let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 4;
         bytes[end..end + 2_000].fill(7);
     });
@@ -263,7 +267,7 @@ fn a_log_whose_end_is_not_settled_is_not_backed_up() {
 }
 
 #[test]
-fn a_backup_takes_no_more_bytes_a_second_than_it_may() {
+fn a_backup_respects_its_rate_limit() {
     let (folder, rate) = (log_of(200, 500), 1 << 20);
     let log = open(&folder);
     for sealed in [SealedSegments::Copy, SealedSegments::Link] {
@@ -272,7 +276,7 @@ fn a_backup_takes_no_more_bytes_a_second_than_it_may() {
         let started = Instant::now();
         let taken = log.backup(to.path(), &options).unwrap();
         assert_eq!(taken.linked > 0, sealed == SealedSegments::Link, "{taken:?}");
-        // Headers are written anew, and END may be.
+        // The backup writes headers itself, and END if needed.
         let bytes = taken.bytes - 4_300 * taken.segments as u64;
         let least = bytes * 1_000 / rate;
         assert!(started.elapsed().as_millis() >= u128::from(least), "{least} ms at the least: {taken:?}");
@@ -281,7 +285,7 @@ fn a_backup_takes_no_more_bytes_a_second_than_it_may() {
 }
 
 #[test]
-fn a_backup_is_not_replaced_by_a_shorter_one_or_by_one_of_another_history() {
+fn a_backup_is_not_replaced_by_a_shorter_or_diverged_one() {
     let folder = log_of(100, 500);
     let older = crash_copy(folder.path());
     let to = TempDir::new().unwrap();
@@ -289,7 +293,7 @@ fn a_backup_is_not_replaced_by_a_shorter_one_or_by_one_of_another_history() {
     (100..200).for_each(|batch| append(&log, batch, 500));
     take(&log, &to);
     let manifest = fs::read(to.path().join("backup")).unwrap();
-    // The older copy is put back: it is shorter, and later has outgrown the backup with other events.
+    // Restore the older copy. It is shorter than the backup first, and longer later, with other events.
     let log = open(&older);
     for grown in [100, 300] {
         (1_000..1_000 + grown / 2).for_each(|batch| append(&log, batch + grown, 500));
@@ -305,7 +309,7 @@ fn a_backup_is_not_replaced_by_a_shorter_one_or_by_one_of_another_history() {
 }
 
 #[test]
-fn a_log_that_lost_its_end_is_not_backed_up() {
+fn a_backup_of_a_log_that_lost_its_end_is_refused() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     backup(folder.path(), to.path(), &BackupOptions::default()).unwrap();
     let holds_frames = |path: &&std::path::PathBuf| fs::read(path).unwrap()[4096] != 0;
@@ -320,7 +324,7 @@ fn a_log_that_lost_its_end_is_not_backed_up() {
 }
 
 #[test]
-fn a_backup_goes_on_behind_a_tail_that_recovery_has_copied() {
+fn a_backup_continues_after_a_tail_that_recovery_copied() {
     let folder = TempDir::new().unwrap();
     let log = open(&folder);
     (0..20).for_each(|batch| append(&log, batch, 3_000));
@@ -328,12 +332,12 @@ fn a_backup_goes_on_behind_a_tail_that_recovery_has_copied() {
     backup(killed.path(), to.path(), &BackupOptions::default()).unwrap();
     let log = open(&killed);
     append(&log, 20, 3_000);
-    assert_eq!(take(&log, &to).position, 42, "the last event is the same, in another segment perhaps");
+    assert_eq!(take(&log, &to).position, 42, "the last event is the same, possibly in another segment");
     check(to.path(), 42, &log);
 }
 
 #[test]
-fn a_damaged_start_is_copied_as_it_is() {
+fn a_damaged_start_frame_is_copied_unchanged() {
     let (folder, to) = (log_of(200, 500), TempDir::new().unwrap());
     change(&segments(&folder)[1], |bytes| bytes[4_096 + 20] ^= 1);
     let log = open(&folder);

@@ -1,4 +1,4 @@
-//! Damage is found, located and reported; never served, never cut, never a false alarm.
+//! Damage is found, located and reported. It is never served or cut, and sound data raises no alarm.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::town::{
     append, change, crash_copy, event, find, log_of, open, options, read_all, resume, segments, stream,
 };
 
-/// Flips a bit in the data of an event, in the segment that holds it.
+/// Flips a bit in the data of an event, and returns the number of its segment.
 fn flip(folder: &std::path::Path, number: u64, size: usize) -> u64 {
     let text = format!("{number:>size$}");
     for (id, path) in (1..).zip(segments(folder)) {
@@ -26,11 +26,11 @@ fn flip(folder: &std::path::Path, number: u64, size: usize) -> u64 {
             return id;
         }
     }
-    panic!("event {number} is in no segment");
+    panic!("no segment holds event {number}");
 }
 
 #[test]
-fn a_flipped_byte_is_located_and_everything_around_it_is_read() {
+fn a_flipped_byte_is_located_and_all_other_events_are_read() {
     let folder = log_of(200, 500);
     let segment = flip(folder.path(), 101, 500);
     let log = open(&folder);
@@ -56,11 +56,11 @@ fn a_flipped_byte_is_located_and_everything_around_it_is_read() {
 }
 
 #[test]
-fn a_place_at_a_damaged_event_is_accepted() {
+fn a_checkpoint_at_a_damaged_event_is_accepted() {
     let folder = log_of(200, 500);
     flip(folder.path(), 101, 500);
     let log = open(&folder);
-    // Nobody can tell whether the mark is the lost event's.
+    // The event is lost, so its mark cannot be compared.
     let at = Position { partition: 0, sequence: 102 };
     let place = Checkpoint::start(log.id(), 1).with_mark(at, 0xbeef);
     let read = Read::log_from(Query::All, Place::At(place.clone()));
@@ -71,7 +71,7 @@ fn a_place_at_a_damaged_event_is_accepted() {
 }
 
 #[test]
-fn streams_that_damage_did_not_touch_are_read_as_ever() {
+fn streams_without_damage_are_read_completely() {
     let folder = log_of(200, 500);
     // Events 100 and 101 belong to streams 1 and 2; the batch of 101 and 102 to streams 2 and 0.
     flip(folder.path(), 101, 500);
@@ -81,23 +81,23 @@ fn streams_that_damage_did_not_touch_are_read_as_ever() {
     assert_eq!(
         (page.events.len(), page.end),
         (134, true),
-        "stream 1 goes on across the damage without a gap"
+        "stream 1 is read across the damage without a gap"
     );
     assert_eq!(pollster::block_on(log.stream(stream(1))).unwrap().unwrap().version.get(), 133);
 
     let page = read(2).unwrap();
-    assert_eq!((page.events.len(), page.end), (33, false), "what is before the damage");
+    assert_eq!((page.events.len(), page.end), (33, false), "the page ends at the damage");
     let rest = Select::Stream { name: stream(2), from: Some(Version::new(33)) };
     let ReadError::DataLoss { from, .. } = log.read_blocking(&rest.into()).unwrap_err() else {
         panic!("it is damage");
     };
     assert_eq!(from.sequence, 101);
     let unknown = read(77).unwrap_err();
-    assert!(resume(&unknown).is_some(), "a stream that is nowhere may have been in the damage");
+    assert!(resume(&unknown).is_some(), "an unknown stream may have had events in the damage");
 }
 
 #[test]
-fn backward_reads_stop_at_damage_and_go_on_behind_it() {
+fn backward_reads_stop_at_damage_and_can_continue_below_it() {
     let folder = log_of(200, 500);
     flip(folder.path(), 101, 500);
     let log = open(&folder);
@@ -122,7 +122,7 @@ fn backward_reads_stop_at_damage_and_go_on_behind_it() {
 }
 
 #[test]
-fn a_damaged_log_takes_no_writes_and_says_why_but_answers_repeats() {
+fn a_damaged_log_refuses_writes_with_the_cause_but_answers_repeats() {
     let folder = log_of(200, 500);
     flip(folder.path(), 101, 500);
     let log = open(&folder);
@@ -136,11 +136,11 @@ fn a_damaged_log_takes_no_writes_and_says_why_but_answers_repeats() {
     };
     let page = list(None).unwrap();
     assert_eq!(page.streams.len(), 3);
-    assert!(list(page.next).is_err(), "behind the last page: a stream may be hidden by the damage");
+    assert!(list(page.next).is_err(), "after the last page: the damage may hide a stream");
 }
 
 #[test]
-fn a_missing_segment_is_loss_and_reported() {
+fn a_missing_segment_is_reported_as_data_loss() {
     let folder = log_of(200, 500);
     let paths = segments(&folder);
     fs::remove_file(&paths[1]).unwrap();
@@ -154,7 +154,7 @@ fn a_missing_segment_is_loss_and_reported() {
 }
 
 #[test]
-fn a_segment_header_that_rotted_is_reported_and_read_from_the_manifest() {
+fn a_damaged_segment_header_is_reported_and_read_from_the_manifest() {
     let folder = log_of(20, 500);
     change(&segments(&folder)[0], |bytes| bytes[50] ^= 1);
     let log = open(&folder);
@@ -163,14 +163,14 @@ fn a_segment_header_that_rotted_is_reported_and_read_from_the_manifest() {
 }
 
 #[test]
-fn an_event_that_rots_while_the_log_is_open_is_named_and_nothing_around_it_is_missed() {
+fn damage_in_an_open_log_is_reported_and_all_other_events_are_read() {
     let folder = log_of(20, 500);
     let log = open(&folder);
     assert_eq!(read_all(&log, &Query::All).0.len(), 40);
     flip(folder.path(), 22, 500);
     let (events, met) = read_all(&log, &Query::All);
     let [ReadError::DataLoss { from, to, .. }] = &met[..] else { panic!("{met:?}") };
-    assert_eq!((from.sequence, to.sequence, events.len()), (21, 22, 38), "its batch is not shown half");
+    assert_eq!((from.sequence, to.sequence, events.len()), (21, 22, 38), "no half of its batch is returned");
 
     let mut read = Read::log(Query::All).backward();
     read.select = Select::Log { query: Query::All, from: Place::End, lanes: None };
@@ -183,7 +183,7 @@ fn an_event_that_rots_while_the_log_is_open_is_named_and_nothing_around_it_is_mi
 }
 
 #[test]
-fn the_loss_of_the_last_segment_is_no_clean_end() {
+fn the_loss_of_the_last_segment_is_not_a_clean_end() {
     let folder = log_of(200, 500);
     let holds_events = |path: &&std::path::PathBuf| fs::read(path).unwrap()[4096] != 0;
     let paths = segments(&folder);
@@ -195,13 +195,13 @@ fn the_loss_of_the_last_segment_is_no_clean_end() {
 }
 
 #[test]
-fn bytes_in_an_unused_segment_are_kept_whatever_they_are() {
+fn unknown_bytes_in_an_unused_segment_are_kept() {
     let spare = |folder: &tempfile::TempDir| segments(folder).pop().unwrap();
     let folder = log_of(80, 500);
     assert_eq!(fs::read(spare(&folder)).unwrap()[4096], 0, "the last segment is a spare");
     change(&spare(&folder), |bytes| bytes[4096..4600].fill(7));
     let log = open(&folder);
-    assert!(log.read_only().is_some(), "nothing proves that nobody was told of them");
+    assert!(log.read_only().is_some(), "the bytes may be acknowledged events");
     drop(log);
     change(&spare(&folder), |bytes| bytes[4096..4608].fill(0));
     change(&spare(&folder), |bytes| bytes[5000] = 7);
@@ -211,7 +211,7 @@ fn bytes_in_an_unused_segment_are_kept_whatever_they_are() {
     assert_eq!(read_all(&log, &Query::All).0.len(), 162);
 }
 
-/// A log whose last batch was acknowledged and then covered by nothing: as a crash right after leaves it.
+/// Makes a log whose last batch was acknowledged and has no later frame that covers it, as a crash leaves it.
 fn uncovered() -> tempfile::TempDir {
     loop {
         let folder = tempfile::tempdir().unwrap();
@@ -222,26 +222,26 @@ fn uncovered() -> tempfile::TempDir {
         let started = Instant::now();
         append(&log, 19, 3_000);
         let copy = crash_copy(folder.path());
-        // Where the machine was busy with something else, an idle frame may cover the last batch by now.
+        // On a busy machine an idle frame may already cover the last batch. Then make another log.
         if started.elapsed() < Duration::from_millis(75) {
             return copy;
         }
     }
 }
 
-/// Where the last batch begins in the last segment that is used, and which that is.
+/// Returns the segment of the last event, and the offset of the event's data in it.
 fn last_event(folder: &std::path::Path) -> (std::path::PathBuf, usize) {
     let text = format!("{:>3000}", 40);
     let holds = |path: &std::path::PathBuf| {
         fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
     };
-    let path = segments(folder).into_iter().rfind(holds).expect("the last event is somewhere");
+    let path = segments(folder).into_iter().rfind(holds).expect("a segment holds the last event");
     let at = find(&fs::read(&path).unwrap(), &text);
     (path, at)
 }
 
 #[test]
-fn a_torn_tail_is_kept_aside_and_cut() {
+fn a_torn_tail_is_quarantined_and_cut() {
     let folder = uncovered();
     let (path, at) = last_event(folder.path());
     change(&path, |bytes| bytes[at + 1_000..at + 3_000].fill(0));
@@ -249,14 +249,14 @@ fn a_torn_tail_is_kept_aside_and_cut() {
     assert_eq!(log.read_only(), None);
     assert!(log.recovery().quarantined_bytes > 3_000);
     assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 1);
-    assert_eq!(read_all(&log, &Query::All).0.len(), 38, "the torn batch is gone, whole");
+    assert_eq!(read_all(&log, &Query::All).0.len(), 38, "the whole torn batch is gone");
     append(&log, 19, 3_000);
     drop(log);
     assert!(verify(folder.path()).unwrap().is_sound());
 }
 
 #[test]
-fn a_copy_of_the_tail_that_was_stopped_is_made_again() {
+fn an_interrupted_copy_of_the_tail_is_made_again() {
     let folder = uncovered();
     let next = segments(&folder).len() + 1;
     let left = folder.path().join("segments").join(format!("{next:012}.seg.tmp"));
@@ -267,7 +267,7 @@ fn a_copy_of_the_tail_that_was_stopped_is_made_again() {
 }
 
 #[test]
-fn damage_that_nothing_proves_unacknowledged_is_not_cut() {
+fn damage_that_may_be_acknowledged_is_not_cut() {
     let folder = uncovered();
     let (path, at) = last_event(folder.path());
     change(&path, |bytes| bytes[at + 5] ^= 1);
@@ -282,9 +282,9 @@ fn damage_that_nothing_proves_unacknowledged_is_not_cut() {
 }
 
 #[test]
-fn an_acknowledged_batch_that_turned_to_zeros_is_no_clean_end() {
+fn an_acknowledged_batch_of_zeros_is_not_a_clean_end() {
     let folder = log_of(20, 500);
-    // The log was closed, so an idle frame says that everything before it is durable.
+    // The log was closed, so an idle frame states that all earlier frames are durable.
     let path = segments(&folder).into_iter().next().unwrap();
     change(&path, |bytes| {
         let begins = |window: &[u8]| window == b"GFRM";
@@ -322,7 +322,8 @@ fn no_flipped_bit_makes_the_log_serve_wrong_data() {
     assert!(detected > 600 && harmless > 50, "{detected} detected, {harmless} harmless");
 }
 
-/// A closed log of 600 events, 25 a stream, one stream after the other, and an index file over the first of its segments.
+/// Makes a closed log of 600 events, 25 in each stream, one stream after the other, with one run over its first
+/// segments.
 fn log_with_runs() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder);
@@ -339,13 +340,13 @@ fn part(number: u64) -> StreamName {
     format!("part-{}", number.div_ceil(25)).parse().unwrap()
 }
 
-/// Opens a log that has an index file for each 256 KiB.
+/// Opens a log that writes a run for each 256 KiB.
 fn open_with_runs(folder: &tempfile::TempDir) -> LogStore {
     let options = Options { index_run_bytes: 256 << 10, ..options() };
     LogStore::open(folder.path(), &options).unwrap()
 }
 
-/// Removes the file of a segment that an index file covers, and gives the positions that it held.
+/// Removes a segment that a run covers, and returns its positions.
 fn lose_covered_segment(folder: &tempfile::TempDir) -> std::ops::RangeInclusive<u64> {
     let path = segments(folder)[2].clone();
     fs::remove_file(path).unwrap();
@@ -355,7 +356,7 @@ fn lose_covered_segment(folder: &tempfile::TempDir) -> std::ops::RangeInclusive<
     damage[0].from..=damage[0].to
 }
 
-/// All events of a stream that can be read, and whether damage was met.
+/// Reads all readable events of a stream. The flag tells whether the read met damage.
 fn read_stream(log: &LogStore, name: &StreamName, read: impl Fn(Read) -> Read) -> (Vec<u64>, bool) {
     let (mut positions, mut from) = (Vec::new(), None);
     loop {
@@ -379,14 +380,14 @@ fn read_stream(log: &LogStore, name: &StreamName, read: impl Fn(Read) -> Read) -
 }
 
 #[test]
-fn where_the_index_covers_damage_only_streams_that_have_events_there_are_touched() {
+fn damage_covered_by_the_index_affects_only_streams_with_events_there() {
     let folder = log_with_runs();
     let lost = lose_covered_segment(&folder);
     let log = open_with_runs(&folder);
     for number in (1..=600).step_by(25) {
         let (name, own) = (part(number), number..number + 25);
         let info = pollster::block_on(log.stream(name.clone())).unwrap().unwrap();
-        assert_eq!(info.version.get(), 24, "the head of {name} is known, whatever becomes of its payload");
+        assert_eq!(info.version.get(), 24, "the head of {name} is known even if its payload is lost");
         let is_touched = own.clone().any(|position| lost.contains(&position));
         let (forward, met) = read_stream(&log, &name, |read| read);
         assert_eq!(met, is_touched, "{name}");
@@ -410,7 +411,7 @@ fn where_the_index_covers_damage_only_streams_that_have_events_there_are_touched
 }
 
 #[test]
-fn where_the_index_covers_damage_only_queries_that_mean_events_there_are_touched() {
+fn damage_covered_by_the_index_affects_only_queries_that_match_events_there() {
     let folder = log_with_runs();
     let lost = lose_covered_segment(&folder);
     let log = open_with_runs(&folder);
@@ -425,14 +426,14 @@ fn where_the_index_covers_damage_only_queries_that_mean_events_there_are_touched
         let page = log.read_blocking(&Read::log_from(query(position), Place::End).backward()).unwrap();
         assert_eq!((page.events.len(), page.end), (if is_lost { 1 } else { 2 }, !is_lost), "{position}");
     }
-    // From a place inside the damage and behind the last match, nothing that is asked for is lost.
+    // The read starts inside the damage, after the last match, so it misses nothing.
     let inside = Place::At(Checkpoint::new(log.id(), [lost.start() + 1]));
     let page = log.read_blocking(&Read::log_from(query(*lost.start()), inside)).unwrap();
     assert_eq!((page.events.len(), page.end), (1, true));
 }
 
 #[test]
-fn a_listing_gives_the_streams_before_and_behind_one_that_cannot_be_read() {
+fn a_listing_returns_the_streams_before_and_after_an_unreadable_one() {
     let folder = log_with_runs();
     let lost = lose_covered_segment(&folder);
     let log = open_with_runs(&folder);
@@ -458,7 +459,7 @@ fn a_listing_gives_the_streams_before_and_behind_one_that_cannot_be_read() {
 }
 
 #[test]
-fn a_report_names_the_streams_that_the_index_knows_to_be_touched() {
+fn a_damage_report_lists_the_affected_streams_from_the_index() {
     let folder = log_with_runs();
     let lost = lose_covered_segment(&folder);
     let touched = |name: &StreamName| lost.clone().any(|position| part(position) == *name);
@@ -476,14 +477,14 @@ fn a_report_names_the_streams_that_the_index_knows_to_be_touched() {
     assert!(reports[0].contains("positions") && !reports[0].contains("others"), "{}", reports[0]);
 }
 
-/// The last segment of a closed log that holds frames.
+/// Returns the last segment of a closed log that holds frames.
 fn last_used(folder: &std::path::Path) -> std::path::PathBuf {
     let holds_frames = |path: &std::path::PathBuf| fs::read(path).unwrap()[4096] != 0;
     segments(folder).into_iter().rfind(holds_frames).unwrap()
 }
 
 #[test]
-fn a_log_that_was_closed_and_ends_earlier_now_has_lost_its_end() {
+fn a_closed_log_that_ends_earlier_than_before_has_lost_its_end() {
     let harms: [fn(&mut Vec<u8>); 4] = [
         |bytes| bytes.truncate(4_096 + 3_000),
         |bytes| bytes[4_096 + 3_000..].fill(0),
@@ -508,14 +509,14 @@ fn a_log_that_was_closed_and_ends_earlier_now_has_lost_its_end() {
 }
 
 #[test]
-fn a_segment_of_a_copy_that_went_on_differently_is_another_history() {
+fn a_segment_of_a_diverged_copy_is_another_history() {
     let folder = log_of(5, 500);
     let copy = crash_copy(folder.path());
     for (path, first) in [(folder.path(), 5), (copy.path(), 50)] {
         let log = open(path);
         (first..first + 10).for_each(|batch| append(&log, batch, 500));
     }
-    // Each is whole by itself; the files have the same names, headers and salts.
+    // Each log alone is sound. The files have the same names, headers and salts.
     for path in [folder.path(), copy.path()] {
         assert!(verify(path).unwrap().is_sound());
     }
@@ -525,11 +526,14 @@ fn a_segment_of_a_copy_that_went_on_differently_is_another_history() {
     assert!(log.read_only().is_some() && damage[0].what.contains("another history"), "{damage:?}");
     assert_eq!(damage.last().unwrap().to, 30, "{damage:?}");
     let (events, _) = read_all(&log, &Query::All);
-    assert!(events.iter().all(|event| event.id() <= EventId::from_u128(30)), "no event of the copy is shown");
+    assert!(
+        events.iter().all(|event| event.id() <= EventId::from_u128(30)),
+        "no event of the copy is returned"
+    );
 }
 
 #[test]
-fn a_damaged_start_loses_nothing_and_is_a_flaw() {
+fn a_damaged_start_frame_is_a_flaw_without_loss() {
     let folder = log_of(200, 500);
     change(&segments(&folder)[1], |bytes| bytes[4_096 + 20] ^= 1);
     let log = open(&folder);
@@ -547,7 +551,7 @@ fn a_missing_last_segment_leaves_the_end_of_the_loss_open() {
     fs::remove_file(last_used(folder.path())).unwrap();
     let log = open(&folder);
     let damage = log.recovery().damage.last().unwrap();
-    assert_eq!((damage.to, damage.end_is_known), (400, false), "the manifest proves that much: {damage}");
+    assert_eq!((damage.to, damage.end_is_known), (400, false), "the manifest states that position: {damage}");
     assert!(damage.to_string().ends_with("on are lost, up to 400 at least"), "{damage}");
     let (_, met) = read_all(&log, &Query::All);
     let [ReadError::DataLoss { location, .. }] = &met[..] else { panic!("{met:?}") };
@@ -555,7 +559,7 @@ fn a_missing_last_segment_leaves_the_end_of_the_loss_open() {
 }
 
 #[test]
-fn a_stale_manifest_is_loss_at_the_end_for_readers() {
+fn a_stale_manifest_is_data_loss_at_the_end_for_readers() {
     let folder = log_of(100, 500);
     let stale = fs::read(folder.path().join("manifest")).unwrap();
     let log = open(&folder);

@@ -1,4 +1,4 @@
-//! A log with more segments than its process may have files open.
+//! A log with more segments than its process may open files.
 
 use std::process::Command;
 
@@ -7,17 +7,17 @@ use gesta_log::{BackupOptions, backup, scrub, stat, verify};
 
 use crate::town::{append, log_of, open, read_all, segments};
 
-/// Says to this program that it is the process with few open files.
+/// This variable tells the test program that it is the child process with few open files.
 const CHILD: &str = "GESTA_TEST_FEW_DESCRIPTORS";
 const OPEN_FILES: usize = 32;
 
 #[test]
-fn a_log_with_more_segments_than_open_files_is_appended_to_read_verified_and_copied() {
+fn a_log_with_more_segments_than_open_files_supports_appends_reads_verify_and_backup() {
     if std::env::var_os(CHILD).is_none() {
-        // The limit is the process's: other tests run in this one.
+        // The limit applies to a whole process, and other tests run in this one. So start a child.
         let program = std::env::current_exe().unwrap();
         let name =
-            "descriptors::a_log_with_more_segments_than_open_files_is_appended_to_read_verified_and_copied";
+            "descriptors::a_log_with_more_segments_than_open_files_supports_appends_reads_verify_and_backup";
         let limited = format!("ulimit -n {OPEN_FILES}; exec \"$0\" --exact {name} --nocapture");
         let ran = Command::new("sh").args(["-c", &limited]).arg(program).env(CHILD, "1").output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

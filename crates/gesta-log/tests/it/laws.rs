@@ -1,4 +1,4 @@
-//! The laws of an event store, held against the embedded log: as it is, and closed and opened again before every call.
+//! The laws of an event store on the embedded log: with and without a restart before every call.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use gesta_core::EventStore;
 use gesta_log::{LogStore, Options};
 use tempfile::TempDir;
 
-/// A log in a folder of its own, with the largest segments that a test can afford to fill with zeros.
+/// A log in a temporary folder, with the largest segments that a test can afford to zero.
 struct Log {
     folder: TempDir,
     clock: Clock,
     segment_size_bytes: u64,
     index_run_bytes: u64,
-    /// Whether the files of its index are gone after a restart.
+    /// True if each restart deletes the index files.
     loses_index: bool,
 }
 
@@ -63,7 +63,7 @@ impl Harness for Log {
     }
 }
 
-/// Copies a folder with all that is in it, as `cp -a` does.
+/// Copies a folder with its content, like `cp -a`.
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
@@ -82,13 +82,13 @@ mod in_large_segments {
     gesta_conformance::laws!(Log::new(64 << 20, 64 << 20));
 }
 
-/// Almost everything is looked up on the disk, in runs that are merged all the time.
+/// Most look-ups read the disk, in runs that are merged all the time.
 mod in_small_segments_and_runs {
     use super::Log;
     gesta_conformance::laws!(Log::new(64 << 10, 1 << 10));
 }
 
-/// The index is built anew each time, beside the open log where that is more than a few batches.
+/// The index is rebuilt at each restart, beside the open log if there are more than a few batches.
 mod without_index {
     use super::{Log, Restarting};
     gesta_conformance::laws!(Restarting::every(12, Log { loses_index: true, ..Log::new(64 << 10, 4 << 10) }));

@@ -1,4 +1,4 @@
-//! The embedded log as its users see it.
+//! The embedded log through its public interface.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! Opening a log, and what stands in the way.
+//! Opening a log, and the errors of an open.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use gesta_log::{
 use crate::town::{append, change, log_of, open, options, read_all, segments};
 
 #[test]
-fn a_folder_is_open_in_one_place_at_a_time_and_says_where() {
+fn a_locked_log_is_refused_with_the_name_of_its_holder() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder);
     log.describe_holder("the server at http://127.0.0.1:2114").unwrap();
@@ -25,7 +25,7 @@ fn a_folder_is_open_in_one_place_at_a_time_and_says_where() {
 }
 
 #[test]
-fn a_damaged_manifest_is_named_and_nothing_is_changed() {
+fn an_open_with_a_damaged_manifest_fails_and_changes_nothing() {
     let folder = log_of(5, 100);
     let manifest = folder.path().join("manifest");
     change(&manifest, |bytes| bytes[70] ^= 1);
@@ -37,14 +37,14 @@ fn a_damaged_manifest_is_named_and_nothing_is_changed() {
 }
 
 #[test]
-fn a_missing_manifest_is_named_where_there_are_segments() {
+fn an_open_of_segments_without_a_manifest_fails() {
     let folder = log_of(200, 500);
     fs::remove_file(folder.path().join("manifest")).unwrap();
     assert!(matches!(LogStore::open(folder.path(), &options()), Err(OpenError::ManifestMissing { .. })));
 }
 
 #[test]
-fn a_small_log_without_its_manifest_is_not_mistaken_for_an_empty_one() {
+fn a_small_log_without_its_manifest_is_not_opened_as_empty() {
     let folder = log_of(5, 100);
     fs::remove_file(folder.path().join("manifest")).unwrap();
     let _ = fs::remove_file(folder.path().join("manifest.previous"));
@@ -54,7 +54,7 @@ fn a_small_log_without_its_manifest_is_not_mistaken_for_an_empty_one() {
 }
 
 #[test]
-fn a_first_batch_that_is_larger_than_the_first_segment_goes_into_a_larger_one() {
+fn a_first_batch_larger_than_the_first_segment_gets_a_larger_segment() {
     let folder = tempfile::tempdir().unwrap();
     let large = || {
         let data = vec![b'x'; 16 << 20].into();
@@ -71,17 +71,17 @@ fn a_first_batch_that_is_larger_than_the_first_segment_goes_into_a_larger_one() 
 }
 
 #[test]
-fn a_fresh_log_takes_less_than_two_mebibytes() {
+fn a_new_log_takes_less_than_two_mebibytes() {
     let folder = tempfile::tempdir().unwrap();
     let log = LogStore::open(folder.path(), &Options::default()).unwrap();
     let bytes = || listing(folder.path()).iter().map(|(_, bytes)| bytes).sum::<u64>();
-    assert!(bytes() < 4096, "an open makes no segment");
+    assert!(bytes() < 4096, "an open creates no segment");
     append(&log, 0, 100);
     assert!(bytes() < 2 << 20, "{}", bytes());
 }
 
 #[test]
-fn a_stale_manifest_is_found_out() {
+fn a_stale_manifest_is_detected() {
     let folder = log_of(40, 500);
     let stale = fs::read(folder.path().join("manifest")).unwrap();
     let log = open(&folder);
@@ -89,12 +89,12 @@ fn a_stale_manifest_is_found_out() {
     drop(log);
     fs::write(folder.path().join("manifest"), stale).unwrap();
     let log = open(&folder);
-    let reason = log.read_only().expect("acknowledged segments are not listed");
+    let reason = log.read_only().expect("the manifest does not list acknowledged segments");
     assert!(reason.contains("the manifest is stale"), "{reason}");
 }
 
 #[test]
-fn a_log_is_the_same_after_deleting_everything_but_segments_and_manifest() {
+fn a_log_needs_only_its_segments_and_manifest() {
     let folder = log_of(200, 500);
     let before = read_all(&open(&folder), &Query::All);
     for entry in fs::read_dir(folder.path()).unwrap() {
@@ -108,7 +108,7 @@ fn a_log_is_the_same_after_deleting_everything_but_segments_and_manifest() {
     assert_eq!(read_all(&open(&folder), &Query::All), before);
 }
 
-/// Everything in a folder, with the length of what is a file.
+/// Lists all paths in a folder. Files have their lengths.
 fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let mut all = entries
@@ -122,10 +122,10 @@ fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 #[test]
-fn a_backup_in_the_place_of_a_log_is_named_and_nothing_is_made_in_it() {
+fn an_open_of_a_backup_is_refused_and_creates_nothing() {
     let (folder, to) = (log_of(40, 500), tempfile::tempdir().unwrap());
     backup(folder.path(), to.path(), &BackupOptions::default()).unwrap();
-    // As a copy of it is that leaves out what is no part of a backup.
+    // A copy of a backup may lack files that do not belong to it, such as the lock.
     fs::remove_file(to.path().join("LOCK")).unwrap();
     let before = listing(to.path());
     let elsewhere = tempfile::tempdir().unwrap();
@@ -145,7 +145,7 @@ fn a_backup_in_the_place_of_a_log_is_named_and_nothing_is_made_in_it() {
         }),
     ];
     for refusal in refusals {
-        let refusal = refusal.expect("it is no log");
+        let refusal = refusal.expect("the folder is not a log");
         assert!(matches!(refusal, OpenError::IsABackup { .. }), "{refusal:?}");
         let said = refusal.to_string();
         let restore = format!("`gesta restore --from {} --dir <folder>`", to.path().display());
@@ -156,13 +156,11 @@ fn a_backup_in_the_place_of_a_log_is_named_and_nothing_is_made_in_it() {
 }
 
 #[test]
-fn a_log_may_have_other_things_in_its_folder_that_are_called_backup() {
+fn an_unrelated_entry_named_backup_does_not_stop_an_open() {
     let to = tempfile::tempdir().unwrap();
     backup(log_of(5, 100), to.path(), &BackupOptions::default()).unwrap();
-    let others: [fn(PathBuf); 2] = [
-        |path| fs::create_dir(path).unwrap(),
-        |path| fs::write(path, "the backup of something else").unwrap(),
-    ];
+    let others: [fn(PathBuf); 2] =
+        [|path| fs::create_dir(path).unwrap(), |path| fs::write(path, "an unrelated backup").unwrap()];
     for other in others {
         let folder = tempfile::tempdir().unwrap();
         other(folder.path().join("backup"));
@@ -185,7 +183,7 @@ fn a_segment_size_out_of_range_is_refused() {
 }
 
 #[test]
-fn verify_says_so_where_there_is_no_log() {
+fn verify_of_a_folder_without_a_log_fails() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(verify(folder.path()), Err(OpenError::NotALog { .. })));
     fs::write(folder.path().join("notes.txt"), "not a log").unwrap();
@@ -193,7 +191,7 @@ fn verify_says_so_where_there_is_no_log() {
 }
 
 #[test]
-fn a_closed_log_says_that_it_is_closed() {
+fn a_closed_log_refuses_calls_as_closed() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder);
     append(&log, 0, 10);
@@ -204,8 +202,8 @@ fn a_closed_log_says_that_it_is_closed() {
 }
 
 #[test]
-fn a_log_that_was_closed_is_free_while_processes_are_being_started() {
-    // A process that another thread starts holds copies of all open files until it becomes another program.
+fn a_closed_log_can_be_opened_while_processes_are_being_started() {
+    // A child process that another thread starts holds copies of all open files until its exec.
     let folder = tempfile::tempdir().unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Repairs: a manifest made anew, and a tail that is dropped on an operator's word.
+//! Repairs: rebuilding a manifest, and dropping a tail at an operator's request.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn remove_manifests(folder: &TempDir) {
     let _ = fs::remove_file(folder.path().join("manifest.previous"));
 }
 
-/// Every byte of a folder but the lock's.
+/// Reads every file of a folder except the lock.
 fn bytes_of(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -38,7 +38,7 @@ fn bytes_of(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     files
 }
 
-/// Takes a log's manifest away in some way, repairs it, and checks that everything is as before and goes on.
+/// Damages a log's manifest, repairs it, and checks that the log holds the same events and takes appends.
 #[track_caller]
 fn check(folder: &TempDir, damage: impl FnOnce(&TempDir)) {
     let log = open(folder);
@@ -84,10 +84,10 @@ fn check(folder: &TempDir, damage: impl FnOnce(&TempDir)) {
 }
 
 #[test]
-fn a_manifest_that_was_removed_is_made_anew() {
+fn a_removed_manifest_is_rebuilt() {
     for batches in [0, 1, 20, 80, 200] {
         check(&log_of(batches, 500), |folder| fs::remove_file(manifest(folder)).unwrap());
-        // A log without an event is nothing but its manifest.
+        // A log without events has only its manifest.
         if batches > 0 {
             check(&log_of(batches, 500), remove_manifests);
         }
@@ -95,7 +95,7 @@ fn a_manifest_that_was_removed_is_made_anew() {
 }
 
 #[test]
-fn a_damaged_manifest_is_made_anew_and_kept_aside() {
+fn a_damaged_manifest_is_rebuilt_and_quarantined() {
     let folder = log_of(200, 500);
     let mut bytes = Vec::new();
     check(&folder, |folder| {
@@ -109,7 +109,7 @@ fn a_damaged_manifest_is_made_anew_and_kept_aside() {
 }
 
 #[test]
-fn a_stale_manifest_is_made_anew() {
+fn a_stale_manifest_is_rebuilt() {
     let folder = log_of(40, 500);
     let stale = fs::read(manifest(&folder)).unwrap();
     let log = open(&folder);
@@ -123,7 +123,7 @@ fn a_stale_manifest_is_made_anew() {
 }
 
 #[test]
-fn the_manifest_of_a_restored_log_is_made_anew_under_its_own_id() {
+fn the_manifest_of_a_restored_log_is_rebuilt_with_the_new_id() {
     let restored = || {
         let (folder, from, to) = (log_of(200, 500), TempDir::new().unwrap(), TempDir::new().unwrap());
         backup(folder.path(), from.path(), &BackupOptions::default()).unwrap();
@@ -131,11 +131,11 @@ fn the_manifest_of_a_restored_log_is_made_anew_under_its_own_id() {
         to
     };
     check(&restored(), |folder| fs::remove_file(manifest(folder)).unwrap());
-    // The segment that the log went on in has the new id.
+    // The segment with the new appends has the new id.
     let folder = restored();
     append(&open(&folder), 200, 500);
     check(&folder, remove_manifests);
-    // Before the first append no segment has it, but the manifest before.
+    // Before the first append no segment has the new id; only the previous manifest has it.
     let folder = restored();
     let store = stat(folder.path()).unwrap().store;
     fs::remove_file(manifest(&folder)).unwrap();
@@ -144,7 +144,7 @@ fn the_manifest_of_a_restored_log_is_made_anew_under_its_own_id() {
 }
 
 #[test]
-fn the_manifest_of_a_log_that_crashed_is_made_anew_with_all_that_was_acknowledged() {
+fn the_rebuilt_manifest_of_a_crashed_log_covers_every_acknowledged_event() {
     let folder = TempDir::new().unwrap();
     let log = open(&folder);
     (0..100).for_each(|batch| append(&log, batch, 500));
@@ -154,22 +154,22 @@ fn the_manifest_of_a_log_that_crashed_is_made_anew_with_all_that_was_acknowledge
     repair(killed.path(), Repair::Manifest).unwrap();
     let log = open(&killed);
     assert_eq!((log.read_only(), read_all(&log, &Query::All).0), (None, expected));
-    assert!(log.recovery().rescued_frames > 0, "the tail was copied into a segment of its own");
+    assert!(log.recovery().rescued_frames > 0, "recovery copied the tail into a new segment");
     append(&log, 100, 500);
     drop(log);
-    // Now the order of the segments is not that of their ids.
+    // The order of the segments now differs from the order of their ids.
     check(&killed, remove_manifests);
 }
 
 #[test]
-fn a_header_that_rotted_is_read_from_the_manifest_before_or_is_too_much() {
+fn a_damaged_header_is_read_from_the_previous_manifest_or_stops_the_repair() {
     let folder = log_of(200, 500);
     check(&folder, |folder| {
         fs::remove_file(manifest(folder)).unwrap();
         change(&segments(folder)[0], |bytes| bytes[50] ^= 1);
         let plan = plan_repair(folder.path()).unwrap();
         assert!(plan.found.iter().any(|line| line.contains("header of segment 1 is damaged")), "{plan:?}");
-        // It stays a flaw that is reported; here it is put right, so that everything else can be compared.
+        // A repair leaves the damaged header as a reported flaw. Undo the damage so that the rest can be compared.
         change(&segments(folder)[0], |bytes| bytes[50] ^= 1);
     });
     remove_manifests(&folder);
@@ -180,7 +180,7 @@ fn a_header_that_rotted_is_read_from_the_manifest_before_or_is_too_much() {
 }
 
 #[test]
-fn a_segment_that_is_gone_with_the_manifest_is_found_missing() {
+fn a_segment_that_is_lost_with_the_manifest_is_reported_missing() {
     for with_previous in [true, false] {
         let folder = log_of(200, 500);
         drop(open(&folder));
@@ -200,11 +200,11 @@ fn a_segment_that_is_gone_with_the_manifest_is_found_missing() {
 }
 
 #[test]
-fn segments_and_manifests_of_other_logs_are_told_apart() {
+fn repair_refuses_or_ignores_segments_and_manifests_of_other_logs() {
     let (folder, other) = (log_of(80, 500), log_of(80, 500));
     let stray = folder.path().join("segments").join("000000000099.seg");
     fs::remove_file(manifest(&folder)).unwrap();
-    // The name says another id than the header: it is no segment of anybody's.
+    // The file's name and header have different ids, so it is no valid segment of any log.
     fs::copy(&segments(&other)[0], &stray).unwrap();
     let error = plan_repair(folder.path()).unwrap_err();
     assert!(error.to_string().contains("the header of segment 99 is damaged"), "{error}");
@@ -230,7 +230,7 @@ fn segments_and_manifests_of_other_logs_are_told_apart() {
 }
 
 #[test]
-fn the_loss_of_the_last_segments_with_the_manifest_is_known_from_the_manifest_before() {
+fn the_previous_manifest_shows_the_loss_of_the_last_segments() {
     let folder = log_of(200, 500);
     drop(open(&folder));
     fs::remove_file(manifest(&folder)).unwrap();
@@ -243,8 +243,8 @@ fn the_loss_of_the_last_segments_with_the_manifest_is_known_from_the_manifest_be
     assert!(damage.loses_events() && log.read_only().is_some());
 }
 
-/// A log whose last batch was acknowledged, covered by nothing, and then changed in one bit.
-fn unproven() -> TempDir {
+/// Makes a log whose last batch was acknowledged, has no later frame that covers it, and then lost one bit.
+fn uncovered_and_damaged() -> TempDir {
     let folder = TempDir::new().unwrap();
     let log = open(&folder);
     (0..20).for_each(|batch| append(&log, batch, 3_000));
@@ -263,8 +263,8 @@ fn unproven() -> TempDir {
 }
 
 #[test]
-fn a_tail_that_proves_nothing_is_dropped_and_kept_aside() {
-    let folder = unproven();
+fn a_damaged_tail_is_dropped_on_request_and_quarantined() {
+    let folder = uncovered_and_damaged();
     let reason = open(&folder).read_only().unwrap();
     assert!(reason.contains("gesta repair --drop-tail"), "{reason}");
     let damaged = bytes_of(folder.path());
@@ -279,7 +279,7 @@ fn a_tail_that_proves_nothing_is_dropped_and_kept_aside() {
     let kept = kept.map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
     let [kept] = &kept[..] else { panic!("{} files", kept.len()) };
     assert!(damaged.iter().any(|(_, bytes)| bytes.windows(kept.len()).any(|window| window == &kept[..])));
-    assert!(kept.windows(5).any(|window| window == b"   39"), "the batch is in it");
+    assert!(kept.windows(5).any(|window| window == b"   39"), "the quarantined file has the batch");
 
     let log = open(&folder);
     assert_eq!((log.read_only(), read_all(&log, &Query::All).0.len()), (None, 38));
@@ -292,7 +292,7 @@ fn a_tail_that_proves_nothing_is_dropped_and_kept_aside() {
 }
 
 #[test]
-fn bytes_in_a_spare_that_prove_nothing_are_dropped() {
+fn unknown_bytes_in_a_spare_are_dropped_on_request() {
     let folder = log_of(80, 500);
     let spare = segments(&folder).pop().unwrap();
     change(&spare, |bytes| bytes[4096..4600].fill(7));
@@ -307,8 +307,8 @@ fn bytes_in_a_spare_that_prove_nothing_are_dropped() {
 }
 
 #[test]
-fn what_was_acknowledged_is_not_dropped() {
-    // The end of a log that was closed: an idle frame says that everything before it is durable.
+fn acknowledged_events_are_never_dropped() {
+    // The end of a closed log: an idle frame states that all earlier frames are durable.
     let folder = log_of(20, 500);
     let path = segments(&folder).into_iter().next().unwrap();
     let offset = find(&fs::read(&path).unwrap(), &format!("{:>500}", 40));
@@ -319,7 +319,7 @@ fn what_was_acknowledged_is_not_dropped() {
     }
     assert_eq!(bytes_of(folder.path()), before);
 
-    // The middle of a log that ends in something that could be dropped.
+    // The middle of a log whose end could be dropped.
     let folder = log_of(80, 500);
     change(&segments(&folder)[0], |bytes| {
         let at = find(bytes, &format!("{:>500}", 7));
@@ -331,7 +331,7 @@ fn what_was_acknowledged_is_not_dropped() {
 }
 
 #[test]
-fn a_sound_log_needs_no_repair_and_a_folder_without_one_has_none() {
+fn a_sound_log_needs_no_repair_and_an_empty_folder_allows_none() {
     let folder = log_of(20, 500);
     let plan = plan_repair(folder.path()).unwrap();
     assert_eq!((plan.repair, plan.found.len(), plan.steps.len()), (None, 0, 0));
@@ -347,7 +347,7 @@ fn a_sound_log_needs_no_repair_and_a_folder_without_one_has_none() {
 }
 
 #[test]
-fn a_log_that_no_repair_helps_says_what_is_wrong() {
+fn a_log_beyond_repair_reports_the_cause() {
     let folder = log_of(200, 500);
     let plan = plan_repair(folder.path()).unwrap();
     assert_eq!((plan.repair, plan.found.len()), (None, 0));

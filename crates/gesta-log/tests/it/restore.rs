@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::town::{append, event, log_of, open, options, read_all, segments};
 
-/// A backup of a log of so many batches.
+/// Makes a log of `batches` batches and its backup.
 fn backup_of(batches: u64) -> (TempDir, TempDir) {
     let (folder, to) = (log_of(batches, 500), TempDir::new().unwrap());
     backup(folder.path(), to.path(), &BackupOptions::default()).unwrap();
@@ -29,7 +29,7 @@ fn a_restored_log_opens_verifies_and_takes_appends_and_further_backups() {
     let log = open(&target);
     assert_eq!((log.read_only(), log.id()), (None, made.store));
     let repeat = log.append_blocking(Batch::new([event(399, 500), event(400, 500)])).unwrap();
-    assert!(repeat.repeated, "ids and keys decide repeats across a restore");
+    assert!(repeat.repeated, "ids and keys still decide repeats after a restore");
     (200..330).for_each(|batch| append(&log, batch, 500));
     drop(log);
     let report = verify(target.path()).unwrap();
@@ -45,7 +45,7 @@ fn a_restored_log_opens_verifies_and_takes_appends_and_further_backups() {
 }
 
 #[test]
-fn a_restored_log_writes_only_to_segments_of_its_own() {
+fn a_restored_log_writes_only_to_new_segments() {
     let (folder, from) = backup_of(20);
     let target = TempDir::new().unwrap();
     let made = restore(from.path(), target.path()).unwrap();
@@ -81,7 +81,7 @@ fn checkpoints_of_the_old_store_are_refused() {
 }
 
 #[test]
-fn only_an_empty_folder_is_restored_into() {
+fn a_restore_needs_an_empty_folder() {
     let (folder, from) = backup_of(5);
     let error = restore(from.path(), folder.path()).unwrap_err();
     assert!(matches!(error, RestoreError::NotEmpty { .. }), "{error}");
@@ -92,11 +92,11 @@ fn only_an_empty_folder_is_restored_into() {
 }
 
 #[test]
-fn a_restore_that_was_stopped_is_not_taken_for_a_log() {
+fn an_interrupted_restore_does_not_open_as_a_log() {
     let (_folder, from) = backup_of(200);
     let target = TempDir::new().unwrap();
     restore(from.path(), target.path()).unwrap();
-    // As it is before the manifest is written.
+    // The state just before the manifest is written.
     for name in ["manifest", "manifest.previous"] {
         fs::remove_file(target.path().join(name)).unwrap();
     }

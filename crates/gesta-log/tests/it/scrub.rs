@@ -1,4 +1,4 @@
-//! Scrubs: rot in sealed segments is found while the log is in use.
+//! Scrubs find damage in sealed segments while the log is in use.
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -8,7 +8,7 @@ use gesta_log::{ScrubOptions, scrub};
 use crate::town::{append, change, find, log_of, open, segments};
 
 #[test]
-fn a_sound_log_is_proven_open_and_closed() {
+fn a_scrub_verifies_a_sound_log_open_and_closed() {
     let folder = log_of(200, 500);
     let closed = scrub(folder.path(), &ScrubOptions::default()).unwrap();
     assert!(closed.is_sound() && !closed.cancelled && closed.unsealed > 0, "{closed:?}");
@@ -24,7 +24,7 @@ fn a_sound_log_is_proven_open_and_closed() {
 }
 
 #[test]
-fn rot_is_located_while_the_log_is_open_and_the_rest_is_proven() {
+fn a_scrub_locates_damage_in_an_open_log_and_verifies_the_rest() {
     let folder = log_of(200, 500);
     let log = open(&folder);
     let sound = log.scrub(&ScrubOptions::default()).unwrap();
@@ -39,11 +39,11 @@ fn rot_is_located_while_the_log_is_open_and_the_rest_is_proven() {
     assert_eq!((own.segment, damage.from, damage.to), (2, 161, 162), "the whole batch");
     let frame_begins = usize::try_from(damage.offset).unwrap();
     assert!(frame_begins < offset && offset - frame_begins < 300, "{damage}");
-    assert_eq!(own.events, sound.segments[1].events - 2, "the rest of it is proven");
+    assert_eq!(own.events, sound.segments[1].events - 2, "its other events are verified");
 }
 
 #[test]
-fn a_header_an_end_and_a_file_that_is_gone_are_found() {
+fn a_scrub_finds_a_damaged_header_a_damaged_end_and_a_missing_file() {
     let folder = log_of(200, 500);
     let log = open(&folder);
     let paths = segments(&folder);
@@ -63,11 +63,11 @@ fn a_header_an_end_and_a_file_that_is_gone_are_found() {
 }
 
 #[test]
-fn a_scrub_that_waits_for_its_rate_ends_when_it_is_cancelled_and_goes_on_behind() {
+fn a_cancelled_scrub_ends_at_once_and_can_be_continued() {
     let folder = log_of(200, 500);
     let log = open(&folder);
     let whole = log.scrub(&ScrubOptions::default()).unwrap();
-    // A first segment that takes an hour: it ends because it is told to.
+    // At this rate the first segment takes an hour. The scrub ends because it is cancelled.
     let slow = ScrubOptions { bytes_per_second: NonZeroU64::new(20), ..ScrubOptions::default() };
     let report = std::thread::scope(|scope| {
         let running = scope.spawn(|| log.scrub(&slow).unwrap());
@@ -81,15 +81,15 @@ fn a_scrub_that_waits_for_its_rate_ends_when_it_is_cancelled_and_goes_on_behind(
 }
 
 #[test]
-fn a_scrub_takes_no_more_bytes_a_second_than_it_may() {
+fn a_scrub_respects_its_rate_limit() {
     let folder = log_of(200, 500);
     let log = open(&folder);
     let rate = 1 << 20;
     let options = ScrubOptions { bytes_per_second: NonZeroU64::new(rate), ..ScrubOptions::default() };
     let started = std::time::Instant::now();
     let report = log.scrub(&options).unwrap();
-    // Header and END are read as well, but not counted.
+    // Header and END are read too, but not counted.
     let bytes = report.segments.iter().map(|own| own.bytes - 4_200).sum::<u64>();
     let least = bytes * 1_000 / rate;
-    assert!(started.elapsed().as_millis() >= u128::from(least), "{least} ms at the least");
+    assert!(started.elapsed().as_millis() >= u128::from(least), "expected at least {least} ms");
 }

@@ -1,4 +1,4 @@
-//! What `stat` says of a log.
+//! The report of `stat`.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use gesta_log::{SegmentStateStat, stat, verify};
 use crate::town::{append, log_of, open, segments};
 
 #[test]
-fn a_clock_that_is_behind_the_log_is_seen() {
+fn stat_reports_a_clock_behind_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let hour = 3_600_000_000_000;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -21,7 +21,7 @@ fn a_clock_that_is_behind_the_log_is_seen() {
 }
 
 #[test]
-fn segments_events_positions_and_times_are_counted_without_loading_the_log() {
+fn stat_counts_segments_events_positions_and_times_without_loading_the_log() {
     let folder = log_of(200, 500);
     fs::write(folder.path().join("quarantine").join("a"), "kept").unwrap();
     let before = segments(&folder).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
@@ -51,7 +51,7 @@ fn segments_events_positions_and_times_are_counted_without_loading_the_log() {
 }
 
 #[test]
-fn a_log_that_is_open_is_left_alone_and_a_missing_file_is_said() {
+fn stat_does_not_disturb_an_open_log_and_reports_a_missing_file() {
     let folder = log_of(200, 500);
     let log = open(&folder);
     append(&log, 200, 500);

@@ -1,4 +1,4 @@
-//! A small log to do things to: who appended what, and how to read it all.
+//! A small log as material for tests: options, appends and reads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use gesta_core::{
 use gesta_log::{LogStore, Options};
 use tempfile::TempDir;
 
-/// The smallest segments there are, so that a few appends fill several.
+/// The smallest segments, so that a few appends fill several.
 pub(crate) fn options() -> Options {
     Options { segment_size_bytes: 64 << 10, ..Options::default() }
 }
@@ -18,7 +18,7 @@ pub(crate) fn open(folder: impl AsRef<Path>) -> LogStore {
     LogStore::open(folder, &options()).expect("the log opens")
 }
 
-/// The `number`-th event, in one of three streams by turns, with so many bytes of data.
+/// The `number`-th event, in one of three streams in turn, with `size` bytes of data.
 pub(crate) fn event(number: u64, size: usize) -> NewEvent {
     let stream = stream(number % 3);
     let kind = "town.happened".parse().expect("a type");
@@ -30,7 +30,7 @@ pub(crate) fn stream(number: u64) -> StreamName {
     format!("town-{number}").parse().expect("a name")
 }
 
-/// A closed log of so many batches of two events each, numbered from 1.
+/// Makes a closed log of `batches` batches of two events each, numbered from 1.
 pub(crate) fn log_of(batches: u64, size: usize) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(&folder);
@@ -45,7 +45,7 @@ pub(crate) fn append(log: &LogStore, batch: u64, size: usize) {
     log.append_blocking(Batch::new(events)).expect("an append succeeds");
 }
 
-/// Reads everything forward, going on behind damage; gives what was read and the damage that was met.
+/// Reads everything forward and continues after damage. Returns the events and the damage.
 pub(crate) fn read_all(log: &LogStore, query: &Query) -> (Vec<RecordedEvent>, Vec<ReadError>) {
     let (mut events, mut damage, mut from) = (Vec::new(), Vec::new(), Place::Start);
     loop {
@@ -72,7 +72,7 @@ pub(crate) fn resume(error: &ReadError) -> Option<Checkpoint> {
     }
 }
 
-/// The segment files of a log, in order.
+/// Returns the segment files of a log, in order.
 pub(crate) fn segments(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.as_ref().join("segments")).expect("a log has segments");
     let mut paths = entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>();
@@ -87,12 +87,12 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).expect("the file takes bytes");
 }
 
-/// Where the first frame begins whose bytes hold a text, and the text.
+/// Returns the offset of the first occurrence of a text.
 pub(crate) fn find(bytes: &[u8], text: &str) -> usize {
-    bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the text is there")
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the text occurs")
 }
 
-/// A copy of a log as it is at this moment, as a crash would leave it.
+/// Copies a log in its current state, as a crash would leave it.
 pub(crate) fn crash_copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     fs::create_dir(copy.path().join("segments")).expect("a folder");

@@ -1,4 +1,4 @@
-//! The disk of a simulated machine: what is written, what of it is durable, and what a crash makes of the difference.
+//! The disk of a simulated machine: what is written, which part of it is durable, and what a crash keeps of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +14,7 @@ use crate::env::Mode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Whole,
-    /// The process is stopped in the midst of it.
+    /// The process is stopped during the operation.
     Part,
     Fails(Failure),
 }
@@ -27,7 +27,7 @@ pub(super) enum NameChange {
     Remove(PathBuf),
 }
 
-/// Something that is not durable, and that a power cut keeps or drops on its own.
+/// Something that is not durable. A power cut keeps or drops it independently.
 #[derive(Debug, Clone, Copy)]
 enum Pending {
     Length(usize),
@@ -37,7 +37,7 @@ enum Pending {
 
 type Names = BTreeMap<PathBuf, usize>;
 
-/// Everything there is to a machine.
+/// The complete state of a machine.
 #[derive(Clone)]
 pub(super) struct Disk {
     random: u64,
@@ -45,7 +45,7 @@ pub(super) struct Disk {
     pub(super) stopped: bool,
     pub(super) stop_after: Option<u64>,
     pub(super) planned: Option<PlannedFault>,
-    /// Operations that the planned fault made fail.
+    /// Operations that failed because of the planned fault.
     pub(super) fired: u64,
     betrayal: Option<(u64, Betrayal)>,
     pub(super) betrayed: Vec<PathBuf>,
@@ -58,7 +58,7 @@ pub(super) struct Disk {
     /// Files that the process has open.
     pub(super) open_files: u64,
     pub(super) counts: Counts,
-    /// Every operation since they are recorded.
+    /// All operations since recording began.
     pub(super) recorded: Option<Vec<(Operation, PathBuf)>>,
     /// A hash over every operation.
     pub(super) trace: u64,
@@ -68,7 +68,7 @@ pub(super) struct Disk {
     inodes: Vec<Inode>,
     names: Names,
     durable_names: Names,
-    /// Changes that no sync of their folder has made durable, with the inode that each is about.
+    /// Changes of names that no sync of their folder has made durable, each with its inode.
     pending: Vec<(NameChange, usize)>,
 }
 
@@ -130,7 +130,7 @@ impl Disk {
         Ok(Outcome::Whole)
     }
 
-    /// Fails where a file cannot be opened so: on a read-only mount, or beyond the limit of open files.
+    /// Fails if a file cannot be opened in this mode: on a read-only mount, or beyond the limit of open files.
     pub(super) fn check_open(&self, path: &Path, mode: Mode) -> io::Result<()> {
         if mode != Mode::Read && self.is_mounted_read_only(path) {
             return Err(Failure::ReadOnly.error());
@@ -145,7 +145,7 @@ impl Disk {
         self.read_only_folder.as_ref().is_some_and(|folder| path.starts_with(folder))
     }
 
-    /// Mounts a folder read-only. As the kernel does, it writes everything back before.
+    /// Mounts a folder read-only. Like the kernel, it first writes everything back.
     pub(super) fn mount_read_only(&mut self, folder: Option<&Path>) {
         if folder.is_some() {
             self.inodes.iter_mut().for_each(Inode::sync);
@@ -196,7 +196,7 @@ impl Disk {
     }
 
     pub(super) fn tick(&mut self) -> Timestamp {
-        // Now and then the clock goes back, by little most of the time.
+        // Sometimes the clock goes back, usually by little.
         let step = i64::try_from(self.below(1_000)).unwrap_or(0) - 100;
         self.clock += step;
         if self.faults.clock_back > 0 && self.chance(self.faults.clock_back) {
@@ -227,7 +227,7 @@ impl Disk {
         self.names.keys().cloned().collect()
     }
 
-    /// Gives a file that content, durably; makes it where it is not there.
+    /// Sets the content of a file durably. Creates the file if it is missing.
     pub(super) fn put(&mut self, path: &Path, bytes: Vec<u8>) {
         let inode = self.find(path).unwrap_or(self.inodes.len());
         if inode == self.inodes.len() {
@@ -238,7 +238,7 @@ impl Disk {
         self.durable_names.insert(path.to_owned(), inode);
     }
 
-    /// Takes a file's name away, durably. Who has it open still reads it.
+    /// Removes a file's name durably. Open handles can still read it.
     pub(super) fn unlink(&mut self, path: &Path) {
         self.names.remove(path);
         self.durable_names.remove(path);
@@ -251,7 +251,7 @@ impl Disk {
         Ok(inode)
     }
 
-    /// Changes a name; durable only once its folder is synced.
+    /// Changes a name. It becomes durable when its folder is synced.
     pub(super) fn change_name(&mut self, change: &NameChange, outcome: Outcome) -> io::Result<()> {
         let inode = match change {
             NameChange::Create(_, inode) => Some(*inode),
@@ -311,7 +311,7 @@ impl Disk {
         Ok(())
     }
 
-    /// How much of a write is done that stops on its way: whole sectors, since the page cache is filled page by page.
+    /// The length of an interrupted write: whole sectors, since the page cache is filled page by page.
     fn part_of_write(&mut self, offset: usize, len: usize) -> usize {
         let end = offset + self.index(len + 1);
         (end - end % SECTOR_BYTES).saturating_sub(offset)
@@ -324,7 +324,7 @@ impl Disk {
         done(outcome)
     }
 
-    /// Fails where a file has no space to grow to that length.
+    /// Fails if there is no space for a file of that length.
     pub(super) fn reserve(&mut self, inode: usize, len: u64) -> io::Result<()> {
         if self.chance(self.faults.no_space) || self.is_full(inode, len) {
             self.counts.no_space += 1;
@@ -363,12 +363,12 @@ impl Disk {
         failed
     }
 
-    /// Betrays whoever syncs after so many other syncs that have something to write.
+    /// Betrays the sync that follows after `syncs` others that have something to write.
     pub(super) fn betray_after(&mut self, syncs: u64, how: Betrayal) {
         self.betrayal = Some((syncs, how));
     }
 
-    /// Loses or misdirects a sector of what is synced, where that is what comes next.
+    /// Loses or misdirects a sector of this sync, if its turn has come.
     fn betray(&mut self, inode: usize) {
         let Some((left, how)) = self.betrayal else { return };
         let dirty = self.inodes[inode].dirty().collect::<Vec<_>>();
@@ -388,7 +388,7 @@ impl Disk {
         }
     }
 
-    /// Writes a sector over another one, of any file of the log.
+    /// Writes a sector over another one, in any file of the log.
     fn misdirect(&mut self, inode: usize, sector: usize) {
         let targets = self.durable_names.iter().map(|(path, inode)| (path.clone(), *inode));
         let targets =
@@ -414,7 +414,7 @@ impl Disk {
         self.names.iter().find(|(_, own)| **own == inode).map(|(path, _)| path.clone())
     }
 
-    /// Everything that is not durable, in an order that is always the same.
+    /// Everything that is not durable, in a deterministic order.
     fn pending(&self) -> Vec<Pending> {
         let mut pending = Vec::new();
         for (inode, own) in self.inodes.iter().enumerate() {
@@ -427,12 +427,12 @@ impl Disk {
         pending
     }
 
-    /// How many things are not durable.
+    /// The number of things that are not durable.
     pub(super) fn pending_count(&self) -> usize {
         self.pending().len()
     }
 
-    /// Keeps what was synced, and of everything else what chance keeps.
+    /// Keeps what was synced, and a random part of the rest.
     pub(super) fn cut_power(&mut self) {
         let keep = [0, 2_000, 5_000, 9_000, 10_000][self.index(5)];
         self.cut_power_keeping(|disk, pending| match pending {
@@ -444,7 +444,7 @@ impl Disk {
         });
     }
 
-    /// Keeps what was synced, and of everything else, in its order, what the bits say.
+    /// Keeps what was synced, and the part of the rest whose bits are set, in order.
     pub(super) fn cut_power_with(&mut self, mut kept: u64) {
         self.cut_power_keeping(|_, _| {
             let bit = kept & 1 == 1;
@@ -487,7 +487,7 @@ impl Disk {
         self.inodes[inode].keep(sector, part);
     }
 
-    /// Begins another process.
+    /// Starts another process.
     pub(super) fn restart(&mut self) {
         self.process += 1;
         self.open_files = 0;
@@ -496,7 +496,7 @@ impl Disk {
         self.forget_unnamed();
     }
 
-    /// Frees the files that have no name any more, and that no process has open.
+    /// Frees files without a name that no process has open.
     fn forget_unnamed(&mut self) {
         let named = self.names.values().chain(self.durable_names.values());
         let named = named.copied().chain(self.pending.iter().map(|(_, inode)| *inode));
@@ -557,7 +557,7 @@ fn folder_of(change: &NameChange) -> Option<&Path> {
     }
 }
 
-/// The result of an operation that got so far.
+/// The result of an operation with this outcome.
 pub(super) fn done(outcome: Outcome) -> io::Result<()> {
     match outcome {
         Outcome::Whole => Ok(()),

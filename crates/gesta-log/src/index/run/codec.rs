@@ -8,7 +8,7 @@ const GROUP: usize = 128;
 pub(super) const CHUNK: usize = 8 * GROUP;
 
 const COUNT_BYTES: usize = 2;
-/// Of each group: its first position, and the width of its steps.
+/// The first position of each group, and the width of its steps.
 const GROUP_BYTES: usize = 5;
 
 /// Appends a number in 7-bit pieces, the lowest first. The eighth bit means that more follow.

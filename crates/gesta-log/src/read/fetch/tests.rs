@@ -113,16 +113,16 @@ fn a_page_on_a_cold_disk_is_announced_ahead_of_its_reads() {
     let asked = (1..=count).rev().collect::<Vec<_>>();
     let fetched = fetch(&locations(&file, asked.iter().copied()));
     assert!(fetched.failed.is_none());
-    assert_eq!(positions(&fetched.events), asked, "in the order that was asked for");
+    assert_eq!(positions(&fetched.events), asked, "in the requested order");
 
     let calls = file.calls.lock().unwrap();
     let of = |pick: fn(&Call) -> Option<u64>| calls.iter().filter_map(pick).collect::<Vec<_>>();
     let told = of(|call| if let Call::Told(at) = call { Some(*at) } else { None });
     let read = of(|call| if let Call::Read(at) = call { Some(*at) } else { None });
     let places = asked.iter().map(|position| place(*position)).collect::<Vec<_>>();
-    assert_eq!(told, places[1..], "each once, but the one that memory was asked for");
+    assert_eq!(told, places[1..], "one announcement each, except for the first read");
     assert_eq!(read, places);
-    assert_eq!(calls[0], Call::Cached(places[0]), "memory is asked first, and once");
+    assert_eq!(calls[0], Call::Cached(places[0]), "memory is tried first, and once");
     assert_eq!(calls.iter().filter(|call| matches!(call, Call::Cached(_))).count(), 1);
     let mut ahead = 0;
     for (index, call) in calls.iter().enumerate() {
@@ -130,13 +130,10 @@ fn a_page_on_a_cold_disk_is_announced_ahead_of_its_reads() {
             Call::Told(_) => ahead += 1,
             // The first read follows the look into memory.
             Call::Read(at) if *at != places[0] => ahead -= 1,
-            Call::Read(_) => assert_eq!(ahead, READS_AHEAD, "call {index}: the disk has enough to do"),
+            Call::Read(_) => assert_eq!(ahead, READS_AHEAD, "call {index}: enough reads are announced"),
             Call::Cached(_) => {}
         }
-        assert!(
-            ahead <= READS_AHEAD + 1,
-            "call {index}: {ahead} reads ahead, with the one that is made next"
-        );
+        assert!(ahead <= READS_AHEAD + 1, "call {index}: {ahead} reads ahead, including the next one");
     }
 }
 
@@ -161,7 +158,7 @@ fn a_page_that_is_partly_in_memory_is_whole() {
 }
 
 #[test]
-fn the_first_failure_in_page_order_decides_and_the_events_before_it_are_given() {
+fn the_first_failure_in_page_order_ends_a_page_after_the_events_before_it() {
     // Damage before a failing read, and the other way round; within one buffer and across several.
     for (damaged, failing, backward) in
         [(5, 6, false), (6, 5, false), (20, 90, false), (90, 20, false), (90, 20, true), (6, 5, true)]
@@ -196,11 +193,7 @@ fn a_read_on_the_callers_thread_is_small_and_never_waits_for_the_disk() {
     let cold = Arc::new(Noted { cached_to: place(3), ..noted(5) });
     assert!(fetch_cached(&locations(&cold, 1..=5)).is_none());
     let calls = cold.calls.lock().unwrap();
-    assert_eq!(
-        *calls,
-        [1, 2, 3].map(|position| Call::Cached(place(position))),
-        "nothing else is asked of it"
-    );
+    assert_eq!(*calls, [1, 2, 3].map(|position| Call::Cached(place(position))), "no other calls");
 }
 
 #[test]
@@ -222,12 +215,12 @@ fn readers_at_the_head_share_one_read() {
     assert_eq!(read(2..=3, 3), (vec![2, 3], false), "all of a page or none");
     assert_eq!(read(2..=3, 3), (vec![2, 3], true));
     let calls = file.calls.lock().unwrap().len();
-    assert_eq!(calls, 4, "one read for each event of a page that nobody had read");
+    assert_eq!(calls, 4, "one read for each event of a page that is not shared");
     // Another event of the same slot is never returned, and evicts only an older one.
     assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], false));
-    assert_eq!(read(2..=2, slots + 2), (vec![2], false), "far behind the head nothing is shared");
+    assert_eq!(read(2..=2, slots + 2), (vec![2], false), "far from the head, nothing is shared");
     assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], true));
-    assert_eq!(read(2..=2, 3), (vec![2], false), "a reader that is late does not push out a newer event");
+    assert_eq!(read(2..=2, 3), (vec![2], false), "a late reader does not evict a newer event");
     assert_eq!(read(slots + 2..=slots + 2, slots + 2), (vec![slots + 2], true));
 }
 

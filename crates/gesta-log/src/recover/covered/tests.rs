@@ -1,4 +1,4 @@
-//! Whatever becomes of the file of a segment that a run covers, an open says so, with its positions.
+//! An open reports every change to the file of a segment that a run covers, with the lost positions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ fn open(machine: &Machine) -> LogStore {
     LogStore::open_inline(Arc::new(SimEnv::new(machine)), Path::new(LOG), &options).unwrap()
 }
 
-/// A closed log, in batches of two events, of which a run covers several segments.
+/// A closed log in batches of two events. One run covers several of its segments.
 fn log() -> Machine {
     log_of(b'1')
 }
 
-/// One whose events have that byte as data. The machine draws the same salts whatever it is.
+/// A log whose events have that byte as data. The machine draws the same salts for every byte.
 fn log_of(data: u8) -> Machine {
     log_with(EVENTS, data)
 }
 
-/// One of that many events.
+/// A log of `events` events.
 fn log_with(events: u64, data: u8) -> Machine {
     let machine = Machine::new(1);
     let log = open(&machine);
@@ -49,7 +49,7 @@ fn log_with(events: u64, data: u8) -> Machine {
     machine
 }
 
-/// A segment that a run covers and does not end in, with its positions.
+/// A segment that a run covers completely and that is not the run's last one, with its positions.
 fn inner(machine: &Machine) -> (u64, u64, u64) {
     let manifest = Manifest::load(&SimEnv::new(machine), Path::new(LOG)).unwrap().unwrap();
     let run = &manifest.runs[0];
@@ -63,7 +63,7 @@ fn inner(machine: &Machine) -> (u64, u64, u64) {
     inner.next_back().expect("a run covers a segment")
 }
 
-/// Has the manifest call a segment active: its end was settled by the next one alone when the process ended.
+/// Changes a segment to active in the manifest: only the next segment settled its end when the process stopped.
 fn unseal(machine: &Machine, segment: u64) {
     let env = SimEnv::new(machine);
     let mut manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
@@ -81,12 +81,12 @@ fn change(machine: &Machine, segment: u64, change: impl FnOnce(Vec<u8>) -> Optio
     }
 }
 
-/// Opens a harmed log: what it reports is not shown, and everything else is.
+/// Opens a damaged log. The lost positions are reported and not shown, and all others are shown.
 fn meet(machine: &Machine) -> Vec<Damage> {
     meet_of(machine, EVENTS)
 }
 
-/// The same with a log of that many events.
+/// The same for a log of `events` events.
 fn meet_of(machine: &Machine, events: u64) -> Vec<Damage> {
     assert!(!verify_in(&SimEnv::new(machine), Path::new(LOG)).unwrap().is_sound());
     let log = open(machine);
@@ -112,8 +112,8 @@ fn meet_of(machine: &Machine, events: u64) -> Vec<Damage> {
     damage
 }
 
-/// Harms a segment that the manifest calls sealed, and one that it does not, and gives the positions that it had and what is reported of
-/// it.
+/// Damages a sealed segment, then one that the manifest lists as active. Passes the segment's positions and the
+/// reported damage to `met`.
 fn check(harm: impl Fn(Vec<u8>) -> Option<Vec<u8>>, met: impl Fn((u64, u64), &Damage)) {
     for is_sealed in [true, false] {
         let machine = log();
@@ -133,12 +133,12 @@ fn is_all(held: (u64, u64), damage: &Damage) {
 }
 
 #[test]
-fn a_file_that_is_gone_is_loss() {
+fn a_missing_file_is_reported_as_loss() {
     check(|_| None, is_all);
 }
 
 #[test]
-fn a_file_that_was_replaced_is_loss() {
+fn a_replaced_file_is_reported_as_loss() {
     let other = log();
     let other = other.content(&segment_path(Path::new(LOG), 1)).unwrap();
     check(|_| Some(other.clone()), is_all);
@@ -146,7 +146,7 @@ fn a_file_that_was_replaced_is_loss() {
 }
 
 #[test]
-fn a_file_of_another_history_is_loss() {
+fn a_file_of_another_history_is_reported_as_loss() {
     let other = log_of(b'2');
     let (segment, ..) = inner(&other);
     let other = other.content(&segment_path(Path::new(LOG), segment)).unwrap();
@@ -154,7 +154,7 @@ fn a_file_of_another_history_is_loss() {
 }
 
 #[test]
-fn a_file_that_ends_too_early_is_loss_of_the_batches_behind_its_end() {
+fn a_short_file_loses_the_batches_after_its_end() {
     let cut = |bytes: Vec<u8>| Some(bytes[..bytes.len() - 6_000].to_vec());
     check(cut, |(_, last), damage| {
         assert_eq!((damage.from, damage.to), (last - 1, last), "the batch that was cut: {damage}");
@@ -162,7 +162,7 @@ fn a_file_that_ends_too_early_is_loss_of_the_batches_behind_its_end() {
 }
 
 #[test]
-fn a_header_that_rotted_loses_nothing() {
+fn a_damaged_header_loses_nothing() {
     let machine = log();
     let (segment, ..) = inner(&machine);
     change(&machine, segment, |mut bytes| {
@@ -177,11 +177,11 @@ fn a_header_that_rotted_loses_nothing() {
         Some(bytes)
     });
     let log = open(&machine);
-    assert!(log.recovery().damage.is_empty(), "the frames behind are there: {:?}", log.recovery());
+    assert!(log.recovery().damage.is_empty(), "the later frames are intact: {:?}", log.recovery());
 }
 
 #[test]
-fn a_segment_without_an_event_is_reported_as_well() {
+fn a_missing_segment_without_events_is_reported() {
     let machine = Machine::new(1);
     let env = SimEnv::new(&machine);
     let log = open(&machine);
@@ -195,7 +195,7 @@ fn a_segment_without_an_event_is_reported_as_well() {
 }
 
 #[test]
-fn what_is_there_is_no_damage() {
+fn complete_segments_are_not_reported() {
     let machine = log();
     let (segment, ..) = inner(&machine);
     unseal(&machine, segment);
@@ -205,8 +205,8 @@ fn what_is_there_is_no_damage() {
     assert!(verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap().is_sound());
 }
 
-/// A closed log whose last run ends in the last segment that is used: how many events it has, and how many of them runs cover. Its
-/// manifest names no durable frame: what is lost is proven by its runs alone.
+/// A closed log whose last run ends in the last used segment, with its number of events and the number that runs
+/// cover. Its manifest names no durable frame, so only its runs prove a loss.
 fn log_with_run_at_its_end(data: u8) -> (Machine, u64, u64) {
     for events in (40..EVENTS).step_by(2) {
         let machine = log_with(events, data);
@@ -230,7 +230,7 @@ fn log_with_run_at_its_end(data: u8) -> (Machine, u64, u64) {
     panic!("no run ends in the last segment");
 }
 
-/// The segment in which the last run ends.
+/// The segment where the last run ends.
 fn last_used(machine: &Machine) -> u64 {
     let env = SimEnv::new(machine);
     let manifest = Manifest::load(&env, Path::new(LOG)).unwrap().unwrap();
@@ -244,12 +244,12 @@ type Harm = fn(Vec<u8>) -> Vec<u8>;
 fn ends() -> [(&'static str, Harm); 4] {
     [
         ("cut within its first batch", |bytes| bytes[..4_096 + 1_000].to_vec()),
-        ("zeros within its first batch and behind", |mut bytes| {
+        ("zeros from within its first batch on", |mut bytes| {
             bytes[4_096 + 1_000..].fill(0);
             bytes
         }),
         ("cut to nothing", |_| Vec::new()),
-        ("zeros behind the header", |mut bytes| {
+        ("zeros after the header", |mut bytes| {
             bytes[4_096..].fill(0);
             bytes
         }),
@@ -257,7 +257,7 @@ fn ends() -> [(&'static str, Harm); 4] {
 }
 
 #[test]
-fn a_log_that_ends_before_a_run_that_is_listed_has_lost_what_the_run_covers() {
+fn a_log_that_ends_before_a_listed_run_lost_the_events_of_the_run() {
     for (how, harm) in ends() {
         for is_run_there in [true, false] {
             let (machine, _, covered) = log_with_run_at_its_end(b'1');
@@ -279,7 +279,7 @@ fn a_log_that_ends_before_a_run_that_is_listed_has_lost_what_the_run_covers() {
 }
 
 #[test]
-fn a_run_whose_last_frame_is_lost_still_knows_its_streams() {
+fn a_run_still_finds_its_streams_after_its_last_frame_is_lost() {
     let (machine, _, covered) = log_with_run_at_its_end(b'1');
     change(&machine, last_used(&machine), |bytes| Some(bytes[..4_096].to_vec()));
     let log = open(&machine);
@@ -289,11 +289,11 @@ fn a_run_whose_last_frame_is_lost_still_knows_its_streams() {
     let lost = log.read_blocking(&Read::stream(stream(covered))).unwrap_err();
     assert!(matches!(lost, ReadError::DataLoss { .. }), "{lost}");
     let never = pollster::block_on(gesta_core::EventStore::stream(&log, stream(9_999))).unwrap();
-    assert!(never.is_none(), "the run knows that it has no event");
+    assert!(never.is_none(), "the run shows that the stream has no event");
 }
 
 #[test]
-fn another_history_behind_a_run_is_reported_and_never_indexed() {
+fn another_history_after_a_run_is_reported_and_never_indexed() {
     let (machine, _, covered) = log_with_run_at_its_end(b'1');
     let (other, ..) = log_with_run_at_its_end(b'2');
     let segment = last_used(&machine);
@@ -303,5 +303,5 @@ fn another_history_behind_a_run_is_reported_and_never_indexed() {
     let damage = meet_of(&machine, covered);
     assert!(damage[0].what.contains("another history") && damage[0].to == covered, "{damage:?}");
     let after = Manifest::load(&SimEnv::new(&machine), Path::new(LOG)).unwrap().unwrap();
-    assert_eq!(before.runs, after.runs, "what proves the loss stays listed");
+    assert_eq!(before.runs, after.runs, "the evidence of the loss stays listed");
 }

@@ -1,4 +1,4 @@
-//! The rules of the tail step, one by one, on the files that a process leaves that was killed.
+//! The rules of the tail step, one by one, on the files of a killed process.
 
 use std::path::Path;
 
@@ -9,18 +9,18 @@ use crate::recover::open_listed;
 use crate::store::LogStore;
 use crate::testing::{LOG, batch_of, open};
 
-/// Of an event whose frame has no sector of zeros, and more than one sector.
+/// The size of an event whose frame has no sector of zeros and spans several sectors.
 const EVENT_BYTES: usize = 900;
 const SECTOR: usize = 512;
 
-/// A log that a process appends to.
+/// A log with a running process.
 struct Running {
     machine: Machine,
     log: LogStore,
     events: u64,
 }
 
-/// Its files as they were at some moment, and what the manifest says then.
+/// The files of a log and its manifest at some moment.
 struct Left {
     machine: Machine,
     manifest: Manifest,
@@ -77,20 +77,20 @@ impl Left {
         self.machine.put(&path, bytes);
     }
 
-    /// The same, and what is seen of the log then.
+    /// Changes the bytes of a segment, and surveys the log.
     fn with(self, at: usize, change: impl FnOnce(&mut Vec<u8>)) -> TailSurvey {
         self.change(at, change);
         self.survey()
     }
 
-    /// How the first segment was sealed, though the manifest may not know it yet.
+    /// The seal of the first segment, even if the manifest does not list it yet.
     fn sealed_first(&self) -> Sealed {
         let SegmentState::Sealed(sealed) = self.manifest.segments[0].state else { panic!("it is sealed") };
         sealed
     }
 }
 
-/// A log of three groups, and where the last begins and ends.
+/// A log of three groups, and where the last one begins and ends.
 fn three_groups() -> (Left, usize, usize) {
     let mut running = Running::begin();
     (0..3).for_each(|_| running.append(&[EVENT_BYTES]));
@@ -113,7 +113,7 @@ fn sector_in(from: usize, to: usize) -> usize {
 }
 
 #[test]
-fn the_last_group_is_whole_and_not_known_to_be_synced() {
+fn the_last_group_is_valid_but_not_known_to_be_synced() {
     let (left, from, to) = three_groups();
     let mut survey = left.survey();
     assert_eq!((survey.at, survey.state, survey.stop), (Some(0), TailState::Clean, to as u64));
@@ -129,7 +129,7 @@ fn the_last_group_is_whole_and_not_known_to_be_synced() {
 }
 
 #[test]
-fn behind_all_that_is_known_to_be_indexed_nothing_is_looked_at_again() {
+fn indexed_frames_are_not_read_again() {
     let (left, from, to) = three_groups();
     let whole = left.survey();
     let mut chain = ChainPosition::before(&whole.frames[0].header);
@@ -137,20 +137,20 @@ fn behind_all_that_is_known_to_be_indexed_nothing_is_looked_at_again() {
     let segment = left.manifest.segments[0].header.id;
     let known = LogPoint { segment, offset: to as u64, last_frame: from as u64, chain, ..LogPoint::START };
     let survey = survey_tail(&left.manifest, &left.listed(), &known).unwrap();
-    assert!(survey.frames.is_empty() && survey.holds_frames(), "it holds those that were not looked at");
+    assert!(survey.frames.is_empty() && survey.holds_frames(), "earlier frames are not read again");
     assert_eq!((survey.from, survey.state, survey.stop), (known, TailState::Clean, to as u64));
-    assert_eq!(survey.watermark, 3, "what is known is known to be synced");
+    assert_eq!(survey.watermark, 3, "known frames are synced");
 }
 
 #[test]
-fn a_log_in_which_nothing_was_appended_ends_where_it_begins() {
+fn an_empty_log_has_a_clean_end() {
     let survey = Running::begin().left().survey();
     assert!(!survey.is_torn() && survey.beyond_watermark().is_empty());
     assert_eq!(survey.watermark, 0);
 }
 
 #[test]
-fn zeros_are_a_clean_end_unless_a_later_frame_says_that_they_were_synced() {
+fn zeros_are_a_clean_end_unless_a_later_watermark_covers_them() {
     let (left, from, to) = three_groups();
     let survey = left.with(0, |bytes| bytes[from..to].fill(0));
     assert_eq!((survey.state, survey.stop, survey.watermark), (TailState::Clean, from as u64, 1));
@@ -163,8 +163,8 @@ fn zeros_are_a_clean_end_unless_a_later_frame_says_that_they_were_synced() {
 }
 
 #[test]
-fn any_later_frame_may_say_that_the_missing_one_was_synced() {
-    // The next frame is of the same group and knows nothing of it; the one after it does.
+fn the_watermark_of_any_later_frame_covers_a_missing_frame() {
+    // The next frame is in the same group and carries no watermark for this one; the frame after it does.
     let mut running = Running::begin();
     running.append(&[EVENT_BYTES]);
     running.append(&[EVENT_BYTES, EVENT_BYTES]);
@@ -177,8 +177,8 @@ fn any_later_frame_may_say_that_the_missing_one_was_synced() {
 }
 
 #[test]
-fn a_frame_with_a_sector_of_zeros_is_torn_and_one_without_proves_nothing() {
-    // The last sector of it is missing, or one in its middle, or the file was cut within it.
+fn a_frame_with_a_sector_of_zeros_is_torn_and_one_without_is_unproven() {
+    // The frame's last sector or a middle sector is missing, or the file is cut within the frame.
     let (left, from, to) = three_groups();
     let last = (to - 1) / SECTOR * SECTOR;
     let survey = left.with(0, |bytes| bytes[last..to].fill(0));
@@ -194,7 +194,7 @@ fn a_frame_with_a_sector_of_zeros_is_torn_and_one_without_proves_nothing() {
     let survey = left.with(0, |bytes| bytes.truncate(to - 100));
     assert_eq!(survey.state, TailState::Torn { to: (to - 100) as u64 });
 
-    // All of it is there, and a bit is wrong: in its body, or in its header.
+    // The frame is complete, and one bit is wrong: in its body, or in its header.
     for at in [FRAME_HEADER_BYTES + 200, 20] {
         let (left, from, _) = three_groups();
         let survey = left.with(0, |bytes| bytes[from + at] ^= 1);
@@ -204,7 +204,7 @@ fn a_frame_with_a_sector_of_zeros_is_torn_and_one_without_proves_nothing() {
 }
 
 #[test]
-fn a_frame_is_torn_by_a_whole_sector_of_zeros_within_it_and_nothing_less() {
+fn only_a_whole_sector_of_zeros_within_a_frame_makes_it_torn() {
     // A sector that begins with a zero.
     let (left, from, to) = three_groups();
     let sector = sector_in(from + 200, to);
@@ -232,8 +232,8 @@ fn a_frame_is_torn_by_a_whole_sector_of_zeros_within_it_and_nothing_less() {
 }
 
 #[test]
-fn a_frame_whose_header_is_gone_reaches_to_the_next_valid_one() {
-    // A group of two: the second frame holds zeros that it was given, and says nothing of the first.
+fn a_frame_without_its_header_reaches_to_the_next_valid_frame() {
+    // A group of two: the second frame contains zeros as data, and carries no watermark for the first.
     let group = || {
         let mut running = Running::begin();
         running.append(&[EVENT_BYTES]);
@@ -249,7 +249,7 @@ fn a_frame_whose_header_is_gone_reaches_to_the_next_valid_one() {
         bytes[first + 20] ^= 1;
         bytes[sector_in(second + FRAME_HEADER_BYTES, end)..end].fill(0);
     });
-    assert_eq!(survey.state, TailState::Unproven, "the zeros are not those of the first frame");
+    assert_eq!(survey.state, TailState::Unproven, "the zeros are not in the first frame");
 
     let (left, first, second, _) = group();
     let survey = left.with(0, |bytes| bytes[first..sector_in(first, second)].fill(0));
@@ -257,8 +257,8 @@ fn a_frame_whose_header_is_gone_reaches_to_the_next_valid_one() {
 }
 
 #[test]
-fn a_header_that_a_sector_cuts_is_torn() {
-    // The third frame begins so near the end of a sector that its header lies in two.
+fn a_header_that_is_cut_at_a_sector_is_torn() {
+    // The third frame begins so near the end of a sector that its header spans two sectors.
     let begun_so = (0..SECTOR).find_map(|more| {
         let mut running = Running::begin();
         running.append(&[EVENT_BYTES]);
@@ -275,7 +275,7 @@ fn a_header_that_a_sector_cuts_is_torn() {
 }
 
 #[test]
-fn what_stands_in_a_segment_that_was_never_used_is_torn_or_proves_nothing() {
+fn the_content_of_an_unused_segment_is_torn_or_unproven() {
     let begin = usize::try_from(SegmentFile::first_frame_offset()).unwrap();
     let spare = |bytes: &[u8]| {
         let mut running = Running::begin();
@@ -295,7 +295,7 @@ fn what_stands_in_a_segment_that_was_never_used_is_torn_or_proves_nothing() {
 }
 
 #[test]
-fn a_sealed_segment_ends_where_the_manifest_says_and_all_of_it_was_synced() {
+fn a_sealed_segment_ends_where_the_manifest_lists_its_end_and_all_of_it_is_synced() {
     let mut running = Running::begin();
     running.fill_segment(&[EVENT_BYTES, EVENT_BYTES]);
     running.log.keep_inline();
@@ -307,16 +307,17 @@ fn a_sealed_segment_ends_where_the_manifest_says_and_all_of_it_was_synced() {
     let survey = left.survey();
     assert_eq!((survey.at, survey.state, survey.stop), (Some(0), TailState::Sealed, sealed.end));
     assert_eq!((survey.watermark, survey.beyond_watermark().len()), (frames, 0));
-    assert!(survey.frames.iter().all(|frame| frame.offset < sealed.end), "its END is no frame of it");
+    assert!(survey.frames.iter().all(|frame| frame.offset < sealed.end), "END is not one of its frames");
 
     let end = usize::try_from(sealed.end).unwrap();
     let survey = left.with(0, |bytes| bytes[end + 20] ^= 1);
-    assert_eq!((survey.state, survey.stop), (TailState::Sealed, sealed.end), "an END that rotted");
+    assert_eq!((survey.state, survey.stop), (TailState::Sealed, sealed.end), "a damaged END");
 }
 
 #[test]
-fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
-    // The first group of a segment is torn in its first frame; its second says what had been synced before both.
+fn a_segment_without_its_first_frame_continues_the_previous_segment() {
+    // The first group of a segment is torn in its first frame. Its second frame carries the watermark from before the
+    // group.
     for is_sealed in [false, true] {
         let mut running = Running::begin();
         running.fill_segment(&[EVENT_BYTES, EVENT_BYTES]);
@@ -325,7 +326,7 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
         }
         let mut left = running.left();
         assert_eq!(matches!(left.manifest.segments[0].state, SegmentState::Sealed(_)), is_sealed);
-        // A manifest that names no frame behind the sealed segment.
+        // A manifest that names no frame after the sealed segment.
         left.manifest.durable = DurableMark::default();
         let survey = left.survey();
         let (second, _) = last_frame(&survey);
@@ -338,7 +339,7 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
         assert_eq!((survey.at, survey.stop, survey.watermark), (Some(1), begin as u64, before));
         assert!(!survey.holds_frames());
 
-        // One that was written after the group was synced says so.
+        // A frame written after the sync of the group proves the sync.
         running.append(&[EVENT_BYTES]);
         let survey = running.left().with(1, |bytes| bytes[begin..second].fill(0));
         assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, before + 2), "sealed {is_sealed}");
@@ -346,7 +347,7 @@ fn a_segment_without_its_first_frame_goes_on_where_the_one_before_ends() {
 }
 
 #[test]
-fn one_frame_that_was_synced_and_is_missing_at_the_beginning_of_a_segment_is_noticed() {
+fn a_synced_frame_that_is_missing_at_the_beginning_of_a_segment_is_noticed() {
     let mut running = Running::begin();
     running.fill_segment(&[EVENT_BYTES]);
     running.log.keep_inline();
@@ -380,7 +381,7 @@ fn a_log_that_ends_before_a_frame_that_the_manifest_proves_is_corrupt() {
         assert_eq!((survey.state, survey.watermark), (TailState::Corrupt, number), "{proof}");
         left.change(0, |bytes| bytes.fill(0));
         let survey = left.survey();
-        assert_eq!((survey.at, survey.state), (None, TailState::Corrupt), "{proof}: every frame is gone");
+        assert_eq!((survey.at, survey.state), (None, TailState::Corrupt), "{proof}: every frame is missing");
         left = {
             let (again, ..) = three_groups();
             Left { machine: again.machine, ..left }
@@ -389,7 +390,7 @@ fn a_log_that_ends_before_a_frame_that_the_manifest_proves_is_corrupt() {
 }
 
 #[test]
-fn a_frame_that_the_manifest_names_otherwise_is_of_another_history() {
+fn a_frame_that_contradicts_the_manifest_belongs_to_another_history() {
     let (mut left, ..) = three_groups();
     let last = *left.survey().frames.last().unwrap();
     let position = last.header.next_position() - 1;
@@ -399,5 +400,9 @@ fn a_frame_that_the_manifest_names_otherwise_is_of_another_history() {
     assert_eq!((survey.state, survey.other_history.map(|other| other.at)), (TailState::Corrupt, Some(0)));
     left.manifest.durable.checksum = 0;
     let survey = left.survey();
-    assert_eq!((survey.state, survey.other_history.is_some()), (TailState::Clean, false), "it is not known");
+    assert_eq!(
+        (survey.state, survey.other_history.is_some()),
+        (TailState::Clean, false),
+        "an unknown checksum contradicts nothing"
+    );
 }
