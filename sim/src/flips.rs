@@ -156,14 +156,16 @@ impl Flip<'_> {
         if all_shown == lost.is_some() {
             return Err(format!("flipped in {frame:?}, everything is shown: {all_shown}"));
         }
-        self.check_report(&log, lost.filter(|_| !is_doubted))?;
+        let hits_mark = frame.is_some_and(|frame| frame.events == 0);
+        self.check_report(&log, lost.filter(|_| !is_doubted), hits_mark)?;
         check_repeats(&log, &run, lost)?;
         let recovery = log.recovery();
         Ok(log.read_only().is_some() || !recovery.flaws.is_empty() || recovery.quarantined_bytes > 0)
     }
 
-    /// What is reported is the frame that was hit, and nothing else.
-    fn check_report(&self, log: &LogStore, lost: Option<FramePlace>) -> Result<(), Wrong> {
+    /// What is reported is the frame that was hit, and nothing else. A frame without events, a mark, may be reported as a flaw, and a
+    /// header is.
+    fn check_report(&self, log: &LogStore, lost: Option<FramePlace>, hits_mark: bool) -> Result<(), Wrong> {
         let recovery = log.recovery();
         let id = segment_id(self.path);
         let losses = recovery.damage.iter().filter(|damage| damage.loses_events()).collect::<Vec<_>>();
@@ -178,9 +180,12 @@ impl Flip<'_> {
         };
         let others = recovery.damage.iter().chain(&recovery.flaws);
         let is_here = |damage: &&gesta_log::Damage| damage.segment == id;
-        let in_header = self.at < HEADER_BYTES;
-        if is_right && others.clone().all(|damage| is_here(&damage)) && in_header != recovery.flaws.is_empty()
-        {
+        let has_flaws = !recovery.flaws.is_empty();
+        let is_flaw_right = match self.at < HEADER_BYTES {
+            true => has_flaws,
+            false => !has_flaws || hits_mark,
+        };
+        if is_right && is_flaw_right && others.clone().all(|damage| is_here(&damage)) {
             return Ok(());
         }
         Err(format!("a report that is wrong: {recovery:?}"))

@@ -79,11 +79,11 @@ const ENDINGS: [Ending; 12] = [
     Ending::Misdirected,
 ];
 
-/// One simulation in `n` has a disk that its log outgrows.
-const SEEDS_PER_SMALL_DISK: u64 = 16;
+/// One simulation in `n` has a disk that its log outgrows, and another one few files.
+const SEEDS_PER_SHORTAGE: u64 = 16;
 
 /// Harm to the end of a log that is done without being asked for.
-const ENDS_BY_DEFAULT: [EndHarm; 7] = [
+const ENDS_BY_DEFAULT: [EndHarm; 8] = [
     EndHarm::Cut,
     EndHarm::Zeroed,
     EndHarm::Gone,
@@ -91,6 +91,7 @@ const ENDS_BY_DEFAULT: [EndHarm; 7] = [
     EndHarm::StaleManifest,
     EndHarm::OtherHistory,
     EndHarm::RolledBack,
+    EndHarm::ReadOnlyMount,
 ];
 
 /// One thing that every simulation is to do: `--focus NAME`.
@@ -196,23 +197,30 @@ impl Profile {
         match focus.map(|focus| focus.0) {
             Some(Focused::End(how, left)) => own.ending = Ending::End(how, left),
             Some(Focused::SmallDisk) => own.have_small_disk(random),
-            Some(Focused::FewFiles) => own.open_files_max = Some(open_files_of(random)),
-            None if random.below(SEEDS_PER_SMALL_DISK) == 0 => own.have_small_disk(random),
-            None => {}
+            Some(Focused::FewFiles) => own.have_few_files(random),
+            None => match random.below(SEEDS_PER_SHORTAGE) {
+                0 => own.have_small_disk(random),
+                1 => own.have_few_files(random),
+                _ => {}
+            },
         }
         own
     }
-}
-
-/// Fewer files than a log of some length has segments.
-fn open_files_of(random: &mut Random) -> u64 {
-    32 + random.below(16)
 }
 
 impl Profile {
     /// A disk that the log outgrows, and that has no other fault: whatever is refused is refused for want of space.
     fn have_small_disk(&mut self, random: &mut Random) {
         self.disk_bytes = Some((96 + random.below(400)) << 10);
+        self.faults = Faults::default();
+        self.ending = Ending::Plain;
+    }
+
+    /// Fewer files than a log of some length has segments. Every file of the index stays open: so no fault keeps index files from being
+    /// merged, and none of them is harmed.
+    fn have_few_files(&mut self, random: &mut Random) {
+        self.open_files_max = Some(32 + random.below(16));
+        self.index_run_bytes = 16 << 10;
         self.faults = Faults::default();
         self.ending = Ending::Plain;
     }

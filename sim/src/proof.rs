@@ -22,8 +22,17 @@ const SEALED: u8 = 2;
 /// What of a segment's header names it: all that is not zero.
 const NAME_BYTES: usize = 64;
 
+/// What counts as a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Records of what is durable, and intact frames.
+    All,
+    /// Records of what is durable.
+    Records,
+}
+
 /// The last position that the files prove. `before` are the files that the log wrote, `now` what the harm made of them.
-pub(crate) fn proven_position(before: &Snapshot, now: &Snapshot) -> u64 {
+pub(crate) fn proven_position(before: &Snapshot, now: &Snapshot, evidence: Evidence) -> u64 {
     let segments = before.iter().filter(|(path, _)| is_segment(path));
     let segments = segments.map(|(_, bytes)| (bytes, frames(bytes))).collect::<Vec<_>>();
     let positions =
@@ -38,7 +47,7 @@ pub(crate) fn proven_position(before: &Snapshot, now: &Snapshot) -> u64 {
             .iter()
             .find(|(before, _)| name_of(before).is_some_and(|name| name_of(bytes) == Some(name)));
         own.iter()
-            .filter_map(|(before, frames)| proven_by_frames(before, frames, bytes, &last_positions))
+            .filter_map(|(before, frames)| proven_by_frames(before, frames, bytes, &last_positions, evidence))
             .collect::<Vec<_>>()
     });
     let manifest = now.iter().find(|(path, _)| is_manifest(path)).map(|(_, bytes)| bytes);
@@ -56,14 +65,15 @@ fn proven_by_frames(
     frames: &[FramePlace],
     now: &[u8],
     last_positions: &BTreeMap<u64, u64>,
+    evidence: Evidence,
 ) -> Option<u64> {
     let is_intact = |from: usize, len: usize| now.get(from..from + len) == Some(&before[from..from + len]);
     let proven = frames.iter().flat_map(|frame| {
         let durable = is_intact(frame.offset, FRAME_HEADER_BYTES)
             .then(|| last_positions.get(&frame.durable).copied())
             .flatten();
-        let own = is_intact(frame.offset, frame.len - frame.padding).then(|| frame.last_position());
-        durable.into_iter().chain(own)
+        let is_proof = evidence == Evidence::All && is_intact(frame.offset, frame.len - frame.padding);
+        durable.into_iter().chain(is_proof.then(|| frame.last_position()))
     });
     proven.max()
 }

@@ -91,10 +91,10 @@ pub enum AppendError {
         id: EventId,
         /// The version of the event with this id.
         version: Version,
-        /// The index at which to split the batch, at least 1.
+        /// The index of the event to cut the batch before, at least 1.
         ///
-        /// It is the first event that is new while the first event of the batch is recorded, or the other way round,
-        /// or that breaks the order.
+        /// If the batch's first event is recorded, this is the first event that is new or breaks the recorded order.
+        /// If the first event is new, this is the first recorded one.
         index: usize,
     },
     /// The command key was used with another request.

@@ -7,9 +7,9 @@ use gesta_log::sim::Machine;
 use super::{
     End, HEADER_BYTES, Harm, OtherHistory, Snapshot, is_manifest, is_segment, snapshot, used_segments,
 };
-use crate::frames::{FRAME_HEADER_BYTES, frames};
+use crate::frames::{FRAME_HEADER_BYTES, FramePlace, frames};
 use crate::plan::index;
-use crate::proof::{named_frames, proven_position};
+use crate::proof::{Evidence, named_frames, proven_position};
 use crate::random::Random;
 
 /// What is done to the end of a log.
@@ -83,12 +83,12 @@ pub(crate) fn harm_end(
         EndHarm::RolledBack => roll_back(machine, past),
         EndHarm::ReadOnlyMount => Some(Harm { is_harmless: left == Left::Closed, ..Harm::default() }),
     }?;
-    if how != EndHarm::ReadOnlyMount {
-        // A clean stop records the newest event in the manifest.
-        let is_recorded = left == Left::Closed && !harm.hits_manifest();
-        let to = if is_recorded { acknowledged } else { proven_position(&before, &snapshot(machine)) };
-        harm.end = End::Proven { to };
-    }
+    // A clean stop records the newest event in the manifest.
+    let is_recorded = left == Left::Closed && !harm.hits_manifest();
+    // On a read-only mount, frames cannot be made durable: those that no record covers are not shown.
+    let evidence = if how == EndHarm::ReadOnlyMount { Evidence::Records } else { Evidence::All };
+    let to = if is_recorded { acknowledged } else { proven_position(&before, &snapshot(machine), evidence) };
+    harm.end = End::Proven { to };
     Some(harm)
 }
 
@@ -158,12 +158,14 @@ fn other_history(machine: &Machine, before: &Snapshot, past: &Past) -> Option<Ha
         before.get(path).is_some_and(|own| own[..HEADER_BYTES] == past.copy[path][..HEADER_BYTES])
     })?;
     let (own, copy) = (&before[&path], &past.copy[&path]);
-    let frames = frames(copy);
+    let copied = frames(copy);
     let is_same =
         |at: usize| own.get(at..at + FRAME_HEADER_BYTES) == Some(&copy[at..at + FRAME_HEADER_BYTES]);
-    let first = frames.iter().find(|frame| frame.events > 0 && !is_same(frame.offset))?;
-    let last = frames.last().expect("one differs");
-    let has_ended = used_segments(before).last() != Some(&path);
+    let first = copied.iter().find(|frame| frame.events > 0 && !is_same(frame.offset))?;
+    let last = copied.last().expect("one differs");
+    // The checksum of a segment that has ended covers all of its frames: a hole hides which of them are ours.
+    let end = |frames: &[FramePlace]| frames.last().map_or(0, |frame| frame.offset + frame.len);
+    let has_ended = used_segments(before).last() != Some(&path) && end(&copied) >= end(&frames(own));
     let manifest = before.iter().find(|(path, _)| is_manifest(path)).map(|(_, bytes)| named_frames(bytes));
     let is_named =
         manifest.into_iter().flatten().any(|number| (first.number..=last.number).contains(&number));

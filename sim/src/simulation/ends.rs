@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_core::{AppendError, Batch, Direction, EventId, NewEvent, Place, Query, Read, Timestamp};
+use gesta_core::{
+    AppendError, Batch, Checkpoint, Direction, EventId, NewEvent, Place, Query, Read, RecordedEvent,
+    Timestamp,
+};
 use gesta_log::sim::{self, ROOT};
 use gesta_log::{Backup, BackupError, BackupOptions, LogStore};
 
@@ -146,12 +149,13 @@ impl Simulation {
         let damage = &log.recovery().damage;
         let is_reported =
             |position| damage.iter().any(|damage| (damage.from..=damage.to).contains(&position));
-        match (other.to + 1..=proven).find(|position| !is_reported(*position)) {
-            Some(position) => {
-                Err(format!("position {position} is missing behind another history: {damage:?}"))
+        for position in (other.to + 1..=proven).filter(|position| !is_reported(*position)) {
+            let known = &self.model.log[usize::try_from(position - 1).expect("small")];
+            if !event_at(&log, position)?.is_some_and(|event| known.is(&event)) {
+                return Err(format!("position {position} is missing behind another history: {damage:?}"));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     /// Where a log does not know what it lost, it goes on: beyond the end of its backup, to hide behind its length.
@@ -226,6 +230,11 @@ impl Simulation {
         if left == Left::Closed && (!shown.is_all || !log.recovery().damage.is_empty()) {
             return Err(format!("on a read-only mount, the log says: {:?}", log.recovery()));
         }
+        let (head, known) = (read_all_events(&log)?.len(), self.model.log.len());
+        let reason = log.read_only().unwrap_or_default();
+        if head < known && !reason.contains(&format!("events {} to {known} are whole", head + 1)) {
+            return Err(format!("on a read-only mount, {head} of {known} events are shown: {reason}"));
+        }
         match log.append_blocking(strange_batch(OUTGROWN_FROM)) {
             Err(AppendError::ReadOnly { .. }) => {}
             answer => return Err(format!("an append on a read-only mount got {answer:?}")),
@@ -248,6 +257,14 @@ fn head_of(log: &LogStore) -> Result<u64, Wrong> {
     let page =
         log.read_blocking(&Read { direction: Direction::Backward, ..Read::log_from(Query::All, Place::End) });
     Ok(page.map_err(|error| format!("the head of a log cannot be read: {error:?}"))?.head.sequence(0))
+}
+
+/// The event at a position, if it is shown.
+fn event_at(log: &LogStore, position: u64) -> Result<Option<RecordedEvent>, Wrong> {
+    let place = Place::At(Checkpoint::new(log.id(), [position - 1]));
+    let page = log.read_blocking(&Read::log_from(Query::All, place));
+    let page = page.map_err(|error| format!("position {position} cannot be read: {error:?}"))?;
+    Ok(page.events.into_iter().find(|event| event.position().sequence == position))
 }
 
 /// A batch that no model knows.

@@ -20,7 +20,6 @@ const PENDING: &[&str] = &[
     "crates/gesta-log/src/store.rs",
     "crates/gesta-log/src/store/",
     "crates/gesta-log/src/write/",
-    "crates/gesta-log/tests/",
     "crates/gesta/",
     "docs/format.md",
     "docs/operations.md",

@@ -221,15 +221,8 @@ impl SimEnv {
         done(outcome)?;
         Ok(disk)
     }
-}
 
-impl Env for SimEnv {
-    fn create_dir(&self, _path: &Path) -> io::Result<()> {
-        // Every folder exists.
-        Ok(())
-    }
-
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+    fn open_file(&self, path: &Path, mode: Mode, kept: Kept) -> io::Result<SimFile> {
         let operation = if mode == Mode::CreateNew { Operation::Create } else { Operation::Open };
         let (mut disk, outcome) = self.begin(operation, path)?;
         disk.check_open(path, mode)?;
@@ -239,9 +232,28 @@ impl Env for SimEnv {
             (None, Mode::CreateNew) => disk.create(path, outcome)?,
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
-        disk.open_files += 1;
+        disk.open_files += u64::from(kept == Kept::Open);
         let (machine, process, path) = (self.machine.clone(), self.process, path.to_owned());
-        Ok(Arc::new(SimFile { machine, process, inode, path }))
+        Ok(SimFile { machine, process, inode, path, kept })
+    }
+}
+
+impl Env for SimEnv {
+    fn create_dir(&self, _path: &Path) -> io::Result<()> {
+        // Every folder exists.
+        Ok(())
+    }
+
+    fn is_writable(&self, folder: &Path) -> bool {
+        !self.machine.disk().is_mounted_read_only(folder)
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.open_file(path, mode, Kept::Open)?))
+    }
+
+    fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.open_file(path, mode, Kept::OnDemand)?))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -286,6 +298,16 @@ struct SimFile {
     process: u64,
     inode: usize,
     path: PathBuf,
+    kept: Kept,
+}
+
+/// How long a file takes one of the descriptors of its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// As long as somebody holds it.
+    Open,
+    /// While it is used.
+    OnDemand,
 }
 
 impl SimFile {
@@ -356,7 +378,7 @@ impl Drop for SimFile {
     fn drop(&mut self) {
         let mut disk = self.machine.disk();
         // The files of an earlier process were closed when it ended.
-        if disk.process == self.process {
+        if disk.process == self.process && self.kept == Kept::Open {
             disk.open_files -= 1;
         }
     }

@@ -141,7 +141,7 @@ impl Disk {
         }
     }
 
-    fn is_mounted_read_only(&self, path: &Path) -> bool {
+    pub(super) fn is_mounted_read_only(&self, path: &Path) -> bool {
         self.read_only_folder.as_ref().is_some_and(|folder| path.starts_with(folder))
     }
 
