@@ -1,4 +1,4 @@
-//! What operators do with a log: back up, restore, verify, scrub, repair.
+//! Operations on a log: back up, restore, verify, scrub, repair.
 
 mod backup;
 mod pace;

@@ -126,7 +126,7 @@ fn a_backup_given_as_a_log_is_refused_and_left_unchanged() {
     ];
     for arguments in commands {
         let said = on(&to, arguments).failed(1);
-        for part in ["holds a backup, and no log", "gesta verify --backup", "gesta restore --from"] {
+        for part in ["holds a backup, not a log", "gesta verify --backup", "gesta restore --from"] {
             assert!(said.contains(part), "{arguments:?}: {said}");
         }
     }
