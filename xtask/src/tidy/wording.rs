@@ -23,7 +23,6 @@ const PENDING: &[&str] = &[
     "crates/gesta/",
     "docs/format.md",
     "docs/operations.md",
-    "sim/",
 ];
 
 /// Phrases, in lower case, and their remedies.
