@@ -21,7 +21,6 @@ const PENDING: &[&str] = &[
     "crates/gesta-log/src/store/",
     "crates/gesta-log/src/write/",
     "crates/gesta/",
-    "sim/",
 ];
 
 /// Phrases, in lower case, and their remedies.
