@@ -169,9 +169,11 @@ fn a_segment_is_as_large_as_the_device_has_room_for() {
     }
 }
 
+#[cfg(feature = "sim")]
 /// A folder that cannot be written to. Any attempt panics.
 struct ReadOnlyFolder;
 
+#[cfg(feature = "sim")]
 impl Tap for ReadOnlyFolder {
     fn before(&self, path: &Path, call: Call) -> io::Result<()> {
         match call {
@@ -185,6 +187,7 @@ impl Tap for ReadOnlyFolder {
     }
 }
 
+#[cfg(feature = "sim")]
 #[test]
 fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_it_leaves_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +214,7 @@ fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_it_leaves_out() {
     drop(log);
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
     let reason = log.read_only().unwrap();
-    assert!(!reason.contains("whole") && count(&log) == 3, "it was closed cleanly: {reason}");
+    assert!(!reason.contains("valid") && count(&log) == 3, "it was closed cleanly: {reason}");
     assert!(!log.recovery().may_miss_events);
 }
 
