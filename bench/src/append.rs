@@ -1,4 +1,4 @@
-//! Durable appends in process, called in each way that Gesta offers, beside the bare work.
+//! Durable appends in process with each kind of call, compared with the bare work.
 
 use bench_core::{Call, Contender, Events, Gesta, Guard, Streams, Work, compare};
 

@@ -1,32 +1,32 @@
-//! What the command line asks for.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bench_core::{Ids, Load, ROUNDS, Sheet, Work};
 
-/// The figures and how they are measured.
+/// The requested figures and how to measure them.
 #[derive(Debug, PartialEq)]
 pub struct Asked {
     /// Names of figures.
     pub figures: Vec<String>,
-    /// How long each row is measured, in each round.
+    /// The duration of each row in each round.
     pub seconds: Option<f64>,
-    /// How often each row is measured.
+    /// Measurements of each row.
     pub rounds: usize,
-    /// How many events a log is filled with, where a figure fills one.
+    /// Events in the log, for figures that fill one.
     pub events: Option<u64>,
-    /// Only rows whose name holds this.
+    /// Only rows whose name contains this.
     pub only: String,
-    /// Only stores, or ways of calling one, whose name holds this.
+    /// Only stores, or kinds of call, whose name contains this.
     pub store: String,
-    /// How identities are made.
+    /// The kind of event ids.
     pub ids: Ids,
-    /// How much of the index is kept in memory in `growth`, in bytes.
+    /// The part of the index in memory in `growth`, in bytes.
     pub memory: Option<u64>,
-    /// Where files of figures and plots are written.
+    /// The folder for files of figures and plots.
     pub out: PathBuf,
-    /// The folder of a log: `rebuild` keeps its own there; `growth` gives it to the process that it kills.
+    /// The folder of a log: `rebuild` keeps its log there; `growth` passes it to the process that it kills.
     pub log: Option<PathBuf>,
 }
 
@@ -47,19 +47,19 @@ impl Default for Asked {
     }
 }
 
-/// What can be given.
+/// The help text of the options.
 pub const OPTIONS: &str = "\
-  --seconds N     how long each row is measured in each round (2; `sustained` 60)
-  --rounds N      how often each row is measured (3)
-  --events N      how many events the log has: 1000000, 500k, 10M (`reads`, `cold` 1M, `disk` 10M, `growth` 100M)
-  --only TEXT     only rows of tables whose name holds this
-  --store TEXT    only stores, or ways to call one, whose name holds this
-  --ids v4|v7     how identities are made in `growth` (v7)
-  --memory BYTES  how much of the index is kept in memory in `growth`: 32M (as it comes: 256 MiB)
-  --out FOLDER    where figures and plots are written (figures)";
+  --seconds N     duration of each row in each round (2; `sustained` 60)
+  --rounds N      measurements of each row (3)
+  --events N      number of events in the log: 1000000, 500k, 10M (`reads`, `cold` 1M, `disk` 10M, `growth` 100M)
+  --only TEXT     only rows whose name contains this
+  --store TEXT    only stores, or kinds of call, whose name contains this
+  --ids v4|v7     kind of event ids in `growth` (v7)
+  --memory BYTES  part of the index in memory in `growth`, for example 32M (256 MiB)
+  --out FOLDER    folder for figures and plots (figures)";
 
 impl Asked {
-    /// Reads the arguments.
+    /// Parses the arguments.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let (mut asked, mut arguments) = (Self::default(), arguments.into_iter());
         while let Some(argument) = arguments.next() {
@@ -68,7 +68,7 @@ impl Asked {
                 continue;
             };
             let value = arguments.next().ok_or_else(|| format!("`{argument}` needs a value"))?;
-            let wrong = || format!("`{value}` is no value of `{argument}`");
+            let wrong = || format!("`{value}` is not a value of `{argument}`");
             match option {
                 "seconds" => {
                     asked.seconds =
@@ -86,13 +86,13 @@ impl Asked {
                 "store" => asked.store = value,
                 "out" => asked.out = value.into(),
                 "log" => asked.log = Some(value.into()),
-                _ => return Err(format!("`{argument}` is no option")),
+                _ => return Err(format!("`{argument}` is not an option")),
             }
         }
         Ok(asked)
     }
 
-    /// Where the rows of a figure are printed and kept.
+    /// The output of a figure.
     pub fn sheet(&self, figure: &str) -> Sheet {
         Sheet {
             file: self.out.join(format!("{figure}.csv")),
@@ -102,18 +102,18 @@ impl Asked {
         }
     }
 
-    /// A load that lasts as long as was asked for.
+    /// A load with the requested duration.
     pub fn load(&self, clients: u64, work: Work) -> Load {
         Load { clients, work, lasts: self.lasts(2.0), rests: true }
     }
 
-    /// How long a row is measured.
+    /// The duration of a row.
     pub fn lasts(&self, unless_asked: f64) -> Duration {
         Duration::from_secs_f64(self.seconds.unwrap_or(unless_asked))
     }
 }
 
-/// A number that may end in `k` or `M`.
+/// Parses a number that may end in `k` or `M`.
 fn number(text: &str) -> Option<u64> {
     let (digits, factor) = match text.strip_suffix('M') {
         Some(digits) => (digits, 1_000_000),
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_read_and_wrong_ones_are_named() {
+    fn arguments_are_parsed_and_wrong_ones_are_named() {
         let parse = |text: &str| Asked::parse(text.split_whitespace().map(ToOwned::to_owned));
         let asked = parse("growth --events 10M reads --ids v4 --seconds 0.5").expect("arguments");
         assert_eq!(asked.figures, ["growth", "reads"]);

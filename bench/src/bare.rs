@@ -1,4 +1,4 @@
-//! The bare work that figures are compared with: writing and syncing, or reading, the same bytes and nothing else.
+//! The bare work that figures are compared with: writing and syncing, or reading, the same bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -27,7 +27,7 @@ pub fn write_synced(folder: &Path, pieces: u64, bytes: usize, per_piece: u64) ->
     })
 }
 
-/// Reads the segments of a log from beginning to end, and counts `events`.
+/// Reads the segments of a log from beginning to end. Counts as `events` events.
 pub fn read_segments(folder: &Path, events: u64) -> Round {
     Round::time(|| {
         let mut buffer = vec![0; 1 << 20];

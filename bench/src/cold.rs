@@ -1,4 +1,4 @@
-//! The first event of a stream that nobody has read, from a cold disk.
+//! The first event of a stream that has not been read, from a cold disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use gesta_log::LogStore;
 
 use crate::asked::Asked;
 
-/// Streams that are read, each after the caches were dropped.
+/// Streams that are read. The caches are dropped before each.
 const STREAMS: u64 = 100;
 
 pub fn run(asked: &Asked) {
@@ -32,7 +32,7 @@ pub fn run(asked: &Asked) {
     append_line(&asked.out.join("cold.csv"), "events,p50_us,p99_us", &format!("{events},{p50:.1},{p99:.1}"));
 }
 
-/// Reads the first event of each of `streams` streams, each time after the caches were dropped.
+/// Reads the first event of each of `streams` streams, and drops the caches before each.
 pub fn first_events(log: &Arc<LogStore>, folder: &Path, streams: u64) -> Latencies {
     let mut calls = Latencies::default();
     for probe in 0..streams {
@@ -40,7 +40,7 @@ pub fn first_events(log: &Arc<LogStore>, folder: &Path, streams: u64) -> Latenci
         let read = Read::stream(name).limit(Limit::events(1.try_into().expect("not zero")));
         drop_caches(folder);
         let page = calls.time(|| log.read_blocking(&read)).expect("a page");
-        assert_eq!(page.events.len(), 1, "the log is long enough to have every probe");
+        assert_eq!(page.events.len(), 1, "the log is long enough to contain every probe");
     }
     Latencies::merge([calls])
 }

@@ -1,4 +1,4 @@
-//! Bytes on the disk, log and index, over the events' own bytes.
+//! Bytes on the disk, log and index, as a ratio to the bytes of the events.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -10,14 +10,16 @@ use bench_core::{Call, Events, Gesta, Guard, Ids, Load, Streams, Work, batch_of,
 
 use crate::asked::Asked;
 
-/// Streams and tags, as many as `growth` has.
+/// The number of streams and tags, the same as in `growth`.
 const STREAMS: u64 = 1_000_000;
 
 pub fn run(asked: &Asked) {
     let events = asked.events.unwrap_or(10_000_000);
-    println!("\n### bytes on the disk, log and index, over the events' own (data, stream, type, tag)\n");
     println!(
-        "| | events | own bytes/event | bytes/event | ratio | with room made ahead |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+        "\n### bytes on the disk, log and index, over the bytes of the events (data, stream, type, tag)\n"
+    );
+    println!(
+        "| | events | given bytes/event | bytes/event | ratio | ratio with preallocated space |\n| --- | ---: | ---: | ---: | ---: | ---: |"
     );
     for (name, clients, batch, events) in [("8 × 100", 8, 100, events), ("64 × 1", 64, 1, events / 10)] {
         let folder = bench_core::folder();
@@ -49,7 +51,7 @@ fn events_of(ids: Ids) -> Events {
     Events::new(Streams::Random(STREAMS)).tagged().with_ids(ids)
 }
 
-/// What producers gave, per event: data, stream, type, tag. Ids, times and lengths are not counted.
+/// The bytes of an event that its producer gave: data, stream, type, tag. Ids, times and lengths do not count.
 pub fn own_bytes(events: &Events) -> f64 {
     const SAMPLE: u64 = 10_000;
     let batch = batch_of(&events.take(0, SAMPLE));
@@ -60,17 +62,17 @@ pub fn own_bytes(events: &Events) -> f64 {
     bytes.sum::<usize>() as f64 / SAMPLE as f64
 }
 
-/// What a folder holds on the disk, in bytes.
+/// The size of a folder on the disk, in bytes.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Held {
-    /// Up to the last byte of each file that is not zero: without the room that was made ahead.
+    /// Bytes up to the last nonzero byte of each file: without preallocated space.
     pub used: u64,
-    /// All blocks.
+    /// All allocated blocks.
     pub allocated: u64,
 }
 
 impl Held {
-    /// Looks at every file below a folder.
+    /// Measures every file below a folder.
     pub fn by(folder: &Path) -> Self {
         let mut held = Self::default();
         for entry in fs::read_dir(folder).expect("a folder") {
@@ -82,14 +84,14 @@ impl Held {
     }
 
     fn by_file(path: &Path) -> Self {
-        // A file may have gone since the folder was listed: an index file that was merged, for one.
+        // A file may have been deleted since the folder was listed, such as an index file after a merge.
         let Ok(file) = File::open(path) else { return Self::default() };
         let about = file.metadata().expect("a file");
         Self { used: used_bytes(&file, about.len()), allocated: about.blocks() * 512 }
     }
 }
 
-/// Where the zeros at a file's end begin.
+/// The offset at which the zeros at a file's end begin.
 fn used_bytes(file: &File, mut length: u64) -> u64 {
     let mut buffer = vec![0; 1 << 20];
     while length > 0 {
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_at_the_end_of_a_file_are_room_and_not_used() {
+    fn zeros_at_the_end_of_a_file_do_not_count_as_used() {
         let folder = bench_core::folder();
         let mut bytes = vec![0; 3 << 20];
         for (name, last) in [

@@ -1,17 +1,17 @@
-//! How a figure of one piece of work is measured and printed, as a rate and as a ratio to the bare work.
+//! Measures and prints a figure for one piece of work, as a rate and as a ratio to the bare work.
 
 use std::time::{Duration, Instant};
 
 use bench_core::ROUNDS;
 
-/// What one round did, and how long it took.
+/// The amount of work of one round, and its duration.
 pub struct Round {
     pub count: u64,
     pub took: Duration,
 }
 
 impl Round {
-    /// Times something that says how many it did.
+    /// Times work that returns its amount.
     pub fn time(work: impl FnOnce() -> u64) -> Self {
         let start = Instant::now();
         let count = work();
@@ -23,7 +23,7 @@ impl Round {
     }
 }
 
-/// Measures two things by turns, and prints the rate of the first and its ratio to the second.
+/// Measures two pieces of work in turns, and prints the rate of the first and its ratio to the second.
 pub fn compare(name: &str, unit: &str, mut ours: impl FnMut() -> Round, mut bare: impl FnMut() -> Round) {
     let (mut rates, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! Folding one stream of a million events through a typed decider, from the disk and from the page cache.
+//! Folds one stream of a million events with a typed decider, from the disk and from the page cache.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ pub fn run() {
     compare("open: 1,000,000 events, in the page cache", "events/s", open, read);
 }
 
-/// The same work after the page cache was dropped, which is not timed.
+/// The same work, each time after dropping the page cache, which is not timed.
 fn cold(files: &Path, mut work: impl FnMut() -> Round) -> impl FnMut() -> Round {
     move || {
         bench_core::drop_caches(files);

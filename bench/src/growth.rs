@@ -1,8 +1,8 @@
-//! What the same calls cost as the log grows from one million events to a hundred.
+//! The cost of the same calls while the log grows from one million events to a hundred million.
 //!
-//! The log gets a million streams in no order and a tag for each event. At each size everything is measured again: appends by a lone
-//! caller and at a fixed rate, reads of streams that are the same at every size, conditions, heads, ids that were never there, and
-//! the open of a log whose process was killed.
+//! The log has a million streams in random order and a tag for each event. At each size all figures are measured:
+//! appends by a single caller and at a fixed rate, reads of streams that are the same at every size, conditions,
+//! heads, ids that do not exist, and the open of a log whose process was killed.
 
 mod probes;
 mod restart;
@@ -23,10 +23,10 @@ use crate::rivals::Bare;
 
 pub use restart::hold;
 
-/// Where the log is looked at.
+/// The sizes at which the log is measured.
 const SIZES: [u64; 5] = [1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000];
 
-/// `growth`: one file of figures for each kind of identity.
+/// `growth`: one file of figures for each kind of event ids.
 pub fn run(asked: &Asked) {
     let most = asked.events.unwrap_or(100_000_000);
     let kind = match asked.ids {
@@ -46,19 +46,19 @@ pub fn run(asked: &Asked) {
     print(&rows, kind);
 }
 
-/// A log that is filled step by step.
+/// A log that is filled in steps.
 struct GrowingLog {
     folder: TempDir,
-    /// Closed while it is opened by somebody else.
+    /// `None` while another process has the log open.
     gesta: Option<Gesta>,
     events: Arc<Events>,
     ids: Ids,
-    /// How much of the index is in memory, if not as it comes.
+    /// The part of the index in memory, if not the default.
     memory: Option<u64>,
     lasts: Duration,
 }
 
-/// Figures by name, of one size of the log.
+/// Figures by name, at one size of the log.
 struct Row(Vec<(&'static str, f64)>);
 
 impl Row {
@@ -94,7 +94,7 @@ impl GrowingLog {
         self.gesta.as_ref().expect("the log is open")
     }
 
-    /// Fills the log to a size, and measures everything there.
+    /// Fills the log to a size and measures all figures.
     fn look(&mut self, size: u64) -> Row {
         let mut row = Row(Vec::new());
         row.add("events", size as f64);
@@ -125,7 +125,7 @@ impl GrowingLog {
         let work = Work::Append { batch: 1, guard: Guard::None };
         let load = Load { clients: 1, work, lasts: self.lasts, rests: true };
         let singles = measure(self.gesta(), self.folder.path(), &load, &self.events);
-        // The disk's own pace changes within hours: what it does now is what the append is held against.
+        // The speed of the disk changes within hours: appends are compared with its speed now.
         let beside = bench_core::folder();
         let bare = measure(&Bare::open(beside.path()), beside.path(), &load, &Arc::new(events(self.ids)));
         let [own, its] = [&singles, &bare].map(|measured| measured.calls.quantile(0.5).as_secs_f64());
@@ -143,12 +143,12 @@ impl GrowingLog {
     }
 }
 
-/// The events of the log, from the first on.
+/// The events of the log, from the first one.
 fn events(ids: Ids) -> Events {
     Events::new(Streams::Growing).tagged().with_ids(ids)
 }
 
-/// All figures over all sizes, and how the last size differs from the first.
+/// Prints all figures over all sizes, and the change from the first size to the last.
 fn print(rows: &[Row], kind: &str) {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
     let sizes = rows.iter().map(|row| format!(" {:.0} M |", row.0[0].1 / 1e6));

@@ -1,4 +1,4 @@
-//! Importing a file of CloudEvents through the program, every batch synced before the next.
+//! Imports a file of CloudEvents with the program. Every batch is synced before the next.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::bare;
 use crate::figure::{Round, compare};
 
-/// Events in the file, and bytes that they take in the log, rounded.
+/// Events in the file, and the bytes that they take in the log, rounded.
 const EVENTS: u64 = 262_200;
 const BYTES: u64 = 86 << 20;
-/// Events that the import appends at once.
+/// Events in each append of the import.
 const BATCH: u64 = 1_000;
 
 pub fn run() {

@@ -1,7 +1,7 @@
-//! Figures of Gesta, each as a rate and as a ratio to the bare work or to a rival, done in the same run on the same disk.
+//! Figures of Gesta, each as a rate and as a ratio to the bare work or to a rival in the same run on the same disk.
 //!
-//! `cargo run --release --manifest-path bench/Cargo.toml -- FIGURE…`; without a name, it says which there are. What each means,
-//! and what bounds it, stands in `docs/benchmarks.md`.
+//! `cargo run --release --manifest-path bench/Cargo.toml -- FIGURE…`; without a name, it lists the figures.
+//! `docs/benchmarks.md` explains each figure and its limits.
 
 mod append;
 mod asked;
@@ -23,40 +23,40 @@ use std::process::ExitCode;
 
 use asked::Asked;
 
-/// A figure: its name, what it measures, and the code that does.
+/// A figure: its name, its description and its code.
 struct Figure(&'static str, &'static str, fn(&Asked));
 
 const FIGURES: [Figure; 14] = [
-    Figure("append", "appends in process, called in each way, beside the bare work", append::run),
-    Figure("rivals", "appends beside fjall, redb, SQLite and PostgreSQL", rivals::appends),
-    Figure("clients", "single appends of all of these over the number of clients", rivals::clients),
-    Figure("reads", "all of these read whole, and by stream", rivals::reads),
+    Figure("append", "appends in process with each kind of call, compared with the bare work", append::run),
+    Figure("rivals", "appends, compared with fjall, redb, SQLite and PostgreSQL", rivals::appends),
+    Figure("clients", "single appends of all these stores by the number of clients", rivals::clients),
+    Figure("reads", "reads of all these stores, whole and by stream", rivals::reads),
     Figure("sustained", "appends with tags for a minute", sustained::run),
-    Figure("disk", "bytes on the disk over the events' own", disk::run),
+    Figure("disk", "bytes on the disk over the bytes of the events", disk::run),
     Figure("cold", "the first event of a stream from a cold disk", cold::run),
-    Figure("tail", "what one more subscription at the head costs", tail::run),
-    Figure("growth", "what calls cost as the log grows to 100 M events", growth::run),
-    Figure("rebuild", "the open of a log without its index, and how fast the index is built", rebuild::run),
+    Figure("tail", "the cost of one more subscription at the head", tail::run),
+    Figure("growth", "the cost of calls while the log grows to 100 M events", growth::run),
+    Figure("rebuild", "the open of a log without its index, and the rate of the rebuild", rebuild::run),
     Figure("fold", "a stream of a million events folded by a decider", |_| fold::run()),
     Figure("view", "a view of a million events built", |_| view::run()),
     Figure("import", "a file of CloudEvents imported", |_| import::run()),
     Figure("plot", "SVG plots of the figures of `clients` and `growth`", plot::run),
 ];
 
-/// Holds a log open and appends until it is killed: what `growth` starts to see a log that was not closed.
+/// Holds a log open and appends until it is killed: `growth` starts it to measure a log that was not closed.
 const HOLD: Figure = Figure("hold", "", growth::hold);
 
 fn main() -> ExitCode {
     let asked = match Asked::parse(std::env::args().skip(1)) {
         Ok(asked) if !asked.figures.is_empty() => asked,
-        Ok(_) => return help("say which figures"),
+        Ok(_) => return help("name at least one figure"),
         Err(wrong) => return help(&wrong),
     };
     let mut chosen = Vec::new();
     for name in &asked.figures {
         match FIGURES.iter().chain([&HOLD]).find(|Figure(known, ..)| known == name) {
             Some(figure) => chosen.push(figure),
-            None => return help(&format!("`{name}` is no figure")),
+            None => return help(&format!("`{name}` is not a figure")),
         }
     }
     for Figure(_, _, run) in chosen {

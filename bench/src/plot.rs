@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::asked::Asked;
 
-/// `plot`: draws every plot whose figures are there.
+/// `plot`: draws every plot whose figures exist.
 pub fn run(asked: &Asked) {
     draw(&asked.out, "clients", clients::plot(&asked.out));
     draw(&asked.out, "growth", growth::plot(&asked.out));
@@ -22,6 +22,6 @@ fn draw(folder: &Path, name: &str, plot: Option<String>) {
             std::fs::write(&file, plot).expect("a plot");
             println!("`{}`", file.display());
         }
-        None => println!("no plot of `{name}`: its figures are not in `{}`", folder.display()),
+        None => println!("no plot of `{name}`: there are no figures in `{}`", folder.display()),
     }
 }

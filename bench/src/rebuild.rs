@@ -1,6 +1,6 @@
-//! The open of a log whose index is gone, and how fast that is built beside it.
+//! The open of a log whose index is missing, and the rate at which the index is rebuilt beside the open log.
 //!
-//! It uses as many threads as there are cores to run on: `taskset -c 0` shows one.
+//! The rebuild uses a thread for each available core: `taskset -c 0` shows the rate of one.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use gesta_log::{LogStore, Options};
 
 use crate::asked::Asked;
 
-/// Streams and tags, as many as `growth` has.
+/// The number of streams and tags, the same as in `growth`.
 const STREAMS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
 
@@ -46,7 +46,7 @@ fn fill(folder: &Path, asked: &Asked) {
     }
 }
 
-/// Opens the log, reads a page at either end, and waits until its index is there.
+/// Opens the log, reads a page at each end, and waits for the index.
 fn look(folder: &Path) -> String {
     let begun = Instant::now();
     let log = LogStore::open(folder, &Options::default()).expect("a log");

@@ -1,8 +1,8 @@
-//! Engines used as raw logs with an index per stream, at their durable setting, beside Gesta in the same run.
+//! Engines used as raw logs with an index per stream, with durable settings, compared with Gesta in the same run.
 //!
-//! Each append writes its events under the next positions, and for each an index entry (stream, version), in one transaction
-//! that is synced before it returns. The rivals check nothing, keep no ids, types or tags and no checksum of their own making;
-//! Gesta does all of that in the same time. PostgreSQL alone also checks that no version of a stream is given twice.
+//! Each append writes its events at the next positions, and an index entry (stream, version) for each, in one
+//! transaction that is synced before it returns. The rivals check nothing and store no ids, types, tags or checksums
+//! of events; Gesta does all of that. PostgreSQL alone also checks that versions of a stream are unique.
 
 mod bare;
 mod fjall;
@@ -18,16 +18,16 @@ pub use bare::Bare;
 use postgres::{CommitDelay, Postgres};
 use raw::Raw;
 
-/// Clients and events at once of the rows that every store is put through.
+/// Clients and events in a batch, for the rows that every store runs.
 pub const APPENDS: [(u64, u64); 7] = [(1, 1), (8, 1), (64, 1), (1, 100), (1, 1_000), (8, 100), (8, 1_000)];
 
-/// Events that a store holds before appends are measured, so that no store is measured in its first file.
+/// Events in a store before appends are measured, so that no store is measured in its first file.
 pub const WARM_UP: u64 = 60_000;
 
-/// Streams of the logs that are read.
+/// The number of streams in logs that are read.
 const STREAMS: u64 = 1_000;
 
-/// Everything that takes part, Gesta first.
+/// All contenders, Gesta first.
 pub fn all() -> Vec<Contender> {
     let mut all = vec![
         gesta("Gesta"),
@@ -45,12 +45,12 @@ pub fn all() -> Vec<Contender> {
     all
 }
 
-/// Gesta, called as a thread calls it.
+/// Gesta, with blocking calls.
 pub fn gesta(name: &'static str) -> Contender {
     Contender::new(name, |folder| Gesta::open(folder, Call::Blocking))
 }
 
-/// The bare work: as many bytes as one append of each client, written and synced together.
+/// The bare work: the bytes of one append of each client, written and synced together.
 pub fn bare() -> Contender {
     let together = |load: Load| match load.work {
         Work::Append { batch, guard } => {
@@ -62,7 +62,7 @@ pub fn bare() -> Contender {
     Contender { load: together, ..Contender::new("the bare work", Bare::open) }
 }
 
-/// `rivals`: every store through every row of appends.
+/// `rivals`: every store in every row of appends.
 pub fn appends(asked: &Asked) {
     let (sheet, all) = (asked.sheet("rivals"), all());
     for (clients, batch) in APPENDS {
@@ -72,7 +72,7 @@ pub fn appends(asked: &Asked) {
     }
 }
 
-/// `clients`: single events over the number of clients.
+/// `clients`: single events by the number of clients.
 pub fn clients(asked: &Asked) {
     let (sheet, all) = (asked.sheet("clients"), all());
     for clients in [1, 2, 4, 8, 16, 32, 64, 128] {
@@ -82,7 +82,7 @@ pub fn clients(asked: &Asked) {
     }
 }
 
-/// `reads`: every store read whole, and stream by stream, from the page cache.
+/// `reads`: every store read whole and by stream, from the page cache.
 pub fn reads(asked: &Asked) {
     let sheet = asked.sheet("reads");
     let mut all = all();
@@ -99,7 +99,7 @@ pub fn reads(asked: &Asked) {
     }
 }
 
-/// What a row of appends is called.
+/// The name of a row of appends.
 pub fn append_name(clients: u64, batch: u64) -> String {
     format!("append, {clients} × {batch}")
 }

@@ -1,4 +1,5 @@
-//! Appends with tags for a minute, to streams in no order: what is left of the burst once the index is merged beside it.
+//! Appends with tags for a minute, to streams in random order: the rate that remains of the burst while the index is
+//! merged.
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub fn run(asked: &Asked) {
     }
 }
 
-/// Notes once a second how many events were taken.
+/// Notes the number of appended events once a second.
 struct Pace {
     stop: std::sync::mpsc::Sender<()>,
     watcher: std::thread::JoinHandle<Vec<u64>>,
@@ -62,7 +63,7 @@ impl Pace {
         Self { stop, watcher }
     }
 
-    /// Events of the slowest whole second.
+    /// The number of events in the slowest whole second.
     fn slowest_second(self) -> u64 {
         self.stop.send(()).expect("the watcher waits");
         let taken = self.watcher.join().expect("the watcher does not fail");

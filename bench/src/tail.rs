@@ -1,4 +1,5 @@
-//! What one more reader at the head costs: a fixed rate of appends, and live subscriptions in tasks that are given each event.
+//! The cost of one more reader at the head: appends at a fixed rate, and live subscriptions in tasks that get each
+//! event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use gesta_log::LogStore;
 use crate::asked::Asked;
 
 const EVENTS_PER_SECOND: u64 = 10_000;
-/// Threads that append: enough for single events at that rate, each waiting for a sync.
+/// Threads that append: enough for single events at this rate, since each waits for a sync.
 const CALLERS: u64 = 8;
 const READERS: [u64; 5] = [0, 1, 4, 16, 64];
 
@@ -47,11 +48,12 @@ struct Row {
     events: u64,
     took: Duration,
     used: Used,
-    /// From acknowledgement to delivery, of each event to each reader; zero where the reader was first.
+    /// Time from acknowledgement to delivery, of each event to each reader; zero if the reader was first.
     delays: Latencies,
 }
 
-/// When each event was acknowledged, by its position; in nanoseconds from the start, zero for not yet.
+/// The time of each event's acknowledgement, by position, in nanoseconds from the start; zero if it is not
+/// acknowledged yet.
 struct Acknowledged {
     start: Instant,
     times: Vec<AtomicU64>,
@@ -102,7 +104,7 @@ impl Row {
         Self { batch, readers, events: count, took, used, delays: Latencies::merge([delays]) }
     }
 
-    /// CPU time of the process for each event, in microseconds.
+    /// Processor time of the process for each event, in microseconds.
     fn processor(&self) -> f64 {
         self.used.processor.as_secs_f64() * 1e6 / self.events as f64
     }
@@ -128,7 +130,7 @@ impl Row {
     }
 }
 
-/// Appends batches that come due at a fixed rate.
+/// Appends batches that are due at a fixed rate.
 fn append_all(log: &LogStore, acknowledged: &Acknowledged, batch: u64, batches: u64) {
     let events = Events::new(Streams::Turns(1_000));
     let interval = Duration::from_secs(batch) / u32::try_from(EVENTS_PER_SECOND).expect("a small rate");

@@ -1,4 +1,4 @@
-//! Building a view in SQLite of a million events from the log.
+//! Builds a view in SQLite from a million events of the log.
 
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ fn build(log: &Arc<LogStore>) -> Round {
 fn fill(log: &LogStore, accounts: u64) {
     for batch in 0..EVENTS / 1_000 {
         let event = |number: u64| {
-            // A step that has no factor in common with the number of accounts visits all of them in no order.
+            // The step has no factor in common with the number of accounts, so it visits all of them in a mixed
+            // order.
             let account = number.wrapping_mul(7_919) % accounts;
             let (id, stream) = (EventId::from_u128(u128::from(number)), format!("account-{account}"));
             let data = format!(r#"{{"amount":{},"text":"rent of the flat in the back yard"}}"#, number % 100);

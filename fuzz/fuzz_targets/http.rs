@@ -1,4 +1,5 @@
-//! Requests to the server, without a socket: any body, to every route that takes one, and any query of those that read.
+//! Requests to the server, without a socket: any body to every route that takes one, and any query to routes that
+//! read.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -13,7 +14,7 @@ use tower::ServiceExt;
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
-/// What a body is sent to, and as what.
+/// Routes that take a body, each with its content type.
 const POSTS: &[(&str, &str)] = &[
     ("/streams/account-1", "application/json"),
     ("/streams/account-1", "application/cloudevents+json"),
@@ -26,7 +27,8 @@ const READS: &[&str] = &["/streams", "/streams/account-1", "/events", "/checkpoi
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((kind, rest)) = bytes.split_first() else { return };
     let kind = usize::from(*kind) % (POSTS.len() + READS.len());
-    let Some(request) = POSTS.get(kind).map_or_else(|| read(READS[kind - POSTS.len()], rest), |to| post(to, rest))
+    let Some(request) =
+        POSTS.get(kind).map_or_else(|| read(READS[kind - POSTS.len()], rest), |to| post(to, rest))
     else {
         return;
     };

@@ -1,4 +1,5 @@
-//! The log on a simulated machine against the in-memory store: the bytes choose appends, repeats, reads and restarts.
+//! The log on a simulated machine compared with the in-memory store: the bytes choose appends, repeats, reads and
+//! restarts.
 #![no_main]
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     compare_by_choices(&Restarting::every(1 + u32::from(*every), harness), choices);
 });
 
-/// A log on a machine whose process ends as the manner says.
+/// A log on a machine. `manner` selects how its process ends.
 struct Simulated {
     machine: Machine,
     clock: Clock,
@@ -29,14 +30,14 @@ impl Harness for Simulated {
         let clock = self.clock.clone();
         let options = Options {
             segment_size_bytes: SEGMENT_SIZE_BYTES_MIN,
-            // Either almost all of the index is on the disk, or nothing.
+            // Either almost all of the index is on the disk, or none of it.
             index_run_bytes: if self.manner & 4 == 0 { 1 << 10 } else { 1 << 20 },
             index_cache_bytes: 1 << 20,
             clock: Some(Arc::new(move || clock.now())),
             ..Options::default()
         };
-        let log = sim::open(&self.machine, &options).expect("a log that nothing was done to opens");
-        assert!(log.read_only().is_none(), "a log that nothing was done to takes writes");
+        let log = sim::open(&self.machine, &options).expect("an unharmed log opens");
+        assert!(log.read_only().is_none(), "an unharmed log takes writes");
         Arc::new(Driven(log))
     }
 
@@ -55,7 +56,7 @@ impl Harness for Simulated {
     }
 }
 
-/// A log without threads: the caller of an append does all of the work.
+/// A log without threads: the caller of an append does all the work.
 struct Driven(LogStore);
 
 impl EventStore for Driven {

@@ -1,4 +1,5 @@
-//! Checkpoints' tokens, event ids and names: what is taken is printed as it was, or in one other form that is taken too.
+//! Checkpoint tokens, event ids and names: an accepted text is printed unchanged or in a canonical form that is
+//! accepted too.
 #![no_main]
 
 use std::fmt::{Debug, Display};
@@ -19,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(time) = gesta_server::parse_time(text) {
         let again = gesta_server::parse_time(&gesta_server::format_time(time));
-        assert_eq!(again.ok(), Some(time), "a time is printed so that it is read again");
+        assert_eq!(again.ok(), Some(time), "a printed time is parsed to the same time");
     }
     let _ = (StreamName::category_of(text), gesta_core::Lane::of(text));
 });

@@ -1,4 +1,4 @@
-//! Definitions of views: text cut into statements, its lines of handlers read, its SQL checked by SQLite.
+//! Definitions of views: the text is split into statements, handler lines are parsed, and SQLite checks the SQL.
 #![no_main]
 
 use gesta_views::Definition;

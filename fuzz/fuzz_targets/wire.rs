@@ -1,4 +1,4 @@
-//! Events, CloudEvents and queries in JSON: what is read is written so that it is read again, the same.
+//! Events, CloudEvents and queries in JSON: an accepted value is written and read again without a change.
 #![no_main]
 
 use bytes::Bytes;
@@ -42,7 +42,7 @@ fn cloud_event_of(body: &Bytes) -> Option<NewEvent> {
     json.to_new_event(body, None, NOW).ok()
 }
 
-/// Whether a store would take it: what is beyond its limits is refused before it is encoded.
+/// True if the event is within a store's limits. Larger events are refused before they are encoded.
 fn fits(event: &NewEvent) -> bool {
     let store = MemoryStore::new(STORE, 1, || NOW);
     check_batch(&Batch::new([event.clone()]), STORE, store.capabilities()).is_ok()
@@ -51,21 +51,21 @@ fn fits(event: &NewEvent) -> bool {
 fn event_again(event: &EventBytes) {
     let mut written = Vec::new();
     write_new_event(event, &mut written);
-    let again = event_of(&written.into()).expect("what is written is read");
+    let again = event_of(&written.into()).expect("written JSON is accepted");
     assert_eq!(again.to_bytes().as_bytes(), event.as_bytes(), "an event comes back from JSON");
 
     let mut written = Vec::new();
     let recorded = recorded(event);
     write_event(&recorded, &mut written);
     let written = Bytes::from(written);
-    let json = serde_json::from_slice::<EventJson<'_>>(&written).expect("what is written is JSON");
+    let json = serde_json::from_slice::<EventJson<'_>>(&written).expect("the encoder writes JSON");
     assert_eq!(json.to_recorded(&written).ok(), Some(recorded), "a recorded event comes back from JSON");
 }
 
 fn cloud_event_again(event: &EventBytes) {
     let mut written = Vec::new();
     write_cloud_event(&recorded(event), STORE, &mut written);
-    let again = cloud_event_of(&written.into()).expect("what is written is read");
+    let again = cloud_event_of(&written.into()).expect("written JSON is accepted");
     assert_eq!(again.to_bytes().as_bytes(), event.as_bytes(), "an event comes back from a CloudEvent");
 }
 
@@ -77,7 +77,7 @@ fn query(body: &Bytes) {
     let Ok(json) = serde_json::from_slice::<QueryJson<'_>>(body) else { return };
     let Ok(query) = json.to_query() else { return };
     let written = QueryJson::of(&query).to_string();
-    let again = serde_json::from_str::<QueryJson<'_>>(&written).expect("what is written is read");
+    let again = serde_json::from_str::<QueryJson<'_>>(&written).expect("written JSON is accepted");
     let again: Query = again.to_query().ok().expect("names stay names");
     assert_eq!(again, query, "a query comes back from JSON");
 }

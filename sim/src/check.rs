@@ -1,4 +1,4 @@
-//! The checks of a log against its model: one for whatever a crash leaves, one for what rot leaves.
+//! The checks of a log against its model, after a crash and after damage.
 
 use std::num::NonZeroU32;
 
@@ -14,10 +14,11 @@ use crate::plan::query;
 use crate::random::Random;
 use crate::simulation::options;
 
-/// Events of which a log without its index is asked.
+/// Events whose streams and batches are tried on a log without its index.
 const UNINDEXED_ASKED: usize = 8;
 
-/// Everything that was acknowledged or shown is there, at its place; what stands behind it are batches in doubt, whole.
+/// Checks that everything acknowledged or shown is at its position. After it there may only be whole batches in
+/// doubt.
 pub(crate) fn check_opened(log: &LogStore, model: &mut Model) -> Result<(), Wrong> {
     let events = read_all(log, &Query::All, 0)?;
     let known = model.log.len();
@@ -31,7 +32,7 @@ pub(crate) fn check_opened(log: &LogStore, model: &mut Model) -> Result<(), Wron
     model.take_over(&events[known..])
 }
 
-/// From a position on, what a reader is shown now is what the model knows, and nothing else.
+/// Checks that a reader sees from index `from` on exactly the events of the model.
 pub(crate) fn check_shown(log: &LogStore, model: &Model, from: usize) -> Result<(), Wrong> {
     let events = read_all(log, &Query::All, from)?;
     if from + events.len() != model.log.len() {
@@ -44,7 +45,8 @@ pub(crate) fn check_shown(log: &LogStore, model: &Model, from: usize) -> Result<
     check_places(&events, model, from)
 }
 
-/// While its index is built anew, a log gives all events by position, in either direction, and answers nothing else.
+/// Checks that a log whose index is being rebuilt returns all events by position, in both directions, and refuses
+/// every other query.
 pub(crate) fn check_unindexed(log: &LogStore, model: &Model) -> Result<(), Wrong> {
     let events = read_all(log, &Query::All, 0)?;
     if events.len() < model.log.len() {
@@ -54,47 +56,47 @@ pub(crate) fn check_unindexed(log: &LogStore, model: &Model) -> Result<(), Wrong
     let mut backward = read_all_backward(log, &Query::All)?;
     backward.reverse();
     if backward != events {
-        return Err("without an index, a log shows something else backward than forward".to_owned());
+        return Err("without an index, a log shows other events backward than forward".to_owned());
     }
-    let is_told = |reason: &str| reason.contains("the index is being rebuilt");
+    let is_named = |reason: &str| reason.contains("the index is being rebuilt");
     for event in events.iter().take(UNINDEXED_ASKED) {
         let query = Query::stream(event.stream().parse().expect("a name"));
         match log.read_blocking(&Read::log(query)) {
-            Err(ReadError::Unavailable { reason }) if is_told(&reason) => {}
+            Err(ReadError::Unavailable { reason }) if is_named(&reason) => {}
             answered => return Err(format!("a query was answered without an index: {answered:?}")),
         }
     }
     for event in model.log.iter().take(UNINDEXED_ASKED) {
         match log.append_blocking(model.repeat_of(event.sent)) {
-            Err(AppendError::Unavailable { reason }) if is_told(&reason) => {}
+            Err(AppendError::Unavailable { reason }) if is_named(&reason) => {}
             answered => return Err(format!("an append was decided without an index: {answered:?}")),
         }
     }
     Ok(())
 }
 
-/// A query answered by the index gives what a look at every event gives.
+/// Checks that the index answers a random query as a full scan does.
 pub(crate) fn check_index(log: &LogStore, model: &Model, random: &mut Random) -> Result<(), Wrong> {
     check_query(log, model, &query(random, model))
 }
 
-/// The same for that query, in either direction.
+/// Checks that the index answers `query` as a full scan does, in both directions.
 pub(crate) fn check_query(log: &LogStore, model: &Model, query: &Query) -> Result<(), Wrong> {
     let positions =
         |found: &[RecordedEvent]| found.iter().map(|own| own.position().sequence).collect::<Vec<_>>();
     let expected = model.log.iter().zip(1..).filter(|(event, _)| query.matches(&event.bytes));
     let mut expected = expected.map(|(_, position)| position).collect::<Vec<u64>>();
     if positions(&read_all(log, query, 0)?) != expected {
-        return Err(format!("the index does not give what a scan gives for {query:?}"));
+        return Err(format!("the index and a scan differ for {query:?}"));
     }
     expected.reverse();
     if positions(&read_all_backward(log, query)?) != expected {
-        return Err(format!("the index does not give what a scan gives, backward, for {query:?}"));
+        return Err(format!("the index and a backward scan differ for {query:?}"));
     }
     Ok(())
 }
 
-/// Whether something is wrong that the next open mends.
+/// True if the failure is index damage that the next open repairs.
 pub(crate) fn is_index_damage(wrong: &str) -> bool {
     wrong.contains("open the log again to rebuild it")
 }
@@ -102,10 +104,10 @@ pub(crate) fn is_index_damage(wrong: &str) -> bool {
 fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<(), Wrong> {
     for (at, event) in (from..).zip(events) {
         if event.position().sequence != at as u64 + 1 {
-            return Err(format!("{event:?} does not stand at position {}", at + 1));
+            return Err(format!("{event:?} is not at position {}", at + 1));
         }
         if model.log.get(at).is_some_and(|known| !known.is(event)) {
-            return Err(format!("{event:?} stands where batch {} was", model.log[at].sent));
+            return Err(format!("{event:?} is at the place of batch {}", model.log[at].sent));
         }
     }
     match events.windows(2).find(|pair| pair[1].recorded_at() < pair[0].recorded_at()) {
@@ -114,7 +116,7 @@ fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<
     }
 }
 
-/// Everything that a log shows, from its beginning.
+/// All events that a log shows, from the first on.
 pub(crate) fn read_all_events(log: &LogStore) -> Result<Vec<RecordedEvent>, Wrong> {
     read_all(log, &Query::All, 0)
 }
@@ -146,7 +148,7 @@ fn read_pages(
     }
 }
 
-/// A stream gives its events by their versions, in either direction.
+/// Checks that a stream returns its events in the order of versions, in both directions.
 pub(crate) fn check_stream(log: &LogStore, model: &Model, name: &StreamName) -> Result<(), Wrong> {
     let own = model.log.iter().filter(|event| event.bytes.stream() == name.as_str()).collect::<Vec<_>>();
     for direction in [Direction::Forward, Direction::Backward] {
@@ -159,14 +161,16 @@ pub(crate) fn check_stream(log: &LogStore, model: &Model, name: &StreamName) -> 
         }
         if page.end && (found.len() != own.len() || !found.iter().zip(&own).all(|(event, own)| own.is(event)))
         {
-            return Err(format!("the stream {name} is not what was acknowledged, {direction:?}"));
+            return Err(format!(
+                "the stream {name}, read {direction:?}, differs from the acknowledged events"
+            ));
         }
     }
     Ok(())
 }
 
-/// What was cut was kept: every byte of a segment that recovery took away stands in `quarantine/`. Not for segments that it
-/// ended, where nothing that stands behind the end says anything.
+/// Checks that every byte that recovery cut from a segment is kept in `quarantine/`. A segment that recovery ended is
+/// not checked: the bytes after its end mean nothing.
 pub(crate) fn check_kept(before: &Snapshot, machine: &Machine) -> Result<(), Wrong> {
     let paths = machine.paths();
     let kept = paths.iter().filter(|path| path.extension().is_some_and(|own| own == "torn"));
@@ -178,10 +182,11 @@ pub(crate) fn check_kept(before: &Snapshot, machine: &Machine) -> Result<(), Wro
     });
     let kept = kept.collect::<Vec<_>>();
     for (path, bytes) in before.iter().filter(|(path, _)| is_segment(path)) {
-        // A segment that has not its full size was ended; what stands where END belongs was listed elsewhere before.
+        // A segment below its full size was ended. The bytes at the place of its END were listed in another segment
+        // before.
         let full = usize::try_from(options().segment_size_bytes).expect("small");
         let Some(after) = machine.content(path).filter(|after| after.len() >= full) else { continue };
-        // The id of a copy that was never listed is taken again: the file is another one.
+        // The id of a copy that was never listed is used again, for another file.
         if after[..HEADER_BYTES.min(bytes.len())] != bytes[..HEADER_BYTES.min(bytes.len())] {
             continue;
         }
@@ -192,29 +197,32 @@ pub(crate) fn check_kept(before: &Snapshot, machine: &Machine) -> Result<(), Wro
                 own == segment && at.checked_sub(*from).and_then(|at| kept.get(at)) == Some(&bytes[at])
             });
             if !is_kept {
-                return Err(format!("the byte at {at} of segment {segment} was cut and not kept"));
+                return Err(format!(
+                    "the byte at {at} of segment {segment} was cut and is not in quarantine"
+                ));
             }
         }
     }
     Ok(())
 }
 
-/// What a log shows and what it says is lost.
+/// The events that a log shows and the ranges that it reports as lost.
 struct Reading {
     seen: Vec<bool>,
     lost: Vec<bool>,
 }
 
-/// What a log shows after harm.
+/// How much a log shows after harm.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
-    /// Every event is shown.
+    /// All events are shown.
     pub(crate) is_all: bool,
-    /// Every event that the log could know of is shown.
+    /// Every event that the log could know is shown.
     pub(crate) is_all_known: bool,
 }
 
-/// After harm: what is shown is what was acknowledged, and what is not shown is reported, with its positions.
+/// Checks a harmed log: events that are shown were acknowledged, and missing events are reported with their
+/// positions.
 pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result<Shown, Wrong> {
     let Reading { seen, mut lost } = read_around(log, model)?;
     let known = model.log.len();
@@ -229,7 +237,7 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
         End::Proven { to } => shown.max(usize::try_from(to).expect("small")),
     };
     let any_lost = lost.iter().any(|lost| *lost);
-    // What runs cover is not read by an open: damage there is found by reads, by a scrub, and by a check of the whole log.
+    // An open does not read segments that runs cover. Reads, a scrub and a full verification find damage there.
     if !log.recovery().damage.is_empty() && log.read_only().is_none() {
         return Err("events are known to be lost, and the log takes writes".to_owned());
     }
@@ -238,9 +246,9 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
         log.recovery().damage.iter().any(|damage| (damage.from..=damage.to).contains(&position))
     };
     if let Some(at) = (0..known).find(|at| harm.is_gone && lost[*at] && !reported(*at)) {
-        return Err(format!("position {} is gone with its file, and the open does not say so", at + 1));
+        return Err(format!("position {} is gone with its file, and the open does not report it", at + 1));
     }
-    // What is lost may be behind all that was acknowledged, in a file that held nothing yet.
+    // The loss may lie after the last acknowledged event, in a file that held no events yet.
     let is_told = any_lost || !log.recovery().damage.is_empty();
     check_streams_harmed(log, model, hidden_from, is_told)?;
     lost.iter_mut().skip(hidden_from).for_each(|lost| *lost = true);
@@ -249,11 +257,11 @@ pub(crate) fn check_harmed(log: &LogStore, model: &Model, harm: &Harm) -> Result
             Ok(Shown { is_all: shown == known && !any_lost, is_all_known: shown >= hidden_from && !any_lost })
         }
         Some(at) if seen[at] => Err(format!("position {} is shown and reported as lost", at + 1)),
-        Some(at) => Err(format!("position {} is gone, and nobody says so", at + 1)),
+        Some(at) => Err(format!("position {} is gone and not reported", at + 1)),
     }
 }
 
-/// Reads everything that there is, around what is lost.
+/// Reads all events, and continues after each lost range.
 fn read_around(log: &LogStore, model: &Model) -> Result<Reading, Wrong> {
     let known = model.log.len();
     let (mut seen, mut lost) = (vec![false; known], vec![false; known]);
@@ -265,7 +273,7 @@ fn read_around(log: &LogStore, model: &Model) -> Result<Reading, Wrong> {
                 for event in &page.events {
                     let at = usize::try_from(event.position().sequence - 1).expect("small");
                     if !model.log.get(at).is_some_and(|own| own.is(event)) {
-                        return Err(format!("after harm, {event:?} is shown, and was never acknowledged"));
+                        return Err(format!("after harm, {event:?} is shown and was never acknowledged"));
                     }
                     seen[at] = true;
                 }
@@ -287,8 +295,8 @@ fn read_around(log: &LogStore, model: &Model) -> Result<Reading, Wrong> {
     }
 }
 
-/// After harm, no read of a stream is silent about an event of it, and none makes up where the stream ends. Events from an index on may be
-/// hidden.
+/// Checks that after harm no read of a stream omits an event without an error or shows a false end of the stream.
+/// Events from index `hidden_from` on may be hidden.
 fn check_streams_harmed(
     log: &LogStore,
     model: &Model,
@@ -312,12 +320,12 @@ fn check_streams_harmed(
                 Err(error) => return Err(format!("after harm, a read of {name} failed: {error:?}")),
             };
             if page.end && !(certain..=count).contains(&page.events.len()) {
-                return Err(format!("of {name}, {} of {count} events are shown as all", page.events.len()));
+                return Err(format!("{name} ends after {} of {count} events", page.events.len()));
             }
             let last =
                 page.last_version.map(|version| version.get() + 1).filter(|last| *last != count as u64);
             if last.is_some() && hidden_from == model.log.len() {
-                return Err(format!("{name} has {count} events, and is said to have {last:?}"));
+                return Err(format!("{name} has {count} events, and its last version implies {last:?}"));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Everything that an index knows, looked up: by stream, category, type, tag and id in both directions, and by sending every batch again.
+//! Looks up everything that an index covers: by stream, category, type, tag and id in both directions, and by sending
+//! every batch again.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +9,10 @@ use gesta_log::LogStore;
 use crate::check::{check_query, check_stream, is_index_damage};
 use crate::model::{Model, State, Wrong};
 
-/// Ids that are asked for one by one; batches that are sent again ask for the others.
+/// Ids that are looked up one by one. Batches that are sent again look up the others.
 const IDS_ASKED: usize = 24;
 
-/// Looks up everything. What is answered is right; `false` if the index said of something that it is damaged.
+/// Looks up everything and checks the answers. Returns `false` if the index reported damage.
 pub(crate) fn exercise_index(log: &LogStore, model: &Model) -> Result<bool, Wrong> {
     let mut all_answered = true;
     let mut take = |checked: Result<(), Wrong>| match checked {
@@ -57,7 +58,7 @@ fn queries(model: &Model) -> Vec<Query> {
     queries
 }
 
-/// A batch that is there gets its first answer.
+/// Checks that a batch that is in the log gets its first answer again.
 fn check_repeat(log: &LogStore, model: &Model, number: usize) -> Result<(), Wrong> {
     let State::Logged(places) = &model.sent[number].state else { return Ok(()) };
     match log.append_blocking(model.repeat_of(number)) {

@@ -1,4 +1,5 @@
-//! Every bit of a small log flipped, one at a time: found, at its place and with its positions, or without effect.
+//! Flips every bit of a small log, one at a time. The log must report the flip with its place and positions, or the
+//! flip has no effect.
 
 mod index;
 
@@ -17,7 +18,7 @@ use crate::outcome::guarded;
 use crate::scripts::{Do, Run};
 use crate::simulation::options;
 
-/// Of the bytes that are zero, a bounded run flips one bit in so many bytes.
+/// In a bounded run, one bit in `n` bytes of zeros is flipped.
 const ZEROS_PER_FLIP: usize = 127;
 
 pub use index::flip_index_bits;
@@ -27,34 +28,34 @@ pub use index::flip_index_bits;
 pub enum Bits {
     /// Every bit.
     All,
-    /// Every bit of bytes that are not zero, and a few of the zeros that fill a segment.
+    /// Every bit of nonzero bytes, and a sample of the zeros that fill a segment.
     ZerosSampled,
 }
 
-/// How the log that is flipped was left.
+/// How the log was closed before the flips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// It was closed: everything is known to be durable.
+    /// A clean close: everything is known to be durable.
     Closed,
-    /// Its process was killed: of the last group nothing on the disk says that it is durable.
+    /// A killed process: the last group lacks a durable watermark.
     Killed,
 }
 
-/// What became of the flips.
+/// Counts of bits and flips.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flips {
     /// Bits of the log's files.
     pub bits: u64,
     /// Bits that were flipped, one at a time.
     pub flips: u64,
-    /// Those that the log found and reported, or kept aside.
+    /// Flips that the log detected, and reported or quarantined.
     pub detected: u64,
-    /// Those that changed nothing that is shown or answered.
+    /// Flips that changed no event and no answer.
     pub harmless: u64,
 }
 
 impl Flips {
-    /// Adds other flips of the same files.
+    /// Adds the counts of other flips of the same files.
     pub const fn add(&mut self, other: &Self) {
         self.flips += other.flips;
         self.detected += other.detected;
@@ -79,12 +80,14 @@ struct Bit {
     bit: usize,
 }
 
-/// Flips bits of a small log, and looks at what comes of each. Of so many shares that together are all, does that one.
+/// Flips bits of a small log and checks the effect of each flip. Does one share of `shares`; all shares together
+/// cover every bit.
 ///
 /// # Errors
-/// The first bit of which wrong data came, a panic, or a report that is wrong.
+/// The first flip that led to wrong data, a panic or a wrong report.
 pub fn flip_bits(bits: Bits, left: Left, share: usize, shares: usize) -> Result<Flips, String> {
-    // Two sealed segments, the second a copy of what a crash left in doubt, and one that is written to.
+    // Two sealed segments and an active one. The second sealed segment is a copy of frames that a crash left in
+    // doubt.
     let mut script = vec![Do::Open, Do::Append(1, 40), Do::Append(1, 900), Do::Append(3, 40), Do::Tear];
     script.extend([Do::Open, Do::Append(1, 40), Do::Append(2, 40), Do::Append(1, 600)]);
     if left == Left::Closed {
@@ -123,7 +126,7 @@ fn chosen_bits(bytes: &[u8], bits: Bits) -> impl Iterator<Item = Bit> {
     })
 }
 
-/// One bit that is flipped, and what it means.
+/// One flipped bit and what it affects.
 struct Flip<'a> {
     path: &'a PathBuf,
     at: usize,
@@ -132,7 +135,7 @@ struct Flip<'a> {
 }
 
 impl Flip<'_> {
-    /// Opens the log with that bit flipped. `true` if it said so.
+    /// Opens the log with the flipped bit. Returns `true` if the log reported it.
     fn meet(&self, run: &Run, flipped: Vec<u8>) -> Result<bool, Wrong> {
         let run = run.fork();
         run.machine.put(self.path, flipped);
@@ -163,8 +166,8 @@ impl Flip<'_> {
         Ok(log.read_only().is_some() || !recovery.flaws.is_empty() || recovery.quarantined_bytes > 0)
     }
 
-    /// What is reported is the frame that was hit, and nothing else. A frame without events, a mark, may be reported as a flaw, and a
-    /// header is.
+    /// Checks that the log reports exactly the frame that was hit. It must report a damaged header as a flaw, and may do
+    /// so for a damaged mark (a frame without events).
     fn check_report(&self, log: &LogStore, lost: Option<FramePlace>, hits_mark: bool) -> Result<(), Wrong> {
         let recovery = log.recovery();
         let id = segment_id(self.path);
@@ -192,7 +195,7 @@ impl Flip<'_> {
     }
 }
 
-/// Whoever sends a batch again that is shown gets its first answer, whatever the flip.
+/// Checks that a repeat of a batch that is shown gets its first answer after every flip.
 fn check_repeats(log: &LogStore, run: &Run, lost: Option<FramePlace>) -> Result<(), Wrong> {
     for (number, sent) in run.model.sent.iter().enumerate() {
         let State::Logged(places) = &sent.state else { continue };

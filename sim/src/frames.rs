@@ -1,25 +1,25 @@
-//! Where the frames of a segment stand: read off its bytes as `docs/format.md` says, by other code than the log's own.
+//! Finds the frames of a segment in its bytes as `docs/format.md` describes them, independently of the log's code.
 
 use crate::harm::HEADER_BYTES;
 
 pub(crate) const FRAME_HEADER_BYTES: usize = 64;
 
-/// A frame, as its header says.
+/// The fields of a frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FramePlace {
     pub(crate) offset: usize,
     pub(crate) len: usize,
     pub(crate) padding: usize,
     pub(crate) events: u64,
-    /// Of its first event.
+    /// Position of its first event.
     pub(crate) position: u64,
     pub(crate) number: u64,
-    /// Every frame up to that number was synced before this one was written.
+    /// Watermark: every frame up to this number was synced before this frame was written.
     pub(crate) durable: u64,
 }
 
 impl FramePlace {
-    /// Whether that byte of the segment is a part of it that something proves.
+    /// True if the frame's checksums cover the byte at `at` of the segment.
     pub(crate) const fn proves(&self, at: usize) -> bool {
         self.offset <= at && at < self.offset + self.len - self.padding
     }
@@ -34,7 +34,7 @@ impl FramePlace {
     }
 }
 
-/// The frames of a segment that nothing has harmed.
+/// The frames of an intact segment.
 pub(crate) fn frames(segment: &[u8]) -> Vec<FramePlace> {
     let mut frames = Vec::new();
     let mut offset = HEADER_BYTES;

@@ -1,4 +1,4 @@
-//! Harm to the files of a log that nobody has open: rot, and what people and broken disks do to files.
+//! Harm to the files of a log that is not open: bit rot, and mistakes of people and disks.
 
 mod ends;
 mod index;
@@ -16,21 +16,21 @@ pub(crate) use index::{HarmedIndex, INDEX_HARMS, IndexHarm, harm_index, index_fi
 /// Bytes of a segment before its frames.
 pub(crate) const HEADER_BYTES: usize = 4096;
 
-/// The files of a log at one time.
+/// The files of a log at one moment.
 pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-/// What was harmed.
+/// The harm that was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Harm {
-    /// The files that are not what the log wrote.
+    /// The files whose content differs from what the log wrote.
     pub(crate) files: Vec<PathBuf>,
     /// How much of the log's end may be hidden.
     pub(crate) end: End,
-    /// A segment's file is gone: the open alone has to report all that is lost.
+    /// A segment's file is missing: the open must report the whole loss.
     pub(crate) is_gone: bool,
     /// Nothing is lost, and nothing may be reported as lost.
     pub(crate) is_harmless: bool,
-    /// Another history stands in the place of this one.
+    /// Another history that replaced a part of this one.
     pub(crate) other_history: Option<OtherHistory>,
 }
 
@@ -41,21 +41,22 @@ pub(crate) struct OtherHistory {
     pub(crate) from: u64,
     /// The position of its last event.
     pub(crate) to: u64,
-    /// Something on the disk names a frame that differs: by its number and checksum, or as a part of a segment that has ended.
+    /// A record on the disk names a frame that differs: by number and checksum, or as a part of a sealed segment.
     pub(crate) is_named: bool,
 }
 
-/// What may become of the end of a log.
+/// The events at the end of a log that may be missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Everything is shown or reported, with its positions.
+    /// None: every event is shown or reported with its position.
     #[default]
     Known,
-    /// Events behind that position may be hidden, if the log is read-only: how many there were was known to what was harmed.
+    /// Events after that position may be hidden if the log is read-only: only the harmed files recorded how many
+    /// there were.
     Unknown { from: u64 },
-    /// They may be gone: the log is that of an earlier time.
+    /// Any: the log has the state of an earlier time.
     Earlier,
-    /// Events up to that position are proven by the files: they are shown or reported. Later ones may be gone.
+    /// Those after `to`. The files record events up to `to`, so these are shown or reported.
     Proven { to: u64 },
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn is_manifest(path: &Path) -> bool {
     path.file_name().is_some_and(|own| own == "manifest")
 }
 
-/// The segments that hold frames, in the order of these: by the number in the header of the first.
+/// The segments that hold frames, ordered by the frame number in their headers.
 pub(crate) fn used_segments(files: &Snapshot) -> Vec<PathBuf> {
     let first_number = |(path, bytes): (&PathBuf, &Vec<u8>)| {
         let header = bytes.get(HEADER_BYTES..HEADER_BYTES + 24).filter(|_| is_segment(path))?;
@@ -96,7 +97,7 @@ pub(crate) fn used_segments(files: &Snapshot) -> Vec<PathBuf> {
     used.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Harms the files as the ending says. `None` where there was nothing to harm.
+/// Harms the files as `ending` selects. Returns `None` if there was nothing to harm.
 pub(crate) fn harm(
     machine: &Machine,
     ending: Ending,
@@ -158,9 +159,9 @@ pub(crate) fn harm(
     }
 }
 
-/// Flips bits of one byte that is not zero, and does not make it zero: a byte more of zeros could look like a torn write.
+/// Flips bits of one nonzero byte, which stays nonzero: one more zero byte could look like a torn write.
 fn rot(machine: &Machine, files: &Snapshot, random: &mut Random) -> Option<PathBuf> {
-    // Frames behind a segment's header are at risk more often than headers, and the newest most of all.
+    // Frames are hit more often than headers, and the newest segment most often.
     let newest = used_segments(files).pop().filter(|_| random.below(2) == 0);
     let path = newest.or_else(|| files.keys().nth(index(random, files.len().max(1))).cloned())?;
     let mut bytes = files[&path].clone();
@@ -181,7 +182,7 @@ fn free_name(files: &Snapshot, random: &mut Random) -> PathBuf {
     name(id.expect("a log has fewer segments"))
 }
 
-/// Puts a file into the folder of the segments that is none.
+/// Puts a file that is not a segment into the folder of the segments.
 fn foreign(machine: &Machine, random: &mut Random) -> PathBuf {
     let names =
         ["notes.txt", "000000000199.seg", ".hidden", "copy of 000000000001.seg", "000000000198.seg.old"];

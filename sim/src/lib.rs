@@ -1,8 +1,8 @@
-//! Workloads that can be stopped anywhere and known afterwards.
+//! Workloads that can be stopped at any moment and checked afterwards.
 //!
-//! Two of them. For real processes ([`process`]), what each client appends follows from its number and a count, so that whoever
-//! looks later can say what must be there. For a simulated machine, [`simulate`] does everything that a seed says, faults
-//! included, beside a model that knows what must be there.
+//! There are two. With real processes ([`process`]), the events that a client appends follow from its number and a
+//! count, so a checker can compute them. With a simulated machine, [`simulate`] executes the steps of a seed, with
+//! faults, and compares the log with a model.
 
 mod check;
 mod exercise;

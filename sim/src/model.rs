@@ -1,4 +1,4 @@
-//! What must be there: every batch that was sent, what was said of it, and the log that follows from the answers.
+//! The model of a log: every batch that was sent, its answer, and the log that follows from the answers.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use gesta_core::{
     AppendError, Appended, Batch, EventBytes, EventId, Placed, Position, RecordedEvent, StoreId, Version,
 };
 
-/// What is wrong, as a sentence.
+/// A failed check, as a sentence.
 pub(crate) type Wrong = String;
 
-/// Everything that is known of a log from outside.
+/// Everything that a client knows about a log.
 #[derive(Clone, Default)]
 pub(crate) struct Model {
     pub(crate) store: Option<StoreId>,
     pub(crate) sent: Vec<Sent>,
-    /// What was acknowledged or shown, at position 1 and on.
+    /// Events that were acknowledged or shown, from position 1 on.
     pub(crate) log: Vec<Logged>,
     versions: HashMap<String, u64>,
     by_id: HashMap<EventId, (usize, usize)>,
@@ -26,14 +26,14 @@ pub(crate) struct Model {
 pub(crate) struct Sent {
     pub(crate) batch: Batch,
     pub(crate) state: State,
-    /// When it was sent last.
+    /// The order of the last send.
     order: u64,
 }
 
-/// What is known of a batch.
+/// The outcome of a batch, as far as its client knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It was never written, or was lost before anybody was told of it.
+    /// It was not written, or it was lost before it was acknowledged or shown.
     Absent,
     InDoubt,
     Logged(Vec<Placed>),
@@ -49,7 +49,7 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
-    /// Whether an event is this one, in the same place of its stream.
+    /// True if `event` is this event, at the same place in its stream.
     pub(crate) fn is(&self, event: &RecordedEvent) -> bool {
         event.version() == Version::new(self.version) && event.as_bytes() == self.bytes.as_bytes()
     }
@@ -60,7 +60,7 @@ impl Model {
         self.versions.get(stream).map(|next| next - 1)
     }
 
-    /// The version of the event with an id in a stream, if it is in the log.
+    /// The version in a stream of the event with this id, if the log has it.
     fn version_of(&self, stream: &str, id: EventId) -> Option<Version> {
         let (number, at) = *self.by_id.get(&id)?;
         let Sent { batch, state: State::Logged(places), .. } = &self.sent[number] else { return None };
@@ -68,7 +68,7 @@ impl Model {
         is_there.then(|| places[at].version)
     }
 
-    /// Remembers a batch before it is sent. Gives its number.
+    /// Records a batch before it is sent. Returns its number.
     pub(crate) fn send(&mut self, batch: Batch) -> usize {
         let number = self.sent.len();
         for (at, event) in batch.events.iter().enumerate() {
@@ -79,7 +79,7 @@ impl Model {
         number
     }
 
-    /// Remembers that a batch is sent again.
+    /// Records that a batch is sent again.
     pub(crate) fn send_again(&mut self, number: usize) {
         self.orders += 1;
         let sent = &mut self.sent[number];
@@ -88,7 +88,7 @@ impl Model {
         }
     }
 
-    /// The repeat of a batch: by its ids, or, where it has a command key, by that alone.
+    /// The repeat of a batch: with the same ids, or, if it has a command key, with new ids and the same key.
     pub(crate) fn repeat_of(&self, number: usize) -> Batch {
         let mut batch = self.sent[number].batch.clone();
         if batch.command.is_some() {
@@ -99,7 +99,7 @@ impl Model {
         batch
     }
 
-    /// A batch whose command key was used for another request, if that number has one.
+    /// A batch that uses the command key of batch `number` for another request, if that batch has a key.
     pub(crate) fn reuse_of(&self, number: usize) -> Option<Batch> {
         let mut batch = self.repeat_of(number);
         let command =
@@ -113,8 +113,8 @@ impl Model {
         self.sent.iter().rposition(|sent| sent.state == State::InDoubt)
     }
 
-    /// Compares an answer with the one that the model gives, and takes it over. Where a fault happened, refusals and doubt are
-    /// answers too.
+    /// Compares an answer with the expected one and records it. After a fault, refusals and doubt are right answers
+    /// too.
     pub(crate) fn answered(
         &mut self,
         number: usize,
@@ -130,10 +130,12 @@ impl Model {
                 true => Ok(()),
                 false => wrong("a repeat did not get the first answer"),
             },
-            // What stands on the disk could not be looked up.
+            // The disk could not be read for the look-up.
             (Err(AppendError::Unavailable { .. }), State::Logged(_)) if faulty => Ok(()),
             (Err(_), State::Logged(_)) => wrong("a repeat was refused"),
-            (Ok(appended), _) if appended.repeated => wrong("what was never there is called a repeat"),
+            (Ok(appended), _) if appended.repeated => {
+                wrong("a batch that was never in the log is called a repeat")
+            }
             (Ok(_), _) if refusal.is_some() => wrong("a batch was accepted that had to be refused"),
             (Ok(appended), _) if appended.places != self.next_places(&sent.batch) => {
                 wrong(&format!("a batch got other places than {:?}", self.next_places(&sent.batch)))
@@ -146,7 +148,7 @@ impl Model {
                 let given = std::mem::discriminant(error);
                 match refusal.map(|own| std::mem::discriminant(&own)) == Some(given) {
                     true => Ok(()),
-                    false => wrong("a batch was refused for a wrong reason"),
+                    false => wrong("a batch was refused for the wrong reason"),
                 }
             }
             (Err(AppendError::InDoubt { .. }), _) if faulty => {
@@ -165,7 +167,7 @@ impl Model {
         }
     }
 
-    /// Why a batch has to be refused, if it has to be.
+    /// The reason why a batch must be refused, if there is one.
     fn refusal(&self, batch: &Batch) -> Option<AppendError> {
         for (stream, expected) in &batch.expect {
             let actual = self.version(stream.as_str()).map(Version::new);
@@ -200,7 +202,7 @@ impl Model {
         places
     }
 
-    /// Adds a batch to what must be there.
+    /// Adds a batch to the expected log.
     fn log_batch(&mut self, number: usize) {
         let places = self.next_places(&self.sent[number].batch);
         for (event, place) in self.sent[number].batch.events.iter().zip(&places) {
@@ -210,7 +212,7 @@ impl Model {
         self.sent[number].state = State::Logged(places);
     }
 
-    /// Takes over what stands behind everything that was known: batches in doubt, whole, in the order in which they were sent.
+    /// Accepts events after the known ones: whole batches in doubt, in the order in which they were sent.
     pub(crate) fn take_over(&mut self, found: &[RecordedEvent]) -> Result<(), Wrong> {
         let (mut rest, mut last_order) = (found, 0);
         while let Some(first) = rest.first() {
@@ -230,14 +232,14 @@ impl Model {
             let own = &self.log[before..];
             let whole = rest.len() >= count && own.iter().zip(rest).all(|(own, event)| own.is(event));
             if !whole {
-                return Err(format!("batch {number} is there in part, or changed"));
+                return Err(format!("batch {number} is incomplete or changed"));
             }
             rest = &rest[count..];
         }
         Ok(())
     }
 
-    /// What was in doubt and is not there will not come.
+    /// Marks batches in doubt that were not found as absent.
     pub(crate) fn settle_doubt(&mut self) {
         for sent in self.sent.iter_mut().filter(|sent| sent.state == State::InDoubt) {
             sent.state = State::Absent;

@@ -1,4 +1,4 @@
-//! A reader in the midst of commits: whenever the log asks for the time or for a sync, it looks at what is shown.
+//! A reader during commits: whenever the log reads the clock or syncs, it checks what the log shows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -9,21 +9,21 @@ use gesta_log::sim::Machine;
 
 use crate::model::Wrong;
 
-/// What it expects while it is not told: it does not look.
+/// No expectation: the observer does not look.
 const NOTHING: u64 = u64::MAX;
-/// So many of the newest events it looks at.
+/// The number of newest events that it checks.
 const LOOKS_BACK: u64 = 48;
 
-/// A reader that the log itself calls. It sees what any other thread could see at that moment.
+/// A reader that runs inside calls of the log. It sees what another thread could see at that moment.
 pub(crate) struct Observer {
     log: OnceLock<Weak<LogStore>>,
-    /// How many events may be shown now.
+    /// The number of events that may be shown now.
     expected: AtomicU64,
     wrong: Mutex<Option<Wrong>>,
 }
 
 impl Observer {
-    /// A reader that looks at every sync of that machine, once it has a log to look at.
+    /// A reader that checks at every sync of `machine`, as soon as it has a log.
     pub(crate) fn of(machine: &Machine) -> Arc<Self> {
         let own = Self { log: OnceLock::new(), expected: AtomicU64::new(NOTHING), wrong: Mutex::new(None) };
         let own = Arc::new(own);
@@ -36,7 +36,7 @@ impl Observer {
         self.log.get_or_init(|| Arc::downgrade(log));
     }
 
-    /// While something runs, so many events are shown and no others. Gives what was wrong.
+    /// Checks during `run` that exactly `shown` events are shown. Returns the failed check.
     pub(crate) fn during<T>(&self, shown: u64, run: impl FnOnce() -> T) -> Result<T, Wrong> {
         self.expected.store(shown, Ordering::Relaxed);
         let done = run();
@@ -54,7 +54,7 @@ impl Observer {
         };
         let from = expected.saturating_sub(LOOKS_BACK);
         let place = Place::At(Checkpoint::new(log.id(), [from]));
-        // An error is for the checks between steps: here it may be the fault that is under way.
+        // The checks between steps handle errors. Here an error may come from the injected fault.
         let Ok(page) = log.read_blocking(&Read::log_from(Query::All, place)) else { return };
         let head = page.head.sequence(0);
         let found = page.events.iter().map(|event| event.position().sequence);
@@ -63,7 +63,7 @@ impl Observer {
         } else if !found.eq(from + 1..=from + page.events.len() as u64)
             || page.end && page.events.len() as u64 != expected - from
         {
-            format!("of {expected} events that are durable, some after {from} are not shown")
+            format!("{expected} events are durable, and some after {from} are not shown")
         } else {
             return;
         };

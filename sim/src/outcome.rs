@@ -1,4 +1,4 @@
-//! What simulations did, and what they found.
+//! Counts of simulations, and the violations that they found.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,28 +8,28 @@ use gesta_log::sim::Counts;
 use crate::model::Wrong;
 use crate::plan::Focus;
 
-/// What a simulation did.
+/// The counts of a simulation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Appends, reads and other calls, opens included.
     pub operations: u64,
     /// Opens that were checked against the model.
     pub opens: u64,
-    /// Opens of which the index was built beside the open log.
+    /// Opens that rebuilt the index beside the open log.
     pub unindexed: u64,
     /// Opens that a torn sector left read-only, for an operator to decide.
     pub unproven: u64,
-    /// Second opens of a log that is open: all refused.
+    /// Second opens of an open log; all were refused.
     pub second_opens: u64,
-    /// Harm that was done to a log's files, and found or without effect.
+    /// Harm to files that was reported or had no effect.
     pub harms: u64,
-    /// Harm of which nothing on the disk knows: no reader of the folder could tell.
+    /// Harm that no record on the disk contradicts: no reader of the folder can detect it.
     pub undetectable: u64,
     /// Backups that were restored and compared.
     pub backups: u64,
-    /// What the machine did.
+    /// The operations of the machine.
     pub counts: Counts,
-    /// A hash over everything that happened: the same for the same seed.
+    /// A hash over everything that happened. The same seed gives the same hash.
     pub trace: u64,
 }
 
@@ -38,11 +38,11 @@ pub struct Outcome {
 pub struct Violation {
     /// The seed.
     pub seed: u64,
-    /// What the seed chose.
+    /// The options and the profile that the seed chose.
     pub options: String,
-    /// What every simulation was to do, besides.
+    /// The focus of the simulations, if one was set.
     pub focus: Option<Focus>,
-    /// What is wrong.
+    /// The failed check.
     pub what: String,
 }
 
@@ -56,17 +56,17 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// Runs something that drives a log; a panic of the log is a wrong like any other.
+/// Runs `run`, and turns a panic of the log into a failed check.
 pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, Wrong>) -> Result<T, Wrong> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!("the log panicked: {}", said.unwrap_or("without a word")))
+        Err(format!("the log panicked: {}", said.unwrap_or("without a message")))
     })
 }
 
 impl Outcome {
-    /// Adds what another simulation did.
+    /// Adds the counts of another simulation.
     pub fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.opens += other.opens;
@@ -98,7 +98,7 @@ impl fmt::Display for Outcome {
         let Self { second_opens, harms, undetectable, backups, .. } = self;
         writeln!(
             f,
-            "{operations} operations, {opens} opens checked, {unindexed} before their index was there, {unproven} left to an operator"
+            "{operations} operations, {opens} opens checked, {unindexed} with an index rebuild, {unproven} left to an operator"
         )?;
         writeln!(
             f,
@@ -112,7 +112,7 @@ impl fmt::Display for Outcome {
         )?;
         writeln!(
             f,
-            "{harms} logs harmed, {undetectable} beyond all proof, {backups} backups restored, {} sectors betrayed, {} clocks set back, {second_opens} second openers",
+            "{harms} logs harmed, {undetectable} undetectable, {backups} backups restored, {} sectors lost without an error, {} clocks set back, {second_opens} second openers",
             counts.betrayed_sectors, counts.clock_back
         )?;
         writeln!(

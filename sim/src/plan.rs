@@ -1,4 +1,4 @@
-//! What one simulation does: drawn from its seed.
+//! The steps of a simulation, drawn from its seed.
 
 use gesta_core::{
     Batch, Checkpoint, CommandKey, EventId, Expected, Item, NewEvent, Query, Tag, Timestamp, Version,
@@ -13,54 +13,54 @@ const STREAMS: u64 = 5;
 const TYPES: u64 = 3;
 const TAGS: u64 = 7;
 
-/// What happens in one simulation besides appends.
+/// The events of one simulation besides appends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Profile {
     pub(crate) steps: u64,
     pub(crate) faults: Faults,
-    /// One step in so many stops the process at a file operation soon after; 0 for none.
+    /// One step in `n` stops the process at a file operation soon after it; 0 for none.
     pub(crate) stops: u64,
-    /// How much of the log the index in memory may know.
+    /// Bytes of the log that the index in memory may cover.
     pub(crate) index_run_bytes: u64,
-    /// How much of what the disk holds of it may be in memory too.
+    /// Bytes of the index on disk that may be cached in memory.
     pub(crate) index_cache_bytes: u64,
     /// The size of the disk; `None` for one that is never full.
     pub(crate) disk_bytes: Option<u64>,
-    /// How many files a process may have open; `None` for any number.
+    /// The limit of open files; `None` for no limit.
     pub(crate) open_files_max: Option<u64>,
-    /// What is done to the bytes on the disk at the very end.
+    /// The harm to the files after the last step.
     pub(crate) ending: Ending,
 }
 
-/// What is done to a log after everything else.
+/// The harm to a log after its last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Plain,
-    /// Bits flip, in the files of a log that was closed.
+    /// Bits flip in the files of a closed log.
     Rot,
-    /// Bits flip, in the files of a log that was not closed.
+    /// Bits flip in the files of a log that was not closed.
     RotOpen,
     LostSegment,
     /// A segment has another name.
     Renamed,
-    /// A segment stands there twice.
+    /// A segment exists twice.
     Duplicated,
-    /// A segment holds what another one holds.
+    /// A segment has the content of another one.
     Overwritten,
-    /// A segment holds what it held at an earlier time.
+    /// A segment has its content of an earlier time.
     OldSegment,
     OldManifest,
-    /// A file lies among the segments that is none.
+    /// The folder of the segments contains another file.
     Foreign,
-    /// A segment loses its name while the log is open.
+    /// A segment is unlinked while the log is open.
     Unlinked,
-    /// The disk says that a sector was written, and it was not.
+    /// The disk acknowledges a write of a sector and drops it.
     Stale,
-    /// The disk says that a sector was written, and it was written elsewhere.
+    /// The disk writes a sector at the wrong place.
     Misdirected,
-    /// The index is harmed, and nothing else.
+    /// Only the index is harmed.
     Index(IndexHarm),
-    /// The end of the log is harmed, after its process ended so.
+    /// The end of the log is harmed after its process has ended in this way.
     End(EndHarm, Left),
 }
 
@@ -79,10 +79,10 @@ const ENDINGS: [Ending; 12] = [
     Ending::Misdirected,
 ];
 
-/// One simulation in `n` has a disk that its log outgrows, and another one few files.
+/// One simulation in `n` has a disk that is too small for its log, and another one in `n` has few file descriptors.
 const SEEDS_PER_SHORTAGE: u64 = 16;
 
-/// Harm to the end of a log that is done without being asked for.
+/// Harm to the end of a log that simulations without a focus do.
 const ENDS_BY_DEFAULT: [EndHarm; 8] = [
     EndHarm::Cut,
     EndHarm::Zeroed,
@@ -94,7 +94,7 @@ const ENDS_BY_DEFAULT: [EndHarm; 8] = [
     EndHarm::ReadOnlyMount,
 ];
 
-/// One thing that every simulation is to do: `--focus NAME`.
+/// One thing that every simulation does: `--focus NAME`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Focus(Focused);
 
@@ -108,7 +108,7 @@ enum Focused {
 const LEFTS: [(&str, Left); 2] = [("closed", Left::Closed), ("killed", Left::Killed)];
 
 impl Focus {
-    /// The focus of that name.
+    /// The focus with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|(own, _)| own == name).map(|(_, focus)| focus)
@@ -137,7 +137,7 @@ impl Focus {
 pub(crate) enum Step {
     Append,
     Group,
-    /// A batch is looked up, and stands in line later.
+    /// A batch is looked up now and queued later.
     LookUp,
     Repeat,
     Read,
@@ -180,7 +180,7 @@ impl Profile {
         let run_sizes = [16 << 10, 4 << 10, 1 << 10, 64 << 20];
         let sizes = if matches!(ending, Ending::Index(_)) { &run_sizes[..3] } else { &run_sizes };
         let index_run_bytes = sizes[index(random, sizes.len())];
-        // A quarter of it is for the last events of streams: all of them, some, or one.
+        // A quarter of it holds stream heads: all of them, some, or one.
         let index_cache_bytes = [256 << 20, 2 << 10, 512][index(random, 3)];
         let steps = 50 + random.below(250);
         let (disk_bytes, open_files_max) = (None, None);
@@ -209,15 +209,15 @@ impl Profile {
 }
 
 impl Profile {
-    /// A disk that the log outgrows, and that has no other fault: whatever is refused is refused for want of space.
+    /// Sets a disk size that the log exceeds. The disk has no other fault, so every refusal is for want of space.
     fn have_small_disk(&mut self, random: &mut Random) {
         self.disk_bytes = Some((96 + random.below(400)) << 10);
         self.faults = Faults::default();
         self.ending = Ending::Plain;
     }
 
-    /// Fewer files than a log of some length has segments. Every file of the index stays open: so no fault keeps index files from being
-    /// merged, and none of them is harmed.
+    /// Sets a limit of open files below the number of segments of a longer log. Index files stay open, so there are
+    /// no other faults that could prevent merges, and no harm to the index.
     fn have_few_files(&mut self, random: &mut Random) {
         self.open_files_max = Some(32 + random.below(16));
         self.index_run_bytes = 16 << 10;
@@ -244,7 +244,7 @@ impl Step {
     }
 }
 
-/// A batch that was not sent before: one to ten events, in one to three streams.
+/// A new batch: one to ten events in one to three streams.
 pub(crate) fn fresh_batch(random: &mut Random, number: usize, model: &Model) -> Batch {
     let streams = (0..=random.below(3)).map(|_| random.below(STREAMS)).collect::<Vec<_>>();
     let size = [40, 400, 1_500][index(random, 3)];
@@ -279,7 +279,7 @@ pub(crate) fn fresh_batch(random: &mut Random, number: usize, model: &Model) -> 
     batch
 }
 
-/// A query for some of the events that there are.
+/// A query for some of the existing events.
 pub(crate) fn query(random: &mut Random, model: &Model) -> Query {
     let kind = |random: &mut Random| format!("sim.type{}", random.below(TYPES)).parse().expect("a type");
     match random.below(4) {

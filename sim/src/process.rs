@@ -1,8 +1,7 @@
-//! Real processes on the real file system, and what happens to them: they are killed, their system calls fail, their disk
-//! fills up, their power is cut.
+//! Faults of real processes on a real file system: kills, failed system calls, full disks and power cuts.
 //!
-//! A process ([`Driver`]) says what it was told, line by line; a [`Witness`] hears it, and knows what must be there whatever
-//! happened. Each kind of fault is a function that gives a [`Table`] of what was tried and what came of it.
+//! A process ([`Driver`]) prints each answer on a line. A [`Witness`] reads the lines and knows which events must
+//! exist. Each kind of fault is a function that returns a [`Table`] of attempts and outcomes.
 
 mod block_log;
 mod crash_state;

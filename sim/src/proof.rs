@@ -1,12 +1,14 @@
-//! What the files of a log prove: the last position that something on the disk records as durable.
+//! Finds the last position that something on the disk records as durable.
 //!
-//! The judge after harm. It reads the bytes as `docs/format.md` says, by other code than the log's own, and knows the files as they
-//! were before the harm. A position is proven by a field of the manifest (the newest durable event, a sealed segment, a run), by the
-//! durable frame in an intact frame header, and by an intact frame itself. The log must serve a proven event, or report it as lost.
+//! The log is checked against it after harm. This module reads the bytes as `docs/format.md` describes them,
+//! independently of the log's code, and compares the files with their state before the harm. A position is recorded
+//! by a field of the manifest (the newest durable event, a sealed segment, a run), by the watermark in an intact
+//! frame header, and by an intact frame itself. The log must return a recorded event or report it as lost.
 //!
-//! *What nothing proves may vanish.* Examples: the last group before a kill, cut off at a frame's beginning and recorded nowhere; a
-//! whole folder that was put back from an older copy. No reader of the folder alone can tell these from a log that ended there. Nor can
-//! it tell the frames of another history in the last segment, where no record names one of the frames that they replace.
+//! *Events without a record may vanish.* Examples: the last group before a kill, cut off at the beginning of a frame
+//! and recorded nowhere; a whole folder that was restored from an older copy. From the folder alone a reader cannot
+//! distinguish these from a log that ended there. Nor can it recognize frames of another history in the last segment,
+//! if no record names one of the frames that they replaced.
 
 use std::collections::BTreeMap;
 use std::slice::ChunksExact;
@@ -19,19 +21,19 @@ const ORIGIN_BYTES: usize = 16;
 const SEGMENT_ENTRY_BYTES: usize = 112;
 const RUN_ENTRY_BYTES: usize = 64;
 const SEALED: u8 = 2;
-/// What of a segment's header names it: all that is not zero.
+/// The bytes of a segment's header that identify it: all nonzero ones.
 const NAME_BYTES: usize = 64;
 
-/// What counts as a proof.
+/// The evidence that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// Records of what is durable, and intact frames.
+    /// Records of durable positions, and intact frames.
     All,
-    /// Records of what is durable.
+    /// Records of durable positions.
     Records,
 }
 
-/// The last position that the files prove. `before` are the files that the log wrote, `now` what the harm made of them.
+/// The last recorded position. `before` are the files that the log wrote, `now` the files after the harm.
 pub(crate) fn proven_position(before: &Snapshot, now: &Snapshot, evidence: Evidence) -> u64 {
     let segments = before.iter().filter(|(path, _)| is_segment(path));
     let segments = segments.map(|(_, bytes)| (bytes, frames(bytes))).collect::<Vec<_>>();
@@ -59,7 +61,7 @@ fn name_of(segment: &[u8]) -> Option<&[u8]> {
     segment.get(..NAME_BYTES)
 }
 
-/// What the frames of a segment prove that are as they were.
+/// The last position that unchanged frames of a segment record.
 fn proven_by_frames(
     before: &[u8],
     frames: &[FramePlace],
@@ -78,7 +80,7 @@ fn proven_by_frames(
     proven.max()
 }
 
-/// What a manifest proves; nothing if it is not whole.
+/// The last position that a manifest records; `None` if the manifest is damaged.
 fn proven_by_manifest(manifest: &[u8], last_positions: &BTreeMap<u64, u64>) -> Option<u64> {
     let Entries { segments, runs } = entries(manifest)?;
     let sealed = segments.filter(|entry| entry[8] == SEALED);

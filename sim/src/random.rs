@@ -5,13 +5,13 @@
 pub struct Random(u64);
 
 impl Random {
-    /// From a seed.
+    /// A generator for this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// From several numbers that together are the seed.
+    /// A generator whose seed is several numbers together.
     #[must_use]
     pub fn of(parts: &[u64]) -> Self {
         parts.iter().fold(Self(0), |random, part| Self(random.clone().next() ^ part))

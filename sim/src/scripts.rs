@@ -1,7 +1,7 @@
-//! Fixed scripts, and a fault at every operation of each: once, from there on, a kill, a power cut that keeps every subset of
-//! what was not durable.
+//! Fixed scripts, with a fault at every operation: a single failure, lasting failure, a kill, and power cuts that
+//! keep every subset of the changes that were not durable.
 //!
-//! Where [`simulate`](crate::simulate) draws, this counts: nothing that a script does is left out.
+//! [`simulate`](crate::simulate) takes random samples. Scripts are exhaustive: no operation of a script is left out.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,42 +16,43 @@ use crate::model::{Model, Wrong};
 use crate::outcome::guarded;
 use crate::simulation::options;
 
-/// Things that are not durable at a power cut, up to which every subset of them is kept once: 2^10 cuts, or, in a build without
-/// optimization, 2^5.
+/// Up to this number of changes that are not durable, a power cut is tried with every subset of them: 2^10 cuts, or
+/// 2^5 in a build without optimization.
 const SUBSETS_OF_MAX: usize = if cfg!(debug_assertions) { 5 } else { 10 };
-/// Subsets that are kept where there are more.
+/// Random subsets that are tried if there are more changes.
 const SUBSETS_SAMPLED: u64 = 16;
 
-/// One thing that a script does.
+/// One step of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Do {
     Open,
-    /// So many batches as one group, each one event with so many bytes of data.
+    /// A group of `.0` batches, each one event with `.1` bytes of data.
     Append(usize, usize),
-    /// So many batches, one after the other, each of which becomes a run where tables are small.
+    /// `.0` batches in sequence. With small tables each of them becomes a run.
     NewRuns(usize),
     Idle,
     Keep,
     Close,
-    /// A group of which a part reaches the page cache, by a process that is killed within its write.
+    /// A group that is partly in the page cache, since the process was killed during the write.
     Tear,
-    /// Remembers the manifest as it is.
+    /// Remembers the current manifest.
     RememberManifest,
-    /// Puts the manifest back that was remembered.
+    /// Restores the remembered manifest.
     PutManifestBack,
 }
 
-/// The size of tables where a script is not about runs, and where each batch of [`RUN_DATA`] bytes becomes a run.
+/// Size of tables in scripts that do not test runs, and in scripts where each batch of [`RUN_DATA`] bytes becomes a
+/// run.
 const NO_RUNS: u64 = 64 << 20;
 const SMALL_RUNS: u64 = 1 << 10;
-/// Data of an event that fills a table.
+/// Bytes of data in an event that fills a table.
 const RUN_DATA: usize = 900;
 /// A batch that becomes a run.
 const NEW_RUN: [Do; 2] = [NEW_TABLE, Do::Keep];
-/// A batch that fills a table, which waits to become a run.
+/// A batch that fills a table. The table waits to become a run.
 const NEW_TABLE: Do = Do::Append(1, RUN_DATA);
 
-/// A script: what happens before, without faults, and what happens under them.
+/// A script: steps without faults, then steps with faults.
 #[derive(Debug)]
 pub struct Script {
     name: &'static str,
@@ -95,7 +96,7 @@ pub const SCRIPTS: &[Script] = &[
         ],
     },
     Script {
-        name: "a torn tail behind frames in doubt",
+        name: "a torn tail after frames in doubt",
         index_run_bytes: NO_RUNS,
         before: &[Do::Open, Do::Append(1, 40), Do::Append(1, 900), Do::Append(2, 40), Do::Tear],
         under_faults: &[Do::Open, Do::Append(1, 40), Do::Close],
@@ -121,7 +122,7 @@ pub const SCRIPTS: &[Script] = &[
         under_faults: &[Do::Open, Do::NewRuns(2), NEW_TABLE, Do::Close],
     },
     Script {
-        name: "runs behind a manifest that is old",
+        name: "runs and an old manifest",
         index_run_bytes: SMALL_RUNS,
         before: &[
             Do::Open,
@@ -136,27 +137,27 @@ pub const SCRIPTS: &[Script] = &[
     },
 ];
 
-/// How many fault points of a script were visited.
+/// Counts of visited fault points of a script.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Visits {
-    /// Operations of the script without a fault.
+    /// Operations of the script if nothing fails.
     pub operations: u64,
-    /// Operations that failed with EIO, once each.
+    /// Operations that failed once with EIO.
     pub eio: u64,
-    /// Operations that found no space, once each.
+    /// Operations that failed once for want of space.
     pub no_space: u64,
-    /// Operations from which on every one failed, of whatever kind.
+    /// Operations from which on all operations failed, for each kind of error.
     pub lasting: u64,
-    /// Operations within which the process was stopped.
+    /// Operations during which the process was stopped.
     pub stops: u64,
-    /// Power cuts there, one for each subset of what was not durable.
+    /// Power cuts at these operations, one for each subset of the changes that were not durable.
     pub power_cuts: u64,
-    /// Operations with so much that is not durable that its subsets were sampled.
+    /// Operations with too many changes that were not durable, whose subsets were sampled.
     pub sampled: u64,
 }
 
 impl Visits {
-    /// Every visit.
+    /// The number of all visits.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.eio + self.no_space + self.lasting + self.stops + self.power_cuts
@@ -182,10 +183,10 @@ impl fmt::Display for Script {
 }
 
 impl Script {
-    /// What the file system is asked for, from first to last and of which file or folder, where nothing fails.
+    /// The file operations of the script if nothing fails, in order, each with its file or folder.
     ///
     /// # Errors
-    /// What is wrong without any fault.
+    /// A check that fails without a fault.
     pub fn operations(&self) -> Result<Vec<(Operation, PathBuf)>, String> {
         let run = self.prepare()?;
         run.machine.record();
@@ -197,7 +198,7 @@ impl Script {
     /// Visits every fault point.
     ///
     /// # Errors
-    /// The first promise that the log breaks, and at which fault.
+    /// The first promise that the log breaks, with the fault.
     pub fn visit(&self) -> Result<Visits, String> {
         let prepared = self.prepare()?;
         let mut visits = Visits { operations: self.operations()?.len() as u64, ..Visits::default() };
@@ -225,14 +226,14 @@ impl Script {
         Ok(visits)
     }
 
-    /// Everything up to the faults.
+    /// Runs the steps before the faults.
     fn prepare(&self) -> Result<Run, Wrong> {
         let mut run = Run::prepared(self.before, self.index_run_bytes)?;
         run.index_is_sound = run.index_errors().is_empty();
         Ok(run)
     }
 
-    /// Runs the script with one fault, then ends the process in each of three ways. `false` if nothing failed.
+    /// Runs the script with one fault and ends the process in each of three ways. Returns `false` if nothing failed.
     fn visit_failure(&self, prepared: &Run, fault: PlannedFault) -> Result<bool, Wrong> {
         let mut fired = false;
         for ending in [Ending::Kill, Ending::DropAll, Ending::ByChance] {
@@ -253,12 +254,12 @@ impl Script {
         Ok(fired)
     }
 
-    /// Stops the process within an operation, then kills it, and cuts the power with every subset kept.
+    /// Stops the process during an operation, then kills it, and cuts the power with every subset kept.
     fn visit_stop(&self, prepared: &Run, after: u64, visits: &mut Visits) -> Result<(), Wrong> {
         let mut stopped = prepared.fork();
         stopped.machine.stop_after(after);
         stopped.perform(self.under_faults)?;
-        assert!(stopped.machine.is_stopped(), "every operation of the script comes");
+        assert!(stopped.machine.is_stopped(), "the script reaches every operation");
         stopped.log = None;
         let mut killed = stopped.fork();
         killed.end(Ending::Kill);
@@ -271,7 +272,7 @@ impl Script {
         for kept in 0..subsets {
             let mut cut = stopped.fork();
             cut.end(if is_small || kept == 0 { Ending::Keep(kept) } else { Ending::ByChance });
-            // Each by another chance.
+            // A different random choice for each cut.
             let _ = stopped.machine.now();
             cut.finish(&[]).map_err(|wrong| format!("{wrong}; the power cut kept {kept:#b} of {pending}"))?;
             visits.power_cuts += 1;
@@ -289,26 +290,26 @@ enum Ending {
     Keep(u64),
 }
 
-/// A log that is driven by a script, beside its model.
+/// A log driven by a script, with its model.
 pub(crate) struct Run {
     pub(crate) machine: Machine,
     pub(crate) model: Model,
     pub(crate) log: Option<Arc<LogStore>>,
     index_run_bytes: u64,
-    /// Whether a check of the index finds nothing, and so must find nothing after a crash.
+    /// True if a verification of the index found nothing wrong. Then it must find nothing wrong after a crash.
     index_is_sound: bool,
-    /// A manifest that was remembered.
+    /// The remembered manifest.
     manifest: Option<Vec<u8>>,
 }
 
 impl Run {
-    /// A log that a script has written, and that no process has open.
+    /// A log that a script has written and that is not open.
     pub(crate) fn prepared(script: &[Do], index_run_bytes: u64) -> Result<Self, Wrong> {
         let (machine, model) = (Machine::new(7), Model::default());
         let mut run =
             Self { machine, model, log: None, index_run_bytes, index_is_sound: false, manifest: None };
         run.perform(script)?;
-        // Nothing is done at the end that the script does not say.
+        // The script alone decides how the process ends.
         run.end(Ending::Kill);
         Ok(run)
     }
@@ -322,12 +323,12 @@ impl Run {
         Options { index_run_bytes: self.index_run_bytes, ..options() }
     }
 
-    /// What a check of the log says of its index; nothing where there is no log yet.
+    /// The index errors that a verification reports; empty if there is no log yet.
     fn index_errors(&self) -> Vec<String> {
         sim::verify(&self.machine.fork()).map(|report| report.index_errors).unwrap_or_default()
     }
 
-    /// Does one thing after the other, until the process is stopped or the log does not open.
+    /// Performs the steps until the process is stopped or the log does not open.
     fn perform(&mut self, script: &[Do]) -> Result<(), Wrong> {
         for step in script {
             if self.machine.is_stopped() {
@@ -374,7 +375,7 @@ impl Run {
         self.machine.is_stopped() || self.machine.fired() > 0
     }
 
-    /// Opens the log. `false` if it did not open, for a fault.
+    /// Opens the log. Returns `false` if a fault prevented it.
     fn open(&mut self) -> Result<bool, Wrong> {
         let before = self.machine.fired();
         let log = match sim::open(&self.machine, &self.options()) {
@@ -382,7 +383,7 @@ impl Run {
             Err(_) if self.machine.is_stopped() || self.machine.fired() > before => return Ok(false),
             Err(error) => return Err(format!("the log does not open: {error:?}")),
         };
-        // A fault that happens once may have hit the first look.
+        // A single fault may have hit the first check.
         let mut opened = check_opened(&log, &mut self.model);
         let is_faulty = self.machine.is_stopped() || self.machine.fired() > before;
         if opened.is_err() && is_faulty {
@@ -426,17 +427,17 @@ impl Run {
         self.log = None;
     }
 
-    /// Does what is left of a script without a fault, then proves that the log is whole, goes on, and stays whole.
+    /// Runs the rest of a script without a fault, then checks that the log is whole, appends more, and checks again.
     fn finish(mut self, script: &[Do]) -> Result<(), Wrong> {
         self.perform(script)?;
         self.log = None;
-        // Faults that are over excuse nothing.
+        // Failures after the fault are not excused.
         let machine = self.machine.fork();
         let mut run = Self { machine, ..self };
         run.machine.forget_fired();
         let errors = run.index_errors();
         if run.index_is_sound && !errors.is_empty() {
-            return Err(format!("a crash alone has harmed the index: {errors:?}"));
+            return Err(format!("a crash alone damaged the index: {errors:?}"));
         }
         run.open()?;
         let log = run.log.clone().ok_or("the log does not open after the fault")?;
@@ -458,7 +459,7 @@ impl Run {
         if report.is_sound() && report.events == run.model.log.len() as u64 {
             return Ok(());
         }
-        Err(format!("a log that was closed is not sound: {report:?}"))
+        Err(format!("a closed log fails its verification: {report:?}"))
     }
 }
 
@@ -476,7 +477,7 @@ fn batch(number: usize, size: usize) -> Batch {
     if number.is_multiple_of(2) {
         batch = batch.with_command(CommandKey { key: format!("key-{number}").into(), request: [7; 32] });
     } else {
-        // A condition that holds, so that deciding is a part of the script.
+        // A condition that holds, so that the script includes the check of conditions.
         batch = batch.fail_if(Query::stream("nobody-1".parse().expect("a name")), None);
     }
     batch

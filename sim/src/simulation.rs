@@ -1,4 +1,4 @@
-//! One simulation: everything that a seed says happens to one log, beside a model of it.
+//! One simulation: executes the steps of a seed on one log and compares the log with a model.
 
 mod disk;
 mod ends;
@@ -20,26 +20,26 @@ use crate::outcome::{Outcome, Violation, guarded};
 use crate::plan::{Ending, Focus, Profile, Step, fresh_batch, index};
 use crate::random::Random;
 
-/// One step in so many is watched by a reader in the midst of it.
+/// One step in `n` is watched by a reader while it runs.
 const STEPS_PER_WATCH: u64 = 4;
-/// Groups that a log takes in after a betrayal, so that what was betrayed is known to be durable.
+/// Groups that a log writes after the disk lied, so that the lost write counts as durable.
 const GROUPS_AFTER_BETRAYAL: u64 = 3;
-/// Attempts to open a log while its disk fails; after that the disk works.
+/// Attempts to open a log on a failing disk. After them the disk works.
 const FAULTY_OPENS_MAX: u64 = 4;
-/// Opens that an index may need to heal: each meets some of the harm.
+/// Opens until a harmed index is sound: each may find only a part of the harm.
 const HEALING_OPENS_MAX: u64 = 12;
-/// One append in so many is preceded by what was looked up a while ago.
+/// One append in `n` first sends batches that were looked up earlier.
 const APPENDS_PER_LATE: u64 = 6;
 
-/// Simulates what a seed says.
+/// Simulates the steps of a seed.
 ///
 /// # Errors
-/// [`Violation`], of whatever promise was broken first; a panic of the log counts as one.
+/// [`Violation`]: the first promise that was broken. A panic of the log counts as one.
 pub fn simulate(seed: u64) -> Result<Outcome, Violation> {
     simulate_one(seed, None)
 }
 
-/// Simulates what a seed says, with one thing that it is to do.
+/// Simulates the steps of a seed with a focus.
 ///
 /// # Errors
 /// As [`simulate`].
@@ -53,10 +53,10 @@ fn simulate_one(seed: u64, focus: Option<Focus>) -> Result<Outcome, Violation> {
     guarded(|| simulation.run()).map_err(|what| Violation { seed, options, focus, what })
 }
 
-/// Simulates one seed after the other, from the first on, until so many operations were done.
+/// Simulates the seeds in order until `operations` operations were done.
 ///
 /// # Errors
-/// [`Violation`], the first.
+/// The first [`Violation`].
 pub fn simulate_many(
     seeds: impl IntoIterator<Item = u64>,
     operations: u64,
@@ -87,21 +87,21 @@ struct Simulation {
     model: Model,
     log: Option<Arc<LogStore>>,
     observer: Arc<Observer>,
-    /// Batches that were looked up and do not stand in line yet, with their numbers.
+    /// Batches that were looked up and not queued yet, with their numbers.
     looked_up: Vec<(usize, LookedUp)>,
-    /// The files as an earlier power cut left them.
+    /// The files after an earlier power cut.
     earlier: Snapshot,
     earlier_index: Snapshot,
-    /// Up to where runs were shown when the process before ended.
+    /// The last position that runs covered when the previous process ended.
     indexed_to: u64,
-    /// The size of the disk, where it has an end.
+    /// The size of the disk, if it is limited.
     disk_bytes: u64,
-    /// Faults before the log was opened.
+    /// The number of faults before the log was opened.
     faults_before: u64,
     outcome: Outcome,
-    /// The log is left to an operator.
+    /// The log waits for an operator.
     ended: bool,
-    /// The log was put back to an earlier time, and has gone on with events that the model does not know.
+    /// The log was put back to an earlier time and then got events that the model does not know.
     has_outgrown: bool,
 }
 
@@ -173,7 +173,7 @@ impl Simulation {
         }
     }
 
-    /// A process that was stopped is followed by another, and so is a log that takes no more writes.
+    /// Starts another process after one was stopped, or if the log takes no more writes.
     fn recover_from_step(&mut self) -> Result<(), Wrong> {
         if self.ended || (!self.machine.is_stopped() && self.log().read_only().is_none()) {
             return Ok(());
@@ -183,7 +183,7 @@ impl Simulation {
             return Err(format!("the log is read-only without a fault: {:?}", self.log().read_only()));
         }
         if !self.machine.is_stopped() {
-            // What is shown after a fault is what was acknowledged, and nobody hears of anything else.
+            // After a fault, readers see exactly the acknowledged events.
             self.check_shown()?;
             self.send_doubtful()?;
         }
@@ -208,7 +208,8 @@ impl Simulation {
         self.machine.is_stopped() || self.faults() > self.faults_before
     }
 
-    /// Looks a batch up that stands in line later: the index changes behind its back. Half of them are sent at once, too.
+    /// Looks up a batch that is queued later, after the index has changed. Half of these batches are also sent at
+    /// once.
     fn look_up(&mut self) -> Result<(), Wrong> {
         let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
         let number = self.model.send(batch.clone());
@@ -222,8 +223,8 @@ impl Simulation {
         self.model.answered(number, &pending.answer(), self.is_faulty())
     }
 
-    /// Sends fresh batches, and now and then those that were looked up a while ago, and commits them as one group; or some of them are
-    /// decided while the others are written.
+    /// Sends new batches, and sometimes batches that were looked up earlier, and commits them as one group. Sometimes
+    /// new batches arrive while others are written.
     fn append(&mut self, batches: u64) -> Result<(), Wrong> {
         let mut line = Vec::new();
         if self.random.below(APPENDS_PER_LATE) == 0 {
@@ -250,7 +251,7 @@ impl Simulation {
         if is_lone {
             self.watched(|log| log.commit_inline())?;
         } else {
-            // A group that rolls is published in two parts.
+            // A group that starts a new segment is published in two parts.
             line.extend(self.commit_with_late(late));
         }
         let (mut wrong, mut is_full) = (None, false);
@@ -268,7 +269,7 @@ impl Simulation {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// Commits what is in line. So many fresh batches come while it is written, and follow as a group of their own.
+    /// Commits the queue. `late` new batches arrive during the write and follow as a second group.
     fn commit_with_late(&mut self, late: u64) -> Vec<(usize, Pending)> {
         let mut draw = |_| {
             let batch = fresh_batch(&mut self.random, self.model.sent.len(), &self.model);
@@ -280,13 +281,13 @@ impl Simulation {
         let mut enqueue =
             || line.extend(late.drain(..).map(|(number, batch)| (number, log.enqueue_inline(batch))));
         log.commit_inline_while(&mut enqueue);
-        // Nothing was written where nothing was accepted.
+        // If no batch was accepted, nothing was written and the late batches were not queued.
         enqueue();
         log.commit_inline();
         line
     }
 
-    /// Sends a batch again of which the outcome is known.
+    /// Sends a batch with a known outcome again.
     fn repeat(&mut self) -> Result<(), Wrong> {
         if self.model.sent.is_empty() {
             return Ok(());
@@ -298,7 +299,7 @@ impl Simulation {
         self.reuse(number)
     }
 
-    /// The key of a command stands for its request alone.
+    /// Checks that a command key cannot be used for another request.
     fn reuse(&self, number: usize) -> Result<(), Wrong> {
         let Some(batch) = self.model.reuse_of(number) else { return Ok(()) };
         match self.log().append_blocking(batch) {
@@ -308,14 +309,14 @@ impl Simulation {
         }
     }
 
-    /// Sends the last batch again that is in doubt, to a log that takes no more writes.
+    /// Sends the last batch in doubt again, to a log that takes no more writes.
     fn send_doubtful(&mut self) -> Result<(), Wrong> {
         let Some(number) = self.model.last_in_doubt() else { return Ok(()) };
         let answer = self.log().append_blocking(self.model.sent[number].batch.clone());
         self.model.answered(number, &answer, true)
     }
 
-    /// Lets the log do something that shows nothing new before it is done; a reader looks on now and then.
+    /// Runs work of the log that must not show new events. A reader watches it from time to time.
     fn watched(&mut self, work: impl FnOnce(&LogStore)) -> Result<(), Wrong> {
         let shown = self.model.log.len() as u64;
         let is_watched = self.random.below(STEPS_PER_WATCH) == 0;
@@ -327,14 +328,14 @@ impl Simulation {
         Ok(())
     }
 
-    /// Nobody opens a log that is open.
+    /// Checks that an open log cannot be opened again.
     fn open_twice(&mut self) -> Result<(), Wrong> {
         self.outcome.second_opens += 1;
         match sim::open(&self.machine, &options()) {
             Err(OpenError::Locked { .. }) => Ok(()),
             Err(_) if self.is_faulty() => Ok(()),
             Err(error) => {
-                Err(format!("a second opener is told something else than that the log is in use: {error:?}"))
+                Err(format!("a second open fails for another reason than that the log is in use: {error:?}"))
             }
             Ok(_) => Err("a log was opened twice".to_owned()),
         }
@@ -357,7 +358,7 @@ impl Simulation {
         if self.machine.is_stopped() { Ok(()) } else { checked }
     }
 
-    /// Ends the process, and begins another that opens the log.
+    /// Ends the process and starts another, which opens the log.
     fn reopen(&mut self, between: Between) -> Result<(), Wrong> {
         self.end_process(between)?;
         for attempt in 0.. {
@@ -385,7 +386,7 @@ impl Simulation {
                     self.end_process(Between::Close)?;
                 }
                 Err(error) if !self.is_faulty() => {
-                    return Err(format!("the log does not open, without a fault: {error:?}"));
+                    return Err(format!("the log does not open without a fault: {error:?}"));
                 }
                 Err(error) => {
                     if !self.machine.is_stopped() {
@@ -403,7 +404,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Opens the log. Where its index is built anew, it is looked at before that is there.
+    /// Opens the log. If its index is being rebuilt, checks the log before the index is ready.
     fn open(&mut self) -> Result<Result<LogStore, OpenError>, Wrong> {
         let log = match sim::open_unindexed(&self.machine, &self.options()) {
             Ok(log) => log,
@@ -420,7 +421,7 @@ impl Simulation {
     }
 
     fn end_process(&mut self, between: Between) -> Result<(), Wrong> {
-        // Whoever looked something up is gone with its process.
+        // Look-ups end with their process.
         self.looked_up.clear();
         self.remember_index();
         match between {
@@ -434,7 +435,7 @@ impl Simulation {
                 if quiet && self.outcome.opens > 0 && self.random.below(4) == 0 {
                     self.verify()?;
                 }
-                // Stopped while it closed.
+                // The process was stopped during the close.
                 if self.machine.is_stopped() {
                     self.machine.kill();
                 }
@@ -448,21 +449,21 @@ impl Simulation {
                 }
             }
         }
-        // Its handles are those of a process that is no more.
+        // The handles belong to a process that has ended.
         self.log = None;
         Ok(())
     }
 
-    /// A log that was closed without a fault proves itself.
+    /// Checks that a log that was closed without a fault passes a full verification.
     fn verify(&self) -> Result<(), Wrong> {
         match sim::verify(&self.machine) {
             Ok(report) if report.is_sound() && report.events == self.model.log.len() as u64 => Ok(()),
             Err(_) if self.is_faulty() => Ok(()),
-            other => Err(format!("a log that was closed is not sound: {other:?}")),
+            other => Err(format!("a closed log fails its verification: {other:?}")),
         }
     }
 
-    /// Checks a log that was opened just now. `false` if it has to be opened again.
+    /// Checks a log that was just opened. Returns `false` if it must be opened again.
     fn accept_opened(&mut self, before: Option<&Snapshot>) -> Result<bool, Wrong> {
         if self.machine.is_stopped() {
             return Ok(false);
@@ -502,13 +503,13 @@ impl Simulation {
         Ok(!self.machine.is_stopped())
     }
 
-    /// The index and the first answers are what they were.
+    /// Checks that queries and repeats get the same answers as before.
     fn check_answers(&mut self) -> Result<(), Wrong> {
         for _ in 0..2 {
             self.check_index()?;
             let len = self.model.log.len();
             if len > 0 {
-                // The newest ones most of the time: those are at risk.
+                // Mostly the newest batches: these are at risk.
                 let back = index(&mut self.random, len.min(40));
                 let number = self.model.log[len - 1 - back].sent;
                 let answer = self.log().append_blocking(self.model.repeat_of(number));
@@ -518,7 +519,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Closes the log, and harms it where the seed says so.
+    /// Closes the log and does the harm that the seed chose.
     fn finish(&mut self) -> Result<(), Wrong> {
         self.profile.faults = Faults::default();
         self.profile.stops = 0;
@@ -549,7 +550,7 @@ impl Simulation {
             Ending::Unlinked => self.unlink()?,
             Ending::RotOpen => {
                 self.end_process(Between::Kill)?;
-                // The last group was synced, and nothing on the disk says so yet.
+                // The last group was synced, but no watermark covers it yet.
                 self.harm().map(|harm| Harm { end: End::Unknown { from: covered }, ..harm })
             }
             _ => {
@@ -568,7 +569,7 @@ impl Simulation {
         harm(&self.machine, self.profile.ending, &self.earlier, &mut self.random)
     }
 
-    /// Lets the disk lie about a sector, goes on until that is known to be durable, and closes the log.
+    /// Makes the disk lie about a sector, appends until that sector counts as durable, and closes the log.
     fn betray(&mut self, how: Betrayal) -> Result<Option<Harm>, Wrong> {
         self.machine.betray_after(self.random.below(6), how);
         for _ in 0..12 {
@@ -587,7 +588,7 @@ impl Simulation {
         Ok((!files.is_empty()).then_some(Harm { files, ..Harm::default() }))
     }
 
-    /// Appends, unless the index has been harmed.
+    /// Appends, unless the index was harmed.
     fn append_past_index(&mut self) -> Result<(), Wrong> {
         match self.append(1) {
             Err(wrong) if is_index_damage(&wrong) => Ok(()),
@@ -595,7 +596,7 @@ impl Simulation {
         }
     }
 
-    /// Takes the name of a segment away while the log reads and writes it.
+    /// Unlinks a segment while the log uses it.
     fn unlink(&mut self) -> Result<Option<Harm>, Wrong> {
         let now = snapshot(&self.machine);
         let segments = now.keys().filter(|path| is_segment(path)).cloned().collect::<Vec<_>>();
@@ -605,14 +606,14 @@ impl Simulation {
         self.append(1)?;
         self.log.take().iter().for_each(|log| log.close());
         self.machine.cut_power();
-        // A spare may have become the last one since.
+        // A spare may have become the last segment in the meantime.
         let used = used_segments(&now);
         let is_last = used.last() == Some(&path) || !used.contains(&path);
         let end = if is_last { End::Unknown { from: 0 } } else { End::Known };
         Ok(Some(Harm { files: vec![path], end, is_gone: true, ..Harm::default() }))
     }
 
-    /// An index that was harmed heals by opening the log again, once the harm was met.
+    /// Opens the log until a harmed index is repaired: the open after the damage was found repairs it.
     fn meet_until_healed(&mut self, harm: &Harm) -> Result<(), Wrong> {
         for _ in 0..HEALING_OPENS_MAX {
             let met = self.meet(harm);
@@ -620,14 +621,15 @@ impl Simulation {
                 Err(wrong) if harm.hits_index() && is_index_damage(&wrong) => {
                     self.log.take().iter().for_each(|log| log.close());
                     if wrong.contains("read_only: Some") {
-                        // Its segments are damaged as well, so it writes no index: it says that whoever keeps it has to delete that.
+                        // Segments are damaged too, so the log writes no index. Its message asks the operator to
+                        // delete the index.
                         self.delete_index();
                     }
                 }
                 met => return met,
             }
         }
-        Err("an index that was harmed does not heal".to_owned())
+        Err("a harmed index is not repaired".to_owned())
     }
 
     fn delete_index(&self) {
@@ -635,14 +637,14 @@ impl Simulation {
         runs.for_each(|path| self.machine.unlink(&path));
     }
 
-    /// Verifies and opens a log that was harmed: what is shown is what was acknowledged, what is not shown is reported.
+    /// Verifies and opens a harmed log: events that are shown were acknowledged, and missing events are reported.
     fn meet(&mut self, harm: &Harm) -> Result<(), Wrong> {
         self.outcome.harms += 1;
         let is_sound = sim::verify(&self.machine).is_ok_and(|report| report.is_sound());
         self.faults_before = self.faults();
         let log = match sim::open(&self.machine, &options()) {
             Ok(_) if harm.hits_manifest() && self.profile.ending == Ending::Rot => {
-                return Err("a manifest that rotted is believed".to_owned());
+                return Err("a damaged manifest is accepted".to_owned());
             }
             Ok(log) => Arc::new(log),
             Err(OpenError::ManifestDamaged { .. }) if harm.hits_manifest() => return Ok(()),
@@ -651,16 +653,16 @@ impl Simulation {
         let shown = check_harmed(&log, &self.model, harm)
             .map_err(|wrong| format!("{wrong}; recovery said {:?}", log.recovery()))?;
         if is_sound && !shown.is_all_known {
-            return Err("a log that lost events is called sound".to_owned());
+            return Err("the verification of a log that lost events found nothing".to_owned());
         }
         if harm.is_harmless && (log.read_only().is_some() || !shown.is_all) {
-            return Err(format!("nothing is lost, and the log says: {:?}", log.recovery()));
+            return Err(format!("nothing is lost, and the log reports: {:?}", log.recovery()));
         }
         let is_foreign = self.profile.ending == Ending::Foreign;
         if is_foreign && harm.files.iter().any(|path| !is_segment(path)) {
             let is_there = harm.files.iter().all(|path| self.machine.content(path).is_some());
             if log.read_only().is_some() || !is_there {
-                return Err("a foreign file is not left alone".to_owned());
+                return Err("a foreign file was changed or removed".to_owned());
             }
         }
         let goes_on = log.read_only().is_none() && shown.is_all;
@@ -672,7 +674,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The log's options: its clock is the machine's, and whoever asks it for the time may be looked at.
+    /// The log's options. Its clock is the machine's clock, where an observer can run.
     fn options(&self) -> Options {
         let (observer, machine) = (Arc::clone(&self.observer), self.machine.clone());
         let clock = move || {
@@ -683,7 +685,7 @@ impl Simulation {
         Options { clock: Some(Arc::new(clock)), index_run_bytes, index_cache_bytes, ..options() }
     }
 
-    /// Adds something that happened to the trace.
+    /// Adds a value to the trace.
     fn note(&mut self, what: u64) {
         let facts = [what, self.machine.trace(), self.model.log.len() as u64];
         for fact in facts {
@@ -692,7 +694,7 @@ impl Simulation {
     }
 }
 
-/// The name that a file has once it is in its place.
+/// The final name of a file that is written under a temporary name.
 fn own_name(path: &std::path::Path) -> std::ffi::OsString {
     let name = path.file_name().unwrap_or_default();
     if name == "manifest.tmp" { "manifest".into() } else { name.to_owned() }

@@ -1,4 +1,4 @@
-//! Logs with segments of their usual sizes on small disks: they begin, fill the disk, and go on once there is room.
+//! Logs with segments of the usual sizes on small disks: they start, fill the disk, and continue when there is space.
 
 use gesta_core::{AppendError, Batch, EventId, NewEvent, Timestamp};
 use gesta_log::sim::{self, Machine};
@@ -11,14 +11,14 @@ use crate::outcome::guarded;
 /// The sizes of the disks, in MB.
 const DISKS_MB: [u64; 3] = [16, 40, 64];
 const BATCH_BYTES: usize = 100_000;
-/// Free bytes that a batch may be refused with: room for a segment of its own, and for the manifest.
+/// Free bytes with which a batch may be refused: space for another segment and for the manifest.
 const FREE_BYTES_MAX: u64 = 1_000_000;
 const FREED_BYTES: u64 = 2_000_000;
 
-/// Fills small disks. Gives how many events they took.
+/// Fills small disks. Returns the number of events that they took.
 ///
 /// # Errors
-/// What was wrong, as a sentence.
+/// The first failed check, as a sentence.
 pub fn fill_small_disks() -> Result<u64, String> {
     let mut events = 0;
     for size_mb in DISKS_MB {
@@ -41,12 +41,12 @@ fn fill(disk_bytes: u64) -> Result<u64, Wrong> {
     let disk_bytes = disk_bytes + FREED_BYTES;
     machine.set_capacity(Some(disk_bytes));
     append(&log, appended + 1)
-        .map_err(|error| format!("there is room again, and an append fails: {error:?}"))?;
+        .map_err(|error| format!("an append fails after space was freed: {error:?}"))?;
     appended += 1;
     appended += append_until_full(&log, appended + 1, &machine, disk_bytes)?;
     machine.kill();
     drop(log);
-    // A disk that is full may leave it read-only, but all of it is read.
+    // On a full disk the log may be read-only, but all events are readable.
     let log = sim::open(&machine, &Options::default());
     let log = log.map_err(|error| format!("on a full disk, the log does not open: {error:?}"))?;
     check_count(&log, appended)?;
@@ -56,12 +56,12 @@ fn fill(disk_bytes: u64) -> Result<u64, Wrong> {
     machine.set_capacity(Some(disk_bytes));
     let log = open(&machine, disk_bytes)?;
     append(&log, appended + 1)
-        .map_err(|error| format!("there is room again, and an append fails: {error:?}"))?;
+        .map_err(|error| format!("an append fails after space was freed: {error:?}"))?;
     check_count(&log, appended + 1)?;
     Ok(appended + 1)
 }
 
-/// Appends, from that number on, until the disk is full. Gives how many events were taken.
+/// Appends from number `first` on until the disk is full. Returns the number of acknowledged events.
 fn append_until_full(log: &LogStore, first: u64, machine: &Machine, disk_bytes: u64) -> Result<u64, Wrong> {
     let mut number = first;
     let refused = loop {
@@ -85,7 +85,7 @@ fn check_count(log: &LogStore, appended: u64) -> Result<(), Wrong> {
     }
 }
 
-/// Opens a log, which has to take writes.
+/// Opens a log that must take writes.
 fn open(machine: &Machine, disk_bytes: u64) -> Result<LogStore, Wrong> {
     let free = disk_bytes - machine.used_bytes();
     let log = sim::open(machine, &Options::default())

@@ -1,4 +1,4 @@
-//! What the clients append: a function of client and count alone, so that whoever looks later can say what must be there.
+//! The batches of the clients: a function of client and count alone, so that a checker can compute what must exist.
 
 use gesta_core::{
     Batch, CommandKey, EventId, Expected, NewEvent, Query, StreamName, Tag, Timestamp, Version,
@@ -7,31 +7,31 @@ use gesta_log::Options;
 
 use crate::random::Random;
 
-/// How many clients append at once.
+/// The number of concurrent clients.
 pub const CLIENTS: u64 = 4;
 
 /// Marks the ids of events that must never be recorded.
 const STALE: u128 = 1 << 127;
-/// Its events come from all clients, each decided on what was there.
+/// A stream to which all clients append, each after reading it.
 const CONTENDED: &str = "contended-1";
 
-/// The smallest segments, so that they roll all the time.
+/// The smallest segments, so that segments fill often.
 #[must_use]
 pub fn options() -> Options {
     Options { segment_size_bytes: gesta_log::SEGMENT_SIZE_BYTES_MIN, ..Options::default() }
 }
 
-/// What a batch asks for besides being written.
+/// The requirement of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
     Plain,
-    /// The client's ledger is expected to end where the batch before left it.
+    /// The client's ledger ends with its previous batch.
     ExpectsVersion,
-    /// The ledger is expected to be there, or not to.
+    /// The ledger exists, or does not exist.
     ExpectsPresence,
-    /// No event of this very batch may be there.
+    /// The log holds no event of this batch.
     HasCondition,
-    /// It is decided on the contended stream.
+    /// The batch depends on a read of the contended stream.
     Contends,
 }
 
@@ -47,12 +47,12 @@ impl Manner {
     }
 }
 
-/// The batch that a client appends as its `count`-th: one event to its own ledger, whose versions are thereby the counts, and
-/// up to nine more to streams of its own and to shared ones; one in four under a command key, half with expectations or a
-/// condition, which hold.
+/// The `count`-th batch of a client: one event to its ledger, whose versions therefore equal the counts, and up to
+/// nine more to other streams of the client and to shared streams. One batch in four has a command key. Half have
+/// expectations or a condition, which hold.
 ///
 /// # Panics
-/// Never: the names are made here.
+/// Never: the names are constants.
 #[must_use]
 pub fn batch(client: u64, count: u64) -> Batch {
     let mut random = Random::of(&[client, count]);
@@ -86,17 +86,19 @@ pub fn batch(client: u64, count: u64) -> Batch {
     }
 }
 
-/// The stream that the client's `count`-th batch has to be decided on, if any: the batch is sent with the version that was read.
+/// The stream that must be read before the client's `count`-th batch, if any. The batch is sent with the version that
+/// was read.
 #[must_use]
 pub fn contended(client: u64, count: u64) -> Option<StreamName> {
     let wanted = name(CONTENDED);
     batch(client, count).events.last().is_some_and(|last| last.stream == wanted).then_some(wanted)
 }
 
-/// A batch that must be refused, for what it rests on does not hold: sent before the client's `count`-th, or instead.
+/// A batch that must be refused, since its requirement does not hold. It is sent before the client's `count`-th batch
+/// or instead of it.
 ///
 /// # Panics
-/// Never: the names are made here.
+/// Never: the names are constants.
 #[must_use]
 pub fn stale_batch(client: u64, count: u64) -> Batch {
     let own = EventId::from_u128(STALE | id(client, count, 0));
@@ -111,7 +113,7 @@ pub fn stale_batch(client: u64, count: u64) -> Batch {
     }
 }
 
-/// Whose event an id is: client, count, and number within the batch; `None` for one that must never be recorded.
+/// Client, count and number within the batch for an event's id; `None` for an id that must never be recorded.
 #[must_use]
 pub(crate) fn origin(id: EventId) -> Option<(u64, u64, u64)> {
     let id = u128::from_be_bytes(*id.as_bytes());
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_whose_event_it_is() {
+    fn an_id_contains_client_count_and_number() {
         for (client, count) in [(0, 0), (3, 17), (2, 70_000)] {
             for (event, number) in batch(client, count).events.iter().zip(0..) {
                 assert_eq!(origin(event.id), Some((client, count, number)));

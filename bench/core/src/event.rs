@@ -1,4 +1,4 @@
-//! The events that all stores are given: 256 bytes of data each, in numbers that a store turns into its own form.
+//! The events that all stores get: 256 bytes of data each, with numbers that a store converts to its form.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,51 +22,51 @@ pub const DATA: [u8; 256] = {
 pub struct Event {
     /// Its number within the load, from 1.
     pub number: u64,
-    /// Its identity.
+    /// Its id.
     pub id: u128,
     /// The number of its stream.
     pub stream: u64,
-    /// The number of its one tag, if it has one.
+    /// The number of its tag, if it has one.
     pub tag: Option<u64>,
 }
 
-/// How identities are made.
+/// The kind of event ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ids {
-    /// UUIDv4: no order at all, the hardest to look up.
+    /// UUIDv4: random, the hardest to look up.
     V4,
-    /// UUIDv7: by time, as the typed library makes them.
+    /// UUIDv7: ordered by time, as the typed library makes them.
     V7,
 }
 
-/// Which stream an event goes to.
+/// The stream of an event.
 #[derive(Debug, Clone, Copy)]
 pub enum Streams {
     /// The stream of the client that appends it.
     OfClient,
     /// One of `n` streams, at random.
     Random(u64),
-    /// One of `n` streams in turn: all get the same number of events.
+    /// One of `n` streams in turn: all streams get the same number of events.
     Turns(u64),
-    /// One of [`Growing::RANDOM`] streams at random, and the streams of [`Growing`] at their places.
+    /// One of [`Growing::RANDOM`] streams at random, and the streams of [`Growing`] at fixed numbers.
     Growing,
 }
 
-/// The streams of a log whose growth is watched.
+/// The streams of a log whose growth is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Growing;
 
 impl Growing {
-    /// Streams that events go to in no order.
+    /// Streams that get events at random.
     pub const RANDOM: u64 = 1_000_000;
-    /// The stream that every hundredth event goes to: it grows with the log, and lies scattered all over it.
+    /// The stream of every hundredth event: it grows with the log and is scattered over all of it.
     pub const SCATTERED: u64 = Self::RANDOM;
-    /// The first of the streams that have [`Self::PROBE_EVENTS`] events each, scattered over the first million, however long
-    /// the log gets: reading one is the same work at every size.
+    /// The first of the streams with [`Self::PROBE_EVENTS`] events each, scattered over the first million events.
+    /// They do not grow with the log, so a read of one is the same work at every size.
     pub const PROBE: u64 = Self::RANDOM + 1;
-    /// How many such streams there are.
+    /// The number of these streams.
     pub const PROBES: u64 = 1_000;
-    /// How many events each has.
+    /// The number of events in each of them.
     pub const PROBE_EVENTS: u64 = 10;
 
     const fn stream(number: u64) -> u64 {
@@ -81,7 +81,7 @@ impl Growing {
     }
 }
 
-/// Where the events of a load come from. Shared by all its clients.
+/// The source of a load's events. All its clients share it.
 #[derive(Debug)]
 pub struct Events {
     next: AtomicU64,
@@ -91,20 +91,20 @@ pub struct Events {
 }
 
 impl Events {
-    /// Events without tags, with identities by time.
+    /// Events without tags, with ids ordered by time.
     #[must_use]
     pub fn new(streams: Streams) -> Self {
         Self { next: AtomicU64::new(1), ids: Ids::V7, streams, tagged: false }
     }
 
-    /// The same events, each with the tag of its stream's number.
+    /// The same events, each with a tag for its stream.
     #[must_use]
     pub fn tagged(mut self) -> Self {
         self.tagged = true;
         self
     }
 
-    /// The same events with identities of another kind.
+    /// The same events with another kind of ids.
     #[must_use]
     pub fn with_ids(mut self, ids: Ids) -> Self {
         self.ids = ids;
@@ -116,13 +116,13 @@ impl Events {
         self.next.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many were taken.
+    /// The number of events taken.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.next.load(Ordering::Relaxed) - 1
     }
 
-    /// The next events, for a client's next append.
+    /// The next `count` events, for an append of `client`.
     #[must_use]
     pub fn take(&self, client: u64, count: u64) -> Vec<Event> {
         let first = self.next.fetch_add(count, Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Events {
     }
 }
 
-/// A number that looks like none of its neighbours': the finaliser of SplitMix64, a bijection.
+/// Scrambles a number without collisions: the finalizer of SplitMix64.
 #[must_use]
 pub const fn mix(number: u64) -> u64 {
     let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -157,7 +157,7 @@ fn random(number: u64) -> u128 {
     (u128::from(mix(number)) << 64) | u128::from(mix(!number))
 }
 
-/// The bits of a UUID that say its version and variant, written over a number.
+/// Sets the version and variant bits of a UUID in a number.
 const fn with_version(number: u128, version: u128) -> u128 {
     (number & !(0xf << 76) & !(0b11 << 62)) | (version << 76) | (0b10 << 62)
 }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_say_their_version_and_none_comes_twice() {
+    fn ids_have_their_uuid_version_and_are_unique() {
         for (ids, version) in [(Ids::V4, 4), (Ids::V7, 7)] {
             let events = Events::new(Streams::OfClient).with_ids(ids).take(0, 10_000);
             assert!(

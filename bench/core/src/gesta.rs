@@ -1,4 +1,4 @@
-//! Gesta in process, called in each of its ways.
+//! Gesta in process, with each kind of call.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -13,14 +13,14 @@ use gesta_log::{LogStore, Options};
 use crate::event::{DATA, Event};
 use crate::rival::{BoxFuture, Client, Drive, Guard, Rival, ready};
 
-/// Which call a client makes.
+/// The kind of call that clients use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// The blocking one, on a thread of its own.
+    /// The blocking call, on a thread for each client.
     Blocking,
-    /// The asynchronous one, on a thread of its own that waits for it.
+    /// The asynchronous call, on a thread for each client that waits for it.
     OnThreads,
-    /// The asynchronous one, in a task of a runtime.
+    /// The asynchronous call, in a task of a runtime.
     InTasks,
 }
 
@@ -32,7 +32,7 @@ pub struct Gesta {
 }
 
 impl Gesta {
-    /// Opens a log in a folder, with the options that everybody gets.
+    /// Opens a log in a folder with default options.
     ///
     /// # Panics
     /// If it cannot be opened.
@@ -41,17 +41,17 @@ impl Gesta {
         Self::open_with(folder, call, &Options::default())
     }
 
-    /// Opens a log that is opened otherwise than by default.
+    /// Opens a log in a folder with the given options.
     ///
     /// # Panics
-    /// If that is not possible.
+    /// If it cannot be opened.
     #[must_use]
     pub fn open_with(folder: &Path, call: Call, options: &Options) -> Self {
         let log = LogStore::open(folder, options).expect("a log");
         Self { log: Arc::new(log), call, direction: Direction::Forward }
     }
 
-    /// The same log, whose clients read the newest events first.
+    /// The same log with clients that read the newest events first.
     #[must_use]
     pub fn newest_first(self) -> Self {
         Self { direction: Direction::Backward, ..self }
@@ -160,11 +160,11 @@ impl GestaClient {
     }
 }
 
-/// Events as Gesta takes them.
+/// Converts events to a batch for Gesta.
 #[must_use]
 pub fn batch_of(events: &[Event]) -> Batch {
     static KIND: LazyLock<EventType> = LazyLock::new(|| "bench.happened".parse().expect("a type"));
-    // A client has its names at hand: only the next stream's is made.
+    // Real clients keep their names: only a change of stream makes a new name.
     let mut stream: Option<(u64, StreamName)> = None;
     Batch::new(events.iter().map(|event| {
         let (_, name) = match &mut stream {

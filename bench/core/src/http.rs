@@ -1,4 +1,4 @@
-//! Gesta over HTTP: `gesta serve` as a process of its own, and a client of the plainest kind, one kept connection for each.
+//! Gesta over HTTP: `gesta serve` as a child process, and a minimal client with one kept connection each.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,14 +15,14 @@ use crate::program::gesta_program;
 use crate::rival::{BoxFuture, Client, Guard, Rival, ready};
 use crate::usage::Process;
 
-/// A server over a folder. It ends with this.
+/// A server over a folder; it is killed when dropped.
 pub struct GestaServer {
     process: Child,
     address: String,
 }
 
 impl GestaServer {
-    /// Starts a server over a folder, at a port of its choice.
+    /// Starts a server over a folder on a free port.
     ///
     /// # Panics
     /// If it does not start.
@@ -44,7 +44,7 @@ impl GestaServer {
 
 impl Drop for GestaServer {
     fn drop(&mut self) {
-        // It may have ended by itself, which the clients have noticed.
+        // It may have exited already. Then its clients have reported errors.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -73,13 +73,13 @@ struct HttpClient {
     seen: Option<String>,
 }
 
-/// What a client needs of the answer to an append.
+/// The part of an append's answer that a client needs.
 #[derive(Deserialize)]
 struct Appended {
     checkpoint: String,
 }
 
-/// A page, with every member of its events taken apart.
+/// A page whose events are parsed member by member.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page<'a> {
@@ -170,7 +170,7 @@ impl HttpClient {
         body
     }
 
-    /// One request and its answer, which must be a good one.
+    /// Sends a request and returns the body of its answer, which must be a success.
     fn call(&mut self, method: &str, path: &str, body: &str) -> Vec<u8> {
         let length = body.len();
         let request = format!(
@@ -187,7 +187,7 @@ impl HttpClient {
             let value = line.strip_prefix("content-length:");
             length = value.map(|value| value.trim().parse().expect("a length")).or(length);
         }
-        let mut answer = vec![0; length.unwrap_or_else(|| panic!("an answer with its length: {status}"))];
+        let mut answer = vec![0; length.unwrap_or_else(|| panic!("an answer without its length: {status}"))];
         self.connection.read_exact(&mut answer).expect("an answer");
         assert!(status.starts_with("HTTP/1.1 2"), "{status}: {}", String::from_utf8_lossy(&answer));
         answer

@@ -1,8 +1,8 @@
-//! How long calls took.
+//! Durations of calls.
 
 use std::time::Duration;
 
-/// The times of all calls of a load.
+/// The durations of all calls of a load.
 #[derive(Debug, Clone, Default)]
 pub struct Latencies(Vec<Duration>);
 
@@ -20,7 +20,7 @@ impl Latencies {
         answer
     }
 
-    /// Puts several together, in order of time.
+    /// Merges several, sorted by duration.
     #[must_use]
     pub fn merge(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut all: Vec<_> = parts.into_iter().flat_map(|part| part.0).collect();
@@ -28,16 +28,17 @@ impl Latencies {
         Self(all)
     }
 
-    /// How many calls were noted.
+    /// The number of calls.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The time within which this share of the calls was done. Call it on what [`Self::merge`] gave; zero without calls.
+    /// The duration within which this share of the calls completed; zero without calls. Call it on the result of
+    /// [`Self::merge`].
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
-        debug_assert!(self.0.is_sorted(), "quantiles are taken of sorted times");
+        debug_assert!(self.0.is_sorted(), "quantiles need sorted durations");
         let last = self.0.len().saturating_sub(1);
         self.0.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
     }

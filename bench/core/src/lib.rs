@@ -1,7 +1,8 @@
-//! What every figure measures with: loads, meters, the trait of a store under load, and Gesta as one.
+//! The common parts of all figures: loads, meters, the trait of a store under load, and Gesta as such a store.
 //!
-//! A [`Rival`] is a store as its clients see it; [`measure`] puts one under a [`Load`] and says what it did and what it cost;
-//! [`compare`] does that by turns, so that noise hits all of them, and prints a table. Gesta is a rival as the others are.
+//! A [`Rival`] is a store as its clients see it. [`measure`] puts one under a [`Load`] and returns its throughput,
+//! latencies and resource use. [`compare`] does that in turns, so that noise hits all stores, and prints a table.
+//! Gesta is a rival like the others.
 
 mod event;
 mod gesta;

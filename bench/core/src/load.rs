@@ -1,4 +1,4 @@
-//! What a store is asked to do, by how many clients, and the run that measures it.
+//! The work of a store, the number of clients, and the run that measures it.
 
 use std::path::Path;
 use std::sync::{Arc, Barrier};
@@ -10,20 +10,20 @@ use crate::quiet;
 use crate::rival::{Client, Drive, Guard, Rival, runtime};
 use crate::usage::{Meter, Used};
 
-/// What a store is asked to do.
+/// The work of a store during a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Clients that work at the same time, each with one call at a time.
+    /// Concurrent clients, each with one call at a time.
     pub clients: u64,
-    /// What each call does.
+    /// The work of each call.
     pub work: Work,
-    /// For how long new calls are begun. Fast stores do more in it than slow ones.
+    /// The time during which new calls begin. Fast stores do more work in it than slow ones.
     pub lasts: Duration,
-    /// Whether the load first waits until store and disk are at rest.
+    /// True if the load first waits until the store and the disk are at rest.
     pub rests: bool,
 }
 
-/// What each call of a load does.
+/// The work of each call of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Appends a batch.
@@ -35,7 +35,7 @@ pub enum Work {
     },
     /// Reads the whole log.
     ReadAll,
-    /// Reads one whole stream after the other.
+    /// Reads whole streams, one after the other.
     ReadStream {
         /// The number of streams.
         streams: u64,
@@ -43,7 +43,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// What it demands of the store.
+    /// The requirement of its appends.
     #[must_use]
     pub const fn guard(self) -> Guard {
         match self {
@@ -53,30 +53,31 @@ impl Work {
     }
 }
 
-/// What a store did under a load.
+/// The results of a store under a load.
 #[derive(Debug, Clone)]
 pub struct Measured {
     /// Events appended or read.
     pub events: u64,
-    /// From the first call to the end of the last.
+    /// The time from the start of the first call to the end of the last.
     pub took: Duration,
-    /// The times of the calls.
+    /// The durations of the calls.
     pub calls: Latencies,
-    /// What the store's process used meanwhile.
+    /// The resources that the store's process used.
     pub used: Used,
-    /// Whether the disk was as quick right after as it is at rest. Where not, its host may have slowed it down meanwhile.
+    /// True if the disk right after the run was as fast as at rest. If not, its host may have slowed it down during
+    /// the run.
     pub disk_at_rest: bool,
 }
 
 impl Measured {
-    /// Events a second.
+    /// Events per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.events as f64 / self.took.as_secs_f64()
     }
 }
 
-/// Puts a store under a load. The folder is where it keeps its files.
+/// Puts a store under a load. `folder` is the folder of its files.
 ///
 /// # Panics
 /// If a call of the store fails.
@@ -133,7 +134,7 @@ fn on_tasks(workers: Vec<Worker>) -> Vec<Done> {
     })
 }
 
-/// A client at work.
+/// A client during a run.
 struct Worker {
     client: Box<dyn Client>,
     number: u64,

@@ -1,11 +1,11 @@
-//! The program `gesta`, built as users get it.
+//! The program `gesta`, built with the release profile of users.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Builds the program, once, and says where it is.
+/// Builds the program once and returns its path.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -28,7 +28,7 @@ fn build() -> PathBuf {
     target.join("release/gesta")
 }
 
-/// A port of this machine's loopback that is free now.
+/// A loopback port that is free now.
 ///
 /// # Panics
 /// If there is none.

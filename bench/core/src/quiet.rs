@@ -1,7 +1,7 @@
-//! Waits until a store and its disk have come to rest, so that no round pays for what came before it.
+//! Waits until a store and its disk are at rest, so that a round does not pay for earlier work.
 //!
-//! Stores do work ahead or behind (a segment zeroed, tables merged, pages written back), and the host of a virtual machine may
-//! slow its disk down after a burst. Neither is what a short round means to measure.
+//! Stores work ahead and afterwards (zeroing segments, merging tables, writing back pages), and the host of a virtual
+//! machine may slow its disk down after a burst. A short round must not measure either.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crate::latency::Latencies;
 use crate::usage::{Meter, Process};
 
-/// How long a store must have written nothing.
+/// The time without writes after which a store is at rest.
 const STILL: Duration = Duration::from_millis(200);
-/// How long rest is waited for.
+/// The longest wait for rest.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits until the process writes nothing and a small sync takes about as long as it does when the disk is at rest.
+/// Waits until the process writes nothing and a small sync takes about as long as on a disk at rest.
 pub(crate) fn wait(process: Process, folder: &Path) {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -27,10 +27,13 @@ pub(crate) fn wait(process: Process, folder: &Path) {
             return;
         }
     }
-    println!("(the disk was not at rest within {} s: judge the next row with care)", PATIENCE.as_secs());
+    println!(
+        "(the disk was not at rest within {} s: the next row may be slower than usual)",
+        PATIENCE.as_secs()
+    );
 }
 
-/// Whether a small sync takes at most half as long again as it ever did.
+/// True if a small sync takes at most 1.5 times its shortest duration so far.
 pub(crate) fn disk_is_at_rest(folder: &Path) -> bool {
     static BEST: Mutex<Duration> = Mutex::new(Duration::MAX);
     let file = tempfile::tempfile_in(folder.parent().unwrap_or(folder)).expect("a file");
@@ -40,7 +43,7 @@ pub(crate) fn disk_is_at_rest(folder: &Path) -> bool {
     now <= *best * 3 / 2
 }
 
-/// The usual time to write 4 KiB in place and sync them.
+/// The median time to write 4 KiB in place and sync them.
 fn small_syncs(file: &File) -> Duration {
     let piece = [7; 4096];
     let mut calls = Latencies::default();

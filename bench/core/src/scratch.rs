@@ -1,11 +1,11 @@
-//! Where stores under load keep their files, and what is done to the machine around them.
+//! Folders for stores under load, the page cache, and files of figures.
 
 use std::io::Write as _;
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// An empty folder for one store, gone when it is dropped. `GESTA_BENCH_FOLDER` says on which disk.
+/// An empty folder for one store, deleted when dropped. `GESTA_BENCH_FOLDER` selects the disk.
 ///
 /// # Panics
 /// If it cannot be made.
@@ -16,8 +16,8 @@ pub fn folder() -> TempDir {
     folder.unwrap_or_else(|error| panic!("a folder in `{}`: {error}", parent.display()))
 }
 
-/// Sees to it that what is read next in a folder comes from the disk: drops the page cache, or, where that takes root, the pages of
-/// the folder's files.
+/// Makes the next reads in a folder come from the disk: drops the page cache, or without root the pages of the
+/// folder's files.
 ///
 /// # Panics
 /// If the folder cannot be read.
@@ -39,7 +39,7 @@ fn forget(folder: &Path) {
     }
 }
 
-/// Adds a line to a file of figures, under its heading if it is the first.
+/// Appends a line to a file of figures, after the heading if the file is new.
 ///
 /// # Panics
 /// If the file cannot be written.

@@ -1,4 +1,4 @@
-//! Stores side by side: measured by turns, printed as a table, written to a file of figures.
+//! Stores side by side: measured in turns, printed as a table, written to a file of figures.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,38 +12,38 @@ use crate::load::{Load, Measured, Work, measure};
 use crate::rival::Rival;
 use crate::scratch::{append_line, folder};
 
-/// How often each figure is measured; its median is printed.
+/// Measurements of each figure. The median is printed.
 pub const ROUNDS: usize = 3;
 
-/// What opens a store over an empty folder.
+/// Opens a store on an empty folder.
 pub type Open = Box<dyn Fn(&Path) -> Box<dyn Rival>>;
 
-/// A store that takes part. The first of several is the one that the others are held against.
+/// A store that takes part. The others are compared with the first one.
 pub struct Contender {
-    /// What it is called in the table, without a comma.
+    /// Its name in the table, without a comma.
     pub name: &'static str,
-    /// Opens it over an empty folder.
+    /// Opens it on an empty folder.
     pub open: Open,
-    /// Turns the load into one that it can be held against: the bare work does that of all clients at once.
+    /// Changes the load to a comparable one: the bare work does the work of all clients at once.
     pub load: fn(Load) -> Load,
 }
 
 impl Contender {
-    /// One that takes every load as it is.
+    /// A contender that takes every load unchanged.
     pub fn new<R: Rival + 'static>(name: &'static str, open: impl Fn(&Path) -> R + 'static) -> Self {
         Self { name, open: Box::new(move |folder| Box::new(open(folder))), load: |load| load }
     }
 }
 
-/// Where figures are printed and kept.
+/// The output of a figure: rows on the terminal and in a file.
 pub struct Sheet {
-    /// A file of comma-separated figures, one line for each store and load.
+    /// The file of comma-separated figures, one line for each store and load.
     pub file: PathBuf,
-    /// How often each is measured.
+    /// Measurements of each row.
     pub rounds: usize,
-    /// Only rows whose name holds this.
+    /// Only rows whose name contains this.
     pub only: String,
-    /// Only stores whose name holds this.
+    /// Only stores whose name contains this.
     pub store: String,
 }
 
@@ -63,8 +63,8 @@ impl Sheet {
     }
 }
 
-/// Measures stores by turns under one load, and prints a row for each. Appends begin anew in every round; for reads, each
-/// store is filled once with the events.
+/// Measures stores in turns under one load, and prints a row for each. For appends each round has a new store. For
+/// reads each store is filled once with the events.
 pub fn compare(
     sheet: &Sheet,
     name: &str,
@@ -104,21 +104,21 @@ pub fn compare(
         let ratio = spread(ratios.collect());
         let median = median_by(measured, Measured::rate);
         let row = Row::of(median);
-        // The star is explained in the page about benchmarks.
+        // `docs/benchmarks.md` explains the star.
         let star = if median.disk_at_rest { "" } else { " *" };
         println!("{}", row.print(&format!("{}{star}", contender.name), ratio));
         sheet.note(name, contender.name, &load, &row, ratio);
     }
 }
 
-/// A store over its folder. The store ends first.
+/// A store and its folder. The store is dropped first.
 struct Opened {
     rival: Box<dyn Rival>,
     folder: TempDir,
 }
 
 impl Opened {
-    /// Opens a store and fills it; `None` if it cannot do what the load demands.
+    /// Opens a store and fills it; `None` if it cannot do the load.
     fn new(contender: &Contender, load: &Load, events: &Arc<Events>, fill: u64) -> Option<Self> {
         let folder = folder();
         let rival = (contender.open)(folder.path());
@@ -141,23 +141,23 @@ fn append_all(rival: &dyn Rival, events: &Events, count: u64) {
     });
 }
 
-/// The element whose key is in the middle.
+/// The element with the median key.
 ///
 /// # Panics
-/// If there is none.
+/// If there are no elements.
 pub fn median_by<T>(all: &[T], key: impl Fn(&T) -> f64) -> &T {
     let mut order: Vec<_> = all.iter().collect();
     order.sort_by(|a, b| key(a).total_cmp(&key(b)));
     order[order.len() / 2]
 }
 
-/// Median, lowest and highest.
+/// Median, minimum and maximum.
 fn spread(mut all: Vec<f64>) -> [f64; 3] {
     all.sort_by(f64::total_cmp);
     [all[all.len() / 2], all[0], all[all.len() - 1]]
 }
 
-/// What is printed of one store under one load.
+/// The printed figures of one store under one load.
 struct Row {
     rate: f64,
     p50: f64,

@@ -1,4 +1,5 @@
-//! What a process uses: processor time, bytes and calls that write, memory; and the flushes of its disk. From `/proc` and `/sys`.
+//! The resources of a process (processor time, bytes and calls that write, memory) and the flushes of its disk, from
+//! `/proc` and `/sys`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,24 +7,24 @@ use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Whose use is measured.
+/// The process to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
-    /// This process: a store in process, and the load itself.
+    /// This process: a store in process, and the load.
     Own,
     /// Another process.
     Other(u32),
-    /// Another process and all that it started.
+    /// Another process and its descendants.
     Tree(u32),
 }
 
-/// What was used within a while.
+/// The resources used during a measurement.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Used {
-    /// Time on the processor, in user and kernel.
+    /// Processor time, user and kernel.
     pub processor: Duration,
-    /// Bytes made dirty (`write_bytes` of `/proc/…/io`). The kernel counts whole folios, up to 2 MiB for one byte: good for telling
-    /// whether a process writes at all, and for nothing else.
+    /// Bytes made dirty (`write_bytes` of `/proc/…/io`). The kernel counts whole folios, up to 2 MiB for one byte.
+    /// Use it only to see if a process writes at all.
     pub dirtied_bytes: u64,
     /// Calls that write (`syscw`).
     pub write_calls: u64,
@@ -31,22 +32,22 @@ pub struct Used {
     pub read_calls: u64,
     /// Bytes that had to come from a disk (`read_bytes`).
     pub read_bytes: u64,
-    /// What its disk did; `None` where the kernel does not say.
+    /// The activity of the disk; `None` if the kernel does not report it.
     pub disk: Option<Disk>,
-    /// The most memory the process held, in bytes; `None` for several processes, which share some.
+    /// The peak memory of the process in bytes; `None` for several processes, which share some memory.
     pub peak_bytes: Option<u64>,
 }
 
-/// What a disk did for everybody on this machine: right for one store on a quiet machine.
+/// The activity of a disk for the whole machine. It belongs to one store only if the machine is otherwise idle.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk {
-    /// Bytes that were written to it.
+    /// Bytes written to the disk.
     pub written_bytes: u64,
-    /// Flushes that it was told to do: one for each sync, or for several at the same time.
+    /// Flush requests to the disk: one for each sync, or one for several concurrent syncs.
     pub flushes: u64,
 }
 
-/// Measures from one moment to another.
+/// Measures from its start to its stop.
 #[derive(Debug)]
 pub struct Meter {
     process: Process,
@@ -55,18 +56,18 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Begins to measure a process whose files lie in the folder.
+    /// Starts to measure a process whose files are in the folder.
     #[must_use]
     pub fn start(process: Process, folder: &Path) -> Self {
         if let Some(pid) = process.alone() {
-            // 5 sets the peak back to what is held now. Where that is not allowed, the peak is that of the process's life.
+            // 5 resets the peak to the current use. Without the permission the peak covers the life of the process.
             let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
         }
         let disk = disk_of(folder);
         Self { process, before: snapshot(process, disk.as_deref()), disk }
     }
 
-    /// What was used since.
+    /// The resources used since the start.
     #[must_use]
     pub fn stop(self) -> Used {
         let (before, after) = (self.before, snapshot(self.process, self.disk.as_deref()));
@@ -85,14 +86,14 @@ impl Meter {
     }
 }
 
-/// The memory that this process holds now, in bytes.
+/// The resident memory of this process, in bytes.
 #[must_use]
 pub fn resident_bytes() -> u64 {
     memory("self", "VmRSS:").unwrap_or_default()
 }
 
 impl Process {
-    /// Its number, if it is only one.
+    /// The process id, if it is a single process.
     fn alone(self) -> Option<String> {
         match self {
             Self::Own => Some("self".to_owned()),
@@ -123,10 +124,10 @@ fn snapshot(process: Process, disk: Option<&Path>) -> Used {
     used
 }
 
-/// User and kernel time of a process and of its children that ended, which the kernel counts in hundredths of a second.
+/// User and kernel time of a process and of its ended children. The kernel counts in hundredths of a second.
 fn processor_time(pid: &str) -> Option<Duration> {
     let stat = Stat::read(pid)?;
-    // Fields 14 to 17 of proc_pid_stat(5); the third is the first behind the name.
+    // Fields 14 to 17 of proc_pid_stat(5). The first one after the name is field 3.
     let ticks = (11..15).filter_map(|at| stat.number(at)).sum::<u64>();
     Some(Duration::from_millis(ticks * 10))
 }
@@ -141,7 +142,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// A process and everything below it that lives.
+/// A process and its living descendants.
 fn descendants(root: u32) -> Vec<String> {
     let mut children: HashMap<u64, Vec<u64>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -160,7 +161,7 @@ fn descendants(root: u32) -> Vec<String> {
     found.iter().map(ToString::to_string).collect()
 }
 
-/// What `/proc/PID/stat` says behind the name of the program.
+/// The fields of `/proc/PID/stat` after the name of the program.
 struct Stat(Vec<String>);
 
 impl Stat {
@@ -175,7 +176,7 @@ impl Stat {
     }
 }
 
-/// Where the kernel counts for the whole disk that a folder lies on.
+/// The kernel's folder of statistics for the disk that holds `folder`.
 fn disk_of(folder: &Path) -> Option<PathBuf> {
     let device = fs::metadata(folder).ok()?.st_dev();
     let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
@@ -186,7 +187,8 @@ fn disk_of(folder: &Path) -> Option<PathBuf> {
 }
 
 impl Disk {
-    /// Reads the block layer's statistics: the 7th number counts sectors written, of 512 bytes whatever the disk, the 16th flushes.
+    /// Reads the statistics of the block layer: the 7th number counts written sectors, always of 512 bytes, the 16th
+    /// counts flushes.
     fn read(disk: &Path) -> Option<Self> {
         let text = fs::read_to_string(disk).ok()?;
         let mut numbers = text.split_whitespace().map(|number| number.parse::<u64>().ok());
@@ -199,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_writes_and_computes_is_seen_to() {
+    fn the_resources_of_a_process_are_measured() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let meter = Meter::start(Process::Own, file.path());
         let began = processor_time("self").expect("a time");

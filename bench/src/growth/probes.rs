@@ -13,10 +13,10 @@ use gesta_log::LogStore;
 use super::Row;
 use crate::cold::first_events;
 
-/// How often each call is made.
+/// Calls of each kind.
 const CALLS: u64 = 2_000;
 
-/// Streams of ten events, heads of random streams, ids that were never there.
+/// Streams of ten events, heads of random streams, and ids that do not exist.
 pub fn reads(row: &mut Row, log: &LogStore) {
     let (mut streams, mut heads, mut absent) = Default::default();
     let (streams, heads, absent): (&mut Latencies, &mut Latencies, &mut Latencies) =
@@ -29,7 +29,7 @@ pub fn reads(row: &mut Row, log: &LogStore) {
         let name = stream_name(mix(call) % Growing::RANDOM);
         heads.time(|| pollster::block_on(log.stream(name))).expect("a head");
 
-        // Neither v4 nor v7: no event of the load has it.
+        // The id is neither v4 nor v7, so no event of the load has it.
         let never = Item { ids: vec![EventId::from_u128(mix(call).into())], ..Item::default() };
         let page = absent.time(|| log.read_blocking(&Read::log(never.into()))).expect("a page");
         assert!(page.events.is_empty() && page.end, "the id was never here");
@@ -39,8 +39,8 @@ pub fn reads(row: &mut Row, log: &LogStore) {
     row.add_calls(["absent_id_p50_us", "absent_id_p99_us"], std::mem::take(absent));
 }
 
-/// The decision on a condition of two tags over the whole log: one that few events carry, and one that every hundredth does. A second
-/// condition, which fails at once, keeps the disk out of it.
+/// Checks a condition on two tags over the whole log: one that few events have, and one that every hundredth event
+/// has. A second condition always fails, so nothing is written.
 pub fn decisions(row: &mut Row, log: &LogStore, events: &Events) {
     let mut decided = Latencies::default();
     let fails = Query::types(["bench.happened".parse().expect("a type")]);
@@ -51,13 +51,14 @@ pub fn decisions(row: &mut Row, log: &LogStore, events: &Events) {
         let refused = decided.time(|| log.append_blocking(batch));
         assert!(
             matches!(refused, Err(AppendError::ConditionFailed { index: 1, .. })),
-            "the second condition fails and no other: {refused:?}"
+            "only the second condition fails: {refused:?}"
         );
     }
     row.add_calls(["condition_p50_us", "condition_p99_us"], decided);
 }
 
-/// The stream that lies all over the log, read whole from the page cache and from the disk, and first events from the disk.
+/// Reads the stream that is scattered over the whole log, from the page cache and from the disk, and first events
+/// from the disk.
 pub fn scattered(row: &mut Row, gesta: &Gesta, folder: &Path) {
     let mut client = gesta.client(0);
     let mut read = || {
@@ -65,7 +66,7 @@ pub fn scattered(row: &mut Row, gesta: &Gesta, folder: &Path) {
         let count = runtime().block_on(client.read_stream(Growing::SCATTERED));
         count as f64 / start.elapsed().as_secs_f64()
     };
-    // Whatever was done before at this size or a smaller one dropped the page cache: the first read fills it.
+    // Earlier measurements dropped the page cache: the first read fills it.
     read();
     row.add("scattered_per_second", read());
     drop_caches(folder);

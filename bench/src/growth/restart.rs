@@ -1,4 +1,4 @@
-//! A log whose process is killed, and the open after it.
+//! The open of a log after its process was killed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
@@ -11,11 +11,12 @@ use gesta_log::LogStore;
 use super::{GrowingLog, Row, events};
 use crate::asked::Asked;
 
-/// What the process that will be killed appends before it says so: over 64 MiB of log, so that whatever a log keeps in memory before
-/// it is written as index is full.
+/// Events that the process appends before it reports that it is ready: more than 64 MiB of log, so that the part of
+/// the index that a log holds in memory is full.
 const EVENTS: u64 = 300_000;
 
-/// Closes the log, lets another process append to it, kills that one, and times the open from a cold disk.
+/// Closes the log, starts another process that appends to it, kills that process, and times the open from a cold
+/// disk.
 pub fn after_kill(row: &mut Row, growing: &mut GrowingLog) {
     let before = length(growing.gesta().log());
     growing.gesta = None;
@@ -27,7 +28,7 @@ pub fn after_kill(row: &mut Row, growing: &mut GrowingLog) {
     let start = Instant::now();
     growing.gesta().log().read_blocking(&Read::stream(stream_name(Growing::PROBE))).expect("a page");
     row.add("open_first_read_us", start.elapsed().as_secs_f64() * 1e6);
-    // What was in flight when it was killed may take numbers, too.
+    // Appends that were in flight at the kill may have used numbers too.
     growing.events.skip(length(growing.gesta().log()) - before + 100_000);
 }
 
@@ -48,14 +49,14 @@ fn kill_while_it_appends(growing: &GrowingLog) {
         .expect("this program starts");
     let mut said = String::new();
     BufReader::new(process.stdout.take().expect("an output")).read_line(&mut said).expect("a line");
-    assert_eq!(said.trim(), "full", "the log holds {EVENTS} events more");
+    assert_eq!(said.trim(), "full", "the log holds {EVENTS} more events");
     process.kill().expect("a kill");
     process.wait().expect("an end");
 }
 
-/// Opens a log, appends, says so, and appends on until it is killed.
+/// Opens a log, appends, reports that it is ready, and appends until it is killed.
 pub fn hold(asked: &Asked) {
-    let folder = asked.log.as_ref().expect("`hold` is started by `growth`, with the folder of a log");
+    let folder = asked.log.as_ref().expect("`growth` starts `hold` with the folder of a log");
     let gesta = Gesta::open(folder, Call::Blocking);
     let made: Events = events(asked.ids);
     made.skip(asked.events.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Appends at a fixed rate, and how late they are answered.
+//! Appends at a fixed rate, and the delay of their answers.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ const EVENTS_PER_SECOND: u64 = 200_000;
 const BATCH: u64 = 100;
 const CALLERS: u64 = 8;
 
-/// Each batch is due at a moment that does not wait for the batches before it, and its time is counted from then: a store that
-/// stalls pays for everything that came due meanwhile.
+/// Each batch is due at a fixed moment, independent of earlier batches, and its time counts from then: a store that
+/// stalls pays for every batch that became due during the stall.
 pub fn run(row: &mut Row, log: &LogStore, events: &Events, lasts: Duration) {
     let interval = Duration::from_secs(BATCH) / u32::try_from(EVENTS_PER_SECOND).expect("a small rate");
     let batches = u32::try_from(lasts.as_nanos() / interval.as_nanos()).expect("a short while");

@@ -1,11 +1,11 @@
-//! Single durable appends over the number of clients, for every store.
+//! Single durable appends by the number of clients, for every store.
 
 use std::path::Path;
 
 use super::csv::Table;
 use super::svg::{Axis, COLOURS, Panel, Series, Svg};
 
-/// What `clients` and, from its own program, UmaDB wrote.
+/// Plots the figures of `clients` and of the UmaDB program.
 pub fn plot(folder: &Path) -> Option<String> {
     let mut all: Vec<Series> = Vec::new();
     add(&mut all, &Table::read(&folder.join("clients.csv"))?, |store| !store.ends_with("(commit_delay)"));
@@ -36,7 +36,7 @@ pub fn plot(folder: &Path) -> Option<String> {
         panel.top + panel.height + 38.0,
         "clients at the same time",
     );
-    // The first store is drawn last, over the others.
+    // The first store is drawn last, on top of the others.
     for series in all.iter().rev() {
         svg.line(&panel, series);
     }
@@ -44,7 +44,7 @@ pub fn plot(folder: &Path) -> Option<String> {
     Some(svg.finish())
 }
 
-/// Adds the points of single appends without conditions; the last run of each counts.
+/// Adds the points of single appends without conditions. The last run of each counts.
 fn add(all: &mut Vec<Series>, table: &Table, is_wanted: impl Fn(&str) -> bool) {
     for line in table.lines() {
         let (store, load) = (line.text("store"), line.text("load"));

@@ -1,15 +1,16 @@
-//! Files of figures, as `plot` reads them: a heading, and lines of as many fields.
+//! Files of figures, as `plot` reads them: a heading, and lines with the same number of fields.
 
 use std::path::Path;
 
-/// The lines of a file of figures under its heading.
+/// The lines of a file of figures after its heading.
 pub struct Table {
     heading: Vec<String>,
     lines: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// `None` if there is no such file. A load's name may hold commas: what is too much belongs to the first field.
+    /// `None` if the file does not exist. The name of a load may contain commas: surplus fields belong to the first
+    /// one.
     pub fn read(file: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(file).ok()?;
         let mut lines = text.lines();
@@ -23,7 +24,7 @@ impl Table {
         Some(Self { lines: lines.map(fields).collect(), heading })
     }
 
-    /// Every line, as a look-up of its fields by name.
+    /// All lines, with fields by name.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         self.lines.iter().map(|fields| Line { heading: &self.heading, fields })
     }
@@ -36,7 +37,7 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// A field as text; empty if it is not there.
+    /// A field as text; empty if it is missing.
     pub fn text(&self, name: &str) -> &'a str {
         let at = self.heading.iter().position(|heading| heading == name);
         at.and_then(|at| self.fields.get(at)).map_or("", String::as_str)

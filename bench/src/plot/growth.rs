@@ -1,30 +1,31 @@
-//! What calls cost as the log grows: a small panel for each, on a scale from zero, so that flat is flat.
+//! The cost of calls while the log grows: a small panel for each, on a scale from zero, so that a constant cost is a
+//! flat line.
 
 use std::path::Path;
 
 use super::csv::Table;
 use super::svg::{Axis, Panel, Series, Svg};
 
-/// What is shown: the column, and what it says.
+/// The columns to plot and their titles.
 const PANELS: [(&str, &str); 12] = [
     ("single_p50_us", "append, lone caller, p50 µs"),
-    ("single_over_bare", "the same over a bare write and sync"),
+    ("single_over_bare", "the same, ratio to a bare write and sync"),
     ("steady_p99_us", "200,000 events/s, p99 µs late"),
     ("stream_p50_us", "read 10 events of a stream, p50 µs"),
     ("head_p50_us", "head of a stream, p50 µs"),
-    ("absent_id_p50_us", "an id that was never here, p50 µs"),
+    ("absent_id_p50_us", "an id that does not exist, p50 µs"),
     ("condition_p50_us", "condition of two tags, p50 µs"),
     ("cold_first_p50_us", "first event, cold disk, p50 µs"),
     ("scattered_per_second", "scattered stream, events/s read"),
     ("open_ms", "open after kill -9, cold, ms"),
-    ("disk_ratio", "bytes on disk over own bytes"),
+    ("disk_ratio", "bytes on disk over bytes of events"),
     ("resident_mb", "memory held, MB"),
 ];
 
 const COLUMNS: usize = 3;
 const KINDS: [(&str, &str, usize); 2] = [("v7", "ids UUIDv7", 0), ("v4", "ids UUIDv4", 2)];
 
-/// What `growth` wrote for each kind of identity.
+/// Plots the figures of `growth` for each kind of event ids.
 pub fn plot(folder: &Path) -> Option<String> {
     let tables = KINDS.iter().filter_map(|&(kind, name, colour)| {
         Some((Table::read(&folder.join(format!("growth-{kind}.csv")))?, name, colour))
@@ -56,7 +57,7 @@ pub fn plot(folder: &Path) -> Option<String> {
     Some(svg.finish())
 }
 
-/// The last run's figures by events stored.
+/// The figures of the last run by the number of stored events.
 fn series(table: &Table, column: &str, name: &str, colour: usize) -> Series {
     let mut points: Vec<(f64, f64)> = Vec::new();
     for point in table.lines().filter_map(|line| line.number("events").zip(line.number(column))) {

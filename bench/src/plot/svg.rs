@@ -1,8 +1,9 @@
-//! Line charts, written as SVG by hand. Colours follow the reader's choice of light or dark.
+//! Line charts, written as SVG directly. Colours follow the reader's choice of light or dark.
 
 use std::fmt::Write as _;
 
-/// Colours by what they are for. A series keeps its colour in both schemes' own shade, fit for colour-blind readers.
+/// Colours by purpose. A series keeps its colour in both schemes, in a shade for each, suitable for colour-blind
+/// readers.
 const STYLE: &str = "<style>
 .surface{fill:#fcfcfb}.grid{stroke:#e6e5e1;stroke-width:1}.axis{stroke:#b5b4ae;stroke-width:1}
 text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#52514e}
@@ -17,19 +18,19 @@ text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#52514e}
 .s4{stroke:#9085e9}.f4{fill:#9085e9}.s5{stroke:#e66767}.f5{fill:#e66767}.s6{stroke:#d55181}.f6{fill:#d55181}}
 </style>";
 
-/// How many colours there are.
+/// The number of colours.
 pub const COLOURS: usize = 7;
 
-/// How numbers become places on an axis.
+/// The mapping of numbers to an axis.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scale {
-    /// Even steps.
+    /// Linear.
     Linear,
-    /// Steps by factor.
+    /// Logarithmic.
     Log,
 }
 
-/// One axis: what it spans, and where it says so.
+/// One axis: its range and its ticks.
 pub struct Axis {
     pub scale: Scale,
     pub from: f64,
@@ -38,7 +39,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// From zero to a round number above.
+    /// From zero to a round number above `highest`.
     pub fn from_zero(highest: f64) -> Self {
         let step = if highest > 0.0 { round_up(highest / 4.0) } else { 0.25 };
         Self {
@@ -49,7 +50,7 @@ impl Axis {
         }
     }
 
-    /// From the power of ten below the lowest to the one above the highest.
+    /// Logarithmic, from the power of ten below `lowest` to the one above `highest`.
     pub fn decades(lowest: f64, highest: f64) -> Self {
         let (low, high) = (lowest.log10().floor(), highest.log10().ceil());
         let decades = 0..=(high - low) as u32;
@@ -57,13 +58,13 @@ impl Axis {
         Self { scale: Scale::Log, from: 10f64.powf(low), to: 10f64.powf(high), ticks }
     }
 
-    /// By factor, saying each of these.
+    /// Logarithmic, with these ticks.
     pub fn at(ticks: Vec<f64>) -> Self {
         let [from, to] = [ticks[0], ticks[ticks.len() - 1]];
         Self { scale: Scale::Log, from, to, ticks }
     }
 
-    /// Where a number stands, between 0 and 1.
+    /// The place of a number on the axis, from 0 to 1.
     fn share(&self, number: f64) -> f64 {
         let place = |number: f64| match self.scale {
             Scale::Linear => number,
@@ -87,7 +88,7 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A rectangle for lines, with its axes.
+/// A rectangle with axes for lines.
 pub struct Panel<'a> {
     pub left: f64,
     pub top: f64,
@@ -97,11 +98,11 @@ pub struct Panel<'a> {
     pub up: &'a Axis,
 }
 
-/// A drawing that is being written.
+/// An unfinished drawing.
 pub struct Svg(String);
 
 impl Svg {
-    /// A drawing on its own surface, with what it shows for those who do not see it.
+    /// A drawing with a background, and a description for screen readers.
     pub fn new(width: f64, height: f64, about: &str) -> Self {
         let mut svg = Self(String::new());
         svg.add(format_args!(
@@ -123,7 +124,7 @@ impl Svg {
         ));
     }
 
-    /// A dot in a series' colour.
+    /// A dot in the colour of a series.
     pub fn dot(&mut self, colour: usize, x: f64, y: f64) {
         self.add(format_args!("<circle class=\"dot f{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"));
     }
@@ -166,12 +167,12 @@ impl Svg {
         }
     }
 
-    /// What a point says, beside it.
+    /// Writes the value of a point beside it.
     pub fn value(&mut self, panel: &Panel<'_>, (x, y): (f64, f64)) {
         self.text("name tick", "start", panel.x(x) + 7.0, panel.y(y) - 5.0, &short(y));
     }
 
-    /// The names of lines beside their ends, moved apart where they would meet.
+    /// The names of lines at their ends, moved apart if they would overlap.
     pub fn names(&mut self, panel: &Panel<'_>, all: &[Series]) {
         let mut ends: Vec<_> = all
             .iter()
@@ -200,7 +201,7 @@ impl Panel<'_> {
     }
 }
 
-/// A number in few characters.
+/// Formats a number with few characters.
 fn short(number: f64) -> String {
     let (number, unit) = match number {
         1e6.. => (number / 1e6, " M"),

@@ -1,4 +1,4 @@
-//! The bare work: the same bytes written into a file of zeros and synced, and nothing else.
+//! The bare work: the same bytes written into a file of zeros and synced.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use bench_core::{BoxFuture, Client, Event, Guard, Rival, ready};
 
-/// The file's size; the writes begin anew behind its end.
+/// The size of the file. After its end the writes start again at the beginning.
 const FILE_BYTES: u64 = 64 << 20;
-/// What a frame and each of its events take in the log: see `docs/format.md`.
+/// The size of a frame and of each of its events in the log: see `docs/format.md`.
 const FRAME_BYTES: usize = 64;
 const EVENT_BYTES: usize = 340;
 
@@ -53,7 +53,7 @@ impl Client for BareClient {
     }
 
     fn read_all(&mut self) -> BoxFuture<'_, u64> {
-        unreachable!("the bare work of reading is measured where it is needed")
+        unreachable!("the bare work has no reads: figures measure them themselves")
     }
 
     fn read_stream(&mut self, _stream: u64) -> BoxFuture<'_, u64> {

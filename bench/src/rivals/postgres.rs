@@ -1,4 +1,4 @@
-//! PostgreSQL: a server of its own over the folder, on loopback, with one table of events, unique by stream and version.
+//! PostgreSQL: a server on the folder, on loopback, with one table of events, unique by stream and version.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,16 +13,16 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Statement};
 
-/// Whether a commit waits for others before it syncs.
+/// The wait of a commit for others before it syncs.
 #[derive(Clone, Copy)]
 pub enum CommitDelay {
-    /// As it comes: those that meet at the sync share it.
+    /// The default: commits that meet at the sync share it.
     None,
-    /// A tenth of a millisecond, where at least 5 others are at work: a sync takes about as long here.
+    /// 0.1 ms if at least 5 others are active: about the time of a sync here.
     Tuned,
 }
 
-/// Memory and log as a server of its own would have them; whatever bears on durability is as it comes.
+/// Memory and log as a dedicated server would have them. Settings for durability keep their defaults.
 const SETTINGS: &str = "\
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -39,13 +39,13 @@ const SCHEMA: &str = "create table events (
     stream text not null, version bigint not null, type text not null, data bytea not null,
     unique (stream, version))";
 
-/// Whether it can be started.
+/// True if it can be started.
 pub fn is_installed() -> bool {
     let has = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
     has("initdb") && has("pg_ctl")
 }
 
-/// A server. It ends with this.
+/// A server; it is stopped when dropped.
 pub struct Postgres {
     folder: PathBuf,
     port: u16,
@@ -77,7 +77,7 @@ impl Postgres {
     async fn connect(&self) -> tokio_postgres::Client {
         let address = format!("host=127.0.0.1 user=postgres dbname=postgres port={}", self.port);
         let (client, connection) = tokio_postgres::connect(&address, NoTls).await.expect("a connection");
-        // It ends with the client.
+        // The task ends with the client.
         runtime().spawn(connection);
         client
     }
@@ -89,7 +89,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Runs one of its programs over the folder, as the user that it insists on.
+/// Runs one of PostgreSQL's programs on the folder, as the user that the server requires.
 fn run(program: &str, folder: &Path, arguments: &[&str]) {
     let mut command = Command::new(program);
     if let Some((uid, gid)) = server_user() {
@@ -99,7 +99,7 @@ fn run(program: &str, folder: &Path, arguments: &[&str]) {
     assert!(silent.status().expect("it runs").success(), "`{program}` over `{}`", folder.display());
 }
 
-/// The user `postgres`, where this process is root's, as which the server does not run.
+/// The user `postgres`, if this process belongs to root: the server refuses to run as root.
 fn server_user() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").ok()?.uid() != 0 {
         return None;
@@ -146,7 +146,7 @@ struct PostgresClient {
     many: Statement,
     all: Statement,
     stream: Statement,
-    /// How many events it appended to each stream.
+    /// The number of events that it appended to each stream.
     versions: HashMap<u64, i64>,
 }
 

@@ -7,13 +7,13 @@ use bench_core::{BoxFuture, Client, Event, Guard, Rival, ready};
 
 /// An embedded engine that keeps events by position, and positions by stream.
 pub trait RawLog: Send + Sync + 'static {
-    /// Opens one over an empty folder.
+    /// Opens one on an empty folder.
     fn open(folder: &Path) -> Self;
     /// Appends all events in one transaction, durably.
     fn append(&self, events: &[Event]);
-    /// Reads every event in order, and counts them.
+    /// Reads every event in order. Returns their number.
     fn read_all(&self) -> u64;
-    /// Reads every event of a stream in order, and counts them.
+    /// Reads every event of a stream in order. Returns their number.
     fn read_stream(&self, stream: u64) -> u64;
 }
 
@@ -49,7 +49,7 @@ impl<L: RawLog> Client for RawClient<L> {
     }
 }
 
-/// The key of an event in an index by stream. Positions grow, so they serve as versions.
+/// The key of an event in an index by stream. Positions increase, so they serve as versions.
 pub fn index_key(stream: u64, position: u64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&stream.to_be_bytes());

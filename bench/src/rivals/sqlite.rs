@@ -1,4 +1,4 @@
-//! SQLite: a B-tree behind a write-ahead log, synced at each commit.
+//! SQLite: a B-tree with a write-ahead log, synced at each commit.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use super::raw::RawLog;
 pub struct Sqlite {
     file: PathBuf,
     writer: Mutex<Connection>,
-    /// Connections that no reader uses now.
+    /// Idle connections for readers.
     readers: Mutex<Vec<Connection>>,
     next: AtomicU64,
 }

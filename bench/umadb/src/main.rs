@@ -1,7 +1,7 @@
-//! UmaDB beside Gesta, in process and over HTTP: the same loads, each durable, by turns in one run.
+//! UmaDB compared with Gesta, in process and over HTTP: the same durable loads, in turns in one run.
 //!
-//! `cargo run --release --manifest-path bench/umadb/Cargo.toml`; `--help` says what can be asked for. UmaDB runs as a process of its
-//! own, with the settings that it has by itself, and is driven by its own asynchronous client with a connection for each.
+//! `cargo run --release --manifest-path bench/umadb/Cargo.toml`; `--help` lists the options. UmaDB runs as a child
+//! process with its default settings, and its asynchronous client has a connection for each benchmark client.
 
 mod umadb;
 
@@ -13,9 +13,9 @@ use bench_core::{
 };
 use umadb::UmaDb;
 
-/// Events that a store holds before appends are measured.
+/// Events in a store before appends are measured.
 const WARM_UP: u64 = 60_000;
-/// Streams (for UmaDB: tags) of the log that is read.
+/// The number of streams (for UmaDB: tags) in the log that is read.
 const STREAMS: u64 = 1_000;
 
 const HELP: &str = "\
@@ -56,7 +56,7 @@ fn parse(arguments: &[String]) -> Result<Asked, String> {
     let mut asked = Asked { sheet, lasts: Duration::from_secs(2), events: 1_000_000 };
     for pair in arguments.chunks(2) {
         let [option, value] = pair else { return Err(format!("`{}` needs a value", pair[0])) };
-        let wrong = || format!("`{value}` is no value of `{option}`");
+        let wrong = || format!("`{value}` is not a value of `{option}`");
         match option.as_str() {
             "--seconds" => {
                 asked.lasts =
@@ -66,7 +66,7 @@ fn parse(arguments: &[String]) -> Result<Asked, String> {
             "--events" => asked.events = value.parse().map_err(|_| wrong())?,
             "--only" => asked.sheet.only.clone_from(value),
             "--out" => asked.sheet.file = PathBuf::from(value).join("umadb.csv"),
-            _ => return Err(format!("`{option}` is no option")),
+            _ => return Err(format!("`{option}` is not an option")),
         }
     }
     Ok(asked)

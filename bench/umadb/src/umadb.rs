@@ -1,4 +1,4 @@
-//! UmaDB as a process of its own, and its client.
+//! UmaDB as a child process, and its client.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,10 +11,10 @@ use umadb_dcb::{DcbAppendCondition, DcbEvent, DcbEventStoreAsync as _, DcbQuery,
 use umadb_server::{ServerOptions, StorageOptions, start_server_with_options};
 use uuid::Uuid;
 
-/// How long the server may take to start.
+/// The longest wait for the start of the server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves until the process is killed: what this program starts itself for.
+/// Serves until the process is killed. This program starts itself for it.
 pub fn serve(folder: &Path, port: &str) {
     let options = ServerOptions {
         listen_addr: format!("127.0.0.1:{port}"),
@@ -26,7 +26,7 @@ pub fn serve(folder: &Path, port: &str) {
     runtime().block_on(start_server_with_options(options, shutdown)).expect("the server serves");
 }
 
-/// A server over a folder. It ends with this.
+/// A server on a folder; it is killed when dropped.
 pub struct UmaDb {
     process: Child,
     url: String,
@@ -58,7 +58,7 @@ impl UmaDb {
 
 impl Drop for UmaDb {
     fn drop(&mut self) {
-        // It may have ended by itself, which the clients have noticed.
+        // It may have exited already. Then its clients have reported errors.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

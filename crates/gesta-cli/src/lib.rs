@@ -12,7 +12,6 @@ mod commands;
 mod failure;
 mod filter;
 mod import;
-mod names;
 mod output;
 mod progress;
 mod rate;

@@ -161,7 +161,7 @@ pub(crate) fn loss(folder: &Path, recovery: &Recovery) -> Option<Failure> {
     if more > 0 {
         failure = failure.cause(format!("{more} more damaged places"));
     }
-    if recovery.damage.is_empty() {
+    if recovery.may_miss_events {
         failure = recovery.read_only.iter().fold(failure, |failure, reason| failure.cause(reason));
     }
     Some(failure.help(format!("`gesta verify --dir {name}` checks the whole log and explains what to do")))

@@ -1,38 +1,56 @@
-//! Damage: bytes that do not prove themselves where acknowledged events stood.
+//! Damage: bytes that fail their check at a place where acknowledged events belong.
+//!
+//! *Detected*
+//! - when the log is opened: by `recover.rs` (missing files and wrong headers), `recover/load.rs` (frames that are not in
+//!   the index), `recover/covered.rs` (segments that runs cover; it reads only the frames at which runs end) and
+//!   `recover/tail.rs` (the end of the log);
+//! - by each read, in `read/fetch.rs`, which checks every record before it is served;
+//! - by scrubs, verifications and backups, in `operations/verify_segment.rs`.
+//!
+//! *Recorded*
+//! - in `Recovery` and in `Index::damage` when the log is opened; damage that loses events makes the log read-only;
+//! - by a scrub in `operations/scrub/record.rs`: the record outlives the process, and appends go on.
+//!
+//! A read records nothing.
+//!
+//! *Reported*
+//! - by reads as `ReadError::DataLoss` (`read.rs`);
+//! - by `LogStore::recovery`, `LogStore::scrub_status`, and the reports of the operations;
+//! - by backups as `BackupError::Damaged`: a backup refuses damage.
 
 use std::fmt;
 
 /// One damaged range of the log. Never served, never cut, always reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// The segment's file.
+    /// The id of the segment.
     pub segment: u64,
-    /// The offset in that file at which the damage begins.
+    /// The offset in its file at which the damage begins.
     pub offset: u64,
-    /// The first position that is lost. After `to` where no event is: a damaged mark, say.
+    /// The first lost position. Greater than `to` if no event is lost, for example if only a mark is damaged.
     pub from: u64,
-    /// The last position that is lost; if the end of the loss is not known, the last one that is known to be lost.
+    /// The last lost position. If the end of the loss is unknown, the last position that is known to be lost.
     pub to: u64,
-    /// Whether the loss ends at `to`. Where the end of the log is lost, more may be.
+    /// True if the loss ends at `to`. If the end of the log is lost, more events may be lost.
     pub end_is_known: bool,
-    /// What was found there; where the index knows it, also some of the streams whose events are lost.
+    /// What was found there. If the index has them, also some of the streams whose events are lost.
     pub what: String,
 }
 
 impl Damage {
-    /// Whether events are lost, or only bytes around them.
+    /// True if events are lost, false if only bytes around them are.
     #[must_use]
     pub const fn loses_events(&self) -> bool {
         self.from <= self.to
     }
 
-    /// Where it is, as file and offset.
+    /// The place of the damage: segment and offset.
     #[must_use]
     pub fn location(&self) -> String {
         format!("segment {} at offset {}", self.segment, self.offset)
     }
 
-    /// The same for a reader, who is told as well if the end of the loss is not known.
+    /// The same for a reader; says also if the end of the loss is unknown.
     pub(crate) fn location_for_reader(&self) -> String {
         match self.end_is_known {
             true => self.location(),

@@ -12,7 +12,7 @@ use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
-    #[error("`{}` is in use by {holder}: stop it, or talk to it instead", path.display())]
+    #[error("`{}` is in use by {holder}: stop it, or send requests to it instead", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,
@@ -28,13 +28,13 @@ pub enum OpenError {
         segment_size_bytes: u64,
     },
     /// There are segments but no manifest, so it is unknown which of them belong to the log.
-    #[error("`{}` holds segments and no manifest: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
+    #[error("`{}` has segments but no manifest: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
     ManifestMissing {
         /// The folder.
         path: PathBuf,
     },
     /// A restore was interrupted.
-    #[error("`{}` holds a part of a log that was being restored: empty it, then run `gesta restore` again", path.display())]
+    #[error("`{}` holds an unfinished restore: empty the folder, then run `gesta restore` again", path.display())]
     RestoreUnfinished {
         /// The folder.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum OpenError {
     },
     /// The folder holds a backup, not a log. Nothing was written to it.
     #[error(
-        "`{name}` holds a backup, and no log: `gesta restore --from {name} --dir <folder>` makes a log of it",
+        "`{name}` holds a backup, not a log: `gesta restore --from {name} --dir <folder>` makes a log from it",
         name = path.display()
     )]
     IsABackup {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_tried_again() {
+    fn passing_shortages_are_retried_after_a_pause() {
         let io = |kind: io::ErrorKind| OpenError::Io { what: "reading".to_owned(), source: kind.into() };
         let cases = [
             (OpenError::Locked { path: PathBuf::new(), holder: String::new() }, Retry::AfterPause),

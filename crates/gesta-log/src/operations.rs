@@ -1,4 +1,4 @@
-//! What operators do with a log: back up, restore, verify, scrub, repair.
+//! Operations on a log: back up, restore, verify, scrub, repair.
 
 mod backup;
 mod pace;
@@ -11,19 +11,20 @@ mod verify_segment;
 
 #[cfg(feature = "fuzzing")]
 pub use backup::manifest;
-#[cfg(feature = "sim")]
-pub(crate) use backup::restore_in;
 #[cfg(feature = "fuzzing")]
 pub(crate) use backup::sample;
+pub(crate) use backup::take;
 pub use backup::{
     Backup, BackupError, BackupOptions, BackupReadError, BackupReport, RestoreError, Restored,
     SealedSegments, backup, restore, verify_backup,
 };
-pub(crate) use backup::{backup_in, take};
+#[cfg(feature = "sim")]
+pub(crate) use backup::{backup_in, restore_in};
 pub use pace::Cancel;
 pub use repair::{Repair, RepairError, RepairPlan, Repaired, plan_repair, repair};
 pub(crate) use scrub::Background;
 pub use scrub::{ScrubOptions, ScrubReport, ScrubStatus, ScrubbedAt, ScrubbedSegment, scrub};
 pub use stat::{FileStat, IndexFileStat, LogStat, SegmentStat, SegmentStateStat, stat};
+#[cfg(feature = "sim")]
 pub(crate) use verify::verify_in;
 pub use verify::{Report, verify};

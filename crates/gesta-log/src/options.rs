@@ -17,20 +17,20 @@ use crate::limits::{
 pub struct Options {
     /// The size of a full segment in bytes, 64 KiB to 1 GiB; by default 256 MiB. It bounds a batch to about half of it.
     pub segment_size_bytes: u64,
-    /// What tells the time for `recorded_at`; by default the machine's clock.
+    /// The clock for `recorded_at`; by default the machine's clock.
     pub clock: Option<Clock>,
-    /// Threads that read for asynchronous calls, and, where they are idle, half of a large page for whoever reads one; at least 1, by
-    /// default 2.
+    /// Threads that read for asynchronous calls. When idle, they also read half of a large page for another read; at
+    /// least 1, by default 2.
     pub read_threads: usize,
-    /// How much of the log the index in memory may know, in bytes of the log, before it is written to the disk: 1 KiB to 1 GiB,
-    /// by default 64 MiB. It takes up to half as much memory, a few times over while the disk is slow. An open indexes up to six times as
-    /// much of the log before it returns, where no index is there, and more of it afterwards.
+    /// The size of the log that the in-memory index may cover before it is written to the disk: 1 KiB to 1 GiB, by
+    /// default 64 MiB. It takes up to half as much memory, and a few times that while the disk is slow. If there is
+    /// no index, an open indexes up to six times as much of the log before it returns, and the rest afterwards.
     pub index_run_bytes: u64,
-    /// Bytes of the index that are kept in memory besides what is not on the disk yet; by default 256 MiB. A quarter of them is for the
-    /// last events of streams, which appends ask for, up to nine sixteenths for filters, which say of most ids that they were never there;
-    /// the others are blocks of its files.
+    /// Memory for index data that is already on the disk, in bytes; by default 256 MiB. A quarter is for the heads of
+    /// streams, which appends need. Up to nine sixteenths are for filters, which rule out most new ids without a
+    /// read. The rest is for blocks of index files.
     pub index_cache_bytes: u64,
-    /// Whether sealed segments are read again in the background, on a thread of its own; by default each once a week.
+    /// Background reads that verify sealed segments, on a separate thread; by default each segment once a week.
     pub scrub: Scrub,
 }
 
@@ -48,7 +48,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Memory for the last events of streams: what they take, blocks cannot.
+    /// Memory for the heads of streams. It is taken from the share of blocks.
     pub(crate) fn heads_bytes(&self) -> usize {
         let bytes = (self.index_cache_bytes / HEADS_SHARE).min(HEADS_BYTES_MAX);
         usize::try_from(bytes).expect("at most 2 GiB")
@@ -64,21 +64,21 @@ impl Options {
     }
 }
 
-/// Tells the time, for `recorded_at`. A clock that goes back is held at the last time that was recorded.
+/// The clock for `recorded_at`. If it goes back, events get the last recorded time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Whether an open log verifies its sealed segments in the background.
+/// How an open log verifies its sealed segments in the background.
 ///
-/// Without it, rot is found when its bytes are needed, and by then it may be in every backup. Findings are logged and
-/// in [`LogStore::scrub_status`]; appends continue.
+/// Without it, bit rot is found only when its bytes are needed, and by then it may be in every backup. Findings are
+/// logged and in [`LogStore::scrub_status`]; appends continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scrub {
     /// No scrub: call [`LogStore::scrub`] or run `gesta scrub` instead.
     Off,
-    /// Each segment once in this time, at the rate that this takes, 1 MiB/s at least. The default is a week: a
+    /// Each segment once in this time, at the rate that this takes, at least 1 MiB/s. The default is a week: a
     /// terabyte takes 2 MB/s.
     Every(Duration),
-    /// At this many bytes a second, one pass after the other, each segment once a day at most.
+    /// At this many bytes a second, one pass after the other, each segment at most once a day.
     BytesPerSecond(NonZeroU64),
 }
 

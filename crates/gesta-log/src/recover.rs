@@ -52,8 +52,8 @@ pub struct Recovery {
     pub flaws: Vec<Damage>,
     /// The reason if the log takes no writes.
     pub read_only: Option<String>,
-    /// True if the log does not show bytes that may be acknowledged events: an unproven tail, or segments that a
-    /// stale manifest does not list.
+    /// True if the log does not show bytes that may be acknowledged events: an unproven tail, segments that a stale manifest
+    /// does not list, or whole events at the end of a read-only folder that are not known to be synced.
     pub may_miss_events: bool,
     /// Bytes of a torn write that were moved to `quarantine/`.
     pub quarantined_bytes: u64,

@@ -1,4 +1,4 @@
-//! One segment file: its bytes on the disk, and where in the log they stand.
+//! One segment file: its bytes on the disk, and its place in the log.
 
 mod file;
 mod make;

@@ -1,4 +1,4 @@
-//! The log as an event store: the handle that callers hold, and the threads behind it.
+//! The log as an event store: the handle that callers hold, and its threads.
 
 mod append;
 #[cfg(feature = "sim")]
@@ -50,9 +50,9 @@ pub struct LogStore {
     pool: Pool,
     late: Arc<Late>,
     background: Background,
-    /// Builds the index, where that goes on beside the open log. Ended by [`Self::close`].
+    /// The thread that builds the index beside the open log, if there is one. [`Self::close`] ends it.
     rebuild: Mutex<Option<JoinHandle<()>>>,
-    /// That work, where no thread does it.
+    /// The same work, if no thread does it.
     #[cfg(feature = "sim")]
     inline_rebuild: Mutex<Option<(Launch, Box<crate::rebuild::Rebuild>)>>,
     env: Arc<dyn Env>,
@@ -62,27 +62,28 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Opens the log in a folder, and recovers it if it was not closed. The folder is made if it is not there.
+    /// Opens the log in a folder, and recovers it if it was not closed. Creates the folder if it does not exist.
     ///
-    /// A log with damage opens all the same, read-only: see [`Self::recovery`]. So does one that this process may not write to, on a
-    /// read-only mount, say.
+    /// A log with damage opens read-only: see [`Self::recovery`]. So does a log that this process may not write to,
+    /// for example on a read-only mount.
     ///
-    /// Where much of the log has no index (its files are gone, say, or it was restored from a backup), that is built beside the open
-    /// log. Until it is there, events can be read by position, forward and backward; appends and everything else are `Unavailable`. See
-    /// [`Self::index_progress`] and [`Self::wait_for_index`].
+    /// If a large part of the log has no index (for example because its files are gone, or after a restore from a
+    /// backup), the index is built beside the open log. Until it is complete, events can be read by position, forward
+    /// and backward; appends and all other calls return `Unavailable`. See [`Self::index_progress`] and
+    /// [`Self::wait_for_index`].
     ///
     /// # Errors
-    /// [`OpenError`] says what is in the way. Nothing that was acknowledged is changed.
+    /// [`OpenError`] names the obstacle. No acknowledged event is changed.
     pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
         Self::open_in(Arc::new(OsEnv), root.as_ref(), options)
     }
 
-    /// Opens a log on a machine that may be a simulated one.
+    /// Opens a log on a machine that may be simulated.
     fn open_in(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Self, OpenError> {
         Self::start(open(env, root, options)?, options, Drive::Threads)
     }
 
-    /// Puts together a log that was recovered, and whoever drives it.
+    /// Starts a recovered log, with its threads or without.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
         let Opened { lock, is_writable, env, root, store, runs, recovery, stage } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
@@ -90,7 +91,7 @@ impl LogStore {
             Arc::new(move || env.now())
         });
         let capabilities = Capabilities::new(1, AtomicScope::Store, limits(options.segment_size_bytes));
-        // What it finds has to be written down.
+        // A scrub needs to write down its findings.
         let scrub = if is_writable { options.scrub } else { Scrub::Off };
         let background = drive.background(&env, &root, store, scrub).map_err(spawning)?;
         let (index, building, durable) = match &stage {
@@ -107,7 +108,7 @@ impl LogStore {
             let mark = read::mark_at(&shared, durable, ReadMode::Disk).unwrap_or_default();
             shared.published.publish(Head { position: durable, mark });
         }
-        // First, since it is the one thing below that can fail and leaves nothing behind.
+        // First, since nothing has to be undone if it fails.
         let pool = Pool::new(drive.read_threads(options), cores()).map_err(spawning)?;
         let late = Arc::new(Late::default());
         let launch = Launch {
@@ -147,21 +148,22 @@ impl LogStore {
         self.shared.id
     }
 
-    /// What recovery found and did when the log was opened. While an index is built beside the open log, of its end alone; damage
-    /// elsewhere is known, and the log read-only for it, once the index is there.
+    /// What recovery found and did when the log was opened. While the index is built beside the open log, this covers
+    /// only the end of the log. Damage elsewhere is known once the index is complete; the log is then read-only.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         self.late.recovery.get().unwrap_or(&self.recovery)
     }
 
-    /// How far the index is that is built beside the open log; `None` where it is whole, as it mostly is from the beginning.
+    /// The progress of the index that is built beside the open log; `None` if the index is complete, as it is for
+    /// most logs from the start.
     #[must_use]
     pub fn index_progress(&self) -> Option<IndexProgress> {
         self.shared.building.as_ref().and_then(|building| building.progress())
     }
 
-    /// Waits until the index is whole. `false` if it is not, since another attempt to build it failed or the log was closed:
-    /// [`Self::index_progress`] says why. Blocks its thread.
+    /// Waits until the index is complete. Returns `false` if an attempt to build it failed or the log was closed:
+    /// [`Self::index_progress`] has the reason. Blocks its thread.
     #[must_use]
     pub fn wait_for_index(&self) -> bool {
         if let Some(building) = &self.shared.building {
@@ -177,12 +179,12 @@ impl LogStore {
         self.shared.read_only.get().cloned().or_else(|| poison.clone())
     }
 
-    /// Waits until a write or a sync fails, and gives what [`Self::read_only`] says from then on. For a process that would rather end and
-    /// be started again than stay up without taking writes. Never ends for a log that takes none since it was opened: opening it again
-    /// would change nothing.
+    /// Waits until a write or a sync fails, and returns what [`Self::read_only`] returns from then on. For a process
+    /// that should end and be restarted rather than stay up without taking writes. Never returns for a log that was
+    /// read-only when it was opened: opening it again would change nothing.
     pub async fn write_failed(&self) -> String {
         loop {
-            // Listen first, look second: a failure in between is then not missed.
+            // Listen first, look second, so that a failure in between is not missed.
             let listener = self.shared.poisoned.listen();
             let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(reason) = poison {
@@ -192,10 +194,10 @@ impl LogStore {
         }
     }
 
-    /// Says something about this process to whoever finds the folder locked: an address to talk to instead, say.
+    /// Describes this process to others that find the folder locked, for example with an address to use instead.
     ///
     /// # Errors
-    /// What the system said when the lock file was written.
+    /// The system's error from writing the lock file.
     pub fn describe_holder(&self, holder: &str) -> std::io::Result<()> {
         self.lock.describe(holder)
     }
@@ -231,7 +233,7 @@ impl LogStore {
         planned.fetch(&self.shared, self.pool.idle())
     }
 
-    /// Takes nothing more, writes what is queued, and closes the log cleanly. Called again, it does nothing.
+    /// Refuses new batches, writes the queued ones, and closes the log cleanly. Further calls do nothing.
     pub fn close(&self) {
         self.background.cancel();
         if let Some(building) = &self.shared.building {
@@ -249,12 +251,12 @@ impl LogStore {
         self.background.close();
     }
 
-    /// The scrub in the background.
+    /// The background scrub.
     pub(crate) const fn background(&self) -> &Background {
         &self.background
     }
 
-    /// The folder, for what works on its files beside readers and writer.
+    /// The folder, for operations on its files while readers and the writer use them.
     pub(crate) fn folder(&self) -> Folder<'_> {
         Folder { env: &*self.env, root: &self.root }
     }
@@ -264,7 +266,7 @@ impl LogStore {
         self.shared.published.position()
     }
 
-    /// Looks a batch up: in memory, and where that does not do, on a thread that may wait for the disk.
+    /// Looks up a batch: in memory, or, if that is not enough, on a thread that may wait for the disk.
     async fn look_up_pooled(&self, batch: Batch) -> Result<(Batch, Lookup), AppendError> {
         match look_up(&self.shared, &batch, ReadMode::Memory) {
             Ok(lookup) => return Ok((batch, lookup)),
@@ -279,7 +281,7 @@ impl LogStore {
         looked_up.await?
     }
 
-    /// The answer to a repeat with the mark of its place, which its record has.
+    /// Adds the mark of its place to the answer to a repeat. The mark comes from the record.
     async fn marked(&self, appended: Appended) -> Result<Appended, AppendError> {
         if !appended.repeated {
             return Ok(appended);
@@ -293,7 +295,7 @@ impl LogStore {
         Ok(Appended { checkpoint, ..appended })
     }
 
-    /// Looks a command up; waits where its events are not durable yet.
+    /// Looks up a command. Waits until its events are durable.
     async fn find_command(&self, command: CommandKey) -> Result<Option<Appended>, AppendError> {
         check_command(&command)?;
         let mut waited = false;
@@ -366,7 +368,7 @@ impl LogStore {
         page.await?
     }
 
-    /// Looks something up: in memory, and where that does not do, on a thread that may wait for the disk.
+    /// Looks something up: in memory, or, if that is not enough, on a thread that may wait for the disk.
     async fn look<T: Send + 'static>(
         &self,
         look: impl Fn(&Shared, ReadMode) -> Result<T, LookError> + Send + 'static,
@@ -380,14 +382,14 @@ impl LogStore {
         found.await?
     }
 
-    /// Does something on a thread that may wait for the disk.
+    /// Runs `work` on a thread that may wait for the disk.
     async fn pooled<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotDone> {
         let (reply, answer) = oneshot::channel();
         let job = move || {
-            // An error here says that the caller is gone.
+            // An error means that the caller is gone.
             let _ = reply.send(work());
         };
         self.pool.run(job).map_err(|PoolFull| NotDone::Overloaded)?;
@@ -399,7 +401,7 @@ impl LogStore {
         let place = after.clone();
         self.look(move |shared, mode| read::check_place(shared, &place, mode)).await?;
         loop {
-            // Listen first, look second: a publication in between is then not missed.
+            // Listen first, look second, so that a publication in between is not missed.
             let listener = self.shared.published.listen();
             let head = self.shared.head();
             if !after.at_least(&head) {
@@ -413,18 +415,18 @@ impl LogStore {
     }
 }
 
-/// Why something was not done on a thread that may wait for the disk.
+/// Why `work` was not done on a thread that may wait for the disk.
 #[derive(Debug, PartialEq, Eq)]
 enum NotDone {
-    /// Too much waits for one already.
+    /// Too many tasks wait for a thread.
     Overloaded,
-    /// It panicked: a bug of ours, which the next attempt may meet again. Nothing has happened.
+    /// It panicked because of a bug in this program, which the next attempt may meet again. Nothing has happened.
     BrokenOff,
 }
 
 impl NotDone {
     fn broken_off() -> String {
-        "a bug in this program broke off what was asked for; nothing has happened".to_owned()
+        "a bug in this program stopped the call; nothing has happened".to_owned()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The way of a batch into the log: prepared and decided by its callers, written and synced in a group by the single writer,
-//! published once, answered.
+//! The write path: callers look up, prepare and decide batches. A single writer writes and syncs them in groups,
+//! publishes each group once, and answers its callers.
 
 mod committer;
 mod decide;
@@ -22,10 +22,10 @@ pub(crate) use lookup::{Lookup, command_in_runs};
 pub(crate) use queue::{Answer, Ticket};
 pub(crate) use segment_manager::{SegmentManager, SegmentManagerThread, SharedManifest};
 
-/// Why a log takes no writes whose writer is gone.
+/// Why the log takes no writes after the writer panicked.
 const PANICKED: &str = "the writer panicked: open the log again";
 
-/// What a caller is told whose answer never came.
+/// The answer to a caller whose batch got no answer.
 pub(crate) fn in_doubt() -> AppendError {
     AppendError::InDoubt { reason: "the log stopped before it answered".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! Writes what the corpora begin with into a folder: `corpus/<target>/seed-N`, from real encodings.
+//! Writes the seeds of the corpora into a folder: `corpus/<target>/seed-N`, from real encodings.
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -41,12 +41,12 @@ fn texts_of(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-/// A text behind the byte that says what it is.
+/// A text after the byte that selects its kind.
 fn chosen(kind: u8, text: &str) -> Vec<u8> {
     [&[kind], text.as_bytes()].concat()
 }
 
-/// Bytes that choose every kind of step, under every manner of ending a process.
+/// Bytes that choose every kind of step, with every way of ending a process.
 fn histories() -> Vec<Vec<u8>> {
     let history = |manner: u8| {
         let choices = (0..150_u32).map(move |n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
@@ -74,7 +74,10 @@ const HTTP: &[(u8, &str)] = &[
     (0, r#"[{"type":"t","data":{"a":1}},{"type":"t","dataBase64":"AAEC","kind":"octets"}]"#),
     (1, r#"{"specversion":"1.0","id":"x","source":"/s","type":"t","data":1}"#),
     (2, r#"[{"specversion":"1.0","id":"x","source":"/s","type":"t","subject":"a-1","data_base64":"AA=="}]"#),
-    (3, r#"{"events":[{"stream":"a-1","type":"t","data":1}],"expect":{"a-1":"none"},"conditions":[{"failIfAny":"all"}]}"#),
+    (
+        3,
+        r#"{"events":[{"stream":"a-1","type":"t","data":1}],"expect":{"a-1":"none"},"conditions":[{"failIfAny":"all"}]}"#,
+    ),
     (4, r#"{"query":[{"category":"account"}],"limit":10,"direction":"backward"}"#),
     (5, "category=account&limit=2"),
     (6, "from=2&direction=backward"),

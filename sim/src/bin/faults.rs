@@ -1,6 +1,6 @@
-//! Faults on the real file system: `faults torture [--cycles N] [--seed N]`, `faults sample`, `faults all`, or one of the parts
-//! of it by name.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
+//! Faults on the real file system: `faults torture [--cycles N] [--seed N]`, `faults sample`, `faults all`, or one
+//! part by name.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints its results")]
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ const CYCLES_DEFAULT: u64 = 20_000;
 const POWER_CUTS: u64 = 100;
 const DISK_STATES: u64 = 400;
 const DISK_STATES_SEED: u64 = 1;
-/// Set for a program that has its mounts to itself.
+/// Set for a program that runs in a private mount namespace.
 const OWN_MOUNTS: &str = "FAULTS_OWN_MOUNTS";
 const USAGE: &str = "usage: faults torture [--cycles N] [--seed N] | sample | all | kills | recovery | failures | limits | full-disk | written-back | power | power-blocks [--states N] [--seed N] | power-blocks --recording FOLDER --state STATE";
 
@@ -83,7 +83,7 @@ fn refuse() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Options that are numbers, each with what it is if it is not given.
+/// Numeric options, each with its default.
 fn numbers(options: &[&str], defaults: [(&str, u64); 2]) -> Option<[u64; 2]> {
     let mut numbers = defaults.map(|(_, default)| default);
     for option in options.chunks(2) {
@@ -94,7 +94,7 @@ fn numbers(options: &[&str], defaults: [(&str, u64); 2]) -> Option<[u64; 2]> {
     Some(numbers)
 }
 
-/// Kills processes, as many side by side as there are cores. Each has logs and a seed of its own.
+/// Kills processes, one series per core at the same time. Each series has its logs and its seed.
 fn torture(cycles: u64, seed: u64) -> Result<(), String> {
     let driver = Driver::beside_this_program()?;
     let begun = Instant::now();
@@ -115,7 +115,7 @@ fn torture(cycles: u64, seed: u64) -> Result<(), String> {
         Ok(sum)
     })?;
     let seconds = begun.elapsed().as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "a rate, to be read by people")]
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let rate = sum.kills as f64 / seconds;
     println!("{sum}\n{seconds:.1} s, {rate:.1} kills/s, seed {seed}");
     Ok(())
@@ -126,7 +126,8 @@ fn perform(parts: &[(&str, Part<'_>, bool)]) -> Result<(), String> {
     if parts.iter().any(|(.., needs_root)| *needs_root) {
         if !is_root() {
             return Err(
-                "mounting file systems needs root: run it as root, or the other parts by name".to_owned()
+                "mounting file systems needs root: run it as root, or name the parts that need no root"
+                    .to_owned(),
             );
         }
         have_own_mounts()?;
@@ -145,38 +146,38 @@ fn perform(parts: &[(&str, Part<'_>, bool)]) -> Result<(), String> {
         }
         match &wrong[..] {
             [] => Ok(()),
-            wrong => Err(format!("not everything is right in: {}", wrong.join(", "))),
+            wrong => Err(format!("checks failed in: {}", wrong.join(", "))),
         }
     })?;
     println!("all is right, {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Begins anew with mounts that nobody else sees, and that the kernel takes down once the last process that sees them has ended,
-/// whatever ends it.
+/// Restarts this program in a private mount namespace. The kernel removes its mounts when the last process in it has
+/// ended, also after a kill.
 fn have_own_mounts() -> Result<(), String> {
     use std::os::unix::process::CommandExt as _;
     if std::env::var_os(OWN_MOUNTS).is_some() {
         return Ok(());
     }
     let own =
-        std::env::current_exe().map_err(|error| format!("this program does not know itself: {error}"))?;
+        std::env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
     let mut again = std::process::Command::new("unshare");
     again.args(["--mount", "--"]).arg(own).args(std::env::args_os().skip(1)).env(OWN_MOUNTS, "1");
     Err(format!("cannot start `unshare`: {}", again.exec()))
 }
 
-/// Works in a folder that goes away; where something is wrong it stays, to be looked at.
+/// Works in a temporary folder. After a failure the folder is kept for inspection.
 fn in_a_folder<T>(work: impl FnOnce(&Path) -> Result<T, String>) -> Result<T, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("making a folder: {error}"))?;
     let outcome = work(folder.path());
     if outcome.is_err() {
-        eprintln!("what is left lies in {}", folder.keep().display());
+        eprintln!("the files are in {}", folder.keep().display());
     }
     outcome
 }
 
-/// Whether the files of this process belong to root.
+/// True if the files of this process belong to root.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)

@@ -1,5 +1,5 @@
-//! Simulations: by chance, one seed after the other, and by count, at every operation and every bit.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
+//! Simulations: random ones by seed, and exhaustive ones over every operation and every bit.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints its results")]
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -16,15 +16,15 @@ const OPERATIONS_LONG: u64 = 200_000_000;
 const USAGE: &str = "\
 usage: simulate [--seed N | --operations N | --exhaustive | --small-disks | --long] [--focus NAME]
 
-  (nothing)       half a million operations by chance, and what `--exhaustive` does
-  --seed N        what one seed does
-  --operations N  one seed after the other, until so many operations were done
-  --exhaustive    a fault at every operation of a few scripts; every bit of a small log flipped, of zeros a sample
+  (nothing)       half a million random operations, then `--exhaustive`
+  --seed N        the simulation of one seed
+  --operations N  seeds in order until N operations were done
+  --exhaustive    a fault at every operation of some scripts; a flip of every bit of a small log, with a sample of the zeros
   --small-disks   logs on disks of 16 to 64 MB
-  --long          200 million operations, the scripts, and every bit, zeros too
-  --focus NAME    with --seed or --operations: every simulation does that; `--focus list` gives the names";
+  --long          200 million operations, the scripts, and every bit including all zeros
+  --focus NAME    with --seed or --operations: every simulation does this; `--focus list` prints the names";
 
-/// Why a run ends, as a sentence.
+/// The reason why a run failed, as a sentence.
 type Failure = String;
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn refuse() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Does something, and prints what came of it and how long it took.
+/// Runs `work` and prints its result and its duration.
 fn timed<T: Display>(name: &str, work: impl FnOnce() -> Result<T, Failure>) -> Result<(), Failure> {
     let begun = Instant::now();
     let done = work()?;
@@ -80,7 +80,7 @@ fn timed<T: Display>(name: &str, work: impl FnOnce() -> Result<T, Failure>) -> R
     Ok(())
 }
 
-/// Simulates until so many operations were done. Each thread takes seeds of its own.
+/// Simulates until `operations` operations were done. Each thread takes different seeds.
 fn by_chance(operations: u64, focus: Option<Focus>) -> Result<(), Failure> {
     timed("", || {
         let outcomes = side_by_side(|share, shares| {
@@ -93,7 +93,7 @@ fn by_chance(operations: u64, focus: Option<Focus>) -> Result<(), Failure> {
     })
 }
 
-/// Fills small disks with logs of segments of the usual sizes.
+/// Fills small disks with logs whose segments have the usual sizes.
 fn small_disks() -> Result<(), Failure> {
     timed("small disks: ", || fill_small_disks().map(|events| format!("{events} events")))
 }
@@ -120,7 +120,7 @@ fn exhaust(bits: Bits) -> Result<(), Failure> {
     })
 }
 
-/// Does shares of something on as many threads as there are cores. Gives them in their order.
+/// Runs the shares of a job on as many threads as there are cores. Returns the results in the order of the shares.
 fn side_by_side<T: Send>(
     work: impl Fn(usize, usize) -> Result<T, Failure> + Sync,
 ) -> Result<Vec<T>, Failure> {
@@ -131,11 +131,11 @@ fn side_by_side<T: Send>(
             let (done, work) = (&done, &work);
             scope.spawn(move || {
                 let own = work(share, shares);
-                done.lock().expect("nobody panics under it").push((share, own));
+                done.lock().expect("no panic under the lock").push((share, own));
             });
         }
     });
-    let mut done = done.into_inner().expect("nobody panicked under it");
+    let mut done = done.into_inner().expect("no panic under the lock");
     done.sort_by_key(|(share, _)| *share);
     done.into_iter().map(|(_, own)| own).collect()
 }

@@ -1,12 +1,15 @@
-//! A process for faults to happen to: clients append to a log, and say on standard output what they were told.
+//! A process to inject faults into: clients append to a log and print each answer on standard output.
 //!
-//! - `torture endless FOLDER COUNT…`: a client for each count, which it begins with, so that a batch in doubt is sent again.
-//! - `torture recorded FOLDER COUNT…`: the same on a disk whose writes are written down in the file that `WRITES` names in the
-//!   environment: each acknowledgement says how long that file was when the client had it. It writes files of the index early.
-//! - `torture script FOLDER FIRST END`: one client appends its batches from `FIRST` to before `END`, reads everything, ends.
-//! - `torture inline FOLDER FIRST END`: the same without threads, so that the n-th system call is the same one every time.
-//! - `torture fill FOLDER FIRST PAUSE`: one client appends until there is no space, reads everything, and goes on when it is sent
-//!   a line; the same before its batch `PAUSE`.
+//! - `torture endless FOLDER COUNT…`: one client for each count. A client starts with the batch of its count, so it
+//!   sends a batch in doubt again.
+//! - `torture recorded FOLDER COUNT…`: the same on a disk whose writes are recorded in the file that the environment
+//!   variable `WRITES` names. Each acknowledgement contains the length of that file at the time when the client got
+//!   it. Index files are written early.
+//! - `torture script FOLDER FIRST END`: one client appends its batches from `FIRST` to `END`, without `END`, reads
+//!   everything and exits.
+//! - `torture inline FOLDER FIRST END`: the same without threads, so that the n-th system call is always the same.
+//! - `torture fill FOLDER FIRST PAUSE`: one client appends until there is no space, reads everything, and continues
+//!   when it receives a line. It also waits for a line before its batch `PAUSE`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,11 +20,11 @@ use gesta_log::{LogStore, Options};
 use sim::process::{Acknowledged, Answer, Said, places};
 use sim::{batch, contended, options, stale_batch};
 
-/// How often an append that was not acknowledged is sent again before its client gives up.
+/// Attempts to append a batch that was not acknowledged, after which the client stops.
 const ATTEMPTS_MAX: usize = 3;
-/// So many appends without threads lie between two looks at what the keeper has to do.
+/// Without threads, the work of the segment manager is done after every `n` appends.
 const KEEP_EVERY: u64 = 5;
-/// How much of a recorded log the index in memory may know: about ten batches.
+/// Bytes of a recorded log that the index in memory may cover: about ten batches.
 const RECORDED_INDEX_RUN_BYTES: u64 = 32 << 10;
 
 fn main() -> ExitCode {
@@ -61,15 +64,15 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One write a line, so that a kill leaves no half line but at the very end.
+/// Prints each line with one write, so that a kill can only cut the last line.
 fn say(said: &Said) {
     if std::io::stdout().write_all(format!("{said}\n").as_bytes()).is_err() {
-        // Nobody listens any more.
+        // The reader of the output is gone.
         std::process::exit(0);
     }
 }
 
-/// Appends as many clients at once as there are counts.
+/// Appends with one client for each count, all at the same time.
 fn append_without_end(log: &LogStore, counts: &[u64], writes: Option<&Path>) {
     std::thread::scope(|scope| {
         for (client, count) in (0..).zip(counts) {
@@ -107,18 +110,20 @@ fn fill(log: &LogStore, first: u64, pause: u64) {
     }
 }
 
-/// Waits until somebody says to go on. `false` if nobody is there to say so.
+/// Waits for a line on standard input. Returns `false` at the end of input.
 fn wait_for_line() -> bool {
     std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
 }
 
+/// The length of a file in bytes.
+///
 /// # Panics
-/// If there is no such file: nothing that is said without it would be of use.
+/// If there is no such file: answers without the length would be useless.
 fn length_of(path: &Path) -> u64 {
-    std::fs::metadata(path).expect("the file that the disk's writes are written down in").len()
+    std::fs::metadata(path).expect("the file that records the disk's writes").len()
 }
 
-/// Reads everything that a reader is shown.
+/// Reads every event that the log shows.
 fn read_all(log: &LogStore) {
     let mut events = 0;
     let mut read = Read::log(Query::All);
@@ -141,7 +146,7 @@ struct Client<'a> {
     client: u64,
     /// The end of its last batch.
     seen: Option<Checkpoint>,
-    /// Where the disk's writes are written down, if they are.
+    /// The file that records the disk's writes, if there is one.
     writes: Option<&'a Path>,
 }
 
@@ -157,7 +162,7 @@ impl Client<'_> {
         }
     }
 
-    /// Appends the batch, and says what was answered.
+    /// Appends the batch and prints the answer.
     fn append(&mut self, count: u64) -> Result<(), Answer> {
         match self.send(count) {
             Ok(appended) => {
@@ -175,7 +180,7 @@ impl Client<'_> {
         }
     }
 
-    /// Sends the batch; one that contends, until nobody else was faster.
+    /// Sends the batch. A contended batch is sent again until no other client was faster.
     fn send(&self, count: u64) -> Result<Appended, AppendError> {
         let mut batch = batch(self.client, count);
         if let Some(seen) = self.seen.clone().filter(|_| count.is_multiple_of(3)) {
@@ -213,13 +218,13 @@ impl Client<'_> {
         }
     }
 
-    /// Sends what must be refused.
+    /// Sends a batch that the log must refuse.
     fn send_stale(&self, count: u64) {
         match self.log.append_blocking(stale_batch(self.client, count)) {
             Err(AppendError::Conflict { .. } | AppendError::ConditionFailed { .. }) => {}
-            // The machine fails: that comes first.
+            // A fault of the machine may be reported before the conflict.
             Err(error) if Answer::of(&error) != Answer::Other => {}
-            other => say(&Said::Broken(format!("a stale decision was answered with {other:?}"))),
+            other => say(&Said::Broken(format!("a stale decision got {other:?}"))),
         }
     }
 }

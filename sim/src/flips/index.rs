@@ -1,5 +1,5 @@
-//! Every bit of the index files of a small log flipped, one at a time: told by a check, and healed by opening the log again, or
-//! without effect.
+//! Flips every bit of the index files of a small log, one at a time. A verification reports the flip and the next
+//! open repairs the index, or the flip has no effect.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::model::Wrong;
 use crate::outcome::guarded;
 use crate::scripts::{Do, Run};
 
-/// Batches of which the runs are made: eight that are merged, and two more.
+/// Batches in the runs: eight in a merged run, and two more.
 const BATCHES: usize = 10;
-/// Opens that a flip may take to heal: one that meets it, one that builds anew, and one that finds all well.
+/// Opens until the index is sound: one finds the flip, one rebuilds, and one finds nothing wrong.
 const OPENS_MAX: usize = 3;
 
-/// Flips bits of the index files of a small log, and looks at what comes of each. Of so many shares that together are all, does that
-/// one.
+/// Flips bits of the index files of a small log and checks the effect of each flip. Does one share of `shares`; all
+/// shares together cover every bit.
 ///
 /// # Errors
-/// The first bit of which a wrong answer came, an event that is gone, a panic, or an index that does not heal.
+/// The first flip that led to a wrong answer, a missing event, a panic or an index that is not repaired.
 pub fn flip_index_bits(share: usize, shares: usize) -> Result<Flips, String> {
     let mut script = vec![Do::Open];
     (0..BATCHES).for_each(|_| script.extend([Do::Append(1, 900), Do::Keep]));
@@ -46,7 +46,7 @@ pub fn flip_index_bits(share: usize, shares: usize) -> Result<Flips, String> {
     Ok(flips)
 }
 
-/// Checks and opens the log with that file. `true` if the check says so.
+/// Verifies and opens the log with the flipped file. Returns `true` if the verification reported it.
 fn meet(run: &Run, path: &Path, flipped: Vec<u8>) -> Result<bool, Wrong> {
     let run = run.fork();
     run.machine.put(path, flipped);
@@ -54,30 +54,31 @@ fn meet(run: &Run, path: &Path, flipped: Vec<u8>) -> Result<bool, Wrong> {
     for _ in 0..OPENS_MAX {
         if look_everything_up(&run)? {
             return match check(&run, path)? {
-                true => Err("the flip stays where everything is answered".to_owned()),
+                true => Err("every query is answered, and the flip is still there".to_owned()),
                 false => Ok(is_told),
             };
         }
     }
-    Err("the index does not heal".to_owned())
+    Err("the index is not repaired".to_owned())
 }
 
-/// Whether a check of the log finds its index harmed, and nothing else.
+/// True if a verification finds damage to the index. Damage to anything else is an error.
 fn check(run: &Run, path: &Path) -> Result<bool, Wrong> {
-    let report = sim::verify(&run.machine).map_err(|error| format!("it cannot be verified: {error:?}"))?;
+    let report =
+        sim::verify(&run.machine).map_err(|error| format!("the log cannot be verified: {error:?}"))?;
     let is_told = !report.index_errors.is_empty();
     if report.events != run.model.log.len() as u64 || !report.recovery.damage.is_empty() {
-        return Err(format!("events are lost with {}: {report:?}", path.display()));
+        return Err(format!("events are reported as lost with {}: {report:?}", path.display()));
     }
     Ok(is_told)
 }
 
-/// Opens the log and looks everything up. `false` if some of it was not answered.
+/// Opens the log and looks up everything. Returns `false` if a query was not answered.
 fn look_everything_up(run: &Run) -> Result<bool, Wrong> {
     let log = sim::open(&run.machine, &run.options());
     let log = Arc::new(log.map_err(|error| format!("the log does not open: {error:?}"))?);
     if log.read_only().is_some() {
-        return Err(format!("an index that was harmed counts as damage to the log: {:?}", log.recovery()));
+        return Err(format!("damage to the index counts as damage to the log: {:?}", log.recovery()));
     }
     let is_whole = exercise_index(&log, &run.model)?;
     log.close();

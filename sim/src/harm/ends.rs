@@ -1,4 +1,5 @@
-//! Harm to the end of a log: files cut short or zeroed, segments and manifests that are gone, stale, or of another history.
+//! Harm to the end of a log: files that are cut short or zeroed, and segments and manifests that are missing, stale,
+//! or from another history.
 
 use std::path::PathBuf;
 
@@ -12,22 +13,22 @@ use crate::plan::index;
 use crate::proof::{Evidence, named_frames, proven_position};
 use crate::random::Random;
 
-/// What is done to the end of a log.
+/// One kind of harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndHarm {
-    /// A segment's file is cut short; most often the last one that is used.
+    /// A segment's file is cut short; mostly the last used one.
     Cut,
-    /// A segment's file is zeros from some place on; most often the last one that is used.
+    /// A segment's file is zeros from some offset on; mostly the last used one.
     Zeroed,
-    /// The file of the last segment that is used is gone.
+    /// The file of the last used segment is missing.
     Gone,
-    /// A segment that was made ahead is gone, and holds nothing.
+    /// A spare without events is missing.
     SpareGone,
-    /// The manifest is an older one: the one before, or from before the last segments were listed.
+    /// The manifest is an older one: the previous one, or one from before the last segments were listed.
     StaleManifest,
-    /// The last segment is that of a copy of the folder that went on differently.
+    /// The last segment comes from a copy of the folder that continued differently.
     OtherHistory,
-    /// The whole folder is that of an earlier time.
+    /// The whole folder has the state of an earlier time.
     RolledBack,
     /// The folder is on a read-only mount.
     ReadOnlyMount,
@@ -44,26 +45,26 @@ pub(crate) const END_HARMS: [(&str, EndHarm); 8] = [
     ("read-only-mount", EndHarm::ReadOnlyMount),
 ];
 
-/// How the process ends before its files are harmed.
+/// How the process ends before the harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
     Closed,
     Killed,
 }
 
-/// What the log was at earlier times.
+/// Earlier states of the log.
 #[derive(Default)]
 pub(crate) struct Past {
     /// The last manifests, the newest last.
     pub(crate) manifests: Vec<Vec<u8>>,
-    /// The whole folder at some time.
+    /// The whole folder at one earlier time.
     pub(crate) folder: Snapshot,
-    /// A copy of the machine at that time went on differently: its files.
+    /// The files of a copy of the machine, made at that time, that continued differently.
     pub(crate) copy: Snapshot,
 }
 
-/// Harms the files of a log whose process has ended. `None` where there was nothing to harm. `acknowledged` is the last position of the
-/// log.
+/// Harms the files of a log whose process has ended. Returns `None` if there was nothing to harm. `acknowledged` is
+/// the last position of the log.
 pub(crate) fn harm_end(
     machine: &Machine,
     how: EndHarm,
@@ -85,21 +86,22 @@ pub(crate) fn harm_end(
     }?;
     // A clean stop records the newest event in the manifest.
     let is_recorded = left == Left::Closed && !harm.hits_manifest();
-    // On a read-only mount, frames cannot be made durable: those that no record covers are not shown.
+    // On a read-only mount frames cannot be synced: the log does not show frames that no record covers.
     let evidence = if how == EndHarm::ReadOnlyMount { Evidence::Records } else { Evidence::All };
     let to = if is_recorded { acknowledged } else { proven_position(&before, &snapshot(machine), evidence) };
     harm.end = End::Proven { to };
     Some(harm)
 }
 
-/// The last segment that is used most of the time, else any.
+/// Mostly the last used segment, else any.
 fn choose(files: &Snapshot, random: &mut Random) -> Option<PathBuf> {
     let last = used_segments(files).pop().filter(|_| random.below(3) > 0);
     let segments = files.keys().filter(|path| is_segment(path)).collect::<Vec<_>>();
     last.or_else(|| segments.get(index(random, segments.len().max(1))).map(|path| (*path).clone()))
 }
 
-/// A place in a segment before its frames end: any byte, the beginning of a frame, or the beginning of the file.
+/// An offset in a segment before the end of its frames: any byte, the beginning of a frame, or the beginning of the
+/// file.
 fn place(segment: &[u8], random: &mut Random) -> usize {
     let used = segment.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let frames = frames(segment);
@@ -134,7 +136,8 @@ fn gone(machine: &Machine, before: &Snapshot) -> Option<Harm> {
     Some(Harm { files: vec![path], is_gone: true, ..Harm::default() })
 }
 
-/// After a clean close nothing is lost with a spare. After a kill a listed spare may have held events, as far as the files say.
+/// Removes a spare. After a clean close it holds no events. After a kill a listed spare may have held events, as far
+/// as the files show.
 fn spare_gone(machine: &Machine, before: &Snapshot, left: Left) -> Option<Harm> {
     let used = used_segments(before);
     let spares =
@@ -152,7 +155,7 @@ fn stale_manifest(machine: &Machine, before: &Snapshot, past: &Past, random: &mu
     Some(Harm { files: vec![path.clone()], ..Harm::default() })
 }
 
-/// Puts the last segment of a copy in the place of the same one here, where the two histories differ in it.
+/// Replaces the last segment by that of the copy, if the two histories differ in it.
 fn other_history(machine: &Machine, before: &Snapshot, past: &Past) -> Option<Harm> {
     let path = used_segments(&past.copy).into_iter().rfind(|path| {
         before.get(path).is_some_and(|own| own[..HEADER_BYTES] == past.copy[path][..HEADER_BYTES])
@@ -163,7 +166,8 @@ fn other_history(machine: &Machine, before: &Snapshot, past: &Past) -> Option<Ha
         |at: usize| own.get(at..at + FRAME_HEADER_BYTES) == Some(&copy[at..at + FRAME_HEADER_BYTES]);
     let first = copied.iter().find(|frame| frame.events > 0 && !is_same(frame.offset))?;
     let last = copied.last().expect("one differs");
-    // The checksum of a segment that has ended covers all of its frames: a hole hides which of them are ours.
+    // The checksum of a sealed segment covers all of its frames: after a gap it is unknown which frames belong to
+    // this history.
     let end = |frames: &[FramePlace]| frames.last().map_or(0, |frame| frame.offset + frame.len);
     let has_ended = used_segments(before).last() != Some(&path) && end(&copied) >= end(&frames(own));
     let manifest = before.iter().find(|(path, _)| is_manifest(path)).map(|(_, bytes)| named_frames(bytes));
@@ -175,7 +179,7 @@ fn other_history(machine: &Machine, before: &Snapshot, past: &Past) -> Option<Ha
     Some(Harm { files: vec![path], other_history: Some(other_history), ..Harm::default() })
 }
 
-/// Puts the folder back as it was: what was acknowledged since is recorded nowhere in it.
+/// Restores the folder of an earlier time, which has no record of later acknowledgements.
 fn roll_back(machine: &Machine, past: &Past) -> Option<Harm> {
     if past.folder.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! Harm to the index of a log that nobody has open. No event is lost by any of it: the index is a function of the log.
+//! Harm to the index of a log that is not open. It loses no events: the index can be rebuilt from the log.
 
 use std::path::{Path, PathBuf};
 
@@ -13,27 +13,27 @@ use crate::random::Random;
 pub(crate) enum IndexHarm {
     /// Bits of one byte flip.
     Rot,
-    /// A file is gone.
+    /// A file is missing.
     Lost,
     /// A file has another name.
     Renamed,
-    /// A file stands there twice.
+    /// A file exists twice.
     Duplicated,
-    /// A file holds what another one holds.
+    /// A file has the content of another one.
     Overwritten,
-    /// The folder is what it was at an earlier time.
+    /// The folder has the state of an earlier time.
     Earlier,
-    /// A file ends too early.
+    /// A file is cut short.
     Cut,
-    /// A file lies in the folder that the log did not put there.
+    /// The folder contains a file that the log did not create.
     Foreign,
-    /// Every file is gone.
+    /// All files are missing.
     FolderLost,
-    /// Every file loses its name while the log is open.
+    /// All files are unlinked while the log is open.
     FolderUnlinked,
 }
 
-/// All of it.
+/// Every kind of harm.
 pub(crate) const INDEX_HARMS: [IndexHarm; 10] = [
     IndexHarm::Rot,
     IndexHarm::Lost,
@@ -47,12 +47,12 @@ pub(crate) const INDEX_HARMS: [IndexHarm; 10] = [
     IndexHarm::FolderUnlinked,
 ];
 
-/// What was harmed, and what has to come of it.
+/// The harm that was done and the result that it must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct HarmedIndex {
-    /// Whether a check of the log has to tell it; `None` where it may.
+    /// True if a verification must report it, false if it must not, `None` if both are right.
     pub(crate) is_told: Option<bool>,
-    /// Files that are none of the log's: they stay.
+    /// Files that do not belong to the log and must stay.
     pub(crate) foreign: Vec<PathBuf>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn is_run(path: &Path) -> bool {
     path.extension().is_some_and(|own| own == "run")
 }
 
-/// Harms an index of which every file is listed. `None` where it has none.
+/// Harms an index whose files are all listed. Returns `None` if the log has no index.
 pub(crate) fn harm_index(
     machine: &Machine,
     how: IndexHarm,
@@ -115,7 +115,7 @@ fn free_name(files: &Snapshot, random: &mut Random) -> PathBuf {
     names.find(|name| !files.contains_key(name)).expect("an index has fewer files")
 }
 
-/// Puts a file into the folder of the index that is none of its own, now and then under the name that the next run will have.
+/// Puts a foreign file into the folder of the index, sometimes under the name of the next run.
 fn foreign(machine: &Machine, files: &Snapshot, random: &mut Random) -> HarmedIndex {
     let ids = files.keys().filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok());
     let next = name(ids.max().unwrap_or(0) + 1);
@@ -124,6 +124,6 @@ fn foreign(machine: &Machine, files: &Snapshot, random: &mut Random) -> HarmedIn
     let path = [&others[..], &[next]].concat()[index(random, others.len() + 1)].clone();
     let len = [0, 100, 5_000][index(random, 3)];
     machine.put(&path, vec![b'z'; len]);
-    // What has the name of a run is the log's own to remove.
+    // The log may remove a file that has the name of a run.
     HarmedIndex { is_told: Some(false), foreign: [path].into_iter().filter(|path| !is_run(path)).collect() }
 }

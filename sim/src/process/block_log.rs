@@ -1,17 +1,17 @@
-//! The list of every write that a disk was given and every flush that it answered, in that order: `dm-log-writes` of the kernel, and
-//! `blklogwrites` of QEMU.
+//! The record of every write and flush that a disk completed, in order: the format of the kernel's `dm-log-writes`
+//! and QEMU's `blklogwrites`.
 //!
-//! *Layout*, little-endian: a sector of its own, then entries. Each is a sector and, for a write, its bytes.
+//! *Layout*, little-endian: a header sector, then entries. Each entry is a sector and, for a write, its bytes.
 //!
 //! | sector | at | size | field |
 //! | --- | --- | --- | --- |
 //! | first | 0 | 8 | magic `0x6a736677736872` |
 //! | | 8 | 8 | version, 1 |
-//! | | 16 | 8 | entries, as of some moment: the list may be longer |
+//! | | 16 | 8 | entries at some earlier moment: there may be more |
 //! | | 24 | 4 | bytes of a sector |
 //! | entry | 0 | 8 | first sector on the disk |
-//! | | 8 | 8 | how many sectors |
-//! | | 16 | 8 | 1: flush before it, 2: durable once answered (FUA), 4: discard, 8: a mark |
+//! | | 8 | 8 | number of sectors |
+//! | | 16 | 8 | 1: flush before it, 2: durable when completed (FUA), 4: discard, 8: a mark |
 //! | | 24 | 8 | bytes of a mark |
 
 use std::ops::Range;
@@ -25,42 +25,43 @@ const DURABLE: u64 = 2;
 const DISCARD: u64 = 4;
 const MARK: u64 = 8;
 
-/// What the disk was given in one request.
+/// One request to the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Whether all that it had answered before is durable once this is answered.
+    /// True if every request that was completed earlier is durable once this one is completed.
     pub(super) flushes: bool,
-    /// What it writes, if it does.
+    /// The write, if the request is one.
     pub(super) write: Option<Write>,
-    /// Where the list ended once this stood in it, in bytes.
+    /// Length of the record after this entry, in bytes.
     pub(super) end: u64,
 }
 
 /// Bytes for a place on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Write {
-    /// Where on the disk, in bytes.
+    /// Offset on the disk, in bytes.
     pub(super) at: u64,
-    /// How many bytes.
+    /// Number of bytes.
     pub(super) len: u64,
-    /// Where in the list the bytes stand; `None` for zeros that a discard leaves.
+    /// Place of the bytes in the record; `None` for zeros after a discard.
     pub(super) bytes: Option<Range<usize>>,
-    /// Whether it is durable once it is answered, without a flush.
+    /// True if the write is durable once it is completed, without a flush.
     pub(super) durable: bool,
 }
 
-/// The entries of a list.
+/// The entries of a record.
 ///
 /// # Errors
-/// If it is none. What was cut off at its end is left out: it was never answered.
+/// If the bytes are not a record of writes. An entry that is cut off at the end is left out: it was never completed.
 pub(super) fn entries(log: &[u8]) -> Result<Vec<Entry>, Wrong> {
-    let [magic, version, _, sector] = words(log, 0).ok_or("a list of writes has a first sector")?;
+    let [magic, version, _, sector] =
+        words(log, 0).ok_or("not a record of writes: it has no header sector")?;
     if (magic, version) != (MAGIC, VERSION) {
-        return Err(format!("no list of writes: magic {magic:#x}, version {version}"));
+        return Err(format!("not a record of writes: magic {magic:#x}, version {version}"));
     }
     let sector = sector & u64::from(u32::MAX);
     if !(512..=4096).contains(&sector) || !sector.is_power_of_two() {
-        return Err(format!("no list of writes: sectors of {sector} bytes"));
+        return Err(format!("not a record of writes: sectors of {sector} bytes"));
     }
     let mut entries = Vec::new();
     let mut at = sector;
@@ -73,7 +74,7 @@ pub(super) fn entries(log: &[u8]) -> Result<Vec<Entry>, Wrong> {
 
 fn entry(log: &[u8], at: u64, sector: u64) -> Result<Option<Entry>, Wrong> {
     let Some([first, sectors, flags, mark_len]) = words(log, at) else { return Ok(None) };
-    let wrong = || format!("entry at {at} of the list of writes: {sectors} sectors, flags {flags:#x}");
+    let wrong = || format!("entry at {at} of the record of writes: {sectors} sectors, flags {flags:#x}");
     let from = at + sector;
     let (place, len) = (first.checked_mul(sector), sectors.checked_mul(sector));
     let (Some(place), Some(len), 0..16) = (place, len, flags) else { return Err(wrong()) };
@@ -104,14 +105,14 @@ fn words(log: &[u8], at: u64) -> Option<[u64; 4]> {
     Some(words)
 }
 
-/// Lists for the tests of whoever reads them.
+/// Records for tests.
 #[cfg(test)]
 pub(super) mod listed {
     use super::{DISCARD, DURABLE, FLUSH, MAGIC, MARK, VERSION};
 
     pub(in super::super) const SECTOR: usize = 512;
 
-    /// A request, with how many sectors of which byte it writes, and where.
+    /// A request: the number of sectors, the byte that fills them, and the first sector.
     pub(in super::super) enum Request {
         Flush,
         Write(u64, u64, u8),
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_was_never_answered() {
+    fn an_entry_that_is_cut_off_was_never_completed() {
         let log = list(&[Request::Flush, Request::Write(0, 2, 1)]);
         for len in [SECTOR, SECTOR + 31, log.len() - 1] {
             assert!(entries(&log[..len]).unwrap().len() <= 1, "{len}");
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_no_list() {
+    fn another_file_is_not_a_record_of_writes() {
         assert!(entries(&[]).is_err());
         assert!(entries(&[0; 1024]).is_err());
         let mut log = list(&[Request::Write(0, 1, 1)]);

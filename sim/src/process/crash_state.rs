@@ -1,4 +1,4 @@
-//! What a disk may hold after its power was cut: all that was flushed, and any part of what was not.
+//! The states of a disk after a power cut: everything flushed, and any part of the rest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,25 +11,25 @@ use super::block_log::{Entry, Write};
 use crate::model::Wrong;
 use crate::random::Random;
 
-/// What a disk writes whole or not at all.
+/// The unit that a disk writes atomically.
 const SECTOR_BYTES: u64 = 512;
 const BLOCK_BYTES: usize = 4096;
 
-/// A moment, and what the disk kept of what it had not been told to flush.
+/// A moment of the power cut, and the unflushed writes that the disk kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CrashState {
-    /// So many entries had been answered.
+    /// The number of completed entries.
     pub(super) entries: usize,
-    /// What it kept.
+    /// The unflushed writes that were kept.
     pub(super) kept: Kept,
 }
 
-/// What a disk kept of the writes that no flush follows.
+/// A choice among the writes that no flush follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kept {
-    /// Those whose bit is set, whole; of the first 64.
+    /// The writes whose bits are set, whole; for the first 64.
     Subset(u64),
-    /// Of each all, nothing, or some of its sectors, as the seed says.
+    /// For each write all, none or some of its sectors, from the seed.
     Torn(u64),
 }
 
@@ -42,27 +42,27 @@ pub(super) struct Piece<'a> {
     len: u64,
 }
 
-/// The bytes of a disk. A block of zeros is one that is not there.
+/// The bytes of a disk. Blocks of zeros are not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disk {
     blocks: BTreeMap<u64, Box<[u8; BLOCK_BYTES]>>,
     len: u64,
 }
 
-/// The writes that no flush had made durable when so many entries had been answered.
+/// The writes among the completed entries that no flush had made durable.
 pub(super) fn pending(entries: &[Entry]) -> Vec<&Write> {
     let flushed = flushed(entries);
     let after = entries[flushed..].iter().filter_map(|entry| entry.write.as_ref());
     after.filter(|write| !write.durable).collect()
 }
 
-/// How many of the entries a flush has made durable. A write that flushes before it is not among them.
+/// The number of entries that a flush made durable. A write with a flush before it is not included.
 pub(super) fn flushed(entries: &[Entry]) -> usize {
     entries.iter().rposition(|entry| entry.flushes).unwrap_or(0)
 }
 
 impl CrashState {
-    /// What is on the disk besides all that was flushed. The entries are those that had been answered.
+    /// The kept parts of unflushed writes. `entries` are the completed ones.
     pub(super) fn pieces<'a>(&self, entries: &[Entry], log: &'a [u8]) -> Vec<Piece<'a>> {
         let mut random = match self.kept {
             Kept::Torn(seed) => Random::of(&[seed, self.entries as u64]),
@@ -94,7 +94,7 @@ impl<'a> Piece<'a> {
         Self { at: write.at, bytes: write.bytes.clone().map(|range| &log[range]), len: write.len }
     }
 
-    /// All of it, nothing, or some of its sectors.
+    /// All, none or some of its sectors.
     fn torn(self, random: &mut Random) -> Vec<Self> {
         let sectors = self.len / SECTOR_BYTES;
         let cut = random.below(sectors + 1);
@@ -134,7 +134,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Writes what is kept of a write.
+    /// Writes the kept part of a write.
     pub(super) fn keep(&mut self, piece: &Piece<'_>) {
         match piece.bytes {
             Some(bytes) => self.write(piece.at, bytes),
@@ -144,7 +144,7 @@ impl Disk {
         }
     }
 
-    /// Writes all that the entries write.
+    /// Applies the writes of the entries.
     pub(super) fn apply(&mut self, entries: &[Entry], log: &[u8]) {
         for write in entries.iter().filter_map(|entry| entry.write.as_ref()) {
             self.keep(&Piece::of(write, log));
@@ -172,7 +172,7 @@ impl Disk {
         }
     }
 
-    /// Writes an image of it.
+    /// Saves the disk as an image.
     pub(super) fn save(&self, path: &Path) -> Result<(), Wrong> {
         let failed = |error: std::io::Error| format!("writing `{}`: {error}", path.display());
         let file = File::create(path).map_err(failed)?;
@@ -208,7 +208,7 @@ impl FromStr for CrashState {
             };
             Some(Self { entries: entries.parse().ok()?, kept })
         };
-        parsed().ok_or_else(|| format!("`{text}` is no state of a disk"))
+        parsed().ok_or_else(|| format!("`{text}` is not the name of a disk's state"))
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
         Disk { blocks: BTreeMap::new(), len: 64 * SECTOR as u64 }
     }
 
-    /// The first byte of each sector of the disk in that state, up to the last that is not zero.
+    /// The first byte of each sector of the disk in that state, up to the last nonzero one.
     fn sectors(requests: &[Request], kept: Kept) -> Vec<u8> {
         let log = list(requests);
         let entries = entries(&log).unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_is_there_and_of_the_rest_any_part() {
+    fn flushed_writes_are_kept_with_any_part_of_the_rest() {
         let requests =
             || [Request::Write(0, 2, 1), Request::Flush, Request::Write(1, 1, 2), Request::Write(3, 1, 3)];
         let cases =
@@ -251,9 +251,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_flushes_before_it_is_not_flushed_itself_unless_it_is_durable() {
+    fn a_write_with_a_flush_before_it_is_durable_only_with_fua() {
         let plain = [Request::Write(0, 1, 1), Request::WriteDurably(1, 1, 2), Request::Write(2, 1, 3)];
-        assert_eq!(sectors(&plain, Kept::Subset(0)), [1, 2], "the durable one is there without a flush");
+        assert_eq!(sectors(&plain, Kept::Subset(0)), [1, 2], "the FUA write is kept without a flush");
         let log = list(&plain);
         let mut entries = entries(&log).unwrap();
         entries[1].write.as_mut().unwrap().durable = false;
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_discard_leaves_zeros_or_nothing_happened() {
+    fn a_discard_leaves_zeros_or_the_old_bytes() {
         let requests = || [Request::Write(0, 3, 1), Request::Flush, Request::Discard(1, 1)];
         assert_eq!(sectors(&requests(), Kept::Subset(0)), [1, 1, 1]);
         assert_eq!(sectors(&requests(), Kept::Subset(1)), [1, 0, 1]);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_read_and_written_as_it_is() {
+    fn an_image_is_read_and_saved_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         let mut disk = disk();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_named_and_found_by_its_name() {
+    fn the_name_of_a_state_is_parsed_back_to_the_state() {
         for kept in [Kept::Subset(5), Kept::Torn(u64::MAX)] {
             let state = CrashState { entries: 412, kept };
             assert_eq!(state.to_string().parse(), Ok(state));

@@ -1,4 +1,4 @@
-//! Starting the process that faults happen to, and hearing what it says.
+//! Starts the process for fault injection and reads its output.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,40 +7,40 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use super::said::Said;
 use crate::model::Wrong;
 
-/// The program that appends, `torture`.
+/// The program `torture`, which appends.
 #[derive(Debug, Clone)]
 pub struct Driver(PathBuf);
 
-/// A process of it, killed when dropped.
+/// A process of that program; it is killed when dropped.
 pub(super) struct Process {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-/// How a process ended, and what it had said.
+/// The exit status and the output of a process.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// What it said, in order. A line that was cut off is not there.
+    /// The lines that it printed, in order, without a line that was cut off.
     pub(super) said: Vec<Said>,
-    /// How it ended.
+    /// The exit status.
     pub(super) status: ExitStatus,
 }
 
 impl Driver {
-    /// The program in that file.
+    /// The program at this path.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self(program.into())
     }
 
-    /// The program that lies beside the running one.
+    /// The program in the folder of the running one.
     ///
     /// # Errors
-    /// If it does not.
+    /// If it is not there.
     pub fn beside_this_program() -> Result<Self, Wrong> {
-        let own =
-            std::env::current_exe().map_err(|error| format!("this program does not know itself: {error}"))?;
+        let own = std::env::current_exe()
+            .map_err(|error| format!("cannot find the path of this program: {error}"))?;
         let driver = own.with_file_name("torture");
         if !driver.is_file() {
             return Err(format!(
@@ -51,12 +51,12 @@ impl Driver {
         Ok(Self(driver))
     }
 
-    /// Starts it in one of its modes, on a folder.
+    /// Starts it in one of its modes on a folder.
     pub(super) fn start(&self, mode: &str, folder: &Path, counts: &[u64]) -> Result<Process, Wrong> {
         self.start_under(&[], mode, folder, counts)
     }
 
-    /// Starts it under another program, which is given with its own arguments.
+    /// Starts it as an argument of another program.
     pub(super) fn start_under(
         &self,
         under: &[String],
@@ -69,7 +69,7 @@ impl Driver {
         let words = words.chain(counts.iter().map(u64::to_string)).collect::<Vec<_>>();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Cargo sets it: the program would begin with a look into each of its folders, and each look is a system call.
+        // Cargo sets this variable. With it the loader searches each of its folders, with one system call for each.
         command.env_remove("LD_LIBRARY_PATH");
         let mut child = command.spawn().map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -78,35 +78,36 @@ impl Driver {
 }
 
 impl Process {
-    /// Waits for a line. `None` where the process has ended.
+    /// Waits for a line. Returns `None` if the process has ended.
     pub(super) fn hear(&mut self) -> Result<Option<Said>, Wrong> {
         let mut line = String::new();
-        self.output.read_line(&mut line).map_err(|error| format!("the process cannot be heard: {error}"))?;
+        self.output
+            .read_line(&mut line)
+            .map_err(|error| format!("cannot read the output of the process: {error}"))?;
         line.strip_suffix('\n').map(str::parse).transpose()
     }
 
     /// Sends it a line.
     pub(super) fn go_on(&mut self) -> Result<(), Wrong> {
         let input = self.input.as_mut().expect("it is open until the process has ended");
-        writeln!(input).map_err(|error| format!("the process does not listen: {error}"))
+        writeln!(input).map_err(|error| format!("cannot write to the process: {error}"))
     }
 
-    /// Kills it, and hears what it still had to say.
+    /// Kills it and reads the rest of its output.
     pub(super) fn kill(mut self) -> Result<Ended, Wrong> {
-        self.child.kill().map_err(|error| format!("the process cannot be killed: {error}"))?;
+        self.child.kill().map_err(|error| format!("cannot kill the process: {error}"))?;
         self.end()
     }
 
-    /// Hears all that it has to say, until it ends by itself.
+    /// Reads its output until it exits.
     pub(super) fn end(mut self) -> Result<Ended, Wrong> {
         drop(self.input.take());
         let mut text = String::new();
         self.output
             .read_to_string(&mut text)
-            .map_err(|error| format!("the process cannot be heard: {error}"))?;
-        let status =
-            self.child.wait().map_err(|error| format!("the process cannot be waited for: {error}"))?;
-        // What stands behind the last line feed was cut off.
+            .map_err(|error| format!("cannot read the output of the process: {error}"))?;
+        let status = self.child.wait().map_err(|error| format!("cannot wait for the process: {error}"))?;
+        // Text after the last line feed was cut off.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let said = whole.lines().map(str::parse).collect::<Result<_, _>>()?;
         Ok(Ended { said, status })

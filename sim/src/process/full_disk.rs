@@ -1,4 +1,4 @@
-//! A disk that is really full: a small file system, filled up by the log and by others.
+//! A disk that is really full: a small file system, filled by the log and by another file.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,23 +15,23 @@ use crate::model::Wrong;
 use crate::workload::options;
 
 const IMAGE_MIB: u64 = 16;
-/// What the disk holds besides the log, and what of it is deleted to make room: a little more in each round.
+/// Bytes of the disk that other files take, and bytes that are deleted to make space: a little more in each round.
 const TAKEN_BYTES: usize = 6 << 20;
 const FREED_BYTES: usize = 300 << 10;
-/// How often a log is filled up and killed.
+/// Times that a log fills the disk and its process is killed.
 const ROUNDS: usize = 12;
 
-/// Fills a disk up, frees some of it, fills it up again, kills the process and opens the log, in many rounds.
+/// Fills a disk, frees some space, fills it again, kills the process and opens the log, in many rounds.
 ///
 /// # Errors
-/// If there is no such disk; what happens on it is in the table.
+/// If the disk cannot be made. The outcomes on the disk are in the table.
 pub fn full_disk(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let mut table = Table { title: "a real full disk".to_owned(), rows: Vec::new() };
     let image = Image::new(&folder.join("full"), FileSystem::Ext4, IMAGE_MIB, Backing::Whole)?;
     let mut rows = [
-        "full: refused, undecided; reads go on",
-        "space freed: appends go on, without a restart",
-        "killed while full, opened while full: all is there",
+        "full: refused, not in doubt; reads continue",
+        "space freed: appends continue without a restart",
+        "killed while full, opened while full: every event is there",
         "space freed: opens, takes writes",
     ]
     .map(Row::new);
@@ -57,7 +57,7 @@ fn fill_up(driver: &Driver, disk: &Path, round: usize) -> Result<[Step; 4], Wron
     let mut witness = Witness::new(1);
     let mut process = driver.start("fill", &log, &[0, u64::MAX])?;
     let full = until_full(&mut process, &mut witness);
-    // The last blocks are taken too: now there is nothing left at all.
+    // The last blocks are taken too, so no space is left.
     take(&rest, usize::MAX)?;
     let before = witness.batches();
     remove(&freed)?;
@@ -78,7 +78,7 @@ fn fill_up(driver: &Driver, disk: &Path, round: usize) -> Result<[Step; 4], Wron
     Ok([full, went_on, opened, again])
 }
 
-/// Hears the process until an append is refused, and it has read everything.
+/// Reads the output until an append is refused and the process has read all events.
 fn until_full(process: &mut Process, witness: &mut Witness) -> Step {
     let mut refused = None;
     loop {
@@ -96,7 +96,8 @@ fn until_full(process: &mut Process, witness: &mut Witness) -> Step {
 }
 
 fn open_while_full(folder: &Path, witness: &Witness) -> Step {
-    let log = LogStore::open(folder, &options()).map_err(|error| format!("it does not open: {error:?}"))?;
+    let log =
+        LogStore::open(folder, &options()).map_err(|error| format!("the log does not open: {error:?}"))?;
     witness.check_shown(&log)?;
     Ok(match log.read_only() {
         None => "takes writes".to_owned(),
@@ -104,7 +105,7 @@ fn open_while_full(folder: &Path, witness: &Witness) -> Step {
     })
 }
 
-/// Takes that much of the disk, or all that is left.
+/// Takes `bytes` of the disk, or all that is left.
 fn take(path: &Path, bytes: usize) -> Result<(), Wrong> {
     let failed = |error: std::io::Error| format!("filling `{}`: {error}", path.display());
     let mut file = File::create(path).map_err(failed)?;

@@ -1,32 +1,32 @@
-//! A file system of its own, in a file, mounted by a loop device: one that can be full, fail, and lose its power.
+//! A file system in an image file, mounted through a loop device. It can be full, fail and lose its power.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::model::Wrong;
 
-/// The file systems that are tried.
+/// The file systems under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileSystem {
-    /// It stops taking writes once its journal could not be written.
+    /// It becomes read-only after its journal could not be written.
     Ext4,
-    /// It goes on where it can.
+    /// It continues if it can.
     Xfs,
 }
 
-/// What the image lies on.
+/// The storage of the image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backing {
-    /// A file that is as long as the file system says.
+    /// A file with the full size of the file system.
     Whole,
-    /// A tmpfs that has less room than the file system believes: writing fails where the kernel writes back, not before.
+    /// A tmpfs with less space than the file system expects: writes fail only at the kernel's writeback.
     TooSmall {
-        /// The room there is, in MiB.
+        /// The available space, in MiB.
         mib: u64,
     },
 }
 
-/// A mounted file system; taken apart when dropped.
+/// A mounted file system; unmounted and deleted when dropped.
 #[derive(Debug)]
 pub(super) struct Image {
     folder: PathBuf,
@@ -37,16 +37,16 @@ pub(super) struct Image {
 }
 
 const BLOCK_BYTES: u64 = 4096;
-/// Stops a file system at once, as a cut of the power does: flag 2 leaves out even its journal in memory.
+/// Stops a file system at once, like a power cut: flag 2 drops even its journal in memory.
 const SHUT_DOWN: &str = r#"open(my $folder, "<", $ARGV[0]) or die "open: $!";
 my $flag = pack("L", 2);
 ioctl($folder, 0x8004587d, $flag) or die "ioctl: $!";"#;
 
 impl Image {
-    /// Makes and mounts a file system of that size.
+    /// Makes and mounts a file system of the given size.
     ///
     /// # Errors
-    /// Which command failed, and what it said.
+    /// The command that failed, with its output.
     pub(super) fn new(
         folder: &Path,
         file_system: FileSystem,
@@ -71,38 +71,38 @@ impl Image {
         Ok(image)
     }
 
-    /// Has the device write page by page. A loop device takes a write that its file took in part for a success: what lies beyond
-    /// the part is lost, and no sync says so. A page is taken whole or not at all.
+    /// Limits writes of the device to one page. If a loop device's file takes only a part of a write, the device
+    /// reports success: the rest is lost and no sync reports it. A single page is taken whole or not at all.
     fn write_by_page(&self) -> Result<(), Wrong> {
         let name = self.device.trim_start_matches("/dev/");
         let limit = format!("/sys/block/{name}/queue/max_sectors_kb");
         std::fs::write(&limit, "4").map_err(|error| format!("writing `{limit}`: {error}"))
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     #[must_use]
     pub(super) fn root(&self) -> PathBuf {
         self.folder.join("mount")
     }
 
-    /// Stops it at once: nothing that was not synced reaches the device any more.
+    /// Stops the file system at once: nothing that was not synced reaches the device any more.
     pub(super) fn cut_power(&self) -> Result<(), Wrong> {
         run(&["perl", "-e", SHUT_DOWN, &text(&self.root())]).map(drop)
     }
 
-    /// Takes it down, and mounts it as it is on the device.
+    /// Unmounts it, and mounts it in the state of the device.
     pub(super) fn mount_again(&mut self) -> Result<(), Wrong> {
         run(&["umount", &text(&self.root())])?;
         self.mounted = false;
         self.mount()
     }
 
-    /// The folder below the mounted one, which the file of the file system lies in.
+    /// The folder that holds the image file.
     pub(super) fn backing_folder(&self) -> PathBuf {
         self.folder.join("back")
     }
 
-    /// Takes the room away that the zeros at the end of a file have. They stay zeros.
+    /// Frees the blocks of the zeros at the end of a file. They stay zeros.
     pub(super) fn make_sparse(&self, path: &Path) -> Result<(), Wrong> {
         let image = text(&self.backing_folder().join("image"));
         let from = zeros_from(path)?;
@@ -122,7 +122,7 @@ impl Image {
         Ok(())
     }
 
-    /// Gives it the room that it believed to have.
+    /// Gives the backing the space that the file system expects.
     pub(super) fn grow_backing(&self, mib: u64) -> Result<(), Wrong> {
         let back = text(&self.backing_folder());
         run(&["mount", "-o", &format!("remount,size={mib}m"), &back]).map(drop)
@@ -137,7 +137,8 @@ impl Image {
 }
 
 impl FileSystem {
-    /// The command that makes one in a file, which it is given last. It touches as little of the file as it can.
+    /// The command that makes the file system in a file, which is its last argument. It writes as little of the file
+    /// as possible.
     pub(super) const fn maker(self) -> &'static [&'static str] {
         match self {
             Self::Ext4 => &[
@@ -157,7 +158,7 @@ impl FileSystem {
         }
     }
 
-    /// Its type, and what it is mounted with.
+    /// Its type and its mount options.
     pub(super) const fn mount_options(self) -> (&'static str, &'static str) {
         match self {
             Self::Ext4 => ("ext4", "errors=continue"),
@@ -176,7 +177,7 @@ impl FileSystem {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // What cannot be taken apart is said by whatever comes next: a folder that is busy.
+        // An error here shows up in the next step: the folder is busy.
         if self.mounted {
             let _ = run(&["umount", &text(&self.root())]);
         }
@@ -189,14 +190,14 @@ impl Drop for Image {
     }
 }
 
-/// The block of a file in which the zeros at its end begin, and one more: something may be written meanwhile.
+/// The first block from which a file holds only zeros, plus one: that block may be written in the meantime.
 fn zeros_from(path: &Path) -> Result<u64, Wrong> {
     let bytes = std::fs::read(path).map_err(|error| format!("reading `{}`: {error}", path.display()))?;
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
     Ok(end.div_ceil(BLOCK_BYTES) + 1)
 }
 
-/// Where a file lies: first block in the file, first block on the device, number of blocks.
+/// The extents of a file: first block in the file, first block on the device, number of blocks.
 fn extents(path: &Path) -> Result<Vec<(u64, u64, u64)>, Wrong> {
     let listing = run(&["filefrag", "-v", &format!("-b{BLOCK_BYTES}"), &text(path)])?;
     let first = |range: &str| range.split("..").next().and_then(|first| first.trim().parse().ok());
@@ -214,7 +215,7 @@ pub(super) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Runs a command, and gives what it printed.
+/// Runs a command and returns its output.
 pub(super) fn run(words: &[&str]) -> Result<String, Wrong> {
     let output = Command::new(words[0]).args(&words[1..]).output();
     let output = output.map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;

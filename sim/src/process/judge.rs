@@ -1,4 +1,4 @@
-//! What a process may answer when calls fail under it, and what has to be there afterwards.
+//! The answers that a process may give when system calls fail, and the checks of its log afterwards.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::witness::Witness;
 use crate::model::Wrong;
 use crate::workload::options;
 
-/// How a run is judged.
+/// The rules for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judge {
-    /// It was killed: only the log counts.
+    /// The process was killed: only the log counts.
     Killed,
-    /// A call failed: what the process answered counts too.
+    /// A call failed: the answers of the process count too.
     Failed,
-    /// A write was lost, and nobody was told: the log has to find out.
+    /// A write was lost without an error: the log must detect it.
     Lied,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Ran<'a> {
 }
 
 impl Ran<'_> {
-    /// It was killed: the log is as it was said to be.
+    /// Checks after a kill that the log holds what was acknowledged.
     pub(super) fn judge_killed(&self, witness: &mut Witness) -> Result<String, Wrong> {
         witness.hear(&self.ended.said)?;
         let checked = witness.check(self.root)?;
@@ -46,12 +46,12 @@ impl Ran<'_> {
         .to_owned())
     }
 
-    /// A call failed: the process answered as it should, and the log is as it said.
+    /// Checks after a failed call that the answers were right and that the log agrees with them.
     pub(super) fn judge_failed(&self, calls: &[Call], witness: &mut Witness) -> Result<String, Wrong> {
         let injected = calls.iter().any(Call::is_injected);
         let happened = self.judge_answers(witness)?;
         if !injected && happened != "unnoticed" {
-            return Err(format!("no call failed, and yet: {happened}"));
+            return Err(format!("no call failed, but: {happened}"));
         }
         judge_syncs(calls, &happened)?;
         let fell_short = calls
@@ -59,16 +59,16 @@ impl Ran<'_> {
             .any(|call| call.is_injected() && call.name == "fallocate" && call.line.contains("ENOSPC"));
         let other = |said: &Said| matches!(said, Said::NotAcknowledged { answer, .. } if *answer != Answer::StorageFull);
         if fell_short && let Some(said) = self.ended.said.iter().find(|said| other(said)) {
-            return Err(format!("a full disk is answered with `{said}`"));
+            return Err(format!("an append on a full disk got `{said}`"));
         }
         self.check(witness)?;
         Ok(if injected { happened } else { "ended before".to_owned() })
     }
 
-    /// What the process answered, in a word; wrong, if it may not answer so.
+    /// Summarizes the answers of the process. Fails if one of them is not allowed.
     pub(super) fn judge_answers(&self, witness: &mut Witness) -> Result<String, Wrong> {
         witness.hear(&self.ended.said)?;
-        // A limit may keep the program from starting at all.
+        // A limit may prevent the program from starting.
         if self.ended.said.is_empty() && self.ended.status.code() == Some(127) {
             return Ok("not started".to_owned());
         }
@@ -90,7 +90,7 @@ impl Ran<'_> {
             match said {
                 Said::NotAcknowledged { answer, .. } => {
                     if answers.contains(&Answer::InDoubt) && *answer != Answer::ReadOnly {
-                        return Err(format!("after a batch in doubt another is answered `{said}`"));
+                        return Err(format!("after a batch in doubt another one got `{said}`"));
                     }
                     answers.push(*answer);
                 }
@@ -117,7 +117,7 @@ impl Ran<'_> {
         Ok(if names.is_empty() { "unnoticed".to_owned() } else { names.join(" then ") })
     }
 
-    /// Checks the log, now that the fault is gone. What was refused and never in doubt was surely not written.
+    /// Checks the log after the fault has ended. A batch that was refused and never in doubt must not be in it.
     pub(super) fn check(&self, witness: &mut Witness) -> Result<(), Wrong> {
         let checked = witness.check(self.root)?;
         let is_refused = |said: &Said| matches!(said, Said::NotAcknowledged { .. });
@@ -129,13 +129,14 @@ impl Ran<'_> {
         }
     }
 
-    /// A log whose write was lost is whole for another reason, or says what is damaged, and serves nothing that is wrong.
+    /// Checks a log that lost a write without an error: it is whole for another reason, or reports the damage and
+    /// returns no wrong data.
     pub(super) fn judge_lied(&self, witness: &mut Witness) -> Result<String, Wrong> {
         witness.hear(&self.ended.said)?;
         let log = match LogStore::open(self.root, &options()) {
             Ok(log) => log,
             Err(OpenError::ManifestDamaged { .. }) => {
-                return Ok("the manifest is found to be damaged".to_owned());
+                return Ok("the manifest is reported as damaged".to_owned());
             }
             Err(error) => return Err(format!("the log does not open: {error:?}")),
         };
@@ -153,7 +154,8 @@ impl Ran<'_> {
     }
 }
 
-/// After a failed sync nobody is told that anything is durable, whatever a later sync says: the file is given up.
+/// Checks that after a failed sync nothing is acknowledged, even if a later sync succeeds: the file is not used
+/// again.
 fn judge_syncs(calls: &[Call], happened: &str) -> Result<(), Wrong> {
     let is_sync = |call: &Call| call.name == "fdatasync" || call.name == "fsync";
     for (at, failed) in calls.iter().enumerate() {
@@ -170,10 +172,11 @@ fn judge_syncs(calls: &[Call], happened: &str) -> Result<(), Wrong> {
         }
         let removed =
             calls[at + 1..].iter().any(|call| call.name == "unlink" && call.path.as_ref() == Some(path));
-        // After its last word the process closes the log: what was acknowledged is safe, and nobody is there to be told.
+        // After its last output the process closes the log. All acknowledged events are safe and no client waits for
+        // an answer.
         let is_closing = !calls[at + 1..].iter().any(|call| call.name == "write");
         if path.ends_with(".seg") && !removed && !is_closing && happened == "unnoticed" {
-            return Err(format!("nobody was told of `{}`", failed.line));
+            return Err(format!("no client got an error for `{}`", failed.line));
         }
     }
     Ok(())

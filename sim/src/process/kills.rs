@@ -1,4 +1,4 @@
-//! `kill -9` at any moment while clients append and segments roll, again and again.
+//! `kill -9` at random moments while clients append and segments fill, many times.
 
 use std::fmt;
 use std::path::Path;
@@ -10,34 +10,34 @@ use crate::model::Wrong;
 use crate::random::Random;
 use crate::workload::CLIENTS;
 
-/// After so many kills a new log is begun: checking a log takes as long as it is.
+/// Kills after which a new log is started: the time to check a log grows with its length.
 const KILLS_PER_LOG: u64 = 20;
-/// A process is killed after it has said less than so many lines.
+/// A process is killed before it has printed this number of lines.
 const LINES_MAX: u64 = 48;
 
-/// What kills did.
+/// Counts of kills and their effects.
 #[derive(Debug, Clone, Default)]
 pub struct Torture {
-    /// Processes that were killed.
+    /// Killed processes.
     pub kills: u64,
-    /// Batches that were acknowledged before.
+    /// Batches that were acknowledged before the kills.
     pub batches: u64,
-    /// And their events.
+    /// Events of these batches.
     pub events: u64,
-    /// Batches that nobody had been told of, and that were there.
+    /// Batches that were not acknowledged and were found in the log.
     pub settled_in_doubt: u64,
     /// Frames that recovery copied.
     pub rescued_frames: u64,
-    /// Bytes that recovery kept aside.
+    /// Bytes that recovery quarantined.
     pub quarantined_bytes: u64,
-    /// How long each opening took.
+    /// The duration of each open.
     pub openings: Vec<Duration>,
 }
 
-/// Kills so many processes, at moments that the seed says, in logs below the folder.
+/// Kills `kills` processes at moments that the seed selects, in logs below the folder.
 ///
 /// # Errors
-/// The first promise that was broken, and where the log lies.
+/// The first promise that was broken, with the folder of the log.
 pub fn torture(driver: &Driver, folder: &Path, seed: u64, kills: u64) -> Result<Torture, Wrong> {
     let mut random = Random::new(seed);
     let mut torture = Torture::default();
@@ -70,7 +70,7 @@ impl Torture {
             said.extend(process.kill()?.said);
             witness.hear(&said)?;
             self.kills += 1;
-            // Now and then the next process meets what this one left, without anybody having looked in between.
+            // Sometimes the next process opens the log without a check in between.
             if random.below(4) > 0 || kill == kills {
                 let checked = witness.check(root)?;
                 self.openings.push(checked.opening);
@@ -84,7 +84,7 @@ impl Torture {
         Ok(())
     }
 
-    /// Adds what others did.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         self.kills += other.kills;
         self.batches += other.batches;

@@ -1,4 +1,4 @@
-//! Limits that the system puts on a process.
+//! Resource limits of a process.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use super::witness::Witness;
 use crate::model::Wrong;
 use crate::workload::options;
 
-/// Batches before a limit is set on a process, and under it.
+/// Batches before the limit is set, and batches under it.
 const BATCHES_BEFORE: u64 = 3;
 const BATCHES: u64 = 60;
 
-/// Limits that the system puts on a process: open files, and the length of one. The latter makes writes short before it makes
+/// Limits of a process for open files and for the length of a file. The second makes writes short before it makes
 /// them fail.
 ///
 /// # Errors
-/// If the runs cannot be made; what they find is in the table.
+/// If the runs cannot be made. Their findings are in the table.
 pub fn limits(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let mut table = Table { title: "a limit of the process".to_owned(), rows: Vec::new() };
     let cells = [
@@ -57,7 +57,7 @@ fn limited(driver: &Driver, root: &Path, limit: &str, before: u64) -> Result<Str
         let ended = driver.start("script", root, &[0, before])?.end()?;
         witness.hear(&ended.said)?;
     }
-    // The signal would kill the process; ignored, the call fails, as it does in a service that ignores it.
+    // The signal would kill the process. If it is ignored, as in most services, the call fails instead.
     let shell = ["sh", "-c", "trap '' XFSZ; exec prlimit \"$@\"", "sh", limit, "--"].map(str::to_owned);
     let ended = driver.start_under(&shell, "script", root, &[before, before + BATCHES])?.end()?;
     let ran = Ran { ended: &ended, root };
@@ -69,8 +69,8 @@ fn limited(driver: &Driver, root: &Path, limit: &str, before: u64) -> Result<Str
     Ok(happened)
 }
 
-/// A write that was cut within a sector does not look like a torn one (`docs/format.md`, "Reading after a crash", 4): all that was
-/// acknowledged is there, and the log takes no writes until somebody has looked.
+/// A write that was cut within a sector does not look like a torn one (`docs/format.md`, "Reading after a crash", 4):
+/// every acknowledged event is there, and the log takes no writes until an operator decides.
 fn left_to_an_operator(root: &Path, witness: &Witness) -> Result<Option<&'static str>, Wrong> {
     let Ok(log) = LogStore::open(root, &options()) else { return Ok(None) };
     match log.read_only() {

@@ -1,7 +1,8 @@
-//! Power cuts of a real file system: it is stopped at once, what was not synced is lost, and its journal is replayed.
+//! Power cuts of a real file system: it stops at once, loses what was not synced, and replays its journal.
 //!
-//! The file system is told to shut down without writing its journal. What it had given to the device is there, in the order it gave it:
-//! unlike a real disk, this one reorders nothing and tears nothing. The disk that is recorded does both, and so does the simulated one.
+//! The file system shuts down without writing its journal. Everything that it had sent to the device is there in
+//! order: unlike a real disk, this device reorders and tears nothing. The recorded disk does both, and so does the
+//! simulated one.
 
 use std::path::Path;
 
@@ -14,16 +15,16 @@ use crate::model::Wrong;
 use crate::random::Random;
 use crate::workload::CLIENTS;
 
-/// XFS takes no less.
+/// The smallest size that XFS accepts.
 const IMAGE_MIB: u64 = 320;
-/// After so many cuts a new file system is made.
+/// Power cuts after which a new file system is made.
 const CUTS_PER_IMAGE: u64 = 20;
 const LINES_MAX: u64 = 80;
 
-/// Cuts the power of each file system so many times while clients append.
+/// Cuts the power of each file system `cuts` times while clients append.
 ///
 /// # Errors
-/// If there is no such disk; what happens on it is in the table.
+/// If the disk cannot be made. The outcomes on the disk are in the table.
 pub fn power_cuts(driver: &Driver, folder: &Path, cuts: u64) -> Result<Table, Wrong> {
     let mut table = Table { title: "power cuts".to_owned(), rows: Vec::new() };
     for file_system in [FileSystem::Ext4, FileSystem::Xfs] {
@@ -68,5 +69,5 @@ fn cut_power(driver: &Driver, image: &mut Image, witness: &mut Witness, lines: u
         _ => "frames rescued",
     };
     let in_doubt = ended.said.iter().any(Said::is_in_doubt);
-    Ok(format!("{left}, {}", if in_doubt { "answered in doubt" } else { "nobody answered in doubt" }))
+    Ok(format!("{left}, {}", if in_doubt { "a batch in doubt" } else { "no batch in doubt" }))
 }

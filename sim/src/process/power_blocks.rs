@@ -1,9 +1,9 @@
-//! Power cuts at the grain of the disk's writes: what clients do to a log is recorded once, write by write and flush by flush, and
-//! then each state that a disk may be left in is made, mounted, recovered and judged.
+//! Power cuts between single writes of the disk. A run of clients is recorded once, with every write and flush. Then
+//! possible states of the disk are made from the record, mounted, recovered and checked.
 //!
-//! All that was flushed is there; of what came after the last flush any part, down to single sectors, in no order. The file
-//! systems replay their journals from it. The writes of a run follow its threads and never come twice; a recording is kept where
-//! something is wrong, and from a recording a state is made again by its name.
+//! A state holds everything that was flushed, and any part of the writes after the last flush, down to single
+//! sectors, in any order. The file systems replay their journals from it. Threads make the writes of each run differ.
+//! If a check fails, the recording is kept, and a state can be made from it again by its name.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,43 +20,43 @@ use crate::model::Wrong;
 use crate::random::Random;
 use crate::workload::CLIENTS;
 
-/// What is tried, and how large a file system is: XFS takes no less.
+/// The file systems under test with their sizes in MiB; XFS accepts no smaller one.
 const FILE_SYSTEMS: [(FileSystem, u64); 2] = [(FileSystem::Ext4, 64), (FileSystem::Xfs, 320)];
-/// What lies in memory: the disk, the list of its writes, and the disk of one state.
+/// Memory for the disk, the record of its writes, and the disk of one state.
 const MEMORY_MIB: u64 = 2048;
-/// So many states are made from one recording.
+/// States that are made from one recording.
 const STATES_PER_RECORDING: u64 = 50;
-/// Processes that append to a log one after the other, each killed after less than so many lines.
+/// Processes that append to a log in sequence. Each is killed before it has printed `LINES_MAX` lines.
 const LIVES: u64 = 2;
 const LINES_MAX: u64 = 160;
-/// Of up to so many writes that no flush follows, every subset is tried.
+/// Up to this number of unflushed writes, every subset is tried.
 const PENDING_FEW: usize = 4;
-/// States with torn writes at a moment at which there are few, and at one at which there are many.
+/// States with torn writes at a moment with few unflushed writes, and at a moment with many.
 const TORN_OF_FEW: u64 = 2;
 const TORN_OF_MANY: u64 = 6;
 
-/// What clients did to a log, and what their disk was given meanwhile.
+/// The output of clients and the requests to their disk during the run.
 struct Recording {
     file_system: FileSystem,
-    /// The disk before.
+    /// The disk before the run.
     disk: Disk,
     writes: Vec<u8>,
     entries: Vec<Entry>,
-    /// What was said, in order.
+    /// The lines that were printed, in order.
     said: Vec<Said>,
-    /// So many entries were there before the first process began: the file system had been made, and mounted.
+    /// Entries before the first process started: the file system was made and mounted.
     begin: usize,
 }
 
-/// Records runs, and tries so many states of their disks.
+/// Records runs and tries `states` states of their disks.
 ///
 /// # Errors
-/// If there is no such disk; what happens on it is in the table.
+/// If the disk cannot be made. The outcomes on the disk are in the table.
 pub fn power_cuts_of_blocks(driver: &Driver, folder: &Path, states: u64, seed: u64) -> Result<Table, Wrong> {
     let mut table = Table { title: format!("power cuts between writes, seed {seed}"), rows: Vec::new() };
     let memory = Mounted::in_memory(&folder.join("memory"), MEMORY_MIB)?;
     for (file_system, mib) in FILE_SYSTEMS {
-        let mut row = Row::new(format!("{}, any part of what was not flushed", file_system.name()));
+        let mut row = Row::new(format!("{}, any part of the unflushed writes", file_system.name()));
         let own = states.div_ceil(FILE_SYSTEMS.len() as u64);
         for first in (0..own).step_by(usize::try_from(STATES_PER_RECORDING).expect("few")) {
             let mut random = Random::of(&[seed, mib, first]);
@@ -81,10 +81,10 @@ pub fn power_cuts_of_blocks(driver: &Driver, folder: &Path, states: u64, seed: u
     Ok(table)
 }
 
-/// Makes one state of a recording again that was kept.
+/// Makes one state of a kept recording again.
 ///
 /// # Errors
-/// If there is no such recording or state; what happens is in the table.
+/// If the recording or the state does not exist. The outcome is in the table.
 pub fn power_cut_again(recording: &Path, state: &str, folder: &Path) -> Result<Table, Wrong> {
     let memory = Mounted::in_memory(&folder.join("memory"), MEMORY_MIB)?;
     let state = state.parse::<CrashState>()?;
@@ -125,18 +125,18 @@ impl Recording {
         let mut replayed = disk.clone();
         replayed.apply(&entries, &writes);
         if replayed != end {
-            return Err("what is written down of the disk is not what it holds".to_owned());
+            return Err("the record of writes and the disk differ".to_owned());
         }
         entries.retain(|entry| entry.end <= end_bytes);
         let begin = entries.partition_point(|entry| entry.end <= begin_bytes);
         Ok(Self { file_system, disk, writes, entries, said, begin })
     }
 
-    /// States at moments that the seed chooses: half of them just before a flush, when most is pending.
+    /// States at moments that the seed selects: half of them just before a flush, when the most writes are pending.
     fn choose(&self, count: u64, random: &mut Random) -> BTreeSet<CrashState> {
         let mut chosen = BTreeSet::new();
         let moments = (self.entries.len() - self.begin) as u64;
-        // Few moments may have fewer states than are wanted.
+        // A few moments may have fewer states than requested.
         for _ in 0..count {
             let skipped = usize::try_from(random.below(moments + 1)).expect("entries lie in memory");
             let mut entries = self.begin + skipped;
@@ -154,7 +154,7 @@ impl Recording {
         chosen
     }
 
-    /// Makes each of the states, and says what came of it.
+    /// Makes each of the states and notes its outcome.
     fn try_all<'a>(
         &self,
         states: impl IntoIterator<Item = &'a CrashState>,
@@ -166,7 +166,7 @@ impl Recording {
         for state in states {
             let answered = &self.entries[..state.entries];
             let flushed = flushed(answered);
-            assert!(applied <= flushed, "states come in the order of their moments");
+            assert!(applied <= flushed, "states are ordered by their moments");
             disk.apply(&answered[applied..flushed], &self.writes);
             applied = flushed;
             let mut left = disk.clone();
@@ -176,7 +176,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Mounts what the power cut left of the disk, and checks the log on it.
+    /// Mounts the disk after the power cut and checks its log.
     fn judge(&self, state: &CrashState, left: &Disk, folder: &Path) -> Result<String, Wrong> {
         let image = folder.join("state");
         left.save(&image)?;
@@ -185,7 +185,7 @@ impl Recording {
         witness.hear(&self.said_by(state))?;
         let checked = witness.check(&mounted.root().join("log"))?;
         if checked.flaws > 0 {
-            return Err(format!("a false alarm: opening it found {} flaws", checked.flaws));
+            return Err(format!("a false alarm: the open found {} flaws", checked.flaws));
         }
         drop(mounted);
         std::fs::remove_file(&image).map_err(|error| format!("removing `{}`: {error}", image.display()))?;
@@ -197,8 +197,8 @@ impl Recording {
         .to_owned())
     }
 
-    /// What had been acknowledged at that moment. A client has its answer before it sends its next batch, so at most one batch
-    /// of each is on the disk beside these.
+    /// The batches that were acknowledged at that moment. A client gets its answer before it sends its next batch, so
+    /// the disk holds at most one more batch of each client.
     fn said_by(&self, state: &CrashState) -> Vec<Said> {
         let end = state.entries.checked_sub(1).map_or(0, |last| self.entries[last].end);
         let heard = |said: &&Said| matches!(said, Said::Acknowledged(line) if line.writes_bytes.is_some_and(|bytes| bytes <= end));
@@ -222,11 +222,11 @@ impl Recording {
     fn load(folder: &Path) -> Result<Self, Wrong> {
         let text = |name: &str| {
             let bytes = read(&folder.join(name))?;
-            String::from_utf8(bytes).map_err(|error| format!("`{name}` is no text: {error}"))
+            String::from_utf8(bytes).map_err(|error| format!("`{name}` is not UTF-8: {error}"))
         };
         let name = text("file-system")?;
         let known = FILE_SYSTEMS.into_iter().find(|(own, _)| own.mount_options().0 == name);
-        let (file_system, _) = known.ok_or_else(|| format!("nobody records `{name}`"))?;
+        let (file_system, _) = known.ok_or_else(|| format!("no recording uses the file system `{name}`"))?;
         let said = text("said")?.lines().map(str::parse).collect::<Result<_, _>>()?;
         let writes = read(&folder.join("writes"))?;
         let (disk, entries) = (Disk::read(&folder.join("image"))?, entries(&writes)?);
@@ -234,7 +234,7 @@ impl Recording {
     }
 }
 
-/// A process appends, and is killed after so many lines.
+/// Starts a process that appends, and kills it after `lines` lines.
 fn live(driver: &Driver, recorder: &Recorder, witness: &mut Witness, lines: u64) -> Result<Ended, Wrong> {
     let log = recorder.root().join("log");
     let under = ["env".to_owned(), format!("WRITES={}", text(recorder.writes()))];
@@ -250,7 +250,7 @@ fn live(driver: &Driver, recorder: &Recorder, witness: &mut Witness, lines: u64)
     Ok(ended)
 }
 
-/// What is tried of so many writes that no flush follows.
+/// The choices to try among `pending` unflushed writes.
 fn parts(pending: usize, random: &mut Random) -> Vec<Kept> {
     let mut torn = |count| (0..count).map(|_| Kept::Torn(random.next())).collect::<Vec<_>>();
     match pending {

@@ -1,15 +1,16 @@
-//! A disk of which every write and every flush is written down, and a file system on it.
+//! A disk whose writes and flushes are all recorded, with a file system on it.
 //!
-//! `qemu-storage-daemon` exports a file through FUSE as another file, and writes down what is done to it (`blklogwrites`); a loop device
-//! makes a disk of that one. Each request is written down before it is answered.
+//! `qemu-storage-daemon` exports a file through FUSE as another file and records every request to it
+//! (`blklogwrites`). A loop device turns the exported file into a disk. Each request is recorded before it is
+//! answered.
 //!
-//! *Choice: a loop device that writes through the cache, not past it.* So the kernel holds the exported file's lock over each of its
-//! writes and flushes, and sends one after the other: what stands in the list before a flush is what that flush made durable. Past
-//! the cache several are under way at once, and QEMU before 10.1 takes the bytes of one for those of another. The price is a
-//! little speed.
+//! *Choice: a loop device that writes through the cache, not direct I/O.* The kernel then holds the exported file's
+//! lock during each write and flush and sends them one at a time: a flush makes exactly the writes durable that
+//! precede it in the record. With direct I/O several requests are in flight at once, and QEMU before 10.1 confuses
+//! their bytes. The cost is some speed.
 //!
-//! Everything is mounted in the mount namespace of this process alone, and the daemon dies with it: whatever happens to it, the
-//! kernel takes down what is mounted, and gives the devices back.
+//! Everything is mounted in the mount namespace of this process alone, and the daemon ends with it. However the
+//! process ends, the kernel unmounts everything and frees the devices.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,21 +20,21 @@ use super::crash_state::Disk;
 use super::image::{FileSystem, run, text};
 use crate::model::Wrong;
 
-/// A file system that is mounted; unmounted when dropped.
+/// A mounted file system; unmounted when dropped.
 #[derive(Debug)]
 pub(super) struct Mounted {
     root: PathBuf,
 }
 
-/// A disk that is recorded; taken apart when dropped.
+/// A recorded disk; unmounted when dropped.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    // In this order they are dropped: the file system, then what it lies on.
+    // The order of drops: the file system, then the disk below it.
     mounted: Mounted,
     export: Export,
 }
 
-/// The daemon, and the file that it exports.
+/// The daemon and the file that it exports.
 #[derive(Debug)]
 struct Export {
     daemon: Child,
@@ -47,7 +48,7 @@ impl Mounted {
         Self::mount(&["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"], root)
     }
 
-    /// A file system in a file. `mount` takes a loop device for it, which the kernel gives back once it is unmounted, whoever does that.
+    /// A file system in a file. `mount` takes a loop device for it, which the kernel frees after the unmount.
     pub(super) fn of(file_system: FileSystem, source: &Path, root: &Path) -> Result<Self, Wrong> {
         let (name, options) = file_system.mount_options();
         Self::mount(&["-t", name, "-o", options, &text(source)], root)
@@ -59,7 +60,7 @@ impl Mounted {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -67,23 +68,23 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // What is still mounted is said by whatever comes next: a folder that is busy.
+        // An error here shows up in the next step: the folder is busy.
         let _ = run(&["umount", &text(&self.root)]);
     }
 }
 
 impl Recorder {
-    /// Records the disk in the file `image` of a folder, on which there is a file system.
+    /// Records the disk in the file `image` of a folder, which holds a file system.
     ///
     /// # Errors
-    /// Which command failed, and what it said.
+    /// The command that failed, with its output.
     pub(super) fn start(folder: &Path, file_system: FileSystem) -> Result<Self, Wrong> {
         let export = Export::start(folder)?;
         let mounted = Mounted::of(file_system, &export.exported, &folder.join("recorded"))?;
         Ok(Self { mounted, export })
     }
 
-    /// Unmounts the file system, and gives the disk as whoever reads it sees it, and the list of all that was done to it.
+    /// Unmounts the file system, and returns the disk as a reader sees it and the record of its requests.
     pub(super) fn finish(self) -> Result<(Disk, Vec<u8>), Wrong> {
         let Self { mounted, export } = self;
         drop(mounted);
@@ -92,12 +93,12 @@ impl Recorder {
         Ok((Disk::read(&export.exported)?, writes))
     }
 
-    /// Where the file system is mounted.
+    /// The mount point of the file system.
     pub(super) fn root(&self) -> &Path {
         self.mounted.root()
     }
 
-    /// The list of writes.
+    /// The record of writes.
     pub(super) fn writes(&self) -> &Path {
         &self.export.writes
     }
@@ -110,7 +111,7 @@ impl Export {
         for file in [&exported, &writes] {
             std::fs::write(file, []).map_err(|error| format!("making `{}`: {error}", file.display()))?;
         }
-        // The list is never flushed: nobody cuts the power of the machine that keeps it.
+        // The record itself needs no flush: the machine that keeps it loses no power.
         let disk = format!("driver=file,node-name=disk,filename={}", text(&path("image")));
         let list = format!("driver=file,node-name=list,filename={},cache.no-flush=on", text(&writes));
         let recorded = "driver=blklogwrites,node-name=recorded,file=disk,log=list,log-sector-size=512";
@@ -121,7 +122,7 @@ impl Export {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-storage-daemon"]);
         command.args(["--blockdev", &disk, "--blockdev", &list, "--blockdev", recorded, "--export", &export]);
-        // The monitor greets once everything before it is there.
+        // The monitor sends its greeting when everything before it is ready.
         command.args(["--chardev", "stdio,id=monitor", "--monitor", "chardev=monitor"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut daemon =
@@ -131,14 +132,14 @@ impl Export {
         let mut greeting = String::new();
         match BufReader::new(output).read_line(&mut greeting) {
             Ok(1..) => Ok(export),
-            _ => Err("`qemu-storage-daemon` ended by itself: does this machine have FUSE?".to_owned()),
+            _ => Err("`qemu-storage-daemon` exited: check that this machine has FUSE".to_owned()),
         }
     }
 }
 
 impl Drop for Export {
     fn drop(&mut self) {
-        // It may have ended by itself; the file that it exported is mounted either way.
+        // It may have ended already; the exported file is mounted in either case.
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
         let _ = run(&["umount", &text(&self.exported)]);

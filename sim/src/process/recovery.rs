@@ -1,4 +1,4 @@
-//! Recovery is killed as well: at every system call of an opening that has something to do.
+//! Kills during recovery: at every system call of an open that has to recover.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use super::table::{Row, Table};
 use super::witness::Witness;
 use crate::model::Wrong;
 
-/// What a log looks like that recovery has to work on, and the fault that leaves it like that.
+/// States of a log that need recovery, each with the fault that causes it.
 const STATES: &[(&str, &str, bool)] = &[
     ("a mark that was not synced", "fdatasync:signal=KILL:when=20", false),
     ("a batch that was not synced", "fdatasync:signal=KILL:when=22", false),
     ("a torn batch", "fdatasync:signal=KILL:when=22", true),
     ("a segment that is full and not sealed", "ftruncate:signal=KILL:when=2", false),
-    ("a segment that is sealed and not listed so", "rename:signal=KILL:when=9", false),
-    ("a segment that nobody lists", "fallocate:signal=KILL:when=2", false),
+    ("a segment that is sealed and not listed as sealed", "rename:signal=KILL:when=9", false),
+    ("a segment that is not listed", "fallocate:signal=KILL:when=2", false),
 ];
-/// Batches that the process would append, were it not killed.
+/// Batches that the process would append without the kill.
 const BATCHES: u64 = 60;
 const SECTOR_BYTES: u64 = 512;
 
-/// Kills recoveries at each of their calls, from several states.
+/// Kills recoveries at each of their system calls, from several states.
 ///
 /// # Errors
-/// If the runs cannot be made; what they find is in the table.
+/// If the runs cannot be made. Their findings are in the table.
 pub fn killed_recoveries(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let title = "recovery, killed at its n-th system call, for every n".to_owned();
     let mut table = Table { title, rows: Vec::new() };
@@ -47,14 +47,14 @@ pub fn killed_recoveries(driver: &Driver, folder: &Path) -> Result<Table, Wrong>
     Ok(table)
 }
 
-/// Leaves a log in that state.
+/// Makes a log in that state.
 fn leave(driver: &Driver, base: &Path, fault: &str, torn: bool) -> Result<Witness, Wrong> {
     let strace = Strace::new(base.with_extension("strace"));
     let ended = driver.start_under(&strace.words(Some(fault)), "inline", base, &[0, BATCHES])?.end()?;
     let mut witness = Witness::new(1);
     witness.hear(&ended.said)?;
     if witness.batches() == BATCHES {
-        return Err(format!("`{fault}` never came to be"));
+        return Err(format!("the fault `{fault}` did not happen"));
     }
     if torn {
         tear_last_write(&strace)?;
@@ -62,7 +62,7 @@ fn leave(driver: &Driver, base: &Path, fault: &str, torn: bool) -> Result<Witnes
     Ok(witness)
 }
 
-/// Zeros from the middle of the last write on, which was not synced: what a power cut may leave of it.
+/// Zeros the second half of the last write, which was not synced, as a power cut may do.
 fn tear_last_write(strace: &Strace) -> Result<(), Wrong> {
     use std::os::unix::fs::FileExt as _;
     let calls = strace.calls()?;
@@ -77,7 +77,7 @@ fn tear_last_write(strace: &Strace) -> Result<(), Wrong> {
     torn.map_err(|error| format!("tearing `{path}`: {error}"))
 }
 
-/// How often an opening makes each call. The process opens, reads everything and closes.
+/// The number of calls of each kind in an open. The process opens, reads everything and closes.
 fn count(
     driver: &Driver,
     base: &Path,

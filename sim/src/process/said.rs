@@ -1,4 +1,4 @@
-//! What a process says on its standard output, one line each: what it was told, before anything else happens to it.
+//! The lines that a process prints on standard output: each answer, before it does anything else.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,62 +8,62 @@ use gesta_core::{AppendError, Appended};
 /// One line of a process that appends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// The log was opened; with a reason, if it takes no writes.
+    /// The log was opened.
     Opened {
-        /// Why it takes no writes.
+        /// The reason why the log takes no writes, if it takes none.
         read_only: Option<String>,
     },
     /// A batch was acknowledged.
     Acknowledged(Acknowledged),
-    /// It was not acknowledged.
+    /// A batch was not acknowledged.
     NotAcknowledged {
         /// The client.
         client: u64,
-        /// Which of its batches.
+        /// The number of the batch.
         count: u64,
-        /// What was answered.
+        /// The kind of answer.
         answer: Answer,
-        /// In the words of the answer.
+        /// The text of the answer.
         why: String,
     },
-    /// All that a reader is shown was read: so many events.
+    /// All events were read: their number.
     Read(u64),
-    /// Something could not be done: open the log, or read it.
+    /// Opening or reading the log failed.
     Failed(String),
-    /// The log broke a promise before the eyes of the process.
+    /// The process saw the log break a promise.
     Broken(String),
 }
 
-/// What a client was told: its `count`-th batch is durable, and where its events stand.
+/// An acknowledgement: the client's `count`-th batch is durable, at these places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The client.
     pub client: u64,
-    /// Which of its batches.
+    /// The number of the batch.
     pub count: u64,
     /// Position and version of each event.
     pub places: Vec<(u64, u64)>,
-    /// Where every write of the disk is written down: how long that list was when the client had its answer, in bytes.
+    /// On a recorded disk: the length of the record of writes when the client got its answer, in bytes.
     pub writes_bytes: Option<u64>,
 }
 
-/// An answer that is no acknowledgement.
+/// An answer other than an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
     /// It may have been written.
     InDoubt,
-    /// The log takes no writes any more.
+    /// The log takes no more writes.
     ReadOnly,
-    /// There is no space, and nothing was decided.
+    /// There is no space, and the batch was not checked or written.
     StorageFull,
-    /// Not now.
+    /// A temporary refusal.
     Unavailable,
-    /// Anything else: no fault of a machine explains it.
+    /// Any other answer: no fault of a machine explains it.
     Other,
 }
 
 impl Answer {
-    /// What kind of answer an error is.
+    /// The kind of an error.
     #[must_use]
     pub const fn of(error: &AppendError) -> Self {
         match error {
@@ -77,7 +77,7 @@ impl Answer {
 }
 
 impl Said {
-    /// Whether a batch is in doubt.
+    /// True if the batch is in doubt.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
         matches!(self, Self::NotAcknowledged { answer: Answer::InDoubt, .. })
@@ -117,7 +117,7 @@ fn one_line(text: &str) -> String {
 impl Answer {
     const ALL: [Self; 5] = [Self::InDoubt, Self::ReadOnly, Self::StorageFull, Self::Unavailable, Self::Other];
 
-    /// The word for it.
+    /// Its name in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl FromStr for Said {
             "broken" => Some(Self::Broken(rest.to_owned())),
             _ => None,
         };
-        said.ok_or_else(|| format!("no process says `{line}`"))
+        said.ok_or_else(|| format!("not a line of `torture`: `{line}`"))
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_understood() {
+    fn lines_are_parsed_as_they_are_printed() {
         let acknowledged =
             Acknowledged { client: 1, count: 2, places: vec![(3, 0), (4, 7)], writes_bytes: None };
         let written_down = Acknowledged { writes_bytes: Some(4096), ..acknowledged.clone() };

@@ -1,6 +1,7 @@
-//! `strace`, which makes a system call fail, or kills at it.
+//! `strace` makes a system call fail, or kills the process at it.
 //!
-//! It counts calls by thread: with threads, "the third" is the third of each. And it injects only into calls that it traces.
+//! It counts calls by thread: with threads, "the third" is the third of each thread. It injects faults only into
+//! calls that it traces.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::model::Wrong;
 
-/// Calls that change what is on the disk, or say something to somebody.
+/// Calls that change the disk or write output.
 pub(super) const CALLS: &[&str] = &[
     "openat",
     "mkdir",
@@ -23,24 +24,24 @@ pub(super) const CALLS: &[&str] = &[
     "unlink",
 ];
 
-/// A run under strace, and the file that it writes.
+/// A run under strace with its output file.
 #[derive(Debug, Clone)]
 pub struct Strace {
     log: PathBuf,
 }
 
-/// One call, as strace wrote it down.
+/// One call in the output of strace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) name: String,
-    /// The file that its first argument names, if any: a path, or that of a descriptor.
+    /// The file of its first argument, if any: a path, or the path of a descriptor.
     pub(super) path: Option<String>,
-    /// The line, from the name on.
+    /// The line, starting with the name of the call.
     pub(super) line: String,
 }
 
 impl Call {
-    /// Whether strace made it fail.
+    /// True if strace injected its result.
     pub(super) fn is_injected(&self) -> bool {
         self.line.ends_with("(INJECTED)")
     }
@@ -54,16 +55,16 @@ impl Call {
 }
 
 impl Strace {
-    /// Writes to that file.
+    /// Writes to the file `log`.
     #[must_use]
     pub fn new(log: impl Into<PathBuf>) -> Self {
         Self { log: log.into() }
     }
 
-    /// Whether this machine has it and lets it trace.
+    /// Checks that strace is installed and may trace on this machine.
     ///
     /// # Errors
-    /// Why it cannot be used, and what helps.
+    /// The reason why it cannot be used, and a remedy.
     pub fn ready() -> Result<(), Wrong> {
         let mut probe = Command::new("strace");
         probe.args(["-qqq", "-o", "/dev/null", "-e", "trace=openat", "true"]).stderr(Stdio::null());
@@ -79,7 +80,7 @@ impl Strace {
         }
     }
 
-    /// The words before a command that runs it under strace, with a fault: `fdatasync:error=EIO:when=3`.
+    /// The arguments that run a command under strace with a fault such as `fdatasync:error=EIO:when=3`.
     pub(super) fn words(&self, fault: Option<&str>) -> Vec<String> {
         let words = ["strace", "-f", "-qqq", "-y", "-s0", "-e", "signal=none", "-o"].map(str::to_owned);
         let mut words = words.to_vec();
@@ -91,11 +92,11 @@ impl Strace {
         words
     }
 
-    /// The calls that were made, in the order in which they returned. One that never did is left out.
+    /// The calls, in the order in which they returned. A call that never returned is left out.
     pub(super) fn calls(&self) -> Result<Vec<Call>, Wrong> {
-        let text =
-            std::fs::read_to_string(&self.log).map_err(|error| format!("what strace wrote: {error}"))?;
-        // With threads, a call may be written down in two halves, with others in between.
+        let text = std::fs::read_to_string(&self.log)
+            .map_err(|error| format!("reading the output of strace: {error}"))?;
+        // With threads, a call may be printed in two halves, with others in between.
         let mut begun = HashMap::new();
         let mut calls = Vec::new();
         for line in text.lines() {
@@ -115,7 +116,7 @@ impl Strace {
         Ok(calls)
     }
 
-    /// How often each call was made that changed something below the folder, or was written to a pipe.
+    /// The number of calls of each kind that changed something below the folder or wrote to a pipe.
     pub(super) fn counts(&self) -> Result<BTreeMap<String, u64>, Wrong> {
         let mut counts = BTreeMap::new();
         for call in self.calls()? {
@@ -125,7 +126,7 @@ impl Strace {
     }
 }
 
-/// Reads `fdatasync(3</tmp/x>) = 0`.
+/// Parses a line such as `fdatasync(3</tmp/x>) = 0`.
 fn parse(line: &str) -> Option<Call> {
     let (name, arguments) = line.split_once('(')?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -144,7 +145,7 @@ fn parse(line: &str) -> Option<Call> {
     Some(Call { name: name.to_owned(), path: path.map(str::to_owned), line: line.to_owned() })
 }
 
-/// A copy of a folder of files and folders.
+/// Copies a folder with everything below it.
 pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<(), Wrong> {
     let failed = |error: std::io::Error| format!("copying `{}`: {error}", from.display());
     std::fs::create_dir_all(to).map_err(failed)?;
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_strace_are_understood() {
+    fn lines_of_strace_are_parsed() {
         let cases = [
             ("fdatasync(3</tmp/a>) = -1 EIO (Input/output error) (INJECTED)", "fdatasync", true),
             ("rename(\"/tmp/a\", \"/tmp/b\") = 0", "rename", false),
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_halves_of_a_call_are_put_together() {
+    fn the_two_halves_of_a_call_are_joined() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let lines = [

@@ -1,4 +1,4 @@
-//! Every system call of a small run, one at a time: the process is killed at it, or it fails.
+//! Every system call of a small run, one at a time: the process is killed at it, or the call fails.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,27 +11,27 @@ use super::table::{Row, Table};
 use super::witness::Witness;
 use crate::model::Wrong;
 
-/// Batches of the small run: enough to fill two segments, and begin a third.
+/// Batches of the small run: enough to fill two segments and start a third.
 const BATCHES: u64 = 60;
-/// Less than any write: what is lost of one that is lost in part.
+/// Bytes that a partly lost write loses; less than any write.
 const LOST_BYTES: u64 = 32;
 
-/// What one run is made to meet.
+/// The fault of one run.
 struct Run<'a> {
-    /// The row that it belongs to.
+    /// The row of the table.
     row: usize,
-    /// What it is called within the row.
+    /// The name of the run within the row.
     name: String,
     mode: &'a str,
     fault: String,
     judge: Judge,
 }
 
-/// Kills the process at every call of every kind. Without threads the n-th call is always the same one; with threads, it is the
-/// n-th of whichever thread comes to it first.
+/// Kills the process at every call of every kind. Without threads the n-th call is always the same. With threads it
+/// is the n-th call of the first thread that makes that number of calls.
 ///
 /// # Errors
-/// If the runs cannot be made; what they find is in the table.
+/// If the runs cannot be made. Their findings are in the table.
 pub fn killed_calls(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let mut table =
         Table { title: "killed at the n-th system call, for every n".to_owned(), rows: Vec::new() };
@@ -50,7 +50,7 @@ pub fn killed_calls(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     Ok(perform(driver, folder, runs, table))
 }
 
-/// The faults of [`failed_calls`]: a call, and what becomes of it.
+/// The faults of [`failed_calls`]: a call and its result.
 const FAULTS: &[(&str, &str)] = &[
     ("fdatasync", "error=EIO"),
     ("fdatasync", "error=ENOSPC"),
@@ -73,10 +73,10 @@ const FAULTS: &[(&str, &str)] = &[
     ("flock", "error=EIO"),
 ];
 
-/// Makes every call of every kind fail: once, and from then on; without threads, and with.
+/// Makes every call of every kind fail: once, and from then on; without threads and with them.
 ///
 /// # Errors
-/// If the runs cannot be made; what they find is in the table.
+/// If the runs cannot be made. Their findings are in the table.
 pub fn failed_calls(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     failing(driver, folder, FAULTS, 1, &[("inline", "alone"), ("script", "threads")])
 }
@@ -84,7 +84,7 @@ pub fn failed_calls(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
 /// A part of [`failed_calls`] that takes seconds.
 ///
 /// # Errors
-/// As there.
+/// As [`failed_calls`].
 pub fn failed_calls_sample(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     failing(driver, folder, FAULTS, 23, &[("inline", "alone")])
 }
@@ -103,7 +103,7 @@ fn failing(
         for (call, fault) in faults {
             let count = count(&calls, call);
             for (when, name) in [("", "once"), ("+", "from n on")] {
-                // A write that the kernel always interrupts is one that never ends.
+                // A write that is always interrupted never ends.
                 if *fault == "error=EINTR" && when == "+" {
                     continue;
                 }
@@ -125,11 +125,11 @@ fn failing(
     Ok(perform(driver, folder, runs, table))
 }
 
-/// Adds the writes that are lost, all of them or their first bytes, and said to be written. Without threads it is known how long
-/// the n-th write is.
+/// Adds writes that report success and lose all or their first bytes. Without threads the length of the n-th write is
+/// known.
 fn lie(runs: &mut Vec<Run<'_>>, table: &mut Table, writes: &[&Call], step: usize) {
     for (name, bytes) in [("its first bytes", LOST_BYTES), ("all of it", u64::MAX)] {
-        table.rows.push(Row::new(format!("a write that is lost, {name}, and said to be written")));
+        table.rows.push(Row::new(format!("a write that is lost, {name}, and reported as written")));
         let row = table.rows.len() - 1;
         runs.extend(writes.iter().zip(1..).step_by(step).map(|(write, n)| {
             let (_, length) = write.written().expect("a write");
@@ -153,12 +153,12 @@ fn trace(driver: &Driver, folder: &Path, mode: &str) -> Result<Vec<Call>, Wrong>
     strace.calls()
 }
 
-/// How many of the calls have that name.
+/// The number of calls with that name.
 fn count(calls: &[Call], name: &str) -> usize {
     calls.iter().filter(|call| call.name == name).count()
 }
 
-/// Makes the runs, as many at once as there are cores, and notes what came of them.
+/// Makes the runs, as many at the same time as there are cores, and notes their outcomes.
 fn perform(driver: &Driver, folder: &Path, runs: Vec<Run<'_>>, mut table: Table) -> Table {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
@@ -174,12 +174,12 @@ fn perform(driver: &Driver, folder: &Path, runs: Vec<Run<'_>>, mut table: Table)
                     if outcome.is_ok() {
                         let _ = std::fs::remove_dir_all(&root);
                     }
-                    outcomes.lock().expect("nobody panics under it").push((at, outcome));
+                    outcomes.lock().expect("no panic under the lock").push((at, outcome));
                 }
             });
         }
     });
-    let mut outcomes = outcomes.into_inner().expect("nobody panicked under it");
+    let mut outcomes = outcomes.into_inner().expect("no panic under the lock");
     outcomes.sort_by_key(|(at, _)| *at);
     for (at, outcome) in outcomes {
         table.rows[runs[at].row].note(&runs[at].name, outcome);

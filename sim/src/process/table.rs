@@ -1,36 +1,36 @@
-//! What was tried, what came of it, and whether that is right.
+//! The attempts of a kind of fault, their outcomes, and a verdict.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One cell of a matrix of faults.
+/// One row: a fault and the outcomes of its runs.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The fault.
     pub cell: String,
-    /// What happened, and how often.
+    /// The outcomes, with the number of runs of each.
     pub happened: BTreeMap<String, u64>,
-    /// What is not as it must be.
+    /// The failed checks.
     pub wrong: Vec<String>,
 }
 
-/// Cells, printed one a line.
+/// Rows, printed one a line.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// What all of them have in common.
+    /// The common property of the rows.
     pub title: String,
-    /// The cells.
+    /// The rows.
     pub rows: Vec<Row>,
 }
 
 impl Row {
-    /// A cell in which nothing happened yet.
+    /// A row without runs.
     #[must_use]
     pub fn new(cell: impl Into<String>) -> Self {
         Self { cell: cell.into(), happened: BTreeMap::new(), wrong: Vec::new() }
     }
 
-    /// Notes what one run came to.
+    /// Notes the outcome of one run.
     pub fn note(&mut self, run: &str, outcome: Result<String, String>) {
         match outcome {
             Ok(happened) => *self.happened.entry(happened).or_default() += 1,
@@ -44,13 +44,13 @@ impl Row {
 }
 
 impl Table {
-    /// Whether everything was as it must be, and something happened in every cell.
+    /// True if no check failed and every row has an outcome.
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.rows.iter().all(|row| row.wrong.is_empty() && row.runs() > 0)
     }
 
-    /// Runs in all cells.
+    /// The number of runs in all rows.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.rows.iter().map(Row::runs).sum()

@@ -1,4 +1,4 @@
-//! What is known of a log from what its processes said, and the check that it is so.
+//! Knows from the output of processes which events a log must hold, and checks the log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -11,33 +11,33 @@ use super::said::{Acknowledged, Answer, Said, places};
 use crate::model::Wrong;
 use crate::workload::{batch, options, origin};
 
-/// Everything that was acknowledged of one log.
+/// All acknowledgements of one log.
 #[derive(Debug, Clone, Default)]
 pub struct Witness {
     acknowledged: BTreeMap<(u64, u64), Vec<(u64, u64)>>,
     /// The next batch of each client, which may be in doubt.
     next: BTreeMap<u64, u64>,
-    /// Acknowledged since the last check.
+    /// Acknowledgements since the last check.
     recent: Vec<Acknowledged>,
 }
 
-/// What a check saw.
+/// The findings of a check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Checked {
-    /// How long it took to open the log.
+    /// The duration of the open.
     pub opening: Duration,
     /// Frames that recovery copied.
     pub rescued_frames: u64,
-    /// Bytes that recovery kept aside.
+    /// Bytes that recovery quarantined.
     pub quarantined_bytes: u64,
-    /// Batches that nobody had been told of, and that were there.
+    /// Batches that were not acknowledged and were found in the log.
     pub settled_in_doubt: u64,
-    /// What opening it found to be wrong without a loss.
+    /// Flaws that the open found, without a loss.
     pub flaws: u64,
 }
 
 impl Witness {
-    /// Of a log that so many clients append to.
+    /// The witness of a new log with `clients` clients.
     #[must_use]
     pub fn new(clients: u64) -> Self {
         Self { next: (0..clients).map(|client| (client, 0)).collect(), ..Self::default() }
@@ -49,22 +49,22 @@ impl Witness {
         self.next.values().copied().collect()
     }
 
-    /// Batches that were acknowledged.
+    /// The number of acknowledged batches.
     #[must_use]
     pub fn batches(&self) -> u64 {
         self.acknowledged.len() as u64
     }
 
-    /// Events that were acknowledged.
+    /// The number of acknowledged events.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.acknowledged.values().map(|places| places.len() as u64).sum()
     }
 
-    /// Takes note of what a process said.
+    /// Records the output of a process.
     ///
     /// # Errors
-    /// What it said cannot be, whatever happened to it.
+    /// An output that no fault explains.
     pub fn hear(&mut self, said: &[Said]) -> Result<(), Wrong> {
         said.iter().try_for_each(|said| match said {
             Said::Acknowledged(acknowledged) => self.acknowledge(acknowledged.clone()),
@@ -91,11 +91,11 @@ impl Witness {
         Ok(())
     }
 
-    /// Opens the log and checks it: what was acknowledged is there and says so again, and the log takes writes; closed again,
-    /// every byte of it proves itself.
+    /// Opens the log and checks it: acknowledged batches are in it and their repeats get the first answers, and the
+    /// log takes writes. After the close a full verification must pass.
     ///
     /// # Errors
-    /// What is not so.
+    /// The first failed check.
     pub fn check(&mut self, folder: &Path) -> Result<Checked, Wrong> {
         let begun = Instant::now();
         let log = LogStore::open(folder, &options())
@@ -121,16 +121,16 @@ impl Witness {
         Ok(checked)
     }
 
-    /// Reads a log that may take no writes, and checks that what was acknowledged is there.
+    /// Reads a log that may take no writes, and checks that acknowledged batches are in it.
     ///
     /// # Errors
-    /// What is not so.
+    /// The first failed check.
     pub fn check_shown(&self, log: &LogStore) -> Result<(), Wrong> {
         self.check_events(&read_all(log)?).map(drop)
     }
 
-    /// Every event belongs to a batch that is whole, once, and as it was sent; what was acknowledged stands where it was said
-    /// to. Gives the batches that nobody was told of.
+    /// Checks that every event belongs to a whole batch that is in the log once, as it was sent, and that
+    /// acknowledged batches are at their acknowledged places. Returns the batches that were not acknowledged.
     fn check_events(&self, events: &[RecordedEvent]) -> Result<BTreeMap<u64, Vec<(u64, u64)>>, Wrong> {
         let mut versions = HashMap::new();
         for (event, position) in events.iter().zip(1..) {
@@ -139,7 +139,7 @@ impl Witness {
             if stands_at != (position, *version) {
                 let stream = event.stream();
                 return Err(format!(
-                    "{stands_at:?} of `{stream}` stands where ({position}, {version}) belongs"
+                    "{stands_at:?} of `{stream}` is at the place of ({position}, {version})"
                 ));
             }
             *version += 1;
@@ -149,11 +149,9 @@ impl Witness {
         let mut rest = events;
         while let Some(first) = rest.first() {
             let (client, count, _) = origin(first.id()).ok_or("an event that was refused is recorded")?;
-            let next = found.get_mut(&client).ok_or("an event of nobody is recorded")?;
+            let next = found.get_mut(&client).ok_or("an event of an unknown client is recorded")?;
             if count != *next {
-                return Err(format!(
-                    "batch {count} of client {client} stands where its batch {next} belongs"
-                ));
+                return Err(format!("batch {count} of client {client} is at the place of its batch {next}"));
             }
             *next += 1;
             let sent = batch(client, count).events;
@@ -163,14 +161,14 @@ impl Witness {
                 sent.to_bytes().as_bytes() == own.as_bytes()
             };
             if !sent.iter().zip(batch).all(same) {
-                return Err(format!("batch {count} of client {client} is not what was sent"));
+                return Err(format!("batch {count} of client {client} differs from the one that was sent"));
             }
             let places = batch.iter().map(|own| (own.position().sequence, own.version().get()));
             let places = places.collect::<Vec<_>>();
             match self.acknowledged.get(&(client, count)) {
                 Some(known) if *known != places => {
                     return Err(format!(
-                        "batch {count} of client {client} stands at {places:?}, not {known:?}"
+                        "batch {count} of client {client} is at {places:?}, not at {known:?}"
                     ));
                 }
                 Some(_) => {}
@@ -179,30 +177,32 @@ impl Witness {
             rest = &rest[sent.len()..];
         }
         for (client, next) in &self.next {
-            // One batch of a client at a time is in doubt.
+            // A client has at most one batch in doubt.
             if found[client] != *next && found[client] != *next + 1 {
                 let found = found[client];
                 return Err(format!(
-                    "of client {client}, {found} batches are there, {next} were acknowledged"
+                    "the log has {found} batches of client {client}, {next} were acknowledged"
                 ));
             }
         }
         Ok(in_doubt)
     }
 
-    /// What was acknowledged is a repeat, and gets the first answer.
+    /// Checks that an acknowledged batch, sent again, is a repeat with the first answer.
     fn append_again(&self, log: &LogStore, line: &Acknowledged) -> Result<(), Wrong> {
         let Acknowledged { client, count, places: known, .. } = line;
         let again = log.append_blocking(batch(*client, *count));
         let again =
             again.map_err(|error| format!("batch {count} of client {client}, sent again: {error}"))?;
         if !again.repeated || places(&again) != *known {
-            return Err(format!("batch {count} of client {client}, sent again, is answered anew: {again:?}"));
+            return Err(format!(
+                "batch {count} of client {client}, sent again, did not get its first answer: {again:?}"
+            ));
         }
         Ok(())
     }
 
-    /// Each client sends what is in doubt, or would come next: a repeat, exactly where it is there already.
+    /// Each client sends its batch in doubt or its next one. It is a repeat exactly if the log holds it already.
     fn append_on(&mut self, log: &LogStore, in_doubt: &BTreeMap<u64, Vec<(u64, u64)>>) -> Result<(), Wrong> {
         for (client, count) in self.next.clone() {
             let appended = log.append_blocking(batch(client, count));
@@ -210,7 +210,9 @@ impl Witness {
             let known = in_doubt.get(&client);
             let places = places(&appended);
             if appended.repeated != known.is_some() || known.is_some_and(|known| *known != places) {
-                return Err(format!("batch {count} of client {client} stands at {known:?}: {appended:?}"));
+                return Err(format!(
+                    "batch {count} of client {client} is at {known:?}, its repeat got {appended:?}"
+                ));
             }
             self.acknowledge(Acknowledged { client, count, places, writes_bytes: None })?;
         }
@@ -245,7 +247,7 @@ mod tests {
     use super::*;
     use crate::workload::stale_batch;
 
-    /// A log in which client 0 appended so many batches, and a witness who heard of them.
+    /// A log in which client 0 appended `batches` batches, and a witness of these batches.
     fn log_of(batches: u64) -> (tempfile::TempDir, Witness) {
         let folder = tempfile::tempdir().unwrap();
         let log = LogStore::open(folder.path(), &options()).unwrap();
@@ -263,43 +265,43 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_kept_its_promises_passes_again_and_again() {
+    fn a_log_that_kept_its_promises_passes_repeatedly() {
         let (folder, mut witness) = log_of(20);
         for batches in 20..23 {
             assert_eq!(witness.batches(), batches);
             witness.check(folder.path()).unwrap();
         }
         append(&folder, batch(0, 23));
-        assert_eq!(witness.check(folder.path()).unwrap().settled_in_doubt, 1, "nobody was told of it");
+        assert_eq!(witness.check(folder.path()).unwrap().settled_in_doubt, 1, "it was not acknowledged");
     }
 
     #[test]
-    fn a_batch_that_was_acknowledged_and_is_not_there_is_missed() {
+    fn a_missing_acknowledged_batch_is_detected() {
         let (folder, mut witness) = log_of(3);
         let places = batch(0, 3).events.iter().zip(100..).map(|(_, position)| (position, 0)).collect();
         witness
             .hear(&[Said::Acknowledged(Acknowledged { client: 0, count: 3, places, writes_bytes: None })])
             .unwrap();
         let wrong = witness.check(folder.path()).unwrap_err();
-        assert_eq!(wrong, "of client 0, 3 batches are there, 4 were acknowledged");
+        assert_eq!(wrong, "the log has 3 batches of client 0, 4 were acknowledged");
     }
 
     #[test]
-    fn a_batch_that_stands_elsewhere_than_it_was_said_to_is_noticed() {
+    fn a_batch_at_another_place_than_acknowledged_is_detected() {
         let (folder, mut witness) = log_of(3);
         witness.acknowledged.get_mut(&(0, 2)).unwrap()[0].0 += 1;
         let wrong = witness.check(folder.path()).unwrap_err();
-        assert!(wrong.starts_with("batch 2 of client 0 stands at "), "{wrong}");
+        assert!(wrong.starts_with("batch 2 of client 0 is at "), "{wrong}");
     }
 
     #[test]
-    fn what_was_refused_or_skipped_or_cut_must_not_be_there() {
+    fn refused_skipped_and_cut_batches_are_detected() {
         let first = || gesta_core::Batch::new(batch(0, 3).events.into_iter().take(1));
         let stale = || gesta_core::Batch::new(stale_batch(0, 3).events);
         let next_but_one = || gesta_core::Batch::new(batch(0, 4).events);
         let cases = [
             (stale(), "an event that was refused is recorded"),
-            (next_but_one(), "batch 4 of client 0 stands where its batch 3 belongs"),
+            (next_but_one(), "batch 4 of client 0 is at the place of its batch 3"),
             (first(), "batch 3 of client 0 is cut"),
         ];
         for (batch, expected) in cases {

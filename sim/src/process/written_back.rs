@@ -1,7 +1,7 @@
-//! A disk that takes writes and then fails to keep them: the kernel finds out when it writes its cache back, forgets the bytes,
-//! and says so once, at the next sync.
+//! A disk that accepts writes and then fails to keep them: the kernel notices it at writeback, drops the bytes, and
+//! reports it once, at the next sync.
 //!
-//! A file system lies on a tmpfs that has less room than it believes to have. The error is the kernel's own, not an injected one.
+//! A file system is on a tmpfs with less space than it expects. The error comes from the kernel; it is not injected.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -14,19 +14,20 @@ use super::table::{Row, Table};
 use super::witness::Witness;
 use crate::model::Wrong;
 
-/// What a file system needs for itself, and a little more.
+/// The space that a file system needs for itself, and a little more.
 const ROOM_MIB: &[(FileSystem, u64)] = &[(FileSystem::Ext4, 24), (FileSystem::Xfs, 130)];
 const BELIEVED_MIB: u64 = 400;
-/// So many batches are acknowledged before writes are lost: where they end in a page differs.
+/// Numbers of batches that are acknowledged before writes are lost: with each, the frames end at another offset of a
+/// page.
 const BATCHES_BEFORE: std::ops::Range<u64> = 2..14;
 
-/// Loses what is written, in a segment that is made and in the one that is written to.
+/// Loses writes to a new segment and to the active segment.
 ///
 /// # Errors
-/// If there is no such disk; what happens on it is in the table.
+/// If the disk cannot be made. The outcomes on the disk are in the table.
 pub fn written_back_in_vain(driver: &Driver, folder: &Path) -> Result<Table, Wrong> {
     let mut table =
-        Table { title: "writes that the kernel takes and then fails to keep".to_owned(), rows: Vec::new() };
+        Table { title: "writes that the kernel accepts and then fails to keep".to_owned(), rows: Vec::new() };
     for (file_system, mib) in ROOM_MIB {
         let name = file_system.name();
         let disk = |own: &str| {
@@ -52,7 +53,7 @@ fn lose_new_segments(driver: &Driver, mut image: Image) -> Step {
     let ended = driver.start("fill", &log, &[0, u64::MAX])?.end()?;
     let mut witness = Witness::new(1);
     let answers = judge(&ended, &mut witness)?;
-    let [Answer::StorageFull] = answers[..] else { return Err(format!("it is answered {answers:?}")) };
+    let [Answer::StorageFull] = answers[..] else { return Err(format!("the answers are {answers:?}")) };
     make_whole(&mut image)?;
     witness.check(&log)?;
     Ok(format!("storage-full after {} batches, sound once mounted again", witness.batches()))
@@ -65,7 +66,7 @@ fn lose_appends(driver: &Driver, mut image: Image, before: u64) -> Step {
     while heard.len() as u64 <= before {
         heard.push(process.hear()?.ok_or("the process ended by itself")?);
     }
-    // The zeros ahead of the log's end stay zeros, but there is no room any more to write anything else there.
+    // The zeros after the log's end stay zeros, but there is no space to write other bytes there.
     image.make_sparse(&log.join("segments/000000000001.seg"))?;
     fill(&image.backing_folder().join("filler"))?;
     process.go_on()?;
@@ -74,13 +75,13 @@ fn lose_appends(driver: &Driver, mut image: Image, before: u64) -> Step {
     ended.said = heard;
     let mut witness = Witness::new(1);
     let answers = judge(&ended, &mut witness)?;
-    let [Answer::InDoubt] = answers[..] else { return Err(format!("it is answered {answers:?}")) };
+    let [Answer::InDoubt] = answers[..] else { return Err(format!("the answers are {answers:?}")) };
     make_whole(&mut image)?;
     witness.check(&log)?;
     Ok("in doubt, then read-only; sound once mounted again".to_owned())
 }
 
-/// What the process answered besides acknowledgements; it ended by itself, and all that was acknowledged was shown.
+/// The answers of the process besides acknowledgements. It must end by itself and show every acknowledged event.
 fn judge(ended: &Ended, witness: &mut Witness) -> Result<Vec<Answer>, Wrong> {
     witness.hear(&ended.said)?;
     if !ended.status.success() {
@@ -96,7 +97,7 @@ fn judge(ended: &Ended, witness: &mut Witness) -> Result<Vec<Answer>, Wrong> {
     Ok(ended.said.iter().filter_map(answer).collect())
 }
 
-/// Gives the disk the room that it believed to have. What was lost stays lost.
+/// Gives the disk the space that the file system expects. Lost writes stay lost.
 fn make_whole(image: &mut Image) -> Result<(), Wrong> {
     image.grow_backing(2 * BELIEVED_MIB)?;
     image.mount_again()

@@ -1,4 +1,5 @@
-//! A disk that the log outgrows: what may be refused for want of space, and what has to go on once there is space again.
+//! A disk that is too small for the log: when the log may refuse work for want of space, and what must work after
+//! space was freed.
 
 use gesta_core::{AppendError, Appended, Batch};
 
@@ -6,21 +7,21 @@ use super::Simulation;
 use crate::model::Wrong;
 use crate::plan::fresh_batch;
 
-/// Room that the log may want besides that for a frame: the header and the marks of a segment, and a manifest, twice.
+/// Space that the log may need besides a frame: the header and the marks of a segment, and a manifest, twice.
 const ROOM_BESIDES_BYTES: u64 = 16 << 10;
-/// Room that an open may want: frames that are not known to be durable are copied into a segment of their own.
+/// Space that an open may need: it copies frames that are not known to be durable into another segment.
 const ROOM_TO_OPEN_BYTES: u64 = 48 << 10;
-/// What an operator frees on a disk that is full.
+/// Space that an operator frees on a full disk.
 const FREED_BYTES: u64 = 128 << 10;
 
 impl Simulation {
-    /// The bytes that are free, where the disk has an end.
+    /// The free bytes, if the disk is limited.
     pub(super) fn free_bytes(&self) -> Option<u64> {
         self.profile.disk_bytes?;
         Some(self.disk_bytes.saturating_sub(self.machine.used_bytes()))
     }
 
-    /// Nothing is refused for want of space while there is some.
+    /// Checks that no batch is refused for want of space while there is enough.
     pub(super) fn check_refused(
         &self,
         batch: &Batch,
@@ -30,7 +31,8 @@ impl Simulation {
             return Ok(());
         };
         let events = batch.events.iter().map(|event| event.to_bytes().as_bytes().len() as u64 + 64);
-        // A segment is at most half filled by one frame, and halving may pass the smallest size by as much again.
+        // One frame fills at most half of a segment, and halving may exceed the smallest size by the same amount
+        // again.
         let room = 4 * events.sum::<u64>() + ROOM_BESIDES_BYTES;
         match free > room {
             true => {
@@ -40,7 +42,7 @@ impl Simulation {
         }
     }
 
-    /// A log is opened, and takes writes, while there is some space.
+    /// Checks that a log opens and takes writes while there is enough space.
     pub(super) fn check_opens(&self, why: &dyn std::fmt::Debug) -> Result<(), Wrong> {
         match self.free_bytes() {
             Some(free) if free > ROOM_TO_OPEN_BYTES => {
@@ -50,7 +52,7 @@ impl Simulation {
         }
     }
 
-    /// Frees some space: then a log that is open takes appends again, without being opened anew.
+    /// Frees space. Then an open log takes appends again without a restart.
     pub(super) fn free_space(&mut self) -> Result<(), Wrong> {
         if self.profile.disk_bytes.is_none() {
             return Ok(());

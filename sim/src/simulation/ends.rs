@@ -1,4 +1,4 @@
-//! What a simulation does to the end of its log, and what has to come of it: of the log, and of a backup that was taken before.
+//! Harm to the end of a simulated log, and the checks of the log and of an earlier backup after it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use crate::model::Wrong;
 use crate::random::Random;
 
 const BACKUP: &str = "/backup";
-/// Steps of a log between a time that is remembered and its end.
+/// Steps between the remembered state and the end of the log.
 const STEPS_AFTER_PAST: u64 = 24;
-/// Numbers of batches that a copy appends, and those that a log appends which was put back: no model knows them.
+/// The first number of batches that the model does not know: those of a copy, and those of a log that was put back to
+/// an earlier time.
 const COPIED_FROM: u128 = 1 << 100;
 const OUTGROWN_FROM: u128 = 1 << 101;
-/// Events that a log appends at the most to outgrow its backup.
+/// The most events that a log appends to become longer than its backup.
 const OUTGROW_BATCHES: u128 = 400;
 
 /// A backup that was taken before the harm.
@@ -32,7 +33,7 @@ struct Kept {
 }
 
 impl Simulation {
-    /// Lets the log live on, ends its process, harms the files, and looks what comes of it.
+    /// Appends more, ends the process, harms the files, and checks the result.
     pub(super) fn harm_end(&mut self, how: EndHarm, left: Left) -> Result<(), Wrong> {
         let (past, kept) = self.live_on(how)?;
         match left {
@@ -54,7 +55,7 @@ impl Simulation {
         met.map_err(|wrong| format!("{wrong}; {harm:?}, {kept:?}"))
     }
 
-    /// Appends, remembers what the folder is at some time, and goes on. A backup is taken before that time or after it.
+    /// Appends, remembers the folder, and appends more. A backup is taken before or after that moment.
     fn live_on(&mut self, how: EndHarm) -> Result<(Past, Option<Kept>), Wrong> {
         let mut past = Past::default();
         self.step_on(&mut past)?;
@@ -92,21 +93,21 @@ impl Simulation {
             return Ok(None);
         }
         let taken = self.log().backup(BACKUP, &BackupOptions::default());
-        let position = taken.map_err(|error| format!("no backup of a whole log: {error:?}"))?.position;
+        let position = taken.map_err(|error| format!("a backup of an intact log fails: {error:?}"))?.position;
         match position == self.model.log.len() as u64 {
             true => Ok(Some(Kept { position })),
             false => Err(format!("a backup ends at {position} of {} events", self.model.log.len())),
         }
     }
 
-    /// A copy of the machine on which the log goes on differently. Gives its files.
+    /// Copies the machine and appends other events there. Returns the files of the copy.
     fn copy_that_goes_on(&mut self) -> Result<Snapshot, Wrong> {
         let copy = self.machine.fork();
         copy.kill();
         let log = sim::open(&copy, &options()).map_err(|error| format!("a copy does not open: {error:?}"))?;
         for number in 0..1 + u128::from(self.random.below(6)) {
             log.append_blocking(strange_batch(COPIED_FROM + number))
-                .map_err(|error| format!("a copy does not go on: {error:?}"))?;
+                .map_err(|error| format!("appending to a copy fails: {error:?}"))?;
         }
         if self.random.below(2) == 0 {
             log.close();
@@ -115,7 +116,7 @@ impl Simulation {
         Ok(snapshot(&copy))
     }
 
-    /// Opens the log twice, and takes a backup over the one that there is, before and while it is open.
+    /// Opens the log twice, and takes a backup over the existing one before the open and while the log is open.
     fn meet_end(&mut self, harm: &Harm, mut kept: Option<Kept>) -> Result<(), Wrong> {
         let End::Proven { to: proven } = harm.end else { unreachable!("the end is judged so") };
         if let Some(other) = harm.other_history.filter(|other| proven < other.from || !other.is_named) {
@@ -141,7 +142,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Opens a log with frames of another history that no record contradicts: it cannot know them, but it knows what is missing behind.
+    /// Opens a log with frames of another history that no record contradicts. The log cannot detect them, but it must
+    /// report the events that are missing after them.
     fn meet_unnamed(&mut self, other: OtherHistory, proven: u64) -> Result<(), Wrong> {
         self.outcome.undetectable += 1;
         let log = sim::open(&self.machine, &options());
@@ -152,13 +154,14 @@ impl Simulation {
         for position in (other.to + 1..=proven).filter(|position| !is_reported(*position)) {
             let known = &self.model.log[usize::try_from(position - 1).expect("small")];
             if !event_at(&log, position)?.is_some_and(|event| known.is(&event)) {
-                return Err(format!("position {position} is missing behind another history: {damage:?}"));
+                return Err(format!("position {position} is missing after another history: {damage:?}"));
             }
         }
         Ok(())
     }
 
-    /// Where a log does not know what it lost, it goes on: beyond the end of its backup, to hide behind its length.
+    /// If a log cannot know what it lost, appends events until it is longer than its backup, so that a comparison of
+    /// lengths would not show the loss.
     fn outgrow(&mut self, log: &Arc<LogStore>, kept: Option<Kept>) -> Result<(), Wrong> {
         if log.read_only().is_some() {
             return Ok(());
@@ -176,14 +179,14 @@ impl Simulation {
             match log.append_blocking(strange_batch(OUTGROWN_FROM + number)) {
                 Ok(appended) => head += appended.places.len() as u64,
                 Err(AppendError::Unavailable { reason }) if reason.contains("open the log again") => break,
-                Err(error) => return Err(format!("a log that was put back does not go on: {error:?}")),
+                Err(error) => return Err(format!("appending to a log that was put back fails: {error:?}")),
             }
         }
         Ok(())
     }
 
-    /// A backup over one that there is holds everything that the older one holds, and everything that is proven; else it is refused, and
-    /// the older one is as it was.
+    /// Checks that a backup over an existing one holds all events of the older backup and all recorded events, or is
+    /// refused and leaves the older one unchanged.
     fn check_backup(
         &mut self,
         taken: Result<Backup, BackupError>,
@@ -193,7 +196,7 @@ impl Simulation {
         let position = match (taken, *kept) {
             (Ok(backup), _) => backup.position,
             (Err(error), _) if harm.is_harmless => {
-                return Err(format!("no backup of a whole log: {error:?}"));
+                return Err(format!("a backup of an intact log fails: {error:?}"));
             }
             (Err(_), Some(kept)) => kept.position,
             (Err(_), None) => return Ok(()),
@@ -205,7 +208,7 @@ impl Simulation {
         *kept = Some(Kept { position });
         self.outcome.backups += 1;
         let folder = PathBuf::from(format!("/restored-{}", self.outcome.backups));
-        let to_wrong = |error: &dyn std::fmt::Debug| format!("a backup is of no use: {error:?}");
+        let to_wrong = |error: &dyn std::fmt::Debug| format!("a backup cannot be restored: {error:?}");
         sim::restore(&self.machine, Path::new(BACKUP), &folder).map_err(|error| to_wrong(&error))?;
         let log = sim::open_at(&self.machine, &folder, &options()).map_err(|error| to_wrong(&error))?;
         let events = read_all_events(&log)?;
@@ -221,14 +224,14 @@ impl Simulation {
         }
     }
 
-    /// Reads, verifies and backs up a log that lies on a read-only mount; then on one that is not.
+    /// Reads, verifies and backs up a log on a read-only mount, then on a writable one.
     fn meet_read_only_mount(&mut self, left: Left, harm: &Harm, mut kept: Option<Kept>) -> Result<(), Wrong> {
         self.machine.mount_read_only(Some(Path::new(ROOT)));
         let log = sim::open(&self.machine, &options());
         let log = log.map_err(|error| format!("a log on a read-only mount cannot be read: {error:?}"))?;
         let shown = check_harmed(&log, &self.model, harm)?;
         if left == Left::Closed && (!shown.is_all || !log.recovery().damage.is_empty()) {
-            return Err(format!("on a read-only mount, the log says: {:?}", log.recovery()));
+            return Err(format!("on a read-only mount, the log reports {:?}", log.recovery()));
         }
         let (head, known) = (read_all_events(&log)?.len(), self.model.log.len());
         let reason = log.read_only().unwrap_or_default();
@@ -243,7 +246,7 @@ impl Simulation {
         let report = sim::verify(&self.machine)
             .map_err(|error| format!("a log on a read-only mount cannot be verified: {error:?}"))?;
         if left == Left::Closed && report.events != self.model.log.len() as u64 {
-            return Err(format!("on a read-only mount, a check says: {report:?}"));
+            return Err(format!("on a read-only mount, a verification reports {report:?}"));
         }
         let taken = sim::backup(&self.machine, Path::new(BACKUP));
         self.check_backup(taken, harm, &mut kept)?;
@@ -259,7 +262,7 @@ fn head_of(log: &LogStore) -> Result<u64, Wrong> {
     Ok(page.map_err(|error| format!("the head of a log cannot be read: {error:?}"))?.head.sequence(0))
 }
 
-/// The event at a position, if it is shown.
+/// The event at a position, if the log shows it.
 fn event_at(log: &LogStore, position: u64) -> Result<Option<RecordedEvent>, Wrong> {
     let place = Place::At(Checkpoint::new(log.id(), [position - 1]));
     let page = log.read_blocking(&Read::log_from(Query::All, place));
@@ -267,7 +270,7 @@ fn event_at(log: &LogStore, position: u64) -> Result<Option<RecordedEvent>, Wron
     Ok(page.events.into_iter().find(|event| event.position().sequence == position))
 }
 
-/// A batch that no model knows.
+/// A batch that the model does not know.
 fn strange_batch(number: u128) -> Batch {
     let (stream, kind) = ("s-0".parse().expect("a name"), "sim.strange".parse().expect("a type"));
     let (id, time) = (EventId::from_u128(number), Timestamp::from_nanos(1));

@@ -1,5 +1,5 @@
-//! The log on a simulated machine whose power is cut, whose processes are killed and whose disk fails: by chance, at every
-//! operation of a few scripts, and bit by bit.
+//! The log on a simulated machine with power cuts, kills and disk failures: random ones, one at every operation of
+//! some scripts, and every bit flip.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use sim::{Bits, Focus, Left, SCRIPTS, flip_bits, flip_index_bits, simulate, simu
 
 #[test]
 fn no_fault_breaks_a_promise() {
-    // A build without optimization gets through so many in a few seconds; `cargo xtask sim` does more.
+    // This takes some seconds without optimization; `cargo xtask sim` does more.
     let outcome = simulate_many(0.., 20_000, None).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{outcome}");
     let counts = outcome.counts;
@@ -38,7 +38,7 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 #[test]
-fn a_violation_says_what_its_seed_chose_and_how_to_repeat_it() {
+fn a_violation_shows_its_profile_and_the_command_to_repeat_it() {
     let violation = sim::Violation {
         focus: Focus::named("cut-closed"),
         seed: 42,
@@ -69,20 +69,31 @@ fn every_operation_of_every_script_is_visited_by_every_fault() {
         let needs_space = operations.iter().filter(|(operation, _)| operation.fails_by(Failure::NoSpace));
         assert_eq!(visits.operations, all);
         assert_eq!(visits.eio, all, "each operation fails once");
-        assert_eq!(visits.stops, all, "the process is stopped within each");
-        assert_eq!(visits.no_space, needs_space.count() as u64, "whatever needs space finds none once");
+        assert_eq!(visits.stops, all, "the process is stopped during each");
+        assert_eq!(
+            visits.no_space,
+            needs_space.count() as u64,
+            "each operation that needs space finds none once"
+        );
         let last_with = |failure| {
             let fails = |(operation, _): &(Operation, _)| operation.fails_by(failure);
             operations.iter().rposition(fails).map_or(0, |last| last as u64 + 1)
         };
         let lasting = [Failure::Eio, Failure::NoSpace, Failure::ReadOnly].map(last_with);
-        assert_eq!(visits.lasting, lasting.iter().sum::<u64>(), "and every one from there on");
-        assert!(visits.power_cuts > 2 * all, "subsets of what is not durable are kept: {visits}");
+        assert_eq!(
+            visits.lasting,
+            lasting.iter().sum::<u64>(),
+            "and each one is the first of a lasting failure"
+        );
+        assert!(
+            visits.power_cuts > 2 * all,
+            "subsets of the changes that are not durable are kept: {visits}"
+        );
     }
 }
 
 #[test]
-fn the_scripts_do_what_they_are_called_after() {
+fn the_scripts_do_what_their_names_say() {
     let [first, roll, torn, reopen, merged, old] = SCRIPTS else { panic!("six scripts") };
     let does = |script: &sim::Script, wanted: Operation, what: &str| {
         let operations = script.operations().unwrap();
@@ -102,13 +113,13 @@ fn the_scripts_do_what_they_are_called_after() {
     assert_eq!(
         does(old, Operation::Create, "000000000004.run"),
         1,
-        "runs are built anew under names that were used"
+        "runs are rebuilt under names that were used"
     );
 }
 
 #[test]
 fn every_flipped_bit_is_detected_or_harmless() {
-    // Without optimization an eighth of them, evenly spread; `cargo xtask sim` flips all.
+    // Without optimization an eighth of the bits, evenly spread; `cargo xtask sim` flips all.
     let shares = if cfg!(debug_assertions) { 8 } else { 1 };
     for left in [Left::Closed, Left::Killed] {
         let flips = flip_bits(Bits::ZerosSampled, left, 0, shares).unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -120,11 +131,11 @@ fn every_flipped_bit_is_detected_or_harmless() {
 }
 
 #[test]
-fn every_flipped_bit_of_an_index_is_told_and_heals() {
-    // Without optimization a part of them, evenly spread; `cargo xtask sim` flips all.
+fn every_flipped_bit_of_an_index_is_reported_and_repaired() {
+    // A part of the bits, evenly spread, and a smaller one without optimization; `cargo xtask sim` flips all.
     let shares = if cfg!(debug_assertions) { 61 } else { 7 };
     let flips = flip_index_bits(0, shares).unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("{flips}");
     assert!(flips.flips > 100, "{flips}");
-    assert_eq!(flips.harmless, 0, "every bit is proven by something: {flips}");
+    assert_eq!(flips.harmless, 0, "a checksum covers every bit: {flips}");
 }

@@ -1,8 +1,9 @@
-//! `kill -9` while clients append and segments roll: what was acknowledged is there, whole, at its place, and says so again.
+//! `kill -9` while clients append and segments fill: acknowledged batches are whole, at their positions, and repeats
+//! get the first answer.
 
 use sim::process::{Driver, torture};
 
-/// Four of them side by side come to 320.
+/// The four tests together make 320 kills.
 const KILLS: u64 = 80;
 
 #[test]
@@ -32,5 +33,5 @@ fn check(seed: u64) {
     println!("{torture}");
     assert_eq!(torture.kills, KILLS);
     let happened = [torture.batches, torture.rescued_frames, torture.settled_in_doubt];
-    assert!(happened.iter().all(|count| *count > 0), "kills meet nothing: {torture}");
+    assert!(happened.iter().all(|count| *count > 0), "kills have no effect: {torture}");
 }

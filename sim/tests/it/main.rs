@@ -1,7 +1,7 @@
-//! What the log does when its process is killed, its power cut, its disk failing.
+//! The log under kills, power cuts and disk failures.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "a run says how many batches it put at risk")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+#![expect(clippy::print_stdout, reason = "a run prints the number of batches at risk")]
 
 mod faults;
 mod kill;

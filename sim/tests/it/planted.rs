@@ -1,4 +1,4 @@
-//! Bugs that are planted into the log, and how soon each is found.
+//! Bugs that are planted into the log, and the first check that finds each.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,16 +10,16 @@ use crate::regressions;
 
 const SEEDS_MAX: u64 = 64;
 
-/// What finds a bug that chance does not.
+/// A check for bugs that random simulations do not find.
 struct Finder {
     name: &'static str,
     finds: fn() -> bool,
 }
 
-/// The quick ones first.
+/// The checks, fast ones first.
 const FINDERS: &[Finder] = &[
     Finder {
-        name: "the few steps of a regression",
+        name: "the steps of a regression test",
         finds: || regressions::CHECKS.iter().any(|check| std::panic::catch_unwind(check).is_err()),
     },
     Finder { name: "a flipped bit of an index", finds: || flip_index_bits(0, 7).is_err() },
@@ -33,7 +33,7 @@ const FINDERS: &[Finder] = &[
     Finder { name: "a script", finds: || SCRIPTS.iter().any(|script| script.visit().is_err()) },
 ];
 
-/// Bugs that one kind of harm shows: every seed does it then.
+/// Bugs that one kind of harm shows. The simulations then have that focus.
 const FOCUSED: &[(Bug, &str)] = &[
     (Bug::SyncedNotRecorded, "cut-closed"),
     (Bug::RunEntriesProveNothing, "cut-killed"),
@@ -41,7 +41,7 @@ const FOCUSED: &[(Bug, &str)] = &[
     (Bug::BackupOverOtherHistory, "rolled-back-killed"),
 ];
 
-/// How the bug is found, if it is, in logs that this thread drives.
+/// The check that finds the bug, if one does, in logs on this thread.
 fn find(bug: Bug) -> Option<String> {
     plant(Some(bug));
     let focus = FOCUSED.iter().find(|(focused, _)| *focused == bug);
@@ -60,7 +60,7 @@ fn find(bug: Bug) -> Option<String> {
 
 #[test]
 fn every_planted_bug_is_found() {
-    // A panic of the log is a find, and is told with the bug.
+    // A panic of the log counts as a find and is reported with the bug.
     std::panic::set_hook(Box::new(|_| ()));
     let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

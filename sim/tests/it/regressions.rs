@@ -1,31 +1,32 @@
-//! Faults that the simulation has found, each as the few steps that show it; and faults of a kind that chance hardly meets.
+//! Faults that the simulation has found, each with the few steps that show it; and faults that random simulations
+//! rarely meet.
 
 use std::path::{Path, PathBuf};
 
-use gesta_core::{Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timestamp};
+use gesta_core::{AppendError, Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timestamp};
 use gesta_log::sim::{self, Betrayal, Failure, Machine, Operation, PlannedFault, ROOT};
 use gesta_log::{LogStore, Options};
 
-/// Every one of them, to see which planted bugs they find.
+/// All of these tests, to see which planted bugs they find.
 #[cfg(feature = "planted-bugs")]
 pub(crate) const CHECKS: &[fn()] = &[
-    a_header_that_a_crash_tore_at_a_sector_is_a_torn_write,
-    a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_on_it,
+    a_header_that_is_torn_between_sectors_is_a_torn_write,
+    a_manifest_whose_rename_was_not_synced_is_synced_before_it_is_used,
     a_log_on_a_full_disk_shows_what_may_have_been_acknowledged,
     a_copy_that_was_never_listed_is_no_sign_of_a_stale_manifest,
-    a_frame_that_reaches_behind_the_end_of_its_file_is_torn,
-    a_spare_that_lost_its_room_is_removed,
-    the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it,
+    a_frame_that_extends_past_the_end_of_its_file_is_torn,
+    a_spare_that_lost_its_space_is_removed,
+    the_start_of_a_segment_is_durable_before_a_manifest_relies_on_it,
     a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again,
-    a_frame_of_another_history_is_found,
-    a_frame_of_another_history_behind_a_damaged_one_is_found,
-    the_log_goes_on_behind_a_segment_that_another_history_ends,
+    a_frame_of_another_history_is_detected,
+    a_frame_of_another_history_after_a_damaged_one_is_detected,
+    the_log_continues_after_a_segment_that_another_history_ends,
     a_segment_of_another_history_is_not_shown,
     an_idle_frame_whose_sync_failed_is_written_again,
     a_foreign_file_among_the_segments_is_left_alone,
-    a_sector_that_the_disk_lost_is_found,
-    a_run_that_ends_where_a_segment_begins_is_of_use,
-    a_run_of_another_history_is_not_believed,
+    a_sector_that_the_disk_lost_is_detected,
+    a_run_that_ends_where_a_segment_begins_is_usable,
+    a_segment_that_the_manifest_contradicts_is_lost,
 ];
 
 const HEADER_BYTES: usize = 4096;
@@ -38,12 +39,12 @@ fn open(machine: &Machine) -> LogStore {
     sim::open(machine, &options()).unwrap()
 }
 
-/// Whose tables become runs with every batch.
+/// Options with which each batch becomes a run.
 fn small_runs() -> Options {
     Options { index_run_bytes: 1 << 10, ..options() }
 }
 
-/// Opens a log that has to take writes: whatever happened to it is no damage.
+/// Opens a log that must take writes: nothing that happened to it is damage.
 fn open_whole(machine: &Machine) -> LogStore {
     let log = open(machine);
     assert_eq!(log.read_only(), None, "{:?}", log.recovery());
@@ -61,14 +62,14 @@ fn append(log: &LogStore, number: u128, size: usize) {
     log.append_blocking(batch(number, size)).unwrap();
 }
 
-/// The ids of everything that is shown.
+/// The ids of all shown events.
 fn shown(log: &LogStore) -> Vec<u128> {
     let page = log.read_blocking(&Read::log(Query::All)).unwrap();
     assert!(page.end);
     page.events.iter().map(|event| u128::from_be_bytes(*event.id().as_bytes())).collect()
 }
 
-/// Drops a log as a process that is killed does: nothing more is written.
+/// Drops a log like a killed process: nothing more is written.
 fn kill(machine: &Machine, log: LogStore) {
     machine.kill();
     drop(log);
@@ -83,7 +84,7 @@ fn segment(id: u64) -> PathBuf {
     Path::new(ROOT).join(format!("segments/{id:012}.seg"))
 }
 
-/// Where the frames of a segment begin, and where the last one ends.
+/// Offsets of a segment's frames, and the end of the last one.
 fn frame_offsets(machine: &Machine, id: u64) -> Vec<usize> {
     let bytes = machine.content(&segment(id)).unwrap();
     let mut offsets = vec![HEADER_BYTES];
@@ -96,7 +97,7 @@ fn frame_offsets(machine: &Machine, id: u64) -> Vec<usize> {
     offsets
 }
 
-/// How many operations come before the one that the predicate means, in what the log is asked to do.
+/// The number of operations before the first one that matches the predicate.
 fn operations_before(
     machine: &Machine,
     work: impl FnOnce(&Machine),
@@ -110,7 +111,7 @@ fn operations_before(
     found.expect("the log does that") as u64
 }
 
-/// How many operations there are in all.
+/// The number of all operations of `work`.
 fn operations_of(machine: &Machine, work: impl FnOnce(&Machine)) -> u64 {
     let rehearsal = machine.fork();
     rehearsal.record();
@@ -118,7 +119,7 @@ fn operations_of(machine: &Machine, work: impl FnOnce(&Machine)) -> u64 {
     rehearsal.recorded().len() as u64
 }
 
-/// A log whose last frames are whole and in doubt: its process was killed, and nothing says that they are durable.
+/// A log whose last frames are whole and in doubt: its process was killed, and no watermark covers them.
 fn log_in_doubt() -> Machine {
     let machine = Machine::new(1);
     let log = open(&machine);
@@ -130,11 +131,11 @@ fn log_in_doubt() -> Machine {
 }
 
 #[test]
-fn a_header_that_a_crash_tore_at_a_sector_is_a_torn_write() {
+fn a_header_that_is_torn_between_sectors_is_a_torn_write() {
     let machine = Machine::new(1);
     let log = open(&machine);
     append(&log, 1, 40);
-    // The next frame but one begins 16 bytes before the end of a sector, so that its header lies in two.
+    // The next frame but one begins 16 bytes before the end of a sector, so its header lies in two sectors.
     let end = *frame_offsets(&machine, 1).last().unwrap();
     let overhead = end - frame_offsets(&machine, 1)[1] - 40;
     let size = (end + overhead + 600).next_multiple_of(512) - 16 - end - overhead;
@@ -146,7 +147,7 @@ fn a_header_that_a_crash_tore_at_a_sector_is_a_torn_write() {
     kill(&machine, log);
     let mut torn = machine.content(&segment(1)).unwrap();
     torn[begins + 16..].fill(0);
-    assert_ne!(torn, whole, "a part of the header is there");
+    assert_ne!(torn, whole, "the header is partly there");
     machine.put(&segment(1), torn);
     let log = open_whole(&machine);
     assert!((1..=16).contains(&log.recovery().quarantined_bytes), "{:?}", log.recovery());
@@ -154,9 +155,9 @@ fn a_header_that_a_crash_tore_at_a_sector_is_a_torn_write() {
 }
 
 #[test]
-fn a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_on_it() {
+fn a_manifest_whose_rename_was_not_synced_is_synced_before_it_is_used() {
     let machine = log_in_doubt();
-    // The manifest that lists the copy of what is in doubt is renamed into place, and the folder is not synced.
+    // The manifest that lists the copy of the frames in doubt is renamed, and the folder is not synced.
     let is_sync = |operation, path: &Path| operation == Operation::SyncFolder && path == Path::new(ROOT);
     let renamed = operations_before(
         &machine,
@@ -169,7 +170,7 @@ fn a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_o
     let (operation, path) = machine.recorded().pop().unwrap();
     assert!(is_sync(operation, &path), "{operation:?} {path:?} failed");
     machine.kill();
-    // Wherever the next process is stopped, the power may take that name back.
+    // At each operation of the next process, a power cut may undo the rename.
     let operations = operations_of(&machine, |machine| drop(open(machine)));
     for after in 0..operations {
         let machine = machine.fork();
@@ -188,7 +189,7 @@ fn a_manifest_whose_name_was_not_durable_is_made_durable_before_anything_rests_o
 fn a_log_on_a_full_disk_shows_what_may_have_been_acknowledged() {
     let machine = log_in_doubt();
     machine.plan_fault(Some(PlannedFault { after: 0, failure: Failure::NoSpace, lasts: true }));
-    // Syncs and writes in place need no space that is not there.
+    // Syncs and writes in place need no additional space.
     let log = sim::open(&machine, &options());
     machine.plan_fault(None);
     drop(log);
@@ -211,14 +212,14 @@ fn a_copy_that_was_never_listed_is_no_sign_of_a_stale_manifest() {
     machine.cut_power_with(u64::MAX);
     let copies =
         |machine: &Machine| machine.paths().into_iter().filter(|path| path.ends_with("000000000002.seg"));
-    assert_eq!(copies(&machine).count(), 1, "the copy is there, and no manifest lists it");
-    // What the copy holds is covered meanwhile, so that it is no longer in doubt where it stands.
+    assert_eq!(copies(&machine).count(), 1, "the copy exists, and no manifest lists it");
+    // A watermark now covers the frames that the copy holds, so they are no longer in doubt in the original.
     let log = open_whole(&machine);
     assert_eq!(shown(&log), [1, 2, 3]);
 }
 
 #[test]
-fn a_frame_that_reaches_behind_the_end_of_its_file_is_torn() {
+fn a_frame_that_extends_past_the_end_of_its_file_is_torn() {
     let machine = Machine::new(1);
     let log = open(&machine);
     append(&log, 1, 40);
@@ -234,11 +235,11 @@ fn a_frame_that_reaches_behind_the_end_of_its_file_is_torn() {
 }
 
 #[test]
-fn a_spare_that_lost_its_room_is_removed() {
+fn a_spare_that_lost_its_space_is_removed() {
     let machine = Machine::new(1);
     let log = open(&machine);
     append(&log, 1, 40);
-    // The log goes on in a second segment, which is cut where its frames would begin.
+    // The log continues in a second segment, which is cut at the start of its frames.
     for number in 2..40 {
         append(&log, number, 2_000);
         log.keep_inline();
@@ -259,7 +260,7 @@ fn a_spare_that_lost_its_room_is_removed() {
 }
 
 #[test]
-fn the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it() {
+fn the_start_of_a_segment_is_durable_before_a_manifest_relies_on_it() {
     let first_sync = |operation, path: &Path| operation == Operation::Sync && path == segment(1);
     let rehearsal = Machine::new(1);
     let log = open(&rehearsal);
@@ -275,7 +276,7 @@ fn the_start_of_a_segment_is_durable_before_a_manifest_rests_on_it() {
     assert!(log.append_blocking(batch(1, 40)).is_err());
     assert!(machine.recorded().last().is_some_and(|(operation, path)| first_sync(*operation, path)));
     kill(&machine, log);
-    // The copy is listed, and the write that ends its source fails.
+    // The copy is listed, and the write that ends the original segment fails.
     let rehearsal = machine.fork();
     rehearsal.record();
     drop(open(&rehearsal));
@@ -321,7 +322,7 @@ fn a_segment_that_was_ended_by_a_sync_that_failed_is_ended_again() {
 
 #[test]
 fn an_idle_frame_whose_sync_failed_is_written_again() {
-    // What a failed sync writes all the same is chance.
+    // A failed sync may still write some sectors, at random.
     for seed in 0..8 {
         let machine = Machine::new(seed);
         let log = open(&machine);
@@ -345,7 +346,8 @@ fn an_idle_frame_whose_sync_failed_is_written_again() {
     }
 }
 
-/// Everything that is shown, by the ids, going on behind damage; and the positions that are said to be lost on the way.
+/// The ids of all shown events, with reads continued after damage, and the ranges of positions that are reported as
+/// lost.
 fn shown_and_lost(log: &LogStore) -> (Vec<u128>, Vec<(u64, u64)>) {
     let (mut ids, mut lost, mut from) = (Vec::new(), Vec::new(), Place::Start);
     loop {
@@ -361,14 +363,14 @@ fn shown_and_lost(log: &LogStore) -> (Vec<u128>, Vec<(u64, u64)>) {
                 lost.push((first.sequence, to.sequence));
                 from = Place::At(resume);
             }
-            Err(error) => panic!("only damage is met: {error}"),
+            Err(error) => panic!("a read fails for another reason than damage: {error}"),
         }
     }
 }
 
-/// Two histories of one log: event 1 is in both, then one has events 10 to 13 and the other 20 to 23, in frames that stand at the same
-/// places of the same segment. Only the chain tells them apart. Gives the machine of the first, the bytes of both, and where their
-/// frames begin: START, event 1, an idle frame, the four, an idle frame, and the end.
+/// Two histories of one log. Both have event 1; then one has events 10 to 13 and the other 20 to 23, in frames at the
+/// same offsets of the same segment. Only the chain distinguishes them. Returns the machine of the first, the bytes
+/// of both, and the offsets of their frames: START, event 1, an idle frame, the four, an idle frame, and the end.
 fn two_histories() -> (Machine, Vec<u8>, Vec<u8>, Vec<usize>) {
     let machine = Machine::new(1);
     let log = open(&machine);
@@ -390,8 +392,8 @@ fn two_histories() -> (Machine, Vec<u8>, Vec<u8>, Vec<usize>) {
 }
 
 #[test]
-fn a_frame_of_another_history_is_found() {
-    // Which frames are of the other history, of 3 to 6 for the events and 7 for the idle frame; what is shown, and what is lost.
+fn a_frame_of_another_history_is_detected() {
+    // Frames from the other history (3 to 6 are the events, 7 is the idle frame); the shown events; the lost events.
     let cases = [
         (4..5, vec![1, 10, 12, 13], (3, 3)),
         (4..6, vec![1, 10, 13], (3, 4)),
@@ -405,7 +407,7 @@ fn a_frame_of_another_history_is_found() {
         own[range.clone()].copy_from_slice(&others[range]);
         machine.put(&segment(1), own);
         let log = open(&machine);
-        assert!(log.read_only().is_some(), "frames {foreign:?} are taken for the next ones");
+        assert!(log.read_only().is_some(), "frames {foreign:?} are accepted");
         assert_eq!(shown_and_lost(&log), (whole, vec![lost]), "frames {foreign:?}");
         let damage = &log.recovery().damage;
         assert_eq!((damage[0].from, damage[0].to), lost, "frames {foreign:?}: {damage:?}");
@@ -414,18 +416,23 @@ fn a_frame_of_another_history_is_found() {
 }
 
 #[test]
-fn a_frame_of_another_history_behind_a_damaged_one_is_found() {
+fn a_frame_of_another_history_after_a_damaged_one_is_detected() {
     let (machine, mut own, others, offsets) = two_histories();
     own[offsets[4] + 100] ^= 1;
     let range = offsets[5]..offsets[7];
     own[range.clone()].copy_from_slice(&others[range]);
     machine.put(&segment(1), own);
     let log = open(&machine);
-    assert_eq!(shown_and_lost(&log), (vec![1, 10], vec![(3, 5)]), "the header of 11 says what follows it");
+    assert_eq!(
+        shown_and_lost(&log),
+        (vec![1, 10], vec![(3, 5)]),
+        "the header of 11 names the frame after it"
+    );
 }
 
-/// Two histories of one log: event 1 is in both, then one has events 100 to 139, and the other others, in several segments. Gives the
-/// machine of the first, the other's first segment, and where the frames of the own first segment begin.
+/// Two histories of one log in several segments. Both have event 1; then one has events 100 to 139 and the other has
+/// `others`. Returns the machine of the first, the other's first segment, and the offsets of the frames in the first
+/// history's first segment.
 fn two_long_histories(others: std::ops::Range<u128>, size: usize) -> (Machine, Vec<u8>, Vec<usize>) {
     let machine = Machine::new(1);
     let log = open(&machine);
@@ -446,10 +453,10 @@ fn two_long_histories(others: std::ops::Range<u128>, size: usize) -> (Machine, V
 }
 
 #[test]
-fn the_log_goes_on_behind_a_segment_that_another_history_ends() {
+fn the_log_continues_after_a_segment_that_another_history_ends() {
     let (machine, others, offsets) = two_long_histories(200..240, 3_000);
     let mut own = machine.content(&segment(1)).unwrap();
-    // Three batches before its end are the other's.
+    // Three batches before the end come from the other history.
     let (from, to) = (offsets[offsets.len() - 5], offsets[offsets.len() - 2]);
     own[from..to].copy_from_slice(&others[from..to]);
     machine.put(&segment(1), own);
@@ -462,8 +469,8 @@ fn the_log_goes_on_behind_a_segment_that_another_history_ends() {
 
 #[test]
 fn a_segment_of_another_history_is_not_shown() {
-    // Frames that end at the same place, and further on, with and without their END; frames that end before it. (Without END, the
-    // last are what a segment looks like that has lost its end.)
+    // Frames that end at the same offset or later, with and without END; frames that end earlier. (Without END, the
+    // segment looks like one that has lost its end.)
     let cases = [
         (200..240, 3_000, true),
         (200..240, 3_000, false),
@@ -480,7 +487,7 @@ fn a_segment_of_another_history_is_not_shown() {
         machine.put(&segment(1), others);
         let log = open(&machine);
         let (ids, lost) = shown_and_lost(&log);
-        // START and END are no batches, and one frame is idle.
+        // START and END are not batches, and one frame is idle.
         let in_first = offsets.len() as u64 - 4;
         assert!(log.read_only().is_some());
         assert_eq!(lost, [(1, in_first)], "{numbers:?} of {size}");
@@ -489,13 +496,15 @@ fn a_segment_of_another_history_is_not_shown() {
 }
 
 #[test]
-fn a_run_that_ends_where_a_segment_begins_is_of_use() {
+fn a_run_that_ends_where_a_segment_begins_is_usable() {
     let machine = Machine::new(1);
     let log = open(&machine);
-    // More than a table may hold in memory, and less than what is indexed beside the open log.
+    // More than a table may hold in memory, and less than the amount for which the index is rebuilt beside the open
+    // log.
     (1..26).for_each(|number| append(&log, number, 8));
     kill(&machine, log);
-    // What is in doubt is copied, so that the log goes on in a fresh segment; and the index of it cannot be written at first.
+    // Frames in doubt are copied, so the log continues in a new segment. At first the index of the copied frames
+    // cannot be written.
     let is_run = |operation, path: &Path| {
         operation == Operation::Create && path.extension().is_some_and(|own| own == "run")
     };
@@ -512,8 +521,9 @@ fn a_run_that_ends_where_a_segment_begins_is_of_use() {
 }
 
 #[test]
-fn a_run_of_another_history_is_not_believed() {
-    // Two histories of one log, of the same sizes in the same segment; the segment of one meets the index of the other.
+fn a_segment_that_the_manifest_contradicts_is_lost() {
+    // Two histories of one log, with the same sizes in the same segment. The segment of one meets the manifest and the
+    // index of the other.
     let machine = Machine::new(1);
     let log = sim::open(&machine, &small_runs()).unwrap();
     append(&log, 1, 40);
@@ -528,9 +538,15 @@ fn a_run_of_another_history_is_not_believed() {
     }
     machine.put(&segment(1), other.content(&segment(1)).unwrap());
     let log = sim::open(&machine, &small_runs()).unwrap();
-    assert_eq!((log.read_only(), shown(&log)), (None, vec![1, 20, 21, 22, 23]));
-    for (number, is_repeat) in [(20, true), (10, false)] {
-        assert_eq!(log.append_blocking(batch(number, 900)).unwrap().repeated, is_repeat, "of {number}");
+    assert!(log.read_only().is_some(), "the manifest names frames that the segment does not hold");
+    assert_eq!(shown_and_lost(&log), (vec![], vec![(1, 3), (4, 5)]));
+    let stream = Read::log(Query::stream("s-1".parse().unwrap()));
+    assert!(matches!(log.read_blocking(&stream), Err(ReadError::DataLoss { .. })));
+    let again = log.append_blocking(batch(10, 900));
+    assert!(again.as_ref().is_ok_and(|again| again.repeated), "10 was acknowledged: {again:?}");
+    for number in [20, 30] {
+        let refused = log.append_blocking(batch(number, 900));
+        assert!(matches!(refused, Err(AppendError::ReadOnly { .. })), "{number}: {refused:?}");
     }
 }
 
@@ -548,7 +564,7 @@ fn a_foreign_file_among_the_segments_is_left_alone() {
 }
 
 #[test]
-fn a_sector_that_the_disk_lost_is_found() {
+fn a_sector_that_the_disk_lost_is_detected() {
     for how in [Betrayal::Stale, Betrayal::Misdirected] {
         let machine = Machine::new(1);
         let log = open(&machine);

@@ -5,12 +5,12 @@ use std::io::Read;
 use gesta_core::{
     Batch, ContentKind, EventId, EventType, Expected, NewEvent, StreamName, Tag, Timestamp, Version,
 };
+use gesta_server::wire::check_user_names;
 use gesta_server::{now, parse_time};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::failure::{Failure, Outcome};
-use crate::names;
 use crate::output::say;
 use crate::target::{IfMissing, Target};
 
@@ -71,7 +71,7 @@ impl AppendEvent {
     pub(crate) fn run(self) -> Outcome {
         let (target, expect, stream) = (self.target.clone(), self.expect, self.stream.clone());
         let event = self.event()?;
-        names::check_event(&event).map_err(Failure::usage)?;
+        check_user_names(&event).map_err(|error| Failure::usage(error.to_string()))?;
         let opened = target.open(IfMissing::Make)?;
         let batch = Batch::new([event]).expect(stream.clone(), expect);
         let appended = pollster::block_on(opened.store().append(batch))?;

@@ -59,6 +59,9 @@ fn verify_backup(folder: &Path) -> Outcome {
     for damage in &report.damage {
         say(&format!("damage: {damage}"))?;
     }
+    for flaw in &report.flaws {
+        say(&format!("flaw: {flaw}"))?;
+    }
     if report.is_sound() {
         return Ok(());
     }

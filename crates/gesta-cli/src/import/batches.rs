@@ -11,10 +11,10 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use gesta_core::{DATA_BYTES_MAX, METADATA_BYTES_MAX, NewEvent, Timestamp};
 use gesta_server::cloudevents::{CloudEvent, CloudEventError};
+use gesta_server::wire::check_user_names;
 
 use super::Template;
 use crate::failure::{Failure, Outcome};
-use crate::names;
 
 /// The most events in one batch.
 const BATCH_EVENTS_MAX: usize = 1_000;
@@ -144,7 +144,7 @@ impl FileBatches {
             CloudEventError::NoStream => NO_STREAM.to_owned(),
             other => other.to_string(),
         })?;
-        names::check_event(&event)?;
+        check_user_names(&event).map_err(|error| error.to_string())?;
         Ok(event)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gesta_core::{Batch, EventId, NewEvent, Timestamp};
@@ -125,7 +126,7 @@ fn a_backup_given_as_a_log_is_refused_and_left_unchanged() {
     ];
     for arguments in commands {
         let said = on(&to, arguments).failed(1);
-        for part in ["holds a backup, and no log", "gesta verify --backup", "gesta restore --from"] {
+        for part in ["holds a backup, not a log", "gesta verify --backup", "gesta restore --from"] {
             assert!(said.contains(part), "{arguments:?}: {said}");
         }
     }
@@ -205,7 +206,7 @@ fn a_lost_manifest_is_rebuilt_on_request() {
     append(&log, 101..=110);
     on(&log, &["verify"]).ok();
     let said = on(&log, &["repair", "--manifest"]).failed(1);
-    assert!(said.contains("nothing to repair"), "{said}");
+    assert!(said.contains("this repair has nothing to do"), "{said}");
     let said = on(&log, &["repair"]).ok();
     assert!(said.contains("nothing to repair"), "{said}");
     assert_eq!(on(&log, &["repair", "--manifest", "--drop-tail"]).code, 2);
@@ -214,12 +215,10 @@ fn a_lost_manifest_is_rebuilt_on_request() {
 #[test]
 fn an_unproven_tail_is_dropped_on_request() {
     let (_folder, log) = log_of(100);
-    let segment = Path::new(&log).join("segments").join("000000000001.seg");
-    let mut bytes = fs::read(&segment).unwrap();
-    // The last frame is idle. Its kind is the last byte that is not zero, three bytes before its end.
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 4;
+    let mut bytes = fs::read(segment(&log, 1)).unwrap();
+    let end = end_of_idle(&bytes);
     bytes[end..end + 700].fill(7);
-    fs::write(&segment, bytes).unwrap();
+    fs::write(segment(&log, 1), bytes).unwrap();
     let ran = on(&log, &["verify"]);
     assert!(ran.code == 1 && ran.err.contains("gesta repair"), "{ran:?}");
     let stat = on(&log, &["stat"]).ok();
@@ -253,8 +252,13 @@ fn stat_describes_a_log_as_text_and_as_json() {
     assert!(segment["firstRecordedAt"].as_str().unwrap().ends_with('Z'), "{segment}");
 }
 
-/// A log with sealed segments that the index covers, so that opening it does not read them. One of them is damaged.
-fn rotten_log() -> (TempDir, String) {
+fn event(number: u128, data: String) -> Batch {
+    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
+    Batch::new([NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data)])
+}
+
+/// A log with sealed segments that the index covers, so that opening it does not read them.
+fn sealed_log() -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
     let log = path(&folder, "log");
     let options = Options {
@@ -265,16 +269,102 @@ fn rotten_log() -> (TempDir, String) {
     };
     let store = LogStore::open(&log, &options).unwrap();
     for number in 1..=40 {
-        let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-        let data = format!("\"{}\"", "1".repeat(5_000));
-        let event = NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data);
-        store.append_blocking(Batch::new([event])).unwrap();
+        store.append_blocking(event(number, format!("\"{}\"", "1".repeat(5_000)))).unwrap();
     }
     drop(store);
     // Opening the log indexes the rest.
     drop(LogStore::open(&log, &options).unwrap());
-    flip(Path::new(&log).join("segments").join("000000000002.seg"), 20_000);
     (folder, log)
+}
+
+/// Where the frames of a segment end whose last frame is idle.
+fn end_of_idle(segment: &[u8]) -> usize {
+    // Its kind is the last byte that is not zero, three bytes before its end.
+    segment.iter().rposition(|byte| *byte != 0).unwrap() + 4
+}
+
+fn segment(log: &str, id: u64) -> PathBuf {
+    Path::new(log).join("segments").join(format!("{id:012}.seg"))
+}
+
+/// A [`sealed_log`] with a damaged event in its second segment.
+fn rotten_log() -> (TempDir, String) {
+    let (folder, log) = sealed_log();
+    flip(segment(&log, 2), 20_000);
+    (folder, log)
+}
+
+#[test]
+fn a_flaw_that_a_backup_copied_is_printed_and_is_no_failure() {
+    let (folder, log) = sealed_log();
+    let to = path(&folder, "backup");
+    // A bit of START, the first frame of the segment.
+    flip(segment(&log, 2), 4_096 + 16);
+    on(&log, &["backup", "--to", &to]).ok();
+    let said = gesta(["verify", "--backup", &to]).ok();
+    assert!(
+        said.contains("checked 40 events") && said.contains("\nflaw: segment 2 at offset 4096"),
+        "{said}"
+    );
+}
+
+/// Runs the binary so that it may not write to the folder of the log.
+fn on_read_only(log: &str, arguments: &[&str]) -> Ran {
+    let gesta = env!("CARGO_BIN_EXE_gesta");
+    // Root ignores the permissions of files, unless it gives up that capability.
+    let prefix: &[&str] = match rustix::process::geteuid().is_root() {
+        true => &["setpriv", "--bounding-set=-dac_override", gesta],
+        false => &[gesta],
+    };
+    let set_mode = |mode: u32| {
+        for folder in [Path::new(log), &Path::new(log).join("segments")] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set_mode(0o555);
+    let ran =
+        Command::new(prefix[0]).args(&prefix[1..]).args(arguments).args(["--dir", log]).output().unwrap();
+    set_mode(0o755);
+    ran.into()
+}
+
+/// A log of two events as a kill leaves it: nothing proves that the second one was synced.
+fn killed_log() -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let log = path(&folder, "log");
+    let (manifest, kept) = (Path::new(&log).join("manifest"), folder.path().join("kept"));
+    let store = LogStore::open(&log, &Options { scrub: Scrub::Off, ..Options::default() }).unwrap();
+    store.append_blocking(event(1, "1".to_owned())).unwrap();
+    fs::copy(&manifest, &kept).unwrap();
+    store.append_blocking(event(2, "2".to_owned())).unwrap();
+    drop(store);
+    fs::rename(&kept, &manifest).unwrap();
+    let mut bytes = fs::read(segment(&log, 1)).unwrap();
+    let end = end_of_idle(&bytes);
+    bytes[end - 64..end].fill(0);
+    fs::write(segment(&log, 1), bytes).unwrap();
+    (folder, log)
+}
+
+#[test]
+fn events_that_are_left_out_of_a_read_only_log_are_named_and_the_command_fails() {
+    let (folder, log) = killed_log();
+    let file = path(&folder, "events.jsonl");
+    let commands =
+        [&["read", "--all"][..], &["read", "account-42"], &["export", "-"], &["export", &file], &["streams"]];
+    for arguments in commands {
+        let ran = on_read_only(&log, arguments);
+        assert!(ran.code == 1 && ran.out.lines().count() == 1, "{arguments:?}: {ran:?}");
+        for part in [
+            "error: events may be missing from the log in",
+            "cannot be written to",
+            "events 2 to 2 are valid",
+        ] {
+            assert!(ran.err.contains(part), "{arguments:?}: {ran:?}");
+        }
+    }
+    assert_eq!(read(&log).lines().count(), 2, "an open that can write shows them");
+    assert_eq!(on_read_only(&log, &["read", "--all"]).ok().lines().count(), 2, "then they are proven");
 }
 
 #[test]
@@ -378,4 +468,21 @@ fn after_a_failed_write_a_server_exits_if_asked() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(read(&log).lines().count(), 100, "acknowledged events are there");
+}
+
+#[test]
+fn a_repair_that_cannot_help_names_the_damage_and_fails() {
+    let (_folder, log) = sealed_log();
+    fs::remove_file(segment(&log, 2)).unwrap();
+    let said = on(&log, &["repair"]).failed(1);
+    for part in ["cannot repair the log in", "segment 2 at offset 0: the file is missing", "gesta restore"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // Nothing proves that this segment held events, so it is no proven loss. It may have held some all the same.
+    let (_folder, log) = killed_log();
+    fs::remove_file(segment(&log, 1)).unwrap();
+    let said = on(&log, &["repair"]).failed(1);
+    for part in ["a repair cannot help the log in", "because: segment 1 at offset 0", "gesta restore"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

@@ -1,12 +1,13 @@
-//! Backups: a consistent cut of a log in a folder of its own, taken while the log is in use or while nobody has it open.
+//! Backups: a consistent cut of a log in a separate folder, taken while the log is in use or while no process has it
+//! open.
 //!
-//! A backup holds sealed segments and nothing else: what of the active segment lies before the cut is ended with an END of its own.
-//! So every file of a backup is final from the moment that it has its name, which says what is in it, and one that is there already
-//! is not written again.
+//! A backup holds only sealed segments: the part of the active segment before the cut gets an END. So every file of a
+//! backup is final as soon as it has its name. The name identifies the content, and a file that exists already is not
+//! written again.
 //!
 //! *Invariants*
 //! - A file that the backup's manifest lists is not changed or removed before a newer manifest is durable.
-//! - The manifest is replaced last, by rename: a backup that was stopped is the one before it.
+//! - The manifest is replaced last, by rename: an interrupted backup leaves the previous backup in place.
 
 mod cut;
 mod error;
@@ -44,51 +45,52 @@ use target::Target;
 /// How a backup is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackupOptions {
-    /// What becomes of sealed segments.
+    /// How sealed segments get into the backup.
     pub sealed: SealedSegments,
-    /// Bytes that are copied, or read of what is linked, a second at the most; as fast as it goes, if not said. Beside appends, say it:
-    /// the disk is theirs then, but for that much.
+    /// The most bytes a second to copy, or to read for linked files; without a limit if `None`. Set it for a log that
+    /// takes appends, so that the rest of the disk's bandwidth is left to them.
     pub bytes_per_second: Option<NonZeroU64>,
 }
 
-/// What becomes of sealed segments, which never change again.
+/// How sealed segments, which never change again, get into the backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SealedSegments {
     /// They are copied.
     #[default]
     Copy,
-    /// They get a second name, where the file system can do that. Fast and for nothing, but no help against a disk that fails: the
-    /// bytes are still there once. For a backup that is then copied elsewhere.
+    /// They get a second name, if the file system supports that. Fast, and takes no space, but does not protect
+    /// against a failing disk: the bytes exist only once. For a backup that is then copied elsewhere.
     Link,
 }
 
-/// What a backup holds, and what it took to make it so.
+/// The content of a backup, and the work that it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
-    /// The store it was taken of.
+    /// The store that was backed up.
     pub store: StoreId,
-    /// The position of the last event in it: every event up to there is in it, none after.
+    /// The position of its last event: every event up to there is in it, none after.
     pub position: u64,
-    /// The number of the last frame in it.
+    /// The number of its last frame.
     pub frame: u64,
     /// When it was taken.
     pub taken_at: Timestamp,
-    /// Its segments.
+    /// The number of its segments.
     pub segments: usize,
-    /// Bytes of all of them.
+    /// The total bytes of its segments.
     pub bytes: u64,
-    /// Segments that were copied now.
+    /// Segments copied by this run.
     pub copied: usize,
-    /// Bytes of those.
+    /// Bytes of the copied segments.
     pub copied_bytes: u64,
-    /// Segments that got a second name now.
+    /// Segments linked by this run.
     pub linked: usize,
 }
 
-/// Takes a backup of the log in a folder that nobody has open: [`LogStore::backup`] without opening it. Changes nothing in it.
+/// Takes a backup of a log that no process has open: as [`LogStore::backup`], but without opening the log. Changes
+/// nothing in the log.
 ///
 /// # Errors
-/// [`BackupError`]: damage is refused, so that a backup is a proof of what it holds.
+/// [`BackupError`]. Damage is refused: every segment is verified when it is copied or linked.
 pub fn backup(
     root: impl AsRef<Path>,
     to: impl AsRef<Path>,
@@ -110,7 +112,8 @@ pub(crate) fn backup_in(
     take(&folder, &manifest, position, to, options)
 }
 
-/// The last position that the next open would show. What a crash left behind is no obstacle: whole frames belong to the log.
+/// The last position that the next open would show. The remains of a crash are no obstacle: complete frames belong to
+/// the log.
 fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, BackupError> {
     let mut recovery = Recovery::default();
     let listed = open_listed(folder.env, folder.root, manifest, Mode::Read, &mut Vec::new());
@@ -119,7 +122,7 @@ fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, Back
     let survey = survey_tail(manifest, &listed, &LogPoint::START).map_err(folder.recover_error())?;
     recovery.note_unproven(&survey);
     recovery.note_damage(&survey, &[]);
-    // A spare that is missing has held no frame.
+    // A missing spare has held no frame.
     let is_lost = |own: &&Listed| own.segment.is_none() && own.entry.state != SegmentState::Spare;
     if let Some(missing) = listed.iter().find(is_lost) {
         let id = missing.entry.header.id;

@@ -1,5 +1,5 @@
-//! Repair: what recovery must not decide on its own. Never done unless asked for, always written down, and nothing is thrown away:
-//! what is cut is kept in `quarantine/`.
+//! Repair: changes that recovery must not decide alone. A repair runs only on request and always writes a report.
+//! Nothing is thrown away: removed bytes are kept in `quarantine/`.
 
 mod manifest;
 mod report;
@@ -19,22 +19,23 @@ use crate::recover::RecoverError;
 use manifest::Rebuilt;
 use tail::DroppedTail;
 
-/// A repair that can be asked for.
+/// A kind of repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
-    /// Makes a missing, damaged or stale manifest anew, from the headers and START frames of the segments.
+    /// Rebuilds a missing, damaged or stale manifest from the headers and START frames of the segments.
     Manifest,
-    /// Moves bytes at the end of the log to `quarantine/` that are neither a torn write nor proven to be acknowledged, and makes the log
-    /// writable again.
+    /// Moves bytes at the end of the log to `quarantine/` that are neither a torn write nor known to be acknowledged,
+    /// and makes the log writable again.
     DropTail,
 }
 
-/// What is wrong with a log that a repair can put right, and what that would do.
+/// The faults of a log that a repair can mend, and the steps it would take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairPlan {
-    /// The repair; `None` if there is nothing for one to do.
+    /// The repair; `None` if there is nothing to repair.
     pub repair: Option<Repair>,
-    /// What was found. Without a repair, it is why the log takes no writes, or what of it is lost; empty if nothing is wrong.
+    /// What was found. Without a repair: why the log takes no writes, or what is lost of it; empty if nothing is
+    /// wrong.
     pub found: Vec<String>,
     /// What the repair would do.
     pub steps: Vec<String>,
@@ -47,7 +48,7 @@ pub struct Repaired {
     pub found: Vec<String>,
     /// What was done.
     pub steps: Vec<String>,
-    /// The file that says so, beside the log.
+    /// The report file, beside the log.
     pub report: PathBuf,
 }
 
@@ -57,22 +58,22 @@ pub enum RepairError {
     /// The log cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// There is nothing to repair in that way.
-    #[error("there is nothing to repair in that way: {reason}")]
+    /// This repair has nothing to do.
+    #[error("this repair has nothing to do: {reason}")]
     NothingToDo {
-        /// What was looked at.
+        /// What was checked.
         reason: String,
     },
-    /// What is damaged was acknowledged: it is not for a repair to drop.
+    /// The damaged bytes were acknowledged: a repair must not drop them.
     #[error(
-        "acknowledged bytes are damaged ({what}): restore the log from a backup with `gesta restore`, or save what is whole with `gesta export`"
+        "acknowledged bytes are damaged ({what}): restore the log from a backup with `gesta restore`, or save the valid events with `gesta export`"
     )]
     Acknowledged {
         /// What is damaged.
         what: String,
     },
-    /// What the segments say is not enough.
-    #[error("the manifest cannot be made anew: {reason}: restore the log from a backup with `gesta restore`")]
+    /// The segments do not hold enough information.
+    #[error("the manifest cannot be rebuilt: {reason}: restore the log from a backup with `gesta restore`")]
     NotEnough {
         /// What is missing.
         reason: String,
@@ -90,18 +91,18 @@ impl RepairError {
     }
 }
 
-/// Says what is wrong with a log that a repair can put right, in a folder that nobody has open. Changes nothing.
+/// Finds the faults of a log that a repair can mend. No process may have the log open. Changes nothing.
 ///
 /// # Errors
-/// [`RepairError`] where the log cannot be read, or where what is wrong is not for a repair.
+/// [`RepairError`] if the log cannot be read, or if no repair can mend its faults.
 pub fn plan_repair(root: impl AsRef<Path>) -> Result<RepairPlan, RepairError> {
     plan_repair_in(&OsEnv, root.as_ref())
 }
 
-/// Repairs a log in a folder that nobody has open, and writes down what was found and done.
+/// Repairs a log that no process has open, and writes a report with the findings and the steps.
 ///
 /// # Errors
-/// [`RepairError`]: then nothing was changed, unless the system refused something midway; done again, a repair goes on.
+/// [`RepairError`]: nothing was changed, unless a system call failed midway. Running the repair again continues it.
 pub fn repair(root: impl AsRef<Path>, repair: Repair) -> Result<Repaired, RepairError> {
     repair_in(&OsEnv, root.as_ref(), repair)
 }
@@ -122,7 +123,7 @@ pub(crate) fn plan_repair_in(env: &dyn Env, root: &Path) -> Result<RepairPlan, R
     }
 }
 
-/// What is wrong with a log that no repair helps.
+/// The faults of a log that no repair can mend.
 fn beyond_repair(folder: &Folder<'_>) -> Result<Vec<String>, OpenError> {
     let recovery = folder.examine(&folder.existing_manifest()?)?;
     match (recovery.damage.is_empty(), recovery.read_only) {
@@ -134,28 +135,28 @@ fn beyond_repair(folder: &Folder<'_>) -> Result<Vec<String>, OpenError> {
 pub(crate) fn repair_in(env: &dyn Env, root: &Path, repair: Repair) -> Result<Repaired, RepairError> {
     let folder = Folder { env, root };
     let _lock = folder.lock_existing()?;
-    // The names that are read may be in memory alone: nothing is done on their word before they are durable.
+    // The names just read may be only in memory. They are synced before anything is done because of them.
     for own in [root, &root.join("segments")] {
         env.sync_dir(own).map_err(io_error("syncing the folder"))?;
     }
-    env.create_dir(&root.join("quarantine")).map_err(io_error("making the folder for what is kept aside"))?;
+    env.create_dir(&root.join("quarantine")).map_err(io_error("making the folder `quarantine`"))?;
     match repair {
         Repair::Manifest => {
             let nothing = || RepairError::NothingToDo {
-                reason: "the manifest proves itself and lists every segment".to_owned(),
+                reason: "the manifest is valid and lists every segment".to_owned(),
             };
             Rebuilt::of(&folder)?.ok_or_else(nothing)?.write(&folder)
         }
         Repair::DropTail => {
             let nothing = || RepairError::NothingToDo {
-                reason: "the log ends in nothing but what recovery settles by itself".to_owned(),
+                reason: "recovery settles the end of this log without a repair".to_owned(),
             };
             DroppedTail::of(&folder)?.ok_or_else(nothing)?.drop(&folder)
         }
     }
 }
 
-/// What stands where the manifest belongs.
+/// What stands in the place of the manifest.
 enum Current {
     Sound(Manifest),
     Damaged,

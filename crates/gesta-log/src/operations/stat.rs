@@ -30,7 +30,7 @@ pub struct LogStat {
     pub proven_position: u64,
     /// Its segments, in the order of the log.
     pub segments: Vec<SegmentStat>,
-    /// What the machine's clock says.
+    /// The time of the machine's clock.
     pub now: Timestamp,
     /// The files of its index, from old to new.
     pub index: Vec<IndexFileStat>,
@@ -226,7 +226,7 @@ fn segment_stat(
     stat.file_bytes = Some(segment.file.len().map_err(io)?);
     match &entry.state {
         SegmentState::Sealed(sealed) => stat.recorded_at = recorded_at(&segment, sealed)?,
-        // A spare is used before the manifest says so.
+        // A spare is used before the manifest records its frames.
         SegmentState::Spare | SegmentState::Active => stat.count_frames(&segment)?,
     }
     Ok(stat)

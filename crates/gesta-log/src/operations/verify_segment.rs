@@ -15,7 +15,7 @@ pub(crate) struct Proof {
     pub(crate) frames: u64,
     pub(crate) events: u64,
     pub(crate) damage: Vec<Damage>,
-    /// Marks that are damaged and between whole batches: nothing is lost with them, and nothing else says what they were.
+    /// Damaged marks between whole batches: no event is lost with them, but their content stands nowhere else.
     pub(crate) flaws: Vec<Damage>,
     /// The place that the next segment must continue, if it was verified.
     pub(crate) end: Option<ChainPosition>,
@@ -148,7 +148,7 @@ impl<'a> Prover<'a> {
         };
         let what = gap.what("no valid frame stands here").to_owned();
         let damage = Damage { segment: self.segment.id, offset, from, to, end_is_known: true, what };
-        // A mark, START or idle, that the log goes on behind.
+        // A mark, START or idle, with valid frames after it.
         match next.is_some() && from > to && !gap.is_refused() {
             true => self.flaws.push(damage),
             false => self.damage.push(damage),

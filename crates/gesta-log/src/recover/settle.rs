@@ -33,10 +33,12 @@ impl Folder<'_> {
         let (runs, known) = self.open_runs(manifest, &listed, files)?;
         let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         recovery.note_unproven(&survey);
+        let left_out = left_out(&survey);
+        recovery.may_miss_events |= left_out.is_some();
         let reason = format!(
             "`{}` cannot be written to: to append, mount it writable or give this user write permission{}",
             self.root.display(),
-            left_out(&survey)
+            left_out.unwrap_or_default()
         );
         recovery.read_only = Some(match recovery.read_only.take() {
             Some(first) => format!("{first}; {reason}"),
@@ -228,18 +230,13 @@ impl Folder<'_> {
     }
 }
 
-/// The addition to the reason for a read-only log: events that are left out because nothing proves that they are on
-/// the disk.
-pub(crate) fn left_out(survey: &TailSurvey) -> String {
-    let beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
-    let mut positions = beyond.map(|frame| (frame.header.position, frame.header.next_position() - 1));
-    match (positions.next(), positions.next_back()) {
-        (Some((from, to)), last) => {
-            let to = last.map_or(to, |(_, to)| to);
-            format!(
-                "; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access"
-            )
-        }
-        (None, _) => String::new(),
-    }
+/// Names the events that are left out because nothing proves that they are on the disk; `None` if there are none.
+fn left_out(survey: &TailSurvey) -> Option<String> {
+    let mut beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
+    let first = beyond.next()?;
+    let last = beyond.next_back().unwrap_or(first);
+    let (from, to) = (first.header.position, last.header.next_position() - 1);
+    Some(format!(
+        "; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access"
+    ))
 }

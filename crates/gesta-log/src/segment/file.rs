@@ -42,7 +42,7 @@ impl SegmentFile {
         Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
     }
 
-    /// Where its first frame begins.
+    /// The offset of the first frame.
     pub(crate) const fn first_frame_offset() -> u64 {
         SEGMENT_HEADER_BYTES as u64
     }

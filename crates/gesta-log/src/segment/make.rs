@@ -1,4 +1,4 @@
-//! Makes segment files, and ends them.
+//! Makes and ends segment files.
 
 use std::io;
 use std::path::Path;
@@ -10,17 +10,18 @@ use crate::env::Env;
 use crate::folder::{Manifest, segment_path};
 use crate::format::{EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, write_mark};
 
-/// A segment without a frame, which the manifest lists.
+/// A listed segment without frames.
 pub(crate) struct Spare {
     pub(crate) segment: Arc<SegmentFile>,
     pub(crate) size_bytes: u64,
-    /// The manifest that lists it.
+    /// The generation of the manifest that lists it.
     pub(crate) generation: u64,
-    /// Whether the manifest on the disk lists it as active. Only then may the writer use it.
+    /// True if the manifest on the disk lists it as active. Only then may the writer use it.
     pub(crate) is_active: bool,
 }
 
-/// Makes the file of a segment, durably; the manifest still has to list it. What is left of a failed attempt is removed.
+/// Makes the file of a segment, durably. The caller still has to list it in the manifest. Removes the file if an
+/// attempt fails.
 pub(crate) fn make_file(
     env: &dyn Env,
     root: &Path,
@@ -30,7 +31,7 @@ pub(crate) fn make_file(
     let segment = loop {
         match SegmentFile::create(env, root, &header, size_bytes) {
             Ok(segment) => break segment,
-            // Left by an attempt that was never listed; the next open removes it.
+            // Left over from an attempt that was never listed; the next open removes it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => header.id += 1,
             Err(error) => {
                 let _ = env.remove(&segment_path(root, header.id));
@@ -47,7 +48,7 @@ pub(crate) fn make_file(
     Ok((header, segment))
 }
 
-/// The header of a segment that is about to be made.
+/// The header of a new segment.
 pub(crate) fn new_header(env: &dyn Env, manifest: &Manifest, role: SegmentRole) -> io::Result<SegmentHeader> {
     Ok(SegmentHeader {
         id: manifest.next_segment_id(),
@@ -59,7 +60,7 @@ pub(crate) fn new_header(env: &dyn Env, manifest: &Manifest, role: SegmentRole) 
     })
 }
 
-/// Ends a segment: END, the file cut behind it, all of it durable. Done twice, it is the same.
+/// Ends a segment: writes END, cuts the file after it, and syncs. A second call changes nothing.
 pub(crate) fn write_end(segment: &SegmentFile, seal: &Seal, end: &EndBody) -> io::Result<()> {
     let mut frame = Vec::new();
     write_mark(&mut frame, FrameKind::End, seal, &end.encode());

@@ -1,4 +1,4 @@
-//! Where the log ends: what the next frame has to follow.
+//! Where the log ends: the state that the next frame follows.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use crate::folder::Sealed;
 use crate::format::{EndBody, Seal, mark_len};
 use crate::limits::MARKS_RESERVE_BYTES;
 
-/// The end of the log, over all segments. Includes what is written and not yet synced.
+/// The end of the log, over all segments. Includes frames that are written and not yet synced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tail {
     /// The last numbered frame.
     pub(crate) number: u64,
-    /// Its header's checksum, which the next frame names.
+    /// The checksum of its header, which the next frame repeats.
     pub(crate) checksum: u32,
     /// The position of the last event.
     pub(crate) position: u64,
-    /// When that was recorded.
+    /// The time at which the last event was recorded.
     pub(crate) recorded_at: i64,
-    /// The last frame that is known to be synced.
+    /// The last frame known to be synced.
     pub(crate) durable: u64,
-    /// The last frame of which a synced frame says that it is durable.
+    /// The last frame that the watermark of a synced frame covers.
     pub(crate) covered: u64,
     /// The last frame that has events.
     pub(crate) last_with_events: u64,
@@ -33,19 +33,19 @@ pub(crate) struct Tail {
 pub(crate) struct ActiveSegment {
     pub(crate) segment: Arc<SegmentFile>,
     pub(crate) size_bytes: u64,
-    /// Where the next frame begins.
+    /// The offset of the next frame.
     pub(crate) offset: u64,
     pub(crate) first_frame: u64,
     pub(crate) first_position: u64,
-    /// Where its last numbered frame begins.
+    /// The offset of its last numbered frame; 0 if it has none.
     pub(crate) last_frame: u64,
     pub(crate) headers: HeadersChecksum,
-    /// What END will say of it, but for its checksum.
+    /// The body of its END, except for the checksum.
     pub(crate) end: EndBody,
 }
 
 impl ActiveSegment {
-    /// A segment without any frame, after that end of the log.
+    /// A segment without frames, after that end of the log.
     pub(crate) fn fresh(segment: Arc<SegmentFile>, size_bytes: u64, tail: &Tail) -> Self {
         Self {
             offset: SegmentFile::first_frame_offset(),
@@ -65,32 +65,32 @@ impl ActiveSegment {
         Self { offset: 0, ..Self::fresh(Arc::new(segment), 0, tail) }
     }
 
-    /// Whether there is a segment.
+    /// True if there is a segment.
     pub(crate) const fn is_there(&self) -> bool {
         self.size_bytes > 0
     }
 
-    /// Whether a frame of that length fits, and the marks after it.
+    /// True if a frame of that length fits after `pending` bytes, with room left for the marks after it.
     pub(crate) fn fits(&self, pending: usize, length: usize) -> bool {
         self.offset + (pending + length + MARKS_RESERVE_BYTES) as u64 <= self.size_bytes
     }
 
-    /// Whether an idle frame of that length fits, START included, and END after it: what every batch leaves free.
+    /// True if an idle frame of that length fits, with START, and END after it. Every batch leaves this room free.
     pub(crate) fn has_room_for_idle(&self, length: usize) -> bool {
         self.offset + (length + mark_len(EndBody::BYTES)) as u64 <= self.size_bytes
     }
 
-    /// Whether it is worth having the next segment ready.
+    /// True if it is time to prepare the next segment.
     pub(crate) fn is_half_full(&self) -> bool {
         self.offset > self.size_bytes / 2
     }
 
-    /// Whether the log is about to go on in the next segment.
+    /// True if the log will soon go on in the next segment.
     pub(crate) const fn is_almost_full(&self) -> bool {
         self.offset > self.size_bytes - self.size_bytes / 8
     }
 
-    /// Goes on behind a place in a segment.
+    /// Continues after a place in a segment.
     pub(crate) fn resume(segment: Arc<SegmentFile>, size_bytes: u64, point: &LogPoint) -> Self {
         let Progress { first_frame, first_position, end } = point.progress;
         Self {
@@ -105,7 +105,7 @@ impl ActiveSegment {
         }
     }
 
-    /// Behind its last frame, which is the tail's.
+    /// The place after its last frame, which is also the last of `tail`.
     pub(crate) fn point(&self, tail: &Tail) -> LogPoint {
         let Tail { number, checksum, position, recorded_at, .. } = *tail;
         LogPoint {
@@ -121,14 +121,14 @@ impl ActiveSegment {
         }
     }
 
-    /// Counts a numbered frame that was sealed for this segment, to begin at that offset.
+    /// Counts a numbered frame that was sealed for this segment at that offset.
     pub(crate) fn count(&mut self, offset: u64, header: u32, events: u64, recorded_at: i64) {
         self.last_frame = offset;
         self.headers.add(header);
         self.end.count_numbered(events, recorded_at);
     }
 
-    /// What its END frame says, and what the manifest is told.
+    /// The body of its END frame, and its entry in the manifest.
     pub(crate) fn sealed(&self) -> (EndBody, Sealed) {
         let checksum = self.headers.value();
         let sealed = Sealed {
@@ -144,7 +144,7 @@ impl ActiveSegment {
 }
 
 impl Tail {
-    /// What a mark that takes no number is sealed with.
+    /// The seal of a mark without a number.
     pub(crate) fn mark_seal(&self, segment: &SegmentFile, offset: u64) -> Seal {
         Seal {
             salt: segment.salt,
@@ -161,7 +161,7 @@ impl Tail {
         }
     }
 
-    /// What the next numbered frame is sealed with.
+    /// The seal of the next numbered frame.
     pub(crate) fn next_seal(&self, segment: &SegmentFile, offset: u64, recorded_at: i64) -> Seal {
         Seal { number: self.number + 1, recorded_at, ..self.mark_seal(segment, offset) }
     }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_fits_where_it_leaves_room_for_the_marks() {
+    fn a_frame_fits_if_it_leaves_room_for_the_marks() {
         let active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
         let free = usize::try_from(SIZE_BYTES - active.offset).unwrap();
         for pending in [0, 8, 4096] {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_fits_where_there_is_no_segment() {
+    fn nothing_fits_without_a_segment() {
         let none = ActiveSegment::none(&TAIL);
         assert!(!none.fits(0, 0) && !none.has_room_for_idle(0));
     }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_is_resumed_is_sealed_as_if_nobody_had_stopped() {
+    fn a_resumed_segment_is_sealed_as_if_written_without_a_stop() {
         let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
         active.count(4096, 11, 2, 100);
         active.offset = 4200;

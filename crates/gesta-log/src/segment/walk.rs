@@ -1,4 +1,4 @@
-//! Walking over the frames of a segment: each proven, each following the one before exactly.
+//! Walks over the frames of a segment. Each frame is verified, and must follow the previous one exactly.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use crate::format::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, Fram
 
 /// Bytes read ahead while walking.
 const WINDOW_BYTES: usize = 4 << 20;
-/// Bytes that the disk is told of while zeros are passed over.
+/// Bytes of readahead while zeros are skipped.
 const AHEAD_BYTES: u64 = 64 << 20;
 
-/// What the next frame has to follow.
+/// The state that the next frame must follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChainPosition {
-    /// The last numbered frame, and its header's checksum.
+    /// The last numbered frame, and the checksum of its header.
     pub(crate) number: u64,
     pub(crate) checksum: u32,
-    /// The position of the last event, and when it was recorded.
+    /// The position of the last event, and the time at which it was recorded.
     pub(crate) position: u64,
     pub(crate) recorded_at: i64,
 }
@@ -30,7 +30,7 @@ impl ChainPosition {
     /// Before the first frame of a log.
     pub(crate) const START: Self = Self { number: 0, checksum: 0, position: 0, recorded_at: i64::MIN };
 
-    /// Whether a frame comes next.
+    /// True if the frame with this header comes next.
     pub(crate) fn accepts(&self, header: &FrameHeader) -> bool {
         let number = self.number + header.kind.is_numbered() as u64;
         header.number == number
@@ -39,7 +39,7 @@ impl ChainPosition {
             && header.recorded_at >= self.recorded_at
     }
 
-    /// What a frame has to follow that stands where that header does: taken from the header itself.
+    /// The state before a frame, taken from its header.
     pub(crate) const fn before(header: &FrameHeader) -> Self {
         Self {
             number: header.number.saturating_sub(header.kind.is_numbered() as u64),
@@ -49,7 +49,7 @@ impl ChainPosition {
         }
     }
 
-    /// Moves on behind a frame.
+    /// Moves past a frame.
     pub(crate) const fn pass(&mut self, header: &FrameHeader) {
         if header.kind.is_numbered() {
             self.number = header.number;
@@ -63,9 +63,9 @@ impl ChainPosition {
 /// Where a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Behind an END frame, which begins there.
+    /// After an END frame, which begins at this offset.
     End { offset: u64 },
-    /// No valid frame follows there.
+    /// No valid frame follows at this offset.
     NoFrame { offset: u64 },
 }
 
@@ -74,14 +74,12 @@ pub(crate) enum Stop {
 pub(crate) enum WalkError {
     #[error("reading segment {segment} failed")]
     Io { segment: u64, source: io::Error },
-    #[error(
-        "segment {segment} holds, at offset {offset}, what only a newer version of this program understands"
-    )]
+    #[error("segment {segment} needs a newer version of this program to read it from offset {offset} on")]
     Newer { segment: u64, offset: u64 },
 }
 
 impl WalkError {
-    /// What the system said; an error of its own where a newer version is needed.
+    /// The system's error, or one that asks for a newer version.
     pub(crate) fn into_io(self) -> io::Error {
         match self {
             Self::Io { source, .. } => source,
@@ -96,9 +94,9 @@ pub(crate) struct Walker<'a> {
     len: u64,
     window: Bytes,
     window_at: u64,
-    /// Where the zeros begin that the file ends with, once somebody asked.
+    /// The offset at which the zeros at the end of the file begin; `None` until it is needed.
     content_end: Option<u64>,
-    /// Ends the walk, as a read that was interrupted.
+    /// Ends the walk with an interrupted read.
     stop: Option<&'a AtomicBool>,
 }
 
@@ -108,7 +106,7 @@ impl<'a> Walker<'a> {
         Ok(Self { segment, len, window: Bytes::new(), window_at: 0, content_end: None, stop: None })
     }
 
-    /// Ends with [`io::ErrorKind::Interrupted`] before more is read, once that is set.
+    /// Ends with [`io::ErrorKind::Interrupted`] before the next read, once `stop` is set.
     pub(crate) fn stopped_by(self, stop: Option<&'a AtomicBool>) -> Self {
         Self { stop, ..self }
     }
@@ -125,7 +123,7 @@ impl<'a> Walker<'a> {
         &self.segment.salt
     }
 
-    /// Passes every frame from an offset on that follows, up to `limit` or the first place where none does.
+    /// Passes every frame from `from` on, up to `limit` or the first place without a valid next frame.
     pub(crate) fn walk(
         &mut self,
         from: u64,
@@ -150,14 +148,14 @@ impl<'a> Walker<'a> {
         Ok(Stop::NoFrame { offset })
     }
 
-    /// The bytes of the frame that begins there, if its header proves itself and the file holds all of it.
+    /// The bytes of the frame at that offset, if its header is valid and the file holds all of it.
     pub(crate) fn frame_at(&mut self, offset: u64) -> Result<Option<(Bytes, FrameHeader)>, WalkError> {
         let Some(header) = self.header_at(offset)? else { return Ok(None) };
         let bytes = self.bytes(offset, header.length)?;
         Ok((bytes.len() == header.length).then_some((bytes, header)))
     }
 
-    /// Whether the frame that begins there proves itself in full, whatever it follows.
+    /// True if the frame at that offset is valid, header and body, regardless of the frame it follows.
     pub(crate) fn is_whole(&mut self, offset: u64) -> Result<bool, WalkError> {
         let frame = self.frame_at(offset)?;
         Ok(frame.is_some_and(|(bytes, _)| Frame::read(self.salt(), offset, &bytes).is_ok()))
@@ -175,14 +173,14 @@ impl<'a> Walker<'a> {
     /// The next valid header at that offset or later. Frames begin at multiples of eight.
     pub(crate) fn next_header(&mut self, from: u64) -> Result<Option<(u64, FrameHeader)>, WalkError> {
         let mut offset = from.next_multiple_of(FRAME_ALIGNMENT as u64);
-        // A segment that is not full ends in zeros, most of it at times: they are passed over once and for all.
+        // A segment that is not full ends in zeros, sometimes most of it. They are found once and skipped.
         let end = self.content_end()?;
         while offset < end && offset + FRAME_HEADER_BYTES as u64 <= self.len {
             let piece = self.rest_of_window(offset)?;
             let candidates = piece.chunks_exact(FRAME_ALIGNMENT).enumerate();
             let mut magics = candidates.filter(|(_, chunk)| chunk[..4] == *b"GFRM").map(|(at, _)| at);
             let Some(at) = magics.next() else {
-                // What is left is shorter than a header, or has none; the next window begins with it.
+                // The rest is shorter than a header, or has none; the next window begins with it.
                 offset += (piece.len() - piece.len() % FRAME_ALIGNMENT).max(FRAME_ALIGNMENT) as u64;
                 continue;
             };
@@ -195,19 +193,20 @@ impl<'a> Walker<'a> {
         Ok(None)
     }
 
-    /// What of the file is in memory from an offset on: a header's length at least, a window where nothing is.
+    /// The bytes in memory from an offset on: at least a header, or a whole window if none were in memory. Fewer at
+    /// the end of the file.
     fn rest_of_window(&mut self, offset: u64) -> Result<Bytes, WalkError> {
         self.bytes(offset, FRAME_HEADER_BYTES)?;
         let at = usize::try_from(offset - self.window_at).expect("within the window");
         Ok(self.window.slice(at.min(self.window.len())..))
     }
 
-    /// The end of the last byte that is not zero, `from` if there is none behind it.
+    /// The offset after the last byte that is not zero; at least `from`.
     pub(crate) fn last_nonzero(&mut self, from: u64) -> Result<u64, WalkError> {
         Ok(self.content_end()?.max(from))
     }
 
-    /// Where the zeros begin that the file ends with. Looked for from the end, in large pieces.
+    /// The offset at which the zeros at the end of the file begin. Searched from the end, in large pieces.
     fn content_end(&mut self) -> Result<u64, WalkError> {
         if let Some(end) = self.content_end {
             return Ok(end);
@@ -219,7 +218,7 @@ impl<'a> Walker<'a> {
         while end > 0 {
             let from = end.saturating_sub(WINDOW_BYTES as u64);
             if from < hinted && end < self.len {
-                // It goes on: by now the end of the file is known to be zeros.
+                // Only after the first piece: by now the file is known to end in zeros.
                 let ahead = from.saturating_sub(AHEAD_BYTES);
                 self.segment.file.will_read(ahead, from - ahead);
                 hinted = ahead;
@@ -283,7 +282,7 @@ fn last_nonzero(bytes: &[u8]) -> Option<usize> {
 }
 
 impl DurableMark {
-    /// The mark of a log whose frames up to there were synced.
+    /// The mark of a log whose frames up to there are synced.
     pub(crate) const fn of(chain: &ChainPosition) -> Self {
         Self { number: chain.number, checksum: chain.checksum, position: chain.position }
     }

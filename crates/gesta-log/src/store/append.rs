@@ -1,4 +1,4 @@
-//! The caller's part of an append: what is looked up and prepared before the batch is queued.
+//! The caller's part of an append: a batch is looked up and prepared before it is queued.
 
 use gesta_core::{AppendError, Appended, Batch, CommandKey};
 
@@ -13,7 +13,7 @@ use crate::write::{
 };
 
 impl LogStore {
-    /// Prepares a batch that was checked and looked up, on the caller's thread.
+    /// Prepares a checked and looked-up batch, on the caller's thread.
     pub(crate) fn prepare(&self, batch: Batch, lookup: Lookup) -> Prepare<'_> {
         let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
             return Prepare::Answered(self.answer_read_only(&batch, &lookup));
@@ -23,8 +23,9 @@ impl LogStore {
         Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply }, answer)
     }
 
-    /// A log that takes no writes still answers repeats, as long as it is open. Where its writer is gone, what that had in hand last may
-    /// still become durable: until then, answers that speak of it are in doubt.
+    /// Answers a batch to a log that takes no writes. Repeats still get their answer while the log is open. After a
+    /// panic of the writer, its last group may still become durable: until then, answers that are based on it are in
+    /// doubt.
     pub(crate) fn answer_read_only(&self, batch: &Batch, lookup: &Lookup) -> Answer {
         if self.shared.published.is_closed() {
             return Err(AppendError::Closed);
@@ -57,23 +58,23 @@ impl LogStore {
     }
 }
 
-/// What becomes of a batch that was handed in.
+/// The next step for a batch.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(crate) enum Prepare<'a> {
     Answered(Answer),
     Ready(&'a Committer, Ticket, oneshot::Receiver<Answer>),
 }
 
-/// Looks a batch up, as far as the durable position.
+/// Looks up a batch, up to the durable position.
 pub(crate) fn look_up(shared: &Shared, batch: &Batch, mode: ReadMode) -> Result<Lookup, LookupError> {
-    // The position first, the view second: the view then holds everything up to it.
+    // The position first, the snapshot second: the snapshot then holds everything up to the position.
     let durable = shared.published.position();
     let mut lookup = Lookup::of(shared.snapshot()?, durable, batch, mode)?;
     lookup.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, mode))?;
     Ok(lookup)
 }
 
-/// What to say of an append that could not be looked up. A log that was closed before its index was there is closed.
+/// The error for an append whose look-up failed. A log that was closed before its index was complete is closed.
 pub(crate) fn refused(shared: &Shared, fault: &LookupError) -> AppendError {
     match fault {
         LookupError::Building { .. } if shared.published.is_closed() => AppendError::Closed,

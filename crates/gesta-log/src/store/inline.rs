@@ -1,4 +1,5 @@
-//! A log without threads: its caller does the work of the writer and of the keeper, when it wants to.
+//! A log without threads: its caller does the work of the writer, the segment manager and the indexer, when it
+//! chooses to.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +18,10 @@ use crate::write::{
     Committer, Indexer, IndexerThread, Lookup, SegmentManager, SegmentManagerThread, SharedManifest, in_doubt,
 };
 
-/// An append that stands in line. Answered once [`LogStore::commit_inline`] has returned.
+/// A queued append. It has an answer once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);
 
-/// A batch that was looked up and does not stand in line: what the log does meanwhile, it does behind the back of its caller.
+/// A batch that was looked up and is not queued yet. The log may change in the meantime.
 pub struct LookedUp(Result<(Batch, Lookup), AppendError>);
 
 enum Waiting {
@@ -29,7 +30,7 @@ enum Waiting {
 }
 
 impl Pending {
-    /// The answer; in doubt, where nobody has given one.
+    /// The answer; in doubt if there is none.
     ///
     /// # Errors
     /// As [`append`](gesta_core::EventStore::append).
@@ -49,7 +50,7 @@ impl LogStore {
         Ok(log)
     }
 
-    /// The same, before the index is there, if that is to be built beside the open log.
+    /// The same, before the index is complete, if it is to be built beside the open log.
     pub(crate) fn open_inline_unindexed(
         env: Arc<dyn Env>,
         root: &Path,
@@ -58,7 +59,7 @@ impl LogStore {
         Self::start(open(env, root, options)?, options, Drive::Inline)
     }
 
-    /// Builds the index, if it is not there. Where that fails, it can be tried again.
+    /// Builds the index, if it is not complete. After a failure, it can be tried again.
     ///
     /// # Errors
     /// As [`LogStore::open`].
@@ -75,14 +76,14 @@ impl LogStore {
         }
     }
 
-    /// Puts a batch in line and commits nothing.
+    /// Queues a batch and commits nothing.
     #[doc(hidden)]
     pub fn enqueue_inline(&self, batch: Batch) -> Pending {
         let looked_up = self.look_up_inline(batch);
         self.enqueue_looked_up(looked_up)
     }
 
-    /// Looks a batch up, as its caller does before it stands in line.
+    /// Looks up a batch, as its caller does before it queues the batch.
     #[doc(hidden)]
     pub fn look_up_inline(&self, batch: Batch) -> LookedUp {
         if let Err(error) = check_batch(&batch, self.shared.id, &self.shared.capabilities) {
@@ -92,7 +93,7 @@ impl LogStore {
         LookedUp(looked_up.map(|lookup| (batch, lookup)).map_err(|fault| refused(&self.shared, &fault)))
     }
 
-    /// Puts a batch in line that was looked up a while ago, and commits nothing.
+    /// Queues a batch that was looked up earlier, and commits nothing.
     #[doc(hidden)]
     pub fn enqueue_looked_up(&self, looked_up: LookedUp) -> Pending {
         let answered = |answer| Pending(Waiting::Answered(Box::new(answer)));
@@ -109,32 +110,33 @@ impl LogStore {
         }
     }
 
-    /// Up to which position runs are shown.
+    /// The last position in visible runs.
     #[doc(hidden)]
     #[must_use]
     pub fn indexed_to_inline(&self) -> u64 {
         self.shared.index.snapshot().runs.last().map_or(0, |run| run.footer.last)
     }
 
-    /// Commits what is in line, as one group where it fits one segment.
+    /// Commits the queued batches, as one group if they fit one segment.
     #[doc(hidden)]
     pub fn commit_inline(&self) {
         self.with_role(Committer::commit_waiting);
     }
 
-    /// Commits what is in line. While a group is written, `meanwhile` may put more in line, which is decided before the group is durable.
+    /// Commits the queued batches. While a group is written, `meanwhile` may queue more, which are decided before the
+    /// group is durable.
     #[doc(hidden)]
     pub fn commit_inline_while(&self, meanwhile: impl FnMut()) {
         self.with_role(|role| role.commit_waiting_while(meanwhile));
     }
 
-    /// Does what the writer does when nothing was appended for a while.
+    /// Does what the writer does when the log is idle.
     #[doc(hidden)]
     pub fn rest_inline(&self) {
         self.with_role(Committer::rest);
     }
 
-    /// Does what waits for the keeper.
+    /// Does the queued work of the segment manager and the indexer.
     #[doc(hidden)]
     pub fn keep_inline(&self) {
         self.with_role(|role| {
@@ -162,7 +164,7 @@ impl Commit {
         Self { role: Arc::new(role), manifest, threads: Mutex::new(Vec::new()) }
     }
 
-    /// Does what the threads of a log do before they end, where it has none.
+    /// Does what the threads of a log do before they end, for a log without threads.
     pub(super) fn finish_inline(&self) {
         if self.role.keep() {
             self.role.commit_waiting();
@@ -198,19 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_sees_what_became_a_run_while_it_was_looked_up() {
+    fn a_condition_sees_events_that_moved_to_runs_during_its_look_up() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { index_run_bytes: 1 << 10, ..Options::default() };
         let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
         log.append_blocking(batch(1)).unwrap();
-        // Whoever appends looks at the position, and then at the view. In between, this happens:
+        // An append reads the position, and then takes the snapshot. In between, this happens:
         let durable = log.shared.published.position();
         for number in 2..10 {
             log.append_blocking(batch(number)).unwrap();
             log.keep_inline();
         }
         let snapshot = log.shared.index.snapshot();
-        assert!(snapshot.runs.last().unwrap().footer.last > durable + 1, "what came between is in runs");
+        assert!(snapshot.runs.last().unwrap().footer.last > durable + 1, "the events in between are in runs");
 
         let (own, after) = (Query::stream("a-2".parse().unwrap()), Checkpoint::new(log.id(), [durable]));
         let late = batch(10).fail_if(own, Some(after));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_that_of_a_table_whose_streams_were_learned_and_forgotten_before_its_run_was_seen() {
+    fn a_version_is_found_in_a_table_whose_heads_were_evicted_before_its_run_was_visible() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { index_run_bytes: 1 << 10, index_cache_bytes: 0, ..Options::default() };
         let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
@@ -231,7 +233,8 @@ mod tests {
         }
         let (durable, snapshot) = (log.shared.published.position(), log.shared.index.snapshot());
         assert!(snapshot.ended()[0].read().head("a-1").is_some() && snapshot.runs.is_empty());
-        // In this view it is a table still. Meanwhile it becomes a run, and there is no memory for its streams.
+        // In this snapshot it is still a table. Meanwhile it becomes a run, and the head map has no memory for its
+        // streams.
         log.keep_inline();
         assert_eq!(log.shared.index.snapshot().runs.len(), 1);
 
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_commands_that_stand_in_runs_alone_are_found_there() {
+    fn versions_and_commands_in_runs_alone_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { index_run_bytes: 1 << 10, index_cache_bytes: 0, ..Options::default() };
         let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &options).unwrap();
@@ -257,7 +260,7 @@ mod tests {
         assert_eq!(next.places[0].version.get(), 1);
     }
 
-    /// Appends a batch that was looked up in a view some time ago.
+    /// Appends a batch that was looked up earlier, in that snapshot.
     fn append_looked_up_in(
         log: &LogStore,
         snapshot: Arc<IndexSnapshot>,
@@ -266,7 +269,7 @@ mod tests {
     ) -> Result<Appended, AppendError> {
         let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
         let Prepare::Ready(role, ticket, reply) = log.prepare(batch, lookup) else {
-            panic!("it takes writes")
+            panic!("the log takes writes")
         };
         role.enqueue(ticket).unwrap();
         log.commit_inline();
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_looks_after_its_place_where_that_was_ahead_of_the_log_when_it_was_looked_up() {
+    fn a_condition_ahead_of_the_log_at_its_look_up_is_checked_from_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let log = LogStore::open_inline(Arc::new(OsEnv), folder.path(), &Options::default()).unwrap();
         log.append_blocking(batch(1)).unwrap();
@@ -288,6 +291,6 @@ mod tests {
         let pending = looked_up.map(|looked_up| log.enqueue_looked_up(looked_up));
         log.commit_inline();
         let answers = pending.map(|pending| pending.answer().is_ok());
-        assert_eq!(answers, [false, true, true], "the one match stands at position 2");
+        assert_eq!(answers, [false, true, true], "the only match is at position 2");
     }
 }

@@ -1,4 +1,4 @@
-//! From a log that was recovered to one that takes writes: at once, or once its index was built beside it.
+//! From a recovered log to one that takes writes: at once, or after its index was built beside the open log.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -19,15 +19,15 @@ use crate::segment::Tail;
 use crate::shared::{Building, Head, Shared};
 use crate::write::{Committer, GroupBuilder, Indexer, SegmentManager, SharedManifest};
 
-/// What is there once the index is.
+/// What exists only once the index is complete.
 #[derive(Default)]
 pub(super) struct Late {
-    /// `None` for ever if the log is read-only.
+    /// Stays empty if the log is read-only.
     pub(super) commit: OnceLock<Commit>,
     pub(super) recovery: OnceLock<Recovery>,
 }
 
-/// What a log goes on with once it is loaded.
+/// All that a loaded log needs to go on.
 pub(super) struct Launch {
     pub(super) shared: Arc<Shared>,
     pub(super) late: Arc<Late>,
@@ -39,7 +39,8 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Lets a log go on that was loaded. Only then is its index asked, and so a batch that was looked up finds who commits it.
+    /// Starts a loaded log. Its index answers only from here on, so every look-up that succeeds finds the writer in
+    /// place.
     pub(super) fn go(&self, ready: Ready) -> Result<(), OpenError> {
         let Ready { manifest, snapshot, damage, ended, tail, recovery, writable } = ready;
         let shared = &self.shared;
@@ -62,7 +63,7 @@ impl Launch {
         Ok(())
     }
 
-    /// The writer, and the threads behind it.
+    /// The writer, the segment manager and the indexer.
     fn commit(
         &self,
         manifest: Manifest,
@@ -104,13 +105,13 @@ impl Launch {
         }
     }
 
-    /// Builds the index on threads of its own.
+    /// Builds the index on separate threads.
     pub(super) fn rebuild_beside(self, work: Rebuild) -> Result<Mutex<Option<JoinHandle<()>>>, OpenError> {
         let thread = spawn("gesta-rebuild", move || self.rebuild(work)).map_err(spawning)?;
         Ok(Mutex::new(Some(thread)))
     }
 
-    /// Tries until it is done, or nobody needs it any more.
+    /// Tries until the index is complete or the log is closed.
     fn rebuild(&self, mut work: Rebuild) {
         let building = Arc::clone(work.building());
         let _ends = EndOnDrop(Arc::clone(&building));
@@ -121,13 +122,13 @@ impl Launch {
                 _ if building.is_stopped() => return,
                 Ok(ready) => match self.go(ready) {
                     Ok(()) => return,
-                    // What was begun cannot be begun again.
+                    // A log can be started only once.
                     Err(error) => return building.fail(told(&error)),
                 },
                 Err(error) => error,
             };
             building.fail(told(&error));
-            // What only a newer program understands stays so.
+            // A newer format stays unreadable, so another attempt would not help.
             if matches!(error, OpenError::NewerFormat { .. }) || building.pause(failures).is_break() {
                 return;
             }
@@ -135,13 +136,13 @@ impl Launch {
     }
 }
 
-/// Tells whoever waits that nobody builds the index any more, and why, if that is a panic.
+/// Tells waiting callers that the build of the index has ended, and the reason if it panicked.
 struct EndOnDrop(Arc<Building>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail("building it panicked: open the log again".to_owned());
+            self.0.fail("building the index panicked: open the log again".to_owned());
         }
         self.0.end();
     }
@@ -158,13 +159,14 @@ fn told(error: &OpenError) -> String {
     told
 }
 
-/// Says so where the clock is behind the newest event: the log never goes back, so all events get that one's time until the clock is there.
+/// Warns if the clock is behind the newest event. Recorded times never go back, so all events get that event's time
+/// until the clock has caught up.
 fn warn_of_clock(recorded_at: i64, now: i64) {
     let seconds = recorded_at.saturating_sub(now) / 1_000_000_000;
     if seconds > 0 {
         tracing::warn!(
             seconds,
-            "the clock is behind the newest event of the log: new events are recorded at that event's time until it has caught up"
+            "the clock is behind the newest event of the log: new events are recorded at that event's time until the clock has caught up"
         );
     }
 }

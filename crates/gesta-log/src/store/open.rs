@@ -1,4 +1,4 @@
-//! Opening a log: lock, manifest, recovery, and what the writer goes on from.
+//! Opening a log: lock, manifest, recovery, and the state that the writer continues from.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::options::Options;
 use crate::rebuild::Rebuild;
 use crate::recover::{Ready, Recovery, RunPolicy, ready, run_files};
 
-/// A log that was recovered, as far as it was before it is open.
+/// A recovered log before its start.
 pub(crate) struct Opened {
     pub(crate) lock: Box<dyn Lock>,
     pub(crate) is_writable: bool,
@@ -27,11 +27,11 @@ pub(crate) struct Opened {
 /// How far an open got.
 pub(crate) enum Stage {
     Ready(Box<Ready>),
-    /// The index is built beside the open log.
+    /// The index is to be built beside the open log.
     Rebuild(Box<Rebuild>),
 }
 
-/// Opens the log in a folder, which is made if it is not there.
+/// Opens the log in a folder, and creates the folder if it does not exist.
 pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Opened, OpenError> {
     let size = options.segment_size_bytes;
     if !(SEGMENT_SIZE_BYTES_MIN..=SEGMENT_SIZE_BYTES_MAX).contains(&size) {
@@ -71,7 +71,7 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     })
 }
 
-/// Opens a log in a folder that cannot be written to. Nothing is changed.
+/// Opens a log in a folder that cannot be written to. Changes nothing.
 fn open_to_read(env: Arc<dyn Env>, folder: &Folder<'_>, options: &Options) -> Result<Opened, OpenError> {
     let lock = folder.lock_existing()?;
     let mut manifest = folder.existing_manifest()?;

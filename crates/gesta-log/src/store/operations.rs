@@ -1,4 +1,4 @@
-//! What operators do with an open log: backup and scrub.
+//! Operations on an open log: backup and scrub.
 
 use std::path::Path;
 
@@ -7,13 +7,14 @@ use crate::error::OpenError;
 use crate::operations::{Backup, BackupError, BackupOptions, ScrubOptions, ScrubReport, ScrubStatus, take};
 
 impl LogStore {
-    /// Takes a backup up to the last durable event, while the log is in use; appends and reads go on. Into a folder that holds an
-    /// older backup of the same log, only what is new is written. Blocks its thread.
+    /// Takes a backup up to the last durable event, while the log is in use; appends and reads go on. If the folder
+    /// holds an older backup of the same log, only what is new is written. Blocks its thread.
     ///
-    /// The backup is durable once this returns. Until then, and if it fails, the folder holds the backup before.
+    /// The backup is durable once this returns. Until then, and if it fails, the folder holds the older backup.
     ///
     /// # Errors
-    /// [`BackupError`]: damage is refused, so that a backup is a proof of what it holds; so is a log that was opened read-only.
+    /// [`BackupError`]. Damage is refused: every segment is verified when it is copied or linked. A log that was
+    /// opened read-only is refused too.
     pub fn backup(&self, to: impl AsRef<Path>, options: &BackupOptions) -> Result<Backup, BackupError> {
         if let Some(reason) = &self.recovery().read_only {
             return Err(BackupError::Unsettled { reason: reason.clone() });

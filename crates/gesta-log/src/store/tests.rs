@@ -20,18 +20,18 @@ use crate::options::{Clock, Options};
 use crate::shared::Shared;
 use crate::testing::{batch, options};
 
-/// Fails once it is told to.
+/// Faults that a test switches on.
 struct Faults {
     sync: AtomicBool,
     write: AtomicBool,
     space: AtomicBool,
-    /// So many more segments are refused for want of space.
+    /// The number of segments still to be refused for lack of space.
     small: AtomicU64,
     /// Writes panic.
     panic: AtomicBool,
-    /// So many more files of the index can be made.
+    /// The number of index files that can still be made.
     index_files: AtomicU64,
-    /// Is told when the name of one is about to be made durable.
+    /// Gets a message when the name of an index file is about to be made durable.
     indexed: Mutex<Option<mpsc::Sender<()>>>,
 }
 
@@ -81,7 +81,7 @@ impl Tap for Faults {
             Call::SyncDir if is_index(Some(path)) => {
                 let indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(indexed) = &*indexed {
-                    // An error here says that the test has seen enough.
+                    // An error means that the test no longer listens.
                     let _ = indexed.send(());
                 }
                 Ok(())
@@ -96,7 +96,7 @@ fn count(log: &LogStore) -> usize {
 }
 
 #[test]
-fn after_a_failed_write_or_sync_nothing_is_written_and_what_was_in_flight_is_in_doubt() {
+fn after_a_failed_write_or_sync_nothing_is_written_and_batches_in_flight_are_in_doubt() {
     let faults: [fn(&Faults) -> &AtomicBool; 2] = [|faults| &faults.sync, |faults| &faults.write];
     for fault in faults {
         let folder = tempfile::tempdir().unwrap();
@@ -111,14 +111,14 @@ fn after_a_failed_write_or_sync_nothing_is_written_and_what_was_in_flight_is_in_
             let AppendError::ReadOnly { reason } = error else { panic!("{error}") };
             assert!(reason.contains("writing segment 1 failed"), "{reason}");
         }
-        assert!(log.append_blocking(batch(1)).unwrap().repeated, "a proven repeat is answered");
-        assert_eq!(count(&log), 1, "nobody is shown what was not synced");
+        assert!(log.append_blocking(batch(1)).unwrap().repeated, "a repeat of a durable batch is answered");
+        assert_eq!(count(&log), 1, "unsynced events are not visible");
         assert!(log.read_only().is_some());
         drop(log);
         let log = LogStore::open(folder.path(), &options()).unwrap();
         assert_eq!(log.read_only(), None);
         log.append_blocking(batch(2)).unwrap();
-        assert_eq!(count(&log), 2, "the batch in doubt is there once");
+        assert_eq!(count(&log), 2, "the batch in doubt was written once");
     }
 }
 
@@ -143,7 +143,7 @@ fn a_full_disk_refuses_appends_until_there_is_space_again() {
     assert!(log.append_blocking(batch(1)).unwrap().repeated);
     assert_eq!(count(&log) as u64, number - 1);
     machine.tap.space.store(false, Ordering::SeqCst);
-    assert!(!log.append_blocking(batch(number)).unwrap().repeated, "it was surely not written");
+    assert!(!log.append_blocking(batch(number)).unwrap().repeated, "the refused batch was not written");
     assert_eq!(count(&log) as u64, number);
 }
 
@@ -169,9 +169,11 @@ fn a_segment_is_as_large_as_the_device_has_room_for() {
     }
 }
 
-/// A folder that cannot be written to, and of which nothing is.
+#[cfg(feature = "sim")]
+/// A folder that cannot be written to. Any attempt panics.
 struct ReadOnlyFolder;
 
+#[cfg(feature = "sim")]
 impl Tap for ReadOnlyFolder {
     fn before(&self, path: &Path, call: Call) -> io::Result<()> {
         match call {
@@ -185,10 +187,11 @@ impl Tap for ReadOnlyFolder {
     }
 }
 
+#[cfg(feature = "sim")]
 #[test]
-fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is_said_to_be_left_out() {
+fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_it_leaves_out() {
     let folder = tempfile::tempdir().unwrap();
-    // Without threads, no idle frame says that the last batch is durable.
+    // Without threads there is no idle frame, so no watermark covers the last batch.
     let log = LogStore::open_inline(Arc::new(crate::env::OsEnv), folder.path(), &options()).unwrap();
     (1..=3).for_each(|number| drop(log.append_blocking(batch(number)).unwrap()));
     let copy = tempfile::tempdir().unwrap();
@@ -199,8 +202,9 @@ fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
     let reason = log.read_only().unwrap();
     let unwritable = format!("`{}` cannot be written to", copy.path().display());
-    assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are whole"), "{reason}");
+    assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are valid"), "{reason}");
     assert_eq!((count(&log), log.recovery().damage.len()), (2, 0));
+    assert!(log.recovery().may_miss_events);
     let refused = log.append_blocking(batch(4));
     assert!(matches!(refused, Err(AppendError::ReadOnly { .. })), "{refused:?}");
     drop(log);
@@ -210,11 +214,12 @@ fn a_log_in_a_folder_that_cannot_be_written_to_is_read_and_what_is_not_proven_is
     drop(log);
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
     let reason = log.read_only().unwrap();
-    assert!(!reason.contains("whole") && count(&log) == 3, "it was closed cleanly: {reason}");
+    assert!(!reason.contains("valid") && count(&log) == 3, "it was closed cleanly: {reason}");
+    assert!(!log.recovery().may_miss_events);
 }
 
 #[test]
-fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
+fn a_read_that_panics_is_unavailable_and_other_reads_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let log = LogStore::open(folder.path(), &options()).unwrap();
     log.append_blocking(batch(1)).unwrap();
@@ -229,7 +234,7 @@ fn a_read_that_a_panic_broke_off_is_unavailable_and_the_others_go_on() {
 }
 
 #[test]
-fn whoever_waits_for_a_failed_write_is_told_when_it_fails_and_afterwards() {
+fn write_failed_returns_when_a_write_fails_and_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Tapped::by(Faults::default());
     let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
@@ -268,7 +273,7 @@ fn a_panic_while_a_batch_is_decided_ends_all_writing_and_harms_nothing() {
     }
 }
 
-/// A clock that panics once it is told to.
+/// A clock that panics once it is switched on.
 fn fragile_clock() -> (Clock, Arc<AtomicBool>) {
     let breaks = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&breaks);
@@ -279,7 +284,7 @@ fn fragile_clock() -> (Clock, Arc<AtomicBool>) {
     (Arc::new(clock), breaks)
 }
 
-/// Holds up the next sync: says when it begins, and waits to be let go on.
+/// Holds up the next sync: sends a message when it begins, and waits for one to continue.
 #[derive(Default)]
 struct Gate(Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>);
 
@@ -295,13 +300,13 @@ impl Tap for Gate {
 }
 
 #[test]
-fn after_a_panic_no_answer_speaks_of_a_group_that_is_still_being_synced() {
+fn after_a_panic_no_answer_depends_on_a_group_that_is_still_being_synced() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Tapped::by(Gate::default());
     let (clock, breaks) = fragile_clock();
     let options = Options { clock: Some(clock), ..options() };
     let log = LogStore::open_in(machine.clone(), folder.path(), &options).unwrap();
-    // The first append makes a segment, and syncs that too.
+    // The first append makes a segment, which takes a sync too.
     log.append_blocking(batch(9)).unwrap();
     let ((begun, begins), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
     *machine.tap.0.lock().unwrap() = Some((begun, goes_on));
@@ -326,7 +331,7 @@ fn after_a_panic_no_answer_speaks_of_a_group_that_is_still_being_synced() {
 #[test]
 fn a_panic_while_a_group_is_written_ends_all_writing_and_harms_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // Closed, it has nothing to write until somebody appends.
+    // After a clean close, the next open writes nothing until an append.
     LogStore::open(folder.path(), &options()).unwrap().append_blocking(batch(1)).unwrap();
     let machine = Tapped::by(Faults::default());
     let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
@@ -339,10 +344,10 @@ fn a_panic_while_a_group_is_written_ends_all_writing_and_harms_nothing() {
     drop(log);
     let log = LogStore::open(folder.path(), &options()).unwrap();
     log.append_blocking(batch(2)).unwrap();
-    assert_eq!(count(&log), 2, "the batch in doubt is there once");
+    assert_eq!(count(&log), 2, "the batch in doubt was written once");
 }
 
-/// Checks a log of so many events, batch 1 among them, whose writer has panicked over batch 2, and closes it.
+/// Checks and closes a log with `events` events, among them batch 1, after a panic of its writer over batch 2.
 fn check_panicked(log: &LogStore, events: usize) {
     assert_eq!(log.read_only().as_deref(), Some("the writer panicked: open the log again"));
     let appends = |batch: Batch| [log.append_blocking(batch.clone()), pollster::block_on(log.append(batch))];
@@ -351,21 +356,22 @@ fn check_panicked(log: &LogStore, events: usize) {
         assert_eq!(Some(reason), log.read_only());
     }
     for answer in appends(batch(1)) {
-        assert!(answer.unwrap().repeated, "a proven repeat is answered");
+        assert!(answer.unwrap().repeated, "a repeat of a durable batch is answered");
     }
-    assert_eq!(count(log), events, "what was acknowledged is there, and nobody is shown what was not synced");
+    assert_eq!(count(log), events, "acknowledged events are there, and unsynced events are not visible");
     log.close();
     for answer in [1, 3].into_iter().flat_map(|number| appends(batch(number))) {
         assert_eq!(answer, Err(AppendError::Closed));
     }
 }
 
-/// Small segments and runs: whatever has no index is built beside the open log.
+/// Small segments and runs: all that has no index is built beside the open log.
 fn small() -> Options {
     Options { index_run_bytes: 1 << 10, ..options() }
 }
 
-/// A closed log of several segments without its index: batches of one to three events in four streams, some with a tag or a command.
+/// A closed log of several segments without its index: batches of one to three events in four streams, some with a
+/// tag or a command.
 fn without_index(batches: u64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let log = LogStore::open(folder.path(), &small()).unwrap();
@@ -426,7 +432,7 @@ fn is_building(reason: &str) -> bool {
 }
 
 #[test]
-fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_else_how_far_it_is() {
+fn while_its_index_is_built_a_log_serves_reads_by_position_and_refuses_the_rest_with_its_progress() {
     let folder = without_index(300);
     let machine = Tapped::by(Faults::default());
     machine.tap.index_files.store(2, Ordering::SeqCst);
@@ -467,7 +473,7 @@ fn while_its_index_is_built_a_log_is_read_by_position_and_says_of_everything_els
     assert!(crate::operations::verify(folder.path()).unwrap().is_sound());
 }
 
-/// What a log says to everything that needs its index.
+/// The log's errors for all calls that need its index.
 fn refusals(log: &LogStore) -> Vec<String> {
     let stream = || "a-1".parse().unwrap();
     let read = |read: &Read| match log.read_blocking(read) {
@@ -498,7 +504,7 @@ fn refusals(log: &LogStore) -> Vec<String> {
 }
 
 #[test]
-fn an_index_of_which_only_the_end_is_missing_is_built_from_there() {
+fn an_index_without_its_end_is_built_from_there() {
     let folder = without_index(300);
     let machine = Tapped::by(Faults::default());
     machine.tap.index_files.store(200, Ordering::SeqCst);
@@ -518,7 +524,7 @@ fn an_index_of_which_only_the_end_is_missing_is_built_from_there() {
 }
 
 #[test]
-fn damage_that_is_met_while_the_index_is_built_is_reported_as_an_open_reports_it() {
+fn damage_found_while_the_index_is_built_is_reported_as_at_open() {
     for at in [10_000, 40_000] {
         let folder = without_index(300);
         let path = folder.path().join("segments/000000000003.seg");
@@ -533,7 +539,7 @@ fn damage_that_is_met_while_the_index_is_built_is_reported_as_an_open_reports_it
         }
         std::fs::copy(folder.path().join("manifest"), copy.path().join("manifest")).unwrap();
 
-        // So much is in tables that it is loaded before the log is open.
+        // This part is loaded into tables before the log is open.
         let in_open = LogStore::open(copy.path(), &options()).unwrap();
         let log = LogStore::open(folder.path(), &small()).unwrap();
         assert!(log.wait_for_index());
@@ -552,7 +558,7 @@ fn damage_that_is_met_while_the_index_is_built_is_reported_as_an_open_reports_it
 }
 
 #[test]
-fn damage_is_not_passed_over_while_the_index_is_built() {
+fn reads_do_not_skip_damage_while_the_index_is_built() {
     let folder = without_index(300);
     let path = folder.path().join("segments/000000000003.seg");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -581,7 +587,7 @@ fn damage_is_not_passed_over_while_the_index_is_built() {
 }
 
 #[test]
-fn a_table_that_could_not_be_written_is_written_without_another_one_that_ends() {
+fn a_failed_table_is_written_again_without_another_full_table() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Tapped::by(Faults::default());
     let (sender, indexed) = mpsc::channel();

@@ -10,18 +10,18 @@ use crate::operations::Background;
 use crate::options::{Options, Scrub};
 use crate::write::{Committer, Indexer, IndexerThread, SegmentManager, SegmentManagerThread, SharedManifest};
 
-/// The writer, and the threads behind it.
+/// The writer, and its threads.
 pub(crate) struct Commit {
     pub(crate) role: Arc<Committer>,
     pub(crate) manifest: Arc<SharedManifest>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Who does the work of a log besides its callers.
+/// What does the work of a log besides its callers.
 #[derive(Clone, Copy)]
 pub(crate) enum Drive {
     Threads,
-    /// Nobody: the callers do all of it.
+    /// The callers do all of it.
     #[cfg(feature = "sim")]
     Inline,
 }
@@ -51,7 +51,7 @@ impl Drive {
     }
 }
 
-/// Threads that this machine runs at once; one, where it does not say.
+/// The number of threads that this machine runs at once; 1 if unknown.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -77,14 +77,15 @@ impl Commit {
                 spawn("gesta-index", move || indexing.run(&indexer))?,
             ])
         };
-        // Those that were begun end with the role.
+        // Threads that were started end with the committer.
         let threads = spawn_all().inspect_err(|_| role.close())?;
         Ok(Self { role, manifest, threads: Mutex::new(threads) })
     }
 
     pub(crate) fn close(&self) {
         self.role.close();
-        // Not where the log is dropped because its own work panicked: what is left of that would panic again, and end the process.
+        // Skipped if the log is dropped because its work panicked: the remaining work would panic again, and end the
+        // process.
         #[cfg(feature = "sim")]
         if !std::thread::panicking() {
             self.finish_inline();
@@ -92,7 +93,7 @@ impl Commit {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a thread of the log panicked: what it had not answered is in doubt");
+                tracing::error!("a thread of the log panicked: batches without an answer are in doubt");
             }
         }
         drop(threads);

@@ -1,4 +1,4 @@
-//! Reads of a log whose files note what the disk is told of ahead.
+//! Reads of a log whose files record reads and readahead hints.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::LogStore;
 use crate::env::{Call, Tap, Tapped};
 use crate::options::Options;
 
-/// What was read of the files of one folder, and told of, in order.
+/// Records the reads and readahead hints on the files of one folder, in order.
 struct Watched {
     folder: &'static str,
     calls: Mutex<Vec<(PathBuf, Call)>>,
@@ -37,14 +37,14 @@ impl Tap for Watched {
 }
 
 const EVENTS: u64 = 40_000;
-/// Every so many events, one is of the rare stream, and of the rare type.
+/// One in this many events has the rare stream and the rare type.
 const RARE: u64 = 2_500;
 
 fn options() -> Options {
     Options { index_run_bytes: 2 << 20, ..Options::default() }
 }
 
-/// A log of which the older part stands in an index file.
+/// A log whose older part lies in an index file.
 fn filled(folder: &Path) {
     let log = LogStore::open(folder, &options()).unwrap();
     for first in (1..=EVENTS).step_by(1_000) {
@@ -56,11 +56,11 @@ fn filled(folder: &Path) {
         };
         log.append_blocking(Batch::new((first..first + 1_000).map(event))).unwrap();
     }
-    // What has ended becomes an index file before the log is closed.
+    // Full tables are written as index files before the log is closed.
     log.close();
 }
 
-/// Whether the disk was told of anything ahead.
+/// True if there was a readahead hint.
 fn is_told(calls: &[(PathBuf, Call)]) -> bool {
     calls.iter().any(|(_, call)| matches!(call, Call::WillRead(_)))
 }
@@ -70,7 +70,7 @@ fn positions(page: &Page) -> Vec<u64> {
 }
 
 #[test]
-fn the_disk_is_told_ahead_where_the_index_has_to_be_read_and_the_page_is_the_same() {
+fn index_reads_use_readahead_hints_and_the_page_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
     let rare_type = || Query::types(["a.rare".parse().unwrap()]);
@@ -97,21 +97,21 @@ fn the_disk_is_told_ahead_where_the_index_has_to_be_read_and_the_page_is_the_sam
             _ => None,
         });
         let told = told.collect::<Vec<_>>();
-        assert!(told.len() >= 4, "several blocks say where the events lie: {made:?}");
+        assert!(told.len() >= 4, "there are hints for several blocks: {made:?}");
         for (at, read) in told {
             let reads = made.iter().enumerate().filter(|(_, call)| **call == read);
             let reads = reads.map(|(read, _)| read).collect::<Vec<_>>();
-            assert!(matches!(reads[..], [read] if read > at), "told of, then once: {read:?} in {made:?}");
+            assert!(matches!(reads[..], [read] if read > at), "a hint, then one read: {read:?} in {made:?}");
         }
 
         assert_eq!(positions(&log.read_blocking(&read).unwrap()), expected);
         let again = machine.tap.calls();
-        assert!(!is_told(&again), "it is in memory: {again:?}");
+        assert!(!is_told(&again), "the blocks are in memory: {again:?}");
     }
 }
 
 #[test]
-fn of_index_blocks_that_follow_one_another_the_disk_is_not_told() {
+fn consecutive_index_blocks_get_no_readahead_hints() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
     let machine = Watched::over("index");
@@ -121,12 +121,12 @@ fn of_index_blocks_that_follow_one_another_the_disk_is_not_told() {
     let page = log.read_blocking(&Read::stream("a-1".parse().unwrap()).limit(many)).unwrap();
     assert_eq!(page.events.len(), 8_000);
     let calls = machine.tap.calls();
-    assert!(calls.len() > 8, "some blocks say where they lie: {calls:?}");
-    assert!(!is_told(&calls), "the kernel reads on: {calls:?}");
+    assert!(calls.len() > 8, "several blocks were read: {calls:?}");
+    assert!(!is_told(&calls), "the kernel reads ahead itself: {calls:?}");
 }
 
 #[test]
-fn a_page_of_one_event_tells_the_disk_of_no_other() {
+fn a_page_of_one_event_gives_no_readahead_hints() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
     let machine = Watched::over("index");
@@ -140,7 +140,7 @@ fn a_page_of_one_event_tells_the_disk_of_no_other() {
 }
 
 #[test]
-fn readers_at_the_head_share_one_read_of_what_is_new_and_nobody_sees_more_than_is_durable() {
+fn readers_at_the_head_share_one_read_of_new_events_and_see_only_durable_ones() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Watched::over("segments");
     let log = LogStore::open_in(machine.clone(), folder.path(), &options()).unwrap();
@@ -156,7 +156,7 @@ fn readers_at_the_head_share_one_read_of_what_is_new_and_nobody_sees_more_than_i
         let before = reads();
         let new = Read::log_from(Query::All, gesta_core::Place::At(at));
         let pages = [(); 3].map(|()| pollster::block_on(log.read(new.clone())).unwrap());
-        assert_eq!(reads(), before + 1, "one of the three read the file");
+        assert_eq!(reads(), before + 1, "only one of the three read the file");
         for page in &pages {
             let given = page.events.iter().map(|event| event.id()).collect::<Vec<_>>();
             assert_eq!(given, ids.clone().map(EventId::from_u128).collect::<Vec<_>>(), "a whole batch");
@@ -167,7 +167,7 @@ fn readers_at_the_head_share_one_read_of_what_is_new_and_nobody_sees_more_than_i
 }
 
 #[test]
-fn a_place_that_comes_back_costs_no_read_and_one_of_another_process_costs_one() {
+fn a_checkpoint_of_this_process_costs_no_read_and_an_older_one_costs_one() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
     let machine = Watched::over("segments");
@@ -186,11 +186,11 @@ fn a_place_that_comes_back_costs_no_read_and_one_of_another_process_costs_one() 
     assert!(reads() > 0);
     let comes_back = |log: &LogStore| pollster::block_on(log.wait_past(page.scanned_to.clone())).unwrap();
     assert_eq!(comes_back(&log), page.head);
-    assert_eq!(reads(), 0, "it was given out by this log");
+    assert_eq!(reads(), 0, "this log issued the checkpoint");
     drop(log);
     let log = open();
     comes_back(&log);
     assert_eq!(reads(), 1, "its record was read");
     comes_back(&log);
-    assert_eq!(reads(), 0, "it was checked before");
+    assert_eq!(reads(), 0, "the checkpoint was checked before");
 }

@@ -1,11 +1,11 @@
-//! Who decides and who writes. Whoever puts a batch in line decides it, while the writer syncs the group before. The role of the single
-//! writer is held under a lock: by its own thread, or by a blocking caller that finds it free and commits its batch itself, without a hop
-//! between threads.
+//! Assigns the work of an append. The caller that queues a batch decides it, while the writer syncs the previous
+//! group. A lock holds the single writer. Its own thread takes the lock, or a blocking caller that finds it free:
+//! that caller commits its batch itself, without a hop between threads.
 //!
 //! *Invariants*
-//! - Batches are decided in the order in which they were put in line.
-//! - Whoever puts a batch in line either commits it or sees to it that the thread is awake, so no batch is forgotten. The thread looks at
-//!   the line and at what is gathered before it sleeps.
+//! - Batches are decided in the order in which they were queued.
+//! - A caller that queues a batch either commits it or makes sure that the writer's thread is awake, so no batch is
+//!   forgotten. The thread looks at the queue and at the open group before it sleeps.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -18,7 +18,7 @@ use super::segment_manager::SegmentManager;
 use super::writer::Writer;
 use crate::shared::Shared;
 
-/// The writer, for whoever gets hold of it.
+/// The writer behind its lock, with all that decides and commits batches.
 pub(crate) struct Committer {
     writer: Mutex<Writer>,
     open_group: Arc<OpenGroup>,
@@ -40,13 +40,13 @@ impl Committer {
         Self { writer: Mutex::new(writer), open_group, queue, segment_manager, indexer, shared }
     }
 
-    /// Ends the threads that work for the writer.
+    /// Stops the segment manager and the indexer.
     fn stop_helpers(&self) {
         self.segment_manager.stop();
         self.indexer.stop();
     }
 
-    /// Puts a batch in line, and decides it, unless somebody else is about to; the writer's thread commits it.
+    /// Queues a batch. Decides it, unless another thread is about to; the writer's thread commits it.
     pub(crate) fn submit(&self, ticket: Ticket) -> Result<(), AppendError> {
         self.queue.push(ticket)?;
         self.gather_and_wake();
@@ -54,12 +54,13 @@ impl Committer {
     }
 
     fn gather_and_wake(&self) {
-        // The group that is being written is not concerned by a panic here.
+        // A panic here does not affect the group that is being written.
         let gathered = self.guard(GroupBuilder::taken_to, || self.open_group.gather(&self.queue));
         self.queue.wake(gathered);
     }
 
-    /// Puts a batch in line and waits for its answer; commits it, and what waits before it, where nobody else does.
+    /// Queues a batch and waits for its answer. If the writer is free, commits this batch and all batches queued
+    /// earlier.
     pub(crate) fn submit_and_wait(
         &self,
         ticket: Ticket,
@@ -71,17 +72,17 @@ impl Committer {
                 let is_left = self.hold(writer, Writer::commit_waiting);
                 self.queue.wake(is_left);
             }
-            // Somebody else commits; or a panic has poisoned the log, and abandoned the line.
+            // Another thread commits, or a panic has poisoned the log and abandoned the queue.
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => self.gather_and_wake(),
         }
         Ok(answer.recv().unwrap_or_else(|_| Err(super::in_doubt())))
     }
 
-    /// What the writer's thread does, until the log is closed.
+    /// The loop of the writer's thread. Returns after the log is closed.
     pub(crate) fn run(&self) {
         loop {
             let wake = self.queue.wait();
-            // A panic has poisoned the log: nothing is written any more.
+            // A panic has poisoned the log: nothing more is written.
             let Ok(writer) = self.writer.lock() else { return self.stop_helpers() };
             match wake {
                 Wake::Arrived => {
@@ -90,7 +91,7 @@ impl Committer {
                 }
                 Wake::Idle => self.hold(writer, Writer::rest),
                 Wake::Closed => {
-                    // Whoever put something in line before the log was closed may be gathering it just now.
+                    // A caller that queued a batch before the close may be gathering it right now.
                     self.hold(writer, |writer| {
                         while writer.commit_waiting() {}
                         writer.rest();
@@ -101,13 +102,13 @@ impl Committer {
         }
     }
 
-    /// Puts a batch in line, for [`Self::commit_waiting`].
+    /// Queues a batch for [`Self::commit_waiting`].
     #[cfg(feature = "sim")]
     pub(crate) fn enqueue(&self, ticket: Ticket) -> Result<(), AppendError> {
         self.queue.push(ticket)
     }
 
-    /// Commits what is in line.
+    /// Commits the queued batches.
     #[cfg(feature = "sim")]
     pub(crate) fn commit_waiting(&self) {
         if let Ok(writer) = self.writer.lock() {
@@ -115,7 +116,7 @@ impl Committer {
         }
     }
 
-    /// Commits what is in line. While a group is written, `meanwhile` puts more in line, and that is decided then.
+    /// Commits the queued batches. While a group is written, `meanwhile` queues more, and they are decided then.
     #[cfg(feature = "sim")]
     pub(crate) fn commit_waiting_while(&self, mut meanwhile: impl FnMut()) {
         let mut meanwhile = || {
@@ -127,7 +128,7 @@ impl Committer {
         }
     }
 
-    /// Covers what is uncovered.
+    /// Writes a missing durable watermark.
     #[cfg(feature = "sim")]
     pub(crate) fn rest(&self) {
         if let Ok(writer) = self.writer.lock() {
@@ -135,38 +136,39 @@ impl Committer {
         }
     }
 
-    /// Does what waits for the keeper. `false` if a thread does.
+    /// Does the queued work of the segment manager and the indexer. `false` if threads do it.
     #[cfg(feature = "sim")]
     pub(crate) fn keep(&self) -> bool {
         self.segment_manager.perform_waiting() && self.indexer.perform_waiting()
     }
 
-    /// Ends the keeper, where no thread does its work.
+    /// Stops the segment manager of a log without threads.
     #[cfg(feature = "sim")]
     pub(crate) fn end_keeping(&self) {
         self.segment_manager.stop();
         self.segment_manager.perform_waiting();
     }
 
-    /// Whether a panic has ended all writing, and what it left behind is forgotten: nobody decides any more either.
+    /// True if a panic has ended all writing and its undecided batches are dropped, so that no thread decides any
+    /// more.
     pub(crate) fn is_gone(&self) -> bool {
         let is_poisoned = || self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
         self.queue.is_abandoned() && is_poisoned()
     }
 
-    /// Lets nothing more in. What waits is still committed.
+    /// Refuses new batches. Queued ones are still committed.
     pub(crate) fn close(&self) {
         self.queue.close();
     }
 
-    /// Works as the writer.
+    /// Runs `work` with the writer; a panic poisons the log.
     fn hold<T>(&self, mut writer: MutexGuard<'_, Writer>, work: impl FnOnce(&mut Writer) -> T) -> T {
-        // What it was writing never becomes durable by a writer that is gone.
+        // After a panic, nothing publishes the group that was being written.
         self.guard(|_| self.shared.published.position(), || work(&mut writer))
     }
 
-    /// Does something of which a panic is a poison: nothing is written any more, and nobody waits for an answer that never comes. Then
-    /// `last` is the last event that may be durable.
+    /// Runs `work`. A panic in it poisons the log: nothing more is written, and waiting callers get an answer. `last`
+    /// then gives the last event that may still become durable.
     fn guard<T>(&self, last: impl FnOnce(&GroupBuilder) -> u64, work: impl FnOnce() -> T) -> T {
         let mut unless_done = Unless { undone: Some(|| self.give_up(last)) };
         let done = work();
@@ -181,7 +183,7 @@ impl Committer {
     }
 }
 
-/// Does something when it is dropped, unless that was taken back.
+/// Runs a closure on drop, unless it was taken out before.
 struct Unless<F: FnOnce()> {
     undone: Option<F>,
 }

@@ -1,4 +1,5 @@
-//! Whether a batch is accepted: pure, against what was looked up for it and the tables, in the order of checks that is contract.
+//! Decides batches: a pure function of the look-up and the tables. The order of the checks is part of the store's
+//! contract.
 
 use std::sync::{Arc, RwLockReadGuard};
 
@@ -11,44 +12,44 @@ use super::lookup::{ConditionPlace, Lookup};
 use crate::bugs::{Bug, planted};
 use crate::index::{CommandEntry, LookupError, MemTable, PartRef, State};
 
-/// An answer that speaks of events: it waits until they are durable.
+/// A refusal. It waits until the events it is based on are durable.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) error: AppendError,
-    /// The last position that the answer speaks of; 0 if it speaks of none.
+    /// The last position that the answer is based on; 0 if none.
     pub(crate) speaks_of: u64,
 }
 
-/// What was recorded before.
+/// The first answer to a repeated batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repeat {
     pub(crate) places: Vec<Placed>,
-    /// The end of the batch that holds its last event.
+    /// The end of the batch that holds the last of the events.
     pub(crate) end: u64,
 }
 
-/// What a decision knows of its log besides the index.
+/// The facts about the log that a decision needs besides the index.
 pub(crate) struct Scope {
     pub(crate) store: StoreId,
     pub(crate) partition: u16,
-    /// The last position that any reader was shown: no honest checkpoint lies beyond.
+    /// The last position that readers have seen: no valid checkpoint lies after it.
     pub(crate) durable: u64,
 }
 
-/// Everything that a decision looks at: what was looked up, and the tables behind it, which stand still meanwhile.
+/// All that a decision reads: the look-up, and the tables after it, locked against change.
 pub(crate) struct DecisionContext<'a> {
     lookup: &'a Lookup,
-    /// The one that grew when it was looked up, and those that were begun since.
+    /// The active table of the look-up's snapshot, and all tables begun since.
     tables: Vec<RwLockReadGuard<'a, State>>,
 }
 
 impl<'a> DecisionContext<'a> {
-    /// The tables have to be the one that grew in the view that was looked into, and all that were begun since.
+    /// `tables` must be the active table of the look-up's snapshot and all tables begun since.
     pub(crate) fn new(lookup: &'a Lookup, tables: &'a [Arc<MemTable>]) -> Self {
         Self { lookup, tables: tables.iter().map(|table| table.read()).collect() }
     }
 
-    /// The last event of a stream of which the batch expects something: version and position.
+    /// The version and position of the last event of a stream that the batch has an expectation for.
     fn expected_head(&self, at: usize, stream: &StreamName) -> Option<(u64, u64)> {
         let newest = self.tables.iter().rev().find_map(|table| table.head(stream.as_str()));
         newest.or_else(|| self.lookup.expected_head(at))
@@ -59,7 +60,7 @@ impl<'a> DecisionContext<'a> {
         self.tables.iter().rev().find_map(in_table).or_else(|| self.lookup.found(event))
     }
 
-    /// The place of the event that the batch expects as the last one of a stream: version and position.
+    /// The version and position of the event that the batch expects as the last one of a stream.
     fn anchor(&self, at: usize, stream: &StreamName, id: EventId) -> Option<(u64, u64)> {
         let in_table = |table: &RwLockReadGuard<'_, State>| table.find_id(stream.as_str(), id);
         self.tables.iter().rev().find_map(in_table).or_else(|| self.lookup.anchor(at))
@@ -70,7 +71,7 @@ impl<'a> DecisionContext<'a> {
         in_table.or_else(|| self.lookup.command())
     }
 
-    /// The end of the batch that holds the last event that was found.
+    /// The end of the batch that holds the event at `position`, the last one found.
     fn end_of(&self, position: u64) -> u64 {
         let table = self.tables.iter().find(|table| (table.first..=table.last()).contains(&position));
         table.map_or(self.lookup.found_end(), |table| table.batch_end(position))
@@ -80,7 +81,7 @@ impl<'a> DecisionContext<'a> {
         self.tables.last().map_or(0, |table| table.last())
     }
 
-    /// The last match of a condition.
+    /// The position of the last match of a condition.
     fn last_match(&self, at: usize, condition: &Condition) -> Option<u64> {
         let (before, checked_to) = self.lookup.match_of(at);
         for table in self.tables.iter().rev().filter(|table| table.last() >= table.first) {
@@ -105,7 +106,7 @@ fn match_in(table: &State, condition: &Condition) -> Option<u64> {
     found.expect("a table is in memory").map(|found| table.first + u64::from(found))
 }
 
-/// Whether the batch was recorded before, by its command key or its ids.
+/// Finds an earlier append of the same batch, by its command key or its ids.
 pub(crate) fn repeat_of(
     known: &DecisionContext<'_>,
     batch: &Batch,
@@ -136,7 +137,8 @@ pub(crate) fn repeat_of_command(
     Ok(Repeat { places, end: entry.last() })
 }
 
-/// Ids alone decide a repeat: all of them there, at growing positions. None there: new. Anything else is refused.
+/// Decides a repeat by ids alone. All found, at growing positions: a repeat. None found: a new batch. Anything else
+/// is refused.
 fn repeat_by_ids(
     known: &DecisionContext<'_>,
     batch: &Batch,
@@ -161,12 +163,13 @@ fn repeat_by_ids(
     };
     let (event, (version, _)) = (&batch.events[taken], found[taken].expect("it is taken"));
     let (stream, id, version) = (event.stream.clone(), event.id, Version::new(version));
-    // Where the batch would have to be cut rests on every event that was found, so the answer speaks of the last of them.
+    // The point at which the batch would have to be split depends on every event found, so the answer waits for the
+    // last of them.
     let speaks_of = found.iter().flatten().map(|(_, position)| *position).max().unwrap_or(0);
     Err(Refused { error: AppendError::IdTaken { stream, id, version, index: cut }, speaks_of })
 }
 
-/// Whether what a batch expects of its streams and of the log holds.
+/// Checks the batch's expectations of streams and its conditions.
 pub(crate) fn check(known: &DecisionContext<'_>, batch: &Batch, scope: &Scope) -> Result<(), Refused> {
     for (at, (stream, expected)) in batch.expect.iter().enumerate() {
         let last = known.expected_head(at, stream);
@@ -210,7 +213,7 @@ fn check_condition(
     }
 }
 
-/// Whether the place of a condition lies within this history of the log.
+/// Checks that the place of a condition lies within this history of the log.
 fn check_place(checkpoint: &Checkpoint, place: ConditionPlace, scope: &Scope) -> Result<(), AppendError> {
     let after = checkpoint.sequence(scope.partition);
     let ahead = |durable| {
@@ -220,7 +223,7 @@ fn check_place(checkpoint: &Checkpoint, place: ConditionPlace, scope: &Scope) ->
     match place {
         _ if after > scope.durable => Err(ahead(scope.durable)),
         ConditionPlace::Here => Ok(()),
-        // No reader of this history had been shown the place when the batch was sent.
+        // No reader of this history had seen the place when the batch was sent.
         ConditionPlace::Ahead(durable) => Err(ahead(durable)),
         ConditionPlace::Elsewhere(mark) => {
             let at = Position { partition: scope.partition, sequence: after };
@@ -230,7 +233,7 @@ fn check_place(checkpoint: &Checkpoint, place: ConditionPlace, scope: &Scope) ->
     }
 }
 
-/// What to say of an append that could not be decided because something could not be looked up.
+/// The error for an append that failed because a look-up failed.
 pub(crate) fn unavailable(fault: &LookupError) -> AppendError {
     AppendError::Unavailable { reason: fault.to_string() }
 }

@@ -6,7 +6,7 @@ use crate::bugs::{Bug, planted};
 use crate::env::File;
 
 /// Writes the frames of a group at the end of the segment, and syncs them. After an error, the content of the disk is
-/// unknown. `is_last`, the last group of a segment, matters to a planted bug only.
+/// unknown. Only a planted bug uses `is_last`, the last group of a segment.
 pub(crate) fn write_group(
     file: &dyn File,
     pieces: &[&[u8]],

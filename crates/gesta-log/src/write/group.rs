@@ -1,4 +1,4 @@
-//! A group: frames that are written and synced at once, and the answers that wait for that.
+//! A group: frames that are written and synced together, and the answers that wait for the sync.
 
 use std::sync::Arc;
 
@@ -9,31 +9,31 @@ use crate::format::Prepared;
 use crate::segment::SegmentFile;
 use crate::shared::Head;
 
-/// What an answer takes besides its places.
+/// Memory for an answer besides its places, in bytes.
 const ANSWER_BYTES: usize = 128;
 
-/// Frames that are sealed and not yet written, and who waits for them.
+/// Sealed frames that are not written yet, and the answers that wait for them.
 #[derive(Default)]
 pub(crate) struct Group {
-    /// The segment's START, when this group is its first.
+    /// The segment's START, if this group is the first in its segment.
     pub(crate) start: Vec<u8>,
     pub(crate) frames: Vec<Prepared>,
     pub(crate) bytes: usize,
-    /// Answers that wait for the group's sync, those to accepted batches and those that only speak of them.
+    /// Answers that wait for the group's sync: to accepted batches, and to batches whose answer is based on them.
     pub(crate) answers: Vec<(oneshot::Sender<Answer>, Answer)>,
-    /// About how much memory they take.
+    /// The approximate memory of the answers.
     pub(crate) answers_bytes: usize,
 }
 
 impl Group {
-    /// Answers everybody after a write that failed.
+    /// Answers all callers after a failed write: their batches are in doubt.
     pub(crate) fn answer_in_doubt(self) {
         for (reply, _) in self.answers {
             deliver(reply, Err(AppendError::InDoubt { reason: "the write to the log failed".to_owned() }));
         }
     }
 
-    /// Keeps an answer until the group is synced.
+    /// Holds an answer until the group is synced.
     pub(crate) fn answer_later(&mut self, reply: oneshot::Sender<Answer>, answer: Answer) {
         let places = answer.as_ref().map_or(0, |appended| appended.places.len());
         self.answers_bytes += ANSWER_BYTES + places * size_of::<Placed>();
@@ -41,26 +41,26 @@ impl Group {
     }
 }
 
-/// A group that is to be written, where to, and what is durable once it is synced.
+/// A group to write, its place in the segment, and what is durable after its sync.
 pub(crate) struct Taken {
     pub(crate) group: Group,
     pub(crate) segment: Arc<SegmentFile>,
     pub(crate) offset: u64,
-    /// Up to where its segment holds nothing but zeros.
+    /// The offset up to which the segment is filled with zeros.
     pub(crate) zeros_to: u64,
-    /// Whether little room is left behind it. Of use to a bug that can be planted.
+    /// True if little room is left after the group. Only a planted bug uses it.
     pub(crate) is_last: bool,
-    /// Its last event.
+    /// The last event of the group.
     pub(crate) head: Head,
-    /// Its last frame, and the checksum of that frame's header.
+    /// The number of the last frame, and the checksum of its header.
     pub(crate) number: u64,
     pub(crate) checksum: u32,
-    /// The last frame of which it says that it is synced.
+    /// The last frame that the group's watermark covers.
     pub(crate) covers: u64,
 }
 
-/// Gives an answer to whoever still waits for it.
+/// Sends an answer to the caller, if it still waits.
 pub(crate) fn deliver(reply: oneshot::Sender<Answer>, answer: Answer) {
-    // An error here says that the caller is gone; the batch stays as decided.
+    // An error means that the caller is gone; the decision stands.
     let _ = reply.send(answer);
 }

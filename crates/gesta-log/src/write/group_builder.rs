@@ -1,14 +1,14 @@
-//! Gathering: batches are decided and sealed into the next group while the one before is written and synced.
+//! Gathering: batches are decided and sealed into the next group while the previous group is written and synced.
 //!
 //! *Invariants*
-//! - Batches are decided in the order in which they were put in line: they leave the line only under this lock.
-//! - A batch that has to wait (for a segment, for memory, for the keeper) halts the gathering. The writer goes on with it, once
-//!   everything that was gathered is durable; until then nobody is decided.
-//! - Nothing here touches the disk unless the gathering is halted.
+//! - Batches are decided in the order in which they were queued: they leave the queue only under this lock.
+//! - A batch that has to wait (for a segment, for memory, for the segment manager) halts gathering. The writer goes
+//!   on with that batch as soon as everything gathered is durable. Until then no batch is decided.
+//! - Nothing here touches the disk unless gathering is halted.
 //!
-//! *Choice: whoever puts a batch in line gathers, not a thread.* Deciding takes a microsecond, to wake a thread for it takes many; and while
-//! the writer waits for the disk, its callers are awake. The visible cost: a caller may decide the batches of others,
-//! a thousand at the most (`DECISIONS_MAX`).
+//! *Choice: the caller that queues a batch gathers, not a thread.* A decision takes a microsecond; waking a thread
+//! for it takes many. While the writer waits for the disk, its callers are awake. The visible cost: a caller may
+//! decide the batches of others, at most a thousand (`DECISIONS_MAX`).
 
 #[cfg(test)]
 #[cfg(feature = "sim")]
@@ -33,45 +33,45 @@ use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
 use crate::segment::{ActiveSegment, Spare, Tail};
 use crate::shared::{Head, Shared};
 
-/// The gatherer, for whoever gets hold of it.
+/// The group builder behind its lock.
 pub(crate) struct OpenGroup(Mutex<GroupBuilder>);
 
-/// What the next group is made of, and what the log will be behind it.
+/// Builds the next group, and knows the state of the log after it.
 pub(crate) struct GroupBuilder {
     shared: Arc<Shared>,
     segment_manager: Arc<SegmentManager>,
     indexer: Arc<Indexer>,
-    /// The table that grows.
+    /// The active table.
     table: Arc<MemTable>,
-    /// Bytes of frames that it knows.
+    /// Bytes of the frames that the active table indexes.
     table_log_bytes: u64,
-    /// The end of the log behind everything that is gathered.
+    /// The end of the log after everything gathered.
     tail: Tail,
-    /// The segment that it is gathered for. Its offset is where the group begins.
+    /// The segment of the group. Its offset is where the group begins.
     active: ActiveSegment,
-    /// Bytes of the segments before it, headers and frames.
+    /// Bytes of the earlier segments, headers and frames.
     bytes_before: u64,
-    /// What START says of the segment before, until the active one has its START.
+    /// The body of the active segment's START, until that START is sealed into a group.
     start: Option<StartBody>,
-    /// The mark of the last event that is gathered.
+    /// The mark of the last gathered event.
     mark: Option<u32>,
     group: Group,
-    /// The last frame that is known to be synced, as the writer says.
+    /// The last frame known to be synced. The writer sets it.
     durable: Arc<AtomicU64>,
     /// The last event of the group that was taken last.
     taken_to: u64,
     halted: bool,
-    /// The batch that the gathering was halted by.
+    /// The batch that halted gathering.
     stuck: Option<Ticket>,
     poison: Option<String>,
 }
 
-/// Whether there is room for a batch.
+/// How the room for a batch is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// It has to be looked for.
+    /// It must be checked.
     Unknown,
-    /// It was made.
+    /// It was made for this batch.
     Made,
 }
 
@@ -80,7 +80,7 @@ impl OpenGroup {
         Self(Mutex::new(builder))
     }
 
-    /// Waits for it. After a panic of whoever had it, it takes no writes any more.
+    /// Waits for the lock. If a thread panicked while it held the lock, the group builder is poisoned.
     pub(crate) fn lock(&self) -> MutexGuard<'_, GroupBuilder> {
         self.0.lock().unwrap_or_else(|poisoned| {
             let mut builder = poisoned.into_inner();
@@ -90,7 +90,7 @@ impl OpenGroup {
         })
     }
 
-    /// Decides what is in line, unless somebody else is about to. Gives back whether the writer has something to do.
+    /// Decides the queued batches, unless another thread is about to. Returns true if the writer has work.
     pub(crate) fn gather(&self, queue: &Queue) -> bool {
         let (mut is_wanted, mut left) = (false, DECISIONS_MAX);
         while left > 0
@@ -100,7 +100,7 @@ impl OpenGroup {
             is_wanted = builder.has_work();
             let is_done = builder.halted || builder.is_full();
             drop(builder);
-            // What was put in line while this was held, nobody else takes.
+            // No other thread takes batches that were queued while this thread held the lock.
             if is_done || queue.is_empty() {
                 break;
             }
@@ -108,7 +108,7 @@ impl OpenGroup {
         is_wanted
     }
 
-    /// Stops for good after a panic. What is behind that position never becomes durable.
+    /// Stops for good after a panic. Events after `last` never become durable.
     pub(crate) fn give_up(&self, last: impl FnOnce(&GroupBuilder) -> u64) {
         let mut builder = self.lock();
         let last = last(&builder);
@@ -148,27 +148,27 @@ impl GroupBuilder {
         }
     }
 
-    /// The end of the log behind everything that is gathered.
+    /// The end of the log after everything gathered.
     pub(crate) const fn tail(&self) -> &Tail {
         &self.tail
     }
 
-    /// Where the writer says which frame was synced.
+    /// The last frame known to be synced, for the writer to set.
     pub(crate) fn durable(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.durable)
     }
 
-    /// Whether nobody but the writer may go on.
+    /// True if gathering is halted: only the writer may go on.
     pub(crate) const fn is_halted(&self) -> bool {
         self.halted
     }
 
-    /// Whether nothing is decided any more.
+    /// True if new batches are refused for good.
     pub(crate) const fn is_poisoned(&self) -> bool {
         self.poison.is_some()
     }
 
-    /// The last event of the group that was taken last: it may still become durable, nothing behind it does.
+    /// The last event of the group that was taken last: it may still become durable, later events do not.
     pub(crate) const fn taken_to(&self) -> u64 {
         self.taken_to
     }
@@ -177,17 +177,18 @@ impl GroupBuilder {
         self.group.bytes + self.group.answers_bytes >= GROUP_BYTES_MAX
     }
 
-    /// Whether the writer has something to do.
+    /// True if the writer has work.
     const fn has_work(&self) -> bool {
         self.halted || !self.is_empty()
     }
 
-    /// Whether nothing is gathered.
+    /// True if nothing is gathered.
     pub(crate) const fn is_empty(&self) -> bool {
         self.group.frames.is_empty() && self.group.answers.is_empty()
     }
 
-    /// Decides what is in line, until the group is full, or a batch has to wait; so many batches at the most. Gives back how many.
+    /// Decides up to `most` queued batches, until the group is full or a batch has to wait. Returns how many it
+    /// decided.
     pub(crate) fn gather(&mut self, queue: &Queue, most: usize) -> usize {
         if self.poison.is_none() && self.segment_manager.has_failed() {
             self.halted = true;
@@ -204,7 +205,8 @@ impl GroupBuilder {
         decided
     }
 
-    /// Takes the group, if there is one. A full table halts what follows: it ends with this group.
+    /// Takes the group, if there is one. If the active table is full, gathering halts: the table ends with this
+    /// group.
     pub(crate) fn take_group(&mut self) -> Option<Taken> {
         if self.is_empty() {
             return None;
@@ -234,9 +236,9 @@ impl GroupBuilder {
         })
     }
 
-    /// Does what the gathering was halted for. Everything that was gathered is durable.
+    /// Does the work that gathering was halted for. Everything gathered is durable.
     pub(crate) fn make_way(&mut self) {
-        assert!(self.is_empty(), "what is gathered is written before room is made");
+        assert!(self.is_empty(), "gathered batches are written before room is made");
         if self.poison.is_none()
             && let Some(reason) = self.segment_manager.failure()
         {
@@ -251,7 +253,7 @@ impl GroupBuilder {
         }
     }
 
-    /// Stops for good: what is gathered is in doubt, what waits is refused.
+    /// Stops for good: gathered batches are in doubt, waiting ones are refused.
     pub(crate) fn poison(&mut self, reason: String) -> Group {
         self.shared.poison(reason.clone(), self.shared.published.position());
         self.poison = Some(reason);
@@ -264,14 +266,14 @@ impl GroupBuilder {
     fn give_up(&mut self, last: u64) {
         let reason = self.poison.get_or_insert_with(|| PANICKED.to_owned());
         self.shared.poison(reason.clone(), last);
-        // Dropped without an answer, they are in doubt.
+        // Callers whose answer is dropped learn that their batch is in doubt.
         self.group = Group::default();
         self.stuck = None;
     }
 
-    /// Decides a batch. Accepted, it joins the group.
+    /// Decides a batch. An accepted batch joins the group.
     fn take(&mut self, ticket: Ticket, room: Room) {
-        // Looked for first: what is known holds the table that is asked here.
+        // Checked first: the decision context below locks the table that this check reads.
         let has_room = room == Room::Made || self.has_room(ticket.prepared.len());
         let tables = self.tables_behind(&ticket.lookup);
         let known = DecisionContext::new(&ticket.lookup, &tables);
@@ -296,7 +298,7 @@ impl GroupBuilder {
         }
     }
 
-    /// The tables behind what was looked up for a batch: the one that grew then, and all that were begun since.
+    /// The active table of the look-up's snapshot, and all tables begun since.
     fn tables_behind(&self, lookup: &Lookup) -> Vec<Arc<MemTable>> {
         if planted(Bug::NewestTableAlone) {
             return vec![Arc::clone(&self.table)];
@@ -315,7 +317,7 @@ impl GroupBuilder {
         AppendError::ReadOnly { reason: self.poison.clone().unwrap_or_default() }
     }
 
-    /// Whether a frame of that length has room as things are.
+    /// True if a frame of that length fits now, in memory and in the segment.
     fn has_room(&self, length: usize) -> bool {
         !self.indexer.limits().is_overfull(self.table.read().bytes()) && self.fits(length)
     }
@@ -325,7 +327,8 @@ impl GroupBuilder {
         self.active.fits(self.group.bytes + start, length)
     }
 
-    /// Makes room for a frame of that length: in memory, and in this segment or the next. Waits for whoever makes it.
+    /// Makes room for a frame of that length: in memory, and in this segment or the next. Waits for the indexer and
+    /// the segment manager.
     fn make_room(&mut self, length: usize) -> Result<(), AppendError> {
         if self.poison.is_some() {
             return Err(self.read_only());
@@ -337,17 +340,17 @@ impl GroupBuilder {
         if self.fits(length) { Ok(()) } else { self.roll(length) }
     }
 
-    /// Whether the table that grows is to end as soon as everything in it is durable.
+    /// True if the active table should end as soon as everything in it is durable.
     fn table_may_end(&self) -> bool {
         let bytes = self.table.read().bytes();
-        // A run names the last frame of the segment that it ends in: one without a frame has none to name.
+        // A run names the last frame of the segment that it ends in, so that segment must have a frame.
         self.indexer.limits().is_full(bytes, self.table_log_bytes)
             && self.active.last_frame != 0
             && self.poison.is_none()
             && self.indexer.has_room()
     }
 
-    /// Ends the table that grows, if it is full, and has it written to the disk. All of it is durable.
+    /// If the active table is full, ends it and hands it to the indexer. All of it is durable.
     pub(crate) fn end_full_table(&mut self) {
         if !self.table_may_end() {
             return;
@@ -361,12 +364,13 @@ impl GroupBuilder {
         self.indexer.write_run(FullTable { table: ended, end: self.active.point(&self.tail) });
     }
 
-    /// Bytes of all segments, headers and frames, up to where the group begins.
+    /// Bytes of all segments, headers and frames, up to the start of the group.
     const fn log_bytes(&self) -> u64 {
         self.bytes_before + self.active.offset
     }
 
-    /// Goes on in the next segment, which has room for a frame of that length. The keeper has made it, and seals the old one.
+    /// Goes on in the next segment, which has room for a frame of that length. The segment manager has made it, and
+    /// seals the old one.
     fn roll(&mut self, length: usize) -> Result<(), AppendError> {
         let spare = self.segment_manager.take_next(self.log_bytes(), length).map_err(|error| {
             let reason = error.to_string();
@@ -377,7 +381,7 @@ impl GroupBuilder {
         })?;
         assert!(spare.is_active, "the manifest lists a segment as active before a frame is written to it");
         match &mut self.start {
-            // Nothing was written to the segment before, if there is one: it is no part of the log.
+            // Nothing was written to the old segment, if there is one: it is not part of the log.
             Some(start) => {
                 start.manifest_generation = spare.generation;
                 self.segment_manager.discard(&self.active);
@@ -392,7 +396,7 @@ impl GroupBuilder {
         Ok(())
     }
 
-    /// Has the active segment ended, and remembers what the START of the next one says of it.
+    /// Has the active segment sealed, and keeps the body of the next segment's START.
     fn seal_active(&mut self, spare: &Spare) {
         let (end, sealed) = self.active.sealed();
         self.learn_durable();
@@ -408,12 +412,12 @@ impl GroupBuilder {
         });
     }
 
-    /// What the next frame may say is synced.
+    /// Updates the watermark that the next frame will carry.
     fn learn_durable(&mut self) {
         self.tail.durable = self.durable.load(Ordering::Acquire);
     }
 
-    /// Gives a batch its place: into the index, and sealed into the group.
+    /// Gives a batch its place in the index and seals it into the group.
     fn accept(&mut self, mut ticket: Ticket) {
         self.learn_durable();
         self.begin_segment();
@@ -452,12 +456,12 @@ impl GroupBuilder {
         self.group.answer_later(ticket.reply, Ok(Appended { places, checkpoint, repeated: false }));
     }
 
-    /// The last event that is gathered.
+    /// The last gathered event.
     const fn head(&self) -> Head {
         Head { position: self.tail.position, mark: self.mark }
     }
 
-    /// Remembers the mark of a batch's last event: its answer and the head of the log are told with it.
+    /// Keeps the mark of the batch's last event for its answer and for the head of the log.
     fn note_mark(&mut self, ticket: &Ticket, recorded_at: i64) {
         let last = ticket.batch.events.last().expect("a batch has events");
         let mark = mark_of(last.id, Timestamp::from_nanos(recorded_at));
@@ -465,7 +469,7 @@ impl GroupBuilder {
         self.shared.marks.put(self.tail.position, mark);
     }
 
-    /// Seals the segment's START into the group, if it has none yet.
+    /// Seals the segment's START into the group, if the segment has none yet.
     fn begin_segment(&mut self) {
         let Some(start) = self.start.take() else { return };
         assert!(self.group.frames.is_empty() && self.group.start.is_empty(), "START is the first frame");
@@ -475,15 +479,16 @@ impl GroupBuilder {
         self.group.bytes += self.group.start.len();
     }
 
-    /// Whether an idle frame fits, and END behind it. Not where there is no active segment, or where a disk without room has left it short.
+    /// True if an idle frame fits, and END after it. False if there is no active segment, or if a full disk has left
+    /// it short.
     pub(crate) fn has_room_for_idle(&self) -> bool {
         let start = if self.start.is_some() { START_BYTES } else { 0 };
         self.active.has_room_for_idle(start + mark_len(0))
     }
 
-    /// Seals an idle frame into a group of its own: it says that everything is durable.
+    /// Seals an idle frame into a group with nothing else. Its watermark covers all earlier frames.
     pub(crate) fn take_idle(&mut self) -> Taken {
-        assert!(self.is_empty(), "idle frames are for when nothing is gathered");
+        assert!(self.is_empty(), "an idle frame is sealed only if nothing is gathered");
         self.learn_durable();
         self.begin_segment();
         let offset = self.active.offset;
@@ -514,26 +519,23 @@ impl GroupBuilder {
     }
 
     fn answer_to(&self, repeat: Repeat) -> (Answer, u64) {
-        // Whoever asked looks its mark up: that may take a read.
+        // The caller looks up the mark, since that may take a read.
         let checkpoint = self.shared.checkpoint(repeat.end);
         (Ok(Appended { places: repeat.places, checkpoint, repeated: true }), repeat.end)
     }
 
-    /// Answers at once, or, where the answer speaks of events that are not durable yet, with the group.
+    /// Answers at once, or with the group if the answer is based on events that are not durable yet.
     fn answer(&mut self, reply: oneshot::Sender<Answer>, answer: Answer, speaks_of: u64) {
         if speaks_of <= self.shared.published.position() {
             deliver(reply, answer);
         } else {
-            assert!(
-                self.poison.is_none(),
-                "after a poison, the index holds what is durable and nothing else"
-            );
+            assert!(self.poison.is_none(), "the index of a poisoned log holds only durable events");
             self.group.answer_later(reply, answer);
         }
     }
 }
 
-/// Adds a batch to the table that grows, and gives the version of each of its events.
+/// Adds a batch to the active table, and returns the version of each of its events.
 fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
     let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
     let lookup = &ticket.lookup;
@@ -554,7 +556,7 @@ fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i6
     table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
     if let Some(command) = &ticket.batch.command {
         let is_new = table.insert_command(&command.key, command.request, &versions);
-        assert!(is_new, "a key that was there is a repeat");
+        assert!(is_new, "a recorded command key is a repeat");
     }
     versions
 }

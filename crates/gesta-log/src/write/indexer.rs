@@ -150,7 +150,7 @@ impl Indexer {
         while state.backlog >= BACKLOG_MAX {
             if state.stopped || state.failures > failures {
                 let reason = state.failure.as_deref().unwrap_or("the log is closing");
-                return Err(format!("the index of what is new cannot be written: {reason}"));
+                return Err(format!("the index of new events cannot be written: {reason}"));
             }
             state = self.wait(state);
         }
@@ -306,7 +306,7 @@ impl Work {
                     self.begin_merge();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a run could not be written; it is tried again");
+                    tracing::warn!(%error, "a run could not be written; it will be tried again");
                     self.failures += 1;
                     state.failure = Some(error.to_string());
                     state.failures += 1;
@@ -319,7 +319,7 @@ impl Work {
 
     fn write(&mut self) -> Result<Run, MergeError> {
         let id = self.draw_id();
-        let ended = self.ended.front().expect("somebody looked");
+        let ended = self.ended.front().expect("a full table waits");
         let run = self
             .files
             .write(&*self.env, id, &ended.table.read(), ended.end)
@@ -352,7 +352,7 @@ impl Work {
         let Some(at) = owner.manifest.runs.iter().position(|entry| entry.id == run) else { return };
         owner.manifest.runs.truncate(at);
         if let Err(error) = owner.replace() {
-            tracing::warn!(%error, "the manifest could not be replaced; it is with the next change");
+            tracing::warn!(%error, "the manifest could not be replaced; the next change replaces it");
         }
     }
 
@@ -420,7 +420,7 @@ impl Work {
                 return false;
             }
         }
-        let Merging { id, tier, runs, merge } = self.merge.take().expect("it is under way");
+        let Merging { id, tier, runs, merge } = self.merge.take().expect("a merge is running");
         let finished = merge.finish(id, tier).map_err(MergeError::from);
         match finished.and_then(|run| Ok(self.files.settle(&*self.env, &run).map(|()| run)?)) {
             Ok(run) => self.take_over(run, &runs),
@@ -457,7 +457,7 @@ impl Work {
 
     /// Leaves the runs as they are: they still serve, and the next open tries again.
     fn fail_merge(&mut self, id: u64, error: &MergeError) {
-        tracing::warn!(%error, "runs of the index could not be merged; they are left as they are");
+        tracing::warn!(%error, "runs of the index could not be merged; they stay in use");
         self.merging_failed = true;
         self.discard(id);
     }

@@ -1,11 +1,12 @@
-//! What is known of a batch before it is decided: everything that stands on the disk, looked up on the side of whoever sends it, so
-//! that the writer never waits for a cold page.
+//! The look-up of a batch before its decision. The caller reads everything that lies on the disk, so that the writer
+//! never waits for a cold page.
 //!
-//! *The rule behind the race.* A view is taken; everything in it that has ended, its runs and all tables but the one that grows, is looked
-//! up here, since it never changes. The writer looks at the table that grew in that view and at those that were begun since: nothing lies
-//! between the two. Conditions are looked up to the durable position, or to the end of what has ended, whichever is further: a table may
-//! have ended between the look at the position and the view, and it is none that the writer looks at. All of what has ended is durable.
-//! The writer looks at what is newer.
+//! *How the race is closed.* The look-up takes a snapshot of the index. It searches the part of the snapshot that
+//! never changes: the runs and the full tables. The decision later searches the active table of that snapshot and all
+//! tables begun since. Together they cover every event without a gap. Conditions are checked up to the durable
+//! position, or to the end of the full tables if that is further: a table may have become full after the position was
+//! read and before the snapshot was taken, and the decision does not search it. All events in runs and full tables
+//! are durable. The decision checks what is newer.
 
 use std::sync::Arc;
 
@@ -17,43 +18,44 @@ use crate::index::{
 };
 use crate::read::command_of;
 
-/// What was looked up for a batch.
+/// The result of looking up a batch.
 pub(crate) struct Lookup {
-    /// What it was looked up in.
+    /// The snapshot that was searched.
     pub(crate) snapshot: Arc<IndexSnapshot>,
-    /// The last events of the streams of its events: version and position. Empty where nothing has ended; `None` as well where the table
-    /// that grows knows better, and where the event before is of the same stream.
+    /// The version and position of the last event of each event's stream. The list is empty if there are no runs or
+    /// full tables. An entry is `None` also if the active table has a newer head, or if the preceding event is of the
+    /// same stream.
     heads: Vec<Option<(u64, u64)>>,
-    /// The same of the streams of which it expects something.
+    /// The same for each stream that the batch has an expectation for.
     expected_heads: Vec<Option<(u64, u64)>>,
-    /// Where its events stand already, version and position; empty where none does.
+    /// The version and position at which each event was recorded before; empty if none was.
     found: Vec<Option<(u64, u64)>>,
     /// The end of the batch that holds the last one found.
     found_end: u64,
     command: Option<CommandEntry>,
-    /// Of each condition the last match up to [`Self::checked_to`]: one that it may not have, if that is behind its `after`.
+    /// The last match of each condition up to [`Self::checked_to`]. A match after the condition's `after` fails it.
     matches: Vec<Option<u64>>,
     checked_to: u64,
-    /// Of each expectation of an event the place of the event with that id, version and position, if the stream's head lies in what
-    /// has ended.
+    /// The version and position of the event that each [`Expected::Event`] names, if the stream's head lies in runs
+    /// or full tables.
     anchors: Vec<Option<(u64, u64)>>,
-    /// Of each condition where its place lies; empty where no place has a mark.
+    /// The place of each condition; empty if no condition has a mark.
     places: Vec<ConditionPlace>,
 }
 
-/// Where the place of a condition lies, as its mark tells.
+/// Where the place of a condition lies, according to its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConditionPlace {
     /// In this history, or there is no mark.
     Here,
-    /// Beyond what was durable up to that position: its mark could not be checked.
+    /// Beyond this durable position, so its mark could not be checked.
     Ahead(u64),
     /// In another history: here the event has this mark.
     Elsewhere(u32),
 }
 
 impl Lookup {
-    /// Looks a batch up.
+    /// Looks up a batch.
     pub(crate) fn of(
         snapshot: Arc<IndexSnapshot>,
         durable: u64,
@@ -96,8 +98,9 @@ impl Lookup {
         self.look_for_anchors(batch, mode)
     }
 
-    /// Looks for the events that are expected as the last ones of their streams, where the stream's head has the expected version and
-    /// lies in what has ended: otherwise a table that grows has the event, or the expectation fails anyway.
+    /// Looks up the events that are expected as the last ones of their streams, if the stream's head has the expected
+    /// version and lies in runs or full tables. Otherwise the active table or a newer one has the event, or the
+    /// expectation fails anyway.
     fn look_for_anchors(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
         for (at, (stream, expected)) in batch.expect.iter().enumerate() {
             let Expected::Event { version, id } = expected else { continue };
@@ -124,7 +127,7 @@ impl Lookup {
         Ok(found.first().map(|found| found.place))
     }
 
-    /// Checks the places of conditions against the marks of this log, as far as `durable`.
+    /// Checks the places of conditions against the marks of this log, up to `durable`.
     pub(crate) fn check_places(
         &mut self,
         batch: &Batch,
@@ -168,8 +171,8 @@ impl Lookup {
         Ok(())
     }
 
-    /// The last events of streams: of all of them in memory, and then in runs of those that are not there. `None` of a stream that is the
-    /// same as the one before.
+    /// The last events of streams: first from memory, then from runs for those not found. `None` if the stream is the
+    /// same as the preceding one.
     fn heads_of<'b>(
         &self,
         streams: impl Iterator<Item = &'b StreamName>,
@@ -177,7 +180,8 @@ impl Lookup {
     ) -> Result<Vec<Option<(u64, u64)>>, LookupError> {
         let mut asked = streams.map(StreamName::as_str).enumerate().collect::<Vec<_>>();
         let mut heads = vec![None; asked.len()];
-        // Most events of a batch are of the stream of the one before, and one version follows from the other.
+        // Most events of a batch share the stream of the preceding event, and each version follows from the one
+        // before.
         asked.dedup_by_key(|(_, stream)| *stream);
         let (known_from, tables) = {
             let known = self.snapshot.heads.read();
@@ -190,7 +194,8 @@ impl Lookup {
         for table in tables {
             let table = table.read();
             for &(at, stream) in &asked {
-                // Either may be newer: a table that is not learned yet, or one that was learned after this one, which is forgotten.
+                // Either may be newer. The head map covers newer tables than this one if it has evicted it, and older ones if it
+                // has not learned it yet.
                 heads[at] = table.head(stream).max(heads[at]);
             }
         }
@@ -202,8 +207,8 @@ impl Lookup {
         Ok(heads)
     }
 
-    /// The last event of a stream in runs that begin before a position. `None` as well where the table that grows knows better: then nobody
-    /// asks, and it may be far to seek.
+    /// The last event of a stream in runs that begin before `begin_before`. `None` also if the active table has a
+    /// newer head: the result is not needed then, and the search may be long.
     fn head_in_runs(
         &self,
         stream: &str,
@@ -228,8 +233,8 @@ impl Lookup {
         Ok(())
     }
 
-    /// The version that an event has which is the next of its stream, where the table that grows does not know it. `ended_since` are tables
-    /// that ended after what was looked up, from old to new.
+    /// The next version of the stream, if the active table has no entry for it. `ended_since` are the tables that
+    /// became full after the look-up, oldest first.
     pub(crate) fn next_version(
         &self,
         event: usize,
@@ -241,12 +246,14 @@ impl Lookup {
         in_tables.or_else(in_ended).map_or(0, |(version, _)| version + 1)
     }
 
-    /// The last event, in what had ended, of a stream of which the batch expects something: version and position.
+    /// The version and position of the last event, in runs and full tables, of a stream that the batch has an
+    /// expectation for.
     pub(crate) fn expected_head(&self, at: usize) -> Option<(u64, u64)> {
         self.expected_heads.get(at).copied().flatten()
     }
 
-    /// The place, in what had ended, of the event that the batch expects as the last one of a stream: version and position.
+    /// The version and position, in runs and full tables, of the event that the batch expects as the last one of a
+    /// stream.
     pub(crate) fn anchor(&self, at: usize) -> Option<(u64, u64)> {
         self.anchors.get(at).copied().flatten()
     }
@@ -256,7 +263,7 @@ impl Lookup {
         self.places.get(condition).copied().unwrap_or(ConditionPlace::Here)
     }
 
-    /// Where an event of the batch stood already in what had ended: version and position.
+    /// The version and position at which an event of the batch was found in runs or full tables.
     pub(crate) fn found(&self, event: usize) -> Option<(u64, u64)> {
         self.found.get(event).copied().flatten()
     }
@@ -266,12 +273,12 @@ impl Lookup {
         self.found_end
     }
 
-    /// What was known of the batch's command.
+    /// The entry of the batch's command key in runs or full tables.
     pub(crate) const fn command(&self) -> Option<&CommandEntry> {
         self.command.as_ref()
     }
 
-    /// The last match of a condition up to the position that is given with it.
+    /// The last match of a condition, and the position up to which the look-up checked.
     pub(crate) fn match_of(&self, condition: usize) -> (Option<u64>, u64) {
         let checked_to = match planted(Bug::PriorTakenForNew) {
             true => self.snapshot.growing().last().map_or(0, |newest| newest.read().last()),
@@ -281,13 +288,13 @@ impl Lookup {
     }
 }
 
-/// Position and mark of the place that a condition looks after, if it has a mark.
+/// Position and mark of a condition's `after`, if it has a mark.
 fn mark_of(condition: &Condition) -> Option<(u64, u32)> {
     let after = condition.after.as_ref()?;
     Some((after.sequence(0), after.mark(0)?))
 }
 
-/// What the runs know of a command: its key, verified where it stands in the log.
+/// The entry of a command in the runs. Its key is compared with the record in the log.
 pub(crate) fn command_in_runs(
     snapshot: &IndexSnapshot,
     command: &CommandKey,
@@ -312,7 +319,7 @@ pub(crate) fn command_in_runs(
     Ok(None)
 }
 
-/// The last match of a condition up to a position. Parts that end at its `after` or before are not asked.
+/// The last match of a condition up to a position. Skips parts that end at its `after` or earlier.
 fn last_match(
     snapshot: &IndexSnapshot,
     condition: &Condition,
@@ -350,12 +357,13 @@ mod tests {
     use crate::index::Index;
     use crate::index::IndexedEvent;
 
-    /// The streams of the events of a log, from position 1 on: two tables that have ended, and the one that grows, each of one batch.
+    /// The streams of a log's events, from position 1 on: two full tables, then the active one, each with one batch.
     const TABLES: [&[&str]; 3] = [&["a", "b", "a"], &["d", "a", "d"], &["b", "e"]];
     const ENDED: u64 = 6;
     const LAST: u64 = 8;
 
-    /// So many tables of that log; an empty one grows where those are not all. The streams of the first are in memory.
+    /// The first `count` tables of that log; if these are not all, an empty active table follows. The head map has
+    /// the streams of the first.
     fn snapshot(count: usize) -> Arc<IndexSnapshot> {
         let (mut log, mut tables) = (Vec::new(), Vec::<Arc<MemTable>>::new());
         let growing = (count < TABLES.len()).then_some(&[][..]);
@@ -399,7 +407,7 @@ mod tests {
         log.filter(|(_, own)| *own == stream).map(|(position, _)| position).last()
     }
 
-    /// A batch of events whose ids count from one on.
+    /// A batch of events with consecutive ids from `first_id` on.
     fn batch(first_id: u128, streams: &[&str]) -> Batch {
         let event = |(id, stream): (u128, &&str)| {
             let (stream, kind) = (stream.parse().unwrap(), "x".parse().unwrap());
@@ -413,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_looked_up_to_what_is_durable_and_the_writer_looks_at_what_is_newer() {
+    fn conditions_are_looked_up_to_the_durable_position() {
         let places = (ENDED..=LAST).flat_map(|durable| (0..=LAST).map(move |after| (durable, after)));
         for (durable, after) in places {
             for stream in ["a", "b", "c", "d", "e"] {
@@ -429,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_event_of_a_table_that_grows_is_newer_than_what_was_looked_up() {
+    fn an_empty_active_table_ends_the_look_up_at_the_last_full_table() {
         for (tables, last) in [(0, 0), (2, ENDED)] {
             let own = batch(100, &["c"]).fail_if(Query::All, None);
             let found = look_up(snapshot(tables), last, &own).match_of(0);
@@ -438,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_of_a_stream_is_found_in_memory_and_in_tables_that_are_not_learned_yet() {
+    fn the_head_of_a_stream_is_found_in_memory_and_in_tables_not_yet_learned() {
         let mut own = batch(100, &["d", "d", "a", "a", "c", "a"]);
         for stream in ["d", "a", "c"] {
             own = own.expect(stream.parse().unwrap(), gesta_core::Expected::Any);
@@ -454,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_knows_a_batch_by_its_ids_and_its_command_and_then_no_condition_is_looked_at() {
+    fn a_repeat_is_found_in_full_tables_by_its_ids_or_command_and_its_conditions_are_skipped() {
         let with_condition = |batch: Batch| batch.fail_if(Query::All, None);
         let by_ids = look_up(snapshot(3), LAST, &with_condition(batch(4, &["d", "a", "a"])));
         let found = [0, 1, 2].map(|at| by_ids.found(at));
@@ -464,7 +472,10 @@ mod tests {
         let entry = by_command.command().unwrap();
         assert_eq!((entry.first, entry.last(), entry.request), (4, ENDED, sent.command.unwrap().request));
         let new = look_up(snapshot(3), LAST, &with_condition(batch(7, &["b"])).with_command(command(2)));
-        assert!(new.command().is_none() && new.found(0).is_none(), "the table that grows is the writer's");
+        assert!(
+            new.command().is_none() && new.found(0).is_none(),
+            "the look-up does not search the active table"
+        );
         let matches = [by_ids, by_command, new].map(|lookup| lookup.match_of(0).0);
         assert_eq!(matches, [None, None, Some(LAST)]);
     }

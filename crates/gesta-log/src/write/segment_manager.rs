@@ -1,9 +1,11 @@
-//! The keeper: makes the next segment ahead of time, lists it in the manifest, and seals full segments, so that the writer rarely waits
-//! for any of that.
+//! The segment manager: makes the next segment ahead of time, lists it in the manifest, and seals full segments, so
+//! that the writer rarely waits for any of that.
 //!
 //! *Invariants*
-//! - The manifest on the disk lists a segment as active before the writer gets it, and so before any event in it is acknowledged.
-//! - A segment is sealed only after its last group was synced. The manifest learns of it after the file was synced.
+//! - The manifest on the disk lists a segment as active before the writer gets it, and so before any event in it is
+//!   acknowledged.
+//! - A segment is sealed only after its last group was synced. The manifest lists it as sealed only after its file
+//!   was synced.
 
 #[cfg(test)]
 #[cfg(feature = "sim")]
@@ -22,15 +24,15 @@ use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN, START_BYTES, ne
 use crate::segment::{ActiveSegment, SegmentFile, Spare, make_file, new_header, write_end};
 use crate::shared::Shared;
 
-/// What a segment's length is a multiple of: a page.
+/// The length of a segment is a multiple of a page.
 const PAGE_BYTES: u64 = 4096;
 
-/// The handle that the writer holds.
+/// The writer's handle of the segment manager.
 pub(crate) struct SegmentManager {
     tasks: Mutex<mpsc::Sender<Task>>,
     state: Mutex<State>,
     changed: Condvar,
-    /// The keeper's work, where no thread does it.
+    /// The segment manager's work, if no thread does it.
     #[cfg(feature = "sim")]
     inline: Mutex<Option<SegmentManagerThread>>,
     segment_size_bytes: u64,
@@ -44,16 +46,16 @@ struct State {
     failure: Option<String>,
 }
 
-/// How far the next segment is.
+/// The state of the next segment.
 #[derive(Default)]
 enum Next {
     #[default]
     None,
-    /// The keeper works on it.
+    /// The segment manager works on it.
     Asked,
     /// It is made and listed.
     Ready(Spare),
-    /// The last attempt failed. A spare that was there before is there still.
+    /// The last attempt failed. A spare from before the attempt is kept.
     Failed(NotReady, Option<Spare>),
 }
 
@@ -66,47 +68,47 @@ pub(crate) struct NotReady {
 }
 
 impl NotReady {
-    /// Whether more space on the device would help.
+    /// True if more space on the device would help.
     pub(crate) fn is_for_want_of_space(&self) -> bool {
         has_no_room(&self.source)
     }
 }
 
-/// How large a segment is to be, in bytes.
+/// The size of a segment to make, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
-    /// Where the device has the room.
+    /// If the device has the room.
     size_bytes: u64,
-    /// Where it has less.
+    /// The smallest size to try.
     least_bytes: u64,
 }
 
 impl Wanted {
-    /// The segment after so many bytes of log, for a frame of that length.
+    /// A segment after `log_bytes` of log, for a frame of that length.
     fn after(log_bytes: u64, frame_len: usize, full_size_bytes: u64) -> Self {
         let least_bytes = least_size_for(frame_len);
         let grown = next_segment_bytes(log_bytes, full_size_bytes);
         Self { size_bytes: grown.max(size_for(frame_len)).max(least_bytes), least_bytes }
     }
 
-    /// One that is made ahead of time, for frames that nobody knows yet.
+    /// A segment that is made ahead of time, for frames of unknown length.
     fn ahead(log_bytes: u64, full_size_bytes: u64) -> Self {
         let least_bytes = SEGMENT_SIZE_BYTES_MIN;
         let size_bytes = next_segment_bytes(log_bytes, full_size_bytes).max(least_bytes);
         Self { size_bytes, least_bytes }
     }
 
-    /// The size to try after one that the device had no room for.
+    /// The size to try after the device had no room for `size_bytes`.
     fn smaller_than(&self, size_bytes: u64) -> Option<u64> {
         let half = size_bytes / 2 - size_bytes / 2 % PAGE_BYTES;
         (size_bytes > self.least_bytes).then_some(half.max(self.least_bytes))
     }
 }
 
-/// A full segment, all of it synced, to be ended.
+/// A full segment to seal. All of it is synced.
 pub(crate) struct SealTask {
     pub(crate) segment: Arc<SegmentFile>,
-    /// The segment that the log goes on in.
+    /// The segment in which the log continues.
     pub(crate) successor: u64,
     pub(crate) end: EndBody,
     pub(crate) sealed: Sealed,
@@ -114,7 +116,7 @@ pub(crate) struct SealTask {
 }
 
 enum Task {
-    /// Make the next segment, in the place of one that is too small, if there is one.
+    /// Make the next segment, in place of one that is too small, if there is one.
     Make {
         wanted: Wanted,
         state: SegmentState,
@@ -128,10 +130,10 @@ enum Task {
     Stop,
 }
 
-/// The manifest of an open log. Whoever holds it owns it; the writer never does.
+/// The manifest of an open log, behind a lock that the writer never takes.
 pub(crate) struct SharedManifest(Mutex<ManifestOwner>);
 
-/// The manifest, and where it is kept.
+/// The manifest, and the folder that holds it.
 pub(crate) struct ManifestOwner {
     pub(crate) manifest: Manifest,
     env: Arc<dyn Env>,
@@ -145,34 +147,35 @@ impl SharedManifest {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ManifestOwner> {
-        // What a panic left undone is done with the next change, or by the next open.
+        // If a panic left a change unwritten, the next change or the next open writes it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ManifestOwner {
-    /// Replaces the manifest durably. It records the newest frame that was synced.
+    /// Replaces the manifest durably. It records the newest synced frame.
     pub(crate) fn replace(&mut self) -> io::Result<()> {
         self.manifest.durable.raise(self.shared.synced.newest());
         self.manifest.replace(&*self.env, &self.root)
     }
 
-    /// Records the newest frame that was synced, if the manifest does not name it yet: the log is closed, and nothing else would
-    /// prove later that the log once went so far. A log that a failed write has made read-only is left as it is.
+    /// Records the newest synced frame when the log is closed, if the manifest does not name it yet. Nothing else
+    /// would later show that the log once reached that frame. A log that a failed write has made read-only is left as
+    /// it is.
     pub(crate) fn record_synced(&mut self) {
         let is_poisoned = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
         let is_recorded = self.shared.synced.newest().number <= self.manifest.durable.number;
         if is_poisoned || is_recorded || planted(Bug::SyncedNotRecorded) {
             return;
         }
-        // The log is whole without the mark. A shorter end would go unnoticed, though.
+        // The log is complete without the mark, but a later loss of its end would go unnoticed.
         if let Err(error) = self.replace() {
             tracing::warn!(%error, "the manifest could not be replaced when the log was closed");
         }
     }
 }
 
-/// The keeper's own state.
+/// The state of the segment manager.
 struct Work {
     env: Arc<dyn Env>,
     root: PathBuf,
@@ -181,14 +184,14 @@ struct Work {
     made: Option<Spare>,
 }
 
-/// The keeper's work, and where it takes it from. Lives on its thread.
+/// The segment manager's state and its queue of tasks. Lives on its thread.
 pub(crate) struct SegmentManagerThread {
     work: Work,
     tasks: mpsc::Receiver<Task>,
 }
 
 impl SegmentManager {
-    /// A keeper of that manifest; a spare that is listed already is handed over first.
+    /// A segment manager for that manifest. It hands over `spare` first, which is listed already.
     pub(crate) fn new(
         env: Arc<dyn Env>,
         root: PathBuf,
@@ -215,14 +218,14 @@ impl SegmentManager {
         (segment_manager, SegmentManagerThread { work, tasks })
     }
 
-    /// Keeps the work itself, for a log without threads: what waits is done when it is needed, or by
+    /// Keeps the work in the handle, for a log without threads. Queued work is done when it is needed, or by
     /// [`Self::perform_waiting`].
     #[cfg(feature = "sim")]
     pub(crate) fn keep_inline(&self, thread: SegmentManagerThread) {
         *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
-    /// Does what waits, where no thread does it. `false` if a thread does.
+    /// Does the queued work, if no thread does it. `false` if a thread does.
     #[cfg(feature = "sim")]
     pub(crate) fn perform_waiting(&self) -> bool {
         let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
@@ -234,7 +237,7 @@ impl SegmentManager {
         true
     }
 
-    /// Has the segment made that comes after so many bytes of log, unless there is one.
+    /// Has the next segment made, after `log_bytes` of log, unless there is one.
     pub(crate) fn prepare_next(&self, log_bytes: u64) {
         let mut state = self.lock();
         if matches!(state.next, Next::None) {
@@ -244,7 +247,7 @@ impl SegmentManager {
         }
     }
 
-    /// Has the spare listed as active: the writer is about to need it.
+    /// Has the spare listed as active: the writer will need it soon.
     pub(crate) fn prepare_to_go_on(&self) {
         let mut state = self.lock();
         if matches!(&state.next, Next::Ready(spare) if !spare.is_active) {
@@ -253,7 +256,8 @@ impl SegmentManager {
         }
     }
 
-    /// The segment after so many bytes of log, with room for a frame of that length. Waits until it is made, and listed as active.
+    /// The segment after `log_bytes` of log, with room for a frame of that length. Waits until it is made and listed
+    /// as active.
     pub(crate) fn take_next(&self, log_bytes: u64, frame_len: usize) -> Result<Spare, NotReady> {
         let wanted = Wanted::after(log_bytes, frame_len, self.segment_size_bytes);
         let mut state = self.lock();
@@ -269,7 +273,7 @@ impl SegmentManager {
                     state.next = spare.map_or(Next::None, Next::Ready);
                     return Err(error);
                 }
-                // An attempt ahead of time failed: a smaller segment may do, or there is room by now.
+                // An attempt ahead of time failed: a smaller segment may fit, or there is room by now.
                 Next::Failed(_, spare) => spare,
                 Next::Asked => {
                     state.next = Next::Asked;
@@ -316,7 +320,8 @@ impl SegmentManager {
         self.send(Task::Seal(Box::new(task)));
     }
 
-    /// What the START of a segment says, listed by that manifest, after one that ends so.
+    /// The body of a segment's START: the manifest of that generation lists the segment, and the previous segment
+    /// ends as `sealed`.
     pub(crate) const fn start_body(&self, previous: u64, sealed: &Sealed, generation: u64) -> StartBody {
         StartBody {
             previous_segment: previous,
@@ -328,29 +333,29 @@ impl SegmentManager {
         }
     }
 
-    /// Why the keeper cannot go on, if it cannot.
+    /// Why the segment manager has stopped; `None` if it works.
     pub(crate) fn failure(&self) -> Option<String> {
         self.lock().failure.clone()
     }
 
-    /// Whether the keeper cannot go on.
+    /// True if the segment manager has stopped after a failure.
     pub(crate) fn has_failed(&self) -> bool {
         self.lock().failure.is_some()
     }
 
-    /// Ends the keeper's thread after what it was given.
+    /// Ends the segment manager's thread after its queued tasks.
     pub(crate) fn stop(&self) {
         self.send(Task::Stop);
     }
 
-    /// Says how far the next segment is to whoever waits for it.
+    /// Sets the state of the next segment, and wakes the callers that wait for it.
     fn tell(&self, next: Next) {
         self.lock().next = next;
         self.changed.notify_all();
     }
 
     fn send(&self, task: Task) {
-        // A keeper that is gone has said why in `failure`, which everybody looks at.
+        // If the segment manager is gone, `failure` holds the reason, and all callers look at it.
         let _ = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).send(task);
     }
 
@@ -360,7 +365,7 @@ impl SegmentManager {
 }
 
 impl SegmentManagerThread {
-    /// Works until told to stop.
+    /// Works until it is stopped.
     pub(crate) fn run(mut self, segment_manager: &Arc<SegmentManager>) {
         let _fails = FailOnPanic(Arc::clone(segment_manager));
         while let Ok(task) = self.tasks.recv()
@@ -370,7 +375,7 @@ impl SegmentManagerThread {
 }
 
 impl Work {
-    /// Does one task, and says so to whoever waits for it. Breaks where nothing can follow.
+    /// Does one task, and wakes the callers that wait for it. Breaks if no task can follow.
     fn perform(&mut self, task: Task, segment_manager: &SegmentManager) -> ControlFlow<()> {
         match task {
             Task::Stop => {
@@ -401,8 +406,8 @@ impl Work {
         ControlFlow::Continue(())
     }
 
-    /// Makes a segment and lists it durably. One that was made and not listed, because the manifest could not be replaced, is listed by the
-    /// next attempt.
+    /// Makes a segment and lists it durably. If the manifest could not be replaced, the next attempt lists the
+    /// segment that was made.
     fn make_next(&mut self, wanted: Wanted, state: SegmentState) -> Result<Spare, NotReady> {
         if let Some(small) = self.made.take_if(|made| made.size_bytes < wanted.least_bytes) {
             self.discard(Some(small))?;
@@ -410,7 +415,7 @@ impl Work {
         let made = match self.made.take() {
             Some(made) => made,
             None => {
-                // The manifest is free while the file is filled, which takes a while.
+                // The manifest is not locked while the file is filled, which takes a while.
                 let made = self.make_file(wanted);
                 let (header, segment, size_bytes) = made.map_err(|source| self.not_made(wanted, source))?;
                 let entry = SegmentEntry { header, size_bytes, state: SegmentState::Spare };
@@ -434,7 +439,7 @@ impl Work {
         }
     }
 
-    /// Lists a segment in that state, durably, and gives the generation of the manifest that does.
+    /// Lists a segment in that state, durably, and returns the generation of the manifest.
     fn list(&self, spare: &Spare, state: SegmentState) -> io::Result<u64> {
         let mut owner = self.manifest.lock();
         let mut entries = owner.manifest.segments.iter_mut();
@@ -458,7 +463,8 @@ impl Work {
         Ok(())
     }
 
-    /// Lists a segment as a spare that nobody has written to, and nobody will: its loss would be no loss of events.
+    /// Lists an unused segment as a spare when the log is closed. Nothing was or will be written to it, so its loss
+    /// would lose no events.
     fn give_back(&self, next: Next) {
         let Next::Ready(spare) = next else { return };
         if spare.is_active
@@ -468,7 +474,7 @@ impl Work {
         }
     }
 
-    /// Makes the file of a segment, durably; of half the size, and half again, while the device has no room.
+    /// Makes the file of a segment, durably. Halves the size while the device has no room.
     fn make_file(&self, wanted: Wanted) -> io::Result<(SegmentHeader, Arc<SegmentFile>, u64)> {
         let header = new_header(&*self.env, &self.manifest.lock().manifest, SegmentRole::Spare)?;
         let mut size_bytes = wanted.size_bytes;
@@ -511,27 +517,28 @@ impl Work {
                 entry.state = SegmentState::Active;
             }
         }
-        // The START of the next segment proves the end of this one as well, so the manifest may be told later.
+        // The START of the next segment also shows where this one ends, so a later replacement of the manifest is
+        // enough.
         if let Err(error) = owner.replace() {
-            tracing::warn!(%error, segment = task.segment.id, "the manifest could not be replaced; it is with the next change");
+            tracing::warn!(%error, segment = task.segment.id, "the manifest could not be replaced; the next change replaces it");
         }
         Ok(())
     }
 }
 
-/// Tells whoever waits for the keeper that it is gone, if a panic ends it.
+/// If a panic ends the segment manager, records the failure and wakes waiting callers.
 struct FailOnPanic(Arc<SegmentManager>);
 
 impl Drop for FailOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.lock().failure = Some("the keeper of the log panicked".to_owned());
+            self.0.lock().failure = Some("the segment manager panicked: open the log again".to_owned());
             self.0.changed.notify_all();
         }
     }
 }
 
-/// The size of a segment that a frame of that length takes at most half of.
+/// The size of a segment that a frame of that length fills at most by half.
 const fn size_for(frame_len: usize) -> u64 {
     2 * (frame_len + START_BYTES + MARKS_RESERVE_BYTES) as u64 + SegmentFile::first_frame_offset()
 }

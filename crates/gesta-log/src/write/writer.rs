@@ -1,10 +1,11 @@
-//! The single writer: writes and syncs what is gathered as one group, publishes, answers.
+//! The single writer: writes and syncs the gathered batches as one group, publishes it, and answers.
 //!
 //! *Invariants*
 //! - Nothing is acknowledged or published before its sync returned.
-//! - Groups are written in the order in which they were gathered, each after the sync of the one before.
-//! - After a write or sync that failed, nothing is written ever again: what was written or gathered is in doubt, what follows is refused.
-//! - The first write to a segment is issued after the last sync of the one before.
+//! - Groups are written in the order in which they were gathered, each after the sync of the previous one.
+//! - After a failed write or sync, nothing is written ever again: written and gathered batches are in doubt, later
+//!   ones are refused.
+//! - The first write to a segment is issued after the last sync of the previous segment.
 
 use std::io;
 use std::sync::Arc;
@@ -20,19 +21,19 @@ use crate::format::Prepared;
 use crate::limits::DECISIONS_MAX;
 use crate::shared::Shared;
 
-/// The writer's own state. Whoever holds it writes: see [`Committer`](super::committer::Role).
+/// The state of the writer. The thread that holds it writes: see [`Committer`](super::committer::Committer).
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     open_group: Arc<OpenGroup>,
-    /// The last frame that is known to be synced.
+    /// The last frame known to be synced.
     durable: Arc<AtomicU64>,
-    /// The last frame of which a synced frame says that it is durable.
+    /// The last frame that the watermark of a synced frame covers.
     covered: u64,
     /// The last synced frame that has events.
     last_with_events: u64,
     is_poisoned: bool,
-    /// Groups so far.
+    /// The number of groups so far.
     written: u64,
 }
 
@@ -45,13 +46,13 @@ impl Writer {
         Self { shared, queue, open_group, durable, covered, last_with_events, is_poisoned: false, written: 0 }
     }
 
-    /// Commits what is gathered and what waits, up to a group of it; where room had to be made, another one behind it. Gives back whether
-    /// there is more to do.
+    /// Commits the gathered and the queued batches, up to one group; if room had to be made, up to one more. Returns
+    /// true if more work is left.
     pub(crate) fn commit_waiting(&mut self) -> bool {
         self.commit_waiting_while(&mut || {})
     }
 
-    /// [`Self::commit_waiting`]. While a group is written, `meanwhile` does what callers do on their own threads.
+    /// [`Self::commit_waiting`]. While a group is written, `meanwhile` does what callers do on their threads.
     pub(crate) fn commit_waiting_while(&mut self, meanwhile: &mut dyn FnMut()) -> bool {
         self.queue.begin_group();
         let before = self.written;
@@ -64,7 +65,7 @@ impl Writer {
         is_halted
     }
 
-    /// Commits a group. Gives back whether the gathering is halted.
+    /// Commits a group. Returns true if gathering is halted.
     fn commit_group(&mut self, meanwhile: &mut dyn FnMut()) -> bool {
         let (taken, is_halted) = {
             let mut builder = self.open_group.lock();
@@ -78,7 +79,7 @@ impl Writer {
         is_halted
     }
 
-    /// Covers what is uncovered: nothing is going on, or nothing more will come.
+    /// Writes a missing watermark: the log is idle or about to close.
     pub(crate) fn rest(&mut self) {
         if self.is_uncovered() {
             self.cover();
@@ -90,7 +91,7 @@ impl Writer {
         self.covered < self.last_with_events && !self.is_poisoned
     }
 
-    /// Writes and syncs a group, publishes it, and answers everybody in it.
+    /// Writes and syncs a group, publishes it, and sends its answers.
     fn commit(&mut self, taken: Taken, meanwhile: &mut dyn FnMut()) {
         meanwhile();
         if self.is_poisoned && !planted(Bug::GatheredOutlivesPoison) {
@@ -106,7 +107,7 @@ impl Writer {
             self.note_synced(&taken);
             self.shared.published.publish(taken.head);
         }
-        // Answers without a frame speak of the groups before.
+        // Answers without a frame are based on earlier groups.
         taken.group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
     }
 
@@ -114,11 +115,11 @@ impl Writer {
         self.covered = taken.covers;
         let Taken { number, checksum, head, .. } = *taken;
         self.shared.synced.note(DurableMark { number, checksum, position: head.position });
-        // The frames that are sealed from here on say so.
+        // The watermark of frames sealed from here on covers this group.
         self.durable.store(taken.number, Ordering::Release);
     }
 
-    /// What only a bug that is planted does before a group is durable.
+    /// Planted bugs that act before a group is durable.
     fn misstep_before_write(&self, taken: &Taken) {
         if planted(Bug::PublishBeforeSync) {
             self.shared.published.publish(taken.head);
@@ -128,18 +129,19 @@ impl Writer {
         }
     }
 
-    /// Stops writing for good, after a group of which nobody knows whether it is on the disk.
+    /// Stops writing for good after a failed group: its content on the disk is unknown.
     fn fail(&mut self, taken: Taken, error: &io::Error) {
         if !planted(Bug::NoPoison) {
             self.poison(format!(
-                "writing segment {} failed ({error}); what was acknowledged is safe: close the log, see to the device, open it again",
+                "writing segment {} failed ({error}); acknowledged events are safe: close the log, check the device, open the log again",
                 taken.segment.id
             ));
         }
         taken.group.answer_in_doubt();
     }
 
-    /// Says on disk that everything is durable. Without it, the last group would look like one that nobody was told of.
+    /// Writes an idle frame whose watermark covers all frames. Without it, the last group would look as if it was
+    /// never acknowledged.
     fn cover(&mut self) {
         let taken = {
             let mut builder = self.open_group.lock();
@@ -156,7 +158,7 @@ impl Writer {
         }
     }
 
-    /// Stops writing for good, and forgets what never became durable.
+    /// Stops writing for good, and drops what never became durable.
     fn poison(&mut self, reason: String) {
         self.is_poisoned = true;
         let gathered = self.open_group.lock().poison(reason);

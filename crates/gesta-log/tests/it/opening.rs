@@ -149,7 +149,7 @@ fn an_open_of_a_backup_is_refused_and_creates_nothing() {
         assert!(matches!(refusal, OpenError::IsABackup { .. }), "{refusal:?}");
         let said = refusal.to_string();
         let restore = format!("`gesta restore --from {} --dir <folder>`", to.path().display());
-        assert!(said.contains("holds a backup, and no log") && said.contains(&restore), "{said}");
+        assert!(said.contains("holds a backup, not a log") && said.contains(&restore), "{said}");
     }
     assert_eq!(listing(to.path()), before);
     assert!(verify_backup(to.path()).unwrap().is_sound());

@@ -214,13 +214,16 @@ fn repair_refuses_or_ignores_segments_and_manifests_of_other_logs() {
     fs::rename(&last, folder.path().join("kept")).unwrap();
     fs::copy(segments(&other).pop().unwrap(), &last).unwrap();
     let error = plan_repair(folder.path()).unwrap_err();
-    assert!(error.to_string().contains("none of this log's: move it away"), "{error}");
+    assert!(error.to_string().contains("does not belong to this log: move it away"), "{error}");
     fs::rename(folder.path().join("kept"), &last).unwrap();
 
     fs::copy(manifest(&other), folder.path().join("manifest.previous")).unwrap();
     let store = stat(other.path()).unwrap().store;
     let done = repair(folder.path(), Repair::Manifest).unwrap();
-    assert!(done.found.iter().any(|line| line.contains("of another log, and was not used")), "{done:?}");
+    assert!(
+        done.found.iter().any(|line| line.contains("belongs to another log and was not used")),
+        "{done:?}"
+    );
     let log = open(&folder);
     assert!(log.read_only().is_none() && log.id() != store);
     assert_eq!(read_all(&log, &Query::All).0.len(), 160);

@@ -1,4 +1,4 @@
-//! The manifest of a backup, as the fuzzer reads it.
+//! The manifest of a backup, for the fuzzer.
 
 use std::path::PathBuf;
 

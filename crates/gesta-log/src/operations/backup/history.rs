@@ -1,4 +1,4 @@
-//! Whether a log still holds the last event of an older backup of it: only then does a new backup continue that one.
+//! Checks that a log still holds the last event of an older backup: only then does a new backup continue it.
 
 use std::io;
 use std::path::Path;
@@ -17,8 +17,8 @@ use crate::operations::pace::Pace;
 use crate::operations::paced::PacedFile;
 use crate::segment::{SegmentFile, WalkError, Walker};
 
-/// Refuses to replace a backup by one that does not hold its last event at the same position: the log was put back from an older copy,
-/// or has lost its end, even if it has grown past that position again.
+/// Refuses to replace a backup if the log does not hold the backup's last event at the same position. The log was
+/// then restored from an older copy or has lost its end, even if it has grown past that position again.
 pub(crate) fn check_continues(
     source: &Folder<'_>,
     cut: &Cut,
@@ -64,7 +64,7 @@ pub(crate) fn check_continues(
     }
 }
 
-/// The mark of the event at a position of a segment; `None` where no valid frame holds it.
+/// The mark of the event at a position of a segment; `None` if no valid frame holds it.
 fn mark_at(entry: &SegmentEntry, file: Arc<PacedFile>, position: u64) -> io::Result<Option<u32>> {
     let segment = SegmentFile { id: entry.header.id, salt: entry.header.salt, file };
     let mut walker = Walker::new(&segment).map_err(WalkError::into_io)?;

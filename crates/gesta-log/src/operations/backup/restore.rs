@@ -1,7 +1,8 @@
-//! Restore: a backup becomes a log again, of a new store.
+//! Restore: makes a log from a backup, as a new store.
 //!
-//! It is a new store because it may lack events that the old one has acknowledged: the same position then means another event. The old
-//! checkpoints are refused with that reason, rather than taken for places that they are not.
+//! It is a new store because the backup may lack events that the old store has acknowledged: the same position may
+//! then hold another event. Checkpoints of the old store are refused with that reason, so that they cannot point to
+//! other events.
 
 use std::io;
 use std::path::Path;
@@ -20,28 +21,30 @@ use crate::folder::{
 use crate::operations::pace::Pace;
 use crate::segment::{ChainPosition, SegmentFile, WalkError, Walker};
 
-/// A log that was made from a backup.
+/// A restored log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// The new store.
     pub store: StoreId,
-    /// The store that the backup was taken of.
+    /// The store that was backed up.
     pub origin: StoreId,
     /// The position of its last event.
     pub position: u64,
-    /// Its segments.
+    /// The number of its segments.
     pub segments: usize,
-    /// Bytes of all of them.
+    /// The total bytes of its segments.
     pub bytes: u64,
 }
 
-/// Makes a log from a backup, in a folder that is empty or not there. The log is a new store with the events of the old one: checkpoints
-/// of the old store are refused with [`ForeignCheckpoint`](gesta_core::ReadError::ForeignCheckpoint).
+/// Makes a log from a backup, in a folder that is empty or does not exist. The log is a new store with the events of
+/// the old one: checkpoints of the old store are refused with
+/// [`ForeignCheckpoint`](gesta_core::ReadError::ForeignCheckpoint).
 ///
-/// Every byte is checked while it is copied. The log is there, whole and durable, once this returns, and not before.
+/// Every byte is verified while it is copied. The log is complete and durable once this returns, and does not exist
+/// before.
 ///
 /// # Errors
-/// [`RestoreError`]: the folder then holds nothing of it, so that another backup can be tried.
+/// [`RestoreError`]: the folder then holds nothing of the backup, so another backup can be tried.
 pub fn restore(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Restored, RestoreError> {
     restore_in(&OsEnv, from.as_ref(), to.as_ref())
 }
@@ -62,7 +65,7 @@ pub(crate) fn restore_in(env: &dyn Env, from: &Path, to: &Path) -> Result<Restor
     fill(&folder, from, &backup).inspect_err(|_| clean_up(&folder, &backup))
 }
 
-/// Whether there is nothing in a folder but what an attempt that failed leaves: empty folders, and the lock.
+/// True if a folder holds nothing except what a failed attempt leaves: empty folders, and the lock.
 fn is_empty(env: &dyn Env, folder: &Path) -> io::Result<bool> {
     for name in env.list(folder)? {
         let is_empty = match name.as_str() {
@@ -91,7 +94,7 @@ fn fill(folder: &Folder<'_>, from: &Path, backup: &BackupManifest) -> Result<Res
     manifest.durable.raise(last_frame(folder, backup).map_err(restore_io("reading the restored log"))?);
     let mut finish = || {
         env.sync_dir(&root.join("segments"))?;
-        // Twice, so that `manifest.previous` names the store as well: no segment does yet.
+        // Written twice, so that `manifest.previous` names the store as well: no segment names it yet.
         manifest.replace(*env, root)?;
         manifest.replace(*env, root)?;
         env.remove(&root.join(RESTORING))?;
@@ -107,7 +110,7 @@ fn fill(folder: &Folder<'_>, from: &Path, backup: &BackupManifest) -> Result<Res
     })
 }
 
-/// The manifest of the restored log. Its segments are all sealed, so the log goes on in one of its own.
+/// The manifest of the restored log. All its segments are sealed, so the log goes on in a new one.
 fn manifest_of(env: &dyn Env, backup: &BackupManifest) -> io::Result<Manifest> {
     let mut origins = backup.origins.clone();
     if !origins.contains(&backup.store) {
@@ -124,7 +127,7 @@ fn manifest_of(env: &dyn Env, backup: &BackupManifest) -> io::Result<Manifest> {
     })
 }
 
-/// The last frame of the restored log, which the END of its last segment names.
+/// The last frame of the restored log, from the END of its last segment.
 fn last_frame(folder: &Folder<'_>, backup: &BackupManifest) -> io::Result<DurableMark> {
     let Some(file) = backup.files.last() else { return Ok(DurableMark::default()) };
     let segment = SegmentFile::open(folder.env, folder.root, &file.entry.header, Mode::Read)?;
@@ -133,7 +136,7 @@ fn last_frame(folder: &Folder<'_>, backup: &BackupManifest) -> io::Result<Durabl
     Ok(end.map_or_else(DurableMark::default, |(_, header)| DurableMark::of(&ChainPosition::before(&header))))
 }
 
-/// Copies a file durably, and checks that it is the one that was written.
+/// Copies a file durably, and verifies its length and checksum.
 fn copy_checked(folder: &Folder<'_>, from: &Path, file: &BackupFile) -> Result<(), RestoreError> {
     let path = file.path(from);
     let damaged = |what: &str| RestoreError::Damaged { path: path.clone(), what: what.to_owned() };
@@ -144,7 +147,7 @@ fn copy_checked(folder: &Folder<'_>, from: &Path, file: &BackupFile) -> Result<(
     };
     let len = sealed_len(&file.sealed);
     if source.len().map_err(reading())? != len {
-        return Err(damaged("its length is not the one it had"));
+        return Err(damaged("its length is wrong"));
     }
     let copy = || {
         let to = folder.env.open(&segment_path(folder.root, file.entry.header.id), Mode::CreateNew)?;
@@ -154,11 +157,11 @@ fn copy_checked(folder: &Folder<'_>, from: &Path, file: &BackupFile) -> Result<(
     };
     match copy().map_err(restore_io(format!("copying {}", path.display())))? {
         checksum if checksum == file.checksum => Ok(()),
-        _ => Err(damaged("its checksum is not the one it had")),
+        _ => Err(damaged("its checksum is wrong")),
     }
 }
 
-/// Removes what a restore that failed has written. What the system refuses stays, beside the mark that says what it is.
+/// Removes the files of a failed restore. Files that cannot be removed stay, with the mark of an unfinished restore.
 fn clean_up(folder: &Folder<'_>, backup: &BackupManifest) {
     let Folder { env, root } = folder;
     for name in ["manifest", "manifest.previous"] {

@@ -1,4 +1,4 @@
-//! The folder of a backup while it is written: only what is not there yet is copied, and the manifest comes last.
+//! The folder of a backup while it is written: only missing files are copied, and the manifest comes last.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use crate::format::SEGMENT_HEADER_BYTES;
 use crate::operations::pace::Pace;
 use crate::segment::{ChainPosition, SegmentEnd, SegmentFile, Stop, Tally, WalkError, Walker, write_end};
 
-/// Bytes that are copied at once, each piece durable before the next: what a copy may keep in flight without making the syncs of
-/// appends wait for it.
+/// Bytes copied at once, each piece durable before the next: as much as a copy may have in flight without delaying
+/// the syncs of appends.
 const COPY_STEP_BYTES: usize = 4 << 20;
-/// The same where a rate leaves time between the pieces: less in flight at once, and not so little that the syncs of the copy are what
-/// appends wait for.
+/// The same with a limited rate, which leaves time between the pieces: less in flight at once, but enough that
+/// appends do not mostly wait for the syncs of the copy.
 const PACED_STEP_BYTES: usize = 1 << 20;
 
 /// The folder of a backup, locked.
@@ -41,7 +41,7 @@ enum Came {
 }
 
 impl<'a> Target<'a> {
-    /// Opens or makes the folder of a backup of that store.
+    /// Opens or creates the folder of a backup of that store.
     pub(crate) fn open(env: &'a dyn Env, root: &'a Path, store: [u8; 16]) -> Result<Self, BackupError> {
         let path = || root.to_owned();
         let name = root.display();
@@ -65,7 +65,7 @@ impl<'a> Target<'a> {
         Ok(Self { env, root, previous, _lock: lock })
     }
 
-    /// Refuses a cut that does not continue the backup before.
+    /// Refuses a cut that does not continue the previous backup.
     pub(crate) fn check_continues(
         &self,
         source: &Folder<'_>,
@@ -79,7 +79,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Brings in what is missing, and makes it the backup.
+    /// Adds the missing segments, then replaces the manifest.
     pub(crate) fn fill(
         &self,
         source: &Folder<'_>,
@@ -129,7 +129,7 @@ impl<'a> Target<'a> {
         Ok(backup)
     }
 
-    /// Has a segment in the backup.
+    /// Makes sure that the backup holds a segment.
     fn bring(
         &self,
         source: &Folder<'_>,
@@ -141,7 +141,7 @@ impl<'a> Target<'a> {
             return Ok((file, Came::WasThere));
         }
         let path = self.path(own);
-        // Left by an attempt that was stopped: of use if it proves itself.
+        // Left over from an interrupted attempt: used if it is valid.
         if let Ok(Some(file)) = self.inspect(&path, own, pace).map(Inspected::sound) {
             return Ok((file, Came::WasThere));
         }
@@ -158,19 +158,19 @@ impl<'a> Target<'a> {
         Ok((file, came))
     }
 
-    /// What the backup before says of the same segment, if it holds it in the same length.
+    /// The previous backup's file of the same segment, if it has one of the same length.
     fn listed(&self, own: &CutSegment) -> Result<Option<BackupFile>, BackupError> {
         let is_same = |file: &&BackupFile| file.entry.header == own.entry.header && file.sealed == own.sealed;
         let Some(file) = self.previous.iter().flat_map(|previous| &previous.files).find(is_same) else {
             return Ok(None);
         };
-        // Its bytes are for `verify` to look at; that it is there, with its length, costs nothing to see.
+        // Checks the length only, which is cheap. `verify` reads the bytes.
         let Ok(there) = self.env.open(&file.path(self.root), Mode::Read) else { return Ok(None) };
         let len = there.len().map_err(backup_io("reading the backup"))?;
         Ok((len == sealed_len(&file.sealed)).then(|| file.clone()))
     }
 
-    /// Gives a sealed segment a second name; `None` where that cannot be, or where its file is not what a copy would be.
+    /// Gives a sealed segment a second name; `None` if that fails, or if the file differs from what a copy would be.
     fn link(
         &self,
         source: &Folder<'_>,
@@ -186,7 +186,8 @@ impl<'a> Target<'a> {
         Ok(self.inspect(temporary, own, pace)?.sound())
     }
 
-    /// Copies a segment, and proves the copy. Its header is written from the manifest, and its END again if that has rotted.
+    /// Copies a segment, and verifies the copy. The header is written from the manifest, and END is written again if
+    /// it is damaged.
     fn copy(
         &self,
         source: &Folder<'_>,
@@ -196,7 +197,7 @@ impl<'a> Target<'a> {
     ) -> Result<BackupFile, BackupError> {
         let id = own.entry.header.id;
         let path = segment_path(source.root, id);
-        // What is still written to is in memory, and read from there.
+        // The active segment is in the page cache, so it is read from there.
         let from =
             if own.end.is_some() { self.env.open(&path, Mode::Read) } else { self.env.open_cold(&path) };
         let from = from.map_err(backup_io(format!("opening segment {id}")))?;
@@ -210,7 +211,7 @@ impl<'a> Target<'a> {
             to.sync_all()
         };
         write().map_err(backup_io(format!("copying segment {id}")))?;
-        // What was just written is in memory: its proof takes nothing from the disk.
+        // The copy is still in memory, so the check takes nothing from the disk.
         let inspected = match self.inspect(temporary, own, &Pace::default())? {
             Inspected::Damaged(damage) if !damage.loses_events() => self.end_again(own, temporary, damage)?,
             inspected => inspected,
@@ -224,7 +225,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Writes the END of a copy again, where its frames are those that the manifest speaks of: END says nothing that they do not.
+    /// Writes the END of a copy again, if its frames are those that the manifest lists: all that END holds follows
+    /// from them.
     fn end_again(&self, own: &CutSegment, copy: &Path, damage: Damage) -> Result<Inspected, BackupError> {
         let write = || {
             let file = self.env.open(copy, Mode::Write)?;
@@ -258,7 +260,7 @@ impl<'a> Target<'a> {
         self.root.join("segments").join(file_name(&own.entry, &own.sealed))
     }
 
-    /// Makes what is there the backup, then removes what only the one before it needed.
+    /// Makes the new manifest durable, then removes files that only the previous backup needed.
     fn finish(&self, manifest: &BackupManifest) -> std::io::Result<()> {
         let segments = self.root.join("segments");
         self.env.sync_dir(&segments)?;
@@ -274,7 +276,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// How a segment ends whose frames end at that offset; `None` if they end elsewhere.
+/// The end of a segment whose frames end at that offset; `None` if they end elsewhere.
 fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<SegmentEnd>> {
     let io = WalkError::into_io;
     let mut walker = Walker::new(segment).map_err(io)?;
@@ -285,7 +287,7 @@ fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<SegmentEn
     Ok(tally.end_at(end).filter(|_| stop == Stop::NoFrame { offset: end }))
 }
 
-/// Copies a range of one file to the same place of another, durably but for the last piece.
+/// Copies a range of one file to the same place of another. All pieces except the last are durable on return.
 pub(crate) fn copy_range(
     from: &dyn File,
     to: &dyn File,
@@ -299,7 +301,7 @@ pub(crate) fn copy_range(
         let piece = usize::try_from((range.end - at).min(step as u64)).expect("a piece");
         let read = from.read_at(&mut buffer[..piece], at)?;
         if read == 0 {
-            // It is shorter than it should be: the proof of the copy says so.
+            // The file is too short: the check of the copy reports it.
             return Ok(());
         }
         to.write_at(&[&buffer[..read]], at)?;

@@ -12,7 +12,7 @@ fn a_log_does_not_append_to_a_segment_of_another_store() {
     let log = LogStore::open(folder.path(), &options()).unwrap();
     (1..=10).for_each(|number| drop(log.append_blocking(batch(number)).unwrap()));
     drop(log);
-    // Like a copy of the folder that got an id of its own.
+    // Like a copy of the folder with a new id.
     let mut manifest = Manifest::load(&OsEnv, folder.path()).unwrap().unwrap();
     manifest.origins.push(std::mem::replace(&mut manifest.store, [9; 16]));
     manifest.replace(&OsEnv, folder.path()).unwrap();

@@ -1,8 +1,9 @@
-//! A manifest made anew from what the segments say of themselves: their headers, and their START frames, which name the store, the
-//! boot epoch, and the segment before with its end.
+//! Rebuilds a manifest from the segments: from their headers, and from their START frames, which name the store, the
+//! boot epoch, and the previous segment with its end.
 //!
-//! An older manifest that proves itself (a stale one, or `manifest.previous`) is not believed in what it lists, but in what stays true:
-//! the store, its origins, what was durable, and how a segment that it knows to be sealed ends.
+//! An older manifest with a valid checksum (a stale one, or `manifest.previous`) is not trusted for its list of
+//! segments. It is trusted for facts that stay true: the store, its origins, the durable mark, and the ends of its
+//! sealed segments.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,33 +25,33 @@ use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN};
 use crate::recover::{Recovery, is_blank, open_listed};
 use crate::segment::{ChainPosition, SegmentFile, Stop, WalkError, Walker};
 
-/// By how much boot epoch and generation go on from the highest that was seen. Opens that made no segment have left no sign, and every
-/// command that appends may be one; a lease's token has room for 4,096 such steps.
+/// The step of boot epoch and generation above the highest value found. Opens that made no segment have left no
+/// trace, and every command that appends may be one. The token of a lease has room for 4,096 such steps.
 const UNSEEN_MAX: u64 = 1 << 20;
 
-/// A manifest made anew, and not written yet.
+/// A rebuilt manifest that is not written yet.
 pub(crate) struct Rebuilt {
     pub(crate) manifest: Manifest,
     pub(crate) found: Vec<String>,
     pub(crate) steps: Vec<String>,
-    /// There is a file to keep aside.
+    /// True if there is a manifest file to move to `quarantine/`.
     keep_current: bool,
 }
 
-/// A segment's file, as far as it tells of itself.
+/// A segment's file, and what was read from it.
 struct Found {
     header: SegmentHeader,
     segment: Arc<SegmentFile>,
     len: u64,
-    /// The first frame whose header proves itself; `None` if the segment is not used.
+    /// The first valid frame header; `None` if the segment is unused.
     first: Option<FrameHeader>,
     start: Option<StartBody>,
-    /// The end of the last byte that is not zero.
+    /// The offset after the last byte that is not zero.
     nonzero: u64,
 }
 
 impl Rebuilt {
-    /// Makes the manifest of a log anew; `None` if the one that it has is right.
+    /// Rebuilds the manifest of a log; `None` if the present one is right.
     pub(crate) fn of(folder: &Folder<'_>) -> Result<Option<Self>, RepairError> {
         let (current, what, keep_current) = match Current::of(folder)? {
             Current::Sound(manifest) => match stale(folder, &manifest)? {
@@ -70,7 +71,7 @@ impl Rebuilt {
         builder.build(keep_current).map(Some)
     }
 
-    /// Puts it in place. What stood there is kept.
+    /// Replaces the manifest. The old file is kept in `quarantine/`.
     pub(crate) fn write(mut self, folder: &Folder<'_>) -> Result<Repaired, RepairError> {
         let boot_epoch = self.manifest.boot_epoch;
         let quarantine = folder.root.join("quarantine");
@@ -81,14 +82,14 @@ impl Rebuilt {
             folder.env.sync_dir(&quarantine)
         };
         if self.keep_current {
-            keep().map_err(io_error("keeping the manifest aside"))?;
+            keep().map_err(io_error("moving the manifest to `quarantine`"))?;
         }
         self.manifest.write(folder.env, folder.root).map_err(io_error("writing the manifest"))?;
         write_report(folder, Repair::Manifest, boot_epoch, self.found, self.steps)
     }
 }
 
-/// What a manifest that proves itself does not list and should.
+/// What a valid manifest fails to list.
 fn stale(folder: &Folder<'_>, manifest: &Manifest) -> Result<Option<String>, RepairError> {
     let listed = open_listed(folder.env, folder.root, manifest, Mode::Read, &mut Vec::new());
     let listed = listed.map_err(recover_error(folder))?;
@@ -119,7 +120,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Reads what a segment says of itself; `None` if it holds nothing.
+    /// Reads the facts of a segment from its file; `None` if the file is blank.
     fn look_at(&mut self, id: u64) -> Result<Option<Found>, RepairError> {
         let what = || io_error(format!("reading segment {id}"));
         let file = self.folder.env.open(&segment_path(self.folder.root, id), Mode::Read).map_err(what())?;
@@ -135,8 +136,9 @@ impl Builder<'_> {
                 Some(header) => header,
                 None if is_blank(Arc::clone(&file)).map_err(recover_error(self.folder))? => return Ok(None),
                 None => {
-                    let reason =
-                        format!("the header of segment {id} is damaged, and no older manifest repeats it");
+                    let reason = format!(
+                        "the header of segment {id} is damaged, and no older manifest has a copy of it"
+                    );
                     return Err(RepairError::NotEnough { reason });
                 }
             },
@@ -147,7 +149,7 @@ impl Builder<'_> {
 
     fn repeated_header(&mut self, id: u64) -> Option<SegmentHeader> {
         let entry = self.older.as_ref()?.segments.iter().find(|entry| entry.header.id == id)?;
-        self.found.push(format!("the header of segment {id} is damaged; an older manifest repeats it"));
+        self.found.push(format!("the header of segment {id} is damaged; an older manifest has a copy of it"));
         Some(entry.header.clone())
     }
 
@@ -166,13 +168,13 @@ impl Builder<'_> {
         Ok(Found { header, segment, len, first, start, nonzero })
     }
 
-    /// An older manifest of another log says nothing of this one; one of this log says whose segments belong to it.
+    /// Drops an older manifest of another log. Refuses segments of stores that a manifest of this log does not name.
     fn check_older(&mut self) -> Result<(), RepairError> {
         let Some(older) = &self.older else { return Ok(()) };
         let lists = |own: &Found| older.segments.iter().any(|entry| entry.header == own.header);
         if !self.segments.is_empty() && !self.segments.iter().any(lists) {
             self.older = None;
-            self.found.push("the older manifest is of another log, and was not used".to_owned());
+            self.found.push("the older manifest belongs to another log and was not used".to_owned());
             return Ok(());
         }
         let belongs = |origin: &[u8; 16]| older.store == *origin || older.origins.contains(origin);
@@ -180,7 +182,7 @@ impl Builder<'_> {
             Some(stray) => {
                 let (id, origin) = (stray.header.id, StoreId::from_bytes(stray.header.origin));
                 let reason = format!(
-                    "segment {id} was written by store {origin}, which is none of this log's: move it away"
+                    "segment {id} was written by store {origin}, which does not belong to this log: move it away"
                 );
                 Err(RepairError::NotEnough { reason })
             }
@@ -188,7 +190,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Leaves out copies of a tail that were never listed: what they hold stands in the segment that they were made of still. The next
+    /// Leaves out copies of a tail that were never listed: the source segment still holds their content. The next
     /// open removes them.
     fn leave_out_copies(&mut self) -> Result<(), RepairError> {
         let mut left_out = BTreeSet::new();
@@ -211,7 +213,7 @@ impl Builder<'_> {
         self.segments.retain(|own| !left_out.contains(&own.header.id));
         let what = |id| {
             format!(
-                "segment {id} is a copy that was not finished; what it holds stands in the segment before"
+                "segment {id} is an unfinished copy; the segment that it was copied from still holds its content"
             )
         };
         self.found.extend(left_out.into_iter().map(what));
@@ -221,23 +223,23 @@ impl Builder<'_> {
     fn build(mut self, keep_current: bool) -> Result<Rebuilt, RepairError> {
         let store = match &self.older {
             Some(older) => older.store,
-            // The newest segment was made by the store itself, even where the others came by a restore.
+            // This store made the newest segment, even if the other segments came from a restore.
             None => self.segments.last().map(|own| own.header.origin).ok_or_else(|| {
-                RepairError::NotEnough { reason: "there is no segment with a header".to_owned() }
+                RepairError::NotEnough { reason: "no segment has a valid header".to_owned() }
             })?,
         };
         let entropy = || self.folder.env.entropy().map_err(io_error("drawing a secret"));
         let secret = self.older.as_ref().map_or_else(entropy, |older| Ok(older.key_secret))?;
         let (mut used, unused) =
             std::mem::take(&mut self.segments).into_iter().partition::<Vec<_>, _>(|own| own.first.is_some());
-        // START carries the number of the last frame before it. Only a segment that holds nothing but its START shares it with the
-        // next, a copy of its tail, which has a higher id.
+        // START carries the number of the last frame before it. Two segments have the same number only if the first
+        // holds nothing but its START. The other is then a copy of its tail, with a higher id.
         used.sort_by_key(|own| (own.first.map(|first| first.number), own.header.id));
         let mut manifest = Manifest::new(store, secret);
         let first = SegmentFile::first_frame_offset();
         if let Some(own) = unused.iter().find(|own| own.header.origin != store && own.nonzero > first) {
             let reason =
-                format!("segment {} is another store's, and nothing in it proves itself", own.header.id);
+                format!("segment {} belongs to another store and holds no valid frame", own.header.id);
             return Err(RepairError::NotEnough { reason });
         }
         self.number(&mut manifest, &used);
@@ -246,7 +248,7 @@ impl Builder<'_> {
             let sealed = match (self.known_sealed(own), used.get(at + 1)) {
                 (Some(sealed), _) => Some(sealed),
                 (None, Some(next)) => self.sealed(own, next)?,
-                // If it has an END, recovery says so.
+                // If it has an END, recovery finds it.
                 (None, None) => None,
             };
             let state = sealed.map_or(SegmentState::Active, SegmentState::Sealed);
@@ -259,7 +261,7 @@ impl Builder<'_> {
         self.add_missing(&mut manifest);
         self.check_links(&used);
         for own in unused.iter().filter(|own| own.header.origin == store) {
-            // The next open makes a spare of it.
+            // The next open makes it a spare.
             let (header, state) = (own.header.clone(), SegmentState::Active);
             manifest.segments.push(SegmentEntry { header, size_bytes: own.len, state });
         }
@@ -274,7 +276,7 @@ impl Builder<'_> {
         Ok(Rebuilt { manifest, found: self.found, steps, keep_current })
     }
 
-    /// Generation, epoch and what is durable: beyond everything that was ever said.
+    /// Sets the generation, the boot epoch and the durable mark: the first two beyond all values ever used.
     fn number(&self, manifest: &mut Manifest, used: &[Found]) {
         let older = self.older.as_ref();
         let starts = || used.iter().filter_map(|own| own.start);
@@ -283,7 +285,7 @@ impl Builder<'_> {
         manifest.generation = generation.max(older.map(|older| older.generation)).unwrap_or(0) + UNSEEN_MAX;
         manifest.boot_epoch = boot_epoch.max(older.map(|older| older.boot_epoch)).unwrap_or(0) + UNSEEN_MAX;
         manifest.partition = used.first().map_or(0, |own| own.header.partition);
-        // The first write to a segment followed the last sync of the one before.
+        // The first write to a segment followed the last sync of the previous one.
         let begun = used.last().and_then(|own| own.first).map(|first| ChainPosition::before(&first));
         manifest.durable = older.map_or_else(DurableMark::default, Manifest::newest_named);
         if let Some(begun) = begun {
@@ -299,7 +301,7 @@ impl Builder<'_> {
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// How a segment ends that an older manifest knows to be sealed.
+    /// The end of a segment that an older manifest lists as sealed.
     fn known_sealed(&self, own: &Found) -> Option<Sealed> {
         let mut known = self.older.iter().flat_map(|older| &older.segments);
         match known.find(|entry| entry.header == own.header)?.state {
@@ -308,7 +310,7 @@ impl Builder<'_> {
         }
     }
 
-    /// How a segment ends that the log has gone on from: as the next one's START says, or its own END.
+    /// The end of a segment that has a successor: from the successor's START, or else from the segment's END.
     fn sealed(&self, own: &Found, next: &Found) -> Result<Option<Sealed>, RepairError> {
         let begun = |own: &Found| {
             own.first.map(|first| ChainPosition::before(&first)).expect("a used segment has a frame")
@@ -335,7 +337,7 @@ impl Builder<'_> {
         }))
     }
 
-    /// Segments that an older manifest knows to be sealed and that are gone: they are listed, so that their loss is reported.
+    /// Lists missing segments that an older manifest lists as sealed, so that their loss is reported.
     fn add_missing(&mut self, manifest: &mut Manifest) {
         for entry in self.older.iter().flat_map(|older| &older.segments) {
             let is_there = manifest.segments.iter().any(|own| own.header.id == entry.header.id);
@@ -353,7 +355,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Every segment names the one before it: one that is not there is missing.
+    /// Reports missing predecessors: the START of every segment names the previous segment.
     fn check_links(&mut self, used: &[Found]) {
         let mut before = 0;
         for own in used {
@@ -361,7 +363,7 @@ impl Builder<'_> {
             match own.start {
                 None => self
                     .found
-                    .push(format!("the START of segment {id} is damaged; its frames say where it belongs")),
+                    .push(format!("the START of segment {id} is damaged; its frames show its place")),
                 Some(start) if start.previous_segment != before => self.found.push(format!(
                     "segment {id} continues segment {}, which is missing or damaged",
                     start.previous_segment
@@ -379,12 +381,12 @@ impl Builder<'_> {
 }
 
 impl Found {
-    /// The size to go on with: room for the marks behind what is there, at the least.
+    /// The size to list: at least the content and room for the marks after it.
     fn size_bytes(&self) -> u64 {
         self.len.max(self.nonzero + MARKS_RESERVE_BYTES as u64).max(SEGMENT_SIZE_BYTES_MIN)
     }
 
-    /// Where its END stands, and what that says.
+    /// The offset and body of its END.
     fn ended(&self) -> Result<Option<(u64, EndBody)>, WalkError> {
         let mut walker = Walker::new(&self.segment)?;
         let first = SegmentFile::first_frame_offset();

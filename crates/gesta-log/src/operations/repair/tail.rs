@@ -19,7 +19,7 @@ pub(crate) struct DroppedTail {
     ranges: Vec<Range>,
 }
 
-/// Bytes of one segment that nothing proves.
+/// Bytes of one segment that are not known to be part of the log.
 struct Range {
     segment: Arc<SegmentFile>,
     size_bytes: u64,

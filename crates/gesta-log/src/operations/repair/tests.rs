@@ -89,8 +89,7 @@ fn a_manifest_lost_after_an_interrupted_recovery_costs_no_acknowledged_event() {
         }
         env.sync_dir(Path::new(LOG)).unwrap();
         let done = repair_in(&env, Path::new(LOG), Repair::Manifest).unwrap();
-        copies_left_out +=
-            done.found.iter().filter(|line| line.contains("a copy that was not finished")).count();
+        copies_left_out += done.found.iter().filter(|line| line.contains("is an unfinished copy")).count();
         let log = open(&machine);
         assert_eq!(log.read_only(), None, "stopped after {stop}: {done:?}");
         append(&log, [batch(41)]);

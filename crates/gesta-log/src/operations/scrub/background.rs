@@ -1,9 +1,9 @@
 //! The background scrub: a thread that reads each sealed segment when it is due.
 //!
 //! *Invariants*
-//! - It takes no lock of the writer, a reader or the keeper: it reads the list of sealed segments from the manifest's
+//! - It takes no lock of the writer, a reader or the segment manager: it reads the list of sealed segments from the manifest's
 //!   file.
-//! - It changes no file but its own.
+//! - It changes no file except the record of scrubs.
 //! - It reads in small steps with pauses, past the page cache, and ends within a step when the log is closed.
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ impl Background {
         self.cancel();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the scrub of the log panicked: what is sealed was not read again since");
+            tracing::error!("the scrub of the log panicked: sealed segments were not verified after that");
         }
     }
 }

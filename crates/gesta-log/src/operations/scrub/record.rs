@@ -55,7 +55,7 @@ fn condensed(mut damage: Vec<Damage>) -> Vec<Damage> {
         let rest = damage.split_off(SCRUB_DAMAGE_MAX - 1);
         let lost = rest.iter().filter(|own| own.loses_events());
         let (from, to) = lost.fold((u64::MAX, 0), |(from, to), own| (from.min(own.from), to.max(own.to)));
-        let what = format!("{} damaged places, of which the first is here", rest.len());
+        let what = format!("{} damaged places; the first is here", rest.len());
         damage.push(Damage { from, to, what, ..rest[0].clone() });
     }
     damage

@@ -147,7 +147,10 @@ fn compare(table: &State, run: &Run) -> Result<Option<String>, LookupError> {
     let mut offsets = run.offsets(ReadMode::Disk);
     for (position, offset) in (shift..).zip(&table.offsets) {
         if offsets.get(position)? != *offset {
-            return Ok(Some(format!("position {} lies elsewhere", run.footer.first + u64::from(position))));
+            return Ok(Some(format!(
+                "position {} has another offset",
+                run.footer.first + u64::from(position)
+            )));
         }
     }
     for extent in table.extents.iter().filter(|extent| extent.first <= table.last()) {
@@ -185,7 +188,7 @@ fn compare_key(
         }
     }
     if is_stream && first_version + index as u64 != base {
-        return Ok(Some(format!("the stream {} counts otherwise", key[1..].escape_ascii())));
+        return Ok(Some(format!("the stream {} has other versions", key[1..].escape_ascii())));
     }
     Ok(None)
 }

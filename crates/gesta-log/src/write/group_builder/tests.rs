@@ -1,4 +1,4 @@
-//! What is gathered while nobody writes: the tests take groups as the writer does, and say when they are durable.
+//! Gathering without a writer: the tests take groups as the writer does, and report when they are durable.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::store::{Opened, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
 use crate::write::segment_manager::SharedManifest;
 
-/// The gatherer of an empty log, whose keeper and indexer do nothing before somebody waits for them.
+/// The group builder of an empty log. Its segment manager and indexer work only when a caller waits for them.
 struct Gathered {
     open_group: OpenGroup,
     queue: Queue,
@@ -32,7 +32,7 @@ impl Gathered {
     fn begin(options: &Options) -> Self {
         let env: Arc<dyn Env> = Arc::new(SimEnv::new(&Machine::new(1)));
         let Opened { lock, env, root, store, runs, stage, .. } = open(env, Path::new(LOG), options).unwrap();
-        let Stage::Ready(ready) = stage else { panic!("an empty log is there at once") };
+        let Stage::Ready(ready) = stage else { panic!("an empty log has a complete index") };
         let Ready { manifest, snapshot, tail, writable, .. } = *ready;
         let writable = writable.unwrap();
         let capabilities = Capabilities::new(1, AtomicScope::Store, Limits::default());
@@ -69,7 +69,7 @@ impl Gathered {
         answer
     }
 
-    /// Puts a batch in line and decides it.
+    /// Queues a batch and decides it.
     fn gather(&self, batch: Batch) -> Waiting {
         let answer = self.push(batch);
         self.open_group.gather(&self.queue);
@@ -80,7 +80,7 @@ impl Gathered {
         self.open_group.lock().take_group().expect("something was gathered")
     }
 
-    /// Says that a group is durable.
+    /// Marks a group as durable, as the writer does after its sync.
     fn settle(&self, taken: Taken) {
         self.open_group.lock().durable.store(taken.number, Ordering::Release);
         let Taken { number, checksum, head, .. } = taken;
@@ -90,7 +90,7 @@ impl Gathered {
         taken.group.answers.into_iter().for_each(|(reply, answer)| deliver(reply, answer));
     }
 
-    /// Frames that are gathered, and answers.
+    /// The numbers of gathered frames and answers.
     fn gathered(&self) -> (usize, usize) {
         let builder = self.open_group.lock();
         (builder.group.frames.len(), builder.group.answers.len())
@@ -100,17 +100,17 @@ impl Gathered {
         self.open_group.lock().is_halted()
     }
 
-    /// Gathers batches until there is no room for one, and gives how many had some.
+    /// Gathers batches until one has no room, and returns how many had room.
     fn fill_segment(&self) -> u64 {
         let mut numbers = 1..100;
         let halting = numbers.find(|number| {
             self.gather(batch(*number));
             self.is_halted()
         });
-        halting.expect("a segment is full at some time") - 1
+        halting.expect("the segment becomes full") - 1
     }
 
-    /// How many tables there are, and the first position of the last one.
+    /// The number of tables, and the first position of the last one.
     fn tables(&self) -> (usize, u64) {
         let snapshot = self.shared.index.snapshot();
         (snapshot.tables.len(), snapshot.active().first)
@@ -126,7 +126,7 @@ fn is_waiting(answer: &Waiting) -> bool {
 }
 
 #[test]
-fn whoever_gathers_decides_a_thousand_batches_at_the_most_and_says_whether_the_writer_is_wanted() {
+fn a_gathering_caller_decides_at_most_a_thousand_batches_and_reports_work_for_the_writer() {
     let log = Gathered::begin(&Options { segment_size_bytes: 1 << 20, ..Options::default() });
     assert!(!log.open_group.gather(&log.queue));
     let most = DECISIONS_MAX as u64;
@@ -135,7 +135,7 @@ fn whoever_gathers_decides_a_thousand_batches_at_the_most_and_says_whether_the_w
     assert_eq!(log.gathered().0, DECISIONS_MAX);
     assert_eq!(log.open_group.lock().gather(&log.queue, 1), 1);
     assert_eq!(log.gathered().0, DECISIONS_MAX + 1);
-    // Whoever comes next decides as many again.
+    // The next caller decides the same number again.
     assert!(log.open_group.gather(&log.queue));
     assert_eq!((log.gathered().0, log.queue.is_empty()), (2 * DECISIONS_MAX, true));
 }
@@ -154,7 +154,7 @@ fn a_group_that_is_full_takes_no_more_batches() {
 }
 
 #[test]
-fn a_frame_fits_behind_what_is_gathered_and_a_start_that_is_still_to_come() {
+fn a_frame_fits_after_the_gathered_frames_and_a_pending_start() {
     let log = Gathered::begin(&options());
     let mut builder = log.open_group.lock();
     let free = usize::try_from(builder.active.size_bytes - builder.active.offset).unwrap();
@@ -163,20 +163,20 @@ fn a_frame_fits_behind_what_is_gathered_and_a_start_that_is_still_to_come() {
         let start_bytes = start.as_ref().map_or(0, |_| START_BYTES);
         builder.start = start;
         let most = free - MARKS_RESERVE_BYTES - pending - start_bytes;
-        assert!(builder.fits(most) && !builder.fits(most + 1), "behind {pending} and {start_bytes}");
+        assert!(builder.fits(most) && !builder.fits(most + 1), "after {pending} and {start_bytes}");
     }
 }
 
 #[test]
-fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment() {
+fn a_batch_without_room_halts_gathering_and_is_first_in_the_next_segment() {
     let log = Gathered::begin(&options());
     let filled = log.fill_segment();
     let waiting = log.push(batch(filled + 2));
-    assert!(log.open_group.gather(&log.queue), "the writer makes way");
-    assert_eq!((log.gathered().0 as u64, log.queue.is_empty()), (filled, false), "nobody is decided");
+    assert!(log.open_group.gather(&log.queue), "the writer has to make room");
+    assert_eq!((log.gathered().0 as u64, log.queue.is_empty()), (filled, false), "no batch is decided");
     let taken = log.take();
     let (segment, end) = (taken.segment.id, taken.offset + taken.group.bytes as u64);
-    assert!(log.open_group.lock().has_work(), "nothing is gathered, and somebody waits");
+    assert!(log.open_group.lock().has_work(), "nothing is gathered, but a batch waits");
     log.settle(taken);
 
     log.open_group.lock().make_way();
@@ -202,11 +202,11 @@ fn a_batch_without_room_halts_the_gathering_and_goes_first_into_the_next_segment
 }
 
 #[test]
-fn an_idle_frame_stands_behind_the_start_of_a_segment_that_no_batch_was_accepted_into() {
+fn an_idle_frame_follows_the_start_of_a_segment_without_batches() {
     let filled = Gathered::begin(&options()).fill_segment();
     let log = Gathered::begin(&options());
     let _waiting = (1..=filled).map(|number| log.gather(batch(number))).collect::<Vec<_>>();
-    // A batch without room is checked once there is some.
+    // The expectation of a batch without room is checked once there is room.
     let refused = log.gather(batch(filled + 1).expect("nobody-1".parse().unwrap(), Expected::Exists));
     assert!(log.is_halted() && is_waiting(&refused));
     log.settle(log.take());
@@ -222,7 +222,7 @@ fn an_idle_frame_stands_behind_the_start_of_a_segment_that_no_batch_was_accepted
 }
 
 #[test]
-fn where_a_segment_could_not_be_sealed_nothing_is_written_any_more_and_what_is_there_is_safe() {
+fn after_a_failed_seal_nothing_more_is_written_and_acknowledged_events_are_safe() {
     let machine = Machine::new(1);
     let log = crate::testing::open(&machine);
     let append = |number| {
@@ -236,7 +236,7 @@ fn where_a_segment_could_not_be_sealed_nothing_is_written_any_more_and_what_is_t
     log.keep_inline();
     machine.plan_fault(None);
     machine.record();
-    let Err(AppendError::ReadOnly { reason }) = append(last + 1) else { panic!("it takes no writes") };
+    let Err(AppendError::ReadOnly { reason }) = append(last + 1) else { panic!("the log takes no writes") };
     let path = crate::folder::segment_path(Path::new(LOG), 1);
     assert!(reason.contains(&format!("sealing `{}` failed", path.display())), "{reason}");
     assert!(append(last).unwrap().repeated);
@@ -249,7 +249,7 @@ fn where_a_segment_could_not_be_sealed_nothing_is_written_any_more_and_what_is_t
 }
 
 #[test]
-fn a_panic_takes_back_what_was_gathered_and_nothing_of_a_group_that_is_being_written() {
+fn a_panic_drops_gathered_batches_and_keeps_the_group_that_is_being_written() {
     let log = Gathered::begin(&options());
     let first = log.gather(small(1));
     log.settle(log.take());
@@ -269,14 +269,14 @@ fn a_panic_takes_back_what_was_gathered_and_nothing_of_a_group_that_is_being_wri
 }
 
 #[test]
-fn a_repeat_waits_until_what_it_repeats_is_durable() {
+fn a_repeat_waits_until_the_repeated_batch_is_durable() {
     let log = Gathered::begin(&options());
     let first = log.gather(small(1));
     let second = log.gather(small(1));
     assert_eq!(log.gathered(), (1, 2), "in the same group");
     let taken = log.take();
     assert!(!log.open_group.gather(&log.queue));
-    // While that is written: a group of nothing but answers.
+    // While that group is written: a group with only answers.
     let third = log.push(small(1));
     assert!(log.open_group.gather(&log.queue));
     assert_eq!(log.gathered(), (0, 1));
@@ -288,13 +288,13 @@ fn a_repeat_waits_until_what_it_repeats_is_durable() {
     assert_eq!(repeated, [false, true, true]);
 
     let late = log.push(small(1));
-    assert!(!log.open_group.gather(&log.queue), "it is durable, and answered at once");
+    assert!(!log.open_group.gather(&log.queue), "the batch is durable and answered at once");
     assert!(late.try_recv().unwrap().unwrap().repeated);
 }
 
 #[test]
-fn a_table_ends_with_the_group_that_fills_it_up_to_two_that_wait_for_the_disk() {
-    // A table of such events takes much less memory than they take in the log.
+fn a_table_ends_with_the_group_that_fills_it_and_at_most_two_wait_for_the_disk() {
+    // A table of such events takes much less memory than the events take in the log.
     let options = Options { index_run_bytes: 32 << 10, segment_size_bytes: 1 << 20, ..Options::default() };
     let log = Gathered::begin(&options);
     let of_one = Prepared::new(&batch(1)).len() as u64;
@@ -303,13 +303,13 @@ fn a_table_ends_with_the_group_that_fills_it_up_to_two_that_wait_for_the_disk() 
         log.gather(batch(number));
         log.settle(log.take());
         let is_full = number % full == 0 && number < 3 * full;
-        assert_eq!(log.is_halted(), is_full, "behind {number} of {full}");
+        assert_eq!(log.is_halted(), is_full, "after {number} of {full}");
         let before = number.min(2 * full) / full;
         if is_full {
-            assert_eq!(u64::try_from(log.tables().0).unwrap(), before, "until the writer makes way");
+            assert_eq!(u64::try_from(log.tables().0).unwrap(), before, "until the writer makes room");
             log.open_group.lock().make_way();
         }
         let (tables, first) = log.tables();
-        assert_eq!((tables as u64, first), (1 + before, before * full + 1), "behind {number}");
+        assert_eq!((tables as u64, first), (1 + before, before * full + 1), "after {number}");
     }
 }

@@ -1,4 +1,4 @@
-//! Segments that are made ahead of time: what the manifest says of them, and what their loss means.
+//! Segments that are made ahead of time: how the manifest lists them, and what their loss means.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn states(machine: &Machine) -> Vec<u8> {
     states.collect()
 }
 
-/// A log that runs, and whose manifest has come to list its segments so, after how many events.
+/// Runs a log until its manifest lists its segments as `expected`. Also returns the number of events.
 fn running_until(expected: &[u8]) -> (Machine, LogStore, u64) {
     let machine = Machine::new(1);
     let log = open(&machine);
@@ -29,7 +29,7 @@ fn running_until(expected: &[u8]) -> (Machine, LogStore, u64) {
         append(&log, [batch(*number)]);
         states(&machine) == expected
     });
-    let events = met.expect("the manifest comes to say so");
+    let events = met.expect("the manifest reaches that state");
     (machine, log, events)
 }
 
@@ -41,7 +41,7 @@ fn killed(machine: &Machine, log: LogStore) -> Machine {
     left
 }
 
-/// Removes the last segment of a log that was killed, and opens what is left.
+/// Removes the last segment of a log that was killed, and opens the rest.
 fn without_last_segment(machine: &Machine) -> (LogStore, u64) {
     let last = manifest(machine).segments.pop().unwrap().header.id;
     machine.unlink(&segment_path(Path::new(LOG), last));
@@ -68,27 +68,27 @@ fn a_segment_is_listed_as_active_before_the_log_goes_on_in_it() {
     let (machine, log, events) = running_until(b"AA");
     let last = manifest(&machine).segments.pop().unwrap().header.id;
     let unused = machine.content(&segment_path(Path::new(LOG), last)).unwrap();
-    assert!(unused[4096..].iter().all(|byte| *byte == 0), "nothing is written to it yet");
+    assert!(unused[4096..].iter().all(|byte| *byte == 0), "no frame is written yet");
     append(&log, [batch(events + 1), batch(events + 2)]);
     assert_eq!(states(&machine), b"SA");
 }
 
 #[test]
-fn a_spare_that_is_missing_loses_nothing() {
+fn a_missing_spare_loses_no_events() {
     let (machine, log, events) = running_until(b"A-");
     let machine = killed(&machine, log);
     let (log, spare) = without_last_segment(&machine);
     assert_eq!((log.read_only(), &log.recovery().damage[..]), (None, &[][..]));
     let flaws = log.recovery().flaws.iter().map(|flaw| (flaw.segment, flaw.loses_events()));
     assert_eq!(flaws.collect::<Vec<_>>(), [(spare, false)]);
-    assert_eq!(log.durable_position(), events, "no position is made up for it");
+    assert_eq!(log.durable_position(), events, "the last position is unchanged");
     append(&log, (1..10).map(|number| batch(events + number)));
     drop(log);
     assert!(verify_in(&SimEnv::new(&machine), Path::new(LOG)).unwrap().is_sound());
 }
 
 #[test]
-fn a_missing_segment_that_the_log_may_have_gone_on_in_is_a_loss() {
+fn a_missing_active_segment_is_reported_as_a_loss() {
     let (machine, log, events) = running_until(b"AA");
     let machine = killed(&machine, log);
     let (log, active) = without_last_segment(&machine);
@@ -99,7 +99,7 @@ fn a_missing_segment_that_the_log_may_have_gone_on_in_is_a_loss() {
 }
 
 #[test]
-fn a_clean_close_says_that_the_log_did_not_go_on_in_the_next_segment() {
+fn a_clean_close_lists_an_unused_next_segment_as_a_spare() {
     let (machine, log, events) = running_until(b"AA");
     drop(log);
     assert_eq!(states(&machine), b"A-");
@@ -108,7 +108,7 @@ fn a_clean_close_says_that_the_log_did_not_go_on_in_the_next_segment() {
 }
 
 #[test]
-fn a_spare_as_it_was_listed_by_earlier_versions_may_have_been_written_to() {
+fn a_spare_listed_by_an_earlier_version_may_hold_frames() {
     let (machine, log, events) = running_until(b"A-");
     let machine = killed(&machine, log);
     let path = Path::new(LOG).join("manifest");
@@ -121,13 +121,13 @@ fn a_spare_as_it_was_listed_by_earlier_versions_may_have_been_written_to() {
     machine.put(&path, bytes);
     let sound = machine.fork();
     drop(open(&sound));
-    assert_eq!(states(&sound), b"A-", "its file is there, and holds nothing");
+    assert_eq!(states(&sound), b"A-", "its file is there and empty");
     let (log, _) = without_last_segment(&machine);
     assert!(log.read_only().is_some() && log.recovery().damage[0].from == events + 1);
 }
 
 #[test]
-fn a_spare_that_a_frame_does_not_fit_into_is_replaced() {
+fn a_spare_too_small_for_a_frame_is_replaced() {
     let machine = Machine::new(1);
     let log = crate::sim::open(&machine, &crate::options::Options::default()).unwrap();
     append(&log, (1..=4).map(|number| crate::testing::batch_of(number, vec![b'1'; 200_000])));

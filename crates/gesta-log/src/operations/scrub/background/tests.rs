@@ -14,7 +14,7 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Fast enough for a test not to wait.
 const FAST: Scrub = Scrub::BytesPerSecond(NonZeroU64::new(1 << 40).unwrap());
 
-/// A log of three sealed segments on a machine of its own, in use.
+/// A log of three sealed segments on a separate machine, in use.
 fn log() -> (Machine, LogStore) {
     let machine = Machine::new(7);
     let log = open(&machine);
@@ -196,9 +196,5 @@ fn the_thread_of_an_open_log_reads_what_is_sealed() {
     let known = log.scrub_status().unwrap();
     drop(log);
     let log = LogStore::open(folder.path(), &off).unwrap();
-    assert_eq!(
-        log.scrub_status().unwrap(),
-        known,
-        "what is known is known to a log that reads nothing again"
-    );
+    assert_eq!(log.scrub_status().unwrap(), known, "a log without a scrub still shows the earlier results");
 }
