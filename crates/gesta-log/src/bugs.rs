@@ -133,8 +133,6 @@ pub enum Bug {
     HalfBuiltIndexAsked,
     /// The manifest does not record the newest synced frame.
     SyncedNotRecorded,
-    /// The run entries of a manifest are no evidence of lost events.
-    RunEntriesProveNothing,
     /// A frame is not compared with the frame of the same number in the manifest.
     NamedFrameNotCompared,
     /// A backup replaces one that holds other events.
@@ -208,7 +206,6 @@ impl Bug {
         Self::CommandNotProven,
         Self::HalfBuiltIndexAsked,
         Self::SyncedNotRecorded,
-        Self::RunEntriesProveNothing,
         Self::NamedFrameNotCompared,
         Self::BackupOverOtherHistory,
     ];

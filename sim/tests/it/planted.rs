@@ -36,7 +36,6 @@ const FINDERS: &[Finder] = &[
 /// Bugs that one kind of harm shows. The simulations then have that focus.
 const FOCUSED: &[(Bug, &str)] = &[
     (Bug::SyncedNotRecorded, "cut-closed"),
-    (Bug::RunEntriesProveNothing, "cut-killed"),
     (Bug::NamedFrameNotCompared, "other-history-closed"),
     (Bug::BackupOverOtherHistory, "rolled-back-killed"),
 ];
