@@ -14,7 +14,7 @@ pub fn position_json(position: Position) -> Value {
     }
 }
 
-/// An expected version in JSON: the number, or `any`, `none` or `exists`.
+/// An expectation in JSON: a version, `any`, `none`, `exists`, or the version and id of an event.
 #[cfg(feature = "http")]
 #[must_use]
 pub fn expected_json(expected: Expected) -> Value {
