@@ -6,6 +6,7 @@ use gesta_core::Position;
 use serde_json::Value;
 
 /// A position in JSON: a number in partition 0, the text `"partition/sequence"` in any other.
+#[cfg_attr(not(feature = "http"), expect(unreachable_pub, reason = "`http` re-exports it"))]
 #[must_use]
 pub fn position_json(position: Position) -> Value {
     match position.partition {
