@@ -6,6 +6,7 @@ use gesta_core::Position;
 use serde_json::Value;
 
 /// A position in JSON: a number in partition 0, the text `"partition/sequence"` in any other.
+#[cfg_attr(not(feature = "http"), expect(unreachable_pub, reason = "`http` re-exports it"))]
 #[must_use]
 pub fn position_json(position: Position) -> Value {
     match position.partition {
@@ -14,7 +15,7 @@ pub fn position_json(position: Position) -> Value {
     }
 }
 
-/// An expected version in JSON: the number, or `any`, `none` or `exists`.
+/// An expectation in JSON: a version, `any`, `none`, `exists`, or the version and id of an event.
 #[cfg(feature = "http")]
 #[must_use]
 pub fn expected_json(expected: Expected) -> Value {

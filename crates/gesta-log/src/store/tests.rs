@@ -169,8 +169,8 @@ fn a_segment_is_as_large_as_the_device_has_room_for() {
     }
 }
 
-#[cfg(feature = "sim")]
 /// A folder that cannot be written to. Any attempt panics.
+#[cfg(feature = "sim")]
 struct ReadOnlyFolder;
 
 #[cfg(feature = "sim")]
