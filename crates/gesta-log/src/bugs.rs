@@ -55,8 +55,8 @@ pub enum Bug {
     ClaimsUnsynced,
     /// The watermark of an idle frame covers the frame itself.
     IdleClaimsItself,
-    /// A seal records one frame more in the manifest than is durable.
-    SealBeyondDurable,
+    /// The manifest names a frame beyond the newest synced one.
+    MarkBeyondDurable,
     /// A position is published before the index holds its events.
     PublishBeforeIndex,
     /// `recorded_at` follows the clock when the clock goes back.
@@ -167,7 +167,7 @@ impl Bug {
         Self::SpareBeforeListed,
         Self::ClaimsUnsynced,
         Self::IdleClaimsItself,
-        Self::SealBeyondDurable,
+        Self::MarkBeyondDurable,
         Self::PublishBeforeIndex,
         Self::ClockGoesBack,
         Self::NoChainCheck,

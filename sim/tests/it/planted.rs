@@ -35,6 +35,7 @@ const FINDERS: &[Finder] = &[
 
 /// Bugs that one kind of harm shows. The simulations then have that focus.
 const FOCUSED: &[(Bug, &str)] = &[
+    (Bug::UnlistedRemoved, "stale-manifest-closed"),
     (Bug::SyncedNotRecorded, "cut-closed"),
     (Bug::NamedFrameNotCompared, "other-history-closed"),
     (Bug::BackupOverOtherHistory, "rolled-back-killed"),

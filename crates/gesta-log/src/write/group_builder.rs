@@ -400,8 +400,7 @@ impl GroupBuilder {
     fn seal_active(&mut self, spare: &Spare) {
         let (end, sealed) = self.active.sealed();
         self.learn_durable();
-        let mut seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
-        seal.durable += u64::from(planted(Bug::SealBeyondDurable));
+        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
         self.start = Some(self.segment_manager.start_body(self.active.segment.id, &sealed, spare.generation));
         self.segment_manager.seal(SealTask {
             segment: Arc::clone(&self.active.segment),

@@ -155,7 +155,9 @@ impl SharedManifest {
 impl ManifestOwner {
     /// Replaces the manifest durably. It records the newest synced frame.
     pub(crate) fn replace(&mut self) -> io::Result<()> {
-        self.manifest.durable.raise(self.shared.synced.newest());
+        let mut newest = self.shared.synced.newest();
+        newest.number += u64::from(planted(Bug::MarkBeyondDurable));
+        self.manifest.durable.raise(newest);
         self.manifest.replace(&*self.env, &self.root)
     }
 
