@@ -25,8 +25,7 @@ usage: cargo xtask <command>
   test   every check that a change must pass:
          TEST_STEPS
   ci     the steps of `test`, and checks that take longer: CI_STEPS
-  tidy   the rules of the house that no compiler checks;
-         `tidy PATH` lists every phrase to rewrite below PATH
+  tidy   the rules of the house that no compiler checks
   sim    the log on a simulated machine whose disk fails:
          `--seed N` runs one seed and prints its steps,
          `--operations N` runs seeds until N operations were done,
@@ -67,7 +66,6 @@ fn main() -> ExitCode {
         ["test"] => steps::run(&[steps::TEST]),
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
-        ["tidy", ..] => tidy::wording(&arguments[1..]),
         ["sim", ..] => sim::run(&arguments[1..]),
         ["sim-long"] => sim::run(&["--long"]),
         ["torture", ..] => faults::torture(&arguments[1..]),

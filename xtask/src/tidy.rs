@@ -83,27 +83,12 @@ impl fmt::Display for Severity {
 /// Applies every rule to the repository and prints the findings. Fails on errors, not on warnings.
 pub(crate) fn run() -> Result<(), Failure> {
     let repository = Repository::read()?;
-    report(
-        RULES
-            .iter()
-            .flat_map(|(name, rule)| rule(&repository).into_iter().map(move |finding| (*name, finding))),
-    )
-}
-
-/// Prints every phrase that the rule `wording` finds below the paths, also in areas that are pending.
-pub(crate) fn wording(paths: &[&str]) -> Result<(), Failure> {
-    let findings = wording::check_all(&Repository::read()?);
-    let below =
-        findings.into_iter().filter(|finding| paths.iter().any(|path| finding.path.starts_with(path)));
-    report(below.map(|finding| ("wording", finding)))
-}
-
-/// Prints findings, each under the name of its rule. Fails if one of them is an error.
-fn report(findings: impl Iterator<Item = (&'static str, Finding)>) -> Result<(), Failure> {
     let mut errors = 0;
-    for (name, finding) in findings {
-        println!("{}[{name}]: {finding}", finding.severity);
-        errors += usize::from(finding.severity == Severity::Error);
+    for (name, rule) in RULES {
+        for finding in rule(&repository) {
+            println!("{}[{name}]: {finding}", finding.severity);
+            errors += usize::from(finding.severity == Severity::Error);
+        }
     }
     match errors {
         0 => Ok(()),

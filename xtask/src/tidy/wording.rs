@@ -1,27 +1,10 @@
 //! Plain English: phrases that make a reader solve a sentence, each with what to write in its place.
 //!
 //! The rule looks at every text that people read: comments, documentation, messages, names of tests, pages, manifests and scripts.
-//! It fails on a phrase, except in the [`PENDING`] areas, where it reports how many there are.
 
-use std::collections::BTreeMap;
-
+use super::Finding;
 use super::repository::{File, Repository};
 use super::scan::{line_at, words};
-use super::{Finding, Severity};
-
-/// Areas that are not rewritten yet: paths that end in a slash, or files. A finding there is a warning, one per area.
-/// Remove an area as soon as it is clean.
-const PENDING: &[&str] = &[
-    "crates/gesta-log/src/damage.rs",
-    "crates/gesta-log/src/fuzzing/",
-    "crates/gesta-log/src/operations/",
-    "crates/gesta-log/src/options.rs",
-    "crates/gesta-log/src/segment/",
-    "crates/gesta-log/src/store.rs",
-    "crates/gesta-log/src/store/",
-    "crates/gesta-log/src/write/",
-    "crates/gesta/",
-];
 
 /// Phrases, in lower case, and their remedies.
 const PHRASES: &[(&str, &str)] = &[
@@ -44,40 +27,9 @@ const OPENING_REMEDY: &str = "begin with the subject: `The last group has …`, 
 /// The file that must name the phrases.
 const THIS_FILE: &str = "xtask/src/tidy/wording.rs";
 
-/// Reports the phrases: each as an error, or the number of them in an area that is still pending.
+/// Reports every phrase.
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
-    check_with(repository, PENDING)
-}
-
-/// Reports every phrase as an error, also in pending areas.
-pub(super) fn check_all(repository: &Repository) -> Vec<Finding> {
-    check_with(repository, &[])
-}
-
-fn check_with(repository: &Repository, pending: &[&'static str]) -> Vec<Finding> {
-    let mut errors = Vec::new();
-    let mut in_areas: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
-    for file in repository.files.iter().filter(|file| is_read(file)) {
-        let found = findings(file);
-        match pending.iter().find(|area| holds(area, &file.path)) {
-            None => errors.extend(found),
-            Some(area) => in_areas.entry(area).or_default().extend(found),
-        }
-    }
-    let counted = in_areas.into_iter().filter_map(|(area, found)| summary(area, found));
-    errors.into_iter().chain(counted).collect()
-}
-
-/// One warning for an area that is still pending.
-fn summary(area: &str, found: Vec<Finding>) -> Option<Finding> {
-    let count = found.len();
-    let first = found.into_iter().next()?;
-    let message = format!("{count} in `{area}`, which is pending; the first: {}", first.message);
-    Some(Finding { severity: Severity::Warning, message, ..first })
-}
-
-fn holds(area: &str, path: &str) -> bool {
-    path == area || area.ends_with('/') && path.starts_with(area)
+    repository.files.iter().filter(|file| is_read(file)).flat_map(findings).collect()
 }
 
 /// Whether people of this project wrote the file.
@@ -167,21 +119,5 @@ mod tests {
         for (text, phrase, lines) in cases {
             assert_eq!(lines_with(text, phrase), *lines, "{text}");
         }
-    }
-
-    #[test]
-    fn a_pending_area_gets_one_warning_with_its_count() {
-        let file = |path: &str, text: &str| File::new(path, text.to_owned());
-        let files = vec![
-            file("a/b.rs", "// so many"),
-            file("a/c.md", "whoever\nof what"),
-            file("ab.md", "\nof which"),
-            file("clean/d.md", "fine"),
-        ];
-        let found = check_with(&Repository { files, crates: Vec::new() }, &["a/", "clean/"]);
-        let told = found.iter().map(|finding| (finding.severity, &*finding.path, finding.line));
-        let expected = [(Severity::Error, "ab.md", 2), (Severity::Warning, "a/b.rs", 1)];
-        assert_eq!(told.collect::<Vec<_>>(), expected);
-        assert!(found[1].message.starts_with("3 in `a/`, which is pending"), "{}", found[1].message);
     }
 }

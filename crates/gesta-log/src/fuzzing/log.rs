@@ -39,7 +39,7 @@ pub fn patched_log(bytes: &[u8]) {
     let proven = verify(&machine);
     let Ok(log) = open(&machine, &options()) else { return };
     if proven.is_ok_and(|report| report.is_sound()) {
-        assert!(log.recovery().damage.is_empty(), "a log that proves itself opens without damage");
+        assert!(log.recovery().damage.is_empty(), "a valid log opens without damage");
     }
     for query in [Query::All, Query::stream("account-1".parse().expect("a name"))] {
         let mut read = Read::log(query.clone());
