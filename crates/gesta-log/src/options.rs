@@ -70,10 +70,10 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// How an open log verifies its sealed segments in the background.
 ///
 /// Without it, bit rot is found only when its bytes are needed, and by then it may be in every backup. Findings are
-/// logged and in [`LogStore::scrub_status`]; appends continue.
+/// logged and in [`LogStore::scrub_status`](crate::LogStore::scrub_status); appends continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scrub {
-    /// No scrub: call [`LogStore::scrub`] or run `gesta scrub` instead.
+    /// No scrub: call [`LogStore::scrub`](crate::LogStore::scrub) or run `gesta scrub` instead.
     Off,
     /// Each segment once in this time, at the rate that this takes, at least 1 MiB/s. The default is a week: a
     /// terabyte takes 2 MB/s.

@@ -86,7 +86,7 @@ pub struct Backup {
     pub linked: usize,
 }
 
-/// Takes a backup of a log that no process has open: as [`LogStore::backup`], but without opening the log. Changes
+/// Takes a backup of a log that no process has open: as [`LogStore::backup`](crate::LogStore::backup), but without opening the log. Changes
 /// nothing in the log.
 ///
 /// # Errors
