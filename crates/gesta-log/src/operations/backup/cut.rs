@@ -48,17 +48,8 @@ impl Cut {
         }
         let Cutter { reached, segments, .. } = cutter;
         if reached.position != position {
-            let (segment, what) =
-                (manifest.segments.last().map_or(0, |entry| entry.header.id), "no valid frame follows");
-            let (from, to) = (reached.position + 1, position);
-            return Err(BackupError::Damaged(Damage {
-                segment,
-                offset: 0,
-                from,
-                to,
-                end_is_known: true,
-                what: what.to_owned(),
-            }));
+            let segment = manifest.segments.last().map_or(0, |entry| entry.header.id);
+            return Err(lost(segment, &reached, position, "no valid frame follows"));
         }
         Ok(Self { position, frame: reached.number, segments })
     }
@@ -135,14 +126,12 @@ impl Cutter<'_> {
     }
 
     fn lost(&self, entry: &SegmentEntry, to: u64, what: &str) -> BackupError {
-        let (segment, from) = (entry.header.id, self.reached.position + 1);
-        BackupError::Damaged(Damage {
-            segment,
-            offset: 0,
-            from,
-            to,
-            end_is_known: true,
-            what: what.to_owned(),
-        })
+        lost(entry.header.id, &self.reached, to, what)
     }
+}
+
+/// The positions after `reached` up to `to` are lost.
+fn lost(segment: u64, reached: &ChainPosition, to: u64, what: &str) -> BackupError {
+    let from = reached.position + 1;
+    BackupError::Damaged(Damage { segment, offset: 0, from, to, end_is_known: true, what: what.to_owned() })
 }
