@@ -20,9 +20,17 @@ tidy:
 sim seed="":
     cargo xtask sim {{ if seed == "" { "" } else { "--seed " + seed } }}
 
+# Consumer groups by seed: members that die, restarts, puts in doubt; or one seed (`just sim-groups 42`).
+sim-groups seed="":
+    cargo xtask sim-groups {{ if seed == "" { "" } else { "--seed " + seed } }}
+
 # `kill -9` under load, `cycles` times: every acknowledged event is there (`just torture 1000`).
 torture cycles="20000":
     cargo xtask torture --cycles {{cycles}}
+
+# `kill -9` for members of a group and their server, `kills` times: each event has its effect once.
+torture-groups kills="10000":
+    cargo xtask torture-groups --kills {{kills}}
 
 # Failing system calls, full disks, lost writes and power cuts on the real file system. All parts need root; one part:
 # `just faults limits`, `just faults power-blocks --states 10000 --seed 3`.
@@ -60,6 +68,10 @@ docs:
 # The example bank, hosted by the `gesta` binary.
 demo:
     cargo run --release --package gesta-cli -- demo
+
+# Three services on one log: kills one of them and shows that nothing is lost.
+demo-shop:
+    cargo xtask demo-shop
 
 # The benchmarks: a separate workspace, so that test builds do not build them.
 bench *args:

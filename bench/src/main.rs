@@ -7,11 +7,16 @@ mod append;
 mod asked;
 mod bare;
 mod cold;
+mod commands;
 mod disk;
 mod figure;
 mod fold;
+mod group;
 mod growth;
 mod import;
+mod lag;
+mod members;
+mod paced;
 mod plot;
 mod rebuild;
 mod rivals;
@@ -26,7 +31,7 @@ use asked::Asked;
 /// A figure: its name, its description and its code.
 struct Figure(&'static str, &'static str, fn(&Asked));
 
-const FIGURES: [Figure; 14] = [
+const FIGURES: [Figure; 18] = [
     Figure("append", "appends in process with each kind of call, compared with the bare work", append::run),
     Figure("rivals", "appends, compared with fjall, redb, SQLite and PostgreSQL", rivals::appends),
     Figure("clients", "single appends of all these stores by the number of clients", rivals::clients),
@@ -39,6 +44,14 @@ const FIGURES: [Figure; 14] = [
     Figure("rebuild", "the open of a log without its index, and the rate of the rebuild", rebuild::run),
     Figure("fold", "a stream of a million events folded by a decider", |_| fold::run()),
     Figure("view", "a view of a million events built", |_| view::run()),
+    Figure("group", "events handed out by a consumer group, and what groups cost appends", group::run),
+    Figure("members", "events handed out by a consumer group to members over HTTP", members::run),
+    Figure("lag", "the time until groups and views have an event, at a fixed rate", lag::run),
+    Figure(
+        "commands",
+        "commands to accounts, compared with cqrs-es and disintegrate on PostgreSQL",
+        commands::run,
+    ),
     Figure("import", "a file of CloudEvents imported", |_| import::run()),
     Figure("plot", "SVG plots of the figures of `clients` and `growth`", plot::run),
 ];

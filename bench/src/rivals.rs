@@ -6,7 +6,7 @@
 
 mod bare;
 mod fjall;
-mod postgres;
+pub mod postgres;
 mod raw;
 mod redb;
 mod sqlite;

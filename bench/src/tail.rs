@@ -2,20 +2,14 @@
 //! event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bench_core::{
-    Call, Events, Gesta, Latencies, Meter, Process, Streams, Used, append_line, batch_of, runtime,
-};
+use bench_core::{Call, Gesta, Latencies, Meter, Process, Used, append_line, runtime};
 use gesta_core::{EventStore, Place, Query, Subscription};
-use gesta_log::LogStore;
 
 use crate::asked::Asked;
+use crate::paced::{Acknowledged, EVENTS_PER_SECOND, append_all, batches_in};
 
-const EVENTS_PER_SECOND: u64 = 10_000;
-/// Threads that append: enough for single events at this rate, since each waits for a sync.
-const CALLERS: u64 = 8;
 const READERS: [u64; 5] = [0, 1, 4, 16, 64];
 
 pub fn run(asked: &Asked) {
@@ -52,30 +46,12 @@ struct Row {
     delays: Latencies,
 }
 
-/// The time of each event's acknowledgement, by position, in nanoseconds from the start; zero if it is not
-/// acknowledged yet.
-struct Acknowledged {
-    start: Instant,
-    times: Vec<AtomicU64>,
-}
-
-impl Acknowledged {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).expect("a short while")
-    }
-
-    fn note(&self, position: u64) {
-        self.times[usize::try_from(position).expect("an index")].store(self.now(), Ordering::Release);
-    }
-}
-
 impl Row {
     fn measure(batch: u64, readers: u64, lasts: Duration) -> Self {
         let folder = bench_core::folder();
         let gesta = Gesta::open(folder.path(), Call::Blocking);
         let log = Arc::clone(gesta.log());
-        let batches =
-            u64::try_from(lasts.as_millis()).expect("a short while") * EVENTS_PER_SECOND / 1_000 / batch;
+        let batches = batches_in(lasts, batch);
         let count = batches * batch;
         let subscriptions: Vec<_> = (0..readers)
             .map(|_| {
@@ -83,8 +59,7 @@ impl Row {
                 runtime().block_on(Subscription::new(store, Query::All, Place::End)).expect("a subscription")
             })
             .collect();
-        let times = (0..=count).map(|_| AtomicU64::new(0)).collect();
-        let acknowledged = Arc::new(Acknowledged { start: Instant::now(), times });
+        let acknowledged = Arc::new(Acknowledged::start(count));
         let meter = Meter::start(Process::Own, folder.path());
         let tasks: Vec<_> = subscriptions
             .into_iter()
@@ -93,13 +68,10 @@ impl Row {
         append_all(&log, &acknowledged, batch, batches);
         let given = tasks.into_iter().map(|task| runtime().block_on(task).expect("a reader does not fail"));
         let given: Vec<_> = given.collect();
-        let (took, used) = (acknowledged.start.elapsed(), meter.stop());
+        let (took, used) = (Duration::from_nanos(acknowledged.now()), meter.stop());
         let mut delays = Latencies::default();
-        for given in given {
-            for (position, at) in given {
-                let times = &acknowledged.times[usize::try_from(position).expect("an index")];
-                delays.note(Duration::from_nanos(at.saturating_sub(times.load(Ordering::Acquire))));
-            }
+        for (position, at) in given.into_iter().flatten() {
+            delays.note(acknowledged.delay(position, at));
         }
         Self { batch, readers, events: count, took, used, delays: Latencies::merge([delays]) }
     }
@@ -128,26 +100,6 @@ impl Row {
         let heading = "batch,readers,events_per_second,cpu_us_per_event,cpu_us_per_event_and_reader,p50_us,p99_us,reads_per_event,read_bytes_per_event";
         append_line(&asked.out.join("tail.csv"), heading, &row);
     }
-}
-
-/// Appends batches that are due at a fixed rate.
-fn append_all(log: &LogStore, acknowledged: &Acknowledged, batch: u64, batches: u64) {
-    let events = Events::new(Streams::Turns(1_000));
-    let interval = Duration::from_secs(batch) / u32::try_from(EVENTS_PER_SECOND).expect("a small rate");
-    std::thread::scope(|scope| {
-        for caller in 0..CALLERS {
-            let events = &events;
-            scope.spawn(move || {
-                for number in (0..batches).filter(|number| number % CALLERS == caller) {
-                    let batch = batch_of(&events.take(caller, batch));
-                    let due = acknowledged.start + interval * u32::try_from(number).expect("a short while");
-                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    let appended = log.append_blocking(batch).expect("an append");
-                    appended.places.iter().for_each(|place| acknowledged.note(place.position.sequence));
-                }
-            });
-        }
-    });
 }
 
 /// Follows the log for `count` events. Returns the time of each delivery.

@@ -18,8 +18,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(id) = text.parse::<EventId>() {
         assert_eq!(id.to_string().parse(), Ok(id));
     }
-    if let Ok(time) = gesta_server::parse_time(text) {
-        let again = gesta_server::parse_time(&gesta_server::format_time(time));
+    if let Ok(time) = gesta_wire::parse_time(text) {
+        let again = gesta_wire::parse_time(&gesta_wire::format_time(time));
         assert_eq!(again.ok(), Some(time), "a printed time is parsed to the same time");
     }
     let _ = (StreamName::category_of(text), gesta_core::Lane::of(text));

@@ -6,7 +6,7 @@ use gesta_core::{
     AppendError, Checkpoint, Direction, Limit, Place, Query, Read, ReadError, RecordedEvent, StreamName,
 };
 use gesta_log::LogStore;
-use gesta_log::sim::Machine;
+use gesta_log::sim::{IndexFault, Machine};
 
 use crate::harm::{End, HEADER_BYTES, Harm, Snapshot, is_segment};
 use crate::model::{Model, Wrong};
@@ -58,7 +58,7 @@ pub(crate) fn check_unindexed(log: &LogStore, model: &Model) -> Result<(), Wrong
     if backward != events {
         return Err("without an index, a log shows other events backward than forward".to_owned());
     }
-    let is_named = |reason: &str| reason.contains("the index is being rebuilt");
+    let is_named = |reason: &str| IndexFault::of(reason) == Some(IndexFault::Building);
     for event in events.iter().take(UNINDEXED_ASKED) {
         let query = Query::stream(event.stream().parse().expect("a name"));
         match log.read_blocking(&Read::log(query)) {
@@ -98,7 +98,7 @@ pub(crate) fn check_query(log: &LogStore, model: &Model, query: &Query) -> Resul
 
 /// True if the failure is index damage that the next open repairs.
 pub(crate) fn is_index_damage(wrong: &str) -> bool {
-    wrong.contains("open the log again to rebuild it")
+    IndexFault::of(wrong) == Some(IndexFault::Damaged)
 }
 
 fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<(), Wrong> {

@@ -8,6 +8,7 @@ mod check;
 mod exercise;
 mod flips;
 mod frames;
+mod groups;
 mod harm;
 mod model;
 mod observer;
@@ -22,6 +23,7 @@ mod small_disks;
 mod workload;
 
 pub use flips::{Bits, Flips, Left, flip_bits, flip_index_bits};
+pub use groups::{GroupViolation, Groups, Mistake, show_groups, simulate_groups};
 pub use outcome::{Outcome, Violation};
 pub use plan::Focus;
 pub use random::Random;

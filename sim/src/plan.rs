@@ -1,8 +1,7 @@
 //! The steps of a simulation, drawn from its seed.
 
-use gesta_core::{
-    Batch, Checkpoint, CommandKey, EventId, Expected, Item, NewEvent, Query, Tag, Timestamp, Version,
-};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{Batch, Checkpoint, CommandKey, EventId, Expected, Item, Query, Tag, Version};
 use gesta_log::sim::Faults;
 
 use crate::harm::{END_HARMS, EndHarm, INDEX_HARMS, IndexHarm, Left};
@@ -216,13 +215,13 @@ impl Profile {
         self.ending = Ending::Plain;
     }
 
-    /// Sets a limit of open files below the number of segments of a longer log. Index files stay open, so there are
-    /// no other faults that could prevent merges, and no harm to the index.
+    /// Sets a limit of open files below the number of segments and index files of a longer log. A file whose name is gone
+    /// cannot be opened again, so none is unlinked while the log uses it.
     fn have_few_files(&mut self, random: &mut Random) {
-        self.open_files_max = Some(32 + random.below(16));
-        self.index_run_bytes = 16 << 10;
-        self.faults = Faults::default();
-        self.ending = Ending::Plain;
+        self.open_files_max = Some(24 + random.below(16));
+        if matches!(self.ending, Ending::Unlinked | Ending::Index(IndexHarm::FolderUnlinked)) {
+            self.ending = Ending::Plain;
+        }
     }
 }
 
@@ -250,11 +249,11 @@ pub(crate) fn fresh_batch(random: &mut Random, number: usize, model: &Model) -> 
     let size = [40, 400, 1_500][index(random, 3)];
     let events = (0..=random.below(10)).map(|at| {
         let stream = streams[index(random, streams.len())];
-        let id = EventId::from_u128((u128::try_from(number).expect("small") << 8) | u128::from(at));
+        let id = (u128::try_from(number).expect("small") << 8) | u128::from(at);
         let data = format!("\"{}\"", "x".repeat(index(random, size)));
-        let (stream, kind) = (format!("s-{stream}"), format!("sim.type{}", random.below(TYPES)));
-        let (stream, kind) = (stream.parse().expect("a name"), kind.parse().expect("a type"));
-        NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), data).with_tags([tag(random)])
+        let event =
+            sample::event(&format!("s-{stream}"), id).of_type(&format!("sim.type{}", random.below(TYPES)));
+        event.with_data(data).with_tags([tag(random)])
     });
     let mut batch = Batch::new(events.collect::<Vec<_>>());
     if random.below(3) == 0 {

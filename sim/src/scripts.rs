@@ -7,9 +7,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_core::{Batch, CommandKey, EventId, NewEvent, Query, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{Batch, CommandKey, Query};
 use gesta_log::sim::{self, Failure, Machine, Operation, PlannedFault};
-use gesta_log::{LogStore, Options};
+use gesta_log::{LogStore, Options, ReadOnlyCause};
 
 use crate::check::{check_opened, check_shown};
 use crate::model::{Model, Wrong};
@@ -395,7 +396,7 @@ impl Run {
         }
         match log.read_only() {
             None => self.model.settle_doubt(),
-            Some(reason) if is_faulty && reason.contains("disk is full") => {}
+            Some(own) if is_faulty && own.cause == ReadOnlyCause::StorageFull => {}
             Some(_) => return Err(format!("a false alarm: {:?}", log.recovery())),
         }
         if !log.recovery().flaws.is_empty() {
@@ -469,11 +470,9 @@ fn manifest() -> PathBuf {
 
 /// A batch of one event.
 fn batch(number: usize, size: usize) -> Batch {
-    let id = EventId::from_u128(number as u128 + 1);
-    let (stream, kind) = (format!("s-{}", number % 3), "sim.happened");
-    let (stream, kind) = (stream.parse().expect("a name"), kind.parse().expect("a type"));
-    let data = format!("\"{number:>size$}\"");
-    let mut batch = Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), data)]);
+    let event = sample::event(&format!("s-{}", number % 3), number as u128 + 1);
+    let event = event.of_type("sim.happened").with_data(format!("\"{number:>size$}\""));
+    let mut batch = Batch::new([event]);
     if number.is_multiple_of(2) {
         batch = batch.with_command(CommandKey { key: format!("key-{number}").into(), request: [7; 32] });
     } else {

@@ -480,7 +480,7 @@ impl Simulation {
         self.outcome.opens += 1;
         if let Some(reason) = log.read_only() {
             if self.faults() > self.faults_before {
-                self.check_opens(&reason)?;
+                self.check_opens(&reason.reason)?;
                 self.log.take().iter().for_each(|log| log.close());
                 self.free_space()?;
                 return Ok(false);
@@ -619,8 +619,9 @@ impl Simulation {
             let met = self.meet(harm);
             match met {
                 Err(wrong) if harm.hits_index() && is_index_damage(&wrong) => {
-                    self.log.take().iter().for_each(|log| log.close());
-                    if wrong.contains("read_only: Some") {
+                    let log = self.log.take();
+                    log.iter().for_each(|log| log.close());
+                    if log.is_some_and(|log| log.read_only().is_some()) {
                         // Segments are damaged too, so the log writes no index. Its message asks the operator to
                         // delete the index.
                         self.delete_index();
@@ -650,6 +651,7 @@ impl Simulation {
             Err(OpenError::ManifestDamaged { .. }) if harm.hits_manifest() => return Ok(()),
             Err(error) => return Err(format!("the log does not open: {error:?}")),
         };
+        self.log = Some(Arc::clone(&log));
         let shown = check_harmed(&log, &self.model, harm)
             .map_err(|wrong| format!("{wrong}; recovery said {:?}", log.recovery()))?;
         if is_sound && !shown.is_all_known {
@@ -666,7 +668,6 @@ impl Simulation {
             }
         }
         let goes_on = log.read_only().is_none() && shown.is_all;
-        self.log = Some(log);
         if goes_on {
             self.append(1)?;
             self.check_shown()?;

@@ -1,6 +1,7 @@
 //! Logs with segments of the usual sizes on small disks: they start, fill the disk, and continue when there is space.
 
-use gesta_core::{AppendError, Batch, EventId, NewEvent, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{AppendError, Batch};
 use gesta_log::sim::{self, Machine};
 use gesta_log::{LogStore, Options};
 
@@ -97,8 +98,7 @@ fn open(machine: &Machine, disk_bytes: u64) -> Result<LogStore, Wrong> {
 }
 
 fn append(log: &LogStore, number: u64) -> Result<(), AppendError> {
-    let (stream, kind) = ("s-1".parse().expect("a name"), "sim.happened".parse().expect("a type"));
-    let (id, data) = (EventId::from_u128(number.into()), format!("\"{}\"", "x".repeat(BATCH_BYTES)));
-    log.append_blocking(Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), data)]))
-        .map(drop)
+    let event = sample::event("s-1", number).of_type("sim.happened");
+    let event = event.with_data(format!("\"{}\"", "x".repeat(BATCH_BYTES)));
+    log.append_blocking(Batch::new([event])).map(drop)
 }

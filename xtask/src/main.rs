@@ -4,13 +4,18 @@
 //! is a plain sentence.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
+mod api;
+mod broker;
 mod faults;
 mod fuzz;
 mod install;
+mod members;
 mod miri;
 mod mutants;
+mod night;
 mod nightly;
 mod shell;
+mod shop;
 mod sim;
 mod steps;
 mod tidy;
@@ -26,20 +31,38 @@ usage: cargo xtask <command>
          TEST_STEPS
   ci     the steps of `test`, and checks that take longer: CI_STEPS
   tidy   the rules of the house that no compiler checks
+  api    the API by its description: checks the documents in docs/api against the official schemas, then
+         starts the plain server and the bank, and sends what their documents allow and what they do not:
+         `--seed N --examples N` sends other requests, `--write` writes the documents anew
   sim    the log on a simulated machine whose disk fails:
          `--seed N` runs one seed and prints its steps,
          `--operations N` runs seeds until N operations were done,
          `--exhaustive` fails every operation of a few scripts and flips every bit of a small log
   sim-long
          200 million operations and every bit of a small log, which takes hours
+  sim-groups
+         20,000 simulations of consumer groups: members that die, restarts, puts in doubt;
+         `--seed N` runs one and prints its steps, `--seeds N --from N` others
   torture
          kills processes that append, and checks that every acknowledged event is there:
          `--cycles N` kills, `--seed N` other moments
+  torture-groups
+         kills members of a consumer group and their server, and checks that each event has its effect once:
+         `--kills N` (10,000), `--seed N` other moments
   faults fails every system call of a small run, or kills the process at it; sets limits, fills disks,
          loses writes, cuts the power. All parts need root on Linux. Parts can be named:
          kills recovery failures limits (these without root),
          full-disk written-back power power-blocks; `sample` takes seconds;
          `power-blocks --states N --seed N` tries N states of a disk after a power cut
+  demo-broker
+         publishes to NATS and RabbitMQ under load, kills them and the server, and counts what arrived
+  demo-shop
+         starts the shop (examples/shop), kills stock, and shows that nothing is lost;
+         `--kills N` kills all of its programs, N times, while customers order,
+         `--clocks N` kills one N times under clocks that are wrong (needs the package faketime)
+  night  the checks that seeds or kills drive, in the sizes of a night, each with its count:
+         groups processes proxy state members shop clocks; names choose some,
+         `--percent N` before them takes a part of the sizes
   fuzz   gives arbitrary bytes to every decoder and arbitrary histories to the log, by libFuzzer:
          `--seconds N` for each target (60), then the names of targets (all)
   miri   runs unit tests in the interpreter of the compiler, which checks the rules of memory
@@ -66,10 +89,18 @@ fn main() -> ExitCode {
         ["test"] => steps::run(&[steps::TEST]),
         ["ci"] => steps::run(&[steps::TEST, steps::CI_ONLY]),
         ["tidy"] => tidy::run(),
+        ["api", ..] => api::run(&arguments[1..]),
         ["sim", ..] => sim::run(&arguments[1..]),
         ["sim-long"] => sim::run(&["--long"]),
+        ["sim-groups", ..] => sim::groups(&arguments[1..]),
         ["torture", ..] => faults::torture(&arguments[1..]),
+        ["torture-groups", ..] => members::run(&arguments[1..]),
         ["faults", ..] => faults::faults(&arguments[1..]),
+        ["demo-broker"] => broker::run(),
+        ["demo-shop"] => shop::run(&[]),
+        ["demo-shop", "--kills", kills] => shop::run(&[kills]),
+        ["demo-shop", "--clocks", kills] => shop::run(&[kills, "clocks"]),
+        ["night", ..] => night::run(&arguments[1..]),
         ["fuzz", ..] => fuzz::run(&arguments[1..]),
         ["miri"] => miri::run(),
         ["mutants", ..] => mutants::run(&arguments[1..]),

@@ -21,6 +21,12 @@ pub(crate) fn command(line: &str) -> Command {
     command
 }
 
+/// Runs the command. Its output appears on the screen.
+pub(crate) fn run(line: &str) -> Result<(), Failure> {
+    let status = command(line).status().map_err(|error| format!("cannot start `{line}`: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{line}` failed ({status})")) }
+}
+
 /// The output of the command. Nothing appears on the screen.
 pub(crate) fn output_of(line: &str) -> Result<String, Failure> {
     let output = command(line).output().map_err(|error| format!("cannot start `{line}`: {error}"))?;

@@ -6,9 +6,18 @@ use crate::{Failure, shell};
 /// test switches it on.
 pub(crate) const BUILD: &str = "--profile simulation --package sim --features planted-bugs";
 
-/// Runs simulations. The arguments go to the program.
+/// Runs simulations of the log. The arguments go to the program.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
-    let command = format!("cargo run --quiet {BUILD} --bin simulate -- {}", arguments.join(" "));
+    program("simulate", arguments)
+}
+
+/// Runs simulations of consumer groups. The arguments go to the program.
+pub(crate) fn groups(arguments: &[&str]) -> Result<(), Failure> {
+    program("simulate-groups", arguments)
+}
+
+fn program(name: &str, arguments: &[&str]) -> Result<(), Failure> {
+    let command = format!("cargo run --quiet {BUILD} --bin {name} -- {}", arguments.join(" "));
     match shell::command(&command).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("the simulation failed ({status})")),

@@ -27,6 +27,12 @@ enum Tool {
         name: &'static str,
         probe: &'static str,
     },
+    /// Tools that a command installs in `target`, and a command that succeeds once they are there. Where it cannot, the step is skipped, and
+    /// the last lines say so.
+    Installed {
+        install: &'static str,
+        probe: &'static str,
+    },
     /// A tool that takes minutes to install, and a command that does not need it.
     Optional {
         otherwise: &'static str,
@@ -44,8 +50,14 @@ pub(crate) const TEST: &[Step] = &[
     Step { name: "tidy", command: "cargo xtask tidy", needs: Tool::Nothing },
     Step {
         name: "packages",
-        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude sim --exclude xtask",
+        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude gesta-shop --exclude sim --exclude test-servers --exclude xtask",
         needs: Tool::Nothing,
+    },
+    Step {
+        // The step installs what the tests need to run the example; without it, they leave it out.
+        name: "example in Python",
+        command: "PYTHONPYCACHEPREFIX=target/python python3 -m py_compile examples/consumer.py",
+        needs: Tool::Package { name: "python3", probe: "python3 -m sqlite3.dbapi2" },
     },
     Step {
         name: "tests",
@@ -55,16 +67,82 @@ pub(crate) const TEST: &[Step] = &[
         needs: Tool::Optional { otherwise: "cargo test --workspace --tests --no-fail-fast" },
     },
     Step {
+        name: "released events",
+        command: "cargo run --quiet --package gesta-cli --example bank -- prove --lock examples/bank/events.lock",
+        needs: Tool::Nothing,
+    },
+    Step {
+        name: "API by its description",
+        command: "cargo xtask api",
+        needs: Tool::Installed {
+            install: "cargo xtask api --install",
+            probe: "target/api-tools/bin/schemathesis --version",
+        },
+    },
+    Step {
         name: "planted bugs",
         // Built like every program of `sim`: see `sim::BUILD`.
         command: "cargo test --profile simulation --package sim --features planted-bugs --test it planted",
         needs: Tool::Nothing,
     },
+    Step {
+        name: "processes and entities",
+        // The seeds of a debug build, which `tests` runs, are few.
+        command: "cargo test --profile simulation --package gesta --lib simulation",
+        needs: Tool::Nothing,
+    },
     Step { name: "simulation", command: "cargo xtask sim", needs: Tool::Nothing },
+    Step { name: "simulation of groups", command: "cargo xtask sim-groups", needs: Tool::Nothing },
     Step {
         name: "system faults",
         command: "cargo xtask faults sample",
         needs: Tool::Package { name: "strace", probe: "strace -qqq -o /dev/null true" },
+    },
+    Step {
+        name: "valkey",
+        // `tests` passes over these where the program is missing.
+        command: "GESTA_REDIS=required cargo test --package gesta-valkey --test it",
+        needs: Tool::Package { name: "redis-server", probe: "redis-server --version" },
+    },
+    Step {
+        name: "servers",
+        // `tests` passes over these too. They share the servers that this command starts.
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats rabbitmq -- cargo test --package test-servers --package gesta-publish --tests",
+        needs: Tool::Package {
+            name: "postgresql rabbitmq-server python3-pip",
+            probe: "cargo run --quiet --package test-servers -- installed postgres nats rabbitmq",
+        },
+    },
+    Step {
+        name: "postgres",
+        // `tests` passes over these: they share one server, which this command starts. `released events` has built the bank that they serve.
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-postgres --package gesta-cli --test it -- access:: plans:: laws:: faults:: failover:: postgresql",
+        needs: Tool::Package {
+            name: "postgresql",
+            probe: "cargo run --quiet --package test-servers -- installed postgres",
+        },
+    },
+    Step {
+        name: "views in PostgreSQL",
+        // `tests` passes over these without a server. The server is shared; tests that harm one start their own.
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-views --features postgres --test postgres",
+        needs: Tool::Package {
+            name: "postgresql",
+            probe: "cargo run --quiet --package test-servers -- installed postgres",
+        },
+    },
+    Step {
+        name: "views in PostgreSQL over HTTP",
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-cli --test it postgres_views",
+        needs: Tool::Package {
+            name: "postgresql",
+            probe: "cargo run --quiet --package test-servers -- installed postgres",
+        },
+    },
+    Step {
+        name: "clocks",
+        command: "cargo test --package gesta-shop --test it clocks -- --ignored",
+        needs: Tool::Package { name: "faketime", probe: "faketime -f +2h true" },
     },
     Step { name: "doctests", command: "cargo test --workspace --doc", needs: Tool::Nothing },
     Step {
@@ -75,8 +153,15 @@ pub(crate) const TEST: &[Step] = &[
 ];
 
 /// What CI runs after [`TEST`]: checks that take too long for every day.
-pub(crate) const CI_ONLY: &[Step] =
-    &[Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: Tool::Nothing }];
+pub(crate) const CI_ONLY: &[Step] = &[
+    Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: Tool::Nothing },
+    Step {
+        name: "torture of groups",
+        command: "cargo xtask torture-groups --kills 2000",
+        needs: Tool::Nothing,
+    },
+    Step { name: "shop", command: "cargo xtask demo-shop --kills 60", needs: Tool::Nothing },
+];
 
 /// The names of the steps, in order.
 pub(crate) fn names(steps: &[Step]) -> Vec<&'static str> {
@@ -164,10 +249,13 @@ fn plan(step: &Step) -> Planned {
         Tool::Package { name, probe } if !shell::succeeds(probe) => {
             Planned { install: Some(install::package(name)), probe: Some(probe), ..planned }
         }
+        Tool::Installed { install, probe } if !shell::succeeds(probe) => {
+            Planned { install: Some(install.to_owned()), probe: Some(probe), ..planned }
+        }
         Tool::Component(component) if !is_installed(step.command) => {
             Planned { install: Some(install::component(component)), ..planned }
         }
-        Tool::Optional { .. } | Tool::Package { .. } | Tool::Component(_) => planned,
+        Tool::Optional { .. } | Tool::Package { .. } | Tool::Installed { .. } | Tool::Component(_) => planned,
     }
 }
 

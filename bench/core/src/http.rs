@@ -40,6 +40,12 @@ impl GestaServer {
         let (_, address) = said.trim().rsplit_once("http://").expect("it says where it listens");
         Self { process, address: address.to_owned() }
     }
+
+    /// The address, for clients of other kinds.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
 }
 
 impl Drop for GestaServer {

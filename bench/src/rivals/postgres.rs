@@ -74,6 +74,11 @@ impl Postgres {
         server
     }
 
+    /// Its address for the superuser.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
     async fn connect(&self) -> tokio_postgres::Client {
         let address = format!("host=127.0.0.1 user=postgres dbname=postgres port={}", self.port);
         let (client, connection) = tokio_postgres::connect(&address, NoTls).await.expect("a connection");

@@ -22,6 +22,12 @@ impl Filter {
         self.category.is_none() && self.types.is_empty() && self.tags.is_empty()
     }
 
+    /// The same with more tags.
+    pub(crate) fn with_tags(mut self, tags: Vec<Tag>) -> Self {
+        self.tags.extend(tags);
+        self
+    }
+
     /// The query, limited to a stream if one is given.
     pub(crate) fn query(self, stream: Option<StreamName>) -> Query {
         let item =

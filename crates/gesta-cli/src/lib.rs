@@ -11,23 +11,27 @@
 mod commands;
 mod failure;
 mod filter;
+mod host;
+mod hosting;
 mod import;
+mod kept;
 mod output;
 mod progress;
 mod rate;
-mod remote;
+pub mod store;
 mod target;
+mod views;
+mod whole_file;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use gesta::App;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use commands::{Command, PlainCommand};
+use commands::{HostCommand, PlainCommand};
 use failure::Outcome;
+pub use host::Host;
 
 /// An event store in one binary: serve, append, read, import, export and query events.
 #[derive(Parser)]
@@ -41,6 +45,7 @@ const AFTER_HELP: &str = "\
 Where the events are:
   --dir <FOLDER>  the folder of a log that no server has open; default: GESTA_DIR
   --url <URL>     the address of a running server; default: GESTA_URL
+  --store <URL>   what `serve` serves: a folder, memory:, http://… or postgres://…; default: GESTA_STORE
 
 GESTA_LOG sets the log level: error, warn, info (default), debug.
 
@@ -49,11 +54,6 @@ Exit codes:
   1  failed, or done on a log from which events are lost or may be lost
   2  wrong usage";
 
-/// What the commands share.
-struct Context {
-    app: Option<Arc<App>>,
-}
-
 /// Runs the command line without an application.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -61,17 +61,18 @@ pub fn main() -> ExitCode {
     let matches = plain().get_matches();
     let arguments =
         Arguments::<PlainCommand>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    exit(arguments.command.run(&Context { app: None }))
+    exit(arguments.command.run(&Host::default()))
 }
 
-/// Runs the command line with an application: `serve` accepts its commands, `state` folds the states of its deciders. Help
-/// and version show the name of the program.
+/// Runs the command line with what a program hosts, an application at least: `serve` accepts its commands, `state` folds the
+/// states of its deciders. Help and version show the name of the program.
 #[must_use]
-pub fn main_with(app: App) -> ExitCode {
+pub fn main_with(host: impl Into<Host>) -> ExitCode {
     raise_open_files();
+    let host = host.into();
     let matches = hosted(program_name()).get_matches();
-    let arguments = Arguments::<Command>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    exit(arguments.command.run(&Context { app: Some(Arc::new(app)) }))
+    let arguments = Arguments::<HostCommand>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    exit(arguments.command.run(&host))
 }
 
 /// The version, the commit and the version of the file format. Called once; the text lives as long as the process.
@@ -100,7 +101,7 @@ fn raise_open_files() {
 
 /// The command line of a program that hosts an application.
 fn hosted(name: &'static str) -> clap::Command {
-    Arguments::<Command>::command().name(name).version(version("on gesta "))
+    Arguments::<HostCommand>::command().name(name).version(version("on gesta "))
 }
 
 /// The name the program was called by. Called once; the text lives as long as the process.

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use gesta_core::{ContentKind, RecordedEvent};
-use gesta_server::{format_time, wire};
+use gesta_wire::{format_time, write_event};
 
 /// The standard output, buffered. Call `flush` at the end: dropping it hides errors.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -58,7 +58,7 @@ impl Style {
         match self {
             Self::Json => {
                 let mut json = Vec::with_capacity(512);
-                wire::write_event(event, &mut json);
+                write_event(event, &mut json);
                 // Line breaks in stored JSON stand between tokens, where a space has the same meaning.
                 json.iter_mut().filter(|byte| matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
                 json.push(b'\n');

@@ -4,11 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use gesta_client::{ClientOptions, ConnectError, RemoteServer, RemoteStore, RequestError};
 use gesta_core::{EventStore, StreamName};
 use gesta_log::{LogStore, OpenError, Options, Recovery, Scrub};
+use gesta_postgres::{PostgresStore, PostgresUrl};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::failure::{Failure, Outcome};
-use crate::remote::Remote;
 
 /// Lines of damage that a failure lists. `gesta verify` lists all.
 const DAMAGE_LINES_MAX: usize = 5;
@@ -18,10 +22,10 @@ const DAMAGE_LINES_MAX: usize = 5;
 pub(crate) struct Target {
     /// The folder of a log that no server has open [env: GESTA_DIR].
     #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
-    dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
     /// The address of a server, such as `http://127.0.0.1:2114` [env: GESTA_URL].
     #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    pub(crate) url: Option<String>,
 }
 
 /// The flags of commands that work on the files of a log, never on a server.
@@ -33,6 +37,29 @@ pub(crate) struct LogFolder {
     /// Accepted only to explain that it does not work here.
     #[arg(long, value_name = "URL", hide = true)]
     url: Option<String>,
+}
+
+/// The flags of commands that work on a server, never on the files of a log.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerUrl {
+    /// The address of a server, such as `http://127.0.0.1:2114` [env: GESTA_URL].
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Accepted only to explain that it does not work here.
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    dir: Option<PathBuf>,
+}
+
+impl ServerUrl {
+    /// The address, from the flag or the environment.
+    pub(crate) fn url(&self) -> Outcome<String> {
+        if self.dir.is_some() {
+            return Err(Failure::usage("this command works on a server, not on the files of a log")
+                .help("give `--url <address>` of the server that has the log open"));
+        }
+        let url = self.url.clone().or_else(|| variable("GESTA_URL"));
+        url.ok_or_else(|| Failure::usage("no server given").help("give `--url <address>`, or set GESTA_URL"))
+    }
 }
 
 impl LogFolder {
@@ -50,7 +77,8 @@ impl LogFolder {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+/// A variable of the environment, unless it is empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -82,10 +110,8 @@ pub(crate) enum IfInUse {
 impl Target {
     /// The place, from the flags or the environment.
     pub(crate) fn place(&self) -> Outcome<Place> {
-        match (&self.dir, &self.url) {
-            (Some(dir), _) => return Ok(Place::Folder(dir.clone())),
-            (_, Some(url)) => return Ok(Place::Server(url.clone())),
-            (None, None) => {}
+        if let Some(given) = self.given() {
+            return Ok(given);
         }
         match (variable("GESTA_DIR"), variable("GESTA_URL")) {
             (Some(dir), None) => Ok(Place::Folder(dir.into())),
@@ -95,6 +121,12 @@ impl Target {
             (None, None) => Err(Failure::usage("no log or server given")
                 .help("give `--dir <folder>` for a log, or `--url <address>` for a server")),
         }
+    }
+
+    /// The place that the flags name, if they name one. The environment does not count.
+    pub(crate) fn given(&self) -> Option<Place> {
+        let folder = self.dir.clone().map(Place::Folder);
+        folder.or_else(|| self.url.clone().map(Place::Server))
     }
 
     /// Opens it as a store.
@@ -108,9 +140,64 @@ impl Place {
     pub(crate) fn open(&self, if_missing: IfMissing) -> Outcome<Opened> {
         Ok(match self {
             Self::Folder(folder) => Opened::of_log(folder, open_log(folder, if_missing, IfInUse::Talk)?),
-            Self::Server(url) => Opened { store: Arc::new(Remote::connect(url)?), loss: None },
+            Self::Server(url) => Opened { store: Arc::new(connect(url)?), loss: None },
         })
     }
+}
+
+/// Connects to a server as a store.
+pub(crate) fn connect(url: &str) -> Outcome<RemoteStore> {
+    RemoteStore::connect(url, &ClientOptions::default()).map_err(|error| cannot_connect(&error))
+}
+
+/// Asks a server at a route that is not of its store.
+pub(crate) fn ask_server(
+    url: &str,
+    ask: impl AsyncFnOnce(&RemoteServer) -> Result<Bytes, RequestError>,
+) -> Outcome<Bytes> {
+    let server = server_at(url)?;
+    pollster::block_on(ask(&server)).map_err(|error| refused_by(url, error))
+}
+
+/// A server, for its routes that are not of its store.
+pub(crate) fn server_at(url: &str) -> Outcome<RemoteServer> {
+    RemoteServer::new(url, &ClientOptions::default()).map_err(|error| cannot_connect(&error))
+}
+
+/// The failure for a request that a server did not answer.
+pub(crate) fn refused_by(url: &str, error: RequestError) -> Failure {
+    match error {
+        RequestError::Refused { problem } => {
+            Failure::new(format!("the server at `{url}` refused the request")).cause(problem.detail)
+        }
+        RequestError::Unreachable { reason } => unreachable_server(url, reason),
+        other => unreachable_server(url, other.to_string()),
+    }
+}
+
+/// The failure for a server that cannot be reached as a store.
+pub(crate) fn cannot_connect(error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::Address { url, reason } => {
+            Failure::usage(format!("`{url}` is not the address of a server")).help(*reason)
+        }
+        ConnectError::Unreachable { url, reason } => unreachable_server(url, reason),
+        ConnectError::Refused { url, reason, .. } => {
+            Failure::new(format!("the server at `{url}` does not give access to its store")).cause(reason)
+        }
+        other => Failure::new("cannot connect to the server").because(other),
+    }
+}
+
+fn unreachable_server(url: &str, reason: impl Into<String>) -> Failure {
+    Failure::new(format!("cannot reach a server at `{url}`"))
+        .cause(reason)
+        .help("check the address; `gesta serve` starts a server")
+}
+
+/// Percent-encodes a text as part of an address.
+pub(crate) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// An open store, and what is known to be lost from it.
@@ -124,6 +211,15 @@ impl Opened {
     pub(crate) fn of_log(folder: &Path, log: LogStore) -> Self {
         let loss = loss(folder, log.recovery());
         Self { store: Arc::new(log), loss }
+    }
+
+    /// A store in a database, which must be there.
+    pub(crate) fn of_database(url: &PostgresUrl) -> Outcome<Self> {
+        let mut options = gesta_postgres::Options::default();
+        options.makes_store = false;
+        let store = PostgresStore::open(url, &options);
+        let store = store.map_err(|error| cannot_open_database(&url.to_string(), &error))?;
+        Ok(Self { store: Arc::new(store), loss: None })
     }
 
     /// The store.
@@ -162,35 +258,46 @@ pub(crate) fn loss(folder: &Path, recovery: &Recovery) -> Option<Failure> {
         failure = failure.cause(format!("{more} more damaged places"));
     }
     if recovery.may_miss_events {
-        failure = recovery.read_only.iter().fold(failure, |failure, reason| failure.cause(reason));
+        failure = recovery.read_only.iter().fold(failure, |failure, reason| failure.cause(&reason.reason));
     }
     Some(failure.help(format!("`gesta verify --dir {name}` checks the whole log and explains what to do")))
 }
 
 /// Opens the log in a folder for one command. Waits until the index is built, which a server does not.
 pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse) -> Outcome<LogStore> {
-    // A command ends before a scrub could read much.
-    open_log_and_scrub(folder, if_missing, if_in_use, Scrub::Off)
-}
-
-/// Opens the log in a folder for a server.
-pub(crate) fn open_log_and_scrub(
-    folder: &Path,
-    if_missing: IfMissing,
-    if_in_use: IfInUse,
-    scrub: Scrub,
-) -> Outcome<LogStore> {
     match if_missing {
         IfMissing::Refuse => check_is_log(folder)?,
-        IfMissing::Make => check_has_nothing_else(folder)?,
+        IfMissing::Make if has_only_other_files(folder) => return Err(other_files(folder)),
+        IfMissing::Make => {}
     }
-    let log = LogStore::open(folder, &Options { scrub, ..Options::default() });
+    // A command ends before a scrub could read much.
+    let log = LogStore::open(folder, &Options { scrub: Scrub::Off, ..Options::default() });
     let log = log.map_err(|error| cannot_open(folder, &error, if_in_use))?;
     if if_in_use == IfInUse::Talk && !log.wait_for_index() {
         // Requests that need the index fail with the reason. Others work.
         tracing::warn!("the index could not be built");
     }
     Ok(log)
+}
+
+/// The address of the server that has a log open.
+pub(crate) fn served_at(folder: &Path) -> Outcome<String> {
+    check_is_log(folder)?;
+    let name = folder.display();
+    match gesta_log::stat(folder) {
+        Err(OpenError::Locked { holder, .. }) => server_of(&holder).map(str::to_owned).ok_or_else(|| {
+            Failure::new(format!("the log in `{name}` is in use by {holder}, which is no server"))
+                .help("wait until it ends, or give `--url <address>` of a server")
+        }),
+        Ok(_) => Err(Failure::new(format!("no server has the log in `{name}` open"))
+            .help(format!("start one with `gesta serve --dir {name}`, or give `--url <address>`"))),
+        Err(error) => Err(cannot_open(folder, &error, IfInUse::Talk)),
+    }
+}
+
+/// The address of a server in the words of a lock file about its holder.
+fn server_of(holder: &str) -> Option<&str> {
+    holder.split_whitespace().find(|word| word.starts_with("http://"))
 }
 
 /// True if a path lies in a folder or is that folder. Resolves links and relative parts.
@@ -222,17 +329,44 @@ fn holds_log(folder: &Path) -> bool {
     ["manifest", "manifest.previous", "segments"].iter().any(|name| folder.join(name).exists())
 }
 
-/// Refuses to make a log among other files: the path is most likely wrong.
-fn check_has_nothing_else(folder: &Path) -> Outcome {
+/// True if a folder holds files and none of a log: the path is most likely wrong, and no log should be made there.
+pub(crate) fn has_only_other_files(folder: &Path) -> bool {
     // A missing folder is made. Opening reports a folder that cannot be read.
-    let Ok(mut entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
     let ours = ["LOCK", "quarantine", "lost+found"];
     let is_other = |name: OsString| !ours.iter().any(|known| name == *known);
-    if holds_log(folder) || !entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
-        return Ok(());
+    !holds_log(folder) && entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name())))
+}
+
+/// The failure for a folder of other files.
+fn other_files(folder: &Path) -> Failure {
+    Failure::new(format!("`{}` holds other files and no log", folder.display()))
+        .help("check the path; a new log needs a folder that is empty or does not exist")
+}
+
+/// The failure for a store that a server cannot open.
+pub(crate) fn cannot_open_store(error: &crate::store::OpenError) -> Failure {
+    use crate::store::OpenError;
+    match error {
+        OpenError::OtherFiles { folder } => other_files(folder),
+        OpenError::Log { folder, source } => cannot_open(folder, source, IfInUse::Stop),
+        OpenError::Server(error) => cannot_connect(error),
+        OpenError::Postgres { url, source } => cannot_open_database(url, source),
+        OpenError::StateOfFolder { folder } => Failure::usage(format!(
+            "the log in `{}` keeps the state of its views beside it",
+            folder.display()
+        ))
+        .help("leave out `--state`"),
+        OpenError::Groups(error) => Failure::new("cannot start the consumer groups").because(error),
+        OpenError::State { folder, source } => {
+            Failure::new(format!("cannot make the folder `{}`", folder.display())).because(source)
+        }
     }
-    Err(Failure::new(format!("`{}` holds other files and no log", folder.display()))
-        .help("check the path; a new log needs a folder that is empty or does not exist"))
+}
+
+/// The failure for a database that cannot be used as a store. `url` has no password.
+fn cannot_open_database(url: &str, error: &gesta_postgres::OpenError) -> Failure {
+    Failure::new(format!("cannot open the store `{url}`")).because(error)
 }
 
 /// Fails unless the folder holds a log.
@@ -265,8 +399,7 @@ pub(crate) fn cannot_open(folder: &Path, error: &OpenError, if_in_use: IfInUse) 
         _ => return cannot.because(error),
     };
     let failure = Failure::new(format!("the log in `{name}` is in use by {holder}"));
-    let url = holder.split_whitespace().find(|word| word.starts_with("http://"));
-    match (url, if_in_use) {
+    match (server_of(holder), if_in_use) {
         (Some(url), IfInUse::Talk) => failure.help(format!("use the server: `--url {url}`")),
         (Some(_), IfInUse::Stop) => failure.help("stop that server first"),
         (None, _) => failure.help("wait until the other process ends, or stop it"),

@@ -7,6 +7,8 @@ use gesta_core::{
     StreamName, Tag, Timestamp, Version,
 };
 
+use crate::sample::{self, Sample as _};
+
 /// Three streams with one partition key, so that they may share a batch in every store.
 pub(crate) const A: &str = "a-{k}";
 pub(crate) const B: &str = "b-{k}";
@@ -38,13 +40,13 @@ pub(crate) fn version(number: u64) -> Version {
 
 /// An event with this id. Its other fields do not matter.
 pub(crate) fn event(stream: &str, number: u32) -> NewEvent {
-    let time = Timestamp::from_nanos(number.into());
-    NewEvent::json(id(number), name(stream), event_type("happened"), time, format!("{{\"n\":{number}}}"))
+    let event = sample::event(stream, number).of_type("happened").with_data(format!("{{\"n\":{number}}}"));
+    NewEvent { time: Timestamp::from_nanos(number.into()), ..event }
 }
 
 /// An event of this type.
 pub(crate) fn typed(stream: &str, number: u32, text: &str) -> NewEvent {
-    NewEvent { event_type: event_type(text), ..event(stream, number) }
+    event(stream, number).of_type(text)
 }
 
 /// A batch of events, each given by stream and id.

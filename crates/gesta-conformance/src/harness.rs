@@ -27,6 +27,12 @@ pub trait Harness: Send + Sync + 'static {
         store
     }
 
+    /// Opens a second handle of a store, as another process would. `None` if a store can have only one.
+    fn second(&self, store: &Arc<dyn EventStore>) -> Option<Arc<dyn EventStore>> {
+        let _ = store;
+        None
+    }
+
     /// Keeps a store's current content for [`Self::put_back`], and returns the store.
     ///
     /// It is called while no call is under way. The given `Arc` is the only one.
@@ -47,6 +53,14 @@ pub trait Harness: Send + Sync + 'static {
     /// A store behind a server may refuse them to its users. The laws then check that it refuses.
     fn takes_system_streams(&self) -> bool {
         true
+    }
+
+    /// Returns true if the store may have to send an append twice, because an answer was lost.
+    ///
+    /// Such a store may answer a new batch as a repeat. It may also report an append as in doubt. The laws then send
+    /// it again, as every caller must.
+    fn resends(&self) -> bool {
+        false
     }
 }
 
@@ -181,6 +195,10 @@ impl<H: Harness> Harness for Restarting<H> {
 
     fn takes_system_streams(&self) -> bool {
         self.harness.takes_system_streams()
+    }
+
+    fn resends(&self) -> bool {
+        self.harness.resends()
     }
 }
 

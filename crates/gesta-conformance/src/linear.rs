@@ -4,9 +4,14 @@
 //! the order. A refusal must have been true at some place between the head that its caller could know before the call
 //! and the head after it.
 
+use std::sync::Arc;
 use std::thread;
 
-use gesta_core::{AppendError, Appended, Batch, Checkpoint, Condition, Expected, Query, RecordedEvent};
+use gesta_core::{
+    AppendError, Appended, Batch, Checkpoint, Condition, EventStore, Expected, Lane, Place, Query, Read,
+    RecordedEvent, Retry, When,
+};
+use pollster::block_on;
 
 use crate::given::{A, B, C, command, event, name, tag, version};
 use crate::model::Random;
@@ -27,12 +32,81 @@ struct Call {
 
 pub(crate) fn concurrent_appends_are_linearizable_in_the_order_of_the_log(world: &World<'_>) {
     let partition = world.partition_of(A);
-    let calls = thread::scope(|scope| {
-        let threads = (0..THREADS).map(|thread| scope.spawn(move || run(world, thread))).collect::<Vec<_>>();
-        threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect::<Vec<_>>()
+    let calls =
+        race(THREADS, |thread| run(thread, APPENDS, || world.head(), |batch| world.try_append(batch)));
+    check(&calls, &world.log(), partition);
+}
+
+/// Appends from several handles of one log at once, one thread each, and checks that every answer is true at one point
+/// of the order of the log.
+///
+/// The store behind the handles may go away and come back. A call that passes after a pause is repeated after
+/// `while_away`, which waits until the store may be back. An append in doubt is repeated; one that was not written is sometimes given up, and must then be nowhere. The
+/// handles must be the only writers of an empty log.
+///
+/// # Panics
+/// If an answer is not true, or a call fails for good.
+pub fn check_linear_history(handles: &[Arc<dyn EventStore>], appends: u32, while_away: &(dyn Fn() + Sync)) {
+    let threads = u32::try_from(handles.len()).expect("a number of threads");
+    let calls = race(threads, |thread| {
+        let store = &*handles[thread as usize];
+        run(
+            thread,
+            appends,
+            || patient(while_away, || block_on(store.locate(When::Head))),
+            |batch| settled(store, while_away, &batch),
+        )
     });
-    let log = world.log();
-    let history = History { log: &log, partition };
+    let (store, mut log, mut from) = (&*handles[0], Vec::new(), Place::Start);
+    loop {
+        let read = || Read::log_from(Query::All, from.clone());
+        let page = patient(while_away, || block_on(store.read(read())));
+        log.extend(page.events);
+        if page.end {
+            break;
+        }
+        from = Place::At(page.scanned_to);
+    }
+    check(&calls, &log, Lane::of(A).partition(store.capabilities().partitions));
+}
+
+/// Repeats a read until the store is there.
+fn patient<T>(while_away: &dyn Fn(), read: impl Fn() -> Result<T, gesta_core::ReadError>) -> T {
+    loop {
+        match read() {
+            Ok(value) => return value,
+            Err(error) if error.retry() == Retry::AfterPause => while_away(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Repeats an append until its answer is known. Gives up some of those that were not written.
+fn settled(store: &dyn EventStore, while_away: &dyn Fn(), batch: &Batch) -> Result<Appended, AppendError> {
+    let gives_up = batch.events[0].id.as_bytes()[15].is_multiple_of(2);
+    let mut in_doubt = false;
+    loop {
+        match block_on(store.append(batch.clone())) {
+            Err(AppendError::InDoubt { .. }) => in_doubt = true,
+            Err(AppendError::Unavailable { reason }) if gives_up && !in_doubt => {
+                return Err(AppendError::Unavailable { reason });
+            }
+            Err(AppendError::Unavailable { .. } | AppendError::Overloaded) => while_away(),
+            answer => return answer,
+        }
+    }
+}
+
+fn race(threads: u32, run: impl Fn(u32) -> Vec<Call> + Sync) -> Vec<Call> {
+    thread::scope(|scope| {
+        let run = &run;
+        let threads = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect::<Vec<_>>();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect()
+    })
+}
+
+fn check(calls: &[Call], log: &[RecordedEvent], partition: u16) {
+    let history = History { log, partition };
     calls.iter().for_each(|call| history.check(call));
     let count = |is: fn(&AppendError) -> bool| {
         calls.iter().filter(|call| call.answer.as_ref().is_err_and(is)).count()
@@ -46,21 +120,26 @@ pub(crate) fn concurrent_appends_are_linearizable_in_the_order_of_the_log(world:
     );
 }
 
-fn run(world: &World<'_>, thread: u32) -> Vec<Call> {
+fn run(
+    thread: u32,
+    appends: u32,
+    head: impl Fn() -> Checkpoint,
+    append: impl Fn(Batch) -> Result<Appended, AppendError>,
+) -> Vec<Call> {
     let mut random = Random::new(u64::from(thread) + 1);
-    let mut seen = world.head();
+    let mut seen = head();
     let call = |number: u32| {
         let batch = choose(&mut random, thread * 10_000 + number * 10, &seen);
-        let before = world.head();
-        let answer = world.try_append(batch.clone());
-        let after = world.head();
+        let before = head();
+        let answer = append(batch.clone());
+        let after = head();
         // Sometimes decide on the newest known head, and sometimes on an older one.
         if random.below(3) > 0 {
             seen = after.clone();
         }
         Call { batch, before, answer, after }
     };
-    (0..APPENDS).map(call).collect()
+    (0..appends).map(call).collect()
 }
 
 /// Makes one to three events in the shared streams. Their expectations and conditions often hold and often fail.
@@ -107,6 +186,18 @@ impl History<'_> {
                 assert!(
                     at.sequence <= self.sequence(&call.after),
                     "{at} was not durable when it was spoken of"
+                );
+            }
+            Err(AppendError::Unavailable { reason }) => {
+                let is_written = |event: &gesta_core::NewEvent| {
+                    self.log.iter().any(|recorded| {
+                        recorded.id() == event.id && recorded.stream() == event.stream.as_str()
+                    })
+                };
+                assert!(
+                    !call.batch.events.iter().any(is_written),
+                    "written after `{reason}`: {:?}",
+                    call.batch
                 );
             }
             Err(error) => panic!("{error}"),

@@ -134,11 +134,13 @@ impl<'a> Model<'a> {
     fn append(&mut self) {
         let [ours, theirs] = if self.random.one_in(5) { self.a_sent_batch() } else { self.a_new_batch() };
         let asked = ours.clone();
-        let (store, oracle) = (self.world.try_append(ours), self.oracle.try_append(theirs));
-        if let (Ok(store), Ok(oracle)) = (&store, &oracle) {
+        let (mut store, oracle) = (self.world.try_append(ours), self.oracle.try_append(theirs));
+        if let (Ok(store), Ok(oracle)) = (&mut store, &oracle) {
+            // The first answer may have been lost.
+            store.repeated &= oracle.repeated || !self.world.harness.resends();
             self.places.push([store.checkpoint.clone(), oracle.checkpoint.clone()]);
             // This place is often inside the batch.
-            self.places.push([store, oracle].map(|answer| {
+            self.places.push([&*store, oracle].map(|answer| {
                 let Position { partition, sequence } = answer.places[0].position;
                 self.world.start().with(partition, sequence)
             }));

@@ -53,7 +53,7 @@ pub(crate) fn racing_appends_of_the_same_events_write_them_once(world: &World<'_
         let send = |round| world.try_append(sent(round)).expect("new or a repeat");
         (0..ROUNDS).map(send).collect::<Vec<_>>()
     });
-    assert_answered_once(&answers);
+    assert_answered_once(world, &answers);
     assert_eq!(ids(&world.log()), (0..2 * ROUNDS).collect::<Vec<_>>());
 }
 
@@ -64,15 +64,16 @@ pub(crate) fn racing_commands_with_the_same_key_have_one_effect(world: &World<'_
         let send = |round| world.try_append(sent(round)).expect("new or a repeat");
         (0..ROUNDS).map(send).collect::<Vec<_>>()
     });
-    assert_answered_once(&answers);
+    assert_answered_once(world, &answers);
     assert_eq!(world.stream(A).len(), ROUNDS as usize);
 }
 
-/// Checks that each round has one new answer, and that all others repeat it.
-fn assert_answered_once(answers: &[Vec<Appended>]) {
+/// Checks that each round has one new answer, which may have been lost, and that all others repeat it.
+fn assert_answered_once(world: &World<'_>, answers: &[Vec<Appended>]) {
     for round in 0..ROUNDS as usize {
         let of_round = answers.iter().map(|answers| &answers[round]).collect::<Vec<_>>();
-        assert_eq!(of_round.iter().filter(|answer| !answer.repeated).count(), 1, "round {round}");
+        let new = of_round.iter().filter(|answer| !answer.repeated).count();
+        assert!(new == 1 || (new == 0 && world.harness.resends()), "round {round}: {new} new answers");
         let same = |answer: &&&Appended| {
             answer.places == of_round[0].places && answer.checkpoint == of_round[0].checkpoint
         };

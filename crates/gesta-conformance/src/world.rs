@@ -18,6 +18,8 @@ use crate::harness::{Clock, Harness, Snapshot};
 
 /// More pages than any law reads. A store that returns more makes no progress.
 const PAGES_MAX: usize = 10_000;
+/// How often a batch in doubt is sent again. A store that reports more doubts never settles one.
+const RESENDS_MAX: usize = 20;
 
 pub(crate) struct World<'a> {
     pub(crate) harness: &'a dyn Harness,
@@ -86,7 +88,8 @@ impl<'a> World<'a> {
     /// Appends a batch. The store must accept it as new.
     pub(crate) fn append(&self, batch: Batch) -> Appended {
         let appended = self.answer(batch);
-        assert!(!appended.repeated, "a new batch was answered as a repeat: {appended:?}");
+        let is_new = !appended.repeated || self.harness.resends();
+        assert!(is_new, "a new batch was answered as a repeat: {appended:?}");
         appended
     }
 
@@ -124,6 +127,13 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn try_append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        let resends = if self.harness.resends() { RESENDS_MAX } else { 0 };
+        for _ in 0..resends {
+            match block_on(self.store.append(batch.clone())) {
+                Err(AppendError::InDoubt { .. }) => {}
+                answer => return answer,
+            }
+        }
         block_on(self.store.append(batch))
     }
 

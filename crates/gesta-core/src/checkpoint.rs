@@ -70,7 +70,7 @@ impl fmt::Display for Position {
 }
 
 /// The identity of a store: 16 random bytes, drawn when the store is created.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId([u8; 16]);
 
 impl StoreId {
@@ -97,6 +97,28 @@ impl fmt::Debug for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The text is not the id of a store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not the id of a store: it has 32 hexadecimal digits in lower case")]
+pub struct StoreIdParseError {
+    /// The text, cut to its first 40 characters.
+    pub text: String,
+}
+
+impl FromStr for StoreId {
+    type Err = StoreIdParseError;
+
+    /// Accepts exactly the output of `Display`.
+    fn from_str(text: &str) -> Result<Self, StoreIdParseError> {
+        parse_store(text).ok_or_else(|| StoreIdParseError { text: text.chars().take(40).collect() })
+    }
+}
+
+fn parse_store(text: &str) -> Option<StoreId> {
+    let is_canonical = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_canonical.then(|| u128::from_str_radix(text, 16).ok())?.map(|id| StoreId(id.to_be_bytes()))
 }
 
 /// A place between events to resume from: a store, and one sequence for each partition.
@@ -318,10 +340,7 @@ impl FromStr for Checkpoint {
 /// Accepts exactly the output of `Display`, so that each checkpoint has one token.
 fn parse_token(token: &str) -> Option<Checkpoint> {
     let (store, rest) = token.split_once('.')?;
-    if store.len() != 32 || !store.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    let store = StoreId(u128::from_str_radix(store, 16).ok()?.to_be_bytes());
+    let store = parse_store(store)?;
     let places = rest
         .split('.')
         .take(usize::from(PARTITIONS_MAX) + 1)
@@ -353,6 +372,15 @@ fn parse_sequence(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_store_has_exactly_one_text() {
+        let id = StoreId([0xab; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "ab", &"AB".repeat(16), &"+a".repeat(16), &"ab".repeat(17)] {
+            assert!(wrong.parse::<StoreId>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_checkpoint_has_exactly_one_token() {

@@ -16,7 +16,7 @@ pub enum Retry {
     Now,
     /// Retry after a pause: the store has to recover first.
     AfterPause,
-    /// The outcome is not known. Sending the same batch again settles it.
+    /// The outcome is not known. Sending the same batch again settles it; for a key-value store, reading the key.
     Unknown,
 }
 
@@ -132,6 +132,16 @@ pub enum AppendError {
         /// The missing capability.
         capability: Cow<'static, str>,
     },
+    /// The caller may not append this batch. The batch was certainly not written.
+    ///
+    /// The store checks this together with the batch's form, before the command key.
+    #[error("the append is not allowed (`{code}`): {reason}")]
+    Denied {
+        /// The rule that refuses it, as a stable name such as `hosted-category`.
+        code: Cow<'static, str>,
+        /// The cause, and what is allowed instead.
+        reason: String,
+    },
     /// The store takes no writes. The batch was certainly not written.
     #[error("the store is read-only: {reason}")]
     ReadOnly {
@@ -193,9 +203,25 @@ impl AppendError {
             | Self::ForeignCheckpoint { .. }
             | Self::Diverged { .. }
             | Self::Unsupported { .. }
+            | Self::Denied { .. }
             | Self::ReadOnly { .. }
             | Self::Closed => Retry::Never,
         }
+    }
+
+    /// Returns true if this answer also settles earlier sendings of the same batch that are in doubt: they were not
+    /// written and never will be.
+    ///
+    /// Most errors settle nothing, because the store refused the batch before it looked for the earlier sending. A
+    /// stream that is behind the expectation settles nothing either, because the earlier sending may still arrive.
+    /// `Ok` always settles a doubt.
+    #[must_use]
+    pub fn settles_doubt(&self) -> bool {
+        let looked = matches!(
+            self,
+            Self::Conflict { .. } | Self::ConditionFailed { .. } | Self::IdTaken { .. } | Self::KeyReused
+        );
+        looked && self.retry() == Retry::Never
     }
 }
 
@@ -360,6 +386,33 @@ mod tests {
         ];
         for (expected, actual, retry) in cases {
             assert_eq!(conflict(expected, actual).retry(), retry, "{expected}, {actual:?}");
+            let settles = conflict(expected, actual).settles_doubt();
+            assert_eq!(settles, retry == Retry::Never, "{expected}, {actual:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_before_the_store_looked_for_an_earlier_sending_settles_no_doubt() {
+        let reason = || "reason".to_owned();
+        for error in [
+            AppendError::Invalid { reason: reason() },
+            AppendError::Denied { code: "hosted-category".into(), reason: reason() },
+            AppendError::ReadOnly { reason: reason() },
+            AppendError::StorageFull { reason: reason() },
+            AppendError::Unavailable { reason: reason() },
+            AppendError::InDoubt { reason: reason() },
+            AppendError::Overloaded,
+            AppendError::Closed,
+        ] {
+            assert!(!error.settles_doubt(), "{error}");
+        }
+        assert!(AppendError::KeyReused.settles_doubt());
+    }
+
+    #[test]
+    fn a_denied_batch_is_not_sent_again() {
+        let denied = AppendError::Denied { code: "hosted-category".into(), reason: "send a command".into() };
+        assert_eq!(denied.retry(), Retry::Never);
+        assert_eq!(denied.to_string(), "the append is not allowed (`hosted-category`): send a command");
     }
 }

@@ -5,6 +5,7 @@
 //! partitions.
 
 use std::fmt;
+use std::str::FromStr;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -98,6 +99,61 @@ impl FromIterator<Lane> for Lanes {
     }
 }
 
+impl fmt::Display for Lanes {
+    /// Writes ranges in order, such as `0-255,512`; `none` for the empty set.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str(NO_LANE);
+        }
+        let has = |number: u16| Lane::new(number).is_some_and(|lane| self.contains(lane));
+        let mut separator = "";
+        let mut next = 0;
+        while let Some(first) = (next..LANES).find(|number| has(*number)) {
+            let end = (first..LANES).find(|number| !has(*number)).unwrap_or(LANES);
+            match end - first {
+                1 => write!(f, "{separator}{first}")?,
+                _ => write!(f, "{separator}{first}-{}", end - 1)?,
+            }
+            (separator, next) = (",", end);
+        }
+        Ok(())
+    }
+}
+
+/// The text of the empty set.
+const NO_LANE: &str = "none";
+
+/// The text is not a set of lanes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{range}` is not a range of lanes: write numbers from 0 to 1023, such as `0-255,512`")]
+pub struct LanesParseError {
+    /// The part of the text that is wrong, cut to its first 40 characters.
+    pub range: String,
+}
+
+impl FromStr for Lanes {
+    type Err = LanesParseError;
+
+    /// Reads lanes and ranges of lanes in any order, such as `0-255,512`, or `none`.
+    fn from_str(text: &str) -> Result<Self, LanesParseError> {
+        if text == NO_LANE {
+            return Ok(Self::NONE);
+        }
+        let mut lanes = Self::NONE;
+        for range in text.split(',') {
+            let wrong = || LanesParseError { range: range.chars().take(40).collect() };
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let number = |text: &str| text.parse::<u16>().ok().and_then(Lane::new);
+            let (first, last) = number(first).zip(number(last)).ok_or_else(wrong)?;
+            if first > last {
+                return Err(wrong());
+            }
+            (first.0..=last.0).for_each(|number| lanes.insert(Lane(number)));
+        }
+        Ok(lanes)
+    }
+}
+
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lanes({} of {LANES})", self.len())
@@ -118,6 +174,27 @@ mod tests {
     }
 
     const KNOWN: [u16; 4] = [1018, 137, 274, 274];
+
+    #[test]
+    fn a_set_of_lanes_is_written_as_ranges_and_read_again() {
+        let cases = ["none", "0", "0-1023", "1023", "0-255,512", "1,3,5-6,1000-1023"];
+        for text in cases {
+            let lanes = text.parse::<Lanes>().unwrap();
+            assert_eq!(lanes.to_string(), text);
+            assert_eq!(lanes.to_string().parse(), Ok(lanes));
+        }
+        assert_eq!("512,0-255,7".parse::<Lanes>().unwrap().to_string(), "0-255,512");
+        assert_eq!(Lanes::ALL.to_string(), "0-1023");
+    }
+
+    #[test]
+    fn a_text_that_is_no_set_of_lanes_is_refused_with_the_wrong_part() {
+        for (text, part) in
+            [("", ""), ("1,", ""), ("1024", "1024"), ("1,7-3", "7-3"), ("0-2000", "0-2000"), ("x", "x")]
+        {
+            assert_eq!(text.parse::<Lanes>(), Err(LanesParseError { range: part.to_owned() }), "{text}");
+        }
+    }
 
     #[test]
     fn lanes_nest_in_partitions() {

@@ -5,6 +5,8 @@
 //! - [`EventStore`] is the trait of every store, used as `Arc<dyn EventStore>`.
 //! - [`Batch`] is the unit of an append: events, expectations of their streams, conditions on the log.
 //! - [`Read`] asks for events and [`Page`] returns them. [`Subscription`] is a read without end.
+//! - [`KeyValueStore`] is the trait of small values by key, with revisions, beside the log.
+//! - [`SnapshotStore`] is the trait of states that were folded from streams, as bytes.
 //! - [`MemoryStore`] is small, slow and simple. All other stores are tested against it.
 //!
 //! # Example
@@ -23,15 +25,18 @@ mod batch;
 mod canonical;
 mod capabilities;
 mod checkpoint;
+mod decide;
 mod error;
 mod event;
 mod form;
+mod key_value;
 mod lane;
 mod limits;
 mod memory;
 mod name;
 mod query;
 mod read;
+mod snapshot;
 mod store;
 mod subscription;
 mod time;
@@ -39,7 +44,8 @@ mod time;
 pub use batch::{Appended, Batch, CommandKey, Condition, Expected, Placed};
 pub use canonical::{CanonicalError, EventDigest};
 pub use capabilities::{AtomicScope, Capabilities, Limits};
-pub use checkpoint::{Checkpoint, CheckpointParseError, Position, StoreId, Version};
+pub use checkpoint::{Checkpoint, CheckpointParseError, Position, StoreId, StoreIdParseError, Version};
+pub use decide::{CommandRecord, Facts, RefusedBatch, Repeat, check, repeat_of};
 pub use error::{AppendError, Diverged, ReadError, Retry};
 pub use event::{
     ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter, mark_of,
@@ -47,13 +53,20 @@ pub use event::{
 pub use form::{
     FormError, check_batch, check_checkpoint, check_command, check_marks, check_query, check_read,
 };
-pub use lane::{LANES, Lane, Lanes};
+pub use key_value::{
+    Entry, KeyName, KeyNameError, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore, Revision,
+};
+pub use lane::{LANES, Lane, Lanes, LanesParseError};
 pub use limits::*;
 pub use memory::MemoryStore;
 pub use name::{Category, EventType, NameError, StreamName, Tag};
 pub use query::{Item, Query};
 pub use read::{
     Direction, Limit, ListToken, Listing, Page, Place, Read, Select, StreamInfo, StreamPage, When,
+};
+pub use snapshot::{
+    BlockingSnapshots, Fingerprint, FingerprintParseError, MemorySnapshotStore, Snapshot, SnapshotError,
+    SnapshotInfo, SnapshotKey, SnapshotPage, SnapshotStore, SnapshotStream, SnapshotThreads,
 };
 pub use store::{BoxFuture, EventStore};
 pub use subscription::Subscription;

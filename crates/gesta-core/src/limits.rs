@@ -28,3 +28,18 @@ pub const QUERY_ITEMS_MAX: usize = 128;
 pub const QUERY_TERMS_MAX: usize = 1_024;
 /// Partitions of one store. Partitions consist of whole lanes.
 pub const PARTITIONS_MAX: u16 = 1_024;
+/// Bytes in a key of a key-value store, because one byte can store the length. JetStream's subjects hold it.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Bytes in a value of a key-value store. With its key and headers it fits JetStream's message of 1 MiB.
+pub const VALUE_BYTES_MAX: usize = 960 * 1024;
+/// Bytes of values in one page of a list of keys, at which the page is cut.
+pub const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes in the state of a snapshot. A larger state is not an entity any more.
+pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Requests that may wait for a thread of a snapshot store. A load gives up on its own after some milliseconds.
+pub(crate) const SNAPSHOT_QUEUE_REQUESTS_MAX: usize = 4_096;
+/// Bytes of states that may wait for the thread that writes snapshots.
+pub(crate) const SNAPSHOT_QUEUE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+const _: () =
+    assert!(SNAPSHOT_QUEUE_BYTES_MAX >= SNAPSHOT_BYTES_MAX, "the queue takes at least one snapshot");

@@ -4,7 +4,7 @@
 //! *Choice:* look-ups scan plain vectors, so no index can be wrong. The cost: an append takes time in proportion to
 //! the lengths of its streams, a filtered read in proportion to the log.
 
-mod decide;
+mod facts;
 mod pages;
 
 use std::collections::HashMap;
@@ -16,6 +16,7 @@ use event_listener::Event;
 use crate::batch::{Appended, Batch, CommandKey, Placed};
 use crate::capabilities::{AtomicScope, Capabilities, Limits};
 use crate::checkpoint::{Checkpoint, Position, StoreId, Version};
+use crate::decide::{CommandRecord, check, repeat_of};
 use crate::error::{AppendError, ReadError};
 use crate::event::{EventId, RecordedEvent};
 use crate::form::{check_batch, check_checkpoint, check_command, check_marks, check_read};
@@ -25,7 +26,7 @@ use crate::name::StreamName;
 use crate::read::{ListToken, Listing, Page, Read, StreamInfo, StreamPage, When};
 use crate::store::{BoxFuture, EventStore};
 use crate::time::Timestamp;
-use decide::{Decision, decide};
+use facts::MemoryFacts;
 
 /// A store that keeps everything in memory, until it is dropped.
 ///
@@ -94,10 +95,13 @@ impl MemoryStore {
     pub fn append_now(&self, batch: Batch) -> Result<Appended, AppendError> {
         let partition = check_batch(&batch, self.id, &self.capabilities)?;
         let mut log = self.lock();
-        let decision = decide(&log, partition, &batch, &log.head(self.id))?;
-        let (places, repeated) = match decision {
-            Decision::Repeat(places) => (places, true),
-            Decision::Accept => (log.record(partition, batch, (self.clock)()), false),
+        let facts = MemoryFacts::new(&log, self.id, partition);
+        let (places, repeated) = match repeat_of(&facts, &batch).map_err(|refused| refused.error)? {
+            Some(repeat) => (repeat.places, true),
+            None => {
+                check(&facts, &batch).map_err(|refused| refused.error)?;
+                (log.record(partition, batch, (self.clock)()), false)
+            }
         };
         let checkpoint = log.partitions[usize::from(partition)].end_of_batch(self, &places);
         drop(log);
@@ -125,8 +129,10 @@ impl MemoryStore {
     ) -> Result<Option<Appended>, AppendError> {
         check_command(command)?;
         let log = self.lock();
-        let partition = &log.partitions[usize::from(self.partition_of(near))];
-        let Some(places) = decide::repeat_of_command(partition, command)? else { return Ok(None) };
+        let number = self.partition_of(near);
+        let partition = &log.partitions[usize::from(number)];
+        let Some(record) = partition.command(command) else { return Ok(None) };
+        let places = record.answer(command, number).map_err(|refused| refused.error)?.places;
         let checkpoint = partition.end_of_batch(self, &places);
         Ok(Some(Appended { places, checkpoint, repeated: true }))
     }
@@ -273,6 +279,12 @@ impl Partition {
     fn last_version(&self, stream: &StreamName) -> Option<Version> {
         let versions = self.streams.get(stream)?;
         Some(Version::new(versions.len() as u64 - 1))
+    }
+
+    fn command(&self, command: &CommandKey) -> Option<CommandRecord<'_>> {
+        let (request, first, last) = self.commands.get(&command.key)?;
+        let versions = (*first..=*last).map(|sequence| self.event(sequence).version().get()).collect();
+        Some(CommandRecord { request: *request, first: *first, versions })
     }
 
     fn find(&self, stream: &StreamName, id: EventId) -> Option<Placed> {

@@ -23,7 +23,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - **Exact idempotency.** Event ids within a stream, and command keys, decide repeats over the whole history.
 /// - **Progress.** Every read returns the place that it reached, even if no event matched.
 ///
-/// The futures need no particular runtime, and never block a thread for longer than a memory access.
+/// The futures need no particular runtime, and never block a thread for longer than a memory access. A store that needs
+/// a runtime, such as one over a network, owns it and answers over channels.
 pub trait EventStore: Send + Sync {
     /// Returns the capabilities of this store, with its limits.
     fn capabilities(&self) -> &Capabilities;

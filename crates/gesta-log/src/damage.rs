@@ -38,6 +38,16 @@ pub struct Damage {
 }
 
 impl Damage {
+    /// The loss of the positions `from` to `to`; of none if `from` is greater.
+    pub(crate) fn of(segment: u64, offset: u64, from: u64, to: u64, what: impl Into<String>) -> Self {
+        Self { segment, offset, from, to, end_is_known: true, what: what.into() }
+    }
+
+    /// Damage that loses no event.
+    pub(crate) fn flaw(segment: u64, offset: u64, what: impl Into<String>) -> Self {
+        Self::of(segment, offset, 1, 0, what)
+    }
+
     /// True if events are lost, false if only bytes around them are.
     #[must_use]
     pub const fn loses_events(&self) -> bool {

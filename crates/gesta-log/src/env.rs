@@ -40,6 +40,15 @@ pub(crate) enum Mode {
     CreateNew,
 }
 
+/// Which of many files are closed first if too many are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Turn {
+    /// Segments: few of them are in use at a time.
+    First,
+    /// Index files: any look-up may need each of them.
+    Last,
+}
+
 /// The services that the log needs from a machine.
 pub(crate) trait Env: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -56,7 +65,7 @@ pub(crate) trait Env: Send + Sync {
     }
     /// Opens one of many files. It may be closed and opened again between two uses, to keep within the machine's
     /// limits.
-    fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+    fn open_on_demand(&self, path: &Path, mode: Mode, _turn: Turn) -> io::Result<Arc<dyn File>> {
         self.open(path, mode)
     }
     /// The names in a folder, sorted; none if the folder is missing.
@@ -122,6 +131,10 @@ pub(crate) trait File: Send + Sync {
     /// Announces that everything is synced and nothing more will be written: the file may be closed while it is not
     /// read.
     fn settle(&self) {}
+    /// Keeps the file open until it is dropped: its name is about to be removed, and readers still need it.
+    fn hold(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The error for a write to a file for reading only.

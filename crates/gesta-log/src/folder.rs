@@ -8,13 +8,11 @@ use std::path::Path;
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, Lock};
 use crate::error::{OpenError, io_error};
+use crate::format::{Manifest, ManifestError};
 pub(crate) use layout::{
-    MAGIC, NAME, folder, folder as run_folder, folders, has_backup, segment_name, segment_path,
+    NAME, folder, folder as run_folder, folders, has_backup, segment_name, segment_path,
 };
-pub(crate) use manifest::{
-    DurableMark, Manifest, ManifestError, RunEntry, SEGMENT_BYTES, Sealed, SegmentEntry, SegmentState,
-    decode_segment, encode_segment, last_frame, last_position, sealed_len, write_synced,
-};
+pub(crate) use manifest::write_synced;
 
 /// A file beside the segments of a log during a restore, so that an interrupted restore is not mistaken for a log.
 pub(crate) const RESTORING: &str = "restoring";

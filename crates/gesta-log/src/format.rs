@@ -1,10 +1,17 @@
-//! Every byte of the log, as `docs/format.md` specifies it. Nothing outside this folder knows an offset within a file.
+//! The bytes of the log, as `docs/format.md` specifies them.
+//!
+//! *Invariant*: no other folder knows an offset within a segment, a manifest, a backup or a record of scrubs. The bytes
+//! of index files are in `index/run`, beside the code that reads them block by block.
 
+mod backup;
 mod checksum;
 mod frame;
 mod header;
+mod manifest;
 mod record;
+mod scrub;
 
+pub(crate) use backup::{BACKUP_MAGIC, BackupFile, BackupFormatError, BackupManifest};
 pub(crate) use checksum::{Crc, crc32c};
 #[cfg(feature = "fuzzing")]
 pub(crate) use frame::command_bytes;
@@ -13,7 +20,18 @@ pub(crate) use frame::{
     Prepared, Seal, StartBody, mark_len, read_command, write_mark,
 };
 pub(crate) use header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, SegmentRole};
-pub(crate) use record::{RECORD_HEADER_BYTES, Record};
+#[cfg(all(test, feature = "sim"))]
+pub(crate) use manifest::SEGMENT_BYTES;
+#[cfg(test)]
+pub(crate) use manifest::sample_manifest;
+pub(crate) use manifest::{
+    DurableMark, Manifest, ManifestError, RunEntry, Sealed, SegmentEntry, SegmentState, last_frame,
+    last_position, sealed_len,
+};
+#[cfg(feature = "fuzzing")]
+pub(crate) use manifest::{decode_segment, encode_segment};
+pub(crate) use record::{RECORD_HEADER_BYTES, Record, version_in};
+pub(crate) use scrub::{ScrubRecord, ScrubRecords};
 
 /// The version of the format that this code writes, and the newest it reads.
 pub const FORMAT_VERSION: u16 = 1;

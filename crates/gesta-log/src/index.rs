@@ -22,19 +22,22 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use gesta_core::EventId;
 
 use crate::bugs::{Bug, planted};
 use crate::damage::Damage;
+use crate::locks;
 pub(crate) use full_table::FullTable;
 use heads::Heads;
 use key::id_number;
 pub(crate) use key::{Key, Kind};
 pub(crate) use limits::TableLimits;
+#[cfg(feature = "sim")]
+pub use lookup_error::IndexFault;
 pub(crate) use lookup_error::{LookupError, ReadMode};
-pub(crate) use memtable::{CommandEntry, IndexedEvent, MemTable, State};
+pub(crate) use memtable::{CommandEntry, Contents, IndexedEvent, MemTable, State};
 pub(crate) use part::{Location, Locator, Part, PartRef};
 use run::SoughtId;
 #[cfg(feature = "fuzzing")]
@@ -86,12 +89,12 @@ impl Index {
     }
 
     pub(crate) fn snapshot(&self) -> Arc<IndexSnapshot> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&locks::read(&self.snapshot))
     }
 
     /// Changes the parts for every view that is taken from now on.
     pub(crate) fn change(&self, change: impl FnOnce(&mut IndexSnapshot)) {
-        let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = locks::write(&self.snapshot);
         change(Arc::make_mut(&mut snapshot));
     }
 

@@ -42,9 +42,11 @@ mod format;
 pub mod fuzzing;
 mod index;
 mod limits;
+mod locks;
 mod operations;
 mod options;
 mod read;
+mod read_only;
 mod rebuild;
 mod recover;
 mod segment;
@@ -67,6 +69,7 @@ pub use operations::{
     backup, plan_repair, repair, restore, scrub, stat, verify, verify_backup,
 };
 pub use options::{Clock, Options, Scrub};
+pub use read_only::{ReadOnly, ReadOnlyCause};
 pub use recover::Recovery;
 pub use shared::IndexProgress;
 pub use store::LogStore;

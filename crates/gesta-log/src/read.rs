@@ -94,6 +94,8 @@ pub(crate) fn plan(shared: &Shared, read: &Read, mode: ReadMode) -> Result<Plann
     };
     let planner = plan::PagePlanner { shared, snapshot: &snapshot, durable, mode };
     let planned = planner.plan(read)?;
+    let ends = planned.locations.first().into_iter().chain(planned.locations.last());
+    ends.for_each(|own| assert!(own.position <= durable, "no page shows an event that is not durable"));
     let last_version = match &read.select {
         Select::Stream { name, .. } => last_version(shared, &snapshot, name, durable, mode)?,
         Select::Log { .. } => None,

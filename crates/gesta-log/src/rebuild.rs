@@ -21,7 +21,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use crate::damage::Damage;
 use crate::env::Env;
 use crate::error::OpenError;
-use crate::folder::{Folder, Manifest, SegmentState};
+use crate::folder::Folder;
+use crate::format::{Manifest, SegmentState};
 use crate::index::{Index, RunFiles};
 use crate::limits::BUILT_IN_OPEN_TABLES;
 use crate::options::Options;
@@ -129,18 +130,11 @@ impl Rebuild {
     /// Checks that every event shown to readers is in the loaded log, and reports the others as damage.
     fn check_shown(&self, ready: &mut Ready) {
         let shown = self.building.frames.last_position();
-        let last = ready.tail.position;
+        let last = ready.tail.chain.position;
         if last < shown {
-            let what = "events that were read before the index was complete are missing".to_owned();
+            let what = "events that were read before the index was complete are missing";
             let segment = self.settled.listed.last().map_or(0, |own| own.entry.header.id);
-            ready.damage.push(Damage {
-                segment,
-                offset: 0,
-                from: last + 1,
-                to: shown,
-                end_is_known: true,
-                what,
-            });
+            ready.damage.push(Damage::of(segment, 0, last + 1, shown, what));
             ready.recovery.note_damage(&self.settled.survey, &ready.damage);
             ready.writable = None;
         }

@@ -28,8 +28,9 @@ use std::sync::Arc;
 
 use crate::damage::Damage;
 use crate::env::{Env, Mode};
-use crate::folder::{Manifest, SegmentEntry, SegmentState, segment_path};
-use crate::format::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::folder::segment_path;
+use crate::format::{HeaderError, Manifest, SEGMENT_HEADER_BYTES, SegmentEntry, SegmentHeader, SegmentState};
+use crate::read_only::{ReadOnly, ReadOnlyCause};
 use crate::segment::SegmentFile;
 pub(crate) use error::{RecoverError, io_error};
 pub(crate) use frames::{Frames, Scanned};
@@ -50,11 +51,14 @@ pub struct Recovery {
     pub damage: Vec<Damage>,
     /// Errors that lose nothing, because the same data is stored elsewhere: in a segment's header, for example.
     pub flaws: Vec<Damage>,
-    /// The reason if the log takes no writes.
-    pub read_only: Option<String>,
+    /// The cause if the log takes no writes.
+    pub read_only: Option<ReadOnly>,
     /// True if the log does not show bytes that may be acknowledged events: an unproven tail, segments that a stale manifest
     /// does not list, or whole events at the end of a read-only folder that are not known to be synced.
     pub may_miss_events: bool,
+    /// The first and the last of the events that are whole and left out of a read-only folder, because nothing proves that
+    /// they are on the disk.
+    pub left_out: Option<(u64, u64)>,
     /// Bytes of a torn write that were moved to `quarantine/`.
     pub quarantined_bytes: u64,
     /// Frames that were valid but not known to be synced, and were copied into a new segment.
@@ -66,10 +70,8 @@ impl Recovery {
     pub(crate) fn note_unproven(&mut self, survey: &TailSurvey) {
         if survey.state == TailState::Unproven || survey.unproven_spare {
             self.may_miss_events = true;
-            self.read_only.get_or_insert_with(|| {
-                "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup with `gesta restore`, or move them aside with `gesta repair --drop-tail`"
-                    .to_owned()
-            });
+            let reason = "its last segment ends in bytes that are neither a torn write nor proven to be acknowledged: restore it from a backup with `gesta restore`, or move them aside with `gesta repair --drop-tail`";
+            self.read_only.get_or_insert_with(|| ReadOnly::new(ReadOnlyCause::UnprovenTail, reason));
         }
     }
 
@@ -90,7 +92,7 @@ impl Recovery {
             }
             None => return,
         };
-        self.read_only.get_or_insert(reason);
+        self.read_only.get_or_insert_with(|| ReadOnly::new(ReadOnlyCause::Damaged, reason));
     }
 }
 
@@ -119,15 +121,8 @@ pub(crate) fn open_listed(
             }
         };
         if segment.is_none() && entry.state == SegmentState::Spare {
-            let what = "the file of a spare, which was never used, is missing".to_owned();
-            flaws.push(Damage {
-                segment: entry.header.id,
-                offset: 0,
-                from: 1,
-                to: 0,
-                end_is_known: true,
-                what,
-            });
+            let what = "the file of a spare, which was never used, is missing";
+            flaws.push(Damage::flaw(entry.header.id, 0, what));
         }
         if let Some(segment) = &segment
             && let Some(flaw) = check_header(segment, &entry.header)?
@@ -153,12 +148,5 @@ pub(crate) fn check_header(
         Err(HeaderError::Damaged) => "the header is damaged; the manifest's copy is used",
         Err(newer) => return Err(RecoverError::Newer(newer)),
     };
-    Ok(Some(Damage {
-        segment: segment.id,
-        offset: 0,
-        from: 1,
-        to: 0,
-        end_is_known: true,
-        what: what.to_owned(),
-    }))
+    Ok(Some(Damage::flaw(segment.id, 0, what)))
 }

@@ -2,13 +2,13 @@
 
 mod building;
 mod marks;
+mod poison;
 mod published;
 mod recent;
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
-use event_listener::Event;
-use gesta_core::{Capabilities, Checkpoint, Position, StoreId, Timestamp};
+use gesta_core::{AppendError, Capabilities, Checkpoint, Position, StoreId, Timestamp};
 
 use crate::bugs::{Bug, planted};
 use crate::index::{Index, IndexSnapshot, LookupError};
@@ -16,6 +16,7 @@ use crate::options::Clock;
 pub(crate) use building::Building;
 pub use building::IndexProgress;
 use marks::Marks;
+use poison::Poison;
 pub(crate) use published::Head;
 use published::{Published, Synced};
 pub(crate) use recent::Recent;
@@ -27,12 +28,7 @@ pub(crate) struct Shared {
     pub(crate) published: Published,
     pub(crate) synced: Synced,
     pub(crate) clock: Clock,
-    /// The reason if the log was read-only when it was loaded.
-    pub(crate) read_only: OnceLock<String>,
-    /// The reason if the log stopped taking writes after that.
-    pub(crate) poison: RwLock<Option<String>>,
-    /// Notified when `poison` is set.
-    pub(crate) poisoned: Event,
+    pub(crate) poison: Poison,
     /// For the threads that change the index. Look-ups use [`Self::snapshot`].
     pub(crate) index: Index,
     /// Events that readers at the head have read.
@@ -58,9 +54,7 @@ impl Shared {
             published: Published::new(durable),
             synced: Synced::default(),
             clock,
-            read_only: OnceLock::new(),
-            poison: RwLock::new(None),
-            poisoned: Event::new(),
+            poison: Poison::default(),
             index,
             recent: Recent::new(),
             marks: Marks::new(),
@@ -77,16 +71,31 @@ impl Shared {
         Ok(self.index.snapshot())
     }
 
-    /// Stops all writes. Removes events after `last` from the index, which never become durable, and wakes everyone
-    /// who waits for them. The caller must hold the group builder, so that nothing is added meanwhile.
-    pub(crate) fn poison(&self, reason: String, last: u64) {
-        tracing::error!(reason, "the log is read-only from now on");
+    /// Stops all writes after a failed one. Removes events after `last` from the index, which never become durable,
+    /// and wakes everyone who waits for them. The caller must hold the group builder, so that nothing is added
+    /// meanwhile.
+    pub(crate) fn stop_writes(&self, reason: &str, last: u64) {
+        self.drop_undurable(last);
+        self.poison.set_by_failure(reason);
+        self.published.wake();
+    }
+
+    /// The same after a panic. No batch is decided from now on.
+    pub(crate) fn stop_writes_after_panic(&self, last: u64) {
+        self.drop_undurable(last);
+        self.poison.set_by_panic();
+        self.published.wake();
+    }
+
+    /// The answer to an append that a poison refuses.
+    pub(crate) fn read_only(&self) -> AppendError {
+        AppendError::ReadOnly { reason: self.poison.cause().map(|own| own.reason).unwrap_or_default() }
+    }
+
+    fn drop_undurable(&self, last: u64) {
         if !planted(Bug::PoisonKeepsTable) {
             self.index.truncate(last);
         }
-        *self.poison.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        self.poisoned.notify(usize::MAX);
-        self.published.wake();
     }
 
     /// The head of the log as a checkpoint.

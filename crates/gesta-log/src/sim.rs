@@ -10,6 +10,7 @@ pub use crate::bugs::{Bug, plant};
 pub use crate::env::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
 use crate::env::{OsEnv, SimEnv};
 use crate::error::OpenError;
+pub use crate::index::IndexFault;
 use crate::operations::{
     Backup, BackupError, BackupOptions, Report, RestoreError, Restored, backup_in, restore_in, verify_in,
 };

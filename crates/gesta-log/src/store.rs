@@ -13,13 +13,12 @@ mod threads;
 mod watched;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 
 use gesta_core::{
     AppendError, Appended, AtomicScope, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore,
-    Listing, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, When, check_batch,
-    check_checkpoint, check_command,
+    Listing, Page, Read, ReadError, RefusedBatch, Repeat, StoreId, StreamInfo, StreamName, StreamPage, When,
+    check_batch, check_checkpoint, check_command,
 };
 
 use crate::env::{Env, Lock, OsEnv};
@@ -27,34 +26,34 @@ use crate::error::OpenError;
 use crate::folder::Folder;
 use crate::index::{Index, LookupError, ReadMode};
 use crate::limits::limits;
+use crate::locks;
 use crate::operations::Background;
 use crate::options::{Options, Scrub};
 use crate::read::{self, LookError, PlannedPage, Pool, PoolFull};
+use crate::read_only::ReadOnly;
 use crate::recover::Recovery;
 use crate::shared::{Head, IndexProgress, Shared};
-use crate::write::{Lookup, Refused, Repeat, command_in_runs, in_doubt, repeat_of_command, unavailable};
+use crate::write::{Drive, Lookup, command_in_runs, in_doubt, unavailable};
 use append::{Prepare, look_up, refused};
 #[cfg(feature = "sim")]
 pub use inline::{LookedUp, Pending};
-use launch::{Late, Launch};
+use launch::{Late, Launch, Rebuilding};
 pub(crate) use open::{Opened, Stage, open};
-use threads::{Drive, cores, spawning};
+use threads::{cores, spawning};
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
 ///
 /// Dropping it finishes what was queued, and closes the log cleanly.
 pub struct LogStore {
     shared: Arc<Shared>,
+    boot_epoch: u64,
     /// What recovery found before the log was open.
     recovery: Recovery,
     pool: Pool,
     late: Arc<Late>,
     background: Background,
-    /// The thread that builds the index beside the open log, if there is one. [`Self::close`] ends it.
-    rebuild: Mutex<Option<JoinHandle<()>>>,
-    /// The same work, if no thread does it.
-    #[cfg(feature = "sim")]
-    inline_rebuild: Mutex<Option<(Launch, Box<crate::rebuild::Rebuild>)>>,
+    /// [`Self::close`] ends its thread.
+    rebuild: Mutex<Rebuilding>,
     env: Arc<dyn Env>,
     root: PathBuf,
     /// Released last.
@@ -85,7 +84,7 @@ impl LogStore {
 
     /// Starts a recovered log, with its threads or without.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
-        let Opened { lock, is_writable, env, root, store, runs, recovery, stage } = opened;
+        let Opened { lock, is_writable, env, root, store, boot_epoch, runs, recovery, stage } = opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -95,7 +94,7 @@ impl LogStore {
         let scrub = if is_writable { options.scrub } else { Scrub::Off };
         let background = drive.background(&env, &root, store, scrub).map_err(spawning)?;
         let (index, building, durable) = match &stage {
-            Stage::Ready(ready) => (Index::in_part(Vec::new(), 1), None, ready.tail.position),
+            Stage::Ready(ready) => (Index::in_part(Vec::new(), 1), None, ready.tail.chain.position),
             Stage::Rebuild(work) => {
                 let building = Arc::clone(work.building());
                 let durable = building.frames.last_position();
@@ -120,24 +119,11 @@ impl LogStore {
             options: options.clone(),
             drive,
         };
-        let mut log = Self {
-            shared,
-            recovery,
-            pool,
-            late,
-            background,
-            rebuild: Mutex::new(None),
-            #[cfg(feature = "sim")]
-            inline_rebuild: Mutex::new(None),
-            env,
-            root,
-            lock,
-        };
-        match (stage, drive) {
-            (Stage::Ready(ready), _) => launch.go(*ready)?,
-            (Stage::Rebuild(work), Drive::Threads) => log.rebuild = launch.rebuild_beside(*work)?,
-            #[cfg(feature = "sim")]
-            (Stage::Rebuild(work), Drive::Inline) => log.inline_rebuild = Mutex::new(Some((launch, work))),
+        let rebuild = Mutex::default();
+        let mut log = Self { shared, boot_epoch, recovery, pool, late, background, rebuild, env, root, lock };
+        match stage {
+            Stage::Ready(ready) => launch.go(*ready)?,
+            Stage::Rebuild(work) => log.rebuild = Mutex::new(launch.rebuild_beside(work)?),
         }
         Ok(log)
     }
@@ -146,6 +132,13 @@ impl LogStore {
     #[must_use]
     pub fn id(&self) -> StoreId {
         self.shared.id
+    }
+
+    /// A number that each opening of the log for writing raises. What carries it is told apart from what an earlier opening
+    /// made.
+    #[must_use]
+    pub const fn boot_epoch(&self) -> u64 {
+        self.boot_epoch
     }
 
     /// What recovery found and did when the log was opened. While the index is built beside the open log, this covers
@@ -174,24 +167,15 @@ impl LogStore {
 
     /// Why the log takes no writes; `None` if it does.
     #[must_use]
-    pub fn read_only(&self) -> Option<String> {
-        let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner);
-        self.shared.read_only.get().cloned().or_else(|| poison.clone())
+    pub fn read_only(&self) -> Option<ReadOnly> {
+        self.shared.poison.cause()
     }
 
     /// Waits until a write or a sync fails, and returns what [`Self::read_only`] returns from then on. For a process
     /// that should end and be restarted rather than stay up without taking writes. Never returns for a log that was
     /// read-only when it was opened: opening it again would change nothing.
-    pub async fn write_failed(&self) -> String {
-        loop {
-            // Listen first, look second, so that a failure in between is not missed.
-            let listener = self.shared.poisoned.listen();
-            let poison = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(reason) = poison {
-                return reason;
-            }
-            listener.await;
-        }
+    pub async fn write_failed(&self) -> ReadOnly {
+        self.shared.poison.stopped().await
     }
 
     /// Describes this process to others that find the folder locked, for example with an address to use instead.
@@ -239,7 +223,8 @@ impl LogStore {
         if let Some(building) = &self.shared.building {
             building.stop();
         }
-        if let Some(thread) = self.rebuild.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let rebuild = std::mem::take(&mut *locks::lock(&self.rebuild));
+        if let Rebuilding::Thread(thread) = rebuild
             && thread.join().is_err()
         {
             tracing::error!("building the index panicked");
@@ -330,7 +315,7 @@ impl LogStore {
     async fn command_on_disk(
         &self,
         command: &CommandKey,
-    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
+    ) -> Result<Option<Result<Repeat, RefusedBatch>>, AppendError> {
         let snapshot = self.shared.snapshot().map_err(|fault| refused(&self.shared, &fault))?;
         let found = match command_in_runs(&snapshot, command, ReadMode::Memory) {
             Err(LookupError::NotInMemory) => {
@@ -340,7 +325,7 @@ impl LogStore {
             found => found,
         };
         let entry = found.map_err(|fault| unavailable(&fault))?;
-        Ok(entry.map(|entry| repeat_of_command(&entry, command, 0)))
+        Ok(entry.map(|entry| entry.record().answer(command, 0)))
     }
 
     fn check_open(&self) -> Result<(), ReadError> {

@@ -1,6 +1,7 @@
 //! Events and logs that the tests of several modules share.
 
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::Batch;
 
 use crate::options::Options;
 #[cfg(feature = "sim")]
@@ -18,9 +19,7 @@ pub(crate) fn batch(number: u64) -> Batch {
 
 /// The same with other data.
 pub(crate) fn batch_of(number: u64, data: Vec<u8>) -> Batch {
-    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-    let id = EventId::from_u128(number.into());
-    Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), data)])
+    Batch::new([sample::event("account-42", number).with_data(data)])
 }
 
 /// A log without threads, on a simulated machine.

@@ -8,22 +8,23 @@ mod group;
 mod group_builder;
 mod indexer;
 mod lookup;
+mod manifest;
 mod queue;
 mod segment_manager;
+mod worker;
 mod writer;
 
 use gesta_core::AppendError;
 
 pub(crate) use committer::Committer;
-pub(crate) use decide::{DecisionContext, Refused, Repeat, Scope, repeat_of, repeat_of_command, unavailable};
+pub(crate) use decide::{DecisionContext, Scope, unavailable};
 pub(crate) use group_builder::GroupBuilder;
-pub(crate) use indexer::{Indexer, IndexerThread};
+pub(crate) use indexer::Indexer;
 pub(crate) use lookup::{Lookup, command_in_runs};
+pub(crate) use manifest::SharedManifest;
 pub(crate) use queue::{Answer, Ticket};
-pub(crate) use segment_manager::{SegmentManager, SegmentManagerThread, SharedManifest};
-
-/// Why the log takes no writes after the writer panicked.
-const PANICKED: &str = "the writer panicked: open the log again";
+pub(crate) use segment_manager::SegmentManager;
+pub(crate) use worker::Drive;
 
 /// The answer to a caller whose batch got no answer.
 pub(crate) fn in_doubt() -> AppendError {

@@ -13,6 +13,8 @@ const EVENT_TYPE_BYTES_MAX: usize = 255;
 pub(crate) struct OnEnum {
     pub(crate) prefix: Option<LitStr>,
     pub(crate) ignore: bool,
+    pub(crate) retired: Vec<Retired>,
+    pub(crate) schema: bool,
 }
 
 /// The attributes on a variant of an `Event` derive.
@@ -21,20 +23,72 @@ pub(crate) struct OnVariant {
     pub(crate) name: Option<LitStr>,
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) version: Option<LitInt>,
-    pub(crate) upcasts: Vec<Upcast>,
+    pub(crate) upcasts: Vec<OtherVersion>,
+    pub(crate) ahead: Vec<OtherVersion>,
 }
 
-/// `1 = OldType`: how events of an older schema version are read.
-pub(crate) struct Upcast {
+/// `1 = OldType`: how events of another schema version than the current one are read.
+pub(crate) struct OtherVersion {
     pub(crate) version: LitInt,
-    pub(crate) old: Type,
+    pub(crate) reads: Reads,
 }
 
-impl Parse for Upcast {
+/// What an event of another schema version is read as.
+#[derive(Clone)]
+pub(crate) enum Reads {
+    /// `OldType`: one event, by `From`.
+    One(Type),
+    /// `many OldType`: any number of events, by `From`.
+    Many(Type),
+    /// `same`: the fields of the current version.
+    Same,
+    /// `drop`: nothing.
+    Nothing,
+}
+
+/// `"bank.account.audited" = 2`: a type that is no longer written, and its last schema version.
+pub(crate) struct Retired {
+    pub(crate) name: LitStr,
+    pub(crate) last: LitInt,
+}
+
+impl Parse for OtherVersion {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let version = input.parse()?;
         input.parse::<Token![=]>()?;
-        Ok(Self { version, old: input.parse()? })
+        Ok(Self { version, reads: input.parse()? })
+    }
+}
+
+impl Parse for Reads {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let ahead = input.fork();
+        let word = ahead.parse::<Ident>().ok();
+        let ends = ahead.is_empty() || ahead.peek(Token![,]);
+        match word {
+            Some(word) if ends && word == "same" => input.parse::<Ident>().map(|_| Self::Same),
+            Some(word) if ends && word == "drop" => input.parse::<Ident>().map(|_| Self::Nothing),
+            Some(word) if ends && word == "many" => {
+                Err(Error::new(word.span(), "name the type that is read: `many OldType`"))
+            }
+            Some(word) if word == "many" && !ahead.peek(Token![::]) => {
+                input.parse::<Ident>()?;
+                input.parse().map(Self::Many)
+            }
+            _ => input.parse().map(Self::One),
+        }
+    }
+}
+
+impl Parse for Retired {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name = checked(input.parse()?)?;
+        if input.is_empty() || input.peek(Token![,]) {
+            let message = format!("name the last schema version of the type: `\"{}\" = 1`", name.value());
+            return Err(Error::new(name.span(), message));
+        }
+        input.parse::<Token![=]>()?;
+        Ok(Self { name, last: input.parse()? })
     }
 }
 
@@ -46,8 +100,19 @@ impl OnEnum {
                 found.prefix = Some(event_name(&meta)?);
             } else if meta.path.is_ident("ignore") {
                 found.ignore = true;
+            } else if meta.path.is_ident("schema") {
+                if !cfg!(feature = "schema") {
+                    return Err(meta.error("`schema` needs the cargo feature `schema` of `gesta`"));
+                }
+                found.schema = true;
+            } else if meta.path.is_ident("retired") {
+                let content;
+                parenthesized!(content in meta.input);
+                found.retired.extend(Punctuated::<Retired, Token![,]>::parse_terminated(&content)?);
             } else {
-                return Err(meta.error("unknown attribute: on the enum, expected one of `prefix`, `ignore`"));
+                return Err(meta.error(
+                    "unknown attribute: on the enum, expected one of `prefix`, `ignore`, `schema`, `retired(\"name\" = 1)`",
+                ));
             }
             Ok(())
         })?;
@@ -68,10 +133,14 @@ impl OnVariant {
             } else if meta.path.is_ident("upcast") {
                 let content;
                 parenthesized!(content in meta.input);
-                found.upcasts.extend(Punctuated::<Upcast, Token![,]>::parse_terminated(&content)?);
+                found.upcasts.extend(Punctuated::<OtherVersion, Token![,]>::parse_terminated(&content)?);
+            } else if meta.path.is_ident("ahead") {
+                let content;
+                parenthesized!(content in meta.input);
+                found.ahead.extend(Punctuated::<OtherVersion, Token![,]>::parse_terminated(&content)?);
             } else {
                 return Err(meta.error(
-                    "unknown attribute: on a variant, expected one of `name`, `version`, `alias`, `upcast(1 = OldType)`",
+                    "unknown attribute: on a variant, expected one of `name`, `version`, `alias`, `upcast(1 = OldType)`, `ahead(2 = NewType)`",
                 ));
             }
             Ok(())
@@ -100,6 +169,22 @@ pub(crate) fn tag_of(field: &Field) -> Result<Option<String>> {
         let key: LitStr = meta.value()?.parse()?;
         check_tag_key(&key)?;
         found = Some(key.value());
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// True if the enum has `#[command(schema)]`.
+pub(crate) fn has_command_schema(attributes: &[Attribute]) -> Result<bool> {
+    let mut found = false;
+    each(attributes, "command", |meta| {
+        if !meta.path.is_ident("schema") {
+            return Err(meta.error("unknown attribute: on the enum, expected `schema`"));
+        }
+        if !cfg!(feature = "schema") {
+            return Err(meta.error("`schema` needs the cargo feature `schema` of `gesta`"));
+        }
+        found = true;
         Ok(())
     })?;
     Ok(found)
@@ -164,7 +249,10 @@ fn each(
 }
 
 fn event_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
-    let name: LitStr = meta.value()?.parse()?;
+    checked(meta.value()?.parse()?)
+}
+
+fn checked(name: LitStr) -> Result<LitStr> {
     check_event_name(&name.value()).map_err(|message| Error::new(name.span(), message))?;
     Ok(name)
 }
@@ -182,6 +270,11 @@ pub(crate) fn check_event_name(name: &str) -> std::result::Result<(), String> {
     }
     if name.starts_with('$') {
         return Err(format!("event type `{name}` begins with `$`: these types belong to the system"));
+    }
+    if name.starts_with("gesta.process.") {
+        return Err(format!(
+            "event type `{name}` begins with `gesta.process.`: these types belong to processes"
+        ));
     }
     match name.chars().find(|character| character.is_control()) {
         Some(character) => {

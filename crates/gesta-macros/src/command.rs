@@ -4,8 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Error, Fields, Result, Variant};
 
-use crate::attributes::{command_name, kebab, plain};
-use crate::fields::{Payload, Strictness, enum_of, field_info};
+use crate::attributes::{command_name, has_command_schema, kebab, plain};
+use crate::fields::{Payload, Schema, Strictness, enum_of, field_info};
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let data = enum_of(input, "Command")?;
@@ -21,7 +21,8 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         }
         names.push(name);
     }
-    let payloads = data.variants.iter().map(|variant| Payload::of(variant, Strictness::Strict));
+    let schema = if has_command_schema(&input.attrs)? { Schema::With } else { Schema::Without };
+    let payloads = data.variants.iter().map(|variant| Payload::of(variant, Strictness::Strict, schema));
     let payloads = payloads.collect::<Result<Vec<_>>>()?;
     let definitions = payloads.iter().map(|payload| &payload.definition);
     let arms = names.iter().zip(&payloads).map(|(name, Payload { read_as, build, .. })| {
@@ -31,6 +32,14 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let named = names.iter().zip(&data.variants).map(|(name, variant)| {
         let variant = &variant.ident;
         quote!(Self::#variant { .. } => #name)
+    });
+    let schemas = (schema == Schema::With).then(|| {
+        let read_as = payloads.iter().map(|payload| &payload.read_as);
+        quote! {
+            fn schemas() -> ::std::vec::Vec<(&'static str, ::gesta::__private::Json)> {
+                ::std::vec![#((#names, ::gesta::__private::schema_of::<#read_as>())),*]
+            }
+        }
     });
     let ident = &input.ident;
     Ok(quote! {
@@ -52,6 +61,8 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
                         _ => return ::std::option::Option::None,
                     })
                 }
+
+                #schemas
             }
         };
     })

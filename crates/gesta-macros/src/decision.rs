@@ -10,7 +10,7 @@ use syn::{
 };
 
 use crate::attributes::{check_tag_key, plain};
-use crate::fields::{SERDE, field_info};
+use crate::fields::{SCHEMARS, SERDE, field_info};
 
 const SHAPE: &str = "a decision is a function such as `fn transfer(from: &At<Account>, to: &At<Account>, amount: u64) -> Result<Vec<NewFact>, Refused>`";
 const REFERENCE: &str = "a reference is a state that the decision reads: `&At<State>`, or `&[At<State>]` for a list; take an input by value, such as `note: String`; for any other boundary, write `impl gesta::Decision` by hand";
@@ -56,7 +56,29 @@ impl Parse for TagArgument {
     }
 }
 
-pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
+/// What stands in `#[decision(…)]`.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    schema: bool,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        if input.is_empty() {
+            return Ok(Self::default());
+        }
+        let word = input.parse::<Ident>()?;
+        if word != "schema" || !input.is_empty() {
+            return Err(Error::new(word.span(), "`#[decision]` takes no argument but `schema`"));
+        }
+        if !cfg!(feature = "schema") {
+            return Err(Error::new(word.span(), "`schema` needs the cargo feature `schema` of `gesta`"));
+        }
+        Ok(Self { schema: true })
+    }
+}
+
+pub(crate) fn expand(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
     if signature.asyncness.is_some() || !signature.generics.params.is_empty() {
         let message =
@@ -80,6 +102,7 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
     let inputs = inputs.map(|parameter| parameter.name).collect::<Vec<_>>();
     let places = states.iter().filter_map(|state| state.boundary());
     let names = states.iter().map(|state| state.name);
+    let (described, schema) = described(arguments);
     let arguments = parameters.iter().map(Parameter::argument);
     let function = plain_function(function, &parameters);
     Ok(quote! {
@@ -87,6 +110,7 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
 
         #(#docs)*
         #[derive(Debug, Clone, ::gesta::__private::serde::Deserialize)]
+        #described
         #[serde(crate = #SERDE, deny_unknown_fields)]
         #visibility struct #decision { #(#fields),* }
 
@@ -96,6 +120,14 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
             type Error = #error;
 
             const FIELDS: &'static [::gesta::FieldInfo] = &[#(#infos),*];
+
+            const REFUSALS: &'static [::gesta::RefusalInfo] = {
+                #[allow(unused_imports)]
+                use ::gesta::__private::NoRefusals as _;
+                ::gesta::__private::Refusals::<#error>::OF
+            };
+
+            #schema
 
             #[allow(unused_variables)]
             fn boundary(&self) -> Self::State {
@@ -111,6 +143,23 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
             }
         }
     })
+}
+
+/// The attributes of the struct and the method of the decision that give its schema.
+fn described(arguments: &Arguments) -> (TokenStream, TokenStream) {
+    if !arguments.schema {
+        return (TokenStream::new(), TokenStream::new());
+    }
+    let attributes = quote! {
+        #[derive(::gesta::__private::schemars::JsonSchema)]
+        #[schemars(crate = #SCHEMARS)]
+    };
+    let method = quote! {
+        fn schema() -> ::std::option::Option<::gesta::__private::Json> {
+            ::std::option::Option::Some(::gesta::__private::schema_of::<Self>())
+        }
+    };
+    (attributes, method)
 }
 
 impl<'a> Parameter<'a> {

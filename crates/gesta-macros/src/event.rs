@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DeriveInput, Error, Fields, Ident, LitInt, Member, Result, Type, Variant};
+use syn::{DeriveInput, Error, Fields, Ident, Member, Result, Variant};
 
-use crate::attributes::{OnEnum, OnVariant, check_event_name, kebab, plain, tag_of};
-use crate::fields::{Payload, SERDE, Strictness, enum_of, serde_attributes};
+use crate::attributes::{OnEnum, OnVariant, Reads, check_event_name, kebab, plain, tag_of};
+use crate::fields::{Payload, SERDE, Schema, Strictness, enum_of, serde_attributes};
+use crate::versions::{ahead, older, schema_version};
 
 /// One variant with its attributes.
 struct EventVariant<'a> {
@@ -16,8 +17,10 @@ struct EventVariant<'a> {
     name: String,
     aliases: Vec<String>,
     version: u16,
-    /// The types of versions 1 to `version - 1`, in order.
-    older: Vec<Type>,
+    /// How versions 1 to `version - 1` are read, in order.
+    older: Vec<Reads>,
+    /// How the versions from `version + 1` on are read, in order.
+    ahead: Vec<Reads>,
     payload: Payload,
     /// The fields that become tags, with the keys of the tags.
     tags: Vec<(Member, String)>,
@@ -28,7 +31,12 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let on_enum = OnEnum::parse(&input.attrs)?;
     let variants = data.variants.iter().map(|variant| EventVariant::parse(input, &on_enum, variant));
     let variants = variants.collect::<Result<Vec<_>>>()?;
-    check_names(&variants)?;
+    let retired = on_enum.retired.iter().map(|retired| {
+        let (name, last) = (retired.name.value(), schema_version(&retired.last)?);
+        Ok((name, last))
+    });
+    let retired = retired.collect::<Result<Vec<_>>>()?;
+    check_names(&variants, &on_enum)?;
 
     let ident = &input.ident;
     let definitions = variants.iter().map(|variant| &variant.payload.definition);
@@ -44,7 +52,9 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             let name = &variant.variant.ident;
             quote!(Self::#name => ::gesta::__private::encode_unit())
         });
-    let decodes = variants.iter().map(|variant| variant.decode_arm(ident));
+    let decode = decode(ident, &variants, &retired);
+    let schemas = on_enum.schema.then(|| schemas(&variants, &retired));
+    let retired = retired.iter().map(|(name, last)| quote!(::gesta::EventTypeInfo::new(#name, &[], #last)));
     let fields = variants.iter().map(EventVariant::fields_arm);
     let ignore = on_enum.ignore;
     Ok(quote! {
@@ -56,6 +66,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             #[automatically_derived]
             impl ::gesta::Event for #ident {
                 const TYPES: &'static [::gesta::EventTypeInfo] = &[#(#infos),*];
+                const RETIRED: &'static [::gesta::EventTypeInfo] = &[#(#retired),*];
                 const IGNORES_UNKNOWN: bool = #ignore;
 
                 fn info(&self) -> &'static ::gesta::EventTypeInfo {
@@ -76,16 +87,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
                     }
                 }
 
-                fn decode(
-                    event_type: &str,
-                    schema_version: u16,
-                    data: &[u8],
-                ) -> ::std::result::Result<::std::option::Option<Self>, ::gesta::DecodeError> {
-                    match event_type {
-                        #(#decodes,)*
-                        _ => ::std::result::Result::Ok(::std::option::Option::None),
-                    }
-                }
+                #decode
 
                 fn fields(event_type: &str) -> ::std::option::Option<&'static [&'static str]> {
                     match event_type {
@@ -93,9 +95,51 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
                         _ => ::std::option::Option::None,
                     }
                 }
+
+                #schemas
             }
         };
     })
+}
+
+/// The function that decodes: an arm for each variant and for each retired type.
+fn decode(ident: &Ident, variants: &[EventVariant<'_>], retired: &[(String, u16)]) -> TokenStream {
+    let of_variants = variants.iter().map(|variant| variant.decode_arm(ident));
+    let of_retired = retired.iter().map(
+        |(name, last)| quote!(#name => ::gesta::__private::decode_retired(#name, schema_version, #last)),
+    );
+    let arms = of_variants.chain(of_retired);
+    quote! {
+        fn decode(
+            event_type: &str,
+            schema_version: u16,
+            data: &[u8],
+            take: &mut dyn ::std::ops::FnMut(Self),
+        ) -> ::std::result::Result<bool, ::gesta::DecodeError> {
+            match event_type {
+                #(#arms,)*
+                _ => ::std::result::Result::Ok(false),
+            }
+        }
+    }
+}
+
+/// The schemas of every version.
+fn schemas(variants: &[EventVariant<'_>], retired: &[(String, u16)]) -> TokenStream {
+    let of_variants = variants.iter().flat_map(EventVariant::schemas);
+    let of_retired = retired.iter().flat_map(|(name, last)| {
+        (1..=*last).map(move |version| {
+            quote! {
+                ::gesta::schema::EventSchema::new(#name, &[], #version, ::gesta::schema::SchemaState::Retired)
+            }
+        })
+    });
+    let all = of_variants.chain(of_retired);
+    quote! {
+        fn schemas() -> ::std::vec::Vec<::gesta::schema::EventSchema> {
+            ::std::vec![#(#all),*]
+        }
+    }
 }
 
 /// A copy of the enum for serde's `remote` mode. It writes the fields of a borrowed event without a copy, with the
@@ -138,6 +182,8 @@ impl<'a> EventVariant<'a> {
         check_event_name(&name).map_err(|message| Error::new_spanned(variant, message))?;
         let version = on_variant.version.as_ref().map_or(Ok(1), schema_version)?;
         let older = older(&input.ident, &name, version, &on_variant)?;
+        let ahead = ahead(&name, version, &on_variant.ahead)?;
+        let schema = if on_enum.schema { Schema::With } else { Schema::Without };
         let members = variant.fields.iter().zip(variant.fields.members());
         let tags = members.map(|(field, member)| Ok(tag_of(field)?.map(|key| (member, key))));
         let tags = tags.collect::<Result<Vec<_>>>()?;
@@ -146,7 +192,8 @@ impl<'a> EventVariant<'a> {
             aliases: on_variant.aliases.iter().map(syn::LitStr::value).collect(),
             version,
             older,
-            payload: Payload::of(variant, Strictness::Tolerant)?,
+            ahead,
+            payload: Payload::of(variant, Strictness::Tolerant, schema)?,
             tags: tags.into_iter().flatten().collect(),
             name,
         })
@@ -176,81 +223,95 @@ impl<'a> EventVariant<'a> {
         quote!(#name #(| #aliases)* => ::gesta::__private::fields_of::<#read_as>())
     }
 
+    fn newest(&self) -> u16 {
+        self.version + u16::try_from(self.ahead.len()).unwrap_or(0)
+    }
+
+    /// The schema of each version.
+    fn schemas(&self) -> Vec<TokenStream> {
+        let Self { name, aliases, version, payload: Payload { read_as, .. }, .. } = self;
+        let keys = self.tags.iter().map(|(_, key)| key);
+        let current = quote! {
+            .with_tags(&[#(#keys),*]).with_schema(&::gesta::__private::schema_of::<#read_as>())
+        };
+        let of_version = |(version, state, described): (u16, TokenStream, TokenStream)| {
+            quote! {
+                ::gesta::schema::EventSchema::new(
+                    #name, &[#(#aliases),*], #version, ::gesta::schema::SchemaState::#state
+                ) #described
+            }
+        };
+        let older =
+            (1..*version).zip(&self.older).map(|(version, reads)| (version, quote!(Superseded), reads));
+        let ahead = (*version + 1..).zip(&self.ahead).map(|(version, reads)| (version, quote!(Ahead), reads));
+        let others = older.chain(ahead).map(|(version, state, reads)| {
+            let described = match reads {
+                Reads::One(other) | Reads::Many(other) => {
+                    let schema = quote_spanned!(other.span()=> ::gesta::__private::schema_of::<#other>());
+                    quote!(.with_schema(&#schema))
+                }
+                Reads::Same | Reads::Nothing => TokenStream::new(),
+            };
+            of_version((version, state, described))
+        });
+        others.chain(std::iter::once(of_version((*version, quote!(Current), current)))).collect()
+    }
+
     fn decode_arm(&self, ident: &Ident) -> TokenStream {
         let Self { name, aliases, version, payload, .. } = self;
         let Payload { read_as, build, .. } = payload;
-        let older = self.older.iter().zip(1_u16..).map(|(old, version)| {
+        let current = quote!(::gesta::__private::decode::<#read_as>(#name, data).map(|payload| take(#build)));
+        let newest = self.newest();
+        let others = (1..*version).zip(&self.older).chain((*version + 1..=newest).zip(&self.ahead));
+        let others = others.map(|(version, reads)| {
             // With the span of the type, so that the compiler reports a missing `From` at the upcaster.
-            let upcast = quote_spanned!(old.span()=> ::gesta::__private::decode_old::<#old, #ident>);
-            quote!(#version => #upcast(#name, data))
+            let read = match reads {
+                Reads::One(old) => {
+                    let decode = quote_spanned!(old.span()=> ::gesta::__private::decode_old::<#old, #ident>);
+                    quote!(#decode(#name, data, take))
+                }
+                Reads::Many(old) => {
+                    let decode = quote_spanned!(old.span()=> ::gesta::__private::decode_many::<#old, #ident>);
+                    quote!(#decode(#name, data, take))
+                }
+                Reads::Same => current.clone(),
+                Reads::Nothing => quote!(::std::result::Result::Ok(())),
+            };
+            quote!(#version => #read)
         });
         quote! {
             #name #(| #aliases)* => match schema_version {
-                #(#older,)*
-                #version => ::gesta::__private::decode::<#read_as>(#name, data).map(|payload| #build),
+                #(#others,)*
+                #version => #current,
                 found => ::std::result::Result::Err(::gesta::DecodeError::UnknownSchemaVersion {
                     event_type: #name,
                     found,
-                    newest: #version,
+                    newest: #newest,
                 }),
             }
-            .map(::std::option::Option::Some)
+            .map(|()| true)
         }
     }
 }
 
-fn schema_version(literal: &LitInt) -> Result<u16> {
-    literal.base10_parse().ok().filter(|version| *version > 0).ok_or_else(|| {
-        Error::new(
-            literal.span(),
-            "a schema version is a whole number from 1 to 65535; the first version is 1",
-        )
-    })
-}
-
-/// The types of all older versions. Every one must be declared.
-fn older(ident: &Ident, name: &str, version: u16, on_variant: &OnVariant) -> Result<Vec<Type>> {
-    let mut declared = Vec::new();
-    for upcast in &on_variant.upcasts {
-        let from = schema_version(&upcast.version)?;
-        if from >= version {
-            let message = format!(
-                "`{name}` has version {version}, and an upcaster reads an older version: raise `version` to {} or more",
-                u32::from(from) + 1
-            );
-            return Err(Error::new(upcast.version.span(), message));
-        }
-        if declared.iter().any(|(other, _)| *other == from) {
-            return Err(Error::new(
-                upcast.version.span(),
-                format!("version {from} has two upcasters: remove one"),
-            ));
-        }
-        declared.push((from, &upcast.old));
-    }
-    let types = (1..version).map(|wanted| {
-        let found = declared.iter().find(|(from, _)| *from == wanted);
-        found.map(|(_, old)| (*old).clone()).ok_or_else(|| {
-            let message = format!(
-                "version {version} of `{name}` has no upcaster from version {wanted}: add #[event(upcast({wanted} = OldType))] and `impl From<OldType> for {ident}`"
-            );
-            let span = on_variant.version.as_ref().map_or_else(|| ident.span(), LitInt::span);
-            Error::new(span, message)
-        })
-    });
-    types.collect()
-}
-
-fn check_names(variants: &[EventVariant<'_>]) -> Result<()> {
-    let mut names = HashSet::new();
+fn check_names(variants: &[EventVariant<'_>], on_enum: &OnEnum) -> Result<()> {
+    let mut seen = HashSet::new();
     for variant in variants {
         for name in std::iter::once(&variant.name).chain(&variant.aliases) {
-            if !names.insert(name) {
+            if !seen.insert(name.clone()) {
                 let message = format!(
                     "event type `{name}` is defined twice in this enum: rename one with #[event(name = \"...\")]"
                 );
                 return Err(Error::new_spanned(&variant.variant.ident, message));
             }
+        }
+    }
+    for retired in &on_enum.retired {
+        let name = retired.name.value();
+        if !seen.insert(name.clone()) {
+            let message =
+                format!("event type `{name}` is retired and also in this enum: remove one of the two");
+            return Err(Error::new(retired.name.span(), message));
         }
     }
     Ok(())

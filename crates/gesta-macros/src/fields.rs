@@ -142,6 +142,18 @@ pub(crate) enum Strictness {
     Strict,
 }
 
+/// True if a payload has a JSON Schema.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// It has none.
+    Without,
+    /// Its type derives one.
+    With,
+}
+
+/// The path to schemars in generated code.
+pub(crate) const SCHEMARS: &str = "::gesta::__private::schemars";
+
 /// How the payload of one variant is read.
 pub(crate) struct Payload {
     /// The type that serde reads.
@@ -153,7 +165,7 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    pub(crate) fn of(variant: &Variant, strictness: Strictness) -> Result<Self> {
+    pub(crate) fn of(variant: &Variant, strictness: Strictness, schema: Schema) -> Result<Self> {
         let name = &variant.ident;
         let helper = format_ident!("__{}", name);
         match &variant.fields {
@@ -185,7 +197,7 @@ impl Payload {
                 };
                 Ok(Self {
                     read_as: quote!(#helper),
-                    definition: definition(variant, &helper, strictness),
+                    definition: definition(variant, &helper, strictness, schema),
                     build,
                 })
             }
@@ -193,16 +205,30 @@ impl Payload {
     }
 }
 
-fn definition(variant: &Variant, helper: &Ident, strictness: Strictness) -> TokenStream {
-    let on_variant = serde_attributes(&variant.attrs);
+fn definition(variant: &Variant, helper: &Ident, strictness: Strictness, schema: Schema) -> TokenStream {
+    let passed = |attributes: &[Attribute]| {
+        let ours = attributes.iter().filter(|attribute| {
+            let path = attribute.path();
+            path.is_ident("serde") || schema == Schema::With && path.is_ident("schemars")
+        });
+        ours.map(ToTokens::to_token_stream).collect::<Vec<_>>()
+    };
+    let on_variant = passed(&variant.attrs);
     let strict = (strictness == Strictness::Strict && !is_flattened(variant))
         .then(|| quote!(#[serde(deny_unknown_fields)]));
+    let described = (schema == Schema::With).then(|| {
+        quote! {
+            #[derive(::gesta::__private::schemars::JsonSchema)]
+            #[schemars(crate = #SCHEMARS)]
+        }
+    });
     let fields = variant.fields.iter().map(|field| {
-        let (attributes, name, ty) = (serde_attributes(&field.attrs), &field.ident, &field.ty);
+        let (attributes, name, ty) = (passed(&field.attrs), &field.ident, &field.ty);
         quote!(#(#attributes)* #name: #ty)
     });
     quote! {
         #[derive(::gesta::__private::serde::Deserialize)]
+        #described
         #[serde(crate = #SERDE)]
         #strict
         #(#on_variant)*

@@ -1,4 +1,4 @@
-//! The macros of the `gesta` crate: `Event`, `Command`, `Key`, `Refusal` and `decision`. Use them through `gesta`.
+//! The macros of the `gesta` crate: `Event`, `Command`, `Key`, `Refusal`, `decision` and `snapshot`. Use them through `gesta`.
 
 mod attributes;
 mod command;
@@ -7,21 +7,23 @@ mod event;
 mod fields;
 mod key;
 mod refusal;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
 /// Implements `gesta::Event` for an enum: stable names, schema versions, upcasters, tags.
-#[proc_macro_derive(Event, attributes(event, tag, serde))]
+#[proc_macro_derive(Event, attributes(event, tag, serde, schemars))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Implements `gesta::Command` for an enum: each variant is read from JSON by its name.
-#[proc_macro_derive(Command, attributes(command, serde))]
+#[proc_macro_derive(Command, attributes(command, serde, schemars))]
 pub fn derive_command(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     command::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
@@ -34,7 +36,7 @@ pub fn derive_key(input: TokenStream) -> TokenStream {
     key::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Implements `Error` for an enum: the documentation of a variant is its message.
+/// Implements `Error` and `gesta::Refusal` for an enum: the documentation of a variant is its message.
 #[proc_macro_derive(Refusal)]
 pub fn derive_refusal(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -52,6 +54,9 @@ pub fn derive_refusal(input: TokenStream) -> TokenStream {
 ///   `email`. `#[tag(student = id)]` names the field or an expression; `#[tag(student, course)]` asks for both tags. The
 ///   struct gets no field.
 /// - `amount: u64`: an input, by value. The struct gets it.
+///
+/// `#[decision(schema)]`, with the cargo feature `schema`, gives the JSON Schema of the inputs, for the description of the API. The inputs and
+/// the ids need `JsonSchema`.
 ///
 /// Up to eight states can be read. The events are recorded only if none of them has changed.
 ///
@@ -99,12 +104,41 @@ pub fn derive_refusal(input: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn decision(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let attribute = proc_macro2::TokenStream::from(attribute);
-    if !attribute.is_empty() {
-        return syn::Error::new_spanned(attribute, "`#[decision]` takes no arguments")
-            .into_compile_error()
-            .into();
-    }
+    let arguments = parse_macro_input!(attribute as decision::Arguments);
     let function = parse_macro_input!(item as syn::ItemFn);
-    decision::expand(&function).unwrap_or_else(syn::Error::into_compile_error).into()
+    decision::expand(&arguments, &function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Declares that a state is kept as snapshots: put it on `impl State for …`. A load then begins from the newest snapshot
+/// and folds only the events after it.
+///
+/// - `every = 500`: a snapshot is taken about every 500 events of a stream.
+/// - `version = 2`: raise it when something else changes the state than the type, this block, or the versions of the
+///   events: a helper function that `evolve` calls, how an older event is read, a default of serde. Snapshots of another
+///   version are not used.
+///
+/// The state needs `Serialize`, `Deserialize` and `PartialEq`, and `JsonSchema` of the crate `schemars`, version 1.
+/// Snapshots are kept once a handle has a snapshot store: `Gesta::snapshots`.
+///
+/// # Example
+/// ```
+/// # use gesta::*;
+/// # #[derive(Debug, Event)] #[event(prefix = "bank.account")] enum AccountEvent { Deposited { amount: u64 } }
+/// #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// struct Account { balance: u64 }
+///
+/// #[gesta::snapshot(every = 500)]
+/// impl State for Account {
+///     type Event = AccountEvent;
+///     fn evolve(&mut self, AccountEvent::Deposited { amount }: AccountEvent) {
+///         self.balance += amount;
+///     }
+/// }
+/// assert!(Account::snapshots().is_some());
+/// ```
+#[proc_macro_attribute]
+pub fn snapshot(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = parse_macro_input!(attribute as snapshot::Arguments);
+    let implementation = parse_macro_input!(item as syn::ItemImpl);
+    snapshot::expand(&arguments, &implementation).unwrap_or_else(syn::Error::into_compile_error).into()
 }

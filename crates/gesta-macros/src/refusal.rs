@@ -10,6 +10,10 @@ use crate::fields::enum_of;
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let data = enum_of(input, "Refusal")?;
     let arms = data.variants.iter().map(arm);
+    let infos = data.variants.iter().map(|variant| {
+        let (code, message) = (plain(&variant.ident), text(variant));
+        quote!(::gesta::RefusalInfo::new(#code, #message))
+    });
     let ident = &input.ident;
     Ok(quote! {
         #[automatically_derived]
@@ -22,13 +26,22 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
         #[automatically_derived]
         impl ::std::error::Error for #ident {}
+
+        #[automatically_derived]
+        impl ::gesta::Refusal for #ident {
+            const REFUSALS: &'static [::gesta::RefusalInfo] = &[#(#infos),*];
+        }
     })
 }
 
+/// The message of a variant: its documentation, else its name in words.
+fn text(variant: &Variant) -> LitStr {
+    let text = message(&variant.attrs).unwrap_or_else(|| kebab(&plain(&variant.ident)).replace('-', " "));
+    LitStr::new(&text, Span::call_site())
+}
+
 fn arm(variant: &Variant) -> TokenStream {
-    let name = &variant.ident;
-    let text = message(&variant.attrs).unwrap_or_else(|| kebab(&plain(name)).replace('-', " "));
-    let text = LitStr::new(&text, Span::call_site());
+    let (name, text) = (&variant.ident, text(variant));
     match &variant.fields {
         Fields::Named(fields) => {
             let members = fields.named.iter().filter_map(|field| field.ident.as_ref());

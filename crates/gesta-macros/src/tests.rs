@@ -34,7 +34,7 @@ fn an_event_enum_without_a_prefix_is_refused() {
 fn mistakes_in_event_enums_name_the_remedy() {
     check_event(
         "#[event(versoin = 2)] Deposited { amount: u64 }",
-        "unknown attribute: on a variant, expected one of `name`, `version`, `alias`, `upcast(1 = OldType)`",
+        "unknown attribute: on a variant, expected one of `name`, `version`, `alias`, `upcast(1 = OldType)`, `ahead(2 = NewType)`",
     );
     check_event(
         "Frozen, #[event(alias = \"bank.account.frozen\")] Blocked",
@@ -45,9 +45,55 @@ fn mistakes_in_event_enums_name_the_remedy() {
         "version 3 of `bank.account.deposited` has no upcaster from version 2: add #[event(upcast(2 = OldType))] and `impl From<OldType> for AccountEvent`",
     );
     check_event(
+        "#[event(version = 2, upcast(1 = many))] Deposited { amount: u64 }",
+        "name the type that is read: `many OldType`",
+    );
+    check_event(
+        "#[event(version = 2, upcast(1 = A, 1 = same))] Deposited { amount: u64 }",
+        "version 1 has two upcasters: remove one",
+    );
+    check_event(
+        "#[event(version = 2, upcast(1 = A, 2 = drop))] Deposited { amount: u64 }",
+        "`bank.account.deposited` has version 2, and an upcaster reads an older version: raise `version` to 3 or more",
+    );
+    check_event(
+        "#[event(version = 2, upcast(1 = A), ahead(4 = B))] Deposited { amount: u64 }",
+        "`bank.account.deposited` is written in version 2, so the next version that is read ahead is 3, not 4",
+    );
+    check_event(
+        "#[event(ahead(2 = A, 2 = B))] Deposited { amount: u64 }",
+        "version 2 has two readings: remove one",
+    );
+    check_event(
         "#[event(name = \"$error\")] Failed",
         "event type `$error` begins with `$`: these types belong to the system",
     );
+    check_event(
+        "#[event(name = \"gesta.process.reacted\")] Reacted",
+        "event type `gesta.process.reacted` begins with `gesta.process.`: these types belong to processes",
+    );
+}
+
+#[test]
+fn mistakes_in_retired_types_name_the_remedy() {
+    let check = |retired: &str, expected: &str| {
+        let source = format!("#[event(prefix = \"till\", retired({retired}))] enum TillEvent {{ Taken }}");
+        assert_eq!(derive("Event", &source), expected, "{retired}");
+    };
+    check("\"till.audited\"", "name the last schema version of the type: `\"till.audited\" = 1`");
+    check(
+        "\"till.taken\" = 1",
+        "event type `till.taken` is retired and also in this enum: remove one of the two",
+    );
+    check(
+        "\"till.audited\" = 1, \"till.audited\" = 2",
+        "event type `till.audited` is retired and also in this enum: remove one of the two",
+    );
+    check(
+        "\"till.audited\" = 0",
+        "a schema version is a whole number from 1 to 65535; the first version is 1",
+    );
+    check("\"$gap\" = 1", "event type `$gap` begins with `$`: these types belong to the system");
 }
 
 #[test]
@@ -79,7 +125,8 @@ fn a_category_with_a_dash_is_refused() {
 fn check_decision(parameters: &str, expected: &str) {
     let source = format!("fn decide({parameters}) -> Result<Vec<NewFact>, Refused> {{ Ok(vec![]) }}");
     let function = parse_str::<ItemFn>(&source).expect("the source of the test is Rust");
-    let message = decision::expand(&function).expect_err(parameters).to_string();
+    let message =
+        decision::expand(&decision::Arguments::default(), &function).expect_err(parameters).to_string();
     assert!(message.contains(expected), "{parameters}: {message}");
 }
 

@@ -1,8 +1,7 @@
 //! The form of an answer, by the header `Accept`.
 
 use axum::http::{HeaderMap, header};
-
-use crate::cloudevents;
+use gesta_wire::cloudevents;
 
 /// A form that events are answered in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

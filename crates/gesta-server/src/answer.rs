@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use gesta::http::Problem;
 use gesta_core::Retry;
+use gesta_wire::kinds;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::state::Shared;
@@ -50,6 +51,5 @@ fn next_piece((mut bytes, budget): Rest) -> Option<(Result<Bytes, Infallible>, R
 
 fn overloaded() -> Problem {
     let detail = "too many large answers are waiting for their clients: ask again after a pause, or for a smaller page";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting", detail)
-        .retry(Retry::AfterPause)
+    Problem::of(kinds::OVERLOADED, detail).retry(Retry::AfterPause)
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use gesta_core::Retry;
+use gesta_wire::{kinds, limit_exceeded};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::state::Shared;
-use crate::wire::limit_exceeded;
 use gesta::http::{Problem, explain_json, media_type, refuse_encoded, unsupported_type};
 
 /// A request body in memory, and its share of the server's budget for bodies.
@@ -94,19 +94,17 @@ async fn refuse_stream(mut chunks: BodyDataStream, headers: &HeaderMap, limit: u
         left = left.saturating_sub(chunk.len());
     }
     let detail = format!("the body is longer than {limit} bytes, the limit of this server");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "A limit is exceeded", detail)
-        .with("limit", limit)
+    Problem::of(kinds::TOO_LARGE, detail).with("limit", limit)
 }
 
 fn too_slow() -> Problem {
     let detail = "the body did not arrive in time: send it in smaller parts";
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long", detail)
+    Problem::of(kinds::TOO_SLOW, detail)
 }
 
 fn overloaded() -> Problem {
     let detail = "too many request bodies are being read: send the request again after a pause";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting", detail)
-        .retry(Retry::AfterPause)
+    Problem::of(kinds::OVERLOADED, detail).retry(Retry::AfterPause)
 }
 
 /// Refuses a body whose media type is not JSON.
@@ -122,17 +120,12 @@ pub(crate) fn want_json(headers: &HeaderMap) -> Result<(), Problem> {
 pub(crate) fn read_json<'a, T: Deserialize<'a>>(bytes: &'a [u8], wanted: &str) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         if let Some(limit) = limit_exceeded(&error) {
-            let title = "A limit is exceeded";
-            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, explain_json(&error))
-                .with("limit", limit);
+            return Problem::of(kinds::TOO_LARGE, explain_json(&error)).with("limit", limit);
         }
         let detail = match bytes.trim_ascii() {
             [] => format!("the body is empty: send {wanted} as JSON"),
             _ => explain_json(&error),
         };
-        let title = "The JSON is malformed";
-        Problem::new(StatusCode::BAD_REQUEST, "invalid-json", title, detail)
-            .with("line", error.line())
-            .with("column", error.column())
+        Problem::of(kinds::INVALID_JSON, detail).with("line", error.line()).with("column", error.column())
     })
 }

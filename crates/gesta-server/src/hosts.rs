@@ -6,11 +6,12 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use gesta::http::{Problem, refuse_cross_site};
+use gesta_wire::kinds;
 
 /// Refuses requests whose host is not this machine.
 pub(crate) async fn only_local(request: Request, next: Next) -> Response {
@@ -70,8 +71,7 @@ fn misdirected(host: &str) -> Problem {
         "the request names host `{host}`, but this server listens on loopback and answers only to names of this machine: \
          use `localhost` or `127.0.0.1`; a proxy in front of it must send `Host: localhost`"
     );
-    let title = "The request is meant for another host";
-    Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", title, detail).with("host", host)
+    Problem::of(kinds::FOREIGN_HOST, detail).with("host", host)
 }
 
 #[cfg(test)]

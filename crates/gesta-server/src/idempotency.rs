@@ -10,7 +10,7 @@ pub(crate) fn event_id(command: Option<&CommandKey>, index: usize) -> EventId {
         None => Uuid::now_v7(),
         Some(command) => {
             let name = [&command.key, &command.request[..], &(index as u64).to_le_bytes()].concat();
-            Uuid::new_v5(&crate::cloudevents::NAMESPACE, &name)
+            Uuid::new_v5(&gesta_wire::cloudevents::NAMESPACE, &name)
         }
     };
     EventId::from_bytes(id.into_bytes())

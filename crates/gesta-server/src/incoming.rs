@@ -1,16 +1,18 @@
 //! The events in the body of an append, in every form that one may have: JSON, CloudEvents in structured mode, one or an array, and
 //! a CloudEvent in binary mode.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use gesta::http::{Problem, media_type, unsupported_type};
 use gesta_core::{BATCH_EVENTS_MAX, CommandKey, NewEvent, StreamName};
+use gesta_wire::cloudevents::{self, CloudEvent, CloudEventError};
+use gesta_wire::{Capped, EventJson, EventJsonError, HalfPair, check_user_names, check_user_stream, kinds};
 
+use crate::binary;
 use crate::body::read_json;
-use crate::cloudevents::{self, CloudEvent, CloudEventError};
+use crate::closed::Closed;
 use crate::idempotency::event_id;
 use crate::time::now;
-use crate::wire::{Capped, EventJson, EventJsonError, HalfPair, check_user_names, check_user_stream};
 
 /// As many events as a batch may have.
 pub(crate) type Many<T> = Capped<T, BATCH_EVENTS_MAX>;
@@ -33,8 +35,8 @@ impl Incoming {
     /// Finds the form by the headers.
     pub(crate) fn of(headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem> {
         let media_type = media_type(headers)?;
-        if cloudevents::is_binary(headers, &media_type) {
-            return Ok(Self { form: Form::CloudEvent, text: cloudevents::to_structured(headers, body)? });
+        if binary::is_binary(headers, &media_type) {
+            return Ok(Self { form: Form::CloudEvent, text: binary::to_structured(headers, body)? });
         }
         let taken = [
             ("application/json", Form::Json),
@@ -55,17 +57,18 @@ impl Incoming {
     /// The events. All go to `stream`, or each names its stream if there is none.
     pub(crate) fn events(
         &self,
+        closed: &Closed,
         stream: Option<&StreamName>,
         command: Option<&CommandKey>,
     ) -> Result<Vec<NewEvent>, Problem> {
         match self.form {
-            Form::Json => self.json_events(stream, command),
+            Form::Json => self.json_events(closed, stream, command),
             Form::CloudEvent => {
-                read_cloud_events(&self.text, vec![read_json(&self.text, "a CloudEvent")?], stream)
+                read_cloud_events(&self.text, vec![read_json(&self.text, "a CloudEvent")?], closed, stream)
             }
             Form::CloudEvents => {
                 let events = read_json::<Many<CloudEvent<'_>>>(&self.text, "an array of CloudEvents")?;
-                read_cloud_events(&self.text, events.0, stream)
+                read_cloud_events(&self.text, events.0, closed, stream)
             }
         }
     }
@@ -73,6 +76,7 @@ impl Incoming {
     /// One event or an array of events in the server's JSON.
     fn json_events(
         &self,
+        closed: &Closed,
         stream: Option<&StreamName>,
         command: Option<&CommandKey>,
     ) -> Result<Vec<NewEvent>, Problem> {
@@ -82,7 +86,7 @@ impl Incoming {
             true => read_json::<Many<EventJson<'_>>>(&self.text, wanted)?.0,
             false => vec![read_json(&self.text, wanted)?],
         };
-        new_events(&self.text, &events, stream, command)
+        new_events(&self.text, &events, closed, stream, command)
     }
 }
 
@@ -90,6 +94,7 @@ impl Incoming {
 pub(crate) fn new_events(
     text: &Bytes,
     events: &[EventJson<'_>],
+    closed: &Closed,
     stream: Option<&StreamName>,
     command: Option<&CommandKey>,
 ) -> Result<Vec<NewEvent>, Problem> {
@@ -97,10 +102,13 @@ pub(crate) fn new_events(
     let read = |(index, event): (usize, &EventJson<'_>)| {
         let stream = stream_of(event.stream(), stream)?;
         let event = event.to_new_event(text, stream, || event_id(command, index), now);
-        of_user(event.map_err(|error| match error {
-            EventJsonError::HalfPair { half, .. } => half_pair(half, &error),
-            error => wrong_event(&error),
-        })?)
+        of_user(
+            event.map_err(|error| match error {
+                EventJsonError::HalfPair { half, .. } => half_pair(half, &error),
+                error => wrong_event(&error),
+            })?,
+            closed,
+        )
     };
     events
         .iter()
@@ -112,6 +120,7 @@ pub(crate) fn new_events(
 fn read_cloud_events(
     text: &Bytes,
     events: Vec<CloudEvent<'_>>,
+    closed: &Closed,
     stream: Option<&StreamName>,
 ) -> Result<Vec<NewEvent>, Problem> {
     let now = now();
@@ -126,7 +135,7 @@ fn read_cloud_events(
             (None, None) => None,
             _ => Some(stream_of(subject.as_deref(), stream)?),
         };
-        of_user(event.to_new_event(text, stream, now).map_err(wrong)?)
+        of_user(event.to_new_event(text, stream, now).map_err(wrong)?, closed)
     };
     let events = events.into_iter().enumerate();
     events.map(|(index, event)| read(event).map_err(|problem| problem.with("event", index))).collect()
@@ -150,14 +159,15 @@ fn stream_of(named: Option<&str>, stream: Option<&StreamName>) -> Result<StreamN
     }
 }
 
-/// The event, if its names are a user's.
-fn of_user(event: NewEvent) -> Result<NewEvent, Problem> {
+/// The event, if a user may append it: its names are a user's, and its category is not closed.
+fn of_user(event: NewEvent, closed: &Closed) -> Result<NewEvent, Problem> {
     check_user_names(&event)?;
+    closed.check(&event)?;
     Ok(event)
 }
 
 fn wrong_event(error: &dyn std::error::Error) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid-event", "An event is malformed", error.to_string())
+    Problem::of(kinds::INVALID_EVENT, error.to_string())
 }
 
 fn half_pair(half: HalfPair, error: &dyn std::error::Error) -> Problem {

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::task::Poll;
 
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -28,8 +27,7 @@ pub(crate) async fn catch(request: Request, next: Next) -> Response {
 }
 
 fn problem() -> Problem {
-    let detail = "the server has a bug: its log has the details";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program has a bug", detail)
+    Problem::internal("the server has a bug: its log has the details")
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -3,8 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use gesta::http::{Params, Problem, etag, expected};
 use gesta_core::{AppendError, Expected};
-
-use crate::wire::expected_from_text;
+use gesta_wire::expected_from_text;
 
 /// The expected version, and how its failure is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,15 +2,25 @@
 
 mod append;
 mod batches;
+mod causes;
 mod checkpoint;
+mod consumers;
+pub(crate) mod description;
 mod events;
 mod feed;
+mod groups;
 mod health;
 mod hosted;
 mod index;
+mod metrics;
 mod page;
+mod page_limit;
+mod repeat;
+mod store;
 mod stream;
 mod streams;
+mod table;
+mod view_past;
 mod view_query;
 mod views;
 
@@ -19,50 +29,31 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
-use axum::response::Response;
-use axum::routing::{get, post};
 use gesta_core::StreamName;
+use gesta_wire::{check_user_stream, kinds};
 
 use crate::state::Shared;
-use crate::wire::check_user_stream;
-use crate::{hosts, panics, principal};
+use crate::{hosts, identity, panics, principal};
 use gesta::http::{Problem, never_stale};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let hosted = hosted::router(&shared);
-    Router::new()
-        .route("/", get(index::index))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/streams", get(streams::list))
-        .route(
-            "/streams/{stream}",
-            get(stream::read).layer(map_response(vary_by_accept)).post(append::append),
-        )
-        .route("/batches", post(batches::append))
-        .route("/events", get(events::read).layer(map_response(vary_by_accept)))
-        .route("/events/query", post(events::query))
-        .route("/checkpoint", get(checkpoint::locate))
-        .route("/views", get(views::list))
-        .route("/views/{name}", get(views::status))
-        .route("/views/{name}/restart", post(views::restart))
-        .route("/views/{name}/query", get(view_query::get).post(view_query::post))
-        .with_state(Arc::clone(&shared))
-        .merge(hosted)
+    let own = table::routes(&shared).into_iter().fold(Router::new(), |router, route| route.serve(router));
+    own.with_state(Arc::clone(&shared))
+        .merge(hosted::router(&shared))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
-        .layer(from_fn_with_state(shared, principal::authenticate))
+        .layer(from_fn_with_state(Arc::clone(&shared), principal::authenticate))
         .layer(from_fn(hosts::only_own_site))
+        .layer(from_fn_with_state(shared, identity::check))
         .layer(map_response(never_stale))
         .layer(from_fn(panics::catch))
 }
 
 async fn no_route(request: Request) -> Problem {
     let detail = format!("there is nothing at `{}`: `GET /` lists the routes", request.uri().path());
-    Problem::new(StatusCode::NOT_FOUND, "no-route", "There is no such route", detail)
+    Problem::of(kinds::NO_ROUTE, detail)
 }
 
 async fn wrong_method(request: Request) -> Problem {
@@ -71,12 +62,7 @@ async fn wrong_method(request: Request) -> Problem {
         request.uri().path(),
         request.method()
     );
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "wrong-method",
-        "The route does not support this method",
-        detail,
-    )
+    Problem::of(kinds::WRONG_METHOD, detail)
 }
 
 /// The name in an address with one name.
@@ -103,10 +89,4 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
         check_user_stream(&name)?;
         Ok(Self(name))
     }
-}
-
-/// Tells caches that the answer depends on `Accept`.
-async fn vary_by_accept(mut response: Response) -> Response {
-    response.headers_mut().append(header::VARY, HeaderValue::from_name(header::ACCEPT));
-    response
 }

@@ -7,19 +7,24 @@ use std::sync::Arc;
 use gesta_core::{EventType, Item, Query};
 
 use crate::catalog::{DefinitionWarning, KnownEvent, warnings};
-use crate::check::check;
+use crate::dialect::Dialect;
 use crate::parse;
 use crate::parts::Parts;
 use crate::problem::DefinitionError;
+use crate::{postgres, sqlite};
 
-/// A view as a `.sql` file defines it: its schema and its handlers, parsed and checked against SQLite.
+/// The name of the built-in inventory.
+const INVENTORY: &str = "gesta-inventory";
+
+/// A view as a `.sql` file defines it: its schema and its handlers, parsed and checked.
 ///
 /// A clone shares its parts.
 #[derive(Clone)]
 pub struct Definition(Arc<Parts>);
 
 impl Definition {
-    /// Reads a definition from its text, and checks all of its SQL against an empty database.
+    /// Reads a definition from its text. SQL for SQLite is checked against an empty database. For PostgreSQL only its form is
+    /// checked, and the server checks the rest when the view is opened.
     ///
     /// `name` is the view's name, unless the text has a line `-- view: name`.
     ///
@@ -42,6 +47,21 @@ impl Definition {
     /// ```
     pub fn parse(name: &str, text: &str) -> Result<Self, DefinitionError> {
         Self::parse_file(name, &format!("{name}.sql"), text)
+    }
+
+    /// The built-in view `gesta-inventory`: the number of events of each type and schema version, and the positions of the first and the
+    /// last one, in each partition. The table `inventory` has the columns `type`, `version`, `partition`, `count`, `first` and `last`.
+    ///
+    /// No file can define a view of that name.
+    ///
+    /// # Panics
+    /// Never: the definition is tested.
+    #[must_use]
+    pub fn inventory() -> Self {
+        let mut parts = parse::parse("inventory", "inventory.sql", include_str!("inventory.sql"))
+            .expect("the built-in definition is well formed");
+        INVENTORY.clone_into(&mut parts.name);
+        Self(Arc::new(parts))
     }
 
     /// Reads a definition from a file. The view's name is the file's without `.sql`, unless the text names it.
@@ -86,14 +106,23 @@ impl Definition {
 
     fn parse_file(name: &str, file: &str, text: &str) -> Result<Self, DefinitionError> {
         let parts = parse::parse(name, file, text)?;
-        check(&parts)?;
+        match parts.dialect {
+            Dialect::Sqlite => sqlite::check(&parts)?,
+            Dialect::Postgres => postgres::check(&parts)?,
+        }
         Ok(Self(Arc::new(parts)))
     }
 
-    /// The view's name: 1 to 64 of `a-z`, `0-9` and `_`.
+    /// The view's name: 1 to 64 of `a-z`, `0-9` and `_`; `gesta-inventory` for the built-in one.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The dialect of its SQL.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect
     }
 
     /// The version that the definition declares, 1 by default. It is part of the hash: raising it rebuilds the view.
@@ -156,9 +185,9 @@ impl Definition {
             .any(|accepts| accepts.event_type.is_none())
     }
 
-    /// The name of the view's database in the views' folder.
-    pub(crate) fn file_name(&self) -> String {
-        format!("{}.{}.db", self.name(), &self.hash()[..8])
+    /// The first 8 digits of the hash, which name a version.
+    pub(crate) fn short_hash(&self) -> String {
+        self.hash()[..8].to_owned()
     }
 
     pub(crate) fn parts(&self) -> &Parts {

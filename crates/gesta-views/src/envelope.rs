@@ -1,7 +1,10 @@
 //! An event's envelope as SQL parameters: `$stream`, `$position`, `$time` and the others.
 
+use std::borrow::Cow;
+
 use gesta_core::{ContentKind, RecordedEvent, Timestamp};
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+
+use crate::value::Value;
 
 /// One `$` parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Envelope {
     }
 
     /// Its value for an event.
-    pub(crate) fn of(self, event: &RecordedEvent) -> ToSqlOutput<'_> {
+    pub(crate) fn of(self, event: &RecordedEvent) -> Value<'_> {
         match self {
             Self::Stream => text(event.stream()),
             Self::Category => text(gesta_core::StreamName::category_of(event.stream())),
@@ -73,41 +76,42 @@ impl Envelope {
             Self::Position => number(event.position().sequence),
             Self::Partition => number(event.position().partition.into()),
             Self::Time => owned(rfc3339(event.time())),
-            Self::TimeNs => ToSqlOutput::Owned(Value::Integer(event.time().as_nanos())),
+            Self::TimeNs => Value::Integer(event.time().as_nanos()),
             Self::RecordedAt => owned(rfc3339(event.recorded_at())),
-            Self::RecordedAtNs => ToSqlOutput::Owned(Value::Integer(event.recorded_at().as_nanos())),
+            Self::RecordedAtNs => Value::Integer(event.recorded_at().as_nanos()),
             Self::Actor => optional(event.tag("$actor")),
             Self::Correlation => optional(event.tag("$correlation")),
             Self::Causation => optional(event.tag("$causation")),
             Self::Tags => owned(tags(event)),
             Self::Data => bytes(event.data_slice(), event.kind() == ContentKind::Octets),
-            Self::Metadata if event.metadata_slice().is_empty() => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Metadata if event.metadata_slice().is_empty() => Value::Null,
             Self::Metadata => bytes(event.metadata_slice(), false),
         }
     }
 }
 
-fn text(text: &str) -> ToSqlOutput<'_> {
-    ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+fn text(text: &str) -> Value<'_> {
+    Value::Text(Cow::Borrowed(text))
 }
 
-fn optional(value: Option<&str>) -> ToSqlOutput<'_> {
-    value.map_or(ToSqlOutput::Borrowed(ValueRef::Null), text)
+fn optional(value: Option<&str>) -> Value<'_> {
+    value.map_or(Value::Null, text)
 }
 
-fn owned(text: String) -> ToSqlOutput<'static> {
-    ToSqlOutput::Owned(Value::Text(text))
+fn owned(text: String) -> Value<'static> {
+    Value::Text(Cow::Owned(text))
 }
 
-fn number(number: u64) -> ToSqlOutput<'static> {
-    let number = i64::try_from(number).expect("a log has less than 2^63 events");
-    ToSqlOutput::Owned(Value::Integer(number))
+fn number(number: u64) -> Value<'static> {
+    Value::Integer(i64::try_from(number).expect("a log has less than 2^63 events"))
 }
 
 /// A text, or a blob for octets and for bytes that are not UTF-8.
-fn bytes(bytes: &[u8], octets: bool) -> ToSqlOutput<'_> {
-    let is_text = !octets && std::str::from_utf8(bytes).is_ok();
-    ToSqlOutput::Borrowed(if is_text { ValueRef::Text(bytes) } else { ValueRef::Blob(bytes) })
+fn bytes(bytes: &[u8], octets: bool) -> Value<'_> {
+    match std::str::from_utf8(bytes) {
+        Ok(read) if !octets => text(read),
+        _ => Value::Blob(bytes),
+    }
 }
 
 fn tags(event: &RecordedEvent) -> String {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use gesta_core::{ContentKind, RecordedEvent};
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::sqlite::lossy_text;
+use crate::text::lossy_text;
+use crate::value::Value;
 
-/// The value of a field, with the type that SQLite stores.
+/// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Field<'e> {
     /// The data has no such field.
@@ -22,12 +22,12 @@ pub(crate) enum Field<'e> {
 }
 
 impl Field<'_> {
-    pub(crate) fn to_sql(&self) -> ToSqlOutput<'_> {
+    pub(crate) fn value(&self) -> Value<'_> {
         match self {
-            Self::Missing | Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Self::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Self::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
-            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Missing | Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Real(number) => Value::Real(*number),
+            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
         }
     }
 }
@@ -213,21 +213,15 @@ impl Visitor<'_> for Key<'_> {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use gesta_core::{EventId, NewEvent, Position, Timestamp, Version};
+    use gesta_conformance::sample::{self, Sample as _};
+    use gesta_core::{Position, Version};
 
     use super::*;
 
     fn check(data: &str, expected: &expect_test::Expect) {
-        let time = Timestamp::from_nanos(0);
-        let event = NewEvent::json(
-            EventId::from_u128(1),
-            "s-1".parse().unwrap(),
-            "t".parse().unwrap(),
-            time,
-            data.to_owned(),
-        );
+        let event = sample::event("s-1", 1_u8).with_data(data.to_owned());
         let position = Position { partition: 0, sequence: 1 };
-        let event = RecordedEvent::new(position, Version::FIRST, time, event.to_bytes());
+        let event = RecordedEvent::new(position, Version::FIRST, event.time, event.to_bytes());
         let names = ["a", "b"].map(str::to_owned);
         let mut fields = Vec::new();
         match extract(&event, &names, &mut fields) {

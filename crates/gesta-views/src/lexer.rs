@@ -1,7 +1,9 @@
-//! Tokens of SQLite's SQL: just enough to find comments, parameters and the ends of statements.
+//! Tokens of SQL: just enough to find comments, parameters and the ends of statements.
 //!
 //! *Choice:* a lexer here, not SQLite's parser. Errors need the line of every token, and SQLite would have to run the
 //! first statement before it could find the second one.
+
+use crate::dialect::Dialect;
 
 /// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,11 +12,11 @@ pub(crate) enum Kind {
     /// From `--` to the end of the line, without the line break.
     LineComment,
     BlockComment,
-    /// A string, or a name in any of SQLite's quotes.
+    /// A string, or a name in quotes.
     Quoted,
     /// A name, a keyword or a number.
     Word,
-    /// `$name`, `:name`, `@name`, `?` or `?1`.
+    /// `$name` or `:name`; in SQLite also `@name`, `?` and `?1`.
     Parameter,
     Semicolon,
     Other,
@@ -32,7 +34,7 @@ pub(crate) struct Token<'t> {
 }
 
 impl Token<'_> {
-    /// Whether SQLite ignores it.
+    /// Whether a database ignores it.
     pub(crate) fn is_blank(&self) -> bool {
         matches!(self.kind, Kind::Space | Kind::LineComment | Kind::BlockComment)
     }
@@ -50,19 +52,44 @@ pub(crate) struct Unclosed {
 }
 
 /// The tokens of a text, without gaps.
-pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Unclosed> {
-    let mut tokens = Vec::new();
-    let (mut rest, mut line, mut begins_line) = (text, 1, true);
-    while let Some(first) = rest.chars().next() {
-        let (kind, length) = measure(rest, first).map_err(|what| Unclosed { what, line })?;
+pub(crate) fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token<'_>>, Unclosed> {
+    Lexer { rest: text, line: 1, begins_line: true, dialect }.collect()
+}
+
+/// The comments and blanks before the first statement. They are the same in all dialects.
+pub(crate) fn leading_blanks(text: &str) -> impl Iterator<Item = Token<'_>> {
+    let lexer = Lexer { rest: text, line: 1, begins_line: true, dialect: Dialect::Sqlite };
+    lexer.map_while(Result::ok).take_while(Token::is_blank)
+}
+
+struct Lexer<'t> {
+    rest: &'t str,
+    line: u32,
+    begins_line: bool,
+    dialect: Dialect,
+}
+
+impl<'t> Iterator for Lexer<'t> {
+    type Item = Result<Token<'t>, Unclosed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self { rest, line, begins_line, .. } = *self;
+        let first = rest.chars().next()?;
+        let measured = match self.dialect {
+            Dialect::Sqlite => measure(rest, first),
+            Dialect::Postgres => measure_postgres(rest, first),
+        };
+        let (kind, length) = match measured {
+            Ok(measured) => measured,
+            Err(what) => return Some(Err(Unclosed { what, line })),
+        };
         let (text, after) = rest.split_at(length);
-        tokens.push(Token { kind, text, line, begins_line });
         let lines = text.bytes().filter(|byte| *byte == b'\n').count();
-        line += u32::try_from(lines).unwrap_or(u32::MAX);
-        begins_line = kind == Kind::Space && (begins_line || lines > 0);
-        rest = after;
+        self.rest = after;
+        self.line = line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+        self.begins_line = kind == Kind::Space && (begins_line || lines > 0);
+        Some(Ok(Token { kind, text, line, begins_line }))
     }
-    Ok(tokens)
 }
 
 /// The kind of the first token and its length in bytes.
@@ -86,6 +113,63 @@ fn measure(rest: &str, first: char) -> Result<(Kind, usize), &'static str> {
         _ => (Kind::Other, first.len_utf8()),
     };
     Ok(measured)
+}
+
+/// As [`measure`], for PostgreSQL, which has casts `::`, dollar quotes, escape strings and nested comments, and in which `[`, `?`
+/// and `@` belong to expressions.
+fn measure_postgres(rest: &str, first: char) -> Result<(Kind, usize), &'static str> {
+    let second = rest[first.len_utf8()..].chars().next();
+    let measured = match first {
+        '/' if second == Some('*') => (Kind::BlockComment, nested_comment_length(rest)?),
+        ':' if matches!(second, Some(':' | '=')) => (Kind::Other, 2),
+        // A slice of an array.
+        ':' if second.is_some_and(|next| next.is_ascii_digit()) => (Kind::Other, 1),
+        '[' | '`' | '?' | '@' => (Kind::Other, 1),
+        '$' => match dollar_tag(rest) {
+            Some(tag) => {
+                let end = rest[tag.len()..].find(tag).ok_or("a text in `$`")?;
+                (Kind::Quoted, end + 2 * tag.len())
+            }
+            None => return measure(rest, first),
+        },
+        'e' | 'E' if second == Some('\'') => (Kind::Quoted, 1 + escaped_length(&rest[1..])?),
+        _ => return measure(rest, first),
+    };
+    Ok(measured)
+}
+
+/// The opening of a dollar quote: `$$` or `$tag$`.
+fn dollar_tag(rest: &str) -> Option<&str> {
+    let name = length_while(&rest[1..], |c| is_of_word(c) && c != '$');
+    let starts_with_digit = rest[1..].starts_with(|c: char| c.is_ascii_digit());
+    (!starts_with_digit && rest[1 + name..].starts_with('$')).then(|| &rest[..name + 2])
+}
+
+/// The length of a string in single quotes, in which a backslash escapes.
+fn escaped_length(rest: &str) -> Result<usize, &'static str> {
+    let mut at = 1;
+    loop {
+        at += rest[at..].find(['\'', '\\']).ok_or("a quoted text")?;
+        let is_escape = rest[at..].starts_with('\\') || rest[at..].starts_with("''");
+        at += 1;
+        if !is_escape {
+            return Ok(at);
+        }
+        at += rest[at..].chars().next().map_or(0, char::len_utf8);
+    }
+}
+
+fn nested_comment_length(rest: &str) -> Result<usize, &'static str> {
+    let (mut at, mut depth) = (2, 1);
+    while depth > 0 {
+        at += rest[at..].find(['*', '/']).ok_or("a comment `/*`")?;
+        match &rest.as_bytes()[at..(at + 2).min(rest.len())] {
+            b"*/" => (at, depth) = (at + 2, depth - 1),
+            b"/*" => (at, depth) = (at + 2, depth + 1),
+            _ => at += 1,
+        }
+    }
+    Ok(at)
 }
 
 fn is_of_word(c: char) -> bool {
@@ -112,8 +196,8 @@ fn quoted_length(rest: &str, quote: char) -> Result<usize, &'static str> {
 mod tests {
     use super::*;
 
-    fn kinds(text: &str) -> String {
-        let tokens = tokens(text).unwrap();
+    fn kinds(text: &str, dialect: Dialect) -> String {
+        let tokens = tokens(text, dialect).unwrap();
         assert_eq!(tokens.iter().map(|token| token.text).collect::<String>(), text);
         let shown = tokens.iter().filter(|token| token.kind != Kind::Space);
         shown
@@ -133,21 +217,46 @@ mod tests {
             }),
             ("a$b->>'$.c' é", "1:Word:a$b 1:Other:- 1:Other:> 1:Other:> 1:Quoted:'$.c' 1:Word:é"),
         ] {
-            assert_eq!(kinds(text), expected, "{text}");
+            assert_eq!(kinds(text, Dialect::Sqlite), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_divided_into_the_tokens_of_postgresql() {
+        for (text, expected) in [
+            (":a::bigint", "1:Parameter::a 1:Other::: 1:Word:bigint"),
+            ("$data->>'x' @> a[1] ? 'k'", {
+                "1:Parameter:$data 1:Other:- 1:Other:> 1:Other:> 1:Quoted:'x' 1:Other:@ 1:Other:> 1:Word:a 1:Other:[ 1:Word:1 1:Other:] 1:Other:? 1:Quoted:'k'"
+            }),
+            ("$$;:a$$ $q$ $$ ; $q$;", "1:Quoted:$$;:a$$ 1:Quoted:$q$ $$ ; $q$ 1:Semicolon:;"),
+            (r"e'\';' x E'a''\\'", r"1:Quoted:e'\';' 1:Word:x 1:Quoted:E'a''\\'"),
+            ("/* a /* b */ ; */ c", "1:BlockComment:/* a /* b */ ; */ 1:Word:c"),
+            ("a$b $1", "1:Word:a$b 1:Parameter:$1"),
+        ] {
+            assert_eq!(kinds(text, Dialect::Postgres), expected, "{text}");
+        }
+        for text in ["$$ a", "/* /* */", "e'\\'", "$a$ $b$"] {
+            assert!(tokens(text, Dialect::Postgres).is_err(), "{text}");
         }
     }
 
     #[test]
     fn an_unclosed_quote_or_comment_is_refused_with_its_line() {
         for text in ["\n'a", "\n/* a", "\n[a", "\n\"a\"\""] {
-            assert_eq!(tokens(text).unwrap_err().line, 2, "{text}");
+            assert_eq!(tokens(text, Dialect::Sqlite).unwrap_err().line, 2, "{text}");
         }
     }
 
     #[test]
     fn a_comment_at_the_beginning_of_a_line_is_marked() {
-        let begins =
-            |text| tokens(text).unwrap().iter().find(|t| t.kind == Kind::LineComment).unwrap().begins_line;
+        let begins = |text| {
+            tokens(text, Dialect::Sqlite)
+                .unwrap()
+                .iter()
+                .find(|t| t.kind == Kind::LineComment)
+                .unwrap()
+                .begins_line
+        };
         assert!(begins("  -- on a"));
         assert!(begins("x\n\t-- on a"));
         assert!(!begins("x -- on a"));

@@ -1,11 +1,11 @@
-//! Read models in SQL for the Gesta event store: declared in `.sql` files, kept in SQLite, and rebuilt from the log when
-//! their definition changes or their database is damaged.
+//! Read models in SQL for the Gesta event store: declared in `.sql` files, kept in SQLite or (with the feature `postgres`) in
+//! PostgreSQL, and rebuilt from the log when their definition changes or their database is damaged.
 //!
 //! - [`Definition`] is a parsed and checked `.sql` file: a schema, and statements for each type of event.
 //! - [`Views`] runs definitions on a store: they catch up, then follow the log. Rows and checkpoint are one transaction.
 //! - [`Views::query`] answers read-only SQL within [`QueryLimits`], with the place in the log that the rows show.
 //! - [`Views::wait_for`] waits until a view shows your own write.
-//! - [`evaluate`] folds a view up to an earlier checkpoint.
+//! - [`evaluate`] folds a view up to an earlier moment, [`evaluate_series`] shows it at many.
 //!
 //! # Guarantees
 //! Every event counts exactly once, in the order of the log, also after a crash: the runner goes on from the checkpoint that
@@ -46,45 +46,46 @@
 //! # }
 //! ```
 
-mod apply;
 mod as_of;
-mod authorize;
 mod catalog;
-mod check;
-mod clock;
-mod database;
+mod consumer;
+mod damage;
 mod definition;
+mod dialect;
 mod envelope;
 mod fields;
-mod history;
-mod integrity;
+mod hosted;
 mod lexer;
 mod limits;
 mod options;
 mod parse;
 mod parts;
-mod pool;
+mod plan;
+mod postgres;
 mod problem;
-mod purity;
+mod query;
 mod run_error;
 mod runner;
-mod sandbox;
-mod signal;
 mod sqlite;
 mod statements;
 mod status;
+mod target;
+mod text;
+mod value;
 mod view;
 mod views;
 
-pub use as_of::{AsOf, evaluate};
+pub use as_of::{EvaluateError, EvaluationLimits, Moment, SeriesQuery, ViewAsOf, evaluate, evaluate_series};
 pub use catalog::{DefinitionWarning, KnownEvent, UnknownName};
 pub use definition::{Definition, LoadError};
+pub use dialect::Dialect;
 pub use fields::FieldProblem;
 pub use limits::VIEW_NAME_BYTES_MAX;
 pub use options::Options;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresUrl, PostgresUrlError, RolesError, check_roles};
 pub use problem::{DefinitionError, DefinitionProblem};
-pub use run_error::{EventPlace, RunError};
-pub use sandbox::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
-pub use sqlite::DatabaseErrorKind;
+pub use query::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
+pub use run_error::{DatabaseErrorKind, EventPlace, RunError};
 pub use status::{State, Status};
 pub use views::{OpenError, RestartError, UnknownView, Views, WaitError};

@@ -24,12 +24,6 @@ pub(crate) const PAGE: Limit = Limit { events: PAGE_EVENTS, bytes: PAGE_BYTES, e
 /// Events that the store examines for one page, so that a view of rare events still keeps its checkpoint fresh.
 const EXAMINED: NonZeroU64 = NonZeroU64::new(200_000).unwrap();
 
-/// The first pause before another try. Each further pause is twice as long.
-pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
-
-/// The longest pause before another try.
-pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
-
 /// How often a run rebuilds a damaged database before the view stops: a fourth time points at the machine.
 pub(crate) const REBUILDS_MAX: u32 = 3;
 
@@ -89,3 +83,47 @@ pub(crate) const QUERY_PARAMETERS_MAX: i32 = 1_000;
 
 /// Bytes that a value in an answer counts for, plus the bytes of its text or blob.
 pub(crate) const VALUE_BYTES: usize = 16;
+
+/// How often a process that runs views in PostgreSQL writes its heartbeat.
+#[cfg(feature = "postgres")]
+pub(crate) const HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
+
+/// The age of a heartbeat, by the clock of the database, after which another process takes over: two were missed.
+pub(crate) const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(15);
+
+/// How long a shutdown waits to give views in PostgreSQL up. Another process waits for the heartbeat's age otherwise.
+#[cfg(feature = "postgres")]
+pub(crate) const RELEASE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection to PostgreSQL may take, unless the address says otherwise.
+#[cfg(feature = "postgres")]
+pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of the prefix of schemas in PostgreSQL: it leaves 33 for a view's name.
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES_PREFIX_BYTES_MAX: usize = 20;
+
+/// Bytes of a name in PostgreSQL, which cuts longer ones.
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES_NAME_BYTES_MAX: usize = 63;
+
+/// Statements that are sent to PostgreSQL before the answer of the first one is awaited. More gain nothing, and each holds
+/// some memory.
+#[cfg(feature = "postgres")]
+pub(crate) const PIPELINE_STATEMENTS_MAX: usize = 1_000;
+
+/// How often a switch to a new version waits a moment for queries before the view tries again after a pause.
+#[cfg(feature = "postgres")]
+pub(crate) const SWITCH_TRIES: u32 = 20;
+
+/// Rows of an answer that PostgreSQL sends before it is asked for more.
+#[cfg(feature = "postgres")]
+pub(crate) const PORTAL_ROWS: usize = 1_000;
+
+/// Bytes of the text of a query on PostgreSQL.
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES_QUERY_BYTES_MAX: usize = 100_000;
+
+/// Bytes beside those of an answer's values that a query may receive: the protocol's, and descriptions of types.
+#[cfg(feature = "postgres")]
+pub(crate) const QUERY_OVERHEAD_BYTES: u64 = 1 << 20;

@@ -1,8 +1,13 @@
 //! How views run.
 
+use std::collections::BTreeMap;
+
+use gesta_consumer::Paused;
 use gesta_core::Limit;
 
 use crate::limits::{PAGE, WAL_BYTES_MAX};
+#[cfg(feature = "postgres")]
+use crate::postgres::PostgresUrl;
 
 /// How views run. [`Options::default`] fits almost every host.
 #[derive(Debug, Clone)]
@@ -11,10 +16,21 @@ pub struct Options {
     pub page: Limit,
     /// Bytes of a view's write-ahead log before new queries wait so that it can be emptied: 64 MiB.
     pub wal_bytes_max: u64,
+    /// The database of views with `-- dialect: postgres`.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<PostgresUrl>,
+    /// The views that start paused, by name: the pauses that were kept over a restart.
+    pub paused: BTreeMap<String, Paused>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { page: PAGE, wal_bytes_max: WAL_BYTES_MAX }
+        Self {
+            page: PAGE,
+            wal_bytes_max: WAL_BYTES_MAX,
+            #[cfg(feature = "postgres")]
+            postgres: None,
+            paused: BTreeMap::new(),
+        }
     }
 }

@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 
 use gesta_core::{Category, EventType};
 
+use crate::dialect::Dialect;
 use crate::envelope::Envelope;
-use crate::lexer::{Kind, Token, tokens};
+use crate::lexer::{Kind, Token, leading_blanks, tokens};
 use crate::parts::{Accepts, Handler, Parameter, Parts, is_view_name};
 use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::statements::{Statement, split};
@@ -28,18 +29,16 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Parts, Definit
 
 fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let tokens =
-        tokens(text).map_err(|unclosed| (unclosed.line, Problem::Unclosed { what: unclosed.what }))?;
+    let lexed = tokens(text, dialect_of(text).unwrap_or(Dialect::Sqlite));
+    let tokens = lexed.map_err(|unclosed| (unclosed.line, Problem::Unclosed { what: unclosed.what }))?;
     let draft = Draft::read(&tokens)?;
     let name = draft.header.view.map_or((1, name), |(line, name)| (line, name));
     if !is_view_name(name.1) {
         return Err((name.0, Problem::Name { name: name.1.chars().take(80).collect() }));
     }
-    match draft.header.dialect {
-        None => return Err((1, Problem::NoDialect)),
-        Some((_, "sqlite")) => {}
-        Some((line, dialect)) => return Err((line, Problem::Dialect { dialect: dialect.to_owned() })),
-    }
+    let (line, dialect) = draft.header.dialect.ok_or((1, Problem::NoDialect))?;
+    let unknown = || (line, Problem::Dialect { dialect: dialect.to_owned() });
+    let dialect = Dialect::by_name(dialect).ok_or_else(unknown)?;
     if draft.handlers.is_empty() {
         let last = tokens.last().map_or(1, |token| token.line);
         return Err((last, Problem::NoHandler));
@@ -47,10 +46,19 @@ fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
     Ok(Parts {
         name: name.1.to_owned(),
         file: file.to_owned(),
+        dialect,
         version: draft.header.version.map_or(Ok(1), version)?,
         categories: draft.header.category.map_or(Ok(Vec::new()), categories)?,
-        schema: schema(&draft.schema)?,
-        handlers: draft.handlers.into_iter().map(HandlerDraft::finish).collect::<At<_>>()?,
+        schema: schema(&draft.schema, dialect)?,
+        handlers: draft.handlers.into_iter().map(|handler| handler.finish(dialect)).collect::<At<_>>()?,
+    })
+}
+
+/// The dialect that the header names, read before the rest of the text can be divided into tokens.
+fn dialect_of(text: &str) -> Option<Dialect> {
+    leading_blanks(text).find_map(|token| match directive(&token) {
+        Some(Directive::Header("dialect", name)) => Dialect::by_name(name),
+        _ => None,
     })
 }
 
@@ -175,8 +183,8 @@ fn categories((line, value): (u32, &str)) -> At<Vec<Category>> {
     Ok(categories)
 }
 
-fn schema(tokens: &[Token<'_>]) -> At<Vec<Statement>> {
-    let statements = split(tokens);
+fn schema(tokens: &[Token<'_>], dialect: Dialect) -> At<Vec<Statement>> {
+    let statements = split(tokens, dialect);
     match statements.iter().find_map(|statement| statement.parameters.first()) {
         Some((name, line)) => Err((*line, Problem::ParameterInSchema { parameter: name.clone() })),
         None => Ok(statements),
@@ -184,9 +192,9 @@ fn schema(tokens: &[Token<'_>]) -> At<Vec<Statement>> {
 }
 
 impl HandlerDraft<'_> {
-    fn finish(self) -> At<Handler> {
+    fn finish(self, dialect: Dialect) -> At<Handler> {
         let accepts = accepts(self.head).map_err(|problem| (self.line, problem))?;
-        let statements = split(&self.tokens);
+        let statements = split(&self.tokens, dialect);
         match (self.ignores, statements.is_empty()) {
             (false, true) => return Err((self.line, Problem::EmptyHandler)),
             (true, false) => return Err((self.line, Problem::IgnoreWithStatements)),

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use gesta_core::{Category, EventType};
 use sha2::{Digest, Sha256};
 
+use crate::dialect::Dialect;
 use crate::envelope::Envelope;
 use crate::limits::VIEW_NAME_BYTES_MAX;
 use crate::statements::Statement;
@@ -14,6 +15,7 @@ pub(crate) struct Parts {
     pub(crate) name: String,
     /// The file's name, for messages.
     pub(crate) file: String,
+    pub(crate) dialect: Dialect,
     pub(crate) version: u32,
     /// Only streams of these categories. Empty means all.
     pub(crate) categories: Vec<Category>,
@@ -59,7 +61,7 @@ impl Parts {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         };
-        [RUNTIME, "sqlite", &self.version.to_string()].into_iter().for_each(&mut add);
+        [RUNTIME, self.dialect.name(), &self.version.to_string()].into_iter().for_each(&mut add);
         add(&self.categories.len().to_string());
         self.categories.iter().for_each(|category| add(category.as_str()));
         add(&self.schema.len().to_string());

@@ -30,7 +30,7 @@ pub enum DefinitionProblem {
     #[error("the dialect is missing: begin the file with the line `-- dialect: sqlite`")]
     NoDialect,
     /// The dialect is not supported.
-    #[error("the dialect `{dialect}` is not supported: write `-- dialect: sqlite`")]
+    #[error("the dialect `{dialect}` is not supported: write `-- dialect: sqlite` or `-- dialect: postgres`")]
     Dialect {
         /// The dialect in the file.
         dialect: String,
@@ -116,6 +116,14 @@ pub enum DefinitionProblem {
         /// The beginning of the statement.
         statement: String,
         /// SQLite's message.
+        message: String,
+    },
+    /// PostgreSQL refuses a statement.
+    #[error("PostgreSQL refuses `{statement}`: {message}")]
+    Postgres {
+        /// The beginning of the statement.
+        statement: String,
+        /// PostgreSQL's message.
         message: String,
     },
     /// A statement is not allowed in a definition.

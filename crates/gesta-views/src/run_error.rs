@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use gesta_consumer::{Failure, Why};
 use gesta_core::{Checkpoint, Position, ReadError, RecordedEvent, Retry};
 
 use crate::fields::FieldProblem;
-use crate::sqlite::DatabaseErrorKind;
+use crate::limits::HEARTBEAT_AGE_MAX;
+use crate::problem::DefinitionError;
 
 /// The event that a view could not apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +83,7 @@ pub enum RunError {
         file: String,
         /// The line of the statement.
         line: u32,
-        /// SQLite's message.
+        /// The database's message.
         message: String,
         /// The fields that the statement reads and the event does not have: they were null.
         missing: Vec<String>,
@@ -106,6 +109,64 @@ pub enum RunError {
         message: String,
         /// What the error means for the view.
         kind: DatabaseErrorKind,
+    },
+    /// PostgreSQL could not be reached or used.
+    #[error("cannot {action} in the PostgreSQL database `{database}`: {message}")]
+    Postgres {
+        /// What was tried.
+        action: &'static str,
+        /// The database.
+        database: String,
+        /// The message of PostgreSQL or of the system, and what helps.
+        message: String,
+        /// What the error means for the view.
+        kind: DatabaseErrorKind,
+    },
+    /// PostgreSQL does not take the definition, or it would not give the same rows when it is rebuilt.
+    #[error("{0}; after a change to the file, restart the server")]
+    Refused(DefinitionError),
+    /// The schemas with this prefix belong to another store.
+    #[error(
+        "the prefix `{prefix}` belongs to the views of the store {found}, and this store is {store}: choose another `prefix`"
+    )]
+    ForeignPrefix {
+        /// The prefix.
+        prefix: String,
+        /// This store.
+        store: String,
+        /// The store whose views have the prefix.
+        found: String,
+    },
+    /// Another process runs the view in PostgreSQL. This one takes over when that one ends.
+    #[error(
+        "another process runs the view `{view}`: this one stands by, and takes over once the other one's heartbeat is {} s old",
+        HEARTBEAT_AGE_MAX.as_secs()
+    )]
+    StandsBy {
+        /// The view.
+        view: String,
+    },
+    /// Another process took the view over, because this one's heartbeat was old. Nothing of the page was kept.
+    #[error("another process took the view `{view}` over: this one stands by")]
+    Fenced {
+        /// The view.
+        view: String,
+    },
+    /// Another process serves a newer version of the view.
+    #[error(
+        "another process serves a newer version of the view `{view}`: restart the view to bring this definition back"
+    )]
+    Superseded {
+        /// The view.
+        view: String,
+    },
+    /// Only SQLite can show a view as of an earlier moment.
+    #[error(
+        "the view `{view}` has `-- dialect: postgres`, and an earlier moment can be shown in SQLite only: define it with `-- dialect: sqlite` for that"
+    )]
+    NoPast {
+        /// The view.
+        view: String,
     },
     /// The database was rebuilt several times, and is unusable again.
     #[error(
@@ -134,6 +195,17 @@ pub enum RunError {
     Cancelled,
 }
 
+/// What an error of a database means for the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseErrorKind {
+    /// The machine is in the way, and the error may pass: a full disk, a failed file operation, a lock.
+    Transient,
+    /// The database file is damaged.
+    Damaged,
+    /// The statement itself fails, and fails again.
+    Permanent,
+}
+
 /// What the runner does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
@@ -146,12 +218,31 @@ pub(crate) enum Remedy {
 }
 
 impl RunError {
+    /// Why a run ended, as this crate's error.
+    pub(crate) fn of(why: &Why<Self>) -> Arc<Self> {
+        match why {
+            Why::ShutDown => Arc::new(Self::ShutDown),
+            Why::Failed(failure) => Self::of_failure(failure),
+            Why::Panicked { message } => Arc::new(Self::Panicked { message: message.to_string() }),
+        }
+    }
+
+    pub(crate) fn of_failure(failure: &Failure<Self>) -> Arc<Self> {
+        match failure {
+            Failure::Read(error) => Arc::new(Self::Read((**error).clone())),
+            Failure::Handler(error) => Arc::clone(error),
+        }
+    }
+
     /// Whether, and when, it helps to restart the view as it is.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
             Self::Statement { kind: DatabaseErrorKind::Transient, .. }
             | Self::Database { kind: DatabaseErrorKind::Transient, .. }
+            | Self::Postgres { kind: DatabaseErrorKind::Transient, .. }
+            | Self::StandsBy { .. }
+            | Self::Fenced { .. }
             | Self::CheckpointMoved { .. }
             | Self::RebuiltInVain { .. } => Retry::AfterPause,
             Self::Read(ReadError::CheckpointAhead { .. }) => Retry::Now,
@@ -173,11 +264,14 @@ impl RunError {
 
     pub(crate) const fn remedy(&self) -> Remedy {
         match self {
-            Self::Statement { kind, .. } | Self::Database { kind, .. } => match kind {
-                DatabaseErrorKind::Transient => Remedy::Retry,
-                DatabaseErrorKind::Damaged => Remedy::Rebuild,
-                DatabaseErrorKind::Permanent => Remedy::Stop,
-            },
+            Self::StandsBy { .. } | Self::Fenced { .. } => Remedy::Retry,
+            Self::Statement { kind, .. } | Self::Database { kind, .. } | Self::Postgres { kind, .. } => {
+                match kind {
+                    DatabaseErrorKind::Transient => Remedy::Retry,
+                    DatabaseErrorKind::Damaged => Remedy::Rebuild,
+                    DatabaseErrorKind::Permanent => Remedy::Stop,
+                }
+            }
             // The log is no longer the one that the rows were built from.
             Self::Read(ReadError::CheckpointAhead { .. } | ReadError::Diverged { .. }) => Remedy::Rebuild,
             _ => Remedy::Stop,

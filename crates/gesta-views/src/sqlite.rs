@@ -1,123 +1,80 @@
-//! What every SQLite connection shares: hardening, and how its errors are read.
+//! Views in SQLite: a file for each version, in one folder.
 
-use rusqlite::config::DbConfig;
-use rusqlite::limits::Limit;
-use rusqlite::{Connection, Error, ErrorCode};
+pub(crate) mod apply;
+mod authorize;
+mod check;
+mod clock;
+pub(crate) mod connection;
+pub(crate) mod database;
+mod files;
+mod integrity;
+mod pool;
+pub(crate) mod purity;
+pub(crate) mod reader;
+mod values;
+mod version;
+mod writer;
 
-/// What an error of SQLite means for the view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatabaseErrorKind {
-    /// The machine is in the way, and the error may pass: a full disk, a failed file operation, a lock.
-    Transient,
-    /// The database file is damaged.
-    Damaged,
-    /// The statement itself fails, and fails again.
-    Permanent,
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gesta_consumer::Stop;
+use gesta_core::Checkpoint;
+
+pub(crate) use check::check;
+
+use crate::damage::Damage;
+use crate::definition::Definition;
+use crate::options::Options;
+use crate::run_error::RunError;
+use crate::target::{Found, Target};
+use database::{Place, ViewFile};
+use integrity::BackgroundCheck;
+
+/// The databases of one view during one run.
+pub(crate) struct Sqlite {
+    place: Place,
+    /// The check of a file from before this run. It reads every page, so it goes on while the view tries again.
+    check: Option<BackgroundCheck>,
 }
 
-impl DatabaseErrorKind {
-    pub(crate) fn of(error: &Error) -> Self {
-        match (error.sqlite_error_code(), error) {
-            (
-                Some(
-                    ErrorCode::DatabaseBusy
-                    | ErrorCode::DatabaseLocked
-                    | ErrorCode::DiskFull
-                    | ErrorCode::SystemIoFailure
-                    | ErrorCode::CannotOpen
-                    | ErrorCode::ReadOnly
-                    | ErrorCode::PermissionDenied
-                    | ErrorCode::FileLockingProtocolFailed
-                    | ErrorCode::OutOfMemory,
-                ),
-                _,
-            ) => Self::Transient,
-            (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => Self::Damaged,
-            // The runner's tables do not have the rows that it wrote.
-            (
-                _,
-                Error::QueryReturnedNoRows
-                | Error::FromSqlConversionFailure(..)
-                | Error::InvalidColumnType(..),
-            ) => Self::Damaged,
-            _ => Self::Permanent,
-        }
+impl Sqlite {
+    pub(crate) fn new(definition: Definition, folder: PathBuf, options: &Options) -> Self {
+        Self { place: Place { folder, definition, wal_bytes_max: options.wal_bytes_max }, check: None }
+    }
+
+    fn start_check(&self, file: &ViewFile, damage: &Arc<Damage>) -> Option<BackgroundCheck> {
+        let check = BackgroundCheck::start(&file.path, damage);
+        let check = check.inspect_err(|error| {
+            tracing::warn!(view = self.place.definition.name(), %error, "a view's database is not checked");
+        });
+        check.ok()
     }
 }
 
-/// Switches off what no definition and no query may use, as a second line of defence behind the authorizer.
-pub(crate) fn harden(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A misspelt name in double quotes is an error, not a string.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
-    Ok(())
-}
+impl Target for Sqlite {
+    type Version = ViewFile;
 
-/// A text of SQLite as Rust has it. What is not UTF-8 becomes U+FFFD, half a surrogate pair, which JSON can bring along,
-/// a single one.
-pub(crate) fn lossy_text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => String::from_utf8_lossy(&without_surrogates(bytes)).into_owned(),
-    }
-}
-
-/// Replaces encoded surrogates, `ED A0..BF xx`, by U+FFFD, which is as long.
-fn without_surrogates(bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_owned();
-    for at in 2..bytes.len() {
-        if bytes[at - 2] == 0xED && bytes[at - 1] >= 0xA0 {
-            bytes[at - 2..=at].copy_from_slice("\u{fffd}".as_bytes());
+    /// A file from before this run is checked in the background.
+    fn find(
+        &mut self,
+        head: &Checkpoint,
+        damage: &Arc<Damage>,
+        _: &Stop,
+    ) -> Result<Found<ViewFile>, RunError> {
+        let found = self.place.find(head)?;
+        if let (Found::Usable(file), None) = (&found, &self.check) {
+            self.check = self.start_check(file, damage);
         }
-    }
-    bytes
-}
-
-/// SQLite's message, without the statement that rusqlite repeats.
-pub(crate) fn message(error: &Error) -> String {
-    match error {
-        Error::SqlInputError { msg, .. } => msg.clone(),
-        Error::SqliteFailure(_, Some(message)) => message.clone(),
-        other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::ffi;
-
-    use super::*;
-
-    #[test]
-    fn errors_of_the_machine_may_pass_and_damage_is_known() {
-        let kind = |code| DatabaseErrorKind::of(&Error::SqliteFailure(ffi::Error::new(code), None));
-        for code in [
-            ffi::SQLITE_FULL,
-            ffi::SQLITE_IOERR_WRITE,
-            ffi::SQLITE_IOERR_FSYNC,
-            ffi::SQLITE_CANTOPEN,
-            ffi::SQLITE_BUSY_SNAPSHOT,
-            ffi::SQLITE_READONLY,
-            ffi::SQLITE_NOMEM,
-        ] {
-            assert_eq!(kind(code), DatabaseErrorKind::Transient, "{code}");
-        }
-        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_VTAB, ffi::SQLITE_NOTADB] {
-            assert_eq!(kind(code), DatabaseErrorKind::Damaged, "{code}");
-        }
-        for code in [ffi::SQLITE_CONSTRAINT_NOTNULL, ffi::SQLITE_ERROR, ffi::SQLITE_TOOBIG] {
-            assert_eq!(kind(code), DatabaseErrorKind::Permanent, "{code}");
-        }
+        Ok(found)
     }
 
-    #[test]
-    fn each_half_of_a_surrogate_pair_becomes_one_replacement_character() {
-        assert_eq!(lossy_text(b"a\xED\xA0\xBDb\xED\xB0\x80"), "a\u{fffd}b\u{fffd}");
-        assert_eq!(lossy_text("\u{d7ff} é".as_bytes()), "\u{d7ff} é");
-        assert_eq!(lossy_text(b"\xED\xA0"), "\u{fffd}\u{fffd}");
+    fn make(&mut self, start: &Checkpoint, _: &Stop) -> Result<ViewFile, RunError> {
+        self.check = None;
+        self.place.make(start)
+    }
+
+    fn close(&mut self) {
+        self.check = None;
     }
 }

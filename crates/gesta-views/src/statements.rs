@@ -1,16 +1,19 @@
 //! The statements of a definition, each with its line, its parameters and its normal form.
 
+use crate::dialect::Dialect;
 use crate::lexer::{Kind, Token};
 
 /// One SQL statement of a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statement {
+    /// As the database gets it: PostgreSQL has numbers, `$1`, in place of the names of parameters.
     pub(crate) sql: String,
     /// The line of its first word.
     pub(crate) line: u32,
     /// Without comments and with single blanks. The definition's hash is computed from this.
     pub(crate) normal: String,
-    /// Its distinct parameters, each with the line of its first use, in the order in which SQLite numbers them.
+    /// Its parameters in the order of their numbers, each with its line. SQLite gives a number to each name, at its first use;
+    /// for PostgreSQL each use has a number, so that it can have a type.
     pub(crate) parameters: Vec<(String, u32)>,
 }
 
@@ -33,12 +36,12 @@ impl Statement {
 }
 
 /// Splits tokens at the semicolons that end a statement. Comments alone are no statement.
-pub(crate) fn split(tokens: &[Token<'_>]) -> Vec<Statement> {
+pub(crate) fn split(tokens: &[Token<'_>], dialect: Dialect) -> Vec<Statement> {
     let mut statements = Vec::new();
     let mut rest = tokens;
     while !rest.is_empty() {
         let (statement, after) = rest.split_at(statement_length(rest));
-        statements.extend(statement_of(statement));
+        statements.extend(statement_of(statement, dialect));
         rest = after.get(1..).unwrap_or_default();
     }
     statements
@@ -68,22 +71,38 @@ fn is_trigger(tokens: &[Token<'_>]) -> bool {
             .is_some_and(|word| word.is_word("trigger"))
 }
 
-fn statement_of(tokens: &[Token<'_>]) -> Option<Statement> {
+fn statement_of(tokens: &[Token<'_>], dialect: Dialect) -> Option<Statement> {
     let first = tokens.iter().position(|token| !token.is_blank())?;
     let last = tokens.iter().rposition(|token| !token.is_blank())?;
     let tokens = &tokens[first..=last];
+    let (sql, parameters) = match dialect {
+        Dialect::Sqlite => (tokens.iter().map(|token| token.text).collect(), named(tokens)),
+        Dialect::Postgres => numbered(tokens),
+    };
+    Some(Statement { sql, line: tokens[0].line, normal: normal(tokens), parameters })
+}
+
+fn named(tokens: &[Token<'_>]) -> Vec<(String, u32)> {
     let mut parameters: Vec<(String, u32)> = Vec::new();
     for token in tokens.iter().filter(|token| token.kind == Kind::Parameter) {
         if parameters.iter().all(|(name, _)| name != token.text) {
             parameters.push((token.text.to_owned(), token.line));
         }
     }
-    Some(Statement {
-        sql: tokens.iter().map(|token| token.text).collect(),
-        line: tokens[0].line,
-        normal: normal(tokens),
-        parameters,
-    })
+    parameters
+}
+
+fn numbered(tokens: &[Token<'_>]) -> (String, Vec<(String, u32)>) {
+    let (mut sql, mut parameters) = (String::new(), Vec::new());
+    for token in tokens {
+        if token.kind == Kind::Parameter {
+            parameters.push((token.text.to_owned(), token.line));
+            sql.push_str(&format!("${}", parameters.len()));
+        } else {
+            sql.push_str(token.text);
+        }
+    }
+    (sql, parameters)
 }
 
 fn normal(tokens: &[Token<'_>]) -> String {
@@ -103,8 +122,24 @@ mod tests {
     use super::*;
     use crate::lexer::tokens;
 
+    fn split_sqlite(text: &str) -> Vec<Statement> {
+        split(&tokens(text, Dialect::Sqlite).unwrap(), Dialect::Sqlite)
+    }
+
+    #[test]
+    fn for_postgresql_each_use_of_a_parameter_has_a_number() {
+        let text = "insert into a values (:b::int, $c, ':d')\non conflict do update set b = :b";
+        let statements = split(&tokens(text, Dialect::Postgres).unwrap(), Dialect::Postgres);
+        assert_eq!(
+            statements[0].sql,
+            "insert into a values ($1::int, $2, ':d')\non conflict do update set b = $3"
+        );
+        let parameters = [(":b", 1), ("$c", 1), (":b", 2)].map(|(name, line)| (name.to_owned(), line));
+        assert_eq!(statements[0].parameters, parameters);
+    }
+
     fn check(text: &str, expected: &[(u32, &str)]) {
-        let statements = split(&tokens(text).unwrap());
+        let statements = split_sqlite(text);
         let found = statements
             .iter()
             .map(|statement| (statement.line, statement.normal.as_str()))
@@ -128,7 +163,7 @@ mod tests {
 
     #[test]
     fn parameters_outside_of_quotes_are_found_in_the_order_of_sqlite() {
-        let statements = split(&tokens("insert into a values\n(:b, $c, ':d', :b, :e)").unwrap());
+        let statements = split_sqlite("insert into a values\n(:b, $c, ':d', :b, :e)");
         let names =
             statements[0].parameters.iter().map(|(name, line)| (name.as_str(), *line)).collect::<Vec<_>>();
         assert_eq!(names, [(":b", 2), ("$c", 2), (":e", 2)]);

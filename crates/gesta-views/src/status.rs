@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gesta_core::Checkpoint;
+use gesta_consumer::{ConsumerState, Paused};
+use gesta_core::{Checkpoint, Timestamp};
 
 use crate::run_error::RunError;
 
@@ -18,6 +19,13 @@ pub enum State {
         /// What failed.
         error: Arc<RunError>,
     },
+    /// An operator paused it. It stands between two pages, and its rows are right as of its checkpoint.
+    Paused {
+        /// Who asked for it.
+        by: Arc<str>,
+        /// When.
+        since: Timestamp,
+    },
     /// It has stopped. Only [`Views::restart`](crate::Views::restart) starts it again, with the same definition. Its rows
     /// are right as of its checkpoint.
     Stopped {
@@ -27,13 +35,24 @@ pub enum State {
 }
 
 impl State {
-    /// The state in one word: `catching-up`, `live`, `retrying` or `stopped`.
+    pub(crate) fn of(state: ConsumerState<RunError>) -> Self {
+        match state {
+            ConsumerState::CatchingUp => Self::CatchingUp,
+            ConsumerState::Live => Self::Live,
+            ConsumerState::Retrying { error, .. } => Self::Retrying { error: RunError::of_failure(&error) },
+            ConsumerState::Paused(Paused { by, since }) => Self::Paused { by, since },
+            ConsumerState::Stopped { why } => Self::Stopped { error: RunError::of(&why) },
+        }
+    }
+
+    /// The state in one word: `catching-up`, `live`, `retrying`, `paused` or `stopped`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::CatchingUp => "catching-up",
             Self::Live => "live",
             Self::Retrying { .. } => "retrying",
+            Self::Paused { .. } => "paused",
             Self::Stopped { .. } => "stopped",
         }
     }
@@ -42,7 +61,7 @@ impl State {
     #[must_use]
     pub const fn error(&self) -> Option<&Arc<RunError>> {
         match self {
-            Self::CatchingUp | Self::Live => None,
+            Self::CatchingUp | Self::Live | Self::Paused { .. } => None,
             Self::Retrying { error } | Self::Stopped { error } => Some(error),
         }
     }
@@ -74,10 +93,4 @@ pub struct Status {
     pub head: Option<Checkpoint>,
     /// How many events of the log, of any type, lie between `checkpoint` and `head`.
     pub lag_events: Option<u64>,
-}
-
-/// The number of events between two places of one log.
-pub(crate) fn lag(checkpoint: &Checkpoint, head: &Checkpoint) -> u64 {
-    let sequences = head.sequences().zip(checkpoint.sequences());
-    sequences.map(|(head, reached)| head.saturating_sub(reached)).sum()
 }

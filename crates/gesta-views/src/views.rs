@@ -2,27 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gesta_consumer::{AnyConsumer, check_history, events_between};
 use gesta_core::{Checkpoint, EventStore, ReadError, Retry, When};
 
+use crate::consumer::ViewConsumer;
 use crate::definition::Definition;
-use crate::history::check_history;
+use crate::dialect::Dialect;
+use crate::hosted::Hosted;
 use crate::options::Options;
+#[cfg(feature = "postgres")]
+use crate::postgres::{Database, Postgres, excess_bytes};
+use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::RunError;
-use crate::runner::run;
-use crate::sandbox::{QueryError, QueryLimits, Rows, SqlValue};
-use crate::status::{State, Status, lag};
+use crate::sqlite::Sqlite;
+use crate::status::{State, Status};
 use crate::view::View;
 
-/// The views of one store. Each has its own thread, and its own database in a common folder.
+/// The views of one store. Each has its own thread, and its own database in a common folder or schema in PostgreSQL.
 ///
 /// Rows and checkpoint of a page are committed in one transaction, so a view shows every event exactly once, also after a
 /// crash. Dropping the handle shuts the views down and waits for their threads.
 pub struct Views {
     store: Arc<dyn EventStore>,
-    views: BTreeMap<String, Arc<View>>,
+    views: BTreeMap<String, Hosted>,
+    /// That of the views in PostgreSQL, if there are any.
+    #[cfg(feature = "postgres")]
+    database: Option<Arc<Database>>,
     /// Locked while this is open: one process runs a folder.
     _lock: File,
 }
@@ -58,19 +67,49 @@ impl Views {
         // An absolute path is never read as a `file:` address by SQLite.
         let folder = std::path::absolute(&folder).map_err(failed)?;
         let lock = lock(&folder)?;
-        let mut views = BTreeMap::new();
+        let mut by_name = BTreeMap::new();
         for definition in definitions {
             let name = definition.name().to_owned();
-            let view = View::new(definition, Arc::clone(&store), folder.clone(), options);
-            if views.insert(name.clone(), Arc::new(view)).is_some() {
+            #[cfg(not(feature = "postgres"))]
+            if definition.dialect() == Dialect::Postgres {
+                return Err(OpenError::NoDatabase { name });
+            }
+            if by_name.insert(name.clone(), definition).is_some() {
                 return Err(OpenError::Duplicate { name });
             }
         }
-        let opened = Self { store, views, _lock: lock };
-        for view in opened.views.values() {
-            view.start(run).map_err(|source| OpenError::Thread { source })?;
+        let mut opened = Self {
+            store,
+            views: BTreeMap::new(),
+            #[cfg(feature = "postgres")]
+            database: database_of(&by_name, &folder, options)?,
+            _lock: lock,
+        };
+        for (name, definition) in by_name {
+            let hosted = opened.start(definition, &folder, options);
+            opened.views.insert(name, hosted.map_err(|source| OpenError::Thread { source })?);
         }
         Ok(opened)
+    }
+
+    fn start(&self, definition: Definition, folder: &Path, options: &Options) -> io::Result<Hosted> {
+        let paused = options.paused.get(definition.name()).cloned();
+        let (view, store) = (View::new(definition.clone(), options.page), Arc::clone(&self.store));
+        match definition.dialect() {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => {
+                let database =
+                    Arc::clone(self.database.as_ref().expect("checked when the views were opened"));
+                Hosted::start(view, store, paused, move || {
+                    Postgres::new(Arc::clone(&database), definition.clone())
+                })
+            }
+            _ => {
+                let (folder, options) = (folder.to_owned(), options.clone());
+                let target = move || Sqlite::new(definition.clone(), folder.clone(), &options);
+                Hosted::start(view, store, paused, target)
+            }
+        }
     }
 
     /// The names of the views, sorted.
@@ -81,7 +120,7 @@ impl Views {
     /// The definition of a view.
     #[must_use]
     pub fn definition(&self, name: &str) -> Option<&Definition> {
-        self.views.get(name).map(|view| &view.definition)
+        self.views.get(name).map(|hosted| &hosted.view.definition)
     }
 
     /// The status of a view, measured against the head of the log at this moment.
@@ -89,19 +128,19 @@ impl Views {
     /// # Errors
     /// [`UnknownView`]. If the store does not answer, `head` and `lag_events` are `None`.
     pub async fn status(&self, name: &str) -> Result<Status, UnknownView> {
-        let view = self.view(name)?;
+        let hosted = self.view(name)?;
         // The view first, the head second: the lag may be a little too large, never too small.
-        let now = view.snapshot();
+        let (state, now) = (hosted.state(), hosted.view.snapshot());
         let head = self.store.locate(When::Head).await.ok();
         let lag_events = match (&now.checkpoint, &head) {
-            (Some(checkpoint), Some(head)) => Some(lag(checkpoint, head)),
+            (Some(checkpoint), Some(head)) => Some(events_between(checkpoint, head)),
             _ => None,
         };
         Ok(Status {
             name: name.to_owned(),
-            version: view.definition.version(),
-            hash: view.definition.hash(),
-            state: now.state,
+            version: hosted.view.definition.version(),
+            hash: hosted.view.definition.hash(),
+            state,
             checkpoint: now.checkpoint,
             serving: now.served,
             serves_predecessor: now.serves_predecessor,
@@ -128,17 +167,18 @@ impl Views {
     /// # Cancel safety
     /// Dropping it has no effect.
     pub async fn wait_for(&self, name: &str, checkpoint: &Checkpoint) -> Result<Checkpoint, WaitError> {
-        let view = self.view(name)?;
+        let hosted = self.view(name)?;
         // Rows of this history say nothing of a place in another one, however far they are.
         let mut is_checked = checkpoint.marks().next().is_some();
         if is_checked {
             self.check_reachable(checkpoint).await?;
         }
         loop {
-            // Listen first, look second: a change in between is not missed.
-            let listener = view.changed.listen();
-            let now = view.snapshot();
-            match (now.served, now.state) {
+            // Listen first, look second: a change in between is not missed. And the state before the rows: a run shows its
+            // rows before it stops.
+            let listener = hosted.view.changed.listen();
+            let state = hosted.state();
+            match (hosted.view.snapshot().served, state) {
                 (Some(served), _) if served.at_least(checkpoint) => return Ok(served),
                 (_, State::Stopped { error }) => {
                     return Err(WaitError::Stopped { name: name.to_owned(), error });
@@ -186,17 +226,26 @@ impl Views {
     /// # Errors
     /// [`RestartError`].
     pub fn restart(&self, name: &str) -> Result<(), RestartError> {
-        self.view(name)?.start(run).map_err(|source| RestartError::Thread { source })
+        self.view(name)?.consumer.restart().map_err(|source| RestartError::Thread { source })
+    }
+
+    /// Returns the views as consumers, for operators. Each keeps the views alive.
+    #[must_use]
+    pub fn consumers(self: &Arc<Self>) -> Vec<Arc<dyn AnyConsumer>> {
+        let of = |name: &String| Arc::new(ViewConsumer::new(Arc::clone(self), name)) as _;
+        self.views.keys().map(of).collect()
     }
 
     /// Stops all views and waits for their threads. A page that is being applied is rolled back, and applied again when the
     /// views are opened the next time.
     pub fn shut_down(&self) {
-        self.views.values().for_each(|view| view.request_stop());
-        self.views.values().for_each(|view| view.join());
+        self.views.values().for_each(|hosted| hosted.consumer.request_stop());
+        self.views.values().for_each(|hosted| hosted.consumer.join());
+        #[cfg(feature = "postgres")]
+        self.database.iter().for_each(|database| database.release());
     }
 
-    fn view(&self, name: &str) -> Result<&Arc<View>, UnknownView> {
+    pub(crate) fn view(&self, name: &str) -> Result<&Hosted, UnknownView> {
         self.views.get(name).ok_or_else(|| UnknownView { name: name.to_owned() })
     }
 }
@@ -205,6 +254,29 @@ impl Drop for Views {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+/// The database of the views in PostgreSQL, if there are any.
+#[cfg(feature = "postgres")]
+fn database_of(
+    definitions: &BTreeMap<String, Definition>,
+    folder: &Path,
+    options: &Options,
+) -> Result<Option<Arc<Database>>, OpenError> {
+    let mut on_postgres = definitions.values().filter(|one| one.dialect() == Dialect::Postgres).peekable();
+    let Some(first) = on_postgres.peek() else { return Ok(None) };
+    let Some(url) = &options.postgres else {
+        return Err(OpenError::NoDatabase { name: first.name().to_owned() });
+    };
+    for definition in on_postgres {
+        let excess = excess_bytes(&url.prefix, definition);
+        if excess > 0 {
+            let (name, prefix) = (definition.name().to_owned(), url.prefix.clone());
+            return Err(OpenError::LongName { name, prefix, excess });
+        }
+    }
+    let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
+    Database::start(url.clone(), folder).map(|database| Some(Arc::new(database))).map_err(failed)
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
@@ -248,6 +320,26 @@ pub enum OpenError {
     Duplicate {
         /// The name.
         name: String,
+    },
+    /// A view's dialect needs a database that was not given.
+    #[error(
+        "the view `{name}` has `-- dialect: postgres`, and no database was given: name it with `--views-db postgres://…` (in the library, `Options::postgres`), or write `-- dialect: sqlite`"
+    )]
+    NoDatabase {
+        /// The view.
+        name: String,
+    },
+    /// The names of a view's schemas would be too long for PostgreSQL.
+    #[error(
+        "the view `{name}` with the prefix `{prefix}` needs names that are {excess} bytes too long for PostgreSQL: shorten one of them"
+    )]
+    LongName {
+        /// The view.
+        name: String,
+        /// The prefix.
+        prefix: String,
+        /// How many bytes must go.
+        excess: usize,
     },
     /// The system could not start a thread.
     #[error("cannot start a thread for a view")]

@@ -1,23 +1,33 @@
 //! Hosts deciders and decisions: commands by name and from JSON, for the HTTP router and the command line.
 
+#[cfg(feature = "http")]
+mod description;
 mod error;
 mod hosted;
 mod outcome;
 
 use std::collections::BTreeMap;
 
-use gesta_core::{CommandKey, Expected};
+use gesta_core::{CommandKey, Expected, Fingerprint, Lanes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::command::{CommandInfo, FieldInfo};
 use crate::decider::Decider;
 use crate::decision::Decision;
+#[cfg(feature = "schema")]
+use crate::event::Event;
 use crate::handle::{Call, Gesta};
 use crate::key::Key;
 use crate::load::AsOf;
 use crate::meta::Meta;
+use crate::past::{Cut, Cuts, FieldChange, JsonEvent, Steps, WhatIf};
+#[cfg(feature = "schema")]
+use crate::schema::{EventEnum, EventSchema};
 
+#[cfg(feature = "http")]
+pub(crate) use description::{DeciderDescription, DecisionDescription};
 pub use error::AppError;
 use hosted::{Decides, HostedDecider, HostedDecision, Transacts};
 pub use outcome::{Outcome, OutcomeEvent, StateView};
@@ -51,6 +61,8 @@ pub struct App {
     name: String,
     deciders: BTreeMap<&'static str, Box<dyn HostedDecider>>,
     decisions: BTreeMap<String, Box<dyn HostedDecision>>,
+    #[cfg(feature = "schema")]
+    enums: Vec<EventEnum>,
 }
 
 impl std::fmt::Debug for App {
@@ -110,7 +122,13 @@ impl App {
     /// An application without deciders and decisions.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), deciders: BTreeMap::new(), decisions: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            deciders: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            #[cfg(feature = "schema")]
+            enums: Vec::new(),
+        }
     }
 
     /// Hosts a decider, by the category of its streams.
@@ -125,7 +143,30 @@ impl App {
             before.is_none(),
             "category `{category}` already has a decider: a stream belongs to one decider"
         );
+        #[cfg(feature = "schema")]
+        self.enums.extend(EventEnum::of::<D::Event>());
         self
+    }
+
+    /// Names an event enum that only decisions write. Those of deciders are known. It counts if it has `#[event(schema)]`.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn events<E: Event>(mut self) -> Self {
+        self.enums.extend(EventEnum::of::<E>());
+        self
+    }
+
+    /// The event enums that own their types: those of the deciders, and those that were named with [`Self::events`].
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn event_enums(&self) -> &[EventEnum] {
+        &self.enums
+    }
+
+    /// Every schema version of the event types that these enums own.
+    #[cfg(feature = "schema")]
+    pub fn event_schemas(&self) -> impl Iterator<Item = EventSchema> {
+        self.enums.iter().flat_map(|owner| owner.schemas().iter().cloned())
     }
 
     /// Hosts a decision by a name.
@@ -156,14 +197,35 @@ impl App {
         self.deciders.values().map(|decider| decider.info())
     }
 
-    /// The event types of the hosted deciders, including older names.
-    pub fn events(&self) -> impl Iterator<Item = HostedEvent> {
+    /// The event types of the hosted deciders, including older names and retired types.
+    pub fn event_types(&self) -> impl Iterator<Item = HostedEvent> {
         self.deciders.values().flat_map(|decider| decider.events())
     }
 
     /// The hosted decisions, by name.
     pub fn decisions(&self) -> impl Iterator<Item = DecisionInfo<'_>> {
         self.decisions.iter().map(|(name, decision)| DecisionInfo { name, fields: decision.fields() })
+    }
+
+    /// The hosted deciders as an API describes them.
+    #[cfg(feature = "http")]
+    pub(crate) fn described_deciders(&self) -> impl Iterator<Item = DeciderDescription> {
+        self.deciders.values().map(|decider| decider.description())
+    }
+
+    /// The hosted decisions as an API describes them.
+    #[cfg(feature = "http")]
+    pub(crate) fn described_decisions(&self) -> impl Iterator<Item = DecisionDescription<'_>> {
+        self.decisions.iter().map(|(name, decision)| DecisionDescription {
+            name,
+            body: decision.body(),
+            refusals: decision.refusals(),
+        })
+    }
+
+    /// The kinds of the hosted states that are kept as snapshots, by the category of their streams.
+    pub fn snapshot_kinds(&self) -> impl Iterator<Item = (&'static str, Fingerprint)> {
+        self.deciders.iter().filter_map(|(category, decider)| Some((*category, decider.snapshot_kind()?)))
     }
 
     /// Sends a command to an entity.
@@ -218,6 +280,75 @@ impl App {
         as_of: Option<AsOf>,
     ) -> Result<StateView, AppError> {
         self.find(category)?.state(gesta, id, as_of).await
+    }
+
+    /// The states of an entity at many moments, as JSON. None for an entity without events.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownDecider`], [`AppError::BadId`], [`AppError::Load`]; [`AppError::Invalid`] for more than `cuts_max` cuts.
+    pub async fn series(
+        &self,
+        gesta: &Gesta,
+        category: &str,
+        id: &str,
+        cuts: &Cuts,
+        cuts_max: usize,
+    ) -> Result<Vec<(Cut, Box<RawValue>)>, AppError> {
+        self.find(category)?.series(gesta, id, cuts, cuts_max).await
+    }
+
+    /// The states of all entities of a category at many moments, each with the id of its entity. `lanes` takes a part of the category.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownDecider`], [`AppError::Load`]; [`AppError::Invalid`] for more than `states_max` states, and for what
+    /// [`Gesta::series_of_category`] refuses.
+    pub async fn series_of_category(
+        &self,
+        gesta: &Gesta,
+        category: &str,
+        cuts: &Cuts,
+        lanes: Option<Lanes>,
+        states_max: usize,
+    ) -> Result<Vec<(String, Cut, Box<RawValue>)>, AppError> {
+        self.find(category)?.series_of_category(gesta, cuts, lanes, states_max).await
+    }
+
+    /// A walk through the history of an entity, event by event.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownDecider`], [`AppError::BadId`], [`AppError::Load`].
+    pub async fn steps(&self, gesta: &Gesta, category: &str, id: &str) -> Result<Steps, AppError> {
+        self.find(category)?.steps(gesta, id).await
+    }
+
+    /// The state of an entity as it would be with other events. Nothing is written.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownDecider`], [`AppError::BadId`], [`AppError::Load`]; [`AppError::Invalid`] for an event that the entity does
+    /// not read.
+    pub async fn what_if(
+        &self,
+        gesta: &Gesta,
+        category: &str,
+        id: &str,
+        what: WhatIf<JsonEvent>,
+    ) -> Result<StateView, AppError> {
+        self.find(category)?.what_if(gesta, id, what).await
+    }
+
+    /// What differs between the states of an entity at two points. `to` is now by default.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownDecider`], [`AppError::BadId`], [`AppError::Load`].
+    pub async fn diff(
+        &self,
+        gesta: &Gesta,
+        category: &str,
+        id: &str,
+        from: AsOf,
+        to: Option<AsOf>,
+    ) -> Result<Vec<FieldChange>, AppError> {
+        self.find(category)?.diff(gesta, id, from, to).await
     }
 
     fn find(&self, category: &str) -> Result<&dyn HostedDecider, AppError> {

@@ -1,14 +1,19 @@
 //! Consistency boundaries: the states that a decision reads, which must not change until it is recorded.
 
+use std::any::TypeId;
+
 use gesta_core::{
-    Checkpoint, Condition, Expected, Item, Place, Query, Read, RecordedEvent, Select, StreamName, Tag,
-    Version,
+    Checkpoint, Condition, EventId, Expected, Item, Place, Query, Read, RecordedEvent, Select, Snapshot,
+    StreamName, Tag, Version,
 };
 
+use crate::entity::{AnyState, Borrower, EncodedEvent, Held};
 use crate::error::{EncodeError, LoadError};
 use crate::event::{Event, TagValue, types};
 use crate::fact::NewFact;
 use crate::key::{Key, KeyError};
+use crate::process::is_process_event;
+use crate::snapshot::{Declared, restored};
 use crate::state::State;
 
 /// The states that a decision reads: an [`At`], a `Vec` of boundaries, or a tuple of up to eight, in any nesting.
@@ -38,6 +43,19 @@ pub trait Part: Send {
     fn condition(&self) -> Option<Condition>;
     /// How far it was read.
     fn scanned_to(&self) -> Option<&Checkpoint>;
+    /// How its state is kept as snapshots, with its stream; `None` if it is folded from its events each time.
+    fn declared(&self) -> Option<(Declared, StreamName)> {
+        None
+    }
+    /// Takes the state from a snapshot. Returns false if it cannot be decoded.
+    fn restore(&mut self, snapshot: &Snapshot) -> bool {
+        let _ = snapshot;
+        false
+    }
+    /// The part as a borrower of a state that is kept between commands; `None` if its state is read for each.
+    fn borrower(&mut self) -> Option<&mut dyn Borrower> {
+        None
+    }
 }
 
 /// A state and the events it is folded from: the stream of an entity, or the events that share a tag.
@@ -126,6 +144,19 @@ impl<S: State> At<S> {
         Self::new(Ok(Scope::Query(item)))
     }
 
+    /// One recorded event of an entity. The state is the default one if the entity has no such event, or one of a type that the state
+    /// does not read.
+    #[must_use]
+    pub fn event<K: Key>(id: &K, event: EventId) -> Self {
+        let item = |stream| Item {
+            stream: Some(stream),
+            ids: vec![event],
+            types: types::<S::Event>(),
+            ..Item::default()
+        };
+        Self::new(id.stream().map(|stream| Scope::Query(item(stream))).map_err(BadScope::Key))
+    }
+
     /// An event of this entity, to be recorded. The decision fails with [`EncodeError::NoStream`] if the state is over
     /// tags: use [`NewFact::new`] there.
     #[must_use]
@@ -166,6 +197,14 @@ impl<S> At<S> {
     #[must_use]
     pub const fn version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// The stream, unless the state is over a query.
+    pub(crate) const fn stream_name(&self) -> Option<&StreamName> {
+        match &self.scope {
+            Ok(Scope::Stream(stream)) => Some(stream),
+            _ => None,
+        }
     }
 
     pub(crate) fn into_parts(self) -> (S, Option<Version>, Option<Checkpoint>) {
@@ -224,23 +263,67 @@ impl<S: State> Part for At<S> {
     fn scanned_to(&self) -> Option<&Checkpoint> {
         self.scanned_to.as_ref()
     }
+
+    fn declared(&self) -> Option<(Declared, StreamName)> {
+        match &self.scope {
+            Ok(Scope::Stream(name)) => Some((Declared::of::<S>()?, name.clone())),
+            _ => None,
+        }
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> bool {
+        let Some(state) = restored::<S>(snapshot) else { return false };
+        self.state = state;
+        self.version = Some(snapshot.version);
+        true
+    }
+
+    fn borrower(&mut self) -> Option<&mut dyn Borrower> {
+        matches!(self.scope, Ok(Scope::Stream(_))).then_some(self)
+    }
 }
 
-/// Folds one event into a state, straight from its bytes.
-pub(crate) fn fold_one<S: State>(state: &mut S, event: &RecordedEvent) -> Result<(), LoadError> {
-    match S::Event::decode(event.event_type(), event.schema_version(), event.data_slice()) {
-        Ok(Some(event)) => state.evolve(event),
-        Ok(None) if S::Event::IGNORES_UNKNOWN => {}
-        Ok(None) => {
-            return Err(LoadError::UnknownType {
-                stream: event.stream().to_owned(),
-                version: event.version(),
-                event_type: event.event_type().to_owned(),
-            });
-        }
-        Err(error) => return Err(LoadError::of_event(event, error)),
+impl<S: State> Borrower for At<S> {
+    fn kind(&self) -> TypeId {
+        TypeId::of::<S>()
     }
-    Ok(())
+
+    fn empty(&self) -> Box<dyn AnyState> {
+        Box::new(Held(Some(S::default())))
+    }
+
+    fn borrow(&mut self, from: &mut dyn AnyState, version: Option<Version>) {
+        self.state = held::<S>(from).take().expect("a state is lent while it is there");
+        self.version = version;
+    }
+
+    fn give_back(&mut self, to: &mut dyn AnyState) {
+        *held::<S>(to) = Some(std::mem::take(&mut self.state));
+        self.version = None;
+    }
+}
+
+fn held<S: State>(state: &mut dyn AnyState) -> &mut Option<S> {
+    &mut state.as_any().downcast_mut::<Held<S>>().expect("a state is found by its type").0
+}
+
+/// Folds one recorded event into a state. See [`fold`].
+pub(crate) fn fold_one<S: State>(state: &mut S, event: &RecordedEvent) -> Result<(), LoadError> {
+    fold(state, EncodedEvent::recorded(event))
+}
+
+/// Folds one event into a state, straight from its bytes: all the events that it is read as. Events of the type
+/// `gesta.process.*` are passed over: they are the library's.
+pub(crate) fn fold<S: State>(state: &mut S, event: EncodedEvent<'_>) -> Result<(), LoadError> {
+    if is_process_event(event.event_type) {
+        return Ok(());
+    }
+    let EncodedEvent { event_type, schema_version, data, .. } = event;
+    match S::Event::decode(event_type, schema_version, data, &mut |event| state.evolve(event)) {
+        Ok(known) if known || S::Event::IGNORES_UNKNOWN => Ok(()),
+        Ok(_) => Err(LoadError::unknown_type_of(event)),
+        Err(error) => Err(LoadError::of_encoded(event, error)),
+    }
 }
 
 /// The expectation of an append on a stream whose last known event has that version.

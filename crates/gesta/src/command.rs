@@ -12,6 +12,8 @@ use crate::words::{explain_json, explain_json_value, plain_type};
 /// Each variant has a name for URLs and command lines: the variant in kebab case, or `#[command(name = "…")]`. It is
 /// read from a JSON object of its fields. Unknown fields are refused, so that a misspelt optional field is not dropped
 /// silently.
+///
+/// `#[command(schema)]` on the enum, with the cargo feature `schema`, gives the JSON Schema of each command. Their fields need `JsonSchema`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a command enum",
     label = "not a command enum",
@@ -29,6 +31,13 @@ pub trait Command: Sized + Clone + Send + Sync + 'static {
     /// # Errors
     /// [`InputError`] names the wrong field.
     fn decode(name: &str, json: &[u8]) -> Option<Result<Self, InputError>>;
+
+    /// The JSON Schema of each command by name, for an enum with `#[command(schema)]`; none for any other.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    fn schemas() -> Vec<(&'static str, serde_json::Value)> {
+        Vec::new()
+    }
 }
 
 /// The name and the fields of a command.
@@ -71,6 +80,18 @@ impl FieldInfo {
     pub const fn of_category(self, category: Option<&'static str>) -> Self {
         Self { category, ..self }
     }
+}
+
+/// The schema of an input whose fields are known by their names and plain types only. Other fields may be renamed ones, so they are allowed.
+#[cfg(feature = "http")]
+pub(crate) fn schema_of_fields(fields: &[FieldInfo]) -> serde_json::Value {
+    let property = |field: &FieldInfo| {
+        (field.name.to_owned(), crate::words::plain_schema(field.rust_type, field.category.is_some()))
+    };
+    serde_json::json!({
+        "type": "object",
+        "properties": fields.iter().map(property).collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 impl Serialize for FieldInfo {

@@ -4,6 +4,7 @@ use crate::boundary::At;
 use crate::command::Command;
 use crate::fact::NewFact;
 use crate::key::Key;
+use crate::refusal::RefusalInfo;
 use crate::state::State;
 
 /// A state that decides about commands: an entity with its own stream.
@@ -25,6 +26,10 @@ pub trait Decider: State {
     /// Why it refuses a command.
     type Error: std::error::Error + Send + Sync + 'static;
 
+    /// The refusals, as the description of the API lists them: `Refused::REFUSALS` for an enum with `#[derive(Refusal)]`. Empty by default,
+    /// which describes none.
+    const REFUSALS: &'static [RefusalInfo] = &[];
+
     /// The events that follow from the command. An empty list accepts the command and records nothing.
     ///
     /// # Errors
@@ -45,6 +50,13 @@ pub trait Decider: State {
 }
 
 impl<S: Decider> At<S> {
+    /// The id of this entity; `None` for a state over a query, and for a stream of another category.
+    #[must_use]
+    pub fn id(&self) -> Option<S::Id> {
+        let value = self.stream_name()?.as_str().strip_prefix(S::Id::KIND)?.strip_prefix('-')?;
+        S::Id::parse(value).ok()
+    }
+
     /// Sends a command to this entity and returns its events. So each entity keeps its own rules within a decision.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use crate::boundary::Boundary;
 use crate::command::FieldInfo;
 use crate::fact::NewFact;
+use crate::refusal::RefusalInfo;
 
 /// A rule over several states that records its events atomically.
 ///
@@ -71,6 +72,17 @@ pub trait Decision: Clone + Send + Sync + 'static {
 
     /// The inputs, as `GET /commands` lists them. [`macro@crate::decision`] fills them in; empty by default.
     const FIELDS: &'static [FieldInfo] = &[];
+
+    /// The refusals, as the description of the API lists them. [`macro@crate::decision`] fills them in where the error has
+    /// `#[derive(Refusal)]`; empty by default.
+    const REFUSALS: &'static [RefusalInfo] = &[];
+
+    /// The JSON Schema of the inputs. [`macro@crate::decision`] with the argument `schema` gives it.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    fn schema() -> Option<serde_json::Value> {
+        None
+    }
 
     /// The states to load, still empty.
     fn boundary(&self) -> Self::State;

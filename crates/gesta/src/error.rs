@@ -1,9 +1,11 @@
 //! Errors of the typed library. A variant exists where the caller would act differently.
 
 use gesta_core::{
-    AppendError, Batch, Expected, NameError, ReadError, RecordedEvent, Retry, StreamName, Version,
+    AppendError, Batch, Expected, NameError, Position, ReadError, RecordedEvent, Retry, StreamName, Version,
 };
 
+use crate::compensation::EventRef;
+use crate::entity::EncodedEvent;
 use crate::key::KeyError;
 
 /// A payload does not decode as an event of its type.
@@ -156,8 +158,13 @@ impl std::fmt::Display for Last {
 impl LoadError {
     /// Adds the place of the event that does not decode.
     pub(crate) fn of_event(event: &RecordedEvent, error: DecodeError) -> Self {
-        let (stream, version) = (event.stream().to_owned(), event.version());
-        let event_type = event.event_type().to_owned();
+        Self::of_encoded(EncodedEvent::recorded(event), error)
+    }
+
+    /// As [`Self::of_event`].
+    pub(crate) fn of_encoded(event: EncodedEvent<'_>, error: DecodeError) -> Self {
+        let (stream, version) = (event.stream.to_owned(), event.version);
+        let event_type = event.event_type.to_owned();
         match error {
             DecodeError::UnknownSchemaVersion { found, newest, .. } => {
                 Self::UnknownSchemaVersion { stream, version, event_type, found, newest }
@@ -166,11 +173,75 @@ impl LoadError {
         }
     }
 
-    /// Tells if and when loading again can help.
+    /// The error for an event whose type this program does not know.
+    pub(crate) fn unknown_type(event: &RecordedEvent) -> Self {
+        Self::unknown_type_of(EncodedEvent::recorded(event))
+    }
+
+    /// As [`Self::unknown_type`].
+    pub(crate) fn unknown_type_of(event: EncodedEvent<'_>) -> Self {
+        Self::UnknownType {
+            stream: event.stream.to_owned(),
+            version: event.version,
+            event_type: event.event_type.to_owned(),
+        }
+    }
+
+    /// The same error for another caller who waited for the same load.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Read(error) => Self::Read(error.clone()),
+            Self::Key(error) => Self::Key(error.clone()),
+            Self::Name(error) => Self::Name(error.clone()),
+            Self::EmptyBoundary { tag } => Self::EmptyBoundary { tag: tag.clone() },
+            Self::UnknownType { stream, version, event_type } => Self::UnknownType {
+                stream: stream.clone(),
+                version: *version,
+                event_type: event_type.clone(),
+            },
+            Self::UnknownSchemaVersion { stream, version, event_type, found, newest } => {
+                Self::UnknownSchemaVersion {
+                    stream: stream.clone(),
+                    version: *version,
+                    event_type: event_type.clone(),
+                    found: *found,
+                    newest: *newest,
+                }
+            }
+            Self::Undecodable { stream, version, event_type, source } => Self::Undecodable {
+                stream: stream.clone(),
+                version: *version,
+                event_type: event_type.clone(),
+                source: serde::de::Error::custom(source),
+            },
+            Self::NoSuchVersion { stream, asked, last } => {
+                Self::NoSuchVersion { stream: stream.clone(), asked: *asked, last: *last }
+            }
+        }
+    }
+
+    /// The error for an event whose data does not decode.
+    pub(crate) fn undecodable(event: &RecordedEvent, source: serde_json::Error) -> Self {
+        Self::Undecodable {
+            stream: event.stream().to_owned(),
+            version: event.version(),
+            event_type: event.event_type().to_owned(),
+            source,
+        }
+    }
+
+    /// True if a newer program wrote the event, as happens while a new version is rolled out.
+    pub(crate) fn is_of_newer_program(&self) -> bool {
+        matches!(self, Self::UnknownSchemaVersion { found, newest, .. } if found > newest)
+    }
+
+    /// Tells if and when loading again can help. It can for an event of a newer program: another copy of this program may
+    /// already be upgraded.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
             Self::Read(error) => error.retry(),
+            newer if newer.is_of_newer_program() => Retry::AfterPause,
             _ => Retry::Never,
         }
     }
@@ -198,6 +269,14 @@ pub enum SendError<E> {
     Contended {
         /// The number of attempts.
         attempts: u32,
+    },
+    /// An event that the command reverses was compensated before. Nothing was written.
+    #[error("event {id} of stream `{stream}` was compensated before, by the event at position {by}", id = .event.id, stream = .event.stream)]
+    AlreadyCompensated {
+        /// The event that was to be reversed.
+        event: EventRef,
+        /// The place of the event that compensates it.
+        by: Position,
     },
     /// The call is invalid. Nothing was written.
     #[error("{reason}")]
@@ -247,9 +326,11 @@ impl<E> SendError<E> {
             Self::InDoubt { .. } => Retry::Unknown,
             Self::Load(error) => error.retry(),
             Self::Append(error) => error.retry(),
-            Self::Refused(_) | Self::VersionMismatch { .. } | Self::Invalid { .. } | Self::Encode(_) => {
-                Retry::Never
-            }
+            Self::Refused(_)
+            | Self::VersionMismatch { .. }
+            | Self::AlreadyCompensated { .. }
+            | Self::Invalid { .. }
+            | Self::Encode(_) => Retry::Never,
         }
     }
 }

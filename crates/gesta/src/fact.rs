@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use gesta_core::{EventType, NameError, RecordedEvent, StreamName, Tag};
 
+use crate::compensation::EventRef;
 use crate::error::EncodeError;
 use crate::event::Event;
 use crate::key::Key;
@@ -19,6 +20,8 @@ pub(crate) struct Fact {
     pub(crate) schema_version: u16,
     pub(crate) data: Bytes,
     pub(crate) tags: Vec<Tag>,
+    /// The event that this one reverses, if it reverses one.
+    pub(crate) reverses: Option<EventRef>,
 }
 
 impl NewFact {
@@ -33,6 +36,28 @@ impl NewFact {
     #[must_use]
     pub fn of_stream<E: Event>(stream: StreamName, event: E) -> Self {
         Self(Fact::new(stream, &event))
+    }
+
+    /// Marks the event as a compensation of a recorded one: a refund, a correction. Several events may compensate the same one.
+    ///
+    /// The recorded event does not change. It is found from this one by [`Recorded::compensates`](crate::Recorded::compensates),
+    /// and this one from it by the tag of [`EventRef::tag`].
+    #[must_use]
+    pub fn compensates(self, event: &EventRef) -> Self {
+        Self(self.0.map(|mut fact| {
+            fact.tags.push(event.tag());
+            fact
+        }))
+    }
+
+    /// As [`Self::compensates`], and only once: the command fails with
+    /// [`SendError::AlreadyCompensated`](crate::SendError::AlreadyCompensated) if an event that compensates it is recorded already.
+    #[must_use]
+    pub fn reverses(self, event: EventRef) -> Self {
+        Self(self.compensates(&event).0.map(|mut fact| {
+            fact.reverses = Some(event);
+            fact
+        }))
     }
 
     pub(crate) const fn of_fact(fact: Fact) -> Self {
@@ -63,6 +88,7 @@ impl Fact {
             schema_version: info.version,
             data,
             tags: event.tags()?,
+            reverses: None,
         })
     }
 
@@ -75,6 +101,7 @@ impl Fact {
             schema_version: event.schema_version(),
             data: event.data(),
             tags: tags.map(str::parse).collect::<Result<_, _>>()?,
+            reverses: None,
         })
     }
 }

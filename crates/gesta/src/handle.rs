@@ -1,29 +1,42 @@
-//! The handle of applications: a store, an environment, and metadata for every event.
+//! The handle of applications: the entities of a store, an environment, and metadata for every event.
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use gesta_consumer::SystemClock;
 use gesta_core::{
-    Checkpoint, CommandKey, EventId, EventStore, Expected, Placed, RecordedEvent, StreamName, Version,
+    Checkpoint, CommandKey, EventStore, Expected, Lanes, NewEvent, Placed, ReadError, RecordedEvent,
+    SnapshotStore, StreamName, Version,
 };
+use serde::Serialize;
 
+use crate::answer::Written;
 use crate::boundary::{At, Boundary};
 use crate::decider::Decider;
 use crate::decision::Decision;
+use crate::entity::{self, Cache, CacheMetrics, Entities};
 use crate::environment::{Environment, SystemEnvironment};
-use crate::error::{LoadError, SendError};
-use crate::event::{Event, Recorded};
+use crate::error::{EncodeError, LoadError, SendError};
+use crate::event::{Event, decode_all};
 use crate::fact::{Fact, NewFact};
 use crate::key::Key;
-use crate::load::{AsOf, Loaded, load, load_at, load_boundary};
+use crate::load::{AsOf, Loaded, Source, load, load_at, load_boundary};
 use crate::meta::Meta;
+use crate::past::{self, CategoryError, Cut, Cuts, DiffError, FieldChange, Steps, WhatIf};
+use crate::snapshot::{SnapshotMetrics, SnapshotOptions, SnapshotService};
 use crate::state::State;
 
-/// The default number of attempts to decide and append a command. Each failed attempt means that another writer got
-/// through.
+/// The default number of attempts to append a command. Each failed attempt means that another writer got through.
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
 /// An event store, as applications use it. Cheap to clone.
+///
+/// A handle keeps the states of recently used entities, within the bounds of its [`Cache`], and puts the commands to one
+/// entity in line: they do not conflict with each other, and one sync of the store serves many of them. Clones share
+/// this, so a program makes one handle for a store and clones it. Two handles made with [`Gesta::new`], or two
+/// processes, are correct on the same entities, and slow where both write to one at the same time.
 ///
 /// # Example
 /// ```
@@ -46,7 +59,7 @@ const ATTEMPTS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Gesta {
-    store: Arc<dyn EventStore>,
+    entities: Arc<Entities>,
     environment: Arc<dyn Environment>,
     meta: Arc<Meta>,
     attempts: NonZeroU32,
@@ -64,9 +77,10 @@ impl std::fmt::Debug for Gesta {
 /// The result of a command. Its events are durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed<E> {
-    /// The events, in order. Empty if the command was accepted without an event.
+    /// The events, in order. Empty if the command was accepted without an event. The events of a repeat are those that the
+    /// recorded ones are read as today: a newer program may read one as several, or as none.
     pub events: Vec<E>,
-    /// The versions and positions of the events, in the same order.
+    /// The versions and positions of the recorded events, in the same order.
     pub places: Vec<Placed>,
     /// The version of the last event of each stream written to; without events, of each entity that was read.
     pub versions: Vec<(StreamName, Version)>,
@@ -94,7 +108,21 @@ impl Gesta {
     /// A handle on a store, with the caller's clock and event ids.
     #[must_use]
     pub fn with_environment(store: Arc<dyn EventStore>, environment: Arc<dyn Environment>) -> Self {
-        Self { store, environment, meta: Arc::default(), attempts: ATTEMPTS }
+        let entities = Entities::new(store, Arc::new(SystemClock), Cache::default(), None);
+        Self { entities, environment, meta: Arc::default(), attempts: ATTEMPTS }
+    }
+
+    /// A handle that keeps states within these bounds. It shares none with the handle that it is made from, so a program
+    /// does this once, at the start.
+    #[must_use]
+    pub fn cache(&self, cache: Cache) -> Self {
+        self.on_entities(cache, self.entities.snapshots().cloned())
+    }
+
+    /// What the states and the line of commands of this handle and its clones have done.
+    #[must_use]
+    pub fn cache_metrics(&self) -> CacheMetrics {
+        self.entities.metrics()
     }
 
     /// A handle that records this metadata with every event.
@@ -103,16 +131,48 @@ impl Gesta {
         Self { meta: Arc::new(meta), ..self.clone() }
     }
 
-    /// A handle that decides a command at most `attempts` times when others write to the same entities.
+    /// A handle that tries a command at most `attempts` times when other processes write to the same entities. What its
+    /// own commands do to each other does not count.
     #[must_use]
     pub fn attempts(&self, attempts: NonZeroU32) -> Self {
         Self { attempts, ..self.clone() }
     }
 
+    /// A handle that begins loads from snapshots, and takes them, of the states that declare it with
+    /// [`macro@crate::snapshot`].
+    ///
+    /// One thread takes them, beside the commands. It ends with the last clone of this handle. The snapshot store may
+    /// be slow, down or emptied at any time: loads fold more events then. The handle shares no kept state with the one
+    /// that it is made from, so a program does this once, at the start.
+    #[must_use]
+    pub fn snapshots(&self, store: Arc<dyn SnapshotStore>) -> Self {
+        self.snapshots_with(store, SnapshotOptions::default())
+    }
+
+    /// Like [`Self::snapshots`], with options.
+    #[must_use]
+    pub fn snapshots_with(&self, store: Arc<dyn SnapshotStore>, options: SnapshotOptions) -> Self {
+        let service = SnapshotService::start(Arc::clone(self.event_store()), store, options);
+        self.on_entities(self.entities.cache(), Some(Arc::new(service)))
+    }
+
+    /// What happened to each kind of state that is kept as snapshots, since the start of the process.
+    #[must_use]
+    pub fn snapshot_metrics(&self) -> Vec<SnapshotMetrics> {
+        self.entities.snapshots().map(|snapshots| snapshots.metrics()).unwrap_or_default()
+    }
+
+    /// Waits until every snapshot that is due has been taken, or could not be. For tests, and for figures.
+    pub async fn snapshots_settled(&self) {
+        if let Some(snapshots) = self.entities.snapshots() {
+            snapshots.settled().await;
+        }
+    }
+
     /// The store underneath.
     #[must_use]
     pub fn event_store(&self) -> &Arc<dyn EventStore> {
-        &self.store
+        self.entities.store()
     }
 
     /// Gives the next command a key: a repeat returns the first answer and writes nothing. Scope keys from outside with
@@ -134,9 +194,11 @@ impl Gesta {
         Call { gesta: self.clone(), command: None, expected: None }
     }
 
-    /// Sends a command to an entity: loads the entity, decides, and appends the events if the entity has not changed.
-    /// If it has changed, the newer events are folded in and the command is decided again. If an append may or may not
-    /// have happened, the same batch is sent again a few times to settle it.
+    /// Sends a command to an entity: brings its state up to date, decides, and appends the events if the entity has not
+    /// changed. If it has changed, the newer events are folded in and the command is decided again. If an append may or
+    /// may not have happened, the same batch is sent again a few times to settle it.
+    ///
+    /// An answer is true of the log: a refusal was so at some moment after the call, and acknowledged events are durable.
     ///
     /// # Errors
     /// [`SendError`]: the domain's refusal, the reason why nothing was written, or an outcome that is in doubt.
@@ -162,12 +224,57 @@ impl Gesta {
         self.call().execute(decision).await
     }
 
-    /// The current state of an entity; the default state if it has no events.
+    /// Looks at the current state of an entity, or its default state if it has no events. The closure sees the kept
+    /// state and may be called more than once; the last result is returned, with the version that it was made from.
+    ///
+    /// It costs no read of the history where the state is kept. The result is true of the log at some moment after the
+    /// call, and all of it is durable. Commands to the entity wait while the closure runs.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    ///
+    /// # Example
+    /// ```
+    /// # use gesta::*;
+    /// # #[derive(Debug, Clone, Key)] #[key("counter")] struct CounterId(u64);
+    /// # #[derive(Debug, PartialEq, Event)] #[event(prefix = "counter")] enum CounterEvent { Counted }
+    /// # #[derive(Debug, Clone, Command)] enum CounterCommand { Count }
+    /// # #[derive(Debug, Default)] struct Counter(u64);
+    /// # impl State for Counter { type Event = CounterEvent; fn evolve(&mut self, _: CounterEvent) { self.0 += 1 } }
+    /// # impl Decider for Counter {
+    /// #     type Id = CounterId; type Command = CounterCommand; type Error = std::convert::Infallible;
+    /// #     fn decide(&self, _: CounterCommand) -> Result<Vec<CounterEvent>, Self::Error> { Ok(vec![CounterEvent::Counted]) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> { gesta::testing::block_on(async {
+    /// # let gesta = gesta::testing::store();
+    /// gesta.send::<Counter>(&CounterId(7), CounterCommand::Count).await?;
+    /// let count = gesta.inspect(&CounterId(7), |counter: &Counter, _| counter.0).await?;
+    /// assert_eq!((count.state, count.version), (1, Some(Version::FIRST)));
+    /// # Ok(()) }) }
+    /// ```
+    pub async fn inspect<D: Decider, T>(
+        &self,
+        id: &D::Id,
+        mut look: impl FnMut(&D, Option<Version>) -> T,
+    ) -> Result<Loaded<T>, LoadError> {
+        let mut seen = None;
+        let decide = |at: &At<D>| {
+            seen = Some((look(at.state(), at.version()), at.version()));
+            Ok(Vec::new())
+        };
+        let read = self.call().run::<_, Infallible>(&mut D::at(id), decide).await;
+        let checkpoint = read.map_err(inspect_error)?.checkpoint;
+        let (state, version) = seen.expect("a command is answered after it was decided");
+        Ok(Loaded { state, version, checkpoint })
+    }
+
+    /// The current state of an entity; the default state if it has no events. It is folded from the history, or from
+    /// the newest snapshot on, for the caller to own: [`Self::inspect`] is cheaper where a look is enough.
     ///
     /// # Errors
     /// [`LoadError`].
     pub async fn load<D: Decider>(&self, id: &D::Id) -> Result<Loaded<D>, LoadError> {
-        load(&*self.store, id.stream()?).await
+        load(self.source(), id.stream()?).await
     }
 
     /// The state of an entity at an earlier point.
@@ -175,7 +282,83 @@ impl Gesta {
     /// # Errors
     /// [`LoadError`]; [`LoadError::NoSuchVersion`] if the stream has not reached the version.
     pub async fn load_at<D: Decider>(&self, id: &D::Id, as_of: AsOf) -> Result<Loaded<D>, LoadError> {
-        load_at(&*self.store, id.stream()?, as_of).await
+        load_at(self.source(), id.stream()?, as_of).await
+    }
+
+    /// The states of an entity at many moments: `visit` gets each cut with the state there. Nothing is called for an entity without
+    /// events.
+    ///
+    /// Cuts of a calendar read the stream once for its times, and once for its events; cuts by events read it once. By [`By::Time`](crate::past::By::Time), where events came
+    /// late, a state is folded again.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn series<D: Decider>(
+        &self,
+        id: &D::Id,
+        cuts: &Cuts,
+        mut visit: impl FnMut(Cut, &D) + Send,
+    ) -> Result<(), LoadError> {
+        let visit = |cut: Cut, state: &D| {
+            visit(cut, state);
+            ControlFlow::Continue(())
+        };
+        past::series(&**self.event_store(), id.stream()?, cuts, visit).await
+    }
+
+    /// The states of all entities of a category at many moments: `visit` gets each entity that has an event, in the order of the
+    /// streams, at each cut. `lanes` takes a part of the category.
+    ///
+    /// It is one pass over the category, with a state in memory for each entity.
+    ///
+    /// # Errors
+    /// [`CategoryError`]: [`CategoryError::TooManyEntities`] where the states weigh more than 256 MiB;
+    /// [`CategoryError::LateEvent`] if the cuts count [`By::Time`](crate::past::By::Time) and an event came late.
+    pub async fn series_of_category<D: Decider>(
+        &self,
+        cuts: &Cuts,
+        lanes: Option<Lanes>,
+        mut visit: impl FnMut(&D::Id, Cut, &D) + Send,
+    ) -> Result<(), CategoryError> {
+        let visit = |id: &D::Id, cut: Cut, state: &D| {
+            visit(id, cut, state);
+            ControlFlow::Continue(())
+        };
+        past::series_of_category::<D>(&**self.event_store(), cuts, lanes, visit).await
+    }
+
+    /// A walk through the history of an entity, event by event: what each one changed, who sent it, and why.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn steps<D: Decider + Serialize>(&self, id: &D::Id) -> Result<Steps, LoadError> {
+        Steps::of::<D>(Arc::clone(self.event_store()), id.stream()?).await
+    }
+
+    /// What differs between the states of an entity at two points, as JSON.
+    ///
+    /// # Errors
+    /// [`DiffError`].
+    pub async fn diff<D: Decider + Serialize>(
+        &self,
+        id: &D::Id,
+        from: AsOf,
+        to: AsOf,
+    ) -> Result<Vec<FieldChange>, DiffError> {
+        let (before, after) = (self.load_at::<D>(id, from).await?, self.load_at::<D>(id, to).await?);
+        Ok(past::changes(&serde_json::to_value(before.state)?, &serde_json::to_value(after.state)?))
+    }
+
+    /// The state of an entity as it would be with other events. Nothing is written.
+    ///
+    /// # Errors
+    /// [`LoadError`]; [`LoadError::NoSuchVersion`] if the stream lacks a version that is named.
+    pub async fn what_if<D: Decider>(
+        &self,
+        id: &D::Id,
+        what: WhatIf<D::Event>,
+    ) -> Result<Loaded<D>, LoadError> {
+        past::what_if(&**self.event_store(), id.stream()?, what).await
     }
 
     /// A state folded from a stream.
@@ -183,7 +366,7 @@ impl Gesta {
     /// # Errors
     /// [`LoadError`].
     pub async fn load_stream<S: State>(&self, stream: StreamName) -> Result<Loaded<S>, LoadError> {
-        load(&*self.store, stream).await
+        load(self.source(), stream).await
     }
 
     /// Loads a boundary without deciding: several states at one place in the log.
@@ -191,8 +374,19 @@ impl Gesta {
     /// # Errors
     /// [`LoadError`].
     pub async fn look<B: Boundary>(&self, mut boundary: B) -> Result<B, LoadError> {
-        load_boundary(&*self.store, &mut boundary).await?;
+        load_boundary(self.source(), &mut boundary).await?;
         Ok(boundary)
+    }
+
+    /// Where this handle loads states from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        self.entities.source()
+    }
+
+    /// A handle that keeps its own states and shares none with this one.
+    fn on_entities(&self, cache: Cache, snapshots: Option<Arc<SnapshotService>>) -> Self {
+        let store = Arc::clone(self.event_store());
+        Self { entities: Entities::new(store, Arc::new(SystemClock), cache, snapshots), ..self.clone() }
     }
 
     pub(crate) fn environment(&self) -> &dyn Environment {
@@ -205,6 +399,26 @@ impl Gesta {
 
     pub(crate) fn attempts_max(&self) -> u32 {
         self.attempts.get()
+    }
+
+    /// The facts as events, with ids, the time, and the metadata of this handle.
+    pub(crate) fn new_events(&self, facts: &[Fact]) -> Result<Vec<NewEvent>, EncodeError> {
+        let (meta, environment) = (self.meta(), self.environment());
+        let (tags, metadata) = (meta.tags()?, meta.to_bytes());
+        let time = meta.happened_at().unwrap_or_else(|| environment.now());
+        let events = facts.iter().map(|fact| NewEvent {
+            schema_version: fact.schema_version,
+            metadata: metadata.clone(),
+            tags: fact.tags.iter().chain(&tags).cloned().collect(),
+            ..NewEvent::json(
+                environment.event_id(),
+                fact.stream.clone(),
+                fact.event_type.clone(),
+                time,
+                fact.data.clone(),
+            )
+        });
+        Ok(events.collect())
     }
 }
 
@@ -251,7 +465,7 @@ impl Call {
     ) -> Result<Committed<D::Event>, SendError<D::Error>> {
         let mut decided = Vec::new();
         let written = self.send_facts::<D>(id, command, &mut decided).await?;
-        let events = if written.repeated { decode_all(&written.events)? } else { decided };
+        let events = if written.repeated { read_all(&written.events)? } else { decided };
         Ok(written.with(events))
     }
 
@@ -269,6 +483,16 @@ impl Call {
         Ok(written.with(facts))
     }
 
+    /// Runs the command over a boundary.
+    pub(crate) async fn run<B: Boundary, E>(
+        self,
+        boundary: &mut B,
+        decide: impl FnMut(&B) -> Result<Vec<Fact>, SendError<E>>,
+    ) -> Result<Written, SendError<E>> {
+        let entities = Arc::clone(&self.gesta.entities);
+        entity::run(&entities, self, boundary, decide).await
+    }
+
     /// Sends the command and leaves the decided events in `decided`.
     pub(crate) async fn send_facts<D: Decider>(
         self,
@@ -282,7 +506,7 @@ impl Call {
             let facts = decided.iter().map(|event| Fact::new(stream.clone(), event));
             Ok(facts.collect::<Result<Vec<_>, _>>()?)
         };
-        self.run(D::at(id), decide).await
+        self.run(&mut D::at(id), decide).await
     }
 
     pub(crate) async fn execute_facts<D: Decision>(
@@ -297,31 +521,20 @@ impl Call {
             let facts = decision.clone().decide(state).map_err(SendError::Refused)?;
             Ok(facts.into_iter().map(NewFact::into_fact).collect::<Result<Vec<_>, _>>()?)
         };
-        self.run(decision.boundary(), decide).await
+        self.run(&mut decision.boundary(), decide).await
     }
 }
 
-/// What a call wrote, or for a repeat, what the first sending wrote.
-pub(crate) struct Written {
-    pub(crate) facts: Vec<Fact>,
-    /// The ids of the events, in the same order.
-    pub(crate) ids: Vec<EventId>,
-    /// For a repeat, the events as recorded; otherwise empty.
-    pub(crate) events: Vec<RecordedEvent>,
-    pub(crate) places: Vec<Placed>,
-    pub(crate) versions: Vec<(StreamName, Version)>,
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) repeated: bool,
-}
-
-impl Written {
-    fn with<E>(self, events: Vec<E>) -> Committed<E> {
-        let Self { places, versions, checkpoint, repeated, .. } = self;
-        Committed { events, places, versions, checkpoint, repeated }
+/// Why a state could not be looked at. Beyond a failed load, only these are left: too many commands wait, or other
+/// writers went on each time that the state was read at a gate.
+fn inspect_error(error: SendError<Infallible>) -> LoadError {
+    match error {
+        SendError::Load(error) => error,
+        _ => ReadError::Overloaded.into(),
     }
 }
 
-fn decode_all<E: Event>(events: &[RecordedEvent]) -> Result<Vec<E>, LoadError> {
-    let decoded = events.iter().map(|event| Recorded::<E>::decode(event.clone()));
-    decoded.filter_map(|event| Some(event.transpose()?.map(|recorded| recorded.event))).collect()
+fn read_all<E: Event>(events: &[RecordedEvent]) -> Result<Vec<E>, LoadError> {
+    let read = events.iter().map(|event| Ok(decode_all::<E>(event)?.unwrap_or_default()));
+    Ok(read.collect::<Result<Vec<_>, LoadError>>()?.into_iter().flatten().collect())
 }

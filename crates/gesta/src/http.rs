@@ -7,23 +7,32 @@
 //! | `POST /commands/{category}/{id}/{command}` | a command to an entity; the body is its JSON |
 //! | `POST /commands/{decision}` | a decision that spans entities; the body is its JSON |
 //! | `GET /states/{category}/{id}` | the state of an entity, now or `?version=`, `?checkpoint=`, `?recorded_at=`, `?time=` |
+//! | the same with `?every=day` | its states at many moments: `&zone=`, `&by=`, `&from=`, `&to=` |
+//! | `GET /states/{category}?every=day` | the states of all entities of a category at many moments |
+//! | `GET /states/{category}/{id}/diff` | what differs between its states at `?from=` and `&to=` |
+//! | `POST /states/{category}/{id}/what-if` | its state as it would be with other events; nothing is written |
 //! | `GET /histories/{category}/{id}` | its events: who, what, when; `?from=` a version, `?limit=` events, `?direction=backward` |
 //!
 //! Headers of a command: `Idempotency-Key` makes a repeat harmless. `If-Match: "7"` sends the command only if the entity has that
 //! version, `If-None-Match: *` only if the entity has no event. `X-Actor` is recorded as the actor of a request without a
-//! [`Principal`]; it proves nothing and scopes no key. `X-Correlation-Id`, `X-Causation-Id`, `X-Reason` and a W3C `traceparent` are
-//! recorded too. Answers carry the version as `ETag`. Errors are Problem Details ([`Problem`]). Commands that a browser sends for a
+//! [`Principal`]; it proves nothing and scopes no key. `X-Causation-Id`, `X-Reason` and a W3C `traceparent` are recorded too.
+//! So is the correlation: `X-Correlation-Id`, else the trace id of `traceparent`, else a new UUIDv7. Every answer to a command has it as
+//! `X-Correlation-Id`, also a refusal ([`correlate`]). Answers carry the version as `ETag`. Errors are Problem Details ([`Problem`]). Commands that a browser sends for a
 //! page of another site are refused ([`refuse_cross_site`]).
 
+pub mod api;
 mod caller;
+mod causes;
+mod compensations;
+mod correlation;
 mod etag;
 mod headers;
 mod history;
 mod params;
+mod past;
 mod problem;
 mod request;
 mod site;
-mod time;
 
 use std::sync::Arc;
 
@@ -33,7 +42,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gesta_core::{EventStore, Version};
@@ -42,15 +51,17 @@ use serde::Serialize;
 use crate::app::{App, DeciderInfo, DecisionInfo, Outcome};
 use crate::handle::Gesta;
 
-pub use crate::json::{expected_json, position_json};
 pub use crate::words::explain_json;
 pub use caller::{Caller, Principal};
+pub use causes::{causes_json, effects_json, origin_json};
+pub use correlation::correlate;
 pub use etag::{etag, expected, is_unchanged, never_stale};
+pub use gesta_wire::{TimeError, expected_json, format_time, parse_time, position_json};
 pub use headers::{header_text, media_type, refuse_encoded, unsupported_type};
 pub use params::{Params, next_address};
+pub use past::{CutJson, EntityCutJson, cuts, point, what_if_from_json};
 pub use problem::Problem;
 pub use site::refuse_cross_site;
-pub use time::{TimeError, format_time, parse_time};
 
 use request::{as_of, options};
 
@@ -71,8 +82,12 @@ pub fn router_on(app: Arc<App>, gesta: Gesta) -> Router {
         .route("/commands", get(hosted))
         .route("/commands/{decision}", post(decide))
         .route("/commands/{category}/{id}/{command}", post(command))
+        .route("/states/{category}", get(past::category))
         .route("/states/{category}/{id}", get(state))
+        .route("/states/{category}/{id}/diff", get(past::diff))
+        .route("/states/{category}/{id}/what-if", post(past::what_if))
         .route("/histories/{category}/{id}", get(history::history))
+        .layer(from_fn_with_state(gesta.clone(), correlate))
         .layer(map_response(never_stale))
         .with_state(Arc::new(Shared { app, gesta }))
 }
@@ -126,10 +141,13 @@ async fn decide(
 async fn state(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<(String, String)>, PathRejection>,
-    params: Params,
+    mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path((category, id)) = path?;
+    if let Some(every) = params.one("every")? {
+        return past::series(&shared, (category, id), &every, params).await;
+    }
     let view = shared.app.state(&shared.gesta, &category, &id, as_of(params)?).await?;
     let Some(version) = view.version else {
         return Err(Problem::nothing_happened(&category, &id));
@@ -151,7 +169,11 @@ fn answer(outcome: &Outcome) -> Response {
         [(_, version)] => Some(version),
         _ => None,
     };
-    tagged(json(outcome), version)
+    let mut response = tagged(json(outcome), version);
+    if let Some(correlation) = &outcome.correlation {
+        correlation::put(&mut response, correlation);
+    }
+    response
 }
 
 fn tagged(mut response: Response, version: Option<Version>) -> Response {

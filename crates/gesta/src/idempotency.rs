@@ -35,7 +35,7 @@ impl<'a> Idempotency<'a> {
 }
 
 /// SHA-256 over the parts, each with its length, so that no two lists of parts look the same.
-fn digest<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
+pub(crate) fn digest<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

@@ -4,6 +4,10 @@
 //! - [`State`] and [`Decider`]: one entity, as two pure functions, `evolve` and `decide`.
 //! - [`Decision`], [`macro@decision`]: a rule over several entities, or over all events with a tag.
 //! - [`Gesta`]: the handle that loads, decides and appends, and decides again after a conflict.
+//! - [`macro@snapshot`]: states that are kept, so that a load does not fold a whole history.
+//! - [`Process`]: a long-running workflow that reacts to events with effects and timers.
+//! - [`HostedGroup`]: a consumer group with a handler, for effects outside of the store.
+//! - [`causes`]: why an event was recorded, and what followed from it.
 //! - [`App`]: deciders and decisions by name, for the HTTP router (feature `http`) and the command line.
 //! - [`testing`]: given, when, then.
 //!
@@ -74,28 +78,46 @@
 //! # Ok(()) }) }
 //! ```
 
+// The derives name this crate by its name, also in its unit tests.
+#[cfg(test)]
+extern crate self as gesta;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod answer;
 mod app;
 mod boundary;
+mod canonical;
+pub mod causes;
 mod command;
+mod compensation;
 mod decider;
 mod decision;
-mod engine;
+mod entity;
 mod environment;
 mod error;
 mod event;
 mod fact;
+mod group;
+mod halt;
 mod handle;
+mod hex;
 #[cfg(feature = "http")]
 pub mod http;
 mod idempotency;
 mod introspect;
-mod json;
 mod key;
 mod load;
 mod meta;
+pub mod past;
+mod planted;
+pub mod process;
+mod random;
+mod refusal;
+#[cfg(feature = "schema")]
+pub mod schema;
+mod snapshot;
 mod state;
 pub mod testing;
 mod words;
@@ -106,22 +128,32 @@ pub use app::{
 pub use boundary::{At, Boundary};
 pub use bytes::Bytes;
 pub use command::{Command, CommandInfo, FieldInfo, InputError};
+pub use compensation::{Compensated, EventRef, event_id};
 pub use decider::Decider;
 pub use decision::Decision;
-pub use environment::{Environment, SystemEnvironment};
+pub use entity::{Cache, CacheMetrics};
+pub use environment::{ClockEnvironment, Environment, SystemEnvironment};
 pub use error::{DecodeError, EncodeError, LoadError, SendError};
-pub use event::{Event, EventTypeInfo, Recorded, TagValue, query};
+pub use event::{Event, EventTypeInfo, Piece, Recorded, TagValue, query};
 pub use fact::NewFact;
+pub use gesta_consumer::group::{GroupName, GroupNameError, GroupSettings};
 pub use gesta_core::{
     AppendError, Appended, Batch, BoxFuture, Capabilities, Category, Checkpoint, CommandKey, Condition,
-    ContentKind, EventId, EventStore, EventType, Expected, Item, Limit, ListToken, Listing, MemoryStore,
-    NameError, NewEvent, Page, Place, Placed, Position, Query, Read, ReadError, RecordedEvent, Retry, Select,
-    StoreId, StreamInfo, StreamName, StreamPage, Subscription, Tag, Timestamp, Version, When,
+    ContentKind, EventId, EventStore, EventType, Expected, Fingerprint, Item, Limit, ListToken, Listing,
+    MemoryStore, NameError, NewEvent, Page, Place, Placed, Position, Query, Read, ReadError, RecordedEvent,
+    Retry, Select, SnapshotStore, StoreId, StreamInfo, StreamName, StreamPage, Subscription, Tag, Timestamp,
+    Version, When,
 };
-pub use gesta_macros::{Command, Event, Key, Refusal, decision};
+pub use gesta_macros::{Command, Event, Key, Refusal, decision, snapshot};
+pub use group::{GroupContext, HostedGroup};
 pub use handle::{Call, Committed, Gesta};
 pub use idempotency::Idempotency;
 pub use key::{Key, KeyError};
 pub use load::{AsOf, Loaded};
 pub use meta::Meta;
+pub use process::{EffectContext, Failure, Perform, Process, Reaction, Trigger};
+pub use refusal::{Refusal, RefusalInfo};
+#[cfg(feature = "schema")]
+pub use schemars;
+pub use snapshot::{SnapshotMetrics, SnapshotOptions, Snapshots, Verify};
 pub use state::State;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use gesta_core::{NameError, Tag, Timestamp};
+use gesta_core::{NameError, RecordedEvent, Tag, Timestamp};
 use serde::Serialize;
 
 /// Metadata that is recorded with every event of a call.
@@ -45,6 +45,14 @@ impl Meta {
     pub fn causation(mut self, causation: impl Into<String>) -> Self {
         self.causation = Some(causation.into());
         self
+    }
+
+    /// Caused by an event: the causation is its id, the correlation is that of the event, or its id if it has none.
+    #[must_use]
+    pub fn caused_by(self, event: &RecordedEvent) -> Self {
+        let id = event.id().to_string();
+        let correlation = event.tag("$correlation").unwrap_or(&id).to_owned();
+        self.causation(id).correlation(correlation)
     }
 
     /// The reason, as text.
@@ -93,5 +101,27 @@ impl Meta {
         let written = self.metadata.serialize(&mut serde_json::Serializer::new(&mut json));
         written.expect("strings and JSON values can be written as JSON");
         json.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{EventId, NewEvent, Position, Version};
+
+    use super::*;
+
+    #[test]
+    fn what_an_event_causes_shares_its_correlation_or_starts_with_its_id() {
+        let time = Timestamp::from_nanos(1);
+        let event = |tags: &[&str]| {
+            let (stream, event_type) = ("a-1".parse().unwrap(), "t".parse().unwrap());
+            let mut event = NewEvent::json(EventId::from_u128(7), stream, event_type, time, "{}");
+            event.tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+            RecordedEvent::new(Position { partition: 0, sequence: 1 }, Version::FIRST, time, event.to_bytes())
+        };
+        let id = EventId::from_u128(7).to_string();
+        let meta = Meta::new().caused_by(&event(&["$correlation:c-1", "$causation:x"]));
+        assert_eq!(meta, Meta::new().causation(&id).correlation("c-1"));
+        assert_eq!(Meta::new().caused_by(&event(&[])), Meta::new().causation(&id).correlation(&id));
     }
 }

@@ -9,11 +9,16 @@ use serde::{Deserialize, Deserializer};
 pub use crate::command::read_input;
 pub use crate::introspect::fields_of;
 pub use crate::key::canonical as canonical_key;
+#[cfg(feature = "schema")]
+pub use schemars;
 pub use serde;
+#[cfg(feature = "schema")]
+pub use serde_json::Value as Json;
 
 use crate::error::{DecodeError, EncodeError};
 use crate::event::{EventTypeInfo, TagValue};
 use crate::key::Key;
+use crate::refusal::{Refusal, RefusalInfo};
 use gesta_core::{NameError, Tag};
 
 /// Capacity for the JSON of most events, so that one allocation is enough.
@@ -43,12 +48,38 @@ pub fn decode<T: DeserializeOwned>(event_type: &'static str, data: &[u8]) -> Res
     serde_json::from_slice(data).map_err(|source| DecodeError::Json { event_type, source })
 }
 
-/// Decodes a payload of an older schema version and upcasts it.
+/// Decodes a payload of another schema version into one event.
 pub fn decode_old<Old: DeserializeOwned + Into<E>, E>(
     event_type: &'static str,
     data: &[u8],
-) -> Result<E, DecodeError> {
-    decode::<Old>(event_type, data).map(Into::into)
+    take: &mut dyn FnMut(E),
+) -> Result<(), DecodeError> {
+    decode::<Old>(event_type, data).map(|old| take(old.into()))
+}
+
+/// Decodes a payload of another schema version into any number of events.
+pub fn decode_many<Old: DeserializeOwned + Into<Vec<E>>, E>(
+    event_type: &'static str,
+    data: &[u8],
+    take: &mut dyn FnMut(E),
+) -> Result<(), DecodeError> {
+    decode::<Old>(event_type, data).map(|old| old.into().into_iter().for_each(take))
+}
+
+/// The JSON Schema (draft 2020-12) of data that is read as this type.
+#[must_use]
+#[cfg(feature = "schema")]
+pub fn schema_of<T: schemars::JsonSchema>() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_deserialize();
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// Reads an event of a retired type as nothing.
+pub fn decode_retired(event_type: &'static str, schema_version: u16, last: u16) -> Result<bool, DecodeError> {
+    if (1..=last).contains(&schema_version) {
+        return Ok(true);
+    }
+    Err(DecodeError::UnknownSchemaVersion { event_type, found: schema_version, newest: last })
 }
 
 /// Adds the tags of one field.
@@ -93,3 +124,19 @@ pub trait NoCategory {
 }
 
 impl<T> NoCategory for Category<T> {}
+
+/// The refusals of an error, if it lists them: `Refusals::<E>::OF`, as [`Category::OF`].
+pub struct Refusals<E>(PhantomData<E>);
+
+impl<E: Refusal> Refusals<E> {
+    /// The refusals that the error lists.
+    pub const OF: &'static [RefusalInfo] = E::REFUSALS;
+}
+
+/// The default of [`Refusals::OF`].
+pub trait NoRefusals {
+    /// None.
+    const OF: &'static [RefusalInfo] = &[];
+}
+
+impl<E> NoRefusals for Refusals<E> {}

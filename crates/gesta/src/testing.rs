@@ -1,4 +1,4 @@
-//! The test kit for deciders and decisions: given, when, then.
+//! The test kit for deciders, decisions and processes: given, when, then, and the laws that every decider keeps.
 //!
 //! Events are compared as they are stored: by type, schema version, JSON and tags. Given events are stored and read back,
 //! so an event that does not survive storage fails the test.
@@ -31,16 +31,21 @@
 //! given::<Door>([]).when(DoorCommand::Close).then_nothing();
 //! ```
 
+mod laws;
+mod process;
+
+use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
 use std::future::Future;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use gesta_core::{Batch, EventId, MemoryStore, NewEvent, StoreId, StreamName, Timestamp};
+use gesta_core::{Batch, EventId, Limit, MemoryStore, NewEvent, Read, StoreId, StreamName, Timestamp};
 
-use crate::boundary::fold_one;
+use crate::boundary::{Boundary as _, fold_one};
 use crate::decider::Decider;
 use crate::decision::Decision;
 use crate::environment::Environment;
@@ -49,7 +54,10 @@ use crate::event::Event;
 use crate::fact::{Fact, NewFact};
 use crate::handle::Gesta;
 use crate::key::Key;
+use crate::words::chain;
 
+pub use laws::laws;
+pub use process::{GivenInputs, ThenEffects, process};
 pub use serde_json::json;
 
 /// Starts a test with the history of one entity.
@@ -64,7 +72,7 @@ pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D>
     let history = history.unwrap_or_else(|error| panic!("a given event cannot be stored: {error}"));
     let store = Arc::new(memory());
     append(&store, &history);
-    let page = store.read_now(&gesta_core::Read::stream(stream)).expect("a stream in memory can be read");
+    let page = store.read_now(&Read::stream(stream)).expect("a stream in memory can be read");
     let mut state = D::default();
     for event in &page.events {
         fold_one(&mut state, event)
@@ -93,7 +101,8 @@ impl<D: Decider> Given<D> {
                 .collect::<Result<Vec<_>, _>>()
                 .unwrap_or_else(|error| panic!("an event cannot be stored: {error}"))
         });
-        Then { stream, outcome: Outcome { given: self.history, facts, named: Named::ByType } }
+        let outcome = Outcome { given: self.history, selected: None, facts, named: Named::ByType };
+        Then { stream, outcome }
     }
 
     /// The state after the history.
@@ -165,6 +174,7 @@ impl GivenFacts {
     pub fn when<D: Decision>(self, decision: D) -> ThenFacts<D> {
         let store = Arc::new(memory());
         append(&store, &self.history);
+        let selected = selected(&decision, &store);
         let gesta = Gesta::with_environment(store, Arc::new(TestEnvironment::default()));
         let facts = match block_on(gesta.execute(decision)) {
             Ok(committed) => {
@@ -175,7 +185,9 @@ impl GivenFacts {
             Err(SendError::Refused(error)) => Err(error),
             Err(error) => panic!("the decision could not be executed: {}", chain(&error)),
         };
-        ThenFacts { outcome: Outcome { given: self.history, facts, named: Named::ByStream } }
+        let outcome =
+            Outcome { given: self.history, selected: Some(selected), facts, named: Named::ByStream };
+        ThenFacts { outcome }
     }
 }
 
@@ -226,6 +238,8 @@ enum Named {
 
 struct Outcome<E> {
     given: Vec<Fact>,
+    /// The indices of the given events that the boundary of the decision selected.
+    selected: Option<BTreeSet<usize>>,
     facts: Result<Vec<Fact>, E>,
     named: Named,
 }
@@ -266,7 +280,17 @@ impl<E: std::error::Error> Outcome<E> {
     }
 
     fn sections(&self, expected: &str, actual: &str) -> String {
-        format!("given\n{}expected\n{expected}but got\n{actual}", self.list(&self.given))
+        format!("{}expected\n{expected}but got\n{actual}", self.list_given())
+    }
+
+    /// The given events. For a decision, those that its boundary selected come first.
+    fn list_given(&self) -> String {
+        let Some(selected) = &self.selected else { return format!("given\n{}", self.list(&self.given)) };
+        let of = |wanted: bool| {
+            let facts = self.given.iter().enumerate().filter(|(at, _)| selected.contains(at) == wanted);
+            self.list(&facts.map(|(_, fact)| fact.clone()).collect::<Vec<_>>())
+        };
+        format!("given, and selected by the boundary\n{}given, and not selected\n{}", of(true), of(false))
     }
 
     fn list(&self, facts: &[Fact]) -> String {
@@ -278,41 +302,67 @@ impl<E: std::error::Error> Outcome<E> {
                 Named::ByType => String::new(),
                 Named::ByStream => format!("{}: ", fact.stream),
             };
-            let data = String::from_utf8_lossy(&fact.data);
-            let version =
-                if fact.schema_version == 1 { String::new() } else { format!("@{}", fact.schema_version) };
-            let tags = fact.tags.iter().fold(String::new(), |tags, tag| tags + " #" + tag.as_str());
-            writeln!(text, "    {stream}{}{version} {data}{tags}", fact.event_type)
-                .expect("text can be written");
+            writeln!(text, "    {stream}{}", text_of(fact)).expect("text can be written");
             text
         })
     }
+}
+
+/// The indices of the stored events that the boundary of a decision selects. Nothing is selected by a part that cannot be read.
+fn selected<D: Decision>(decision: &D, store: &MemoryStore) -> BTreeSet<usize> {
+    let mut boundary = decision.boundary();
+    let reads = boundary.parts().into_iter().filter_map(|part| part.next().ok());
+    let pages = reads.filter_map(|select| store.read_now(&Read::from(select).limit(whole_log())).ok());
+    let places = pages.flat_map(|page| page.events).map(|event| event.position().sequence - 1);
+    places.filter_map(|place| usize::try_from(place).ok()).collect()
+}
+
+/// Room for every event of a test in one page.
+fn whole_log() -> Limit {
+    Limit { events: NonZeroU32::MAX, bytes: NonZeroU64::MAX, examined: NonZeroU64::MAX }
+}
+
+/// A fact as messages show it: type, schema version if it is not 1, JSON, tags.
+fn text_of(fact: &Fact) -> String {
+    let data = String::from_utf8_lossy(&fact.data);
+    let version = if fact.schema_version == 1 { String::new() } else { format!("@{}", fact.schema_version) };
+    let tags = fact.tags.iter().fold(String::new(), |tags, tag| tags + " #" + tag.as_str());
+    format!("{}{version} {data}{tags}", fact.event_type)
 }
 
 fn refusal<E: Debug + std::fmt::Display>(error: &E) -> String {
     format!("    refused: {error:?} ({error})\n")
 }
 
-/// An error with its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        write!(text, ": {error}").expect("text can be written");
-        source = error.source();
+/// Decodes an event as stored under that name and schema version. Use it to test upcasters.
+///
+/// # Panics
+/// If the enum has no such event, the JSON does not decode, or the event is not read as exactly one: see [`stored_all`].
+#[track_caller]
+pub fn stored<E: Event>(event_type: &str, schema_version: u16, json: serde_json::Value) -> E {
+    let mut events = stored_all(event_type, schema_version, json);
+    match (events.pop(), events.len()) {
+        (Some(event), 0) => event,
+        (last, before) => {
+            let count = before + usize::from(last.is_some());
+            panic!(
+                "`{event_type}` with schema version {schema_version} is read as {count} events: use `stored_all`"
+            )
+        }
     }
-    text
 }
 
-/// Decodes an event as stored under that name and schema version. Use it to test upcasters.
+/// Decodes an event as stored under that name and schema version into all the events that it is read as.
 ///
 /// # Panics
 /// If the enum has no such event, or the JSON does not decode.
 #[track_caller]
-pub fn stored<E: Event>(event_type: &str, schema_version: u16, json: serde_json::Value) -> E {
-    match E::decode(event_type, schema_version, json.to_string().as_bytes()) {
-        Ok(Some(event)) => event,
-        Ok(None) => panic!("this enum has no event type `{event_type}`, only {}", names::<E>()),
+pub fn stored_all<E: Event>(event_type: &str, schema_version: u16, json: serde_json::Value) -> Vec<E> {
+    let mut events = Vec::new();
+    match E::decode(event_type, schema_version, json.to_string().as_bytes(), &mut |event| events.push(event))
+    {
+        Ok(true) => events,
+        Ok(false) => panic!("this enum has no event type `{event_type}`, only {}", names::<E>()),
         Err(error) => panic!("{}", chain(&error)),
     }
 }
@@ -381,12 +431,6 @@ fn append(store: &MemoryStore, history: &[Fact]) {
 
 /// Runs a future to its end on this thread, for tests without a runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = std::pin::pin!(future);
     loop {
@@ -394,6 +438,15 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Ready(output) => return output,
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

@@ -5,6 +5,12 @@ use std::fmt::{Display, Write as _};
 /// The longest piece of the sender's input that an explanation quotes, in characters.
 const REPEATED_CHARACTERS_MAX: usize = 80;
 
+/// An error with its sources.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
 /// Explains a JSON error, with line and column if they are known.
 #[cfg_attr(not(feature = "http"), expect(unreachable_pub, reason = "`http` re-exports it"))]
 #[must_use]
@@ -189,8 +195,37 @@ pub(crate) fn plain_type(rust_type: &str, is_id: bool) -> String {
         ("NonZeroU8" | "NonZeroU16" | "NonZeroU32" | "NonZeroU64" | "NonZeroU128", None) => {
             "whole number from 1".to_owned()
         }
+        ("EventId", None) => "id of an event".to_owned(),
         _ if is_id => "id".to_owned(),
         _ => "value".to_owned(),
+    }
+}
+
+/// The JSON Schema of a field, from its Rust type as written in the source. Anything, for a type that is not known here.
+#[cfg(feature = "http")]
+pub(crate) fn plain_schema(rust_type: &str, is_id: bool) -> serde_json::Value {
+    use serde_json::json;
+
+    let words = plain_type(rust_type, is_id);
+    if let Some(inner) = words.strip_suffix(" or null") {
+        return json!({"anyOf": [schema_of_words(inner), {"type": "null"}]});
+    }
+    schema_of_words(&words)
+}
+
+#[cfg(feature = "http")]
+fn schema_of_words(words: &str) -> serde_json::Value {
+    use serde_json::json;
+
+    if let Some(inner) = words.strip_prefix("array of ") {
+        return json!({"type": "array", "items": schema_of_words(inner)});
+    }
+    match words {
+        "string" | "boolean" | "number" | "object" => json!({"type": words}),
+        "whole number from 0" => json!({"type": "integer", "minimum": 0}),
+        "whole number from 1" => json!({"type": "integer", "minimum": 1}),
+        "whole number" => json!({"type": "integer"}),
+        _ => json!({}),
     }
 }
 
@@ -268,6 +303,7 @@ mod tests {
             ("Option<Vec<i32>>", "array of whole number or null"),
             ("money::Amount", "value"),
             ("Pair<u8,u8>", "value"),
+            ("EventId", "id of an event"),
         ] {
             assert_eq!(plain_type(rust, false), plain, "{rust}");
         }

@@ -1,34 +1,52 @@
-//! A bank account, and the transfer between two of them.
+//! A bank account. Transfers between two of them are in `account/transfer.rs`.
 //!
 //! An amount is a `NonZeroU32` of the currency's smallest unit, such as cents: at most about 43 million euros. The balance is
 //! an `i64`, here and in SQL. It holds two thousand million of the largest deposits, so it cannot overflow in practice.
 
 use std::num::NonZeroU32;
 
-use gesta::{At, Command, Decider, Event, Key, NewFact, Refusal, State, decision};
+use gesta::{Command, Decider, Event, Key, Refusal, RefusalInfo, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use released::DebitedV1;
 use {AccountCommand::*, AccountEvent::*, Refused::*};
 
+mod released;
+mod transfer;
+
+pub use transfer::{HalfOf, Reverse, Transfer, transfer};
+
 /// The id of an account. Its stream is `account-<id>`.
-#[derive(Debug, Clone, Key, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Key, Serialize, Deserialize, JsonSchema)]
 #[key("account")]
 pub struct AccountId(pub String);
 
-/// The events of an account.
-#[derive(Debug, Event)]
-#[event(prefix = "bank.account")]
+/// The events of an account. The second release writes a fee as a withdrawal of its own, and audits no more. The third names
+/// the other account of a transfer.
+#[derive(Debug, PartialEq, Event)]
+#[event(prefix = "bank.account", schema, retired("bank.account.audited" = 1))]
 pub enum AccountEvent {
     /// The account was opened.
     Opened { owner: String },
     /// Money was deposited.
-    Deposited { amount: NonZeroU32 },
+    Deposited {
+        amount: NonZeroU32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        half_of: Option<HalfOf>,
+    },
     /// Money was withdrawn.
-    Withdrawn { amount: NonZeroU32 },
+    #[event(version = 2, upcast(1 = many DebitedV1), alias = "bank.account.debited")]
+    Withdrawn {
+        amount: NonZeroU32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        half_of: Option<HalfOf>,
+    },
 }
 
 /// The commands to an account.
 #[derive(Debug, Clone, Command)]
+#[command(schema)]
 pub enum AccountCommand {
     /// Opens the account.
     Open { owner: String },
@@ -47,11 +65,15 @@ pub enum Refused {
     NotOpen,
     /// The account has insufficient funds.
     InsufficientFunds,
+    /// The two events are not the halves of one transfer between these accounts.
+    NoTransfer,
+    /// A reversal is not reversed: send the first command again.
+    IsReversal,
 }
 
 /// The state of an account. The balance can be negative in a state at an earlier time, if the withdrawals up to that time are
 /// known and the deposits are not.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// True after the account was opened.
     pub open: bool,
@@ -59,14 +81,15 @@ pub struct Account {
     pub balance: i64,
 }
 
+#[gesta::snapshot(every = 500)]
 impl State for Account {
     type Event = AccountEvent;
 
     fn evolve(&mut self, event: AccountEvent) {
         match event {
             Opened { .. } => self.open = true,
-            Deposited { amount } => self.balance += i64::from(amount.get()),
-            Withdrawn { amount } => self.balance -= i64::from(amount.get()),
+            Deposited { amount, .. } => self.balance += i64::from(amount.get()),
+            Withdrawn { amount, .. } => self.balance -= i64::from(amount.get()),
         }
     }
 }
@@ -76,22 +99,18 @@ impl Decider for Account {
     type Command = AccountCommand;
     type Error = Refused;
 
+    const REFUSALS: &'static [RefusalInfo] = Refused::REFUSALS;
+
     fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, Refused> {
         match command {
             Open { .. } if self.open => Err(AlreadyOpen),
             Open { owner } => Ok(vec![Opened { owner }]),
             _ if !self.open => Err(NotOpen),
-            Deposit { amount } => Ok(vec![Deposited { amount }]),
+            Deposit { amount } => Ok(vec![Deposited { amount, half_of: None }]),
             Withdraw { amount } if i64::from(amount.get()) > self.balance => Err(InsufficientFunds),
-            Withdraw { amount } => Ok(vec![Withdrawn { amount }]),
+            Withdraw { amount } => Ok(vec![Withdrawn { amount, half_of: None }]),
         }
     }
-}
-
-/// Moves money from one account to another. Both accounts change, or neither.
-#[decision]
-pub fn transfer(from: &At<Account>, to: &At<Account>, amount: NonZeroU32) -> Result<Vec<NewFact>, Refused> {
-    Ok([from.ask(Withdraw { amount })?, to.ask(Deposit { amount })?].concat())
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ insert into balances values ($entity, :owner, 0);
 -- require: amount
 update balances set balance = balance + :amount where account = $entity;
 
--- on bank.account.withdrawn
+-- on bank.account.debited@1, bank.account.withdrawn@1
+update balances set balance = balance - :amount - coalesce(:fee, 0) where account = $entity;
+
+-- on bank.account.withdrawn@2
 -- require: amount
 update balances set balance = balance - :amount where account = $entity;

@@ -68,6 +68,10 @@ const WIRE: &[&str] = &[
     r#"{"id":"00000000-0000-0000-0000-000000000007","stream":"a-1","type":"t","schemaVersion":2,"data":{"a":[1]},"metadata":{},"tags":["a:b"],"time":"2026-01-01T00:00:00Z"}"#,
     r#"{"specversion":"1.0","id":"x","source":"/s","type":"t","subject":"a-1","datacontenttype":"text/plain","data":"x","gestatags":"a:b,c:d","other":1}"#,
     r#"[{"category":"account","types":["x"],"tags":["a:b"]},{"stream":"s-1","ids":["00000000-0000-0000-0000-000000000007"]}]"#,
+    r#"{"events":[{"stream":"a-1","type":"t","data":1}],"expect":[{"stream":"a-1","version":{"version":1,"id":"00000000-0000-0000-0000-000000000007"}}],"conditions":[{"failIfAny":"all","after":"abababababababababababababababab.7"}],"command":{"key":"YQ==","request":"0000000000000000000000000000000000000000000000000000000000000000"}}"#,
+    r#"{"query":"all","from":"end","until":"abababababababababababababababab.7-0a1b2c3d","direction":"backward","limit":1,"limitBytes":2,"limitExamined":3,"lanes":"0-255,512"}"#,
+    r#"{"events":[],"versions":[0],"positions":["3/4"],"checkpoint":"abababababababababababababababab.7","repeated":true,"streams":[{"stream":"a-1","version":1}],"next":"/streams?after=x","scannedTo":"abababababababababababababababab.7","head":"abababababababababababababababab.7","end":true,"answer":null}"#,
+    r#"{"type":"urn:gesta:problem:conflict","title":"x","detail":"y","status":409,"retry":"never","stream":"a-1","expected":"none","actual":7}"#,
 ];
 
 const HTTP: &[(u8, &str)] = &[
@@ -76,11 +80,16 @@ const HTTP: &[(u8, &str)] = &[
     (2, r#"[{"specversion":"1.0","id":"x","source":"/s","type":"t","subject":"a-1","data_base64":"AA=="}]"#),
     (
         3,
-        r#"{"events":[{"stream":"a-1","type":"t","data":1}],"expect":{"a-1":"none"},"conditions":[{"failIfAny":"all"}]}"#,
+        r#"{"events":[{"stream":"a-1","type":"t","data":1}],"expect":[{"stream":"a-1","version":"none"}],"conditions":[{"failIfAny":"all"}],"command":{"key":"YQ==","request":"00"}}"#,
     ),
-    (4, r#"{"query":[{"category":"account"}],"limit":10,"direction":"backward"}"#),
-    (5, "category=account&limit=2"),
-    (6, "from=2&direction=backward"),
-    (7, "category=account&type=t&tag=a:b&after=x&limit=5"),
-    (8, "at=2026-01-01T00:00:00Z"),
+    (4, r#"{"command":{"key":"YQ==","request":"00"},"near":"a-1"}"#),
+    (
+        5,
+        r#"{"query":[{"category":"account"}],"limit":10,"limitBytes":9,"lanes":"0-7,9","direction":"backward"}"#,
+    ),
+    (6, "category=account&limit=2"),
+    (7, "from=2&direction=backward&limit_examined=3"),
+    (8, "category=account&type=t&tag=a:b&lanes=0-255,512&limit=5"),
+    (9, "at=2026-01-01T00:00:00Z"),
+    (9, "past=07070707070707070707070707070707.0&wait=0"),
 ];

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    say(&Said::Opened { read_only: log.read_only() });
+    say(&Said::Opened { read_only: log.read_only().map(|own| own.reason) });
     match (&mode[..], &counts[..]) {
         ("endless", counts) => append_without_end(&log, counts, None),
         ("recorded", counts) => match std::env::var_os("WRITES") {

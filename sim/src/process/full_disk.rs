@@ -101,7 +101,7 @@ fn open_while_full(folder: &Path, witness: &Witness) -> Step {
     witness.check_shown(&log)?;
     Ok(match log.read_only() {
         None => "takes writes".to_owned(),
-        Some(reason) => format!("read-only ({})", reason.split(':').next().unwrap_or_default()),
+        Some(own) => format!("read-only ({})", own.reason.split(':').next().unwrap_or_default()),
     })
 }
 

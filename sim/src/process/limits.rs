@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gesta_log::LogStore;
+use gesta_log::{LogStore, ReadOnlyCause};
 
 use super::driver::Driver;
 use super::judge::Ran;
@@ -74,7 +74,7 @@ fn limited(driver: &Driver, root: &Path, limit: &str, before: u64) -> Result<Str
 fn left_to_an_operator(root: &Path, witness: &Witness) -> Result<Option<&'static str>, Wrong> {
     let Ok(log) = LogStore::open(root, &options()) else { return Ok(None) };
     match log.read_only() {
-        Some(reason) if reason.contains("neither a torn write nor proven") => {
+        Some(own) if own.cause == ReadOnlyCause::UnprovenTail => {
             witness.check_shown(&log).map(|()| Some("left to an operator"))
         }
         _ => Ok(None),

@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_core::{
-    AppendError, Batch, Checkpoint, Direction, EventId, NewEvent, Place, Query, Read, RecordedEvent,
-    Timestamp,
-};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{AppendError, Batch, Checkpoint, Direction, Place, Query, Read, RecordedEvent};
 use gesta_log::sim::{self, ROOT};
 use gesta_log::{Backup, BackupError, BackupOptions, LogStore};
 
 use super::{Between, Simulation, options};
-use crate::check::{check_harmed, read_all_events};
+use crate::check::{check_harmed, is_index_damage, read_all_events};
 use crate::harm::{End, EndHarm, Harm, Left, OtherHistory, Past, Snapshot, harm_end, snapshot};
 use crate::model::Wrong;
 use crate::random::Random;
@@ -178,7 +176,7 @@ impl Simulation {
             }
             match log.append_blocking(strange_batch(OUTGROWN_FROM + number)) {
                 Ok(appended) => head += appended.places.len() as u64,
-                Err(AppendError::Unavailable { reason }) if reason.contains("open the log again") => break,
+                Err(AppendError::Unavailable { reason }) if is_index_damage(&reason) => break,
                 Err(error) => return Err(format!("appending to a log that was put back fails: {error:?}")),
             }
         }
@@ -234,9 +232,12 @@ impl Simulation {
             return Err(format!("on a read-only mount, the log reports {:?}", log.recovery()));
         }
         let (head, known) = (read_all_events(&log)?.len(), self.model.log.len());
-        let reason = log.read_only().unwrap_or_default();
-        if head < known && !reason.contains(&format!("events {} to {known} are ", head + 1)) {
-            return Err(format!("on a read-only mount, {head} of {known} events are shown: {reason}"));
+        let left_out = log.recovery().left_out;
+        if head < known && left_out != Some((head as u64 + 1, known as u64)) {
+            return Err(format!(
+                "on a read-only mount, {head} of {known} events are shown: {:?}",
+                log.recovery()
+            ));
         }
         match log.append_blocking(strange_batch(OUTGROWN_FROM)) {
             Err(AppendError::ReadOnly { .. }) => {}
@@ -272,7 +273,6 @@ fn event_at(log: &LogStore, position: u64) -> Result<Option<RecordedEvent>, Wron
 
 /// A batch that the model does not know.
 fn strange_batch(number: u128) -> Batch {
-    let (stream, kind) = ("s-0".parse().expect("a name"), "sim.strange".parse().expect("a type"));
-    let (id, time) = (EventId::from_u128(number), Timestamp::from_nanos(1));
-    Batch::new([NewEvent::json(id, stream, kind, time, format!("\"{number:>300}\""))])
+    let event = sample::event("s-0", number).of_type("sim.strange");
+    Batch::new([event.with_data(format!("\"{number:>300}\""))])
 }

@@ -7,4 +7,6 @@ mod faults;
 mod kill;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+#[cfg(feature = "planted-bugs")]
+mod planted_groups;
 mod regressions;

@@ -5,8 +5,9 @@ use std::io::Read;
 use gesta_core::{
     Batch, ContentKind, EventId, EventType, Expected, NewEvent, StreamName, Tag, Timestamp, Version,
 };
-use gesta_server::wire::check_user_names;
-use gesta_server::{now, parse_time};
+use gesta_server::now;
+use gesta_wire::check_user_names;
+use gesta_wire::parse_time;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 

@@ -1,9 +1,10 @@
 //! `gesta backup`: takes a backup of a log that no process has open.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gesta_log::{BackupError, BackupOptions, SealedSegments};
+use gesta_state::{StateCopy, StateError};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
@@ -37,6 +38,8 @@ impl TakeBackup {
         }
         let sealed = if self.link { SealedSegments::Link } else { SealedSegments::Copy };
         let options = BackupOptions { sealed, bytes_per_second: self.rate };
+        // The key-value store first: all its places are in the log's backup then.
+        let state = copy_state(folder, &self.to)?;
         let taken = gesta_log::backup(folder, &self.to, &options);
         let taken = taken.map_err(|error| match error {
             BackupError::Open(error) => cannot_open(folder, &error, IfInUse::Stop),
@@ -44,6 +47,7 @@ impl TakeBackup {
                 Failure::new(format!("cannot back up the log in `{}`", folder.display())).because(&error)
             }
         })?;
+        let with_state = state.keep().map_err(|error| no_state(&error))?;
         let linked = if taken.linked > 0 { format!(", {} linked", taken.linked) } else { String::new() };
         say(&format!(
             "the backup in `{}` ends at position {}: {} bytes in {}; copied now: {} bytes in {}{linked}",
@@ -54,6 +58,24 @@ impl TakeBackup {
             taken.copied_bytes,
             count(taken.copied, "segment"),
         ))?;
+        if with_state {
+            say(&format!("with the groups and pauses of its server, in `{}`", gesta_state::FILE_NAME))?;
+        }
         Ok(())
     }
+}
+
+/// Copies the key-value store beside the log, if there is one. It is put into the backup once the log's is there.
+fn copy_state(folder: &Path, to: &Path) -> Outcome<StateCopy> {
+    let file = folder.join(gesta_state::FILE_NAME);
+    if file.exists() {
+        std::fs::create_dir_all(to).map_err(|error| {
+            Failure::new(format!("cannot make the folder `{}`", to.display())).because(&error)
+        })?;
+    }
+    gesta_state::back_up(&file, &to.join(gesta_state::FILE_NAME)).map_err(|error| no_state(&error))
+}
+
+fn no_state(error: &StateError) -> Failure {
+    Failure::new("cannot back up the key-value store of the log's server").because(error)
 }

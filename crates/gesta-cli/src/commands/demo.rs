@@ -1,13 +1,15 @@
 //! `gesta demo`: serves the example bank for newcomers.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use gesta_log::Scrub;
 use gesta_views::Definition;
 
-use super::serve::{OnFailedWrite, Served, address, load_views, serve, start_logging};
+use super::open_category::OpenCategories;
+use super::serve::{Served, address, default_snapshots, serve, start_logging};
 use crate::failure::{Failure, Outcome};
+use crate::host::Host;
+use crate::store::{OpenOptions, StoreUrl};
+use crate::views::ViewsDb;
 
 #[derive(clap::Args)]
 pub(crate) struct Demo {
@@ -21,30 +23,44 @@ pub(crate) struct Demo {
     /// are read at the start.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
+    #[command(flatten)]
+    views_db: ViewsDb,
+    #[command(flatten)]
+    open_categories: OpenCategories,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
         start_logging();
         let listen = address(&self.listen, false)?;
-        let views = self.views.as_deref().map(load_views).transpose()?.unwrap_or_default();
-        let views = Some(with_bank_views(views)?);
-        let (app, scrub) = (Some(Arc::new(bank::app())), Scrub::default());
-        let on_failed_write = OnFailedWrite::default();
-        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write, introduction })
+        let host = bank()?;
+        let views = host.views_with(self.views.as_deref())?;
+        let views_db = self.views_db.url()?;
+        let open_categories = self.open_categories.of(&host)?;
+        let snapshots = default_snapshots(host.app.as_deref());
+        let (store, options) =
+            (StoreUrl::File(self.dir), OpenOptions { snapshots, ..OpenOptions::default() });
+        serve(Served {
+            store,
+            options,
+            listen,
+            host,
+            views,
+            views_db,
+            publishers: Vec::new(),
+            open_categories,
+            raw: true,
+            introduction,
+        })
     }
 }
 
-/// Adds the views of the bank whose names are not taken.
-fn with_bank_views(mut views: Vec<Definition>) -> Outcome<Vec<Definition>> {
-    for (name, text) in bank::VIEWS {
-        let definition = Definition::parse(name, text)
-            .map_err(|error| Failure::new("cannot read a view of the bank").because(&error))?;
-        if views.iter().all(|view| view.name() != definition.name()) {
-            views.push(definition);
-        }
-    }
-    Ok(views)
+/// The bank with its views.
+fn bank() -> Outcome<Host> {
+    let parse = |(name, text): &(&str, &str)| Definition::parse(name, text);
+    let views = bank::VIEWS.iter().map(parse).collect::<Result<_, _>>();
+    let views = views.map_err(|error| Failure::new("cannot read a view of the bank").because(&error))?;
+    Ok(Host::new(bank::app()).views(views))
 }
 
 fn introduction(url: &str) -> String {
@@ -62,24 +78,13 @@ fn introduction(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::serve::unknown_names;
     use super::*;
-
-    #[test]
-    fn a_view_of_the_user_replaces_the_view_of_the_bank_with_its_name() {
-        let text = "-- dialect: sqlite\ncreate table b (n integer);\n-- on bank.account.opened\ninsert into b values (1);";
-        let view = Definition::parse("balances", text).unwrap();
-        let hash = view.hash();
-        let views = with_bank_views(vec![view]).unwrap();
-        let names = views.iter().map(Definition::name).collect::<Vec<_>>();
-        assert_eq!(names, ["balances", "events_by_type"]);
-        assert_eq!(views[0].hash(), hash);
-    }
+    use crate::views::unknown_names;
 
     #[test]
     fn a_host_warns_of_types_and_fields_that_its_application_does_not_have() {
         let app = bank::app();
-        assert_eq!(unknown_names(&app, &with_bank_views(Vec::new()).unwrap()), []);
+        assert_eq!(unknown_names(&app, &super::bank().unwrap().views), []);
         let text = "-- dialect: sqlite\ncreate table b (n integer);
             -- on bank.account.depositd\ninsert into b values (1);
             -- on bank.account.deposited\ninsert into b values (:amuont);";

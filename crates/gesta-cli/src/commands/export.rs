@@ -1,19 +1,17 @@
 //! `gesta export`: writes events to a file of CloudEvents.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use gesta_core::{Checkpoint, EventStore, Limit, Place, Query, Read, StreamName, When};
-use gesta_server::cloudevents::write_cloud_event;
+use gesta_wire::cloudevents::write_cloud_event;
 
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
-use crate::output::{count, say, stdout};
+use crate::output::{count, say};
 use crate::progress::Progress;
 use crate::target::{IfMissing, Target};
+use crate::whole_file::write_whole;
 
 #[derive(clap::Args)]
 pub(crate) struct Export {
@@ -42,46 +40,11 @@ impl Export {
         }
         let from = self.from.map_or(Place::Start, Place::At);
         let events = Events { store: &**store, query: self.filter.query(self.stream), from };
-        if self.file == Path::new("-") {
-            let mut out = stdout();
-            events.write(&mut out)?;
-            out.flush()?;
-            return opened.finish();
+        if let Some(written) = write_whole(&self.file, |out| events.write(out))? {
+            say(&format!("wrote {} to `{}`", count(written, "event"), self.file.display()))?;
         }
-        let written = export_to(events, &self.file)?;
-        say(&format!("wrote {} to `{}`", count(written, "event"), self.file.display()))?;
         opened.finish()
     }
-}
-
-/// Writes to a file with `.part` at the end of its name and renames it at the end, so a file with the final name is always complete.
-/// If the log cannot be read to its end, the part stays, with whole lines.
-fn export_to(events: Events<'_>, file: &Path) -> Outcome<u64> {
-    if file.exists() {
-        return Err(Failure::new(format!("the file `{}` already exists", file.display()))
-            .help("remove it or choose another name; an export never overwrites a file"));
-    }
-    let failed =
-        |error: io::Error| Failure::new(format!("cannot write `{}`", file.display())).because(&error);
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let left = |failure: Failure| {
-        failure.help(format!("the events before that are in `{}`: rename or remove it", part.display()))
-    };
-    let out = BufWriter::with_capacity(256 * 1024, File::create(&part).map_err(failed)?);
-    let (written, out) = if file.extension().is_some_and(|extension| extension == "gz") {
-        let mut packed = GzEncoder::new(out, Compression::default());
-        let written = events.write(&mut packed).map_err(left)?;
-        (written, packed.finish().map_err(failed)?)
-    } else {
-        let mut out = out;
-        (events.write(&mut out).map_err(left)?, out)
-    };
-    let out = out.into_inner().map_err(|error| failed(error.into_error()))?;
-    out.sync_all().map_err(failed)?;
-    std::fs::rename(&part, file).map_err(failed)?;
-    Ok(written)
 }
 
 /// The events to export.
@@ -93,7 +56,7 @@ struct Events<'a> {
 
 impl Events<'_> {
     /// Writes every matching event, up to the current end of the log.
-    fn write(self, out: &mut impl Write) -> Outcome<u64> {
+    fn write(self, out: &mut dyn Write) -> Outcome<u64> {
         let Self { store, query, mut from } = self;
         let head = pollster::block_on(store.locate(When::Head))?;
         let mut progress = Progress::new(None);

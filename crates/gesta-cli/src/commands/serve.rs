@@ -1,38 +1,66 @@
-//! `gesta serve`: serves a log over HTTP until the process gets a signal.
+//! `gesta serve`: serves a store over HTTP until the process gets a signal.
 
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta::App;
-use gesta_core::EventStore;
-use gesta_log::{LogStore, Recovery, Scrub};
-use gesta_server::Server;
-use gesta_views::{Definition, DefinitionWarning, KnownEvent, Views};
+use gesta::schema::EventSchema;
+use gesta::{App, Gesta};
+use gesta_consumer::Consumers;
+use gesta_core::Category;
+use gesta_log::Scrub;
+use gesta_publish::Publisher;
+use gesta_server::{Builder, Server};
+use gesta_views::{Definition, PostgresUrl, Views};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
-use crate::Context;
+use super::open_category::OpenCategories;
 use crate::failure::{Failure, Outcome};
-use crate::output::{count, say};
+use crate::host::Host;
+use crate::hosting::Hosting;
+use crate::kept::{consumers, kept_pauses};
+use crate::output::say;
 use crate::rate;
-use crate::target::{IfInUse, IfMissing, open_log_and_scrub};
+use crate::store::{OnFailedWrite, OpenOptions, Opened, Snapshots, StoreUrl, open};
+use crate::target::{cannot_open_store, variable};
+use crate::views::{ViewsDb, open_views, unknown_names};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
-    /// The folder of the log. Made if it does not exist.
-    #[arg(long, value_name = "FOLDER", env = "GESTA_DIR")]
-    dir: PathBuf,
+    /// The store: a folder, `file:` with a folder, `memory:` for a store that ends with this process, `http://HOST:PORT` for the
+    /// store of another server, or `postgres://USER@HOST/DATABASE` for one in PostgreSQL [env: GESTA_STORE].
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    store: Option<StoreUrl>,
+    /// The folder of the log, the same as `--store file:FOLDER`. Made if it does not exist [env: GESTA_DIR].
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// A folder for the tables of views and other state beside a store that has no folder. Required there if there are views. Each
+    /// server needs its own.
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
     /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
     /// A folder with view definitions, `.sql` files. They are read at the start. The tables of the views are kept in `views`, in the
-    /// folder of the log.
+    /// folder of the log or of `--state`.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
+    #[command(flatten)]
+    views_db: ViewsDb,
+    /// Keep the built-in view `gesta-inventory`: how many events of each type and schema version the log has, and where.
+    #[arg(long)]
+    inventory: bool,
+    /// Publish events to the message brokers and webhooks that this file names, in TOML.
+    #[arg(long, value_name = "FILE")]
+    publish: Option<PathBuf>,
+    /// Offer the routes for events, `/streams`, `/batches` and `/events`, also for a store of another server. That server offers
+    /// them anyway.
+    #[arg(long)]
+    raw: bool,
     /// Allow connections from other machines. There are no users and no encryption: everybody who reaches the port can read and
     /// write.
     #[arg(long)]
@@ -45,39 +73,107 @@ pub(crate) struct Serve {
     /// happened; opening the log again settles them.
     #[arg(long, value_name = "WHAT", env = "GESTA_ON_FAILED_WRITE", default_value = "read-only")]
     on_failed_write: OnFailedWrite,
+    /// Keep snapshots of states there: `beside` the log or in `--state`, a file, `redis://HOST:PORT`, or `off`. The default is `beside`
+    /// if the program declares snapshots, else `off`.
+    #[arg(long, value_name = "WHERE", env = "GESTA_SNAPSHOTS", hide_env_values = true)]
+    snapshots: Option<Snapshots>,
+    #[command(flatten)]
+    open_categories: OpenCategories,
 }
 
-/// What to do after a failed write.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum OnFailedWrite {
-    /// Stay up: serve reads, refuse appends.
-    #[default]
-    ReadOnly,
-    /// Exit with 1, so that a supervisor can start the server again.
-    Exit,
-}
-
-/// A log to serve, with its options.
+/// A store to serve, with what is served on it.
 pub(crate) struct Served {
-    pub(crate) folder: PathBuf,
+    pub(crate) store: StoreUrl,
+    pub(crate) options: OpenOptions,
     pub(crate) listen: SocketAddr,
+    pub(crate) host: Host,
+    /// The views of the host and of the flags; `None` if there are none.
     pub(crate) views: Option<Vec<Definition>>,
-    pub(crate) app: Option<Arc<App>>,
-    pub(crate) scrub: Scrub,
-    pub(crate) on_failed_write: OnFailedWrite,
+    pub(crate) publishers: Vec<Publisher>,
+    /// The database of views in PostgreSQL.
+    pub(crate) views_db: Option<PostgresUrl>,
+    /// Hosted categories that take raw appends, by the host and by the flags.
+    pub(crate) open_categories: Vec<Category>,
+    /// True if the routes for events are offered, whatever the store.
+    pub(crate) raw: bool,
     /// The text to print once the server listens, made from its address. May be empty.
     pub(crate) introduction: fn(&str) -> String,
 }
 
 impl Serve {
-    pub(crate) fn run(self, context: &Context) -> Outcome {
+    pub(crate) fn run(self, host: &Host) -> Outcome {
         start_logging();
         let listen = address(&self.listen, self.insecure)?;
-        let views = self.views.as_deref().map(load_views).transpose()?;
-        let scrub = self.scrub_rate.unwrap_or_default();
-        let (app, on_failed_write) = (context.app.clone(), self.on_failed_write);
-        let introduction = |_: &str| String::new();
-        serve(Served { folder: self.dir, listen, views, app, scrub, on_failed_write, introduction })
+        let views = match self.inventory {
+            true => host.clone().inventory().views_with(self.views.as_deref())?,
+            false => host.views_with(self.views.as_deref())?,
+        };
+        let publishers = self.publish.as_deref().map_or(Ok(Vec::new()), |file| publishers(file, host))?;
+        let views_db = self.views_db.url()?;
+        let store = self.store()?;
+        let options = OpenOptions {
+            state: self.state,
+            scrub: self.scrub_rate.unwrap_or_default(),
+            on_failed_write: self.on_failed_write,
+            snapshots: self.snapshots.clone().unwrap_or_else(|| default_snapshots(host.app.as_deref())),
+            ..OpenOptions::default()
+        };
+        let open_categories = self.open_categories.of(host)?;
+        let host = host.clone();
+        let (raw, introduction) = (self.raw, |_: &str| String::new());
+        serve(Served {
+            store,
+            options,
+            listen,
+            host,
+            views,
+            views_db,
+            publishers,
+            open_categories,
+            raw,
+            introduction,
+        })
+    }
+
+    /// The store, from the flags or the environment.
+    fn store(&self) -> Outcome<StoreUrl> {
+        match (&self.store, &self.dir) {
+            (Some(store), _) => return Ok(store.clone()),
+            (None, Some(dir)) => return Ok(StoreUrl::File(dir.clone())),
+            (None, None) => {}
+        }
+        match (variable("GESTA_STORE"), variable("GESTA_DIR")) {
+            (Some(store), None) => store.parse().map_err(|error: crate::store::StoreUrlParseError| {
+                Failure::usage("GESTA_STORE is not the address of a store").because(&error)
+            }),
+            (None, Some(dir)) => Ok(StoreUrl::File(dir.into())),
+            (Some(_), Some(_)) => Err(Failure::usage("GESTA_STORE and GESTA_DIR are both set")
+                .help("choose one with `--store <url>` or `--dir <folder>`")),
+            (None, None) => Err(Failure::usage("no store given").help(
+                "give `--dir <folder>` for a log, or `--store <url>` for the store of a server or a database",
+            )),
+        }
+    }
+}
+
+/// The publishers of a file. Their groups must not be those of the host.
+fn publishers(file: &Path, host: &Host) -> Outcome<Vec<Publisher>> {
+    let publishers = gesta_publish::read_file(file);
+    let publishers = publishers.map_err(|error| Failure::usage("cannot publish").because(&error))?;
+    match publishers.iter().find(|publisher| host.has_group(publisher.group())) {
+        None => Ok(publishers),
+        Some(publisher) => {
+            Err(Failure::usage(format!("this program has a group `{}` of its own", publisher.group()))
+                .help(format!("rename the publisher in `{}`", file.display())))
+        }
+    }
+}
+
+/// The default of `--snapshots`: beside the store if the program declares snapshots, else off.
+pub(crate) fn default_snapshots(app: Option<&App>) -> Snapshots {
+    match app.and_then(|app| app.snapshot_kinds().next()) {
+        Some(_) => Snapshots::Beside,
+        None => Snapshots::Off,
     }
 }
 
@@ -112,6 +208,8 @@ pub(crate) fn start_logging() {
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // If nobody reads the log any more, the server goes on. Reporting that on the error output would panic.
+        .log_internal_errors(false)
         .try_init();
     if let Some(error) = wrong {
         tracing::warn!(error = %error, "GESTA_LOG is not a log level, using `info`: write `debug`, `info`, `warn` or `error`");
@@ -119,28 +217,47 @@ pub(crate) fn start_logging() {
 }
 
 /// Serves until the process gets a signal.
-pub(crate) fn serve(served: Served) -> Outcome {
-    // The port comes first. If it is taken, no log is made.
+pub(crate) fn serve(mut served: Served) -> Outcome {
+    if served.views.is_some() && served.options.state.is_none() && !matches!(served.store, StoreUrl::File(_))
+    {
+        return Err(Failure::usage(format!("views on `{}` need a folder for their tables", served.store))
+            .help("give `--state <folder>`, a folder of this server alone"));
+    }
+    let events = served.host.event_schemas()?;
+    // The port comes before the log. If it is taken, no log is made.
     let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
-    let log = Arc::new(open_log_and_scrub(&served.folder, IfMissing::Make, IfInUse::Stop, served.scrub)?);
-    log_recovery(&log);
-    let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
-    if let (Some(app), Some(views)) = (&served.app, &served.views) {
+    let opened = open(&served.store, &served.options).map_err(|error| cannot_open_store(&error))?;
+    if let (Some(app), Some(views)) = (&served.host.app, &served.views) {
         unknown_names(app, views).iter().for_each(|warning| tracing::warn!("{warning}"));
     }
-    let definitions = served.views.clone();
-    let views = definitions.map(|definitions| open_views(&store, &served.folder, definitions)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot start the runtime").because(&error))?;
-    let outcome = runtime.block_on(listen(&served, listener, &log, views.clone()));
-    // Views first, since they read the log. The log last, to write what is queued.
+    let views = open_views_of(&served, &opened)?;
+    // One handle for all: two would have two lines of commands to one entity.
+    let gesta = opened.gesta();
+    let Host { groups, processes, .. } = &served.host;
+    let threads = served.host.threads_of_a_group();
+    let mut hosting = Hosting::start(groups, processes, threads, &opened, &gesta, runtime.handle())?;
+    hosting.publish(std::mem::take(&mut served.publishers), &opened)?;
+    let consumers = consumers(&opened, views.as_ref(), hosting.consumers())?;
+    let server = server(&served, &opened, gesta, views.clone(), consumers, &hosting, events);
+    let outcome = runtime.block_on(listen(&served, listener, &opened, server));
+    // Routes have ended. Workers next, which give back their deliveries; then timers and views, which read the store. The store last,
+    // to write what is queued.
+    hosting.stop();
     views.iter().for_each(|views| views.shut_down());
-    log.close();
-    drop((views, store, log, runtime));
+    drop((views, runtime));
+    opened.close();
     outcome?;
     // Logged last: the folder is free now.
     tracing::info!("stopped");
     Ok(())
+}
+
+fn open_views_of(served: &Served, opened: &Opened) -> Outcome<Option<Arc<Views>>> {
+    let (Some(definitions), Some(state)) = (&served.views, &opened.state) else { return Ok(None) };
+    let paused = kept_pauses(&*opened.values, definitions);
+    open_views(&opened.store, state, definitions.clone(), paused, served.views_db.clone()).map(Some)
 }
 
 fn cannot_listen(address: SocketAddr) -> impl Fn(std::io::Error) -> Failure {
@@ -151,94 +268,63 @@ fn cannot_listen(address: SocketAddr) -> impl Fn(std::io::Error) -> Failure {
     }
 }
 
-/// Logs what recovery found and did.
-fn log_recovery(log: &LogStore) {
-    if let Some(progress) = log.index_progress() {
-        tracing::warn!(
-            events = progress.of,
-            "the index is being rebuilt: until it is finished, events can only be read by position"
-        );
-    }
-    let read_only = log.read_only();
-    match (describe_recovery(log.recovery(), read_only.as_deref()), read_only) {
-        (Some(did), None) => tracing::warn!("recovery: {did}"),
-        (Some(did), Some(_)) => tracing::error!("recovery: {did}"),
-        (None, _) => {}
-    }
-}
-
-/// What recovery found and did, on one line; `None` if nothing.
-fn describe_recovery(recovery: &Recovery, read_only: Option<&str>) -> Option<String> {
-    let mut did = Vec::new();
-    if recovery.rescued_frames > 0 {
-        did.push(format!("kept {} that may not have been synced", count(recovery.rescued_frames, "frame")));
-    }
-    if recovery.quarantined_bytes > 0 {
-        let bytes = recovery.quarantined_bytes;
-        did.push(format!("moved {bytes} bytes of a torn write to `quarantine`"));
-    }
-    for (kind, found) in [("damage", &recovery.damage), ("flaw", &recovery.flaws)] {
-        // The reason for being read-only may name this damage already.
-        let first = found.first().map(ToString::to_string);
-        let first = first.filter(|first| !read_only.is_some_and(|reason| reason.contains(first)));
-        did.extend(first.map(|first| format!("{kind}: {first}")));
-        if found.len() > 1 {
-            did.push(format!("{kind}: {} more, listed by `gesta verify`", found.len() - 1));
-        }
-    }
-    did.extend(read_only.map(|reason| format!("the log is read-only: {reason}")));
-    (!did.is_empty()).then(|| did.join("; "))
-}
-
 async fn listen(
     served: &Served,
     listener: std::net::TcpListener,
-    log: &Arc<LogStore>,
-    views: Option<Arc<Views>>,
+    opened: &Opened,
+    server: Server,
 ) -> Outcome {
     let failed = cannot_listen(served.listen);
     listener.set_nonblocking(true).map_err(&failed)?;
     let listener = TcpListener::from_std(listener).map_err(&failed)?;
     let url = format!("http://{}", listener.local_addr().map_err(&failed)?);
-    let described = log.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
+    let described = opened.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
     described.map_err(|error| Failure::new("cannot write the lock file").because(&error))?;
     let mut signals = Signals::listen()?;
-    say(&format!("{}serving `{}` at {url}", (served.introduction)(&url), served.folder.display()))?;
-    let mut server = Server::builder(Arc::clone(log) as _);
-    if let Some(views) = views {
-        server = server.views(views);
-    }
-    if let Some(app) = &served.app {
-        server = server.app(Arc::clone(app));
-    }
+    say(&format!("{}serving `{}` at {url}", (served.introduction)(&url), opened.described))?;
     let (mut failed, told) = (None, Notify::new());
     let stop = async {
         tokio::select! {
             () = told.notified() => {}
-            reason = failure(log, served.on_failed_write) => failed = Some(reason),
+            reason = opened.failed() => {
+                tracing::error!("stopping: {reason}; waiting for open requests");
+                failed = Some(reason);
+            }
         }
     };
     tokio::select! {
-        () = server.build().serve(listener, stop) => {}
+        () = server.serve(listener, stop) => {}
         () = signals.stop_then_cut(&told) => {}
     }
-    match failed {
-        Some(reason) => Err(Failure::new(format!("the log cannot be written any more: {reason}"))
-            .help("check the disk, then start the server again: it settles the appends in flight")),
-        None => Ok(()),
-    }
+    failed.map_or(Ok(()), |reason| Err(Failure::new(reason).help(opened.remedy())))
 }
 
-/// Ends with the reason when a write fails, if the server should exit then.
-async fn failure(log: &LogStore, then: OnFailedWrite) -> String {
-    match then {
-        OnFailedWrite::ReadOnly => std::future::pending().await,
-        OnFailedWrite::Exit => {
-            let reason = log.write_failed().await;
-            tracing::error!("stopping: a write failed; waiting for open requests");
-            reason
-        }
+fn server(
+    served: &Served,
+    opened: &Opened,
+    gesta: Gesta,
+    views: Option<Arc<Views>>,
+    consumers: Consumers,
+    hosting: &Hosting,
+    events: Vec<EventSchema>,
+) -> Server {
+    let mut server = Server::builder(Arc::clone(&opened.store))
+        .gesta(gesta)
+        .consumers(Arc::new(consumers))
+        .groups(Arc::clone(&opened.groups))
+        .timers(hosting.timers().iter().cloned())
+        .closed(served.host.processes.iter().map(|process| process.category()))
+        .event_types(events);
+    if let Some(views) = views {
+        server = server.views(views);
     }
+    if let Some(app) = &served.host.app {
+        server = server.app(Arc::clone(app));
+    }
+    if opened.is_remote() && !served.raw {
+        server = server.without_raw_routes();
+    }
+    served.open_categories.iter().cloned().fold(server, Builder::open_category).build()
 }
 
 /// The signals that stop the process: ctrl-c and SIGTERM.
@@ -268,74 +354,5 @@ impl Signals {
         told.notify_one();
         self.next().await;
         tracing::warn!("stopping at once: open requests are cut");
-    }
-}
-
-/// Reads the view definitions in a folder.
-pub(crate) fn load_views(folder: &Path) -> Outcome<Vec<Definition>> {
-    let loaded = Definition::load_folder(folder);
-    let loaded = loaded.map_err(|error| {
-        Failure::new(format!("cannot read the views in `{}`", folder.display())).because(&error)
-    })?;
-    if loaded.is_empty() {
-        tracing::warn!(folder = %folder.display(), "the folder of the views holds no `.sql` file");
-    }
-    Ok(loaded)
-}
-
-/// The event types and fields in views that the application does not have, and so may be misspelt.
-pub(crate) fn unknown_names(app: &App, views: &[Definition]) -> Vec<DefinitionWarning> {
-    let known = app.events().map(|event| KnownEvent {
-        name: event.name.to_owned(),
-        version: event.version,
-        fields: event.fields.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()),
-    });
-    let known = known.collect::<Vec<_>>();
-    views.iter().flat_map(|view| view.warnings(&known)).collect()
-}
-
-/// Opens views. Their tables are in the folder of the log.
-pub(crate) fn open_views(
-    store: &Arc<dyn EventStore>,
-    folder: &Path,
-    definitions: Vec<Definition>,
-) -> Outcome<Arc<Views>> {
-    let views = Views::open(Arc::clone(store), folder.join("views"), definitions);
-    Ok(Arc::new(views.map_err(|error| {
-        Failure::new(format!("cannot open the views of the log in `{}`", folder.display())).because(&error)
-    })?))
-}
-
-#[cfg(test)]
-mod tests {
-    use gesta_log::Damage;
-
-    use super::*;
-
-    #[test]
-    fn recovery_is_described_on_one_line_if_it_did_anything() {
-        assert_eq!(describe_recovery(&Recovery::default(), None), None);
-        let damage = Damage {
-            segment: 3,
-            offset: 64,
-            from: 5,
-            to: 6,
-            end_is_known: true,
-            what: "a torn frame".to_owned(),
-        };
-        let recovery = Recovery {
-            rescued_frames: 2,
-            quarantined_bytes: 100,
-            damage: vec![damage.clone(), damage],
-            ..Recovery::default()
-        };
-        let expected = "kept 2 frames that may not have been synced; \
-             moved 100 bytes of a torn write to `quarantine`; \
-             damage: segment 3 at offset 64: a torn frame; positions 5 to 6 are lost; \
-             damage: 1 more, listed by `gesta verify`; the log is read-only: why";
-        assert_eq!(describe_recovery(&recovery, Some("why")).as_deref(), Some(expected));
-        let one = Recovery { damage: recovery.damage[..1].to_vec(), ..Recovery::default() };
-        let reason = format!("events are damaged ({})", one.damage[0]);
-        assert_eq!(describe_recovery(&one, Some(&reason)), Some(format!("the log is read-only: {reason}")));
     }
 }

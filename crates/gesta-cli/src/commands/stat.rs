@@ -7,7 +7,7 @@ use gesta_core::Timestamp;
 use gesta_log::{
     Damage, FileStat, IndexFileStat, LogStat, ScrubStatus, ScrubbedAt, SegmentStat, SegmentStateStat,
 };
-use gesta_server::format_time;
+use gesta_wire::format_time;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};

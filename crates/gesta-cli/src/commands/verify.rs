@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use gesta_log::{BackupReport, Report};
-use gesta_server::format_time;
+use gesta_wire::format_time;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
@@ -62,7 +62,14 @@ fn verify_backup(folder: &Path) -> Outcome {
     for flaw in &report.flaws {
         say(&format!("flaw: {flaw}"))?;
     }
-    if report.is_sound() {
+    let state = folder.join(gesta_state::FILE_NAME);
+    let values = state.exists().then(|| gesta_state::verify(&state)).transpose();
+    match &values {
+        Ok(None) => {}
+        Ok(Some(values)) => say(&format!("checked {} of its server", count(*values, "value")))?,
+        Err(error) => say(&format!("damage: {error}"))?,
+    }
+    if report.is_sound() && values.is_ok() {
         return Ok(());
     }
     Err(Failure::new(format!("the backup in `{}` is damaged", folder.display()))

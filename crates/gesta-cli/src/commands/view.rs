@@ -1,26 +1,48 @@
 //! `gesta view`: queries a view in SQL.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::{Checkpoint, EventStore, When};
-use gesta_server::wire::rows_json;
-use gesta_views::{QueryLimits, Rows, SqlValue};
+use gesta_server::rows_json;
+use gesta_views::{Definition, QueryLimits, SqlValue, check_roles};
 use serde_json::{Map, Value, json};
 
-use super::serve::{load_views, open_views};
+use super::view_past::PastFlags;
 use crate::failure::{Failure, Outcome};
+use crate::host::Host;
 use crate::output::{say, stdout};
-use crate::remote::{Remote, encode};
-use crate::target::{IfInUse, IfMissing, Opened, Place, Target, open_log};
+use crate::target::{IfInUse, IfMissing, Opened, Place, Target, ask_server, encode, open_log};
+use crate::views::{ViewsDb, open_views};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct QueryView {
+    #[command(subcommand)]
+    command: Option<ViewCommand>,
+    #[command(flatten)]
+    query: Query,
+}
+
+#[derive(clap::Subcommand)]
+enum ViewCommand {
+    /// Print the SQL lines for a superuser that leave the reader of `--views-db` nothing but reading.
+    CheckRoles {
+        #[command(flatten)]
+        views_db: ViewsDb,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Query {
     /// The name of the view.
-    name: String,
+    #[arg(required = true)]
+    name: Option<String>,
     /// The query: one `select` statement.
-    sql: String,
+    #[arg(required = true)]
+    sql: Option<String>,
     /// Print one JSON object with `columns`, `rows` and `checkpoint` instead of comma-separated values.
     #[arg(long)]
     json: bool,
@@ -31,9 +53,14 @@ pub(crate) struct QueryView {
     /// Wait until the view has reached this checkpoint.
     #[arg(long, value_name = "CHECKPOINT")]
     wait_for: Option<Checkpoint>,
-    /// The folder with the view definitions, `.sql` files. Required with `--dir`.
+    #[command(flatten)]
+    past: PastFlags,
+    /// The folder with the view definitions, `.sql` files. Required with `--dir`, unless the program has views. With `--url` and a
+    /// moment of the past, the view is built here from the events of the server, without its limits.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
+    #[command(flatten)]
+    views_db: ViewsDb,
     #[command(flatten)]
     target: Target,
 }
@@ -45,58 +72,133 @@ fn parse_param(text: &str) -> Result<(String, Value), String> {
 }
 
 impl QueryView {
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run(self, host: &Host) -> Outcome {
+        match self.command {
+            Some(ViewCommand::CheckRoles { views_db }) => print_revokes(&views_db),
+            None => self.query.run(host),
+        }
+    }
+}
+
+/// Prints what a superuser runs to take rights from the reader.
+fn print_revokes(views_db: &ViewsDb) -> Outcome {
+    let Some(url) = views_db.url()? else {
+        return Err(Failure::usage("no database given").help("give `--views-db postgres://…`"));
+    };
+    let lines = check_roles(&url);
+    let lines = lines.map_err(|error| Failure::new("cannot check the logins of views").because(&error))?;
+    match lines.is_empty() {
+        true => Ok(say("-- nothing to do: queries can only read")?),
+        false => Ok(say(&lines.join("\n"))?),
+    }
+}
+
+impl Query {
+    /// The rows of the built-in view `gesta-inventory`.
+    pub(super) fn inventory(json: bool, wait_for: Option<Checkpoint>, target: Target) -> Self {
+        let sql = "select type, version, partition, count, first, last from inventory order by 1, 2, 3";
+        let (name, sql) = (Some(Definition::inventory().name().to_owned()), Some(sql.to_owned()));
+        Self {
+            name,
+            sql,
+            json,
+            params: Vec::new(),
+            wait_for,
+            past: PastFlags::default(),
+            views: None,
+            views_db: ViewsDb::default(),
+            target,
+        }
+    }
+
+    /// Only a subcommand makes do without it.
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    fn sql(&self) -> &str {
+        self.sql.as_deref().unwrap_or_default()
+    }
+
+    fn run(self, host: &Host) -> Outcome {
+        let place = self.target.place()?;
+        let here = self.views.is_some() && self.past.is_given();
+        match &place {
+            Place::Server(url) if !here => return self.query_server(url),
+            _ => {}
+        }
+        let Some(definitions) = host.views_with(self.views.as_deref())? else {
+            return Err(Failure::usage("no view definitions given")
+                .help("give `--views <folder>` with the `.sql` files"));
+        };
+        match place {
+            Place::Folder(folder) if !self.past.is_given() => self.query_folder(&folder, definitions),
+            place => self.query_past(&place, definitions),
+        }
+    }
+
+    /// The same with these definitions, where the place is a folder.
+    pub(super) fn run_with(self, definitions: Vec<Definition>) -> Outcome {
         match self.target.place()? {
             Place::Server(url) => self.query_server(&url),
-            Place::Folder(folder) => self.query_folder(&folder),
+            Place::Folder(folder) => self.query_folder(&folder, definitions),
         }
     }
 
     fn query_server(self, url: &str) -> Outcome {
-        let wait = self.wait_for.map_or(String::new(), |checkpoint| format!("?wait_for={checkpoint}"));
-        let params = self.params.into_iter().collect::<Map<_, _>>();
-        let body = json!({"sql": self.sql, "params": params}).to_string().into_bytes();
-        let path = format!("/views/{}/query{wait}", encode(&self.name));
-        let answer = Remote::connect(url)?.post(&path, body).map_err(|fault| fault.failure(url))?;
+        let past = self.past.params();
+        let params = self.wait_for.as_ref().map_or(past, |checkpoint| format!("?wait_for={checkpoint}"));
+        let values = self.params.iter().cloned().collect::<Map<_, _>>();
+        let body = json!({"sql": self.sql(), "params": values}).to_string().into_bytes();
+        let path = format!("/views/{}/query{params}", encode(self.name()));
+        let answer = ask_server(url, async |server| server.post(&path, body).await)?;
         if self.json {
             return Ok(say(String::from_utf8_lossy(&answer).trim_end())?);
         }
         let answer = serde_json::from_slice::<Value>(&answer).map_err(|error| {
             Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
         })?;
-        let columns = answer["columns"].as_array().into_iter().flatten();
-        let rows = answer["rows"].as_array().into_iter().flatten();
-        let row = |row: &Value| row.as_array().into_iter().flatten().map(text).collect();
-        print(columns.map(text).collect(), rows.map(row))
+        print(&answer)
     }
 
-    fn query_folder(self, folder: &Path) -> Outcome {
-        let Some(definitions) = &self.views else {
-            return Err(Failure::usage("no view definitions given")
-                .help("give `--views <folder>` with the `.sql` files"));
-        };
+    fn query_folder(self, folder: &Path, definitions: Vec<Definition>) -> Outcome {
         let opened = Opened::of_log(folder, open_log(folder, IfMissing::Refuse, IfInUse::Talk)?);
         let store: Arc<dyn EventStore> = Arc::clone(opened.store());
-        let views = open_views(&store, folder, load_views(definitions)?)?;
-        let until = match self.wait_for {
-            Some(checkpoint) => checkpoint,
+        // What an operator paused on a server is no matter here: the query needs the rows.
+        let views = open_views(&store, folder, definitions, BTreeMap::new(), self.views_db.url()?)?;
+        let until = match &self.wait_for {
+            Some(checkpoint) => checkpoint.clone(),
             None => pollster::block_on(store.locate(When::Head))?,
         };
-        let failed = |error: &dyn std::error::Error| {
-            Failure::new(format!("cannot query view `{}`", self.name)).because(error)
-        };
-        pollster::block_on(views.wait_for(&self.name, &until)).map_err(|error| failed(&error))?;
-        let params =
-            self.params.into_iter().map(|(name, value)| (name, sql_value(value))).collect::<Vec<_>>();
-        let rows = views.query(&self.name, &self.sql, &params, &QueryLimits::default());
+        let failed = |error: &dyn std::error::Error| self.failure(error);
+        pollster::block_on(views.wait_for(self.name(), &until)).map_err(|error| failed(&error))?;
+        let rows = views.query(self.name(), self.sql(), &self.values(), &QueryLimits::default());
         let rows = rows.map_err(|error| failed(&error))?;
-        if self.json {
-            say(&rows_json(rows).to_string())?;
-        } else {
-            let Rows { columns, rows, .. } = rows;
-            print(columns, rows.into_iter().map(|row| row.into_iter().map(sql_text).collect()))?;
-        }
+        self.show(&rows_json(rows))?;
         opened.finish()
+    }
+
+    /// Builds the view as of the past in this process.
+    fn query_past(self, place: &Place, definitions: Vec<Definition>) -> Outcome {
+        let opened = place.open(IfMissing::Refuse)?;
+        let definition = definitions.into_iter().find(|definition| definition.name() == self.name());
+        let definition =
+            definition.ok_or_else(|| Failure::new(format!("no view `{}` is defined", self.name())))?;
+        let answer = self.past.query(&**opened.store(), &definition, self.sql(), &self.values());
+        self.show(&answer?)?;
+        opened.finish()
+    }
+
+    fn failure(&self, error: &dyn std::error::Error) -> Failure {
+        Failure::new(format!("cannot query view `{}`", self.name())).because(error)
+    }
+
+    fn values(&self) -> Vec<(String, SqlValue)> {
+        self.params.iter().map(|(name, value)| (name.clone(), sql_value(value.clone()))).collect()
+    }
+
+    fn show(&self, answer: &Value) -> Outcome {
+        if self.json { Ok(say(&answer.to_string())?) } else { print(answer) }
     }
 }
 
@@ -113,29 +215,24 @@ fn sql_value(value: Value) -> SqlValue {
     }
 }
 
-fn sql_text(value: SqlValue) -> String {
-    match value {
-        SqlValue::Null => String::new(),
-        SqlValue::Integer(number) => number.to_string(),
-        SqlValue::Real(number) => number.to_string(),
-        SqlValue::Text(text) => text,
-        SqlValue::Blob(bytes) => format!("{} bytes", bytes.len()),
-    }
-}
-
+/// A value of a row, as a server sends it and as `rows_json` makes it: a blob in base64, an infinite number by its name.
 fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let named = [&value["base64"], &value["real"]].into_iter().find_map(Value::as_str);
+    match (named, value) {
+        (Some(text), _) => text.to_owned(),
+        (None, Value::Null) => String::new(),
+        (None, Value::String(text)) => text.clone(),
+        (None, other) => other.to_string(),
     }
 }
 
-/// Prints a table as comma-separated values (RFC 4180).
-fn print(columns: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Outcome {
+/// Prints the columns and rows of an answer as comma-separated values (RFC 4180).
+fn print(answer: &Value) -> Outcome {
     let mut out = stdout();
-    for row in std::iter::once(columns).chain(rows) {
-        let fields = row.iter().map(|field| quoted(field)).collect::<Vec<_>>();
+    let rows = answer["rows"].as_array().into_iter().flatten();
+    for row in std::iter::once(&answer["columns"]).chain(rows) {
+        let fields =
+            row.as_array().into_iter().flatten().map(|value| quoted(&text(value))).collect::<Vec<_>>();
         writeln!(out, "{}", fields.join(","))?;
     }
     out.flush()?;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use gesta_core::{DATA_BYTES_MAX, METADATA_BYTES_MAX, NewEvent, Timestamp};
-use gesta_server::cloudevents::{CloudEvent, CloudEventError};
-use gesta_server::wire::check_user_names;
+use gesta_wire::check_user_names;
+use gesta_wire::cloudevents::{CloudEvent, CloudEventError};
 
 use super::Template;
 use crate::failure::{Failure, Outcome};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use gesta_core::StreamName;
-use gesta_server::cloudevents::CloudEvent;
+use gesta_wire::cloudevents::CloudEvent;
 use serde_json::Value;
 
 /// A path into an event (`data.loan`), or text with paths in braces (`loan-{data.id}`).

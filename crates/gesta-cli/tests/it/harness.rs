@@ -2,13 +2,30 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 /// The binary, without the Gesta variables of the environment.
 pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gesta"));
+    program(Path::new(env!("CARGO_BIN_EXE_gesta")), arguments)
+}
+
+/// The variables of the environment that a program reads.
+const VARIABLES: [&str; 7] = [
+    "GESTA_DIR",
+    "GESTA_STORE",
+    "GESTA_URL",
+    "GESTA_LOG",
+    "GESTA_SCRUB_RATE",
+    "GESTA_ON_FAILED_WRITE",
+    "GESTA_SNAPSHOTS",
+];
+
+/// A program that hosts an application, or the binary.
+pub(crate) fn program(path: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new(path);
     command.args(arguments).stdin(Stdio::null());
-    for name in ["GESTA_DIR", "GESTA_URL", "GESTA_LOG", "GESTA_SCRUB_RATE", "GESTA_ON_FAILED_WRITE"] {
+    for name in VARIABLES {
         command.env_remove(name);
     }
     command
@@ -53,12 +70,13 @@ pub(crate) fn gesta(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> R
 
 /// Runs the binary with that standard input.
 pub(crate) fn gesta_with(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, input: &[u8]) -> Ran {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    run_with(command(arguments), input)
+}
+
+/// Runs a command with that standard input.
+pub(crate) fn run_with(mut command: Command, input: &[u8]) -> Ran {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin: ChildStdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
         // A run that fails early does not read all of its input.
@@ -75,12 +93,22 @@ pub(crate) struct Server {
 
 /// Starts `gesta serve` on a free port.
 pub(crate) fn serve(arguments: &[&str]) -> Server {
-    let listen = ["serve", "--listen", "127.0.0.1:0"];
-    let mut child = command(listen.iter().chain(arguments))
+    serve_at("127.0.0.1:0", arguments)
+}
+
+/// Starts `gesta serve` at an address, that of an earlier server.
+pub(crate) fn serve_at(address: &str, arguments: &[&str]) -> Server {
+    let listen = ["serve", "--listen", address];
+    let child = command(listen.iter().chain(arguments))
         .env("GESTA_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    serving(child)
+}
+
+/// Waits until a program serves.
+pub(crate) fn serving(mut child: Child) -> Server {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let url = line.trim().rsplit(' ').next().unwrap().to_owned();
@@ -97,10 +125,15 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     /// Sends SIGTERM and returns the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code()
     }
 }

@@ -149,6 +149,10 @@ fn the_plain_binary_cannot_fold_a_state_and_says_what_can() {
     assert_eq!(gesta(["state", "account", "42", "--version", "1", "--at", "2024-01-01T00:00:00Z"]).code, 2);
 }
 
+/// Values that JSON has no form for, and the same rows as text from a folder and from a server.
+pub(crate) const UNUSUAL: &str = "select x'00ff' as b, null as n, 1e999 as r, 0.5 as h";
+pub(crate) const UNUSUAL_ROWS: &str = "b,n,r,h\nAP8=,,Infinity,0.5\n";
+
 #[test]
 fn a_view_is_queried_in_a_folder() {
     let (folder, log) = folder();
@@ -165,6 +169,7 @@ fn a_view_is_queried_in_a_folder() {
     let rows = query("select owner, times from owners order by owner", &[]).ok();
     assert_eq!(rows, "owner,times\nann,1\n\"ben, the \"\"old\"\"\",1\n");
     assert_eq!(query("select :a + 1 as n", &["--param", "a=41"]).ok(), "n\n42\n");
+    assert_eq!(query(UNUSUAL, &[]).ok(), UNUSUAL_ROWS);
     let json = query("select owner, x'00ff' as b, null as n from owners limit 1", &["--json"]).ok();
     let json = serde_json::from_str::<serde_json::Value>(&json).unwrap();
     assert_eq!(json["columns"], serde_json::json!(["owner", "b", "n"]));

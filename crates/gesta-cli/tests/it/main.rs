@@ -1,14 +1,29 @@
 //! The `gesta` binary as its users run it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
+mod audit;
+mod bench;
+mod consumers;
 mod data;
 mod demo;
+mod descriptions;
 mod docs;
+mod groups;
 mod harness;
+mod hosts;
 mod import;
 mod local;
 mod operations;
+mod past;
+mod postgres_views;
+mod publishing;
 mod readme;
 mod real_data;
+mod real_past;
 mod served;
+mod snapshots;
+mod stopping;
+mod why;
+mod years;

@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{Batch, EventStore, KeyName, KeyValueStore, StoreId, When};
 use gesta_log::{LogStore, Options, Scrub};
+use gesta_state::StateStore;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -84,6 +86,79 @@ fn a_log_is_backed_up_again_verified_and_restored() {
     flip(segment, 5_000);
     let ran = gesta(["verify", "--backup", &to]);
     assert!(ran.code == 1 && ran.out.contains("damage: segment 1 at offset"), "{ran:?}");
+}
+
+/// The id of a log.
+fn store_of(log: &str) -> StoreId {
+    let log = LogStore::open(log, &Options { scrub: Scrub::Off, ..Options::default() }).unwrap();
+    pollster::block_on(log.locate(When::Head)).unwrap().store()
+}
+
+/// Puts the row of a group into the key-value store beside a log.
+fn put_group(log: &str, value: &str) {
+    let state = StateStore::open(&Path::new(log).join("state.db")).unwrap();
+    let key = || KeyName::new("groups/mail").unwrap();
+    let last = pollster::block_on(state.get(key())).unwrap().map(|entry| entry.revision);
+    pollster::block_on(state.put(key(), value.to_owned().into(), last)).unwrap();
+}
+
+fn group(log: &str) -> String {
+    let state = StateStore::open(&Path::new(log).join("state.db")).unwrap();
+    let entry = pollster::block_on(state.get(KeyName::new("groups/mail").unwrap())).unwrap().unwrap();
+    String::from_utf8(entry.value.to_vec()).unwrap()
+}
+
+#[test]
+fn the_key_value_store_is_backed_up_and_restored_with_the_log_and_names_the_new_store() {
+    let (folder, log) = log_of(5);
+    let (to, restored) = (path(&folder, "backup"), path(&folder, "restored"));
+    let origin = store_of(&log);
+    let row = format!(r#"{{"v":1,"store":"{origin}","scanned":"{origin}.3"}}"#);
+    put_group(&log, &row);
+    let said = on(&log, &["backup", "--to", &to]).ok();
+    assert!(said.contains("with the groups and pauses of its server"), "{said}");
+    let said = gesta(["verify", "--backup", &to]).ok();
+    assert!(said.contains("checked 1 value of its server"), "{said}");
+
+    // The server goes on; a backup that is refused leaves the copy that fits the backup's log.
+    put_group(&log, r#"{"v":1,"later":true}"#);
+    flip(Path::new(&log).join("segments/000000000001.seg"), 5_000);
+    on(&log, &["backup", "--to", &to]).failed(1);
+
+    let said = gesta(["restore", "--from", &to, "--dir", &restored]).ok();
+    assert!(said.contains("with the groups and pauses of its server: 1 value"), "{said}");
+    let store = store_of(&restored);
+    assert_ne!(store, origin);
+    assert_eq!(group(&restored), row.replace(&origin.to_string(), &store.to_string()));
+}
+
+#[test]
+fn a_damaged_key_value_store_is_named_by_backup_verify_and_restore() {
+    let (folder, log) = log_of(5);
+    let (to, restored) = (path(&folder, "backup"), path(&folder, "restored"));
+    put_group(&log, &"group ".repeat(2_000));
+    on(&log, &["backup", "--to", &to]).ok();
+    let harm = |folder: &str| {
+        let file = Path::new(folder).join("state.db");
+        let len = fs::read(&file).unwrap().len();
+        flip(file, len - 100);
+    };
+    harm(&to);
+    let ran = gesta(["verify", "--backup", &to]);
+    assert!(
+        ran.code == 1 && ran.out.contains("damage: `") && ran.out.contains("state.db` is damaged"),
+        "{ran:?}"
+    );
+    let said = gesta(["restore", "--from", &to, "--dir", &restored]).failed(1);
+    assert!(said.contains("state.db` is damaged") && said.contains("move it out of the backup"), "{said}");
+    assert!(!Path::new(&restored).exists(), "nothing was made");
+    harm(&log);
+    let said = on(&log, &["backup", "--to", &to]).failed(1);
+    assert!(said.contains("cannot back up the key-value store") && said.contains("is damaged"), "{said}");
+    // Without the damaged copy the log is restored alone.
+    fs::remove_file(Path::new(&to).join("state.db")).unwrap();
+    gesta(["restore", "--from", &to, "--dir", &restored]).ok();
+    assert!(!Path::new(&restored).join("state.db").exists());
 }
 
 #[test]
@@ -253,8 +328,7 @@ fn stat_describes_a_log_as_text_and_as_json() {
 }
 
 fn event(number: u128, data: String) -> Batch {
-    let (stream, kind) = ("account-42".parse().unwrap(), "account.opened".parse().unwrap());
-    Batch::new([NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data)])
+    Batch::new([sample::event("account-42", number).of_type("account.opened").with_data(data)])
 }
 
 /// A log with sealed segments that the index covers, so that opening it does not read them.

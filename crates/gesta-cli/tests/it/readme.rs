@@ -49,12 +49,12 @@ fn every_line_of_the_readme_works() {
 
 /// Starts `gesta demo` on a free port.
 pub(crate) fn demo(folder: &str) -> Server {
-    demo_with_introduction(folder).0
+    demo_with_introduction(folder, &[]).0
 }
 
 /// Starts `gesta demo` on a free port. Also returns the text that it prints before it serves.
-pub(crate) fn demo_with_introduction(folder: &str) -> (Server, String) {
-    let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder])
+pub(crate) fn demo_with_introduction(folder: &str, given: &[&str]) -> (Server, String) {
+    let mut child = command(["demo", "--listen", "127.0.0.1:0", "--dir", folder].iter().chain(given))
         .env("GESTA_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()

@@ -153,6 +153,7 @@ fn views_of_a_folder_of_definitions_are_served() {
         let json = on(&["view", "owners", "select times from owners", "--json"]).ok();
         let json = serde_json::from_str::<serde_json::Value>(&json).unwrap();
         assert_eq!(json["rows"], serde_json::json!([[round]]));
+        assert_eq!(on(&["view", "owners", crate::local::UNUSUAL]).ok(), crate::local::UNUSUAL_ROWS);
         let said = on(&["view", "none", "select 1"]).failed(1);
         assert!(said.contains("there is no view `none`"), "{said}");
         assert_eq!(server.stop(), Some(0));

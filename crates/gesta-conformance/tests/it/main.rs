@@ -1,7 +1,13 @@
 //! The laws on the in-memory store.
 
+mod broken_key_values;
+mod broken_snapshots;
 mod comparing;
+mod gap;
+mod groups;
+mod key_values;
 mod restarting;
+mod snapshots;
 
 mod one_partition {
     gesta_conformance::laws!(gesta_conformance::Memory::new(1));

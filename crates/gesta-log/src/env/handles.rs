@@ -1,17 +1,19 @@
-//! Files that are open only while they are used. A log may have more segments than its process may have open files.
+//! Files that are open only while they are used. A log may have more segments and index files than its process may have
+//! open files.
 //!
 //! *Invariant*: a file that was written to stays open until [`File::settle`] reports that all of it is synced. The
 //! system may report a later write error only to the descriptors that are open then.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, RwLock, Weak};
 use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 
 use super::os_file::OsFile;
-use super::{File, is_shortage};
+use super::{File, Turn, is_shortage};
+use crate::locks;
 
 /// Share of the process's limit of open files: 1/4. Connections and views need files as well.
 const SHARE_OF_LIMIT: u64 = 4;
@@ -40,9 +42,10 @@ struct Handles {
 struct Slot {
     path: PathBuf,
     is_writable: bool,
+    turn: Turn,
     file: RwLock<Option<Arc<OsFile>>>,
     used_at: AtomicU64,
-    /// Whether it was written to and must not be closed.
+    /// Whether it must not be closed: it was written to, or its name is about to be removed.
     is_pinned: AtomicBool,
 }
 
@@ -54,24 +57,25 @@ pub(super) struct OnDemand {
 
 impl OnDemand {
     /// An existing file. It is opened at once, so that the caller gets an error now.
-    pub(super) fn open(path: &Path, is_writable: bool) -> io::Result<Self> {
-        let file = Self::closed(path, is_writable, &HANDLES);
+    pub(super) fn open(path: &Path, is_writable: bool, turn: Turn) -> io::Result<Self> {
+        let file = Self::closed(path, is_writable, turn, &HANDLES);
         file.file()?;
         Ok(file)
     }
 
     /// A new file, which is about to be written to.
-    pub(super) fn made(path: &Path, file: fs::File) -> Self {
-        let own = Self::closed(path, true, &HANDLES);
+    pub(super) fn made(path: &Path, file: fs::File, turn: Turn) -> Self {
+        let own = Self::closed(path, true, turn, &HANDLES);
         own.slot.is_pinned.store(true, Ordering::SeqCst);
         *own.slot.lock() = Some(Arc::new(OsFile::new(file)));
         own
     }
 
-    fn closed(path: &Path, is_writable: bool, handles: &'static Handles) -> Self {
+    fn closed(path: &Path, is_writable: bool, turn: Turn, handles: &'static Handles) -> Self {
         let slot = Slot {
             path: path.to_owned(),
             is_writable,
+            turn,
             file: RwLock::new(None),
             used_at: AtomicU64::new(0),
             is_pinned: AtomicBool::new(false),
@@ -82,7 +86,7 @@ impl OnDemand {
     /// The file. It stays open while the caller holds it.
     fn file(&self) -> io::Result<Arc<OsFile>> {
         self.slot.used_at.store(self.handles.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let open = self.slot.file.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let open = locks::read(&self.slot.file).clone();
         open.map_or_else(|| self.handles.open(&self.slot), Ok)
     }
 
@@ -95,11 +99,11 @@ impl OnDemand {
 
 impl Slot {
     fn lock(&self) -> std::sync::RwLockWriteGuard<'_, Option<Arc<OsFile>>> {
-        self.file.write().unwrap_or_else(PoisonError::into_inner)
+        locks::write(&self.file)
     }
 
     fn is_open(&self) -> bool {
-        self.file.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        locks::read(&self.file).is_some()
     }
 
     /// Closes the file, unless it must stay open.
@@ -148,11 +152,14 @@ impl Handles {
         open.push(Arc::downgrade(slot));
     }
 
-    /// Closes the file that was unused for the longest time. `false` if none may be closed.
+    /// Closes the file whose turn it is: of those, the one that was unused for the longest time. `false` if none may be
+    /// closed.
     fn close_oldest(&self, open: &mut Vec<Weak<Slot>>) -> bool {
         let live = open.iter().enumerate().filter_map(|(at, own)| Some((at, own.upgrade()?)));
         let closable = live.filter(|(_, own)| own.is_open() && !own.is_pinned.load(Ordering::SeqCst));
-        let Some((at, oldest)) = closable.min_by_key(|(_, own)| own.used_at.load(Ordering::Relaxed)) else {
+        let Some((at, oldest)) =
+            closable.min_by_key(|(_, own)| (own.turn, own.used_at.load(Ordering::Relaxed)))
+        else {
             return false;
         };
         oldest.close();
@@ -161,7 +168,7 @@ impl Handles {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Slot>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.open)
     }
 }
 
@@ -208,6 +215,15 @@ impl File for OnDemand {
         self.file_to_write()?.sync_all()
     }
 
+    fn hold(&self) -> io::Result<()> {
+        self.slot.is_pinned.store(true, Ordering::SeqCst);
+        let held = self.file().map(drop);
+        if held.is_err() {
+            self.slot.is_pinned.store(false, Ordering::SeqCst);
+        }
+        held
+    }
+
     fn settle(&self) {
         self.slot.is_pinned.store(false, Ordering::SeqCst);
         if self.slot.is_open() {
@@ -227,10 +243,15 @@ mod tests {
         let make = |number: u8| {
             let path = folder.path().join(number.to_string());
             fs::write(&path, [number]).unwrap();
-            OnDemand::closed(&path, true, handles)
+            OnDemand::closed(&path, true, turn(number), handles)
         };
         let files = (0..count).map(make).collect();
         (folder, files)
+    }
+
+    /// The files that a test takes for index files.
+    const fn turn(number: u8) -> Turn {
+        if number >= 100 { Turn::Last } else { Turn::First }
     }
 
     fn open(files: &[OnDemand]) -> Vec<usize> {
@@ -254,6 +275,15 @@ mod tests {
     }
 
     #[test]
+    fn index_files_are_closed_after_segments() {
+        let (_folder, files) = files(105, 3);
+        let _ = [100, 101, 7, 8].map(|number| read(&files[number]));
+        assert_eq!(open(&files), [8, 100, 101]);
+        let _ = [102, 103].map(|number| read(&files[number]));
+        assert_eq!(open(&files), [101, 102, 103]);
+    }
+
+    #[test]
     fn a_file_that_was_written_to_stays_open_until_it_is_settled() {
         let (_folder, files) = files(20, 3);
         files[5].write_at(&[&[50]], 0).unwrap();
@@ -263,6 +293,17 @@ mod tests {
         files[5].settle();
         assert!(files.iter().take(5).all(|file| read(file) <= 50));
         assert_eq!((open(&files), read(&files[5])), (vec![2, 3, 4], 50));
+    }
+
+    #[test]
+    fn a_held_file_is_read_after_its_name_is_gone() {
+        let (folder, files) = files(20, 3);
+        files[5].hold().unwrap();
+        fs::remove_file(folder.path().join("5")).unwrap();
+        assert!(files.iter().all(|file| read(file) < 20));
+        assert_eq!((open(&files), read(&files[5])), (vec![5, 18, 19], 5));
+        fs::remove_file(folder.path().join("0")).unwrap();
+        assert_eq!(files[0].hold().unwrap_err().kind(), io::ErrorKind::NotFound, "too late");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::cold::ColdFile;
 use super::handles::OnDemand;
 use super::os_file::OsFile;
-use super::{Env, File, Lock, Mode};
+use super::{Env, File, Lock, Mode, Turn};
 
 /// Files, clock and entropy of the machine this runs on.
 pub(crate) struct OsEnv;
@@ -42,13 +42,13 @@ impl Env for OsEnv {
         Ok(Arc::new(OsFile(options.open(path)?)))
     }
 
-    fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+    fn open_on_demand(&self, path: &Path, mode: Mode, turn: Turn) -> io::Result<Arc<dyn File>> {
         match mode {
-            Mode::Read => Ok(Arc::new(OnDemand::open(path, false)?)),
-            Mode::Write => Ok(Arc::new(OnDemand::open(path, true)?)),
+            Mode::Read => Ok(Arc::new(OnDemand::open(path, false, turn)?)),
+            Mode::Write => Ok(Arc::new(OnDemand::open(path, true, turn)?)),
             Mode::CreateNew => {
                 let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-                Ok(Arc::new(OnDemand::made(path, file)))
+                Ok(Arc::new(OnDemand::made(path, file, turn)))
             }
         }
     }

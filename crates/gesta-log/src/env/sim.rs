@@ -15,11 +15,13 @@ mod inode;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use gesta_core::Timestamp;
 
-use super::{Env, File, Lock, Mode};
+use super::{Env, File, Lock, Mode, Turn};
+use crate::locks;
 use disk::{Disk, NameChange, Outcome, done};
 pub use faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
 
@@ -193,7 +195,7 @@ impl Machine {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.0)
     }
 }
 
@@ -233,8 +235,10 @@ impl SimEnv {
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
         disk.open_files += u64::from(kept == Kept::Open);
+        let is_pinned = AtomicBool::new(mode == Mode::CreateNew);
+        let is_counted = AtomicBool::new(kept == Kept::Open);
         let (machine, process, path) = (self.machine.clone(), self.process, path.to_owned());
-        Ok(SimFile { machine, process, inode, path, kept })
+        Ok(SimFile { machine, process, inode, path, kept, is_pinned, is_counted })
     }
 }
 
@@ -252,7 +256,7 @@ impl Env for SimEnv {
         Ok(Arc::new(self.open_file(path, mode, Kept::Open)?))
     }
 
-    fn open_on_demand(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
+    fn open_on_demand(&self, path: &Path, mode: Mode, _turn: Turn) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(self.open_file(path, mode, Kept::OnDemand)?))
     }
 
@@ -299,6 +303,10 @@ struct SimFile {
     inode: usize,
     path: PathBuf,
     kept: Kept,
+    /// Whether a file that is opened on use stays open: it was written to, or its name is about to be removed.
+    is_pinned: AtomicBool,
+    /// Whether it takes a descriptor.
+    is_counted: AtomicBool,
 }
 
 /// How long a file takes one of the descriptors of its process.
@@ -314,6 +322,14 @@ impl SimFile {
     fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, Disk>, Outcome)> {
         let mut disk = self.machine.disk();
         let outcome = disk.begin(self.process, operation, &self.path)?;
+        if operation.is_change() {
+            self.is_pinned.store(true, Ordering::Relaxed);
+        }
+        // With few descriptors, a file that is opened on use was closed since its last use.
+        let is_closed = self.kept == Kept::OnDemand && disk.open_files_max.is_some();
+        if is_closed && !self.is_pinned.load(Ordering::Relaxed) && disk.find(&self.path) != Some(self.inode) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         Ok((disk, outcome))
     }
 
@@ -372,13 +388,31 @@ impl File for SimFile {
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
     }
+
+    fn settle(&self) {
+        self.is_pinned.store(false, Ordering::Relaxed);
+    }
+
+    fn hold(&self) -> io::Result<()> {
+        let mut disk = self.machine.disk();
+        if disk.find(&self.path) != Some(self.inode) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if !self.is_counted.load(Ordering::Relaxed) {
+            disk.check_open(&self.path, Mode::Read)?;
+            disk.open_files += 1;
+            self.is_counted.store(true, Ordering::Relaxed);
+        }
+        self.is_pinned.store(true, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl Drop for SimFile {
     fn drop(&mut self) {
         let mut disk = self.machine.disk();
         // The files of an earlier process were closed when it ended.
-        if disk.process == self.process && self.kept == Kept::Open {
+        if disk.process == self.process && self.is_counted.load(Ordering::Relaxed) {
             disk.open_files -= 1;
         }
     }

@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::env::{Env, Mode, read_exact_at};
-
-pub(crate) const MAGIC: [u8; 8] = *b"GESTABAK";
+use crate::format::BACKUP_MAGIC;
 
 pub(crate) const NAME: &str = "backup";
 
 /// Whether a folder holds the manifest of a backup. Checks the content: a user's file may have the same name.
 pub(crate) fn has_backup(env: &dyn Env, root: &Path) -> bool {
-    let mut magic = [0; MAGIC.len()];
+    let mut magic = [0; BACKUP_MAGIC.len()];
     let read = env.open(&root.join(NAME), Mode::Read).and_then(|file| read_exact_at(&*file, &mut magic, 0));
-    read.is_ok() && magic == MAGIC
+    read.is_ok() && magic == BACKUP_MAGIC
 }
 
 /// The path of a segment, from its id alone.

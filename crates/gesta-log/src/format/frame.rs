@@ -410,13 +410,6 @@ impl EndBody {
     pub(crate) const EMPTY: Self =
         Self { frames: 0, events: 0, first_recorded_at: 0, last_recorded_at: 0, checksum: 0 };
 
-    /// Counts another frame, without its checksum.
-    pub(crate) fn count(&mut self, header: &FrameHeader) {
-        if header.kind.is_numbered() {
-            self.count_numbered(u64::from(header.events), header.recorded_at);
-        }
-    }
-
     /// Counts another numbered frame, without its checksum.
     pub(crate) const fn count_numbered(&mut self, events: u64, recorded_at: i64) {
         self.frames += 1;
@@ -463,17 +456,12 @@ pub(crate) struct FrameName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gesta_core::EventId;
-    use gesta_core::NewEvent;
-    use gesta_core::Timestamp;
+    use gesta_conformance::sample::{self, Sample as _};
 
     const SALT: Salt = [9; 16];
 
     fn sealed() -> Vec<u8> {
-        let event = |id: u128| {
-            let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
-            NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::from_nanos(5), vec![b'x'; 40])
-        };
+        let event = |id: u128| sample::event("a-1", id).with_data(vec![b'x'; 40]);
         let command = CommandKey { key: "key".into(), request: [7; 32] };
         let batch = Batch::new([event(1), event(2)]).with_command(command);
         let mut prepared = Prepared::new(&batch);

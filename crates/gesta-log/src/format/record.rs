@@ -21,6 +21,11 @@ pub(crate) enum RecordError {
     Event(#[from] CanonicalError),
 }
 
+/// The version of the event in a record.
+pub(crate) fn version_in(record: &[u8]) -> u64 {
+    u64_at(record, 8)
+}
+
 /// Reads and verifies records.
 pub(crate) struct Record;
 
@@ -59,7 +64,7 @@ impl Record {
         let record = bytes.slice(..length);
         Self::prove(salt, position.sequence, &record)?;
         let event = EventBytes::parse(record.slice(RECORD_HEADER_BYTES..))?;
-        let version = Version::new(u64_at(&record, 8));
+        let version = Version::new(version_in(&record));
         Ok(RecordedEvent::new(position, version, Timestamp::from_nanos(i64_at(&record, 16)), event))
     }
 }

@@ -4,11 +4,10 @@ use bytes::Bytes;
 use gesta_core::{COMMAND_KEY_BYTES_MAX, CommandKey, Position};
 
 use super::SALT;
-use crate::folder::Manifest;
 use crate::format::{
-    Crc, EndBody, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, Prepared, RECORD_HEADER_BYTES, Record,
-    SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, command_bytes, crc32c,
-    put, read_command, u32_at, u64_at, write_mark,
+    Crc, EndBody, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, Manifest, Prepared, RECORD_HEADER_BYTES,
+    Record, SEGMENT_HEADER_BYTES, Seal, SegmentHeader, SegmentKind, SegmentRole, StartBody, command_bytes,
+    crc32c, put, read_command, u32_at, u64_at, version_in, write_mark,
 };
 use crate::segment::{ChainPosition, Tally};
 
@@ -99,10 +98,11 @@ fn check_arithmetic(header: &FrameHeader) {
     let mut chain = ChainPosition::before(header);
     // The time of a frame may be later than that of the frame before, never earlier.
     assert!(header.number == 0 || chain.accepts(header), "a frame follows what it stands behind");
+    let mut tally = Tally::begin(&SALT, &chain);
+    tally.add(header, OFFSET);
     chain.pass(header);
-    let mut tally = Tally::new(&SALT);
-    tally.add(header);
-    assert!(tally.end_at(OFFSET).is_some() || header.kind == FrameKind::End, "what was counted has an end");
+    let frames = tally.sealed(OFFSET + header.length as u64).frames;
+    assert_eq!(frames, u64::from(header.kind.is_numbered()), "a numbered frame is counted");
 }
 
 /// The frame as a writer would write it; `None` if its records and its header disagree about the time, which no
@@ -127,7 +127,7 @@ fn sealed_again(frame: &Frame<'_>) -> Option<Vec<u8>> {
     let agrees = frame.records().all(|record| record[16..RECORD_HEADER_BYTES] == recorded_at);
     agrees.then(|| {
         let mut again = Prepared::reopen(frame);
-        again.seal(&seal, frame.records().map(|record| u64_at(record, 8)));
+        again.seal(&seal, frame.records().map(version_in));
         again.bytes().to_vec()
     })
 }
@@ -148,7 +148,7 @@ fn check_record(sequence: u64, bytes: &[u8]) {
     if let Ok(event) = Record::read(&SALT, position, &Bytes::copy_from_slice(bytes)) {
         let record = &bytes[..RECORD_HEADER_BYTES + event.as_bytes().len()];
         assert_eq!(event.as_bytes(), &record[RECORD_HEADER_BYTES..], "an event has one form");
-        assert_eq!(event.version().get(), u64_at(record, 8));
+        assert_eq!(event.version().get(), version_in(record));
     }
 }
 

@@ -1,9 +1,10 @@
 //! A file in memory.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::env::File;
+use crate::locks;
 
 /// A file in memory, without a machine.
 #[derive(Default)]
@@ -19,7 +20,7 @@ impl MemoryFile {
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.0)
     }
 }
 

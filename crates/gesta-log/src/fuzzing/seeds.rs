@@ -4,10 +4,9 @@ use gesta_core::{Batch, CommandKey, EventId, NewEvent, Tag, Timestamp};
 
 use super::formats::sample_segment_header;
 use super::{SALT, log};
-use crate::folder::{Manifest, RunEntry, Sealed, SegmentEntry, SegmentState, encode_segment};
 use crate::format::{
-    EndBody, FRAME_HEADER_BYTES, FrameKind, FrameName, Prepared, SEGMENT_HEADER_BYTES, Seal, StartBody,
-    write_mark,
+    EndBody, FRAME_HEADER_BYTES, FrameKind, FrameName, Manifest, Prepared, RunEntry, SEGMENT_HEADER_BYTES,
+    Seal, Sealed, SegmentEntry, SegmentState, StartBody, encode_segment, write_mark,
 };
 use crate::index::fuzzing as runs;
 

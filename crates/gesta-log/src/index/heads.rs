@@ -15,13 +15,14 @@
 //! be used.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
 use super::memtable::State;
 use crate::bugs::{Bug, planted};
 use crate::format::{put, u16_at, u64_at};
+use crate::locks;
 
 /// The cost of a stream besides its name: the bytes before the name, the padding, and its slot in a table that is
 /// half full.
@@ -77,11 +78,11 @@ impl Heads {
     /// For look-ups in memory only: never held across I/O.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, HeadMap> {
         // A panic while a stream is learned leaves valid content, and the indexer that would continue has ended.
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+        locks::read(&self.known)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HeadMap> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+        locks::write(&self.known)
     }
 
     /// Learns the streams of a full table, and forgets older streams if there are too many. One thread passes the

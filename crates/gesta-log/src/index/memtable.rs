@@ -5,7 +5,7 @@
 //! - Positions are dense. A table ends before damage and another begins after it, so versions of a stream are dense
 //!   within a table too.
 //! - Positions beyond the durable one are for the writer alone; readers clip them.
-//! - Only the last table changes.
+//! - Only the last table changes. A full one has no lock, so its content can be held across I/O.
 //!
 //! *Choice: each table links to the next one.* A batch that was prepared while a table was active finds everything
 //! newer from there, however long it waited: the chain keeps the tables in memory (`docs/decisions/0006`).
@@ -14,13 +14,15 @@ mod ids;
 mod keys;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gesta_core::{EventId, StreamName};
 
 use super::key::Kind;
 use super::run::FIRST_OF_FRAME;
 use crate::format::FrameName;
+use crate::locks;
 use crate::segment::SegmentFile;
 use ids::Ids;
 use keys::Keys;
@@ -34,8 +36,34 @@ const ID_BYTES: usize = 26;
 pub(crate) struct MemTable {
     /// The first position that it covers or, if it is empty, will cover.
     pub(crate) first: u64,
-    state: RwLock<State>,
-    next: OnceLock<Arc<MemTable>>,
+    /// Its content while it grows; empty afterwards.
+    growing: RwLock<State>,
+    /// Set when it becomes full.
+    full: OnceLock<Full>,
+}
+
+/// The content of a full table, and the table that follows it.
+struct Full {
+    state: State,
+    next: Arc<MemTable>,
+}
+
+/// The content of a table during a look-up in memory. It does not change meanwhile. Never held across I/O: the writer
+/// waits for it.
+pub(crate) enum Contents<'a> {
+    Growing(RwLockReadGuard<'a, State>),
+    Full(&'a State),
+}
+
+impl Deref for Contents<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        match self {
+            Self::Growing(state) => state,
+            Self::Full(state) => state,
+        }
+    }
 }
 
 /// What a table holds.
@@ -105,35 +133,51 @@ impl MemTable {
         Self::of(state)
     }
 
-    fn of(state: State) -> Arc<Self> {
-        let (first, state) = (state.first, RwLock::new(state));
-        Arc::new(Self { first, state, next: OnceLock::new() })
+    /// A table with that content.
+    pub(crate) fn of(state: State) -> Arc<Self> {
+        let (first, growing) = (state.first, RwLock::new(state));
+        Arc::new(Self { first, growing, full: OnceLock::new() })
     }
 
-    /// For look-ups in memory only: never held across I/O.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+    /// For look-ups in memory.
+    pub(crate) fn read(&self) -> Contents<'_> {
+        if let Some(state) = self.full() {
+            return Contents::Full(state);
+        }
         // A panic under this lock is a broken invariant of the index: its writer is poisoned, and readers clip what
         // they see.
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        let growing = locks::read(&self.growing);
+        // It may have become full just before the lock was taken.
+        self.full().map_or(Contents::Growing(growing), Contents::Full)
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        let growing = locks::write(&self.growing);
+        assert!(self.full.get().is_none(), "a full table never changes");
+        growing
+    }
+
+    /// Its content, if it is full.
+    pub(crate) fn full(&self) -> Option<&State> {
+        self.full.get().map(|full| &full.state)
     }
 
     /// The table that follows this one.
     pub(crate) fn next(&self) -> Option<&Arc<Self>> {
-        self.next.get()
+        self.full.get().map(|full| &full.next)
     }
 
-    /// Ends this table: the next positions go into `next`.
+    /// Makes this table full: the next positions go into `next`.
     pub(crate) fn end_with(&self, next: Arc<Self>) {
-        assert!(self.next.set(next).is_ok(), "a table ends once");
+        let mut growing = self.write();
+        assert!(next.first > growing.last(), "tables follow one another");
+        let state = std::mem::replace(&mut *growing, State::new(self.first));
+        assert!(self.full.set(Full { state, next }).is_ok(), "a table ends once");
     }
 }
 
 impl State {
-    fn new(first: u64) -> Self {
+    pub(crate) fn new(first: u64) -> Self {
         Self {
             first,
             first_frame: None,
@@ -370,6 +414,28 @@ mod tests {
         assert_eq!(state.find(Kind::Tag, b"b"), Some((&[0, 1, 2][..], 0)));
         assert_eq!((state.batch_start(12), state.batch_end(12), state.last()), (12, 12, 13));
         assert_eq!((state.recorded_up_to(2), state.recorded_up_to(0)), (Some(12), None));
+    }
+
+    #[test]
+    fn a_full_table_keeps_its_content_without_a_lock() {
+        let full = MemTable::of(table(&[("s-1", "x", 1), ("s-2", "x", 2)]));
+        assert!(full.full().is_none() && full.next().is_none());
+        let before = full.read().bytes();
+        let next = MemTable::after(&full.read());
+        full.end_with(Arc::clone(&next));
+        let content = full.full().unwrap();
+        assert_eq!((content.head("s-2"), content.last(), content.bytes()), (Some((5, 12)), 12, before));
+        assert!(matches!(full.read(), Contents::Full(_)) && Arc::ptr_eq(full.next().unwrap(), &next));
+        next.write().begin_frame(FrameName { number: 3, checksum: 7 });
+        assert_eq!((next.first, next.read().len()), (13, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a full table never changes")]
+    fn a_full_table_takes_no_entries() {
+        let table = MemTable::new(1);
+        table.end_with(MemTable::new(1));
+        drop(table.write());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A part of the index: a run or a table, with the same look-ups.
 
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::Arc;
 
 use gesta_core::{Item, Query};
 
 use super::key::{Key, Kind};
 use super::lookup_error::{LookupError, ReadMode};
-use super::memtable::{MemTable, State};
+use super::memtable::{Contents, MemTable, State};
 use super::postings::{ItemPlan, List, Plan, Source};
 use super::run::{FIRST_OF_FRAME, Offsets, Run};
 use crate::segment::SegmentFile;
@@ -21,7 +21,7 @@ pub(crate) enum Part {
 /// A part, held during a look-up. A table does not change meanwhile.
 pub(crate) enum Held<'a> {
     Run(&'a Run, ReadMode),
-    MemTable(RwLockReadGuard<'a, State>),
+    MemTable(Contents<'a>),
 }
 
 /// A part that is ready for look-ups.

@@ -194,6 +194,11 @@ impl Run {
         self.fence.iter().try_for_each(|fence| self.retain_filter(fence))
     }
 
+    /// Keeps its file readable although its name is about to be removed.
+    pub(crate) fn hold(&self) -> io::Result<()> {
+        self.blocks.hold()
+    }
+
     /// Verifies every filter.
     pub(crate) fn prove_filters(&self) -> Result<(), LookupError> {
         self.fence.iter().try_for_each(|fence| self.blocks.read(fence.filter).map(drop))

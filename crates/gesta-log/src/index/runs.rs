@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::lookup_error::LookupError;
 use super::memtable::State;
 use super::run::{BlockCache, Builder, Covered, Extent, MergeError, Run};
-use crate::env::{Env, Mode};
-use crate::folder::{RunEntry, folder};
-use crate::format::FrameName;
+use crate::env::{Env, Mode, Turn};
+use crate::folder::folder;
+use crate::format::{FrameName, RunEntry};
 use crate::segment::{LogPoint, SegmentFile};
 
 /// What all runs of a log share.
@@ -35,7 +35,7 @@ impl RunFiles {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = env.open(&path, Mode::CreateNew)?;
+        let file = env.open_on_demand(&path, Mode::CreateNew, Turn::Last)?;
         Ok(Builder::new(file, env.entropy()?, self.secret, Arc::clone(&self.cache)))
     }
 
@@ -54,7 +54,7 @@ impl RunFiles {
         entry: &RunEntry,
         segment: impl Fn(u64) -> Option<Arc<SegmentFile>>,
     ) -> Result<Option<Run>, LookupError> {
-        let file = match env.open(&self.path(entry.id), Mode::Read) {
+        let file = match env.open_on_demand(&self.path(entry.id), Mode::Read, Turn::Last) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(LookupError::Io { run: entry.id, source }),

@@ -125,7 +125,7 @@ fn fill(table: &MemTable, log: &[Event]) {
 
 fn end_at(position: u64) -> LogPoint {
     let chain = ChainPosition { position, ..ChainPosition::START };
-    LogPoint { segment: 1, offset: 4096, last_frame: 4096, chain, ..LogPoint::START }
+    LogPoint { segment: 1, offset: 4200, last_frame: 4096, chain, ..LogPoint::START }
 }
 
 /// Cuts a log into tables at the ends of batches, writes all but the last few as runs, and merges neighbours.

@@ -27,7 +27,9 @@ use std::path::Path;
 use gesta_core::{StoreId, Timestamp};
 
 use crate::env::{Env, Mode, OsEnv};
-use crate::folder::{Folder, Manifest, SegmentState};
+use crate::folder::Folder;
+use crate::format::{Manifest, SegmentState};
+use crate::read_only::{ReadOnly, ReadOnlyCause};
 use crate::recover::{Listed, Recovery, TailSurvey, open_listed, survey_tail};
 use crate::segment::LogPoint;
 use cut::Cut;
@@ -126,10 +128,11 @@ fn closed_position(folder: &Folder<'_>, manifest: &Manifest) -> Result<u64, Back
     let is_lost = |own: &&Listed| own.segment.is_none() && own.entry.state != SegmentState::Spare;
     if let Some(missing) = listed.iter().find(is_lost) {
         let id = missing.entry.header.id;
-        recovery.read_only.get_or_insert_with(|| format!("the file of segment {id} is missing"));
+        let reason = format!("the file of segment {id} is missing");
+        recovery.read_only.get_or_insert_with(|| ReadOnly::new(ReadOnlyCause::Damaged, reason));
     }
     match recovery.read_only {
-        Some(reason) => Err(BackupError::Unsettled { reason }),
+        Some(ReadOnly { reason, .. }) => Err(BackupError::Unsettled { reason }),
         None => Ok(last_shown(manifest, &survey)),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+use crate::locks;
 
 /// The most bytes between two pauses, and so the most that an append waits for at the disk. Low rates use smaller
 /// steps.
@@ -25,19 +27,18 @@ struct Cancelled {
 impl Cancel {
     /// Ends the task soon, also while it waits.
     pub fn cancel(&self) {
-        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *locks::lock(&self.0.is_cancelled) = true;
         self.0.changed.notify_all();
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+        *locks::lock(&self.0.is_cancelled)
     }
 
     /// Waits. Breaks as soon as the task is cancelled.
     pub(crate) fn pause(&self, pause: Duration) -> ControlFlow<()> {
-        let guard = self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.0.changed.wait_timeout_while(guard, pause, |is_cancelled| !*is_cancelled);
-        match *waited.unwrap_or_else(PoisonError::into_inner).0 {
+        let guard = locks::lock(&self.0.is_cancelled);
+        match *locks::wait_timeout_while(&self.0.changed, guard, pause, |is_cancelled| !*is_cancelled) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use gesta_core::Retry;
 
-use crate::env::{Env, OsEnv};
+use crate::env::{Env, Mode, OsEnv};
 use crate::error::{OpenError, io_error};
-use crate::folder::{Folder, Manifest, ManifestError};
+use crate::folder::Folder;
+use crate::format::{Manifest, ManifestError};
 use crate::recover::RecoverError;
 use manifest::Rebuilt;
 use tail::DroppedTail;
@@ -114,7 +115,7 @@ pub(crate) fn plan_repair_in(env: &dyn Env, root: &Path) -> Result<RepairPlan, R
         let Rebuilt { found, steps, .. } = rebuilt;
         return Ok(RepairPlan { repair: Some(Repair::Manifest), found, steps });
     }
-    match DroppedTail::of(&folder)? {
+    match DroppedTail::of(&folder, Mode::Read)? {
         Some(tail) => {
             let (found, steps) = (tail.found(), tail.steps());
             Ok(RepairPlan { repair: Some(Repair::DropTail), found, steps })
@@ -128,7 +129,7 @@ fn beyond_repair(folder: &Folder<'_>) -> Result<Vec<String>, OpenError> {
     let recovery = folder.examine(&folder.existing_manifest()?)?;
     match (recovery.damage.is_empty(), recovery.read_only) {
         (false, _) => Ok(recovery.damage.iter().map(ToString::to_string).collect()),
-        (true, reason) => Ok(reason.into_iter().collect()),
+        (true, cause) => Ok(cause.into_iter().map(|own| own.reason).collect()),
     }
 }
 
@@ -151,7 +152,7 @@ pub(crate) fn repair_in(env: &dyn Env, root: &Path, repair: Repair) -> Result<Re
             let nothing = || RepairError::NothingToDo {
                 reason: "recovery settles the end of this log without a repair".to_owned(),
             };
-            DroppedTail::of(&folder)?.ok_or_else(nothing)?.drop(&folder)
+            DroppedTail::of(&folder, Mode::Write)?.ok_or_else(nothing)?.drop(&folder)
         }
     }
 }

@@ -20,11 +20,12 @@ use super::verify_segment::{Proof, all_lost, prove};
 use crate::damage::Damage;
 use crate::env::{Env, OsEnv, is_shortage};
 use crate::error::OpenError;
-use crate::folder::{Folder, Manifest, Sealed, SegmentEntry, SegmentState, sealed_len, segment_path};
+use crate::folder::{Folder, segment_path};
+use crate::format::{Manifest, ScrubRecords, Sealed, SegmentEntry, SegmentState, sealed_len};
 use crate::recover::RecoverError;
 use crate::segment::{ChainPosition, SegmentFile, WalkError};
 pub(crate) use background::Background;
-use record::{Records, sealed_segments};
+use record::sealed_segments;
 
 /// Options of a scrub.
 #[derive(Clone, Default)]
@@ -58,7 +59,7 @@ pub struct ScrubbedAt {
 }
 
 impl ScrubStatus {
-    fn of(manifest: &Manifest, records: &Records) -> Self {
+    fn of(manifest: &Manifest, records: &ScrubRecords) -> Self {
         let segment = |(entry, sealed): (&SegmentEntry, &Sealed)| {
             let record = records.of(entry, sealed);
             ScrubbedAt {
@@ -73,7 +74,7 @@ impl ScrubStatus {
 
     /// The stored results of a log that no process has open.
     pub(crate) fn load(folder: &Folder<'_>, manifest: &Manifest) -> Self {
-        Self::of(manifest, &Records::load(folder.env, folder.root, manifest.store))
+        Self::of(manifest, &ScrubRecords::load(folder.env, folder.root, manifest.store))
     }
 
     /// When the last pass began: every sealed segment was read since. `None` if one never was.

@@ -7,8 +7,10 @@ use gesta_core::{StoreId, Timestamp};
 use super::scrub::ScrubStatus;
 use crate::env::{Env, Mode, OsEnv};
 use crate::error::{OpenError, io_error};
-use crate::folder::{Folder, RunEntry, Sealed, SegmentEntry, SegmentState, last_position, sealed_len};
-use crate::format::{EndBody, Frame, SegmentRole};
+use crate::folder::Folder;
+use crate::format::{
+    EndBody, Frame, RunEntry, Sealed, SegmentEntry, SegmentRole, SegmentState, last_position, sealed_len,
+};
 use crate::recover::RecoverError;
 use crate::segment::{ChainPosition, SegmentFile, Tally, Walker};
 
@@ -245,10 +247,10 @@ impl SegmentStat {
         let first = SegmentFile::first_frame_offset();
         let mut walker = Walker::new(segment)?;
         let Some((_, header)) = walker.frame_at(first)? else { return Ok(()) };
-        let (mut chain, mut tally, mut end) =
-            (ChainPosition::before(&header), Tally::new(&segment.salt), first);
+        let (mut chain, mut end) = (ChainPosition::before(&header), first);
+        let mut tally = Tally::begin(&segment.salt, &chain);
         walker.walk(first, u64::MAX, &mut chain, |frame, _, offset| {
-            tally.add(&frame.header);
+            tally.add(&frame.header, offset);
             end = offset + frame.header.length as u64;
         })?;
         self.is_broken_off = walker.bytes(end, BEHIND_BYTES)?.iter().any(|byte| *byte != 0);

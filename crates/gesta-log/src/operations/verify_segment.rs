@@ -4,8 +4,10 @@
 //! it.
 
 use crate::damage::Damage;
-use crate::folder::{Sealed, SegmentEntry, last_frame, last_position, sealed_len};
-use crate::format::{EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind};
+use crate::format::{
+    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, Sealed, SegmentEntry, last_frame, last_position,
+    sealed_len,
+};
 use crate::recover::{Gap, RecoverError, check_header};
 use crate::segment::{ChainPosition, SegmentFile, Stop, Tally, Walker};
 
@@ -40,7 +42,7 @@ struct Prover<'a> {
 /// Damage that covers all events of a segment.
 pub(crate) fn all_lost(entry: &SegmentEntry, sealed: &Sealed, what: impl Into<String>) -> Damage {
     let (from, to) = (sealed.first_position, last_position(sealed));
-    Damage { segment: entry.header.id, offset: 0, from, to, end_is_known: true, what: what.into() }
+    Damage::of(entry.header.id, 0, from, to, what)
 }
 
 /// Verifies every byte of a sealed segment, and that it continues the one before, if the end of that one was
@@ -70,7 +72,7 @@ impl<'a> Prover<'a> {
             position: sealed.first_position.saturating_sub(1),
             ..ChainPosition::START
         };
-        let (walker, tally) = (Walker::new(segment)?, Tally::new(&segment.salt));
+        let (walker, tally) = (Walker::new(segment)?, Tally::begin(&segment.salt, &before));
         Ok(Self {
             walker,
             segment,
@@ -127,7 +129,9 @@ impl<'a> Prover<'a> {
     fn pass(&mut self, from: u64) -> Result<u64, RecoverError> {
         let limit = self.sealed.end;
         let tally = &mut self.tally;
-        let stop = self.walker.walk(from, limit, &mut self.chain, |frame, _, _| tally.add(&frame.header))?;
+        let stop = self.walker.walk(from, limit, &mut self.chain, |frame, _, offset| {
+            tally.add(&frame.header, offset);
+        })?;
         match stop {
             Stop::NoFrame { offset } if offset >= limit => Ok(offset),
             Stop::NoFrame { offset } => self.pass_damage(offset, offset),
@@ -146,8 +150,8 @@ impl<'a> Prover<'a> {
             Some((_, header)) => header.position - 1,
             None => last_position(&self.sealed),
         };
-        let what = gap.what("no valid frame stands here").to_owned();
-        let damage = Damage { segment: self.segment.id, offset, from, to, end_is_known: true, what };
+        let what = gap.what("no valid frame stands here");
+        let damage = Damage::of(self.segment.id, offset, from, to, what);
         // A mark, START or idle, with valid frames after it.
         match next.is_some() && from > to && !gap.is_refused() {
             true => self.flaws.push(damage),
@@ -184,8 +188,7 @@ impl<'a> Prover<'a> {
     /// Checks that the frames are the sealed ones, and that END stands at its place with the right totals.
     fn check_end(&mut self) -> Result<(), RecoverError> {
         let end = self.sealed.end;
-        let counted = self.tally.end_at(end).map(|ended| ended.sealed);
-        let is_own = counted == Some(self.sealed);
+        let is_own = self.tally.sealed(end) == self.sealed;
         if !is_own && (!self.has_gap || !self.continues) {
             self.refuse();
             return Ok(());
@@ -210,15 +213,15 @@ impl<'a> Prover<'a> {
     fn refuse(&mut self) {
         let (segment, offset) = (self.segment.id, SegmentFile::first_frame_offset());
         let (from, to) = (self.sealed.first_position, last_position(&self.sealed));
-        let what = "frames of another history of the log stand here".to_owned();
-        self.damage = vec![Damage { segment, offset, from, to, end_is_known: true, what }];
-        self.tally = Tally::new(&self.segment.salt);
+        let what = "frames of another history of the log stand here";
+        self.damage = vec![Damage::of(segment, offset, from, to, what)];
+        self.tally = Tally::begin(&self.segment.salt, &self.chain);
         self.is_end_known = false;
     }
 
     fn flaw(&mut self, offset: u64, what: String) {
         let (from, to) = (self.chain.position + 1, self.chain.position);
-        self.damage.push(Damage { segment: self.segment.id, offset, from, to, end_is_known: true, what });
+        self.damage.push(Damage::of(self.segment.id, offset, from, to, what));
     }
 
     fn finish(self) -> Proof {
@@ -233,8 +236,7 @@ mod tests {
     use super::*;
     use crate::env::Mode;
     use crate::env::OsEnv;
-    use crate::folder::Manifest;
-    use crate::folder::SegmentState;
+    use crate::format::{Manifest, SegmentState};
     use crate::store::LogStore;
     use crate::testing::batch;
     use crate::testing::options;

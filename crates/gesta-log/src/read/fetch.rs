@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gesta_core::{Position, ReadError, RecordedEvent};
 
 use crate::env::read_exact_at;
-use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, Record, read_command, u64_at};
+use crate::format::{FRAME_HEADER_BYTES, Frame, FrameHeader, Record, read_command, version_in};
 use crate::index::{CommandEntry, Location, LookupError, ReadMode};
 use crate::limits::{
     CACHED_READ_BYTES_MAX, CACHED_READ_EVENTS_MAX, READ_AHEAD_BYTES_MAX, READ_BUFFER_BYTES, READ_BYTES_MAX,
@@ -262,7 +262,7 @@ pub(crate) fn command_of(first: &Location, last: u64) -> Result<CommandEntry, Lo
     read_exact_at(&*first.segment.file, &mut bytes, frame_at).map_err(failed)?;
     let frame = Frame::read(&first.segment.salt, frame_at, &bytes).map_err(|_| damaged())?;
     let (_, request) = read_command(frame.command).ok_or_else(damaged)?;
-    let versions = frame.records().map(|record| u64_at(record, 8)).collect::<Box<[_]>>();
+    let versions = frame.records().map(version_in).collect::<Box<[_]>>();
     let entry = CommandEntry { request, first: header.position, versions };
     if entry.last() == last { Ok(entry) } else { Err(damaged()) }
 }

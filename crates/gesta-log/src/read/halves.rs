@@ -1,5 +1,11 @@
 //! Large pages: an idle thread of the pool reads the second half while the caller reads the first.
 //!
+//! *Choice: two threads for a page, not one.* An event without a neighbour in the log costs a `pread`, about 1.1 µs of
+//! processor, so one thread ends below a million events a second. One reader of one stream among 1,000 got 0.92 M
+//! events/s from the page cache before, and 1.46 M since (`reads --only streams` and `bench/umadb`, 2 cores,
+//! 26 November 2026, `docs/benchmarks.md`). The visible cost is one wake-up for each page of `HALVES_EVENTS_MIN` events
+//! or more.
+//!
 //! *Choice: only an idle thread, on a core that no other reader needs.* So a reader never waits for a thread with
 //! other work. With as many readers as cores, halves would only slow each other down.
 

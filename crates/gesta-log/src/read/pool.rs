@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use crate::limits::READS_WAITING_MAX;
+use crate::locks;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -132,13 +133,13 @@ impl Line {
                 return None;
             }
             state.waiting += 1;
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = locks::wait(&self.arrived, state);
             state.waiting -= 1;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.state)
     }
 }
 

@@ -12,9 +12,9 @@ use std::sync::{Arc, mpsc};
 
 use super::frames_len;
 use crate::error::{OpenError, io_error};
-use crate::folder::{Folder, Manifest, RunEntry};
-use crate::format::FrameHeader;
-use crate::index::{MemTable, MergeError, Run, RunFiles, TableLimits, remove_unlisted_runs};
+use crate::folder::Folder;
+use crate::format::{FrameHeader, Manifest, RunEntry};
+use crate::index::{MergeError, Run, RunFiles, State, TableLimits, remove_unlisted_runs};
 use crate::recover::{Settled, Tables, load_range};
 use crate::segment::{ChainPosition, LogPoint};
 use crate::shared::Building;
@@ -128,6 +128,7 @@ fn list(folder: &Folder<'_>, manifest: &mut Manifest, runs: &[Arc<Run>]) -> Resu
         return Ok(());
     }
     let before = std::mem::replace(&mut manifest.runs, listed);
+    assert!(manifest.has_adjacent_runs(), "index files cover adjacent ranges");
     manifest.replace(folder.env, folder.root).map_err(|error| {
         manifest.runs = before;
         io_error("replacing the manifest")(error)
@@ -245,13 +246,13 @@ impl Tables for RangeWriter<'_> {
         self.work.limits.is_full(bytes, log_bytes)
     }
 
-    fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool {
+    fn take(&mut self, table: State, end: &LogPoint) -> Option<State> {
         let Work { folder, files, building, next_id, .. } = self.work;
         if self.failure.is_none() {
             let id = next_id.fetch_add(1, Ordering::Relaxed);
-            match files.write(folder.env, id, &table.read(), *end) {
+            match files.write(folder.env, id, &table, *end) {
                 Ok(run) => {
-                    building.note_built(u64::from(table.read().len()));
+                    building.note_built(u64::from(table.len()));
                     self.runs.push(Arc::new(run));
                 }
                 Err(error) => {
@@ -262,6 +263,6 @@ impl Tables for RangeWriter<'_> {
             }
         }
         // A table that could not be written is dropped as well: its range is built again.
-        true
+        None
     }
 }

@@ -16,8 +16,7 @@ use super::standing::{Hole, Standing, standing};
 use super::{Listed, check_header};
 use crate::damage::Damage;
 use crate::env::read_exact_at;
-use crate::folder::SegmentState;
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName, SEGMENT_HEADER_BYTES};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName, SEGMENT_HEADER_BYTES, SegmentState};
 use crate::index::{Key, LookupError, PartRef, ReadMode, Run};
 use crate::segment::{SegmentFile, Walker};
 
@@ -74,14 +73,7 @@ impl<'a> Covered<'a> {
     }
 
     fn damage(&self, offset: u64, from: u64, what: &str) -> Damage {
-        Damage {
-            segment: self.listed.entry.header.id,
-            offset,
-            from,
-            to: self.to,
-            end_is_known: true,
-            what: what.to_owned(),
-        }
+        Damage::of(self.listed.entry.header.id, offset, from, self.to, what)
     }
 }
 

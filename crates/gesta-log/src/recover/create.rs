@@ -3,7 +3,8 @@
 use super::unlisted::is_blank;
 use crate::env::Mode;
 use crate::error::{OpenError, io_error};
-use crate::folder::{Folder, Manifest};
+use crate::folder::Folder;
+use crate::format::Manifest;
 
 impl Folder<'_> {
     /// Creates an empty log. A first segment without a manifest is left over from an interrupted create, and holds

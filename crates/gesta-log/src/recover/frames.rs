@@ -15,8 +15,7 @@ use gesta_core::{Limit, Position, RecordedEvent};
 use super::Listed;
 use super::error::RecoverError;
 use super::tail::{TailState, TailSurvey};
-use crate::folder::{Sealed, SegmentState};
-use crate::format::{Frame, FrameHeader, FrameKind, Record, StartBody};
+use crate::format::{Frame, FrameHeader, FrameKind, Record, Sealed, SegmentState, StartBody};
 use crate::index::LookupError;
 use crate::segment::{ChainPosition, SegmentFile, Tally, WalkError, Walker};
 
@@ -183,25 +182,27 @@ impl Piece {
     /// Verifies the headers of all frames against the expected end.
     fn prove(&self) -> Result<Vec<Step>, LookupError> {
         let mut walker = Walker::new(&self.segment).map_err(fault)?;
-        let mut tally = Tally::new(&self.segment.salt);
-        let (mut offset, mut steps, mut chain) =
-            (SegmentFile::first_frame_offset(), Vec::<Step>::new(), None);
+        let (mut offset, mut steps) = (SegmentFile::first_frame_offset(), Vec::<Step>::new());
+        let mut counted = None;
         while offset < self.expected.end {
             let Some((_, header)) = walker.frame_at(offset).map_err(fault)? else {
                 return Err(self.unproven(offset));
             };
-            let chain = chain.get_or_insert_with(|| ChainPosition::before(&header));
+            let (chain, tally) = counted.get_or_insert_with(|| {
+                let chain = ChainPosition::before(&header);
+                (chain, Tally::begin(&self.segment.salt, &chain))
+            });
             if header.kind == FrameKind::End || !chain.accepts(&header) {
                 return Err(self.unproven(offset));
             }
             chain.pass(&header);
-            tally.add(&header);
+            tally.add(&header, offset);
             if header.events > 0 && steps.last().is_none_or(|last| offset - last.offset >= STEP_BYTES) {
                 steps.push(Step { position: header.position, offset });
             }
             offset += header.length as u64;
         }
-        let is_proven = tally.end_at(offset).is_some_and(|ended| ended.sealed == self.expected);
+        let is_proven = counted.is_some_and(|(_, tally)| tally.sealed(offset) == self.expected);
         if is_proven { Ok(steps) } else { Err(self.unproven(SegmentFile::first_frame_offset())) }
     }
 
@@ -314,9 +315,9 @@ fn counted(segment: &SegmentFile, survey: &TailSurvey) -> Option<Sealed> {
     if survey.from.segment != segment.id || survey.from.offset != SegmentFile::first_frame_offset() {
         return None;
     }
-    let mut tally = Tally::new(&segment.salt);
-    survey.frames.iter().for_each(|frame| tally.add(&frame.header));
-    tally.end_at(survey.stop).map(|ended| ended.sealed)
+    let mut tally = Tally::resume(&survey.from);
+    survey.frames.iter().for_each(|frame| tally.add(&frame.header, frame.offset));
+    survey.holds_frames().then(|| tally.sealed(survey.stop))
 }
 
 const fn next_numbers(sealed: &Sealed) -> (u64, u64) {

@@ -14,12 +14,14 @@ pub(crate) struct Gap {
     pub(crate) chain: ChainPosition,
     /// The end of the last frames of another history in the gap, if any.
     pub(crate) refused: Option<ChainPosition>,
+    /// Whether the gap is a segment that is intact, and that a stale manifest does not list.
+    pub(crate) is_unlisted: bool,
 }
 
 impl Gap {
     /// A gap that begins after `chain`.
     pub(crate) const fn new(segment: u64, offset: u64, chain: ChainPosition) -> Self {
-        Self { segment, offset, last: 0, chain, refused: None }
+        Self { segment, offset, last: 0, chain, refused: None, is_unlisted: false }
     }
 
     /// Whether the log continues with the frame of this header. `is_whole` tells if the frame is valid in full. Every
@@ -60,6 +62,10 @@ impl Gap {
 
     /// The description for a report of damage.
     pub(crate) const fn what(&self, otherwise: &'static str) -> &'static str {
-        if self.refused.is_some() { "frames of another history of the log stand here" } else { otherwise }
+        match (self.refused, self.is_unlisted) {
+            (Some(_), _) => "frames of another history of the log stand here",
+            (None, true) => "the segment holds events, and the manifest does not list it",
+            (None, false) => otherwise,
+        }
     }
 }

@@ -17,14 +17,12 @@ use super::settled_end::settled_end;
 use super::tail::{TailState, TailSurvey};
 use crate::bugs::{Bug, planted};
 use crate::damage::Damage;
-use crate::folder::{Manifest, SegmentState};
 use crate::format::{
-    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, FrameName, RECORD_HEADER_BYTES, u64_at,
+    EndBody, FRAME_ALIGNMENT, Frame, FrameHeader, FrameKind, FrameName, Manifest, RECORD_HEADER_BYTES,
+    SegmentState, version_in,
 };
 use crate::index::{FullTable, IndexSnapshot, IndexedEvent, MemTable, State};
-use crate::segment::{
-    ActiveSegment, ChainPosition, HeadersChecksum, LogPoint, Progress, SegmentFile, Stop, Tail, Walker,
-};
+use crate::segment::{ActiveSegment, ChainPosition, LogPoint, SegmentFile, Stop, Tail, Tally, Walker};
 
 /// The result of the load step.
 pub(crate) struct Loaded {
@@ -45,18 +43,17 @@ pub(crate) trait Tables {
     fn is_full(&self, bytes: usize, log_bytes: u64, position: u64) -> bool;
     /// Sees every event before it is added to the active table.
     fn see(&mut self, _event: &IndexedEvent<'_>, _position: u64, _table: &State) {}
-    /// Takes a full table that ends there. `false` if it stays in memory.
-    fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool;
+    /// Takes a full table that ends there. Gives it back if it stays in memory.
+    fn take(&mut self, table: State, end: &LogPoint) -> Option<State>;
 }
 
 struct Loader<'a> {
-    /// Runs over the part that is not loaded, and tables over the loaded part.
-    snapshot: IndexSnapshot,
     damage: Vec<Damage>,
-    ended: Vec<FullTable>,
     tables: &'a mut dyn Tables,
+    /// The tables before the active one that stay in memory; with its end, if a table is to become a run.
+    earlier: Vec<(State, Option<LogPoint>)>,
     /// The active table, and the bytes of the log that it covers.
-    table: Arc<MemTable>,
+    table: State,
     table_log_bytes: u64,
     /// The end of the last batch in the active table.
     table_end: Option<LogPoint>,
@@ -68,11 +65,8 @@ struct Loader<'a> {
     events: u64,
     last_with_events: u64,
     covered: u64,
-    /// The checksum that END of the current segment must have.
-    headers: HeadersChecksum,
-    progress: Progress,
-    /// The offset of its last numbered frame.
-    last_frame: u64,
+    /// Counts the current segment.
+    tally: Tally,
     stop: Option<&'a AtomicBool>,
 }
 
@@ -90,15 +84,15 @@ pub(crate) fn load(
     manifest: &Manifest,
     listed: &[Listed],
     survey: &TailSurvey,
-    runs: IndexSnapshot,
+    mut snapshot: IndexSnapshot,
     from: &LogPoint,
     tables: &mut dyn Tables,
     stop: Option<&AtomicBool>,
 ) -> Result<Loaded, RecoverError> {
-    let mut loader = Loader::new(runs, from, tables, stop);
+    let mut loader = Loader::new(from, tables, stop);
     loader.covered = loader.covered.max(manifest.durable.number);
     let begin = listed.iter().position(|own| own.entry.header.id == from.segment).unwrap_or(0);
-    loader.damage = look_at_covered(listed, begin, &loader.snapshot.runs)?;
+    loader.damage = look_at_covered(listed, begin, &snapshot.runs)?;
     let refused = |at: usize| survey.other_history.filter(|other| other.at == at).map(|other| other.end);
     let mut active = None;
     let used = survey.at.map_or(0, |at| at + 1);
@@ -122,23 +116,16 @@ pub(crate) fn load(
         loader.open_gap(segment, offset);
     }
     if let Some(unlisted) = survey.unlisted.filter(|own| own.position > loader.chain.position) {
+        let is_intact = loader.gap.is_none();
         let gap = loader.open_gap(unlisted.segment, SegmentFile::first_frame_offset());
         gap.last = gap.last.max(unlisted.position);
+        gap.is_unlisted = is_intact;
     }
     loader.close_gap_at_end(manifest);
-    for pair in loader.snapshot.tables.windows(2) {
-        pair[0].end_with(Arc::clone(&pair[1]));
-    }
-    let Loader { snapshot, damage, ended, chain, frames, events, last_with_events, covered, .. } = loader;
-    let tail = Tail {
-        number: chain.number,
-        checksum: chain.checksum,
-        position: chain.position,
-        recorded_at: chain.recorded_at,
-        durable: chain.number,
-        covered,
-        last_with_events,
-    };
+    assert!(loader.table.last() == loader.chain.position, "the tables end where the log does");
+    let Loader { damage, earlier, table, chain, frames, events, last_with_events, covered, .. } = loader;
+    let ended = link(earlier, table, &mut snapshot.tables);
+    let tail = Tail { chain, durable: chain.number, covered, last_with_events };
     Ok(Loaded { snapshot, damage, ended, tail, active, frames, events })
 }
 
@@ -163,7 +150,7 @@ pub(crate) fn load_range(
             LogPoint { chain: ChainPosition::before(&header), ..LogPoint::START }
         }
     };
-    let mut loader = Loader::new(IndexSnapshot::default(), &begin, tables, Some(stop));
+    let mut loader = Loader::new(&begin, tables, Some(stop));
     for (own, next) in listed[range.clone()].iter().zip(&listed[range.start + 1..]) {
         let Some(segment) = &own.segment else { return Ok(None) };
         let resume = from.filter(|from| from.segment == segment.id).map(|from| from.offset);
@@ -179,18 +166,12 @@ pub(crate) fn load_range(
 }
 
 impl<'a> Loader<'a> {
-    fn new(
-        snapshot: IndexSnapshot,
-        from: &LogPoint,
-        tables: &'a mut dyn Tables,
-        stop: Option<&'a AtomicBool>,
-    ) -> Self {
-        let mut loader = Self {
-            snapshot,
+    fn new(from: &LogPoint, tables: &'a mut dyn Tables, stop: Option<&'a AtomicBool>) -> Self {
+        Self {
             damage: Vec::new(),
-            ended: Vec::new(),
             tables,
-            table: MemTable::new(from.chain.position + 1),
+            earlier: Vec::new(),
+            table: State::new(from.chain.position + 1),
             table_log_bytes: 0,
             table_end: None,
             segment: None,
@@ -200,13 +181,9 @@ impl<'a> Loader<'a> {
             events: 0,
             last_with_events: from.chain.number,
             covered: from.chain.number,
-            headers: HeadersChecksum::resume(from.progress.end.checksum),
-            progress: from.progress,
-            last_frame: from.last_frame,
+            tally: Tally::resume(from),
             stop,
-        };
-        loader.snapshot.tables.push(Arc::clone(&loader.table));
-        loader
+        }
     }
 
     /// Loads one segment, from `resume` on if its beginning is already loaded. Returns what the writer needs to
@@ -220,11 +197,9 @@ impl<'a> Loader<'a> {
         survey: Option<&TailSurvey>,
     ) -> Result<Option<ActiveSegment>, RecoverError> {
         self.segment = Some(Arc::clone(segment));
-        self.table.write().begin_segment(Arc::clone(segment));
+        self.table.begin_segment(Arc::clone(segment));
         if resume.is_none() {
-            self.headers = HeadersChecksum::new(&segment.salt);
-            self.progress = Progress::begin(&segment.salt, &self.chain);
-            self.last_frame = 0;
+            self.tally = Tally::begin(&segment.salt, &self.chain);
         }
         let settled = settled_end(own, next)?;
         let limit = match survey {
@@ -276,15 +251,9 @@ impl<'a> Loader<'a> {
         let goes_on =
             survey.filter(|survey| matches!(survey.state, TailState::Clean | TailState::Torn { .. }));
         Ok(goes_on.map(|survey| {
-            let point = self.point(segment.id, survey.stop, self.chain);
+            let point = self.tally.point(segment.id, survey.stop, &self.chain);
             ActiveSegment::resume(Arc::clone(segment), own.entry.size_bytes, &point)
         }))
-    }
-
-    fn point(&self, segment: u64, offset: u64, chain: ChainPosition) -> LogPoint {
-        let end = EndBody { checksum: self.headers.value(), ..self.progress.end };
-        let progress = Progress { end, ..self.progress };
-        LogPoint { segment, offset, last_frame: self.last_frame, chain, progress }
     }
 
     /// Whether the next segment's first frame continues the chain: then nothing is missing here.
@@ -300,16 +269,14 @@ impl<'a> Loader<'a> {
         if header.kind == FrameKind::End {
             return self.check_end(frame, offset);
         }
-        self.headers.add(header.checksum);
+        self.tally.add(header, offset);
         if !header.kind.is_numbered() {
             return;
         }
         self.frames += 1;
-        self.progress.end.count(header);
-        self.last_frame = offset;
         let frame_end = offset + header.length as u64;
         if header.kind == FrameKind::Idle {
-            return self.table.write().end_frame(frame_end);
+            return self.table.end_frame(frame_end);
         }
         self.last_with_events = header.number;
         self.events += u64::from(header.events);
@@ -320,9 +287,8 @@ impl<'a> Loader<'a> {
 
     /// Checks END against the frames that were counted.
     fn check_end(&mut self, frame: &Frame<'_>, offset: u64) {
-        let counted = EndBody { checksum: self.headers.value(), ..self.progress.end };
         // After damage, the count covers only the remaining frames.
-        if EndBody::decode(frame.command) != Some(counted) && self.damage.is_empty() {
+        if EndBody::decode(frame.command) != Some(self.tally.body()) && self.damage.is_empty() {
             let (from, to) = (self.chain.position + 1, self.chain.position);
             self.report_damage(offset, from, to, "END does not match the content of the segment".to_owned());
         }
@@ -334,37 +300,36 @@ impl<'a> Loader<'a> {
 
     fn report_damage(&mut self, offset: u64, from: u64, to: u64, what: String) {
         let segment = self.segment_id();
-        self.damage.push(Damage { segment, offset, from, to, end_is_known: true, what });
+        self.damage.push(Damage::of(segment, offset, from, to, what));
     }
 
     fn batch(&mut self, frame: &Frame<'_>, bytes: &Bytes, offset: u64, frame_end: u64) {
         let header = &frame.header;
         let mut versions = Vec::with_capacity(header.events as usize);
         let base = bytes.as_ptr() as usize;
-        self.table.write().begin_frame(FrameName { number: header.number, checksum: header.checksum });
+        self.table.begin_frame(FrameName { number: header.number, checksum: header.checksum });
         for record in frame.records() {
             let at = record.as_ptr() as usize - base;
             let event = EventBytes::parse(bytes.slice(at + RECORD_HEADER_BYTES..at + record.len()));
             match event {
                 Ok(event) => {
-                    let version = u64_at(record, 8);
+                    let version = version_in(record);
                     self.event(&event, version, offset + at as u64, versions.is_empty());
                     versions.push(version);
                 }
                 Err(error) => {
-                    self.table.write().break_off_batch(header.recorded_at, offset + at as u64);
+                    self.table.break_off_batch(header.recorded_at, offset + at as u64);
                     self.lose_event(offset + at as u64, error.to_string());
                 }
             }
         }
-        let mut table = self.table.write();
-        if table.len() > 0 {
-            table.end_batch(header.recorded_at, frame_end);
+        if self.table.len() > 0 {
+            self.table.end_batch(header.recorded_at, frame_end);
         }
         if let Some((key, request)) = frame.command_key().filter(|_| versions.len() == header.events as usize)
             && !planted(Bug::KeysNotRebuilt)
         {
-            table.insert_command(key, request, &versions);
+            self.table.insert_command(key, request, &versions);
         }
     }
 
@@ -372,14 +337,12 @@ impl<'a> Loader<'a> {
         let mut indexed =
             IndexedEvent { stream: event.stream(), event_type: event.event_type(), id: event.id() };
         let place = u32::try_from(offset).expect("a segment is at most 1 GiB");
-        let mut table = self.table.write();
-        let position = table.last() + 1;
-        self.tables.see(&indexed, position, &table);
+        let position = self.table.last() + 1;
+        self.tables.see(&indexed, position, &self.table);
         if planted(Bug::IdsNotRebuilt) {
             indexed.id = EventId::from_u128(position.into());
         }
-        let given = table.insert(&indexed, event.tags(), place, is_first_of_frame, || version);
-        drop(table);
+        let given = self.table.insert(&indexed, event.tags(), place, is_first_of_frame, || version);
         if given != version {
             let what = format!("stream `{}` has version {version} here, expected {given}", event.stream());
             self.report_damage(offset, position, position, what);
@@ -395,9 +358,9 @@ impl<'a> Loader<'a> {
             position,
             recorded_at: header.recorded_at,
         };
-        let point = self.point(self.segment_id(), frame_end, chain);
+        let point = self.tally.point(self.segment_id(), frame_end, &chain);
         self.table_end = Some(point);
-        if self.tables.is_full(self.table.read().bytes(), self.table_log_bytes, position) {
+        if self.tables.is_full(self.table.bytes(), self.table_log_bytes, position) {
             self.end_table(point);
         }
     }
@@ -405,38 +368,36 @@ impl<'a> Loader<'a> {
     /// Ends the active table after its last batch, and begins the next.
     fn end_table(&mut self, point: LogPoint) {
         // Runs must follow one another without a gap, so everything after damage stays in memory.
+        assert!(self.table.last() == point.chain.position, "a table ends with a batch");
         let is_whole = !self.damage.iter().any(Damage::loses_events);
-        let is_taken = is_whole && self.snapshot.tables.len() == 1 && self.tables.take(&self.table, &point);
-        if is_taken {
-            self.snapshot.tables.clear();
-        } else {
-            self.ended.push(FullTable { table: Arc::clone(&self.table), end: point });
-        }
-        self.begin_table(point.chain.position + 1);
+        let may_be_taken = is_whole && self.earlier.is_empty();
+        let table = self.begin_table(point.chain.position + 1);
+        let kept = if may_be_taken { self.tables.take(table, &point) } else { Some(table) };
+        self.earlier.extend(kept.map(|table| (table, Some(point))));
     }
 
-    fn begin_table(&mut self, first: u64) {
-        self.table = MemTable::new(first);
+    /// Begins the next table, and returns the one before it.
+    fn begin_table(&mut self, first: u64) -> State {
+        let before = std::mem::replace(&mut self.table, State::new(first));
         self.table_log_bytes = 0;
         self.table_end = None;
         if let Some(segment) = &self.segment {
-            self.table.write().begin_segment(Arc::clone(segment));
+            self.table.begin_segment(Arc::clone(segment));
         }
-        self.snapshot.tables.push(Arc::clone(&self.table));
+        before
     }
 
     /// Continues at a position, after lost events. Tables are dense, so a new one begins there.
     fn skip_to(&mut self, position: u64) {
-        let is_empty = self.table.read().len() == 0;
-        if is_empty {
-            self.snapshot.tables.pop();
+        let before = self.begin_table(position);
+        if before.len() > 0 {
+            self.earlier.push((before, None));
         }
-        self.begin_table(position);
     }
 
     /// Skips a record whose check is right but that is not an event. This program did not write it.
     fn lose_event(&mut self, offset: u64, what: String) {
-        let position = self.table.read().last() + 1;
+        let position = self.table.last() + 1;
         self.skip_to(position + 1);
         self.report_damage(offset, position, position, what);
     }
@@ -476,13 +437,13 @@ impl<'a> Loader<'a> {
     }
 
     fn report(&mut self, gap: Gap, last: u64, end_is_known: bool, what: &'static str) {
-        let what = gap.what(what).to_owned();
+        let what = gap.what(what);
         let from = self.chain.position + 1;
         if last >= from {
             self.skip_to(last + 1);
         }
         let Gap { segment, offset, .. } = gap;
-        self.damage.push(Damage { segment, offset, from, to: last, end_is_known, what });
+        self.damage.push(Damage { end_is_known, ..Damage::of(segment, offset, from, last, what) });
     }
 
     /// Finds listed segments after the last used one whose files are missing. They may have held frames, unless the
@@ -494,6 +455,22 @@ impl<'a> Loader<'a> {
             self.open_missing(missing.entry.header.id);
         }
     }
+}
+
+/// Links the tables of a load. The last of them grows on. Returns those that are to become runs.
+fn link(
+    earlier: Vec<(State, Option<LogPoint>)>,
+    active: State,
+    tables: &mut Vec<Arc<MemTable>>,
+) -> Vec<FullTable> {
+    let (states, mut ends): (Vec<_>, Vec<_>) = earlier.into_iter().unzip();
+    ends.push(None);
+    tables.extend(states.into_iter().chain([active]).map(MemTable::of));
+    for pair in tables.windows(2) {
+        pair[0].end_with(Arc::clone(&pair[1]));
+    }
+    let ended = tables.iter().zip(ends).filter_map(|(table, end)| Some((Arc::clone(table), end?)));
+    ended.map(|(table, end)| FullTable::new(table, end)).collect()
 }
 
 /// The end of the log's frames: in the first segment after them, if there is one.

@@ -9,7 +9,8 @@ use super::runs::RunPolicy;
 use super::settled::Settled;
 use crate::damage::Damage;
 use crate::error::OpenError;
-use crate::folder::{Folder, Manifest};
+use crate::folder::Folder;
+use crate::format::Manifest;
 use crate::index::{FullTable, IndexSnapshot};
 use crate::segment::Tail;
 

@@ -13,13 +13,13 @@ use super::tail::{FrameAt, TailState, TailSurvey};
 use super::{Listed, Recovery};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, has_no_room, write_whole};
-use crate::folder::{DurableMark, Manifest, Sealed, SegmentEntry, SegmentState, last_position, segment_path};
+use crate::folder::segment_path;
 use crate::format::{
-    EndBody, Frame, FrameKind, Prepared, Seal, SegmentRole, StartBody, mark_len, u64_at, write_mark,
+    DurableMark, EndBody, Frame, FrameKind, Manifest, Prepared, Seal, Sealed, SegmentEntry, SegmentRole,
+    SegmentState, StartBody, last_position, mark_len, version_in, write_mark,
 };
 use crate::segment::{
-    ChainPosition, HeadersChecksum, LogPoint, Progress, SegmentEnd, SegmentFile, Stop, Tally, Walker,
-    new_header, write_end,
+    ChainPosition, LogPoint, SegmentEnd, SegmentFile, Stop, Tally, Walker, new_header, write_end,
 };
 
 /// The log under repair.
@@ -220,11 +220,11 @@ impl Rescue<'_> {
         frames: &[FrameAt],
         end: u64,
     ) -> Result<(), RecoverError> {
-        let (body, sealed, seal) = end_of(segment, from, frames, end);
-        write_end(segment, &seal, &body).map_err(io_error(format!("ending segment {}", segment.id)))?;
-        self.entry_mut(segment.id).state = SegmentState::Sealed(sealed);
-        let Seal { number, previous: checksum, .. } = seal;
-        self.manifest.durable.raise(DurableMark { number, checksum, position: last_position(&sealed) });
+        let end = end_of(segment, from, frames, end);
+        write_end(segment, &end).map_err(io_error(format!("ending segment {}", segment.id)))?;
+        self.entry_mut(segment.id).state = SegmentState::Sealed(end.sealed);
+        let Seal { number, previous: checksum, .. } = end.seal;
+        self.manifest.durable.raise(DurableMark { number, checksum, position: last_position(&end.sealed) });
         self.replace_manifest()
     }
 
@@ -238,31 +238,31 @@ impl Rescue<'_> {
         let beyond = survey.beyond_watermark();
         let kept = &survey.frames[..survey.frames.len() - beyond.len()];
         let cut_at = beyond[0].offset;
-        let (end, sealed, seal) = end_of(segment, &survey.from, kept, cut_at);
-        let (copy, mark) = self.write_copy(segment, beyond, &sealed, &seal)?;
+        let end = end_of(segment, &survey.from, kept, cut_at);
+        let (copy, mark) = self.write_copy(segment, beyond, &end)?;
         if planted(Bug::CutBeforeListed) {
-            write_end(segment, &seal, &end).map_err(io_error("ending it too early"))?;
+            write_end(segment, &end).map_err(io_error("ending it too early"))?;
         }
 
         let at = self.manifest.segments.iter().position(|entry| entry.header.id == own.entry.header.id);
         let at = at.expect("the segment is listed");
-        self.manifest.segments[at].state = SegmentState::Sealed(sealed);
+        self.manifest.segments[at].state = SegmentState::Sealed(end.sealed);
         self.manifest.segments.insert(at + 1, copy);
         // The copied frames have new checksums.
         self.manifest.durable.raise(mark);
         self.replace_manifest()?;
-        write_end(segment, &seal, &end).map_err(io_error(format!("ending segment {}", segment.id)))?;
+        write_end(segment, &end).map_err(io_error(format!("ending segment {}", segment.id)))?;
         self.report.rescued_frames += beyond.len() as u64;
         Ok(())
     }
 
-    /// Writes frames into a new segment: sealed, durable and in its place, but not listed yet.
+    /// Writes the frames of a source after its `end` into a new segment: sealed, durable and in its place, but not
+    /// listed yet.
     fn write_copy(
         &self,
         source: &SegmentFile,
         frames: &[FrameAt],
-        previous: &Sealed,
-        previous_seal: &Seal,
+        end: &SegmentEnd,
     ) -> Result<(SegmentEntry, DurableMark), RecoverError> {
         let header =
             new_header(self.env, self.manifest, SegmentRole::Recovery).map_err(io_error("drawing a salt"))?;
@@ -272,13 +272,13 @@ impl Rescue<'_> {
         );
         let start = StartBody {
             previous_segment: source.id,
-            previous_end: previous.end,
-            previous_checksum: previous.checksum,
+            previous_end: end.sealed.end,
+            previous_checksum: end.sealed.checksum,
             manifest_generation: self.manifest.generation + 1,
             store: self.manifest.store,
             boot_epoch: self.manifest.boot_epoch,
         };
-        let (bytes, sealed, mark) = copy_bytes(source, frames, &header.salt, &start, previous_seal)?;
+        let (bytes, sealed, mark) = copy_bytes(source, frames, &header.salt, &start, &end.seal)?;
         let bytes = [header.encode(), bytes].concat();
         let write = || {
             let copy = write_whole(self.env, &temporary, &bytes)?;
@@ -313,27 +313,29 @@ fn frames_up_to(
     let mut walker = Walker::new(segment)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-    let begins = ChainPosition::before(&header);
-    let mut chain = begins;
-    let mut headers = HeadersChecksum::new(&segment.salt);
+    let mut chain = ChainPosition::before(&header);
+    let from = LogPoint::begin(segment.id, &segment.salt, &chain);
+    let mut tally = Tally::resume(&from);
     let stop = walker.walk(first, end.offset, &mut chain, |frame, _, offset| {
         frames.push(FrameAt { offset, header: frame.header });
-        headers.add(frame.header.checksum);
+        tally.add(&frame.header, offset);
     })?;
-    let ends_there =
-        stop == Stop::NoFrame { offset: end.offset } && !frames.is_empty() && headers.value() == end.checksum;
-    let progress = Progress::begin(&segment.salt, &begins);
-    let from = LogPoint { segment: segment.id, offset: first, last_frame: 0, chain: begins, progress };
+    let ends_there = stop == Stop::NoFrame { offset: end.offset }
+        && !frames.is_empty()
+        && tally.body().checksum == end.checksum;
     Ok(ends_there.then_some((from, frames)))
 }
 
-/// The content of END and of the manifest for a segment that ends at an offset, after these frames, which follow
-/// `from`.
-fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) -> (EndBody, Sealed, Seal) {
-    let mut tally = Tally::resume(&segment.salt, from);
-    frames.iter().for_each(|frame| tally.add(&frame.header));
-    let SegmentEnd { body, sealed, seal } = tally.end_at(end).expect("it was begun");
-    (body, sealed, seal)
+/// The end of a segment at an offset, after these frames, which follow `from`.
+fn end_of(segment: &SegmentFile, from: &LogPoint, frames: &[FrameAt], end: u64) -> SegmentEnd {
+    let last = frames.last().map_or(from.offset, |frame| frame.offset + frame.header.length as u64);
+    assert!(last == end, "a segment ends behind its last frame");
+    let (mut tally, mut chain) = (Tally::resume(from), from.chain);
+    for frame in frames {
+        tally.add(&frame.header, frame.offset);
+        chain.pass(&frame.header);
+    }
+    tally.end_at(segment, end, &chain)
 }
 
 /// The bytes of a copy, START to END, and the mark of its last frame. Each frame is verified in the source before it
@@ -347,17 +349,21 @@ fn copy_bytes(
 ) -> Result<(Vec<u8>, Sealed, DurableMark), RecoverError> {
     let target = SegmentFile { id: 0, salt: *salt, file: Arc::clone(&source.file) };
     let first = SegmentFile::first_frame_offset();
-    let mut bytes = Vec::new();
-    let mut copied = Vec::with_capacity(frames.len() + 1);
+    let mut chain = ChainPosition {
+        number: previous.number,
+        checksum: previous.previous,
+        position: previous.position - 1,
+        recorded_at: previous.recorded_at,
+    };
+    let (mut bytes, mut tally) = (Vec::new(), Tally::begin(salt, &chain));
     let start_seal = Seal { salt: *salt, offset: first, ..*previous };
-    write_mark(&mut bytes, FrameKind::Start, &start_seal, &start.encode());
-    copied.push(frame_at(&target, first, &bytes));
-    let mut chain_checksum = previous.previous;
+    tally.add_start(write_mark(&mut bytes, FrameKind::Start, &start_seal, &start.encode()));
     let mut walker = Walker::new(source)?;
     for frame in frames {
         let original = walker.bytes(frame.offset, frame.header.length)?;
         let proven = Frame::read(&source.salt, frame.offset, &original).expect("the survey verified it");
         let header = proven.header;
+        assert!(header.number == chain.number + 1, "numbered frames follow one another");
         let seal = Seal {
             salt: *salt,
             offset: first + bytes.len() as u64,
@@ -365,31 +371,22 @@ fn copy_bytes(
             position: header.position,
             durable: header.durable,
             recorded_at: header.recorded_at,
-            previous: chain_checksum,
+            previous: chain.checksum,
         };
-        let at = bytes.len();
-        chain_checksum = if header.kind == FrameKind::Events {
+        let checksum = if header.kind == FrameKind::Events {
             let mut copy = Prepared::reopen(&proven);
-            let versions = proven.records().map(|record| u64_at(record, 8)).collect::<Vec<_>>();
+            let versions = proven.records().map(version_in).collect::<Vec<_>>();
             let checksum = copy.seal(&seal, versions);
             bytes.extend_from_slice(copy.bytes());
             checksum
         } else {
             write_mark(&mut bytes, header.kind, &seal, proven.command)
         };
-        copied.push(frame_at(&target, seal.offset, &bytes[at..]));
+        let events = u64::from(header.events);
+        tally.add_numbered(seal.offset, checksum, events, header.recorded_at);
+        chain.advance(checksum, events, header.recorded_at);
     }
-    let chain = ChainPosition::before(&copied[0].header);
-    let progress = Progress::begin(salt, &chain);
-    let from = LogPoint { segment: 0, offset: first, last_frame: 0, chain, progress };
-    let (end, sealed, seal) = end_of(&target, &from, &copied, first + bytes.len() as u64);
-    write_mark(&mut bytes, FrameKind::End, &seal, &end.encode());
-    let mark =
-        DurableMark { number: seal.number, checksum: chain_checksum, position: last_position(&sealed) };
-    Ok((bytes, sealed, mark))
-}
-
-fn frame_at(segment: &SegmentFile, offset: u64, bytes: &[u8]) -> FrameAt {
-    let header = crate::format::FrameHeader::read(&segment.salt, offset, bytes);
-    FrameAt { offset, header: header.expect("it was sealed just now") }
+    let end = tally.end_at(&target, first + bytes.len() as u64, &chain);
+    bytes.extend_from_slice(&end.frame());
+    Ok((bytes, end.sealed, DurableMark::of(&chain)))
 }

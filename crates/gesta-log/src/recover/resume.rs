@@ -5,8 +5,8 @@ use std::io;
 use super::Listed;
 use super::tail::{TailState, TailSurvey};
 use crate::bugs::{Bug, planted};
-use crate::folder::{Folder, Manifest, SegmentState};
-use crate::format::StartBody;
+use crate::folder::Folder;
+use crate::format::{Manifest, SegmentState, StartBody};
 use crate::segment::{ActiveSegment, Spare, Tail};
 
 /// The place where the writer continues.

@@ -10,9 +10,10 @@ use super::settled::Settled;
 use crate::damage::Damage;
 use crate::env::Env;
 use crate::error::{OpenError, io_error};
-use crate::folder::{Folder, Manifest, RunEntry};
+use crate::folder::Folder;
+use crate::format::{Manifest, RunEntry};
 use crate::index::{
-    BlockCache, IndexSnapshot, LookupError, MemTable, Run, RunFiles, TableLimits, remove_unlisted_runs,
+    BlockCache, IndexSnapshot, LookupError, Run, RunFiles, State, TableLimits, remove_unlisted_runs,
 };
 use crate::limits::INDEX_RUN_BYTES_DEFAULT;
 use crate::segment::{LogPoint, MissingFile, SegmentFile};
@@ -50,6 +51,7 @@ impl Folder<'_> {
         if !is_read_only && manifest.runs != found {
             tracing::info!(runs = found.len(), kept = known, "a part of the index was rebuilt");
             manifest.runs = found;
+            assert!(manifest.has_adjacent_runs(), "index files cover adjacent ranges");
             manifest.replace(self.env, self.root).map_err(io_error("replacing the manifest"))?;
         }
         if !is_read_only {
@@ -117,20 +119,20 @@ impl Tables for RunWriter<'_> {
         self.env.is_some() && self.policy.limits.is_full(bytes, log_bytes)
     }
 
-    fn take(&mut self, table: &Arc<MemTable>, end: &LogPoint) -> bool {
-        let Some(env) = self.env else { return false };
-        match self.policy.files.write(env, self.next_id, &table.read(), *end) {
+    fn take(&mut self, table: State, end: &LogPoint) -> Option<State> {
+        let Some(env) = self.env else { return Some(table) };
+        match self.policy.files.write(env, self.next_id, &table, *end) {
             Ok(run) => {
                 self.next_id += 1;
                 self.runs.push(Arc::new(run));
-                true
+                None
             }
             Err(error) => {
                 tracing::warn!(%error, "the index of loaded events cannot be written, and stays in memory");
                 // The partial file takes space on a full disk. If the removal fails too, the next open tries again.
                 let _ = env.remove(&self.policy.files.path(self.next_id));
                 self.env = None;
-                false
+                Some(table)
             }
         }
     }
@@ -144,8 +146,8 @@ impl Tables for ForgetTables {
         bytes as u64 >= INDEX_RUN_BYTES_DEFAULT
     }
 
-    fn take(&mut self, _table: &Arc<MemTable>, _end: &LogPoint) -> bool {
-        true
+    fn take(&mut self, _table: State, _end: &LogPoint) -> Option<State> {
+        None
     }
 }
 

@@ -14,9 +14,11 @@ use super::{Listed, Recovery, open_listed};
 use crate::bugs::{Bug, planted};
 use crate::env::Mode;
 use crate::error::{OpenError, io_error};
-use crate::folder::{DurableMark, Folder, Manifest, SegmentState, segment_path};
+use crate::folder::{Folder, segment_path};
+use crate::format::{DurableMark, Manifest, SegmentState};
 use crate::index::{IndexSnapshot, RunFiles};
 use crate::limits::INDEX_CACHE_BYTES_DEFAULT;
+use crate::read_only::{ReadOnly, ReadOnlyCause};
 use crate::segment::LogPoint;
 
 impl Folder<'_> {
@@ -33,16 +35,20 @@ impl Folder<'_> {
         let (runs, known) = self.open_runs(manifest, &listed, files)?;
         let survey = survey_tail(manifest, &listed, &known).map_err(self.recover_error())?;
         recovery.note_unproven(&survey);
-        let left_out = left_out(&survey);
-        recovery.may_miss_events |= left_out.is_some();
-        let reason = format!(
+        recovery.left_out = left_out(&survey);
+        recovery.may_miss_events |= recovery.left_out.is_some();
+        let left_out = recovery.left_out.map(|(from, to)| {
+            format!("; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access")
+        });
+        let not_permitted = format!(
             "`{}` cannot be written to: to append, mount it writable or give this user write permission{}",
             self.root.display(),
             left_out.unwrap_or_default()
         );
+        let not_permitted = ReadOnly::new(ReadOnlyCause::NotPermitted, not_permitted);
         recovery.read_only = Some(match recovery.read_only.take() {
-            Some(first) => format!("{first}; {reason}"),
-            None => reason,
+            Some(first) => first.and(not_permitted),
+            None => not_permitted,
         });
         Ok(Settled::new(listed, survey, (runs, known), Beyond::LeftOut, true))
     }
@@ -77,8 +83,11 @@ impl Folder<'_> {
         let before = manifest.segments.clone();
         let beyond = match self.settle(manifest, &listed, &survey, recovery) {
             Ok(()) => Beyond::Settled,
+            // Until the next open. With space, the end would have to be settled again, which may move the last frames to
+            // another segment: readers of the open log hold their places in this one.
             Err(error) if error.is_storage_full() => {
-                recovery.read_only = Some("the disk is full: free some space, then open it again".to_owned());
+                let reason = "the disk is full: free some space, then open it again";
+                recovery.read_only = Some(ReadOnly::new(ReadOnlyCause::StorageFull, reason));
                 *manifest =
                     self.manifest()?.ok_or_else(|| OpenError::NotALog { path: self.root.to_owned() })?;
                 match planted(Bug::FullDiskHides) {
@@ -168,10 +177,11 @@ impl Folder<'_> {
         let unlisted = find_unlisted(self.env, self.root, manifest, listed).map_err(self.recover_error())?;
         if !unlisted.valuable.is_empty() {
             recovery.may_miss_events = true;
-            recovery.read_only = Some(format!(
+            let reason = format!(
                 "the manifest is stale and does not list {}: put the newest manifest back, or rebuild it with `gesta repair --manifest`",
                 unlisted.valuable.join(", ")
-            ));
+            );
+            recovery.read_only = Some(ReadOnly::new(ReadOnlyCause::StaleManifest, reason));
         }
         Ok(unlisted.end)
     }
@@ -230,13 +240,10 @@ impl Folder<'_> {
     }
 }
 
-/// Names the events that are left out because nothing proves that they are on the disk; `None` if there are none.
-fn left_out(survey: &TailSurvey) -> Option<String> {
+/// The first and the last event that are left out because nothing proves that they are on the disk.
+fn left_out(survey: &TailSurvey) -> Option<(u64, u64)> {
     let mut beyond = survey.beyond_watermark().iter().filter(|frame| frame.header.events > 0);
     let first = beyond.next()?;
     let last = beyond.next_back().unwrap_or(first);
-    let (from, to) = (first.header.position, last.header.next_position() - 1);
-    Some(format!(
-        "; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access"
-    ))
+    Some((first.header.position, last.header.next_position() - 1))
 }

@@ -2,9 +2,8 @@
 
 use super::Listed;
 use super::error::RecoverError;
-use crate::folder::{Sealed, SegmentState};
-use crate::format::{EndBody, Frame, FrameKind, StartBody};
-use crate::segment::{ChainPosition, HeadersChecksum, SegmentFile, Stop, Walker};
+use crate::format::{EndBody, Frame, FrameKind, Sealed, SegmentState, StartBody};
+use crate::segment::{ChainPosition, SegmentFile, Stop, Tally, Walker};
 
 /// The certain end of a segment's frames, and their checksum.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +33,13 @@ impl SettledEnd {
         }
         let first = SegmentFile::first_frame_offset();
         let Some((_, header)) = walker.frame_at(first)? else { return Ok(None) };
-        let (mut chain, mut headers) = (ChainPosition::before(&header), HeadersChecksum::new(walker.salt()));
+        let mut chain = ChainPosition::before(&header);
+        let mut tally = Tally::begin(walker.salt(), &chain);
         let mut is_own = false;
         let stop = walker.walk(first, u64::MAX, &mut chain, |frame, _, offset| {
-            headers.add(frame.header.checksum);
+            tally.add(&frame.header, offset);
             let ends_here = offset + frame.header.length as u64 == self.offset;
-            is_own |= ends_here && headers.value() == self.checksum;
+            is_own |= ends_here && tally.body().checksum == self.checksum;
         })?;
         let (Stop::End { offset } | Stop::NoFrame { offset }) = stop;
         // Frames that stop before the settled end mean damage.

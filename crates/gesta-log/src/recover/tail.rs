@@ -9,9 +9,8 @@ use super::error::RecoverError;
 use super::standing::{Standing, standing};
 use super::unlisted::UnlistedEnd;
 use crate::bugs::{Bug, planted};
-use crate::folder::{Manifest, SegmentState};
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName};
-use crate::segment::{ChainPosition, LogPoint, Progress, SegmentFile, Stop, Walker};
+use crate::format::{FRAME_HEADER_BYTES, FrameHeader, FrameName, Manifest, SegmentState};
+use crate::segment::{ChainPosition, LogPoint, SegmentFile, Stop, Walker};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -319,8 +318,7 @@ fn first_point(walker: &mut Walker<'_>, last_before: u64) -> Result<LogPoint, Re
         Some((_, header)) => ChainPosition::before(&header),
         None => ChainPosition { number: last_before, ..ChainPosition::START },
     };
-    let progress = Progress::begin(walker.salt(), &chain);
-    Ok(LogPoint { segment: walker.segment_id(), offset, last_frame: 0, chain, progress })
+    Ok(LogPoint::begin(walker.segment_id(), walker.salt(), &chain))
 }
 
 /// The last numbered frame in these segments.

@@ -7,9 +7,9 @@ use super::Listed;
 use super::error::{RecoverError, io_error};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, File, Mode};
-use crate::folder::{Manifest, segment_name};
+use crate::folder::segment_name;
 use crate::format::{
-    Frame, FrameKind, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole, StartBody,
+    Frame, FrameKind, HeaderError, Manifest, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole, StartBody,
 };
 use crate::segment::{SegmentFile, Walker};
 

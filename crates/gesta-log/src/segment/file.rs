@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::env::{Env, File, Mode};
+use crate::env::{Env, File, Mode, Turn};
 use crate::folder::segment_path;
 use crate::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 
@@ -24,7 +24,7 @@ impl SegmentFile {
         header: &SegmentHeader,
         size_bytes: u64,
     ) -> io::Result<Arc<Self>> {
-        let file = env.open_on_demand(&segment_path(root, header.id), Mode::CreateNew)?;
+        let file = env.open_on_demand(&segment_path(root, header.id), Mode::CreateNew, Turn::First)?;
         file.fill_zeros(0, size_bytes)?;
         file.write_at(&[&header.encode()], 0)?;
         file.sync_all()?;
@@ -38,7 +38,7 @@ impl SegmentFile {
         header: &SegmentHeader,
         mode: Mode,
     ) -> io::Result<Arc<Self>> {
-        let file = env.open_on_demand(&segment_path(root, header.id), mode)?;
+        let file = env.open_on_demand(&segment_path(root, header.id), mode, Turn::First)?;
         Ok(Arc::new(Self { id: header.id, salt: header.salt, file }))
     }
 

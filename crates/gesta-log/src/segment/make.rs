@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::SegmentFile;
+use super::tally::SegmentEnd;
 use crate::bugs::{Bug, planted};
 use crate::env::Env;
-use crate::folder::{Manifest, segment_path};
-use crate::format::{EndBody, FrameKind, Seal, SegmentHeader, SegmentKind, SegmentRole, write_mark};
+use crate::folder::segment_path;
+use crate::format::{Manifest, SegmentHeader, SegmentKind, SegmentRole};
 
 /// A listed segment without frames.
 pub(crate) struct Spare {
@@ -61,11 +62,12 @@ pub(crate) fn new_header(env: &dyn Env, manifest: &Manifest, role: SegmentRole) 
 }
 
 /// Ends a segment: writes END, cuts the file after it, and syncs. A second call changes nothing.
-pub(crate) fn write_end(segment: &SegmentFile, seal: &Seal, end: &EndBody) -> io::Result<()> {
-    let mut frame = Vec::new();
-    write_mark(&mut frame, FrameKind::End, seal, &end.encode());
-    segment.file.write_at(&[&frame], seal.offset)?;
-    segment.file.set_len(seal.offset + frame.len() as u64)?;
+pub(crate) fn write_end(segment: &SegmentFile, end: &SegmentEnd) -> io::Result<()> {
+    let (frame, offset) = (end.frame(), end.seal.offset);
+    assert!(end.sealed.end == offset, "END stands where the manifest says");
+    assert!(end.sealed.checksum == end.body.checksum, "END and the manifest have the same checksum");
+    segment.file.write_at(&[&frame], offset)?;
+    segment.file.set_len(offset + frame.len() as u64)?;
     segment.file.sync_all()?;
     segment.file.settle();
     Ok(())

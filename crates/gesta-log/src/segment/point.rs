@@ -1,7 +1,7 @@
 //! A place between two frames, with all that a reader or writer needs to continue there.
 
 use super::walk::ChainPosition;
-use crate::format::{Crc, EndBody};
+use crate::format::EndBody;
 
 /// A place in the log: after a whole frame, or before the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,36 +34,4 @@ pub(crate) struct Progress {
 impl Progress {
     /// At the beginning of a log.
     pub(crate) const BEGIN: Self = Self { first_frame: 1, first_position: 1, end: EndBody::EMPTY };
-
-    /// At the beginning of a segment.
-    pub(crate) fn begin(salt: &[u8], chain: &ChainPosition) -> Self {
-        let checksum = HeadersChecksum::new(salt).value();
-        Self {
-            first_frame: chain.number + 1,
-            first_position: chain.position + 1,
-            end: EndBody { checksum, ..EndBody::EMPTY },
-        }
-    }
-}
-
-/// The running checksum over the headers of a segment.
-pub(crate) struct HeadersChecksum(Crc);
-
-impl HeadersChecksum {
-    pub(crate) fn new(salt: &[u8]) -> Self {
-        Self(Crc::salted(salt))
-    }
-
-    /// Continues from a stored value.
-    pub(crate) fn resume(value: u32) -> Self {
-        Self(Crc::resume(value))
-    }
-
-    pub(crate) fn add(&mut self, header: u32) {
-        self.0.update(&header.to_le_bytes());
-    }
-
-    pub(crate) fn value(&self) -> u32 {
-        self.0.value()
-    }
 }

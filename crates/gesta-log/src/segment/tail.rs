@@ -3,24 +3,17 @@
 use std::sync::Arc;
 
 use super::file::{MissingFile, SegmentFile};
-use super::point::{HeadersChecksum, LogPoint, Progress};
+use super::point::LogPoint;
+use super::tally::{SegmentEnd, Tally};
 use super::walk::ChainPosition;
 use crate::bugs::{Bug, planted};
-use crate::folder::Sealed;
 use crate::format::{EndBody, Seal, mark_len};
 use crate::limits::MARKS_RESERVE_BYTES;
 
 /// The end of the log, over all segments. Includes frames that are written and not yet synced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tail {
-    /// The last numbered frame.
-    pub(crate) number: u64,
-    /// The checksum of its header, which the next frame repeats.
-    pub(crate) checksum: u32,
-    /// The position of the last event.
-    pub(crate) position: u64,
-    /// The time at which the last event was recorded.
-    pub(crate) recorded_at: i64,
+    pub(crate) chain: ChainPosition,
     /// The last frame known to be synced.
     pub(crate) durable: u64,
     /// The last frame that the watermark of a synced frame covers.
@@ -35,28 +28,14 @@ pub(crate) struct ActiveSegment {
     pub(crate) size_bytes: u64,
     /// The offset of the next frame.
     pub(crate) offset: u64,
-    pub(crate) first_frame: u64,
-    pub(crate) first_position: u64,
-    /// The offset of its last numbered frame; 0 if it has none.
-    pub(crate) last_frame: u64,
-    pub(crate) headers: HeadersChecksum,
-    /// The body of its END, except for the checksum.
-    pub(crate) end: EndBody,
+    pub(crate) tally: Tally,
 }
 
 impl ActiveSegment {
     /// A segment without frames, after that end of the log.
     pub(crate) fn fresh(segment: Arc<SegmentFile>, size_bytes: u64, tail: &Tail) -> Self {
-        Self {
-            offset: SegmentFile::first_frame_offset(),
-            size_bytes,
-            first_frame: tail.number + 1,
-            first_position: tail.position + 1,
-            last_frame: 0,
-            headers: HeadersChecksum::new(&segment.salt),
-            end: EndBody::EMPTY,
-            segment,
-        }
+        let tally = Tally::begin(&segment.salt, &tail.chain);
+        Self { segment, size_bytes, offset: SegmentFile::first_frame_offset(), tally }
     }
 
     /// No segment: nothing fits, and the log goes on in the next one that is made.
@@ -92,54 +71,19 @@ impl ActiveSegment {
 
     /// Continues after a place in a segment.
     pub(crate) fn resume(segment: Arc<SegmentFile>, size_bytes: u64, point: &LogPoint) -> Self {
-        let Progress { first_frame, first_position, end } = point.progress;
-        Self {
-            segment,
-            size_bytes,
-            offset: point.offset,
-            first_frame,
-            first_position,
-            last_frame: point.last_frame,
-            headers: HeadersChecksum::resume(end.checksum),
-            end,
-        }
+        assert!(segment.id == point.segment, "a place is in its segment");
+        Self { segment, size_bytes, offset: point.offset, tally: Tally::resume(point) }
     }
 
     /// The place after its last frame, which is also the last of `tail`.
     pub(crate) fn point(&self, tail: &Tail) -> LogPoint {
-        let Tail { number, checksum, position, recorded_at, .. } = *tail;
-        LogPoint {
-            segment: self.segment.id,
-            offset: self.offset,
-            last_frame: self.last_frame,
-            chain: ChainPosition { number, checksum, position, recorded_at },
-            progress: Progress {
-                first_frame: self.first_frame,
-                first_position: self.first_position,
-                end: EndBody { checksum: self.headers.value(), ..self.end },
-            },
-        }
+        self.tally.point(self.segment.id, self.offset, &tail.chain)
     }
 
-    /// Counts a numbered frame that was sealed for this segment at that offset.
-    pub(crate) fn count(&mut self, offset: u64, header: u32, events: u64, recorded_at: i64) {
-        self.last_frame = offset;
-        self.headers.add(header);
-        self.end.count_numbered(events, recorded_at);
-    }
-
-    /// The body of its END frame, and its entry in the manifest.
-    pub(crate) fn sealed(&self) -> (EndBody, Sealed) {
-        let checksum = self.headers.value();
-        let sealed = Sealed {
-            first_frame: self.first_frame,
-            first_position: self.first_position,
-            frames: self.end.frames,
-            events: self.end.events,
-            end: self.offset,
-            checksum,
-        };
-        (EndBody { checksum, ..self.end }, sealed)
+    /// Its end, after the last frame of `tail`.
+    pub(crate) fn end(&self, tail: &Tail) -> SegmentEnd {
+        let seal = tail.mark_seal(&self.segment, self.offset);
+        SegmentEnd { body: self.tally.body(), sealed: self.tally.sealed(self.offset), seal }
     }
 }
 
@@ -149,21 +93,21 @@ impl Tail {
         Seal {
             salt: segment.salt,
             offset,
-            number: self.number,
-            position: self.position + 1,
+            number: self.chain.number,
+            position: self.chain.position + 1,
             durable: match () {
                 () if planted(Bug::NoWatermark) => 0,
-                () if planted(Bug::ClaimsUnsynced) => self.number,
+                () if planted(Bug::ClaimsUnsynced) => self.chain.number,
                 () => self.durable,
             },
-            recorded_at: self.recorded_at,
-            previous: self.checksum,
+            recorded_at: self.chain.recorded_at,
+            previous: self.chain.checksum,
         }
     }
 
     /// The seal of the next numbered frame.
     pub(crate) fn next_seal(&self, segment: &SegmentFile, offset: u64, recorded_at: i64) -> Seal {
-        Seal { number: self.number + 1, recorded_at, ..self.mark_seal(segment, offset) }
+        Seal { number: self.chain.number + 1, recorded_at, ..self.mark_seal(segment, offset) }
     }
 }
 
@@ -173,10 +117,7 @@ mod tests {
 
     const SIZE_BYTES: u64 = 64 << 10;
     const TAIL: Tail = Tail {
-        number: 7,
-        checksum: 6,
-        position: 50,
-        recorded_at: 40,
+        chain: ChainPosition { number: 7, checksum: 6, position: 50, recorded_at: 40 },
         durable: 5,
         covered: 4,
         last_with_events: 7,
@@ -227,18 +168,20 @@ mod tests {
     #[test]
     fn a_resumed_segment_is_sealed_as_if_written_without_a_stop() {
         let mut active = ActiveSegment::fresh(segment(), SIZE_BYTES, &TAIL);
-        active.count(4096, 11, 2, 100);
+        active.tally.add_start(10);
+        active.tally.add_numbered(4096, 11, 2, 100);
         active.offset = 4200;
         let mut resumed = ActiveSegment::resume(segment(), SIZE_BYTES, &active.point(&TAIL));
         for own in [&mut active, &mut resumed] {
-            own.count(4200, 12, 1, 110);
+            own.tally.add_numbered(4200, 12, 1, 110);
             own.offset = 4300;
         }
-        assert_eq!((resumed.point(&TAIL), resumed.sealed()), (active.point(&TAIL), active.sealed()));
-        let (end, sealed) = active.sealed();
-        assert_eq!((sealed.first_frame, sealed.first_position), (TAIL.number + 1, TAIL.position + 1));
+        assert_eq!(resumed.point(&TAIL), active.point(&TAIL));
+        let (SegmentEnd { body, sealed, .. }, resumed) = (active.end(&TAIL), resumed.end(&TAIL));
+        assert_eq!((resumed.body, resumed.sealed), (body, sealed));
+        assert_eq!((sealed.first_frame, sealed.first_position), (8, 51));
         assert_eq!((sealed.frames, sealed.events, sealed.end), (2, 3, 4300));
-        assert_eq!((end.first_recorded_at, end.last_recorded_at), (100, 110));
-        assert_eq!(end.checksum, sealed.checksum);
+        assert_eq!((body.first_recorded_at, body.last_recorded_at), (100, 110));
+        assert_eq!(body.checksum, sealed.checksum);
     }
 }

@@ -1,16 +1,24 @@
-//! Counts a segment frame by frame: the totals for its END and for the manifest.
+//! Counts a segment frame by frame: the totals for its END, for the manifest and for a place in it.
+//!
+//! *Invariant*: everything that counts frames counts here: the writer, recovery, and every check. So the END that the
+//! writer leaves is the one that a walk over the frames expects.
 
-use super::point::{HeadersChecksum, LogPoint, Progress};
+use super::file::SegmentFile;
+use super::point::{LogPoint, Progress};
 use super::walk::ChainPosition;
-use crate::folder::Sealed;
-use crate::format::{EndBody, FrameHeader, FrameKind, Salt, Seal, write_mark};
+use crate::format::{Crc, EndBody, FrameHeader, FrameKind, Salt, Seal, Sealed, write_mark};
 
 /// The running totals of one segment: its START and numbered frames.
 pub(crate) struct Tally {
-    salt: Salt,
-    headers: HeadersChecksum,
-    /// The totals so far; `None` before the first frame.
-    counted: Option<(Progress, ChainPosition)>,
+    /// The numbers of the first frame and of the first event, or of the next ones if there is none.
+    first_frame: u64,
+    first_position: u64,
+    /// The offset of the last numbered frame; 0 if there is none.
+    last_frame: u64,
+    /// The running checksum over the headers.
+    headers: Crc,
+    /// The totals, except for the checksum.
+    totals: EndBody,
 }
 
 /// The end of a counted segment.
@@ -22,44 +30,74 @@ pub(crate) struct SegmentEnd {
 }
 
 impl Tally {
-    pub(crate) fn new(salt: &Salt) -> Self {
-        Self { salt: *salt, headers: HeadersChecksum::new(salt), counted: None }
-    }
-
-    /// Continues after a place in the segment.
-    pub(crate) fn resume(salt: &Salt, from: &LogPoint) -> Self {
-        let headers = HeadersChecksum::resume(from.progress.end.checksum);
-        Self { salt: *salt, headers, counted: Some((from.progress, from.chain)) }
-    }
-
-    /// Counts the next frame. END is not counted.
-    pub(crate) fn add(&mut self, header: &FrameHeader) {
-        if header.kind == FrameKind::End {
-            return;
+    /// A segment before its first frame, after that place in the chain.
+    pub(crate) fn begin(salt: &Salt, chain: &ChainPosition) -> Self {
+        Self {
+            first_frame: chain.number + 1,
+            first_position: chain.position + 1,
+            last_frame: 0,
+            headers: Crc::salted(salt),
+            totals: EndBody::EMPTY,
         }
-        let (progress, chain) = self.counted.get_or_insert_with(|| {
-            let chain = ChainPosition::before(header);
-            (Progress::begin(&self.salt, &chain), chain)
-        });
-        self.headers.add(header.checksum);
-        chain.pass(header);
-        progress.end.count(header);
     }
 
-    /// The totals since the segment's beginning.
+    /// A segment up to a place in it.
+    pub(crate) fn resume(point: &LogPoint) -> Self {
+        let Progress { first_frame, first_position, end } = point.progress;
+        let headers = Crc::resume(end.checksum);
+        Self { first_frame, first_position, last_frame: point.last_frame, headers, totals: end }
+    }
+
+    /// Counts the next frame, which begins at that offset. END is not counted.
+    pub(crate) fn add(&mut self, header: &FrameHeader, offset: u64) {
+        if header.kind.is_numbered() {
+            self.add_numbered(offset, header.checksum, u64::from(header.events), header.recorded_at);
+        } else if header.kind != FrameKind::End {
+            self.add_start(header.checksum);
+        }
+    }
+
+    /// Counts a START with that checksum of its header.
+    pub(crate) fn add_start(&mut self, header: u32) {
+        self.headers.update(&header.to_le_bytes());
+    }
+
+    /// Counts a numbered frame with that checksum of its header.
+    pub(crate) fn add_numbered(&mut self, offset: u64, header: u32, events: u64, recorded_at: i64) {
+        assert!(offset > self.last_frame, "frames are counted in their order");
+        self.last_frame = offset;
+        self.headers.update(&header.to_le_bytes());
+        self.totals.count_numbered(events, recorded_at);
+    }
+
+    /// The offset of the last numbered frame; 0 if there is none.
+    pub(crate) const fn last_frame(&self) -> u64 {
+        self.last_frame
+    }
+
+    /// The body of END.
     pub(crate) fn body(&self) -> EndBody {
-        let counted = self.counted.map_or(EndBody::EMPTY, |(progress, _)| progress.end);
-        EndBody { checksum: self.headers.value(), ..counted }
+        EndBody { checksum: self.headers.value(), ..self.totals }
     }
 
-    /// The end of the segment if its frames end at `offset`; `None` if it has no frames.
-    pub(crate) fn end_at(&self, offset: u64) -> Option<SegmentEnd> {
-        let (Progress { first_frame, first_position, .. }, chain) = self.counted?;
-        let body = self.body();
-        let EndBody { frames, events, checksum, .. } = body;
-        let sealed = Sealed { first_frame, first_position, frames, events, end: offset, checksum };
+    /// The properties of the segment if its frames end at that offset.
+    pub(crate) fn sealed(&self, end: u64) -> Sealed {
+        let EndBody { frames, events, checksum, .. } = self.body();
+        let Self { first_frame, first_position, .. } = *self;
+        Sealed { first_frame, first_position, frames, events, end, checksum }
+    }
+
+    /// The place after the frames so far. The last of them is also the last of `chain`.
+    pub(crate) fn point(&self, segment: u64, offset: u64, chain: &ChainPosition) -> LogPoint {
+        let Self { first_frame, first_position, last_frame, .. } = *self;
+        let progress = Progress { first_frame, first_position, end: self.body() };
+        LogPoint { segment, offset, last_frame, chain: *chain, progress }
+    }
+
+    /// The end of the segment if its frames end at `offset`, all of them durable, with the last of `chain`.
+    pub(crate) fn end_at(&self, segment: &SegmentFile, offset: u64, chain: &ChainPosition) -> SegmentEnd {
         let seal = Seal {
-            salt: self.salt,
+            salt: segment.salt,
             offset,
             number: chain.number,
             position: chain.position + 1,
@@ -67,7 +105,14 @@ impl Tally {
             recorded_at: chain.recorded_at,
             previous: chain.checksum,
         };
-        Some(SegmentEnd { body, sealed, seal })
+        SegmentEnd { body: self.body(), sealed: self.sealed(offset), seal }
+    }
+}
+
+impl LogPoint {
+    /// Before the first frame of a segment, after that place in the chain.
+    pub(crate) fn begin(segment: u64, salt: &Salt, chain: &ChainPosition) -> Self {
+        Tally::begin(salt, chain).point(segment, SegmentFile::first_frame_offset(), chain)
     }
 }
 

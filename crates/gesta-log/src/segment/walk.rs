@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::file::SegmentFile;
 use crate::bugs::{Bug, planted};
-use crate::folder::DurableMark;
-use crate::format::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Salt};
+use crate::format::{
+    DurableMark, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, FrameKind, Salt,
+};
 
 /// Bytes read ahead while walking.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -47,6 +48,14 @@ impl ChainPosition {
             position: header.position.saturating_sub(1),
             recorded_at: i64::MIN,
         }
+    }
+
+    /// Moves past a numbered frame that follows, with that checksum of its header.
+    pub(crate) const fn advance(&mut self, header: u32, events: u64, recorded_at: i64) {
+        self.number += 1;
+        self.checksum = header;
+        self.position += events;
+        self.recorded_at = recorded_at;
     }
 
     /// Moves past a frame.

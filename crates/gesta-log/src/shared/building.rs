@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::index::LookupError;
 use crate::limits::retry_pause;
+use crate::locks;
 use crate::recover::Frames;
 
 /// The progress of an index rebuild.
@@ -97,9 +98,9 @@ impl Building {
 
     /// Waits before the next attempt; breaks if there is none.
     pub(crate) fn pause(&self, failures: u32) -> ControlFlow<()> {
-        let waited =
-            self.changed.wait_timeout_while(self.lock(), retry_pause(failures), |state| !state.is_over);
-        match waited.unwrap_or_else(PoisonError::into_inner).0.is_over {
+        let is_going_on = |state: &mut State| !state.is_over;
+        let pause = retry_pause(failures);
+        match locks::wait_timeout_while(&self.changed, self.lock(), pause, is_going_on).is_over {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -110,11 +111,10 @@ impl Building {
         let state = self.lock();
         let failures = state.failures;
         let is_going_on = |state: &mut State| state.failures == failures && !state.is_over;
-        let waited = self.changed.wait_while(state, is_going_on);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(locks::wait_while(&self.changed, state, is_going_on));
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.state)
     }
 }

@@ -1,11 +1,12 @@
 //! How far the log is durable and visible to readers. Only this module changes it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, RwLock};
 
 use event_listener::{Event, EventListener};
 
-use crate::folder::DurableMark;
+use crate::format::DurableMark;
+use crate::locks;
 
 /// The end of the durable part: the position of the last event, and its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +45,12 @@ impl Published {
 
     /// The last durable event, with its mark.
     pub(crate) fn head(&self) -> Head {
-        *self.head.read().unwrap_or_else(PoisonError::into_inner)
+        *locks::read(&self.head)
     }
 
     /// Makes everything up to that event visible to readers. It must be synced.
     pub(crate) fn publish(&self, head: Head) {
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        *locks::write(&self.head) = head;
         let before = self.position.swap(head.position, Ordering::Release);
         assert!(before <= head.position, "the durable position never goes back");
         self.changed.notify(usize::MAX);
@@ -96,7 +97,7 @@ impl Synced {
     }
 
     fn lock(&self) -> MutexGuard<'_, DurableMark> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.0)
     }
 }
 

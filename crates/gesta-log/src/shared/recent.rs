@@ -6,12 +6,13 @@
 //!   position is the right one.
 //! - A read far behind the head does not use this: it would find nothing, and evict what others wait for.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use gesta_core::RecordedEvent;
 
 use crate::index::Location;
 use crate::limits::{RECENT_EVENTS, RECENT_READ_BYTES_MAX};
+use crate::locks;
 
 /// The newest events, each in the slot of its position.
 pub(crate) struct Recent(RwLock<Box<[Option<RecordedEvent>]>>);
@@ -26,7 +27,7 @@ impl Recent {
         if !locations.iter().all(|location| is_recent(location.position, durable)) {
             return None;
         }
-        let slots = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let slots = locks::read(&self.0);
         let event = |location: &Location| {
             let found = slots[slot(location.position)].as_ref();
             found.filter(|event| event.position().sequence == location.position).cloned()
@@ -41,7 +42,7 @@ impl Recent {
         if bytes > RECENT_READ_BYTES_MAX || !locations.iter().all(|at| is_recent(at.position, durable)) {
             return;
         }
-        let mut slots = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = locks::write(&self.0);
         for event in events {
             let (own, position) = (&mut slots[slot(event.position().sequence)], event.position());
             if own.as_ref().is_none_or(|held| held.position() < position) {

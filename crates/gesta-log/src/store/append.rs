@@ -1,21 +1,19 @@
 //! The caller's part of an append: a batch is looked up and prepared before it is queued.
 
-use gesta_core::{AppendError, Appended, Batch, CommandKey};
+use gesta_core::{AppendError, Appended, Batch, CommandKey, RefusedBatch, Repeat, repeat_of};
 
 use super::LogStore;
 use crate::format::Prepared;
 use crate::index::{LookupError, ReadMode};
 use crate::read;
 use crate::shared::Shared;
-use crate::write::{
-    Answer, Committer, DecisionContext, Lookup, Refused, Repeat, Scope, Ticket, in_doubt, repeat_of,
-    repeat_of_command, unavailable,
-};
+use crate::write::{Answer, Committer, DecisionContext, Lookup, Scope, Ticket, in_doubt, unavailable};
 
 impl LogStore {
     /// Prepares a checked and looked-up batch, on the caller's thread.
     pub(crate) fn prepare(&self, batch: Batch, lookup: Lookup) -> Prepare<'_> {
-        let Some(commit) = self.late.commit.get().filter(|commit| !commit.role.is_gone()) else {
+        let is_decided = !self.shared.poison.has_panicked();
+        let Some(commit) = self.late.commit.get().filter(|_| is_decided) else {
             return Prepare::Answered(self.answer_read_only(&batch, &lookup));
         };
         let prepared = Prepared::new(&batch);
@@ -30,15 +28,16 @@ impl LogStore {
         if self.shared.published.is_closed() {
             return Err(AppendError::Closed);
         }
-        let scope = Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() };
+        let durable = self.shared.published.position();
+        let scope = Scope { store: self.shared.id, partition: 0, durable };
         let tables = lookup.snapshot.growing();
-        match repeat_of(&DecisionContext::new(lookup, &tables), batch, &scope) {
-            Ok(Some(Repeat { end, .. })) | Err(Refused { speaks_of: end, .. }) if end > scope.durable => {
+        match repeat_of(&DecisionContext::new(lookup, &tables, scope), batch) {
+            Ok(Some(Repeat { end, .. })) | Err(RefusedBatch { speaks_of: end, .. }) if end > durable => {
                 Err(in_doubt())
             }
             Ok(Some(repeat)) => Ok(self.appended(repeat)),
-            Ok(None) => Err(AppendError::ReadOnly { reason: self.read_only().unwrap_or_default() }),
-            Err(Refused { error, .. }) => Err(error),
+            Ok(None) => Err(self.shared.read_only()),
+            Err(RefusedBatch { error, .. }) => Err(error),
         }
     }
 
@@ -49,11 +48,11 @@ impl LogStore {
     pub(crate) fn command_in_tables(
         &self,
         command: &CommandKey,
-    ) -> Result<Option<Result<Repeat, Refused>>, AppendError> {
+    ) -> Result<Option<Result<Repeat, RefusedBatch>>, AppendError> {
         let snapshot = self.shared.snapshot().map_err(|fault| refused(&self.shared, &fault))?;
         Ok(snapshot.newest().iter().rev().find_map(|table| {
             let table = table.read();
-            table.command(&command.key).map(|entry| repeat_of_command(entry, command, 0))
+            table.command(&command.key).map(|entry| entry.record().answer(command, 0))
         }))
     }
 }

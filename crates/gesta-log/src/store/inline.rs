@@ -2,21 +2,20 @@
 //! chooses to.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use gesta_core::{AppendError, Appended, Batch, check_batch};
 
 use super::LogStore;
 use super::append::{Prepare, look_up, refused};
+use super::launch::Rebuilding;
 use super::open::open;
-use super::threads::{Commit, Drive};
 use crate::env::Env;
 use crate::error::OpenError;
 use crate::index::ReadMode;
+use crate::locks;
 use crate::options::Options;
-use crate::write::{
-    Committer, Indexer, IndexerThread, Lookup, SegmentManager, SegmentManagerThread, SharedManifest, in_doubt,
-};
+use crate::write::{Committer, Drive, Lookup, in_doubt};
 
 /// A queued append. It has an answer once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);
@@ -65,15 +64,12 @@ impl LogStore {
     /// As [`LogStore::open`].
     #[doc(hidden)]
     pub fn index_inline(&self) -> Result<(), OpenError> {
-        let mut waiting = self.inline_rebuild.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((launch, mut work)) = waiting.take() else { return Ok(()) };
-        match work.attempt(1) {
-            Ok(ready) => launch.go(ready),
-            Err(error) => {
-                *waiting = Some((launch, work));
-                Err(error)
-            }
-        }
+        let mut rebuild = locks::lock(&self.rebuild);
+        let Rebuilding::Caller(launch, work) = &mut *rebuild else { return Ok(()) };
+        let ready = work.attempt(1)?;
+        let launched = launch.go(ready);
+        *rebuild = Rebuilding::Nobody;
+        launched
     }
 
     /// Queues a batch and commits nothing.
@@ -151,41 +147,16 @@ impl LogStore {
     }
 }
 
-impl Commit {
-    pub(super) fn inline(
-        role: Committer,
-        (segment_manager, indexer): &(Arc<SegmentManager>, Arc<Indexer>),
-        manifest: Arc<SharedManifest>,
-        keeping: SegmentManagerThread,
-        indexing: IndexerThread,
-    ) -> Self {
-        segment_manager.keep_inline(keeping);
-        indexer.keep_inline(indexing);
-        Self { role: Arc::new(role), manifest, threads: Mutex::new(Vec::new()) }
-    }
-
-    /// Does what the threads of a log do before they end, for a log without threads.
-    pub(super) fn finish_inline(&self) {
-        if self.role.keep() {
-            self.role.commit_waiting();
-            self.role.rest();
-            self.role.keep();
-            self.role.end_keeping();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use gesta_conformance::sample::{self, Sample as _};
     use gesta_core::Checkpoint;
     use gesta_core::CommandKey;
-    use gesta_core::EventId;
-    use gesta_core::NewEvent;
+
     use gesta_core::Query;
-    use gesta_core::Timestamp;
 
     use super::*;
-    use crate::env::OsEnv;
+    use crate::env::{Machine, OsEnv};
     use crate::index::IndexSnapshot;
     use crate::write::Lookup;
 
@@ -194,9 +165,7 @@ mod tests {
     }
 
     fn batch_of(stream: &str, number: u128) -> Batch {
-        let (stream, kind) = (stream.parse().unwrap(), "a.b".parse().unwrap());
-        let (id, data) = (EventId::from_u128(number), vec![b'1'; 500]);
-        Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), data)])
+        Batch::new([sample::event(stream, number).with_data(vec![b'1'; 500])])
     }
 
     #[test]
@@ -258,6 +227,33 @@ mod tests {
         assert_eq!((again.places, again.repeated), (first.places, true));
         let next = log.append_blocking(batch_of("a-2", 101)).unwrap();
         assert_eq!(next.places[0].version.get(), 1);
+    }
+
+    #[test]
+    fn a_reader_of_merged_index_files_goes_on_after_their_names_are_gone() {
+        let machine = Machine::new(1);
+        // With a limit, files that are opened on use are closed between two uses.
+        machine.set_open_files_max(Some(64));
+        let options = Options { index_run_bytes: 1 << 10, index_cache_bytes: 0, ..Options::default() };
+        let log = crate::sim::open(&machine, &options).unwrap();
+        let mut number = 1;
+        while log.shared.index.snapshot().runs.len() < 7 {
+            log.append_blocking(batch(number)).unwrap();
+            log.keep_inline();
+            number += 1;
+        }
+        let before = log.shared.index.snapshot();
+        while log.shared.index.snapshot().runs.len() >= 7 {
+            log.append_blocking(batch(number)).unwrap();
+            log.keep_inline();
+            number += 1;
+        }
+        let file_of = |run: &crate::index::Run| format!("{:012}.run", run.footer.id);
+        let names = machine.paths();
+        let is_gone = |run| !names.iter().any(|path| path.ends_with(file_of(run)));
+        assert!(before.runs.iter().all(|run| is_gone(run)), "they were merged");
+        let head = |stream| before.head(stream, u64::MAX, ReadMode::Disk).unwrap();
+        assert_eq!((head("a-1"), head("b-1")), (Some((0, 1)), None));
     }
 
     /// Appends a batch that was looked up earlier, in that snapshot.

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use super::threads::{Commit, Drive, cores, spawn, spawning};
+use super::threads::{Commit, cores, spawn, spawning};
 use crate::env::Env;
 use crate::error::OpenError;
-use crate::folder::{DurableMark, Manifest};
+use crate::format::{DurableMark, Manifest};
 use crate::index::{FullTable, RunFiles};
 use crate::limits::REBUILD_THREADS_MAX;
 use crate::options::Options;
@@ -17,7 +17,7 @@ use crate::rebuild::Rebuild;
 use crate::recover::{Ready, Recovery, Writable};
 use crate::segment::Tail;
 use crate::shared::{Building, Head, Shared};
-use crate::write::{Committer, GroupBuilder, Indexer, SegmentManager, SharedManifest};
+use crate::write::{Committer, Drive, GroupBuilder, Indexer, SegmentManager, SharedManifest};
 
 /// What exists only once the index is complete.
 #[derive(Default)]
@@ -38,19 +38,30 @@ pub(super) struct Launch {
     pub(super) drive: Drive,
 }
 
+/// Who builds the index beside the open log.
+#[derive(Default)]
+pub(super) enum Rebuilding {
+    /// It is complete, or was when the log was opened.
+    #[default]
+    Nobody,
+    Thread(JoinHandle<()>),
+    #[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "only the simulation is such a caller"))]
+    Caller(Launch, Box<Rebuild>),
+}
+
 impl Launch {
     /// Starts a loaded log. Its index answers only from here on, so every look-up that succeeds finds the writer in
     /// place.
     pub(super) fn go(&self, ready: Ready) -> Result<(), OpenError> {
         let Ready { manifest, snapshot, damage, ended, tail, recovery, writable } = ready;
         let shared = &self.shared;
-        warn_of_clock(tail.recorded_at, shared.now().as_nanos());
+        warn_of_clock(tail.chain.recorded_at, shared.now().as_nanos());
         shared.index.fill(snapshot, damage, self.options.heads_bytes());
-        let position = tail.position.max(shared.published.position());
+        let position = tail.chain.position.max(shared.published.position());
         let mark = mark_in(&shared.index.snapshot(), position);
         shared.published.publish(Head { position, mark });
-        if let Some(reason) = &recovery.read_only {
-            assert!(shared.read_only.set(reason.clone()).is_ok(), "a log is loaded once");
+        if let Some(cause) = &recovery.read_only {
+            shared.poison.set_at_open(cause.clone());
         }
         if let Some(writable) = writable {
             let commit = self.commit(manifest, writable, tail, ended)?;
@@ -71,23 +82,30 @@ impl Launch {
         tail: Tail,
         ended: Vec<FullTable>,
     ) -> Result<Commit, OpenError> {
-        let Self { shared, env, root, .. } = self;
+        let Self { shared, env, root, drive, .. } = self;
         let size = self.options.segment_size_bytes;
         // Recovery has synced everything up to here.
-        let Tail { number, checksum, position, .. } = tail;
-        shared.synced.note(DurableMark { number, checksum, position });
+        shared.synced.note(DurableMark::of(&tail.chain));
         let manifest = SharedManifest::new(manifest, Arc::clone(env), root.clone(), Arc::clone(shared));
         let manifest = Arc::new(manifest);
-        let (segment_manager, keeping) =
-            SegmentManager::new(Arc::clone(env), root.clone(), Arc::clone(&manifest), size, writable.spare);
-        let limits = self.options.table_limits();
-        let (indexer, indexing) = Indexer::new(
+        let segment_manager = SegmentManager::start(
+            Arc::clone(env),
+            root.clone(),
+            Arc::clone(&manifest),
+            size,
+            writable.spare,
+            *drive,
+        );
+        let segment_manager = segment_manager.map_err(spawning)?;
+        let indexer = Indexer::start(
             Arc::clone(env),
             self.runs.clone(),
             Arc::clone(shared),
             Arc::clone(&manifest),
-            limits,
+            self.options.table_limits(),
+            *drive,
         );
+        let indexer = indexer.map_err(spawning)?;
         ended.into_iter().for_each(|ended| indexer.write_run(ended));
         let builder = GroupBuilder::new(
             Arc::clone(shared),
@@ -96,19 +114,19 @@ impl Launch {
             tail,
             (writable.active, writable.start, writable.bytes_before),
         );
-        let helpers = (Arc::clone(&segment_manager), Arc::clone(&indexer));
         let role = Committer::new(builder, Arc::clone(shared), segment_manager, indexer);
-        match self.drive {
-            Drive::Threads => Commit::spawn(role, helpers, manifest, keeping, indexing).map_err(spawning),
-            #[cfg(feature = "sim")]
-            Drive::Inline => Ok(Commit::inline(role, &helpers, manifest, keeping, indexing)),
-        }
+        Commit::start(role, manifest, *drive).map_err(spawning)
     }
 
-    /// Builds the index on separate threads.
-    pub(super) fn rebuild_beside(self, work: Rebuild) -> Result<Mutex<Option<JoinHandle<()>>>, OpenError> {
-        let thread = spawn("gesta-rebuild", move || self.rebuild(work)).map_err(spawning)?;
-        Ok(Mutex::new(Some(thread)))
+    /// Builds the index beside the open log: on separate threads, or when the caller does it.
+    pub(super) fn rebuild_beside(self, work: Box<Rebuild>) -> Result<Rebuilding, OpenError> {
+        match self.drive {
+            Drive::Threads => {
+                let thread = spawn("gesta-rebuild", move || self.rebuild(*work)).map_err(spawning)?;
+                Ok(Rebuilding::Thread(thread))
+            }
+            Drive::Inline => Ok(Rebuilding::Caller(self, work)),
+        }
     }
 
     /// Tries until the index is complete or the log is closed.

@@ -19,6 +19,7 @@ pub(crate) struct Opened {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) root: PathBuf,
     pub(crate) store: [u8; 16],
+    pub(crate) boot_epoch: u64,
     pub(crate) runs: RunFiles,
     pub(crate) recovery: Recovery,
     pub(crate) stage: Stage,
@@ -64,6 +65,7 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
         is_writable: true,
         root: root.to_owned(),
         store: manifest.store,
+        boot_epoch: manifest.boot_epoch,
         runs,
         recovery,
         stage,
@@ -80,6 +82,7 @@ fn open_to_read(env: Arc<dyn Env>, folder: &Folder<'_>, options: &Options) -> Re
     let settled = folder.look_at(&manifest, &mut recovery, &runs)?;
     let policy = RunPolicy { files: &runs, limits: options.table_limits() };
     let ready = ready(folder, &mut manifest, &settled, &mut recovery, &policy, None)?;
-    let (root, store, stage) = (folder.root.to_owned(), manifest.store, Stage::Ready(Box::new(ready)));
-    Ok(Opened { lock, is_writable: false, root, store, runs, recovery, stage, env })
+    let (root, stage) = (folder.root.to_owned(), Stage::Ready(Box::new(ready)));
+    let (store, boot_epoch) = (manifest.store, manifest.boot_epoch);
+    Ok(Opened { lock, is_writable: false, root, store, boot_epoch, runs, recovery, stage, env })
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::LogStore;
 use crate::error::OpenError;
 use crate::operations::{Backup, BackupError, BackupOptions, ScrubOptions, ScrubReport, ScrubStatus, take};
+use crate::read_only::ReadOnly;
 
 impl LogStore {
     /// Takes a backup up to the last durable event, while the log is in use; appends and reads go on. If the folder
@@ -16,7 +17,7 @@ impl LogStore {
     /// [`BackupError`]. Damage is refused: every segment is verified when it is copied or linked. A log that was
     /// opened read-only is refused too.
     pub fn backup(&self, to: impl AsRef<Path>, options: &BackupOptions) -> Result<Backup, BackupError> {
-        if let Some(reason) = &self.recovery().read_only {
+        if let Some(ReadOnly { reason, .. }) = &self.recovery().read_only {
             return Err(BackupError::Unsettled { reason: reason.clone() });
         }
         // The position first, the manifest second: a segment is listed before anything is written to it.

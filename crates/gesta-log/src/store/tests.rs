@@ -4,19 +4,22 @@ use std::io;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use gesta_conformance::sample::{self, Sample as _};
 use gesta_core::{
-    AppendError, Batch, Checkpoint, CommandKey, Direction, EventId, EventStore, Limit, Listing, NewEvent,
-    Place, Query, Read, ReadError, Tag, Timestamp, When,
+    AppendError, Batch, Checkpoint, CommandKey, Direction, EventStore, Limit, Listing, Place, Query, Read,
+    ReadError, Timestamp, When,
 };
 
 use super::LogStore;
 use crate::env::{Call, Mode, Tap, Tapped};
 use crate::index::{LookupError, ReadMode};
+use crate::locks;
 use crate::options::{Clock, Options};
+use crate::read_only::ReadOnlyCause;
 use crate::shared::Shared;
 use crate::testing::{batch, options};
 
@@ -79,7 +82,7 @@ impl Tap for Faults {
             }
             Call::Sync => fail_if(&self.sync, io::ErrorKind::Other),
             Call::SyncDir if is_index(Some(path)) => {
-                let indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+                let indexed = locks::lock(&self.indexed);
                 if let Some(indexed) = &*indexed {
                     // An error means that the test no longer listens.
                     let _ = indexed.send(());
@@ -200,7 +203,7 @@ fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_it_leaves_out() {
         std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
     }
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
-    let reason = log.read_only().unwrap();
+    let reason = log.read_only().unwrap().reason;
     let unwritable = format!("`{}` cannot be written to", copy.path().display());
     assert!(reason.contains(&unwritable) && reason.contains("events 3 to 3 are valid"), "{reason}");
     assert_eq!((count(&log), log.recovery().damage.len()), (2, 0));
@@ -213,7 +216,7 @@ fn a_log_in_a_read_only_folder_is_read_and_reports_the_events_it_leaves_out() {
     assert_eq!((log.read_only(), count(&log)), (None, 3), "nothing is lost");
     drop(log);
     let log = LogStore::open_in(Tapped::by(ReadOnlyFolder), copy.path(), &options()).unwrap();
-    let reason = log.read_only().unwrap();
+    let reason = log.read_only().unwrap().reason;
     assert!(!reason.contains("valid") && count(&log) == 3, "it was closed cleanly: {reason}");
     assert!(!log.recovery().may_miss_events);
 }
@@ -247,7 +250,8 @@ fn write_failed_returns_when_a_write_fails_and_afterwards() {
         log.append_blocking(batch(2)).unwrap_err();
         waiting.join().unwrap()
     });
-    assert!(reason.contains("writing segment 1 failed"), "{reason}");
+    assert!(reason.reason.contains("writing segment 1 failed"), "{reason}");
+    assert_eq!(reason.cause, ReadOnlyCause::WriteFailed);
     assert_eq!((log.read_only(), pollster::block_on(log.write_failed())), (Some(reason.clone()), reason));
 }
 
@@ -349,11 +353,12 @@ fn a_panic_while_a_group_is_written_ends_all_writing_and_harms_nothing() {
 
 /// Checks and closes a log with `events` events, among them batch 1, after a panic of its writer over batch 2.
 fn check_panicked(log: &LogStore, events: usize) {
-    assert_eq!(log.read_only().as_deref(), Some("the writer panicked: open the log again"));
+    let read_only = log.read_only().unwrap();
+    assert_eq!(read_only.cause, ReadOnlyCause::Panicked);
     let appends = |batch: Batch| [log.append_blocking(batch.clone()), pollster::block_on(log.append(batch))];
     for answer in [2, 3].into_iter().flat_map(|number| appends(batch(number))) {
         let Err(AppendError::ReadOnly { reason }) = answer else { panic!("{answer:?}") };
-        assert_eq!(Some(reason), log.read_only());
+        assert_eq!(reason, read_only.reason);
     }
     for answer in appends(batch(1)) {
         assert!(answer.unwrap().repeated, "a repeat of a durable batch is answered");
@@ -385,11 +390,9 @@ fn without_index(batches: u64) -> tempfile::TempDir {
 
 fn mixed(number: u64) -> Batch {
     let event = |at: u64| {
-        let stream = format!("a-{}", (number + at) % 4).parse().unwrap();
-        let id = EventId::from_u128(u128::from(10 * number + at + 1));
         let size = usize::try_from(number * 7919 % 1_500).unwrap();
-        NewEvent::json(id, stream, "a.b".parse().unwrap(), Timestamp::from_nanos(0), vec![b'x'; size])
-            .with_tags([Tag::new(format!("odd:{}", number % 2)).unwrap()])
+        let event = sample::event(&format!("a-{}", (number + at) % 4), 10 * number + at + 1);
+        event.with_data(vec![b'x'; size]).with_tag(&format!("odd:{}", number % 2))
     };
     let batch = Batch::new((0..1 + number % 3).map(event));
     match number % 5 {

@@ -1,36 +1,27 @@
-//! The threads behind an open log: its writer, segment manager and indexer.
+//! The threads behind an open log.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::env::Env;
 use crate::error::OpenError;
+use crate::locks;
 use crate::operations::Background;
 use crate::options::{Options, Scrub};
-use crate::write::{Committer, Indexer, IndexerThread, SegmentManager, SegmentManagerThread, SharedManifest};
+use crate::write::{Committer, Drive, SharedManifest};
 
-/// The writer, and its threads.
+/// The writer of an open log, and its thread.
 pub(crate) struct Commit {
     pub(crate) role: Arc<Committer>,
-    pub(crate) manifest: Arc<SharedManifest>,
-    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// What does the work of a log besides its callers.
-#[derive(Clone, Copy)]
-pub(crate) enum Drive {
-    Threads,
-    /// The callers do all of it.
-    #[cfg(feature = "sim")]
-    Inline,
+    manifest: Arc<SharedManifest>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drive {
     pub(crate) fn read_threads(self, options: &Options) -> usize {
         match self {
             Self::Threads => options.read_threads.max(1),
-            #[cfg(feature = "sim")]
             Self::Inline => 0,
         }
     }
@@ -45,7 +36,6 @@ impl Drive {
         let (env, root) = (Arc::clone(env), root.to_owned());
         match self {
             Self::Threads => Background::start(env, root, store, scrub),
-            #[cfg(feature = "sim")]
             Self::Inline => Ok(Background::none(env, root, store)),
         }
     }
@@ -61,42 +51,32 @@ pub(crate) fn spawning(source: std::io::Error) -> OpenError {
 }
 
 impl Commit {
-    pub(crate) fn spawn(
+    pub(crate) fn start(
         role: Committer,
-        (segment_manager, indexer): (Arc<SegmentManager>, Arc<Indexer>),
         manifest: Arc<SharedManifest>,
-        keeping: SegmentManagerThread,
-        indexing: IndexerThread,
+        drive: Drive,
     ) -> std::io::Result<Self> {
         let role = Arc::new(role);
         let writer = Arc::clone(&role);
-        let spawn_all = || -> std::io::Result<_> {
-            Ok(vec![
-                spawn("gesta-write", move || writer.run())?,
-                spawn("gesta-keep", move || keeping.run(&segment_manager))?,
-                spawn("gesta-index", move || indexing.run(&indexer))?,
-            ])
+        let thread = match drive {
+            Drive::Threads => Some(spawn("gesta-write", move || writer.run())?),
+            Drive::Inline => None,
         };
-        // Threads that were started end with the committer.
-        let threads = spawn_all().inspect_err(|_| role.close())?;
-        Ok(Self { role, manifest, threads: Mutex::new(threads) })
+        Ok(Self { role, manifest, thread: Mutex::new(thread) })
     }
 
     pub(crate) fn close(&self) {
         self.role.close();
         // Skipped if the log is dropped because its work panicked: the remaining work would panic again, and end the
         // process.
-        #[cfg(feature = "sim")]
         if !std::thread::panicking() {
-            self.finish_inline();
+            self.role.finish_inline();
         }
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the log panicked: batches without an answer are in doubt");
-            }
+        let thread = locks::lock(&self.thread).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the writer of the log panicked: batches without an answer are in doubt");
         }
-        drop(threads);
+        self.role.join_helpers();
         if !std::thread::panicking() {
             self.manifest.lock().record_synced();
         }

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use gesta_core::{Batch, EventId, EventStore as _, NewEvent, Page, Query, Read, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{Batch, EventId, EventStore as _, Page, Query, Read};
 
 use super::LogStore;
 use crate::env::{Call, Tap, Tapped};
-use crate::options::Options;
+use crate::options::{Options, Scrub};
 
 /// Records the reads and readahead hints on the files of one folder, in order.
 struct Watched {
@@ -41,7 +42,8 @@ const EVENTS: u64 = 40_000;
 const RARE: u64 = 2_500;
 
 fn options() -> Options {
-    Options { index_run_bytes: 2 << 20, ..Options::default() }
+    // A scrub would read as well.
+    Options { index_run_bytes: 2 << 20, scrub: Scrub::Off, ..Options::default() }
 }
 
 /// A log whose older part lies in an index file.
@@ -51,8 +53,7 @@ fn filled(folder: &Path) {
         let event = |number: u64| {
             let is_rare = number.is_multiple_of(RARE);
             let (stream, kind) = if is_rare { ("a-rare", "a.rare") } else { ("a-1", "a.b") };
-            let id = EventId::from_u128(number.into());
-            NewEvent::json(id, stream.parse().unwrap(), kind.parse().unwrap(), Timestamp::from_nanos(0), "{}")
+            sample::event(stream, number).of_type(kind)
         };
         log.append_blocking(Batch::new((first..first + 1_000).map(event))).unwrap();
     }
@@ -148,11 +149,7 @@ fn readers_at_the_head_share_one_read_of_new_events_and_see_only_durable_ones() 
     let mut at = pollster::block_on(log.locate(gesta_core::When::Head)).unwrap();
     for round in 0..3 {
         let ids = 3 * round + 1..3 * round + 4;
-        let event = |id| {
-            let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
-            NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::from_nanos(0), "{}")
-        };
-        log.append_blocking(Batch::new(ids.clone().map(event))).unwrap();
+        log.append_blocking(Batch::new(ids.clone().map(|id: u128| sample::event("a-1", id)))).unwrap();
         let before = reads();
         let new = Read::log_from(Query::All, gesta_core::Place::At(at));
         let pages = [(); 3].map(|()| pollster::block_on(log.read(new.clone())).unwrap());

@@ -7,7 +7,7 @@
 //! - A caller that queues a batch either commits it or makes sure that the writer's thread is awake, so no batch is
 //!   forgotten. The thread looks at the queue and at the open group before it sleeps.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use gesta_core::AppendError;
 
@@ -35,7 +35,8 @@ impl Committer {
         segment_manager: Arc<SegmentManager>,
         indexer: Arc<Indexer>,
     ) -> Self {
-        let (queue, open_group) = (Arc::new(Queue::default()), Arc::new(OpenGroup::new(builder)));
+        let queue = Arc::new(Queue::new(Arc::clone(&shared)));
+        let open_group = Arc::new(OpenGroup::new(builder));
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), Arc::clone(&open_group));
         Self { writer: Mutex::new(writer), open_group, queue, segment_manager, indexer, shared }
     }
@@ -108,14 +109,6 @@ impl Committer {
         self.queue.push(ticket)
     }
 
-    /// Commits the queued batches.
-    #[cfg(feature = "sim")]
-    pub(crate) fn commit_waiting(&self) {
-        if let Ok(writer) = self.writer.lock() {
-            self.hold(writer, |writer| while writer.commit_waiting() {});
-        }
-    }
-
     /// Commits the queued batches. While a group is written, `meanwhile` queues more, and they are decided then.
     #[cfg(feature = "sim")]
     pub(crate) fn commit_waiting_while(&self, mut meanwhile: impl FnMut()) {
@@ -128,8 +121,14 @@ impl Committer {
         }
     }
 
-    /// Writes a missing durable watermark.
-    #[cfg(feature = "sim")]
+    /// Commits the queued batches, in a log without threads.
+    pub(crate) fn commit_waiting(&self) {
+        if let Ok(writer) = self.writer.lock() {
+            self.hold(writer, |writer| while writer.commit_waiting() {});
+        }
+    }
+
+    /// Writes a missing durable watermark, in a log without threads.
     pub(crate) fn rest(&self) {
         if let Ok(writer) = self.writer.lock() {
             self.hold(writer, Writer::rest);
@@ -137,28 +136,30 @@ impl Committer {
     }
 
     /// Does the queued work of the segment manager and the indexer. `false` if threads do it.
-    #[cfg(feature = "sim")]
     pub(crate) fn keep(&self) -> bool {
         self.segment_manager.perform_waiting() && self.indexer.perform_waiting()
     }
 
-    /// Stops the segment manager of a log without threads.
-    #[cfg(feature = "sim")]
-    pub(crate) fn end_keeping(&self) {
-        self.segment_manager.stop();
-        self.segment_manager.perform_waiting();
-    }
-
-    /// True if a panic has ended all writing and its undecided batches are dropped, so that no thread decides any
-    /// more.
-    pub(crate) fn is_gone(&self) -> bool {
-        let is_poisoned = || self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        self.queue.is_abandoned() && is_poisoned()
+    /// Does what the threads of a log do before they end, if there are none.
+    pub(crate) fn finish_inline(&self) {
+        if self.keep() {
+            self.commit_waiting();
+            self.rest();
+            self.keep();
+            self.segment_manager.stop();
+            self.segment_manager.perform_waiting();
+        }
     }
 
     /// Refuses new batches. Queued ones are still committed.
     pub(crate) fn close(&self) {
         self.queue.close();
+    }
+
+    /// Waits for the threads of the segment manager and the indexer.
+    pub(crate) fn join_helpers(&self) {
+        self.segment_manager.join();
+        self.indexer.join();
     }
 
     /// Runs `work` with the writer; a panic poisons the log.
@@ -177,8 +178,8 @@ impl Committer {
     }
 
     fn give_up(&self, last: impl FnOnce(&GroupBuilder) -> u64) {
-        self.queue.abandon();
         self.open_group.give_up(last);
+        self.queue.abandon();
         self.stop_helpers();
     }
 }

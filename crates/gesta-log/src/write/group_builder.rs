@@ -17,10 +17,12 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use gesta_core::{AppendError, Appended, Placed, Position, Timestamp, Version, mark_of};
+use gesta_core::{
+    AppendError, Appended, Placed, Position, RefusedBatch, Repeat, Timestamp, Version, check, mark_of,
+    repeat_of,
+};
 
-use super::PANICKED;
-use super::decide::{DecisionContext, Refused, Repeat, Scope, check, repeat_of};
+use super::decide::{DecisionContext, Scope};
 use super::group::{Group, Taken, deliver};
 use super::indexer::Indexer;
 use super::lookup::Lookup;
@@ -63,7 +65,6 @@ pub(crate) struct GroupBuilder {
     halted: bool,
     /// The batch that halted gathering.
     stuck: Option<Ticket>,
-    poison: Option<String>,
 }
 
 /// How the room for a batch is known.
@@ -80,12 +81,14 @@ impl OpenGroup {
         Self(Mutex::new(builder))
     }
 
-    /// Waits for the lock. If a thread panicked while it held the lock, the group builder is poisoned.
+    /// Waits for the lock. A thread that panicked while it held the lock has poisoned the log.
     pub(crate) fn lock(&self) -> MutexGuard<'_, GroupBuilder> {
         self.0.lock().unwrap_or_else(|poisoned| {
             let mut builder = poisoned.into_inner();
-            let taken = builder.taken_to;
-            builder.give_up(taken);
+            if !builder.shared.poison.has_panicked() {
+                let taken = builder.taken_to;
+                builder.give_up(taken);
+            }
             builder
         })
     }
@@ -126,7 +129,7 @@ impl GroupBuilder {
     ) -> Self {
         let table = Arc::clone(shared.index.snapshot().active());
         let durable = Arc::new(AtomicU64::new(tail.durable));
-        let taken_to = tail.position;
+        let taken_to = tail.chain.position;
         let mark = shared.published.head().mark;
         Self {
             shared,
@@ -144,7 +147,6 @@ impl GroupBuilder {
             taken_to,
             halted: false,
             stuck: None,
-            poison: None,
         }
     }
 
@@ -164,8 +166,8 @@ impl GroupBuilder {
     }
 
     /// True if new batches are refused for good.
-    pub(crate) const fn is_poisoned(&self) -> bool {
-        self.poison.is_some()
+    fn is_poisoned(&self) -> bool {
+        self.shared.poison.is_set()
     }
 
     /// The last event of the group that was taken last: it may still become durable, later events do not.
@@ -190,7 +192,10 @@ impl GroupBuilder {
     /// Decides up to `most` queued batches, until the group is full or a batch has to wait. Returns how many it
     /// decided.
     pub(crate) fn gather(&mut self, queue: &Queue, most: usize) -> usize {
-        if self.poison.is_none() && self.segment_manager.has_failed() {
+        if self.shared.poison.has_panicked() {
+            return 0;
+        }
+        if !self.is_poisoned() && self.segment_manager.has_failed() {
             self.halted = true;
         }
         let mut decided = 0;
@@ -214,6 +219,7 @@ impl GroupBuilder {
         let group = std::mem::take(&mut self.group);
         let offset = self.active.offset;
         self.active.offset += group.bytes as u64;
+        assert!(group.bytes == 0 || self.active.offset <= self.active.size_bytes, "a group fits its segment");
         self.table_log_bytes += group.bytes as u64;
         if self.active.is_half_full() {
             self.segment_manager.prepare_next(self.log_bytes());
@@ -222,7 +228,7 @@ impl GroupBuilder {
             self.segment_manager.prepare_to_go_on();
         }
         self.halted |= self.table_may_end();
-        self.taken_to = self.tail.position;
+        self.taken_to = self.tail.chain.position;
         Some(Taken {
             group,
             segment: Arc::clone(&self.active.segment),
@@ -230,8 +236,8 @@ impl GroupBuilder {
             zeros_to: self.active.size_bytes,
             is_last: !self.active.fits(0, 8 << 10),
             head: self.head(),
-            number: self.tail.number,
-            checksum: self.tail.checksum,
+            number: self.tail.chain.number,
+            checksum: self.tail.chain.checksum,
             covers: self.tail.durable,
         })
     }
@@ -239,10 +245,10 @@ impl GroupBuilder {
     /// Does the work that gathering was halted for. Everything gathered is durable.
     pub(crate) fn make_way(&mut self) {
         assert!(self.is_empty(), "gathered batches are written before room is made");
-        if self.poison.is_none()
+        if !self.is_poisoned()
             && let Some(reason) = self.segment_manager.failure()
         {
-            self.poison(reason);
+            self.poison(&reason);
         }
         self.end_full_table();
         self.halted = false;
@@ -254,9 +260,8 @@ impl GroupBuilder {
     }
 
     /// Stops for good: gathered batches are in doubt, waiting ones are refused.
-    pub(crate) fn poison(&mut self, reason: String) -> Group {
-        self.shared.poison(reason.clone(), self.shared.published.position());
-        self.poison = Some(reason);
+    pub(crate) fn poison(&mut self, reason: &str) -> Group {
+        self.shared.stop_writes(reason, self.shared.published.position());
         if planted(Bug::GatheredOutlivesPoison) {
             return Group::default();
         }
@@ -264,8 +269,7 @@ impl GroupBuilder {
     }
 
     fn give_up(&mut self, last: u64) {
-        let reason = self.poison.get_or_insert_with(|| PANICKED.to_owned());
-        self.shared.poison(reason.clone(), last);
+        self.shared.stop_writes_after_panic(last);
         // Callers whose answer is dropped learn that their batch is in doubt.
         self.group = Group::default();
         self.stuck = None;
@@ -276,20 +280,20 @@ impl GroupBuilder {
         // Checked first: the decision context below locks the table that this check reads.
         let has_room = room == Room::Made || self.has_room(ticket.prepared.len());
         let tables = self.tables_behind(&ticket.lookup);
-        let known = DecisionContext::new(&ticket.lookup, &tables);
-        let scope = self.scope();
-        let decided = match repeat_of(&known, &ticket.batch, &scope) {
+        let known = DecisionContext::new(&ticket.lookup, &tables, self.scope());
+        let decided = match repeat_of(&known, &ticket.batch) {
             Ok(Some(repeat)) => Err(self.answer_to(repeat)),
-            Err(Refused { error, speaks_of }) => Err((Err(error), speaks_of)),
-            Ok(None) if self.poison.is_some() => Err((Err(self.read_only()), 0)),
+            Err(RefusedBatch { error, speaks_of }) => Err((Err(error), speaks_of)),
+            Ok(None) if self.is_poisoned() => Err((Err(self.shared.read_only()), 0)),
             Ok(None) if !has_room => {
                 self.halted = true;
                 drop(known);
                 self.stuck = Some(ticket);
                 return;
             }
-            Ok(None) => check(&known, &ticket.batch, &scope)
-                .map_err(|refused| (Err(refused.error), refused.speaks_of)),
+            Ok(None) => {
+                check(&known, &ticket.batch).map_err(|refused| (Err(refused.error), refused.speaks_of))
+            }
         };
         drop(known);
         match decided {
@@ -313,10 +317,6 @@ impl GroupBuilder {
         Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() }
     }
 
-    fn read_only(&self) -> AppendError {
-        AppendError::ReadOnly { reason: self.poison.clone().unwrap_or_default() }
-    }
-
     /// True if a frame of that length fits now, in memory and in the segment.
     fn has_room(&self, length: usize) -> bool {
         !self.indexer.limits().is_overfull(self.table.read().bytes()) && self.fits(length)
@@ -330,8 +330,8 @@ impl GroupBuilder {
     /// Makes room for a frame of that length: in memory, and in this segment or the next. Waits for the indexer and
     /// the segment manager.
     fn make_room(&mut self, length: usize) -> Result<(), AppendError> {
-        if self.poison.is_some() {
-            return Err(self.read_only());
+        if self.is_poisoned() {
+            return Err(self.shared.read_only());
         }
         if self.indexer.limits().is_overfull(self.table.read().bytes()) {
             self.indexer.wait_for_room().map_err(|reason| AppendError::Unavailable { reason })?;
@@ -345,8 +345,8 @@ impl GroupBuilder {
         let bytes = self.table.read().bytes();
         // A run names the last frame of the segment that it ends in, so that segment must have a frame.
         self.indexer.limits().is_full(bytes, self.table_log_bytes)
-            && self.active.last_frame != 0
-            && self.poison.is_none()
+            && self.active.tally.last_frame() != 0
+            && !self.is_poisoned()
             && self.indexer.has_room()
     }
 
@@ -361,7 +361,7 @@ impl GroupBuilder {
         self.shared.index.change(|snapshot| snapshot.tables.push(Arc::clone(&next)));
         let ended = std::mem::replace(&mut self.table, next);
         self.table_log_bytes = 0;
-        self.indexer.write_run(FullTable { table: ended, end: self.active.point(&self.tail) });
+        self.indexer.write_run(FullTable::new(ended, self.active.point(&self.tail)));
     }
 
     /// Bytes of all segments, headers and frames, up to the start of the group.
@@ -398,16 +398,15 @@ impl GroupBuilder {
 
     /// Has the active segment sealed, and keeps the body of the next segment's START.
     fn seal_active(&mut self, spare: &Spare) {
-        let (end, sealed) = self.active.sealed();
+        assert!(self.is_empty(), "a segment ends after its last group");
         self.learn_durable();
-        let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
-        self.start = Some(self.segment_manager.start_body(self.active.segment.id, &sealed, spare.generation));
+        let end = self.active.end(&self.tail);
+        let start = self.segment_manager.start_body(self.active.segment.id, &end.sealed, spare.generation);
+        self.start = Some(start);
         self.segment_manager.seal(SealTask {
             segment: Arc::clone(&self.active.segment),
             successor: spare.segment.id,
             end,
-            sealed,
-            seal,
         });
     }
 
@@ -421,13 +420,14 @@ impl GroupBuilder {
         self.learn_durable();
         self.begin_segment();
         if planted(Bug::PublishBeforeIndex) {
-            let position = self.tail.position + ticket.batch.events.len() as u64;
+            let position = self.tail.chain.position + ticket.batch.events.len() as u64;
             self.shared.published.publish(Head { position, mark: None });
         }
         let now = self.shared.now().as_nanos();
-        let recorded_at = if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.recorded_at) };
+        let recorded_at =
+            if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.chain.recorded_at) };
         let offset = self.active.offset + self.group.bytes as u64;
-        let first = self.tail.position + 1;
+        let first = self.tail.chain.position + 1;
         let seal = self.tail.next_seal(&self.active.segment, offset, recorded_at);
         let (versions, header) = {
             let mut table = self.table.write();
@@ -437,11 +437,8 @@ impl GroupBuilder {
             (versions, header)
         };
         let events = versions.len() as u64;
-        self.active.count(offset, header, events, recorded_at);
-        self.tail.number += 1;
-        self.tail.checksum = header;
-        self.tail.position += events;
-        self.tail.recorded_at = recorded_at;
+        self.active.tally.add_numbered(offset, header, events, recorded_at);
+        self.tail.chain.advance(header, events, recorded_at);
         self.note_mark(&ticket, recorded_at);
 
         let place = |(version, sequence)| Placed {
@@ -457,7 +454,7 @@ impl GroupBuilder {
 
     /// The last gathered event.
     const fn head(&self) -> Head {
-        Head { position: self.tail.position, mark: self.mark }
+        Head { position: self.tail.chain.position, mark: self.mark }
     }
 
     /// Keeps the mark of the batch's last event for its answer and for the head of the log.
@@ -465,7 +462,7 @@ impl GroupBuilder {
         let last = ticket.batch.events.last().expect("a batch has events");
         let mark = mark_of(last.id, Timestamp::from_nanos(recorded_at));
         self.mark = Some(mark);
-        self.shared.marks.put(self.tail.position, mark);
+        self.shared.marks.put(self.tail.chain.position, mark);
     }
 
     /// Seals the segment's START into the group, if the segment has none yet.
@@ -474,7 +471,7 @@ impl GroupBuilder {
         assert!(self.group.frames.is_empty() && self.group.start.is_empty(), "START is the first frame");
         let seal = self.tail.mark_seal(&self.active.segment, self.active.offset);
         let header = write_mark(&mut self.group.start, FrameKind::Start, &seal, &start.encode());
-        self.active.headers.add(header);
+        self.active.tally.add_start(header);
         self.group.bytes += self.group.start.len();
     }
 
@@ -493,16 +490,16 @@ impl GroupBuilder {
         let offset = self.active.offset;
         let mut bytes = std::mem::take(&mut self.group).start;
         let at = offset + bytes.len() as u64;
-        let mut seal = self.tail.next_seal(&self.active.segment, at, self.tail.recorded_at);
+        let recorded_at = self.tail.chain.recorded_at;
+        let mut seal = self.tail.next_seal(&self.active.segment, at, recorded_at);
         if planted(Bug::IdleClaimsItself) {
             seal.durable = seal.number;
         }
         let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
         assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
-        self.active.count(at, header, 0, 0);
+        self.active.tally.add_numbered(at, header, 0, recorded_at);
+        self.tail.chain.advance(header, 0, recorded_at);
         self.active.offset += bytes.len() as u64;
-        self.tail.number += 1;
-        self.tail.checksum = header;
         self.table.write().end_frame(self.active.offset);
         Taken {
             segment: Arc::clone(&self.active.segment),
@@ -510,8 +507,8 @@ impl GroupBuilder {
             zeros_to: self.active.size_bytes,
             is_last: false,
             head: self.head(),
-            number: self.tail.number,
-            checksum: self.tail.checksum,
+            number: self.tail.chain.number,
+            checksum: self.tail.chain.checksum,
             covers: self.tail.durable,
             group: Group { start: bytes, ..Group::default() },
         }
@@ -528,7 +525,7 @@ impl GroupBuilder {
         if speaks_of <= self.shared.published.position() {
             deliver(reply, answer);
         } else {
-            assert!(self.poison.is_none(), "the index of a poisoned log holds only durable events");
+            assert!(!self.is_poisoned(), "the index of a poisoned log holds only durable events");
             self.group.answer_later(reply, answer);
         }
     }

@@ -6,14 +6,18 @@
 //!   durable.
 //! - Only runs of adjacent ranges are merged.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::segment_manager::SharedManifest;
+use super::manifest::SharedManifest;
+use super::worker::{Drive, End, Status, Work, Worker};
 use crate::bugs::{Bug, planted};
 use crate::env::Env;
-use crate::folder::{RunEntry, run_folder};
+use crate::folder::run_folder;
+use crate::format::RunEntry;
 use crate::index::{FullTable, Merge, MergeError, Run, RunFiles, TableLimits};
 use crate::limits::retry_pause;
 use crate::shared::Shared;
@@ -28,22 +32,17 @@ const RUN_EVENTS_MAX: u64 = 128 << 20;
 /// The writer's handle of the indexer.
 pub(crate) struct Indexer {
     limits: TableLimits,
-    tasks: Mutex<mpsc::Sender<Task>>,
-    state: Mutex<State>,
-    changed: Condvar,
-    /// The indexer's work, if no thread does it.
-    #[cfg(feature = "sim")]
-    inline: Mutex<Option<IndexerThread>>,
+    worker: Worker<Indexing>,
 }
 
+/// What callers of the indexer see and wait for.
 #[derive(Default)]
-struct State {
+struct Backlog {
     /// Full tables that are not on the disk yet.
-    backlog: usize,
+    tables: usize,
     /// Why the last write failed, and how many attempts have failed so far.
     failure: Option<String>,
     failures: u64,
-    stopped: bool,
 }
 
 enum Task {
@@ -52,17 +51,16 @@ enum Task {
     Retry,
     /// A run is damaged.
     Distrust(u64),
-    Stop,
 }
 
-/// The state of the indexer.
-struct Work {
+/// The work of the indexer.
+struct Indexing {
     env: Arc<dyn Env>,
     files: RunFiles,
     shared: Arc<Shared>,
     manifest: Arc<SharedManifest>,
     /// The oldest first.
-    ended: std::collections::VecDeque<FullTable>,
+    ended: VecDeque<FullTable>,
     /// Failed attempts in a row to write the oldest table.
     failures: u32,
     merge: Option<Merging>,
@@ -80,49 +78,34 @@ struct Merging {
     merge: Merge,
 }
 
-/// The indexer's state and its queue of tasks. Lives on its thread.
-pub(crate) struct IndexerThread {
-    work: Work,
-    tasks: mpsc::Receiver<Task>,
-}
-
 impl Indexer {
-    pub(crate) fn new(
+    pub(crate) fn start(
         env: Arc<dyn Env>,
         files: RunFiles,
         shared: Arc<Shared>,
         manifest: Arc<SharedManifest>,
         limits: TableLimits,
-    ) -> (Arc<Self>, IndexerThread) {
-        let (sender, tasks) = mpsc::channel();
-        let damaged = Mutex::new(sender.clone());
-        let indexer = Arc::new(Self {
-            limits,
-            tasks: Mutex::new(sender),
-            state: Mutex::new(State::default()),
-            changed: Condvar::new(),
-            #[cfg(feature = "sim")]
-            inline: Mutex::new(None),
-        });
-        files.cache.tell_of_damage(move |run| {
-            // If the indexer is gone, the next open meets the damage again.
-            let _ = damaged.lock().unwrap_or_else(PoisonError::into_inner).send(Task::Distrust(run));
-        });
+        drive: Drive,
+    ) -> io::Result<Arc<Self>> {
+        let cache = Arc::clone(&files.cache);
         let next_id = manifest.lock().manifest.next_run_id();
-        let ended = std::collections::VecDeque::new();
-        let work = Work {
+        let work = Indexing {
             env,
             files,
             shared,
             manifest,
-            ended,
+            ended: VecDeque::new(),
             failures: 0,
             merge: None,
             next_id,
             merging_failed: false,
             is_distrusted: false,
         };
-        (indexer, IndexerThread { work, tasks })
+        let worker = Worker::start(work, Backlog::default(), drive)?;
+        // If the indexer is gone, the next open meets the damage again.
+        let send = worker.sender();
+        cache.tell_of_damage(move |run| send(Task::Distrust(run)));
+        Ok(Arc::new(Self { limits, worker }))
     }
 
     pub(crate) const fn limits(&self) -> TableLimits {
@@ -131,187 +114,116 @@ impl Indexer {
 
     /// Whether another table may end.
     pub(crate) fn has_room(&self) -> bool {
-        self.lock().backlog < BACKLOG_MAX
+        self.worker.lock().state.tables < BACKLOG_MAX
     }
 
     /// Queues a full table. The oldest is written first.
     pub(crate) fn write_run(&self, ended: FullTable) {
-        self.lock().backlog += 1;
-        self.send(Task::Write(ended));
+        self.worker.lock().state.tables += 1;
+        self.worker.send(Task::Write(ended));
     }
 
     /// Waits until another table may end. The error says why tables cannot be written.
     pub(crate) fn wait_for_room(&self) -> Result<(), String> {
-        let mut state = self.lock();
-        let failures = state.failures;
-        if state.failure.is_some() {
-            self.send(Task::Retry);
+        let mut shown = self.worker.lock();
+        let failures = shown.state.failures;
+        if shown.state.failure.is_some() {
+            self.worker.send(Task::Retry);
         }
-        while state.backlog >= BACKLOG_MAX {
-            if state.stopped || state.failures > failures {
-                let reason = state.failure.as_deref().unwrap_or("the log is closing");
+        while shown.state.tables >= BACKLOG_MAX {
+            let end = shown.end.as_ref().map(End::reason);
+            if end.is_some() || shown.state.failures > failures {
+                let reason = shown.state.failure.as_deref().or(end).unwrap_or_default();
                 return Err(format!("the index of new events cannot be written: {reason}"));
             }
-            state = self.wait(state);
+            shown = self.worker.wait(shown);
         }
         Ok(())
     }
 
-    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        #[cfg(feature = "sim")]
-        let state = {
-            drop(state);
-            if self.perform_waiting() {
-                return self.lock();
-            }
-            let state = self.lock();
-            if state.backlog < BACKLOG_MAX {
-                return state;
-            }
-            state
-        };
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the indexer's thread. The next open does the rest of its work.
+    /// Ends the indexer after its queued tasks. The next open does the rest of its work.
     pub(crate) fn stop(&self) {
-        self.lock().stopped = true;
-        self.send(Task::Stop);
+        self.worker.stop();
     }
 
-    /// Keeps the work in the handle, for a log without threads.
-    #[cfg(feature = "sim")]
-    pub(crate) fn keep_inline(&self, thread: IndexerThread) {
-        *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    /// Waits for the end of its thread.
+    pub(crate) fn join(&self) {
+        self.worker.join();
     }
 
     /// Does the queued work, if no thread does it. `false` if a thread does.
-    #[cfg(feature = "sim")]
     pub(crate) fn perform_waiting(&self) -> bool {
-        let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = inline.as_mut() else { return false };
-        let mut is_told = false;
-        while let Ok(task) = thread.tasks.try_recv() {
-            is_told = true;
-            if thread.work.take(task, self).is_break() {
-                return true;
-            }
-        }
-        if !is_told && !std::thread::panicking() {
-            // Nothing is new: the caller signals that time has passed. Skipped if this attempt panicked and the log
-            // is being dropped: a second panic would end the process.
-            thread.work.write_ended(self);
-        }
-        while thread.work.step(self) {}
-        true
-    }
-
-    fn send(&self, task: Task) {
-        // If the indexer is gone, its state says so, and waiting callers look at that.
-        let _ = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).send(task);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.worker.perform_waiting()
     }
 }
 
-impl IndexerThread {
-    /// Works until it is stopped.
-    pub(crate) fn run(mut self, indexer: &Arc<Indexer>) {
-        let _stops = StopOnEnd(Arc::clone(indexer));
-        self.work.begin_merge();
-        loop {
-            // Between the steps of a merge, new tasks come first.
-            let task = if self.work.has_work() {
-                match self.tasks.try_recv() {
-                    Ok(task) => Some(task),
-                    Err(mpsc::TryRecvError::Empty) => None,
-                    Err(mpsc::TryRecvError::Disconnected) => return,
-                }
-            } else {
-                match self.work.wait(&self.tasks) {
-                    Ok(task) => Some(task),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        self.work.write_ended(indexer);
-                        continue;
-                    }
-                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                }
-            };
-            let Some(task) = task else {
-                self.work.step(indexer);
-                continue;
-            };
-            if self.work.take(task, indexer).is_break() {
-                return self.work.abandon_merge();
-            }
-        }
+impl Work for Indexing {
+    type Task = Task;
+    type State = Backlog;
+    const THREAD: &'static str = "gesta-index";
+    const NAME: &'static str = "the indexer";
+
+    fn begin(&mut self) {
+        self.begin_merge();
     }
-}
 
-/// Tells waiting callers that the indexer is gone.
-struct StopOnEnd(Arc<Indexer>);
-
-impl Drop for StopOnEnd {
-    fn drop(&mut self) {
-        self.0.lock().stopped = true;
-        self.0.changed.notify_all();
-    }
-}
-
-impl Work {
-    fn take(&mut self, task: Task, indexer: &Indexer) -> ControlFlow<()> {
+    fn perform(&mut self, task: Task, status: &Status<Backlog>) -> ControlFlow<String> {
         match task {
             Task::Write(ended) => {
                 // Before its run is visible, so that no reader finds an older head than runs hold.
-                self.shared.index.snapshot().heads.learn(&ended.table.read());
+                self.shared.index.snapshot().heads.learn(ended.contents());
                 self.ended.push_back(ended);
             }
             Task::Retry => {}
             Task::Distrust(run) => self.distrust(run),
-            Task::Stop => return ControlFlow::Break(()),
         }
-        self.write_ended(indexer);
+        self.write_ended(status);
         ControlFlow::Continue(())
     }
 
-    /// Waits for a task, until the next attempt to write a table is due.
-    fn wait(&self, tasks: &mpsc::Receiver<Task>) -> Result<Task, mpsc::RecvTimeoutError> {
-        if self.ended.is_empty() {
-            return tasks.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected);
+    /// Between the steps of a merge, tasks come first. Without a merge, the next attempt to write a table follows
+    /// after a pause.
+    fn pause(&self) -> Option<Duration> {
+        match (&self.merge, self.ended.is_empty()) {
+            (Some(_), _) => Some(Duration::ZERO),
+            (None, false) => Some(retry_pause(self.failures)),
+            (None, true) => None,
         }
-        tasks.recv_timeout(retry_pause(self.failures))
     }
 
-    const fn has_work(&self) -> bool {
-        self.merge.is_some()
+    fn go_on(&mut self, status: &Status<Backlog>) {
+        match self.merge.take() {
+            Some(merging) => self.step(merging, status),
+            None => self.write_ended(status),
+        }
     }
 
+    fn finish(&mut self, _status: &Status<Backlog>) {
+        self.abandon_merge();
+    }
+}
+
+impl Indexing {
     /// Writes the full tables, the oldest first, until one fails.
-    fn write_ended(&mut self, indexer: &Indexer) {
+    fn write_ended(&mut self, status: &Status<Backlog>) {
         while !self.ended.is_empty() {
-            let written = self.write();
-            let mut state = indexer.lock();
-            match written {
+            match self.write() {
                 Ok(run) => {
                     self.ended.pop_front();
                     self.failures = 0;
-                    (state.backlog, state.failure) = (state.backlog - 1, None);
-                    drop(state);
                     self.publish(Arc::new(run));
+                    status.change(|own| (own.tables, own.failure) = (own.tables - 1, None));
                     // The disk takes writes again, so a merge may be tried again.
                     self.merging_failed = self.is_distrusted;
-                    indexer.changed.notify_all();
                     self.begin_merge();
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a run could not be written; it will be tried again");
                     self.failures += 1;
-                    state.failure = Some(error.to_string());
-                    state.failures += 1;
-                    drop(state);
-                    return indexer.changed.notify_all();
+                    return status.change(|own| {
+                        own.failure = Some(error.to_string());
+                        own.failures += 1;
+                    });
                 }
             }
         }
@@ -322,7 +234,7 @@ impl Work {
         let ended = self.ended.front().expect("a full table waits");
         let run = self
             .files
-            .write(&*self.env, id, &ended.table.read(), ended.end)
+            .write(&*self.env, id, ended.contents(), ended.end)
             .inspect_err(|_| self.discard(id))?;
         if planted(Bug::TableDroppedEarly) {
             self.shared.index.change(|snapshot| drop(snapshot.tables.remove(0)));
@@ -334,6 +246,17 @@ impl Work {
     /// Removes the file of a run that was never listed. If that fails, the next open removes it.
     fn discard(&self, id: u64) {
         let _ = self.env.remove(&self.files.path(id));
+    }
+
+    /// Removes the file of a run that readers may still use. If it cannot be held open for them, the next open removes
+    /// it.
+    fn discard_read(&self, run: &Run) {
+        match run.hold() {
+            Ok(()) => self.discard(run.footer.id),
+            Err(error) => {
+                tracing::warn!(%error, run = run.footer.id, "a merged index file stays until the next open")
+            }
+        }
     }
 
     fn draw_id(&mut self) -> u64 {
@@ -407,28 +330,24 @@ impl Work {
         }
     }
 
-    /// Does one step of the work that can wait. `false` if none is left.
-    fn step(&mut self, indexer: &Indexer) -> bool {
-        let Some(merging) = &mut self.merge else { return false };
-        let id = merging.id;
+    /// Does one step of a merge.
+    fn step(&mut self, mut merging: Merging, status: &Status<Backlog>) {
         match merging.merge.step() {
-            Ok(false) => return true,
-            Ok(true) => {}
-            Err(error) => {
-                self.merge = None;
-                self.fail_merge(id, &error);
-                return false;
+            Ok(false) => {
+                self.merge = Some(merging);
+                return;
             }
+            Ok(true) => {}
+            Err(error) => return self.fail_merge(merging.id, &error),
         }
-        let Merging { id, tier, runs, merge } = self.merge.take().expect("a merge is running");
+        let Merging { id, tier, runs, merge } = merging;
         let finished = merge.finish(id, tier).map_err(MergeError::from);
         match finished.and_then(|run| Ok(self.files.settle(&*self.env, &run).map(|()| run)?)) {
             Ok(run) => self.take_over(run, &runs),
             Err(error) => self.fail_merge(id, &error),
         }
-        self.write_ended(indexer);
+        self.write_ended(status);
         self.begin_merge();
-        self.merge.is_some()
     }
 
     /// Lists a merged run and makes it visible, in place of its inputs.
@@ -449,8 +368,7 @@ impl Work {
             snapshot.runs.retain(|own| !is_merged(own));
             snapshot.runs.insert(at, run);
         });
-        // Readers that still use them hold them open.
-        merged.iter().for_each(|run| self.discard(run.footer.id));
+        merged.iter().for_each(|run| self.discard_read(run));
         // A name that returns after a power cut does no harm.
         let _ = self.env.sync_dir(&run_folder(&self.files.root));
     }

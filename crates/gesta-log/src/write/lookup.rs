@@ -346,12 +346,12 @@ fn last_match(
 
 #[cfg(test)]
 mod tests {
+    use gesta_conformance::sample::{self};
     use gesta_core::Checkpoint;
     use gesta_core::EventId;
-    use gesta_core::NewEvent;
+
     use gesta_core::Query;
     use gesta_core::StoreId;
-    use gesta_core::Timestamp;
 
     use super::*;
     use crate::index::Index;
@@ -409,11 +409,7 @@ mod tests {
 
     /// A batch of events with consecutive ids from `first_id` on.
     fn batch(first_id: u128, streams: &[&str]) -> Batch {
-        let event = |(id, stream): (u128, &&str)| {
-            let (stream, kind) = (stream.parse().unwrap(), "x".parse().unwrap());
-            NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::from_nanos(0), "{}")
-        };
-        Batch::new((first_id..).zip(streams).map(event))
+        Batch::new((first_id..).zip(streams).map(|(id, stream)| sample::event(stream, id)))
     }
 
     fn look_up(snapshot: Arc<IndexSnapshot>, durable: u64, batch: &Batch) -> Lookup {

@@ -1,15 +1,15 @@
 //! Batches that wait for the writer, in the order of their decisions.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use gesta_core::{AppendError, Appended, Batch};
 
-use super::PANICKED;
 use super::lookup::Lookup;
 use crate::format::Prepared;
 use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
+use crate::locks;
+use crate::shared::Shared;
 
 /// The answer to an append.
 pub(crate) type Answer = Result<Appended, AppendError>;
@@ -23,12 +23,10 @@ pub(crate) struct Ticket {
 }
 
 /// The queued batches, bounded in number and bytes, and the signal for the writer's thread.
-#[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Whether the writer is gone. Set under the lock; each append reads it without the lock.
-    abandoned: AtomicBool,
+    shared: Arc<Shared>,
 }
 
 #[derive(Default)]
@@ -58,14 +56,18 @@ pub(crate) enum Wake {
 }
 
 impl Queue {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), shared }
+    }
+
     /// Queues a batch without waking the writer: see [`Self::wake`].
     pub(crate) fn push(&self, ticket: Ticket) -> Result<(), AppendError> {
         let mut state = self.lock();
         if state.closing {
             return Err(AppendError::Closed);
         }
-        if self.is_abandoned() {
-            return Err(AppendError::ReadOnly { reason: PANICKED.to_owned() });
+        if self.shared.poison.has_panicked() {
+            return Err(self.shared.read_only());
         }
         let bytes = state.bytes + ticket.prepared.len();
         if state.waiting.len() >= QUEUE_BATCHES_MAX || (bytes > QUEUE_BYTES_MAX && !state.waiting.is_empty())
@@ -89,7 +91,7 @@ impl Queue {
 
     /// Waits for work.
     pub(crate) fn wait(&self) -> Wake {
-        let is_ending = |state: &State| state.closing || self.is_abandoned();
+        let is_ending = |state: &State| state.closing || self.shared.poison.has_panicked();
         let mut state = self.lock();
         state.sleeping = true;
         let wake = loop {
@@ -100,13 +102,13 @@ impl Queue {
                 break Wake::Closed;
             }
             if !state.uncovered {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = locks::wait(&self.changed, state);
                 continue;
             }
             let groups = state.groups;
-            let waited = self.changed.wait_timeout(state, IDLE_AFTER).unwrap_or_else(PoisonError::into_inner);
-            state = waited.0;
-            if waited.1.timed_out() && !state.has_work() && state.groups == groups && !is_ending(&state) {
+            let (woken, is_late) = locks::wait_timeout(&self.changed, state, IDLE_AFTER);
+            state = woken;
+            if is_late && !state.has_work() && state.groups == groups && !is_ending(&state) {
                 break Wake::Idle;
             }
         };
@@ -150,26 +152,18 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Refuses new batches because the writer is gone, and drops the queued ones: their callers learn that they are
-    /// in doubt.
+    /// Drops the queued batches after a panic: their callers learn that they are in doubt. New ones are refused.
     pub(crate) fn abandon(&self) {
-        let mut state = self.lock();
-        self.abandoned.store(true, Ordering::Release);
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
+        assert!(self.shared.poison.has_panicked(), "no batch is queued from here on");
+        let waiting = std::mem::take(&mut self.lock().waiting);
         // Dropped outside the lock: a caller that wakes up may look into the queue.
         drop(waiting);
         self.changed.notify_one();
     }
 
-    /// Whether the writer is gone.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code under this lock can stop half way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.state)
     }
 }
 

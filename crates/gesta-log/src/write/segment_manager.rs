@@ -14,36 +14,26 @@ mod tests;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::Arc;
 
+use super::manifest::SharedManifest;
+use super::worker::{Drive, End, Status, Work, Worker};
 use crate::bugs::{Bug, planted};
 use crate::env::{Env, has_no_room};
-use crate::folder::{Manifest, Sealed, SegmentEntry, SegmentState, segment_path};
-use crate::format::{EndBody, Seal, SegmentHeader, SegmentRole, StartBody};
+use crate::folder::segment_path;
+use crate::format::{Sealed, SegmentEntry, SegmentHeader, SegmentRole, SegmentState, StartBody};
 use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN, START_BYTES, next_segment_bytes};
-use crate::segment::{ActiveSegment, SegmentFile, Spare, make_file, new_header, write_end};
-use crate::shared::Shared;
+use crate::segment::{ActiveSegment, SegmentEnd, SegmentFile, Spare, make_file, new_header, write_end};
 
 /// The length of a segment is a multiple of a page.
 const PAGE_BYTES: u64 = 4096;
 
 /// The writer's handle of the segment manager.
 pub(crate) struct SegmentManager {
-    tasks: Mutex<mpsc::Sender<Task>>,
-    state: Mutex<State>,
-    changed: Condvar,
-    /// The segment manager's work, if no thread does it.
-    #[cfg(feature = "sim")]
-    inline: Mutex<Option<SegmentManagerThread>>,
+    worker: Worker<Keeping>,
     segment_size_bytes: u64,
     store: [u8; 16],
     boot_epoch: u64,
-}
-
-#[derive(Default)]
-struct State {
-    next: Next,
-    failure: Option<String>,
 }
 
 /// The state of the next segment.
@@ -110,9 +100,7 @@ pub(crate) struct SealTask {
     pub(crate) segment: Arc<SegmentFile>,
     /// The segment in which the log continues.
     pub(crate) successor: u64,
-    pub(crate) end: EndBody,
-    pub(crate) sealed: Sealed,
-    pub(crate) seal: Seal,
+    pub(crate) end: SegmentEnd,
 }
 
 enum Task {
@@ -127,58 +115,10 @@ enum Task {
     /// Remove a segment that nothing was written to.
     Discard(Spare),
     Seal(Box<SealTask>),
-    Stop,
 }
 
-/// The manifest of an open log, behind a lock that the writer never takes.
-pub(crate) struct SharedManifest(Mutex<ManifestOwner>);
-
-/// The manifest, and the folder that holds it.
-pub(crate) struct ManifestOwner {
-    pub(crate) manifest: Manifest,
-    env: Arc<dyn Env>,
-    root: PathBuf,
-    shared: Arc<Shared>,
-}
-
-impl SharedManifest {
-    pub(crate) fn new(manifest: Manifest, env: Arc<dyn Env>, root: PathBuf, shared: Arc<Shared>) -> Self {
-        Self(Mutex::new(ManifestOwner { manifest, env, root, shared }))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, ManifestOwner> {
-        // If a panic left a change unwritten, the next change or the next open writes it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ManifestOwner {
-    /// Replaces the manifest durably. It records the newest synced frame.
-    pub(crate) fn replace(&mut self) -> io::Result<()> {
-        let mut newest = self.shared.synced.newest();
-        newest.number += u64::from(planted(Bug::MarkBeyondDurable));
-        self.manifest.durable.raise(newest);
-        self.manifest.replace(&*self.env, &self.root)
-    }
-
-    /// Records the newest synced frame when the log is closed, if the manifest does not name it yet. Nothing else
-    /// would later show that the log once reached that frame. A log that a failed write has made read-only is left as
-    /// it is.
-    pub(crate) fn record_synced(&mut self) {
-        let is_poisoned = self.shared.poison.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        let is_recorded = self.shared.synced.newest().number <= self.manifest.durable.number;
-        if is_poisoned || is_recorded || planted(Bug::SyncedNotRecorded) {
-            return;
-        }
-        // The log is complete without the mark, but a later loss of its end would go unnoticed.
-        if let Err(error) = self.replace() {
-            tracing::warn!(%error, "the manifest could not be replaced when the log was closed");
-        }
-    }
-}
-
-/// The state of the segment manager.
-struct Work {
+/// The work of the segment manager.
+struct Keeping {
     env: Arc<dyn Env>,
     root: PathBuf,
     manifest: Arc<SharedManifest>,
@@ -186,75 +126,46 @@ struct Work {
     made: Option<Spare>,
 }
 
-/// The segment manager's state and its queue of tasks. Lives on its thread.
-pub(crate) struct SegmentManagerThread {
-    work: Work,
-    tasks: mpsc::Receiver<Task>,
-}
-
 impl SegmentManager {
-    /// A segment manager for that manifest. It hands over `spare` first, which is listed already.
-    pub(crate) fn new(
+    /// Starts a segment manager for that manifest. It hands over `spare` first, which is listed already.
+    pub(crate) fn start(
         env: Arc<dyn Env>,
         root: PathBuf,
         manifest: Arc<SharedManifest>,
         segment_size_bytes: u64,
         spare: Option<Spare>,
-    ) -> (Arc<Self>, SegmentManagerThread) {
-        let (sender, tasks) = mpsc::channel();
+        drive: Drive,
+    ) -> io::Result<Arc<Self>> {
         let (store, boot_epoch) = {
             let owner = manifest.lock();
             (owner.manifest.store, owner.manifest.boot_epoch)
         };
-        let segment_manager = Arc::new(Self {
-            tasks: Mutex::new(sender),
-            state: Mutex::new(State { next: spare.map_or(Next::None, Next::Ready), failure: None }),
-            changed: Condvar::new(),
-            #[cfg(feature = "sim")]
-            inline: Mutex::new(None),
-            segment_size_bytes,
-            store,
-            boot_epoch,
-        });
-        let work = Work { env, root, manifest, made: None };
-        (segment_manager, SegmentManagerThread { work, tasks })
-    }
-
-    /// Keeps the work in the handle, for a log without threads. Queued work is done when it is needed, or by
-    /// [`Self::perform_waiting`].
-    #[cfg(feature = "sim")]
-    pub(crate) fn keep_inline(&self, thread: SegmentManagerThread) {
-        *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let work = Keeping { env, root, manifest, made: None };
+        let worker = Worker::start(work, spare.map_or(Next::None, Next::Ready), drive)?;
+        Ok(Arc::new(Self { worker, segment_size_bytes, store, boot_epoch }))
     }
 
     /// Does the queued work, if no thread does it. `false` if a thread does.
-    #[cfg(feature = "sim")]
     pub(crate) fn perform_waiting(&self) -> bool {
-        let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = inline.as_mut() else { return false };
-        while self.failure().is_none()
-            && let Ok(task) = thread.tasks.try_recv()
-            && thread.work.perform(task, self).is_continue()
-        {}
-        true
+        self.worker.perform_waiting()
     }
 
     /// Has the next segment made, after `log_bytes` of log, unless there is one.
     pub(crate) fn prepare_next(&self, log_bytes: u64) {
-        let mut state = self.lock();
-        if matches!(state.next, Next::None) {
-            state.next = Next::Asked;
+        let mut shown = self.worker.lock();
+        if matches!(shown.state, Next::None) {
+            shown.state = Next::Asked;
             let wanted = Wanted::ahead(log_bytes, self.segment_size_bytes);
-            self.send(Task::Make { wanted, state: SegmentState::Spare, instead_of: None });
+            self.worker.send(Task::Make { wanted, state: SegmentState::Spare, instead_of: None });
         }
     }
 
     /// Has the spare listed as active: the writer will need it soon.
     pub(crate) fn prepare_to_go_on(&self) {
-        let mut state = self.lock();
-        if matches!(&state.next, Next::Ready(spare) if !spare.is_active) {
-            let Next::Ready(spare) = std::mem::replace(&mut state.next, Next::Asked) else { unreachable!() };
-            self.send(Task::Activate(spare));
+        let mut shown = self.worker.lock();
+        if matches!(&shown.state, Next::Ready(spare) if !spare.is_active) {
+            let Next::Ready(spare) = std::mem::replace(&mut shown.state, Next::Asked) else { unreachable!() };
+            self.worker.send(Task::Activate(spare));
         }
     }
 
@@ -262,64 +173,50 @@ impl SegmentManager {
     /// as active.
     pub(crate) fn take_next(&self, log_bytes: u64, frame_len: usize) -> Result<Spare, NotReady> {
         let wanted = Wanted::after(log_bytes, frame_len, self.segment_size_bytes);
-        let mut state = self.lock();
+        let mut shown = self.worker.lock();
         let mut was_asked = false;
         loop {
-            let spare = match std::mem::take(&mut state.next) {
+            let spare = match std::mem::take(&mut shown.state) {
                 Next::Ready(spare) if spare.is_active && spare.size_bytes >= wanted.least_bytes => {
                     return Ok(spare);
                 }
                 Next::Ready(spare) => Some(spare),
                 Next::None => None,
                 Next::Failed(error, spare) if was_asked => {
-                    state.next = spare.map_or(Next::None, Next::Ready);
+                    shown.state = spare.map_or(Next::None, Next::Ready);
                     return Err(error);
                 }
                 // An attempt ahead of time failed: a smaller segment may fit, or there is room by now.
                 Next::Failed(_, spare) => spare,
                 Next::Asked => {
-                    state.next = Next::Asked;
-                    if let Some(failure) = &state.failure {
+                    shown.state = Next::Asked;
+                    if let Some(end) = &shown.end {
                         let what = "the next segment could not be made".to_owned();
-                        return Err(NotReady { what, source: io::Error::other(failure.clone()) });
+                        return Err(NotReady { what, source: io::Error::other(end.reason()) });
                     }
-                    state = self.wait(state);
+                    shown = self.worker.wait(shown);
                     continue;
                 }
             };
-            state.next = Next::Asked;
+            shown.state = Next::Asked;
             was_asked = true;
-            self.send(match spare {
+            self.worker.send(match spare {
                 Some(spare) if spare.size_bytes >= wanted.least_bytes => Task::Activate(spare),
                 instead_of => Task::Make { wanted, state: SegmentState::Active, instead_of },
             });
         }
     }
 
-    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        #[cfg(feature = "sim")]
-        let state = {
-            drop(state);
-            let performed = self.perform_waiting();
-            let state = self.lock();
-            if performed || !matches!(state.next, Next::Asked) || state.failure.is_some() {
-                return state;
-            }
-            state
-        };
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Removes a segment that the writer has taken and written nothing to.
     pub(crate) fn discard(&self, active: &ActiveSegment) {
         if active.is_there() {
             let (segment, size_bytes) = (Arc::clone(&active.segment), active.size_bytes);
-            self.send(Task::Discard(Spare { segment, size_bytes, generation: 0, is_active: true }));
+            self.worker.send(Task::Discard(Spare { segment, size_bytes, generation: 0, is_active: true }));
         }
     }
 
     pub(crate) fn seal(&self, task: SealTask) {
-        self.send(Task::Seal(Box::new(task)));
+        self.worker.send(Task::Seal(Box::new(task)));
     }
 
     /// The body of a segment's START: the manifest of that generation lists the segment, and the previous segment
@@ -335,61 +232,47 @@ impl SegmentManager {
         }
     }
 
-    /// Why the segment manager has stopped; `None` if it works.
+    /// Why the segment manager has failed; `None` if it works, and after a stop.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.lock().failure.clone()
+        match &self.worker.lock().end {
+            Some(End::Failed(reason)) => Some(reason.clone()),
+            Some(End::Stopped) | None => None,
+        }
     }
 
-    /// True if the segment manager has stopped after a failure.
+    /// True if the segment manager has ended after a failure.
     pub(crate) fn has_failed(&self) -> bool {
-        self.lock().failure.is_some()
+        matches!(self.worker.lock().end, Some(End::Failed(_)))
     }
 
-    /// Ends the segment manager's thread after its queued tasks.
+    /// Ends the segment manager after its queued tasks.
     pub(crate) fn stop(&self) {
-        self.send(Task::Stop);
+        self.worker.stop();
     }
 
-    /// Sets the state of the next segment, and wakes the callers that wait for it.
-    fn tell(&self, next: Next) {
-        self.lock().next = next;
-        self.changed.notify_all();
-    }
-
-    fn send(&self, task: Task) {
-        // If the segment manager is gone, `failure` holds the reason, and all callers look at it.
-        let _ = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).send(task);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the end of its thread.
+    pub(crate) fn join(&self) {
+        self.worker.join();
     }
 }
 
-impl SegmentManagerThread {
-    /// Works until it is stopped.
-    pub(crate) fn run(mut self, segment_manager: &Arc<SegmentManager>) {
-        let _fails = FailOnPanic(Arc::clone(segment_manager));
-        while let Ok(task) = self.tasks.recv()
-            && self.work.perform(task, segment_manager).is_continue()
-        {}
-    }
-}
+impl Work for Keeping {
+    type Task = Task;
+    type State = Next;
+    const THREAD: &'static str = "gesta-keep";
+    const NAME: &'static str = "the segment manager";
 
-impl Work {
-    /// Does one task, and wakes the callers that wait for it. Breaks if no task can follow.
-    fn perform(&mut self, task: Task, segment_manager: &SegmentManager) -> ControlFlow<()> {
+    fn perform(&mut self, task: Task, status: &Status<Next>) -> ControlFlow<String> {
         match task {
-            Task::Stop => {
-                let next = std::mem::take(&mut segment_manager.lock().next);
-                self.give_back(next);
-                return ControlFlow::Break(());
-            }
             Task::Make { wanted, state, instead_of } => {
                 let made = self.discard(instead_of).and_then(|()| self.make_next(wanted, state));
-                segment_manager.tell(made.map_or_else(|error| Next::Failed(error, None), Next::Ready));
+                let next = made.map_or_else(|error| Next::Failed(error, None), Next::Ready);
+                status.change(|own| *own = next);
             }
-            Task::Activate(spare) => segment_manager.tell(self.activate(spare)),
+            Task::Activate(spare) => {
+                let next = self.activate(spare);
+                status.change(|own| *own = next);
+            }
             Task::Discard(spare) => {
                 if let Err(error) = self.discard(Some(spare)) {
                     tracing::warn!(%error, "an unused segment could not be removed");
@@ -398,16 +281,20 @@ impl Work {
             Task::Seal(task) => {
                 if let Err(error) = self.seal(&task) {
                     let path = segment_path(&self.root, task.segment.id);
-                    let reason = format!("sealing `{}` failed ({error})", path.display());
-                    segment_manager.lock().failure = Some(reason);
-                    segment_manager.changed.notify_all();
-                    return ControlFlow::Break(());
+                    return ControlFlow::Break(format!("sealing `{}` failed ({error})", path.display()));
                 }
             }
         }
         ControlFlow::Continue(())
     }
 
+    fn finish(&mut self, status: &Status<Next>) {
+        let next = std::mem::take(&mut status.lock().state);
+        self.give_back(next);
+    }
+}
+
+impl Keeping {
     /// Makes a segment and lists it durably. If the manifest could not be replaced, the next attempt lists the
     /// segment that was made.
     fn make_next(&mut self, wanted: Wanted, state: SegmentState) -> Result<Spare, NotReady> {
@@ -421,7 +308,10 @@ impl Work {
                 let made = self.make_file(wanted);
                 let (header, segment, size_bytes) = made.map_err(|source| self.not_made(wanted, source))?;
                 let entry = SegmentEntry { header, size_bytes, state: SegmentState::Spare };
-                self.manifest.lock().manifest.segments.push(entry);
+                let mut owner = self.manifest.lock();
+                let mut listed = owner.manifest.segments.iter();
+                assert!(listed.all(|own| own.header.id != entry.header.id), "a new segment has a new id");
+                owner.manifest.segments.push(entry);
                 Spare { segment, size_bytes, generation: 0, is_active: false }
             }
         };
@@ -445,8 +335,9 @@ impl Work {
     fn list(&self, spare: &Spare, state: SegmentState) -> io::Result<u64> {
         let mut owner = self.manifest.lock();
         let mut entries = owner.manifest.segments.iter_mut();
-        let entry = entries.find(|entry| entry.header.id == spare.segment.id);
-        entry.expect("a spare is listed").state = state;
+        let entry = entries.find(|entry| entry.header.id == spare.segment.id).expect("a spare is listed");
+        assert!(!matches!(entry.state, SegmentState::Sealed(_)), "a spare has no frames");
+        entry.state = state;
         if !planted(Bug::SpareBeforeListed) {
             owner.replace()?;
         }
@@ -510,33 +401,24 @@ impl Work {
     }
 
     fn seal(&mut self, task: &SealTask) -> io::Result<()> {
-        write_end(&task.segment, &task.seal, &task.end)?;
+        write_end(&task.segment, &task.end)?;
         let mut owner = self.manifest.lock();
+        let mut is_listed = false;
         for entry in &mut owner.manifest.segments {
             if entry.header.id == task.segment.id {
-                entry.state = SegmentState::Sealed(task.sealed);
+                entry.state = SegmentState::Sealed(task.end.sealed);
+                is_listed = true;
             } else if entry.header.id == task.successor {
                 entry.state = SegmentState::Active;
             }
         }
+        assert!(is_listed, "the manifest lists a segment before a frame is written to it");
         // The START of the next segment also shows where this one ends, so a later replacement of the manifest is
         // enough.
         if let Err(error) = owner.replace() {
             tracing::warn!(%error, segment = task.segment.id, "the manifest could not be replaced; the next change replaces it");
         }
         Ok(())
-    }
-}
-
-/// If a panic ends the segment manager, records the failure and wakes waiting callers.
-struct FailOnPanic(Arc<SegmentManager>);
-
-impl Drop for FailOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.lock().failure = Some("the segment manager panicked: open the log again".to_owned());
-            self.0.changed.notify_all();
-        }
     }
 }
 

@@ -16,8 +16,7 @@ use super::group::{Taken, deliver};
 use super::group_builder::OpenGroup;
 use super::queue::Queue;
 use crate::bugs::{Bug, planted};
-use crate::folder::DurableMark;
-use crate::format::Prepared;
+use crate::format::{DurableMark, Prepared};
 use crate::limits::DECISIONS_MAX;
 use crate::shared::Shared;
 
@@ -32,7 +31,6 @@ pub(crate) struct Writer {
     covered: u64,
     /// The last synced frame that has events.
     last_with_events: u64,
-    is_poisoned: bool,
     /// The number of groups so far.
     written: u64,
 }
@@ -43,7 +41,7 @@ impl Writer {
             let builder = open_group.lock();
             (builder.durable(), builder.tail().covered, builder.tail().last_with_events)
         };
-        Self { shared, queue, open_group, durable, covered, last_with_events, is_poisoned: false, written: 0 }
+        Self { shared, queue, open_group, durable, covered, last_with_events, written: 0 }
     }
 
     /// Commits the gathered and the queued batches, up to one group; if room had to be made, up to one more. Returns
@@ -70,7 +68,6 @@ impl Writer {
         let (taken, is_halted) = {
             let mut builder = self.open_group.lock();
             builder.gather(&self.queue, DECISIONS_MAX);
-            self.is_poisoned |= builder.is_poisoned();
             (builder.take_group(), builder.is_halted())
         };
         if let Some(taken) = taken {
@@ -87,17 +84,23 @@ impl Writer {
         self.queue.note_group(self.is_uncovered(), true);
     }
 
-    const fn is_uncovered(&self) -> bool {
-        self.covered < self.last_with_events && !self.is_poisoned
+    fn is_poisoned(&self) -> bool {
+        self.shared.poison.is_set()
+    }
+
+    fn is_uncovered(&self) -> bool {
+        self.covered < self.last_with_events && !self.is_poisoned()
     }
 
     /// Writes and syncs a group, publishes it, and sends its answers.
     fn commit(&mut self, taken: Taken, meanwhile: &mut dyn FnMut()) {
         meanwhile();
-        if self.is_poisoned && !planted(Bug::GatheredOutlivesPoison) {
+        if self.is_poisoned() && !planted(Bug::GatheredOutlivesPoison) {
             return taken.group.answer_in_doubt();
         }
         if !taken.group.frames.is_empty() {
+            assert!(self.durable.load(Ordering::Acquire) < taken.number, "groups are written in their order");
+            assert!(taken.covers < taken.number, "a watermark covers earlier frames only");
             self.misstep_before_write(&taken);
             if let Err(error) = write(&taken) {
                 return self.fail(taken, &error);
@@ -132,7 +135,7 @@ impl Writer {
     /// Stops writing for good after a failed group: its content on the disk is unknown.
     fn fail(&mut self, taken: Taken, error: &io::Error) {
         if !planted(Bug::NoPoison) {
-            self.poison(format!(
+            self.poison(&format!(
                 "writing segment {} failed ({error}); acknowledged events are safe: close the log, check the device, open the log again",
                 taken.segment.id
             ));
@@ -145,8 +148,10 @@ impl Writer {
     fn cover(&mut self) {
         let taken = {
             let mut builder = self.open_group.lock();
-            self.is_poisoned |= builder.is_poisoned();
-            if self.is_poisoned || !builder.is_empty() || builder.is_halted() || !builder.has_room_for_idle()
+            if self.is_poisoned()
+                || !builder.is_empty()
+                || builder.is_halted()
+                || !builder.has_room_for_idle()
             {
                 return;
             }
@@ -154,13 +159,12 @@ impl Writer {
         };
         match write_idle(&taken) {
             Ok(()) => self.note_synced(&taken),
-            Err(error) => self.poison(format!("writing segment {} failed ({error})", taken.segment.id)),
+            Err(error) => self.poison(&format!("writing segment {} failed ({error})", taken.segment.id)),
         }
     }
 
     /// Stops writing for good, and drops what never became durable.
-    fn poison(&mut self, reason: String) {
-        self.is_poisoned = true;
+    fn poison(&self, reason: &str) {
         let gathered = self.open_group.lock().poison(reason);
         gathered.answer_in_doubt();
     }

@@ -7,7 +7,7 @@ use gesta_core::{
     AppendError, Batch, Checkpoint, Direction, EventId, EventStore, Item, ListToken, Listing, NewEvent,
     Place, Position, Query, Read, ReadError, Select, StreamName, Version,
 };
-use gesta_log::{LogStore, Options, verify};
+use gesta_log::{LogStore, Options, ReadOnlyCause, verify};
 
 use crate::town::{
     append, change, crash_copy, event, find, log_of, open, options, read_all, resume, segments, stream,
@@ -273,7 +273,7 @@ fn damage_that_may_be_acknowledged_is_not_cut() {
     change(&path, |bytes| bytes[at + 5] ^= 1);
     let log = open(&folder);
     let reason = log.read_only().expect("an operator has to decide");
-    assert!(reason.contains("neither a torn write nor proven"), "{reason}");
+    assert_eq!(reason.cause, ReadOnlyCause::UnprovenTail, "{reason}");
     assert_eq!(read_all(&log, &Query::All).0.len(), 38);
     drop(log);
     change(&path, |bytes| bytes[at + 5] ^= 1);
@@ -567,13 +567,14 @@ fn a_stale_manifest_is_data_loss_at_the_end_for_readers() {
     drop(log);
     fs::write(folder.path().join("manifest"), stale).unwrap();
     let log = open(&folder);
-    assert!(log.read_only().is_some_and(|reason| reason.contains("the manifest is stale")));
+    assert!(log.read_only().is_some_and(|own| own.cause == ReadOnlyCause::StaleManifest));
     let damage = log.recovery().damage.clone();
     assert_eq!(
         damage.last().map(|damage| (damage.to, damage.end_is_known)),
         Some((400, false)),
         "{damage:?}"
     );
+    assert!(damage[0].what.contains("the manifest does not list it"), "the segment is intact: {damage:?}");
     let (events, met) = read_all(&log, &Query::All);
     let lost = damage.iter().map(|damage| damage.to + 1 - damage.from).sum::<u64>();
     assert_eq!((events.len() as u64 + lost, met.len()), (400, 1), "a reader meets the loss before the end");

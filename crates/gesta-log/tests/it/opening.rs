@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use gesta_core::{Query, Read};
 use gesta_log::{
-    BackupError, BackupOptions, LogStore, OpenError, Options, RepairError, ScrubOptions, backup, plan_repair,
-    scrub, stat, verify, verify_backup,
+    BackupError, BackupOptions, LogStore, OpenError, Options, ReadOnlyCause, RepairError, ScrubOptions,
+    backup, plan_repair, scrub, stat, verify, verify_backup,
 };
 
 use crate::town::{append, change, log_of, open, options, read_all, segments};
@@ -90,7 +90,7 @@ fn a_stale_manifest_is_detected() {
     fs::write(folder.path().join("manifest"), stale).unwrap();
     let log = open(&folder);
     let reason = log.read_only().expect("the manifest does not list acknowledged segments");
-    assert!(reason.contains("the manifest is stale"), "{reason}");
+    assert_eq!(reason.cause, ReadOnlyCause::StaleManifest, "{reason}");
 }
 
 #[test]
@@ -217,4 +217,12 @@ fn a_closed_log_can_be_opened_while_processes_are_being_started() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(failed.is_empty(), "{} of 100 openings failed: {}", failed.len(), failed[0]);
     });
+}
+
+#[test]
+fn each_opening_has_a_higher_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || LogStore::open(folder.path(), &Options::default()).unwrap().boot_epoch();
+    let (first, second, third) = (open(), open(), open());
+    assert!(first < second && second < third, "{first}, {second}, {third}");
 }

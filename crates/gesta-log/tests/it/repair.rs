@@ -118,7 +118,7 @@ fn a_stale_manifest_is_rebuilt() {
     check(&folder, |folder| {
         fs::write(manifest(folder), &stale).unwrap();
         let reason = open(folder).read_only().unwrap();
-        assert!(reason.contains("gesta repair --manifest"), "{reason}");
+        assert!(reason.reason.contains("gesta repair --manifest"), "{reason}");
     });
 }
 
@@ -266,7 +266,7 @@ fn uncovered_and_damaged() -> TempDir {
 fn a_damaged_tail_is_dropped_on_request_and_quarantined() {
     let folder = uncovered_and_damaged();
     let reason = open(&folder).read_only().unwrap();
-    assert!(reason.contains("gesta repair --drop-tail"), "{reason}");
+    assert!(reason.reason.contains("gesta repair --drop-tail"), "{reason}");
     let damaged = bytes_of(folder.path());
     let plan = plan_repair(folder.path()).unwrap();
     assert_eq!(plan.repair, Some(Repair::DropTail));

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gesta_core::{
-    Batch, Checkpoint, EventId, NewEvent, Place, Query, Read, ReadError, RecordedEvent, StreamName, Timestamp,
-};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{Batch, Checkpoint, NewEvent, Place, Query, Read, ReadError, RecordedEvent, StreamName};
 use gesta_log::{LogStore, Options};
 use tempfile::TempDir;
 
@@ -20,10 +19,8 @@ pub(crate) fn open(folder: impl AsRef<Path>) -> LogStore {
 
 /// The `number`-th event, in one of three streams in turn, with `size` bytes of data.
 pub(crate) fn event(number: u64, size: usize) -> NewEvent {
-    let stream = stream(number % 3);
-    let kind = "town.happened".parse().expect("a type");
-    let data = format!("{number:>size$}");
-    NewEvent::json(EventId::from_u128(u128::from(number)), stream, kind, Timestamp::from_nanos(0), data)
+    let event = sample::event(stream(number % 3).as_str(), number);
+    event.of_type("town.happened").with_data(format!("{number:>size$}"))
 }
 
 pub(crate) fn stream(number: u64) -> StreamName {

@@ -1,21 +1,23 @@
 //! `POST /streams/{stream}`: appends one or more events to one stream.
 
-use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gesta_core::{AppendError, Appended, Batch, EventId};
-use serde_json::Value;
+use gesta_core::{AppendError, Appended, BATCH_EVENTS_MAX, Batch, EventId};
+use gesta_wire::schema::{list_up_to, named, one_of};
+use gesta_wire::{appended_json, cloudevents, kinds};
+use serde_json::{Value, json};
 
 use crate::body::RequestBody;
+use crate::cause::add_cause;
 use crate::incoming::Incoming;
 use crate::precondition::Precondition;
 use crate::routes::StreamPath;
 use crate::state::Shared;
-use crate::wire::{position_json, write_shown};
+use gesta::http::api::{Operation, entity_tag, visible};
 use gesta::http::{Caller, Params, Problem, etag};
 
 const ROUTE: &str = "POST /streams/{stream}";
@@ -32,13 +34,66 @@ pub(super) async fn append(
     params.finish()?;
     let incoming = Incoming::of(&parts.headers, &body.bytes)?;
     let command = Caller::of(&parts).command_key(&parts, ROUTE, &incoming.text)?;
-    let events = incoming.events(Some(&stream), command.as_ref())?;
+    let mut events = incoming.events(&shared.closed, Some(&stream), command.as_ref())?;
+    add_cause(&parts.headers, &mut events)?;
     let batch = Batch { events, expect: vec![(stream, precondition.expected)], command, ..Batch::default() };
     let ids = ids(&batch);
     let appended = shared.store.append(batch).await;
     let appended = appended.map_err(|error| failed(error, &ids, |error| precondition.answer(error)))?;
     let tag = etag(appended.places.last().expect("an append has events").version);
     Ok(([(header::ETAG, tag)], answer(&appended, &ids)).into_response())
+}
+
+pub(super) fn operation() -> Operation {
+    let new = named("NewEvent");
+    let many = list_up_to(BATCH_EVENTS_MAX, new.clone());
+    let operation = Operation::new("appendToStream", "append events to a stream")
+        .tag("events")
+        .path("stream", "The stream.", named("StreamName"))
+        .query(
+            "expect",
+            "The version that the stream must have, or a word; the default is `any`.",
+            expected_parameter(),
+        )
+        .conditional_write("The version that the stream must have, or `*`: it has an event.")
+        .body("application/json", json!({"oneOf": [new, many]}))
+        .body(cloudevents::MEDIA_TYPE, named("CloudEvent"))
+        .body(cloudevents::BATCH_MEDIA_TYPE, list_up_to(BATCH_EVENTS_MAX, named("CloudEvent")));
+    described(operation)
+        .answers_with_header("ETag", "The new version of the stream.", entity_tag())
+        .problem_as(412, kinds::CONFLICT)
+}
+
+/// What every append takes and gives.
+pub(super) fn described(operation: Operation) -> Operation {
+    let replayed = "`true`: this is the first answer again.";
+    operation
+        .header(
+            "Idempotency-Key",
+            "1 to 256 bytes. A repeat gets the first answer, and appends nothing.",
+            visible(),
+        )
+        .header("X-Causation-Id", "What led to the events: the id of an event, or any name.", visible())
+        .header(
+            "X-Correlation-Id",
+            "What the events belong to. It counts with `X-Causation-Id` only.",
+            visible(),
+        )
+        .json(200, "A repeat: the first answer.", named("Appended"))
+        .answers_with_header("Idempotency-Replayed", replayed, one_of(&["true"]))
+        .json(201, "The events are durable.", named("Appended"))
+        .problems(kinds::OF_APPENDS)
+        .problems(&[
+            kinds::INVALID_NAME,
+            kinds::INVALID_EVENT,
+            kinds::SYSTEM_STREAM,
+            kinds::SYSTEM_TYPE,
+            kinds::HOSTED_CATEGORY,
+        ])
+}
+
+fn expected_parameter() -> Value {
+    json!({"type": "string", "pattern": "^(any|none|exists|[0-9]{1,19})$"})
 }
 
 /// The ids of a batch.
@@ -65,35 +120,5 @@ pub(super) fn failed(
 pub(super) fn answer(appended: &Appended, ids: &[EventId]) -> impl IntoResponse + use<> {
     let status = if appended.repeated { StatusCode::OK } else { StatusCode::CREATED };
     let replayed = appended.repeated.then_some([(HeaderName::from_static("idempotency-replayed"), "true")]);
-    (status, [(header::CONTENT_TYPE, "application/json")], replayed, answer_json(appended, ids))
-}
-
-/// Written directly: a tree of JSON values would cost more than the decision on the append.
-fn answer_json(appended: &Appended, ids: &[EventId]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 * (ids.len() + 3));
-    let places = || appended.places.iter();
-    write_list("{\"ids\":[", ids.iter().map(Quoted), &mut out);
-    write_list("],\"versions\":[", places().map(|place| place.version), &mut out);
-    write_list("],\"positions\":[", places().map(|place| position_json(place.position)), &mut out);
-    let Appended { checkpoint, repeated, .. } = appended;
-    write_shown(&format_args!("],\"checkpoint\":\"{checkpoint}\",\"repeated\":{repeated}}}"), &mut out);
-    out
-}
-
-/// A text that needs no escaping, as a JSON string.
-struct Quoted<T>(T);
-
-impl<T: Display> Display for Quoted<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0)
-    }
-}
-
-/// Appends the beginning of a list and its values, with commas between them.
-fn write_list(begin: &str, values: impl Iterator<Item = impl Display>, out: &mut Vec<u8>) {
-    out.extend_from_slice(begin.as_bytes());
-    for (at, value) in values.enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        write_shown(&format_args!("{comma}{value}"), out);
-    }
+    (status, [(header::CONTENT_TYPE, "application/json")], replayed, appended_json(appended, ids))
 }

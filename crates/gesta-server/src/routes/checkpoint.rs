@@ -1,32 +1,110 @@
-//! `GET /checkpoint`: finds a place in the log by name or time.
+//! `GET /checkpoint`: finds a place in the log by name or time, or waits for a new event past a place.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use gesta_core::When;
-use serde_json::{Value, json};
-
-use crate::state::Shared;
-use gesta::http::parse_time;
+use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
+use gesta_core::{Checkpoint, Limit, Place, Query, Read, ReadError, When};
+use gesta_wire::schema::{between, named, one_of};
+use gesta_wire::{checkpoint_json, kinds, parse_time};
+use serde_json::{Value, json};
+use tokio::time::timeout;
 
-/// `at` is `head` (the default), `start`, or a time: the place after all events recorded up to then.
-pub(super) async fn locate(
+use super::feed::subscription_permit;
+use crate::state::{Shared, stopped};
+
+/// How long a request with `past` waits if it does not say.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// The longest wait that the description tells, which is the default of the limits.
+const WAIT_SECONDS_MAX: u64 = 60;
+
+/// `at` is `head` (the default), `start`, or a time: the place after all events recorded up to then. With `past`, the head as soon as
+/// something lies past that place, or after `wait` seconds as it is.
+pub(super) async fn read(
     State(shared): State<Arc<Shared>>,
     mut params: Params,
 ) -> Result<Json<Value>, Problem> {
-    let at = match params.one("at")?.as_deref() {
-        None | Some("head") => When::Head,
-        Some("start") => When::Start,
-        Some(time) => {
-            let time = parse_time(time);
-            When::RecordedUpTo(time.map_err(|error| {
+    let (at, past, wait) = (params.one("at")?, params.read("past")?, params.read::<u64>("wait")?);
+    params.finish()?;
+    let checkpoint = match (at.as_deref(), past, wait) {
+        (Some(_), Some(_), _) => return Err(Problem::invalid("both `at` and `past` are given: give one")),
+        (_, None, Some(_)) => {
+            return Err(Problem::invalid("`wait` is given without `past`: give the place to wait at"));
+        }
+        (None, Some(past), wait) => wait_past(&shared, &past, in_bounds(&shared, wait)?).await?,
+        (at, None, None) => locate(&shared, at.unwrap_or("head")).await?,
+    };
+    Ok(Json(checkpoint_json(&checkpoint)))
+}
+
+pub(super) fn operation() -> Operation {
+    let at = json!({"anyOf": [one_of(&["head", "start"]), named("Time")]});
+    Operation::new(
+        "findCheckpoint",
+        "find a place in the log: its start, its head, or a time; or wait for a new event past a place",
+    )
+    .tag("log")
+    .query("at", "The place, or the time up to which events were recorded; the default is `head`.", at)
+    .query("past", "Answers with the head as soon as something lies past this place.", named("Checkpoint"))
+    .query(
+        "wait",
+        "With `past`: the seconds to wait at most; the default is 30.",
+        between(0, WAIT_SECONDS_MAX),
+    )
+    .json(200, "The place.", named("CheckpointAnswer"))
+    .problems(kinds::OF_READS)
+}
+
+async fn locate(shared: &Shared, at: &str) -> Result<Checkpoint, Problem> {
+    Ok(match at {
+        "head" => shared.store.head_now().await?,
+        "start" => shared.store.locate(When::Start).await?,
+        time => {
+            let time = parse_time(time).map_err(|error| {
                 Problem::invalid(format!("parameter `at` is not `start` or `head`: {error}"))
-            })?)
+            })?;
+            shared.store.locate(When::RecordedUpTo(time)).await?
+        }
+    })
+}
+
+fn in_bounds(shared: &Shared, wait: Option<u64>) -> Result<Duration, Problem> {
+    let max = shared.limits.checkpoint_wait_max;
+    match wait.map(Duration::from_secs) {
+        None => Ok(WAIT_DEFAULT.min(max)),
+        Some(wait) if wait <= max => Ok(wait),
+        Some(wait) => Err(Problem::invalid(format!(
+            "`wait` is {} seconds: give 0 to {}",
+            wait.as_secs(),
+            max.as_secs()
+        ))),
+    }
+}
+
+/// The head of the log, as soon as it is past the place. It is a subscription for the limits of the server.
+async fn wait_past(shared: &Shared, past: &Checkpoint, wait: Duration) -> Result<Checkpoint, Problem> {
+    let _permit = subscription_permit(shared)?;
+    let mut stopping = shared.stopping.subscribe();
+    check(shared, past).await?;
+    let new = async {
+        tokio::select! {
+            head = shared.store.wait_past(past.clone()) => Some(head),
+            () = stopped(&mut stopping) => None,
         }
     };
-    params.finish()?;
-    let checkpoint = shared.store.locate(at).await?;
-    Ok(Json(json!({"checkpoint": checkpoint.to_string()})))
+    match timeout(wait, new).await {
+        Ok(Some(head)) => Ok(head?),
+        Ok(None) | Err(_) => Ok(shared.store.locate(When::Head).await?),
+    }
+}
+
+/// Refuses a place of another store, beyond the head, or of another history. A wait of 0 seconds may end before the store has looked.
+async fn check(shared: &Shared, past: &Checkpoint) -> Result<(), ReadError> {
+    let one = Limit { examined: 1.try_into().expect("one"), ..Limit::events(NonZeroU32::MIN) };
+    let read = Read::log_from(Query::All, Place::At(past.clone())).limit(one);
+    shared.store.read(read).await.map(drop)
 }

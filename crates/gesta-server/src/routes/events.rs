@@ -1,21 +1,20 @@
 //! `GET /events` and `POST /events/query`: reads the log, filtered, as pages or as a subscription.
 
-use std::borrow::Cow;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::response::Response;
-use gesta_core::{Checkpoint, Direction, EventType, Item, Limit, Place, Query, Read, Select};
-use serde::Deserialize;
+use gesta_core::{Checkpoint, Direction, EventType, Item, Lanes, Place, Query, Read, Select};
+use gesta_wire::schema::{about, list, named, one_of, text};
+use gesta_wire::{LogReadJson, check_user_stream, cloudevents, direction_from_text, kinds, place_from_text};
 
+use super::page_limit::{self, PageLimit};
 use super::{feed, page};
 use crate::accept::{Form, PAGES_AND_FEED};
 use crate::body::{RequestBody, read_json, want_json};
-use crate::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
 use crate::state::Shared;
-use crate::wire::{QueryJson, check_user_stream};
+use gesta::http::api::Operation;
 use gesta::http::{Params, Problem, next_address};
 
 /// A read of the log, from an address or a body.
@@ -24,28 +23,12 @@ struct Request {
     from: Option<Place>,
     until: Option<Checkpoint>,
     direction: Direction,
-    limit: Option<NonZeroU32>,
+    lanes: Option<Lanes>,
+    limit: PageLimit,
     /// The rest is for subscriptions only: the place after the last event that the client has seen.
     last_event_id: Option<Checkpoint>,
     /// The name under which all events are sent; otherwise each is sent under its type.
     event_name: Option<EventType>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RequestJson<'a> {
-    #[serde(borrow)]
-    query: QueryJson<'a>,
-    #[serde(borrow, default)]
-    from: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    until: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    direction: Option<Cow<'a, str>>,
-    #[serde(default)]
-    limit: Option<u32>,
-    #[serde(borrow, default, rename = "eventName")]
-    event_name: Option<Cow<'a, str>>,
 }
 
 /// Reads by parameters: one item, all of whose fields must match.
@@ -60,7 +43,7 @@ pub(super) async fn read(
     }
     let page = shared.store.read(request.to_read()?).await?;
     let next = (!page.end).then(|| next_address(&parts.uri, "from", &page.scanned_to.to_string()));
-    page::answer(&shared, form, &page, next.as_deref(), b"")
+    page::answer(&shared, form, &page, None, next.as_deref())
 }
 
 /// Reads by a body: a query of several items.
@@ -79,18 +62,73 @@ pub(super) async fn query(
         return follow(&shared, &parts, request).await;
     }
     let page = shared.store.read(request.to_read()?).await?;
-    page::answer(&shared, form, &page, None, b"")
+    page::answer(&shared, form, &page, None, None)
+}
+
+/// What both routes answer with.
+fn described(operation: Operation) -> Operation {
+    let stream = "Server-sent events, if `Accept` prefers them: `id` is the checkpoint after the event, `event` its type, `data` the event as JSON.";
+    operation
+        .tag("log")
+        .header(
+            "Last-Event-ID",
+            "For a subscription: the place after the last event that the client has seen.",
+            named("Checkpoint"),
+        )
+        .json(200, "A page, as `Accept` prefers it; or a subscription.", named("Page"))
+        .content(200, "", cloudevents::BATCH_MEDIA_TYPE, list(named("CloudEvent")))
+        .content(200, "", "text/event-stream", about(text(), stream))
+        .answer_header("Link", "The next page, with `rel=\"next\"`.", text())
+        .problems(kinds::OF_READS)
+        .problems(&[kinds::INVALID_NAME, kinds::SYSTEM_STREAM])
+}
+
+pub(super) fn read_operation() -> Operation {
+    let operation = Operation::new("readLog", "read the log, or follow it as server-sent events")
+        .text("An event must match all parameters. A page never cuts a batch.")
+        .query("stream", "Events of this stream.", named("StreamName"))
+        .query("category", "Events of the streams of this category.", named("Category"))
+        .query("type", "Events of one of these types.", named("EventType"))
+        .repeatable()
+        .query("id", "Events with one of these ids.", named("EventId"))
+        .repeatable()
+        .query("tag", "Events with all of these tags.", named("Tag"))
+        .repeatable()
+        .query("from", "The default is the start of the log; backward its end.", named("Place"))
+        .query(
+            "until",
+            "Forward the last place to read; backward the place above which to read.",
+            named("Checkpoint"),
+        )
+        .query("direction", "The default is `forward`.", one_of(&["forward", "backward"]))
+        .query("lanes", "Events of streams in these lanes, such as `0-255,512`.", text())
+        .query(
+            "lastEventId",
+            "As the header `Last-Event-ID`, for clients that cannot send it.",
+            named("Checkpoint"),
+        )
+        .query(
+            "event_name",
+            "For a subscription: the name under which all events are sent.",
+            named("EventType"),
+        );
+    described(page_limit::described(operation))
+}
+
+pub(super) fn query_operation() -> Operation {
+    let operation = Operation::new("queryLog", "the same, with a query of several items");
+    described(operation.body("application/json", named("LogRead")))
 }
 
 async fn follow(shared: &Arc<Shared>, parts: &Parts, request: Request) -> Result<Response, Problem> {
-    if request.direction == Direction::Backward || request.until.is_some() || request.limit.is_some() {
+    if request.direction == Direction::Backward || request.until.is_some() || !request.limit.is_empty() {
         return Err(Problem::invalid(
-            "a subscription goes forward and does not end: leave out `direction`, `until` and `limit`",
+            "a subscription goes forward and does not end: leave out `direction`, `until` and the limits",
         ));
     }
     let from = feed::last_event_id(&parts.headers)?.or(request.last_event_id).map(Place::At);
     let from = from.or(request.from).unwrap_or(Place::Start);
-    feed::open(shared, parts, request.query, from, request.event_name).await
+    feed::open(shared, parts, request.query, request.lanes, from, request.event_name).await
 }
 
 impl Request {
@@ -104,10 +142,11 @@ impl Request {
         };
         let request = Self {
             query: if item.is_empty() { Query::All } else { item.into() },
-            from: params.one("from")?.map(|text| place(&text)).transpose()?,
+            from: params.one("from")?.map(|text| place_from_text(&text)).transpose()?,
             until: params.read("until")?,
             direction: direction(&mut params)?,
-            limit: page_limit(&mut params)?,
+            lanes: params.read("lanes")?,
+            limit: PageLimit::of_params(&mut params)?,
             last_event_id: params.read("lastEventId")?,
             event_name: params.read("event_name")?,
         };
@@ -115,16 +154,16 @@ impl Request {
         request.checked()
     }
 
-    fn of_json(json: &RequestJson<'_>) -> Result<Self, Problem> {
-        let until = json.until.as_deref().map(|token| parse_checkpoint("until", token)).transpose()?;
+    fn of_json(json: &LogReadJson<'_>) -> Result<Self, Problem> {
         let request = Self {
-            query: json.query.to_query()?,
-            from: json.from.as_deref().map(place).transpose()?,
-            until,
-            direction: json.direction.as_deref().map_or(Ok(Direction::Forward), parse_direction)?,
-            limit: json.limit.map(in_bounds).transpose()?,
+            query: json.query()?,
+            from: json.from()?,
+            until: json.until()?,
+            direction: json.direction()?,
+            lanes: json.lanes()?,
+            limit: PageLimit::new(json.limit, json.limit_bytes, json.limit_examined)?,
             last_event_id: None,
-            event_name: json.event_name.as_deref().map(EventType::new).transpose()?,
+            event_name: json.event_name()?,
         };
         request.checked()
     }
@@ -148,52 +187,20 @@ impl Request {
             Direction::Forward => Place::Start,
             Direction::Backward => Place::End,
         };
-        let default = NonZeroU32::new(PAGE_EVENTS_DEFAULT).expect("it is not zero");
         Ok(Read {
             select: Select::Log {
                 query: self.query.clone(),
                 from: self.from.clone().unwrap_or(start),
-                lanes: None,
+                lanes: self.lanes.clone(),
             },
             direction: self.direction,
             until: self.until.clone(),
-            limit: Limit::events(self.limit.unwrap_or(default)),
+            limit: self.limit.to_limit(),
         })
     }
 }
 
-fn place(text: &str) -> Result<Place, Problem> {
-    match text {
-        "start" => Ok(Place::Start),
-        "end" => Ok(Place::End),
-        token => parse_checkpoint("from", token).map(Place::At),
-    }
-}
-
-fn parse_checkpoint(name: &str, token: &str) -> Result<Checkpoint, Problem> {
-    token.parse().map_err(|error| Problem::invalid(format!("`{name}`: {error}")))
-}
-
 /// The parameter `direction`.
 pub(super) fn direction(params: &mut Params) -> Result<Direction, Problem> {
-    params.one("direction")?.map_or(Ok(Direction::Forward), |text| parse_direction(&text))
-}
-
-fn parse_direction(text: &str) -> Result<Direction, Problem> {
-    match text {
-        "forward" => Ok(Direction::Forward),
-        "backward" => Ok(Direction::Backward),
-        other => Err(Problem::invalid(format!("direction `{other}` is neither `forward` nor `backward`"))),
-    }
-}
-
-/// The parameter `limit`.
-pub(super) fn page_limit(params: &mut Params) -> Result<Option<NonZeroU32>, Problem> {
-    params.read("limit")?.map(in_bounds).transpose()
-}
-
-fn in_bounds(limit: u32) -> Result<NonZeroU32, Problem> {
-    NonZeroU32::new(limit)
-        .filter(|limit| limit.get() <= PAGE_EVENTS_MAX)
-        .ok_or_else(|| Problem::invalid(format!("limit {limit} is not between 1 and {PAGE_EVENTS_MAX}")))
+    Ok(params.one("direction")?.map_or(Ok(Direction::Forward), |text| direction_from_text(&text))?)
 }

@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use gesta_core::{Checkpoint, EventType, Limit, Page, Place, Query, ReadError, Retry, Subscription};
+use gesta_core::{
+    Checkpoint, EventType, Lanes, Limit, Page, Place, Query, Read, ReadError, Retry, Select, Subscription,
+};
+use gesta_wire::{kinds, write_event};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Duration, sleep};
 
 use crate::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
 use crate::stall::Connection;
 use crate::state::{Shared, stopped};
-use crate::wire;
 use gesta::http::{Problem, header_text};
 
 /// One subscription of one client. Ends with its connection, or when the server stops.
@@ -46,18 +48,20 @@ pub(super) async fn open(
     shared: &Arc<Shared>,
     parts: &Parts,
     query: Query,
+    lanes: Option<Lanes>,
     from: Place,
     event_name: Option<EventType>,
 ) -> Result<Response, Problem> {
-    let permit = Arc::clone(&shared.subscriptions).try_acquire_owned().map_err(|_| too_many())?;
+    let permit = subscription_permit(shared)?;
     let limit = Limit {
         events: FEED_EVENTS_MAX.try_into().expect("it is not zero"),
         bytes: FEED_BYTES_MAX.try_into().expect("it is not zero"),
         ..Limit::default()
     };
     // The first read may be refused. That has to happen here, before the status is sent.
-    check(shared, &query, &from).await?;
+    check(shared, &query, lanes.as_ref(), &from).await?;
     let subscription = Subscription::new(Arc::clone(&shared.store), query, from).await?.limit(limit);
+    let subscription = lanes.into_iter().fold(subscription, Subscription::lanes);
     if let Some(connection) = parts.extensions.get::<Connection>() {
         connection.follows();
     }
@@ -81,14 +85,14 @@ pub(super) async fn open(
     Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
-async fn check(shared: &Shared, query: &Query, from: &Place) -> Result<(), ReadError> {
+async fn check(shared: &Shared, query: &Query, lanes: Option<&Lanes>, from: &Place) -> Result<(), ReadError> {
     let limit = Limit {
         events: 1.try_into().expect("one"),
         examined: 1.try_into().expect("one"),
         ..Limit::default()
     };
-    let read = gesta_core::Read::log_from(query.clone(), from.clone()).limit(limit);
-    shared.store.read(read).await.map(drop)
+    let select = Select::Log { query: query.clone(), from: from.clone(), lanes: lanes.cloned() };
+    shared.store.read(Read::from(select).limit(limit)).await.map(drop)
 }
 
 /// The place after the last event that the client has seen.
@@ -98,10 +102,14 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<Checkpoint>, P
     checkpoint.map(Some).map_err(|error| Problem::invalid(format!("header `Last-Event-ID`: {error}")))
 }
 
+/// Room for one subscription, until it is dropped.
+pub(super) fn subscription_permit(shared: &Shared) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&shared.subscriptions).try_acquire_owned().map_err(|_| too_many())
+}
+
 fn too_many() -> Problem {
     let detail = "the server has no room for another subscription: try again after a pause";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting", detail)
-        .retry(Retry::AfterPause)
+    Problem::of(kinds::OVERLOADED, detail).retry(Retry::AfterPause)
 }
 
 impl Feed {
@@ -144,7 +152,7 @@ fn render(page: &Page, mut at: Checkpoint, event_name: Option<&EventType>) -> By
         let name = event_name.map_or(event.event_type(), EventType::as_str);
         out.extend_from_slice(format!("id: {at}\nevent: {name}\n").as_bytes());
         json.clear();
-        wire::write_event(event, &mut json);
+        write_event(event, &mut json);
         data(&json, &mut out);
     }
     if at != page.scanned_to {

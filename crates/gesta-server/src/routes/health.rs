@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use gesta_core::{Retry, Timestamp, When};
 use gesta_views::State as ViewState;
+use gesta_wire::kinds;
+use gesta_wire::schema::{answer, named, one_of, text};
 use serde_json::{Map, Value, json};
 
 use super::views::view_states;
 use crate::state::Shared;
+use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
 
 /// The process answers. It checks nothing else, so that a full disk does not lead to restarts.
@@ -33,11 +35,8 @@ pub(super) async fn ready(
     };
     params.finish()?;
     if *shared.stopping.borrow() {
-        return Err(not_ready(
-            "stopping",
-            "The server is stopping",
-            "the server is stopping: ask another one",
-        ));
+        let detail = "the server is stopping: ask another one";
+        return Err(Problem::of(kinds::STOPPING, detail).retry(Retry::AfterPause));
     }
     // A place by time is cheap, and is looked up in the index. While the index is built, the error says how far it is.
     shared.store.locate(When::RecordedUpTo(Timestamp::MAX)).await?;
@@ -48,7 +47,8 @@ pub(super) async fn ready(
     let stopped = stopped.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     if is_strict && !stopped.is_empty() {
         let detail = format!("stopped views: `{}`; `GET /views` has their errors", stopped.join("`, `"));
-        return Err(not_ready("not-ready", "A view has stopped", detail).with("views", stopped));
+        let not_ready = Problem::of(kinds::NOT_READY, detail).retry(Retry::AfterPause);
+        return Err(not_ready.with("views", stopped));
     }
     if shared.views.is_some() {
         let states = states.into_iter().map(|(name, state)| (name, state.name().into()));
@@ -57,6 +57,20 @@ pub(super) async fn ready(
     Ok(Json(answer))
 }
 
-fn not_ready(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail).retry(Retry::AfterPause)
+pub(super) fn live_operation() -> Operation {
+    let live = answer(vec![("status", one_of(&["live"]))]);
+    Operation::new("isLive", "check that the process answers").json(200, "It does.", live)
+}
+
+pub(super) fn ready_operation() -> Operation {
+    let views =
+        json!({"type": "object", "additionalProperties": text(), "description": "The state of every view."});
+    let ready =
+        answer(vec![("status", one_of(&["ready"])), ("head", named("Checkpoint")), ("views?", views)]);
+    let strict = json!({"type": "string", "enum": ["", "true", "false"]});
+    Operation::new("isReady", "check that the store answers every kind of call")
+        .query("strict", "A stopped view makes the server unready.", strict)
+        .json(200, "It does.", ready)
+        .problems(&[kinds::STOPPING, kinds::NOT_READY])
+        .problems(kinds::OF_READS)
 }

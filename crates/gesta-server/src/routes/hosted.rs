@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use gesta::http::Problem;
+use gesta::http::{Problem, correlate};
+use gesta_wire::kinds;
 
 use crate::answer;
 use crate::body::RequestBody;
@@ -24,14 +24,15 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
             .into_iter()
             .fold(Router::new(), |router, route| router.route(route, any(nothing_hosted)));
     };
-    gesta::http::router(Arc::clone(app), Arc::clone(&shared.store))
+    gesta::http::router_on(Arc::clone(app), shared.gesta.clone())
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(shared), bounded))
+        .layer(from_fn_with_state(shared.gesta.clone(), correlate))
 }
 
 async fn nothing_hosted() -> Problem {
     let detail = "this server hosts no deciders: a program that calls `gesta_cli::main_with` with its `App` hosts them";
-    Problem::new(StatusCode::NOT_FOUND, "not-hosted", "There is no such command", detail)
+    Problem::of(kinds::NOT_HOSTED, detail)
 }
 
 /// Reads the body and sends the answer within the server's bounds. The body holds its share of the budget until the answer is made.

@@ -3,25 +3,26 @@
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use gesta::http::Problem;
-use gesta_core::Page;
+use gesta_core::{Page, StreamName};
+use gesta_wire::{cloudevents, write_page};
 
 use crate::accept::Form;
+use crate::answer;
 use crate::state::Shared;
-use crate::{answer, cloudevents, wire};
 
-/// A page in the form that the client prefers. `members` come before those of the page, each with a comma after it.
+/// A page in the form that the client prefers. A page of a stream names it.
 pub(super) fn answer(
     shared: &Shared,
     form: Form,
     page: &Page,
+    stream: Option<&StreamName>,
     next: Option<&str>,
-    members: &[u8],
 ) -> Result<Response, Problem> {
     let mut response = match form {
         Form::CloudEvents => answer::typed(shared, cloudevents::BATCH_MEDIA_TYPE, cloud_events(page))?,
         Form::Json | Form::EventStream => {
-            let mut out = [b"{", members].concat();
-            write_page(page, next, &mut out);
+            let mut out = Vec::new();
+            write_page(page, stream, next, &mut out);
             answer::json(shared, out)?
         }
     };
@@ -41,24 +42,4 @@ fn cloud_events(page: &Page) -> Vec<u8> {
     }
     out.push(b']');
     out
-}
-
-/// Appends the members of a page and closes the object.
-fn write_page(page: &Page, next: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"events\":[");
-    for (at, event) in page.events.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        wire::write_event(event, out);
-    }
-    let rest =
-        format!("],\"scannedTo\":\"{}\",\"head\":\"{}\",\"end\":{}", page.scanned_to, page.head, page.end);
-    out.extend_from_slice(rest.as_bytes());
-    out.extend_from_slice(b",\"next\":");
-    match next {
-        Some(next) => wire::write_string(next, out),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.push(b'}');
 }

@@ -1,20 +1,21 @@
 //! `GET /streams/{stream}`: the events of one stream, page by page.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use gesta_core::{Checkpoint, Direction, Limit, Page, Read, ReadError, Select, StreamName, Version};
+use gesta_core::{Checkpoint, Direction, Page, Read, ReadError, Select, StreamName, Version};
+use gesta_wire::schema::{list, named, one_of, text};
+use gesta_wire::{cloudevents, kinds};
 
 use super::page;
+use super::page_limit::{self, PageLimit};
 use crate::accept::{Form, PAGES};
-use crate::limits::PAGE_EVENTS_DEFAULT;
 use crate::routes::StreamPath;
-use crate::routes::events::{direction, page_limit};
+use crate::routes::events::direction;
 use crate::state::Shared;
-use crate::wire;
+use gesta::http::api::{Operation, entity_tag};
 use gesta::http::{Params, Problem, etag, is_unchanged, next_address};
 
 /// A read of a stream, from an address.
@@ -22,7 +23,7 @@ struct Request {
     stream: StreamName,
     from: Option<Version>,
     direction: Direction,
-    limit: Option<NonZeroU32>,
+    limit: PageLimit,
     until: Option<Checkpoint>,
 }
 
@@ -45,21 +46,39 @@ pub(super) async fn read(
     {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, current)]).into_response());
     }
-    let page = shared.store.read(request.to_read()).await?;
+    let mut page = shared.store.read(request.to_read()).await?;
     let last = page.last_version.filter(|_| !may_be_hidden);
     if last.is_none() && !may_be_hidden && page.events.is_empty() {
-        return Err(no_stream(&request.stream));
+        return Err(no_stream(&request.stream, &page));
     }
     let next = request.next(&page).map(|from| next_address(&uri, "from", &from.to_string()));
-    let mut members = b"\"stream\":".to_vec();
-    wire::write_string(request.stream.as_str(), &mut members);
-    let version = last.map_or_else(|| "null".to_owned(), |version| version.to_string());
-    members.extend_from_slice(format!(",\"lastVersion\":{version},").as_bytes());
-    let mut response = page::answer(&shared, form, &page, next.as_deref(), &members)?;
+    page.last_version = last;
+    let mut response = page::answer(&shared, form, &page, Some(&request.stream), next.as_deref())?;
     if let Some(version) = last {
         response.headers_mut().insert(header::ETAG, tag(form, version));
     }
     Ok(response)
+}
+
+pub(super) fn operation() -> Operation {
+    let operation = Operation::new("readStream", "read the events of a stream")
+        .tag("events")
+        .path("stream", "The stream.", named("StreamName"))
+        .query("from", "The first version of the page, in both directions.", named("Version"))
+        .query("direction", "The default is `forward`.", one_of(&["forward", "backward"]))
+        .query(
+            "until",
+            "Forward the last place to read; backward the place above which to read.",
+            named("Checkpoint"),
+        );
+    page_limit::described(operation)
+        .json(200, "A page, as `Accept` prefers it.", named("StreamPage"))
+        .content(200, "", cloudevents::BATCH_MEDIA_TYPE, list(named("CloudEvent")))
+        .answer_header("ETag", "The version of the stream, and the form if it is not JSON.", entity_tag())
+        .answer_header("Link", "The next page, with `rel=\"next\"`.", text())
+        .conditional_read()
+        .problems(kinds::OF_READS)
+        .problems(&[kinds::INVALID_NAME, kinds::SYSTEM_STREAM, kinds::NO_STREAM])
 }
 
 impl Request {
@@ -68,7 +87,7 @@ impl Request {
             stream,
             from: params.read("from")?.map(Version::new),
             direction: direction(&mut params)?,
-            limit: page_limit(&mut params)?,
+            limit: PageLimit::of_params(&mut params)?,
             until: params.read("until")?,
         };
         params.finish()?;
@@ -76,12 +95,11 @@ impl Request {
     }
 
     fn to_read(&self) -> Read {
-        let default = NonZeroU32::new(PAGE_EVENTS_DEFAULT).expect("it is not zero");
         Read {
             select: Select::Stream { name: self.stream.clone(), from: self.from },
             direction: self.direction,
             until: self.until.clone(),
-            limit: Limit::events(self.limit.unwrap_or(default)),
+            limit: self.limit.to_limit(),
         }
     }
 
@@ -105,8 +123,11 @@ fn tag(form: Form, version: Version) -> HeaderValue {
     }
 }
 
-fn no_stream(stream: &StreamName) -> Problem {
+/// The places let a client give the empty page of the store.
+fn no_stream(stream: &StreamName, page: &Page) -> Problem {
     let detail = format!("stream `{stream}` has no event");
-    Problem::new(StatusCode::NOT_FOUND, "no-stream", "There is no such stream", detail)
+    Problem::of(kinds::NO_STREAM, detail)
         .with("stream", stream.as_str())
+        .with("scannedTo", page.scanned_to.to_string())
+        .with("head", page.head.to_string())
 }

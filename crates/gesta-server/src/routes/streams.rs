@@ -7,11 +7,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use gesta_core::{ListToken, Listing};
-use serde_json::{Value, json};
+use gesta_wire::schema::{between, named, text};
+use gesta_wire::{kinds, streams_json};
+use serde_json::Value;
 
 use crate::limits::PAGE_EVENTS_MAX;
-use crate::routes::events::page_limit;
+use crate::routes::page_limit::events_in_bounds;
 use crate::state::Shared;
+use gesta::http::api::Operation;
 use gesta::http::{Params, Problem, next_address};
 
 /// One page of streams, each with its version, and the address of the next page.
@@ -22,18 +25,22 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let category = params.read("category")?;
     let after = params.one("after")?.map(|token| ListToken(token.into()));
-    let limit = page_limit(&mut params)?.unwrap_or(LISTED_DEFAULT);
+    let limit = params.read("limit")?.map(events_in_bounds).transpose()?.unwrap_or(LISTED_DEFAULT);
     params.finish()?;
     let page = shared.store.streams(Listing { category, after, limit }).await?;
-    let streams = page.streams.iter().map(|stream| {
-        json!({
-            "stream": stream.name.as_str(),
-            "category": stream.name.category().as_str(),
-            "version": stream.version.get(),
-        })
-    });
     let next = page.next.map(|token| next_address(&uri, "after", &token.0));
-    Ok(Json(json!({"streams": streams.collect::<Value>(), "next": next})))
+    Ok(Json(streams_json(&page.streams, next.as_deref())))
+}
+
+pub(super) fn operation() -> Operation {
+    Operation::new("listStreams", "list streams")
+        .tag("events")
+        .query("category", "Streams of this category.", named("Category"))
+        .query("after", "The place after which to go on, from `next`.", text())
+        .query("limit", "Streams in the page; the default is 1,000.", between(1, PAGE_EVENTS_MAX.into()))
+        .json(200, "A page of streams, in no particular order.", named("Streams"))
+        .problems(&[kinds::INVALID_NAME])
+        .problems(kinds::OF_READS)
 }
 
 /// Streams in a page without `limit`.

@@ -1,25 +1,29 @@
-//! `GET` and `POST /views/{name}/query`: read-only SQL on a view, after the client's own write if it asks for that.
+//! `GET` and `POST /views/{name}/query`: read-only SQL on a view, after the client's own write or as of the past if it asks for that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
+use gesta::http::api::Operation;
 use gesta::http::{Params, Problem, header_text};
 use gesta_core::{Checkpoint, Retry};
 use gesta_views::{Cancel, QueryError, QueryLimits, SqlValue, UnknownView, Views, WaitError};
+use gesta_wire::kinds;
+use gesta_wire::schema::{about, answer, list, named, nullable, request, text};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::view_past::{self, Past};
 use super::views::{unknown, views};
 use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
-use crate::limits::QUERIES_MAX;
 use crate::routes::PathParam;
+use crate::rows::rows_json;
 use crate::state::Shared;
-use crate::wire::rows_json;
 
 /// The body of a query.
 #[derive(Deserialize)]
@@ -30,64 +34,139 @@ struct QueryBody {
     params: BTreeMap<String, Value>,
 }
 
+/// A query on a view.
+pub(super) struct Query {
+    pub(super) view: String,
+    pub(super) sql: String,
+    pub(super) values: Vec<(String, SqlValue)>,
+}
+
+/// What the rows of a query are to show.
+enum Shows {
+    /// The view as it runs, once it has reached a place if there is one.
+    Now(Option<Checkpoint>),
+    Past(Past),
+}
+
 /// A query in the address: the parameter `sql`.
 pub(super) async fn get(
     State(shared): State<Arc<Shared>>,
-    PathParam(name): PathParam,
+    PathParam(view): PathParam,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
     let sql =
         params.one("sql")?.ok_or_else(|| Problem::invalid("parameter `sql` is missing: give the query"))?;
-    let wait_for = wait_for(&headers, &mut params)?;
-    params.finish()?;
-    run(&shared, name, sql, Vec::new(), wait_for).await
+    let shows = Shows::of(&headers, params)?;
+    run(&shared, Query { view, sql, values: Vec::new() }, shows).await
 }
 
 /// A query in the body, with parameters.
 pub(super) async fn post(
     State(shared): State<Arc<Shared>>,
-    PathParam(name): PathParam,
+    PathParam(view): PathParam,
     headers: HeaderMap,
-    mut params: Params,
+    params: Params,
     body: RequestBody,
 ) -> Result<Response, Problem> {
-    let wait_for = wait_for(&headers, &mut params)?;
-    params.finish()?;
+    let shows = Shows::of(&headers, params)?;
     want_json(&headers)?;
     let query = read_json::<QueryBody>(&body.bytes, "an object with `sql`")?;
     let values =
         query.params.into_iter().map(|(name, value)| sql_value(&name, value).map(|value| (name, value)));
     let values = values.collect::<Result<Vec<_>, _>>()?;
     drop(body);
-    run(&shared, name, query.sql, values, wait_for).await
+    run(&shared, Query { view, sql: query.sql, values }, shows).await
 }
 
-async fn run(
-    shared: &Shared,
-    name: String,
-    sql: String,
-    values: Vec<(String, SqlValue)>,
-    until: Option<Checkpoint>,
-) -> Result<Response, Problem> {
-    let views = Arc::clone(views(shared, &name)?);
-    if let Some(checkpoint) = until {
-        wait(shared, &views, &name, &checkpoint).await?;
+impl Shows {
+    fn of(headers: &HeaderMap, mut params: Params) -> Result<Self, Problem> {
+        let (wait_for, past) = (wait_for(headers, &mut params)?, Past::take(&mut params)?);
+        params.finish()?;
+        match (wait_for, past) {
+            (wait_for, None) => Ok(Self::Now(wait_for)),
+            (None, Some(past)) => Ok(Self::Past(past)),
+            (Some(_), Some(_)) => Err(Problem::invalid(
+                "a query of the past waits for nothing: leave out `Wait-For` and `wait_for`",
+            )),
+        }
     }
-    let permit = timeout(shared.limits.query_wait_max, Arc::clone(&shared.queries).acquire_owned()).await;
-    let permit = permit.map_err(|_| too_many_queries())?.expect("the semaphore is never closed");
-    let limits = &shared.limits;
-    let cancel = CancelOnDrop(Cancel::default());
-    let limits = QueryLimits {
-        time: limits.query_time_max,
-        rows: limits.query_rows_max,
-        cancel: Some(cancel.0.clone()),
-        ..QueryLimits::default()
-    };
+}
+
+impl Query {
+    pub(super) fn limits(&self, shared: &Shared, cancel: &CancelOnDrop) -> QueryLimits {
+        QueryLimits {
+            time: shared.limits.query_time_max,
+            rows: shared.limits.query_rows_max,
+            cancel: Some(cancel.0.clone()),
+            ..QueryLimits::default()
+        }
+    }
+}
+
+async fn run(shared: &Shared, query: Query, shows: Shows) -> Result<Response, Problem> {
+    match shows {
+        Shows::Now(until) => run_now(shared, query, until).await,
+        Shows::Past(past) => view_past::run(shared, query, past).await,
+    }
+}
+
+/// What both routes take and give.
+fn described(operation: Operation) -> Operation {
+    let cell = json!({"description": "A value of SQL. Bytes are `{\"base64\": …}`, infinite numbers `{\"real\": …}`."});
+    let rows = answer(vec![
+        ("columns", list(text())),
+        ("rows", list(list(cell))),
+        ("checkpoint", about(named("Checkpoint"), "The place in the log that the rows show, exactly.")),
+        ("state?", about(text(), "The state of the view; missing if the past is asked for.")),
+        ("error?", nullable(text())),
+    ]);
+    view_past::described(operation)
+        .tag("views")
+        .path("name", "The name of the view.", text())
+        .query("wait_for", "The place that the view must reach first.", named("Checkpoint"))
+        .header("Wait-For", "The same, as a header.", named("Checkpoint"))
+        .json(200, "The rows.", rows)
+        .problems(kinds::OF_READS)
+        .problems(&[
+            kinds::NO_VIEW,
+            kinds::VIEW_STOPPED,
+            kinds::NOT_CAUGHT_UP,
+            kinds::NOT_READY,
+            kinds::NOT_ALLOWED,
+            kinds::QUERY_LIMIT,
+            kinds::INVALID_QUERY,
+        ])
+}
+
+pub(super) fn get_operation() -> Operation {
+    let operation = Operation::new("queryView", "query a view in SQL");
+    described(operation.query("sql", "One read-only `select`.", text()).required())
+}
+
+pub(super) fn post_operation() -> Operation {
+    let value = json!({"type": ["null", "boolean", "string", "number"]});
+    let params =
+        json!({"type": "object", "additionalProperties": value, "description": "The values of `:names`."});
+    let query = request(vec![("sql", about(text(), "One read-only `select`.")), ("params?", params)]);
+    described(
+        Operation::new("queryViewWithParameters", "the same, with parameters")
+            .body("application/json", query),
+    )
+}
+
+async fn run_now(shared: &Shared, query: Query, until: Option<Checkpoint>) -> Result<Response, Problem> {
+    let views = Arc::clone(views(shared, &query.view)?);
+    if let Some(checkpoint) = until {
+        wait(shared, &views, &query.view, &checkpoint).await?;
+    }
+    let permit = running(shared).await?;
+    let cancel = CancelOnDrop::default();
+    let limits = query.limits(shared, &cancel);
     let reader = Arc::clone(&views);
-    let asked = name.clone();
+    let name = query.view.clone();
     let query = tokio::task::spawn_blocking(move || {
-        let rows = reader.query(&asked, &sql, &values, &limits);
+        let rows = reader.query(&query.view, &query.sql, &query.values, &limits);
         drop(permit);
         rows
     });
@@ -99,14 +178,24 @@ async fn run(
     answer::json(shared, answer.to_string().into_bytes())
 }
 
+/// Waits until a query may run.
+pub(super) async fn running(shared: &Shared) -> Result<OwnedSemaphorePermit, Problem> {
+    permit(shared, &shared.queries).await
+}
+
+pub(super) async fn permit(shared: &Shared, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = timeout(shared.limits.query_wait_max, Arc::clone(of).acquire_owned()).await;
+    Ok(permit.map_err(|_| too_many_queries())?.expect("the semaphore is never closed"))
+}
+
 fn too_many_queries() -> Problem {
-    let detail = format!("{QUERIES_MAX} queries of views are running: send the query again after a pause");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many queries are running", detail)
-        .retry(Retry::AfterPause)
+    let detail = "too many queries of views are running: send the query again after a pause";
+    Problem::of(kinds::OVERLOADED, detail).retry(Retry::AfterPause)
 }
 
 /// Ends the query when its client is gone, which drops the handler.
-struct CancelOnDrop(Cancel);
+#[derive(Default)]
+pub(super) struct CancelOnDrop(pub(super) Cancel);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -135,8 +224,7 @@ async fn wait(shared: &Shared, views: &Views, name: &str, checkpoint: &Checkpoin
             let detail = format!(
                 "the view `{name}` did not reach {checkpoint} within {patience:?}: send the query again"
             );
-            let title = "The view has not caught up";
-            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-caught-up", title, detail)
+            Err(Problem::of(kinds::NOT_CAUGHT_UP, detail)
                 .retry(Retry::AfterPause)
                 .with("serving", serving.map(|checkpoint| checkpoint.to_string())))
         }
@@ -162,39 +250,28 @@ fn stopped(detail: String) -> Problem {
     let detail = format!(
         "{detail}; when the cause is gone, `POST /views/{{name}}/restart` restarts the view; an edited file is read when the server starts"
     );
-    Problem::new(StatusCode::CONFLICT, "view-stopped", "The view has stopped", detail)
+    Problem::of(kinds::VIEW_STOPPED, detail)
 }
 
 /// The problem that a refused query is.
-fn refused(error: QueryError) -> Problem {
+pub(super) fn refused(error: QueryError) -> Problem {
     let (detail, retry) = (error.to_string(), error.retry());
-    let problem = |status, kind, title| Problem::new(status, kind, title, detail.clone()).retry(retry);
+    let problem = |kind| Problem::of(kind, detail.clone()).retry(retry);
     match error {
         QueryError::UnknownView { name } => unknown(UnknownView { name }),
         QueryError::Stopped { error, .. } => stopped(format!("{detail}: {error}")),
-        QueryError::NotReady { .. } => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The view has no rows to show yet")
-        }
-        QueryError::Damaged { .. } => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The view is rebuilt")
-        }
-        QueryError::Busy { .. } => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The view's database is busy")
-        }
-        QueryError::NotAllowed { .. } => {
-            problem(StatusCode::FORBIDDEN, "not-allowed", "Queries can only read")
-        }
+        QueryError::NotReady { .. } | QueryError::Damaged { .. } => problem(kinds::NOT_READY),
+        QueryError::Busy { .. } => problem(kinds::OVERLOADED),
+        QueryError::NotAllowed { .. } => problem(kinds::NOT_ALLOWED),
         QueryError::TimeLimit { .. } | QueryError::TooManyRows { .. } | QueryError::TooManyBytes { .. } => {
-            problem(StatusCode::UNPROCESSABLE_ENTITY, "query-limit", "The query is beyond a limit")
+            problem(kinds::QUERY_LIMIT)
         }
         QueryError::NotOneStatement { .. }
         | QueryError::UnnamedParameter { .. }
         | QueryError::MissingParameter { .. }
         | QueryError::UnknownParameter { .. }
         | QueryError::Sql { .. }
-        | QueryError::Cancelled => {
-            problem(StatusCode::BAD_REQUEST, "invalid-query", "The query is not well formed")
-        }
+        | QueryError::Cancelled => problem(kinds::INVALID_QUERY),
     }
 }
 

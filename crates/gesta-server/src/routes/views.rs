@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
 use gesta_core::Checkpoint;
 use gesta_views::{RestartError, State as ViewState, Status, UnknownView, Views};
+use gesta_wire::kinds;
+use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of, text};
 use serde_json::{Value, json};
 
 use crate::routes::PathParam;
@@ -63,7 +65,7 @@ pub(super) fn views<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Views>
 
 pub(super) fn unknown(error: UnknownView) -> Problem {
     let detail = format!("{error}: `GET /views` lists the views");
-    Problem::new(StatusCode::NOT_FOUND, "no-view", "There is no such view", detail).with("view", error.name)
+    Problem::of(kinds::NO_VIEW, detail).with("view", error.name)
 }
 
 /// Every view with its state.
@@ -88,4 +90,47 @@ fn status_json(status: &Status) -> Value {
         "head": token(&status.head),
         "lagEvents": status.lag_events,
     })
+}
+
+fn status_schema() -> Value {
+    answer(vec![
+        ("name", text()),
+        ("version", count()),
+        ("hash", about(text(), "The definition.")),
+        ("state", one_of(&["catching-up", "live", "retrying", "paused", "stopped"])),
+        ("error", nullable(text())),
+        ("checkpoint", nullable(named("Checkpoint"))),
+        ("serving", nullable(about(named("Checkpoint"), "The place that queries show."))),
+        ("servesPredecessor", about(boolean(), "True while a changed view is built beside the old one.")),
+        ("rebuilt", nullable(text())),
+        ("head", nullable(named("Checkpoint"))),
+        ("lagEvents", nullable(count())),
+    ])
+}
+
+pub(super) fn list_operation() -> Operation {
+    let all = answer(vec![("views", gesta_wire::schema::list(named("View")))]);
+    Operation::new("listViews", "list views").tag("views").json(200, "The views.", all)
+}
+
+/// An operation on one view.
+fn of_one(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .tag("views")
+        .path("name", "The name of the view.", text())
+        .json(200, "The view.", named("View"))
+        .problems(&[kinds::NO_VIEW])
+}
+
+pub(super) fn status_operation() -> Operation {
+    of_one("getView", "the state of a view")
+}
+
+pub(super) fn restart_operation() -> Operation {
+    of_one("restartView", "restart a view that has stopped")
+}
+
+/// The schema that operations refer to.
+pub(super) fn schemas() -> [(String, Value); 1] {
+    [("View".to_owned(), status_schema())]
 }

@@ -309,3 +309,25 @@ fn other_content_types_are_refused() {
     let none = server.call("POST", "/streams/s-1", &[("content-type", "")], Some("{}"));
     assert!(none.problem(415, "unsupported-type").contains("no content type"));
 }
+
+#[test]
+fn an_append_that_names_its_cause_is_tagged_with_it() {
+    let server = start();
+    let tags = |path: &str, headers: &[(&str, &str)], body: &str| {
+        let appended = server.post_with(path, headers, body);
+        assert_eq!(appended.status, 201, "{appended:?}");
+        let page = server.get("/streams/a-1?direction=backward&limit=1").json();
+        page["events"][0]["tags"].clone()
+    };
+    let caused = [("x-causation-id", "e-1"), ("x-correlation-id", "c-1")];
+    let plain = event("t", "1");
+    assert_eq!(tags("/streams/a-1", &caused, &plain), json!(["$causation:e-1", "$correlation:c-1"]));
+    assert_eq!(tags("/streams/a-1", &caused[..1], &plain), json!(["$causation:e-1"]));
+    assert_eq!(tags("/streams/a-1", &caused[1..], &plain), json!(null), "a proxy may have added it");
+    let own = r#"{"type":"t","data":1,"tags":["$causation:own","k:v"]}"#;
+    assert_eq!(tags("/streams/a-1", &caused, own), json!(["$causation:own", "$correlation:c-1", "k:v"]));
+    let batch = r#"{"events":[{"stream":"a-1","type":"t","data":1}]}"#;
+    assert_eq!(tags("/batches", &caused, batch), json!(["$causation:e-1", "$correlation:c-1"]));
+    let long = "x".repeat(300);
+    server.post_with("/streams/a-1", &[("x-causation-id", &*long)], &plain).problem(400, "invalid-name");
+}

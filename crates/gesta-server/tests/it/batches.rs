@@ -1,8 +1,13 @@
 //! `POST /batches`.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use gesta_core::{CommandKey, EventStore};
+use gesta_server::Limits;
 use serde_json::json;
 
-use crate::harness::{event, start};
+use crate::harness::{event, memory, start, start_with};
 
 #[test]
 fn a_batch_over_several_streams_is_appended_whole_or_not_at_all() {
@@ -123,4 +128,29 @@ fn what_is_wrong_with_a_batch_is_named() {
         let said = server.post("/batches", &body).problem(400, kind);
         assert!(said.contains(detail), "{body}: {said}");
     }
+}
+
+#[test]
+fn a_batch_carries_the_command_key_of_the_store_as_it_is() {
+    let store = memory();
+    let server = start_with(Arc::clone(&store) as _, Limits::default());
+    let key = CommandKey { key: "k-1".into(), request: [0xab; 32] };
+    let batch = |data: u32, request: &str| {
+        json!({
+            "events": [{"stream": "a-1", "type": "t", "data": data}],
+            "command": {"key": "ay0x", "request": request},
+        })
+        .to_string()
+    };
+    let first = server.post("/batches", &batch(1, &"ab".repeat(32)));
+    assert_eq!(first.status, 201, "{first:?}");
+    let repeat = store.repeat_of(key, "a-1".parse().unwrap()).now_or_never().unwrap().unwrap();
+    let repeat = repeat.expect("the key is recorded");
+    assert_eq!(repeat.places[0].position.sequence, 1);
+    let again = server.post("/batches", &batch(1, &"AB".repeat(32)));
+    assert_eq!((again.status, &again.json()["ids"]), (200, &first.json()["ids"]), "{again:?}");
+    server.post("/batches", &batch(1, &"00".repeat(32))).problem(422, "key-reused");
+    server.post("/batches", &batch(1, "00")).problem(400, "invalid-request");
+    let both = server.post_with("/batches", &[("idempotency-key", "k-2")], &batch(2, &"ab".repeat(32)));
+    assert!(both.problem(400, "invalid-request").contains("give one"), "{both:?}");
 }

@@ -160,6 +160,20 @@ fn a_client_may_name_its_last_event_in_the_address_and_the_header_counts_more() 
 }
 
 #[test]
+fn a_subscription_follows_some_lanes() {
+    let server = start();
+    append(&server, "a-1", 2);
+    append(&server, "b-1", 1);
+    let lane = gesta_core::Lane::of("b-1").get();
+    assert_ne!(gesta_core::Lane::of("a-1").get(), lane);
+    let mut reader = Reader::open(&server, &format!("/events?lanes={lane}"), None);
+    assert_eq!(reader.position(), Some(3));
+    append(&server, "a-1", 1);
+    append(&server, "b-1", 1);
+    assert_eq!(reader.position(), Some(5));
+}
+
+#[test]
 fn all_events_may_be_sent_under_one_name() {
     let server = start();
     append(&server, "a-1", 1);

@@ -1,4 +1,4 @@
-//! A server on a port of its own, and a small client.
+//! A server on a port of its own, and a small client. Each answer must be as the server describes it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +9,12 @@ use gesta_server::{Limits, Server};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::contract::Contract;
+
 /// A running server over a store in memory. Stops when dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    contract: Contract,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,6 +32,7 @@ pub(crate) fn start_with(store: Arc<dyn EventStore>, limits: Limits) -> Running 
 }
 
 pub(crate) fn serve(server: Server) -> Running {
+    let contract = Contract::of(&server);
     let (ready, address) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -40,7 +44,7 @@ pub(crate) fn serve(server: Server) -> Running {
             server.serve(listener, async { drop(stopped.await) }).await;
         });
     });
-    Running { address: address.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+    Running { address: address.recv().unwrap(), contract, stop: Some(stop), thread: Some(thread) }
 }
 
 impl Drop for Running {
@@ -121,7 +125,9 @@ impl Running {
         };
         let mut response = response.unwrap();
         let text = response.body_mut().read_to_string().unwrap();
-        Answer { status: response.status().as_u16(), headers: response.headers().clone(), text }
+        let answer = Answer { status: response.status().as_u16(), headers: response.headers().clone(), text };
+        self.contract.check(method, path, &answer);
+        answer
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Running, memory, place, start, start_with};
+use crate::harness::{Running, event, memory, place, start, start_with};
 use gesta_server::Limits;
 
 /// Streams `a-0`, `b-0`, `a-1`, `b-1`, … of three events each, of types `t0` to `t2`, tagged with their stream.
@@ -63,7 +63,11 @@ fn a_stream_that_did_not_change_is_not_sent_again() {
 #[test]
 fn a_stream_without_events_is_404() {
     let server = start();
-    assert!(server.get("/streams/none-1").problem(404, "no-stream").contains("`none-1` has no event"));
+    server.post("/streams/a-1", &event("t", "1"));
+    let missing = server.get("/streams/none-1");
+    assert!(missing.problem(404, "no-stream").contains("`none-1` has no event"));
+    let (head, problem) = (server.get("/checkpoint").json(), missing.json());
+    assert_eq!((&problem["scannedTo"], &problem["head"]), (&head["checkpoint"], &head["checkpoint"]));
     server.get("/streams/$x").problem(403, "system-stream");
 }
 
@@ -202,7 +206,14 @@ fn the_index_and_the_health_routes_answer() {
     let server = start();
     let index = server.get("/").json();
     assert_eq!(index["name"], "gesta");
-    assert!(index["routes"].as_array().unwrap().iter().any(|route| route["route"] == "POST /batches"));
+    let routes = index["routes"].as_array().unwrap();
+    assert!(routes.iter().any(|route| route["route"] == "POST /batches"));
+    for route in routes.iter().map(|route| route["route"].as_str().unwrap()) {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace(['{', '}'], "");
+        let answer = server.call(method, &path, &[], (method == "POST").then_some("{}"));
+        assert!(!answer.text.contains(":no-route") && answer.status != 405, "{route}: {answer:?}");
+    }
     assert_eq!(server.get("/livez").json()["status"], "live");
     assert_eq!(server.get("/readyz").json()["status"], "ready");
     let wrong = server.call("DELETE", "/streams/a-1", &[], None);
@@ -231,4 +242,49 @@ fn data_of_kind_json_that_is_not_json_does_not_break_the_answer() {
     assert_eq!(page["events"][3]["data"], json!({"a": 1}));
     let cloud = server.get_with("/events", &[("accept", "application/cloudevents-batch+json")]).json();
     assert_eq!(cloud[0]["data_base64"], "ew==");
+}
+
+#[test]
+fn a_page_ends_at_the_limit_of_bytes_or_of_examined_entries() {
+    let server = filled();
+    for limit in ["limit_bytes=1", "limit_examined=1"] {
+        for path in ["/events", "/streams/a-1"] {
+            let page = server.get(&format!("{path}?{limit}")).json();
+            let events = page["events"].as_array().unwrap().len();
+            assert!(page["end"] == false && (1..=3).contains(&events), "{path}?{limit}: {page}");
+        }
+    }
+    for (member, is_whole) in [("limitBytes", false), ("limitExamined", false), ("limit", true)] {
+        let body = format!(r#"{{"query":"all","{member}":{}}}"#, if is_whole { 10_000 } else { 1 });
+        let page = server.post("/events/query", &body).json();
+        assert_eq!(page["end"], is_whole, "{member}: {page}");
+    }
+    let all = server
+        .get("/events?limit=10000&limit_bytes=18446744073709551615&limit_examined=18446744073709551615");
+    assert_eq!((all.status, &all.json()["end"]), (200, &json!(true)));
+    for wrong in ["limit_bytes=0", "limit_examined=x"] {
+        server.get(&format!("/events?{wrong}")).problem(400, "invalid-request");
+    }
+    server.post("/events/query", r#"{"query":"all","limitBytes":0}"#).problem(400, "invalid-json");
+}
+
+#[test]
+fn the_log_is_read_by_lanes() {
+    let server = filled();
+    let whole = positions(&server.get("/events").json());
+    let of = |lanes: &str| {
+        let by_address = positions(&server.get(&format!("/events?lanes={lanes}")).json());
+        let body = format!(r#"{{"query":"all","lanes":"{lanes}"}}"#);
+        assert_eq!(positions(&server.post("/events/query", &body).json()), by_address, "{lanes}");
+        by_address
+    };
+    assert_eq!(of("0-1023"), whole);
+    let lane = gesta_core::Lane::of("a-1").get();
+    let alone = of(&lane.to_string());
+    assert_eq!(alone.len(), 3, "the events of one stream");
+    let others = of(&format!("0-{},{}-1023", lane - 1, lane + 1));
+    assert_eq!(others.len() + alone.len(), whole.len());
+    assert!(server.get("/events?lanes=9-3").problem(400, "invalid-request").contains("`9-3`"));
+    server.post("/events/query", r#"{"query":"all","lanes":"x"}"#).problem(400, "invalid-request");
+    server.get("/events?lanes=none").problem(400, "invalid-read");
 }

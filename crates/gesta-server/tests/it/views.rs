@@ -153,3 +153,111 @@ fn a_query_behind_too_many_others_is_refused_as_overloaded() {
     refused.unwrap().problem(503, "overloaded");
     assert!(answers.iter().any(|answer| answer.status == 422), "those that run reach their time limit");
 }
+
+/// A deposit that happened at a time, and the checkpoint after it.
+fn deposit_at(server: &Running, amount: u32, time: &str) -> String {
+    let event = json!({"type": "account.deposited", "data": {"amount": amount}, "time": time}).to_string();
+    let answer = server.post("/streams/account-42", &event);
+    answer.json()["checkpoint"].as_str().unwrap().to_owned()
+}
+
+const SUM: &str = "/views/balances/query?sql=select%20amount%20from%20balances";
+
+#[test]
+fn a_view_is_queried_as_of_an_earlier_moment() {
+    let (server, _folder) = viewing(Limits::default());
+    let first = deposit_at(&server, 1, "2026-01-01T10:00:00Z");
+    deposit_at(&server, 2, "2026-01-03T10:00:00Z");
+    deposit_at(&server, 4, "2026-01-02T10:00:00Z");
+    let rows = |moment: &str| server.get(&format!("{SUM}&{moment}")).json()["rows"].clone();
+    for _ in 0..2 {
+        assert_eq!(rows(&format!("at={first}")), json!([[1]]));
+        assert_eq!(rows("at=2"), json!([[3]]));
+        assert_eq!(rows("at=0"), json!([]));
+        assert_eq!(rows("time=2026-01-02T23:59:59Z"), json!([[5]]));
+    }
+    let recorded = server.get("/streams/account-42").json()["events"][1]["recordedAt"].clone();
+    assert_eq!(rows(&format!("at={}", recorded.as_str().unwrap())), json!([[7]]));
+    let answer = server.get(&format!("{SUM}&at={first}")).json();
+    assert_eq!((&answer["checkpoint"], answer.get("state")), (&json!(first), None));
+    let body = r#"{"sql": "select amount + :more from balances", "params": {"more": 10}}"#;
+    let posted = server.post("/views/balances/query?at=1", body);
+    assert_eq!(posted.json()["rows"], json!([[11]]));
+}
+
+#[test]
+fn a_position_may_lie_within_a_batch_and_a_time_may_not() {
+    let (server, _folder) = viewing(Limits::default());
+    let deposit = |amount: u32| json!({"stream": "account-42", "type": "account.deposited", "data": {"amount": amount}});
+    for amount in [1, 4] {
+        let batch = json!({"events": [deposit(amount), deposit(2 * amount)]}).to_string();
+        assert_eq!(server.post("/batches", &batch).status, 201);
+    }
+    let rows = |moment: &str| server.get(&format!("{SUM}&{moment}")).json()["rows"].clone();
+    let sums = (1..=4).map(|position| rows(&format!("at={position}"))).collect::<Vec<_>>();
+    assert_eq!(sums, [json!([[1]]), json!([[3]]), json!([[7]]), json!([[15]])]);
+    assert_eq!(rows("at=1970-01-01T00:00:00.999Z"), json!([]));
+    assert_eq!(rows("at=1970-01-01T00:00:01Z"), json!([[15]]));
+}
+
+#[test]
+fn days_of_a_series_end_with_the_clocks_of_the_zone() {
+    let (server, _folder) = viewing(Limits::default());
+    // The clocks of Prague go forward in the night before the second day, which has 23 hours.
+    for time in
+        ["2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"]
+    {
+        deposit_at(&server, 1, time);
+    }
+    let days = server.get(&format!("{SUM}&every=day&by=time&zone=Europe/Prague")).json();
+    let cut = |time: &str| format!("2026-03-{time}:59:59.999999999Z");
+    assert_eq!(days["rows"], json!([[cut("28T22"), 1], [cut("29T21"), 3], [cut("30T21"), 4]]));
+}
+
+#[test]
+fn a_moment_that_is_none_is_refused() {
+    let (server, _folder) = viewing(Limits { evaluation_events_max: 1, ..Limits::default() });
+    deposit_at(&server, 1, "2026-01-01T10:00:00Z");
+    deposit_at(&server, 2, "2026-01-02T10:00:00Z");
+    let refused = |params: &str, status, kind| server.get(&format!("{SUM}&{params}")).problem(status, kind);
+    let invalid = |params: &str| refused(params, 400, "invalid-request");
+    assert!(invalid("at=soon").contains("`soon` is no position, no time in RFC 3339 and no checkpoint"));
+    assert!(invalid("at=2200-01-01T00:00:00Z").contains("lies in the future"));
+    assert!(invalid("time=2200-01-01T00:00:00Z").contains("lies in the future"));
+    assert!(invalid("time=yesterday").contains("is not a time"));
+    assert!(invalid("at=1&time=2026-01-01T00:00:00Z").contains("give one"));
+    assert!(invalid("at=1&every=day").contains("give one"));
+    assert!(invalid("at=1&wait_for=x").contains("wait_for"));
+    assert!(invalid("at=0/1").contains("`0/1` is no position"));
+    assert!(invalid("zone=UTC").contains("`zone` is unknown"));
+    assert!(invalid("every=7").contains("by the calendar"));
+    refused("at=9", 409, "checkpoint-ahead");
+    refused(&format!("at={}.0", "08".repeat(16)), 400, "foreign-checkpoint");
+    let too_much = refused("at=2", 422, "query-limit");
+    assert!(
+        too_much.contains("more than 1 events") && too_much.contains("gesta view balances"),
+        "{too_much}"
+    );
+    server.get(&format!("/views/none/query?sql={ALL}&at=1")).problem(404, "no-view");
+}
+
+#[test]
+fn a_view_is_queried_at_many_moments() {
+    let (server, _folder) = viewing(Limits { query_rows_max: 3, ..Limits::default() });
+    deposit_at(&server, 1, "2026-01-01T10:00:00Z");
+    deposit_at(&server, 2, "2026-01-03T10:00:00Z");
+    let series = |params: &str| server.get(&format!("{SUM}&{params}"));
+    let days = series("every=day&by=time").json();
+    assert_eq!(days["columns"], json!(["cut", "amount"]));
+    let cut = |day| format!("2026-01-0{day}T23:59:59.999999999Z");
+    assert_eq!(days["rows"], json!([[cut(1), 1], [cut(2), 1], [cut(3), 3]]));
+    let prague = series("every=day&by=time&zone=Europe/Prague&from=2026-01-03T00:00:00Z").json();
+    assert_eq!(prague["rows"], json!([["2026-01-03T22:59:59.999999999Z", 3]]));
+    let recorded = series("every=year").json();
+    assert_eq!(recorded["rows"].as_array().unwrap().len(), 1);
+    let too_many = series("every=hour&by=time").problem(422, "query-limit");
+    assert!(too_many.contains("more than 3 rows"), "{too_many}");
+    deposit_at(&server, 4, "2026-01-02T10:00:00Z");
+    series("every=day&by=time").problem(422, "late-event");
+    series("every=day&by=neither").problem(400, "invalid-request");
+}

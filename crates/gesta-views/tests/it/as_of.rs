@@ -1,9 +1,27 @@
-//! A view as of an earlier place in the log.
+//! A view as of earlier moments, and at many.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use gesta_core::*;
 use gesta_views::*;
 
 use crate::support::*;
+
+const SECOND: i64 = 1_000_000_000;
+
+fn view(store: &dyn EventStore, moment: impl Into<Moment>) -> Result<ViewAsOf, EvaluateError> {
+    evaluate(store, &definition(BALANCES), &moment.into(), &EvaluationLimits::default())
+}
+
+fn totals(view: &ViewAsOf) -> Vec<Vec<SqlValue>> {
+    view.query(TOTALS, &[], &QueryLimits::default()).unwrap().rows
+}
+
+/// A deposit that happened at a second.
+fn deposited_at(second: i64) -> NewEvent {
+    NewEvent { time: Timestamp::from_nanos(second * SECOND), ..deposited(1, 1) }
+}
 
 #[test]
 fn a_view_is_folded_up_to_any_place() {
@@ -16,7 +34,7 @@ fn a_view_is_folded_up_to_any_place() {
         seen.push((at.clone(), rows(&views, TOTALS)));
     }
     for (at, expected) in seen {
-        let then = evaluate(&*store, &definition(BALANCES), &at, &Cancel::default()).unwrap();
+        let then = view(&*store, at.clone()).unwrap();
         let answer = then.query(TOTALS, &[], &QueryLimits::default()).unwrap();
         assert_eq!((answer.rows, answer.checkpoint), (expected, at));
         let error = then.query("delete from balances", &[], &QueryLimits::default()).unwrap_err();
@@ -26,31 +44,165 @@ fn a_view_is_folded_up_to_any_place() {
 }
 
 #[test]
+fn a_view_shows_what_happened_by_a_time() {
+    let store = store();
+    for second in [1, 3, 2, 5, 4] {
+        append(&store, [deposited_at(second)]);
+    }
+    let until = pollster::block_on(store.locate(When::Head)).unwrap();
+    for (second, events) in [(0, 0), (1, 1), (3, 3), (9, 5)] {
+        let happened_by = Some(Timestamp::from_nanos(second * SECOND));
+        let view = view(&*store, Moment { until: until.clone(), happened_by }).unwrap();
+        let answer = view.query("select sum(deposits) from balances", &[], &QueryLimits::default()).unwrap();
+        let sum = if events == 0 { SqlValue::Null } else { SqlValue::Integer(events) };
+        assert_eq!((answer.rows, answer.checkpoint), (vec![vec![sum]], until.clone()));
+    }
+}
+
+#[test]
 fn a_place_that_is_not_in_the_log_is_refused() {
     let store = store();
     let head = append(&store, [deposited(1, 1)]);
-    let at = |checkpoint: &Checkpoint| {
-        evaluate(&*store, &definition(BALANCES), checkpoint, &Cancel::default()).err().unwrap()
-    };
-    assert!(matches!(at(&head.clone().with(0, 9)), RunError::Read(ReadError::CheckpointAhead { .. })));
-    let foreign = Checkpoint::start(StoreId::from_bytes([1; 16]), 1);
-    assert!(matches!(at(&foreign), RunError::Read(ReadError::ForeignCheckpoint { .. })));
+    let at = |checkpoint: &Checkpoint| view(&*store, checkpoint.clone()).err().unwrap();
+    let ahead = at(&head.clone().with(0, 9));
+    assert!(matches!(ahead, EvaluateError::Run(RunError::Read(ReadError::CheckpointAhead { .. }))));
+    let foreign = at(&Checkpoint::start(StoreId::from_bytes([1; 16]), 1));
+    assert!(matches!(foreign, EvaluateError::Run(RunError::Read(ReadError::ForeignCheckpoint { .. }))));
 }
 
 #[test]
 fn an_event_that_cannot_be_applied_is_named() {
     let store = store();
     let head = append(&store, [deposited(1, 1), NewEvent { schema_version: 9, ..deposited(1, 1) }]);
-    let error = evaluate(&*store, &definition(BALANCES), &head, &Cancel::default()).err().unwrap();
+    let EvaluateError::Run(error) = view(&*store, head).err().unwrap() else { panic!("another error") };
     assert_eq!(error.event().unwrap().position.sequence, 2);
 }
 
 #[test]
-fn an_evaluation_is_cancelled_from_outside() {
+fn an_evaluation_ends_at_its_limits_or_from_outside() {
     let store = store();
-    let head = append(&store, [deposited(1, 1)]);
-    let cancel = Cancel::default();
-    cancel.cancel();
-    let error = evaluate(&*store, &definition(BALANCES), &head, &cancel).err().unwrap();
-    assert!(matches!(error, RunError::Cancelled), "{error}");
+    let head = append(&store, [deposited(1, 1), deposited(1, 1)]);
+    let within = |limits: EvaluationLimits| {
+        evaluate(&*store, &definition(BALANCES), &head.clone().into(), &limits).map(|view| totals(&view))
+    };
+    let cancelled = EvaluationLimits::default();
+    cancelled.cancel.cancel();
+    let error = within(cancelled).unwrap_err();
+    assert!(matches!(error, EvaluateError::Run(RunError::Cancelled)), "{error}");
+    assert!(within(EvaluationLimits { events: 2, ..EvaluationLimits::default() }).is_ok());
+    let error = within(EvaluationLimits { events: 1, ..EvaluationLimits::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "the view has more than 1 events up to then");
+    let error = within(EvaluationLimits { time: Duration::ZERO, ..EvaluationLimits::default() }).unwrap_err();
+    assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");
+}
+
+/// Cuts at the ends of tens of seconds.
+fn tens(moment: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let first = moment.as_nanos() / (10 * SECOND);
+    (first..).map(|ten| Timestamp::from_nanos((ten + 1) * 10 * SECOND - 1))
+}
+
+fn query(sql: &str, time_of: fn(&RecordedEvent) -> Timestamp) -> SeriesQuery<'_> {
+    SeriesQuery { sql, parameters: &[], limits: QueryLimits::default(), time_of, from: None, to: None }
+}
+
+type Shown = Vec<(i64, Rows)>;
+
+/// The cuts, in seconds of their ends, with the answers there.
+fn series(store: &MemoryStore, query: &SeriesQuery<'_>) -> Result<Shown, EvaluateError> {
+    let (mut shown, limits) = (Vec::new(), EvaluationLimits::default());
+    let head = pollster::block_on(store.locate(When::Head)).unwrap();
+    let visit = |cut: Timestamp, rows: Rows| {
+        shown.push(((cut.as_nanos() + 1) / SECOND, rows));
+        ControlFlow::Continue(())
+    };
+    evaluate_series(store, &definition(BALANCES), &head, tens, query, &limits, visit)?;
+    Ok(shown)
+}
+
+#[test]
+fn each_cut_of_a_series_shows_what_an_evaluation_there_does() {
+    let store = store();
+    for number in 0..25 {
+        append(&store, [deposited(number % 3, 10), event("x-1", "other", "{}")]);
+    }
+    let shown = series(&store, &query(TOTALS, RecordedEvent::recorded_at)).unwrap();
+    let seconds = shown.iter().map(|(second, _)| *second).collect::<Vec<_>>();
+    assert_eq!(seconds, [10, 20, 30]);
+    for (second, answer) in shown {
+        let at = When::RecordedUpTo(Timestamp::from_nanos(second * SECOND - 1));
+        let at = pollster::block_on(store.locate(at)).unwrap();
+        // The last event of each batch is none of the view's.
+        assert_eq!(answer.checkpoint, at.clone().with(0, at.sequence(0) - 1), "{second}");
+        assert_eq!(totals(&view(&*store, at).unwrap()), answer.rows, "{second}");
+    }
+}
+
+#[test]
+fn a_series_by_time_has_cuts_where_nothing_changed_and_within_its_bounds() {
+    let store = store();
+    append(&store, [deposited_at(5), deposited_at(3), deposited_at(41)]);
+    append(&store, [deposited_at(55)]);
+    let counted = query("select sum(deposits) from balances", |event| event.time());
+    let counts = |query: &SeriesQuery<'_>| {
+        let count = |rows: Vec<Vec<SqlValue>>| match rows[0][0] {
+            SqlValue::Integer(count) => count,
+            _ => 0,
+        };
+        let shown = series(&store, query).unwrap().into_iter();
+        shown.map(|(second, answer)| (second, count(answer.rows))).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&counted), [(10, 2), (20, 2), (30, 2), (40, 2), (50, 3), (60, 4)]);
+    let at = |second| Some(Timestamp::from_nanos(second * SECOND));
+    let bounded = SeriesQuery { from: at(35), to: at(70), ..counted.clone() };
+    assert_eq!(counts(&bounded), [(40, 2), (50, 3), (60, 4), (70, 4)]);
+    let early = SeriesQuery { to: at(15), ..counted.clone() };
+    assert_eq!(counts(&early), [(10, 2)]);
+    let late = SeriesQuery { from: at(90), ..counted };
+    assert_eq!(counts(&late), []);
+}
+
+#[test]
+fn an_event_that_comes_after_its_cut_ends_a_series() {
+    let store = store();
+    append(&store, [deposited_at(5), deposited_at(15), deposited_at(9)]);
+    let error = series(&store, &query(TOTALS, |event| event.time())).unwrap_err();
+    let EvaluateError::LateEvent { position, cut } = error else { panic!("{error}") };
+    assert_eq!((position.sequence, cut.as_nanos()), (3, 10 * SECOND - 1));
+    let bounded =
+        SeriesQuery { to: Some(Timestamp::from_nanos(10 * SECOND)), ..query(TOTALS, |event| event.time()) };
+    let error = series(&store, &bounded).unwrap_err();
+    assert!(matches!(error, EvaluateError::LateEvent { .. }), "also after the last cut: {error}");
+}
+
+#[test]
+fn an_early_event_on_a_later_page_ends_no_series_before_its_last_cut() {
+    let store = store();
+    // One page.
+    (0..5_000).map(|_| deposited_at(115)).collect::<Vec<_>>().chunks(1_000).for_each(|events| {
+        append(&store, events.to_vec());
+    });
+    append(&store, [deposited_at(90)]);
+    let from = Some(Timestamp::from_nanos(100 * SECOND));
+    let late = SeriesQuery { from, ..query("select sum(deposits) from balances", |event| event.time()) };
+    let shown = series(&store, &late).unwrap();
+    assert_eq!(shown.len(), 1);
+    assert_eq!((shown[0].0, &shown[0].1.rows[0][0]), (120, &SqlValue::Integer(5_001)));
+}
+
+#[test]
+fn a_series_ends_when_its_reader_does_and_reads_only() {
+    let store = store();
+    append(&store, [deposited_at(5), deposited_at(15), deposited_at(25)]);
+    let head = pollster::block_on(store.locate(When::Head)).unwrap();
+    let (mut seen, limits) = (0, EvaluationLimits::default());
+    let by_time = query(TOTALS, |event| event.time());
+    let visit = |_, _| {
+        seen += 1;
+        ControlFlow::Break(())
+    };
+    evaluate_series(&*store, &definition(BALANCES), &head, tens, &by_time, &limits, visit).unwrap();
+    assert_eq!(seen, 1);
+    let error = series(&store, &query("delete from balances", |event| event.time())).unwrap_err();
+    assert!(matches!(error, EvaluateError::Query(QueryError::NotAllowed { .. })), "{error}");
 }

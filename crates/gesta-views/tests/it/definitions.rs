@@ -72,8 +72,10 @@ fn a_header_is_refused_with_its_line() {
         &expect!["v.sql:1: the dialect is missing: begin the file with the line `-- dialect: sqlite`"],
     );
     refused(
-        "\n-- dialect: postgres\n",
-        &expect!["v.sql:2: the dialect `postgres` is not supported: write `-- dialect: sqlite`"],
+        "\n-- dialect: mysql\n",
+        &expect![
+            "v.sql:2: the dialect `mysql` is not supported: write `-- dialect: sqlite` or `-- dialect: postgres`"
+        ],
     );
     refused(
         "-- dialect: sqlite\n-- dialect: sqlite",

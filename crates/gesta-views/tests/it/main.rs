@@ -3,6 +3,7 @@
 
 mod as_of;
 mod definitions;
+mod pausing;
 mod properties;
 mod rebuild;
 mod runner;

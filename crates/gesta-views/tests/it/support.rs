@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use gesta_conformance::sample::{self, Sample as _};
 use gesta_core::*;
 use gesta_views::*;
 
@@ -34,9 +35,9 @@ pub(crate) fn store() -> Arc<MemoryStore> {
 
 pub(crate) fn event(stream: &str, event_type: &str, data: &str) -> NewEvent {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let id = EventId::from_u128(NEXT.fetch_add(1, Ordering::SeqCst).into());
+    let event = sample::event(stream, NEXT.fetch_add(1, Ordering::SeqCst));
     let time = Timestamp::from_nanos(86_400_000_000_000);
-    NewEvent::json(id, stream.parse().unwrap(), event_type.parse().unwrap(), time, data.to_owned())
+    NewEvent { time, ..event.of_type(event_type).with_data(data.to_owned()) }
 }
 
 pub(crate) fn deposited(account: u64, amount: i64) -> NewEvent {

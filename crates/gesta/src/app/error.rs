@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use gesta_core::{AppendError, Expected, Retry, StreamName, Version};
+use gesta_core::{AppendError, Expected, Position, Retry, StreamName, Version};
 
 use crate::command::InputError;
+use crate::compensation::EventRef;
 use crate::error::{EncodeError, LoadError, SendError};
 use crate::key::KeyError;
 
@@ -66,6 +67,14 @@ pub enum AppError {
     Contended {
         /// The number of attempts.
         attempts: u32,
+    },
+    /// An event that the command reverses was compensated before.
+    #[error("event {id} of stream `{stream}` was compensated before, by the event at position {by}", id = .event.id, stream = .event.stream)]
+    AlreadyCompensated {
+        /// The event that was to be reversed.
+        event: EventRef,
+        /// The place of the event that compensates it.
+        by: Position,
     },
     /// The call is invalid.
     #[error("{reason}")]
@@ -133,6 +142,7 @@ impl<E: std::error::Error> From<SendError<E>> for AppError {
                 Self::VersionMismatch { stream, expected, actual }
             }
             SendError::Contended { attempts } => Self::Contended { attempts },
+            SendError::AlreadyCompensated { event, by } => Self::AlreadyCompensated { event, by },
             SendError::Invalid { reason } => Self::Invalid { reason: reason.to_owned() },
             SendError::Load(error) => error.into(),
             SendError::Encode(EncodeError::Key(error)) => Self::BadId(error),

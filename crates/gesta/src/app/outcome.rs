@@ -4,9 +4,8 @@ use gesta_core::{Checkpoint, EventId, Placed, Position, StreamName, Version};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::answer::Written;
 use crate::fact::Fact;
-use crate::handle::Written;
-use crate::json::position_json;
 
 /// The result of a command. Its events are durable.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +21,9 @@ pub struct Outcome {
     pub repeated: bool,
     /// The events, in order.
     pub events: Vec<OutcomeEvent>,
+    /// For a repeat, the correlation that the events were recorded with, if they have one.
+    #[serde(skip)]
+    pub correlation: Option<String>,
 }
 
 /// An event that a command recorded.
@@ -49,10 +51,12 @@ pub struct OutcomeEvent {
 
 impl Outcome {
     pub(super) fn new(written: Written) -> Self {
-        let Written { facts, ids, places, versions, checkpoint, repeated, .. } = written;
+        let Written { facts, ids, events: recorded, places, versions, checkpoint, repeated } = written;
+        let correlation = recorded.first().and_then(|event| event.tag("$correlation"));
+        let correlation = correlation.map(str::to_owned);
         let events = facts.iter().zip(ids).zip(places);
         let events = events.map(|((fact, id), place)| OutcomeEvent::new(fact, id, place)).collect();
-        Self { versions, checkpoint, repeated, events }
+        Self { versions, checkpoint, repeated, events, correlation }
     }
 }
 
@@ -106,5 +110,23 @@ fn version<S: Serializer>(version: &Option<Version>, to: S) -> Result<S::Ok, S::
 }
 
 fn position<S: Serializer>(position: &Position, to: S) -> Result<S::Ok, S::Error> {
-    position_json(*position).serialize(to)
+    // The same form as `gesta_wire::position_json`, which a program without HTTP does not link.
+    match position.partition {
+        0 => position.sequence.serialize(to),
+        _ => to.collect_str(position),
+    }
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_written_as_on_the_wire() {
+        for partition in [0, 3] {
+            let at = Position { partition, sequence: u64::MAX };
+            let written = position(&at, serde_json::value::Serializer).unwrap();
+            assert_eq!(written, gesta_wire::position_json(at));
+        }
+    }
 }

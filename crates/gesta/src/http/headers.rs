@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use axum::http::header::AsHeaderName;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
+use gesta_wire::kinds;
 
 use super::Problem;
 
@@ -52,8 +53,7 @@ pub fn unsupported_type(given: &str, taken: &[&str]) -> Problem {
         "" => format!("the request has no content type: send `{taken}`"),
         given => format!("the content type `{given}` is not supported here: send `{taken}`"),
     };
-    let title = "The content type is not supported";
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-type", title, detail)
+    Problem::of(kinds::UNSUPPORTED_TYPE, detail)
 }
 
 /// Refuses a compressed body: bodies are taken as they are.
@@ -66,8 +66,7 @@ pub fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("the body has the content encoding `{coding}`: send it uncompressed");
-    let title = "The content encoding is not supported";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", title, detail)
+    Err(Problem::of(kinds::UNSUPPORTED_ENCODING, detail)
         .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 

@@ -16,10 +16,12 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::time::format_time;
+use super::compensations::{By, Compensations};
 use super::{
     Params, Problem, Shared, etag, is_unchanged, json, next_address, position_json, tagged, unchanged,
 };
+use crate::compensation::Compensated;
+use gesta_wire::format_time;
 
 /// Events in a page, unless the request says otherwise.
 const PAGE_EVENTS_DEFAULT: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -64,6 +66,12 @@ struct EventJson<'a> {
     correlation: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     causation: Option<&'a str>,
+    /// The id of the event that this one compensates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compensates: Option<String>,
+    /// The events that compensate this one, as stream and id.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    compensated_by: &'a [By],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,10 +108,11 @@ pub(super) async fn history(
     {
         return Ok(unchanged(version));
     }
+    let compensated = Compensations::of(&**store, &page.events).await?;
     let history = History {
         stream: stream.as_str(),
         last_version: last.map(Version::get),
-        events: page.events.iter().map(EventJson::of).collect(),
+        events: page.events.iter().map(|event| EventJson::of(event, compensated.of_event(event))).collect(),
         next: asked.next(&page).map(|from| next_address(&uri, "from", &from.to_string())),
         checkpoint: page.head.to_string(),
     };
@@ -151,7 +160,7 @@ impl Asked {
 }
 
 impl<'a> EventJson<'a> {
-    fn of(event: &'a RecordedEvent) -> Self {
+    fn of(event: &'a RecordedEvent, compensated_by: &'a [By]) -> Self {
         let bytes = event.data_slice();
         let data = (event.kind() == ContentKind::Json).then(|| raw(bytes)).flatten();
         let data_text =
@@ -168,6 +177,8 @@ impl<'a> EventJson<'a> {
             actor: event.tag("$actor"),
             correlation: event.tag("$correlation"),
             causation: event.tag("$causation"),
+            compensates: Compensated::by(event).map(|event| event.id().to_string()),
+            compensated_by,
             tags: event.tags().filter(|tag| !tag.starts_with('$')).collect(),
             data,
             data_text,

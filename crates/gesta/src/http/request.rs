@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use gesta_core::{Timestamp, Version};
 
-use super::time::parse_time;
+use super::correlation::Correlation;
 use super::{
     Caller, Params, Problem, expected, header_text, media_type, refuse_cross_site, refuse_encoded,
     unsupported_type,
@@ -12,6 +12,7 @@ use super::{
 use crate::app::CommandOptions;
 use crate::load::AsOf;
 use crate::meta::Meta;
+use gesta_wire::parse_time;
 
 /// The options of a command: its key, the expected version, and the metadata of its events.
 pub(super) fn options(parts: &Parts, route: &str, body: &[u8]) -> Result<CommandOptions, Problem> {
@@ -21,10 +22,13 @@ pub(super) fn options(parts: &Parts, route: &str, body: &[u8]) -> Result<Command
     check_content_type(headers)?;
     let caller = Caller::of(parts);
     let actor = header_text(headers, "X-Actor")?;
+    // The layer has taken it from these headers, or made it. Here a malformed one is refused.
+    header_text(headers, "X-Correlation-Id")?;
+    let correlation = parts.extensions.get::<Correlation>().map(|Correlation(id)| id.as_str());
     let mut meta = Meta::new();
     for (value, add) in [
         (caller.principal().or(actor), Meta::actor as fn(Meta, String) -> Meta),
-        (header_text(headers, "X-Correlation-Id")?, Meta::correlation),
+        (correlation, Meta::correlation),
         (header_text(headers, "X-Causation-Id")?, Meta::causation),
         (header_text(headers, "X-Reason")?, Meta::reason),
         (header_text(headers, "Traceparent")?, Meta::traceparent),

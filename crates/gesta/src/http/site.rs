@@ -1,7 +1,8 @@
 //! Refuses requests that write and that a browser sends for a page of another site.
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
+use gesta_wire::kinds;
 
 use super::Problem;
 
@@ -45,5 +46,5 @@ fn cross_site(said: &str) -> Problem {
         "a page of another site sent this request ({said}): requests that write are accepted from pages of the same \
          origin and from programs, which send neither `Origin` nor `Sec-Fetch-Site`"
     );
-    Problem::new(StatusCode::FORBIDDEN, "cross-site", "The request comes from another site", detail)
+    Problem::of(kinds::CROSS_SITE, detail)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gesta::testing::{block_on, given_facts, memory, store};
 use gesta::*;
+use gesta_conformance::sample::{self, Sample as _};
 
 use crate::domain::*;
 
@@ -193,14 +194,8 @@ fn an_entity_that_is_only_read_must_not_change_either() {
         let store = Interposed::new(|number, inner, batch| {
             if number == 1 {
                 assert_eq!(batch.expect.len(), 2);
-                let event = NewEvent::json(
-                    EventId::from_u128(77),
-                    "account-ben".parse().unwrap(),
-                    "bank.account.deposited".parse().unwrap(),
-                    Timestamp::from_nanos(1),
-                    r#"{"amount":100}"#,
-                );
-                inner.append_now(Batch::new([event])).unwrap();
+                let event = sample::event("account-ben", 77_u8).of_type("bank.account.deposited");
+                inner.append_now(Batch::new([event.with_data(r#"{"amount":100}"#)])).unwrap();
             }
             inner.append_now(batch)
         });
@@ -220,14 +215,8 @@ fn several_parts_are_read_at_one_place_in_the_log() {
             if number == 2 {
                 let moved =
                     [("account-ann", "bank.account.withdrawn"), ("account-ben", "bank.account.deposited")];
-                let moved = (77..).zip(moved).map(|(id, (stream, event_type))| {
-                    NewEvent::json(
-                        EventId::from_u128(id),
-                        stream.parse().unwrap(),
-                        event_type.parse().unwrap(),
-                        Timestamp::from_nanos(1),
-                        r#"{"amount":10}"#,
-                    )
+                let moved = (77_u8..).zip(moved).map(|(id, (stream, event_type))| {
+                    sample::event(stream, id).of_type(event_type).with_data(r#"{"amount":10}"#)
                 });
                 inner.append_now(Batch::new(moved)).unwrap();
             }

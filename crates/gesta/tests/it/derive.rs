@@ -1,6 +1,6 @@
 //! The code that the derives generate.
 
-use gesta::testing::{json, stored};
+use gesta::testing::{json, stored, stored_all};
 use gesta::*;
 
 #[derive(Debug, Clone, PartialEq, Event)]
@@ -55,6 +55,14 @@ impl From<ShippedV2> for OrderEvent {
     }
 }
 
+/// An event as stored; `None` if the enum does not have its type.
+fn decode<E: Event>(name: &str, version: u16, json: &[u8]) -> Result<Option<Vec<E>>, DecodeError> {
+    let mut events = Vec::new();
+    let known = E::decode(name, version, json, &mut |event| events.push(event))?;
+    assert!(known || events.is_empty());
+    Ok(known.then_some(events))
+}
+
 fn placed(voucher: Option<&str>) -> OrderEvent {
     OrderEvent::Placed { customer: CustomerId(7), items: vec![1, 2], voucher: voucher.map(str::to_owned) }
 }
@@ -91,7 +99,7 @@ fn an_event_is_stored_as_its_fields_and_read_back() {
         assert_eq!((info.name, info.version), (name, version));
         let bytes = event.encode().unwrap();
         assert_eq!(std::str::from_utf8(&bytes), Ok(payload));
-        assert_eq!(OrderEvent::decode(name, version, &bytes).unwrap(), Some(event));
+        assert_eq!(decode(name, version, &bytes).unwrap(), Some(vec![event]));
     }
 }
 
@@ -110,6 +118,92 @@ fn older_versions_are_read_through_a_chain_of_upcasters() {
     assert_eq!(stored::<OrderEvent>("shop.order.shipped", 2, json!({"carrier": "ups"})), one_parcel);
 }
 
+/// An enum with a variant for each way in which another version is read.
+#[derive(Debug, PartialEq, Event)]
+#[event(prefix = "till", retired("till.audited" = 2, "till.counted" = 1))]
+enum TillEvent {
+    #[event(version = 4, upcast(1 = many TakenV1, 2 = same, 3 = drop), ahead(5 = TakenV5, 6 = same))]
+    Taken {
+        amount: u32,
+    },
+    Closed,
+}
+
+/// Two amounts in one event.
+#[derive(serde::Deserialize)]
+struct TakenV1 {
+    amounts: Vec<u32>,
+}
+
+impl From<TakenV1> for Vec<TillEvent> {
+    fn from(old: TakenV1) -> Self {
+        old.amounts.into_iter().map(|amount| TillEvent::Taken { amount }).collect()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct TakenV5 {
+    cents: u32,
+}
+
+impl From<TakenV5> for TillEvent {
+    fn from(new: TakenV5) -> Self {
+        Self::Taken { amount: new.cents }
+    }
+}
+
+#[test]
+fn a_version_is_read_as_many_events_as_its_upcaster_says() {
+    let taken = |amount| TillEvent::Taken { amount };
+    let cases = [
+        (1, json!({"amounts": [1, 2, 3]}), vec![taken(1), taken(2), taken(3)]),
+        (1, json!({"amounts": []}), vec![]),
+        (2, json!({"amount": 5}), vec![taken(5)]),
+        (3, json!({"amount": "anything"}), vec![]),
+        (4, json!({"amount": 5}), vec![taken(5)]),
+        (5, json!({"cents": 7}), vec![taken(7)]),
+        (6, json!({"amount": 8}), vec![taken(8)]),
+    ];
+    for (version, json, events) in cases {
+        assert_eq!(stored_all::<TillEvent>("till.taken", version, json), events, "version {version}");
+    }
+    assert_eq!(taken(1).info().version, 4);
+    let error = decode::<TillEvent>("till.taken", 7, b"{}").unwrap_err();
+    assert!(matches!(error, DecodeError::UnknownSchemaVersion { found: 7, newest: 6, .. }), "{error}");
+}
+
+#[test]
+fn a_retired_type_is_read_as_nothing_up_to_its_last_version() {
+    for (name, version) in [("till.audited", 1), ("till.audited", 2), ("till.counted", 1)] {
+        assert_eq!(decode::<TillEvent>(name, version, b"anything").unwrap(), Some(vec![]));
+    }
+    for (name, found, last) in [("till.audited", 3, 2), ("till.audited", 0, 2), ("till.counted", 2, 1)] {
+        let error = decode::<TillEvent>(name, found, b"{}").unwrap_err();
+        let DecodeError::UnknownSchemaVersion { newest, .. } = error else { panic!("{error}") };
+        assert_eq!(newest, last, "{name}");
+    }
+    assert!(TillEvent::TYPES.iter().all(|info| info.name != "till.audited"));
+    assert_eq!(TillEvent::RETIRED[0], EventTypeInfo::new("till.audited", &[], 2));
+}
+
+#[test]
+fn a_recorded_event_is_split_into_pieces_that_share_its_record() {
+    let store = gesta::testing::memory();
+    let (id, stream) = (EventId::from_u128(1), "till-1".parse().unwrap());
+    let time = Timestamp::from_nanos(0);
+    let old = NewEvent::json(id, stream, "till.taken".parse().unwrap(), time, r#"{"amounts":[4,5]}"#);
+    store.append_now(Batch::new([old])).unwrap();
+    let page = store.read_now(&Read::log(Query::All)).unwrap();
+    let pieces = Recorded::<TillEvent>::decode(&page.events[0]).unwrap().unwrap();
+    let of = u32::try_from(pieces.len()).unwrap();
+    for (index, piece) in (0..).zip(&pieces) {
+        assert_eq!(piece.piece, Piece { index, of });
+        assert_eq!((piece.id(), &piece.event), (id, &TillEvent::Taken { amount: 4 + index }));
+    }
+    assert_eq!(of, 2);
+    assert_eq!(Recorded::<OrderEvent>::decode(&page.events[0]).unwrap(), None);
+}
+
 #[test]
 fn aliases_are_read_and_the_name_is_written() {
     for name in ["shop.parcel.lost", "shop.order.gone", "shop.order.missing"] {
@@ -122,7 +216,7 @@ fn aliases_are_read_and_the_name_is_written() {
 #[test]
 fn an_unknown_schema_version_is_an_error_that_names_both() {
     for found in [0, 4] {
-        let error = OrderEvent::decode("shop.order.shipped", found, b"{}").unwrap_err();
+        let error = decode::<OrderEvent>("shop.order.shipped", found, b"{}").unwrap_err();
         assert!(matches!(error, DecodeError::UnknownSchemaVersion { newest: 3, .. }));
         let message = error.to_string();
         assert!(message.contains(&format!("schema version {found}")), "{message}");
@@ -132,11 +226,11 @@ fn an_unknown_schema_version_is_an_error_that_names_both() {
 
 #[test]
 fn unknown_fields_of_events_are_ignored_and_missing_ones_are_not() {
-    let cancelled = OrderEvent::decode("shop.order.cancelled", 1, br#"{"why":"bored"}"#);
-    assert_eq!(cancelled.unwrap(), Some(OrderEvent::Cancelled));
-    let error = OrderEvent::decode("shop.order.shipped", 3, br#"{"carrier":"ups"}"#).unwrap_err();
+    let cancelled = decode("shop.order.cancelled", 1, br#"{"why":"bored"}"#);
+    assert_eq!(cancelled.unwrap(), Some(vec![OrderEvent::Cancelled]));
+    let error = decode::<OrderEvent>("shop.order.shipped", 3, br#"{"carrier":"ups"}"#).unwrap_err();
     assert!(matches!(error, DecodeError::Json { event_type: "shop.order.shipped", .. }));
-    assert_eq!(OrderEvent::decode("shop.order.eaten", 1, b"{}").unwrap(), None);
+    assert_eq!(decode::<OrderEvent>("shop.order.eaten", 1, b"{}").unwrap(), None);
 }
 
 #[test]

@@ -16,11 +16,12 @@ fn router() -> Router {
     router_on(Arc::new(bank()), store())
 }
 
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     etag: Option<String>,
     content_type: String,
-    body: Value,
+    correlation: Option<String>,
+    pub(crate) body: Value,
 }
 
 fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
@@ -35,16 +36,23 @@ fn send(router: &Router, request: Request<Body>) -> Answer {
         let text = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (status, etag) = (response.status(), text(header::ETAG));
         let content_type = text(header::CONTENT_TYPE).unwrap_or_default();
+        let correlation = text(header::HeaderName::from_static("x-correlation-id"));
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer { status, etag, content_type, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        Answer {
+            status,
+            etag,
+            content_type,
+            correlation,
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        }
     })
 }
 
-fn post(router: &Router, uri: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn post(router: &Router, uri: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     send(router, request("POST", uri, headers, body))
 }
 
-fn get(router: &Router, uri: &str) -> Answer {
+pub(crate) fn get(router: &Router, uri: &str) -> Answer {
     send(router, request("GET", uri, &[], ""))
 }
 
@@ -78,6 +86,32 @@ fn a_decision_moves_money() {
     let streams = json!([{"stream": "account-ann", "version": 2}, {"stream": "account-ben", "version": 1}]);
     assert_eq!(answer.body["streams"], streams);
     assert_eq!(get(&router, "/states/account/ben").body["state"]["balance"], json!(2));
+}
+
+#[test]
+fn an_event_of_a_newer_program_is_503_for_its_stream_and_for_no_other() {
+    let gesta = store();
+    let router = router_on(Arc::new(bank()), gesta.clone());
+    for account in ["ann", "ben"] {
+        let opened = post(&router, &format!("/commands/account/{account}/open"), &[], r#"{"owner":"x"}"#);
+        assert_eq!(opened.status, 200);
+    }
+    let (id, time) = (gesta::EventId::from_u128(1_000), gesta::Timestamp::from_nanos(0));
+    let (stream, event_type) = ("account-ann".parse().unwrap(), "bank.account.opened".parse().unwrap());
+    let newer = gesta::NewEvent::json(id, stream, event_type, time, "{}");
+    let newer = gesta::NewEvent { schema_version: 9, ..newer };
+    block_on(gesta.event_store().append(gesta::Batch::new([newer]))).unwrap();
+    let state = get(&router, "/states/account/ann");
+    let deposit = post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":1}"#);
+    for answer in [state, deposit] {
+        assert_eq!(answer.status, 503);
+        let members = ["type", "retry", "stream", "version", "found", "newest"];
+        let members = members.map(|name| answer.body[name].clone());
+        let expected = json!(["urn:gesta:problem:newer-event", "after-pause", "account-ann", 1, 9, 1]);
+        assert_eq!(json!(members), expected);
+    }
+    assert_eq!(get(&router, "/states/account/ben").status, 200);
+    assert_eq!(post(&router, "/commands/account/ben/deposit", &[], r#"{"amount":1}"#).status, 200);
 }
 
 #[test]
@@ -216,7 +250,7 @@ fn a_state_is_given_now_and_as_it_was() {
 #[test]
 fn a_history_says_who_what_and_when() {
     let router = opened();
-    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = TRACE;
     let headers = [
         ("x-actor", "ann"),
         ("x-correlation-id", "c-1"),
@@ -231,7 +265,7 @@ fn a_history_says_who_what_and_when() {
     assert_eq!(
         history["events"][1],
         json!({
-            "id": "00000000-0000-0000-0000-000000000002", "type": "bank.account.deposited", "schemaVersion": 1,
+            "id": "00000000-0000-0000-0000-000000000003", "type": "bank.account.deposited", "schemaVersion": 1,
             "version": 1, "position": 2, "time": "2026-01-01T00:00:00.001Z", "recordedAt": "2026-01-01T00:00:00.001Z",
             "actor": "ann", "correlation": "c-1", "causation": "e-1", "data": {"amount": 5},
             "metadata": {"reason": "salary", "traceparent": trace},
@@ -250,6 +284,68 @@ fn a_history_says_who_what_and_when() {
         assert_eq!(page["checkpoint"], json!(head), "the head, whatever was asked for: {page}");
     }
     assert_eq!(get(&router, "/histories/account/ben").status, 404);
+}
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[test]
+fn a_command_has_a_correlation_which_is_recorded_and_answered() {
+    let router = opened();
+    let recorded = || {
+        let newest = get(&router, "/histories/account/ann?direction=backward&limit=1").body;
+        newest["events"][0]["correlation"].as_str().map(str::to_owned)
+    };
+    let deposit = "/commands/account/ann/deposit";
+    for (headers, expected) in [
+        (&[("x-correlation-id", "c-1"), ("traceparent", TRACE)][..], "c-1"),
+        (&[("traceparent", TRACE)], "4bf92f3577b34da6a3ce929d0e0e4736"),
+    ] {
+        let answer = post(&router, deposit, headers, r#"{"amount":5}"#);
+        assert_eq!((answer.status.as_u16(), answer.correlation.as_deref()), (200, Some(expected)));
+        assert_eq!(recorded().as_deref(), Some(expected));
+    }
+    let made = [&[][..], &[("traceparent", "made up")]].map(|headers| {
+        let answer = post(&router, deposit, headers, r#"{"amount":5}"#);
+        let made = answer.correlation.expect("an id is made");
+        assert_eq!(recorded().as_ref(), Some(&made));
+        made.parse::<gesta::EventId>().expect("it is a UUID")
+    });
+    assert_ne!(made[0], made[1]);
+    assert_eq!(get(&router, "/states/account/ann").correlation, None);
+}
+
+#[test]
+fn a_refusal_answers_its_correlation_too() {
+    let router = opened();
+    let named = [("x-correlation-id", "c-1")];
+    for (uri, headers, body, status) in [
+        ("/commands/account/ann/withdraw", &named[..], r#"{"amount":5}"#, 422),
+        ("/commands/account/ann/deposit", &named, "{", 400),
+        ("/commands/account/ann/fly", &named, "{}", 404),
+        ("/commands/nothing", &named, "{}", 404),
+        ("/commands/account/ann/deposit?x=1", &named, "{}", 400),
+    ] {
+        let answer = post(&router, uri, headers, body);
+        let found = (answer.status.as_u16(), answer.correlation.as_deref());
+        assert_eq!(found, (status, Some("c-1")), "{uri}: {}", answer.body);
+    }
+    for wrong in [&[("x-correlation-id", "")][..], &[("x-correlation-id", "a"), ("x-correlation-id", "b")]] {
+        let answer = post(&router, "/commands/account/ann/deposit", wrong, r#"{"amount":5}"#);
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(answer.correlation.is_some_and(|made| made != "a" && made != "b"));
+    }
+}
+
+#[test]
+fn a_repeat_answers_the_correlation_that_was_recorded() {
+    let router = opened();
+    let deposit = |correlation| {
+        let headers = [("idempotency-key", "k-1"), ("x-correlation-id", correlation)];
+        post(&router, "/commands/account/ann/deposit", &headers, r#"{"amount":5}"#)
+    };
+    assert_eq!(deposit("c-1").correlation.as_deref(), Some("c-1"));
+    let again = deposit("c-2");
+    assert_eq!((&again.body["repeated"], again.correlation.as_deref()), (&json!(true), Some("c-1")));
 }
 
 #[test]
@@ -286,7 +382,7 @@ fn wrong_parameters_and_names_are_refused_in_plain_words() {
     for (uri, said) in [
         (
             "/states/account/ann?tme=x",
-            "parameter `tme` is unknown: known are `version`, `checkpoint`, `recorded_at`, `time`",
+            "parameter `tme` is unknown: known are `every`, `version`, `checkpoint`, `recorded_at`, `time`",
         ),
         (
             "/histories/account/ann?form=1",
@@ -343,4 +439,47 @@ fn a_command_that_a_page_of_another_site_sends_is_refused() {
     }
     let read = request("GET", "/states/account/ann", &[("sec-fetch-site", "cross-site")], "");
     assert_eq!(send(&router, read).status, 200, "reading changes nothing");
+}
+
+#[test]
+fn a_state_is_shown_at_many_moments_and_compared_with_an_earlier_one() {
+    let router = opened();
+    for amount in [5, 7] {
+        post(&router, "/commands/account/ann/deposit", &[], &format!("{{\"amount\":{amount}}}"));
+    }
+    let series = get(&router, "/states/account/ann?every=2").body;
+    assert_eq!(
+        series["cuts"][0],
+        json!({"version": 1, "final": true, "state": {"open": true, "balance": 5}})
+    );
+    assert_eq!(series["cuts"][1]["state"]["balance"], 12);
+    let days = get(&router, "/states/account/ann?every=day&zone=Europe/Prague&by=time").body;
+    assert_eq!((days["cuts"].as_array().unwrap().len(), &days["cuts"][0]["final"]), (1, &json!(false)));
+    let diff = get(&router, "/states/account/ann/diff?from=0").body;
+    assert_eq!(diff["changes"], json!([{"pointer": "/balance", "before": 0, "after": 12}]));
+    let diff = get(&router, "/states/account/ann/diff?from=0&to=1").body;
+    assert_eq!(diff["changes"][0]["after"], 5);
+}
+
+#[test]
+fn a_series_or_a_comparison_that_makes_no_sense_is_refused_with_what_helps() {
+    let router = opened();
+    post(&router, "/commands/account/ann/deposit", &[], r#"{"amount":5}"#);
+    for (path, status, says) in [
+        ("?every=decade", 400, "`decade` is not a step: give `hour`, `day`"),
+        ("?every=0", 400, "`0` is not a step"),
+        ("?every=day&zone=Europe/Atlantis", 400, "is not a time zone: give a name such as"),
+        ("?every=day&by=luck", 400, "neither `recorded_at` nor `time`"),
+        ("?every=day&version=1", 400, "parameter `version` is unknown"),
+        ("?every=hour&from=1970-01-01T00:00:00Z&to=yesterday", 400, "parameter `to`"),
+        ("?every=hour&to=2200-01-01T00:00:00Z", 400, "more than 10000 cuts: take a longer step"),
+        ("/diff", 400, "give `from`"),
+        ("/diff?from=0&to=later", 400, "`later` is no version, no time in RFC 3339 and no checkpoint"),
+        ("/diff?from=9", 404, ""),
+    ] {
+        let answer = get(&router, &format!("/states/account/ann{path}"));
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        assert!(answer.status.as_u16() == status && detail.contains(says), "{path}: {}", answer.body);
+    }
+    assert_eq!(get(&router, "/states/account/nobody?every=day").status, 404);
 }

@@ -2,19 +2,14 @@
 
 use gesta::testing::{block_on, store};
 use gesta::*;
+use gesta_conformance::sample::{self, Sample as _};
 
 use crate::domain::*;
 
 fn event(stream: &str, event_type: &str, schema_version: u16, data: &str, number: u128) -> NewEvent {
     let time = Timestamp::from_nanos(i64::try_from(number).unwrap());
-    let event = NewEvent::json(
-        EventId::from_u128(1_000 + number),
-        stream.parse().unwrap(),
-        event_type.parse().unwrap(),
-        time,
-        data.to_owned(),
-    );
-    NewEvent { schema_version, ..event }
+    let event = sample::event(stream, 1_000 + number).of_type(event_type).with_data(data.to_owned());
+    NewEvent { schema_version, time, ..event }
 }
 
 async fn append(gesta: &Gesta, events: impl IntoIterator<Item = NewEvent>) {
@@ -150,7 +145,7 @@ fn a_recorded_event_knows_its_entity() {
         funded(&gesta, "ann", 5).await;
         let page = gesta.event_store().read(Read::log(query::<AccountEvent>())).await.unwrap();
         let events =
-            page.events.into_iter().map(|event| Recorded::<AccountEvent>::decode(event).unwrap().unwrap());
+            page.events.iter().flat_map(|event| Recorded::<AccountEvent>::decode(event).unwrap().unwrap());
         let events = events.map(|own| (own.key::<AccountId>().unwrap(), own.event)).collect::<Vec<_>>();
         assert_eq!(events[1], (id("ann"), AccountEvent::Deposited { amount: 5 }));
     });

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gesta::testing::{block_on, json, store};
 use gesta::*;
+use gesta_conformance::sample::{self, Sample as _};
 
 use crate::domain::*;
 
@@ -14,13 +15,7 @@ fn key(name: &str, request: &'static [u8]) -> CommandKey {
 
 /// Another writer's append to ann's account, before an append under test.
 fn intrude(inner: &MemoryStore, number: u32, event_type: &str, data: &'static str) {
-    let event = NewEvent::json(
-        EventId::from_u128(9_000 + u128::from(number)),
-        "account-ann".parse().unwrap(),
-        event_type.parse().unwrap(),
-        Timestamp::from_nanos(1),
-        data,
-    );
+    let event = sample::event("account-ann", 9_000 + number).of_type(event_type).with_data(data);
     inner.append_now(Batch::new([event])).unwrap();
 }
 

@@ -1,8 +1,9 @@
 //! Blocks: the pieces of a run file, each with its own checksum, read through a cache with one byte budget.
 
+use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -12,6 +13,7 @@ use crate::bugs::{Bug, planted};
 use crate::env::{File, read_exact_at};
 use crate::format::{Crc, Salt, u32_at};
 use crate::index::lookup_error::{LookupError, ReadMode};
+use crate::locks;
 
 /// Bytes of the checksum behind every block.
 pub(super) const CHECKSUM_BYTES: usize = 4;
@@ -108,7 +110,7 @@ impl BlockCache {
 
     /// Gives the cache the part of the budget that resident blocks do not take.
     fn resize(&self) {
-        let _last_has_seen_all = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _last_has_seen_all = locks::lock(&self.resizing);
         let resident = self.resident_bytes.load(Ordering::Relaxed);
         self.blocks.set_capacity(self.budget_bytes - resident);
     }
@@ -162,6 +164,11 @@ impl Blocks {
         Self { file, run, salt, cache, handle }
     }
 
+    /// Keeps the file readable although its name is about to be removed.
+    pub(super) fn hold(&self) -> io::Result<()> {
+        self.file.hold()
+    }
+
     /// A block from memory or, if the caller may wait, from the disk.
     pub(super) fn get(&self, at: Pointer, mode: ReadMode) -> Result<Bytes, LookupError> {
         if let Some(block) = self.peek(at) {
@@ -201,7 +208,7 @@ impl Blocks {
     pub(super) fn read(&self, at: Pointer) -> Result<Bytes, LookupError> {
         let mut bytes = vec![0; at.len + CHECKSUM_BYTES];
         read_exact_at(&*self.file, &mut bytes, at.offset).map_err(|source| match source.kind() {
-            std::io::ErrorKind::UnexpectedEof => self.damaged(at),
+            io::ErrorKind::UnexpectedEof => self.damaged(at),
             _ => LookupError::Io { run: self.run, source },
         })?;
         let proven = u32_at(&bytes, at.len) == checksum(&self.salt, at.offset, &bytes[..at.len]);

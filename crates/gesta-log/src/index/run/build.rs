@@ -232,6 +232,7 @@ impl Builder {
             self.output.file.sync_all()?;
         }
         let Output { file, salt, written, .. } = self.output;
+        file.settle();
         let blocks = Blocks::new(file, id, salt, self.cache);
         Ok(Run::of(footer, blocks, segments, self.fence, self.secret, written))
     }

@@ -132,6 +132,12 @@ impl RunFooter {
         let begins = self.extents.first().is_some_and(|extent| extent.first == self.first);
         let within = self.extents.last().is_some_and(|extent| extent.first <= self.last);
         let count = self.last.checked_sub(self.first);
-        grows && begins && within && count.is_some_and(|count| count < u64::from(u32::MAX)) && self.first > 0
+        let ends_behind = self.end.last_frame < self.end.offset;
+        grows
+            && begins
+            && within
+            && ends_behind
+            && count.is_some_and(|count| count < u64::from(u32::MAX))
+            && self.first > 0
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::error::{BackupError, backup_io};
 use crate::damage::Damage;
 use crate::env::Mode;
-use crate::folder::{Folder, Manifest, Sealed, SegmentEntry, SegmentState, last_frame, last_position};
-use crate::format::FrameKind;
+use crate::folder::Folder;
+use crate::format::{FrameKind, Manifest, Sealed, SegmentEntry, SegmentState, last_frame, last_position};
 use crate::segment::{ChainPosition, SegmentEnd, SegmentFile, Tally, Walker};
 
 /// A consistent cut: every event up to a position and none after.
@@ -95,26 +95,27 @@ impl Cutter<'_> {
             |error: crate::segment::WalkError| BackupError::Open(self.source.recover_error()(error.into()))
         };
         let mut walker = Walker::new(segment).map_err(recover_error())?;
-        let mut offset = SegmentFile::first_frame_offset();
-        let mut tally = Tally::new(&segment.salt);
-        let mut chain = None;
-        while chain.map_or(self.reached.position, |chain: ChainPosition| chain.position) < self.position {
+        let first = SegmentFile::first_frame_offset();
+        let Some((_, header)) = walker.frame_at(first).map_err(recover_error())? else { return Ok(None) };
+        let (mut offset, mut chain) = (first, ChainPosition::before(&header));
+        let mut tally = Tally::begin(&segment.salt, &chain);
+        while chain.position < self.position {
             let Some((_, header)) = walker.frame_at(offset).map_err(recover_error())? else { break };
-            let own = chain.get_or_insert_with(|| ChainPosition::before(&header));
-            if header.kind == FrameKind::End || !own.accepts(&header) {
+            if header.kind == FrameKind::End || !chain.accepts(&header) {
                 break;
             }
-            if tally.end_at(offset).is_none() {
-                self.check_continues(entry, own.number, own.position)?;
+            if offset == first {
+                self.check_continues(entry, chain.number, chain.position)?;
             }
-            own.pass(&header);
-            tally.add(&header);
+            chain.pass(&header);
+            tally.add(&header, offset);
             offset += header.length as u64;
         }
-        if let Some(chain) = chain {
-            (self.reached.number, self.reached.position) = (chain.number, chain.position);
+        if offset == first {
+            return Ok(None);
         }
-        Ok(tally.end_at(offset))
+        (self.reached.number, self.reached.position) = (chain.number, chain.position);
+        Ok(Some(tally.end_at(segment, offset, &chain)))
     }
 
     /// Checks that a segment whose first frame and position these are continues the segments so far.
@@ -133,5 +134,5 @@ impl Cutter<'_> {
 /// The positions after `reached` up to `to` are lost.
 fn lost(segment: u64, reached: &ChainPosition, to: u64, what: &str) -> BackupError {
     let from = reached.position + 1;
-    BackupError::Damaged(Damage { segment, offset: 0, from, to, end_is_known: true, what: what.to_owned() })
+    BackupError::Damaged(Damage::of(segment, 0, from, to, what))
 }

@@ -1,11 +1,8 @@
 //! The manifest of a backup, for the fuzzer.
 
-use std::path::PathBuf;
-
 use gesta_core::Timestamp;
 
-use super::manifest::{BackupFile, BackupManifest};
-use crate::folder::{SegmentState, decode_segment};
+use crate::format::{BackupFile, BackupManifest, SegmentState, decode_segment};
 use crate::fuzzing::proven_manifest;
 
 /// Reads the manifest of a backup.
@@ -17,7 +14,7 @@ pub fn manifest(bytes: &[u8]) {
 }
 
 fn check(bytes: &[u8]) {
-    if let Ok(manifest) = BackupManifest::decode(bytes, PathBuf::new) {
+    if let Ok(manifest) = BackupManifest::decode(bytes) {
         assert_eq!(manifest.encode(), bytes, "the manifest of a backup has one form");
     }
 }

@@ -8,11 +8,10 @@ use gesta_core::{EventBytes, Timestamp, mark_of};
 
 use super::cut::Cut;
 use super::error::{BackupError, backup_io};
-use super::manifest::BackupManifest;
 use crate::bugs::{Bug, planted};
 use crate::env::Mode;
-use crate::folder::{Folder, SegmentEntry, last_position};
-use crate::format::{Frame, FrameKind, RECORD_HEADER_BYTES};
+use crate::folder::Folder;
+use crate::format::{BackupManifest, Frame, FrameKind, RECORD_HEADER_BYTES, SegmentEntry, last_position};
 use crate::operations::pace::Pace;
 use crate::operations::paced::PacedFile;
 use crate::segment::{SegmentFile, WalkError, Walker};

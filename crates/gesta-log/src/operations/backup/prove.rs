@@ -7,11 +7,9 @@ use std::sync::Arc;
 use gesta_core::{StoreId, Timestamp};
 
 use super::error::BackupReadError;
-use super::manifest::{BackupFile, BackupManifest};
 use crate::damage::Damage;
 use crate::env::{Env, File, Mode, OsEnv};
-use crate::folder::{Sealed, SegmentEntry, sealed_len};
-use crate::format::Crc;
+use crate::format::{BackupFile, BackupManifest, Crc, Sealed, SegmentEntry, sealed_len};
 use crate::operations::pace::Pace;
 use crate::operations::paced::PacedFile;
 use crate::operations::verify_segment::{Proof, all_lost, prove};
@@ -87,8 +85,8 @@ pub(crate) fn verify_backup_in(env: &dyn Env, root: &Path) -> Result<BackupRepor
     }
     if report.is_sound() && report.events != manifest.position {
         let (from, to) = (report.events + 1, manifest.position);
-        let what = "it ends before the position that it names".to_owned();
-        report.damage.push(Damage { segment: 0, offset: 0, from, to, end_is_known: true, what });
+        let what = "it ends before the position that it names";
+        report.damage.push(Damage::of(0, 0, from, to, what));
     }
     Ok(report)
 }
@@ -113,8 +111,8 @@ fn check_file(
     };
     if proof.damage.is_empty() && checksum_of(&*opened)? != file.checksum {
         let (from, to) = (sealed.first_position + sealed.events, sealed.first_position + sealed.events - 1);
-        let what = "the file is not the one that was written".to_owned();
-        proof.damage.push(Damage { segment: entry.header.id, offset: 0, from, to, end_is_known: true, what });
+        let what = "the file is not the one that was written";
+        proof.damage.push(Damage::of(entry.header.id, 0, from, to, what));
     }
     Ok(proof)
 }

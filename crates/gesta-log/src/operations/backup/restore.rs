@@ -10,14 +10,12 @@ use std::path::Path;
 use gesta_core::StoreId;
 
 use super::error::{RestoreError, restore_io};
-use super::manifest::{BackupFile, BackupManifest};
 use super::prove::checksum_of;
 use super::target::copy_range;
 use crate::env::{Env, Mode, OsEnv};
 use crate::error::OpenError;
-use crate::folder::{
-    DurableMark, Folder, Manifest, RESTORING, folders, sealed_len, segment_name, segment_path, write_synced,
-};
+use crate::folder::{Folder, RESTORING, folders, segment_name, segment_path, write_synced};
+use crate::format::{BackupFile, BackupManifest, DurableMark, Manifest, sealed_len};
 use crate::operations::pace::Pace;
 use crate::segment::{ChainPosition, SegmentFile, WalkError, Walker};
 

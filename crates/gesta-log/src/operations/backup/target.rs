@@ -8,13 +8,13 @@ use gesta_core::StoreId;
 use super::cut::{Cut, CutSegment};
 use super::error::{BackupError, backup_io};
 use super::history::check_continues;
-use super::manifest::{BackupFile, BackupManifest, file_name};
+use super::manifest::file_name;
 use super::prove::{Inspected, inspect};
 use super::{Backup, BackupOptions, SealedSegments};
 use crate::damage::Damage;
 use crate::env::{Env, File, Lock, Mode, write_whole};
-use crate::folder::{Folder, Manifest, sealed_len, segment_path};
-use crate::format::SEGMENT_HEADER_BYTES;
+use crate::folder::{Folder, segment_path};
+use crate::format::{BackupFile, BackupManifest, Manifest, SEGMENT_HEADER_BYTES, sealed_len};
 use crate::operations::pace::Pace;
 use crate::segment::{ChainPosition, SegmentEnd, SegmentFile, Stop, Tally, WalkError, Walker, write_end};
 
@@ -24,6 +24,10 @@ const COPY_STEP_BYTES: usize = 4 << 20;
 /// The same with a limited rate, which leaves time between the pieces: less in flight at once, but enough that
 /// appends do not mostly wait for the syncs of the copy.
 const PACED_STEP_BYTES: usize = 1 << 20;
+
+/// Files that may stand in a backup's folder beside the log's: the key-value store of its server, and a copy of it that
+/// is being made. The log neither reads nor changes them.
+const OF_THE_SERVER: [&str; 2] = ["state.db", "state.db.new"];
 
 /// The folder of a backup, locked.
 pub(crate) struct Target<'a> {
@@ -47,7 +51,9 @@ impl<'a> Target<'a> {
         let name = root.display();
         let names = env.list(root).map_err(backup_io(format!("listing `{name}`")))?;
         let is_own = |name: &String| {
-            BackupManifest::is_own_name(name) || ["segments", "LOCK", "lost+found"].contains(&name.as_str())
+            BackupManifest::is_own_name(name)
+                || ["segments", "LOCK", "lost+found"].contains(&name.as_str())
+                || OF_THE_SERVER.contains(&name.as_str())
         };
         if let Some(name) = names.iter().find(|name| !is_own(name)) {
             return Err(BackupError::NotABackup { path: path(), name: name.clone() });
@@ -233,7 +239,7 @@ impl<'a> Target<'a> {
             let segment = SegmentFile { id: own.entry.header.id, salt: own.entry.header.salt, file };
             let ended = ended_at(&segment, own.sealed.end)?.filter(|ended| ended.sealed == own.sealed);
             let Some(ended) = ended else { return Ok(false) };
-            write_end(&segment, &ended.seal, &ended.body)?;
+            write_end(&segment, &ended)?;
             Ok(true)
         };
         match write().map_err(backup_io(format!("ending the copy of segment {}", own.entry.header.id)))? {
@@ -282,9 +288,11 @@ fn ended_at(segment: &SegmentFile, end: u64) -> std::io::Result<Option<SegmentEn
     let mut walker = Walker::new(segment).map_err(io)?;
     let first = SegmentFile::first_frame_offset();
     let Some((_, header)) = walker.frame_at(first).map_err(io)? else { return Ok(None) };
-    let (mut chain, mut tally) = (ChainPosition::before(&header), Tally::new(&segment.salt));
-    let stop = walker.walk(first, end, &mut chain, |frame, _, _| tally.add(&frame.header)).map_err(io)?;
-    Ok(tally.end_at(end).filter(|_| stop == Stop::NoFrame { offset: end }))
+    let mut chain = ChainPosition::before(&header);
+    let mut tally = Tally::begin(&segment.salt, &chain);
+    let stop = walker.walk(first, end, &mut chain, |frame, _, offset| tally.add(&frame.header, offset));
+    let stop = stop.map_err(io)?;
+    Ok((stop == Stop::NoFrame { offset: end }).then(|| tally.end_at(segment, end, &chain)))
 }
 
 /// Copies a range of one file to the same place of another. All pieces except the last are durable on return.

@@ -1,7 +1,7 @@
 //! How a restored log continues; and backups and restores on a simulated machine with a power cut at every operation.
 
 use crate::env::OsEnv;
-use crate::folder::Manifest;
+use crate::format::Manifest;
 use crate::operations::verify::verify_in;
 use crate::store::LogStore;
 use crate::testing::{batch, options};

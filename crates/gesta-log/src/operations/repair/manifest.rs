@@ -14,12 +14,10 @@ use super::report::write_report;
 use super::{Current, Repair, RepairError, Repaired, recover_error};
 use crate::env::{Mode, read_whole, write_whole};
 use crate::error::{OpenError, io_error};
-use crate::folder::{
-    DurableMark, Folder, Manifest, Sealed, SegmentEntry, SegmentState, last_frame, segment_name, segment_path,
-};
+use crate::folder::{Folder, segment_name, segment_path};
 use crate::format::{
-    EndBody, Frame, FrameHeader, FrameKind, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRole,
-    StartBody,
+    DurableMark, EndBody, Frame, FrameHeader, FrameKind, HeaderError, Manifest, SEGMENT_HEADER_BYTES, Sealed,
+    SegmentEntry, SegmentHeader, SegmentRole, SegmentState, StartBody, last_frame,
 };
 use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN};
 use crate::recover::{Recovery, is_blank, open_listed};
@@ -95,7 +93,7 @@ fn stale(folder: &Folder<'_>, manifest: &Manifest) -> Result<Option<String>, Rep
     let listed = listed.map_err(recover_error(folder))?;
     let mut recovery = Recovery::default();
     folder.find_stale(manifest, &listed, &mut recovery)?;
-    Ok(recovery.read_only)
+    Ok(recovery.read_only.map(|own| own.reason))
 }
 
 struct Builder<'a> {

@@ -6,8 +6,10 @@ use super::report::write_report;
 use super::{Repair, RepairError, Repaired, recover_error};
 use crate::env::Mode;
 use crate::error::io_error;
-use crate::folder::{Folder, Manifest};
+use crate::folder::Folder;
+use crate::format::Manifest;
 use crate::operations::scrub::ScrubOptions;
+use crate::read_only::ReadOnly;
 use crate::recover::{
     Listed, RecoverError, Recovery, Rescue, TailState, TailSurvey, open_listed, survey_tail,
 };
@@ -32,14 +34,15 @@ struct Range {
 }
 
 impl DroppedTail {
-    /// Looks for such bytes; `None` if recovery settles the end of the log by itself.
-    pub(crate) fn of(folder: &Folder<'_>) -> Result<Option<Self>, RepairError> {
+    /// Looks for such bytes; `None` if recovery settles the end of the log by itself. A plan opens the segments to read
+    /// them, a repair to write.
+    pub(crate) fn of(folder: &Folder<'_>, mode: Mode) -> Result<Option<Self>, RepairError> {
         let manifest = folder.existing_manifest()?;
         let mut recovery = Recovery::default();
-        let listed = open_listed(folder.env, folder.root, &manifest, Mode::Write, &mut Vec::new());
+        let listed = open_listed(folder.env, folder.root, &manifest, mode, &mut Vec::new());
         let listed = listed.map_err(recover_error(folder))?;
         folder.find_stale(&manifest, &listed, &mut recovery)?;
-        if let Some(reason) = recovery.read_only {
+        if let Some(ReadOnly { reason, .. }) = recovery.read_only {
             return Err(RepairError::NothingToDo { reason });
         }
         let survey = survey_tail(&manifest, &listed, &LogPoint::START).map_err(recover_error(folder))?;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Repair, RepairError, repair_in};
+use super::{Repair, RepairError, plan_repair_in, repair_in};
 use crate::env::{Env, Machine, Mode, SimEnv};
 use crate::folder::segment_path;
 use crate::operations::stat::{SegmentStateStat, stat_in};
@@ -45,10 +45,7 @@ fn check(repair: Repair, damage: impl Fn(&SimEnv)) {
 
 #[test]
 fn a_rebuilt_manifest_survives_a_power_cut_at_any_operation() {
-    check(Repair::Manifest, |env| {
-        env.remove(Path::new("/log/manifest")).unwrap();
-        env.sync_dir(Path::new(LOG)).unwrap();
-    });
+    check(Repair::Manifest, without_manifest);
     check(Repair::Manifest, |env| {
         let manifest = env.open(Path::new("/log/manifest"), Mode::Write).unwrap();
         manifest.write_at(&[b"rot"], 40).unwrap();
@@ -56,15 +53,52 @@ fn a_rebuilt_manifest_survives_a_power_cut_at_any_operation() {
     });
 }
 
+/// Removes the manifest.
+fn without_manifest(env: &SimEnv) {
+    env.remove(Path::new("/log/manifest")).unwrap();
+    env.sync_dir(Path::new(LOG)).unwrap();
+}
+
+/// Adds bytes to the end of the log that are neither a torn write nor frames.
+fn with_unproven_tail(env: &SimEnv) {
+    let stat = stat_in(env, Path::new(LOG)).unwrap();
+    let active = stat.segments.iter().find(|own| own.state == SegmentStateStat::Active).unwrap();
+    let segment = env.open(&segment_path(Path::new(LOG), active.segment), Mode::Write).unwrap();
+    segment.write_at(&[&[7; 3_000]], active.used_bytes).unwrap();
+    segment.sync_all().unwrap();
+}
+
 #[test]
 fn a_dropped_tail_survives_a_power_cut_at_any_operation() {
-    check(Repair::DropTail, |env| {
-        let stat = stat_in(env, Path::new(LOG)).unwrap();
-        let active = stat.segments.iter().find(|own| own.state == SegmentStateStat::Active).unwrap();
-        let segment = env.open(&segment_path(Path::new(LOG), active.segment), Mode::Write).unwrap();
-        segment.write_at(&[&[7; 3_000]], active.used_bytes).unwrap();
-        segment.sync_all().unwrap();
-    });
+    check(Repair::DropTail, with_unproven_tail);
+}
+
+#[test]
+fn a_repair_is_planned_on_a_read_only_mount_and_changes_nothing_there() {
+    type Harm = fn(&SimEnv);
+    let cases: [(Harm, Option<Repair>); 3] = [
+        (|_| (), None),
+        (without_manifest, Some(Repair::Manifest)),
+        (with_unproven_tail, Some(Repair::DropTail)),
+    ];
+    for (damage, expected) in cases {
+        let machine = Machine::new(1);
+        let log = open(&machine);
+        append(&log, (1..=40).map(batch));
+        drop(log);
+        let env = SimEnv::new(&machine);
+        damage(&env);
+        let writable = plan_repair_in(&env, Path::new(LOG)).unwrap();
+        machine.mount_read_only(Some(Path::new(LOG)));
+        let plan = plan_repair_in(&env, Path::new(LOG)).unwrap();
+        assert_eq!((plan.repair, &plan), (expected, &writable));
+        if let Some(repair) = expected {
+            let error = repair_in(&env, Path::new(LOG), repair).unwrap_err();
+            assert!(matches!(error, RepairError::Open(_)), "{error:?}");
+            machine.mount_read_only(None);
+            repair_in(&env, Path::new(LOG), repair).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -12,19 +12,21 @@ mod tests;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gesta_core::Timestamp;
 
 use super::ScrubStatus;
-use super::record::{Record, Records, sealed_segments};
+use super::record::sealed_segments;
 use crate::damage::Damage;
 use crate::env::Env;
 use crate::error::OpenError;
-use crate::folder::{Folder, Manifest, Sealed, SegmentEntry, sealed_len};
+use crate::folder::Folder;
+use crate::format::{Manifest, ScrubRecord, ScrubRecords, Sealed, SegmentEntry, sealed_len};
 use crate::limits::{SCRUB_AGAIN_AFTER, SCRUB_BYTES_PER_SECOND_MIN, SCRUB_LOOK_EVERY};
+use crate::locks;
 use crate::operations::pace::{Cancel, Pace};
 use crate::options::Scrub;
 
@@ -44,7 +46,7 @@ struct Scrubber {
 }
 
 struct State {
-    records: Records,
+    records: ScrubRecords,
     /// Segments that were damaged before the log was opened. They are read first, in case they were restored.
     suspects: Vec<u64>,
     /// Whether the results could be stored. A failure is logged once.
@@ -60,9 +62,8 @@ struct Due {
 
 impl Background {
     /// For a log without threads: reads nothing, and has no results.
-    #[cfg(feature = "sim")]
     pub(crate) fn none(env: Arc<dyn Env>, root: PathBuf, store: [u8; 16]) -> Self {
-        let scrubber = Scrubber::new(env, root, store, Scrub::Off, Records::default());
+        let scrubber = Scrubber::new(env, root, store, Scrub::Off, ScrubRecords::default());
         Self { scrubber: Arc::new(scrubber), thread: Mutex::new(None) }
     }
 
@@ -73,7 +74,7 @@ impl Background {
         store: [u8; 16],
         scrub: Scrub,
     ) -> std::io::Result<Self> {
-        let records = Records::load(&*env, &root, store);
+        let records = ScrubRecords::load(&*env, &root, store);
         let scrubber = Arc::new(Scrubber::new(env, root, store, scrub, records));
         let thread = match scrub {
             Scrub::Off => None,
@@ -98,7 +99,7 @@ impl Background {
     /// Ends the thread.
     pub(crate) fn close(&self) {
         self.cancel();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = locks::lock(&self.thread).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the scrub of the log panicked: sealed segments were not verified after that");
         }
@@ -112,7 +113,7 @@ impl Drop for Background {
 }
 
 impl Scrubber {
-    fn new(env: Arc<dyn Env>, root: PathBuf, store: [u8; 16], scrub: Scrub, records: Records) -> Self {
+    fn new(env: Arc<dyn Env>, root: PathBuf, store: [u8; 16], scrub: Scrub, records: ScrubRecords) -> Self {
         let state = State { suspects: records.damaged(), records, is_kept: true };
         Self { env, root, store, scrub, cancel: Cancel::default(), state: Mutex::new(state) }
     }
@@ -159,7 +160,7 @@ impl Scrubber {
         let mut state = self.lock();
         state.suspects.retain(|own| *own != entry.header.id);
         state.records.keep_listed(&manifest);
-        state.records.note(Record::new(&entry, &sealed, self.env.now(), proof.damage));
+        state.records.note(ScrubRecord::new(&entry, &sealed, self.env.now(), proof.damage));
         let kept = state.records.replace(&*self.env, &self.root, self.store);
         if let Err(error) = &kept
             && state.is_kept
@@ -207,6 +208,6 @@ impl Scrubber {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.state)
     }
 }

@@ -8,8 +8,8 @@ use gesta_core::Batch;
 
 use super::{ScrubOptions, ScrubReport, scrub_in};
 use crate::env::{Machine, Mode, SimEnv};
-use crate::folder::{Manifest, SegmentState, last_position, segment_path};
-use crate::format::FrameHeader;
+use crate::folder::segment_path;
+use crate::format::{FrameHeader, Manifest, SegmentState, last_position};
 use crate::segment::{ChainPosition, SegmentFile, Walker};
 use crate::testing::{LOG, append, batch_of, open};
 

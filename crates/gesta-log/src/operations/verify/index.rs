@@ -22,7 +22,7 @@ pub(crate) struct IndexCheck {
     postings: u64,
     found: Found,
     /// Tables after the last run, to find ids that a stream holds twice.
-    behind: Vec<Arc<MemTable>>,
+    behind: Vec<State>,
 }
 
 /// The result of the comparison.
@@ -55,7 +55,7 @@ impl IndexCheck {
 
     /// Compares the remaining tables.
     pub(crate) fn finish(mut self, tables: &[Arc<MemTable>]) -> Found {
-        tables.iter().for_each(|table| self.check(table));
+        tables.iter().for_each(|table| self.check(&table.read()));
         self.found
     }
 
@@ -64,15 +64,14 @@ impl IndexCheck {
         self.snapshot.runs.get(at).filter(|run| run.footer.first <= position)
     }
 
-    fn check(&mut self, table: &MemTable) {
-        let state = table.read();
+    fn check(&mut self, state: &State) {
         if state.len() == 0 {
             return;
         }
         let created = state.find(Kind::Created, &[]);
         self.found.streams += created.map_or(0, |(positions, _)| positions.len() as u64);
         let Some(run) = self.run_of(state.first).map(Arc::clone) else { return };
-        let compared = compare(&state, &run);
+        let compared = compare(state, &run);
         self.note(run.footer.id, compared);
         self.postings += state.postings();
         if state.last() == run.footer.last {
@@ -106,7 +105,7 @@ impl IndexCheck {
         if table.find_id(stream, id).is_some() {
             return Ok(true);
         }
-        if self.behind.iter().any(|table| table.read().find_id(stream, id).is_some()) {
+        if self.behind.iter().any(|table| table.find_id(stream, id).is_some()) {
             return Ok(true);
         }
         let found = self.snapshot.find_in_runs(&[(stream, id)], ReadMode::Disk)?;
@@ -119,12 +118,12 @@ impl Tables for IndexCheck {
         bytes >= TABLE_BYTES || self.run_of(position).is_some_and(|run| run.footer.last == position)
     }
 
-    fn take(&mut self, table: &Arc<MemTable>, _end: &LogPoint) -> bool {
-        self.check(table);
+    fn take(&mut self, table: State, _end: &LogPoint) -> Option<State> {
+        self.check(&table);
         if self.run_of(table.first).is_none() {
-            self.behind.push(Arc::clone(table));
+            self.behind.push(table);
         }
-        true
+        None
     }
 
     fn see(&mut self, event: &IndexedEvent<'_>, position: u64, table: &State) {

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use gesta_core::{Batch, EventId, NewEvent, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::Batch;
 
 use super::*;
 use crate::env::File;
@@ -79,9 +80,7 @@ const fn place(position: u64) -> u64 {
 fn noted(count: u64) -> Noted {
     let mut bytes = vec![0; usize::try_from(place(count + 1)).unwrap()];
     for position in 1..=count {
-        let (stream, kind) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
-        let id = EventId::from_u128(position.into());
-        let event = NewEvent::json(id, stream, kind, Timestamp::from_nanos(5), vec![b'x'; 40]);
+        let event = sample::event("a-1", position).with_data(vec![b'x'; 40]);
         let mut prepared = Prepared::new(&Batch::new([event]));
         let (salt, number) = (SALT, position);
         let seal = Seal { salt, offset: 4096, number, position, durable: 0, recorded_at: 7, previous: 5 };

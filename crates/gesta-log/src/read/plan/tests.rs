@@ -4,9 +4,10 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use gesta_conformance::sample::{self, Sample as _};
 use gesta_core::{
-    Batch, Checkpoint, Direction, EventId, EventStore as _, Limit, NewEvent, Place, Query, Read, ReadError,
-    Select, StreamName, Timestamp, Version,
+    Batch, Checkpoint, Direction, EventStore as _, Limit, NewEvent, Place, Query, Read, ReadError, Select,
+    StreamName, Version,
 };
 
 use crate::env::OsEnv;
@@ -247,9 +248,7 @@ impl Damaged {
 }
 
 fn event(position: u64) -> NewEvent {
-    let (stream, kind) = (stream_of(position).parse().unwrap(), "a.b".parse().unwrap());
-    let id = EventId::from_u128(position.into());
-    NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![b'1'; 5_000])
+    sample::event(stream_of(position), position).with_data(vec![b'1'; 5_000])
 }
 
 /// Both directions, with pages of a few events and without a limit.
@@ -294,9 +293,8 @@ fn a_backward_read_reports_a_loss_directly_below_the_last_event_of_a_stream() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::default();
     let log = LogStore::open(folder.path(), &options).unwrap();
-    for (number, data) in (1..).zip(["first", "second", "third"]) {
-        let (stream, kind) = ("a-all".parse().unwrap(), "a.b".parse().unwrap());
-        let event = NewEvent::json(EventId::from_u128(number), stream, kind, Timestamp::from_nanos(0), data);
+    for (number, data) in (1_u64..).zip(["first", "second", "third"]) {
+        let event = sample::event("a-all", number).with_data(data);
         log.append_blocking(Batch::new([event])).unwrap();
     }
     drop(log);

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gesta_core::{Batch, EventId, NewEvent, Place, Query, Read, ReadError, Timestamp};
+use gesta_conformance::sample::{self, Sample as _};
+use gesta_core::{Batch, Place, Query, Read, ReadError};
 
 use crate::damage::Damage;
 use crate::env::{Machine, SimEnv};
-use crate::folder::{DurableMark, Manifest, SegmentState, segment_path};
+use crate::folder::segment_path;
+use crate::format::{DurableMark, Manifest, SegmentState};
 use crate::operations::verify_in;
 use crate::options::Options;
 use crate::store::LogStore;
@@ -35,12 +37,8 @@ fn log_with(events: u64, data: u8) -> Machine {
     let machine = Machine::new(1);
     let log = open(&machine);
     for batch in 0..events / 2 {
-        let event = |number: u64| {
-            let (stream, kind) =
-                (format!("account-{number}").parse().unwrap(), "account.opened".parse().unwrap());
-            let id = EventId::from_u128(u128::from(number));
-            NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), vec![data; 5_000])
-        };
+        let event =
+            |number: u64| sample::event(&format!("account-{number}"), number).with_data(vec![data; 5_000]);
         let pending = log.enqueue_inline(Batch::new([event(2 * batch + 1), event(2 * batch + 2)]));
         log.commit_inline();
         log.keep_inline();

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::*;
 use crate::env::{Machine, Mode, SimEnv};
-use crate::folder::{DurableMark, RunEntry, Sealed, segment_path};
+use crate::folder::segment_path;
+use crate::format::{DurableMark, RunEntry, Sealed};
 use crate::recover::open_listed;
 use crate::store::LogStore;
 use crate::testing::{LOG, batch_of, open};

@@ -6,15 +6,15 @@ use gesta_core::{AtomicScope, Batch, Capabilities, Expected, Limits, StoreId, Ti
 
 use super::*;
 use crate::env::{Env, Failure, Lock, Machine, PlannedFault, SimEnv};
-use crate::folder::DurableMark;
-use crate::format::Prepared;
+use crate::format::{DurableMark, Prepared};
 use crate::index::{Index, ReadMode};
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::options::Options;
 use crate::recover::Ready;
 use crate::store::{Opened, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
-use crate::write::segment_manager::SharedManifest;
+use crate::write::manifest::SharedManifest;
+use crate::write::worker::Drive;
 
 /// The group builder of an empty log. Its segment manager and indexer work only when a caller waits for them.
 struct Gathered {
@@ -43,12 +43,12 @@ impl Gathered {
         let manifest =
             Arc::new(SharedManifest::new(manifest, Arc::clone(&env), root.clone(), Arc::clone(&shared)));
         let size = options.segment_size_bytes;
-        let (segment_manager, keeping) =
-            SegmentManager::new(Arc::clone(&env), root, Arc::clone(&manifest), size, writable.spare);
-        segment_manager.keep_inline(keeping);
-        let limits = options.table_limits();
-        let (indexer, indexing) = Indexer::new(env, runs, Arc::clone(&shared), Arc::clone(&manifest), limits);
-        indexer.keep_inline(indexing);
+        let (spare, drive) = (writable.spare, Drive::Inline);
+        let segment_manager =
+            SegmentManager::start(Arc::clone(&env), root, Arc::clone(&manifest), size, spare, drive);
+        let segment_manager = segment_manager.unwrap();
+        let (limits, listed) = (options.table_limits(), Arc::clone(&manifest));
+        let indexer = Indexer::start(env, runs, Arc::clone(&shared), listed, limits, drive).unwrap();
         let builder = GroupBuilder::new(
             Arc::clone(&shared),
             Arc::clone(&segment_manager),
@@ -56,16 +56,21 @@ impl Gathered {
             tail,
             (writable.active, writable.start, writable.bytes_before),
         );
-        let (open_group, queue) = (OpenGroup::new(builder), Queue::default());
+        let (open_group, queue) = (OpenGroup::new(builder), Queue::new(Arc::clone(&shared)));
         open_group.lock().roll(0).expect("the first segment is made");
         Self { open_group, queue, shared, segment_manager, manifest, _lock: lock }
     }
 
-    fn push(&self, batch: Batch) -> Waiting {
+    fn ticket(&self, batch: Batch) -> (Ticket, Waiting) {
         let (durable, snapshot) = (self.shared.published.position(), self.shared.index.snapshot());
         let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Ticket { prepared: Prepared::new(&batch), batch, lookup, reply }).unwrap();
+        (Ticket { prepared: Prepared::new(&batch), batch, lookup, reply }, answer)
+    }
+
+    fn push(&self, batch: Batch) -> Waiting {
+        let (ticket, answer) = self.ticket(batch);
+        self.queue.push(ticket).unwrap();
         answer
     }
 
@@ -192,7 +197,7 @@ fn a_batch_without_room_halts_gathering_and_is_first_in_the_next_segment() {
 
     assert!(log.segment_manager.perform_waiting() && log.segment_manager.failure().is_none());
     let owner = log.manifest.lock();
-    let crate::folder::SegmentState::Sealed(sealed) = owner.manifest.segments[0].state else {
+    let crate::format::SegmentState::Sealed(sealed) = owner.manifest.segments[0].state else {
         panic!("it is sealed")
     };
     assert_eq!((sealed.frames, sealed.events, sealed.end), (filled, filled, end));
@@ -216,7 +221,7 @@ fn an_idle_frame_follows_the_start_of_a_segment_without_batches() {
     let idle = log.open_group.lock().take_idle();
     let bytes = &idle.group.start;
     let builder = log.open_group.lock();
-    assert_eq!(builder.active.last_frame, idle.offset + START_BYTES as u64);
+    assert_eq!(builder.active.tally.last_frame(), idle.offset + START_BYTES as u64);
     assert_eq!(builder.active.offset, idle.offset + bytes.len() as u64);
     assert_eq!((idle.number, idle.covers, idle.head.position), (filled + 1, filled, filled));
 }
@@ -242,7 +247,7 @@ fn after_a_failed_seal_nothing_more_is_written_and_acknowledged_events_are_safe(
     assert!(append(last).unwrap().repeated);
     log.rest_inline();
     assert_eq!(machine.recorded(), []);
-    assert_eq!(log.read_only(), Some(reason));
+    assert_eq!(log.read_only().unwrap().reason, reason);
     drop(log);
     let log = crate::testing::open(&machine);
     assert!((log.read_only(), log.durable_position()) == (None, last), "{:?}", log.recovery());
@@ -263,9 +268,8 @@ fn a_panic_drops_gathered_batches_and_keeps_the_group_that_is_being_written() {
     log.settle(written);
     let answers = [first, second].map(|answer| answer.try_recv().unwrap().unwrap().repeated);
     assert_eq!(answers, [false, false]);
-    assert!(log.gather(small(2)).try_recv().unwrap().unwrap().repeated);
-    let refused = log.gather(small(3)).try_recv().unwrap();
-    assert!(matches!(refused, Err(AppendError::ReadOnly { reason }) if reason == PANICKED));
+    let refused = log.queue.push(log.ticket(small(3)).0).unwrap_err();
+    assert_eq!(refused, log.shared.read_only());
 }
 
 #[test]

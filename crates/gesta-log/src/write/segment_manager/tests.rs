@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::env::{Machine, SimEnv};
+use crate::format::Manifest;
 use crate::operations::verify_in;
 use crate::store::LogStore;
 use crate::testing::{LOG, append, batch, open};
@@ -113,7 +114,7 @@ fn a_spare_listed_by_an_earlier_version_may_hold_frames() {
     let machine = killed(&machine, log);
     let path = Path::new(LOG).join("manifest");
     let mut bytes = machine.content(&path).unwrap();
-    let at = bytes.len() - 4 - crate::folder::SEGMENT_BYTES + 8;
+    let at = bytes.len() - 4 - crate::format::SEGMENT_BYTES + 8;
     bytes[at] = 0;
     let body = bytes.len() - 4;
     let checksum = crate::format::crc32c(&bytes[..body]).to_le_bytes();

@@ -1,0 +1,143 @@
+//! `gesta audit export`: writes events with their digests, and a manifest.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use gesta_core::{Checkpoint, EventStore, Place, Query, Read, StreamName, Tag, Timestamp, When};
+use gesta_wire::{QueryJson, parse_time};
+use sha2::{Digest, Sha256};
+
+use super::line::{FORMAT, Manifest, event_line, hex};
+use super::redact::Pointer;
+use crate::failure::{Failure, Outcome};
+use crate::filter::Filter;
+use crate::output::{count, say};
+use crate::progress::Progress;
+use crate::target::{IfMissing, Target};
+use crate::whole_file::write_whole;
+
+#[derive(clap::Args)]
+pub(crate) struct ExportForAudit {
+    /// The file to write, compressed if its name ends in `.gz`; `-` writes to the standard output.
+    file: PathBuf,
+    /// Only events of this stream.
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<StreamName>,
+    /// Only events with this correlation: all that followed from one request.
+    #[arg(long, value_name = "VALUE")]
+    correlation: Option<String>,
+    /// Only events of this actor.
+    #[arg(long, value_name = "VALUE")]
+    actor: Option<String>,
+    /// Only events that were recorded from the first time to the second, both included.
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], value_parser = time)]
+    between: Option<Vec<Timestamp>>,
+    /// Replace a part of the data by its digest, as a JSON pointer such as `/owner/name`. Repeat it for several. Data that is no JSON
+    /// is replaced as a whole. A short value can be guessed from its digest.
+    #[arg(long, value_name = "POINTER")]
+    redact: Vec<Pointer>,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    target: Target,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    parse_time(text).map_err(|error| error.to_string())
+}
+
+impl ExportForAudit {
+    pub(crate) fn run(self) -> Outcome {
+        let opened = self.target.open(IfMissing::Refuse)?;
+        let store = &**opened.store();
+        let range = Range::of(store, self.between.as_deref())?;
+        let tags = [("$correlation", self.correlation), ("$actor", self.actor)];
+        let tags = tags.into_iter().filter_map(|(key, value)| Some(Tag::from_parts(key, &value?)));
+        let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::usage(error.to_string()))?;
+        let query = self.filter.with_tags(tags).query(self.stream);
+        let events = Events { store, query, range, redact: self.redact };
+        if let Some(written) = write_whole(&self.file, |out| events.write(out))? {
+            say(&format!("wrote {} to `{}`", count(written, "event"), self.file.display()))?;
+        }
+        opened.finish()
+    }
+}
+
+/// A part of the log.
+struct Range {
+    after: Checkpoint,
+    until: Checkpoint,
+    /// True if no event can come into it any more.
+    is_closed: bool,
+}
+
+impl Range {
+    /// The events that were recorded between two times, or all that there are.
+    fn of(store: &dyn EventStore, between: Option<&[Timestamp]>) -> Outcome<Self> {
+        let place = |when| pollster::block_on(store.locate(when)).map_err(Failure::from);
+        let Some(&[from, to]) = between else {
+            return Ok(Self { after: place(When::Start)?, until: place(When::Head)?, is_closed: false });
+        };
+        if from > to {
+            return Err(Failure::usage("the first time of `--between` is later than the second"));
+        }
+        let until = place(When::RecordedUpTo(to))?;
+        let after = match from.as_nanos().checked_sub(1) {
+            Some(before) => place(When::RecordedUpTo(Timestamp::from_nanos(before)))?,
+            None => place(When::Start)?,
+        };
+        // An event that was recorded later closes the time before it.
+        let is_closed = place(When::Head)? != until;
+        Ok(Self { after, until, is_closed })
+    }
+}
+
+/// The events to export.
+struct Events<'a> {
+    store: &'a dyn EventStore,
+    query: Query,
+    range: Range,
+    redact: Vec<Pointer>,
+}
+
+impl Events<'_> {
+    /// Writes every matching event, then the manifest. Returns the number of events.
+    fn write(self, out: &mut dyn Write) -> Outcome<u64> {
+        let Self { store, query, range: Range { after, until, is_closed }, redact } = self;
+        let (mut sum, mut progress) = (Sha256::new(), Progress::new(None));
+        let (mut events, mut redacted) = (0, 0);
+        let mut from = Place::At(after.clone());
+        loop {
+            let read = Read::log_from(query.clone(), from).until(until.clone());
+            let page = pollster::block_on(store.read(read)).map_err(Failure::of_read)?;
+            for event in &page.events {
+                let (mut line, is_redacted) = event_line(event, &redact);
+                line.push('\n');
+                sum.update(&line);
+                out.write_all(line.as_bytes())?;
+                redacted += u64::from(is_redacted);
+            }
+            events += page.events.len() as u64;
+            progress.add(page.events.len() as u64);
+            if page.end {
+                break;
+            }
+            from = Place::At(page.scanned_to);
+        }
+        progress.finish();
+        let manifest = Manifest {
+            audit: FORMAT,
+            store: until.store().to_string(),
+            query: QueryJson::of(&query),
+            after: after.to_string(),
+            until: until.to_string(),
+            closed: is_closed,
+            events,
+            redacted,
+            sha256: hex(&sum.finalize()),
+        };
+        let manifest = serde_json::to_string(&manifest).expect("texts can be written as JSON");
+        writeln!(out, "{manifest}")?;
+        Ok(events)
+    }
+}

@@ -1,0 +1,192 @@
+//! `gesta snapshot`: what snapshots save, which there are, and their removal.
+
+mod report;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::num::NonZeroU32;
+
+use gesta_core::{
+    EventStore, Fingerprint, SnapshotError, SnapshotStore, SnapshotStream, SnapshotThreads, StoreId, Version,
+    When,
+};
+use serde_json::json;
+
+use crate::failure::{Failure, Outcome};
+use crate::host::Host;
+use crate::output::stdout;
+use crate::store::Snapshots;
+use crate::target::{IfMissing, Opened, Place, Target};
+use report::{Report, Row};
+
+/// Keys of snapshots in one page.
+const PAGE_KEYS: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not zero");
+
+#[derive(clap::Args)]
+pub(crate) struct ManageSnapshots {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Show what snapshots save, by category and kind of state: events that a load folds with and without them.
+    Report(Selection),
+    /// List the streams that have snapshots, with their versions.
+    List(Selection),
+    /// Remove snapshots. States are folded from their events until new ones are taken.
+    Clear(Selection),
+}
+
+#[derive(clap::Args)]
+struct Selection {
+    /// Use the snapshots there: a file, or `redis://HOST:PORT`. The default is `snapshots.db` in the folder of `--dir`.
+    #[arg(long, value_name = "WHERE", env = "GESTA_SNAPSHOTS", hide_env_values = true)]
+    snapshots: Option<Snapshots>,
+    /// Only streams of this category, such as `account`.
+    #[arg(long, value_name = "CATEGORY")]
+    category: Option<String>,
+    /// Only this kind of state, by the first digits of its fingerprint.
+    #[arg(long, value_name = "DIGITS")]
+    kind: Option<String>,
+    /// Print JSON, one object per line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl ManageSnapshots {
+    pub(crate) fn run(self, host: &Host) -> Outcome {
+        match self.what {
+            What::Report(selection) => selection.report(host),
+            What::List(selection) => selection.list(),
+            What::Clear(selection) => selection.clear(),
+        }
+    }
+}
+
+/// An event store and its snapshots.
+struct Both {
+    events: Opened,
+    store: StoreId,
+    snapshots: SnapshotThreads,
+}
+
+impl Selection {
+    fn open(&self) -> Outcome<Both> {
+        let place = self.target.place()?;
+        let snapshots = self.snapshots(&place)?;
+        let events = place.open(IfMissing::Refuse)?;
+        let store = pollster::block_on(events.store().locate(When::Start))?.store();
+        Ok(Both { events, store, snapshots })
+    }
+
+    fn snapshots(&self, place: &Place) -> Outcome<SnapshotThreads> {
+        let folder = match place {
+            Place::Folder(folder) => Some(folder.as_path()),
+            Place::Server(_) => None,
+        };
+        let place = self.snapshots.clone().unwrap_or(Snapshots::Beside);
+        place.open_existing(folder)?.ok_or_else(|| {
+            Failure::new("there are no snapshots there")
+                .help("say where they are: `--snapshots <file>` or `--snapshots redis://<host>:<port>`")
+        })
+    }
+
+    fn includes(&self, stream: &SnapshotStream) -> bool {
+        let category = self.category.as_deref();
+        category.is_none_or(|category| stream.key.stream.category().as_str() == category)
+            && self.kind.as_deref().is_none_or(|digits| stream.key.kind.to_string().starts_with(digits))
+    }
+
+    /// Calls `take` with each selected stream.
+    fn each(&self, both: &Both, mut take: impl FnMut(SnapshotStream) -> Outcome) -> Outcome {
+        let mut after = None;
+        loop {
+            let page = both.snapshots.streams(Some(both.store), after, PAGE_KEYS);
+            let page = pollster::block_on(page).map_err(|error| cannot_ask(&error))?;
+            page.streams.into_iter().filter(|stream| self.includes(stream)).try_for_each(&mut take)?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn report(self, host: &Host) -> Outcome {
+        let both = self.open()?;
+        let current = host.app.as_deref().map(|app| app.snapshot_kinds().collect::<BTreeMap<_, _>>());
+        let mut report = Report::default();
+        self.each(&both, |stream| {
+            let head = head(&**both.events.store(), &stream)?;
+            report.add(&stream, head);
+            Ok(())
+        })?;
+        let is_current = |category: &str, kind: Fingerprint| {
+            current.as_ref().and_then(|kinds| Some(*kinds.get(category)? == kind))
+        };
+        let mut out = stdout();
+        if !self.json {
+            writeln!(out, "{}", Row::HEADING)?;
+        }
+        for row in report.rows(is_current) {
+            if self.json { writeln!(out, "{}", row.to_json())? } else { writeln!(out, "{row}")? }
+        }
+        out.flush()?;
+        both.events.finish()
+    }
+
+    fn list(self) -> Outcome {
+        let both = self.open()?;
+        let mut out = stdout();
+        self.each(&both, |stream| {
+            let head = head(&**both.events.store(), &stream)?.map(Version::get);
+            let (name, newest) = (stream.key.stream.as_str(), stream.newest.get());
+            if self.json {
+                let kind = stream.key.kind.to_string();
+                let line = json!({
+                    "stream": name, "version": head, "snapshotVersion": newest, "kind": kind,
+                    "snapshots": stream.snapshots, "bytes": stream.state_bytes,
+                });
+                writeln!(out, "{line}")?;
+            } else {
+                let head = head.map_or_else(|| "-".to_owned(), |head| head.to_string());
+                writeln!(out, "{name}  version {head}  snapshot {newest}")?;
+            }
+            Ok(())
+        })?;
+        out.flush()?;
+        both.events.finish()
+    }
+
+    fn clear(self) -> Outcome {
+        let both = self.open()?;
+        let (mut streams, mut snapshots) = (0_u64, 0);
+        self.each(&both, |stream| {
+            let key = stream.key;
+            let list =
+                pollster::block_on(both.snapshots.list(key.clone())).map_err(|error| cannot_ask(&error))?;
+            let versions = list.iter().map(|info| info.version).collect::<Vec<_>>();
+            (streams, snapshots) = (streams + 1, snapshots + versions.len());
+            pollster::block_on(both.snapshots.remove(key, versions)).map_err(|error| cannot_ask(&error))
+        })?;
+        let mut out = stdout();
+        if self.json {
+            writeln!(out, "{}", json!({"streams": streams, "snapshots": snapshots}))?;
+        } else {
+            writeln!(out, "removed {snapshots} snapshots of {streams} streams")?;
+        }
+        out.flush()?;
+        both.events.finish()
+    }
+}
+
+/// The last version of the stream of a snapshot; `None` if the log does not have it.
+fn head(events: &dyn EventStore, stream: &SnapshotStream) -> Outcome<Option<Version>> {
+    Ok(pollster::block_on(events.stream(stream.key.stream.clone()))?.map(|info| info.version))
+}
+
+fn cannot_ask(error: &SnapshotError) -> Failure {
+    Failure::new("cannot ask the snapshot store").because(error)
+}

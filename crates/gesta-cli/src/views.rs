@@ -1,0 +1,69 @@
+//! Views of a host: read from a folder, checked against the application, opened beside the store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use gesta::App;
+use gesta_consumer::Paused;
+use gesta_core::EventStore;
+use gesta_views::{Definition, DefinitionWarning, KnownEvent, Options, PostgresUrl, Views};
+
+use crate::failure::{Failure, Outcome};
+
+/// The flag with the database of views in PostgreSQL.
+#[derive(clap::Args, Default)]
+pub(crate) struct ViewsDb {
+    /// The PostgreSQL database for views with `-- dialect: postgres`, such as `postgres://RUNNER@HOST/DATABASE?prefix=shop&reader=LOGIN`.
+    /// Passwords come from the file that `passfile=` or PGPASSFILE names.
+    #[arg(long, value_name = "URL", env = "GESTA_VIEWS_DB", hide_env_values = true)]
+    views_db: Option<String>,
+}
+
+impl ViewsDb {
+    /// Reads the address here and not while flags are parsed: a message about a flag shows its value, which may have a password.
+    pub(crate) fn url(&self) -> Outcome<Option<PostgresUrl>> {
+        let parse = |text: &String| text.parse::<PostgresUrl>();
+        self.views_db.as_ref().map(parse).transpose().map_err(|error| {
+            Failure::usage("`--views-db` is not the address of a database for views").because(&error)
+        })
+    }
+}
+
+/// Reads the view definitions in a folder.
+pub(crate) fn load_views(folder: &Path) -> Outcome<Vec<Definition>> {
+    let loaded = Definition::load_folder(folder);
+    let loaded = loaded.map_err(|error| {
+        Failure::new(format!("cannot read the views in `{}`", folder.display())).because(&error)
+    })?;
+    if loaded.is_empty() {
+        tracing::warn!(folder = %folder.display(), "the folder of the views holds no `.sql` file");
+    }
+    Ok(loaded)
+}
+
+/// The event types and fields in views that the application does not have, and so may be misspelt.
+pub(crate) fn unknown_names(app: &App, views: &[Definition]) -> Vec<DefinitionWarning> {
+    let known = app.event_types().map(|event| KnownEvent {
+        name: event.name.to_owned(),
+        version: event.version,
+        fields: event.fields.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()),
+    });
+    let known = known.collect::<Vec<_>>();
+    views.iter().flat_map(|view| view.warnings(&known)).collect()
+}
+
+/// Opens views, some of them paused. Their tables are in the folder `views` of `state`, or in a PostgreSQL database.
+pub(crate) fn open_views(
+    store: &Arc<dyn EventStore>,
+    state: &Path,
+    definitions: Vec<Definition>,
+    paused: BTreeMap<String, Paused>,
+    postgres: Option<PostgresUrl>,
+) -> Outcome<Arc<Views>> {
+    let options = Options { paused, postgres, ..Options::default() };
+    let views = Views::open_with(Arc::clone(store), state.join("views"), definitions, &options);
+    Ok(Arc::new(views.map_err(|error| {
+        Failure::new(format!("cannot open the views in `{}`", state.join("views").display())).because(&error)
+    })?))
+}

@@ -1,0 +1,149 @@
+//! `gesta audit`: files that are checked without the log, and against it.
+
+use std::fs;
+
+use gesta_core::{Batch, EventId, EventStore, NewEvent, Timestamp};
+use gesta_log::{LogStore, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Ran, gesta, serve};
+
+/// Events of two streams, some with data that is no JSON on one line.
+fn log(folder: &TempDir) -> String {
+    let path = folder.path().join("log");
+    let log = LogStore::open(&path, &Options::default()).unwrap();
+    let data = [r#"{"iban":"DE01","amount":1.50}"#, "{\n \"iban\": \"DE02\"\n}", r#"{"iban":"DE03"}"#, "[1]"];
+    for (number, data) in (1..).zip(data) {
+        let stream = if number == 3 { "account-b" } else { "account-a" };
+        let kind = "account.moved".parse().unwrap();
+        let time = Timestamp::from_nanos(7);
+        let mut event = NewEvent::json(EventId::from_u128(number), stream.parse().unwrap(), kind, time, data);
+        event.tags.push(if number == 2 { "$actor:ann" } else { "$actor:ben" }.parse().unwrap());
+        pollster::block_on(log.append(Batch::new([event]))).unwrap();
+    }
+    path.to_str().unwrap().to_owned()
+}
+
+struct Audited {
+    folder: TempDir,
+    log: String,
+}
+
+impl Audited {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let log = log(&folder);
+        Self { folder, log }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn export(&self, name: &str, more: &[&str]) -> String {
+        let file = self.file(name);
+        gesta([&["audit", "export", &file, "--dir", &self.log], more].concat()).ok();
+        file
+    }
+}
+
+fn check(file: &str, more: &[&str]) -> Ran {
+    gesta([&["audit", "check", file], more].concat())
+}
+
+fn lines(file: &str) -> Vec<String> {
+    fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_export_is_checked_alone_against_the_log_and_against_its_server() {
+    let audited = Audited::new();
+    let file = audited.export("all", &[]);
+    let said = check(&file, &[]).ok();
+    assert!(
+        said.starts_with("checked 4 events of store ") && said.contains("later events may match as well"),
+        "{said}"
+    );
+    let said = check(&file, &["--dir", &audited.log]).ok();
+    assert!(said.ends_with("the log holds the same events\n"), "{said}");
+    let packed = audited.export("packed.gz", &["--stream", "account-b"]);
+    let server = serve(&["--dir", &audited.log]);
+    let said = check(&packed, &["--url", &server.url]).ok();
+    assert!(said.starts_with("checked 1 event of store "), "{said}");
+    let manifest = lines(&file).pop().unwrap();
+    let manifest = serde_json::from_str::<Value>(&manifest).unwrap();
+    assert_eq!(
+        (&manifest["audit"], &manifest["events"], &manifest["query"]),
+        (&1.into(), &4.into(), &"all".into())
+    );
+}
+
+#[test]
+fn events_are_selected_by_actor_and_by_time() {
+    let audited = Audited::new();
+    let file = audited.export("ann", &["--actor", "ann"]);
+    assert_eq!(lines(&file).len(), 2);
+    let never = ["--between", "2001-01-01T00:00:00Z", "2002-01-01T00:00:00Z"];
+    let file = audited.export("never", &never);
+    let said = check(&file, &[]).ok();
+    assert!(
+        said.starts_with("checked 0 events") && said.contains("no event can come into this time"),
+        "{said}"
+    );
+    let file = audited.export("until-later", &["--between", "2001-01-01T00:00:00Z", "2199-01-01T00:00:00Z"]);
+    let said = check(&file, &[]).ok();
+    assert!(said.starts_with("checked 4 events") && said.contains("later events may match"), "{said}");
+    let swapped = ["--between", "2002-01-01T00:00:00Z", "2001-01-01T00:00:00Z"];
+    let file = audited.file("swapped");
+    gesta([&["audit", "export", &file, "--dir", &audited.log], &swapped[..]].concat()).failed(2);
+}
+
+#[test]
+fn every_change_of_a_line_is_found() {
+    let audited = Audited::new();
+    let file = audited.export("all", &[]);
+    let lines = lines(&file);
+    let with = |name: &str, lines: &[String]| {
+        let changed = audited.file(name);
+        fs::write(&changed, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        check(&changed, &[]).failed(1)
+    };
+    let mut changed = lines.clone();
+    changed[0] = changed[0].replace("1.50", "1.51");
+    assert!(with("amount", &changed).contains("line 1: the event does not have the digest"));
+    let mut changed = lines.clone();
+    changed.swap(0, 1);
+    assert!(with("order", &changed).contains("line 2: the event is not later than the one before"));
+    let mut changed = lines.clone();
+    changed.remove(1);
+    assert!(with("gap", &changed).contains("it has 3 events, the manifest names 4"));
+    assert!(with("cut", &lines[..3]).contains("it ends without a manifest"));
+    assert!(
+        with("more", &[&lines[..], &lines[..1]].concat()).contains("line 5: a line follows the manifest")
+    );
+    let mut changed = lines.clone();
+    changed[4] = changed[4].replace("\"events\":4", "\"events\":5");
+    assert!(with("count", &changed).contains("the manifest names 5"));
+    let mut changed = lines;
+    changed[0] = changed[0].replace("{\"leaf\"", "{ \"leaf\"");
+    assert!(with("space", &changed).contains("the sum that the manifest names"));
+}
+
+#[test]
+fn what_is_redacted_is_marked_and_compared_with_the_log() {
+    let audited = Audited::new();
+    let file = audited.export("redacted", &["--redact", "/iban"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("DE0") && text.contains("1.50"), "{text}");
+    let said = check(&file, &[]).ok();
+    assert!(said.contains("3 events redacted, so their digests need the log"), "{said}");
+    let said = check(&file, &["--dir", &audited.log]).ok();
+    assert!(said.contains("3 events redacted\n") && said.contains("the log holds the same events"), "{said}");
+
+    let other = Audited::new();
+    let refused = check(&file, &["--dir", &other.log]).failed(1);
+    assert!(refused.contains("line 1: the log does not hold this event in this place"), "{refused}");
+    let pointer = gesta(["audit", "export", "-", "--dir", &audited.log, "--redact", "iban"]).failed(2);
+    assert!(pointer.contains("a JSON pointer begins with `/`"), "{pointer}");
+}

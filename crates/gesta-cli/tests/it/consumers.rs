@@ -1,0 +1,75 @@
+//! `gesta consumers`, on a server that is killed meanwhile.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::data::file;
+use crate::harness::{Server, gesta, serve};
+use crate::served::OWNERS;
+
+/// Asks until the consumer is in this state. Its thread needs a moment.
+fn until(server: &Server, state: &str) -> String {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let shown = gesta(["consumers", "show", "owners", "--url", &server.url]).ok();
+        if shown.contains(&format!("owners  view  {state}  ")) {
+            return shown;
+        }
+        assert!(Instant::now() < patience, "not `{state}`: {shown}");
+    }
+}
+
+#[test]
+fn a_pause_outlives_a_server_that_is_killed() {
+    let folder = TempDir::new().unwrap();
+    let (log, views) = (folder.path().join("log"), folder.path().join("views"));
+    std::fs::create_dir(&views).unwrap();
+    file(&views, "owners.sql", OWNERS);
+    let arguments = ["--dir", log.to_str().unwrap(), "--views", views.to_str().unwrap()];
+    let server = serve(&arguments);
+    let on =
+        |server: &Server, arguments: &[&str]| gesta(arguments.iter().copied().chain(["--url", &server.url]));
+    on(&server, &["append", "account-1", "opened", r#"{"owner": "Ann"}"#]).ok();
+    until(&server, "live");
+    let paused = on(&server, &["consumers", "pause", "owners"]).ok();
+    assert!(paused.contains("paused by anonymous since 2"), "{paused}");
+    // Killed, without any time to write.
+    drop(server);
+    let server = serve(&arguments);
+    on(&server, &["append", "account-2", "opened", r#"{"owner": "Bob"}"#]).ok();
+    assert!(until(&server, "paused").contains("paused by anonymous since 2"));
+    let list = on(&server, &["consumers", "list"]).ok();
+    assert_eq!(list.lines().count(), 1, "{list}");
+    let restarted = on(&server, &["consumers", "restart", "owners"]).ok();
+    assert!(restarted.contains("paused by anonymous"), "{restarted}");
+    on(&server, &["consumers", "resume", "owners"]).ok();
+    let live = until(&server, "live");
+    assert_eq!(live, "owners  view  live  0 events, 0.0 s behind\n");
+    let json = on(&server, &["consumers", "list", "--json"]).ok();
+    assert!(json.contains(r#""lagEvents":0"#), "{json}");
+    let unknown = on(&server, &["consumers", "pause", "other"]).failed(1);
+    assert!(unknown.contains("there is no consumer `other`"), "{unknown}");
+    let said = gesta(["consumers", "list", "--dir", "x"]).failed(2);
+    assert!(said.contains("on a server, not on the files"), "{said}");
+    assert!(gesta(["consumers", "list"]).failed(2).contains("no server given"));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_log_is_served_without_a_key_value_store_that_is_damaged() {
+    let folder = TempDir::new().unwrap();
+    let (log, views) = (folder.path().join("log"), folder.path().join("views"));
+    std::fs::create_dir(&views).unwrap();
+    file(&views, "owners.sql", OWNERS);
+    let arguments = ["--dir", log.to_str().unwrap(), "--views", views.to_str().unwrap()];
+    assert_eq!(serve(&arguments).stop(), Some(0));
+    std::fs::write(log.join("state.db"), "no database at all, but long enough to look like one, really")
+        .unwrap();
+    let server = serve(&arguments);
+    until(&server, "live");
+    let refused = gesta(["consumers", "pause", "owners", "--url", &server.url]).failed(1);
+    assert!(refused.contains("the change could not be kept"), "{refused}");
+    until(&server, "live");
+    assert_eq!(server.stop(), Some(0));
+}

@@ -1,0 +1,178 @@
+//! The consumer groups of a server.
+
+mod answer;
+mod request;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use gesta_consumer::group::{
+    ChangeError, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, Parked, PutError, Reset,
+    SettingsVersion, Take, TakeError, Taken, To,
+};
+use gesta_core::{BoxFuture, StoreId, StreamName, Version};
+use gesta_wire::{read_parked_page, read_put_group, read_replayed, read_reset};
+
+use crate::call::Line;
+use crate::exchange::Answer;
+use crate::request::Request;
+use crate::thread::Thread;
+
+/// The consumer groups of a server of Gesta, with every promise of local ones.
+///
+/// Make it with [`RemoteStore::groups`](crate::RemoteStore::groups). It shares the thread and the connections of that store; each
+/// call of a member that waits has a connection of its own. The futures need no runtime.
+///
+/// - **Nothing is sent twice.** A call of a member whose answer was lost is `Unavailable`: send it again, with the same settlements.
+///   Those that counted before are then refused as stale, which is harmless. A change whose answer was lost is `InDoubt`.
+/// - **Dropped calls.** A dropped future closes its connection. What the server had for it is given to others, without an attempt, also
+///   if it was on its way already.
+/// - **Times** are sent in whole milliseconds, rounded up. The name of an operator is sent in ASCII; other characters become `?`.
+pub struct RemoteGroups {
+    thread: Arc<Thread>,
+    store: StoreId,
+}
+
+impl RemoteGroups {
+    pub(crate) fn new(thread: Arc<Thread>, store: StoreId) -> Self {
+        Self { thread, store }
+    }
+
+    /// Returns the id of the store that these are the groups of.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.store
+    }
+
+    async fn change<T>(
+        &self,
+        group: GroupName,
+        request: Request,
+        read: impl FnOnce(&[u8]) -> Result<T, gesta_wire::AnswerError>,
+    ) -> Result<T, ChangeError> {
+        let answer = self.thread.call(request).await;
+        answer::change(&group, answer, read)
+    }
+
+    /// Makes a change whose answer has no content.
+    async fn order(&self, group: GroupName, request: Request) -> Result<(), ChangeError> {
+        self.change(group, request, |_| Ok(())).await
+    }
+}
+
+impl std::fmt::Debug for RemoteGroups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RemoteGroups(of {})", self.store)
+    }
+}
+
+impl Groups for RemoteGroups {
+    fn put(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+        expect: Option<SettingsVersion>,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        Box::pin(async move {
+            settings.check()?;
+            let request = Request::put_group(&group, &settings, expect);
+            let answer = self.thread.call(request).await;
+            answer::put(&group, answer, read_put_group)
+        })
+    }
+
+    fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {
+        let request = Request::narrow_group(&group);
+        Box::pin(self.change(group, request, read_put_group))
+    }
+
+    fn remove(&self, group: GroupName) -> BoxFuture<'_, Result<(), ChangeError>> {
+        let request = Request::remove_group(&group);
+        Box::pin(self.order(group, request))
+    }
+
+    fn get(&self, group: GroupName) -> BoxFuture<'_, Result<GroupStatus, LookError>> {
+        Box::pin(async move {
+            let answer = self.thread.ask(Request::group(&group)).await;
+            answer::look(Some(&group), answer, |body| gesta_wire::read_group(body))
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<GroupStatus>, LookError>> {
+        Box::pin(async move {
+            let answer = self.thread.ask(Request::groups()).await;
+            answer::look(None, answer, |body| gesta_wire::read_groups(body))
+        })
+    }
+
+    fn take(&self, group: GroupName, take: Take) -> BoxFuture<'_, Result<Taken, TakeError>> {
+        Box::pin(async move {
+            take.check()?;
+            let request = Request::take(&group, &take);
+            // A call that waits may not hold up the short ones.
+            let line = if take.max > 0 && !take.wait.is_zero() { Line::Taking } else { Line::Shared };
+            let Take { member, wait, .. } = take;
+            let unclaimed = {
+                let group = group.clone();
+                Arc::new(move |answer: &Answer| Request::give_back(&group, &member, answer))
+            };
+            answer::taken(&group, self.thread.call_claimed(request, line, wait, unclaimed).await)
+        })
+    }
+
+    fn parked(
+        &self,
+        group: GroupName,
+        after: Option<StreamName>,
+        limit: NonZeroU32,
+    ) -> BoxFuture<'_, Result<Vec<Parked>, LookError>> {
+        Box::pin(async move {
+            let answer = self.thread.ask(Request::parked(&group, after.as_ref(), limit)).await;
+            answer::look(Some(&group), answer, |body| read_parked_page(body))
+        })
+    }
+
+    fn held(
+        &self,
+        group: GroupName,
+        stream: StreamName,
+        limit: NonZeroU32,
+    ) -> BoxFuture<'_, Result<Option<Held>, LookError>> {
+        Box::pin(async move {
+            let answer = self.thread.ask(Request::held(&group, &stream, limit)).await;
+            answer::held(&group, answer)
+        })
+    }
+
+    fn replay(&self, group: GroupName, streams: Vec<StreamName>) -> BoxFuture<'_, Result<u32, ChangeError>> {
+        let request = Request::replay(&group, &streams);
+        Box::pin(self.change(group, request, read_replayed))
+    }
+
+    fn skip(
+        &self,
+        group: GroupName,
+        stream: StreamName,
+        through: Version,
+        by: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), ChangeError>> {
+        let request = Request::skip(&group, &stream, through, &reason).by(&by);
+        Box::pin(self.order(group, request))
+    }
+
+    fn pause(&self, group: GroupName, by: String) -> BoxFuture<'_, Result<(), ChangeError>> {
+        let request = Request::pause_group(&group).by(&by);
+        Box::pin(self.order(group, request))
+    }
+
+    fn resume(&self, group: GroupName) -> BoxFuture<'_, Result<(), ChangeError>> {
+        let request = Request::resume_group(&group);
+        Box::pin(self.order(group, request))
+    }
+
+    fn reset(&self, group: GroupName, to: To) -> BoxFuture<'_, Result<Reset, ChangeError>> {
+        let request = Request::reset_group(&group, &to);
+        Box::pin(self.change(group, request, read_reset))
+    }
+}

@@ -1,0 +1,186 @@
+//! A store in memory that records what reaches it and, if a test says so, does not answer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use event_listener::Event;
+use gesta_core::{
+    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventId, EventStore,
+    Listing, MemoryStore, NewEvent, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage,
+    Timestamp, When,
+};
+
+/// What the store does with calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// It answers.
+    Answer,
+    /// Appends are written and not answered.
+    WriteWithoutAnswer,
+    /// Nothing is written and no call is answered, until the conduct changes.
+    Hold,
+}
+
+/// A store that records its calls.
+pub(crate) struct Probe {
+    store: MemoryStore,
+    conduct: Mutex<Conduct>,
+    on_change: Event,
+    /// The first id of each append, in the order of arrival.
+    arrived: Mutex<Vec<EventId>>,
+    /// Appends under way, and the most at once.
+    appends: Gauge,
+    /// Waits under way, and the most at once.
+    pub(crate) waits: Gauge,
+}
+
+/// Counts what is under way.
+#[derive(Default)]
+pub(crate) struct Gauge {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    all: AtomicUsize,
+}
+
+impl Gauge {
+    fn enter(&self) -> Leave<'_> {
+        self.all.fetch_add(1, Ordering::SeqCst);
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        Leave(self)
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn all(&self) -> usize {
+        self.all.load(Ordering::SeqCst)
+    }
+}
+
+struct Leave<'a>(&'a Gauge);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Probe {
+    pub(crate) fn new(id: u8) -> Arc<Self> {
+        Arc::new(Self {
+            store: MemoryStore::new(StoreId::from_bytes([id; 16]), 1, || Timestamp::from_nanos(1_000)),
+            conduct: Mutex::new(Conduct::Answer),
+            on_change: Event::new(),
+            arrived: Mutex::default(),
+            appends: Gauge::default(),
+            waits: Gauge::default(),
+        })
+    }
+
+    pub(crate) fn set(&self, conduct: Conduct) {
+        *self.conduct.lock().unwrap() = conduct;
+        self.on_change.notify(usize::MAX);
+    }
+
+    /// The first id of each append, in the order of arrival.
+    pub(crate) fn arrived(&self) -> Vec<EventId> {
+        self.arrived.lock().unwrap().clone()
+    }
+
+    /// Blocks until this number of appends has arrived.
+    pub(crate) fn wait_for_appends(&self, count: usize) {
+        loop {
+            let listener = self.on_change.listen();
+            if self.arrived.lock().unwrap().len() >= count {
+                return;
+            }
+            pollster::block_on(listener);
+        }
+    }
+
+    /// The most appends that were under way at once.
+    pub(crate) fn most_appends(&self) -> usize {
+        self.appends.most()
+    }
+
+    /// Waits while calls are held. Returns the conduct.
+    async fn pass(&self) -> Conduct {
+        loop {
+            let listener = self.on_change.listen();
+            let conduct = *self.conduct.lock().unwrap();
+            match conduct {
+                Conduct::Hold => listener.await,
+                conduct => return conduct,
+            }
+        }
+    }
+}
+
+impl EventStore for Probe {
+    fn capabilities(&self) -> &Capabilities {
+        self.store.capabilities()
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move {
+            let _leave = self.appends.enter();
+            self.arrived.lock().unwrap().push(batch.events[0].id);
+            self.on_change.notify(usize::MAX);
+            let conduct = self.pass().await;
+            let answer = self.store.append(batch).await;
+            if conduct == Conduct::WriteWithoutAnswer {
+                std::future::pending::<()>().await;
+            }
+            answer
+        })
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        self.store.repeat_of(command, near)
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        Box::pin(async move {
+            self.pass().await;
+            self.store.read(read).await
+        })
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        self.store.stream(name)
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        self.store.streams(listing)
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        self.store.locate(at)
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move {
+            let _leave = self.waits.enter();
+            self.store.wait_past(after).await
+        })
+    }
+}
+
+pub(crate) fn id(number: u32) -> EventId {
+    EventId::from_u128(number.into())
+}
+
+pub(crate) fn event(stream: &str, number: u32) -> NewEvent {
+    let kind = "a.b".parse().unwrap();
+    NewEvent::json(id(number), stream.parse().unwrap(), kind, Timestamp::from_nanos(0), "{}")
+}
+
+pub(crate) fn batch(stream: &str, number: u32) -> Batch {
+    Batch::new([event(stream, number)])
+}

@@ -1,0 +1,213 @@
+//! The trait of everything that serves groups: in the same process, or on a server.
+
+use std::num::NonZeroU32;
+
+use gesta_core::{BoxFuture, Checkpoint, StreamName, Timestamp, Version};
+
+use super::delivery::DeliveryId;
+use super::error::{ChangeError, LookError, PutError, TakeError};
+use super::name::GroupName;
+use super::settings::{GroupSettings, SettingsVersion};
+use super::status::{GroupStatus, Held, Parked};
+use super::take::{Take, Taken};
+
+/// The groups of one store. It is used as `Arc<dyn Groups>`.
+///
+/// The futures need no particular runtime. Dropping one may leave the call done or not done, except where a method says more.
+pub trait Groups: Send + Sync {
+    /// Creates a group, or changes its settings.
+    ///
+    /// With `expect` `None` the group is created, otherwise it must have settings of that version. `from` has an effect only on a new group.
+    /// Added items of the query select events that are appended from now on. Taking items away needs a paused group with no delivery in
+    /// flight and no event unfinished.
+    ///
+    /// # Errors
+    /// [`PutError`]. After `Exists`, `Changed` and `InDoubt`, look at the group and decide again.
+    fn put(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+        expect: Option<SettingsVersion>,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>>;
+
+    /// Creates a group for a host, or adds to the query of an existing one the items that it lacks.
+    ///
+    /// The other settings become those of the host. Items of the query that the host does not name stay: another copy of the host may still
+    /// need them ([`Self::narrow`]). Groups of the same process then belong to the host: nothing else changes their settings.
+    ///
+    /// # Errors
+    /// [`PutError`]; `Busy` if the order of an existing group differs and it is not paused and quiet.
+    fn host(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        Box::pin(host(self, group, settings))
+    }
+
+    /// Takes away the items of a hosted group's query that its host no longer names. Returns the version of the settings.
+    ///
+    /// It needs a paused group with no delivery in flight and no event unfinished.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; `NotHosted` for a group whose settings `put` changes.
+    fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>>;
+
+    /// Removes a group with its progress. Ids of its deliveries stay invalid, also if a group of that name is created later.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    fn remove(&self, group: GroupName) -> BoxFuture<'_, Result<(), ChangeError>>;
+
+    /// Returns a group.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    fn get(&self, group: GroupName) -> BoxFuture<'_, Result<GroupStatus, LookError>>;
+
+    /// Returns all groups, by name.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    fn list(&self) -> BoxFuture<'_, Result<Vec<GroupStatus>, LookError>>;
+
+    /// Settles, renews and takes deliveries. See [`Take`].
+    ///
+    /// The settlements and `holds` have their effect even if the call ends with `Stopped`.
+    ///
+    /// # Errors
+    /// [`TakeError`].
+    ///
+    /// # Cancel safety
+    /// Deliveries of a future that is dropped are delivered to others without an attempt. Settlements that were handed over count.
+    fn take(&self, group: GroupName, take: Take) -> BoxFuture<'_, Result<Taken, TakeError>>;
+
+    /// Gives back deliveries whose reply could not be sent to the member. They count no attempt.
+    ///
+    /// For servers. Ids that are not in flight are ignored. Groups on another server are told nothing: that server does it itself.
+    fn unwritten(&self, group: &GroupName, ids: &[DeliveryId]) {
+        let _ = (group, ids);
+    }
+
+    /// Returns the parked streams after one, by name.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    fn parked(
+        &self,
+        group: GroupName,
+        after: Option<StreamName>,
+        limit: NonZeroU32,
+    ) -> BoxFuture<'_, Result<Vec<Parked>, LookError>>;
+
+    /// Returns the first events that a parked stream holds back, beginning with the one that failed; `None` if it is not parked.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    fn held(
+        &self,
+        group: GroupName,
+        stream: StreamName,
+        limit: NonZeroU32,
+    ) -> BoxFuture<'_, Result<Option<Held>, LookError>>;
+
+    /// Delivers parked streams again, from the event that failed; an empty list means all. Returns how many streams were parked.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; `NotParked` for a named stream that is not parked, and then none is replayed.
+    fn replay(&self, group: GroupName, streams: Vec<StreamName>) -> BoxFuture<'_, Result<u32, ChangeError>>;
+
+    /// Passes the events of a stream up to a version for good, then delivers the stream as [`Self::replay`] does.
+    ///
+    /// The stream is parked or waits for another attempt. The answer comes after the skip is durable.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; `NotParked` if the stream neither is parked nor waits.
+    fn skip(
+        &self,
+        group: GroupName,
+        stream: StreamName,
+        through: Version,
+        by: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), ChangeError>>;
+
+    /// Stops deliveries until [`Self::resume`], also over restarts. Settlements are still taken.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    fn pause(&self, group: GroupName, by: String) -> BoxFuture<'_, Result<(), ChangeError>>;
+
+    /// Delivers again after a pause or a stop. After a stop, all counts of attempts begin again.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    fn resume(&self, group: GroupName) -> BoxFuture<'_, Result<(), ChangeError>>;
+
+    /// Moves the place of a group. It needs a paused or stopped group with no delivery in flight.
+    ///
+    /// All earlier deliveries become stale and nothing is parked any more. Events after the new place are delivered again. Targets that
+    /// keep the last version they have seen must lower it to the last version before the new place, with no old worker running;
+    /// otherwise they drop what is delivered again.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    fn reset(&self, group: GroupName, to: To) -> BoxFuture<'_, Result<Reset, ChangeError>>;
+}
+
+/// Creates or widens a group by the calls that every caller has.
+async fn host<G: Groups + ?Sized>(
+    groups: &G,
+    group: GroupName,
+    settings: GroupSettings,
+) -> Result<SettingsVersion, PutError> {
+    loop {
+        let put = match groups.get(group.clone()).await {
+            Err(LookError::NoGroup { .. }) => groups.put(group.clone(), settings.clone(), None).await,
+            Err(error) => return Err(put_error(error)),
+            Ok(status) => {
+                let wanted = settings.added_to(&status.settings);
+                if wanted == status.settings {
+                    return Ok(status.settings_version);
+                }
+                groups.put(group.clone(), wanted, Some(status.settings_version)).await
+            }
+        };
+        match put {
+            // Somebody was faster: look again.
+            Err(PutError::Exists { .. } | PutError::Changed { .. } | PutError::NoGroup { .. }) => {}
+            done => return done,
+        }
+    }
+}
+
+fn put_error(error: LookError) -> PutError {
+    match error {
+        LookError::NoGroup { group } => PutError::NoGroup { group },
+        LookError::Read(error) => PutError::Place(error),
+        LookError::Unavailable { reason } => PutError::Unavailable { reason },
+        LookError::Closed => PutError::Closed,
+    }
+}
+
+/// A place to move a group to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// Before the first event.
+    Start,
+    /// After the last event that is durable now.
+    Now,
+    /// A checkpoint of this store.
+    At(Checkpoint),
+    /// After the last batch that was recorded at this time or earlier.
+    Time(Timestamp),
+}
+
+/// The answer to a reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    /// The place of the group now.
+    pub at: Checkpoint,
+    /// Streams that were parked and no longer are.
+    pub were_parked: u32,
+}

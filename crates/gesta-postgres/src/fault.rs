@@ -1,0 +1,134 @@
+//! What an error of the server means for the request under way.
+
+use gesta_core::{AppendError, KeyValueError, ReadError};
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use crate::address::words;
+use crate::error::OpenError;
+
+/// Why a request to the server failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is gone, or must not be used any more.
+    Lost(String),
+    /// The server refused the transaction, and may take it a moment later.
+    Busy(String),
+    /// The disk of the server is full.
+    Full(String),
+    /// The server or the role cannot be used: what is wrong, and what helps.
+    Refused(String),
+    /// A constraint refused rows that had been decided: a bug of this program. It writes no more.
+    Broken(String),
+}
+
+/// An error in words, without parameters of statements.
+pub(crate) fn describe(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(own) => {
+            let detail = own.detail().map_or_else(String::new, |detail| format!(" ({detail})"));
+            format!("{}{detail}, SQLSTATE {}", own.message(), own.code().code())
+        }
+        None => words(error),
+    }
+}
+
+impl Fault {
+    /// The fault of a connection that was used beyond its time.
+    pub(crate) fn timeout(what: &str) -> Self {
+        Self::Lost(format!("{what} took too long"))
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let text = describe(&error);
+        let Some(code) = error.code() else { return Self::Lost(text) };
+        let is = |states: &[&SqlState]| states.contains(&code);
+        if is(&[&SqlState::DISK_FULL]) {
+            return Self::Full(text);
+        }
+        // Classes 08 (connection) and 57P (the server stops), and a server that became a standby.
+        if code.code().starts_with("08")
+            || code.code().starts_with("57P")
+            || is(&[
+                &SqlState::READ_ONLY_SQL_TRANSACTION,
+                &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                &SqlState::TOO_MANY_CONNECTIONS,
+            ])
+            || code.code() == TRANSACTION_TIMEOUT
+        {
+            return Self::Lost(text);
+        }
+        if is(&[&SqlState::INVALID_SQL_STATEMENT_NAME, &SqlState::DUPLICATE_PSTATEMENT]) {
+            return Self::Refused(format!("{text}: {POOLER}"));
+        }
+        // Class 23: integrity constraints.
+        if code.code().starts_with("23") {
+            return Self::Broken(text);
+        }
+        let is_passing = is(&[
+            &SqlState::LOCK_NOT_AVAILABLE,
+            &SqlState::QUERY_CANCELED,
+            &SqlState::T_R_SERIALIZATION_FAILURE,
+            &SqlState::T_R_DEADLOCK_DETECTED,
+            &SqlState::IN_FAILED_SQL_TRANSACTION,
+        ]);
+        // Class 53: no memory, no connections, limits of the configuration. Class 58: the system's I/O.
+        if is_passing || code.code().starts_with("53") || code.code().starts_with("58") {
+            return Self::Busy(text);
+        }
+        Self::Refused(text)
+    }
+}
+
+/// `transaction_timeout`, of PostgreSQL 17 and later.
+const TRANSACTION_TIMEOUT: &str = "25P04";
+
+/// What helps if statements of one session reach several.
+pub(crate) const POOLER: &str = "a pooler between this program and the server gives away the session after each \
+                                 transaction: connect to the server itself, or set the pooler to session mode";
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost(reason)
+            | Fault::Busy(reason)
+            | Fault::Full(reason)
+            | Fault::Refused(reason)
+            | Fault::Broken(reason) => Self::Unavailable { reason },
+        }
+    }
+}
+
+impl From<Fault> for AppendError {
+    /// For a batch that was certainly not written.
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost(reason) | Fault::Busy(reason) => Self::Unavailable { reason },
+            Fault::Full(reason) => Self::StorageFull { reason },
+            Fault::Refused(reason) | Fault::Broken(reason) => Self::ReadOnly { reason },
+        }
+    }
+}
+
+impl From<Fault> for KeyValueError {
+    /// For a value that was certainly not written.
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost(reason) | Fault::Busy(reason) | Fault::Refused(reason) | Fault::Broken(reason) => {
+                Self::Unavailable { reason }
+            }
+            Fault::Full(reason) => Self::StorageFull { reason },
+        }
+    }
+}
+
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost(reason) | Fault::Busy(reason) | Fault::Full(reason) => Self::Unreachable { reason },
+            Fault::Refused(reason) | Fault::Broken(reason) => Self::Refused { reason },
+        }
+    }
+}

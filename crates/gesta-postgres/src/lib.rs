@@ -1,0 +1,32 @@
+//! An event store in a PostgreSQL database: [`PostgresStore`] is an [`EventStore`](gesta_core::EventStore), and
+//! [`PostgresValues`] a [`KeyValueStore`](gesta_core::KeyValueStore) in the same schema.
+//!
+//! Several processes may share one store. The tables are only ever added to; the database refuses every change of an event.
+//!
+//! Where to look: `schema` has the tables, `session` a connection and its settings, `write` the life of an append, `read` pages,
+//! `listen` wake-ups, `shared` what all of them know of the head.
+
+mod address;
+mod error;
+mod fault;
+mod limits;
+mod listen;
+mod marks;
+mod options;
+mod passwords;
+mod pool;
+mod read;
+mod runtime;
+mod schema;
+mod session;
+mod shared;
+mod store;
+mod values;
+mod write;
+
+pub use address::{PostgresUrl, PostgresUrlParseError};
+pub use error::OpenError;
+pub use options::{Clock, Options};
+pub use passwords::PasswordError;
+pub use store::PostgresStore;
+pub use values::PostgresValues;

@@ -1,0 +1,301 @@
+//! The store.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use gesta_core::{
+    AppendError, Appended, AtomicScope, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore,
+    Listing, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, When, check_batch,
+    check_checkpoint, check_command,
+};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::address::PostgresUrl;
+use crate::error::OpenError;
+use crate::limits::limits;
+use crate::options::Options;
+use crate::pool::{Pool, Unread};
+use crate::runtime::{Task, Thread};
+use crate::schema;
+use crate::session::{Session, State};
+use crate::shared::{Shared, Target};
+use crate::values::PostgresValues;
+use crate::write::{Encoded, Queue, Search, Ticket, Writer, search};
+use crate::{listen, read};
+
+/// An event store in a schema of a PostgreSQL database.
+///
+/// Any number of processes may have it open. One transaction at a time appends, so the log has one total order and no gaps.
+///
+/// - **Durable** means what the server means by it: its disk, and those of its synchronous standbys. A server with `fsync` off
+///   is refused.
+/// - **Appends in doubt are settled.** If the connection breaks during a commit, the batches are decided again, for
+///   [`Options::settle_time`]. So a batch that was written may be answered as a repeat.
+/// - **Order.** Appends are decided in the order of their first polls. One whose conditions are still searched lets others
+///   pass that share no stream with it.
+/// - **Fresh reads.** Every read asks the server, so it shows what any process has appended before.
+///
+/// It has one thread, which owns the connections: up to four for reads, one to append, one to listen. The futures need no
+/// runtime. A dropped future drops its request. Dropping the store closes its connections.
+///
+/// # Example
+/// ```no_run
+/// use gesta_postgres::{Options, PostgresStore};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let url = "postgres://shop@localhost/shop?schema=log".parse()?;
+/// let store = PostgresStore::open(&url, &Options::default())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+}
+
+/// What the store shares with its key-value store.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pool: Arc<Pool>,
+    queue: Arc<Queue>,
+    /// The tasks that end with the store.
+    tasks: Mutex<Vec<Task<()>>>,
+    listening: OnceLock<()>,
+    /// Dropped last: the tasks live on it.
+    pub(crate) thread: Thread,
+    url: PostgresUrl,
+}
+
+impl PostgresStore {
+    /// Opens the store in a schema. Makes the schema and its tables if there is no such schema. Blocks until the server has
+    /// answered.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its `retry()` says if it helps to try again.
+    pub fn open(url: &PostgresUrl, options: &Options) -> Result<Self, OpenError> {
+        let target = Target {
+            config: url.config()?,
+            schema: url.schema().to_owned(),
+            channel: url.channel(),
+            waits_for: url.waits_for(),
+            takes_unsafe_servers: options.takes_unsafe_servers,
+        };
+        let thread = Thread::start().map_err(OpenError::Thread)?;
+        let panicked =
+            || OpenError::Unreachable { reason: "the thread of the store has panicked".to_owned() };
+        let (target, session, id, state) =
+            thread.block_on(open(target, options.makes_store)).ok_or_else(panicked)??;
+        let capabilities = Capabilities::new(1, AtomicScope::Store, limits());
+        let shared = Arc::new(Shared::new(id, capabilities, target, options.clone(), state));
+        let pool = Arc::new(Pool::new(Arc::clone(&shared), session));
+        let queue = Arc::new(Queue::new());
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), Arc::clone(&queue));
+        let tasks = Mutex::new(vec![thread.spawn(writer.run())]);
+        let inner =
+            Inner { shared, pool, queue, tasks, listening: OnceLock::new(), thread, url: url.clone() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the id of the store.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.inner.shared.id
+    }
+
+    /// Returns the key-value store in the same schema. It shares the thread of this store.
+    #[must_use]
+    pub fn values(&self) -> PostgresValues {
+        PostgresValues::new(Arc::clone(&self.inner))
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PostgresStore({} at {})", self.inner.shared.id, self.inner.url)
+    }
+}
+
+/// Connects, and finds or makes the tables.
+async fn open(target: Target, makes_store: bool) -> Result<(Target, Session, StoreId, State), OpenError> {
+    let session = Session::connect(&target, None).await?;
+    let new_id = uuid::Uuid::now_v7().into_bytes();
+    let found = schema::open(session.client(), &target.schema, makes_store, new_id).await?;
+    let state = session.state().await?;
+    Ok((target, session, StoreId::from_bytes(found.id), state))
+}
+
+impl Inner {
+    /// Runs a read on the thread of the store.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        read: impl Fn(Arc<Shared>, Arc<Session>) -> F + Send + Sync + 'static,
+    ) -> Result<T, ReadError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Unread>> + Send,
+    {
+        let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
+        let run = async move { pool.run(|session| read(Arc::clone(&shared), session)).await };
+        self.thread.spawn(run).await.unwrap_or_else(|| {
+            Err(ReadError::Unavailable {
+                reason: "the read has panicked: look at the log of the program".to_owned(),
+            })
+        })
+    }
+
+    /// Starts the search of a batch's conditions.
+    fn search(&self, batch: &Batch) -> Option<Search> {
+        if batch.conditions.is_empty() {
+            return None;
+        }
+        let found = Search::default();
+        let (shared, pool, queue) =
+            (Arc::clone(&self.shared), Arc::clone(&self.pool), Arc::clone(&self.queue));
+        let (conditions, result) = (batch.conditions.clone(), Arc::clone(&found));
+        let searching = async move {
+            let searched = search(&shared, &pool, &conditions).await;
+            // It is set once.
+            let _ = result.set(searched);
+            queue.look_again();
+        };
+        self.thread.detach(searching);
+        Some(found)
+    }
+
+    async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
+        let events = batch.events.iter().map(Encoded::of).collect::<Vec<_>>();
+        let bytes = events.iter().map(|event| event.bytes.as_bytes().len()).sum();
+        let room = self.queue.take_room(bytes)?;
+        let (reply, answer) = oneshot::channel();
+        let search = self.search(&batch);
+        self.queue.push(Ticket { batch, events, bytes, search, reply, since: Instant::now(), _room: room });
+        let panicked = "the writer of the store has panicked: open the store anew";
+        answer.await.unwrap_or_else(|_| Err(AppendError::InDoubt { reason: panicked.to_owned() }))
+    }
+
+    async fn repeat_of(&self, command: CommandKey) -> Result<Option<Appended>, AppendError> {
+        check_command(&command)?;
+        let key = command.clone();
+        let record = self.ask(move |shared, session| {
+            let key = key.clone();
+            async move {
+                let record = read::command_record(&shared, &session, &key).await?;
+                Ok(record.map(|record| {
+                    let last = record.last();
+                    (
+                        record,
+                        shared
+                            .mark(last)
+                            .map_or_else(|| shared.start().with(0, last), |mark| shared.marked(last, mark)),
+                    )
+                }))
+            }
+        });
+        let unavailable = |error: ReadError| AppendError::Unavailable { reason: error.to_string() };
+        let Some((record, checkpoint)) = record.await.map_err(unavailable)? else { return Ok(None) };
+        let repeat = record.answer(&command, 0).map_err(|refused| refused.error)?;
+        Ok(Some(Appended { places: repeat.places, checkpoint, repeated: true }))
+    }
+
+    async fn head(&self) -> Result<Checkpoint, ReadError> {
+        self.ask(|shared, session| async move { Ok(shared.observe(&session.state().await?)?) }).await
+    }
+
+    async fn wait_past(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
+        let mut checked = None;
+        loop {
+            // Listen first and look second: a change between the two would be missed otherwise.
+            let listener = self.shared.listen();
+            let known = self.shared.known();
+            let is_checked = checked == Some(known.era) || self.shared.knows(&after);
+            let head = match is_checked && known.head.at_least(&after) {
+                true => known.head,
+                false => self.check_place(&after).await?,
+            };
+            if !after.at_least(&head) {
+                return Ok(head);
+            }
+            checked = Some(known.era);
+            self.listen();
+            listener.await;
+        }
+    }
+
+    async fn check_place(&self, place: &Checkpoint) -> Result<Checkpoint, ReadError> {
+        check_checkpoint(place, &Checkpoint::new(self.shared.id, [u64::MAX]))?;
+        let place = place.clone();
+        let check = move |shared: Arc<Shared>, session: Arc<Session>| {
+            let place = place.clone();
+            async move { read::check_place(&shared, &session, &place).await }
+        };
+        self.ask(check).await
+    }
+
+    /// Starts to listen for commits of other processes, once.
+    fn listen(&self) {
+        self.listening.get_or_init(|| {
+            let task = self.thread.spawn(listen::run(Arc::clone(&self.shared)));
+            self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        });
+    }
+}
+
+impl EventStore for PostgresStore {
+    fn capabilities(&self) -> &Capabilities {
+        &self.inner.shared.capabilities
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(self.inner.append(batch))
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        _near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        Box::pin(self.inner.repeat_of(command))
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        let read = Arc::new(read);
+        Box::pin(self.inner.ask(move |shared, session| {
+            let read = Arc::clone(&read);
+            async move { read::page(&shared, &session, &read).await }
+        }))
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        Box::pin(self.inner.ask(move |shared, session| {
+            let name = name.clone();
+            async move { read::stream_head(&shared, &session, &name).await }
+        }))
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        Box::pin(self.inner.ask(move |shared, session| {
+            let listing = listing.clone();
+            async move { read::listing(&shared, &session, &listing).await }
+        }))
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move {
+            match at {
+                When::Start => Ok(self.inner.shared.start()),
+                When::Head => self.inner.head().await,
+                When::RecordedUpTo(time) => {
+                    let nanos = time.as_nanos();
+                    let locate = move |shared: Arc<Shared>, session: Arc<Session>| async move {
+                        read::position_at(&shared, &session, nanos).await
+                    };
+                    self.inner.ask(locate).await
+                }
+                _ => Err(ReadError::Unsupported { capability: "this kind of place".into() }),
+            }
+        })
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(self.inner.wait_past(after))
+    }
+}

@@ -1,0 +1,191 @@
+//! What a group asks the tables, all under the lock, in the pipeline that takes it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use bytes::Bytes;
+use gesta_core::{EventBytes, EventId, Expected, Placed, Position, StreamName, Timestamp, Version};
+use tokio_postgres::Row;
+
+use super::facts::{Known, StreamHead};
+use super::ticket::Ticket;
+use crate::fault::Fault;
+use crate::read::{COMMANDS, command_of};
+use crate::schema::TIMELINE;
+use crate::session::{MARKS, STATE, Session, State, event_id, mark_of_row};
+use crate::shared::{Shared, sequence_column};
+
+/// The lock of the writers. It is held until the transaction ends.
+const LOCK: &str = "select one from store for update";
+
+/// The columns of [`STATE`]; then the timeline of the server, the last stream, and the clock in nanoseconds.
+fn locked_state() -> &'static str {
+    static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    TEXT.get_or_init(|| {
+        let columns = format!(
+            ", {TIMELINE}, (select coalesce(max(sid), 0) from stream), \
+             (extract(epoch from clock_timestamp()) * 1000000000)::bigint from (select 1) one"
+        );
+        STATE.replace(" from (select 1) one", &columns)
+    })
+}
+
+const HEADS: &str = "select s.name, s.sid, e.version, e.position from unnest($1::text[]) n(name) \
+     join stream s on s.name = n.name cross join lateral \
+     (select version, position from event where sid = s.sid order by version desc limit 1) e";
+
+/// The events with an id in a stream, with the last event of their batch.
+const EVENTS: &str = "select n.name, e.id, e.version, e.position, e.batch_end, b.id, b.recorded_at \
+     from unnest($1::bytea[], $2::text[]) n(id, name) join event e on e.id = n.id \
+     join stream s on s.sid = e.sid and s.name = n.name join event b on b.position = e.batch_end";
+
+const NEWER: &str = "select position, record from event where position > $1 order by position";
+
+/// What a group asks.
+pub(super) struct Questions {
+    streams: Vec<String>,
+    ids: Vec<Vec<u8>>,
+    streams_of_ids: Vec<String>,
+    keys: Vec<Vec<u8>>,
+    /// The end of the earliest search; `None` if no batch has conditions.
+    newer_than: Option<i64>,
+    places: Vec<i64>,
+}
+
+/// The answers.
+pub(super) struct Found {
+    pub(super) state: State,
+    /// The timeline of the server, which may be newer than that of the history.
+    pub(super) timeline: i64,
+    /// The clock of the database.
+    pub(super) now: Timestamp,
+    pub(super) known: Known,
+}
+
+impl Questions {
+    pub(super) fn of(group: &[Ticket], shared: &Shared) -> Self {
+        let streams = group.iter().flat_map(Ticket::streams).collect::<HashSet<_>>();
+        let ids = group.iter().flat_map(ids_of).collect::<HashSet<_>>();
+        let keys =
+            group.iter().filter_map(|ticket| ticket.batch.command.as_ref()).map(|command| &command.key);
+        let conditions = group.iter().flat_map(|ticket| &ticket.batch.conditions);
+        let places = conditions.filter_map(|condition| condition.after.as_ref());
+        let searched = group.iter().filter_map(Ticket::searched).map(|searched| searched.checked_to).min();
+        Self {
+            streams: streams.into_iter().map(|name| name.as_str().to_owned()).collect(),
+            ids: ids.iter().map(|(_, id)| id.as_bytes().to_vec()).collect(),
+            streams_of_ids: ids.iter().map(|(stream, _)| stream.as_str().to_owned()).collect(),
+            keys: keys.collect::<BTreeSet<_>>().into_iter().map(|key| key.to_vec()).collect(),
+            newer_than: searched.map(sequence_column),
+            places: shared.unknown_places(places),
+        }
+    }
+
+    /// Begins a transaction, takes the lock and asks, in one round trip.
+    pub(super) async fn ask(&self, session: &Session, shared: &Shared) -> Result<Found, Fault> {
+        let client = session.client();
+        let (lock, state) = (session.prepare(LOCK).await?, session.prepare(locked_state()).await?);
+        let (heads, events) = (session.prepare(HEADS).await?, session.prepare(EVENTS).await?);
+        let (commands, newer) = (session.prepare(COMMANDS).await?, session.prepare(NEWER).await?);
+        let marks = session.prepare(MARKS).await?;
+        let (begun, locked, state, heads, events, commands, newer, marks) = tokio::join!(
+            client.batch_execute("begin isolation level read committed read write"),
+            client.query(&lock, &[]),
+            client.query_one(&state, &[]),
+            async { client.query(&heads, &[&self.streams]).await },
+            async { client.query(&events, &[&self.ids, &self.streams_of_ids]).await },
+            async {
+                if self.keys.is_empty() {
+                    Ok(Vec::new())
+                } else {
+                    client.query(&commands, &[&self.keys]).await
+                }
+            },
+            async {
+                match &self.newer_than {
+                    Some(position) => client.query(&newer, &[position]).await,
+                    None => Ok(Vec::new()),
+                }
+            },
+            async {
+                if self.places.is_empty() {
+                    Ok(Vec::new())
+                } else {
+                    client.query(&marks, &[&self.places]).await
+                }
+            },
+        );
+        begun?;
+        if locked?.is_empty() {
+            return Err(Fault::Refused("the row of the store is gone from its table".to_owned()));
+        }
+        let row = state?;
+        let state = State::of(&row, session)?;
+        let mut known = Known {
+            head: shared.observe(&state)?,
+            last: state.position(),
+            recorded_at: state.head.map_or(Timestamp::MIN, |last| last.recorded_at),
+            next_sid: row.try_get::<_, i64>(6)? + 1,
+            streams: heads?.iter().map(head_of_row).collect::<Result<_, _>>()?,
+            events: HashMap::new(),
+            ends: HashMap::new(),
+            commands: HashMap::new(),
+            newer: newer?.iter().map(newer_of_row).collect::<Result<_, _>>()?,
+            marks: HashMap::new(),
+        };
+        for row in events? {
+            add_event(&row, &mut known)?;
+        }
+        for row in commands? {
+            let (key, record, mark) = command_of(&row)?;
+            known.marks.insert(record.last(), mark);
+            known.commands.insert(Bytes::from(key), record);
+        }
+        for row in marks? {
+            let (sequence, mark) = mark_of_row(&row)?;
+            known.marks.insert(sequence, mark);
+        }
+        Ok(Found { state, timeline: row.try_get(5)?, now: Timestamp::from_nanos(row.try_get(7)?), known })
+    }
+}
+
+/// The ids that a batch brings or expects, with their streams.
+fn ids_of(ticket: &Ticket) -> impl Iterator<Item = (&StreamName, EventId)> {
+    let own = ticket.batch.events.iter().map(|event| (&event.stream, event.id));
+    own.chain(ticket.batch.expect.iter().filter_map(|(stream, expected)| match expected {
+        Expected::Event { id, .. } => Some((stream, *id)),
+        _ => None,
+    }))
+}
+
+fn damaged(what: impl std::fmt::Display) -> Fault {
+    Fault::Refused(format!("the tables of the store are damaged: {what}"))
+}
+
+fn name_of(row: &Row) -> Result<StreamName, Fault> {
+    row.try_get::<_, &str>(0)?.parse().map_err(damaged)
+}
+
+fn place_of(version: i64, position: i64) -> Placed {
+    let position = Position { partition: 0, sequence: position.cast_unsigned() };
+    Placed { version: Version::new(version.cast_unsigned()), position }
+}
+
+fn head_of_row(row: &Row) -> Result<(StreamName, StreamHead), Fault> {
+    let last = place_of(row.try_get(2)?, row.try_get(3)?);
+    Ok((name_of(row)?, StreamHead { sid: row.try_get(1)?, last }))
+}
+
+fn newer_of_row(row: &Row) -> Result<(u64, EventBytes), Fault> {
+    let record = EventBytes::parse(Bytes::copy_from_slice(row.try_get::<_, &[u8]>(1)?)).map_err(damaged)?;
+    Ok((row.try_get::<_, i64>(0)?.cast_unsigned(), record))
+}
+
+fn add_event(row: &Row, known: &mut Known) -> Result<(), Fault> {
+    let (id, place) = (event_id(row.try_get(1)?)?, place_of(row.try_get(2)?, row.try_get(3)?));
+    let end = row.try_get::<_, i64>(4)?.cast_unsigned();
+    let mark = gesta_core::mark_of(event_id(row.try_get(5)?)?, Timestamp::from_nanos(row.try_get(6)?));
+    known.events.entry(id).or_default().push((name_of(row)?, place));
+    known.ends.insert(place.position.sequence, end);
+    known.marks.insert(end, mark);
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! One batch on its way to a group.
+
+use std::sync::{Arc, OnceLock};
+
+use gesta_core::{AppendError, Appended, Batch, EventBytes, NewEvent, StreamName};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use super::search::Searched;
+use crate::read::terms_of;
+
+/// The answer to an append.
+pub(crate) type Answer = Result<Appended, AppendError>;
+
+/// The search of a batch's conditions, once it has ended.
+pub(crate) type Search = Arc<OnceLock<Result<Searched, AppendError>>>;
+
+/// One batch on its way to a group.
+pub(crate) struct Ticket {
+    pub(crate) batch: Batch,
+    /// Its events, encoded.
+    pub(crate) events: Vec<Encoded>,
+    /// Bytes of the encoded events.
+    pub(crate) bytes: usize,
+    /// Nothing for a batch without conditions.
+    pub(crate) search: Option<Search>,
+    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) since: Instant,
+    /// Its room in the queue.
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+/// One event as the tables hold it.
+pub(crate) struct Encoded {
+    pub(crate) bytes: EventBytes,
+    pub(crate) terms: Vec<i64>,
+}
+
+impl Encoded {
+    /// Encodes an event.
+    pub(crate) fn of(event: &NewEvent) -> Self {
+        let bytes = event.to_bytes();
+        let terms = terms_of(bytes.stream(), bytes.event_type(), bytes.tags());
+        Self { bytes, terms }
+    }
+}
+
+impl Ticket {
+    /// True if the batch can be decided: its conditions were searched.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.search.as_ref().is_none_or(|search| search.get().is_some())
+    }
+
+    /// The streams that the batch writes to or has an expectation of.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamName> {
+        let written = self.batch.events.iter().map(|event| &event.stream);
+        written.chain(self.batch.expect.iter().map(|(stream, _)| stream))
+    }
+
+    /// The result of the search, if there was one and it has not failed.
+    pub(crate) fn searched(&self) -> Option<&Searched> {
+        self.search.as_ref()?.get()?.as_ref().ok()
+    }
+}

@@ -1,0 +1,282 @@
+//! The writer: one group after the other, each decided and committed on one connection.
+
+use std::sync::Arc;
+
+use gesta_core::{AppendError, Appended, Checkpoint, Repeat, Timestamp};
+use tokio::time::Instant;
+
+use super::facts::Known;
+use super::group::{Outcome, Rows, Rules, decide};
+use super::insert::{NotWritten, confirm, insert};
+use super::look_up::{Found, Questions};
+use super::queue::Queue;
+use super::search::search;
+use super::ticket::{Answer, Ticket};
+use crate::fault::Fault;
+use crate::limits::{RETRY_PAUSE, STEP_TIME};
+use crate::pool::Pool;
+use crate::session::{Last, Session, State, within};
+use crate::shared::Shared;
+
+/// The writer of one store.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+    queue: Arc<Queue>,
+    session: Option<Session>,
+    /// True if a connection was lost since the last one was made.
+    has_lost: bool,
+    /// True if a commit may not have waited for its standby, as one of a process before: nothing is answered before a later one did.
+    is_unconfirmed: bool,
+    /// Why nothing is written any more.
+    stopped: Option<String>,
+}
+
+impl Writer {
+    pub(crate) const fn new(shared: Arc<Shared>, pool: Arc<Pool>, queue: Arc<Queue>) -> Self {
+        Self { shared, pool, queue, session: None, has_lost: false, is_unconfirmed: true, stopped: None }
+    }
+
+    /// Writes groups until the task is ended.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let group = self.queue.next().await;
+            self.settle(group).await;
+        }
+    }
+
+    /// Decides and writes a group, again and again until it has an answer or its time is over.
+    async fn settle(&mut self, group: Vec<Ticket>) {
+        let mut group = answer_unsearched(group);
+        let oldest = group.iter().map(|ticket| ticket.since).min().unwrap_or_else(Instant::now);
+        let mut deadline = oldest + self.shared.options.settle_time;
+        let mut doubts = vec![false; group.len()];
+        while !group.is_empty() {
+            let attempted = match self.session().await {
+                Ok(session) => {
+                    self.search_again(&mut group).await;
+                    self.attempt(session, &group, &mut doubts).await
+                }
+                Err(fault) => Err(fault.into()),
+            };
+            let NotWritten { fault, is_in_doubt } = match attempted {
+                Ok(answers) => {
+                    group.into_iter().zip(answers).for_each(|(ticket, answer)| reply(ticket, answer));
+                    return;
+                }
+                Err(failed) => failed,
+            };
+            tracing::debug!("a group of {} was not written: {fault:?}, in doubt: {is_in_doubt}", group.len());
+            if is_in_doubt {
+                deadline = deadline.max(Instant::now() + self.shared.options.settle_time);
+            }
+            self.leave(&fault);
+            let may_pass = matches!(fault, Fault::Lost(_) | Fault::Busy(_));
+            if !may_pass || Instant::now() >= deadline {
+                return give_up(group, &doubts, &fault);
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Ends what a fault makes useless.
+    fn leave(&mut self, fault: &Fault) {
+        if let Fault::Broken(reason) = fault {
+            let reason =
+                format!("the database refused rows that had been decided, a bug of this program: {reason}");
+            tracing::error!("{reason}");
+            self.stopped = Some(reason);
+        }
+        // After any failure the transaction may be open: a new connection has none.
+        self.session = None;
+        self.has_lost = true;
+    }
+
+    /// One attempt: returns the answers, which are true and durable. `doubts` learns which batches may have been written.
+    async fn attempt(
+        &mut self,
+        session: Session,
+        group: &[Ticket],
+        doubts: &mut [bool],
+    ) -> Result<Vec<Answer>, NotWritten> {
+        let questions = Questions::of(group, &self.shared);
+        let asked = questions.ask(&session, &self.shared);
+        let Found { state, timeline, now, mut known } = within(STEP_TIME, "taking the lock", asked).await?;
+        self.check_searches(group)?;
+        self.add_remembered_marks(group, &mut known);
+        let (outcomes, rows) = self.decide(group, &mut known, now);
+        self.write(&session, &outcomes, &rows, (state, timeline), doubts).await?;
+        self.session = Some(session);
+        self.shared.remember(known.marks);
+        Ok(outcomes.into_iter().map(|outcome| self.answer(outcome)).collect())
+    }
+
+    /// Writes what was accepted, if anything was.
+    async fn write(
+        &mut self,
+        session: &Session,
+        outcomes: &[Outcome],
+        rows: &Rows,
+        (state, timeline): (State, i64),
+        doubts: &mut [bool],
+    ) -> Result<(), NotWritten> {
+        if rows.events.positions.is_empty() {
+            if !self.is_unconfirmed {
+                let rolled_back = async { Ok(session.client().batch_execute("rollback").await?) };
+                return Ok(within(STEP_TIME, "a rollback", rolled_back).await?);
+            }
+            let confirmed = tokio::time::timeout(STEP_TIME, confirm(session)).await;
+            return self.note(confirmed);
+        }
+        // A store that was moved to another server may have a lower one there.
+        let new_timeline = (timeline > state.timeline).then_some(timeline);
+        let inserted = insert(session, rows, new_timeline, &self.shared.target.channel);
+        let inserted = tokio::time::timeout(STEP_TIME, inserted).await;
+        let is_in_doubt = match &inserted {
+            Ok(Ok(())) => false,
+            Ok(Err(failed)) => failed.is_in_doubt,
+            Err(_) => true,
+        };
+        if is_in_doubt {
+            let accepted = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Accepted(_)));
+            doubts.iter_mut().zip(accepted).for_each(|(doubt, accepted)| *doubt |= accepted);
+        }
+        self.note(inserted)?;
+        if let (Some(position), Some(event), Some(recorded_at)) =
+            (rows.events.positions.last(), rows.events.records.last(), rows.events.recorded_at.last())
+        {
+            let recorded_at = Timestamp::from_nanos(*recorded_at);
+            let last = Last { position: position.cast_unsigned(), id: event.id(), recorded_at };
+            let timeline = timeline.max(state.timeline);
+            self.shared.observe(&State { timeline, head: Some(last) })?;
+        }
+        Ok(())
+    }
+
+    /// Notes if a commit waited for its standby.
+    fn note(
+        &mut self,
+        committed: Result<Result<(), NotWritten>, tokio::time::error::Elapsed>,
+    ) -> Result<(), NotWritten> {
+        let committed = committed
+            .unwrap_or_else(|_| Err(NotWritten { fault: Fault::timeout("a commit"), is_in_doubt: true }));
+        match &committed {
+            Ok(()) => self.is_unconfirmed = false,
+            // Also after a lost connection: the commit may have been cut short while it waited.
+            Err(failed) => self.is_unconfirmed |= failed.is_in_doubt,
+        }
+        committed
+    }
+
+    fn decide(&self, group: &[Ticket], known: &mut Known, now: Timestamp) -> (Vec<Outcome>, Rows) {
+        let now = || self.shared.options.clock.as_ref().map_or(now, |clock| clock());
+        decide(group, known, &Rules { now: &now, read_only: self.stopped.as_deref() })
+    }
+
+    /// Marks of the places of conditions that were not asked for, because they are remembered.
+    fn add_remembered_marks(&self, group: &[Ticket], known: &mut Known) {
+        let conditions = group.iter().flat_map(|ticket| &ticket.batch.conditions);
+        for after in conditions.filter_map(|condition| condition.after.as_ref()) {
+            let sequence = after.sequence(0);
+            if let Some(mark) = self.shared.mark(sequence) {
+                known.marks.entry(sequence).or_insert(mark);
+            }
+        }
+    }
+
+    /// The connection, made anew if it was lost.
+    async fn session(&mut self) -> Result<Session, Fault> {
+        if let Some(session) = self.session.take() {
+            if !session.is_closed() {
+                return Ok(session);
+            }
+            // It was lost while nothing was written.
+            self.has_lost = true;
+        }
+        let session = Session::connect(&self.shared.target, None).await?;
+        if self.has_lost {
+            self.shared.start_over(&within(STEP_TIME, "a look at the head", session.state()).await?)?;
+            self.has_lost = false;
+            // A commit of before may have been cut short while it waited for its standby.
+            self.is_unconfirmed = true;
+        }
+        Ok(session)
+    }
+
+    /// Fails if the history changed after conditions were searched.
+    fn check_searches(&self, group: &[Ticket]) -> Result<(), Fault> {
+        let era = self.shared.known().era;
+        let is_current = group.iter().filter_map(Ticket::searched).all(|searched| searched.era == era);
+        if is_current { Ok(()) } else { Err(Fault::Busy("the history of the store has changed".to_owned())) }
+    }
+
+    /// Searches conditions again whose search was in another era of the history.
+    async fn search_again(&self, group: &mut [Ticket]) {
+        let era = self.shared.known().era;
+        for ticket in group {
+            if ticket.searched().is_some_and(|searched| searched.era != era) {
+                let found = search(&self.shared, &self.pool, &ticket.batch.conditions).await;
+                // One that fails stays as it is, and is searched again.
+                if found.is_ok() {
+                    ticket.search = Some(Arc::new(found.into()));
+                }
+            }
+        }
+    }
+
+    fn answer(&self, outcome: Outcome) -> Answer {
+        let appended = |repeat: Repeat, repeated| Appended {
+            checkpoint: self.place_of(repeat.end),
+            places: repeat.places,
+            repeated,
+        };
+        match outcome {
+            Outcome::Accepted(repeat) => Ok(appended(repeat, false)),
+            Outcome::Repeated(repeat) => Ok(appended(repeat, true)),
+            Outcome::Refused(error) => Err(error),
+        }
+    }
+
+    fn place_of(&self, end: u64) -> Checkpoint {
+        match self.shared.mark(end) {
+            Some(mark) => self.shared.marked(end, mark),
+            None => self.shared.start().with(0, end),
+        }
+    }
+}
+
+fn reply(ticket: Ticket, answer: Answer) {
+    // The caller may be gone.
+    let _ = ticket.reply.send(answer);
+}
+
+/// Answers batches whose search has failed, and returns the others.
+fn answer_unsearched(group: Vec<Ticket>) -> Vec<Ticket> {
+    let failure = |ticket: &Ticket| ticket.search.as_ref()?.get()?.as_ref().err().cloned();
+    let mut searched = Vec::with_capacity(group.len());
+    for ticket in group {
+        match failure(&ticket) {
+            Some(error) => reply(ticket, Err(error)),
+            None => searched.push(ticket),
+        }
+    }
+    searched
+}
+
+/// Answers a group that has no answer in time.
+fn give_up(group: Vec<Ticket>, doubts: &[bool], fault: &Fault) {
+    for (ticket, in_doubt) in group.into_iter().zip(doubts) {
+        let error = match (in_doubt, fault) {
+            (
+                true,
+                Fault::Lost(reason)
+                | Fault::Busy(reason)
+                | Fault::Full(reason)
+                | Fault::Refused(reason)
+                | Fault::Broken(reason),
+            ) => AppendError::InDoubt { reason: reason.clone() },
+            (false, fault) => fault.clone().into(),
+        };
+        reply(ticket, Err(error));
+    }
+}

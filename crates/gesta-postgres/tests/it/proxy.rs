@@ -1,0 +1,166 @@
+//! A proxy that harms the connection of the writer at one message of an append.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+/// What happens at the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// It never arrives: the connection is cut before it.
+    Cut,
+    /// It arrives, but no answer comes back: from here on, the client hears nothing, and the server sees the end.
+    Silence,
+    /// It waits until [`Proxy::release`], as in a process that is stopped.
+    Hold,
+}
+
+/// The first message of an append's transaction.
+const BEGIN: &[u8] = b"begin isolation level read committed read write";
+
+#[derive(Default)]
+struct Plan {
+    /// The harm, and the number of messages of the next append that pass before it.
+    armed: Option<(Harm, usize)>,
+    /// True if the harm was done.
+    is_done: bool,
+    is_released: bool,
+}
+
+/// A proxy in front of a server. It runs until the test ends.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    plan: Arc<(Mutex<Plan>, Condvar)>,
+}
+
+impl Proxy {
+    pub(crate) fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let plan = Arc::<(Mutex<Plan>, Condvar)>::default();
+        let shared = Arc::clone(&plan);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { continue };
+                // Otherwise each round trip waits for a delayed acknowledgement.
+                [&client, &server].into_iter().for_each(|side| side.set_nodelay(true).expect("a socket"));
+                let plan = Arc::clone(&shared);
+                let link = Link { client, server, plan };
+                thread::spawn(move || link.run());
+            }
+        });
+        Self { address, plan }
+    }
+
+    /// The address of a database behind the proxy.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@{}/{database}", self.address)
+    }
+
+    /// Harms the next append, after `after` of its messages.
+    pub(crate) fn arm(&self, harm: Harm, after: usize) {
+        *self.plan.0.lock().unwrap() =
+            Plan { armed: Some((harm, after)), is_done: false, is_released: false };
+    }
+
+    /// True if the harm was done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.plan.0.lock().unwrap().is_done
+    }
+
+    /// Blocks until the harm was done.
+    pub(crate) fn wait_until_done(&self) {
+        let plan = self.plan.0.lock().unwrap();
+        drop(self.plan.1.wait_while(plan, |plan| !plan.is_done).unwrap());
+    }
+
+    /// Lets a held message go.
+    pub(crate) fn release(&self) {
+        self.plan.0.lock().unwrap().is_released = true;
+        self.plan.1.notify_all();
+    }
+}
+
+/// One connection through the proxy.
+struct Link {
+    client: TcpStream,
+    server: TcpStream,
+    plan: Arc<(Mutex<Plan>, Condvar)>,
+}
+
+impl Link {
+    fn run(self) {
+        let (mut from, mut to) = (self.server.try_clone().unwrap(), self.client.try_clone().unwrap());
+        let answers = thread::spawn(move || {
+            // Ends when either side is gone.
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+            let _ = io::copy(&mut from, &mut io::sink());
+        });
+        let _ = self.pass_on();
+        let _ = self.server.shutdown(Shutdown::Write);
+        answers.join().unwrap();
+    }
+
+    /// Passes on messages of the client until a harm ends that.
+    fn pass_on(&self) -> io::Result<()> {
+        let (client, mut server) = (&self.client, &self.server);
+        server.write_all(&message(client, false)?)?;
+        // The number of messages of the append that is to be harmed; `None` before it.
+        let mut passed = None;
+        loop {
+            let message = message(client, true)?;
+            if passed.is_none() && self.is_armed() && message.windows(BEGIN.len()).any(|part| part == BEGIN) {
+                passed = Some(0);
+            }
+            match passed.and_then(|passed| self.harm_at(passed)) {
+                None => server.write_all(&message)?,
+                Some(Harm::Cut) => {
+                    client.shutdown(Shutdown::Both)?;
+                    server.shutdown(Shutdown::Both)?;
+                    return Ok(());
+                }
+                Some(Harm::Silence) => {
+                    client.shutdown(Shutdown::Both)?;
+                    return server.write_all(&message);
+                }
+                Some(Harm::Hold) => {
+                    let plan = self.plan.0.lock().unwrap();
+                    drop(self.plan.1.wait_while(plan, |plan| !plan.is_released).unwrap());
+                    server.write_all(&message)?;
+                }
+            }
+            passed = passed.map(|passed| passed + 1);
+        }
+    }
+
+    fn is_armed(&self) -> bool {
+        self.plan.0.lock().unwrap().armed.is_some()
+    }
+
+    /// The harm at a message of the append, once.
+    fn harm_at(&self, passed: usize) -> Option<Harm> {
+        let mut plan = self.plan.0.lock().unwrap();
+        let (harm, after) = plan.armed?;
+        if passed < after {
+            return None;
+        }
+        plan.armed = None;
+        plan.is_done = true;
+        self.plan.1.notify_all();
+        Some(harm)
+    }
+}
+
+/// Reads one message of the protocol. The first one of a connection has no type.
+fn message(mut from: &TcpStream, has_type: bool) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; if has_type { 5 } else { 4 }];
+    from.read_exact(&mut head)?;
+    let length = u32::from_be_bytes(head[head.len() - 4..].try_into().expect("four bytes"));
+    let mut message = head;
+    let begin = message.len();
+    message.resize(begin + length as usize - 4, 0);
+    from.read_exact(&mut message[begin..])?;
+    Ok(message)
+}

@@ -1,0 +1,158 @@
+//! The target of a publisher: which broker an address means, and what its adapter needs.
+
+use crate::broker::Broker;
+use crate::secret::Secret;
+use crate::subject::Template;
+
+use super::{KeyError, PublisherToml, at};
+
+/// The kinds of targets, by the scheme of their address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Webhook,
+    Nats,
+    Rabbitmq,
+}
+
+const SCHEMES: [(&str, Kind); 5] = [
+    ("http", Kind::Webhook),
+    ("https", Kind::Webhook),
+    ("nats", Kind::Nats),
+    ("tls", Kind::Nats),
+    ("amqp", Kind::Rabbitmq),
+];
+
+impl PublisherToml<'_> {
+    /// The adapter of the target.
+    pub(super) fn broker(
+        &self,
+        subject: Option<&Template>,
+        secret: Option<Secret>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
+        let to = self.to.as_deref().ok_or_else(|| {
+            at("to")("is missing: give the address of the target, such as `nats://127.0.0.1:4222`")
+        })?;
+        let kind = kind_of(to)?;
+        self.check_keys(kind)?;
+        match kind {
+            Kind::Webhook => self.webhook(to, subject, secret),
+            Kind::Nats => self.nats(to, subject, secret),
+            Kind::Rabbitmq => self.rabbitmq(to, subject, secret),
+        }
+    }
+
+    /// Refuses keys that mean nothing for the target.
+    fn check_keys(&self, kind: Kind) -> Result<(), KeyError> {
+        let keys = [("stream", &self.stream, Kind::Nats), ("exchange", &self.exchange, Kind::Rabbitmq)];
+        match keys.into_iter().find(|(_, given, of)| given.is_some() && *of != kind) {
+            Some((key, _, Kind::Nats)) => Err(at(key)("is for NATS alone: remove it")),
+            Some((key, ..)) => Err(at(key)("is for RabbitMQ alone: remove it")),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(feature = "webhook")]
+    fn webhook(
+        &self,
+        to: &str,
+        subject: Option<&Template>,
+        secret: Option<Secret>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
+        use crate::webhook::{Webhook, keys_of};
+        let secret = secret.ok_or_else(|| {
+            at("secret_env")("is missing: name a variable with the secret that signs, `whsec_` and base64")
+        })?;
+        let keys = keys_of(&secret).map_err(at("secret_env"))?;
+        let webhook = Webhook::new(to, subject, keys, self.answer_time()?).map_err(at("to"))?;
+        Ok(Box::new(webhook))
+    }
+
+    #[cfg(not(feature = "webhook"))]
+    fn webhook(&self, _: &str, _: Option<&Template>, _: Option<Secret>) -> Result<Box<dyn Broker>, KeyError> {
+        Err(not_built("webhook"))
+    }
+
+    #[cfg(feature = "nats")]
+    fn nats(
+        &self,
+        to: &str,
+        subject: Option<&Template>,
+        secret: Option<Secret>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
+        use crate::nats::{Nats, check_subject};
+        check_subject(required_subject(subject)?).map_err(at("subject"))?;
+        let stream = self
+            .stream
+            .clone()
+            .ok_or_else(|| at("stream")("is missing: name the stream of JetStream that takes the subject"))?;
+        let nats = Nats::new(to, stream, secret, self.answer_time()?);
+        let nats = nats.map_err(|(key, reason)| KeyError { key, reason })?;
+        Ok(Box::new(nats))
+    }
+
+    #[cfg(not(feature = "nats"))]
+    fn nats(&self, _: &str, _: Option<&Template>, _: Option<Secret>) -> Result<Box<dyn Broker>, KeyError> {
+        Err(not_built("nats"))
+    }
+
+    #[cfg(feature = "rabbitmq")]
+    fn rabbitmq(
+        &self,
+        to: &str,
+        subject: Option<&Template>,
+        secret: Option<Secret>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
+        use crate::rabbitmq::Rabbitmq;
+        required_subject(subject)?;
+        let exchange = self
+            .exchange
+            .as_deref()
+            .ok_or_else(|| at("exchange")("is missing: name the topic exchange that takes the events"))?;
+        let rabbitmq = Rabbitmq::new(to, exchange, secret.as_ref(), self.answer_time()?);
+        let rabbitmq = rabbitmq.map_err(|(key, reason)| KeyError { key, reason })?;
+        Ok(Box::new(rabbitmq))
+    }
+
+    #[cfg(not(feature = "rabbitmq"))]
+    fn rabbitmq(
+        &self,
+        _: &str,
+        _: Option<&Template>,
+        _: Option<Secret>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
+        Err(not_built("rabbitmq"))
+    }
+}
+
+/// The subject of a target that needs one.
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+fn required_subject(subject: Option<&Template>) -> Result<&Template, KeyError> {
+    subject.ok_or_else(|| at("subject")("is missing: give one such as `shop.{category}.{type}`"))
+}
+
+/// The kind of a target. Refuses credentials in its address.
+fn kind_of(to: &str) -> Result<Kind, KeyError> {
+    let known = || SCHEMES.map(|(scheme, _)| format!("`{scheme}://`")).join(", ");
+    let (scheme, rest) = to
+        .split_once("://")
+        .ok_or_else(|| at("to")(format!("has no scheme: begin it with one of {}", known())))?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(at("to")(
+            "holds a user or a password: leave out the part before `@`, put it into an environment variable, and name that in `secret_env`",
+        ));
+    }
+    if scheme == "amqps" {
+        return Err(at("to")(
+            "asks for TLS, which is not supported for RabbitMQ: connect to a TLS proxy on this machine",
+        ));
+    }
+    let kind = SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, kind)| *kind);
+    kind.ok_or_else(|| at("to")(format!("begins with `{scheme}://`: begin it with one of {}", known())))
+}
+
+/// The error for a target whose adapter was left out.
+#[allow(dead_code, reason = "a build with all features leaves out none")]
+fn not_built(feature: &str) -> KeyError {
+    at("to")(format!("needs a program that was built with the feature `publish-{feature}`"))
+}

@@ -1,0 +1,173 @@
+//! RabbitMQ: each event is a persistent message in binary mode to a topic exchange, and the broker's confirm ends it.
+//!
+//! *Choice: a channel for each message in flight, not one for all.* What a broker says about a channel is then about one message: a
+//! confirm, a message that no queue takes, an error that closes the channel. On a shared channel the confirm of another message can come
+//! between a returned message and its own confirm, and the client would take the wrong one for returned. The cost is a channel for each
+//! of up to 1,024 messages in flight; channels are kept and used again.
+
+mod fate;
+mod properties;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gesta_core::BoxFuture;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection as AmqpConnection, ConnectionProperties, ExchangeKind};
+use tokio::time::timeout;
+
+use crate::broker::{Broker, Connection};
+use crate::fault::Fault;
+use crate::message::Message;
+use crate::secret::Secret;
+use fate::{of_confirmation, of_connect, of_exchange, of_publish};
+use properties::properties_of;
+
+/// An exchange that events are sent to.
+pub(crate) struct Rabbitmq {
+    uri: AMQPUri,
+    exchange: ShortString,
+    answer_time: Duration,
+}
+
+impl Rabbitmq {
+    /// Takes the address of a broker and the name of an exchange there. The secret is `user:password`. The error is the key that is
+    /// wrong, and what is wrong with it.
+    pub(crate) fn new(
+        to: &str,
+        exchange: &str,
+        secret: Option<&Secret>,
+        answer_time: Duration,
+    ) -> Result<Self, (&'static str, String)> {
+        let uri = to.parse::<AMQPUri>();
+        let mut uri = uri.map_err(|error| ("to", format!("is no address of a broker: {error}")))?;
+        // `amqp://host` and `amqp://host/` alike mean the virtual host `/`.
+        if uri.vhost.is_empty() {
+            uri.vhost = "/".to_owned();
+        }
+        if let Some(secret) = secret {
+            let (user, password) = secret
+                .reveal()
+                .split_once(':')
+                .ok_or(("secret_env", "names a secret that is not `user:password`: write both".to_owned()))?;
+            user.clone_into(&mut uri.authority.userinfo.username);
+            password.clone_into(&mut uri.authority.userinfo.password);
+        }
+        let exchange = ShortString::try_new(exchange)
+            .map_err(|_| ("exchange", "is longer than 255 bytes: name one that exists".to_owned()))?;
+        Ok(Self { uri, exchange, answer_time })
+    }
+
+    async fn open(&self) -> Result<Arc<dyn Connection>, Fault> {
+        let properties = ConnectionProperties::default().with_connection_name("gesta".into());
+        let connected = AmqpConnection::connect_uri(self.uri.clone(), properties).await;
+        let connection = connected.map_err(|error| of_connect(&error))?;
+        let channel = connection.create_channel().await.map_err(|error| of_connect(&error))?;
+        let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let declared = channel.exchange_declare(
+            self.exchange.clone(),
+            ExchangeKind::Topic,
+            passive,
+            FieldTable::default(),
+        );
+        declared.await.map_err(|error| of_exchange(self.exchange.as_str(), &error))?;
+        Ok(Arc::new(Channels {
+            connection,
+            exchange: self.exchange.clone(),
+            answer_time: self.answer_time,
+            idle: Mutex::default(),
+        }))
+    }
+}
+
+impl Broker for Rabbitmq {
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Connection>, Fault>> {
+        Box::pin(self.open())
+    }
+}
+
+/// A connection with its channels.
+struct Channels {
+    connection: AmqpConnection,
+    exchange: ShortString,
+    answer_time: Duration,
+    /// Channels without a message in flight, in confirm mode.
+    idle: Mutex<Vec<Channel>>,
+}
+
+impl Channels {
+    async fn send(&self, message: &Message<'_>) -> Result<(), Fault> {
+        let sent = timeout(self.answer_time, self.send_on_channel(message)).await;
+        sent.unwrap_or_else(|_| {
+            Err(Fault::Broken { reason: format!("RabbitMQ gave no confirm within {:?}", self.answer_time) })
+        })
+    }
+
+    async fn send_on_channel(&self, message: &Message<'_>) -> Result<(), Fault> {
+        let frame_bytes_max = self.connection.configuration().frame_max();
+        let properties = properties_of(message, usize::try_from(frame_bytes_max).unwrap_or(usize::MAX))?;
+        let subject = ShortString::try_new(&message.subject).map_err(|_| Fault::Unfit {
+            reason: format!("the routing key has {} bytes: 255 are allowed", message.subject.len()),
+        })?;
+        let channel = self.take().await?;
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let of_error = |error: lapin::Error| of_publish(self.exchange.as_str(), &error);
+        let data = message.event.data();
+        let sent = channel.basic_publish(self.exchange.clone(), subject, options, &data, properties);
+        let confirmation = sent.await.map_err(of_error)?.await.map_err(of_error)?;
+        self.lock().push(channel);
+        of_confirmation(self.exchange.as_str(), &message.subject, &confirmation)
+    }
+
+    /// A channel without a message in flight.
+    async fn take(&self) -> Result<Channel, Fault> {
+        let kept = self.lock().pop();
+        if let Some(channel) = kept {
+            return Ok(channel);
+        }
+        let of_error = |error: lapin::Error| of_publish(self.exchange.as_str(), &error);
+        let channel = self.connection.create_channel().await.map_err(of_error)?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(of_error)?;
+        Ok(channel)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection for Channels {
+    fn publish<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(self.send(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rabbitmq(to: &str, secret: &str) -> Result<AMQPUri, (&'static str, String)> {
+        let secret = Secret::new(secret);
+        Rabbitmq::new(to, "shop", secret.as_ref(), Duration::from_secs(1)).map(|rabbitmq| rabbitmq.uri)
+    }
+
+    #[test]
+    fn an_address_has_a_virtual_host_and_the_secret_a_user() {
+        for (to, vhost) in [
+            ("amqp://h:5672", "/"),
+            ("amqp://h", "/"),
+            ("amqp://h/", "/"),
+            ("amqp://h/%2f", "/"),
+            ("amqp://h/shop", "shop"),
+        ] {
+            assert_eq!(rabbitmq(to, "").unwrap().vhost, vhost, "{to}");
+        }
+        let uri = rabbitmq("amqp://h:5673/v", "ann:a:b@c/").unwrap();
+        let userinfo = &uri.authority.userinfo;
+        assert_eq!((userinfo.username.as_str(), userinfo.password.as_str()), ("ann", "a:b@c/"));
+        assert_eq!(rabbitmq("amqp://h", "ann").unwrap_err().0, "secret_env");
+        assert_eq!(rabbitmq("amqp://h:port", "").unwrap_err().0, "to");
+    }
+}

@@ -1,0 +1,89 @@
+//! Rates of publishing. They assert nothing about speed. Run them on a machine without other work:
+//! `cargo test --release --package gesta-publish --test it rates -- --ignored --nocapture`.
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::stream;
+use futures_util::StreamExt;
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use tempfile::TempDir;
+use test_servers::{Nats, RabbitMq};
+
+use crate::bench::Bench;
+use crate::{nats, rabbitmq};
+
+const EVENTS: usize = 20_000;
+const STREAMS: usize = 10_000;
+const WINDOW: usize = 256;
+
+/// Publishes events of many streams, and then those of one, and prints the rates.
+fn measure(name: &str, bench: &Bench) {
+    let streams = (0..STREAMS).map(|stream| format!("order-{stream}")).collect::<Vec<_>>();
+    bench.pause();
+    for _ in 0..EVENTS / STREAMS {
+        bench.append(streams.iter().map(String::as_str));
+    }
+    print_rate(&format!("{name}, {STREAMS} streams"), EVENTS, || {
+        bench.resume();
+        bench.until_done();
+    });
+    let hot = EVENTS / 20;
+    bench.pause();
+    bench.append(std::iter::repeat_n("hot-1", hot));
+    print_rate(&format!("{name}, one stream"), hot, || {
+        bench.resume();
+        bench.until_done();
+    });
+}
+
+/// Does the work, and prints its rate.
+fn print_rate(name: &str, events: usize, work: impl FnOnce()) {
+    let begun = Instant::now();
+    work();
+    print_rate_since(name, events, begun);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn print_rate_since(name: &str, events: usize, begun: Instant) {
+    let rate = events as f64 / begun.elapsed().as_secs_f64();
+    println!("{name:<40} {rate:>10.0} messages/s");
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn rates_of_nats() {
+    // The server as people start it: it syncs every two minutes, where those of other tests sync each message.
+    let folder = TempDir::new().unwrap();
+    let configuration = format!("{}\njetstream {{ store_dir: {:?} }}", nats::configuration(), folder.path());
+    let Some(server) = Nats::start(&configuration) else { return };
+    let beside = nats::Beside::new(&server);
+    beside.create(stream::Config { duplicate_window: Duration::from_secs(120), ..nats::config() });
+    let bench = nats::start(&server, nats::SUBJECT);
+    measure("NATS", &bench);
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn rates_of_rabbitmq() {
+    let Some(server) = RabbitMq::start() else { return };
+    let beside = rabbitmq::Beside::new(&server);
+    beside.declare("shop");
+    beside.block_on(async |channel| {
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let begun = Instant::now();
+        let publish = |_| async {
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let key = "order.placed".into();
+            let sent =
+                channel.basic_publish("shop".into(), key, options, b"{\"amount\":1}", properties).await;
+            assert!(sent.unwrap().await.unwrap().is_ack());
+        };
+        futures_util::stream::iter(0..EVENTS).map(publish).buffer_unordered(WINDOW).collect::<Vec<_>>().await;
+        print_rate_since("lapin alone, one channel", EVENTS, begun);
+    });
+    let bench = rabbitmq::start(&server, "shop", rabbitmq::SUBJECT);
+    measure("RabbitMQ", &bench);
+}

@@ -1,0 +1,80 @@
+//! Views as of earlier moments, kept for the next query at the same one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gesta_core::EventStore;
+use gesta_views::{Definition, EvaluateError, EvaluationLimits, Moment, ViewAsOf, evaluate};
+
+/// How many are kept. Each is a temporary database.
+const KEPT: usize = 8;
+
+/// The last views as of earlier moments, the newest first, by the hash of their definition.
+#[derive(Default)]
+pub(crate) struct Evaluations(Mutex<VecDeque<(Key, Arc<ViewAsOf>)>>);
+
+type Key = (String, Moment);
+
+impl Evaluations {
+    /// The view at a moment, if it is kept.
+    pub(crate) fn kept(&self, definition: &Definition, moment: &Moment) -> Option<Arc<ViewAsOf>> {
+        self.take(&(definition.hash(), moment.clone()))
+    }
+
+    /// The view at a moment: a kept one, or a new one.
+    pub(crate) fn get(
+        &self,
+        store: &dyn EventStore,
+        definition: &Definition,
+        moment: Moment,
+        limits: &EvaluationLimits,
+    ) -> Result<Arc<ViewAsOf>, EvaluateError> {
+        let key = (definition.hash(), moment);
+        if let Some(kept) = self.take(&key) {
+            return Ok(kept);
+        }
+        let view = Arc::new(evaluate(store, definition, &key.1, limits)?);
+        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        views.push_front((key, Arc::clone(&view)));
+        views.truncate(KEPT);
+        Ok(view)
+    }
+
+    /// A kept view, which becomes the newest.
+    fn take(&self, key: &Key) -> Option<Arc<ViewAsOf>> {
+        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = views.iter().position(|(kept, _)| kept == key)?;
+        let found = views.remove(at)?;
+        let view = Arc::clone(&found.1);
+        views.push_front(found);
+        Some(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{Checkpoint, MemoryStore, StoreId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn the_last_eight_are_kept() {
+        let (id, limits) = (StoreId::from_bytes([7; 16]), EvaluationLimits::default());
+        let store = MemoryStore::new(id, 1, || Timestamp::from_nanos(1));
+        let text = "-- dialect: sqlite\ncreate table t (n integer);\n-- on x\ninsert into t values (1);";
+        let definition = Definition::parse("v", text).unwrap();
+        let views = Evaluations::default();
+        let get = |second: i64| {
+            let happened_by = Some(Timestamp::from_nanos(second));
+            let moment = Moment { until: Checkpoint::start(id, 1), happened_by };
+            views.get(&store, &definition, moment, &limits).unwrap()
+        };
+        let first = get(0);
+        (1..8).for_each(|second| drop(get(second)));
+        assert!(Arc::ptr_eq(&first, &get(0)));
+        let second = get(1);
+        (8..15).for_each(|second| drop(get(second)));
+        assert!(Arc::ptr_eq(&second, &get(1)));
+        assert!(!Arc::ptr_eq(&first, &get(0)));
+    }
+}

@@ -1,0 +1,82 @@
+//! The routes of consumer groups. A server has them if its host gives it groups.
+
+mod change;
+mod manage;
+mod parked;
+mod reply;
+mod take;
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use gesta::http::api::Operation;
+use gesta::http::{Caller, Problem, header_text};
+use gesta_consumer::group::limits::GROUP_NAME_BYTES_MAX;
+use gesta_consumer::group::{GroupName, Groups};
+use gesta_wire::kinds;
+use serde_json::json;
+
+use super::PathParam;
+use super::table::Route;
+use crate::state::Shared;
+
+/// The name of an operator who gave none.
+const ANONYMOUS: &str = "anonymous";
+
+/// The routes.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/groups", manage::list, manage::list_operation()),
+        Route::get("/groups/{group}", manage::look, manage::look_operation()),
+        Route::put("/groups/{group}", manage::put, manage::put_operation()),
+        Route::delete("/groups/{group}", manage::remove, manage::remove_operation()),
+        Route::post("/groups/{group}/take", take::take, take::operation()),
+        Route::get("/groups/{group}/parked", parked::list, parked::list_operation()),
+        Route::get("/groups/{group}/parked/{stream}", parked::held, parked::held_operation()),
+        Route::post("/groups/{group}/parked/replay", change::replay, change::replay_operation()),
+        Route::post("/groups/{group}/parked/skip", change::skip, change::skip_operation()),
+        Route::post("/groups/{group}/pause", change::pause, change::pause_operation()),
+        Route::post("/groups/{group}/resume", change::resume, change::resume_operation()),
+        Route::post("/groups/{group}/reset", change::reset, change::reset_operation()),
+        Route::post("/groups/{group}/narrow", change::narrow, change::narrow_operation()),
+    ]
+}
+
+/// An operation on one group.
+fn of_group(id: &'static str, summary: &'static str) -> Operation {
+    let pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$";
+    let name =
+        json!({"type": "string", "minLength": 1, "maxLength": GROUP_NAME_BYTES_MAX, "pattern": pattern});
+    Operation::new(id, summary)
+        .tag("groups")
+        .path("group", "The name of the group.", name)
+        .problems(&[kinds::INVALID_NAME])
+}
+
+/// The groups of a server that has them. Its other routes are not mounted.
+fn groups(shared: &Shared) -> Arc<dyn Groups> {
+    Arc::clone(shared.groups.as_ref().expect("a server without groups has none of these routes"))
+}
+
+/// The group in an address with one name.
+pub(super) struct GroupPath(pub(super) GroupName);
+
+impl<S: Send + Sync> FromRequestParts<S> for GroupPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let PathParam(name) = PathParam::from_request_parts(parts, state).await?;
+        group(&name).map(Self)
+    }
+}
+
+fn group(name: &str) -> Result<GroupName, Problem> {
+    GroupName::new(name).map_err(|error| Problem::of(kinds::INVALID_NAME, error.to_string()))
+}
+
+/// The operator to record: the principal, else the header `X-Actor`.
+fn operator(parts: &Parts) -> Result<String, Problem> {
+    let actor = header_text(&parts.headers, "X-Actor")?;
+    Ok(Caller::of(parts).principal().or(actor).unwrap_or(ANONYMOUS).to_owned())
+}

@@ -1,0 +1,163 @@
+//! The rows of a view at many moments, as JSON. Each row begins with its cut.
+
+use std::ops::ControlFlow;
+
+use gesta::past::{By, Cuts};
+use gesta_core::{Checkpoint, EventStore, ReadError, RecordedEvent, Timestamp, When};
+use gesta_views::{
+    Definition, EvaluateError, EvaluationLimits, QueryLimits, Rows, SeriesQuery, SqlValue, evaluate_series,
+};
+use gesta_wire::format_time;
+use serde_json::{Value, json};
+
+use crate::rows::value_json;
+
+/// A query to run at many moments.
+#[derive(Debug)]
+pub struct ViewSeries<'q> {
+    /// The moments. They are by the calendar.
+    pub cuts: &'q Cuts,
+    /// The query: one `select`.
+    pub sql: &'q str,
+    /// Its parameters.
+    pub parameters: &'q [(String, SqlValue)],
+    /// What it may cost at each cut.
+    pub limits: QueryLimits,
+    /// What all of the answer may have.
+    pub most: SeriesLimits,
+}
+
+/// How much a series of a view may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// Cuts.
+    pub cuts: usize,
+    /// Rows of all cuts.
+    pub rows: usize,
+    /// Bytes of all rows: 16 for each value, plus the bytes of its text or blob.
+    pub bytes: usize,
+}
+
+/// Why there is no series.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeriesError {
+    /// The cuts count events.
+    #[error("a series of a view is by the calendar: give `hour`, `day`, `week`, `month` or `year`")]
+    NotByCalendar,
+    /// The view could not be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The answer is too large.
+    #[error(
+        "the series has more than {most} {what}: take a longer step, or a part of the time with `from` and `to`"
+    )]
+    TooMany {
+        /// What it has too much of: `cuts`, `rows` or `bytes`.
+        what: &'static str,
+        /// How much is allowed.
+        most: usize,
+    },
+}
+
+impl ViewSeries<'_> {
+    /// The place in the log to end at.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn end(&self, store: &dyn EventStore) -> Result<Checkpoint, ReadError> {
+        match (self.cuts.counts(), self.cuts.bounds().1) {
+            (By::RecordedAt, Some(to)) => store.locate(When::RecordedUpTo(to)).await,
+            _ => store.head_now().await,
+        }
+    }
+
+    /// The answer: `columns`, `rows`, and the place up to which the log was read as `checkpoint`. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`SeriesError`].
+    pub fn run(
+        &self,
+        store: &dyn EventStore,
+        definition: &Definition,
+        until: &Checkpoint,
+        limits: &EvaluationLimits,
+    ) -> Result<Value, SeriesError> {
+        let (from, to) = self.cuts.bounds();
+        let begin = from.unwrap_or_default();
+        if self.cuts.ends(begin).is_none() {
+            return Err(SeriesError::NotByCalendar);
+        }
+        let query = SeriesQuery {
+            sql: self.sql,
+            parameters: self.parameters,
+            limits: self.limits.clone(),
+            time_of: match self.cuts.counts() {
+                By::RecordedAt => RecordedEvent::recorded_at,
+                By::Time => |event: &RecordedEvent| event.time(),
+            },
+            from,
+            to,
+        };
+        let mut answer = Answer::new(self.most);
+        let ends = |moment| self.cuts.ends(moment).into_iter().flatten();
+        let visit = |cut, rows| answer.add(cut, rows);
+        evaluate_series(store, definition, until, ends, &query, limits, visit)?;
+        answer.into_json(until)
+    }
+}
+
+/// The rows of the cuts so far.
+struct Answer {
+    columns: Vec<String>,
+    rows: Vec<Value>,
+    most: SeriesLimits,
+    taken: SeriesLimits,
+    exceeded: Option<SeriesError>,
+}
+
+impl Answer {
+    fn new(most: SeriesLimits) -> Self {
+        let taken = SeriesLimits { cuts: 0, rows: 0, bytes: 0 };
+        Self { columns: vec!["cut".to_owned()], rows: Vec::new(), most, taken, exceeded: None }
+    }
+
+    /// Adds the rows at a cut. Breaks if there is too much.
+    fn add(&mut self, cut: Timestamp, rows: Rows) -> ControlFlow<()> {
+        let SeriesLimits { cuts, rows: count, bytes } = &mut self.taken;
+        *cuts += 1;
+        *count += rows.rows.len();
+        *bytes += rows.rows.iter().flatten().map(bytes_of).sum::<usize>();
+        let most = self.most;
+        let all = [(*cuts, most.cuts, "cuts"), (*count, most.rows, "rows"), (*bytes, most.bytes, "bytes")];
+        if let Some((_, most, what)) = all.into_iter().find(|(taken, most, _)| taken > most) {
+            self.exceeded = Some(SeriesError::TooMany { what, most });
+            return ControlFlow::Break(());
+        }
+        self.columns.truncate(1);
+        self.columns.extend(rows.columns);
+        let cut = format_time(cut);
+        self.rows.extend(rows.rows.into_iter().map(|row| {
+            let values = row.into_iter().map(value_json);
+            std::iter::once(Value::from(cut.clone())).chain(values).collect::<Value>()
+        }));
+        ControlFlow::Continue(())
+    }
+
+    fn into_json(self, checkpoint: &Checkpoint) -> Result<Value, SeriesError> {
+        match self.exceeded {
+            Some(error) => Err(error),
+            None => {
+                Ok(json!({"columns": self.columns, "rows": self.rows, "checkpoint": checkpoint.to_string()}))
+            }
+        }
+    }
+}
+
+fn bytes_of(value: &SqlValue) -> usize {
+    16 + match value {
+        SqlValue::Text(text) => text.len(),
+        SqlValue::Blob(bytes) => bytes.len(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,81 @@
+//! A view that is folded on in a temporary database, and read between two steps.
+
+use std::path::PathBuf;
+
+use gesta_consumer::Stop;
+use gesta_core::{Checkpoint, RecordedEvent};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::definition::Definition;
+use crate::dialect::Dialect;
+use crate::run_error::{DatabaseErrorKind, RunError};
+use crate::sqlite::apply::Applier;
+use crate::sqlite::connection::harden;
+use crate::sqlite::database::{create, database};
+use crate::sqlite::purity;
+use crate::sqlite::reader::Reader;
+
+/// A view and the connection that applies its events.
+pub(super) struct Fold<'d> {
+    definition: &'d Definition,
+    connection: Connection,
+    path: PathBuf,
+    folder: TempDir,
+}
+
+impl<'d> Fold<'d> {
+    /// The view without events.
+    pub(super) fn begin(definition: &'d Definition, start: &Checkpoint) -> Result<Self, RunError> {
+        if definition.dialect() != Dialect::Sqlite {
+            return Err(RunError::NoPast { view: definition.name().to_owned() });
+        }
+        let folder = TempDir::new().map_err(|error| RunError::Database {
+            action: "make a folder for",
+            path: std::env::temp_dir(),
+            message: error.to_string(),
+            kind: DatabaseErrorKind::Transient,
+        })?;
+        let path = folder.path().join("view.db");
+        let open = || {
+            let connection = Connection::open(&path)?;
+            harden(&connection)?;
+            purity::install(&connection)?;
+            // Nothing outlives an error, so nothing is rolled back.
+            connection.pragma_update(None, "journal_mode", "off")?;
+            connection.pragma_update(None, "synchronous", "off")?;
+            connection.execute_batch("begin")?;
+            create(&connection, definition, start)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| database(&path, "create", &error))?;
+        Ok(Self { definition, connection, path, folder })
+    }
+
+    /// Applies events, in the order of the log.
+    pub(super) fn apply(&mut self, events: &[RecordedEvent]) -> Result<(), RunError> {
+        let applier = Applier::new(&self.connection, self.definition.parts());
+        let mut applier = applier.map_err(|error| database(&self.path, "prepare", &error))?;
+        applier.apply(events, &Stop::new())?;
+        Ok(())
+    }
+
+    /// Shows readers what was applied, as of a place in the log.
+    pub(super) fn commit(&mut self, at: &Checkpoint) -> Result<(), RunError> {
+        let commit = || {
+            self.connection.execute("update gesta_checkpoint set at = ?1", [at.to_string()])?;
+            self.connection.execute_batch("commit; begin")
+        };
+        commit().map_err(|error| database(&self.path, "write to", &error))
+    }
+
+    /// A connection that sees what was committed.
+    pub(super) fn reader(&self) -> Result<Reader, RunError> {
+        Reader::open(&self.path).map_err(|error| database(&self.path, "open", &error))
+    }
+
+    /// The reading connection alone, with the folder that it needs.
+    pub(super) fn into_reader(self) -> Result<(Reader, TempDir), RunError> {
+        Ok((self.reader()?, self.folder))
+    }
+}

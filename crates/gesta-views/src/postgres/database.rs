@@ -1,0 +1,164 @@
+//! What all views in one database share: a runtime, the identity of this process as a runner, and its heartbeat.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gesta_consumer::Stop;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::{Client, Error, NoTls};
+
+use crate::limits::{HEARTBEAT_AGE_MAX, HEARTBEAT_PERIOD, RELEASE_TIME_MAX};
+use crate::postgres::names::quoted;
+use crate::postgres::session::Session;
+use crate::postgres::url::{Login, PostgresUrl};
+use crate::run_error::{DatabaseErrorKind, RunError};
+
+/// The file in the views' folder with the id of the runner. The folder is locked, so at most one process has the id at a time,
+/// and one that was killed takes over from itself at once.
+const RUNNER_FILE: &str = "postgres-runner";
+
+/// The database of all views in PostgreSQL that one process runs.
+pub(crate) struct Database {
+    pub(crate) url: PostgresUrl,
+    /// The id of this runner.
+    pub(crate) runner: String,
+    /// Runs connections, on one thread. Ends with this value.
+    runtime: Option<Runtime>,
+    /// The shared tables exist, so heartbeats can begin.
+    is_installed: Arc<AtomicBool>,
+}
+
+impl Database {
+    /// Starts the runtime. Does not connect: a database that is down is a matter of each view.
+    ///
+    /// # Errors
+    /// The id of the runner cannot be read or written, or no thread can be started.
+    pub(crate) fn start(url: PostgresUrl, folder: &Path) -> io::Result<Self> {
+        let runner = runner_id(&folder.join(RUNNER_FILE))?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("views-postgres")
+            .enable_all()
+            .build()?;
+        let is_installed = Arc::new(AtomicBool::new(false));
+        let beating = beat(url.clone(), runner.clone(), Arc::clone(&is_installed));
+        runtime.spawn(beating);
+        Ok(Self { url, runner, runtime: Some(runtime), is_installed })
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.runtime.as_ref().expect("it runs until this is dropped").handle()
+    }
+
+    /// A new connection of the runner.
+    pub(crate) fn connect(&self, stop: &Stop) -> Result<Session, RunError> {
+        let config = self.url.config(Login::Runner).map_err(|error| RunError::Postgres {
+            action: "connect",
+            database: self.url.database().to_owned(),
+            message: error.to_string(),
+            kind: DatabaseErrorKind::Transient,
+        })?;
+        Session::connect(config, self.runtime(), stop)
+    }
+
+    /// The shared tables exist.
+    pub(crate) fn installed(&self) {
+        self.is_installed.store(true, Ordering::SeqCst);
+    }
+
+    /// Gives up what this runner owns, so that another one can take over at once. If the server does not answer, the heartbeat
+    /// gets old instead.
+    pub(crate) fn release(&self) {
+        if !self.is_installed.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let (url, runner) = (self.url.clone(), self.runner.clone());
+        let released = async move {
+            let client = connect(&url).await?;
+            let sql = format!("delete from {}.runner where id = $1", quoted(&url.prefix));
+            Ok::<_, ConnectError>(client.execute(&sql, &[&runner]).await?)
+        };
+        let released = self.runtime().spawn(async move { timeout(RELEASE_TIME_MAX, released).await });
+        match pollster::block_on(released) {
+            Ok(Ok(Ok(_))) => {}
+            other => tracing::debug!(?other, "the views in PostgreSQL were not released"),
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Connections end with their sockets. A wait for them could block an asynchronous caller.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Writes the heartbeat of this runner, as long as the runtime lives.
+async fn beat(url: PostgresUrl, runner: String, is_installed: Arc<AtomicBool>) {
+    let sql = heartbeat(&quoted(&url.prefix));
+    let mut client = None;
+    loop {
+        sleep(HEARTBEAT_PERIOD).await;
+        if !is_installed.load(Ordering::SeqCst) {
+            continue;
+        }
+        if client.is_none() {
+            client = connect(&url).await.ok();
+        }
+        let Some(connected) = &client else { continue };
+        if let Err(error) = connected.execute(&sql, &[&runner]).await {
+            tracing::debug!(%error, "a heartbeat was not written");
+            client = None;
+        }
+    }
+}
+
+/// The statement that writes a heartbeat by the clock of the database.
+pub(crate) fn heartbeat(shared: &str) -> String {
+    format!(
+        "insert into {shared}.runner as r values ($1, clock_timestamp())
+         on conflict (id) do update set heartbeat = excluded.heartbeat"
+    )
+}
+
+/// A connection of the runner without a session's settings.
+async fn connect(url: &PostgresUrl) -> Result<Client, ConnectError> {
+    let (client, connection) = url.config(Login::Runner)?.connect(NoTls).await?;
+    tokio::spawn(async move { drop(connection.await) });
+    client.batch_execute("set statement_timeout = '5s'").await?;
+    Ok(client)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error(transparent)]
+    Passwords(#[from] io::Error),
+    #[error(transparent)]
+    Server(#[from] Error),
+}
+
+fn runner_id(path: &Path) -> io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(id) if uuid::Uuid::parse_str(id.trim()).is_ok() => return Ok(id.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // None yet, or a crash cut the file.
+        Ok(_) | Err(_) => {}
+    }
+    let id = uuid::Uuid::now_v7().to_string();
+    std::fs::write(path, &id)?;
+    Ok(id)
+}
+
+/// A condition on a version `v`: its owner's heartbeat is fresh by the clock of the database.
+pub(crate) fn is_alive(shared: &str) -> String {
+    format!(
+        "exists (select 1 from {shared}.runner r where r.id = v.runner
+             and r.heartbeat > clock_timestamp() - make_interval(secs => {}))",
+        HEARTBEAT_AGE_MAX.as_secs()
+    )
+}

@@ -1,0 +1,125 @@
+//! The serving views: what queries read. A switch makes them anew in one transaction, so no query sees a part of it.
+
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::database::is_alive;
+use crate::postgres::error::failed;
+use crate::postgres::names::{Names, literal, quoted};
+use crate::postgres::pure::tables_of;
+use crate::postgres::session::Session;
+use crate::run_error::{DatabaseErrorKind, RunError};
+
+/// The name of the view with the place that all others show.
+pub(crate) const CHECKPOINT: &str = "gesta_checkpoint";
+
+const ACTION: &str = "switch the readers' views";
+
+/// A right to select from a serving view, given by somebody.
+pub(crate) struct Grant {
+    view: String,
+    /// The grantee as SQL text.
+    grantee: String,
+}
+
+/// The hash of the version that serves.
+pub(crate) fn serving_hash(session: &Session, names: &Names, view: &str) -> Result<Option<String>, RunError> {
+    let sql = format!("select hash from {}.view where name = $1 and serves", names.shared);
+    let row = session.run(ACTION, session.client.query_opt(&sql, &[&view]))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Drops the serving views, and gives the rights on them. Within a transaction.
+///
+/// The view of the checkpoint goes first: every query holds it, so the drop waits for queries before it locks anything else.
+pub(crate) fn withdraw(session: &Session, names: &Names) -> Result<Vec<Grant>, RunError> {
+    let schema = names.serving_plain();
+    let rights =
+        "select c.relname::text, coalesce(quote_ident(pg_get_userbyid(nullif(a.grantee, 0))), 'public')
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
+        where n.nspname = $1 and c.relkind = 'v' and a.privilege_type = 'SELECT'";
+    let grants = session.run(ACTION, session.client.query(rights, &[&schema]))?;
+    let views = "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relkind = 'v' order by c.relname <> $2, c.relname";
+    let views = session.run(ACTION, session.client.query(views, &[&schema, &CHECKPOINT]))?;
+    for view in views {
+        let drop = format!("drop view {}.{}", names.serving, quoted(view.get(0)));
+        session.run(ACTION, session.client.batch_execute(&drop))?;
+    }
+    Ok(grants.into_iter().map(|row| Grant { view: row.get(0), grantee: row.get(1) }).collect())
+}
+
+/// Makes the serving views of a version, for the reader and for all who had rights on views of the same names. Within a
+/// transaction.
+pub(crate) fn publish(
+    session: &Session,
+    names: &Names,
+    (view, hash): (&str, &str),
+    reader: &str,
+    grants: &[Grant],
+) -> Result<(), RunError> {
+    let (serving, version, shared) = (&names.serving, &names.version, &names.shared);
+    let tables = session.run(ACTION, session.client.query(&tables_of(version), &[]))?;
+    let tables = tables.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
+    let (reader, name, hash) = (quoted(reader), literal(view), literal(hash));
+    let mut sql = format!(
+        "create schema if not exists {serving};
+         create view {serving}.{CHECKPOINT} as select at from {shared}.view where name = {name} and hash = {hash};
+         grant usage on schema {serving} to {reader};
+         grant select on {serving}.{CHECKPOINT} to {reader};"
+    );
+    for table in &tables {
+        let table = quoted(table);
+        sql.push_str(&format!(
+            "create view {serving}.{table} as select * from {version}.{table};
+             grant select on {serving}.{table} to {reader};"
+        ));
+    }
+    for Grant { view, grantee } in grants.iter().filter(|grant| is_kept(grant, &tables)) {
+        sql.push_str(&format!("grant select on {serving}.{} to {grantee};", quoted(view)));
+    }
+    sql.push_str(&format!(
+        "update {shared}.view set serves = false where name = {name} and serves and hash <> {hash};
+         update {shared}.view set serves = true where name = {name} and hash = {hash};"
+    ));
+    let done = session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)?;
+    done.map_err(|error| match failed(ACTION, &session.database, &error) {
+        // The reader can be made while the view waits.
+        RunError::Postgres { action, database, message, .. }
+            if error.code() == Some(&SqlState::UNDEFINED_OBJECT) =>
+        {
+            RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient }
+        }
+        error => error,
+    })
+}
+
+fn is_kept(grant: &Grant, tables: &[String]) -> bool {
+    grant.view == CHECKPOINT || tables.contains(&grant.view)
+}
+
+/// Drops the schemas and rows of all versions but one. A newer one that a process is making stays.
+pub(crate) fn drop_others(session: &Session, names: &Names, view: &str, hash: &str) -> Result<(), RunError> {
+    let sql = format!(
+        "select hash from {0}.view v where name = $1 and hash <> $2 and not serves
+             and not (made > (select made from {0}.view where name = $1 and hash = $2) and {1})",
+        names.shared,
+        is_alive(&names.shared)
+    );
+    let others = session.run(ACTION, session.client.query(&sql, &[&view, &hash]))?;
+    for other in others {
+        let other: String = other.get(0);
+        let schema = quoted(&names.version_plain(&other));
+        let sql = format!(
+            "begin; set local lock_timeout = '1s'; drop schema if exists {schema} cascade;
+             delete from {}.view where name = {} and hash = {} and not serves; commit",
+            names.shared,
+            literal(view),
+            literal(&other)
+        );
+        if let Err(error) = session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)? {
+            session.run(ACTION, session.client.batch_execute("rollback"))?;
+            return Err(failed("drop an old version", &session.database, &error));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The versions of one view in PostgreSQL, as the view's thread opens them.
+
+use std::sync::Arc;
+
+use gesta_consumer::Stop;
+use gesta_core::Checkpoint;
+
+use crate::damage::Damage;
+use crate::definition::Definition;
+use crate::postgres::database::{Database, heartbeat, is_alive};
+use crate::postgres::error::impossible;
+use crate::postgres::install::install;
+use crate::postgres::lease::{Claim, Owner, claim};
+use crate::postgres::make::Making;
+use crate::postgres::names::Names;
+use crate::postgres::pool::{Pool, Served};
+use crate::postgres::session::Session;
+use crate::postgres::version::PostgresVersion;
+use crate::run_error::RunError;
+use crate::target::{Found, Serving, Target, fitting};
+
+const ACTION: &str = "open the view";
+
+/// The databases of one view during one run.
+pub(crate) struct Postgres {
+    database: Arc<Database>,
+    definition: Definition,
+    names: Names,
+    pool: Arc<Pool>,
+    /// The version was open during this run.
+    had_it: bool,
+    /// What serves while another process runs the view.
+    standing_by: Option<Serving>,
+}
+
+/// The row of a version.
+struct Row {
+    at: String,
+    owner: Owner,
+    made: i64,
+    serving_made: Option<i64>,
+    has_schema: bool,
+}
+
+impl Postgres {
+    pub(crate) fn new(database: Arc<Database>, definition: Definition) -> Self {
+        let names = Names::new(&database.url.prefix, &definition);
+        let pool = Arc::new(Pool::new(Arc::clone(&database), names.serving.clone()));
+        Self { database, definition, names, pool, had_it: false, standing_by: None }
+    }
+
+    /// Connects, with the shared tables and a fresh heartbeat in place.
+    fn connect(&self, start: &Checkpoint, stop: &Stop) -> Result<Session, RunError> {
+        let session = self.database.connect(stop)?;
+        install(&session, &self.database.url.prefix, start.store())?;
+        self.database.installed();
+        let beat = heartbeat(&self.names.shared);
+        session.run(ACTION, session.client.execute(&beat, &[&self.database.runner]))?;
+        Ok(session)
+    }
+
+    /// Takes the version over, if there is one and nobody else runs it. Gives its place and fence.
+    fn claim(&self, session: &Session) -> Result<Found<(String, i64)>, RunError> {
+        session.run(ACTION, session.client.batch_execute("begin"))?;
+        let claimed = self.claim_within(session);
+        let end = if matches!(claimed, Err(_) | Ok(Found::Nothing)) { "rollback" } else { "commit" };
+        let ended = session.run(ACTION, session.client.batch_execute(end));
+        let claimed = claimed?;
+        ended.map(|()| claimed)
+    }
+
+    fn claim_within(&self, session: &Session) -> Result<Found<(String, i64)>, RunError> {
+        let Some(row) = self.row(session)? else {
+            // Somebody dropped it while this runner had it open.
+            return if self.had_it { Err(self.superseded()) } else { Ok(Found::Nothing) };
+        };
+        let is_newest = row.serving_made.is_none_or(|serving| serving <= row.made);
+        let is_revived = match claim(&row.owner, &self.database.runner, self.had_it, is_newest) {
+            Claim::StandBy => return Err(RunError::StandsBy { view: self.definition.name().to_owned() }),
+            Claim::Superseded => return Err(self.superseded()),
+            Claim::TakeOver => false,
+            Claim::Revive => true,
+        };
+        let shared = &self.names.shared;
+        let sql = format!(
+            "update {shared}.view set fence = fence + 1, runner = $3,
+                 made = case when $4 then (select max(made) + 1 from {shared}.view where name = $1) else made end
+             where name = $1 and hash = $2 returning fence"
+        );
+        let (name, hash) = (self.definition.name(), self.definition.hash());
+        let (client, runner) = (&session.client, &self.database.runner);
+        let updated = session.run(ACTION, client.query_one(&sql, &[&name, &hash, runner, &is_revived]))?;
+        let fence = updated.get(0);
+        Ok(match row.has_schema {
+            true => Found::Usable((row.at, fence)),
+            false => Found::Unusable("its schema is missing".to_owned()),
+        })
+    }
+
+    /// Reads and locks the version's row.
+    fn row(&self, session: &Session) -> Result<Option<Row>, RunError> {
+        let shared = &self.names.shared;
+        let sql = format!(
+            "select at, runner, made, to_regnamespace($3) is not null,
+                 (select max(made) from {shared}.view where name = $1 and serves), {alive}
+             from {shared}.view v where name = $1 and hash = $2 for update",
+            alive = is_alive(shared)
+        );
+        let (name, hash, schema) = (self.definition.name(), self.definition.hash(), &self.names.version);
+        let row = session.run(ACTION, session.client.query_opt(&sql, &[&name, &hash, schema]))?;
+        Ok(row.map(|row| Row {
+            at: row.get(0),
+            owner: Owner { runner: row.get(1), is_alive: row.get(5) },
+            made: row.get(2),
+            serving_made: row.get(4),
+            has_schema: row.get(3),
+        }))
+    }
+
+    /// The version that serves, with the place that it shows now.
+    fn serving(&self, session: &Session) -> Result<Option<Serving>, RunError> {
+        let sql = format!("select hash, at from {}.view where name = $1 and serves", self.names.shared);
+        let name = self.definition.name();
+        let row = session.run(ACTION, session.client.query_opt(&sql, &[&name]))?;
+        Ok(row.and_then(|row| {
+            let (hash, at): (String, String) = (row.get(0), row.get(1));
+            let reads = Arc::new(Served::new(Arc::clone(&self.pool), &hash[..8]));
+            Some(Serving { reads, checkpoint: at.parse().ok()? })
+        }))
+    }
+
+    fn superseded(&self) -> RunError {
+        RunError::Superseded { view: self.definition.name().to_owned() }
+    }
+
+    fn version(&mut self, session: Session, checkpoint: Checkpoint, fence: i64) -> PostgresVersion {
+        self.had_it = true;
+        PostgresVersion {
+            session,
+            database: Arc::clone(&self.database),
+            definition: self.definition.clone(),
+            names: self.names.clone(),
+            pool: Arc::clone(&self.pool),
+            checkpoint,
+            fence,
+        }
+    }
+}
+
+impl Target for Postgres {
+    type Version = PostgresVersion;
+
+    fn find(
+        &mut self,
+        head: &Checkpoint,
+        _: &Arc<Damage>,
+        stop: &Stop,
+    ) -> Result<Found<PostgresVersion>, RunError> {
+        let session = self.connect(head, stop)?;
+        let claimed = self.claim(&session);
+        self.standing_by = match claimed {
+            Err(RunError::StandsBy { .. }) => self.serving(&session)?,
+            _ => None,
+        };
+        let (at, fence) = match claimed? {
+            Found::Nothing => return Ok(Found::Nothing),
+            Found::Unusable(reason) => return Ok(Found::Unusable(reason)),
+            Found::Usable(found) => found,
+        };
+        let checkpoint = at.parse::<Checkpoint>().map_err(|error| {
+            let message = format!("the place `{at}` of the view cannot be read ({error})");
+            impossible(ACTION, &session.database, message)
+        })?;
+        Ok(match fitting(checkpoint, head) {
+            Ok(checkpoint) => Found::Usable(self.version(session, checkpoint, fence)),
+            Err(reason) => Found::Unusable(reason),
+        })
+    }
+
+    fn standing_by(&mut self) -> Option<Serving> {
+        self.standing_by.take()
+    }
+
+    fn make(&mut self, start: &Checkpoint, stop: &Stop) -> Result<PostgresVersion, RunError> {
+        let session = self.connect(start, stop)?;
+        let (database, names, definition) = (&*self.database, &self.names, &self.definition);
+        let fence = Making { session: &session, database, names, definition }.make(start)?;
+        Ok(self.version(session, start.clone(), fence))
+    }
+}

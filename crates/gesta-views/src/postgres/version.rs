@@ -1,0 +1,124 @@
+//! One version of a view in PostgreSQL: how it follows an older one, and how it takes over.
+
+use std::sync::Arc;
+
+use gesta_core::Checkpoint;
+
+use crate::definition::Definition;
+use crate::limits::SWITCH_TRIES;
+use crate::postgres::database::{Database, is_alive};
+use crate::postgres::error::failed;
+use crate::postgres::names::Names;
+use crate::postgres::pool::{Pool, Served};
+use crate::postgres::serve;
+use crate::postgres::session::Session;
+use crate::postgres::writer::Writer;
+use crate::run_error::{DatabaseErrorKind, RunError};
+use crate::target::{Reads, Serving, Version, fitting};
+
+const ACTION: &str = "switch the readers' views";
+
+/// A version that is open for its runner.
+pub(crate) struct PostgresVersion {
+    pub(crate) session: Session,
+    pub(crate) database: Arc<Database>,
+    pub(crate) definition: Definition,
+    pub(crate) names: Names,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) fence: i64,
+}
+
+impl PostgresVersion {
+    pub(crate) fn fenced(&self) -> RunError {
+        RunError::Fenced { view: self.definition.name().to_owned() }
+    }
+
+    fn reads_of(&self, hash: &str) -> Arc<dyn Reads> {
+        Arc::new(Served::new(Arc::clone(&self.pool), &hash[..8]))
+    }
+
+    fn switch(&self, serving: Option<&str>) -> Result<(), RunError> {
+        let (session, names) = (&self.session, &self.names);
+        let (name, hash) = (self.definition.name(), self.definition.hash());
+        session.run(ACTION, session.client.batch_execute("begin; set local lock_timeout = '300ms'"))?;
+        // The row first: a runner that was taken over from must not touch the readers' views.
+        // Nor one whose definition is older than that of a process that serves.
+        let marked = format!(
+            "update {0}.view as this set caught_up = true where name = $1 and hash = $2 and fence = $3
+                 and not exists (select 1 from {0}.view v where v.name = $1 and v.serves and v.made > this.made and {1})",
+            names.shared,
+            is_alive(&names.shared)
+        );
+        let marked = session.run(ACTION, session.client.execute(&marked, &[&name, &hash, &self.fence]))?;
+        if marked != 1 {
+            return Err(self.fenced());
+        }
+        if serving != Some(hash.as_str()) {
+            let grants = serve::withdraw(session, names)?;
+            serve::publish(session, names, (name, &hash), &self.database.url.reader, &grants)?;
+        }
+        session.run(ACTION, session.client.batch_execute("commit"))
+    }
+}
+
+impl Version for PostgresVersion {
+    type Writer<'v> = Writer<'v>;
+
+    fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    fn reads(&self) -> Arc<dyn Reads> {
+        self.reads_of(&self.definition.hash())
+    }
+
+    fn predecessor(&self, head: &Checkpoint) -> Result<Option<Serving>, RunError> {
+        let sql = format!(
+            "select hash, at from {}.view where name = $1 and serves and hash <> $2",
+            self.names.shared
+        );
+        let (name, hash) = (self.definition.name(), self.definition.hash());
+        let row = self.session.run(ACTION, self.session.client.query_opt(&sql, &[&name, &hash]))?;
+        Ok(row.and_then(|row| {
+            let (hash, at): (String, String) = (row.get(0), row.get(1));
+            let checkpoint = fitting(at.parse().ok()?, head).ok()?;
+            Some(Serving { reads: self.reads_of(&hash), checkpoint })
+        }))
+    }
+
+    /// Makes the readers' views show this version, in one transaction. It waits for queries for a moment, several times: shorter
+    /// than the server waits before it looks for a deadlock, which a query that reads several views could run into.
+    fn take_over(&self) -> Result<(), RunError> {
+        let serving = serve::serving_hash(&self.session, &self.names, self.definition.name())?;
+        let mut tries = 1;
+        loop {
+            let switched = self.switch(serving.as_deref());
+            let Err(error) = switched else { return Ok(()) };
+            self.session.run(ACTION, self.session.client.batch_execute("rollback"))?;
+            let may_pass = matches!(&error, RunError::Postgres { kind: DatabaseErrorKind::Transient, .. });
+            if !may_pass || tries == SWITCH_TRIES {
+                return Err(error);
+            }
+            tries += 1;
+        }
+    }
+
+    fn remove_others(&self, _: Option<&dyn Reads>) {
+        let (name, hash) = (self.definition.name(), self.definition.hash());
+        if let Err(error) = serve::drop_others(&self.session, &self.names, name, &hash) {
+            tracing::warn!(view = name, %error, "an old version of a view was not removed");
+        }
+    }
+
+    fn writer(&self) -> Result<Writer<'_>, RunError> {
+        Writer::new(self)
+    }
+}
+
+impl PostgresVersion {
+    /// The error of a statement of the runner.
+    pub(crate) fn failed(&self, action: &'static str, error: &tokio_postgres::Error) -> RunError {
+        failed(action, &self.session.database, error)
+    }
+}

@@ -1,0 +1,191 @@
+//! Pages: the statements of all handlers, pipelined in the order of the events, and one transaction of rows and place.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use gesta_consumer::{Reach, Stop};
+use gesta_core::{Checkpoint, RecordedEvent};
+use tokio_postgres::{Error, Statement};
+
+use crate::limits::PIPELINE_STATEMENTS_MAX;
+use crate::plan::Plan;
+use crate::postgres::error::{is_lost, is_missing_object, kind, message};
+use crate::postgres::values::Param;
+use crate::postgres::version::PostgresVersion;
+use crate::run_error::{DatabaseErrorKind, RunError};
+use crate::target::{self, Outcome, Version as _};
+
+const ACTION: &str = "write to the view";
+
+/// Writes pages to a version.
+pub(crate) struct Writer<'v> {
+    version: &'v PostgresVersion,
+    plan: Plan<'v>,
+    /// By handler, in the order of the file.
+    statements: Vec<Vec<Statement>>,
+    advance: Statement,
+}
+
+/// A statement that was sent.
+struct Sent<F> {
+    answer: Answer<F>,
+    /// The index of its event in the page.
+    event: usize,
+    /// The indices of its handler and of the statement in it.
+    place: (usize, usize),
+}
+
+enum Answer<F> {
+    Waiting(Pin<Box<F>>),
+    /// It was answered at once: it could not be sent.
+    Done(Result<u64, Error>),
+}
+
+impl<'v> Writer<'v> {
+    /// Prepares all statements on the version's connection.
+    pub(crate) fn new(version: &'v PostgresVersion) -> Result<Self, RunError> {
+        let (session, names) = (&version.session, &version.names);
+        let path = format!("set search_path = {}", names.version);
+        session.run(ACTION, session.client.batch_execute(&path))?;
+        let plan = Plan::new(version.definition.parts());
+        let mut statements = Vec::new();
+        for handler in &plan.parts.handlers {
+            let mut prepared = Vec::new();
+            for (statement, _) in &handler.statements {
+                let done = session.wait(session.client.prepare(&statement.sql)).ok_or(RunError::ShutDown)?;
+                prepared.push(done.map_err(|error| unusable(version, &error))?);
+            }
+            statements.push(prepared);
+        }
+        let advance = format!(
+            "update {}.view set at = $4 where name = $1 and hash = $2 and fence = $3 and at = $5",
+            names.shared
+        );
+        let advance = session.run(ACTION, session.client.prepare(&advance))?;
+        Ok(Self { version, plan, statements, advance })
+    }
+
+    /// Applies a page. Everything that it sends is in one transaction.
+    async fn page(
+        &self,
+        events: &[RecordedEvent],
+        from: &Checkpoint,
+        to: &Checkpoint,
+    ) -> Result<(), RunError> {
+        let (version, client) = (self.version, &self.version.session.client);
+        let failed = |error: Error| version.failed(ACTION, &error);
+        client.batch_execute("begin").await.map_err(failed)?;
+        self.rows(events).await?;
+        let (name, hash) = (version.definition.name(), version.definition.hash());
+        let (from, to) = (from.to_string(), to.to_string());
+        // Compare and set, so that two runners of one view never both commit.
+        let advanced = client.execute(&self.advance, &[&name, &hash, &version.fence, &to, &from]).await;
+        if advanced.map_err(failed)? != 1 {
+            return Err(version.fenced());
+        }
+        client.batch_execute("commit").await.map_err(failed)
+    }
+
+    /// Sends the statements of all handlers without waiting for each, and waits for all.
+    async fn rows(&self, events: &[RecordedEvent]) -> Result<(), RunError> {
+        let client = &self.version.session.client;
+        let (mut fields, mut sent) = (Vec::new(), VecDeque::new());
+        for (event, recorded) in events.iter().enumerate() {
+            let mut fresh = Vec::new();
+            let planned = self.plan.each_handler(recorded, &mut fields, |handler, parsed, fields| {
+                for (at, (_, parameters)) in parsed.statements.iter().enumerate() {
+                    let parameters = parameters.iter().map(|one| Param::from(one.value(recorded, fields)));
+                    let parameters = parameters.collect::<Vec<_>>();
+                    let execute = client.execute_raw(&self.statements[handler][at], parameters);
+                    fresh.push((execute, (handler, at)));
+                }
+                Ok(Outcome::Applied)
+            });
+            for (execute, place) in fresh {
+                sent.push_back(Sent { answer: send(execute).await, event, place });
+            }
+            // An earlier statement that failed is the reason to report.
+            let keep = if planned.is_ok() { PIPELINE_STATEMENTS_MAX } else { 0 };
+            self.receive(&mut sent, keep, events).await?;
+            planned?;
+        }
+        self.receive(&mut sent, 0, events).await
+    }
+
+    /// Takes the answers of the oldest statements until `keep` are left.
+    async fn receive<F: Future<Output = Result<u64, Error>>>(
+        &self,
+        sent: &mut VecDeque<Sent<F>>,
+        keep: usize,
+        events: &[RecordedEvent],
+    ) -> Result<(), RunError> {
+        while sent.len() > keep {
+            let Some(Sent { answer, event, place }) = sent.pop_front() else { break };
+            let done = match answer {
+                Answer::Waiting(waiting) => waiting.await,
+                Answer::Done(done) => done,
+            };
+            done.map_err(|error| self.statement_error(&events[event], place, &error))?;
+        }
+        Ok(())
+    }
+
+    fn statement_error(&self, event: &RecordedEvent, place: (usize, usize), error: &Error) -> RunError {
+        if is_lost(error) {
+            return self.version.failed(ACTION, error);
+        }
+        let kind = match is_missing_object(error) {
+            // Another runner dropped this version: the next try sees that.
+            true => DatabaseErrorKind::Transient,
+            false => kind(error),
+        };
+        self.plan.statement_error(event, place, message(error), kind)
+    }
+}
+
+/// Starts a statement: the first poll of its future sends it.
+async fn send<F: Future<Output = Result<u64, Error>>>(execute: F) -> Answer<F> {
+    let mut waiting = Box::pin(execute);
+    match poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await {
+        Poll::Ready(done) => Answer::Done(done),
+        Poll::Pending => Answer::Waiting(waiting),
+    }
+}
+
+/// The error of a statement that cannot be prepared any more, though the definition was checked when the version was made.
+fn unusable(version: &PostgresVersion, error: &Error) -> RunError {
+    match version.failed("prepare the view", error) {
+        RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
+            RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Damaged }
+        }
+        error => error,
+    }
+}
+
+impl target::Writer for Writer<'_> {
+    fn commit(
+        &mut self,
+        events: &[RecordedEvent],
+        from: &Checkpoint,
+        to: &Checkpoint,
+        reach: Reach,
+        _: &Stop,
+    ) -> Result<Outcome, RunError> {
+        let session = &self.version.session;
+        match session.wait(self.page(events, from, to)) {
+            None => return Ok(Outcome::Interrupted),
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                // If the connection is lost, the transaction ends with it.
+                drop(session.wait(session.client.batch_execute("rollback")));
+                return Err(error);
+            }
+        }
+        if reach == Reach::Head {
+            self.version.take_over()?;
+        }
+        Ok(Outcome::Applied)
+    }
+}

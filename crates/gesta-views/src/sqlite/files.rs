@@ -1,0 +1,42 @@
+//! The files of a view's versions: their names, and how they are removed.
+
+use std::path::{Path, PathBuf};
+
+use crate::definition::Definition;
+
+/// The name of a definition's database in the views' folder.
+pub(crate) fn file_name(definition: &Definition) -> String {
+    format!("{}.{}.db", definition.name(), definition.short_hash())
+}
+
+/// The version in a file name of the form `<view>.<8 hexadecimal digits>.db`.
+pub(crate) fn version_of(path: &Path, view: &str) -> Option<String> {
+    let name = path.file_name().and_then(|name| name.to_str())?;
+    let hash = name.strip_prefix(view)?.strip_prefix('.')?.strip_suffix(".db")?;
+    (hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| hash.to_owned())
+}
+
+/// Removes an old version of a view. A file that cannot be removed is tried again when the view is opened.
+pub(crate) fn remove_version(path: &Path) {
+    if let Err(error) = remove(path) {
+        tracing::warn!(path = %path.display(), %error, "an old version of a view was not removed");
+    }
+}
+
+/// Removes the file first, then its write-ahead log. A crash in between leaves a log without a file; it is never taken for
+/// the log of a new file, since this also runs before a file is created.
+pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(beside(path, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

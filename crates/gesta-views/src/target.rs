@@ -1,0 +1,150 @@
+//! What a view asks of the database that holds its rows. `sqlite` and `postgres` implement it.
+//!
+//! A *version* of a view is the rows of one definition: a file in SQLite, a schema in PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gesta_consumer::{Interrupter, Reach, Stop};
+use gesta_core::{Checkpoint, RecordedEvent};
+
+use crate::damage::Damage;
+use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
+use crate::run_error::RunError;
+
+/// The database of one view, as the thread of its consumer uses it. Every call may block.
+pub(crate) trait Target: Send + 'static {
+    /// The version of the definition, open during one try.
+    type Version: Version;
+
+    /// Opens the version of the definition, if there is one. `head` is the end of the log. Damage that is found later is
+    /// reported to `damage`.
+    fn find(
+        &mut self,
+        head: &Checkpoint,
+        damage: &Arc<Damage>,
+        stop: &Stop,
+    ) -> Result<Found<Self::Version>, RunError>;
+
+    /// After [`Self::find`] failed because another process runs the view: the version that answers queries meanwhile.
+    fn standing_by(&mut self) -> Option<Serving> {
+        None
+    }
+
+    /// Makes the version at the start of the log, in place of any that is there.
+    fn make(&mut self, start: &Checkpoint, stop: &Stop) -> Result<Self::Version, RunError>;
+
+    /// The run stops.
+    fn close(&mut self) {}
+}
+
+/// What there is of a version.
+pub(crate) enum Found<V> {
+    /// There is none.
+    Nothing,
+    /// One to go on with.
+    Usable(V),
+    /// One that must be built anew, and why.
+    Unusable(String),
+}
+
+/// One version of a view, open for its runner.
+pub(crate) trait Version {
+    /// Writes its rows.
+    type Writer<'v>: Writer
+    where
+        Self: 'v;
+
+    /// The place that its rows show.
+    fn checkpoint(&self) -> &Checkpoint;
+
+    /// What answers queries on it.
+    fn reads(&self) -> Arc<dyn Reads>;
+
+    /// The older version that serves until this one has caught up, with the place that it shows.
+    fn predecessor(&self, head: &Checkpoint) -> Result<Option<Serving>, RunError>;
+
+    /// Records that it has shown everything, and takes over from an older version in the database.
+    fn take_over(&self) -> Result<(), RunError>;
+
+    /// Removes all other versions. Queries may still run on `old`. What cannot be removed is tried again by the next open.
+    fn remove_others(&self, old: Option<&dyn Reads>);
+
+    /// Prepares to write.
+    fn writer(&self) -> Result<Self::Writer<'_>, RunError>;
+}
+
+/// Writes pages to a version.
+pub(crate) trait Writer {
+    /// Applies the events between two checkpoints. Rows and checkpoint become visible and durable together, or not at all.
+    /// With [`Reach::Head`], the version takes over before the call returns.
+    fn commit(
+        &mut self,
+        events: &[RecordedEvent],
+        from: &Checkpoint,
+        to: &Checkpoint,
+        reach: Reach,
+        stop: &Stop,
+    ) -> Result<Outcome, RunError>;
+
+    /// As [`Session::interrupter`](gesta_consumer::Session::interrupter).
+    fn interrupter(&self) -> Option<Interrupter> {
+        None
+    }
+
+    /// As [`Session::tidy_up`](gesta_consumer::Session::tidy_up).
+    fn tidy_up(&mut self, stop: &Stop) -> Result<(), RunError> {
+        let _ = stop;
+        Ok(())
+    }
+
+    /// The run stops. Queries have no open connections any more.
+    fn close(&mut self) {}
+}
+
+/// The outcome of applying a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Applied,
+    /// The signal was raised; nothing of the page was kept.
+    Interrupted,
+}
+
+/// Answers queries on one version of a view.
+pub(crate) trait Reads: Send + Sync {
+    /// The first 8 digits of the version's hash.
+    fn version(&self) -> &str;
+
+    /// Answers one query, with the checkpoint that its rows show.
+    fn query(
+        &self,
+        sql: &str,
+        parameters: &[(String, SqlValue)],
+        limits: &QueryLimits,
+        deadline: Instant,
+    ) -> Result<Rows, QueryError>;
+
+    /// Closes the connections that no query uses.
+    fn close_idle(&self) {}
+
+    /// Another version has taken over. What remains of this one goes with its last query.
+    fn retire(&self) {}
+}
+
+/// A version that answers queries, and the place that it shows.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) reads: Arc<dyn Reads>,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+/// The checkpoint if it lies in this log; otherwise the reason why not.
+pub(crate) fn fitting(checkpoint: Checkpoint, head: &Checkpoint) -> Result<Checkpoint, String> {
+    if !checkpoint.is_comparable(head) {
+        return Err(format!("its checkpoint {checkpoint} belongs to another store"));
+    }
+    if !head.at_least(&checkpoint) {
+        return Err(format!("its checkpoint {checkpoint} lies beyond the head of the log, {head}"));
+    }
+    Ok(checkpoint)
+}

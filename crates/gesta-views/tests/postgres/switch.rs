@@ -1,0 +1,119 @@
+//! A new version takes over under queries: each one sees a whole version, and the answers advance.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gesta_views::*;
+
+use crate::support::*;
+
+/// A version whose rows name it: two tables that agree only within one version and one place.
+fn version(number: u32) -> String {
+    format!(
+        "-- dialect: postgres
+        -- version: {number}
+        create table balances (account text primary key, amount bigint not null);
+        create table counts (version int primary key, events bigint not null);
+        -- on deposited
+        insert into balances values ($entity, :amount * {number})
+        on conflict (account) do update set amount = balances.amount + excluded.amount;
+        insert into counts values ({number}, 1) on conflict (version) do update set events = counts.events + 1;"
+    )
+}
+
+const WHOLE: &str = "select (select sum(amount) from balances)::bigint, (select version from counts)::bigint,
+    (select events from counts), (select count(*) from counts)";
+
+/// Checks one answer, and gives its version and place.
+fn check(answer: &Rows) -> (i64, u64) {
+    let values = answer.rows[0].iter().map(|value| match value {
+        SqlValue::Integer(number) => *number,
+        _ => 0,
+    });
+    let [sum, version, events, versions] = values.collect::<Vec<_>>()[..] else { panic!("four columns") };
+    let site = answer.checkpoint.sequence(0);
+    assert_eq!(sum, version * events, "sums and version agree");
+    assert_eq!(u64::try_from(events).unwrap(), site, "rows and checkpoint are of one moment");
+    assert_eq!(versions, i64::from(events > 0), "rows of one version only");
+    (version, site)
+}
+
+#[test]
+fn queries_see_whole_versions_and_their_answers_advance() {
+    const VERSIONS: u32 = 5;
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let mut head = append_deposits(&store, 0..300);
+    wait(&open(&site, &store, folder.path(), &version(1)), &head);
+    // Queries of another program, with the login of readers.
+    let is_over = AtomicBool::new(false);
+    let reader = site.address_of(&site.reader());
+    std::thread::scope(|scope| {
+        let loops = (0..2).map(|_| {
+            scope.spawn(|| {
+                let (mut last, mut answers, mut seen) = ((0, 0), 0_u32, 1_u32);
+                while !is_over.load(Ordering::SeqCst) {
+                    let answer = ask(&reader, &site.prefix);
+                    let now = check(&answer);
+                    assert!(now.0 >= last.0 && now.1 >= last.1, "{now:?} after {last:?}");
+                    seen += u32::from(now.0 > last.0 && last.0 > 0);
+                    (last, answers) = (now, answers + 1);
+                }
+                (answers, seen)
+            })
+        });
+        let loops = loops.collect::<Vec<_>>();
+        for number in 2..=VERSIONS {
+            head = append_deposits(&store, u64::from(number) * 300..u64::from(number) * 300 + 300);
+            let views = open(&site, &store, folder.path(), &version(number));
+            let serving = format!("select version from \"{}_balances\".counts", site.prefix);
+            site.until(&serving, |serving| serving == number.to_string());
+            wait(&views, &head);
+            assert_eq!(check(&query(&views, WHOLE).unwrap()), (i64::from(number), head.sequence(0)));
+        }
+        is_over.store(true, Ordering::SeqCst);
+        for one in loops {
+            let (answers, seen) = one.join().unwrap();
+            assert!(answers > VERSIONS && seen > 1, "{answers} answers of {seen} versions");
+        }
+    });
+    let schemas =
+        format!("select count(*) from pg_namespace where nspname like '{}_balances_%'", site.prefix);
+    assert_eq!(site.one(&schemas), "1");
+}
+
+/// One query as a program of somebody else asks it: with the reader's login, on the serving views.
+fn ask(address: &str, prefix: &str) -> Rows {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(address, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        client.batch_execute(&format!("set search_path = \"{prefix}_balances\"")).await.unwrap();
+        let whole = format!("{WHOLE}, (select at from gesta_checkpoint)");
+        let row = client.query_one(&whole, &[]).await.unwrap();
+        let value = |at: usize| row.get::<_, Option<i64>>(at).map_or(SqlValue::Null, SqlValue::Integer);
+        let checkpoint = row.get::<_, String>(4).parse().unwrap();
+        Rows { columns: Vec::new(), rows: vec![(0..4).map(value).collect()], checkpoint }
+    })
+}
+
+#[test]
+fn rights_on_serving_views_are_kept_and_what_others_built_on_them_is_named() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..30);
+    wait(&open(&site, &store, folder.path(), &version(1)), &head);
+    let (schema, other) = (format!("\"{}_balances\"", site.prefix), format!("report_{}", site.prefix));
+    site.sql(&format!(
+        "create role {other} login; grant usage on schema {schema} to {other}; grant select on {schema}.balances to {other};
+         create view public.{other} as select * from {schema}.counts"
+    ));
+    let views = open(&site, &store, folder.path(), &version(2));
+    let error = error_in(&views, "retrying");
+    assert!(error.contains("cannot drop view") && error.contains(&other), "{error}");
+    // The old version is served meanwhile, whole.
+    assert_eq!(check(&query(&views, WHOLE).unwrap()), (1, 30));
+    site.sql(&format!("drop view public.{other}"));
+    site.until(&format!("select version from {schema}.counts"), |version| version == "2");
+    let sum = site.sql_as(&other, &format!("select sum(amount) from {schema}.balances")).unwrap();
+    assert_eq!(sum, [["60"]]);
+}

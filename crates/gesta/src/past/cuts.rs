@@ -1,0 +1,259 @@
+//! The moments of a series.
+
+use std::num::NonZeroU64;
+
+use gesta_core::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{ToSpan, Zoned};
+
+/// The moments at which a series shows a state: the ends of hours, days, weeks, months or years in a time zone, or a
+/// number of events each.
+///
+/// A calendar cut is the last nanosecond before the next period begins, so an event at midnight belongs to the day that begins.
+/// Every cut from the entity's first event on is given, also where nothing changed.
+#[derive(Debug, Clone)]
+pub struct Cuts {
+    pub(super) grid: Grid,
+    pub(super) by: By,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Grid {
+    Events(NonZeroU64),
+    Calendar { step: Step, zone: TimeZone },
+}
+
+/// The time of an event that counts for a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum By {
+    /// When it was recorded. A cut is final once the log has a later event.
+    #[default]
+    RecordedAt,
+    /// When it happened, as its producer said. Such a cut can always change: an event may come late.
+    Time,
+}
+
+/// A period of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// An hour.
+    Hour,
+    /// A day, which has 23 or 25 hours where the clocks change.
+    Day,
+    /// A week from Monday.
+    Week,
+    /// A month.
+    Month,
+    /// A year.
+    Year,
+}
+
+/// These cuts do not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutsError {
+    /// No time zone has this name.
+    #[error("`{name}` is not a time zone: give a name such as `Europe/Prague` or `UTC`")]
+    UnknownZone {
+        /// The name.
+        name: String,
+    },
+    /// It is neither a period nor a number of events.
+    #[error("`{text}` is not a step: give `hour`, `day`, `week`, `month`, `year`, or a number of events")]
+    UnknownStep {
+        /// The text.
+        text: String,
+    },
+}
+
+impl Cuts {
+    /// The ends of periods in a time zone, named as in the IANA database.
+    ///
+    /// # Errors
+    /// [`CutsError::UnknownZone`].
+    pub fn every(step: Step, zone: &str) -> Result<Self, CutsError> {
+        let zone = TimeZone::get(zone).map_err(|_| CutsError::UnknownZone { name: zone.to_owned() })?;
+        Ok(Self::on(Grid::Calendar { step, zone }))
+    }
+
+    /// After each run of that number of events, and after the last event.
+    #[must_use]
+    pub const fn every_events(count: NonZeroU64) -> Self {
+        Self::on(Grid::Events(count))
+    }
+
+    /// The cuts of a step as it is written: `hour`, `day`, `week`, `month` or `year` in a time zone, or a number of events.
+    ///
+    /// # Errors
+    /// [`CutsError`].
+    pub fn parse(step: &str, zone: &str) -> Result<Self, CutsError> {
+        let period = match step {
+            "hour" => Step::Hour,
+            "day" => Step::Day,
+            "week" => Step::Week,
+            "month" => Step::Month,
+            "year" => Step::Year,
+            events => {
+                let count = events.parse().map_err(|_| CutsError::UnknownStep { text: events.to_owned() })?;
+                return Ok(Self::every_events(count));
+            }
+        };
+        Self::every(period, zone)
+    }
+
+    const fn on(grid: Grid) -> Self {
+        Self { grid, by: By::RecordedAt, from: None, to: None }
+    }
+
+    /// Counts this time of the events. Cuts by events have no time.
+    #[must_use]
+    pub const fn by(mut self, by: By) -> Self {
+        self.by = by;
+        self
+    }
+
+    /// Leaves out calendar cuts before this time.
+    #[must_use]
+    pub const fn from(mut self, from: Timestamp) -> Self {
+        self.from = Some(from);
+        self
+    }
+
+    /// Leaves out calendar cuts after this time. Without it, the last one is the end of the period of the last event.
+    #[must_use]
+    pub const fn to(mut self, to: Timestamp) -> Self {
+        self.to = Some(to);
+        self
+    }
+
+    /// The time of the events that counts.
+    #[must_use]
+    pub const fn counts(&self) -> By {
+        self.by
+    }
+
+    /// The bounds that [`Self::from`] and [`Self::to`] have set.
+    #[must_use]
+    pub const fn bounds(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        (self.from, self.to)
+    }
+
+    /// The ends of periods from that of a moment on, up to the last time that the log keeps; `None` if the cuts count events. The
+    /// bounds leave out none of them.
+    #[must_use]
+    pub fn ends(&self, moment: Timestamp) -> Option<impl Iterator<Item = Timestamp> + use<>> {
+        match &self.grid {
+            Grid::Events(_) => None,
+            Grid::Calendar { step, zone } => Some(ends(*step, zone.clone(), moment)),
+        }
+    }
+
+    /// The calendar cuts of an entity whose events happened from `first` to `last`.
+    pub(super) fn moments(
+        &self,
+        step: Step,
+        zone: &TimeZone,
+        (first, last): (Timestamp, Timestamp),
+    ) -> impl Iterator<Item = Timestamp> + use<> {
+        let begin = self.from.map_or(first, |from| from.max(first));
+        let end = self.to.or_else(|| end_of_period(step, zone, last)).unwrap_or(Timestamp::MAX);
+        ends(step, zone.clone(), begin).take_while(move |cut| *cut <= end)
+    }
+}
+
+/// The ends of periods from that of a moment on.
+fn ends(step: Step, zone: TimeZone, moment: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let first = end_of_period(step, &zone, moment);
+    let next = move |cut: &Timestamp| {
+        let after = cut.as_nanos().checked_add(1)?;
+        end_of_period(step, &zone, Timestamp::from_nanos(after))
+    };
+    std::iter::successors(first, next)
+}
+
+/// The last nanosecond of the period that a moment lies in; `None` beyond the times that the log keeps.
+fn end_of_period(step: Step, zone: &TimeZone, moment: Timestamp) -> Option<Timestamp> {
+    let moment = jiff::Timestamp::from_nanosecond(moment.as_nanos().into()).ok()?;
+    let next = next_period(step, &moment.to_zoned(zone.clone()))?;
+    let last = next.timestamp().as_nanosecond().checked_sub(1)?;
+    i64::try_from(last).ok().map(Timestamp::from_nanos)
+}
+
+fn next_period(step: Step, moment: &Zoned) -> Option<Zoned> {
+    let date = moment.date();
+    let next = match step {
+        Step::Hour => return next_hour(moment),
+        Step::Day => date.tomorrow(),
+        Step::Week => date.checked_add((7 - i64::from(date.weekday().to_monday_zero_offset())).days()),
+        Step::Month => date.last_of_month().tomorrow(),
+        Step::Year => date.last_of_year().tomorrow(),
+    };
+    begin_of(next.ok()?, moment.time_zone())
+}
+
+fn begin_of(date: Date, zone: &TimeZone) -> Option<Zoned> {
+    date.to_zoned(zone.clone()).ok()?.start_of_day().ok()
+}
+
+/// The next full hour on the clock of the zone.
+fn next_hour(moment: &Zoned) -> Option<Zoned> {
+    const HOUR: i64 = 3_600;
+    let local = moment.timestamp().as_second() + i64::from(moment.offset().seconds());
+    let to_next = HOUR - local.rem_euclid(HOUR);
+    let next = jiff::Timestamp::from_second(moment.timestamp().as_second() + to_next).ok()?;
+    Some(next.to_zoned(moment.time_zone().clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        let moment = text.parse::<jiff::Timestamp>().unwrap();
+        Timestamp::from_nanos(moment.as_nanosecond().try_into().unwrap())
+    }
+
+    fn cuts(step: Step, from: &str, to: &str) -> Vec<String> {
+        let cuts = Cuts::every(step, "Europe/Prague").unwrap();
+        let Grid::Calendar { step, zone } = &cuts.grid else { unreachable!() };
+        let moments = cuts.moments(*step, zone, (at(from), at(to)));
+        let next = |cut: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(cut.as_nanos()) + 1).unwrap();
+        moments.map(|cut| next(cut).to_string()).collect()
+    }
+
+    #[test]
+    fn days_have_23_or_25_hours_where_the_clocks_change() {
+        let spring = cuts(Step::Day, "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z");
+        assert_eq!(spring, ["2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"]);
+        let autumn = cuts(Step::Day, "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z");
+        assert_eq!(autumn, ["2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"]);
+    }
+
+    #[test]
+    fn an_event_at_midnight_belongs_to_the_period_that_begins() {
+        let midnight = "2026-01-31T23:00:00Z";
+        assert_eq!(cuts(Step::Day, midnight, midnight), ["2026-02-01T23:00:00Z"]);
+        assert_eq!(cuts(Step::Month, midnight, midnight), ["2026-02-28T23:00:00Z"]);
+        assert_eq!(cuts(Step::Year, midnight, midnight), ["2026-12-31T23:00:00Z"]);
+        assert_eq!(cuts(Step::Hour, midnight, midnight), ["2026-02-01T00:00:00Z"]);
+    }
+
+    #[test]
+    fn a_week_begins_on_monday() {
+        assert_eq!(
+            cuts(Step::Week, "2026-11-29T12:00:00Z", "2026-11-30T12:00:00Z"),
+            ["2026-11-29T23:00:00Z", "2026-12-06T23:00:00Z"]
+        );
+    }
+
+    #[test]
+    fn a_series_ends_with_the_times_that_the_log_keeps() {
+        let cuts = Cuts::every(Step::Year, "UTC").unwrap();
+        let Grid::Calendar { step, zone } = &cuts.grid else { unreachable!() };
+        assert_eq!(cuts.moments(*step, zone, (Timestamp::MAX, Timestamp::MAX)).count(), 0);
+        assert!(Cuts::every(Step::Day, "Europe/Atlantis").is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! A backup is taken between two rounds of orders, and the shop goes on from it: groups and processes are where they were.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::kills::{order_until, wait_for_orders};
+use super::programs::Program;
+use super::{Outcome, Shop, log_of};
+
+/// Rounds of orders before the backup.
+const ROUNDS: u32 = 4;
+
+impl Shop {
+    /// Kills the server while customers order, backs its log up, and lets the orders go on. Then restores the backup, and
+    /// returns the shop on the restored log when it has finished all that the backup holds.
+    pub(super) fn restore(
+        mut self,
+        programs: &Path,
+        folder: &Path,
+        say: &mut dyn FnMut(&str),
+    ) -> Outcome<Self> {
+        let backup = folder.join("backup").display().to_string();
+        let addresses = self.addresses();
+        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+        let paid = thread::scope(|scope| {
+            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
+            let paid = self.back_up(&log_of(folder), &backup, &count);
+            if paid.is_ok() {
+                wait_for_orders(&count, &is_over);
+            }
+            is_over.store(true, Ordering::SeqCst);
+            customers.join().map_err(|_| "the customers panicked".to_owned())?;
+            paid
+        })?;
+        let later = count.load(Ordering::SeqCst);
+        self.stop()?;
+        say(&format!("a backup has at least {paid} orders that were paid; {later} are paid now"));
+
+        let restored = folder.join("restored");
+        Program::new(programs, "shop-server", &[]).run(&[
+            "restore",
+            "--from",
+            &backup,
+            "--dir",
+            &log_of(&restored),
+        ])?;
+        let shop = Self::open(programs, &restored, say)?;
+        shop.finish_restored(paid, say)?;
+        Ok(shop)
+    }
+
+    /// Takes a backup of the log of a server that is killed for it. Returns how many orders were paid before.
+    fn back_up(&mut self, log: &str, to: &str, count: &AtomicU32) -> Outcome<u32> {
+        for _ in 0..ROUNDS {
+            wait_for_orders(count, &AtomicBool::new(false));
+        }
+        self.server.kill()?;
+        let paid = count.load(Ordering::SeqCst);
+        self.server.run(&["backup", "--dir", log, "--to", to])?;
+        self.server.start()?;
+        Ok(paid)
+    }
+
+    /// Waits until all that was paid in the restored log is shipped, and compares the books.
+    fn finish_restored(&self, paid: u32, say: &mut dyn FnMut(&str)) -> Outcome {
+        let payments = |shop: &Self| -> Outcome<i64> {
+            let rows = shop.payments.rows("payments", "select count(*) from payments")?;
+            rows.first()
+                .and_then(|row| row[0].as_i64())
+                .ok_or_else(|| format!("no number: {}", Value::from(rows)))
+        };
+        self.wait("the payments of the backup are there", |shop| Ok(payments(shop)? >= i64::from(paid)))?;
+        self.wait("all that was paid is shipped", |shop| {
+            let books = shop.books()?;
+            Ok(books.ordered == payments(shop)? && books.agree())
+        })?;
+        let books = self.books()?;
+        say(&format!("restored: {} pens are sold, {} left the house", books.ordered, books.shipped));
+        self.wait("each payment has a receipt", |shop| {
+            let without =
+                shop.payments.rows("payments", "select count(*) from payments where receipts = 0")?;
+            Ok(without == [json!([0])])
+        })?;
+        self.check_receipts()
+    }
+}

@@ -1,0 +1,35 @@
+//! Real servers for tests: [`Postgres`], [`Nats`], [`RabbitMq`].
+//!
+//! A test starts a server of its own where it stops, kills or pauses it. Otherwise it takes the shared one, whose address is in the
+//! environment: `cargo run -p test-servers -- with postgres nats -- cargo nextest run …` starts the servers, runs the command, and stops
+//! them. Without a shared server, `shared` starts one for the process.
+//!
+//! Where the program of a server is not installed, a constructor prints that and returns `None`, so that the test can end. Under
+//! `GESTA_SERVERS=required` it panics instead.
+//!
+//! Every server listens on loopback only, on free ports, keeps its files in a folder that goes away with it, and is killed when its value
+//! is dropped.
+#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+
+mod nats;
+mod ports;
+mod postgres;
+mod process;
+mod rabbitmq;
+
+pub use nats::{NATS_VERSION, Nats, URL as NATS_URL, fetch_nats};
+pub use ports::free_ports;
+pub use postgres::{Postgres, URL as POSTGRES_URL};
+pub use rabbitmq::{RabbitMq, URL as RABBITMQ_URL};
+
+use std::time::Duration;
+
+/// How long a server may take to start. A loaded machine is slow, so this only ends a test that would never end.
+const START_TIME: Duration = Duration::from_secs(180);
+
+/// Passes over a test: says what is missing, and what installs it.
+fn missing(server: &str, remedy: &str) {
+    let is_required = std::env::var("GESTA_SERVERS").is_ok_and(|value| value == "required");
+    assert!(!is_required, "{server} is not installed; {remedy}");
+    println!("skipped: {server} is not installed; {remedy}");
+}

