@@ -48,6 +48,8 @@ struct Store {
     last: Mutex<u64>,
     /// Acknowledged, but not written yet.
     late: Mutex<Option<(KeyName, Entry)>>,
+    /// Held from the check of a write to its end.
+    writer: Mutex<()>,
     /// Between the check and the write.
     gap: Gap,
 }
@@ -101,6 +103,7 @@ impl Store {
     }
 
     fn put(&self, key: KeyName, value: Bytes, expect: Option<Revision>) -> Result<Revision, KeyValueError> {
+        let _writer = (!self.has(Bug::ChecksWithoutALock)).then(|| lock(&self.writer));
         let bytes = value.len();
         let largest = VALUE_BYTES_MAX - usize::from(self.has(Bug::RefusesTheLargestValue));
         if bytes > largest && !self.has(Bug::TakesAnyValue) {
@@ -181,6 +184,7 @@ impl KeyValueStore for Store {
 
     fn delete(&self, key: KeyName, expect: Revision) -> BoxFuture<'_, Result<(), KeyValueError>> {
         Box::pin(async move {
+            let _writer = (!self.has(Bug::ChecksWithoutALock)).then(|| lock(&self.writer));
             let key = self.key(key);
             if !self.has(Bug::DeletesBlindly) {
                 self.check(&key, Some(expect))?;
