@@ -11,12 +11,14 @@
 //! is dropped.
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
+mod certificates;
 mod nats;
 mod ports;
 mod postgres;
 mod process;
 mod rabbitmq;
 
+pub use certificates::{Authority, Certificate};
 pub use nats::{NATS_VERSION, Nats, URL as NATS_URL, fetch_nats};
 pub use ports::free_ports;
 pub use postgres::{Postgres, URL as POSTGRES_URL};

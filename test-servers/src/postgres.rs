@@ -48,12 +48,29 @@ impl Postgres {
     ///
     /// If the server does not start, or is missing under `GESTA_SERVERS=required`.
     pub fn start(settings: &[&str]) -> Option<Self> {
+        Self::start_with(&[], settings)
+    }
+
+    /// As [`Self::start`], with files in the folder of the data that only the server can read, such as its key for TLS.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    pub fn start_with(files: &[(&str, &[u8])], settings: &[&str]) -> Option<Self> {
         let Some(programs) = programs() else {
             missing("PostgreSQL", "`apt-get install postgresql` installs it");
             return None;
         };
         let folder = new_folder();
         initialize(&programs, folder.path());
+        for (name, content) in files {
+            let path = data_of(folder.path()).join(name);
+            fs::write(&path, content).expect("own folder");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("own file");
+            if let Some((user, group)) = user() {
+                chown(path, Some(user), Some(group)).expect("the right of root");
+            }
+        }
         Some(Self::run(programs, folder, settings))
     }
 

@@ -3,16 +3,15 @@
 use std::io;
 
 use gesta_core::Retry;
-
-use crate::passwords::PasswordError;
+use gesta_postgres_connect::FileError;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The password cannot be found.
+    /// A file with a password or a certificate cannot be used.
     #[error(transparent)]
-    Password(#[from] PasswordError),
+    File(#[from] FileError),
     /// The server does not answer.
     #[error("cannot reach the database: {reason}")]
     Unreachable {
@@ -35,7 +34,7 @@ impl OpenError {
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::Password(_) | Self::Refused { .. } => Retry::Never,
+            Self::File(_) | Self::Refused { .. } => Retry::Never,
             Self::Unreachable { .. } | Self::Thread(_) => Retry::AfterPause,
         }
     }

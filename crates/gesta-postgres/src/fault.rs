@@ -1,10 +1,10 @@
 //! What an error of the server means for the request under way.
 
 use gesta_core::{AppendError, KeyValueError, ReadError};
+use gesta_postgres_connect::{ConnectError, words};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::address::words;
 use crate::error::OpenError;
 
 /// Why a request to the server failed.
@@ -79,6 +79,29 @@ impl From<Error> for Fault {
             return Self::Busy(text);
         }
         Self::Refused(text)
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        let error = match error {
+            ConnectError::Server(error) => error,
+            ConnectError::Tls { .. } => return Self::Refused(error.to_string()),
+            // A file may be about to be replaced.
+            error => return Self::Lost(error.to_string()),
+        };
+        let Some(code) = error.code() else { return Self::Lost(describe(&error)) };
+        let text = describe(&error);
+        match *code {
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Self::Refused(
+                format!("{text}: check user and password (`PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`)"),
+            ),
+            SqlState::INVALID_CATALOG_NAME => Self::Refused(format!(
+                "{text}: create it with `createdb`, or name another one in the address"
+            )),
+            _ if code.code().starts_with("57P") || code.code().starts_with("53") => Self::Lost(text),
+            _ => Self::Refused(text),
+        }
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) const CHUNK_ROWS_MAX: u64 = 4_096;
 pub(crate) const PROBED_POSTINGS: i64 = 100;
 /// Places whose marks are remembered, so that a token that comes back costs no look-up.
 pub(crate) const MARKS_MAX: usize = 65_536;
-/// Time to make a connection, with all its checks.
-pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Time for the checks and settings of a new connection.
+pub(crate) const SETUP_TIME: Duration = Duration::from_secs(5);
 /// Time for the answer to one round trip of the writer. A server that stands still is left after it.
 pub(crate) const STEP_TIME: Duration = Duration::from_secs(10);
 /// Time for the answer to one round trip of a read.

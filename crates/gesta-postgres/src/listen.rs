@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::fault::Fault;
-use crate::limits::{POLL_INTERVAL, READ_TIME, RETRY_PAUSE};
+use crate::limits::{POLL_INTERVAL, READ_TIME, RETRY_PAUSE, STEP_TIME};
 use crate::session::{Session, within};
 use crate::shared::Shared;
 
@@ -32,8 +32,11 @@ async fn listen(shared: &Shared, is_first: &mut bool) -> Result<Never, Fault> {
     let (notes, mut noted) = mpsc::unbounded_channel::<String>();
     let session = Session::connect(&shared.target, Some(notes)).await?;
     let listen = format!("listen \"{}\"", shared.target.channel);
-    session.client().batch_execute(&listen).await?;
-    let state = session.state().await?;
+    let begin = async {
+        session.client().batch_execute(&listen).await?;
+        session.state().await
+    };
+    let state = within(STEP_TIME, "listening for commits", begin).await?;
     if std::mem::take(is_first) {
         shared.observe(&state)?;
     } else {

@@ -10,15 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gesta_core::{EventId, Timestamp};
+use gesta_postgres_connect::Connection;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Socket, Statement};
+use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 
 use crate::address::WaitsFor;
-use crate::fault::{Fault, POOLER, describe};
-use crate::limits::{CONNECT_TIME, SERVER_VERSION_MIN};
+use crate::fault::{Fault, POOLER};
+use crate::limits::{SERVER_VERSION_MIN, SETUP_TIME};
 use crate::shared::Target;
 
 /// A connection that was checked. Dropped, it is closed.
@@ -59,23 +60,13 @@ impl Session {
         target: &Target,
         notes: Option<mpsc::UnboundedSender<String>>,
     ) -> Result<Self, Fault> {
-        let connecting = Self::connect_now(target, notes);
-        let connected = tokio::time::timeout(CONNECT_TIME, connecting).await;
-        connected.unwrap_or_else(|_| Err(Fault::timeout("connecting")))
-    }
-
-    async fn connect_now(
-        target: &Target,
-        notes: Option<mpsc::UnboundedSender<String>>,
-    ) -> Result<Self, Fault> {
-        let connected = target.config.connect(NoTls).await;
-        let (client, connection) = connected.map_err(|error| not_connected(&error))?;
+        let (client, connection) = target.address.connect().await?;
         let warnings = Arc::new(AtomicU64::new(0));
         let driver = tokio::spawn(drive(connection, Arc::clone(&warnings), notes));
         let token = uuid::Uuid::new_v4().simple().to_string();
         let session = Self { client, token, warnings, statements: Mutex::default(), driver };
-        let version = session.check_server(target).await?;
-        session.set(target, version).await?;
+        let set = async { session.set(target, session.check_server(target).await?).await };
+        within(SETUP_TIME, "the setting up of a connection", set).await?;
         Ok(session)
     }
 
@@ -264,25 +255,9 @@ fn check_settings(
     Ok(())
 }
 
-/// What it means that no connection was made.
-fn not_connected(error: &tokio_postgres::Error) -> Fault {
-    let Some(code) = error.code() else { return Fault::Lost(describe(error)) };
-    let text = describe(error);
-    match *code {
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Fault::Refused(
-            format!("{text}: check user and password (`PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`)"),
-        ),
-        SqlState::INVALID_CATALOG_NAME => {
-            Fault::Refused(format!("{text}: create it with `createdb`, or name another one in the address"))
-        }
-        _ if code.code().starts_with("57P") || code.code().starts_with("53") => Fault::Lost(text),
-        _ => Fault::Refused(text),
-    }
-}
-
 /// Drives a connection until it ends: counts warnings, passes on notifications.
 async fn drive(
-    mut connection: Connection<Socket, tokio_postgres::tls::NoTlsStream>,
+    mut connection: Connection,
     warnings: Arc<AtomicU64>,
     notes: Option<mpsc::UnboundedSender<String>>,
 ) {
@@ -303,7 +278,7 @@ async fn drive(
     }
 }
 
-/// Runs a step of the writer within its time.
+/// Runs a step within its time.
 pub(crate) async fn within<T>(
     time: Duration,
     what: &str,

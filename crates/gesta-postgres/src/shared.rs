@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use event_listener::{Event, EventListener};
 use gesta_core::{Capabilities, Checkpoint, Diverged, Position, RecordedEvent, StoreId, mark_of};
-use tokio_postgres::Config;
+use gesta_postgres_connect::Address;
 
 use crate::address::WaitsFor;
 use crate::fault::Fault;
@@ -16,7 +16,7 @@ use crate::session::State;
 /// How a session is made.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) config: Config,
+    pub(crate) address: Address,
     pub(crate) schema: String,
     pub(crate) channel: String,
     pub(crate) waits_for: WaitsFor,

@@ -7,12 +7,14 @@ use gesta_core::{
     Listing, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, When, check_batch,
     check_checkpoint, check_command,
 };
+use gesta_postgres_connect::ConnectError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::address::PostgresUrl;
 use crate::error::OpenError;
-use crate::limits::limits;
+use crate::fault::Fault;
+use crate::limits::{READ_TIME, limits};
 use crate::options::Options;
 use crate::pool::{Pool, Unread};
 use crate::runtime::{Task, Thread};
@@ -71,8 +73,12 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`]; its `retry()` says if it helps to try again.
     pub fn open(url: &PostgresUrl, options: &Options) -> Result<Self, OpenError> {
+        url.address().check_files().map_err(|error| match error {
+            ConnectError::File(error) => OpenError::File(error),
+            error => Fault::from(error).into(),
+        })?;
         let target = Target {
-            config: url.config()?,
+            address: url.address().clone(),
             schema: url.schema().to_owned(),
             channel: url.channel(),
             waits_for: url.waits_for(),
@@ -116,10 +122,14 @@ impl std::fmt::Debug for PostgresStore {
 /// Connects, and finds or makes the tables.
 async fn open(target: Target, makes_store: bool) -> Result<(Target, Session, StoreId, State), OpenError> {
     let session = Session::connect(&target, None).await?;
-    let new_id = uuid::Uuid::now_v7().into_bytes();
-    let found = schema::open(session.client(), &target.schema, makes_store, new_id).await?;
-    let state = session.state().await?;
-    Ok((target, session, StoreId::from_bytes(found.id), state))
+    let opening = async {
+        let new_id = uuid::Uuid::now_v7().into_bytes();
+        let found = schema::open(session.client(), &target.schema, makes_store, new_id).await?;
+        Ok::<_, OpenError>((StoreId::from_bytes(found.id), session.state().await?))
+    };
+    let late = || Err(Fault::timeout("opening the store").into());
+    let (id, state) = tokio::time::timeout(READ_TIME, opening).await.unwrap_or_else(|_| late())?;
+    Ok((target, session, id, state))
 }
 
 impl Inner {

@@ -95,9 +95,14 @@ pub(crate) const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(15);
 #[cfg(feature = "postgres")]
 pub(crate) const RELEASE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// How long a connection to PostgreSQL may take, unless the address says otherwise.
+/// How long the server may work on a page or a statement of the runner. Longer than any takes: it ends a wait behind a proxy that
+/// keeps a connection whose server is gone.
 #[cfg(feature = "postgres")]
-pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How long the server may take to answer a heartbeat. A connection that is silent longer is replaced.
+#[cfg(feature = "postgres")]
+pub(crate) const HEARTBEAT_TIME_MAX: Duration = Duration::from_secs(6);
 
 /// Bytes of the prefix of schemas in PostgreSQL: it leaves 33 for a view's name.
 #[cfg(feature = "postgres")]

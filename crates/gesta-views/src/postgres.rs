@@ -34,8 +34,6 @@ mod serve;
 #[cfg(feature = "postgres")]
 mod session;
 #[cfg(feature = "postgres")]
-mod socket;
-#[cfg(feature = "postgres")]
 mod target;
 #[cfg(feature = "postgres")]
 mod url;

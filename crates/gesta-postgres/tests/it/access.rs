@@ -6,7 +6,7 @@ use gesta_core::{
 };
 use gesta_postgres::{OpenError, Options, PostgresStore, PostgresUrl};
 use pollster::block_on;
-use test_servers::Postgres;
+use test_servers::{Authority, Postgres};
 
 use crate::database::{Admin, Schema, shared};
 
@@ -98,4 +98,28 @@ fn a_server_that_does_not_sync_is_refused() {
     let Some(server) = Postgres::start(&["fsync=off"]) else { return };
     let said = refusal(&Schema::new(server.url()).url(), &Options::default());
     assert!(said.contains("set `fsync = on`"), "{said}");
+}
+
+#[test]
+fn a_store_is_used_over_tls_and_a_server_of_another_authority_is_refused() {
+    if shared().is_none() {
+        return;
+    }
+    let authority = Authority::new();
+    let own = authority.issue("db", &["IP:127.0.0.1"]);
+    let files = [("server.crt", own.certificate.as_bytes()), ("server.key", own.key.as_bytes())];
+    let Some(server) = Postgres::start_with(&files, &["ssl=on"]) else { return };
+    let schema = Schema::new(server.url());
+    let url = |authority: &Authority| {
+        let url = schema.url().to_string();
+        let url = format!("{url}&sslmode=verify-full&sslrootcert={}", authority.file().display());
+        url.parse::<PostgresUrl>().unwrap()
+    };
+    let store = PostgresStore::open(&url(&authority), &Options::default()).unwrap();
+    let place = block_on(store.append(batch(1))).unwrap().checkpoint;
+    assert_eq!(block_on(store.head_now()).unwrap(), place);
+    let plain = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'gesta' and not ssl";
+    assert_eq!(Admin::connect(server.url()).run(plain), [["0"]]);
+    let said = refusal(&url(&Authority::new()), &Options::default());
+    assert!(said.contains("not signed by an authority of"), "{said}");
 }

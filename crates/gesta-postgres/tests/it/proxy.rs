@@ -19,6 +19,9 @@ pub(crate) enum Harm {
 /// The first message of an append's transaction.
 const BEGIN: &[u8] = b"begin isolation level read committed read write";
 
+/// The length of a client's question if the server has TLS.
+const SSL_REQUEST_BYTES: usize = 8;
+
 #[derive(Default)]
 struct Plan {
     /// The harm, and the number of messages of the next append that pass before it.
@@ -106,7 +109,13 @@ impl Link {
     /// Passes on messages of the client until a harm ends that.
     fn pass_on(&self) -> io::Result<()> {
         let (client, mut server) = (&self.client, &self.server);
-        server.write_all(&message(client, false)?)?;
+        let mut first = message(client, false)?;
+        if first.len() == SSL_REQUEST_BYTES {
+            // The server has no TLS, and says so by one byte that goes the other way.
+            server.write_all(&first)?;
+            first = message(client, false)?;
+        }
+        server.write_all(&first)?;
         // The number of messages of the append that is to be harmed; `None` before it.
         let mut passed = None;
         loop {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gesta_consumer::Stop;
+use gesta_postgres_connect::ConnectError;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::Client;
 
-use crate::limits::{HEARTBEAT_AGE_MAX, HEARTBEAT_PERIOD, RELEASE_TIME_MAX};
+use crate::limits::{HEARTBEAT_AGE_MAX, HEARTBEAT_PERIOD, HEARTBEAT_TIME_MAX, RELEASE_TIME_MAX};
 use crate::postgres::names::quoted;
 use crate::postgres::session::Session;
 use crate::postgres::url::{Login, PostgresUrl};
-use crate::run_error::{DatabaseErrorKind, RunError};
+use crate::run_error::RunError;
 
 /// The file in the views' folder with the id of the runner. The folder is locked, so at most one process has the id at a time,
 /// and one that was killed takes over from itself at once.
@@ -55,13 +56,7 @@ impl Database {
 
     /// A new connection of the runner.
     pub(crate) fn connect(&self, stop: &Stop) -> Result<Session, RunError> {
-        let config = self.url.config(Login::Runner).map_err(|error| RunError::Postgres {
-            action: "connect",
-            database: self.url.database().to_owned(),
-            message: error.to_string(),
-            kind: DatabaseErrorKind::Transient,
-        })?;
-        Session::connect(config, self.runtime(), stop)
+        Session::connect(self.url.address(Login::Runner), self.runtime(), stop)
     }
 
     /// The shared tables exist.
@@ -79,7 +74,7 @@ impl Database {
         let released = async move {
             let client = connect(&url).await?;
             let sql = format!("delete from {}.runner where id = $1", quoted(&url.prefix));
-            Ok::<_, ConnectError>(client.execute(&sql, &[&runner]).await?)
+            client.execute(&sql, &[&runner]).await.map_err(ConnectError::Server)
         };
         let released = self.runtime().spawn(async move { timeout(RELEASE_TIME_MAX, released).await });
         match pollster::block_on(released) {
@@ -107,13 +102,16 @@ async fn beat(url: PostgresUrl, runner: String, is_installed: Arc<AtomicBool>) {
         if !is_installed.load(Ordering::SeqCst) {
             continue;
         }
-        if client.is_none() {
-            client = connect(&url).await.ok();
-        }
-        let Some(connected) = &client else { continue };
-        if let Err(error) = connected.execute(&sql, &[&runner]).await {
-            tracing::debug!(%error, "a heartbeat was not written");
-            client = None;
+        let connected = match client.take() {
+            Some(connected) => connected,
+            None => match connect(&url).await {
+                Ok(connected) => connected,
+                Err(_) => continue,
+            },
+        };
+        match timeout(HEARTBEAT_TIME_MAX, connected.execute(&sql, &[&runner])).await {
+            Ok(Ok(_)) => client = Some(connected),
+            other => tracing::debug!(?other, "a heartbeat was not written"),
         }
     }
 }
@@ -128,18 +126,12 @@ pub(crate) fn heartbeat(shared: &str) -> String {
 
 /// A connection of the runner without a session's settings.
 async fn connect(url: &PostgresUrl) -> Result<Client, ConnectError> {
-    let (client, connection) = url.config(Login::Runner)?.connect(NoTls).await?;
+    let (client, connection) = url.address(Login::Runner).connect().await?;
     tokio::spawn(async move { drop(connection.await) });
-    client.batch_execute("set statement_timeout = '5s'").await?;
+    let limited = client.batch_execute("set statement_timeout = '5s'");
+    let late = |_| ConnectError::TimedOut { after: HEARTBEAT_TIME_MAX };
+    timeout(HEARTBEAT_TIME_MAX, limited).await.map_err(late)?.map_err(ConnectError::Server)?;
     Ok(client)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ConnectError {
-    #[error(transparent)]
-    Passwords(#[from] io::Error),
-    #[error(transparent)]
-    Server(#[from] Error),
 }
 
 fn runner_id(path: &Path) -> io::Result<String> {

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use gesta_postgres_connect::ConnectError;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -88,6 +89,28 @@ pub(crate) fn failed(action: &'static str, database: &str, error: &Error) -> Run
         database: database.to_owned(),
         message: format!("{}{}", message(error), help(error)),
         kind: kind(error),
+    }
+}
+
+/// The error of a connection that was not made.
+pub(crate) fn not_connected(database: &str, error: ConnectError) -> RunError {
+    match error {
+        ConnectError::Server(error) => failed("connect", database, &error),
+        // Files, certificates and networks can be mended while the view waits.
+        error => RunError::Postgres {
+            action: "connect",
+            database: database.to_owned(),
+            message: error.to_string(),
+            kind: DatabaseErrorKind::Transient,
+        },
+    }
+}
+
+/// What a connection that was not made means for a query.
+pub(crate) fn connect_message(error: &ConnectError) -> String {
+    match error {
+        ConnectError::Server(error) => message(error),
+        error => error.to_string(),
     }
 }
 

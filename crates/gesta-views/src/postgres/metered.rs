@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use gesta_postgres_connect::{Stream, Wrap};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many bytes a stream may still give. Clones count together.
@@ -34,16 +35,18 @@ impl Budget {
     }
 }
 
+impl Wrap for Budget {
+    type Stream = Metered<Box<dyn Stream>>;
+
+    fn wrap(&self, inner: Box<dyn Stream>) -> Self::Stream {
+        Metered { inner, budget: self.clone() }
+    }
+}
+
 /// A stream with a budget.
 pub(crate) struct Metered<S> {
     inner: S,
     budget: Budget,
-}
-
-impl<S> Metered<S> {
-    pub(crate) fn new(inner: S, budget: Budget) -> Self {
-        Self { inner, budget }
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {

@@ -42,9 +42,8 @@ impl Pool {
                 }
             }
         }
-        let config = self.database.url.config(Login::Reader);
-        let config = config.map_err(|error| QueryError::Busy { message: error.to_string() })?;
-        let connected = timeout_at(deadline.into(), Reader::connect(config)).await;
+        let address = self.database.url.address(Login::Reader);
+        let connected = timeout_at(deadline.into(), Reader::connect(address)).await;
         let reader = connected.map_err(|_| QueryError::TimeLimit { time: request.limits.time })??;
         let (reader, answer) = self.answer_on(reader, request, deadline).await;
         self.keep(reader);

@@ -6,17 +6,17 @@
 //! keeps beyond that, such as advisory locks, is released after each query.
 
 use futures_util::TryStreamExt;
+use gesta_postgres_connect::{Address, OverSocket, Peer};
 use tokio::task::AbortHandle;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Portal, Statement, Transaction};
+use tokio_postgres::{Client, Error, IsolationLevel, Portal, Statement, Transaction};
 
 use crate::dialect::Dialect;
 use crate::lexer::{Kind, tokens};
 use crate::limits;
-use crate::postgres::error::{is_lost, is_missing_object, kind, message};
-use crate::postgres::metered::{Budget, Metered};
+use crate::postgres::error::{connect_message, is_lost, is_missing_object, kind, message};
+use crate::postgres::metered::Budget;
 use crate::postgres::serve::CHECKPOINT;
-use crate::postgres::socket;
 use crate::postgres::values::{Param, is_read_as_it_is, value};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::DatabaseErrorKind;
@@ -39,29 +39,29 @@ pub(crate) struct Reader {
     client: Client,
     budget: Budget,
     connection: AbortHandle,
-    config: tokio_postgres::Config,
+    address: Address,
+    /// The host that it is connected to.
+    peer: Peer,
     /// The last query left nothing behind.
     is_usable: bool,
 }
 
 impl Reader {
-    pub(crate) async fn connect(config: tokio_postgres::Config) -> Result<Self, QueryError> {
+    pub(crate) async fn connect(address: &Address) -> Result<Self, QueryError> {
         let busy = |message: String| QueryError::Busy { message };
         let budget = Budget::new(limits::QUERY_OVERHEAD_BYTES);
-        let stream = socket::connect(&config).await.map_err(|error| busy(error.to_string()))?;
-        let connected = config.connect_raw(Metered::new(stream, budget.clone()), NoTls).await;
-        let (client, connection) = connected.map_err(|error| busy(message(&error)))?;
+        let connected = address.connect_over(&budget).await;
+        let connected = connected.map_err(|error| busy(connect_message(&error)))?;
+        let OverSocket { client, connection, peer } = connected;
         let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        let reader = Self { client, budget, connection, config, is_usable: true };
+        let reader = Self { client, budget, connection, address: address.clone(), peer, is_usable: true };
         reader.client.batch_execute(SETTINGS).await.map_err(|error| busy(message(&error)))?;
         Ok(reader)
     }
 
     /// Asks the server to end the running query. Its outcome does not matter: the connection is dropped.
     pub(crate) async fn cancel(self) {
-        if let Ok(stream) = socket::connect(&self.config).await {
-            drop(self.client.cancel_token().cancel_query_raw(stream, NoTls).await);
-        }
+        self.address.cancel_over(&self.client.cancel_token(), &self.peer).await;
     }
 
     /// Whether another query can be asked.

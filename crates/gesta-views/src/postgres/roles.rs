@@ -1,8 +1,8 @@
 //! What the login that answers queries may do beyond reading, and the lines that take it away.
 
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Error};
 
-use crate::postgres::error::message;
+use crate::postgres::error::{connect_message, message};
 use crate::postgres::url::{Login, PostgresUrl};
 
 /// Functions that a read-only transaction may call, and that do more than read.
@@ -63,10 +63,9 @@ pub fn check_roles(url: &PostgresUrl) -> Result<Vec<String>, RolesError> {
     let failed = |message: String| RolesError::Database { message };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    let config = url.config(Login::Runner).map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
-        let connected = config.connect(NoTls).await.map_err(|error| failed(message(&error)))?;
-        let (client, connection) = connected;
+        let connected = url.address(Login::Runner).connect().await;
+        let (client, connection) = connected.map_err(|error| failed(connect_message(&error)))?;
         let connection = tokio::spawn(async move { drop(connection.await) });
         let lines = lines(&client, &url.reader).await.map_err(|error| failed(message(&error)))?;
         connection.abort();

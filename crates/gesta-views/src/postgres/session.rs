@@ -1,13 +1,17 @@
 //! A connection of the runner.
 
 use std::future::Future;
+use std::pin::pin;
 
 use gesta_consumer::Stop;
+use gesta_postgres_connect::Address;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio_postgres::{CancelToken, Client, Error, NoTls};
+use tokio::time::timeout;
+use tokio_postgres::{CancelToken, Client, Error};
 
-use crate::postgres::error::failed;
+use crate::limits::ANSWER_TIME_MAX;
+use crate::postgres::error::{failed, not_connected};
 use crate::run_error::RunError;
 
 /// What the rows of a view must not depend on, and what ends a transaction that was left alone.
@@ -25,6 +29,7 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     connection: AbortHandle,
     cancel: CancelToken,
+    address: Address,
     runtime: Handle,
     /// The signal of the run, which ends every wait.
     stop: Stop,
@@ -33,20 +38,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects, in the time that the settings allow.
-    pub(crate) fn connect(
-        config: tokio_postgres::Config,
-        runtime: &Handle,
-        stop: &Stop,
-    ) -> Result<Self, RunError> {
-        let database = config.get_dbname().unwrap_or_default().to_owned();
-        let connecting = runtime.spawn(async move { config.connect(NoTls).await });
+    /// Connects, in the time that the address allows.
+    pub(crate) fn connect(address: &Address, runtime: &Handle, stop: &Stop) -> Result<Self, RunError> {
+        let (address, database) = (address.clone(), address.database().to_owned());
+        let target = address.clone();
+        let connecting = runtime.spawn(async move { target.connect().await });
         let connected = stop.or(connecting).ok_or(RunError::ShutDown)?;
         let connected = connected.expect("a connection does not panic");
-        let (client, connection) = connected.map_err(|error| failed("connect", &database, &error))?;
+        let (client, connection) = connected.map_err(|error| not_connected(&database, error))?;
         let connection = runtime.spawn(async move { drop(connection.await) }).abort_handle();
         let (cancel, runtime, stop) = (client.cancel_token(), runtime.clone(), stop.clone());
-        let session = Self { client, connection, cancel, runtime, stop, database };
+        let session = Self { client, connection, cancel, address, runtime, stop, database };
         session.run("set up a connection", session.client.batch_execute(SETTINGS))?;
         session.check_server()?;
         Ok(session)
@@ -85,12 +87,25 @@ impl Session {
 
     /// Waits for work on this connection. `None`: the signal was raised, and what the server does for it is cancelled. The
     /// connection is of no more use then.
+    ///
+    /// Work that takes longer than any does gets the error of a lost connection: something between the server and this program is
+    /// silent.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let done = self.stop.or(work);
+        let _timers = self.runtime.enter();
+        let done = self.stop.or(async {
+            let mut work = pin!(work);
+            match timeout(ANSWER_TIME_MAX, &mut work).await {
+                Ok(done) => done,
+                Err(_) => {
+                    self.connection.abort();
+                    work.await
+                }
+            }
+        });
         if done.is_none() {
-            let cancel = self.cancel.clone();
+            let (address, request) = (self.address.clone(), self.cancel.clone());
             // Its outcome does not matter: the transaction ends with the connection.
-            drop(self.runtime.spawn(async move { drop(cancel.cancel_query(NoTls).await) }));
+            drop(self.runtime.spawn(async move { address.cancel(&request).await }));
         }
         done
     }

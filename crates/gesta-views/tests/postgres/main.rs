@@ -14,3 +14,4 @@ mod runners;
 mod speed;
 mod support;
 mod switch;
+mod tls;

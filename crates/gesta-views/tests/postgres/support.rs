@@ -114,7 +114,7 @@ impl Site {
 }
 
 /// Whether a server was given, or is required.
-fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     let is_wanted =
         std::env::var_os(test_servers::POSTGRES_URL).is_some() || std::env::var_os("GESTA_SERVERS").is_some();
     if !is_wanted {

@@ -1,69 +1,31 @@
 //! The password of a connection: from the environment, or from a file in the form of `.pgpass`.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// A file of passwords cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use the file of passwords `{}`: {reason}", path.display())]
-pub struct PasswordError {
-    /// The file.
-    pub path: PathBuf,
-    /// The cause, and what helps.
-    pub reason: String,
-}
+use crate::files::{Candidate, FileError, environment};
 
 /// Finds the password of a connection.
-///
-/// A file that was named must be there. `~/.pgpass` need not.
-pub(crate) fn find(config: &Config, passfile: Option<&Path>) -> Result<Option<Vec<u8>>, PasswordError> {
-    if let Some(password) = std::env::var_os("PGPASSWORD") {
+pub(crate) fn find(config: &Config, passfile: Option<&Path>) -> Result<Option<Vec<u8>>, FileError> {
+    if let Some(password) = environment("PGPASSWORD") {
         return Ok(Some(password.into_encoded_bytes()));
     }
-    let named = passfile.map(Path::to_owned).or_else(|| std::env::var_os("PGPASSFILE").map(PathBuf::from));
-    let is_named = named.is_some();
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass"));
-    let Some(path) = named.or_else(home) else { return Ok(None) };
-    match read(&path) {
-        Ok(text) => Ok(in_file(&text, config)),
-        Err(reason) if is_named || !matches!(reason, Unreadable::Missing) => {
-            Err(PasswordError { reason: reason.to_string(), path })
-        }
-        Err(_) => Ok(None),
-    }
+    in_file(config, passfile)
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Unreadable {
-    #[error("there is no such file")]
-    Missing,
-    #[error("{0}")]
-    Failed(std::io::Error),
-    #[error("others may read it: `chmod 600` it")]
-    Open,
-}
-
-fn read(path: &Path) -> Result<String, Unreadable> {
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Unreadable::Missing,
-        _ => Unreadable::Failed(error),
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let metadata = std::fs::metadata(path).map_err(failed)?;
-        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
-            return Err(Unreadable::Open);
-        }
-    }
-    std::fs::read_to_string(path).map_err(failed)
+/// Finds the password of a connection in a file.
+pub(crate) fn in_file(config: &Config, passfile: Option<&Path>) -> Result<Option<Vec<u8>>, FileError> {
+    let file = Candidate::find("the file of passwords", passfile, "PGPASSFILE", ".pgpass");
+    let Some(file) = file else { return Ok(None) };
+    let Some(bytes) = file.read_secret()? else { return Ok(None) };
+    let text = std::str::from_utf8(&bytes).map_err(|_| file.error("it is not UTF-8"))?;
+    Ok(in_text(text, config))
 }
 
 /// The password of the first line that fits: `host:port:database:user:password`, where `*` fits all.
-fn in_file(text: &str, config: &Config) -> Option<Vec<u8>> {
+fn in_text(text: &str, config: &Config) -> Option<Vec<u8>> {
     let hosts = config.get_hosts().iter().map(|host| match host {
         Host::Tcp(host) => host.clone(),
         #[cfg(unix)]
@@ -106,7 +68,7 @@ mod tests {
     use super::*;
 
     fn password(text: &str, url: &str) -> Option<String> {
-        in_file(text, &url.parse().unwrap()).map(|bytes| String::from_utf8(bytes).unwrap())
+        in_text(text, &url.parse().unwrap()).map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
     #[test]
