@@ -230,7 +230,7 @@ mod tests {
         let hosting = Hosting::start(groups, processes, threads, &opened, &gesta, runtime.handle()).unwrap();
         let consumers = hosting.consumers().map(|consumer| (consumer.name().to_owned(), consumer.kind()));
         assert_eq!(consumers.collect::<Vec<_>>(), [("timers-reminder".to_owned(), "timers")]);
-        let mut seen = [(); 2].map(|()| posted.recv_timeout(Duration::from_secs(20)).unwrap());
+        let mut seen = [(); 2].map(|()| posted.recv_timeout(Duration::from_secs(120)).unwrap());
         seen.sort();
         assert_eq!(seen, ["Second letter for 7", "invoice-7 told, attempt 1"]);
         let names = pollster::block_on(opened.groups.list()).unwrap();

@@ -10,7 +10,7 @@ use crate::served::OWNERS;
 
 /// Asks until the consumer is in this state. Its thread needs a moment.
 fn until(server: &Server, state: &str) -> String {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(120);
     loop {
         let shown = gesta(["consumers", "show", "owners", "--url", &server.url]).ok();
         if shown.contains(&format!("owners  view  {state}  ")) {

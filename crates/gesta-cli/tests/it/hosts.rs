@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -298,11 +298,16 @@ fn two_hosts_share_one_log_and_when_one_is_killed_the_other_serves_on() {
     let urls = [first.url.clone(), second.url.clone()];
     let (told, acknowledged) = mpsc::channel();
     let moved = AtomicUsize::new(0);
+    // The last deposit of each client waits until the first host is gone.
+    let gone = Barrier::new(CLIENTS + 1);
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let (told, urls, moved) = (told.clone(), &urls, &moved);
+            let (told, urls, moved, gone) = (told.clone(), &urls, &moved, &gone);
             scope.spawn(move || {
                 for number in 0..DEPOSITS {
+                    if number == DEPOSITS - 1 {
+                        gone.wait();
+                    }
                     // A deposit whose answer is lost is sent again, to the other host, under the same key.
                     let key = format!("{client}-{number}");
                     let hosts = urls.iter().cycle().skip(client + number);
@@ -320,6 +325,7 @@ fn two_hosts_share_one_log_and_when_one_is_killed_the_other_serves_on() {
         // Killed in the middle of it.
         acknowledged.iter().take(CLIENTS * DEPOSITS / 3).for_each(drop);
         drop(first);
+        gone.wait();
         assert_eq!(acknowledged.iter().count(), CLIENTS * DEPOSITS - CLIENTS * DEPOSITS / 3);
     });
     assert!(moved.load(Ordering::SeqCst) > 0, "some went to the other host");

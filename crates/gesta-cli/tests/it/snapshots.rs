@@ -40,11 +40,16 @@ fn snapshots_of_a_host_are_taken_beside_the_log_and_can_be_reported_listed_and_r
     let taken = |line: &str| line.starts_with("gesta_snapshot_taken_total{") && line.ends_with(" 1");
     while !get(&format!("{}/metrics", server.url)).lines().any(taken) {}
     // The current state is kept in memory. One of an earlier version is loaded.
-    let past = get(&format!("{}/states/account/ann?version=1199", server.url));
-    assert!(past.contains("\"balance\":1199"), "{past}");
-    let metrics = get(&format!("{}/metrics", server.url));
-    let hits = metrics.lines().find(|line| line.starts_with("gesta_snapshot_hits_total{")).unwrap();
-    assert!(hits.contains("state=\"Account\"") && !hits.ends_with(" 0"), "{hits}");
+    // A load does not wait long for the snapshot store, so it is repeated until the store was in time.
+    let is_hit =
+        |line: &str| line.starts_with("gesta_snapshot_hits_total{state=\"Account\"") && !line.ends_with(" 0");
+    loop {
+        let past = get(&format!("{}/states/account/ann?version=1199", server.url));
+        assert!(past.contains("\"balance\":1199"), "{past}");
+        if get(&format!("{}/metrics", server.url)).lines().any(is_hit) {
+            break;
+        }
+    }
 
     // While the server runs.
     let file = format!("{dir}/snapshots.db");

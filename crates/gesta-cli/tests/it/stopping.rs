@@ -12,8 +12,8 @@ use crate::harness::{gesta, serve};
 const CLIENTS: usize = 8;
 /// Acknowledged appends before the signal.
 const BEFORE: u64 = 400;
-/// The time that a server gives to open requests. None of this test takes that long, so the whole stop is within it.
-const STOP_MAX: Duration = Duration::from_secs(5);
+/// A server gives open requests 5 s. The rest is room for a busy machine; a server that waits for its clients never ends.
+const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// Appends numbers from 0 to a stream over one connection, until the server refuses one or is gone. Returns how many were
 /// acknowledged.

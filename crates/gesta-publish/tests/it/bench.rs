@@ -118,6 +118,12 @@ impl Bench {
         appended
     }
 
+    /// The tries to publish that failed: each can be the cause of one repeat, since a publisher sends the events of a stream one by one.
+    pub(crate) fn failed_tries(&self) -> u64 {
+        let settled = self.status().settled;
+        settled.retry + settled.release + settled.expired + settled.again
+    }
+
     pub(crate) fn status(&self) -> GroupStatus {
         block_on(self.groups.get(self.group.clone())).unwrap()
     }

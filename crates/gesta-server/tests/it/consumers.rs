@@ -47,7 +47,7 @@ fn deposit(server: &Running, amount: i32) {
 /// Asks until the consumer is in this state. Its thread needs a moment.
 fn until(server: &Running, state: &str, lag_events: impl Into<serde_json::Value>) -> serde_json::Value {
     let lag_events = lag_events.into();
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(120);
     loop {
         let status = server.get("/consumers/balances").json();
         if status["state"] == state && status["lagEvents"] == lag_events {

@@ -85,7 +85,7 @@ fn scripted(script: impl FnOnce(&mut Scripted)) -> (Running, Receiver<String>) {
 }
 
 fn next(calls: &Receiver<String>) -> String {
-    calls.recv_timeout(Duration::from_secs(30)).expect("a call")
+    calls.recv_timeout(Duration::from_secs(120)).expect("a call")
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn waiting_for_a_view_has_an_end() {
     let checkpoint = deposit(&server, "42", "{}");
     let refused = wait(&checkpoint);
     assert!([409, 504].contains(&refused.status), "{refused:?}");
-    let patient = (0..100).map(|_| wait(&checkpoint)).find(|answer| answer.status == 409);
+    let patient = (0..2_000).map(|_| wait(&checkpoint)).find(|answer| answer.status == 409);
     assert!(patient.unwrap().problem(409, "view-stopped").contains("/restart"));
     assert_eq!(server.get("/views/balances").json()["state"], "stopped");
     let stale = server.get(&format!("/views/balances/query?sql={ALL}"));

@@ -257,7 +257,10 @@ fn timers_go_on_from_their_place_after_a_restart() {
     for alarm in 0..5 {
         house.set(alarm, 1 + alarm);
     }
-    wait_state(&timers, "live");
+    // The state `live` may be that of the empty log.
+    while timers.stats().pending < 5 {
+        std::thread::yield_now();
+    }
     house.clock.advance(3 * SECOND);
     assert_eq!(house.wait_fired(3).len(), 3);
     drop(timers);

@@ -5,8 +5,9 @@ use std::fmt;
 
 use rusqlite::Connection;
 
-/// The longest time from an acknowledgement to its durable write: 100 ms until it is written, and the write on a busy machine.
-const DURABLE_MILLIS_MAX: i64 = 1_000;
+/// The longest time from an acknowledgement to its durable write: 100 ms until it is written, and the write, which may stall on a busy
+/// machine. Deliveries stop after 5 s without a durable write; the rest is room for the disk.
+const DURABLE_MILLIS_MAX: i64 = 10_000;
 
 /// Checks that the effects are the events, each once, in the order of its stream.
 pub(super) fn check_effects(target: &Connection, events: u64) {
@@ -96,6 +97,6 @@ fn undone_by(acknowledged: i64, server_kills: &[i64]) -> Option<i64> {
 
 #[test]
 fn an_acknowledgement_that_is_undone_long_before_a_kill_is_a_violation() {
-    assert_eq!(undone_by(5_000, &[100, 5_090, 9_000]), Some(5_090));
-    assert_eq!(undone_by(5_000, &[100, 6_001]), None);
+    assert_eq!(undone_by(50_000, &[100, 50_090, 54_000]), Some(50_090));
+    assert_eq!(undone_by(50_000, &[100, 60_001]), None);
 }
