@@ -20,6 +20,7 @@ mod paced;
 mod plot;
 mod rebuild;
 mod rivals;
+mod row_view;
 mod sustained;
 mod tail;
 mod view;
@@ -31,7 +32,7 @@ use asked::Asked;
 /// A figure: its name, its description and its code.
 struct Figure(&'static str, &'static str, fn(&Asked));
 
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 19] = [
     Figure("append", "appends in process with each kind of call, compared with the bare work", append::run),
     Figure("rivals", "appends, compared with fjall, redb, SQLite and PostgreSQL", rivals::appends),
     Figure("clients", "single appends of all these stores by the number of clients", rivals::clients),
@@ -44,6 +45,7 @@ const FIGURES: [Figure; 18] = [
     Figure("rebuild", "the open of a log without its index, and the rate of the rebuild", rebuild::run),
     Figure("fold", "a stream of a million events folded by a decider", |_| fold::run()),
     Figure("view", "a view of a million events built", |_| view::run()),
+    Figure("row-view", "the same in SQL and in Rust, in SQLite and in PostgreSQL", row_view::run),
     Figure("group", "events handed out by a consumer group, and what groups cost appends", group::run),
     Figure("members", "events handed out by a consumer group to members over HTTP", members::run),
     Figure("lag", "the time until groups and views have an event, at a fixed rate", lag::run),

@@ -9,7 +9,7 @@ use gesta_views::{Definition, Views};
 use crate::bare;
 use crate::figure::{Round, compare};
 
-const EVENTS: u64 = 1_000_000;
+pub const EVENTS: u64 = 1_000_000;
 
 const BALANCES: &str = "-- dialect: sqlite
 create table balances (account text primary key, amount integer not null) strict, without rowid;
@@ -41,7 +41,7 @@ fn build(log: &Arc<LogStore>) -> Round {
     })
 }
 
-fn fill(log: &LogStore, accounts: u64) {
+pub fn fill(log: &LogStore, accounts: u64) {
     for batch in 0..EVENTS / 1_000 {
         let event = |number: u64| {
             // The step has no factor in common with the number of accounts, so it visits all of them in a mixed

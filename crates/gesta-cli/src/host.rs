@@ -9,9 +9,10 @@ use gesta::process::HostedProcess;
 use gesta::schema::{Catalog, EventSchema};
 use gesta::{
     App, Event, Failure, GroupContext, GroupName, GroupSettings, HostedGroup, Perform, Process, Recorded,
+    RowView,
 };
 use gesta_core::Category;
-use gesta_views::Definition;
+use gesta_views::{Definition, Dialect};
 
 use crate::failure::{self, Outcome};
 use crate::views::load_views;
@@ -58,6 +59,17 @@ impl Host {
     pub fn views(mut self, views: Vec<Definition>) -> Self {
         self.views.extend(views);
         self
+    }
+
+    /// Adds a view in Rust, with its tables in SQLite, or in the PostgreSQL database that `--views-db` names.
+    ///
+    /// # Panics
+    /// As [`gesta::row_view`], and if the host has another view of that name.
+    #[must_use]
+    pub fn row_view<V: RowView>(self, view: V, dialect: Dialect) -> Self {
+        let taken = self.views.iter().any(|other| other.name() == V::NAME);
+        assert!(!taken, "two views of the host are named `{}`: rename one of them", V::NAME);
+        self.views(vec![gesta::row_view(view, dialect)])
     }
 
     /// Adds the built-in view `gesta-inventory`: how many events of each type and schema version the log has. It costs one row each, and an

@@ -1,4 +1,4 @@
-//! Parses and checks the attributes `#[event(…)]`, `#[tag]`, `#[command(…)]` and `#[key(…)]`.
+//! Parses and checks the attributes `#[event(…)]`, `#[tag]`, `#[command(…)]`, `#[key(…)]` and `#[row(…)]`.
 
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseStream};
@@ -208,6 +208,30 @@ pub(crate) fn command_name(attributes: &[Attribute]) -> Result<Option<LitStr>> {
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The attributes on a field of a `Row` derive.
+#[derive(Default)]
+pub(crate) struct OnColumn {
+    pub(crate) is_key: bool,
+    pub(crate) is_indexed: bool,
+}
+
+impl OnColumn {
+    pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
+        let mut found = Self::default();
+        each(attributes, "row", |meta| {
+            if meta.path.is_ident("key") {
+                found.is_key = true;
+            } else if meta.path.is_ident("index") {
+                found.is_indexed = true;
+            } else {
+                return Err(meta.error("unknown attribute: on a field, expected `key` or `index`"));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
 }
 
 /// The name of an identifier, without `r#`.

@@ -1,4 +1,4 @@
-//! The macros of the `gesta` crate: `Event`, `Command`, `Key`, `Refusal`, `decision` and `snapshot`. Use them through `gesta`.
+//! The macros of the `gesta` crate: `Event`, `Command`, `Key`, `Refusal`, `Row`, `decision` and `snapshot`. Use them through `gesta`.
 
 mod attributes;
 mod command;
@@ -7,6 +7,7 @@ mod event;
 mod fields;
 mod key;
 mod refusal;
+mod row;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,13 @@ pub fn derive_key(input: TokenStream) -> TokenStream {
 pub fn derive_refusal(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     refusal::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Implements `gesta::Row` for a struct: its fields are the columns of a table.
+#[proc_macro_derive(Row, attributes(row))]
+pub fn derive_row(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    row::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Turns a function into a `gesta::Decision`. `fn transfer(from: &At<Account>, to: &At<Account>, amount: u64)` becomes

@@ -2,7 +2,7 @@
 
 use syn::{DeriveInput, ItemFn, parse_str};
 
-use crate::{command, decision, event, key};
+use crate::{command, decision, event, key, row};
 
 fn derive(name: &str, source: &str) -> String {
     let input = parse_str::<DeriveInput>(source).expect("the source of the test is Rust");
@@ -10,6 +10,7 @@ fn derive(name: &str, source: &str) -> String {
         "Event" => event::derive(&input),
         "Command" => command::derive(&input),
         "Key" => key::derive(&input),
+        "Row" => row::derive(&input),
         other => panic!("no derive `{other}`"),
     };
     expanded.expect_err("the derive refuses it").to_string()
@@ -118,6 +119,39 @@ fn a_category_with_a_dash_is_refused() {
     assert_eq!(
         derive("Key", "#[key(\"bank-account\")] struct AccountId(String);"),
         "category `bank-account` holds a `-`: the category of a stream ends at the first `-` of its name"
+    );
+}
+
+#[test]
+fn mistakes_in_rows_name_the_remedy() {
+    let check = |source: &str, expected: &str| assert_eq!(derive("Row", source), expected, "{source}");
+    check(
+        "struct Balance { #[row(key)] account: String }",
+        "add #[row(\"…\")]: the name of the table, which must not depend on Rust paths",
+    );
+    check(
+        "#[row(\"Balances\")] struct Balance { #[row(key)] account: String }",
+        "`Balances` cannot be the name of a table or column: use 1 to 60 of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`",
+    );
+    check(
+        "#[row(\"balances\")] struct Balance { account: String }",
+        "mark the key with #[row(key)]: the first field, or the first fields",
+    );
+    check(
+        "#[row(\"balances\")] struct Balance { amount: i64, #[row(key)] account: String }",
+        "put the fields of the key first: the order of the fields is that of the columns",
+    );
+    check(
+        "#[row(\"balances\")] struct Balance { #[row(primary)] account: String }",
+        "unknown attribute: on a field, expected `key` or `index`",
+    );
+    check(
+        "#[row(\"balances\")] struct Balance(String);",
+        "`Row` is derived for a struct with named fields: they are the columns of the table",
+    );
+    check(
+        "#[row(\"balances\")] struct Balance<T> { #[row(key)] account: T }",
+        "`Row` cannot be derived for a generic struct: name the types",
     );
 }
 

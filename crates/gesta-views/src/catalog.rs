@@ -61,7 +61,7 @@ pub(crate) fn warnings(parts: &Parts, known: &[KnownEvent]) -> Vec<DefinitionWar
     let warn =
         |line, unknown, similar| DefinitionWarning { file: parts.file.clone(), line, unknown, similar };
     let mut warnings = Vec::new();
-    for handler in &parts.handlers {
+    for handler in parts.handlers() {
         let types = handler.accepts.iter().filter_map(|accepts| accepts.event_type.as_ref());
         for name in types.map(EventType::as_str).filter(|name| find(known, name).is_none()) {
             let similar = similar(name, known.iter().map(|event| event.name.as_str()));

@@ -1,4 +1,4 @@
-//! Definitions of views: parsed and checked `.sql` files.
+//! Definitions of views: parsed and checked `.sql` files, and views whose handlers are code.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,15 @@ use gesta_core::{EventType, Item, Query};
 use crate::catalog::{DefinitionWarning, KnownEvent, warnings};
 use crate::dialect::Dialect;
 use crate::parse;
-use crate::parts::Parts;
+use crate::parts::{Code, Parts, Work};
 use crate::problem::DefinitionError;
+use crate::rows::{self, RowDefinition, RowDefinitionError};
 use crate::{postgres, sqlite};
 
 /// The name of the built-in inventory.
 const INVENTORY: &str = "gesta-inventory";
 
-/// A view as a `.sql` file defines it: its schema and its handlers, parsed and checked.
+/// A view: its schema and its handlers, from a `.sql` file or [in code](Self::rows), checked.
 ///
 /// A clone shares its parts.
 #[derive(Clone)]
@@ -62,6 +63,45 @@ impl Definition {
             .expect("the built-in definition is well formed");
         INVENTORY.clone_into(&mut parts.name);
         Self(Arc::new(parts))
+    }
+
+    /// A view whose handlers are code, in the database of a dialect. `gesta::row_view` makes one of a Rust type.
+    ///
+    /// # Errors
+    /// [`RowDefinitionError`].
+    pub fn rows(view: RowDefinition, dialect: Dialect) -> Result<Self, RowDefinitionError> {
+        rows::check(&view)?;
+        let RowDefinition { name, version, mut event_types, tables, handler } = view;
+        // Their order does not change the rows.
+        event_types.sort();
+        event_types.dedup();
+        Ok(Self(Arc::new(Parts {
+            file: name.clone(),
+            name,
+            dialect,
+            version,
+            categories: Vec::new(),
+            schema: rows::schema(&tables, dialect),
+            work: Work::Code(Code { event_types, tables, handler }),
+        })))
+    }
+
+    /// The same view in SQLite. `None` for one in SQL of another dialect.
+    pub(crate) fn in_sqlite(&self) -> Option<Self> {
+        let Parts { name, file, dialect, version, categories, work, .. } = self.parts();
+        match work {
+            _ if *dialect == Dialect::Sqlite => Some(self.clone()),
+            Work::Statements(_) => None,
+            Work::Code(code) => Some(Self(Arc::new(Parts {
+                name: name.clone(),
+                file: file.clone(),
+                dialect: Dialect::Sqlite,
+                version: *version,
+                categories: categories.clone(),
+                schema: rows::schema(&code.tables, Dialect::Sqlite),
+                work: Work::Code(code.clone()),
+            }))),
+        }
     }
 
     /// Reads a definition from a file. The view's name is the file's without `.sql`, unless the text names it.
@@ -142,11 +182,13 @@ impl Definition {
         })
     }
 
-    /// The event types that the view's handlers name, each once. `-- on *` names none.
+    /// The event types that the view takes, each once. `-- on *` names none.
     #[must_use]
     pub fn event_types(&self) -> Vec<&EventType> {
-        let accepts = self.0.handlers.iter().flat_map(|handler| &handler.accepts);
-        let mut types = accepts.filter_map(|accepts| accepts.event_type.as_ref()).collect::<Vec<_>>();
+        let accepts = self.0.handlers().iter().flat_map(|handler| &handler.accepts);
+        let named = accepts.filter_map(|accepts| accepts.event_type.as_ref());
+        let of_code = self.0.code().into_iter().flat_map(|code| &code.event_types);
+        let mut types = named.chain(of_code).collect::<Vec<_>>();
         types.sort();
         types.dedup();
         types
@@ -179,7 +221,7 @@ impl Definition {
 
     fn takes_every_type(&self) -> bool {
         self.0
-            .handlers
+            .handlers()
             .iter()
             .flat_map(|handler| &handler.accepts)
             .any(|accepts| accepts.event_type.is_none())

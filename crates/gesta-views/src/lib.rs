@@ -1,7 +1,8 @@
-//! Read models in SQL for the Gesta event store: declared in `.sql` files, kept in SQLite or (with the feature `postgres`) in
+//! Read models in SQL for the Gesta event store: declared in `.sql` files or in code, kept in SQLite or (with the feature `postgres`) in
 //! PostgreSQL, and rebuilt from the log when their definition changes or their database is damaged.
 //!
-//! - [`Definition`] is a parsed and checked `.sql` file: a schema, and statements for each type of event.
+//! - [`Definition`] is a parsed and checked `.sql` file: a schema, and statements for each type of event. Or it is code that changes
+//!   rows, [`RowDefinition`], which `gesta::RowView` makes typed.
 //! - [`Views`] runs definitions on a store: they catch up, then follow the log. Rows and checkpoint are one transaction.
 //! - [`Views::query`] answers read-only SQL within [`QueryLimits`], with the place in the log that the rows show.
 //! - [`Views::wait_for`] waits until a view shows your own write.
@@ -64,6 +65,7 @@ mod plan;
 mod postgres;
 mod problem;
 mod query;
+mod rows;
 mod run_error;
 mod runner;
 mod sqlite;
@@ -86,6 +88,10 @@ pub use options::Options;
 pub use postgres::{PostgresUrl, PostgresUrlError, RolesError, check_roles};
 pub use problem::{DefinitionError, DefinitionProblem};
 pub use query::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
+pub use rows::{
+    Column, ColumnType, RowApplier, RowChange, RowDefinition, RowDefinitionError, RowFailure, RowHandler,
+    Step, Table, TableChanges,
+};
 pub use run_error::{DatabaseErrorKind, EventPlace, RunError};
 pub use status::{State, Status};
 pub use views::{OpenError, RestartError, UnknownView, Views, WaitError};

@@ -8,6 +8,12 @@ use gesta_core::Limit;
 /// Bytes of a view's name, which becomes part of a file name.
 pub const VIEW_NAME_BYTES_MAX: usize = 64;
 
+/// Bytes of the name of a table or column of a view in code: PostgreSQL cuts names at 63.
+pub(crate) const TABLE_NAME_BYTES_MAX: usize = 60;
+
+/// Rows in one `insert` of a view in code into SQLite. More gain nothing.
+pub(crate) const ROWS_PER_INSERT: usize = 16;
+
 /// How long the check of a definition may run its statements on an empty database.
 pub(crate) const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -20,6 +26,13 @@ pub(crate) const PAGE_BYTES: NonZeroU64 = NonZeroU64::new(8 << 20).unwrap();
 
 /// The page of the log that one transaction of a view applies.
 pub(crate) const PAGE: Limit = Limit { events: PAGE_EVENTS, bytes: PAGE_BYTES, examined: EXAMINED };
+
+/// The page of the log that one transaction of a view in code applies. A row is written once a page, so large pages write less.
+pub(crate) const ROW_PAGE: Limit = Limit {
+    events: NonZeroU32::new(20_000).unwrap(),
+    bytes: NonZeroU64::new(16 << 20).unwrap(),
+    examined: EXAMINED,
+};
 
 /// Events that the store examines for one page, so that a view of rare events still keeps its checkpoint fresh.
 const EXAMINED: NonZeroU64 = NonZeroU64::new(200_000).unwrap();

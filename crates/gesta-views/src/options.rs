@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use gesta_consumer::Paused;
 use gesta_core::Limit;
 
-use crate::limits::{PAGE, WAL_BYTES_MAX};
+use crate::limits::{PAGE, ROW_PAGE, WAL_BYTES_MAX};
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresUrl;
 
 /// How views run. [`Options::default`] fits almost every host.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What one transaction takes from the log: 5,000 events or 8 MiB.
+    /// What one transaction of a view in SQL takes from the log: 5,000 events or 8 MiB.
     pub page: Limit,
+    /// What one transaction of a view in Rust takes: 20,000 events or 16 MiB. A row that repeats in it is written once.
+    pub row_page: Limit,
     /// Bytes of a view's write-ahead log before new queries wait so that it can be emptied: 64 MiB.
     pub wal_bytes_max: u64,
     /// The database of views with `-- dialect: postgres`.
@@ -27,6 +29,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             page: PAGE,
+            row_page: ROW_PAGE,
             wal_bytes_max: WAL_BYTES_MAX,
             #[cfg(feature = "postgres")]
             postgres: None,

@@ -11,7 +11,7 @@ use gesta_core::{Category, EventType};
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
 use crate::lexer::{Kind, Token, leading_blanks, tokens};
-use crate::parts::{Accepts, Handler, Parameter, Parts, is_view_name};
+use crate::parts::{Accepts, Handler, Parameter, Parts, Work, is_view_name};
 use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::statements::{Statement, split};
 
@@ -43,6 +43,8 @@ fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
         let last = tokens.last().map_or(1, |token| token.line);
         return Err((last, Problem::NoHandler));
     }
+    let handlers = draft.handlers.into_iter().map(|handler| handler.finish(dialect));
+    let handlers = handlers.collect::<At<_>>()?;
     Ok(Parts {
         name: name.1.to_owned(),
         file: file.to_owned(),
@@ -50,7 +52,7 @@ fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
         version: draft.header.version.map_or(Ok(1), version)?,
         categories: draft.header.category.map_or(Ok(Vec::new()), categories)?,
         schema: schema(&draft.schema, dialect)?,
-        handlers: draft.handlers.into_iter().map(|handler| handler.finish(dialect)).collect::<At<_>>()?,
+        work: Work::Statements(handlers),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The parts of a parsed definition: header, schema and handlers.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use gesta_core::{Category, EventType};
 use sha2::{Digest, Sha256};
@@ -8,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
 use crate::limits::VIEW_NAME_BYTES_MAX;
+use crate::rows::{RowHandler, Table};
 use crate::statements::Statement;
 
 /// The parts of a definition.
@@ -20,7 +22,23 @@ pub(crate) struct Parts {
     /// Only streams of these categories. Empty means all.
     pub(crate) categories: Vec<Category>,
     pub(crate) schema: Vec<Statement>,
-    pub(crate) handlers: Vec<Handler>,
+    pub(crate) work: Work,
+}
+
+/// What a view does with its events.
+pub(crate) enum Work {
+    /// The statements of a `.sql` file.
+    Statements(Vec<Handler>),
+    /// Code that changes rows.
+    Code(Code),
+}
+
+/// The code of a view, and the tables whose rows it changes.
+#[derive(Clone)]
+pub(crate) struct Code {
+    pub(crate) event_types: Vec<EventType>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) handler: Arc<dyn RowHandler>,
 }
 
 /// The statements for some types of events.
@@ -52,6 +70,22 @@ pub(crate) enum Parameter {
 }
 
 impl Parts {
+    /// The handlers of a `.sql` file.
+    pub(crate) fn handlers(&self) -> &[Handler] {
+        match &self.work {
+            Work::Statements(handlers) => handlers,
+            Work::Code(_) => &[],
+        }
+    }
+
+    /// The code of a view that is not a `.sql` file.
+    pub(crate) const fn code(&self) -> Option<&Code> {
+        match &self.work {
+            Work::Statements(_) => None,
+            Work::Code(code) => Some(code),
+        }
+    }
+
     /// Hashes each part after its length, so that no two definitions give the same bytes.
     pub(crate) fn digest(&self) -> [u8; 32] {
         /// Raised when a release gives other rows for the same definition.
@@ -66,11 +100,16 @@ impl Parts {
         self.categories.iter().for_each(|category| add(category.as_str()));
         add(&self.schema.len().to_string());
         self.schema.iter().for_each(|statement| add(&statement.normal));
-        for handler in &self.handlers {
+        for handler in self.handlers() {
             add(&format!("{:?}", handler.accepts));
             add(&format!("{:?}", handler.required.iter().map(|at| &handler.fields[*at]).collect::<Vec<_>>()));
             add(&handler.statements.len().to_string());
             handler.statements.iter().for_each(|(statement, _)| add(&statement.normal));
+        }
+        if let Some(code) = self.code() {
+            // Columns are part of the schema. Events of a type that is new to a view were not applied.
+            add("code");
+            code.event_types.iter().for_each(|event_type| add(event_type.as_str()));
         }
         hasher.finalize().into()
     }

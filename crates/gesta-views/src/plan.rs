@@ -33,7 +33,7 @@ impl<'d> Plan<'d> {
     pub(crate) fn new(parts: &'d Parts) -> Self {
         let mut by_type: HashMap<&str, Vec<Takes<'_>>> = HashMap::new();
         let mut others = Vec::new();
-        for (handler, parsed) in parts.handlers.iter().enumerate() {
+        for (handler, parsed) in parts.handlers().iter().enumerate() {
             for accepts in &parsed.accepts {
                 let versions = accepts.versions.iter();
                 let Some(event_type) = &accepts.event_type else {
@@ -69,7 +69,7 @@ impl<'d> Plan<'d> {
         let mut handled = false;
         for takes in takers.iter().filter(|takes| takes.takes(version)) {
             handled |= takes.names_type == is_named;
-            let handler = &self.parts.handlers[takes.handler];
+            let handler = &self.parts.handlers()[takes.handler];
             take_fields(event, handler, fields).map_err(|problem| RunError::Field {
                 event: EventPlace::of(event),
                 file: self.parts.file.clone(),
@@ -98,7 +98,7 @@ impl<'d> Plan<'d> {
         message: String,
         kind: DatabaseErrorKind,
     ) -> RunError {
-        let handler = &self.parts.handlers[handler];
+        let handler = &self.parts.handlers()[handler];
         let (source, parameters) = &handler.statements[statement];
         let mut fields = Vec::new();
         let missing = match extract(event, &handler.fields, &mut fields) {

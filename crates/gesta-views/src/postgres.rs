@@ -30,6 +30,8 @@ mod reader;
 #[cfg(feature = "postgres")]
 mod roles;
 #[cfg(feature = "postgres")]
+mod rows;
+#[cfg(feature = "postgres")]
 mod serve;
 #[cfg(feature = "postgres")]
 mod session;

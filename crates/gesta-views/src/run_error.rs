@@ -90,6 +90,26 @@ pub enum RunError {
         /// What the error means for the view.
         kind: DatabaseErrorKind,
     },
+    /// The code of a view cannot apply an event.
+    #[error("{event}: the view `{view}` cannot apply it: {message}; correct the program, and start it again")]
+    Apply {
+        /// The event.
+        event: Box<EventPlace>,
+        /// The view.
+        view: String,
+        /// Why not.
+        message: String,
+    },
+    /// A row in the database does not fit the code of the view.
+    #[error(
+        "the program does not fit the rows of the view `{view}`: {message}; raise the version of the view, which builds it anew"
+    )]
+    Row {
+        /// The view.
+        view: String,
+        /// The row, and what is wrong with it.
+        message: String,
+    },
     /// The checkpoint in the database is not the one that this runner left there: another process runs the view.
     #[error("the checkpoint of the view is no longer {expected}: another process writes to `{}`; end it, and restart the view", path.display())]
     CheckpointMoved {
@@ -257,6 +277,7 @@ impl RunError {
         match self {
             Self::UnknownVersion { event, .. }
             | Self::Field { event, .. }
+            | Self::Apply { event, .. }
             | Self::Statement { event, .. } => Some(event),
             _ => None,
         }

@@ -11,6 +11,7 @@ mod integrity;
 mod pool;
 pub(crate) mod purity;
 pub(crate) mod reader;
+mod rows;
 mod values;
 mod version;
 mod writer;

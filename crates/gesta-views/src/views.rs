@@ -94,7 +94,8 @@ impl Views {
 
     fn start(&self, definition: Definition, folder: &Path, options: &Options) -> io::Result<Hosted> {
         let paused = options.paused.get(definition.name()).cloned();
-        let (view, store) = (View::new(definition.clone(), options.page), Arc::clone(&self.store));
+        let page = if definition.parts().code().is_some() { options.row_page } else { options.page };
+        let (view, store) = (View::new(definition.clone(), page), Arc::clone(&self.store));
         match definition.dialect() {
             #[cfg(feature = "postgres")]
             Dialect::Postgres => {
@@ -323,7 +324,7 @@ pub enum OpenError {
     },
     /// A view's dialect needs a database that was not given.
     #[error(
-        "the view `{name}` has `-- dialect: postgres`, and no database was given: name it with `--views-db postgres://…` (in the library, `Options::postgres`), or write `-- dialect: sqlite`"
+        "the view `{name}` is one for PostgreSQL, and no database was given: name it with `--views-db postgres://…` (in the library, `Options::postgres`), or let the dialect be `sqlite`"
     )]
     NoDatabase {
         /// The view.

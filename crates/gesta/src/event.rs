@@ -37,8 +37,8 @@ use crate::key::Key;
 /// - `same`: the fields of the current version, for a change that reads old data as well;
 /// - `drop`: nothing.
 ///
-/// Upcasters run in Rust, when events are read through this enum. Views read the JSON as it was stored, so a view over an
-/// event with several schema versions must handle each stored form.
+/// Upcasters run in Rust, when events are read through this enum. Views in SQL read the JSON as it was stored, so such a view
+/// over an event with several schema versions must handle each stored form.
 ///
 /// On a field: `#[tag]` puts the tag `field:value` on the event, `#[event(tag = "order")]` the tag `order:value`. Serde's
 /// attributes work as usual.

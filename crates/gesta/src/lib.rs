@@ -9,6 +9,7 @@
 //! - [`HostedGroup`]: a consumer group with a handler, for effects outside of the store.
 //! - [`causes`]: why an event was recorded, and what followed from it.
 //! - [`App`]: deciders and decisions by name, for the HTTP router (feature `http`) and the command line.
+//! - `RowView` (feature `views`): a read model whose rows are structs, queried with SQL.
 //! - [`testing`]: given, when, then.
 //!
 //! An entity is a stream, named `category-id`, with dense versions. The events of a command are appended only if the
@@ -120,6 +121,8 @@ pub mod schema;
 mod snapshot;
 mod state;
 pub mod testing;
+#[cfg(feature = "views")]
+pub mod view;
 mod words;
 
 pub use app::{
@@ -157,3 +160,8 @@ pub use refusal::{Refusal, RefusalInfo};
 pub use schemars;
 pub use snapshot::{SnapshotMetrics, SnapshotOptions, Snapshots, Verify};
 pub use state::State;
+#[cfg(feature = "views")]
+pub use {
+    gesta_macros::Row,
+    view::{Column, Row, RowView, Rows, ViewError, row_view},
+};

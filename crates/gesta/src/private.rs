@@ -140,3 +140,38 @@ pub trait NoRefusals {
 }
 
 impl<E> NoRefusals for Refusals<E> {}
+
+/// A table of a view.
+#[cfg(feature = "views")]
+#[must_use]
+pub fn table(name: &str, key_columns: usize, columns: Vec<gesta_views::Column>) -> gesta_views::Table {
+    gesta_views::Table { name: name.to_owned(), columns, key_columns }
+}
+
+/// The column of a field of that type.
+#[cfg(feature = "views")]
+#[must_use]
+pub fn column<C: crate::Column>(name: &str, is_indexed: bool) -> gesta_views::Column {
+    gesta_views::Column {
+        name: name.to_owned(),
+        column_type: C::TYPE,
+        is_nullable: C::IS_NULLABLE,
+        is_indexed,
+    }
+}
+
+/// The value of a column. An error names the column.
+#[cfg(feature = "views")]
+pub fn to_value<C: crate::Column>(name: &str, value: &C) -> Result<gesta_views::SqlValue, crate::ViewError> {
+    value.to_value().map_err(|error| crate::ViewError::new(format!("the column `{name}`: {error}")))
+}
+
+/// The field of a column. An error names the column.
+#[cfg(feature = "views")]
+pub fn from_value<C: crate::Column>(
+    name: &str,
+    value: Option<gesta_views::SqlValue>,
+) -> Result<C, crate::ViewError> {
+    let value = value.unwrap_or(gesta_views::SqlValue::Null);
+    C::from_value(value).map_err(|error| crate::ViewError::new(format!("the column `{name}`: {error}")))
+}

@@ -18,7 +18,7 @@ mod transfer;
 pub use transfer::{HalfOf, Reverse, Transfer, transfer};
 
 /// The id of an account. Its stream is `account-<id>`.
-#[derive(Debug, Clone, PartialEq, Key, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Key, Serialize, Deserialize, JsonSchema)]
 #[key("account")]
 pub struct AccountId(pub String);
 

@@ -22,6 +22,7 @@ mod publishing;
 mod readme;
 mod real_data;
 mod real_past;
+mod rows;
 mod served;
 mod snapshots;
 mod stopping;

@@ -8,7 +8,6 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::definition::Definition;
-use crate::dialect::Dialect;
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::apply::Applier;
 use crate::sqlite::connection::harden;
@@ -17,19 +16,18 @@ use crate::sqlite::purity;
 use crate::sqlite::reader::Reader;
 
 /// A view and the connection that applies its events.
-pub(super) struct Fold<'d> {
-    definition: &'d Definition,
+pub(super) struct Fold {
+    definition: Definition,
     connection: Connection,
     path: PathBuf,
     folder: TempDir,
 }
 
-impl<'d> Fold<'d> {
+impl Fold {
     /// The view without events.
-    pub(super) fn begin(definition: &'d Definition, start: &Checkpoint) -> Result<Self, RunError> {
-        if definition.dialect() != Dialect::Sqlite {
-            return Err(RunError::NoPast { view: definition.name().to_owned() });
-        }
+    pub(super) fn begin(definition: &Definition, start: &Checkpoint) -> Result<Self, RunError> {
+        let no_past = || RunError::NoPast { view: definition.name().to_owned() };
+        let definition = definition.in_sqlite().ok_or_else(no_past)?;
         let folder = TempDir::new().map_err(|error| RunError::Database {
             action: "make a folder for",
             path: std::env::temp_dir(),
@@ -45,7 +43,7 @@ impl<'d> Fold<'d> {
             connection.pragma_update(None, "journal_mode", "off")?;
             connection.pragma_update(None, "synchronous", "off")?;
             connection.execute_batch("begin")?;
-            create(&connection, definition, start)?;
+            create(&connection, &definition, start)?;
             Ok(connection)
         };
         let connection = open().map_err(|error| database(&path, "create", &error))?;
@@ -54,7 +52,7 @@ impl<'d> Fold<'d> {
 
     /// Applies events, in the order of the log.
     pub(super) fn apply(&mut self, events: &[RecordedEvent]) -> Result<(), RunError> {
-        let applier = Applier::new(&self.connection, self.definition.parts());
+        let applier = Applier::new(&self.connection, &self.definition);
         let mut applier = applier.map_err(|error| database(&self.path, "prepare", &error))?;
         applier.apply(events, &Stop::new())?;
         Ok(())

@@ -73,7 +73,7 @@ pub fn evaluate_series<I: Iterator<Item = Timestamp>>(
 
 /// A pass over the log.
 struct Series<'s, V> {
-    fold: Fold<'s>,
+    fold: Fold,
     reader: Reader,
     /// The place after the last event that was applied.
     at: Checkpoint,

@@ -19,7 +19,7 @@ pub(crate) fn check(parts: &Parts) -> Result<(), DefinitionError> {
     for statement in &parts.schema {
         schema_statement(statement).map_err(|reason| error(statement, reason))?;
     }
-    for (statement, _) in parts.handlers.iter().flat_map(|handler| &handler.statements) {
+    for (statement, _) in parts.handlers().iter().flat_map(|handler| &handler.statements) {
         handler_statement(statement).map_err(|reason| error(statement, reason))?;
     }
     Ok(())

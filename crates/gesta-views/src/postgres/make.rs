@@ -105,7 +105,7 @@ impl Making<'_> {
     }
 
     fn check_handlers(&self) -> Result<(), RunError> {
-        let handlers = &self.definition.parts().handlers;
+        let handlers = self.definition.parts().handlers();
         for (statement, _) in handlers.iter().flat_map(|handler| &handler.statements) {
             let prepared = self.session.wait(self.session.client.prepare(&statement.sql));
             let prepared =

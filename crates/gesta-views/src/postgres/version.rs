@@ -7,7 +7,7 @@ use gesta_core::Checkpoint;
 use crate::definition::Definition;
 use crate::limits::SWITCH_TRIES;
 use crate::postgres::database::{Database, is_alive};
-use crate::postgres::error::failed;
+use crate::postgres::error::{failed, is_missing_object};
 use crate::postgres::names::Names;
 use crate::postgres::pool::{Pool, Served};
 use crate::postgres::serve;
@@ -120,5 +120,15 @@ impl PostgresVersion {
     /// The error of a statement of the runner.
     pub(crate) fn failed(&self, action: &'static str, error: &tokio_postgres::Error) -> RunError {
         failed(action, &self.session.database, error)
+    }
+
+    /// The error of a statement that cannot be prepared any more, though the definition was checked when the version was made.
+    pub(crate) fn unusable(&self, error: &tokio_postgres::Error) -> RunError {
+        match self.failed("prepare the view", error) {
+            RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
+                RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Damaged }
+            }
+            error => error,
+        }
     }
 }

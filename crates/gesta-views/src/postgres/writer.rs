@@ -12,6 +12,7 @@ use tokio_postgres::{Error, Statement};
 use crate::limits::PIPELINE_STATEMENTS_MAX;
 use crate::plan::Plan;
 use crate::postgres::error::{is_lost, is_missing_object, kind, message};
+use crate::postgres::rows::RowTables;
 use crate::postgres::values::Param;
 use crate::postgres::version::PostgresVersion;
 use crate::run_error::{DatabaseErrorKind, RunError};
@@ -25,6 +26,8 @@ pub(crate) struct Writer<'v> {
     plan: Plan<'v>,
     /// By handler, in the order of the file.
     statements: Vec<Vec<Statement>>,
+    /// In place of statements, if the handlers are code.
+    tables: Option<RowTables<'v>>,
     advance: Statement,
 }
 
@@ -51,11 +54,11 @@ impl<'v> Writer<'v> {
         session.run(ACTION, session.client.batch_execute(&path))?;
         let plan = Plan::new(version.definition.parts());
         let mut statements = Vec::new();
-        for handler in &plan.parts.handlers {
+        for handler in plan.parts.handlers() {
             let mut prepared = Vec::new();
             for (statement, _) in &handler.statements {
                 let done = session.wait(session.client.prepare(&statement.sql)).ok_or(RunError::ShutDown)?;
-                prepared.push(done.map_err(|error| unusable(version, &error))?);
+                prepared.push(done.map_err(|error| version.unusable(&error))?);
             }
             statements.push(prepared);
         }
@@ -64,20 +67,28 @@ impl<'v> Writer<'v> {
             names.shared
         );
         let advance = session.run(ACTION, session.client.prepare(&advance))?;
-        Ok(Self { version, plan, statements, advance })
+        let tables = version.definition.page().map(|page| RowTables::new(version, page)).transpose()?;
+        Ok(Self { version, plan, statements, tables, advance })
     }
 
     /// Applies a page. Everything that it sends is in one transaction.
     async fn page(
-        &self,
+        &mut self,
         events: &[RecordedEvent],
         from: &Checkpoint,
         to: &Checkpoint,
-    ) -> Result<(), RunError> {
+        stop: &Stop,
+    ) -> Result<Outcome, RunError> {
         let (version, client) = (self.version, &self.version.session.client);
         let failed = |error: Error| version.failed(ACTION, &error);
         client.batch_execute("begin").await.map_err(failed)?;
-        self.rows(events).await?;
+        let applied = match &mut self.tables {
+            Some(tables) => tables.apply(events, stop).await?,
+            None => self.rows(events).await.map(|()| Outcome::Applied)?,
+        };
+        if applied == Outcome::Interrupted {
+            return Ok(Outcome::Interrupted);
+        }
         let (name, hash) = (version.definition.name(), version.definition.hash());
         let (from, to) = (from.to_string(), to.to_string());
         // Compare and set, so that two runners of one view never both commit.
@@ -85,7 +96,9 @@ impl<'v> Writer<'v> {
         if advanced.map_err(failed)? != 1 {
             return Err(version.fenced());
         }
-        client.batch_execute("commit").await.map_err(failed)
+        client.batch_execute("commit").await.map_err(failed)?;
+        self.tables.iter_mut().for_each(RowTables::committed);
+        Ok(Outcome::Applied)
     }
 
     /// Sends the statements of all handlers without waiting for each, and waits for all.
@@ -154,16 +167,6 @@ async fn send<F: Future<Output = Result<u64, Error>>>(execute: F) -> Answer<F> {
     }
 }
 
-/// The error of a statement that cannot be prepared any more, though the definition was checked when the version was made.
-fn unusable(version: &PostgresVersion, error: &Error) -> RunError {
-    match version.failed("prepare the view", error) {
-        RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
-            RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Damaged }
-        }
-        error => error,
-    }
-}
-
 impl target::Writer for Writer<'_> {
     fn commit(
         &mut self,
@@ -171,12 +174,12 @@ impl target::Writer for Writer<'_> {
         from: &Checkpoint,
         to: &Checkpoint,
         reach: Reach,
-        _: &Stop,
+        stop: &Stop,
     ) -> Result<Outcome, RunError> {
         let session = &self.version.session;
-        match session.wait(self.page(events, from, to)) {
-            None => return Ok(Outcome::Interrupted),
-            Some(Ok(())) => {}
+        match session.wait(self.page(events, from, to, stop)) {
+            None | Some(Ok(Outcome::Interrupted)) => return Ok(Outcome::Interrupted),
+            Some(Ok(Outcome::Applied)) => {}
             Some(Err(error)) => {
                 // If the connection is lost, the transaction ends with it.
                 drop(session.wait(session.client.batch_execute("rollback")));

@@ -1,33 +1,65 @@
-//! Applies events: the prepared handlers of a definition.
+//! Applies events: the prepared handlers of a definition, or its code.
 
 use gesta_consumer::Stop;
 use gesta_core::RecordedEvent;
 use rusqlite::{Connection, Error, ErrorCode, Statement};
 
+use crate::definition::Definition;
 use crate::fields::Field;
 use crate::parts::{Handler, Parameter, Parts};
 use crate::plan::Plan;
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::connection::message;
+use crate::sqlite::rows::RowTables;
 use crate::target::Outcome;
 
-/// The prepared statements of a definition on one connection.
-pub(crate) struct Applier<'c> {
+/// What applies the events of a definition on one connection.
+pub(crate) enum Applier<'c> {
+    Statements(Statements<'c>),
+    Rows(RowTables<'c>),
+}
+
+impl<'c> Applier<'c> {
+    pub(crate) fn new(connection: &'c Connection, definition: &'c Definition) -> rusqlite::Result<Self> {
+        Ok(match definition.page() {
+            Some(page) => Self::Rows(RowTables::new(connection, page)?),
+            None => Self::Statements(Statements::new(connection, definition.parts())?),
+        })
+    }
+
+    /// Applies every event, in their order, within a transaction of the caller.
+    pub(crate) fn apply(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Outcome, RunError> {
+        match self {
+            Self::Statements(statements) => statements.apply(events, stop),
+            Self::Rows(tables) => tables.apply(events, stop),
+        }
+    }
+
+    /// The transaction of the last page was committed.
+    pub(crate) fn committed(&mut self) {
+        if let Self::Rows(tables) = self {
+            tables.committed();
+        }
+    }
+}
+
+/// The prepared statements of a definition.
+pub(crate) struct Statements<'c> {
     plan: Plan<'c>,
     statements: Vec<Vec<Statement<'c>>>,
 }
 
-impl<'c> Applier<'c> {
-    pub(crate) fn new(connection: &'c Connection, parts: &'c Parts) -> rusqlite::Result<Self> {
+impl<'c> Statements<'c> {
+    fn new(connection: &'c Connection, parts: &'c Parts) -> rusqlite::Result<Self> {
         let prepare = |handler: &Handler| {
             handler.statements.iter().map(|(statement, _)| connection.prepare(&statement.sql)).collect()
         };
-        let statements = parts.handlers.iter().map(prepare).collect::<rusqlite::Result<_>>()?;
+        let statements = parts.handlers().iter().map(prepare).collect::<rusqlite::Result<_>>()?;
         Ok(Self { plan: Plan::new(parts), statements })
     }
 
     /// Runs every handler of every event, in the order of the events and of the file.
-    pub(crate) fn apply(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Outcome, RunError> {
+    fn apply(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Outcome, RunError> {
         let mut fields = Vec::new();
         for event in events {
             if stop.is_raised() || self.apply_one(event, stop, &mut fields)? == Outcome::Interrupted {
@@ -75,6 +107,7 @@ fn run(
     statement.raw_execute().map(|_| ())
 }
 
-fn is_interrupt(error: &Error) -> bool {
+/// Whether a statement was ended by [`Connection::get_interrupt_handle`].
+pub(super) fn is_interrupt(error: &Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }

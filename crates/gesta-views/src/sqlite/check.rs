@@ -23,7 +23,7 @@ pub(crate) fn check(parts: &Parts) -> Result<(), DefinitionError> {
         check.schema_clock(statement)?;
     }
     check.gate.set(Mode::Handler);
-    for (statement, _) in parts.handlers.iter().flat_map(|handler| &handler.statements) {
+    for (statement, _) in parts.handlers().iter().flat_map(|handler| &handler.statements) {
         check.prepare(statement)?;
         check.clock(statement)?;
     }

@@ -31,7 +31,7 @@ impl<'c> Writer<'c> {
         let prepare = || {
             Ok(Self {
                 file,
-                applier: Applier::new(connection, file.definition.parts())?,
+                applier: Applier::new(connection, &file.definition)?,
                 begin: connection.prepare("begin immediate")?,
                 advance: connection.prepare("update gesta_checkpoint set at = ?2 where at = ?1")?,
                 mark_caught_up: connection.prepare(MARK_CAUGHT_UP)?,
@@ -64,6 +64,7 @@ impl<'c> Writer<'c> {
             self.mark_caught_up.raw_execute().map_err(failed)?;
         }
         self.commit.raw_execute().map_err(failed)?;
+        self.applier.committed();
         Ok(Outcome::Applied)
     }
 }

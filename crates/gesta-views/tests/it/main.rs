@@ -2,10 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod as_of;
+#[path = "../common/bank.rs"]
+mod bank;
 mod definitions;
+mod kills;
+mod loans;
 mod pausing;
 mod properties;
 mod rebuild;
+mod rows;
 mod runner;
 mod sandbox;
 mod support;

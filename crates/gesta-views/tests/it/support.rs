@@ -68,7 +68,8 @@ pub(crate) fn open_as(store: Arc<dyn EventStore>, folder: &Path, text: &str) -> 
 }
 
 pub(crate) fn page_of(events: u32) -> Options {
-    Options { page: Limit::events(events.try_into().unwrap()), ..Options::default() }
+    let page = Limit::events(events.try_into().unwrap());
+    Options { page, row_page: page, ..Options::default() }
 }
 
 pub(crate) fn wait(views: &Views, checkpoint: &Checkpoint) {

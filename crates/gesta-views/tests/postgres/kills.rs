@@ -4,12 +4,14 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use gesta::{Recorded, Row, RowView, ViewError, row_view};
 use gesta_core::*;
 use gesta_views::*;
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
+use crate::bank::{AccountId, BankEvent};
 use crate::support::*;
 
 /// Events between two gates.
@@ -44,14 +46,66 @@ fn log(gates: u64) -> (Arc<MemoryStore>, Checkpoint) {
     (store, head)
 }
 
-fn view() -> Definition {
-    Definition::parse("balances", VIEW).unwrap()
+/// The view of a test: in SQL, or the same in Rust.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sql,
+    Rust,
 }
 
-fn open_at(store: &Arc<MemoryStore>, folder: &std::path::Path, url: &PostgresUrl) -> Views {
+impl Kind {
+    fn definition(self) -> Definition {
+        match self {
+            Self::Sql => Definition::parse("balances", VIEW).unwrap(),
+            Self::Rust => row_view(Balances, Dialect::Postgres),
+        }
+    }
+}
+
+#[derive(Clone, Row)]
+#[row("balances")]
+struct Balance {
+    #[row(key)]
+    account: AccountId,
+    amount: i64,
+    deposits: i64,
+}
+
+#[derive(Clone, Row)]
+#[row("entries")]
+struct Entry {
+    #[row(key)]
+    position: u64,
+    times: i64,
+}
+
+struct Balances;
+
+impl RowView for Balances {
+    const NAME: &'static str = "balances";
+    type Event = BankEvent;
+    type Rows = (Entry, Balance);
+
+    fn apply(
+        &self,
+        (entries, balances): (&mut gesta::Rows<Entry>, &mut gesta::Rows<Balance>),
+        event: &Recorded<BankEvent>,
+    ) -> Result<(), ViewError> {
+        let BankEvent::Deposited { amount, .. } = &event.event else { return Ok(()) };
+        let position = event.position().sequence;
+        entries.get_or_put(&position, || Entry { position, times: 0 })?.times += 1;
+        let account = event.key::<AccountId>().ok_or("not an account")?;
+        let new = || Balance { account: account.clone(), amount: 0, deposits: 0 };
+        let row = balances.get_or_put(&account, new)?;
+        (row.amount, row.deposits) = (row.amount + amount, row.deposits + 1);
+        Ok(())
+    }
+}
+
+fn open_at(kind: Kind, store: &Arc<MemoryStore>, folder: &std::path::Path, url: &PostgresUrl) -> Views {
     let page = Limit::events(10.try_into().unwrap());
-    let options = Options { page, postgres: Some(url.clone()), ..Options::default() };
-    Views::open_with(store.clone(), folder.to_owned(), vec![view()], &options).unwrap()
+    let options = Options { page, row_page: page, postgres: Some(url.clone()), ..Options::default() };
+    Views::open_with(store.clone(), folder.to_owned(), vec![kind.definition()], &options).unwrap()
 }
 
 /// A transaction that holds the row of one gate, so that the page with its event waits.
@@ -62,26 +116,26 @@ struct Gate {
 
 impl Gate {
     /// Closes a gate that no page has passed yet.
-    fn close(site: &Site, gate: u64) -> Self {
-        Self::try_close(site, gate).expect("no page has passed the gate")
+    fn close(kind: Kind, site: &Site, gate: u64) -> Self {
+        Self::try_close(kind, site, gate).expect("no page has passed the gate")
     }
 
     /// Closes a gate from this one on. A runner that goes on meanwhile passes some.
-    fn close_from(site: &Site, gate: u64) -> (u64, Self) {
+    fn close_from(kind: Kind, site: &Site, gate: u64) -> (u64, Self) {
         let mut ahead = (gate..).step_by(5);
         ahead
-            .find_map(|gate| Some((gate, Self::try_close(site, gate)?)))
+            .find_map(|gate| Some((gate, Self::try_close(kind, site, gate)?)))
             .expect("a runner ends at the last gate")
     }
 
     /// Closes a gate, unless a page has passed it.
-    fn try_close(site: &Site, gate: u64) -> Option<Self> {
+    fn try_close(kind: Kind, site: &Site, gate: u64) -> Option<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(site.server.url(), NoTls).await.unwrap();
             tokio::spawn(async move { drop(connection.await) });
-            let schema = format!("{}_balances_{}", site.prefix, &view().hash()[..8]);
+            let schema = format!("{}_balances_{}", site.prefix, &kind.definition().hash()[..8]);
             let hold = format!("begin; insert into \"{schema}\".balances values ('gate-{gate}', 0, 0)");
             match client.batch_execute(&hold).await {
                 Ok(()) => Some(client),
@@ -108,13 +162,17 @@ impl Gate {
     }
 }
 
-fn check(site: &Site, gates: u64) {
+fn check(kind: Kind, site: &Site, gates: u64) {
     let events = gates * STRIDE + STRIDE - 1;
     let schema = format!("\"{}_balances\"", site.prefix);
     let sums = format!("select count(*), sum(amount), sum(deposits) from {schema}.balances");
     assert_eq!(site.sql(&sums), [[(gates + 7).to_string(), events.to_string(), events.to_string()]]);
-    let entries = format!("select count(*), count(distinct position), max(position) from {schema}.entries");
-    assert_eq!(site.sql(&entries), [[(2 * events).to_string(), events.to_string(), events.to_string()]]);
+    let times = match kind {
+        Kind::Sql => "count(*) / 2",
+        Kind::Rust => "sum(times)",
+    };
+    let entries = format!("select {times}, count(distinct position), max(position) from {schema}.entries");
+    assert_eq!(site.sql(&entries), [[events.to_string(), events.to_string(), events.to_string()]]);
 }
 
 /// The process that is killed: it follows the log until then.
@@ -124,59 +182,77 @@ fn the_process_that_is_killed() {
     let variable = |name| std::env::var(name).unwrap();
     let (store, _) = log(variable("GESTA_TEST_GATES").parse().unwrap());
     let url = variable("GESTA_TEST_URL").parse::<PostgresUrl>().unwrap();
-    let _views = open_at(&store, variable("GESTA_TEST_FOLDER").as_ref(), &url);
+    let kind = if variable("GESTA_TEST_KIND") == "rust" { Kind::Rust } else { Kind::Sql };
+    let _views = open_at(kind, &store, variable("GESTA_TEST_FOLDER").as_ref(), &url);
     loop {
         std::thread::park();
     }
 }
 
-fn start_process(site: &Site, folder: &std::path::Path, gates: u64) -> Child {
+fn start_process(kind: Kind, site: &Site, folder: &std::path::Path, gates: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "kills::the_process_that_is_killed", "--ignored", "--nocapture"]);
     command.env("GESTA_TEST_GATES", gates.to_string()).env("GESTA_TEST_URL", site.url().to_string());
-    command.env("GESTA_TEST_FOLDER", folder);
+    let kind = if matches!(kind, Kind::Rust) { "rust" } else { "sql" };
+    command.env("GESTA_TEST_FOLDER", folder).env("GESTA_TEST_KIND", kind);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Lets the view begin, so that its tables are there.
-fn begin(site: &Site, folder: &std::path::Path) {
+fn begin(kind: Kind, site: &Site, folder: &std::path::Path) {
     let (store, head) = log(0);
-    let views = open_at(&store, folder, &site.url());
+    let views = open_at(kind, &store, folder, &site.url());
     wait(&views, &head);
 }
 
 #[test]
 fn counts_are_exact_after_kills_of_the_process() {
-    const KILLS: u64 = 30;
+    check_kills_of_the_process(Kind::Sql, 30);
+}
+
+#[test]
+fn counts_of_a_view_in_rust_are_exact_after_kills_of_the_process() {
+    check_kills_of_the_process(Kind::Rust, 10);
+}
+
+fn check_kills_of_the_process(kind: Kind, kills: u64) {
     let Some(site) = Site::shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    begin(&site, folder.path());
-    for gate in 1..=KILLS {
-        let closed = Gate::close(&site, gate);
-        let mut process = start_process(&site, folder.path(), KILLS);
+    begin(kind, &site, folder.path());
+    for gate in 1..=kills {
+        let closed = Gate::close(kind, &site, gate);
+        let mut process = start_process(kind, &site, folder.path(), kills);
         Gate::wait_for_page(&site);
         process.kill().unwrap();
         process.wait().unwrap();
         closed.open();
     }
-    let (store, head) = log(KILLS);
-    wait(&open_at(&store, folder.path(), &site.url()), &head);
-    check(&site, KILLS);
+    let (store, head) = log(kills);
+    wait(&open_at(kind, &store, folder.path(), &site.url()), &head);
+    check(kind, &site, kills);
 }
 
 #[test]
 fn counts_are_exact_after_kills_of_the_backend() {
-    const KILLS: u64 = 40;
+    check_kills_of_the_backend(Kind::Sql, 40);
+}
+
+#[test]
+fn counts_of_a_view_in_rust_are_exact_after_kills_of_the_backend() {
+    check_kills_of_the_backend(Kind::Rust, 20);
+}
+
+fn check_kills_of_the_backend(kind: Kind, kills: u64) {
     let Some(site) = Site::shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    begin(&site, folder.path());
-    let (store, head) = log(KILLS);
-    let mut gate = Gate::close(&site, 1);
-    let views = open_at(&store, folder.path(), &site.url());
-    for next in 2..=KILLS + 1 {
+    begin(kind, &site, folder.path());
+    let (store, head) = log(kills);
+    let mut gate = Gate::close(kind, &site, 1);
+    let views = open_at(kind, &store, folder.path(), &site.url());
+    for next in 2..=kills + 1 {
         Gate::wait_for_page(&site);
         // The next gate closes before this one opens.
-        let after = (next <= KILLS).then(|| Gate::close(&site, next));
+        let after = (next <= kills).then(|| Gate::close(kind, &site, next));
         site.sql(&format!(
             "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = '{}' and wait_event_type = 'Lock'",
             site.runner()
@@ -186,7 +262,7 @@ fn counts_are_exact_after_kills_of_the_backend() {
         gate = after;
     }
     wait(&views, &head);
-    check(&site, KILLS);
+    check(kind, &site, kills);
 }
 
 #[test]
@@ -196,10 +272,10 @@ fn counts_are_exact_after_kills_of_the_server() {
     const GATES: u64 = 20 * KILLS;
     let Some(mut site) = Site::own() else { return };
     let folder = tempfile::tempdir().unwrap();
-    begin(&site, folder.path());
+    begin(Kind::Sql, &site, folder.path());
     let (store, head) = log(GATES);
-    let (mut at, mut gate) = (1, Gate::close(&site, 1));
-    let views = open_at(&store, folder.path(), &site.url());
+    let (mut at, mut gate) = (1, Gate::close(Kind::Sql, &site, 1));
+    let views = open_at(Kind::Sql, &store, folder.path(), &site.url());
     for kill in 1..=KILLS {
         Gate::wait_for_page(&site);
         // Pages that were committed a moment ago may be lost: the runner goes on from an earlier place then.
@@ -210,12 +286,12 @@ fn counts_are_exact_after_kills_of_the_server() {
         }
         site.server.start_again();
         drop(gate);
-        (at, gate) = Gate::close_from(&site, at + 1);
+        (at, gate) = Gate::close_from(Kind::Sql, &site, at + 1);
         assert!(at <= GATES, "the runner was at the end after {kill} kills");
     }
     gate.open();
     wait(&views, &head);
-    check(&site, GATES);
+    check(Kind::Sql, &site, GATES);
 }
 
 /// Without gates: the connection ends at any moment, between pages and in commits too.
@@ -224,9 +300,9 @@ fn counts_are_exact_when_connections_end_at_any_moment() {
     const GATES: u64 = 15;
     let Some(site) = Site::shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    begin(&site, folder.path());
+    begin(Kind::Sql, &site, folder.path());
     let (store, head) = log(GATES);
-    let views = open_at(&store, folder.path(), &site.url());
+    let views = open_at(Kind::Sql, &store, folder.path(), &site.url());
     let place = format!("select at from \"{}\".view", site.prefix);
     let end = format!(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = '{}' and query <> ''",
@@ -239,5 +315,5 @@ fn counts_are_exact_when_connections_end_at_any_moment() {
         site.sql(&end);
     }
     wait(&views, &head);
-    check(&site, GATES);
+    check(Kind::Sql, &site, GATES);
 }

@@ -6,10 +6,13 @@
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod agree;
+#[path = "../common/bank.rs"]
+mod bank;
 mod faults;
 mod hostile;
 mod kills;
 mod loans;
+mod rows;
 mod runners;
 mod speed;
 mod support;

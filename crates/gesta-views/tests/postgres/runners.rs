@@ -138,8 +138,8 @@ fn a_view_needs_its_database_and_names_that_fit() {
     };
     assert_eq!(
         open("balances", None),
-        "the view `balances` has `-- dialect: postgres`, and no database was given: name it with `--views-db postgres://…` \
-         (in the library, `Options::postgres`), or write `-- dialect: sqlite`"
+        "the view `balances` is one for PostgreSQL, and no database was given: name it with `--views-db postgres://…` \
+         (in the library, `Options::postgres`), or let the dialect be `sqlite`"
     );
     let long = "a".repeat(45);
     assert_eq!(

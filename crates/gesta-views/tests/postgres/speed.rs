@@ -8,6 +8,8 @@ use std::time::Instant;
 use gesta_core::*;
 use gesta_views::*;
 use tokio_postgres::NoTls;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::Type;
 
 use crate::support::*;
 
@@ -80,4 +82,57 @@ fn single(site: &Site) -> f64 {
         }
         begun.elapsed().as_secs_f64()
     })
+}
+
+/// Rows of a page that is written, and pages of each way.
+const ROWS: usize = 4_500;
+const PAGES: usize = 50;
+
+/// The two ways to write many rows of a view in Rust: an array for each column, and `COPY` into a temporary table.
+#[test]
+#[ignore = "a figure, not a check"]
+fn rows_written_by_arrays_and_by_copy() {
+    let Some(server) = test_servers::Postgres::start(&[]) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let names = (0..ROWS).map(|account| format!("account-{account}")).collect::<Vec<_>>();
+        let table = "(account text collate \"C\" primary key, amount bigint not null, deposits bigint not null)";
+        let conflict = "on conflict (account) do update set amount = excluded.amount, deposits = excluded.deposits";
+        let begin = "begin; set local synchronous_commit = off";
+        for round in 0..3 {
+            client.batch_execute(&format!("drop table if exists one, two; create table one {table}; create table two {table}")).await.unwrap();
+            let arrays = format!("insert into one select * from unnest($1::text[], $2::bigint[], $3::bigint[]) {conflict}");
+            let arrays = client.prepare(&arrays).await.unwrap();
+            let begun = Instant::now();
+            for page in 0..PAGES {
+                let amounts = vec![i64::try_from(page).unwrap(); ROWS];
+                client.batch_execute(begin).await.unwrap();
+                client.execute(&arrays, &[&names, &amounts, &amounts]).await.unwrap();
+                client.batch_execute("commit").await.unwrap();
+            }
+            let by_arrays = begun.elapsed().as_secs_f64();
+            client.batch_execute("create temporary table page (account text, amount bigint, deposits bigint) on commit delete rows").await.unwrap();
+            let copied = client.prepare(&format!("insert into two select * from page {conflict}")).await.unwrap();
+            let begun = Instant::now();
+            for page in 0..PAGES {
+                let amount = i64::try_from(page).unwrap();
+                client.batch_execute(begin).await.unwrap();
+                let sink = client.copy_in("copy page from stdin binary").await.unwrap();
+                let writer = BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::INT8, Type::INT8]);
+                let mut writer = std::pin::pin!(writer);
+                for name in &names {
+                    writer.as_mut().write(&[name, &amount, &amount]).await.unwrap();
+                }
+                writer.finish().await.unwrap();
+                client.execute(&copied, &[]).await.unwrap();
+                client.batch_execute("commit").await.unwrap();
+            }
+            let by_copy = begun.elapsed().as_secs_f64();
+            client.batch_execute("drop table page").await.unwrap();
+            let rate = |seconds: f64| (ROWS * PAGES) as f64 / seconds;
+            println!("round {round}: {:.0} rows/s by arrays, {:.0} by copy", rate(by_arrays), rate(by_copy));
+        }
+    });
 }

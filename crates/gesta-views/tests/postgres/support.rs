@@ -72,7 +72,7 @@ impl Site {
 
     pub(crate) fn options(&self, page: u32) -> Options {
         let page = Limit::events(page.try_into().unwrap());
-        Options { page, postgres: Some(self.url()), ..Options::default() }
+        Options { page, row_page: page, postgres: Some(self.url()), ..Options::default() }
     }
 
     /// Runs SQL as the superuser, and gives the rows of its last statement.
