@@ -20,7 +20,7 @@ mod rabbitmq;
 
 pub use certificates::{Authority, Certificate};
 pub use nats::{NATS_VERSION, Nats, URL as NATS_URL, fetch_nats};
-pub use ports::free_ports;
+pub use ports::{free_address, free_ports};
 pub use postgres::{Postgres, URL as POSTGRES_URL};
 pub use rabbitmq::{RabbitMq, URL as RABBITMQ_URL};
 

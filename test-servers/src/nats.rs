@@ -63,7 +63,7 @@ impl Nats {
         );
         fs::write(configuration_of(folder.path()), text).expect("own folder");
         let process = spawn(&program, folder.path());
-        let own = Own { program, folder, monitor, process };
+        let mut own = Own { program, folder, monitor, process };
         own.wait_until_ready();
         Some(Self { url: format!("nats://127.0.0.1:{port}"), own: Some(own) })
     }
@@ -102,8 +102,17 @@ impl Nats {
 }
 
 impl Own {
-    fn wait_until_ready(&self) {
-        process::wait_until("the NATS server", &log_of(self.folder.path()), || is_healthy(self.monitor));
+    fn wait_until_ready(&mut self) {
+        let log = log_of(self.folder.path());
+        process::wait_until("the NATS server", &log, || {
+            let is_healthy = is_healthy(self.monitor);
+            assert!(
+                !self.process.has_ended(),
+                "the NATS server ended at its start:\n{}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
+            is_healthy
+        });
     }
 }
 

@@ -418,7 +418,7 @@ mod tests {
         let error = open_in(&folder.path().display().to_string(), &OpenOptions::default()).err().unwrap();
         assert!(matches!(error, OpenError::OtherFiles { .. }), "{error}");
         assert_eq!(error.retry(), Retry::Never);
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = test_servers::free_address();
         let error = open_in(&format!("http://{free}"), &OpenOptions::default()).err().unwrap();
         assert!(matches!(error, OpenError::Server(_)), "{error}");
         assert_eq!(error.retry(), Retry::AfterPause);

@@ -46,7 +46,7 @@ const TYPE: &str = "placed";
 /// The category of the markers.
 const MARKER: &str = "marker";
 /// More real time than any call takes. A call that takes longer never ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The query for events of these types, one item for each.
 pub(crate) fn types(types: &[&str]) -> Query {

@@ -93,7 +93,7 @@ pub(crate) struct Server {
 
 /// Starts `gesta serve` on a free port.
 pub(crate) fn serve(arguments: &[&str]) -> Server {
-    serve_at("127.0.0.1:0", arguments)
+    serve_at(&test_servers::free_address().to_string(), arguments)
 }
 
 /// Starts `gesta serve` at an address, that of an earlier server.

@@ -159,7 +159,7 @@ fn two_hosts_share_a_store_in_postgresql() {
 
 #[test]
 fn a_database_that_is_not_there_is_refused_without_its_password() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = test_servers::free_address();
     let store = format!("postgres://ann:secret@{free}/shop");
     let said = gesta(["serve", "--listen", "127.0.0.1:0", "--store", &store]).failed(1);
     assert!(said.contains("cannot reach the database") && !said.contains("secret"), "{said}");

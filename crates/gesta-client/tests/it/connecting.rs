@@ -17,9 +17,7 @@ fn a_client_knows_the_store_and_its_capabilities() {
 
 #[test]
 fn a_client_cannot_be_connected_where_no_server_is() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("http://{}", test_servers::free_address());
     let error = RemoteStore::connect(&url, &ClientOptions::default()).unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
     assert_eq!(error.retry(), Retry::AfterPause);

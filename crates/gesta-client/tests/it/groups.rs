@@ -11,6 +11,7 @@ use gesta_consumer::group::{
 use gesta_core::{Batch, EventId, MemoryStore, NewEvent, Query, ReadError, StoreId, Timestamp};
 use gesta_server::Server;
 use pollster::block_on;
+use test_servers::free_address;
 
 use crate::server::{Running, listen};
 
@@ -25,7 +26,7 @@ struct Behind {
 
 impl<H: GroupHarness> Remote<H> {
     fn start(groups: Served) -> Served {
-        let server = Running::start_server(listen("127.0.0.1:0".parse().unwrap()), server_of(&groups));
+        let server = Running::start_server(listen(free_address()), server_of(&groups));
         let client = RemoteStore::connect(&server.url(), &ClientOptions::default());
         let client = client.expect("the server answers");
         let remote = Arc::new(client.groups());
@@ -89,7 +90,7 @@ fn a_call_that_waits_while_its_server_dies_is_unavailable_and_may_be_sent_again(
     let (group, settings, take) = all();
     let harness = LocalHarness::new(1);
     let subject = harness.serve();
-    let running = Running::start_server(listen("127.0.0.1:0".parse().unwrap()), server_of(&subject));
+    let running = Running::start_server(listen(free_address()), server_of(&subject));
     let address = running.address;
     let groups = RemoteStore::connect(&running.url(), &ClientOptions::default()).unwrap().groups();
     block_on(groups.put(group.clone(), settings, None)).unwrap();
@@ -119,7 +120,7 @@ fn a_call_that_waits_while_its_server_dies_is_unavailable_and_may_be_sent_again(
 fn the_groups_of_another_store_at_the_address_are_never_touched() {
     let (group, settings, take) = all();
     let subject = LocalHarness::new(1).serve();
-    let running = Running::start_server(listen("127.0.0.1:0".parse().unwrap()), server_of(&subject));
+    let running = Running::start_server(listen(free_address()), server_of(&subject));
     let address = running.address;
     let groups = RemoteStore::connect(&running.url(), &ClientOptions::default()).unwrap().groups();
     block_on(groups.put(group.clone(), settings.clone(), None)).unwrap();

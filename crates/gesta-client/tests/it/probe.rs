@@ -1,14 +1,18 @@
-//! A store in memory that records what reaches it and, if a test says so, does not answer.
+//! A store that records what reaches it and, if a test says so, does not answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use event_listener::Event;
+use event_listener::{Event, Listener as _};
 use gesta_core::{
     AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventId, EventStore,
     Listing, MemoryStore, NewEvent, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage,
     Timestamp, When,
 };
+
+/// How long a wait lasts until it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the store does with calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +23,13 @@ pub(crate) enum Conduct {
     WriteWithoutAnswer,
     /// Nothing is written and no call is answered, until the conduct changes.
     Hold,
+    /// This number of appends is answered, and all reads. Later appends are held.
+    HoldAppendsAfter(usize),
 }
 
 /// A store that records its calls.
 pub(crate) struct Probe {
-    store: MemoryStore,
+    store: Arc<dyn EventStore>,
     conduct: Mutex<Conduct>,
     on_change: Event,
     /// The first id of each append, in the order of arrival.
@@ -68,10 +74,16 @@ impl Drop for Leave<'_> {
 }
 
 impl Probe {
+    /// A store in memory, which answers.
     pub(crate) fn new(id: u8) -> Arc<Self> {
+        let store = MemoryStore::new(StoreId::from_bytes([id; 16]), 1, || Timestamp::from_nanos(1_000));
+        Self::before(Arc::new(store), Conduct::Answer)
+    }
+
+    pub(crate) fn before(store: Arc<dyn EventStore>, conduct: Conduct) -> Arc<Self> {
         Arc::new(Self {
-            store: MemoryStore::new(StoreId::from_bytes([id; 16]), 1, || Timestamp::from_nanos(1_000)),
-            conduct: Mutex::new(Conduct::Answer),
+            store,
+            conduct: Mutex::new(conduct),
             on_change: Event::new(),
             arrived: Mutex::default(),
             appends: Gauge::default(),
@@ -91,13 +103,17 @@ impl Probe {
 
     /// Blocks until this number of appends has arrived.
     pub(crate) fn wait_for_appends(&self, count: usize) {
-        loop {
-            let listener = self.on_change.listen();
-            if self.arrived.lock().unwrap().len() >= count {
-                return;
-            }
-            pollster::block_on(listener);
+        while !self.wait_briefly_for_appends(count) {}
+    }
+
+    /// Blocks until this number of appends has arrived, but not for long. Returns `true` if they have.
+    pub(crate) fn wait_briefly_for_appends(&self, count: usize) -> bool {
+        let listener = self.on_change.listen();
+        let have_arrived = || self.arrived.lock().unwrap().len() >= count;
+        if !have_arrived() {
+            listener.wait_timeout(LOOK_AGAIN);
         }
+        have_arrived()
     }
 
     /// The most appends that were under way at once.
@@ -105,14 +121,15 @@ impl Probe {
         self.appends.most()
     }
 
-    /// Waits while calls are held. Returns the conduct.
-    async fn pass(&self) -> Conduct {
+    /// Waits while a call is held: a read, or the append of a number. Returns the conduct.
+    async fn pass(&self, append: Option<usize>) -> Conduct {
         loop {
             let listener = self.on_change.listen();
             let conduct = *self.conduct.lock().unwrap();
-            match conduct {
-                Conduct::Hold => listener.await,
-                conduct => return conduct,
+            match (conduct, append) {
+                (Conduct::Hold, _) => listener.await,
+                (Conduct::HoldAppendsAfter(last), Some(number)) if number > last => listener.await,
+                (conduct, _) => return conduct,
             }
         }
     }
@@ -126,9 +143,13 @@ impl EventStore for Probe {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
         Box::pin(async move {
             let _leave = self.appends.enter();
-            self.arrived.lock().unwrap().push(batch.events[0].id);
+            let number = {
+                let mut arrived = self.arrived.lock().unwrap();
+                arrived.push(batch.events[0].id);
+                arrived.len()
+            };
             self.on_change.notify(usize::MAX);
-            let conduct = self.pass().await;
+            let conduct = self.pass(Some(number)).await;
             let answer = self.store.append(batch).await;
             if conduct == Conduct::WriteWithoutAnswer {
                 std::future::pending::<()>().await;
@@ -147,7 +168,7 @@ impl EventStore for Probe {
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
         Box::pin(async move {
-            self.pass().await;
+            self.pass(None).await;
             self.store.read(read).await
         })
     }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use gesta_core::EventStore;
 use gesta_server::{Limits, Server};
+use test_servers::free_address;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -27,7 +28,7 @@ enum How {
 impl Running {
     /// Starts a server on a free port.
     pub(crate) fn start(store: Arc<dyn EventStore>) -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), store)
+        Self::start_at(free_address(), store)
     }
 
     /// Starts a server at the address of an earlier one.

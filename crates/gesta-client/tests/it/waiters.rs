@@ -12,6 +12,7 @@ use crate::probe::{Probe, batch};
 use crate::server::Running;
 
 const WAITERS: usize = 10_000;
+const ROUNDS: u32 = 8;
 
 #[test]
 fn ten_thousand_waiters_cost_one_open_request_and_leave_no_memory() {
@@ -19,7 +20,7 @@ fn ten_thousand_waiters_cost_one_open_request_and_leave_no_memory() {
     let server = Running::start(probe.clone());
     let client = RemoteStore::connect(&server.url(), &ClientOptions::default()).unwrap();
     let mut sizes = Vec::new();
-    for round in 0..6 {
+    for round in 0..ROUNDS {
         let head = block_on(client.locate(When::Head)).unwrap();
         // The first learns the head; the others sit beside it.
         let mut waiters = (0..WAITERS).map(|_| client.wait_past(head.clone())).collect::<Vec<_>>();
@@ -35,7 +36,9 @@ fn ten_thousand_waiters_cost_one_open_request_and_leave_no_memory() {
         sizes.push(resident_bytes());
     }
     assert!(probe.waits.most() <= 17, "{} waits at once", probe.waits.most());
-    let growth = sizes.last().unwrap().saturating_sub(sizes[1]);
+    // A single size is that of a moment: the allocator returns memory to the system when it likes.
+    let (first, last) = (sizes[..3].iter().max().unwrap(), sizes[5..].iter().min().unwrap());
+    let growth = last.saturating_sub(*first);
     assert!(growth < 4 << 20, "memory grows by {growth} bytes: {sizes:?}");
 }
 

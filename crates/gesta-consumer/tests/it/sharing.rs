@@ -12,7 +12,7 @@ use gesta_consumer::*;
 use gesta_core::*;
 use pollster::block_on;
 
-use crate::support::{event, store_of};
+use crate::support::{PATIENCE, event, store_of};
 
 /// Keeps the versions that it saw of each stream, in order.
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Seen {
             if self.count() >= count {
                 return;
             }
-            let woken = listener.wait_timeout(Duration::from_secs(20));
+            let woken = listener.wait_timeout(PATIENCE);
             assert!(woken.is_some(), "only {} of {count} events were handled", self.count());
         }
     }

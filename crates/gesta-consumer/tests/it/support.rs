@@ -10,7 +10,7 @@ use gesta_consumer::*;
 use gesta_core::*;
 
 /// How long a test waits for an event that must come. Only a failing test waits as long.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn clock() -> TestClock {
     TestClock::new(Timestamp::from_nanos(0))

@@ -44,7 +44,7 @@ impl Scripted {
             if settled.len() >= count {
                 return settled;
             }
-            assert!(listener.wait_timeout(Duration::from_secs(20)).is_some(), "only {settled:?}");
+            assert!(listener.wait_timeout(PATIENCE).is_some(), "only {settled:?}");
         }
     }
 

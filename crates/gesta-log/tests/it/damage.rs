@@ -1,7 +1,6 @@
 //! Damage is found, located and reported. It is never served or cut, and sound data raises no alarm.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use gesta_core::{
     AppendError, Batch, Checkpoint, Direction, EventId, EventStore, Item, ListToken, Listing, NewEvent,
@@ -10,23 +9,15 @@ use gesta_core::{
 use gesta_log::{LogStore, Options, ReadOnlyCause, verify};
 
 use crate::town::{
-    append, change, crash_copy, event, find, log_of, open, options, read_all, resume, segments, stream,
+    append, change, crash_copy, data_of, event, log_of, open, options, read_all, resume, segments, stream,
+    uncovered,
 };
 
 /// Flips a bit in the data of an event, and returns the number of its segment.
 fn flip(folder: &std::path::Path, number: u64, size: usize) -> u64 {
-    let text = format!("{number:>size$}");
-    for (id, path) in (1..).zip(segments(folder)) {
-        let bytes = fs::read(&path).unwrap();
-        if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
-            change(&path, |bytes| {
-                let at = find(bytes, &text);
-                bytes[at] ^= 0x04;
-            });
-            return id;
-        }
-    }
-    panic!("no segment holds event {number}");
+    let (path, at) = data_of(folder, number, size);
+    change(&path, |bytes| bytes[at] ^= 0x04);
+    path.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -211,39 +202,10 @@ fn unknown_bytes_in_an_unused_segment_are_kept() {
     assert_eq!(read_all(&log, &Query::All).0.len(), 162);
 }
 
-/// Makes a log whose last batch was acknowledged and has no later frame that covers it, as a crash leaves it.
-fn uncovered() -> tempfile::TempDir {
-    loop {
-        let folder = tempfile::tempdir().unwrap();
-        let log = open(&folder);
-        for batch in 0..19 {
-            append(&log, batch, 3_000);
-        }
-        let started = Instant::now();
-        append(&log, 19, 3_000);
-        let copy = crash_copy(folder.path());
-        // On a busy machine an idle frame may already cover the last batch. Then make another log.
-        if started.elapsed() < Duration::from_millis(75) {
-            return copy;
-        }
-    }
-}
-
-/// Returns the segment of the last event, and the offset of the event's data in it.
-fn last_event(folder: &std::path::Path) -> (std::path::PathBuf, usize) {
-    let text = format!("{:>3000}", 40);
-    let holds = |path: &std::path::PathBuf| {
-        fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
-    };
-    let path = segments(folder).into_iter().rfind(holds).expect("a segment holds the last event");
-    let at = find(&fs::read(&path).unwrap(), &text);
-    (path, at)
-}
-
 #[test]
 fn a_torn_tail_is_quarantined_and_cut() {
-    let folder = uncovered();
-    let (path, at) = last_event(folder.path());
+    let folder = uncovered(20, 3_000);
+    let (path, at) = data_of(&folder, 40, 3_000);
     change(&path, |bytes| bytes[at + 1_000..at + 3_000].fill(0));
     let log = open(&folder);
     assert_eq!(log.read_only(), None);
@@ -257,7 +219,7 @@ fn a_torn_tail_is_quarantined_and_cut() {
 
 #[test]
 fn an_interrupted_copy_of_the_tail_is_made_again() {
-    let folder = uncovered();
+    let folder = uncovered(20, 3_000);
     let next = segments(&folder).len() + 1;
     let left = folder.path().join("segments").join(format!("{next:012}.seg.tmp"));
     fs::write(&left, "half a copy").unwrap();
@@ -268,8 +230,8 @@ fn an_interrupted_copy_of_the_tail_is_made_again() {
 
 #[test]
 fn damage_that_may_be_acknowledged_is_not_cut() {
-    let folder = uncovered();
-    let (path, at) = last_event(folder.path());
+    let folder = uncovered(20, 3_000);
+    let (path, at) = data_of(&folder, 40, 3_000);
     change(&path, |bytes| bytes[at + 5] ^= 1);
     let log = open(&folder);
     let reason = log.read_only().expect("an operator has to decide");

@@ -10,7 +10,9 @@ use gesta_log::{
 };
 use tempfile::TempDir;
 
-use crate::town::{append, change, crash_copy, find, log_of, open, options, read_all, segments};
+use crate::town::{
+    append, change, crash_copy, data_of, find, log_of, open, options, read_all, segments, uncovered,
+};
 
 fn manifest(folder: &TempDir) -> std::path::PathBuf {
     folder.path().join("manifest")
@@ -145,12 +147,11 @@ fn the_manifest_of_a_restored_log_is_rebuilt_with_the_new_id() {
 
 #[test]
 fn the_rebuilt_manifest_of_a_crashed_log_covers_every_acknowledged_event() {
-    let folder = TempDir::new().unwrap();
-    let log = open(&folder);
-    (0..100).for_each(|batch| append(&log, batch, 500));
-    let expected = read_all(&log, &Query::All).0;
-    let killed = crash_copy(folder.path());
-    fs::remove_file(manifest(&killed)).unwrap();
+    let killed = uncovered(100, 500);
+    let with_manifest = crash_copy(killed.path());
+    let expected = read_all(&open(&with_manifest), &Query::All).0;
+    assert_eq!(expected.len(), 200);
+    remove_manifests(&killed);
     repair(killed.path(), Repair::Manifest).unwrap();
     let log = open(&killed);
     assert_eq!((log.read_only(), read_all(&log, &Query::All).0), (None, expected));
@@ -243,28 +244,11 @@ fn the_previous_manifest_shows_the_loss_of_the_last_segments() {
     assert!(damage.loses_events() && log.read_only().is_some());
 }
 
-/// Makes a log whose last batch was acknowledged, has no later frame that covers it, and then lost one bit.
-fn uncovered_and_damaged() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    let log = open(&folder);
-    (0..20).for_each(|batch| append(&log, batch, 3_000));
-    let copy = crash_copy(folder.path());
-    drop(log);
-    let text = format!("{:>3000}", 40);
-    let holds = |path: &&std::path::PathBuf| {
-        fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
-    };
-    let paths = segments(&copy);
-    change(paths.iter().rfind(holds).unwrap(), |bytes| {
-        let at = find(bytes, &text);
-        bytes[at + 5] ^= 1;
-    });
-    copy
-}
-
 #[test]
 fn a_damaged_tail_is_dropped_on_request_and_quarantined() {
-    let folder = uncovered_and_damaged();
+    let folder = uncovered(20, 3_000);
+    let (path, at) = data_of(&folder, 40, 3_000);
+    change(&path, |bytes| bytes[at + 5] ^= 1);
     let reason = open(&folder).read_only().unwrap();
     assert!(reason.reason.contains("gesta repair --drop-tail"), "{reason}");
     let damaged = bytes_of(folder.path());

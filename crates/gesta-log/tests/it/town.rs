@@ -89,6 +89,37 @@ pub(crate) fn find(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the text occurs")
 }
 
+/// Returns the segment that holds the data of an event, and the offset of the data in it.
+pub(crate) fn data_of(folder: impl AsRef<Path>, number: u64, size: usize) -> (PathBuf, usize) {
+    let text = format!("{number:>size$}");
+    let at = |path: &PathBuf| {
+        let bytes = fs::read(path).expect("the file is there");
+        bytes.windows(text.len()).position(|window| window == text.as_bytes())
+    };
+    let place = segments(folder).into_iter().rev().find_map(|path| at(&path).map(|at| (path, at)));
+    place.expect("a segment holds the event")
+}
+
+/// Makes a log whose last batch was acknowledged, while neither a later frame nor the manifest shows it: a crash
+/// directly after the acknowledgement leaves such a log.
+pub(crate) fn uncovered(batches: u64, size: usize) -> TempDir {
+    let folder = log_of(batches - 1, size);
+    let log = open(&folder);
+    let path = folder.path().join("manifest");
+    let manifest = fs::read(&path).expect("a log has a manifest");
+    append(&log, batches - 1, size);
+    // An idle frame covers the batch 75 ms later, or when the log is closed. A copy of the open log would be a race
+    // with it, so both are undone in the closed log.
+    drop(log);
+    fs::write(&path, manifest).expect("the file takes bytes");
+    let (segment, at) = data_of(&folder, 2 * batches, size);
+    change(&segment, |bytes| {
+        let idle = at + find(&bytes[at..], "GFRM");
+        bytes[idle..].fill(0);
+    });
+    folder
+}
+
 /// Copies a log in its current state, as a crash would leave it.
 pub(crate) fn crash_copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().expect("a folder");

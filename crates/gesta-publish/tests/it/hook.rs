@@ -68,10 +68,10 @@ pub(crate) struct Hook {
 
 impl Hook {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let hook = Self { shared: Arc::default(), port: listener.local_addr().unwrap().port() };
+        let [port] = test_servers::free_ports();
+        let hook = Self { shared: Arc::default(), port };
         hook.reply(|_| Reply::Status(200, ""));
-        hook.listen(listener);
+        hook.start_again();
         hook
     }
 

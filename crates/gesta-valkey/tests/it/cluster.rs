@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use gesta_conformance::SnapshotHarness;
 use gesta_core::{MemorySnapshotStore, SnapshotStore};
+use tempfile::TempDir;
 use test_servers::free_ports;
 
 use super::server::Server;
@@ -12,7 +13,8 @@ use super::server::Server;
 /// How long two servers may take to become a cluster.
 const MEET_TIME: Duration = Duration::from_secs(60);
 
-struct TwoServers(Option<[Server; 2]>);
+/// The servers, and the folder of their configurations, which they write while they run.
+struct TwoServers(Option<([Server; 2], TempDir)>);
 
 impl TwoServers {
     fn new() -> Self {
@@ -42,21 +44,21 @@ impl TwoServers {
                 std::thread::yield_now();
             }
         }
-        Self(Some(servers))
+        Self(Some((servers, folder)))
     }
 }
 
 impl SnapshotHarness for TwoServers {
     fn store(&self) -> Arc<dyn SnapshotStore> {
         match &self.0 {
-            Some(servers) => Arc::new(servers[0].snapshots()),
+            Some((servers, _)) => Arc::new(servers[0].snapshots()),
             None => Arc::new(MemorySnapshotStore::new()),
         }
     }
 
     fn lose_all(&self, store: Arc<dyn SnapshotStore>) -> Arc<dyn SnapshotStore> {
         match &self.0 {
-            Some(servers) => {
+            Some((servers, _)) => {
                 servers.iter().for_each(|server| assert_eq!(server.command("FLUSHALL"), "+OK"));
                 store
             }

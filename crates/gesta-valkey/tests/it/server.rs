@@ -41,7 +41,7 @@ impl Server {
     pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
         let process = spawn(program()?, port, &arguments);
-        let server = Self { port, arguments, process };
+        let mut server = Self { port, arguments, process };
         server.wait_until_ready();
         Some(server)
     }
@@ -86,10 +86,12 @@ impl Server {
         Ok(answer.trim_end().to_owned())
     }
 
-    fn wait_until_ready(&self) {
+    fn wait_until_ready(&mut self) {
         let begun = Instant::now();
         while !self.try_command("PING").is_ok_and(|answer| answer == "+PONG" || answer.starts_with("-NOAUTH"))
         {
+            let ended = self.process.try_wait().unwrap();
+            assert!(ended.is_none(), "the server on port {} ended at its start: {ended:?}", self.port);
             assert!(begun.elapsed() < START_TIME, "the server on port {} does not start", self.port);
             std::thread::yield_now();
         }

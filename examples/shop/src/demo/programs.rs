@@ -1,6 +1,7 @@
 //! The programs of the shop as child processes, and calls to them.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,8 +12,8 @@ pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
     variables: Vec<(&'static str, String)>,
-    /// Where it listens; a free port at the first start, the same one later.
-    address: Option<String>,
+    /// Where it listens, at each start.
+    address: SocketAddr,
     url: String,
     child: Option<Child>,
 }
@@ -20,7 +21,7 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn new(programs: &Path, name: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let (variables, address, url) = (Vec::new(), None, String::new());
+        let (variables, address, url) = (Vec::new(), test_servers::free_address(), String::new());
         Self { path: programs.join(name), arguments, variables, address, url, child: None }
     }
 
@@ -43,9 +44,8 @@ impl Program {
     pub(super) fn start(&mut self) -> Result<(), String> {
         let failed =
             |error: &dyn std::fmt::Display| format!("cannot start `{}`: {error}", self.path.display());
-        let address = self.address.as_deref().unwrap_or("127.0.0.1:0");
         let mut command = Command::new(&self.path);
-        command.args(["serve", "--listen", address]).args(&self.arguments);
+        command.args(["serve", "--listen", &self.address.to_string()]).args(&self.arguments);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         // What customers are told is enough: a service that is away is expected here.
         command.env("GESTA_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped());
@@ -54,10 +54,10 @@ impl Program {
         let output = child.stdout.take().ok_or_else(|| failed(&"it has no output"))?;
         BufReader::new(output).read_line(&mut line).map_err(|error| failed(&error))?;
         let url = line.trim().rsplit(' ').next().unwrap_or_default();
-        let Some(address) = url.strip_prefix("http://") else {
+        if !url.starts_with("http://") {
             return Err(failed(&format_args!("it printed `{}`", line.trim())));
-        };
-        (self.address, self.url, self.child) = (Some(address.to_owned()), url.to_owned(), Some(child));
+        }
+        (self.url, self.child) = (url.to_owned(), Some(child));
         Ok(())
     }
 
