@@ -1,29 +1,31 @@
 //! RabbitMQ: each event is a persistent message in binary mode to a topic exchange, and the broker's confirm ends it.
 //!
-//! *Choice: a channel for each message in flight, not one for all.* What a broker says about a channel is then about one message: a
-//! confirm, a message that no queue takes, an error that closes the channel. On a shared channel the confirm of another message can come
-//! between a returned message and its own confirm, and the client would take the wrong one for returned. The cost is a channel for each
-//! of up to 1,024 messages in flight; channels are kept and used again.
+//! *Choice: one channel for all messages in flight, and a channel of its own for a message whose fault is unclear.* The
+//! broker confirms the messages of one channel many at once. An error that closes it is about one message, and does not say which. Each
+//! message that was in flight is then sent once more on a channel of its own, where the broker means nothing else.
 
 mod fate;
 mod properties;
+mod shared;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gesta_core::BoxFuture;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection as AmqpConnection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection as AmqpConnection, ConnectionProperties, ExchangeKind};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::broker::{Broker, Connection};
 use crate::fault::Fault;
 use crate::message::Message;
 use crate::secret::Secret;
-use fate::{of_confirmation, of_connect, of_exchange, of_publish};
+use fate::{is_of_one_channel, of_answer_to, of_connect, of_exchange, of_publish};
 use properties::properties_of;
+use shared::{Answer, SharedChannel};
 
 /// An exchange that events are sent to.
 pub(crate) struct Rabbitmq {
@@ -77,7 +79,7 @@ impl Rabbitmq {
             connection,
             exchange: self.exchange.clone(),
             answer_time: self.answer_time,
-            idle: Mutex::default(),
+            shared: Mutex::default(),
         }))
     }
 }
@@ -93,48 +95,82 @@ struct Channels {
     connection: AmqpConnection,
     exchange: ShortString,
     answer_time: Duration,
-    /// Channels without a message in flight, in confirm mode.
-    idle: Mutex<Vec<Channel>>,
+    /// The channel that messages share, in confirm mode. An error on it closes it, and the next message opens another.
+    shared: Mutex<Option<(Channel, SharedChannel)>>,
 }
 
 impl Channels {
     async fn send(&self, message: &Message<'_>) -> Result<(), Fault> {
-        let sent = timeout(self.answer_time, self.send_on_channel(message)).await;
+        let sent = timeout(self.answer_time, self.send_on_some_channel(message)).await;
         sent.unwrap_or_else(|_| {
             Err(Fault::Broken { reason: format!("RabbitMQ gave no confirm within {:?}", self.answer_time) })
         })
     }
 
-    async fn send_on_channel(&self, message: &Message<'_>) -> Result<(), Fault> {
+    async fn send_on_some_channel(&self, message: &Message<'_>) -> Result<(), Fault> {
         let frame_bytes_max = self.connection.configuration().frame_max();
         let properties = properties_of(message, usize::try_from(frame_bytes_max).unwrap_or(usize::MAX))?;
-        let subject = ShortString::try_new(&message.subject).map_err(|_| Fault::Unfit {
+        let key = ShortString::try_new(&message.subject).map_err(|_| Fault::Unfit {
             reason: format!("the routing key has {} bytes: 255 are allowed", message.subject.len()),
         })?;
-        let channel = self.take().await?;
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let of_error = |error: lapin::Error| of_publish(self.exchange.as_str(), &error);
-        let data = message.event.data();
-        let sent = channel.basic_publish(self.exchange.clone(), subject, options, &data, properties);
-        let confirmation = sent.await.map_err(of_error)?.await.map_err(of_error)?;
-        self.lock().push(channel);
-        of_confirmation(self.exchange.as_str(), &message.subject, &confirmation)
+        let exchange = self.exchange.as_str();
+        let (channel, shared) = self.shared().await?;
+        let answer = match self.send_on(&channel, &shared, message, &key, &properties).await {
+            Some(Err(error)) if is_of_one_channel(&error) => {
+                self.close(&channel).await;
+                let channel = self.open_channel().await?;
+                self.send_on(&channel, &SharedChannel::start(), message, &key, &properties).await
+            }
+            answer => answer,
+        };
+        match answer {
+            Some(Ok(answer)) => of_answer_to(exchange, &message.subject, answer),
+            Some(Err(error)) => Err(of_publish(exchange, &error)),
+            None => Err(Fault::Broken { reason: "the connection to RabbitMQ is lost".to_owned() }),
+        }
     }
 
-    /// A channel without a message in flight.
-    async fn take(&self) -> Result<Channel, Fault> {
-        let kept = self.lock().pop();
-        if let Some(channel) = kept {
-            return Ok(channel);
+    /// Sends a message on a channel, and waits for the answer to it. `None` if the task of the channel has ended.
+    async fn send_on(
+        &self,
+        channel: &Channel,
+        shared: &SharedChannel,
+        message: &Message<'_>,
+        key: &ShortString,
+        properties: &BasicProperties,
+    ) -> Option<Result<Answer, lapin::Error>> {
+        let id = properties.message_id().clone().unwrap_or_default();
+        let (channel, exchange, key) = (channel.clone(), self.exchange.clone(), key.clone());
+        let (data, properties) = (message.event.data().to_vec(), properties.clone());
+        let publishing = async move {
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            channel.basic_publish(exchange, key, options, &data, properties).await?.await
+        };
+        shared.send(id, publishing).await
+    }
+
+    /// The channel that messages share.
+    async fn shared(&self) -> Result<(Channel, SharedChannel), Fault> {
+        let mut shared = self.shared.lock().await;
+        if let Some(shared) = &*shared {
+            return Ok(shared.clone());
         }
+        let opened = (self.open_channel().await?, SharedChannel::start());
+        *shared = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// Lets the next message open another channel, if they still share this one.
+    async fn close(&self, closed: &Channel) {
+        self.shared.lock().await.take_if(|(channel, _)| channel.id() == closed.id());
+    }
+
+    /// Opens a channel in confirm mode.
+    async fn open_channel(&self) -> Result<Channel, Fault> {
         let of_error = |error: lapin::Error| of_publish(self.exchange.as_str(), &error);
         let channel = self.connection.create_channel().await.map_err(of_error)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(of_error)?;
         Ok(channel)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the answers of RabbitMQ mean.
 
-use lapin::{Confirmation, Error, ErrorKind};
+use lapin::protocol::AMQPErrorKind;
+use lapin::{Error, ErrorKind};
 
+use super::shared::Answer;
 use crate::fault::Fault;
 
 /// Reply codes of AMQP 0-9-1.
@@ -71,25 +73,27 @@ fn of_answer(exchange: &str, code: u16, words: &str) -> Fault {
     }
 }
 
+/// Whether an error closed a channel and left the connection. It is about one of the messages that were in flight there.
+pub(super) fn is_of_one_channel(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => matches!(error.kind(), AMQPErrorKind::Soft(_)),
+        // A message that came after the error.
+        ErrorKind::InvalidChannelState(..) => true,
+        _ => false,
+    }
+}
+
 /// The fate of a message that the broker confirmed, returned, or refused.
-pub(super) fn of_confirmation(
-    exchange: &str,
-    subject: &str,
-    confirmation: &Confirmation,
-) -> Result<(), Fault> {
-    match confirmation {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => Err(Fault::Misdirected {
+pub(super) fn of_answer_to(exchange: &str, subject: &str, answer: Answer) -> Result<(), Fault> {
+    match answer {
+        Answer::Confirmed => Ok(()),
+        Answer::Returned(words) => Err(Fault::Misdirected {
             reason: format!(
-                "no queue takes the routing key `{subject}` of the exchange `{exchange}` ({}): bind one, then resume the group",
-                returned.reply_text
+                "no queue takes the routing key `{subject}` of the exchange `{exchange}` ({words}): bind one, then resume the group"
             ),
         }),
-        Confirmation::Nack(None) => {
+        Answer::Refused => {
             Err(Fault::Away { after: None, reason: "RabbitMQ could not keep the message".to_owned() })
-        }
-        Confirmation::NotRequested => {
-            Err(Fault::Broken { reason: "the channel gives no confirms".to_owned() })
         }
     }
 }
@@ -119,11 +123,9 @@ mod tests {
             assert_eq!(matches!(fault, Fault::Unfit { .. }), is_park, "{words}");
             assert!(is_stop || is_park || matches!(fault, Fault::Broken { .. }), "{words}");
         }
-        assert_eq!(of_confirmation("shop", "a", &Confirmation::Ack(None)), Ok(()));
-        assert!(matches!(of_confirmation("shop", "a", &Confirmation::Nack(None)), Err(Fault::Away { .. })));
-        assert!(matches!(
-            of_confirmation("shop", "a", &Confirmation::NotRequested),
-            Err(Fault::Broken { .. })
-        ));
+        assert_eq!(of_answer_to("shop", "a", Answer::Confirmed), Ok(()));
+        assert!(matches!(of_answer_to("shop", "a", Answer::Refused), Err(Fault::Away { .. })));
+        let returned = of_answer_to("shop", "a", Answer::Returned("NO_ROUTE".to_owned()));
+        assert!(matches!(returned, Err(Fault::Misdirected { .. })));
     }
 }
