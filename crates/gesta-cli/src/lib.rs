@@ -20,6 +20,7 @@ mod progress;
 mod rate;
 pub mod store;
 mod target;
+mod unread;
 mod views;
 mod whole_file;
 

@@ -254,21 +254,26 @@ fn open_server(url: &str, options: &OpenOptions) -> Result<Opened, OpenError> {
     })
 }
 
-/// Opens a store in PostgreSQL. Its values are in the same schema, so several processes share their groups.
+/// Opens a store in PostgreSQL. Its values and snapshots are in the same schema, so several processes share them.
 fn open_postgres(url: &PostgresUrl, options: &OpenOptions) -> Result<Opened, OpenError> {
     options.state.as_deref().map(make_folder).transpose()?;
     let opened = PostgresStore::open(url, &gesta_postgres::Options::default());
     let postgres = opened.map_err(|source| OpenError::Postgres { url: url.to_string(), source })?;
     let values: Arc<dyn KeyValueStore> = Arc::new(postgres.values());
+    let beside = postgres.snapshots();
     let store: Arc<dyn EventStore> = Arc::new(postgres);
     let shared_groups = LocalGroupsOptions { boot_epoch: 0, is_alone: false };
     let local = local_groups(&store, &values, shared_groups)?;
-    let snapshot_threads = options.snapshots.open(options.state.as_deref());
+    let snapshot_threads = match options.snapshots {
+        Snapshots::Beside => None,
+        _ => options.snapshots.open(options.state.as_deref()),
+    };
+    let beside = (options.snapshots == Snapshots::Beside).then(|| Arc::new(beside) as _);
     Ok(Opened {
         store,
         groups: Arc::clone(&local) as _,
         values,
-        snapshots: shared(snapshot_threads.as_ref()),
+        snapshots: beside.or_else(|| shared(snapshot_threads.as_ref())),
         state: options.state.clone(),
         described: url.to_string(),
         backing: Backing::Postgres,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gesta_client::{ClientOptions, ConnectError, RemoteServer, RemoteStore, RequestError};
 use gesta_core::{EventStore, StreamName};
 use gesta_log::{LogStore, OpenError, Options, Recovery, Scrub};
-use gesta_postgres::{PostgresStore, PostgresUrl};
+use gesta_postgres::{PostgresSnapshots, PostgresStore, PostgresUrl};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -215,11 +215,17 @@ impl Opened {
 
     /// A store in a database, which must be there.
     pub(crate) fn of_database(url: &PostgresUrl) -> Outcome<Self> {
+        Self::with_snapshots(url).map(|(opened, _)| opened)
+    }
+
+    /// A store in a database, which must be there, and the snapshots beside it.
+    pub(crate) fn with_snapshots(url: &PostgresUrl) -> Outcome<(Self, PostgresSnapshots)> {
         let mut options = gesta_postgres::Options::default();
         options.makes_store = false;
         let store = PostgresStore::open(url, &options);
         let store = store.map_err(|error| cannot_open_database(&url.to_string(), &error))?;
-        Ok(Self { store: Arc::new(store), loss: None })
+        let snapshots = store.snapshots();
+        Ok((Self { store: Arc::new(store), loss: None }, snapshots))
     }
 
     /// The store.

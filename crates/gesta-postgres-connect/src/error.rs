@@ -63,7 +63,7 @@ impl ConnectError {
 fn refusal_of_tls(error: &ServerError) -> Option<&rustls::Error> {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.into_iter().find_map(|cause| {
-        // An error of I/O gives the source of X.
+        // The source of an error of I/O is the source of the error inside it.
         let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         wrapped.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref())
     })

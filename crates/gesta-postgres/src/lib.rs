@@ -1,5 +1,6 @@
 //! An event store in a PostgreSQL database: [`PostgresStore`] is an [`EventStore`](gesta_core::EventStore), and
-//! [`PostgresValues`] a [`KeyValueStore`](gesta_core::KeyValueStore) in the same schema.
+//! [`PostgresValues`] a [`KeyValueStore`](gesta_core::KeyValueStore) and [`PostgresSnapshots`] a
+//! [`SnapshotStore`](gesta_core::SnapshotStore) in the same schema.
 //!
 //! Several processes may share one store. The tables are only ever added to; the database refuses every change of an event.
 //!
@@ -10,6 +11,7 @@ mod address;
 mod error;
 mod fault;
 mod limits;
+mod line;
 mod listen;
 mod marks;
 mod options;
@@ -19,6 +21,7 @@ mod runtime;
 mod schema;
 mod session;
 mod shared;
+mod snapshots;
 mod store;
 mod values;
 mod write;
@@ -26,5 +29,6 @@ mod write;
 pub use address::{PostgresUrl, PostgresUrlParseError};
 pub use error::OpenError;
 pub use options::{Clock, Options};
+pub use snapshots::PostgresSnapshots;
 pub use store::PostgresStore;
 pub use values::PostgresValues;

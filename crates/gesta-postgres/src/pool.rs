@@ -8,7 +8,7 @@ use gesta_core::{Diverged, ReadError};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
-use crate::limits::{READ_RETRY_TIME, READ_TIME, READERS_MAX, RETRY_PAUSE};
+use crate::limits::{READ_RETRY_TIME, READ_TIME, READERS_MAX, RETRY_PAUSE, STEP_TIME};
 use crate::session::{Session, within};
 use crate::shared::Shared;
 
@@ -16,8 +16,8 @@ use crate::shared::Shared;
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     sessions: Mutex<Vec<Arc<Session>>>,
-    /// Held while a connection is made.
-    connecting: tokio::sync::Mutex<()>,
+    /// Held while a connection is made. The last failure, and when it ended.
+    connecting: tokio::sync::Mutex<Option<(Instant, Fault)>>,
     /// True if a connection was lost since the last one was made.
     has_lost: Mutex<bool>,
 }
@@ -60,7 +60,7 @@ impl Pool {
         Self {
             shared,
             sessions: Mutex::new(vec![Arc::new(first)]),
-            connecting: tokio::sync::Mutex::new(()),
+            connecting: tokio::sync::Mutex::default(),
             has_lost: Mutex::new(false),
         }
     }
@@ -103,24 +103,36 @@ impl Pool {
         if let Some(session) = self.free() {
             return Ok(session);
         }
-        let _one_at_a_time = self.connecting.lock().await;
+        let asked_at = Instant::now();
+        let mut last_failure = self.connecting.lock().await;
         if let Some(session) = self.free() {
             return Ok(session);
         }
-        match within(READ_TIME, "connecting", Session::connect(&self.shared.target, None)).await {
-            Ok(session) => {
-                if *self.lock_lost() {
-                    let state = within(READ_TIME, "a look at the head", session.state()).await?;
-                    self.shared.start_over(&state)?;
-                    *self.lock_lost() = false;
+        let failed = match &*last_failure {
+            // All who waited for a try share its failure: one after the other they would wait for ever longer.
+            Some((failed_at, fault)) if *failed_at > asked_at => fault.clone(),
+            _ => match Session::connect(&self.shared.target, None).await {
+                Ok(session) => return self.add(session).await,
+                Err(fault) => {
+                    *last_failure = Some((Instant::now(), fault.clone()));
+                    fault
                 }
-                let session = Arc::new(session);
-                self.lock().push(Arc::clone(&session));
-                Ok(session)
-            }
-            // The server may be out of connections: those that there are go on.
-            Err(fault) => self.least_used().ok_or(fault),
+            },
+        };
+        // The server may be out of connections: those that there are go on.
+        self.least_used().ok_or(failed)
+    }
+
+    /// Adds a new connection.
+    async fn add(&self, session: Session) -> Result<Arc<Session>, Fault> {
+        if *self.lock_lost() {
+            let state = within(STEP_TIME, "a look at the head", session.state()).await?;
+            self.shared.start_over(&state)?;
+            *self.lock_lost() = false;
         }
+        let session = Arc::new(session);
+        self.lock().push(Arc::clone(&session));
+        Ok(session)
     }
 
     /// A connection to use now: one that is idle, or the least used if no more may be made.

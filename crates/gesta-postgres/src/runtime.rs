@@ -23,11 +23,6 @@ impl Thread {
         Task(self.runtime().spawn(task))
     }
 
-    /// Runs a task until it ends, or the thread does.
-    pub(crate) fn detach(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime().spawn(task));
-    }
-
     /// Runs a task, and blocks until it ends. `None` if it panicked.
     pub(crate) fn block_on<T: Send + 'static>(
         &self,

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::error::OpenError;
-use crate::fault::describe;
+use crate::fault::{Fault, describe};
 
 /// The format that this program reads and writes.
 pub(crate) const FORMAT: i32 = 1;
@@ -118,6 +118,35 @@ begin
 end $$;
 "#;
 
+/// The table of snapshots. It is no part of the format.
+const SNAPSHOTS: &str = r#"create unlogged table if not exists snapshot (
+    store       bytea  not null,
+    kind        bytea  not null,
+    stream      text   collate "C" not null,
+    version     bigint not null,
+    state_bytes bigint not null,
+    value       bytea  not null,
+    primary key (store, kind, stream, version)
+)"#;
+
+/// Makes the table of snapshots, unless it is there.
+pub(crate) async fn make_snapshots(client: &Client) -> Result<(), Fault> {
+    let row = client.query_one("select to_regclass('snapshot') is not null", &[]).await?;
+    if row.try_get(0)? {
+        return Ok(());
+    }
+    match client.batch_execute(SNAPSHOTS).await {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let text = describe(&error);
+            let help = "let the owner of the schema open its snapshots once, then grant `select`, `insert`, `update` and `delete` on the table `snapshot`";
+            Err(Fault::Refused(format!("there is no table of snapshots ({text}): {help}")))
+        }
+        // Another process was faster.
+        Err(error) if !is_there(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// The tables whose rows never change.
 const FIXED: [&str; 6] = ["store", "history", "stream", "event", "term", "command"];
 
@@ -186,6 +215,7 @@ async fn look(client: &Client, schema: &str) -> Result<Option<Found>, OpenError>
 async fn make(client: &Client, schema: &str, id: [u8; 16]) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&format!("begin; create schema if not exists \"{schema}\"")).await?;
     client.batch_execute(TABLES).await?;
+    client.batch_execute(SNAPSHOTS).await?;
     for table in FIXED {
         let trigger = format!(
             "create trigger never_changes before update or delete or truncate on {table} \
@@ -225,7 +255,7 @@ fn refused(schema: &str, error: &tokio_postgres::Error) -> OpenError {
                 reason: format!(
                     "the role may not use the store in schema `{schema}` ({}): let its owner `grant usage on schema {schema}`, \
                  `grant select, insert on all tables in schema {schema}`, `grant update (one) on {schema}.store`, and \
-                 `grant update, delete on {schema}.value, {schema}.revision`",
+                 `grant update, delete on {schema}.value, {schema}.revision, {schema}.snapshot`",
                     describe(error)
                 ),
             }

@@ -21,8 +21,9 @@ use crate::runtime::{Task, Thread};
 use crate::schema;
 use crate::session::{Session, State};
 use crate::shared::{Shared, Target};
+use crate::snapshots::PostgresSnapshots;
 use crate::values::PostgresValues;
-use crate::write::{Encoded, Queue, Search, Ticket, Writer, search};
+use crate::write::{Encoded, Queue, Search, Searching, Ticket, Writer, search};
 use crate::{listen, read};
 
 /// An event store in a schema of a PostgreSQL database.
@@ -111,6 +112,12 @@ impl PostgresStore {
     pub fn values(&self) -> PostgresValues {
         PostgresValues::new(Arc::clone(&self.inner))
     }
+
+    /// Returns the snapshot store in the same schema. It shares the thread of this store.
+    #[must_use]
+    pub fn snapshots(&self) -> PostgresSnapshots {
+        PostgresSnapshots::new(Arc::clone(&self.inner))
+    }
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -151,10 +158,10 @@ impl Inner {
         })
     }
 
-    /// Starts the search of a batch's conditions.
-    fn search(&self, batch: &Batch) -> Option<Search> {
+    /// Starts the search of a batch's conditions. It ends with the second value.
+    fn search(&self, batch: &Batch) -> (Option<Search>, Option<Searching>) {
         if batch.conditions.is_empty() {
-            return None;
+            return (None, None);
         }
         let found = Search::default();
         let (shared, pool, queue) =
@@ -164,10 +171,8 @@ impl Inner {
             let searched = search(&shared, &pool, &conditions).await;
             // It is set once.
             let _ = result.set(searched);
-            queue.look_again();
         };
-        self.thread.detach(searching);
-        Some(found)
+        (Some(found), Some(Searching::start(&self.thread, queue, searching)))
     }
 
     async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
@@ -176,7 +181,8 @@ impl Inner {
         let bytes = events.iter().map(|event| event.bytes.as_bytes().len()).sum();
         let room = self.queue.take_room(bytes)?;
         let (reply, answer) = oneshot::channel();
-        let search = self.search(&batch);
+        // A caller who is gone needs no search.
+        let (search, _searching) = self.search(&batch);
         self.queue.push(Ticket { batch, events, bytes, search, reply, since: Instant::now(), _room: room });
         let panicked = "the writer of the store has panicked: open the store anew";
         answer.await.unwrap_or_else(|_| Err(AppendError::InDoubt { reason: panicked.to_owned() }))

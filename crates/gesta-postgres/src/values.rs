@@ -16,8 +16,9 @@ use tokio_postgres::{Error, Row};
 
 use crate::fault::Fault;
 use crate::limits::STEP_TIME;
+use crate::line::Line;
 use crate::pool::Unread;
-use crate::session::{Session, within};
+use crate::session::Session;
 use crate::shared::{Shared, sequence_column};
 use crate::store::Inner;
 
@@ -29,7 +30,7 @@ use crate::store::Inner;
 pub struct PostgresValues {
     inner: Arc<Inner>,
     /// The connection for writes.
-    session: Arc<tokio::sync::Mutex<Option<Arc<Session>>>>,
+    line: Arc<Line>,
 }
 
 const DRAW: &str =
@@ -64,20 +65,19 @@ enum Written {
 
 impl PostgresValues {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, session: Arc::default() }
+        Self { inner, line: Arc::default() }
     }
 
     async fn write(&self, key: KeyName, write: Write) -> Result<Revision, KeyValueError> {
-        let (inner, own) = (Arc::clone(&self.inner), Arc::clone(&self.session));
+        let (inner, line) = (Arc::clone(&self.inner), Arc::clone(&self.line));
         let writing = async move {
-            let session = session(&inner, &own).await?;
+            let session = line.session(&inner.shared.target).await?;
             let written = tokio::time::timeout(STEP_TIME, send(&session, &key, &write)).await;
             let written = written.unwrap_or_else(|_| {
                 Err(KeyValueError::InDoubt { reason: "the database did not answer in time".to_owned() })
             });
             if written.is_err() {
-                // The transaction may be open: a new connection has none.
-                own.lock().await.take_if(|current| Arc::ptr_eq(current, &session));
+                line.leave(&session).await;
             }
             written
         };
@@ -87,21 +87,6 @@ impl PostgresValues {
             Written::Refused(actual) => Err(KeyValueError::Changed { actual }),
         }
     }
-}
-
-/// The connection for writes, made anew if it was lost.
-async fn session(
-    inner: &Inner,
-    own: &tokio::sync::Mutex<Option<Arc<Session>>>,
-) -> Result<Arc<Session>, KeyValueError> {
-    let mut own = own.lock().await;
-    if let Some(session) = own.as_ref().filter(|session| !session.is_closed()) {
-        return Ok(Arc::clone(session));
-    }
-    let session =
-        Arc::new(within(STEP_TIME, "connecting", Session::connect(&inner.shared.target, None)).await?);
-    *own = Some(Arc::clone(&session));
-    Ok(session)
 }
 
 /// Sends a write as one transaction, in one round trip.

@@ -21,6 +21,6 @@ mod ticket;
 mod writer;
 
 pub(crate) use queue::Queue;
-pub(crate) use search::search;
+pub(crate) use search::{Searching, search};
 pub(crate) use ticket::{Encoded, Search, Ticket};
 pub(crate) use writer::Writer;

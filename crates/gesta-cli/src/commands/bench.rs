@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
 use crate::store::{OpenOptions, StoreUrl, open};
+use crate::unread::Unread;
 use bank::{Answer, Bank};
 use figures::Figures;
 
@@ -42,7 +43,7 @@ pub(crate) struct Bench {
 struct Place {
     /// A store for a bank in this process: a folder, `memory:`, `http://HOST:PORT` or `postgres://USER@HOST/DATABASE`. It gets new accounts, which stay.
     #[arg(long, value_name = "URL")]
-    store: Option<StoreUrl>,
+    store: Option<Unread<StoreUrl>>,
     /// A server that hosts the bank, such as that of `gesta demo`. It gets new accounts, which stay.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -54,7 +55,7 @@ impl Bench {
         let runtime = runtime.map_err(|error| Failure::new("cannot start the runtime").because(&error))?;
         match (&self.place.store, &self.place.url) {
             (Some(store), _) => {
-                let opened = open(store, &OpenOptions::default());
+                let opened = open(&store.read("--store")?, &OpenOptions::default());
                 let opened = opened.map_err(|error| Failure::new("cannot open the store").because(&error))?;
                 let outcome = runtime.block_on(self.measure(Bank::here(&opened.store)));
                 opened.close();

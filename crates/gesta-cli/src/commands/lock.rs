@@ -9,6 +9,7 @@ use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::{count, say};
 use crate::store::StoreUrl;
+use crate::unread::Unread;
 
 /// The file of the lock, unless another is named.
 pub(super) const LOCK_FILE: &str = "events.lock";
@@ -25,7 +26,7 @@ pub(crate) struct LockEvents {
     /// Take the first stored event of each version that has no sample. It is real data: look at it before you commit it. A folder, or
     /// the address of a server.
     #[arg(long, value_name = "STORE")]
-    from: Option<StoreUrl>,
+    from: Option<Unread<StoreUrl>>,
     /// Make all schemas anew, after Gesta makes them in another way. Each sample must still be read as it was.
     #[arg(long)]
     regenerate: bool,
@@ -45,7 +46,7 @@ impl LockEvents {
                 // The lock first: it says which versions need a sample.
                 let first = lock(&catalog, &files, &options).map_err(|error| cannot_use(&error))?;
                 failed(&first.findings)?;
-                let opened = open_store(url)?;
+                let opened = open_store(&url.read("--from")?)?;
                 let released = files.read().map_err(|error| cannot_use(&error))?;
                 let stored = pollster::block_on(stored_samples(&**opened.store(), &released, &files));
                 options = LockOptions::default();

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::output::{count, say};
 use crate::store::StoreUrl;
 use crate::target::{IfMissing, Opened, Place};
+use crate::unread::Unread;
 
 #[derive(clap::Args)]
 pub(crate) struct ProveEvents {
@@ -23,7 +24,7 @@ pub(crate) struct ProveEvents {
     /// Also decode the events of this log, and fold 100 streams of each category. Nothing is written to it. A folder, or the address of
     /// a server.
     #[arg(long, value_name = "STORE")]
-    log: Option<StoreUrl>,
+    log: Option<Unread<StoreUrl>>,
     /// Read only the first event of each type, the last, and N in between, and fold N streams of each category.
     #[arg(long, value_name = "N", requires = "log")]
     sample: Option<NonZeroU32>,
@@ -45,7 +46,7 @@ impl ProveEvents {
         }
         if let Some(url) = &self.log {
             let released = files.read().map_err(|error| cannot_use(&error))?;
-            let (found, line) = self.prove_log(host, url, &released)?;
+            let (found, line) = self.prove_log(host, &url.read("--log")?, &released)?;
             findings.extend(found);
             lines.push(line);
         }
@@ -78,16 +79,24 @@ impl ProveEvents {
 
 /// Opens the store of an address, to read from it.
 pub(super) fn open_store(url: &StoreUrl) -> Outcome<Opened> {
-    let place = match url {
-        StoreUrl::File(folder) => Place::Folder(folder.clone()),
-        StoreUrl::Http(url) => Place::Server(url.clone()),
-        StoreUrl::Postgres(url) => return Opened::of_database(url),
+    match url {
+        StoreUrl::Postgres(url) => Opened::of_database(url),
+        url => place_of(url)?.open(IfMissing::Refuse),
+    }
+}
+
+/// The place of a store that is a folder or a server.
+pub(super) fn place_of(url: &StoreUrl) -> Outcome<Place> {
+    match url {
+        StoreUrl::File(folder) => Ok(Place::Folder(folder.clone())),
+        StoreUrl::Http(url) => Ok(Place::Server(url.clone())),
         StoreUrl::Memory => {
-            return Err(Failure::usage("a log in memory ends with its process, so there is none to read")
-                .help("name the folder of a log, or the address of a server"));
+            Err(Failure::usage("a log in memory ends with its process, so there is none to read")
+                .help("name the folder of a log, or the address of a server"))
         }
-    };
-    place.open(IfMissing::Refuse)
+        StoreUrl::Postgres(_) => Err(Failure::usage("this command does not read a store in PostgreSQL")
+            .help("name a server that has it open by `--url <address>`")),
+    }
 }
 
 /// A failure of files or stores.

@@ -27,6 +27,7 @@ use crate::output::say;
 use crate::rate;
 use crate::store::{OnFailedWrite, OpenOptions, Opened, Snapshots, StoreUrl, open};
 use crate::target::{cannot_open_store, variable};
+use crate::unread::Unread;
 use crate::views::{ViewsDb, open_views, unknown_names};
 
 #[derive(clap::Args)]
@@ -34,7 +35,7 @@ pub(crate) struct Serve {
     /// The store: a folder, `file:` with a folder, `memory:` for a store that ends with this process, `http://HOST:PORT` for the
     /// store of another server, or `postgres://USER@HOST/DATABASE` for one in PostgreSQL [env: GESTA_STORE].
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
-    store: Option<StoreUrl>,
+    store: Option<Unread<StoreUrl>>,
     /// The folder of the log, the same as `--store file:FOLDER`. Made if it does not exist [env: GESTA_DIR].
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -73,10 +74,10 @@ pub(crate) struct Serve {
     /// happened; opening the log again settles them.
     #[arg(long, value_name = "WHAT", env = "GESTA_ON_FAILED_WRITE", default_value = "read-only")]
     on_failed_write: OnFailedWrite,
-    /// Keep snapshots of states there: `beside` the log or in `--state`, a file, `redis://HOST:PORT`, or `off`. The default is `beside`
-    /// if the program declares snapshots, else `off`.
+    /// Keep snapshots of states there: `beside` the log, in its schema in PostgreSQL, or in `--state`; a file, `redis://HOST:PORT`, or
+    /// `off`. The default is `beside` if the program declares snapshots, else `off`.
     #[arg(long, value_name = "WHERE", env = "GESTA_SNAPSHOTS", hide_env_values = true)]
-    snapshots: Option<Snapshots>,
+    snapshots: Option<Unread<Snapshots>>,
     #[command(flatten)]
     open_categories: OpenCategories,
 }
@@ -115,7 +116,10 @@ impl Serve {
             state: self.state,
             scrub: self.scrub_rate.unwrap_or_default(),
             on_failed_write: self.on_failed_write,
-            snapshots: self.snapshots.clone().unwrap_or_else(|| default_snapshots(host.app.as_deref())),
+            snapshots: match &self.snapshots {
+                Some(given) => given.read("--snapshots")?,
+                None => default_snapshots(host.app.as_deref()),
+            },
             ..OpenOptions::default()
         };
         let open_categories = self.open_categories.of(host)?;
@@ -138,7 +142,7 @@ impl Serve {
     /// The store, from the flags or the environment.
     fn store(&self) -> Outcome<StoreUrl> {
         match (&self.store, &self.dir) {
-            (Some(store), _) => return Ok(store.clone()),
+            (Some(store), _) => return store.read("--store"),
             (None, Some(dir)) => return Ok(StoreUrl::File(dir.clone())),
             (None, None) => {}
         }

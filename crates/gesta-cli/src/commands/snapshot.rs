@@ -5,18 +5,21 @@ mod report;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
 
 use gesta_core::{
-    EventStore, Fingerprint, SnapshotError, SnapshotStore, SnapshotStream, SnapshotThreads, StoreId, Version,
-    When,
+    EventStore, Fingerprint, SnapshotError, SnapshotStore, SnapshotStream, StoreId, Version, When,
 };
 use serde_json::json;
 
+use crate::commands::prove::place_of;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::stdout;
-use crate::store::Snapshots;
+use crate::store::{Snapshots, StoreUrl};
 use crate::target::{IfMissing, Opened, Place, Target};
+use crate::unread::Unread;
 use report::{Report, Row};
 
 /// Keys of snapshots in one page.
@@ -40,9 +43,13 @@ enum What {
 
 #[derive(clap::Args)]
 struct Selection {
-    /// Use the snapshots there: a file, or `redis://HOST:PORT`. The default is `snapshots.db` in the folder of `--dir`.
+    /// Use the snapshots there: a file, or `redis://HOST:PORT`. The default is `snapshots.db` in the folder of `--dir`, or the schema of
+    /// `--store`.
     #[arg(long, value_name = "WHERE", env = "GESTA_SNAPSHOTS", hide_env_values = true)]
-    snapshots: Option<Snapshots>,
+    snapshots: Option<Unread<Snapshots>>,
+    /// The store of the events, in place of `--dir` and `--url`: `postgres://USER@HOST/DATABASE`, a folder, or `http://HOST:PORT`.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dir", "url"])]
+    store: Option<Unread<StoreUrl>>,
     /// Only streams of this category, such as `account`.
     #[arg(long, value_name = "CATEGORY")]
     category: Option<String>,
@@ -70,28 +77,41 @@ impl ManageSnapshots {
 struct Both {
     events: Opened,
     store: StoreId,
-    snapshots: SnapshotThreads,
+    snapshots: Arc<dyn SnapshotStore>,
 }
 
 impl Selection {
     fn open(&self) -> Outcome<Both> {
-        let place = self.target.place()?;
-        let snapshots = self.snapshots(&place)?;
-        let events = place.open(IfMissing::Refuse)?;
+        let (events, snapshots) = self.open_both()?;
         let store = pollster::block_on(events.store().locate(When::Start))?.store();
         Ok(Both { events, store, snapshots })
     }
 
-    fn snapshots(&self, place: &Place) -> Outcome<SnapshotThreads> {
-        let folder = match place {
+    fn open_both(&self) -> Outcome<(Opened, Arc<dyn SnapshotStore>)> {
+        let given = self.snapshots.as_ref().map(|given| given.read("--snapshots")).transpose()?;
+        let snapshots = given.unwrap_or(Snapshots::Beside);
+        let place = match &self.store {
+            None => self.target.place()?,
+            Some(store) => match store.read("--store")? {
+                StoreUrl::Postgres(url) => {
+                    let (events, beside) = Opened::with_snapshots(&url)?;
+                    return Ok((
+                        events,
+                        match snapshots {
+                            Snapshots::Beside => Arc::new(beside),
+                            other => existing(&other, None)?,
+                        },
+                    ));
+                }
+                other => place_of(&other)?,
+            },
+        };
+        let folder = match &place {
             Place::Folder(folder) => Some(folder.as_path()),
             Place::Server(_) => None,
         };
-        let place = self.snapshots.clone().unwrap_or(Snapshots::Beside);
-        place.open_existing(folder)?.ok_or_else(|| {
-            Failure::new("there are no snapshots there")
-                .help("say where they are: `--snapshots <file>` or `--snapshots redis://<host>:<port>`")
-        })
+        let snapshots = existing(&snapshots, folder)?;
+        Ok((place.open(IfMissing::Refuse)?, snapshots))
     }
 
     fn includes(&self, stream: &SnapshotStream) -> bool {
@@ -180,6 +200,16 @@ impl Selection {
         out.flush()?;
         both.events.finish()
     }
+}
+
+/// Snapshots that are kept somewhere already.
+fn existing(snapshots: &Snapshots, folder: Option<&Path>) -> Outcome<Arc<dyn SnapshotStore>> {
+    let opened = snapshots.open_existing(folder)?;
+    let none = || {
+        Failure::new("there are no snapshots there")
+            .help("say where they are: `--snapshots <file>` or `--snapshots redis://<host>:<port>`")
+    };
+    Ok(Arc::new(opened.ok_or_else(none)?))
 }
 
 /// The last version of the stream of a snapshot; `None` if the log does not have it.

@@ -18,8 +18,8 @@ pub enum Snapshots {
     /// Nowhere: states are folded from their events each time.
     #[default]
     Off,
-    /// In `snapshots.db`, in the folder of the store or of [`OpenOptions::state`](super::OpenOptions::state). Nowhere if there is no
-    /// folder.
+    /// In the schema of a store in PostgreSQL. Otherwise in `snapshots.db`, in the folder of the store or of
+    /// [`OpenOptions::state`](super::OpenOptions::state). Nowhere if there is no folder.
     Beside,
     /// In an SQLite file. It is made if it does not exist.
     File(PathBuf),

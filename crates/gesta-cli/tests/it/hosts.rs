@@ -125,7 +125,7 @@ fn a_host_does_the_same_on_a_folder_in_memory_and_on_a_server() {
 }
 
 /// The address of a schema of a random name in the shared PostgreSQL server; `None`, which the test then says, if there is none.
-fn schema() -> Option<String> {
+pub(crate) fn schema() -> Option<String> {
     let Ok(server) = std::env::var("GESTA_POSTGRES") else {
         assert!(
             std::env::var("GESTA_SERVERS").map_or(true, |value| value != "required"),

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::data::file;
 use crate::harness::gesta;
+use crate::hosts::{bank, schema};
 use crate::readme::demo;
 
 /// Events of one account: opened, then deposits.
@@ -72,4 +73,31 @@ fn snapshots_of_a_host_are_taken_beside_the_log_and_can_be_reported_listed_and_r
     let said = gesta(["snapshot", "list", "--dir", &dir]).failed(1);
     assert!(said.contains("there are no snapshots there"), "{said}");
     assert!(!std::path::Path::new(&file).exists(), "a command makes no file");
+}
+
+#[test]
+fn snapshots_of_a_store_in_postgresql_are_kept_beside_it() {
+    let Some(store) = schema() else { return };
+    let folder = TempDir::new().unwrap();
+    let first = bank(&["--store", &store, "--open-category", "account"]);
+    let events = file(folder.path(), "events.jsonl", &account("ann", 1_200));
+    gesta(["import", &events, "--url", &first.url]).ok();
+    assert!(get(&format!("{}/states/account/ann", first.url)).contains("\"balance\":1199"));
+    let taken = |line: &str| line.starts_with("gesta_snapshot_taken_total{") && line.ends_with(" 1");
+    while !get(&format!("{}/metrics", first.url)).lines().any(taken) {}
+    // Another process begins from it.
+    let second = bank(&["--store", &store]);
+    assert!(get(&format!("{}/states/account/ann", second.url)).contains("\"balance\":1199"));
+    let metrics = get(&format!("{}/metrics", second.url));
+    let hits = metrics.lines().find(|line| line.starts_with("gesta_snapshot_hits_total{")).unwrap();
+    assert!(!hits.ends_with(" 0"), "{hits}");
+    assert_eq!((first.stop(), second.stop()), (Some(0), Some(0)));
+    let snapshot = |what: &str| gesta(["snapshot", what, "--json", "--store", &store]);
+    let report = serde_json::from_str::<serde_json::Value>(&snapshot("report").ok()).unwrap();
+    assert_eq!((&report["streams"], &report["eventsWith"]), (&1.into(), &0.into()), "{report}");
+    assert!(snapshot("list").ok().contains("\"snapshotVersion\":1199"));
+    assert!(snapshot("clear").ok().contains("\"snapshots\":1"));
+    assert_eq!(snapshot("list").ok(), "");
+    let said = gesta(["snapshot", "list", "--store", "postgres://ann:secret@127.0.0.1"]).failed(2);
+    assert!(said.contains("names no database") && !said.contains("secret"), "{said}");
 }

@@ -100,9 +100,10 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::time::Instant;
 
-    use super::super::search::Searched;
+    use super::super::search::{Searched, Searching};
     use super::super::ticket::{Answer, Search};
     use super::*;
+    use crate::runtime::Thread;
 
     /// A batch with an event in a stream and an expectation of another; `search` is there for one with a condition.
     fn ticket(
@@ -176,5 +177,26 @@ mod tests {
         drop(answer);
         assert!(gather(&mut VecDeque::from([gone])).is_empty());
         assert!(queue.take_room(1).is_ok());
+    }
+
+    #[test]
+    fn an_append_that_is_dropped_ends_its_search_and_lets_batches_behind_it_go() {
+        let (thread, queue) = (Thread::start().unwrap(), Arc::new(Queue::new()));
+        let (running, ended) = oneshot::channel::<()>();
+        let searching = Searching::start(&thread, Arc::clone(&queue), async move {
+            let _running = running;
+            std::future::pending().await
+        });
+        let (held, answer) = ticket(&queue, ["a", "x"], 1, Some(Search::default()));
+        let (behind, _answer) = ticket(&queue, ["b", "a"], 1, None);
+        queue.push(held);
+        queue.push(behind);
+        let mut next = std::pin::pin!(queue.next());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(next.as_mut().poll(&mut context).is_pending(), "the batch behind waits");
+        drop(answer);
+        drop(searching);
+        assert_eq!(names(&pollster::block_on(next)), ["b"]);
+        assert!(pollster::block_on(ended).is_err(), "the search has ended");
     }
 }

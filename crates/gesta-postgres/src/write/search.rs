@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use gesta_core::{AppendError, Condition};
 
+use super::queue::Queue;
 use crate::pool::{Pool, Unread};
 use crate::read::newest_match;
+use crate::runtime::{Task, Thread};
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -19,6 +21,35 @@ pub(crate) struct Searched {
     pub(crate) checked_to: u64,
     /// The newest match of each condition after its own place, up to [`Self::checked_to`].
     pub(crate) matches: Vec<Option<u64>>,
+}
+
+/// A search that is under way, for the caller of an append. Dropped, it ends.
+pub(crate) struct Searching {
+    queue: Arc<Queue>,
+    _task: Task<()>,
+}
+
+impl Searching {
+    /// Starts a search. The writer looks at the queue again when it has ended.
+    pub(crate) fn start(
+        thread: &Thread,
+        queue: Arc<Queue>,
+        search: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let done = Arc::clone(&queue);
+        let task = thread.spawn(async move {
+            search.await;
+            done.look_again();
+        });
+        Self { queue, _task: task }
+    }
+}
+
+impl Drop for Searching {
+    fn drop(&mut self) {
+        // Batches behind that of the caller, who is gone, need not wait for it any more.
+        self.queue.look_again();
+    }
 }
 
 /// Searches conditions.

@@ -51,6 +51,7 @@ impl Writer {
         let oldest = group.iter().map(|ticket| ticket.since).min().unwrap_or_else(Instant::now);
         let mut deadline = oldest + self.shared.options.settle_time;
         let mut doubts = vec![false; group.len()];
+        let mut has_doubt = false;
         while !group.is_empty() {
             let attempted = match self.session().await {
                 Ok(session) => {
@@ -67,7 +68,9 @@ impl Writer {
                 Err(failed) => failed,
             };
             tracing::debug!("a group of {} was not written: {fault:?}, in doubt: {is_in_doubt}", group.len());
-            if is_in_doubt {
+            // The time to settle a doubt begins with it.
+            if is_in_doubt && !has_doubt {
+                has_doubt = true;
                 deadline = deadline.max(Instant::now() + self.shared.options.settle_time);
             }
             self.leave(&fault);
@@ -105,7 +108,11 @@ impl Writer {
         self.check_searches(group)?;
         self.add_remembered_marks(group, &mut known);
         let (outcomes, rows) = self.decide(group, &mut known, now);
-        self.write(&session, &outcomes, &rows, (state, timeline), doubts).await?;
+        let written = self.write(&session, &rows, (state, timeline)).await;
+        if let Err(failed) = &written {
+            note_doubts(doubts, &outcomes, failed.is_in_doubt);
+        }
+        written?;
         self.session = Some(session);
         self.shared.remember(known.marks);
         Ok(outcomes.into_iter().map(|outcome| self.answer(outcome)).collect())
@@ -115,10 +122,8 @@ impl Writer {
     async fn write(
         &mut self,
         session: &Session,
-        outcomes: &[Outcome],
         rows: &Rows,
         (state, timeline): (State, i64),
-        doubts: &mut [bool],
     ) -> Result<(), NotWritten> {
         if rows.events.positions.is_empty() {
             if !self.is_unconfirmed {
@@ -132,15 +137,6 @@ impl Writer {
         let new_timeline = (timeline > state.timeline).then_some(timeline);
         let inserted = insert(session, rows, new_timeline, &self.shared.target.channel);
         let inserted = tokio::time::timeout(STEP_TIME, inserted).await;
-        let is_in_doubt = match &inserted {
-            Ok(Ok(())) => false,
-            Ok(Err(failed)) => failed.is_in_doubt,
-            Err(_) => true,
-        };
-        if is_in_doubt {
-            let accepted = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Accepted(_)));
-            doubts.iter_mut().zip(accepted).for_each(|(doubt, accepted)| *doubt |= accepted);
-        }
         self.note(inserted)?;
         if let (Some(position), Some(event), Some(recorded_at)) =
             (rows.events.positions.last(), rows.events.records.last(), rows.events.recorded_at.last())
@@ -148,7 +144,9 @@ impl Writer {
             let recorded_at = Timestamp::from_nanos(*recorded_at);
             let last = Last { position: position.cast_unsigned(), id: event.id(), recorded_at };
             let timeline = timeline.max(state.timeline);
-            self.shared.observe(&State { timeline, head: Some(last) })?;
+            let observed = self.shared.observe(&State { timeline, head: Some(last) });
+            // A server that was replaced meanwhile took the commit.
+            observed.map_err(|fault| NotWritten { fault, is_in_doubt: true })?;
         }
         Ok(())
     }
@@ -242,6 +240,18 @@ impl Writer {
             Some(mark) => self.shared.marked(end, mark),
             None => self.shared.start().with(0, end),
         }
+    }
+}
+
+/// Notes which batches of a group that has failed may be in the log: those that it wrote, if that is in doubt, and those that were
+/// written before, which nothing has confirmed.
+fn note_doubts(doubts: &mut [bool], outcomes: &[Outcome], is_in_doubt: bool) {
+    for (doubt, outcome) in doubts.iter_mut().zip(outcomes) {
+        *doubt |= match outcome {
+            Outcome::Accepted(_) => is_in_doubt,
+            Outcome::Repeated(_) => true,
+            Outcome::Refused(_) => false,
+        };
     }
 }
 

@@ -1,15 +1,15 @@
 //! Broken connections, failing statements, stopped and killed servers. Nothing that was acknowledged may be lost, nothing may be
 //! applied twice, and every doubt must be settled.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use gesta_conformance::check_linear_history;
 use gesta_core::{
-    AppendError, Batch, CommandKey, EventId, EventStore, Expected, NewEvent, Query, Read, StreamName,
-    Timestamp,
+    AppendError, Batch, CommandKey, EventId, EventStore, Expected, NewEvent, Query, Read, ReadError,
+    StreamName, Timestamp,
 };
 use gesta_postgres::{Options, PostgresStore};
 use pollster::block_on;
@@ -111,6 +111,48 @@ fn a_writer_that_stands_still_with_the_lock_is_ended_and_others_go_on() {
     let mut found = numbers(&*other);
     found.sort_unstable();
     assert_eq!(found, (1..=u128::from(number + 1) * 2).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_repeat_that_nothing_confirms_is_in_doubt() {
+    let Some(server) = shared() else { return };
+    let schema = Schema::new(&server);
+    block_on(open(&server, &schema).append(batch(1))).unwrap();
+    let (address, database) = parts(&server);
+    let proxy = Proxy::start(address);
+    let mut options = Options::default();
+    options.settle_time = Duration::from_millis(200);
+    let store = PostgresStore::open(&schema.url_at(&proxy.url(database)), &options).unwrap();
+    // A new process cannot know if commits of another one have reached a standby, so its first answer needs a commit.
+    proxy.cut_at(Some("pg_logical_emit_message"));
+    let error = block_on(store.append(batch(1))).unwrap_err();
+    assert!(matches!(error, AppendError::InDoubt { .. }), "{error}");
+    proxy.cut_at(None);
+    assert!(block_on(store.append(batch(1))).unwrap().repeated);
+}
+
+#[test]
+fn reads_that_wait_for_a_connection_fail_together() {
+    const READS: usize = 32;
+    let Some(server) = shared() else { return };
+    let schema = Schema::new(&server);
+    let (address, database) = parts(&server);
+    let proxy = Proxy::start(address);
+    let url = format!("{}?schema={}&connect_timeout=1", proxy.url(database), schema.name);
+    let store = PostgresStore::open(&url.parse().unwrap(), &Options::default()).unwrap();
+    proxy.darken();
+    let start = Barrier::new(READS);
+    thread::scope(|scope| {
+        for _ in 0..READS {
+            scope.spawn(|| {
+                start.wait();
+                let error = block_on(store.head_now()).unwrap_err();
+                assert!(matches!(error, ReadError::Unavailable { .. }), "{error}");
+            });
+        }
+    });
+    // Each try takes a second, and a read gives up after five of them. One after the other, each would make its own.
+    assert!(proxy.in_the_dark() < READS, "{} connections", proxy.in_the_dark());
 }
 
 /// Makes inserts into a table fail with an SQLSTATE.

@@ -1,11 +1,12 @@
-//! The laws of an event store and of a key-value store, on one schema of the shared server.
+//! The laws of an event store, of a key-value store and of a snapshot store, on one schema of the shared server.
 
 use std::sync::Arc;
 
 use gesta_conformance::{
-    Clock, Harness, KeyValueHarness, Memory, MemoryKeyValues, Restarting, RestartingKeyValues, Snapshot,
+    Clock, Harness, KeyValueHarness, Memory, MemoryKeyValues, MemorySnapshots, Restarting,
+    RestartingKeyValues, Snapshot, SnapshotHarness,
 };
-use gesta_core::{EventStore, KeyValueStore};
+use gesta_core::{EventStore, KeyValueStore, SnapshotStore};
 use gesta_postgres::Options;
 
 use crate::database::{Schema, shared, with_clock};
@@ -117,6 +118,34 @@ impl KeyValueHarness for Values {
     }
 }
 
+/// A snapshot store in a schema. Without a server the in-memory store stands in.
+struct Snapshots(Option<Schema>);
+
+impl Snapshots {
+    fn new() -> Self {
+        Self(shared().map(|server| Schema::new(&server)))
+    }
+}
+
+impl SnapshotHarness for Snapshots {
+    fn store(&self) -> Arc<dyn SnapshotStore> {
+        match &self.0 {
+            Some(schema) => Arc::new(schema.open(&Options::default()).snapshots()),
+            None => MemorySnapshots::new().store(),
+        }
+    }
+
+    fn lose_all(&self, store: Arc<dyn SnapshotStore>) -> Arc<dyn SnapshotStore> {
+        match &self.0 {
+            Some(schema) => {
+                schema.run("truncate snapshot");
+                store
+            }
+            None => MemorySnapshots::new().lose_all(store),
+        }
+    }
+}
+
 mod plain {
     use super::Postgres;
     gesta_conformance::laws!(Postgres::new());
@@ -131,6 +160,11 @@ mod under_restarts {
 mod values {
     use super::Values;
     gesta_conformance::key_value_laws!(Values::new());
+}
+
+mod snapshots {
+    use super::Snapshots;
+    gesta_conformance::snapshot_laws!(Snapshots::new());
 }
 
 mod values_under_restarts {

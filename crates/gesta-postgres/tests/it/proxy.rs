@@ -29,6 +29,11 @@ struct Plan {
     /// True if the harm was done.
     is_done: bool,
     is_released: bool,
+    /// Each message with this text cuts its connection.
+    cut_at: Option<&'static str>,
+    links: Vec<TcpStream>,
+    /// Connections that were taken since it is dark. Nobody serves them.
+    in_the_dark: Option<Vec<TcpStream>>,
 }
 
 /// A proxy in front of a server. It runs until the test ends.
@@ -45,7 +50,15 @@ impl Proxy {
         let shared = Arc::clone(&plan);
         thread::spawn(move || {
             for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { continue };
+                let Ok(client) = client else { continue };
+                let mut plan = shared.0.lock().unwrap();
+                if let Some(held) = &mut plan.in_the_dark {
+                    held.push(client);
+                    continue;
+                }
+                plan.links.extend(client.try_clone());
+                drop(plan);
+                let Ok(server) = TcpStream::connect(server) else { continue };
                 // Otherwise each round trip waits for a delayed acknowledgement.
                 [&client, &server].into_iter().for_each(|side| side.set_nodelay(true).expect("a socket"));
                 let plan = Arc::clone(&shared);
@@ -63,8 +76,26 @@ impl Proxy {
 
     /// Harms the next append, after `after` of its messages.
     pub(crate) fn arm(&self, harm: Harm, after: usize) {
-        *self.plan.0.lock().unwrap() =
-            Plan { armed: Some((harm, after)), is_done: false, is_released: false };
+        let mut plan = self.plan.0.lock().unwrap();
+        (plan.armed, plan.is_done, plan.is_released) = (Some((harm, after)), false, false);
+    }
+
+    /// Cuts a connection at each message with a text, from now on or no more.
+    pub(crate) fn cut_at(&self, text: Option<&'static str>) {
+        self.plan.0.lock().unwrap().cut_at = text;
+    }
+
+    /// Cuts all connections, and takes new ones without a word, as a network does that loses every packet.
+    pub(crate) fn darken(&self) {
+        let mut plan = self.plan.0.lock().unwrap();
+        plan.in_the_dark = Some(Vec::new());
+        // Those that have ended are no longer connected.
+        plan.links.drain(..).for_each(|link| drop(link.shutdown(Shutdown::Both)));
+    }
+
+    /// The number of connections since [`Self::darken`].
+    pub(crate) fn in_the_dark(&self) -> usize {
+        self.plan.0.lock().unwrap().in_the_dark.as_ref().map_or(0, Vec::len)
     }
 
     /// True if the harm was done.
@@ -123,6 +154,10 @@ impl Link {
             if passed.is_none() && self.is_armed() && message.windows(BEGIN.len()).any(|part| part == BEGIN) {
                 passed = Some(0);
             }
+            if self.is_cut_at(&message) {
+                client.shutdown(Shutdown::Both)?;
+                return server.shutdown(Shutdown::Both);
+            }
             match passed.and_then(|passed| self.harm_at(passed)) {
                 None => server.write_all(&message)?,
                 Some(Harm::Cut) => {
@@ -142,6 +177,11 @@ impl Link {
             }
             passed = passed.map(|passed| passed + 1);
         }
+    }
+
+    fn is_cut_at(&self, message: &[u8]) -> bool {
+        let text = self.plan.0.lock().unwrap().cut_at;
+        text.is_some_and(|text| message.windows(text.len()).any(|part| part == text.as_bytes()))
     }
 
     fn is_armed(&self) -> bool {
