@@ -28,6 +28,7 @@ mod streams;
 mod verify;
 mod view;
 mod view_past;
+mod view_versions;
 mod why;
 
 use clap::Subcommand;

@@ -242,6 +242,12 @@ impl<E: HandlerError> Consumer<E> {
         self.shared.run().checkpoint.clone()
     }
 
+    /// Returns the events of the log, of any type, that it passed each second, over the last 10 s.
+    #[must_use]
+    pub fn events_per_second(&self) -> f64 {
+        self.shared.run().rate.per_second(self.shared.clock.elapsed())
+    }
+
     /// Returns its status, measured against the head of the log at this moment. If the store does not answer, `head` and
     /// the lag are `None`.
     pub async fn status(&self) -> ConsumerStatus<E> {

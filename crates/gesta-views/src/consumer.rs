@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gesta_consumer::{AnyConsumer, Consumer, ConsumerReport, Paused};
 use gesta_core::BoxFuture;
 
+use crate::hosted::Hosted;
 use crate::run_error::RunError;
 use crate::status::State;
 use crate::views::Views;
@@ -22,8 +23,12 @@ impl ViewConsumer {
         Self { views, name: name.to_owned() }
     }
 
+    fn hosted(&self) -> &Hosted {
+        self.views.view(&self.name).expect("a handle never loses a view")
+    }
+
     fn consumer(&self) -> &Consumer<RunError> {
-        &self.views.view(&self.name).expect("a handle never loses a view").consumer
+        &self.hosted().consumer
     }
 }
 
@@ -45,7 +50,7 @@ impl AnyConsumer for ViewConsumer {
     }
 
     fn set_paused(&self, paused: Option<Paused>) {
-        self.consumer().set_paused(paused);
+        self.hosted().set_paused(paused);
     }
 
     fn restart(&self) -> io::Result<()> {

@@ -8,6 +8,7 @@ use gesta_core::{EventType, Item, Query};
 
 use crate::catalog::{DefinitionWarning, KnownEvent, warnings};
 use crate::dialect::Dialect;
+use crate::kept::Source;
 use crate::parse;
 use crate::parts::{Code, Parts, Work};
 use crate::problem::DefinitionError;
@@ -77,6 +78,7 @@ impl Definition {
         event_types.dedup();
         Ok(Self(Arc::new(Parts {
             file: name.clone(),
+            text: None,
             name,
             dialect,
             version,
@@ -95,6 +97,7 @@ impl Definition {
             Work::Code(code) => Some(Self(Arc::new(Parts {
                 name: name.clone(),
                 file: file.clone(),
+                text: None,
                 dialect: Dialect::Sqlite,
                 version: *version,
                 categories: categories.clone(),
@@ -144,8 +147,18 @@ impl Definition {
         Ok(definitions)
     }
 
+    /// Reads a definition from the text that a database has kept.
+    pub(crate) fn of_source(name: &str, source: &Source) -> Result<Self, DefinitionError> {
+        // The name was checked when the version was made. That of a built-in view is no name for a file.
+        let parts = parse::parse("view", &source.file, &source.text)?;
+        Self::checked(Parts { name: name.to_owned(), ..parts })
+    }
+
     fn parse_file(name: &str, file: &str, text: &str) -> Result<Self, DefinitionError> {
-        let parts = parse::parse(name, file, text)?;
+        Self::checked(parse::parse(name, file, text)?)
+    }
+
+    fn checked(parts: Parts) -> Result<Self, DefinitionError> {
         match parts.dialect {
             Dialect::Sqlite => sqlite::check(&parts)?,
             Dialect::Postgres => postgres::check(&parts)?,

@@ -55,9 +55,12 @@ mod definition;
 mod dialect;
 mod envelope;
 mod fields;
+mod gate;
 mod hosted;
+mod kept;
 mod lexer;
 mod limits;
+mod operate;
 mod options;
 mod parse;
 mod parts;
@@ -83,6 +86,7 @@ pub use definition::{Definition, LoadError};
 pub use dialect::Dialect;
 pub use fields::FieldProblem;
 pub use limits::VIEW_NAME_BYTES_MAX;
+pub use operate::{DropOldError, RollBackError, RolledBack};
 pub use options::Options;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresUrl, PostgresUrlError, RolesError, check_roles};
@@ -93,5 +97,5 @@ pub use rows::{
     Step, Table, TableChanges,
 };
 pub use run_error::{DatabaseErrorKind, EventPlace, RunError};
-pub use status::{State, Status};
+pub use status::{OldVersion, Progress, State, Status};
 pub use views::{OpenError, RestartError, UnknownView, Views, WaitError};

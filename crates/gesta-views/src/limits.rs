@@ -40,6 +40,9 @@ const EXAMINED: NonZeroU64 = NonZeroU64::new(200_000).unwrap();
 /// How often a run rebuilds a damaged database before the view stops: a fourth time points at the machine.
 pub(crate) const REBUILDS_MAX: u32 = 3;
 
+/// How long a rollback waits for its version to serve. At the head of the log this takes a moment.
+pub(crate) const ROLL_BACK_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Bytes of a view's write-ahead log before new queries are held back so that it can be emptied.
 pub(crate) const WAL_BYTES_MAX: u64 = 64 << 20;
 

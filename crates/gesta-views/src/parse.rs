@@ -48,6 +48,7 @@ fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
     Ok(Parts {
         name: name.1.to_owned(),
         file: file.to_owned(),
+        text: Some(text.to_owned()),
         dialect,
         version: draft.header.version.map_or(Ok(1), version)?,
         categories: draft.header.category.map_or(Ok(Vec::new()), categories)?,

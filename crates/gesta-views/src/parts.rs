@@ -17,6 +17,8 @@ pub(crate) struct Parts {
     pub(crate) name: String,
     /// The file's name, for messages.
     pub(crate) file: String,
+    /// The definition as it was written; `None` if it is code.
+    pub(crate) text: Option<String>,
     pub(crate) dialect: Dialect,
     pub(crate) version: u32,
     /// Only streams of these categories. Empty means all.

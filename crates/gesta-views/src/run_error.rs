@@ -180,6 +180,12 @@ pub enum RunError {
         /// The view.
         view: String,
     },
+    /// The older version of a view cannot be followed any more. It is not rebuilt.
+    #[error("the older version cannot be used any more: {reason}")]
+    OldUnusable {
+        /// Why not.
+        reason: String,
+    },
     /// Only SQLite can show a view as of an earlier moment.
     #[error(
         "the view `{view}` has `-- dialect: postgres`, and an earlier moment can be shown in SQLite only: define it with `-- dialect: sqlite` for that"

@@ -11,26 +11,41 @@ use gesta_consumer::{
 use gesta_core::{Checkpoint, Page, Position, ReadError, Retry};
 
 use crate::damage::Damage;
+use crate::definition::Definition;
+use crate::gate::Held;
+use crate::kept::{Kept, Roles, roles};
 use crate::limits::REBUILDS_MAX;
 use crate::run_error::{Remedy, RunError};
-use crate::target::{Found, Outcome, Serving, Target, Version, Writer};
+use crate::target::{Found, Outcome, Role, Serving, Target, Version, Writer, fitting};
 use crate::view::View;
 
-/// Builds a view's rows during one run.
+/// Makes the database of a view for one of its definitions.
+pub(crate) type MakeTarget<T> = Arc<dyn Fn(&Definition, Role) -> T + Send + Sync>;
+
+/// Follows the older version of a view beside the wanted one, or none any more.
+pub(crate) type Follow = Arc<dyn Fn(Option<Definition>) + Send + Sync>;
+
+/// Builds the rows of one version of a view during one run.
 ///
-/// What may pass, such as a full disk, is tried again for as long as it takes. A version that is damaged, or does not fit
+/// What may pass, such as a full disk, is tried again for as long as it takes. A wanted version that is damaged, or does not fit
 /// the log any more, is rebuilt.
 pub(crate) struct Builder<T: Target> {
     view: Arc<View>,
+    role: Role,
+    make: MakeTarget<T>,
+    follow: Follow,
+    definition: Definition,
     target: T,
     /// The version that is open.
     version: Option<T::Version>,
-    kept: Kept,
+    /// The other version to keep.
+    old: Option<String>,
+    kept: TriesKept,
 }
 
 /// What a run keeps from one try to the next.
 #[derive(Default)]
-struct Kept {
+struct TriesKept {
     damage: Option<Arc<Damage>>,
     /// Why the version must be rebuilt.
     unusable: Option<String>,
@@ -38,16 +53,76 @@ struct Kept {
 }
 
 impl<T: Target> Builder<T> {
-    pub(crate) fn new(view: Arc<View>, target: T) -> Self {
-        Self { view, target, version: None, kept: Kept::default() }
+    /// A builder of the wanted version.
+    pub(crate) fn new(view: Arc<View>, make: MakeTarget<T>, follow: Follow) -> Self {
+        let definition = view.given();
+        Self::of(view, Role::Wanted, definition, make, follow)
+    }
+
+    /// A builder of an older version.
+    pub(crate) fn of_old(view: Arc<View>, definition: Definition, make: MakeTarget<T>) -> Self {
+        Self::of(view, Role::Old, definition, make, Arc::new(|_| {}))
+    }
+
+    fn of(view: Arc<View>, role: Role, definition: Definition, make: MakeTarget<T>, follow: Follow) -> Self {
+        let target = make(&definition, role);
+        let (version, old, kept) = (None, None, TriesKept::default());
+        Self { view, role, make, follow, definition, target, version, old, kept }
+    }
+
+    /// Decides which definition is wanted, and shows the older version beside it.
+    fn choose(&mut self, opening: &Opening<'_, RunError>) -> Result<(), RunError> {
+        let given = self.view.given();
+        let kept = self.target.survey(opening.head(), opening.stop())?;
+        let Roles { instead, old, serves } = roles(&given.hash(), &kept);
+        // The host gives the definition that was rolled back to: what it gives after that counts.
+        if kept.iter().any(|version| version.hash == given.hash() && version.rollback.is_some()) {
+            self.target.roll_back(None, opening.head(), opening.stop())?;
+        }
+        let wanted = match &instead {
+            Some(instead) => definition_of(instead, &self.view.name)?.unwrap_or(given),
+            None => given,
+        };
+        if wanted.hash() != self.definition.hash() {
+            self.target = (self.make)(&wanted, Role::Wanted);
+            self.definition = wanted;
+        }
+        let serving = match &old {
+            Some(old) => self.serving_of(old, opening)?,
+            None => None,
+        };
+        let followed = match old.as_ref().filter(|_| serving.is_some()) {
+            Some(old) => definition_of(old, &self.view.name).unwrap_or_default(),
+            None => None,
+        };
+        self.view.chose(&self.definition, serves, serving);
+        (self.follow)(followed);
+        self.old = old.map(|old| old.hash);
+        Ok(())
+    }
+
+    /// A kept version and its place, if the place is of the store's history.
+    fn serving_of(&self, kept: &Kept, opening: &Opening<'_, RunError>) -> Result<Option<Serving>, RunError> {
+        let checkpoint = kept.checkpoint.clone().and_then(|at| fitting(at, opening.head()).ok());
+        match checkpoint {
+            Some(checkpoint) if is_of_history(&checkpoint, opening)? => {
+                Ok(Some(Serving { reads: self.target.reads(&kept.hash), checkpoint }))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Shows what another process keeps up to date, if it is of the store's history.
     fn stand_by(&mut self, opening: &Opening<'_, RunError>) {
         let serving = self.target.standing_by();
         let is_of_history = |serving: &Serving| matches!(opening.check(&serving.checkpoint), Ok(Some(())));
-        if let Some(serving) = serving.filter(is_of_history) {
-            self.view.standing_by(serving);
+        let Some(serving) = serving.filter(is_of_history) else { return };
+        match self.role {
+            Role::Wanted => self.view.standing_by(serving),
+            Role::Old if serving.reads.version() == self.definition.short_hash() => {
+                self.view.opened_old(serving);
+            }
+            Role::Old => {}
         }
     }
 
@@ -55,17 +130,23 @@ impl<T: Target> Builder<T> {
     fn open_version(&mut self, opening: &Opening<'_, RunError>) -> Result<T::Version, RunError> {
         let damage = self.kept.damage.get_or_insert_with(|| {
             let damage = Arc::new(Damage::new(opening.stop().clone()));
-            self.view.report_damage_to(&damage);
+            if self.role == Role::Wanted {
+                self.view.report_damage_to(&damage);
+            }
             damage
         });
         let found = match self.kept.unusable.clone() {
             Some(reason) => Found::Unusable(reason),
             None => self.target.find(opening.head(), damage, opening.stop())?,
         };
-        let version = match found {
-            Found::Usable(version) => return Ok(version),
-            Found::Nothing => self.target.make(opening.start(), opening.stop())?,
-            Found::Unusable(reason) => {
+        let version = match (found, self.role) {
+            (Found::Usable(version), _) => return Ok(version),
+            (Found::Nothing, Role::Old) => {
+                return Err(RunError::OldUnusable { reason: "it is gone".to_owned() });
+            }
+            (Found::Unusable(reason), Role::Old) => return Err(RunError::OldUnusable { reason }),
+            (Found::Nothing, Role::Wanted) => self.target.make(opening.start(), opening.stop())?,
+            (Found::Unusable(reason), Role::Wanted) => {
                 opening.begin_anew();
                 self.view.rebuilding(&reason);
                 // Later reports are about the version that goes now.
@@ -75,6 +156,24 @@ impl<T: Target> Builder<T> {
         };
         self.kept.unusable = None;
         Ok(version)
+    }
+
+    /// Rebuilds the version, or stops after several times in vain.
+    fn rebuild(&mut self, reason: String) -> Recovery<RunError> {
+        let rebuilds = self.kept.rebuilds;
+        if rebuilds == REBUILDS_MAX {
+            let error = RunError::RebuiltInVain { rebuilds, reason };
+            return Recovery::Stop(Failure::Handler(Arc::new(error)));
+        }
+        self.kept.rebuilds += 1;
+        self.kept.unusable = Some(reason);
+        Recovery::Reopen
+    }
+
+    /// An older version is never rebuilt: the wanted one serves instead.
+    fn give_up(&self, reason: String) -> Recovery<RunError> {
+        self.view.lost_old(&reason);
+        Recovery::Stop(Failure::Handler(Arc::new(RunError::OldUnusable { reason })))
     }
 }
 
@@ -86,6 +185,9 @@ impl<T: Target> Opener for Builder<T> {
         &'o mut self,
         opening: &Opening<'_, RunError>,
     ) -> Result<Option<(Start, Follower<'o, T>)>, RunError> {
+        if self.role == Role::Wanted {
+            self.choose(opening)?;
+        }
         let version = match self.open_version(opening) {
             Ok(version) => version,
             Err(error) => {
@@ -93,28 +195,34 @@ impl<T: Target> Opener for Builder<T> {
                 return Err(error);
             }
         };
-        let Self { view, target, version: open, .. } = self;
-        let version = open.insert(version);
+        let Self { view, role, definition, target, version: open, old, .. } = self;
+        let (view, role, version) = (&**view, *role, &*open.insert(version));
         let at = version.checkpoint().clone();
         // Before anything is served: rows of events that the log lost must not be shown.
         if opening.check(&at)?.is_none() {
             return Ok(None);
         }
-        let head = opening.head();
-        let is_at_head = at.at_least(head);
-        // Recorded before a caller can see that it has caught up and a stop can interrupt it. Without the record, a version
-        // that served before goes on, and the error ends the run.
-        let taken_over = if is_at_head { version.take_over() } else { Ok(()) };
-        let serves_alone = is_at_head && taken_over.is_ok();
-        let predecessor = if serves_alone { None } else { predecessor_of(version, opening)? };
-        view.opened(Serving { reads: version.reads(), checkpoint: at.clone() }, predecessor);
-        taken_over?;
-        let follower = Follower { view, target, version, writer: version.writer()? };
-        if is_at_head {
-            follower.caught_up();
+        let shown = Serving { reads: version.reads(), checkpoint: at.clone() };
+        let start = Start { limit: view.page, ..Start::new(at.clone(), definition.query()) };
+        if role == Role::Old {
+            view.opened_old(shown);
+        } else if at.at_least(opening.head()) && view.place_of_predecessor().is_none() {
+            // Recorded before a caller can see that it has caught up and a stop can interrupt it. Without the record, the
+            // version is served all the same, and the error ends the run.
+            let taken_over = version.take_over();
+            view.opened(shown);
+            taken_over?;
+        } else {
+            view.opened(shown);
         }
-        let start = Start::new(at, view.definition.query());
-        Ok(Some((Start { limit: view.page, ..start }, follower)))
+        let writer = version.writer()?;
+        let phase = if view.place_of_predecessor().is_some() { Phase::Behind } else { Phase::Serves };
+        let mut follower = Follower { view, role, target, version, writer, phase, old: old.as_deref() };
+        let is_at_head = at.at_least(opening.head());
+        if role == Role::Wanted && is_at_head && follower.open_at_head(&at, opening.stop())?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some((start, follower)))
     }
 
     fn recover(&mut self, failure: Option<Failure<RunError>>) -> Recovery<RunError> {
@@ -124,19 +232,20 @@ impl<T: Target> Opener for Builder<T> {
             (Some(damage), _) => format!("its file is damaged: {damage}"),
             (None, None) => return Recovery::Reopen,
             (None, Some(failure)) => match remedy(&failure) {
-                Remedy::Stop => return Recovery::Stop(failure),
+                Remedy::Stop => {
+                    if let Failure::Handler(error) = &failure {
+                        self.stopping_for(error);
+                    }
+                    return Recovery::Stop(failure);
+                }
                 Remedy::Retry => return Recovery::Retry(failure),
                 Remedy::Rebuild => failure.to_string(),
             },
         };
-        let rebuilds = self.kept.rebuilds;
-        if rebuilds == REBUILDS_MAX {
-            let error = RunError::RebuiltInVain { rebuilds, reason };
-            return Recovery::Stop(Failure::Handler(Arc::new(error)));
+        match self.role {
+            Role::Wanted => self.rebuild(reason),
+            Role::Old => self.give_up(reason),
         }
-        self.kept.rebuilds += 1;
-        self.kept.unusable = Some(reason);
-        Recovery::Reopen
     }
 
     fn report(view: &str, notice: &Notice<'_, RunError>) {
@@ -154,6 +263,18 @@ impl<T: Target> Opener for Builder<T> {
     }
 }
 
+impl<T: Target> Builder<T> {
+    /// The run ends with an error that concerns the other version too.
+    fn stopping_for(&self, error: &RunError) {
+        match (self.role, error) {
+            // Another process follows the versions now.
+            (Role::Wanted, RunError::Superseded { .. }) => (self.follow)(None),
+            (Role::Old, RunError::OldUnusable { reason }) => self.view.lost_old(reason),
+            _ => {}
+        }
+    }
+}
+
 impl HandlerError for RunError {
     fn retry(&self) -> Retry {
         self.retry()
@@ -165,21 +286,16 @@ impl HandlerError for RunError {
     }
 }
 
+/// The definition of a kept version, if its text is kept.
+pub(crate) fn definition_of(kept: &Kept, view: &str) -> Result<Option<Definition>, RunError> {
+    let Some(source) = &kept.source else { return Ok(None) };
+    Ok(Some(Definition::of_source(view, source).map_err(RunError::Refused)?))
+}
+
 fn remedy(failure: &Failure<RunError>) -> Remedy {
     match failure {
         Failure::Read(error) => RunError::Read((**error).clone()).remedy(),
         Failure::Handler(error) => error.remedy(),
-    }
-}
-
-/// The version that serves until this one has caught up.
-fn predecessor_of(
-    version: &impl Version,
-    opening: &Opening<'_, RunError>,
-) -> Result<Option<Serving>, RunError> {
-    match version.predecessor(opening.head())? {
-        Some(older) if !is_of_history(&older.checkpoint, opening)? => Ok(None),
-        predecessor => Ok(predecessor),
     }
 }
 
@@ -192,12 +308,26 @@ fn is_of_history(at: &Checkpoint, opening: &Opening<'_, RunError>) -> Result<boo
     }
 }
 
-/// A view between two pages.
+/// How far the wanted version is on its way to serve.
+enum Phase<'o> {
+    /// An older version serves.
+    Behind,
+    /// It has reached the head. The older version stands still until this one shows as much.
+    Near(#[expect(dead_code, reason = "dropping it lets the older version go on")] Held<'o>),
+    /// It serves.
+    Serves,
+}
+
+/// A version between two pages.
 pub(crate) struct Follower<'o, T: Target> {
-    view: &'o Arc<View>,
+    view: &'o View,
+    role: Role,
     target: &'o mut T,
     version: &'o T::Version,
     writer: <T::Version as Version>::Writer<'o>,
+    phase: Phase<'o>,
+    /// The hash of the older version that is kept.
+    old: Option<&'o str>,
 }
 
 impl<T: Target> Session for Follower<'_, T> {
@@ -211,16 +341,10 @@ impl<T: Target> Session for Follower<'_, T> {
         reach: Reach,
         stop: &Stop,
     ) -> Result<Handled, RunError> {
-        let to = &page.scanned_to;
-        if self.writer.commit(&page.events, at, to, reach, stop)? == Outcome::Interrupted {
-            return Ok(Handled::Interrupted);
+        match self.role {
+            Role::Wanted => self.handle_wanted(page, at, reach, stop),
+            Role::Old => self.handle_old(page, at, stop),
         }
-        // The consumer publishes its place next, and wakes those who wait for these rows.
-        self.view.advanced(to);
-        if reach == Reach::Head {
-            self.caught_up();
-        }
-        Ok(Handled::Committed)
     }
 
     fn interrupter(&self) -> Option<Interrupter> {
@@ -233,15 +357,82 @@ impl<T: Target> Session for Follower<'_, T> {
 
     fn close(&mut self) {
         self.target.close();
-        self.view.closing();
+        self.view.closing(self.role);
         self.writer.close();
     }
 }
 
-impl<T: Target> Follower<'_, T> {
-    /// The wanted version shows everything, and its database records that: it is served from now on, the others are removed.
-    fn caught_up(&self) {
-        let old = self.view.switch();
-        self.version.remove_others(old.as_deref());
+impl<'o, T: Target> Follower<'o, T> {
+    fn handle_wanted(
+        &mut self,
+        page: &Page,
+        at: &Checkpoint,
+        reach: Reach,
+        stop: &Stop,
+    ) -> Result<Handled, RunError> {
+        let to = &page.scanned_to;
+        if matches!(self.phase, Phase::Behind) && reach == Reach::Head && self.approach(stop).is_none() {
+            return Ok(Handled::Interrupted);
+        }
+        let takes_over = match self.phase {
+            Phase::Behind => false,
+            Phase::Near(_) => self.is_past_predecessor(to),
+            Phase::Serves => reach == Reach::Head,
+        };
+        let reach = if takes_over { Reach::Head } else { Reach::Page };
+        if self.writer.commit(&page.events, at, to, reach, stop)? == Outcome::Interrupted {
+            return Ok(Handled::Interrupted);
+        }
+        // The consumer publishes its place next, and wakes those who wait for these rows.
+        self.view.advanced(Role::Wanted, to);
+        if takes_over {
+            self.caught_up();
+        }
+        Ok(Handled::Committed)
+    }
+
+    /// Commits a page of an older version, unless the wanted one is about to take over.
+    fn handle_old(&mut self, page: &Page, at: &Checkpoint, stop: &Stop) -> Result<Handled, RunError> {
+        let Some(_passing) = self.view.gate.pass(stop) else { return Ok(Handled::Interrupted) };
+        let to = &page.scanned_to;
+        if self.writer.commit(&page.events, at, to, Reach::Page, stop)? == Outcome::Interrupted {
+            return Ok(Handled::Interrupted);
+        }
+        self.view.advanced(Role::Old, to);
+        Ok(Handled::Committed)
+    }
+
+    /// The wanted version was opened at the head of the log. `None`: the signal was raised.
+    fn open_at_head(&mut self, at: &Checkpoint, stop: &Stop) -> Result<Option<()>, RunError> {
+        if matches!(self.phase, Phase::Behind) {
+            if self.approach(stop).is_none() {
+                return Ok(None);
+            }
+            if !self.is_past_predecessor(at) {
+                return Ok(Some(()));
+            }
+            self.version.take_over()?;
+        }
+        self.caught_up();
+        Ok(Some(()))
+    }
+
+    /// The older version stands still from now on. `None`: the signal was raised.
+    fn approach(&mut self, stop: &Stop) -> Option<()> {
+        let view: &'o View = self.view;
+        self.phase = Phase::Near(view.gate.hold(stop)?);
+        Some(())
+    }
+
+    /// Whether queries that show the place `at` show no less than those on the version that serves.
+    fn is_past_predecessor(&self, at: &Checkpoint) -> bool {
+        self.view.place_of_predecessor().is_none_or(|place| at.at_least(&place))
+    }
+
+    /// The wanted version shows everything, and its database records that: it is served from now on, and the older one is kept.
+    fn caught_up(&mut self) {
+        self.view.switch();
+        self.phase = Phase::Serves;
+        self.version.remove_others(self.old);
     }
 }

@@ -26,9 +26,10 @@ pub(crate) use check::check;
 
 use crate::damage::Damage;
 use crate::definition::Definition;
+use crate::kept::{Kept, Rollback};
 use crate::options::Options;
 use crate::run_error::RunError;
-use crate::target::{Found, Target};
+use crate::target::{Found, Reads, Target};
 use database::{Place, ViewFile};
 use integrity::BackgroundCheck;
 
@@ -55,6 +56,22 @@ impl Sqlite {
 
 impl Target for Sqlite {
     type Version = ViewFile;
+
+    fn survey(&mut self, _: &Checkpoint, _: &Stop) -> Result<Vec<Kept>, RunError> {
+        Ok(self.place.kept())
+    }
+
+    fn reads(&self, hash: &str) -> Arc<dyn Reads> {
+        self.place.pool(hash)
+    }
+
+    fn roll_back(&mut self, to: Option<(&str, &Rollback)>, _: &Checkpoint, _: &Stop) -> Result<(), RunError> {
+        self.place.roll_back(to)
+    }
+
+    fn remove(&mut self, hash: &str, _: &Checkpoint, _: &Stop) -> Result<(), RunError> {
+        self.place.remove(hash)
+    }
 
     /// A file from before this run is checked in the background.
     fn find(

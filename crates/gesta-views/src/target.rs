@@ -9,6 +9,7 @@ use gesta_consumer::{Interrupter, Reach, Stop};
 use gesta_core::{Checkpoint, RecordedEvent};
 
 use crate::damage::Damage;
+use crate::kept::{Kept, Rollback};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::RunError;
 
@@ -16,6 +17,23 @@ use crate::run_error::RunError;
 pub(crate) trait Target: Send + 'static {
     /// The version of the definition, open during one try.
     type Version: Version;
+
+    /// The versions that answer queries, or did before. `head` is the end of the log.
+    fn survey(&mut self, head: &Checkpoint, stop: &Stop) -> Result<Vec<Kept>, RunError>;
+
+    /// What answers queries on a version from [`Self::survey`] before it is open.
+    fn reads(&self, hash: &str) -> Arc<dyn Reads>;
+
+    /// Records a rollback to the version with this hash, or takes any rollback back. `head` is the end of the log.
+    fn roll_back(
+        &mut self,
+        to: Option<(&str, &Rollback)>,
+        head: &Checkpoint,
+        stop: &Stop,
+    ) -> Result<(), RunError>;
+
+    /// Removes a version that neither serves nor is followed.
+    fn remove(&mut self, hash: &str, head: &Checkpoint, stop: &Stop) -> Result<(), RunError>;
 
     /// Opens the version of the definition, if there is one. `head` is the end of the log. Damage that is found later is
     /// reported to `damage`.
@@ -36,6 +54,15 @@ pub(crate) trait Target: Send + 'static {
 
     /// The run stops.
     fn close(&mut self) {}
+}
+
+/// What a version is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is the wanted one: it serves once it has caught up.
+    Wanted,
+    /// It is an older one: it follows the log beside the wanted one, and is never made anew.
+    Old,
 }
 
 /// What there is of a version.
@@ -61,14 +88,11 @@ pub(crate) trait Version {
     /// What answers queries on it.
     fn reads(&self) -> Arc<dyn Reads>;
 
-    /// The older version that serves until this one has caught up, with the place that it shows.
-    fn predecessor(&self, head: &Checkpoint) -> Result<Option<Serving>, RunError>;
-
     /// Records that it has shown everything, and takes over from an older version in the database.
     fn take_over(&self) -> Result<(), RunError>;
 
-    /// Removes all other versions. Queries may still run on `old`. What cannot be removed is tried again by the next open.
-    fn remove_others(&self, old: Option<&dyn Reads>);
+    /// Removes all other versions but `old`, the hash of one. What cannot be removed is tried again by the next open.
+    fn remove_others(&self, old: Option<&str>);
 
     /// Prepares to write.
     fn writer(&self) -> Result<Self::Writer<'_>, RunError>;
@@ -126,9 +150,6 @@ pub(crate) trait Reads: Send + Sync {
 
     /// Closes the connections that no query uses.
     fn close_idle(&self) {}
-
-    /// Another version has taken over. What remains of this one goes with its last query.
-    fn retire(&self) {}
 }
 
 /// A version that answers queries, and the place that it shows.

@@ -1,4 +1,4 @@
-//! The rows of one view: what its consumer shows and what callers ask, under one lock.
+//! The rows of one view: what its consumers show and what callers ask, under one lock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,48 +7,63 @@ use gesta_core::{Checkpoint, Limit};
 
 use crate::damage::Damage;
 use crate::definition::Definition;
-use crate::target::{Reads, Serving};
+use crate::gate::Gate;
+use crate::target::{Reads, Role, Serving};
 
-/// A view: its definition, and the rows that are shown of it. Its [consumer](gesta_consumer::Consumer) builds the rows.
+/// A view: its definition, and the rows that are shown of it. A [consumer](gesta_consumer::Consumer) builds the rows of the wanted
+/// version, and another one those of the older version beside it.
 pub(crate) struct View {
-    pub(crate) definition: Definition,
-    /// The wanted version: the short hash of the definition.
-    version: String,
+    pub(crate) name: String,
     /// What one transaction takes from the log.
     pub(crate) page: Limit,
     shown: Mutex<Shown>,
-    /// Notified whenever `shown` or the consumer changes in a way that a caller may wait for.
+    /// Between the two versions.
+    pub(crate) gate: Gate,
+    /// Notified whenever `shown` or a consumer changes in a way that a caller may wait for.
     pub(crate) changed: Arc<Event>,
 }
 
 /// What callers see of the rows.
-#[derive(Default)]
 struct Shown {
+    /// The definition that the host gives.
+    given: Definition,
+    /// The wanted definition: the given one, or after a rollback that of an older version.
+    wanted: Definition,
+    /// The wanted version: the first digits of the hash of `wanted`.
+    version: String,
     /// The wanted version and how far it got; `None` until it is open.
-    wanted: Option<Serving>,
-    /// The version whose rows are shown: an older one while the wanted one is built beside it.
+    current: Option<Serving>,
+    /// The older version that is kept, as its consumer shows it; `None` without one.
+    old: Option<Serving>,
+    /// The version whose rows are shown: the older one while the wanted one is built beside it.
     serving: Option<Serving>,
+    /// The wanted version has served.
+    has_served: bool,
     /// Why the wanted version was last rebuilt.
     rebuilt: Option<String>,
-    /// Where queries report damage during this run.
+    /// Where queries report damage of the wanted version during this run.
     damage: Option<Arc<Damage>>,
 }
 
 /// The rows of a view at one moment.
 pub(crate) struct Snapshot {
+    pub(crate) given: Definition,
+    pub(crate) wanted: Definition,
     pub(crate) checkpoint: Option<Checkpoint>,
     /// The place that queries show.
     pub(crate) served: Option<Checkpoint>,
     /// An older version is served.
     pub(crate) serves_predecessor: bool,
+    /// The wanted version has not served yet.
+    pub(crate) is_being_built: bool,
     pub(crate) rebuilt: Option<String>,
 }
 
 impl View {
     pub(crate) fn new(definition: Definition, page: Limit) -> Self {
-        let (shown, changed) = (Mutex::default(), Arc::new(Event::new()));
-        let version = definition.short_hash();
-        Self { definition, version, page, shown, changed }
+        let name = definition.name().to_owned();
+        let shown = Mutex::new(Shown::new(definition));
+        Self { name, page, shown, gate: Gate::default(), changed: Arc::new(Event::new()) }
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -61,64 +76,130 @@ impl View {
         changed
     }
 
+    /// The definition that the host gives.
+    pub(crate) fn given(&self) -> Definition {
+        self.shown().given.clone()
+    }
+
+    /// The definition that is wanted: its version serves once it has caught up.
+    pub(crate) fn wanted(&self) -> Definition {
+        self.shown().wanted.clone()
+    }
+
+    /// A definition is wanted, and its version serves or not. The older version `old` is kept beside it, and serves meanwhile.
+    pub(crate) fn chose(&self, wanted: &Definition, serves: bool, old: Option<Serving>) {
+        self.change(|shown| {
+            if shown.wanted.hash() != wanted.hash() {
+                shown.wanted = wanted.clone();
+                shown.version = wanted.short_hash();
+                shown.current = None;
+            }
+            shown.has_served = serves;
+            // A version that was open before goes on: its place is newer.
+            let is_shown = |old: &Serving, shown: &Shown| {
+                shown.serving.as_ref().is_some_and(|serving| serving.reads.version() == old.reads.version())
+            };
+            if let Some(old) = old.clone().filter(|old| !serves && !is_shown(old, shown)) {
+                shown.serving = Some(old);
+            }
+            shown.old = old;
+        });
+    }
+
     /// A run has begun: damage that queries find goes there.
     pub(crate) fn report_damage_to(&self, damage: &Arc<Damage>) {
         self.shown().damage = Some(Arc::clone(damage));
     }
 
-    /// The wanted version is thrown away and built anew. Nothing is served until it is open.
+    /// The wanted version is thrown away and built anew. If it serves, nothing is served until it is open.
     pub(crate) fn rebuilding(&self, reason: &str) {
-        tracing::warn!(view = self.definition.name(), reason, "the view is rebuilt from the log");
+        tracing::warn!(view = self.name, reason, "the view is rebuilt from the log");
         self.change(|shown| {
-            shown.serving = None;
-            shown.wanted = None;
+            shown.serving = shown.serving.take().filter(|serving| !shown.is_wanted(serving));
+            shown.current = None;
             shown.rebuilt = Some(reason.to_owned());
         });
     }
 
-    /// The wanted version is open. A predecessor is served until it has caught up.
-    pub(crate) fn opened(&self, wanted: Serving, predecessor: Option<Serving>) {
+    /// The wanted version is open. It serves, unless an older one does.
+    pub(crate) fn opened(&self, wanted: Serving) {
         self.change(|shown| {
-            shown.serving = Some(predecessor.unwrap_or_else(|| wanted.clone()));
-            shown.wanted = Some(wanted);
+            if shown.old_serving().is_none() {
+                shown.serving = Some(wanted.clone());
+            }
+            shown.current = Some(wanted);
+        });
+    }
+
+    /// The older version is open.
+    pub(crate) fn opened_old(&self, old: Serving) {
+        self.change(|shown| {
+            if shown.serving.as_ref().is_some_and(|one| one.reads.version() == old.reads.version()) {
+                shown.serving = Some(old.clone());
+            }
+            shown.old = Some(old);
         });
     }
 
     /// Another process keeps the rows up to date. They are served from there.
     pub(crate) fn standing_by(&self, serving: Serving) {
         self.change(|shown| {
-            shown.wanted = None;
+            shown.current = None;
             shown.serving = Some(serving);
         });
     }
 
     /// A page was committed. Wakes nobody yet: the consumer does, once its own place is published too.
-    pub(crate) fn advanced(&self, at: &Checkpoint) {
+    pub(crate) fn advanced(&self, role: Role, at: &Checkpoint) {
         let mut shown = self.shown();
-        let Shown { wanted, serving, .. } = &mut *shown;
-        let serving = serving.as_mut().filter(|serving| serving.reads.version() == self.version);
-        for shown in wanted.iter_mut().chain(serving) {
-            shown.checkpoint = at.clone();
+        let Shown { current, old, serving, .. } = &mut *shown;
+        let Some(advanced) = (match role {
+            Role::Wanted => current.as_mut(),
+            Role::Old => old.as_mut(),
+        }) else {
+            return;
+        };
+        advanced.checkpoint = at.clone();
+        if let Some(serving) = serving.as_mut().filter(|one| one.reads.version() == advanced.reads.version())
+        {
+            serving.checkpoint = at.clone();
         }
     }
 
-    /// The wanted version has caught up and is served from now on. Queries that have begun end on the old one, which is
-    /// retired. Gives the old one, if there was one. Wakes nobody yet.
-    pub(crate) fn switch(&self) -> Option<Arc<dyn Reads>> {
+    /// Whether queries are answered by an older version, and it is this one.
+    pub(crate) fn serves_old(&self, version: &str) -> bool {
+        self.shown().old_serving().is_some_and(|serving| serving.reads.version() == version)
+    }
+
+    /// Whether a version is the wanted one, and serves.
+    pub(crate) fn serves_wanted(&self, version: &str) -> bool {
+        let shown = self.shown();
+        let is_open = shown.version == version && shown.has_served && shown.current.is_some();
+        is_open && shown.old_serving().is_none()
+    }
+
+    /// The place of the older version that serves, if one does.
+    pub(crate) fn place_of_predecessor(&self) -> Option<Checkpoint> {
+        self.shown().old_serving().map(|serving| serving.checkpoint.clone())
+    }
+
+    /// The wanted version has caught up and is served from now on. Queries that have begun end on the old one. Wakes nobody yet.
+    pub(crate) fn switch(&self) {
         let mut shown = self.shown();
-        shown.serving.as_ref().filter(|serving| serving.reads.version() != self.version)?;
-        let wanted = shown.wanted.clone()?;
-        let old = shown.serving.replace(wanted)?;
-        drop(shown);
-        old.reads.retire();
-        Some(old.reads)
+        shown.has_served = true;
+        if shown.old_serving().is_some() && shown.current.is_some() {
+            shown.serving = shown.current.clone();
+        }
     }
 
     /// The run is about to close its database: closes the idle readers.
-    pub(crate) fn closing(&self) {
-        if let Some(serving) = &self.shown().serving {
-            serving.reads.close_idle();
-        }
+    pub(crate) fn closing(&self, role: Role) {
+        let shown = self.shown();
+        let closing = match role {
+            Role::Wanted => &shown.current,
+            Role::Old => &shown.old,
+        };
+        closing.iter().for_each(|closing| closing.reads.close_idle());
     }
 
     /// What answers queries.
@@ -126,13 +207,22 @@ impl View {
         self.shown().serving.as_ref().map(|serving| Arc::clone(&serving.reads))
     }
 
+    /// The place of the older version that is kept, and the first digits of its hash.
+    pub(crate) fn old(&self) -> Option<(String, Checkpoint)> {
+        let shown = self.shown();
+        shown.old.as_ref().map(|old| (old.reads.version().to_owned(), old.checkpoint.clone()))
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let shown = self.shown();
         let place = |serving: &Option<Serving>| serving.as_ref().map(|serving| serving.checkpoint.clone());
         Snapshot {
-            checkpoint: place(&shown.wanted),
+            given: shown.given.clone(),
+            wanted: shown.wanted.clone(),
+            checkpoint: place(&shown.current),
             served: place(&shown.serving),
-            serves_predecessor: shown.serving.as_ref().is_some_and(|one| one.reads.version() != self.version),
+            serves_predecessor: shown.old_serving().is_some(),
+            is_being_built: !shown.has_served && shown.current.is_some(),
             rebuilt: shown.rebuilt.clone(),
         }
     }
@@ -144,17 +234,51 @@ impl View {
             match is_served {
                 // It was replaced meanwhile.
                 false => {}
-                true if reads.version() == self.version => {
+                true if reads.version() == shown.version => {
                     if let Some(damage) = &shown.damage {
                         damage.report(message);
                     }
                 }
-                true => {
-                    let (view, version) = (self.definition.name(), reads.version());
-                    tracing::warn!(view, version, message, "an old version of a view is damaged");
-                    shown.serving = shown.wanted.clone();
-                }
+                true => shown.drop_old(&self.name, message),
             }
         });
+    }
+
+    /// The older version cannot be used any more. If it serves, the wanted one does from now on.
+    pub(crate) fn lost_old(&self, message: &str) {
+        self.change(|shown| shown.drop_old(&self.name, message));
+    }
+}
+
+impl Shown {
+    fn new(definition: Definition) -> Self {
+        Self {
+            version: definition.short_hash(),
+            wanted: definition.clone(),
+            given: definition,
+            current: None,
+            old: None,
+            serving: None,
+            has_served: false,
+            rebuilt: None,
+            damage: None,
+        }
+    }
+
+    fn is_wanted(&self, serving: &Serving) -> bool {
+        serving.reads.version() == self.version
+    }
+
+    /// The older version, if it serves.
+    fn old_serving(&self) -> Option<&Serving> {
+        self.serving.as_ref().filter(|serving| !self.is_wanted(serving))
+    }
+
+    fn drop_old(&mut self, view: &str, message: &str) {
+        let version = self.old.take().map(|old| old.reads.version().to_owned()).unwrap_or_default();
+        tracing::warn!(view, version, message, "an old version of a view cannot be used");
+        if self.old_serving().is_some() {
+            self.serving = self.current.clone();
+        }
     }
 }

@@ -13,13 +13,14 @@ use crate::consumer::ViewConsumer;
 use crate::definition::Definition;
 use crate::dialect::Dialect;
 use crate::hosted::Hosted;
+use crate::operate::{DropOldError, RollBackError, RolledBack};
 use crate::options::Options;
 #[cfg(feature = "postgres")]
 use crate::postgres::{Database, Postgres, excess_bytes};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::RunError;
 use crate::sqlite::Sqlite;
-use crate::status::{State, Status};
+use crate::status::{Progress, State, Status};
 use crate::view::View;
 
 /// The views of one store. Each has its own thread, and its own database in a common folder or schema in PostgreSQL.
@@ -39,8 +40,8 @@ pub struct Views {
 impl Views {
     /// Opens the folder, creates it if needed, and starts every view. Does not wait for any of them.
     ///
-    /// A definition that changed is built beside the old version. The old version is served until the new one has caught
-    /// up, and is then removed. Files of views that are no longer defined are left alone.
+    /// A definition that changed is built beside the old version, which goes on following the log and answers queries until the new one
+    /// has caught up. It is kept for [`Self::roll_back`] until the next switch. Files of views that are no longer defined are left alone.
     ///
     /// # Errors
     /// [`OpenError`]. An error in a single view stops that view only, and its [`Status`] has it.
@@ -95,33 +96,37 @@ impl Views {
     fn start(&self, definition: Definition, folder: &Path, options: &Options) -> io::Result<Hosted> {
         let paused = options.paused.get(definition.name()).cloned();
         let page = if definition.parts().code().is_some() { options.row_page } else { options.page };
-        let (view, store) = (View::new(definition.clone(), page), Arc::clone(&self.store));
-        match definition.dialect() {
+        let dialect = definition.dialect();
+        let (view, store) = (View::new(definition, page), Arc::clone(&self.store));
+        match dialect {
             #[cfg(feature = "postgres")]
             Dialect::Postgres => {
                 let database =
                     Arc::clone(self.database.as_ref().expect("checked when the views were opened"));
-                Hosted::start(view, store, paused, move || {
-                    Postgres::new(Arc::clone(&database), definition.clone())
+                Hosted::start(view, store, paused, move |definition, role| {
+                    Postgres::new(Arc::clone(&database), definition.clone(), role)
                 })
             }
             _ => {
                 let (folder, options) = (folder.to_owned(), options.clone());
-                let target = move || Sqlite::new(definition.clone(), folder.clone(), &options);
+                let target = move |definition: &Definition, _| {
+                    Sqlite::new(definition.clone(), folder.clone(), &options)
+                };
                 Hosted::start(view, store, paused, target)
             }
         }
     }
 
     /// The names of the views, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.views.keys().map(String::as_str)
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.views.keys().cloned().collect()
     }
 
-    /// The definition of a view.
+    /// The definition of a view: that of the version that is wanted.
     #[must_use]
-    pub fn definition(&self, name: &str) -> Option<&Definition> {
-        self.views.get(name).map(|hosted| &hosted.view.definition)
+    pub fn definition(&self, name: &str) -> Option<Definition> {
+        self.views.get(name).map(|hosted| hosted.view.wanted())
     }
 
     /// The status of a view, measured against the head of the log at this moment.
@@ -131,16 +136,23 @@ impl Views {
     pub async fn status(&self, name: &str) -> Result<Status, UnknownView> {
         let hosted = self.view(name)?;
         // The view first, the head second: the lag may be a little too large, never too small.
-        let (state, now) = (hosted.state(), hosted.view.snapshot());
+        let (state, now, old) = (hosted.state(), hosted.view.snapshot(), hosted.old());
+        let events_per_second = hosted.consumer.events_per_second();
         let head = self.store.locate(When::Head).await.ok();
         let lag_events = match (&now.checkpoint, &head) {
             (Some(checkpoint), Some(head)) => Some(events_between(checkpoint, head)),
             _ => None,
         };
+        let done = now.checkpoint.as_ref().filter(|_| now.is_being_built).map(sum);
+        let progress = done.zip(lag_events).map(|(done, lag)| Progress::new(done, lag, events_per_second));
+        let (given, hash) = (now.given.hash(), now.wanted.hash());
         Ok(Status {
             name: name.to_owned(),
-            version: hosted.view.definition.version(),
-            hash: hosted.view.definition.hash(),
+            version: now.wanted.version(),
+            progress,
+            old,
+            rolled_back: Some(given).filter(|given| *given != hash),
+            hash,
             state,
             checkpoint: now.checkpoint,
             serving: now.served,
@@ -178,7 +190,7 @@ impl Views {
             // Listen first, look second: a change in between is not missed. And the state before the rows: a run shows its
             // rows before it stops.
             let listener = hosted.view.changed.listen();
-            let state = hosted.state();
+            let state = hosted.state_of_serving();
             match (hosted.view.snapshot().served, state) {
                 (Some(served), _) if served.at_least(checkpoint) => return Ok(served),
                 (_, State::Stopped { error }) => {
@@ -189,6 +201,29 @@ impl Views {
                     self.check_reachable(checkpoint).await?;
                     is_checked = true;
                 }
+            }
+        }
+    }
+
+    /// Waits until the version of the view's definition answers queries: no older one does any more. If another process runs the view,
+    /// that one decides, and this does not wait.
+    ///
+    /// # Errors
+    /// [`WaitError::UnknownView`] and [`WaitError::Stopped`].
+    ///
+    /// # Cancel safety
+    /// Dropping it has no effect.
+    pub async fn wait_until_built(&self, name: &str) -> Result<(), WaitError> {
+        let hosted = self.view(name)?;
+        loop {
+            let listener = hosted.view.changed.listen();
+            match hosted.state() {
+                State::Stopped { error } => {
+                    return Err(WaitError::Stopped { name: name.to_owned(), error });
+                }
+                State::Retrying { error } if matches!(*error, RunError::StandsBy { .. }) => return Ok(()),
+                _ if hosted.view.serves_wanted(&hosted.view.wanted().short_hash()) => return Ok(()),
+                _ => listener.await,
             }
         }
     }
@@ -230,6 +265,28 @@ impl Views {
         self.view(name)?.consumer.restart().map_err(|source| RestartError::Thread { source })
     }
 
+    /// Goes back to the version of a view that served before, or takes such a rollback back. The versions change places: the one that is
+    /// wanted now serves as soon as it shows as much, which is at once if it is at the head of the log, and the other one is kept.
+    ///
+    /// A rollback outlives a restart. It ends when the host gives another definition. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`RollBackError`]: nothing was changed, unless the database was in doubt.
+    pub fn roll_back(&self, name: &str) -> Result<RolledBack, RollBackError> {
+        let hosted = self.view(name)?;
+        hosted.roll_back(&pollster::block_on(self.store.locate(When::Head))?)
+    }
+
+    /// Removes the version of a view that served before, which follows the log for [`Self::roll_back`]. Returns the first digits of its
+    /// hash. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`DropOldError`].
+    pub fn drop_old(&self, name: &str) -> Result<String, DropOldError> {
+        let hosted = self.view(name)?;
+        hosted.drop_old(&pollster::block_on(self.store.locate(When::Head))?)
+    }
+
     /// Returns the views as consumers, for operators. Each keeps the views alive.
     #[must_use]
     pub fn consumers(self: &Arc<Self>) -> Vec<Arc<dyn AnyConsumer>> {
@@ -240,8 +297,8 @@ impl Views {
     /// Stops all views and waits for their threads. A page that is being applied is rolled back, and applied again when the
     /// views are opened the next time.
     pub fn shut_down(&self) {
-        self.views.values().for_each(|hosted| hosted.consumer.request_stop());
-        self.views.values().for_each(|hosted| hosted.consumer.join());
+        self.views.values().for_each(Hosted::request_stop);
+        self.views.values().for_each(Hosted::join);
         #[cfg(feature = "postgres")]
         self.database.iter().for_each(|database| database.release());
     }
@@ -249,6 +306,11 @@ impl Views {
     pub(crate) fn view(&self, name: &str) -> Result<&Hosted, UnknownView> {
         self.views.get(name).ok_or_else(|| UnknownView { name: name.to_owned() })
     }
+}
+
+/// The events before a place, of any type.
+fn sum(at: &Checkpoint) -> u64 {
+    at.sequences().sum()
 }
 
 impl Drop for Views {

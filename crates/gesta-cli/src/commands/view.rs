@@ -11,6 +11,7 @@ use gesta_views::{Definition, QueryLimits, SqlValue, check_roles};
 use serde_json::{Map, Value, json};
 
 use super::view_past::PastFlags;
+use super::view_versions::{OfOne, ShowStatus};
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::{say, stdout};
@@ -33,6 +34,12 @@ enum ViewCommand {
         #[command(flatten)]
         views_db: ViewsDb,
     },
+    /// Show the views of a server: their states, versions, and how far a version that is built has got.
+    Status(ShowStatus),
+    /// Go back to the version of a view that served before its definition changed. A second time takes it back.
+    Rollback(OfOne),
+    /// Remove the version of a view that served before, which is kept for a rollback.
+    DropOld(OfOne),
 }
 
 #[derive(clap::Args)]
@@ -75,6 +82,9 @@ impl QueryView {
     pub(crate) fn run(self, host: &Host) -> Outcome {
         match self.command {
             Some(ViewCommand::CheckRoles { views_db }) => print_revokes(&views_db),
+            Some(ViewCommand::Status(status)) => status.run(),
+            Some(ViewCommand::Rollback(view)) => view.roll_back(),
+            Some(ViewCommand::DropOld(view)) => view.drop_old(),
             None => self.query.run(host),
         }
     }
@@ -171,6 +181,8 @@ impl Query {
             None => pollster::block_on(store.locate(When::Head))?,
         };
         let failed = |error: &dyn std::error::Error| self.failure(error);
+        // An older version would answer while the one of an edited file is built.
+        pollster::block_on(views.wait_until_built(self.name())).map_err(|error| failed(&error))?;
         pollster::block_on(views.wait_for(self.name(), &until)).map_err(|error| failed(&error))?;
         let rows = views.query(self.name(), self.sql(), &self.values(), &QueryLimits::default());
         let rows = rows.map_err(|error| failed(&error))?;

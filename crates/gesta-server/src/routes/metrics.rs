@@ -5,6 +5,7 @@ mod groups;
 mod snapshots;
 mod text;
 mod timers;
+mod views;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
 use gesta::process::Timers;
 use gesta_consumer::ConsumerReport;
+use gesta_views::Progress;
 
 use super::consumers::STATES;
 use crate::state::Shared;
@@ -32,6 +34,7 @@ pub(super) async fn read(State(shared): State<Arc<Shared>>, params: Params) -> R
     }
     let mut text = Text::default();
     consumers(&reports, &mut text);
+    views::views(&building(&shared).await, &mut text);
     if let Some(groups) = &shared.groups {
         // Groups that cannot be listed have no figures; the others are not held up.
         let listed = groups.list().await.unwrap_or_default();
@@ -44,6 +47,18 @@ pub(super) async fn read(State(shared): State<Arc<Shared>>, params: Params) -> R
     timers::timers(&shared.timers.iter().map(of).collect::<Vec<_>>(), &mut text);
     snapshots::snapshots(&shared.gesta.snapshot_metrics(), &mut text);
     Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], text.into_string()).into_response())
+}
+
+/// The views that are being built, by name.
+async fn building(shared: &Shared) -> Vec<(String, Progress)> {
+    let mut building = Vec::new();
+    for views in shared.views.iter() {
+        for name in views.names() {
+            let progress = views.status(&name).await.ok().and_then(|status| status.progress);
+            building.extend(progress.map(|progress| (name, progress)));
+        }
+    }
+    building
 }
 
 fn consumers(reports: &[ConsumerReport], text: &mut Text) {

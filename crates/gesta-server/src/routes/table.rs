@@ -48,6 +48,8 @@ fn general() -> Vec<Route> {
         Route::get("/views", views::list, views::list_operation()),
         Route::get("/views/{name}", views::status, views::status_operation()),
         Route::post("/views/{name}/restart", views::restart, views::restart_operation()),
+        Route::post("/views/{name}/rollback", views::roll_back, views::roll_back_operation()),
+        Route::post("/views/{name}/drop-old", views::drop_old, views::drop_old_operation()),
         Route::get("/views/{name}/query", view_query::get, view_query::get_operation()),
         Route::post("/views/{name}/query", view_query::post, view_query::post_operation()),
         Route::get("/consumers", consumers::list, consumers::list_operation()),

@@ -60,7 +60,7 @@ pub(super) fn described(operation: Operation) -> Operation {
 
 /// Answers a query of the past.
 pub(super) async fn run(shared: &Shared, query: Query, past: Past) -> Result<Response, Problem> {
-    let definition = views(shared, &query.view)?.definition(&query.view).cloned();
+    let definition = views(shared, &query.view)?.definition(&query.view);
     let definition = definition.ok_or_else(|| unknown(UnknownView { name: query.view.clone() }))?;
     let store = &*shared.store;
     let moment = match past {

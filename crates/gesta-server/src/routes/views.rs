@@ -1,4 +1,4 @@
-//! `GET /views`, `GET /views/{name}` and `POST /views/{name}/restart`: the views and their states.
+//! `GET /views`, `GET /views/{name}`, and `POST /views/{name}/restart`, `/rollback` and `/drop-old`: the views, their states and versions.
 
 use std::sync::Arc;
 
@@ -7,9 +7,11 @@ use axum::extract::State;
 use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
 use gesta_core::Checkpoint;
-use gesta_views::{RestartError, State as ViewState, Status, UnknownView, Views};
+use gesta_views::{
+    DropOldError, Progress, RestartError, RollBackError, State as ViewState, Status, UnknownView, Views,
+};
 use gesta_wire::kinds;
-use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of, text};
+use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of, seconds, text};
 use serde_json::{Value, json};
 
 use crate::routes::PathParam;
@@ -21,7 +23,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> R
     let mut list = Vec::new();
     if let Some(views) = &shared.views {
         for name in views.names() {
-            list.push(status_json(&views.status(name).await.map_err(unknown)?));
+            list.push(status_json(&views.status(&name).await.map_err(unknown)?));
         }
     }
     Ok(Json(json!({"views": list})))
@@ -58,6 +60,70 @@ pub(super) async fn restart(
     Ok(Json(status_json(&status)))
 }
 
+/// Goes back to the version that served before, or takes that back.
+pub(super) async fn roll_back(
+    State(shared): State<Arc<Shared>>,
+    PathParam(name): PathParam,
+    params: Params,
+) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    let views = Arc::clone(views(&shared, &name)?);
+    let done = {
+        let (views, name) = (Arc::clone(&views), name.clone());
+        tokio::task::spawn_blocking(move || views.roll_back(&name)).await
+    };
+    let done = done.expect("a rollback does not panic").map_err(not_rolled_back)?;
+    let status = views.status(&name).await.map_err(unknown)?;
+    Ok(Json(json!({
+        "from": done.from,
+        "to": done.to,
+        "isGiven": done.is_given,
+        "isServing": done.is_serving,
+        "view": status_json(&status),
+    })))
+}
+
+fn not_rolled_back(error: RollBackError) -> Problem {
+    let (detail, retry) = (error.to_string(), error.retry());
+    match error {
+        RollBackError::UnknownView(error) => unknown(error),
+        RollBackError::NothingKept { .. } | RollBackError::NoDefinition { .. } => {
+            Problem::of(kinds::NO_OLD_VERSION, detail)
+        }
+        RollBackError::OldStopped { .. } => Problem::of(kinds::VIEW_STOPPED, detail),
+        RollBackError::Read(error) => error.into(),
+        RollBackError::Database(_) | RollBackError::Thread(_) => {
+            Problem::of(kinds::UNAVAILABLE, detail).retry(retry)
+        }
+    }
+}
+
+/// Removes the version that served before.
+pub(super) async fn drop_old(
+    State(shared): State<Arc<Shared>>,
+    PathParam(name): PathParam,
+    params: Params,
+) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    let views = Arc::clone(views(&shared, &name)?);
+    let dropped = tokio::task::spawn_blocking(move || views.drop_old(&name)).await;
+    let version = dropped.expect("a removal does not panic").map_err(not_dropped)?;
+    Ok(Json(json!({"dropped": version})))
+}
+
+fn not_dropped(error: DropOldError) -> Problem {
+    let (detail, retry) = (error.to_string(), error.retry());
+    match error {
+        DropOldError::UnknownView(error) => unknown(error),
+        DropOldError::NothingKept { .. } => Problem::of(kinds::NO_OLD_VERSION, detail),
+        DropOldError::Serves { .. } => Problem::of(kinds::OLD_VERSION_SERVES, detail).retry(retry),
+        DropOldError::Read(error) => error.into(),
+        DropOldError::Database(_) | DropOldError::Thread(_) => {
+            Problem::of(kinds::UNAVAILABLE, detail).retry(retry)
+        }
+    }
+}
+
 /// The views of the server, if it has any.
 pub(super) fn views<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Views>, Problem> {
     shared.views.as_ref().ok_or_else(|| unknown(UnknownView { name: name.to_owned() }))
@@ -71,8 +137,8 @@ pub(super) fn unknown(error: UnknownView) -> Problem {
 /// Every view with its state.
 pub(super) fn view_states(shared: &Shared) -> Vec<(String, ViewState)> {
     let views = shared.views.iter();
-    let named = views.flat_map(|views| views.names().map(|name| (name.to_owned(), views.state(name))));
-    named.filter_map(|(name, state)| Some((name, state.ok()?))).collect()
+    let named = views.flat_map(|views| views.names().into_iter().map(|name| (views.state(&name), name)));
+    named.filter_map(|(state, name)| Some((name, state.ok()?))).collect()
 }
 
 fn status_json(status: &Status) -> Value {
@@ -86,10 +152,45 @@ fn status_json(status: &Status) -> Value {
         "checkpoint": token(&status.checkpoint),
         "serving": token(&status.serving),
         "servesPredecessor": status.serves_predecessor,
+        "progress": status.progress.as_ref().map(progress_json),
+        "old": status.old.as_ref().map(|old| json!({
+            "version": old.version,
+            "state": old.state.as_ref().map_or("still", |state| state.name()),
+            "error": old.state.as_ref().and_then(|state| state.error()).map(ToString::to_string),
+            "checkpoint": token(&old.checkpoint),
+        })),
+        "rolledBack": status.rolled_back,
         "rebuilt": status.rebuilt,
         "head": token(&status.head),
         "lagEvents": status.lag_events,
     })
+}
+
+fn progress_json(progress: &Progress) -> Value {
+    json!({
+        "eventsDone": progress.events_done,
+        "eventsTotal": progress.events_total,
+        "eventsPerSecond": progress.events_per_second,
+        "remainingSeconds": progress.remaining.map(|remaining| remaining.as_secs_f64()),
+    })
+}
+
+fn progress_schema() -> Value {
+    answer(vec![
+        ("eventsDone", about(count(), "The events of the log, of any type, that it has passed.")),
+        ("eventsTotal", count()),
+        ("eventsPerSecond", seconds()),
+        ("remainingSeconds", nullable(about(seconds(), "Null if it stands still."))),
+    ])
+}
+
+fn old_schema() -> Value {
+    answer(vec![
+        ("version", about(text(), "The first digits of the hash of its definition.")),
+        ("state", one_of(&["catching-up", "live", "retrying", "paused", "stopped", "still"])),
+        ("error", nullable(text())),
+        ("checkpoint", nullable(named("Checkpoint"))),
+    ])
 }
 
 fn status_schema() -> Value {
@@ -102,6 +203,15 @@ fn status_schema() -> Value {
         ("checkpoint", nullable(named("Checkpoint"))),
         ("serving", nullable(about(named("Checkpoint"), "The place that queries show."))),
         ("servesPredecessor", about(boolean(), "True while a changed view is built beside the old one.")),
+        (
+            "progress",
+            nullable(about(progress_schema(), "Of a version that is built and has not served yet.")),
+        ),
+        (
+            "old",
+            nullable(about(old_schema(), "The version that served before, as it is kept for a rollback.")),
+        ),
+        ("rolledBack", nullable(about(text(), "The definition that a rollback put aside."))),
         ("rebuilt", nullable(text())),
         ("head", nullable(named("Checkpoint"))),
         ("lagEvents", nullable(count())),
@@ -128,6 +238,31 @@ pub(super) fn status_operation() -> Operation {
 
 pub(super) fn restart_operation() -> Operation {
     of_one("restartView", "restart a view that has stopped")
+}
+
+pub(super) fn roll_back_operation() -> Operation {
+    let done = answer(vec![
+        ("from", about(text(), "The first digits of the hash of the version that was wanted.")),
+        ("to", about(text(), "Those of the version that is wanted now.")),
+        ("isGiven", about(boolean(), "True if an earlier rollback was taken back.")),
+        ("isServing", about(boolean(), "False if it serves once it has caught up.")),
+        ("view", named("View")),
+    ]);
+    Operation::new("rollBackView", "go back to the version of a view that served before, or take that back")
+        .tag("views")
+        .path("name", "The name of the view.", text())
+        .json(200, "What was done.", done)
+        .problems(&[kinds::NO_VIEW, kinds::NO_OLD_VERSION, kinds::VIEW_STOPPED])
+        .problems(kinds::OF_READS)
+}
+
+pub(super) fn drop_old_operation() -> Operation {
+    Operation::new("dropOldVersion", "remove the version of a view that served before")
+        .tag("views")
+        .path("name", "The name of the view.", text())
+        .json(200, "The first digits of the hash of the removed version.", answer(vec![("dropped", text())]))
+        .problems(&[kinds::NO_VIEW, kinds::NO_OLD_VERSION, kinds::OLD_VERSION_SERVES])
+        .problems(kinds::OF_READS)
 }
 
 /// The schema that operations refer to.

@@ -124,6 +124,51 @@ fn waiting_for_a_view_has_an_end() {
 }
 
 #[test]
+fn a_changed_view_is_rolled_back_and_its_old_version_dropped() {
+    let (folder, store) = (TempDir::new().unwrap(), memory());
+    let serving = |text: &str| {
+        let definition = Definition::parse("balances", text).unwrap();
+        let views = Views::open(store.clone(), folder.path().join("views"), vec![definition]).unwrap();
+        serve(Server::builder(store.clone()).views(Arc::new(views)).build())
+    };
+    let amount = |server: &Running, checkpoint: &str| {
+        let query = format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}");
+        server.get(&query).json()["rows"][0][1].clone()
+    };
+    let until = |server: &Running, is_so: &dyn Fn(&serde_json::Value) -> bool| loop {
+        let status = server.get("/views/balances").json();
+        if is_so(&status) {
+            return status;
+        }
+    };
+    let server = serving(BALANCES);
+    let checkpoint = deposit(&server, "42", r#"{"amount": 1}"#);
+    assert_eq!(amount(&server, &checkpoint), 1);
+    server.post("/views/balances/rollback", "").problem(409, "no-old-version");
+    server.post("/views/balances/drop-old", "").problem(409, "no-old-version");
+    server.post("/views/none/rollback", "").problem(404, "no-view");
+    drop(server);
+    let server = serving(&BALANCES.replace(":amount)", ":amount * 100)"));
+    let has_served =
+        |status: &serde_json::Value| status["progress"].is_null() && status["checkpoint"].is_string();
+    let built = until(&server, &has_served);
+    assert_eq!((&built["servesPredecessor"], &built["rolledBack"]), (&json!(false), &json!(null)));
+    assert_eq!(amount(&server, &checkpoint), 100);
+    let old = built["old"]["version"].as_str().unwrap().to_owned();
+    let done = server.post("/views/balances/rollback", "").json();
+    assert_eq!((&done["to"], &done["isGiven"]), (&json!(old), &json!(false)));
+    until(&server, &|status| status["servesPredecessor"] == false && status["state"] == "live");
+    assert_eq!(done["view"]["rolledBack"], built["hash"]);
+    assert_eq!(amount(&server, &checkpoint), 1);
+    let done = server.post("/views/balances/rollback", "").json();
+    assert_eq!((&done["from"], &done["isGiven"]), (&json!(old), &json!(true)));
+    until(&server, &|status| status["servesPredecessor"] == false && status["state"] == "live");
+    assert_eq!(server.post("/views/balances/drop-old", "").json(), json!({"dropped": old}));
+    assert_eq!(until(&server, &|status| status["state"] == "live")["old"], json!(null));
+    assert_eq!(amount(&server, &checkpoint), 100);
+}
+
+#[test]
 fn an_infinite_number_in_an_answer_is_not_null() {
     let (server, _folder) = viewing(Limits::default());
     let answer = server.post("/views/balances/query", r#"{"sql": "select 1e400, -1e400, 1e300"}"#);

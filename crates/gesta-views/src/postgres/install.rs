@@ -8,7 +8,7 @@ use crate::postgres::session::Session;
 use crate::run_error::{DatabaseErrorKind, RunError};
 
 /// The format of the tables. A release that cannot use older tables raises it.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// Makes the shared tables of a prefix if they are missing, and checks that they belong to this store.
 pub(crate) fn install(session: &Session, prefix: &str, store: StoreId) -> Result<(), RunError> {
@@ -73,7 +73,8 @@ fn make(session: &Session, prefix: &str, store: StoreId) -> Result<(), RunError>
          create table {schema}.view (
              name text not null, hash text not null, version int not null, at text not null,
              fence bigint not null, runner text, made bigint not null,
-             caught_up boolean not null default false, serves boolean not null default false,
+             serves boolean not null default false, served bigint not null default 0,
+             instead_of text, since bigint, file text not null, definition text,
              primary key (name, hash));
          create unique index on {schema}.view (name) where serves;
          insert into {schema}.store (id, format) values ({store}, {FORMAT});

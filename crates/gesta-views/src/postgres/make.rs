@@ -5,6 +5,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::ErrorPosition;
 
 use crate::definition::Definition;
+use crate::parts::Parts;
 use crate::postgres::database::{Database, is_alive};
 use crate::postgres::error::{failed, is_race, kind, message};
 use crate::postgres::names::Names;
@@ -37,7 +38,8 @@ impl Making<'_> {
 
     fn make_within(&self, at: &Checkpoint) -> Result<i64, RunError> {
         let (schema, name, hash) = (&self.names.version, self.definition.name(), self.definition.hash());
-        self.execute("begin")?;
+        // A crash of the server must not take the version back: its runner would think that another process dropped it.
+        self.execute("begin; set local synchronous_commit = on")?;
         if self.is_owned_by_another()? {
             return Err(RunError::StandsBy { view: name.to_owned() });
         }
@@ -126,17 +128,19 @@ impl Making<'_> {
     fn insert_row(&self, at: &Checkpoint, hash: &str) -> Result<i64, RunError> {
         let shared = &self.names.shared;
         let sql = format!(
-            "insert into {shared}.view as v (name, hash, version, at, fence, runner, made)
+            "insert into {shared}.view as v (name, hash, version, at, fence, runner, made, file, definition)
              values ($1, $2, $3::bigint::int, $4, 1, $5,
-                 (select coalesce(max(made), 0) + 1 from {shared}.view where name = $1))
+                 (select coalesce(max(made), 0) + 1 from {shared}.view where name = $1), $6, $7)
              on conflict (name, hash) do update set at = excluded.at, fence = v.fence + 1, runner = excluded.runner,
-                 made = excluded.made, caught_up = false
+                 made = excluded.made
              returning fence"
         );
         let (name, version) = (self.definition.name(), i64::from(self.definition.version()));
         let (at, runner) = (at.to_string(), &self.database.runner);
+        let Parts { file, text, .. } = self.definition.parts();
         let client = &self.session.client;
-        let inserted = self.session.wait(client.query_one(&sql, &[&name, &hash, &version, &at, runner]));
+        let inserted =
+            self.session.wait(client.query_one(&sql, &[&name, &hash, &version, &at, runner, file, text]));
         let inserted = inserted.ok_or(RunError::ShutDown)?;
         inserted.map(|row| row.get(0)).map_err(|error| self.transient_if_race(&error))
     }

@@ -1,7 +1,9 @@
 //! The serving views: what queries read. A switch makes them anew in one transaction, so no query sees a part of it.
 
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
+use crate::kept::{Kept, Rollback, Source};
 use crate::postgres::database::is_alive;
 use crate::postgres::error::failed;
 use crate::postgres::names::{Names, literal, quoted};
@@ -79,7 +81,9 @@ pub(crate) fn publish(
     }
     sql.push_str(&format!(
         "update {shared}.view set serves = false where name = {name} and serves and hash <> {hash};
-         update {shared}.view set serves = true where name = {name} and hash = {hash};"
+         update {shared}.view set serves = true,
+             served = (select max(served) + 1 from {shared}.view where name = {name})
+         where name = {name} and hash = {hash};"
     ));
     let done = session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)?;
     done.map_err(|error| match failed(ACTION, &session.database, &error) {
@@ -97,29 +101,81 @@ fn is_kept(grant: &Grant, tables: &[String]) -> bool {
     grant.view == CHECKPOINT || tables.contains(&grant.view)
 }
 
-/// Drops the schemas and rows of all versions but one. A newer one that a process is making stays.
-pub(crate) fn drop_others(session: &Session, names: &Names, view: &str, hash: &str) -> Result<(), RunError> {
+/// Drops the schemas and rows of all versions but `hash` and `old`. A newer one that a process is making stays.
+pub(crate) fn drop_others(
+    session: &Session,
+    names: &Names,
+    (view, hash): (&str, &str),
+    old: Option<&str>,
+) -> Result<(), RunError> {
     let sql = format!(
-        "select hash from {0}.view v where name = $1 and hash <> $2 and not serves
+        "select hash from {0}.view v where name = $1 and hash <> $2 and hash is distinct from $3 and not serves
              and not (made > (select made from {0}.view where name = $1 and hash = $2) and {1})",
         names.shared,
         is_alive(&names.shared)
     );
-    let others = session.run(ACTION, session.client.query(&sql, &[&view, &hash]))?;
+    let others = session.run(ACTION, session.client.query(&sql, &[&view, &hash, &old]))?;
     for other in others {
-        let other: String = other.get(0);
-        let schema = quoted(&names.version_plain(&other));
-        let sql = format!(
-            "begin; set local lock_timeout = '1s'; drop schema if exists {schema} cascade;
-             delete from {}.view where name = {} and hash = {} and not serves; commit",
-            names.shared,
-            literal(view),
-            literal(&other)
-        );
-        if let Err(error) = session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)? {
-            session.run(ACTION, session.client.batch_execute("rollback"))?;
-            return Err(failed("drop an old version", &session.database, &error));
-        }
+        drop_version(session, names, view, other.get(0))?;
     }
     Ok(())
+}
+
+/// Drops the schema and the row of a version that does not serve.
+pub(crate) fn drop_version(session: &Session, names: &Names, view: &str, hash: &str) -> Result<(), RunError> {
+    let schema = quoted(&names.version_plain(hash));
+    let sql = format!(
+        "begin; set local lock_timeout = '1s'; drop schema if exists {schema} cascade;
+         delete from {}.view where name = {} and hash = {} and not serves; commit",
+        names.shared,
+        literal(view),
+        literal(hash)
+    );
+    if let Err(error) = session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)? {
+        session.run(ACTION, session.client.batch_execute("rollback"))?;
+        return Err(failed("drop an old version", &session.database, &error));
+    }
+    Ok(())
+}
+
+/// The versions that serve, or did before.
+pub(crate) fn kept(session: &Session, names: &Names, view: &str) -> Result<Vec<Kept>, RunError> {
+    let sql = format!(
+        "select hash, served, at, file, definition, instead_of, since from {}.view where name = $1 and served > 0",
+        names.shared
+    );
+    let rows = session.run("look for versions", session.client.query(&sql, &[&view]))?;
+    let kept = |row: &Row| Kept {
+        hash: row.get(0),
+        served: row.get(1),
+        checkpoint: row.get::<_, String>(2).parse().ok(),
+        rollback: rollback(row.get(5), row.get(6)),
+        source: row.get::<_, Option<String>>(4).map(|text| Source { file: row.get(3), text }),
+    };
+    Ok(rows.iter().map(kept).collect())
+}
+
+fn rollback(instead_of: Option<String>, since: Option<i64>) -> Option<Rollback> {
+    instead_of.zip(since).map(|(instead_of, since)| Rollback { instead_of, since })
+}
+
+/// Records a rollback to a version, and takes any other one back.
+pub(crate) fn roll_back(
+    session: &Session,
+    names: &Names,
+    view: &str,
+    to: Option<(&str, &Rollback)>,
+) -> Result<(), RunError> {
+    let value = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
+    let hash = value(to.map(|(hash, _)| literal(hash)));
+    let instead_of = value(to.map(|(_, rollback)| literal(&rollback.instead_of)));
+    let since = value(to.map(|(_, rollback)| rollback.since.to_string()));
+    let (shared, view) = (&names.shared, literal(view));
+    let sql = format!(
+        "begin; set local synchronous_commit = on;
+         update {shared}.view set instead_of = null, since = null where name = {view} and instead_of is not null;
+         update {shared}.view set instead_of = {instead_of}, since = {since} where name = {view} and hash = {hash};
+         commit"
+    );
+    session.run("roll the view back", session.client.batch_execute(&sql))
 }

@@ -7,6 +7,7 @@ use gesta_core::Checkpoint;
 
 use crate::damage::Damage;
 use crate::definition::Definition;
+use crate::kept::{Kept, Rollback};
 use crate::postgres::database::{Database, heartbeat, is_alive};
 use crate::postgres::error::impossible;
 use crate::postgres::install::install;
@@ -14,10 +15,11 @@ use crate::postgres::lease::{Claim, Owner, claim};
 use crate::postgres::make::Making;
 use crate::postgres::names::Names;
 use crate::postgres::pool::{Pool, Served};
+use crate::postgres::serve;
 use crate::postgres::session::Session;
 use crate::postgres::version::PostgresVersion;
 use crate::run_error::RunError;
-use crate::target::{Found, Serving, Target, fitting};
+use crate::target::{Found, Reads, Role, Serving, Target, fitting};
 
 const ACTION: &str = "open the view";
 
@@ -27,6 +29,9 @@ pub(crate) struct Postgres {
     definition: Definition,
     names: Names,
     pool: Arc<Pool>,
+    role: Role,
+    /// The connection of the survey, for what follows.
+    surveyed: Option<Session>,
     /// The version was open during this run.
     had_it: bool,
     /// What serves while another process runs the view.
@@ -43,14 +48,18 @@ struct Row {
 }
 
 impl Postgres {
-    pub(crate) fn new(database: Arc<Database>, definition: Definition) -> Self {
+    pub(crate) fn new(database: Arc<Database>, definition: Definition, role: Role) -> Self {
         let names = Names::new(&database.url.prefix, &definition);
         let pool = Arc::new(Pool::new(Arc::clone(&database), names.serving.clone()));
-        Self { database, definition, names, pool, had_it: false, standing_by: None }
+        let (surveyed, had_it, standing_by) = (None, false, None);
+        Self { database, definition, names, pool, role, surveyed, had_it, standing_by }
     }
 
     /// Connects, with the shared tables and a fresh heartbeat in place.
-    fn connect(&self, start: &Checkpoint, stop: &Stop) -> Result<Session, RunError> {
+    fn connect(&mut self, start: &Checkpoint, stop: &Stop) -> Result<Session, RunError> {
+        if let Some(session) = self.surveyed.take() {
+            return Ok(session);
+        }
         let session = self.database.connect(stop)?;
         install(&session, &self.database.url.prefix, start.store())?;
         self.database.installed();
@@ -74,7 +83,8 @@ impl Postgres {
             // Somebody dropped it while this runner had it open.
             return if self.had_it { Err(self.superseded()) } else { Ok(Found::Nothing) };
         };
-        let is_newest = row.serving_made.is_none_or(|serving| serving <= row.made);
+        // An older version is followed, and stays older.
+        let is_newest = self.role == Role::Old || row.serving_made.is_none_or(|serving| serving <= row.made);
         let is_revived = match claim(&row.owner, &self.database.runner, self.had_it, is_newest) {
             Claim::StandBy => return Err(RunError::StandsBy { view: self.definition.name().to_owned() }),
             Claim::Superseded => return Err(self.superseded()),
@@ -124,8 +134,7 @@ impl Postgres {
         let row = session.run(ACTION, session.client.query_opt(&sql, &[&name]))?;
         Ok(row.and_then(|row| {
             let (hash, at): (String, String) = (row.get(0), row.get(1));
-            let reads = Arc::new(Served::new(Arc::clone(&self.pool), &hash[..8]));
-            Some(Serving { reads, checkpoint: at.parse().ok()? })
+            Some(Serving { reads: self.reads(&hash), checkpoint: at.parse().ok()? })
         }))
     }
 
@@ -143,12 +152,54 @@ impl Postgres {
             pool: Arc::clone(&self.pool),
             checkpoint,
             fence,
+            role: self.role,
+        }
+    }
+
+    /// Another process serves a newer version: it can follow this one too.
+    fn give_up(&self, session: &Session) {
+        let sql = format!(
+            "update {}.view set runner = null where name = $1 and hash = $2 and runner = $3",
+            self.names.shared
+        );
+        let (name, hash, runner) = (self.definition.name(), self.definition.hash(), &self.database.runner);
+        let given_up = session.run(ACTION, session.client.execute(&sql, &[&name, &hash, runner]));
+        if let Err(error) = given_up {
+            tracing::debug!(view = name, %error, "the older version was not given up");
         }
     }
 }
 
 impl Target for Postgres {
     type Version = PostgresVersion;
+
+    fn survey(&mut self, head: &Checkpoint, stop: &Stop) -> Result<Vec<Kept>, RunError> {
+        let session = self.connect(head, stop)?;
+        let kept = serve::kept(&session, &self.names, self.definition.name())?;
+        self.surveyed = Some(session);
+        Ok(kept)
+    }
+
+    fn reads(&self, hash: &str) -> Arc<dyn Reads> {
+        Arc::new(Served::new(Arc::clone(&self.pool), &hash[..8]))
+    }
+
+    fn roll_back(
+        &mut self,
+        to: Option<(&str, &Rollback)>,
+        head: &Checkpoint,
+        stop: &Stop,
+    ) -> Result<(), RunError> {
+        let session = self.connect(head, stop)?;
+        serve::roll_back(&session, &self.names, self.definition.name(), to)?;
+        self.surveyed = Some(session);
+        Ok(())
+    }
+
+    fn remove(&mut self, hash: &str, head: &Checkpoint, stop: &Stop) -> Result<(), RunError> {
+        let session = self.connect(head, stop)?;
+        serve::drop_version(&session, &self.names, self.definition.name(), hash)
+    }
 
     fn find(
         &mut self,
@@ -160,6 +211,10 @@ impl Target for Postgres {
         let claimed = self.claim(&session);
         self.standing_by = match claimed {
             Err(RunError::StandsBy { .. }) => self.serving(&session)?,
+            Err(RunError::Superseded { .. }) => {
+                self.give_up(&session);
+                None
+            }
             _ => None,
         };
         let (at, fence) = match claimed? {

@@ -1,4 +1,4 @@
-//! One version of a view in PostgreSQL: how it follows an older one, and how it takes over.
+//! One version of a view in PostgreSQL: how it takes over, and what it removes.
 
 use std::sync::Arc;
 
@@ -14,9 +14,12 @@ use crate::postgres::serve;
 use crate::postgres::session::Session;
 use crate::postgres::writer::Writer;
 use crate::run_error::{DatabaseErrorKind, RunError};
-use crate::target::{Reads, Serving, Version, fitting};
+use crate::target::{Reads, Role, Version};
 
 const ACTION: &str = "switch the readers' views";
+
+/// A crash of the server must not take a switch back that readers have seen.
+const BEGIN: &str = "begin; set local lock_timeout = '300ms'; set local synchronous_commit = on";
 
 /// A version that is open for its runner.
 pub(crate) struct PostgresVersion {
@@ -27,6 +30,7 @@ pub(crate) struct PostgresVersion {
     pub(crate) pool: Arc<Pool>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) fence: i64,
+    pub(crate) role: Role,
 }
 
 impl PostgresVersion {
@@ -34,18 +38,14 @@ impl PostgresVersion {
         RunError::Fenced { view: self.definition.name().to_owned() }
     }
 
-    fn reads_of(&self, hash: &str) -> Arc<dyn Reads> {
-        Arc::new(Served::new(Arc::clone(&self.pool), &hash[..8]))
-    }
-
     fn switch(&self, serving: Option<&str>) -> Result<(), RunError> {
         let (session, names) = (&self.session, &self.names);
         let (name, hash) = (self.definition.name(), self.definition.hash());
-        session.run(ACTION, session.client.batch_execute("begin; set local lock_timeout = '300ms'"))?;
+        session.run(ACTION, session.client.batch_execute(BEGIN))?;
         // The row first: a runner that was taken over from must not touch the readers' views.
         // Nor one whose definition is older than that of a process that serves.
         let marked = format!(
-            "update {0}.view as this set caught_up = true where name = $1 and hash = $2 and fence = $3
+            "update {0}.view as this set fence = fence where name = $1 and hash = $2 and fence = $3
                  and not exists (select 1 from {0}.view v where v.name = $1 and v.serves and v.made > this.made and {1})",
             names.shared,
             is_alive(&names.shared)
@@ -70,21 +70,7 @@ impl Version for PostgresVersion {
     }
 
     fn reads(&self) -> Arc<dyn Reads> {
-        self.reads_of(&self.definition.hash())
-    }
-
-    fn predecessor(&self, head: &Checkpoint) -> Result<Option<Serving>, RunError> {
-        let sql = format!(
-            "select hash, at from {}.view where name = $1 and serves and hash <> $2",
-            self.names.shared
-        );
-        let (name, hash) = (self.definition.name(), self.definition.hash());
-        let row = self.session.run(ACTION, self.session.client.query_opt(&sql, &[&name, &hash]))?;
-        Ok(row.and_then(|row| {
-            let (hash, at): (String, String) = (row.get(0), row.get(1));
-            let checkpoint = fitting(at.parse().ok()?, head).ok()?;
-            Some(Serving { reads: self.reads_of(&hash), checkpoint })
-        }))
+        Arc::new(Served::new(Arc::clone(&self.pool), &self.definition.short_hash()))
     }
 
     /// Makes the readers' views show this version, in one transaction. It waits for queries for a moment, several times: shorter
@@ -104,9 +90,9 @@ impl Version for PostgresVersion {
         }
     }
 
-    fn remove_others(&self, _: Option<&dyn Reads>) {
+    fn remove_others(&self, old: Option<&str>) {
         let (name, hash) = (self.definition.name(), self.definition.hash());
-        if let Err(error) = serve::drop_others(&self.session, &self.names, name, &hash) {
+        if let Err(error) = serve::drop_others(&self.session, &self.names, (name, &hash), old) {
             tracing::warn!(view = name, %error, "an old version of a view was not removed");
         }
     }

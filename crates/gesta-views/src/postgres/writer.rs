@@ -16,7 +16,7 @@ use crate::postgres::rows::RowTables;
 use crate::postgres::values::Param;
 use crate::postgres::version::PostgresVersion;
 use crate::run_error::{DatabaseErrorKind, RunError};
-use crate::target::{self, Outcome, Version as _};
+use crate::target::{self, Outcome, Role, Version as _};
 
 const ACTION: &str = "write to the view";
 
@@ -62,8 +62,17 @@ impl<'v> Writer<'v> {
             }
             statements.push(prepared);
         }
+        // A version that another process replaced must not go on as the wanted one. As an older one it does.
+        let is_wanted = match version.role {
+            Role::Wanted => format!(
+                "and not exists (select 1 from {}.view v where v.name = $1 and v.serves and v.made > this.made)",
+                names.shared
+            ),
+            Role::Old => String::new(),
+        };
         let advance = format!(
-            "update {}.view set at = $4 where name = $1 and hash = $2 and fence = $3 and at = $5",
+            "update {}.view as this set at = $4
+             where name = $1 and hash = $2 and fence = $3 and at = $5 {is_wanted}",
             names.shared
         );
         let advance = session.run(ACTION, session.client.prepare(&advance))?;

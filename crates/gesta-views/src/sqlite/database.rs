@@ -7,24 +7,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::Checkpoint;
-use rusqlite::{Connection, Error, ErrorCode};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
 use crate::definition::Definition;
+use crate::kept::{Kept, Rollback, Source};
 use crate::limits::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_CHECKPOINT_PAGES, WRITER_CACHE_KIB};
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::connection::{harden, message, read_checkpoint};
-use crate::sqlite::files::{beside, file_name, remove, version_of};
+use crate::sqlite::files::{beside, file_name, remove, versions};
 use crate::sqlite::pool::Pool;
 use crate::sqlite::purity;
 use crate::target::{Found, fitting};
 
 /// The runner's tables, in every view's database.
+///
+/// `served` is 0 until the version has shown everything, and then its number in the order of switches. `instead_of` and `since` are the
+/// rollback to this version.
 const RUNNER_TABLES: &str = "
-    create table gesta_view (name text not null, version integer not null, hash text not null, caught_up integer not null);
+    create table gesta_view (name text not null, version integer not null, hash text not null, served integer not null,
+        instead_of text, since integer, file text not null, definition text);
     create table gesta_checkpoint (at text not null);";
 
-/// Records that a version has shown everything, so that it may serve while a newer one is built.
-pub(crate) const MARK_CAUGHT_UP: &str = "update gesta_view set caught_up = 1 where caught_up = 0";
+/// Records that a version has shown everything, and serves from now on.
+pub(crate) const TAKE_OVER: &str = "update gesta_view set served = ?1 where served < ?1";
 
 /// Creates the tables of a view in an empty database, at a checkpoint.
 pub(crate) fn create(
@@ -36,9 +41,10 @@ pub(crate) fn create(
     for statement in &definition.parts().schema {
         connection.prepare(&statement.sql)?.raw_execute()?;
     }
+    let parts = definition.parts();
     connection.execute(
-        "insert into gesta_view values (?1, ?2, ?3, 0)",
-        (definition.name(), definition.version(), definition.hash()),
+        "insert into gesta_view values (?1, ?2, ?3, 0, null, null, ?4, ?5)",
+        (definition.name(), definition.version(), definition.hash(), &parts.file, &parts.text),
     )?;
     connection.execute("insert into gesta_checkpoint values (?1)", [at.to_string()])?;
     Ok(())
@@ -50,8 +56,8 @@ pub(crate) struct ViewFile {
     pub(crate) path: PathBuf,
     pub(crate) connection: Connection,
     pub(crate) checkpoint: Checkpoint,
-    /// It has shown everything once, and so taken over from any version before it.
-    pub(crate) caught_up: bool,
+    /// Its number once it serves: higher than that of any other version.
+    pub(crate) serves_as: i64,
     /// The connections that read it.
     pub(crate) pool: Arc<Pool>,
     /// Bytes of the write-ahead log before it is emptied.
@@ -75,27 +81,57 @@ impl Place {
         }
         let read = || {
             let connection = open_for_runner(&path)?;
-            let (hash, caught_up) =
-                connection.query_row("select hash, caught_up from gesta_view", [], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
-                })?;
-            let checkpoint = read_checkpoint(&connection)?;
-            Ok((connection, hash, caught_up, checkpoint))
+            let kept = read_kept(&connection)?;
+            Ok((connection, kept))
         };
-        let (connection, hash, caught_up, checkpoint) = match read() {
+        let (connection, kept) = match read() {
             Ok(read) => read,
             Err(error) if is_no_view(&error) => {
                 return Ok(Found::Unusable(format!("its file is damaged: {}", message(&error))));
             }
             Err(error) => return Err(database(&path, "open", &error)),
         };
-        if hash != self.definition.hash() {
+        if kept.hash != self.definition.hash() {
             return Ok(Found::Unusable("its file belongs to another definition".to_owned()));
         }
+        let checkpoint = kept.checkpoint.expect("it was read");
         Ok(match fitting(checkpoint, head) {
-            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint, caught_up)),
+            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint)),
             Err(reason) => Found::Unusable(reason),
         })
+    }
+
+    /// The versions of the view that have shown everything. A file that cannot be read has none.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        let read = |(path, _): (PathBuf, String)| {
+            read_kept(&open_to_read(&path).ok()?).ok().filter(|kept| kept.served > 0)
+        };
+        versions(&self.folder, self.definition.name()).into_iter().filter_map(read).collect()
+    }
+
+    /// Records a rollback in the file of its version, and takes any other one back.
+    pub(crate) fn roll_back(&self, to: Option<(&str, &Rollback)>) -> Result<(), RunError> {
+        for kept in self.kept() {
+            let rollback = to.filter(|(hash, _)| *hash == kept.hash).map(|(_, rollback)| rollback);
+            if kept.rollback.as_ref() == rollback {
+                continue;
+            }
+            let path = self.folder.join(file_name(self.definition.name(), &kept.hash));
+            let (instead_of, since) = rollback.map(|to| (&to.instead_of, to.since)).unzip();
+            let write = || {
+                let connection = open_for_runner(&path)?;
+                connection.pragma_update(None, "synchronous", "full")?;
+                connection.execute("update gesta_view set instead_of = ?1, since = ?2", (instead_of, since))
+            };
+            write().map_err(|error| database(&path, "write to", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the file of a version.
+    pub(crate) fn remove(&self, hash: &str) -> Result<(), RunError> {
+        let path = self.folder.join(file_name(self.definition.name(), hash));
+        remove(&path).map_err(|error| io(&path, "remove", &error))
     }
 
     /// Creates the database of the definition at the start of the log, in place of any that is there.
@@ -107,18 +143,46 @@ impl Place {
         let transaction = connection.unchecked_transaction().map_err(failed)?;
         create(&transaction, &self.definition, start).map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        Ok(self.file(connection, start.clone(), false))
+        Ok(self.file(connection, start.clone()))
     }
 
-    fn file(&self, connection: Connection, checkpoint: Checkpoint, caught_up: bool) -> ViewFile {
+    fn file(&self, connection: Connection, checkpoint: Checkpoint) -> ViewFile {
         let (definition, path, wal_bytes_max) = (self.definition.clone(), self.path(), self.wal_bytes_max);
-        let pool = Arc::new(Pool::new(path.clone(), definition.short_hash()));
-        ViewFile { definition, path, connection, checkpoint, caught_up, pool, wal_bytes_max }
+        let hash = definition.hash();
+        let others = self.kept().into_iter().filter(|kept| kept.hash != hash);
+        let serves_as = others.map(|kept| kept.served).max().unwrap_or(0) + 1;
+        let pool = self.pool(&hash);
+        ViewFile { definition, path, connection, checkpoint, serves_as, pool, wal_bytes_max }
+    }
+
+    /// The connections that read a version.
+    pub(crate) fn pool(&self, hash: &str) -> Arc<Pool> {
+        let path = self.folder.join(file_name(self.definition.name(), hash));
+        Arc::new(Pool::new(path, hash[..8].to_owned()))
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(file_name(&self.definition))
+        self.folder.join(file_name(self.definition.name(), &self.definition.hash()))
     }
+}
+
+/// Opens a version's database without changing it.
+pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Reads what a version's database says of it.
+pub(crate) fn read_kept(connection: &Connection) -> rusqlite::Result<Kept> {
+    let checkpoint = read_checkpoint(connection)?;
+    let sql = "select hash, served, instead_of, since, file, definition from gesta_view";
+    connection.query_row(sql, [], |row| {
+        let (hash, served, instead_of) = (row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?);
+        let since = row.get::<_, Option<i64>>(3)?;
+        let rollback = instead_of.zip(since).map(|(instead_of, since)| Rollback { instead_of, since });
+        let (file, text) = (row.get(4)?, row.get::<_, Option<String>>(5)?);
+        let source = text.map(|text| Source { file, text });
+        Ok(Kept { hash, served, checkpoint: Some(checkpoint), rollback, source })
+    })
 }
 
 impl ViewFile {
@@ -139,19 +203,13 @@ impl ViewFile {
 
     /// The versions of the view in other files.
     pub(crate) fn other_versions(&self) -> Vec<(PathBuf, String)> {
-        let folder = self.path.parent().into_iter().flat_map(std::fs::read_dir);
-        let paths = folder.flatten().filter_map(Result::ok).map(|entry| entry.path());
-        let others = paths.filter(|path| *path != self.path);
-        others
-            .filter_map(|path| {
-                let version = version_of(&path, self.definition.name())?;
-                Some((path, version))
-            })
-            .collect()
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let versions = versions(folder, self.definition.name());
+        versions.into_iter().filter(|(path, _)| *path != self.path).collect()
     }
 }
 
-fn open_for_runner(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open_for_runner(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     harden(&connection)?;

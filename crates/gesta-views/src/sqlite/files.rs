@@ -2,15 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::definition::Definition;
+/// The name of a version's database in the views' folder.
+pub(crate) fn file_name(view: &str, hash: &str) -> String {
+    format!("{view}.{}.db", &hash[..8])
+}
 
-/// The name of a definition's database in the views' folder.
-pub(crate) fn file_name(definition: &Definition) -> String {
-    format!("{}.{}.db", definition.name(), definition.short_hash())
+/// The files of a view's versions, each with the first digits of its hash.
+pub(crate) fn versions(folder: &Path, view: &str) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let with_version = |path: PathBuf| version_of(&path, view).map(|version| (path, version));
+    entries.map(|entry| entry.path()).filter_map(with_version).collect()
 }
 
 /// The version in a file name of the form `<view>.<8 hexadecimal digits>.db`.
-pub(crate) fn version_of(path: &Path, view: &str) -> Option<String> {
+fn version_of(path: &Path, view: &str) -> Option<String> {
     let name = path.file_name().and_then(|name| name.to_str())?;
     let hash = name.strip_prefix(view)?.strip_prefix('.')?.strip_suffix(".db")?;
     (hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| hash.to_owned())

@@ -5,7 +5,6 @@
 //! limited, and empties it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,7 +12,6 @@ use event_listener::{Event, Listener};
 
 use crate::limits::IDLE_READERS_MAX;
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
-use crate::sqlite::files::remove_version;
 use crate::sqlite::reader::Reader;
 use crate::target::Reads;
 
@@ -24,8 +22,6 @@ pub(crate) struct Pool {
     readers: Mutex<Readers>,
     /// Notified when the last running query ends, and when a hold ends.
     changed: Event,
-    /// A newer version took over: the file is removed with the last query on it.
-    retired: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,8 +35,7 @@ struct Readers {
 
 impl Pool {
     pub(crate) fn new(path: PathBuf, version: String) -> Self {
-        let (readers, changed, retired) = (Mutex::default(), Event::new(), AtomicBool::new(false));
-        Self { path, version, readers, changed, retired }
+        Self { path, version, readers: Mutex::default(), changed: Event::new() }
     }
 
     /// Holds new queries back until the guard is dropped.
@@ -108,20 +103,6 @@ impl Reads for Pool {
     /// Closes the connections that no query uses. The view's thread then closes the last one, which leaves no write-ahead log.
     fn close_idle(&self) {
         self.readers().idle.clear();
-    }
-
-    /// Removes the file once nobody reads it any more.
-    fn retire(&self) {
-        self.retired.store(true, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).idle.clear();
-        if *self.retired.get_mut() {
-            remove_version(&self.path);
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Error, Statement};
 use crate::limits::WAL_DRAIN_TIME_MAX;
 use crate::run_error::RunError;
 use crate::sqlite::apply::Applier;
-use crate::sqlite::database::{MARK_CAUGHT_UP, ViewFile, database};
+use crate::sqlite::database::{TAKE_OVER, ViewFile, database};
 use crate::target::{self, Outcome};
 
 /// Writes pages. The rows of a page and its checkpoint become visible and durable together, or not at all.
@@ -19,7 +19,7 @@ pub(crate) struct Writer<'c> {
     applier: Applier<'c>,
     begin: Statement<'c>,
     advance: Statement<'c>,
-    mark_caught_up: Statement<'c>,
+    take_over: Statement<'c>,
     commit: Statement<'c>,
     /// The size of the write-ahead log at which it is emptied.
     wal_bytes_max: u64,
@@ -34,7 +34,7 @@ impl<'c> Writer<'c> {
                 applier: Applier::new(connection, &file.definition)?,
                 begin: connection.prepare("begin immediate")?,
                 advance: connection.prepare("update gesta_checkpoint set at = ?2 where at = ?1")?,
-                mark_caught_up: connection.prepare(MARK_CAUGHT_UP)?,
+                take_over: connection.prepare(TAKE_OVER)?,
                 commit: connection.prepare("commit")?,
                 wal_bytes_max: file.wal_bytes_max,
             })
@@ -61,7 +61,7 @@ impl<'c> Writer<'c> {
             return Err(RunError::CheckpointMoved { expected: from.clone(), path: self.file.path.clone() });
         }
         if reach == Reach::Head {
-            self.mark_caught_up.raw_execute().map_err(failed)?;
+            self.take_over.execute([self.file.serves_as]).map_err(failed)?;
         }
         self.commit.raw_execute().map_err(failed)?;
         self.applier.committed();

@@ -13,6 +13,9 @@ mod rebuild;
 mod rows;
 mod runner;
 mod sandbox;
+#[path = "../common/versions.rs"]
+mod shared;
 mod support;
+mod versions;
 mod waiting;
 mod wal;

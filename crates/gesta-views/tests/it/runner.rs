@@ -28,7 +28,7 @@ fn every_event_counts_exactly_once_in_catch_up_and_live() {
         (status.checkpoint, status.head, status.lag_events),
         (Some(last.clone()), Some(last), Some(0))
     );
-    assert_eq!(views.names().collect::<Vec<_>>(), ["balances"]);
+    assert_eq!(views.names(), ["balances"]);
 }
 
 #[test]

@@ -85,6 +85,16 @@ pub(crate) fn stopped(views: &Views, checkpoint: &Checkpoint) -> Arc<RunError> {
     }
 }
 
+/// Waits until the view has stopped, while its older version may go on.
+pub(crate) fn until_stopped(views: &Views) -> Arc<RunError> {
+    loop {
+        if let State::Stopped { error } = status(views).state {
+            return error;
+        }
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) fn status(views: &Views) -> Status {
     pollster::block_on(views.status("balances")).unwrap()
 }
@@ -119,13 +129,36 @@ pub(crate) struct Failing {
     pub(crate) pages_before: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) barrier: Barrier,
+    /// Only the reads of views count that name the type `cents`, or only those that do not.
+    of_cents: Option<bool>,
 }
 
 impl Failing {
     pub(crate) fn after(inner: &Arc<MemoryStore>, pages: u64, failures: u64, fault: Fault) -> Arc<Self> {
         let inner = inner.clone();
         let (pages_before, failures) = (pages.into(), failures.into());
-        Arc::new(Self { inner, fault, pages_before, failures, barrier: Barrier::new(2) })
+        let (barrier, of_cents) = (Barrier::new(2), None);
+        Arc::new(Self { inner, fault, pages_before, failures, barrier, of_cents })
+    }
+
+    /// As [`Self::after`], for the reads of views that name the type `cents`, or for those that do not.
+    pub(crate) fn in_reads(
+        of_cents: bool,
+        inner: &Arc<MemoryStore>,
+        pages: u64,
+        failures: u64,
+        fault: Fault,
+    ) -> Arc<Self> {
+        let failing = Arc::into_inner(Self::after(inner, pages, failures, fault)).unwrap();
+        Arc::new(Self { of_cents: Some(of_cents), ..failing })
+    }
+
+    fn counts(&self, read: &Read) -> bool {
+        let Select::Log { query: Query::Any(items), .. } = &read.select else {
+            return self.of_cents.is_none();
+        };
+        let names_cents = items.iter().any(|item| item.types.iter().any(|name| name.as_str() == "cents"));
+        self.of_cents.is_none_or(|of_cents| of_cents == names_cents)
     }
 
     fn fails(&self) -> bool {
@@ -154,7 +187,7 @@ impl EventStore for Failing {
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
-        if !self.fails() {
+        if !self.counts(&read) || !self.fails() {
             return self.inner.read(read);
         }
         match self.fault {

@@ -14,7 +14,10 @@ mod kills;
 mod loans;
 mod rows;
 mod runners;
+#[path = "../common/versions.rs"]
+mod shared;
 mod speed;
 mod support;
 mod switch;
 mod tls;
+mod versions;

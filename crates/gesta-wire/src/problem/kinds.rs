@@ -155,6 +155,10 @@ kinds! {
     NO_VIEW = 404 "no-view" "There is no such view" { view: Text }
     /// A view that has stopped.
     VIEW_STOPPED = 409 "view-stopped" "The view has stopped" {}
+    /// A view that has no older version to use.
+    NO_OLD_VERSION = 409 "no-old-version" "No older version can be used" {}
+    /// A removal of a view's older version that answers queries.
+    OLD_VERSION_SERVES = 409 "old-version-serves" "The older version answers queries" {}
     /// A view that did not reach a checkpoint in time.
     NOT_CAUGHT_UP = 504 "not-caught-up" "The view has not caught up" { serving: TextOrNull }
     /// A malformed query of a view.

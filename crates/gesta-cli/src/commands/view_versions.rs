@@ -1,0 +1,166 @@
+//! `gesta view status`, `rollback` and `drop-old`: the versions of views on a server.
+
+use serde_json::Value;
+
+use crate::failure::{Failure, Outcome};
+use crate::output::{count, say};
+use crate::target::{ServerUrl, ask_server, encode};
+
+#[derive(clap::Args)]
+pub(super) struct ShowStatus {
+    /// The name of the view; all views without it.
+    name: Option<String>,
+    /// Print JSON, one view per line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerUrl,
+}
+
+#[derive(clap::Args)]
+pub(super) struct OfOne {
+    /// The name of the view.
+    name: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerUrl,
+}
+
+impl ShowStatus {
+    pub(super) fn run(self) -> Outcome {
+        let url = self.server.url()?;
+        let path = self.name.as_ref().map_or("/views".to_owned(), |name| format!("/views/{}", encode(name)));
+        let answer = ask_server(&url, async |server| server.get(&path).await)?;
+        let answer = parse(&url, &answer)?;
+        let views = answer["views"].as_array().map_or(std::slice::from_ref(&answer), Vec::as_slice);
+        views.iter().try_for_each(|view| print(view, self.json, status_lines))
+    }
+}
+
+impl OfOne {
+    pub(super) fn roll_back(self) -> Outcome {
+        print(&self.post("rollback")?, self.json, rollback_lines)
+    }
+
+    pub(super) fn drop_old(self) -> Outcome {
+        let dropped = |answer: &Value| format!("version {} is removed", text(answer, "dropped"));
+        print(&self.post("drop-old")?, self.json, dropped)
+    }
+
+    fn post(&self, action: &str) -> Outcome<Value> {
+        let url = self.server.url()?;
+        let path = format!("/views/{}/{action}", encode(&self.name));
+        let answer = ask_server(&url, async |server| server.post(&path, Vec::new()).await)?;
+        parse(&url, &answer)
+    }
+}
+
+fn parse(url: &str, answer: &[u8]) -> Outcome<Value> {
+    let answer = serde_json::from_slice(answer);
+    answer.map_err(|error| {
+        Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
+    })
+}
+
+fn print(value: &Value, json: bool, lines: impl Fn(&Value) -> String) -> Outcome {
+    let text = if json { value.to_string() } else { lines(value) };
+    Ok(say(&text)?)
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// The first digits of a hash, which name a version.
+fn short(hash: &str) -> &str {
+    hash.get(..8).unwrap_or(hash)
+}
+
+/// A view on one line, and one for each thing that an operator should know.
+fn status_lines(view: &Value) -> String {
+    let lag =
+        view["lagEvents"].as_u64().map_or("lag unknown".to_owned(), |lag| count(lag, "event") + " behind");
+    let version = short(text(view, "hash"));
+    let mut lines = format!("{}  {}  version {version}  {lag}", text(view, "name"), text(view, "state"));
+    let mut add = |line: String| lines.push_str(&format!("\n  {line}"));
+    if let Some(error) = view["error"].as_str() {
+        add(error.to_owned());
+    }
+    if view["progress"].is_object() {
+        add(progress_line(&view["progress"]));
+    }
+    if let Some(definition) = view["rolledBack"].as_str() {
+        add(format!("rolled back from {}, until the definition changes", short(definition)));
+    }
+    let old = &view["old"];
+    if old.is_object() {
+        let does = if view["servesPredecessor"] == true { "answers queries" } else { "is kept" };
+        let error = old["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
+        add(format!("version {} {does}  {}{error}", text(old, "version"), text(old, "state")));
+    }
+    lines
+}
+
+fn progress_line(progress: &Value) -> String {
+    let number = |name: &str| progress[name].as_u64().unwrap_or_default();
+    let (done, total) = (number("eventsDone"), number("eventsTotal"));
+    let percent = (done * 100).checked_div(total).unwrap_or(100);
+    let rate = progress["eventsPerSecond"].as_f64().unwrap_or_default();
+    let remaining = progress["remainingSeconds"].as_f64();
+    let remaining = remaining.map_or("stands still".to_owned(), |seconds| format!("{seconds:.0} s left"));
+    format!("is built: {done} of {} ({percent} %), {rate:.0} events/s, {remaining}", count(total, "event"))
+}
+
+fn rollback_lines(answer: &Value) -> String {
+    let (from, to) = (text(answer, "from"), text(answer, "to"));
+    let what = match answer["isGiven"] == true {
+        true => "the rollback is taken back",
+        false => "rolled back",
+    };
+    match answer["isServing"] == true {
+        true => format!("{what}: version {to} answers queries, in place of {from}"),
+        false => format!("{what}: version {to} answers queries in place of {from} once it has caught up"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_view_that_is_built_shows_how_far_it_is() {
+        let progress =
+            json!({"eventsDone": 25, "eventsTotal": 100, "eventsPerSecond": 10.0, "remainingSeconds": 7.5});
+        let view = json!({"name": "a", "state": "catching-up", "hash": "0123456789", "lagEvents": 75, "progress": progress,
+            "servesPredecessor": true, "old": {"version": "89abcdef", "state": "live"}});
+        let expected = [
+            "a  catching-up  version 01234567  75 events behind",
+            "  is built: 25 of 100 events (25 %), 10 events/s, 8 s left",
+            "  version 89abcdef answers queries  live",
+        ];
+        assert_eq!(status_lines(&view), expected.join("\n"));
+    }
+
+    #[test]
+    fn a_view_that_was_rolled_back_says_so() {
+        let view = json!({"name": "a", "state": "live", "hash": "0123456789", "lagEvents": 0, "rolledBack": "89abcdef01",
+            "old": {"version": "89abcdef", "state": "stopped", "error": "why"}});
+        let expected = [
+            "a  live  version 01234567  0 events behind",
+            "  rolled back from 89abcdef, until the definition changes",
+            "  version 89abcdef is kept  stopped: why",
+        ];
+        assert_eq!(status_lines(&view), expected.join("\n"));
+        let done = json!({"from": "a1", "to": "b2", "isGiven": false, "isServing": true});
+        assert_eq!(rollback_lines(&done), "rolled back: version b2 answers queries, in place of a1");
+        let later = json!({"from": "a1", "to": "b2", "isGiven": true, "isServing": false});
+        assert_eq!(
+            rollback_lines(&later),
+            "the rollback is taken back: version b2 answers queries in place of a1 once it has caught up"
+        );
+    }
+}
