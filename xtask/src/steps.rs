@@ -116,7 +116,7 @@ pub(crate) const TEST: &[Step] = &[
     Step {
         name: "postgres",
         // `tests` passes over these: they share one server, which this command starts. `released events` has built the bank that they serve.
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-postgres-connect --package gesta-postgres --package gesta-cli --test it -- tls:: time:: access:: plans:: laws:: faults:: failover:: postgresql --skip groups::",
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-postgres-connect --package gesta-postgres --package gesta-cli --package gesta-shop --test it -- tls:: time:: access:: plans:: laws:: faults:: failover:: postgresql --skip groups::",
         needs: Tool::Package {
             name: "postgresql",
             probe: "cargo run --quiet --package test-servers -- installed postgres",

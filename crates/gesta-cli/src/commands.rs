@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod bench;
 mod consumers;
+mod copy;
 mod demo;
 mod export;
 mod groups;
@@ -105,6 +106,8 @@ pub(crate) enum Command {
     Backup(backup::TakeBackup),
     /// Make a log from a backup. The log is a new store with the events of the old one.
     Restore(restore::RestoreBackup),
+    /// Copy a store to another place, with places, times, command keys and the progress of groups. If it stops, run it again: it continues.
+    Copy(copy::CopyStore),
     /// Check the sealed segments of a log, at a limited rate.
     Scrub(scrub::ScrubLog),
     /// Show what can be repaired in a log, and repair it if asked.
@@ -142,6 +145,7 @@ impl Command {
             Self::Verify(command) => command.run(),
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
+            Self::Copy(command) => command.run(),
             Self::Scrub(command) => command.run(),
             Self::Repair(command) => command.run(),
             Self::Stat(command) => command.run(),

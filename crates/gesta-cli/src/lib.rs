@@ -9,6 +9,7 @@
 //! ```
 
 mod commands;
+mod copy;
 mod failure;
 mod filter;
 mod host;

@@ -339,13 +339,13 @@ fn holds_log(folder: &Path) -> bool {
 pub(crate) fn has_only_other_files(folder: &Path) -> bool {
     // A missing folder is made. Opening reports a folder that cannot be read.
     let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
-    let ours = ["LOCK", "quarantine", "lost+found"];
+    let ours = ["LOCK", "quarantine", "lost+found", "copying"];
     let is_other = |name: OsString| !ours.iter().any(|known| name == *known);
     !holds_log(folder) && entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name())))
 }
 
 /// The failure for a folder of other files.
-fn other_files(folder: &Path) -> Failure {
+pub(crate) fn other_files(folder: &Path) -> Failure {
     Failure::new(format!("`{}` holds other files and no log", folder.display()))
         .help("check the path; a new log needs a folder that is empty or does not exist")
 }
@@ -371,7 +371,7 @@ pub(crate) fn cannot_open_store(error: &crate::store::OpenError) -> Failure {
 }
 
 /// The failure for a database that cannot be used as a store. `url` has no password.
-fn cannot_open_database(url: &str, error: &gesta_postgres::OpenError) -> Failure {
+pub(crate) fn cannot_open_database(url: &str, error: &gesta_postgres::OpenError) -> Failure {
     Failure::new(format!("cannot open the store `{url}`")).because(error)
 }
 

@@ -7,6 +7,7 @@
 //! - [`Read`] asks for events and [`Page`] returns them. [`Subscription`] is a read without end.
 //! - [`KeyValueStore`] is the trait of small values by key, with revisions, beside the log.
 //! - [`SnapshotStore`] is the trait of states that were folded from streams, as bytes.
+//! - [`CopySource`] and [`CopyTarget`] copy a store, with places, times and command keys.
 //! - [`MemoryStore`] is small, slow and simple. All other stores are tested against it.
 //!
 //! # Example
@@ -25,6 +26,7 @@ mod batch;
 mod canonical;
 mod capabilities;
 mod checkpoint;
+mod copy;
 mod decide;
 mod error;
 mod event;
@@ -45,6 +47,9 @@ pub use batch::{Appended, Batch, CommandKey, Condition, Expected, Placed};
 pub use canonical::{CanonicalError, EventDigest};
 pub use capabilities::{AtomicScope, Capabilities, Limits};
 pub use checkpoint::{Checkpoint, CheckpointParseError, Position, StoreId, StoreIdParseError, Version};
+pub use copy::{
+    CopyError, CopySource, CopyTarget, LogDigest, RecordedBatch, RecordedBatchError, RecordedBatches,
+};
 pub use decide::{CommandRecord, Facts, RefusedBatch, Repeat, check, repeat_of};
 pub use error::{AppendError, Diverged, ReadError, Retry};
 pub use event::{

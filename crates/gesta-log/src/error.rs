@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use gesta_core::Retry;
+use gesta_core::{Retry, StoreId};
 
 use crate::env::{has_no_room, is_shortage};
 use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
@@ -38,6 +38,20 @@ pub enum OpenError {
     RestoreUnfinished {
         /// The folder.
         path: PathBuf,
+    },
+    /// Another store is being copied into the folder.
+    #[error("`{}` holds an unfinished copy: run `gesta copy` again, it goes on", path.display())]
+    CopyUnfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A copy was to go into a folder that holds another store.
+    #[error("`{}` holds the store {store}: copy into a folder that is empty or does not exist", path.display())]
+    OtherStore {
+        /// The folder.
+        path: PathBuf,
+        /// The store in it.
+        store: StoreId,
     },
     /// The manifest's checksum is wrong.
     #[error("the manifest of `{}` is damaged; the segments are untouched: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
@@ -88,6 +102,8 @@ impl OpenError {
             Self::SegmentSize { .. }
             | Self::ManifestMissing { .. }
             | Self::RestoreUnfinished { .. }
+            | Self::CopyUnfinished { .. }
+            | Self::OtherStore { .. }
             | Self::ManifestDamaged { .. }
             | Self::NewerFormat { .. }
             | Self::IsABackup { .. }

@@ -3,6 +3,7 @@
 mod layout;
 mod manifest;
 
+use std::io;
 use std::path::Path;
 
 use crate::bugs::{Bug, planted};
@@ -16,6 +17,9 @@ pub(crate) use manifest::write_synced;
 
 /// A file beside the segments of a log during a restore, so that an interrupted restore is not mistaken for a log.
 pub(crate) const RESTORING: &str = "restoring";
+
+/// A file beside the segments of a log that another store is being copied into, so that the part is not mistaken for the whole.
+pub(crate) const COPYING: &str = "copying";
 
 /// The folder of a log, on a machine.
 pub(crate) struct Folder<'a> {
@@ -68,6 +72,32 @@ impl Folder<'_> {
             true => Ok(()),
             false => Err(OpenError::IsABackup { path: self.root.to_owned() }),
         }
+    }
+
+    /// Refuses a log that another store is being copied into.
+    pub(crate) fn check_is_no_copy(&self) -> Result<(), OpenError> {
+        if self.holds_copy()? {
+            return Err(OpenError::CopyUnfinished { path: self.root.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// True if another store is being copied into the log.
+    pub(crate) fn holds_copy(&self) -> Result<bool, OpenError> {
+        let names = self.env.list(self.root).map_err(io_error("listing the folder"))?;
+        Ok(names.iter().any(|name| name == COPYING))
+    }
+
+    /// Marks the log as one that another store is being copied into.
+    pub(crate) fn mark_copy(&self) -> io::Result<()> {
+        write_synced(self.env, &self.root.join(COPYING), b"A copy into this folder is not done.\n")?;
+        self.env.sync_dir(self.root)
+    }
+
+    /// Removes the mark.
+    pub(crate) fn unmark_copy(&self) -> io::Result<()> {
+        self.env.remove(&self.root.join(COPYING))?;
+        self.env.sync_dir(self.root)
     }
 
     /// Takes the lock of an existing folder that is not empty. Inspecting a log never creates one.

@@ -12,6 +12,8 @@
 //! A background scrub reads sealed segments again, so that rot is found in time ([`Scrub`],
 //! [`LogStore::scrub_status`]).
 //!
+//! [`LogCopy`] fills a folder with what another store has recorded.
+//!
 //! For operators: [`LogStore::backup`] and [`LogStore::scrub`] work on an open log; [`backup()`], [`restore`],
 //! [`verify`], [`scrub()`], [`repair()`] and [`stat()`] work on a folder that no process has open.
 //!
@@ -72,4 +74,4 @@ pub use options::{Clock, Options, Scrub};
 pub use read_only::{ReadOnly, ReadOnlyCause};
 pub use recover::Recovery;
 pub use shared::IndexProgress;
-pub use store::LogStore;
+pub use store::{LogCopy, LogStore};

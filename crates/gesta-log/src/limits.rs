@@ -62,6 +62,9 @@ pub(crate) const DAMAGE_NAMED_MAX: usize = 16;
 pub(crate) const READS_WAITING_MAX: usize = 4_096;
 /// The largest gap between two records that are read in one go: reading the gap costs about as much as a second read.
 pub(crate) const READ_GAP_BYTES_MAX: u64 = 16 << 10;
+/// Bytes of frames, and batches, in one step of a copy: enough that a sync costs little, and few enough to wait in the queue.
+pub(crate) const COPY_BYTES_MAX: usize = 4 << 20;
+pub(crate) const COPY_BATCHES_MAX: usize = 8_192;
 /// The largest read from a file, unless one record is larger.
 pub(crate) const READ_BYTES_MAX: u64 = 4 << 20;
 /// The size of a buffer for records far apart.

@@ -2,6 +2,7 @@
 //!
 //! *Invariant*: a read loads the durable position first and the index second, and clips everything to the position.
 
+mod batches;
 mod fetch;
 mod halves;
 mod places;
@@ -17,6 +18,7 @@ use crate::damage::Damage;
 use crate::index::{IndexSnapshot, Key, Kind, Location, LookupError, Part, ReadMode};
 use crate::recover::Scanned;
 use crate::shared::{Head, Shared};
+pub(crate) use batches::batches;
 pub(crate) use fetch::command_of;
 use fetch::{Failed, Fetched, fetch, fetch_cached, recorded_at};
 use halves::fetch_in_halves;

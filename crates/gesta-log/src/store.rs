@@ -1,6 +1,7 @@
 //! The log as an event store: the handle that callers hold, and its threads.
 
 mod append;
+mod copy;
 #[cfg(feature = "sim")]
 mod inline;
 mod launch;
@@ -35,10 +36,11 @@ use crate::recover::Recovery;
 use crate::shared::{Head, IndexProgress, Shared};
 use crate::write::{Drive, Lookup, command_in_runs, in_doubt, unavailable};
 use append::{Prepare, look_up, refused};
+pub use copy::LogCopy;
 #[cfg(feature = "sim")]
 pub use inline::{LookedUp, Pending};
 use launch::{Late, Launch, Rebuilding};
-pub(crate) use open::{Opened, Stage, open};
+pub(crate) use open::{Opened, Purpose, Stage, open};
 use threads::{cores, spawning};
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
@@ -79,7 +81,7 @@ impl LogStore {
 
     /// Opens a log on a machine that may be simulated.
     fn open_in(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Self, OpenError> {
-        Self::start(open(env, root, options)?, options, Drive::Threads)
+        Self::start(open(env, root, options, Purpose::Store)?, options, Drive::Threads)
     }
 
     /// Starts a recovered log, with its threads or without.

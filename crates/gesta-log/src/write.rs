@@ -22,7 +22,7 @@ pub(crate) use group_builder::GroupBuilder;
 pub(crate) use indexer::Indexer;
 pub(crate) use lookup::{Lookup, command_in_runs};
 pub(crate) use manifest::SharedManifest;
-pub(crate) use queue::{Answer, Ticket};
+pub(crate) use queue::{Answer, RecordedPlace, Ticket};
 pub(crate) use segment_manager::SegmentManager;
 pub(crate) use worker::Drive;
 

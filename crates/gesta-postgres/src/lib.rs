@@ -4,10 +4,13 @@
 //!
 //! Several processes may share one store. The tables are only ever added to; the database refuses every change of an event.
 //!
+//! [`PostgresCopy`] fills a schema with what another store has recorded.
+//!
 //! Where to look: `schema` has the tables, `session` a connection and its settings, `write` the life of an append, `read` pages,
 //! `listen` wake-ups, `shared` what all of them know of the head.
 
 mod address;
+mod copy;
 mod error;
 mod fault;
 mod limits;
@@ -27,6 +30,7 @@ mod values;
 mod write;
 
 pub use address::{PostgresUrl, PostgresUrlParseError};
+pub use copy::PostgresCopy;
 pub use error::OpenError;
 pub use options::{Clock, Options};
 pub use snapshots::PostgresSnapshots;

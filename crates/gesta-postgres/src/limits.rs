@@ -13,6 +13,9 @@ const EVENT_ROOM_BYTES: usize = 128 * 1024;
 pub(crate) const GROUP_BATCHES_MAX: usize = 1_024;
 /// Bytes of events in one group, or one larger batch.
 pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of events, and batches, in one step of a copy: some groups, and few enough for the queue.
+pub(crate) const COPY_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const COPY_BATCHES_MAX: usize = 8 * GROUP_BATCHES_MAX;
 /// Bytes of batches that wait for the writer. Further ones are refused as `Overloaded`.
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Connections for reads. Each can have several reads under way; a slow one delays only those behind it.

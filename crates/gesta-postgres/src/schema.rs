@@ -5,6 +5,7 @@
 //!   rows stay under a long snapshot, and every place is found by an index.
 //! - The row of `store` is the lock of the writers. It is selected `for update` and never updated.
 
+use gesta_core::StoreId;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -17,7 +18,28 @@ pub(crate) const FORMAT: i32 = 1;
 /// What the tables say of the store.
 pub(crate) struct Found {
     pub(crate) id: [u8; 16],
+    /// True if another store is being copied into the schema.
+    pub(crate) is_unfinished: bool,
 }
+
+/// What a schema is opened for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// A store that must be there.
+    Existing,
+    /// A store, made if there is no such schema.
+    Store,
+    /// A copy of the store with this id, begun if there is no such schema.
+    Copy([u8; 16]),
+}
+
+/// The table that a schema has while another store is being copied into it.
+const COPYING: &str = "copying";
+/// Makes that table.
+pub(crate) const BEGIN_COPY: &str =
+    "create table if not exists copying (one bool primary key default true check (one))";
+/// Removes it.
+pub(crate) const END_COPY: &str = "drop table if exists copying";
 
 /// The tables of format 1. They are made in the schema that `search_path` names.
 const TABLES: &str = r#"
@@ -150,22 +172,36 @@ pub(crate) async fn make_snapshots(client: &Client) -> Result<(), Fault> {
 /// The tables whose rows never change.
 const FIXED: [&str; 6] = ["store", "history", "stream", "event", "term", "command"];
 
-/// Makes the schema with a new store in it, unless it is there; then reads what is there.
+/// Makes the schema with what it is opened for, unless it is there; then reads what is there.
 ///
-/// `search_path` must be the schema alone. `id` is that of a new store.
-pub(crate) async fn open(
-    client: &Client,
-    schema: &str,
-    makes_store: bool,
-    id: [u8; 16],
-) -> Result<Found, OpenError> {
-    if let Some(found) = look(client, schema).await? {
-        return Ok(found);
+/// `search_path` must be the schema alone.
+pub(crate) async fn open(client: &Client, schema: &str, purpose: Purpose) -> Result<Found, OpenError> {
+    let found = match look(client, schema).await? {
+        Some(found) => found,
+        None => make_and_look(client, schema, purpose).await?,
+    };
+    let refused = |reason: String| Err(OpenError::Refused { reason });
+    match purpose {
+        Purpose::Existing | Purpose::Store if found.is_unfinished => refused(format!(
+            "the schema `{schema}` holds an unfinished copy: run `gesta copy` again, it goes on"
+        )),
+        Purpose::Copy(of) if found.id != of => refused(format!(
+            "the schema `{schema}` holds the store {}: name another schema with `?schema=`",
+            StoreId::from_bytes(found.id)
+        )),
+        _ => Ok(found),
     }
-    if !makes_store {
-        return Err(OpenError::Refused { reason: format!("there is no store in the schema `{schema}`") });
-    }
-    match make(client, schema, id).await {
+}
+
+async fn make_and_look(client: &Client, schema: &str, purpose: Purpose) -> Result<Found, OpenError> {
+    let (id, is_copy) = match purpose {
+        Purpose::Existing => {
+            return Err(OpenError::Refused { reason: format!("there is no store in the schema `{schema}`") });
+        }
+        Purpose::Store => (uuid::Uuid::now_v7().into_bytes(), false),
+        Purpose::Copy(of) => (of, true),
+    };
+    match make(client, schema, id, is_copy).await {
         Ok(()) => {}
         // Another process was faster: what it made is read.
         Err(error) if is_there(&error) => drop(client.batch_execute("rollback").await),
@@ -209,10 +245,15 @@ async fn look(client: &Client, schema: &str) -> Result<Option<Found>, OpenError>
     let id = id.map_err(|_| OpenError::Refused {
         reason: format!("the id of the store in `{schema}` is damaged"),
     })?;
-    Ok(Some(Found { id }))
+    Ok(Some(Found { id, is_unfinished: has(COPYING) }))
 }
 
-async fn make(client: &Client, schema: &str, id: [u8; 16]) -> Result<(), tokio_postgres::Error> {
+async fn make(
+    client: &Client,
+    schema: &str,
+    id: [u8; 16],
+    is_copy: bool,
+) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&format!("begin; create schema if not exists \"{schema}\"")).await?;
     client.batch_execute(TABLES).await?;
     client.batch_execute(SNAPSHOTS).await?;
@@ -222,6 +263,9 @@ async fn make(client: &Client, schema: &str, id: [u8; 16]) -> Result<(), tokio_p
              for each statement execute function refuse_change()"
         );
         client.batch_execute(&trigger).await?;
+    }
+    if is_copy {
+        client.batch_execute(BEGIN_COPY).await?;
     }
     let first = "insert into history (timeline, from_position) values (gesta_timeline(), 0)";
     client.batch_execute(&first.replace("gesta_timeline()", TIMELINE)).await?;

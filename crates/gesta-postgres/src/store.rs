@@ -18,7 +18,7 @@ use crate::limits::{READ_TIME, limits};
 use crate::options::Options;
 use crate::pool::{Pool, Unread};
 use crate::runtime::{Task, Thread};
-use crate::schema;
+use crate::schema::{self, Found, Purpose};
 use crate::session::{Session, State};
 use crate::shared::{Shared, Target};
 use crate::snapshots::PostgresSnapshots;
@@ -51,14 +51,14 @@ use crate::{listen, read};
 /// # }
 /// ```
 pub struct PostgresStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What the store shares with its key-value store.
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pool: Arc<Pool>,
-    queue: Arc<Queue>,
+    pub(crate) queue: Arc<Queue>,
     /// The tasks that end with the store.
     tasks: Mutex<Vec<Task<()>>>,
     listening: OnceLock<()>,
@@ -74,6 +74,16 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`]; its `retry()` says if it helps to try again.
     pub fn open(url: &PostgresUrl, options: &Options) -> Result<Self, OpenError> {
+        let purpose = if options.makes_store { Purpose::Store } else { Purpose::Existing };
+        Self::open_for(url, options, purpose).map(|(store, _)| store)
+    }
+
+    /// Opens the schema for a purpose. Returns also if it holds an unfinished copy.
+    pub(crate) fn open_for(
+        url: &PostgresUrl,
+        options: &Options,
+        purpose: Purpose,
+    ) -> Result<(Self, bool), OpenError> {
         url.address().check_files().map_err(|error| match error {
             ConnectError::File(error) => OpenError::File(error),
             error => Fault::from(error).into(),
@@ -88,8 +98,9 @@ impl PostgresStore {
         let thread = Thread::start().map_err(OpenError::Thread)?;
         let panicked =
             || OpenError::Unreachable { reason: "the thread of the store has panicked".to_owned() };
-        let (target, session, id, state) =
-            thread.block_on(open(target, options.makes_store)).ok_or_else(panicked)??;
+        let (target, session, found, state) =
+            thread.block_on(open(target, purpose)).ok_or_else(panicked)??;
+        let id = StoreId::from_bytes(found.id);
         let capabilities = Capabilities::new(1, AtomicScope::Store, limits());
         let shared = Arc::new(Shared::new(id, capabilities, target, options.clone(), state));
         let pool = Arc::new(Pool::new(Arc::clone(&shared), session));
@@ -98,7 +109,7 @@ impl PostgresStore {
         let tasks = Mutex::new(vec![thread.spawn(writer.run())]);
         let inner =
             Inner { shared, pool, queue, tasks, listening: OnceLock::new(), thread, url: url.clone() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok((Self { inner: Arc::new(inner) }, found.is_unfinished))
     }
 
     /// Returns the id of the store.
@@ -127,16 +138,20 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 /// Connects, and finds or makes the tables.
-async fn open(target: Target, makes_store: bool) -> Result<(Target, Session, StoreId, State), OpenError> {
+async fn open(target: Target, purpose: Purpose) -> Result<(Target, Session, Found, State), OpenError> {
     let session = Session::connect(&target, None).await?;
     let opening = async {
-        let new_id = uuid::Uuid::now_v7().into_bytes();
-        let found = schema::open(session.client(), &target.schema, makes_store, new_id).await?;
-        Ok::<_, OpenError>((StoreId::from_bytes(found.id), session.state().await?))
+        let found = schema::open(session.client(), &target.schema, purpose).await?;
+        Ok::<_, OpenError>((found, session.state().await?))
     };
     let late = || Err(Fault::timeout("opening the store").into());
-    let (id, state) = tokio::time::timeout(READ_TIME, opening).await.unwrap_or_else(|_| late())?;
-    Ok((target, session, id, state))
+    let (found, state) = tokio::time::timeout(READ_TIME, opening).await.unwrap_or_else(|_| late())?;
+    Ok((target, session, found, state))
+}
+
+/// The answer to a batch whose writer is gone.
+pub(crate) fn writer_panicked() -> AppendError {
+    AppendError::InDoubt { reason: "the writer of the store has panicked: open the store anew".to_owned() }
 }
 
 impl Inner {
@@ -183,9 +198,17 @@ impl Inner {
         let (reply, answer) = oneshot::channel();
         // A caller who is gone needs no search.
         let (search, _searching) = self.search(&batch);
-        self.queue.push(Ticket { batch, events, bytes, search, reply, since: Instant::now(), _room: room });
-        let panicked = "the writer of the store has panicked: open the store anew";
-        answer.await.unwrap_or_else(|_| Err(AppendError::InDoubt { reason: panicked.to_owned() }))
+        self.queue.push(Ticket {
+            batch,
+            events,
+            bytes,
+            search,
+            reply,
+            recorded: None,
+            since: Instant::now(),
+            _room: room,
+        });
+        answer.await.unwrap_or_else(|_| Err(writer_panicked()))
     }
 
     async fn repeat_of(&self, command: CommandKey) -> Result<Option<Appended>, AppendError> {

@@ -22,5 +22,5 @@ mod writer;
 
 pub(crate) use queue::Queue;
 pub(crate) use search::{Searching, search};
-pub(crate) use ticket::{Encoded, Search, Ticket};
+pub(crate) use ticket::{Answer, Encoded, RecordedPlace, Search, Ticket};
 pub(crate) use writer::Writer;

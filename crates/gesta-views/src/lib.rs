@@ -75,6 +75,7 @@ mod sqlite;
 mod statements;
 mod status;
 mod target;
+pub mod testing;
 mod text;
 mod value;
 mod view;

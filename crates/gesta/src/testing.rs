@@ -31,7 +31,12 @@
 //! given::<Door>([]).when(DoorCommand::Close).then_nothing();
 //! ```
 
+mod flaky;
+mod hot;
+#[cfg(feature = "http")]
+mod http;
 mod laws;
+pub(crate) mod luck;
 mod process;
 
 use std::collections::BTreeSet;
@@ -56,6 +61,10 @@ use crate::handle::Gesta;
 use crate::key::Key;
 use crate::words::chain;
 
+pub use flaky::{Fault, Faults, Flaky};
+pub use hot::{hot, hot_seed};
+#[cfg(feature = "http")]
+pub use http::{HttpAnswer, HttpTest, http};
 pub use laws::laws;
 pub use process::{GivenInputs, ThenEffects, process};
 pub use serde_json::json;
@@ -369,6 +378,19 @@ pub fn stored_all<E: Event>(event_type: &str, schema_version: u16, json: serde_j
 
 fn names<E: Event>() -> String {
     E::TYPES.iter().map(|info| format!("`{}`", info.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// A memory store that has these events, for tests of a view or a program that reads them.
+///
+/// # Panics
+/// If an event cannot be stored.
+#[must_use]
+#[track_caller]
+pub fn holding(facts: impl IntoIterator<Item = NewFact>) -> MemoryStore {
+    let facts = facts.into_iter().map(NewFact::into_fact).collect::<Result<Vec<_>, _>>();
+    let store = memory();
+    append(&store, &facts.unwrap_or_else(|error| panic!("a given event cannot be stored: {error}")));
+    store
 }
 
 /// A handle on a new, empty memory store, with ids and times that are the same in every run.

@@ -111,6 +111,15 @@ pub fn restore(programs: &Path, folder: &Path, say: &mut dyn FnMut(&str)) -> Out
     shop.restore(programs, folder, say)?.stop()
 }
 
+/// Moves the log into a schema of a database, and back into another folder, while orders and timers are open; the shop goes on there.
+///
+/// # Errors
+/// What went wrong, as a sentence.
+pub fn move_through(programs: &Path, folder: &Path, database: &str, say: &mut dyn FnMut(&str)) -> Outcome {
+    let shop = Shop::start(programs, folder, say)?;
+    shop.move_through(programs, (folder, database), say)?.stop()
+}
+
 impl Books {
     fn agree(&self) -> bool {
         self.ordered == self.shipped && self.sold_cents == self.paid_cents

@@ -170,9 +170,14 @@ pub const VIEWS: [(&str, &str); 1] = [("stock", include_str!("../views/stock.sql
 
 #[cfg(test)]
 mod tests {
-    use gesta::testing::given;
+    use gesta::testing::{given, holding, hot, http, json};
+    use gesta_views::testing::view;
 
     use super::*;
+
+    fn pens() -> Article {
+        Article("pen".to_owned())
+    }
 
     fn reserved() -> StockEvent {
         Reserved { order: "7".to_owned(), count: 2 }
@@ -184,6 +189,47 @@ mod tests {
         given::<Stock>([Received { count: 2 }]).when(reserve(2)).then([reserved()]);
         given::<Stock>([Received { count: 2 }]).when(reserve(3)).then_refused(OutOfStock { left: 2 });
         given::<Stock>([Received { count: 9 }, reserved()]).when(reserve(2)).then_refused(AlreadyReserved);
+    }
+
+    #[test]
+    fn customers_who_order_at_once_over_a_bad_network_never_get_more_than_there_is() {
+        let orders = (0..12).map(|order| Reserve { order: (order % 9).to_string(), count: 2 });
+        let commands = [Receive { count: 8 }].into_iter().chain(orders);
+        hot::<Stock>(&pens(), commands.chain([Release { order: "0".to_owned() }]), 6);
+    }
+
+    #[test]
+    fn a_reservation_over_http_is_recorded_once_and_a_second_one_refused() {
+        let reserve = json!({"order": "7", "count": 2});
+        http(app())
+            .given([Stock::emit(&pens(), Received { count: 3 })])
+            .post_with_key("/commands/stock/pen/reserve", "k", reserve.clone())
+            .then_status(200)
+            .then_events([Stock::emit(&pens(), reserved())])
+            .and()
+            .post_with_key("/commands/stock/pen/reserve", "k", reserve.clone())
+            .then_status(200)
+            .then_events([])
+            .and()
+            .post("/commands/stock/pen/reserve", reserve)
+            .then_status(422)
+            .then_value("/code", json!("AlreadyReserved"))
+            .and()
+            .get("/states/stock/pen")
+            .then_value("/state/left", json!(1));
+    }
+
+    #[test]
+    fn the_view_shows_what_came_in_is_reserved_and_has_left() {
+        let shipped = Shipped { order: "7".to_owned(), count: 2 };
+        let (name, sql) = VIEWS[0];
+        let rows = |events: &[StockEvent]| {
+            let log = holding(events.iter().map(|event| Stock::emit(&pens(), event.clone())));
+            view(name, sql).given(&log).when("select * from stock")
+        };
+        rows(&[]).then(json!([]));
+        rows(&[Received { count: 5 }, reserved()]).then(json!([["pen", 5, 2, 0]]));
+        rows(&[Received { count: 5 }, reserved(), shipped]).then(json!([["pen", 5, 0, 2]]));
     }
 
     #[test]

@@ -46,9 +46,9 @@ impl ProveEvents {
         }
         if let Some(url) = &self.log {
             let released = files.read().map_err(|error| cannot_use(&error))?;
-            let (found, line) = self.prove_log(host, &url.read("--log")?, &released)?;
+            let (found, said) = self.prove_log(host, &url.read("--log")?, &released)?;
             findings.extend(found);
-            lines.push(line);
+            lines.extend(said);
         }
         findings.iter().try_for_each(|finding| say(&finding.to_string()))?;
         match findings.iter().filter(|finding| finding.is_error()).count() {
@@ -57,7 +57,7 @@ impl ProveEvents {
         }
     }
 
-    fn prove_log(&self, host: &Host, url: &StoreUrl, lock: &Lock) -> Outcome<(Vec<Finding>, String)> {
+    fn prove_log(&self, host: &Host, url: &StoreUrl, lock: &Lock) -> Outcome<(Vec<Finding>, Vec<String>)> {
         let (opened, none) = (open_store(url)?, App::new(""));
         let gesta = Gesta::new(std::sync::Arc::clone(opened.store()));
         let app = host.app.as_deref().unwrap_or(&none);
@@ -70,11 +70,21 @@ impl ProveEvents {
         let rate = u128::from(proof.events) * 1_000 / begin.elapsed().as_millis().max(1);
         let (events, streams) = (count(proof.events, "stored event"), count(proof.streams, "stream"));
         let met = count(proof.met.len(), "version");
-        Ok((
-            proof.findings,
-            format!("proved on the log: {events} of {met}, {streams} folded ({rate} events/s)"),
-        ))
+        let mut lines =
+            vec![format!("proved on the log: {events} of {met}, {streams} folded ({rate} events/s)")];
+        if self.sample.is_some() {
+            lines.extend(proof.unmet.iter().map(not_met));
+        }
+        Ok((proof.findings, lines))
     }
+}
+
+/// The line for a version that a sample did not meet.
+fn not_met((event_type, version): &(String, u16)) -> String {
+    format!(
+        "not met: {event_type} version {version}; the sample may have missed it: `gesta inventory` tells if the log has any, and \
+         `--log` without `--sample` reads all"
+    )
 }
 
 /// Opens the store of an address, to read from it.

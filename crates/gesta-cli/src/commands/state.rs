@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gesta::http::{CutJson, EntityCutJson, point, what_if_from_json};
 use gesta::past::Cuts;
-use gesta::{App, AppError, AsOf, Gesta};
+use gesta::{App, AppError, AsOf, Gesta, StateView};
 use gesta_core::{Checkpoint, Timestamp, Version};
 use gesta_wire::format_time;
 use serde::Serialize;
@@ -209,7 +209,7 @@ impl PrintState {
         if let Some(json) = self.what_if.json()? {
             let what = what_if_from_json(&json).map_err(|error| failed(error.into()))?;
             let state = pollster::block_on(app.what_if(gesta, category, id, what)).map_err(failed)?;
-            return Ok(vec![to_json(&state)?]);
+            return self.shown(&state);
         }
         match (&self.series.every, &self.diff) {
             (Some(every), _) => self.fold_series(app, gesta, &self.series.cuts(every)?),
@@ -220,12 +220,21 @@ impl PrintState {
             (None, None) => {
                 let state =
                     pollster::block_on(app.state(gesta, category, id, self.as_of.read())).map_err(failed)?;
-                if state.version.is_none() {
-                    return Err(Failure::new(format!("`{category}-{id}` has no event at that point")));
-                }
-                Ok(vec![to_json(&state)?])
+                self.shown(&state)
             }
         }
+    }
+
+    /// The line of a state, if anything had happened.
+    fn shown(&self, state: &StateView) -> Outcome<Vec<String>> {
+        if state.version.is_none() {
+            return Err(Failure::new(format!(
+                "`{}-{}` has no event at that point",
+                self.category,
+                self.id()
+            )));
+        }
+        Ok(vec![to_json(state)?])
     }
 
     /// The states at many moments, of an entity or of all of the category.

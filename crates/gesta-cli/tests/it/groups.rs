@@ -44,7 +44,7 @@ impl Restarting {
 }
 
 /// Runs `gesta groups` on a server.
-fn on(url: &str, arguments: &[&str]) -> Ran {
+pub(crate) fn on(url: &str, arguments: &[&str]) -> Ran {
     gesta([&["groups"], arguments, &["--url", url]].concat())
 }
 
@@ -54,7 +54,7 @@ fn status(url: &str, group: &str) -> Value {
 }
 
 /// The status of a group after its start, which a server that answers may still be at.
-fn started(url: &str, group: &str) -> Value {
+pub(crate) fn started(url: &str, group: &str) -> Value {
     let begin = Instant::now();
     loop {
         let status = status(url, group);

@@ -43,7 +43,7 @@ pub(crate) const VIEWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examp
 /// Status and body of an answer; `None` if there was none.
 type Answer = Option<(u16, Value)>;
 
-fn send(url: &str, path: &str, body: &Value, key: Option<&str>) -> Answer {
+pub(crate) fn send(url: &str, path: &str, body: &Value, key: Option<&str>) -> Answer {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let mut request = agent.post(format!("{url}{path}")).header("content-type", "application/json");
     if let Some(key) = key {
@@ -54,7 +54,7 @@ fn send(url: &str, path: &str, body: &Value, key: Option<&str>) -> Answer {
     Some((answer.status().as_u16(), serde_json::from_str(&text).ok()?))
 }
 
-fn get(url: &str, path: &str) -> (u16, Value) {
+pub(crate) fn get(url: &str, path: &str) -> (u16, Value) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let mut answer = agent.get(format!("{url}{path}")).call().unwrap();
     let text = answer.body_mut().read_to_string().unwrap();
@@ -62,7 +62,7 @@ fn get(url: &str, path: &str) -> (u16, Value) {
 }
 
 /// Sends a command that must be done.
-fn done(url: &str, path: &str, body: Value) -> Value {
+pub(crate) fn done(url: &str, path: &str, body: Value) -> Value {
     let (status, answer) = send(url, path, &body, None).unwrap();
     assert_eq!(status, 200, "{path}: {answer}");
     answer

@@ -6,6 +6,7 @@
 mod audit;
 mod bench;
 mod consumers;
+mod copying;
 mod data;
 mod demo;
 mod descriptions;
@@ -22,6 +23,7 @@ mod publishing;
 mod readme;
 mod real_data;
 mod real_past;
+mod rolling;
 mod rows;
 mod served;
 mod snapshots;

@@ -111,6 +111,8 @@ fn a_state_with_other_events_is_printed_and_nothing_is_written() {
     assert_eq!(state(&[]), 70);
     let wrong = bank(&["state", "account", "anna", "--dir", &log, "--what-if", "-"], r#"{"wihtout": [1]}"#);
     assert!(wrong.failed(1).contains("wihtout"));
+    let nobody = bank(&["state", "account", "nobody", "--dir", &log, "--what-if", "-"], "{}").failed(1);
+    assert!(nobody.contains("`account-nobody` has no event"), "{nobody}");
 }
 
 #[test]

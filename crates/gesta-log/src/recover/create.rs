@@ -9,20 +9,24 @@ use crate::format::Manifest;
 impl Folder<'_> {
     /// Creates an empty log. A first segment without a manifest is left over from an interrupted create, and holds
     /// nothing.
-    pub(crate) fn create_over(&self, left: &[String]) -> Result<Manifest, OpenError> {
+    pub(crate) fn create_over(
+        &self,
+        left: &[String],
+        store: Option<[u8; 16]>,
+    ) -> Result<Manifest, OpenError> {
         let what = || io_error(format!("making a log in `{}`", self.root.display()));
         for name in left {
             self.env.remove(&self.root.join("segments").join(name)).map_err(what())?;
         }
-        let store = self.env.entropy().map_err(what())?;
+        let store = store.map_or_else(|| self.env.entropy(), Ok).map_err(what())?;
         let mut manifest = Manifest::new(store, self.env.entropy().map_err(what())?);
         // The first append creates the first segment.
         manifest.replace(self.env, self.root).map_err(what())?;
         Ok(manifest)
     }
 
-    /// Creates an empty log, unless the folder has signs of a log that lost its manifest.
-    pub(crate) fn create(&self) -> Result<Manifest, OpenError> {
+    /// Creates an empty log with an id, a new one if none is given, unless the folder has signs of a log that lost its manifest.
+    pub(crate) fn create(&self, store: Option<[u8; 16]>) -> Result<Manifest, OpenError> {
         let missing = || self.manifest_missing();
         let what = || io_error("looking for a log");
         let names = self.env.list(self.root).map_err(what())?;
@@ -38,6 +42,6 @@ impl Folder<'_> {
                 return Err(missing());
             }
         }
-        self.create_over(&segments)
+        self.create_over(&segments, store)
     }
 }

@@ -18,7 +18,7 @@ impl LogStore {
         };
         let prepared = Prepared::new(&batch);
         let (reply, answer) = oneshot::channel();
-        Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply }, answer)
+        Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply, recorded: None }, answer)
     }
 
     /// Answers a batch to a log that takes no writes. Repeats still get their answer while the log is open. After a

@@ -9,7 +9,7 @@ use gesta_core::{AppendError, Appended, Batch, check_batch};
 use super::LogStore;
 use super::append::{Prepare, look_up, refused};
 use super::launch::Rebuilding;
-use super::open::open;
+use super::open::{Purpose, open};
 use crate::env::Env;
 use crate::error::OpenError;
 use crate::index::ReadMode;
@@ -55,7 +55,7 @@ impl LogStore {
         root: &Path,
         options: &Options,
     ) -> Result<Self, OpenError> {
-        Self::start(open(env, root, options)?, options, Drive::Inline)
+        Self::start(open(env, root, options, Purpose::Store)?, options, Drive::Inline)
     }
 
     /// Builds the index, if it is not complete. After a failure, it can be tried again.

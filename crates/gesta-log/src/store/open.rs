@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gesta_core::StoreId;
+
 use crate::env::{Env, Lock};
 use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, folders};
+use crate::format::Manifest;
 use crate::index::RunFiles;
 use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 use crate::options::Options;
@@ -25,6 +28,15 @@ pub(crate) struct Opened {
     pub(crate) stage: Stage,
 }
 
+/// What a log is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be used.
+    Store,
+    /// To be filled with the batches of the store with this id.
+    Copy([u8; 16]),
+}
+
 /// How far an open got.
 pub(crate) enum Stage {
     Ready(Box<Ready>),
@@ -33,13 +45,18 @@ pub(crate) enum Stage {
 }
 
 /// Opens the log in a folder, and creates the folder if it does not exist.
-pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    env: Arc<dyn Env>,
+    root: &Path,
+    options: &Options,
+    purpose: Purpose,
+) -> Result<Opened, OpenError> {
     let size = options.segment_size_bytes;
     if !(SEGMENT_SIZE_BYTES_MIN..=SEGMENT_SIZE_BYTES_MAX).contains(&size) {
         return Err(OpenError::SegmentSize { segment_size_bytes: size });
     }
     let folder = Folder { env: &*env, root };
-    if !folder.is_writable() {
+    if purpose == Purpose::Store && !folder.is_writable() {
         return open_to_read(Arc::clone(&env), &folder, options);
     }
     folder.check_is_no_backup()?;
@@ -47,7 +64,13 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
         env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))?;
     }
     let lock = folder.lock()?;
-    let mut manifest = folder.manifest()?.map_or_else(|| folder.create(), Ok)?;
+    let mut manifest = match purpose {
+        Purpose::Store => {
+            folder.check_is_no_copy()?;
+            folder.manifest()?.map_or_else(|| folder.create(None), Ok)?
+        }
+        Purpose::Copy(of) => manifest_of_copy(&folder, of)?,
+    };
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
     let runs = run_files(root, &manifest, options.blocks_bytes());
@@ -73,9 +96,22 @@ pub(crate) fn open(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<
     })
 }
 
+/// The manifest of a copy. A new one is marked as unfinished first.
+fn manifest_of_copy(folder: &Folder<'_>, of: [u8; 16]) -> Result<Manifest, OpenError> {
+    let Some(manifest) = folder.manifest()? else {
+        folder.mark_copy().map_err(io_error("beginning the copy"))?;
+        return folder.create(Some(of));
+    };
+    if manifest.store == of {
+        return Ok(manifest);
+    }
+    Err(OpenError::OtherStore { path: folder.root.to_owned(), store: StoreId::from_bytes(manifest.store) })
+}
+
 /// Opens a log in a folder that cannot be written to. Changes nothing.
 fn open_to_read(env: Arc<dyn Env>, folder: &Folder<'_>, options: &Options) -> Result<Opened, OpenError> {
     let lock = folder.lock_existing()?;
+    folder.check_is_no_copy()?;
     let mut manifest = folder.existing_manifest()?;
     let mut recovery = Recovery::default();
     let runs = run_files(folder.root, &manifest, options.blocks_bytes());

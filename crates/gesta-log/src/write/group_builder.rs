@@ -26,7 +26,7 @@ use super::decide::{DecisionContext, Scope};
 use super::group::{Group, Taken, deliver};
 use super::indexer::Indexer;
 use super::lookup::Lookup;
-use super::queue::{Answer, Queue, Ticket};
+use super::queue::{Answer, Queue, RecordedPlace, Ticket};
 use super::segment_manager::{SealTask, SegmentManager};
 use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, FrameName, StartBody, mark_len, write_mark};
@@ -292,7 +292,9 @@ impl GroupBuilder {
                 return;
             }
             Ok(None) => {
-                check(&known, &ticket.batch).map_err(|refused| (Err(refused.error), refused.speaks_of))
+                let checked =
+                    check(&known, &ticket.batch).map_err(|refused| (Err(refused.error), refused.speaks_of));
+                checked.and_then(|()| self.check_recorded(&ticket).map_err(|error| (Err(error), 0)))
             }
         };
         drop(known);
@@ -300,6 +302,18 @@ impl GroupBuilder {
             Ok(()) => self.accept(ticket),
             Err((answer, speaks_of)) => self.answer(ticket.reply, answer, speaks_of),
         }
+    }
+
+    /// Checks that a batch that another store has recorded comes next, at its position and time.
+    fn check_recorded(&self, ticket: &Ticket) -> Result<(), AppendError> {
+        let Some(RecordedPlace { first, recorded_at }) = ticket.recorded else { return Ok(()) };
+        let chain = &self.tail.chain;
+        if first == chain.position + 1 && recorded_at >= chain.recorded_at {
+            return Ok(());
+        }
+        let next = chain.position + 1;
+        let reason = format!("the batch was recorded at position {first}, and the copy goes on at {next}");
+        Err(AppendError::ReadOnly { reason })
     }
 
     /// The active table of the look-up's snapshot, and all tables begun since.
@@ -423,7 +437,7 @@ impl GroupBuilder {
             let position = self.tail.chain.position + ticket.batch.events.len() as u64;
             self.shared.published.publish(Head { position, mark: None });
         }
-        let now = self.shared.now().as_nanos();
+        let now = ticket.recorded.map_or_else(|| self.shared.now().as_nanos(), |own| own.recorded_at);
         let recorded_at =
             if planted(Bug::ClockGoesBack) { now } else { now.max(self.tail.chain.recorded_at) };
         let offset = self.active.offset + self.group.bytes as u64;

@@ -20,6 +20,15 @@ pub(crate) struct Ticket {
     pub(crate) lookup: Lookup,
     pub(crate) prepared: Prepared,
     pub(crate) reply: oneshot::Sender<Answer>,
+    /// The place of a batch that another store has recorded; `None` if the writer chooses it.
+    pub(crate) recorded: Option<RecordedPlace>,
+}
+
+/// Where and when another store has recorded a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordedPlace {
+    pub(crate) first: u64,
+    pub(crate) recorded_at: i64,
 }
 
 /// The queued batches, bounded in number and bytes, and the signal for the writer's thread.

@@ -11,7 +11,7 @@ use gesta_core::{
 };
 
 use super::facts::{BatchFacts, Known};
-use super::ticket::{Encoded, Ticket};
+use super::ticket::{Encoded, RecordedPlace, Ticket};
 use crate::shared::sequence_column;
 
 /// What a batch gets.
@@ -75,10 +75,11 @@ pub(crate) fn decide(group: &[Ticket], known: &mut Known, rules: &Rules<'_>) -> 
     let mut rows = Rows::default();
     let outcomes = group.iter().map(|ticket| {
         let facts = BatchFacts { known, searched: ticket.searched() };
-        match decide_one(&ticket.batch, &facts, rules) {
+        match decide_one(ticket, &facts, rules) {
             Ok(Some(repeat)) => Outcome::Repeated(repeat),
             Ok(None) => {
-                Outcome::Accepted(accept(&ticket.batch, &ticket.events, known, &mut rows, (rules.now)()))
+                let time = ticket.recorded.map_or_else(|| (rules.now)(), |recorded| recorded.recorded_at);
+                Outcome::Accepted(accept(&ticket.batch, &ticket.events, known, &mut rows, time))
             }
             Err(refused) => Outcome::Refused(refused.error),
         }
@@ -87,10 +88,11 @@ pub(crate) fn decide(group: &[Ticket], known: &mut Known, rules: &Rules<'_>) -> 
 }
 
 fn decide_one(
-    batch: &Batch,
+    ticket: &Ticket,
     facts: &BatchFacts<'_>,
     rules: &Rules<'_>,
 ) -> Result<Option<Repeat>, RefusedBatch> {
+    let batch = &ticket.batch;
     if let Some(repeat) = repeat_of(facts, batch)? {
         return Ok(Some(repeat));
     }
@@ -98,7 +100,20 @@ fn decide_one(
         let error = AppendError::ReadOnly { reason: reason.to_owned() };
         return Err(RefusedBatch { error, speaks_of: 0 });
     }
-    check(facts, batch).map(|()| None)
+    check(facts, batch)?;
+    check_recorded(ticket.recorded, facts.known)?;
+    Ok(None)
+}
+
+/// Checks that a batch that another store has recorded comes next, at its position and time.
+fn check_recorded(recorded: Option<RecordedPlace>, known: &Known) -> Result<(), RefusedBatch> {
+    let Some(RecordedPlace { first, recorded_at }) = recorded else { return Ok(()) };
+    let next = known.last + 1;
+    if first == next && recorded_at >= known.recorded_at {
+        return Ok(());
+    }
+    let reason = format!("the batch was recorded at position {first}, and the copy goes on at {next}");
+    Err(RefusedBatch { error: AppendError::ReadOnly { reason }, speaks_of: 0 })
 }
 
 /// Gives an accepted batch its places, and makes its rows.

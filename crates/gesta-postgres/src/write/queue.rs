@@ -123,8 +123,16 @@ mod tests {
         let batch = if search.is_some() { batch.fail_if(Query::All, None) } else { batch };
         let (reply, answer) = oneshot::channel();
         let room = queue.take_room(bytes).unwrap();
-        let ticket =
-            Ticket { batch, events: Vec::new(), bytes, search, reply, since: Instant::now(), _room: room };
+        let ticket = Ticket {
+            batch,
+            events: Vec::new(),
+            bytes,
+            search,
+            reply,
+            recorded: None,
+            since: Instant::now(),
+            _room: room,
+        };
         (ticket, answer)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use gesta_core::{AppendError, Appended, Batch, EventBytes, NewEvent, StreamName};
+use gesta_core::{AppendError, Appended, Batch, EventBytes, NewEvent, StreamName, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -25,9 +25,18 @@ pub(crate) struct Ticket {
     /// Nothing for a batch without conditions.
     pub(crate) search: Option<Search>,
     pub(crate) reply: oneshot::Sender<Answer>,
+    /// The place of a batch that another store has recorded; `None` if the writer chooses it.
+    pub(crate) recorded: Option<RecordedPlace>,
     pub(crate) since: Instant,
     /// Its room in the queue.
     pub(crate) _room: OwnedSemaphorePermit,
+}
+
+/// Where and when another store has recorded a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordedPlace {
+    pub(crate) first: u64,
+    pub(crate) recorded_at: Timestamp,
 }
 
 /// One event as the tables hold it.
@@ -39,7 +48,11 @@ pub(crate) struct Encoded {
 impl Encoded {
     /// Encodes an event.
     pub(crate) fn of(event: &NewEvent) -> Self {
-        let bytes = event.to_bytes();
+        Self::of_bytes(event.to_bytes())
+    }
+
+    /// Takes an event that is encoded.
+    pub(crate) fn of_bytes(bytes: EventBytes) -> Self {
         let terms = terms_of(bytes.stream(), bytes.event_type(), bytes.tags());
         Self { bytes, terms }
     }

@@ -5,7 +5,6 @@
 mod check;
 pub(super) mod domain;
 mod flaky;
-mod luck;
 mod oracle;
 mod scenes;
 mod tasks;

@@ -144,7 +144,11 @@ pub(super) async fn what_if(
     params.finish()?;
     refuse_encoded(&headers)?;
     let what = what_if_from_json(&body?).map_err(AppError::from)?;
-    Ok(json(&shared.app.what_if(&shared.gesta, &category, &id, what).await?))
+    let view = shared.app.what_if(&shared.gesta, &category, &id, what).await?;
+    match view.version {
+        Some(_) => Ok(json(&view)),
+        None => Err(Problem::nothing_happened(&category, &id)),
+    }
 }
 
 /// The body of a what-if.

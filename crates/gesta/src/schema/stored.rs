@@ -26,8 +26,10 @@ const STREAMS: NonZeroU32 = NonZeroU32::new(100).unwrap();
 pub enum Amount {
     /// Every event of the types in the lock and in the code, and 100 streams of each category.
     All,
-    /// The first event of each type, the last one, and this number in between, at even distances in the log; this number of
-    /// streams of each category.
+    /// The first event of each type, the last one, and this number in between, at even distances in the log; where neighbours
+    /// among these have different versions, also the events at which the version changes. This number of streams of each category.
+    ///
+    /// A version whose events all lie between two neighbours of another one is missed: see [`StoredProof::unmet`].
     Sample(NonZeroU32),
 }
 
@@ -63,6 +65,8 @@ pub struct StoredProof {
     pub events: u64,
     /// The types and versions that were met, each with the number of its events.
     pub met: BTreeMap<(String, u16), u64>,
+    /// The versions of the lock that were not met. After a sample, the log may have events of them.
+    pub unmet: Vec<(String, u16)>,
     /// The streams that were folded.
     pub streams: u64,
 }
@@ -102,6 +106,8 @@ pub async fn prove_stored(stored: Stored<'_>, amount: Amount) -> Result<StoredPr
             }
         }
     }
+    let versions = stored.lock.versions().map(|(event_type, version, _)| (event_type.to_owned(), version));
+    proof.unmet = versions.filter(|version| !proof.met.contains_key(version)).collect();
     for decider in stored.app.deciders() {
         proof.category(stored, decider.category, amount.streams()).await?;
     }
@@ -171,7 +177,50 @@ async fn sample(
         let page = store.read(Read::log_from(query.clone(), from).limit(one)).await?;
         found.extend(page.events.into_iter().next().map(|event| (place(&event), event)));
     }
+    if store.capabilities().partitions == 1 {
+        find_changes(store, &query, &head, &mut found).await?;
+    }
     Ok(found)
+}
+
+/// Two events of different versions. No event that the query selects lies at `bound` or between it and the later one.
+struct Change {
+    low: (u64, u16),
+    bound: u64,
+    high_version: u16,
+}
+
+/// Adds the events at which the version changes between two that were found, by bisection.
+async fn find_changes(
+    store: &dyn EventStore,
+    query: &Query,
+    head: &Checkpoint,
+    found: &mut BTreeMap<(u16, u64), RecordedEvent>,
+) -> Result<(), ReadError> {
+    let known = found.iter().map(|((_, sequence), event)| (*sequence, event.schema_version()));
+    let known = known.collect::<Vec<_>>();
+    let change = |low, (bound, high_version)| Change { low, bound, high_version };
+    let mut changes = known.windows(2).map(|pair| change(pair[0], pair[1])).collect::<Vec<_>>();
+    while let Some(Change { low, bound, high_version }) = changes.pop() {
+        let middle = u64::midpoint(low.0, bound);
+        if low.1 == high_version || bound - low.0 < 2 {
+            continue;
+        }
+        let from = Place::At(Checkpoint::new(head.store(), [middle]));
+        let read = Read::log_from(query.clone(), from).limit(Limit::events(NonZeroU32::MIN));
+        let next = store.read(read).await?.events.into_iter().next();
+        let Some(next) = next.filter(|next| next.position().sequence < bound) else {
+            if middle > low.0 {
+                changes.push(change(low, (middle + 1, high_version)));
+            }
+            continue;
+        };
+        let at = (next.position().sequence, next.schema_version());
+        changes.push(change(low, at));
+        changes.push(change(at, (bound, high_version)));
+        found.insert((next.position().partition, at.0), next);
+    }
+    Ok(())
 }
 
 /// The place at `part` of `parts` of the way from the start to the head, in each partition.

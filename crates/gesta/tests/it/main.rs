@@ -10,6 +10,7 @@ mod doubt;
 mod entity;
 mod fulfilment;
 mod http;
+mod kit;
 mod laws;
 mod load;
 mod past;

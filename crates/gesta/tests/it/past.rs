@@ -174,6 +174,12 @@ fn a_what_if_over_http_shows_the_state_and_writes_nothing() {
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
         assert_eq!(answer.body["type"], format!("urn:gesta:problem:{kind}"), "{body}");
     }
+    let nobody = |body: &str| post(&router, "/states/account/nobody/what-if", &[], body);
+    assert_eq!(
+        (nobody("{}").status.as_u16(), nobody("{}").body["type"].as_str()),
+        (404, Some("urn:gesta:problem:no-stream"))
+    );
+    assert_eq!(nobody(r#"{"without": [0]}"#).status, 404);
     assert_eq!(get(&router, "/states/account/ann").body["state"]["balance"], 5);
     assert_eq!(block_on(gesta.load::<Account>(&id("ann"))).unwrap().version, Some(Version::new(2)));
 }

@@ -373,6 +373,34 @@ fn a_log_is_proved_event_by_event_or_by_a_sample_and_its_streams_fold() {
 }
 
 #[test]
+fn a_sample_finds_where_versions_change_and_names_those_that_it_did_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    lock_release::<second::TillEvent>(&files);
+    let (lock, catalog) = (files.read().unwrap(), catalog::<second::TillEvent>());
+    let store = memory();
+    let versions = [vec![1; 90], vec![2; 3], vec![1; 90], vec![2; 200]].concat();
+    for (number, version) in versions.into_iter().enumerate() {
+        let id = EventId::from_u128(number as u128 + 1);
+        let (stream, kind) = ("till-1".parse().unwrap(), "till.taken".parse().unwrap());
+        // Version 2 is written as version 1 was: no release can read it.
+        let event =
+            NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), json!({"amounts": [1]}).to_string());
+        store.append_now(Batch::new([NewEvent { schema_version: version, ..event }])).unwrap();
+    }
+    let gesta = Gesta::new(Arc::new(store));
+    let app = App::new("till");
+    let stored = Stored { gesta: &gesta, app: &app, catalog: &catalog, lock: &lock };
+    let proof = block_on(prove_stored(stored, Amount::Sample(NonZeroU32::MIN))).unwrap();
+    let broken = proof.findings.iter().find(|finding| finding.version == Some(2)).unwrap();
+    assert_eq!(broken.position.unwrap().sequence, 184, "the first of the last run of version 2");
+    assert!(proof.unmet.contains(&("till.blocked".to_owned(), 1)), "{:?}", proof.unmet);
+    let all = block_on(prove_stored(stored, Amount::All)).unwrap();
+    let broken = all.findings.iter().find(|finding| finding.version == Some(2)).unwrap();
+    assert_eq!(broken.position.unwrap().sequence, 91, "a sample misses a run between others of one version");
+}
+
+#[test]
 fn stored_events_become_the_samples_of_versions_that_have_none() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());

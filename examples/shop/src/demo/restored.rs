@@ -1,4 +1,5 @@
-//! A backup is taken between two rounds of orders, and the shop goes on from it: groups and processes are where they were.
+//! The shop goes on in another log: one restored from a backup that was taken between two rounds of orders, or a copy that went
+//! through PostgreSQL. Groups and processes are where they were, and timers fire.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -50,6 +51,48 @@ impl Shop {
         let shop = Self::open(programs, &restored, say)?;
         shop.finish_restored(paid, say)?;
         Ok(shop)
+    }
+
+    /// Kills all programs while customers order, copies the log into a database and from there into a new folder, and returns the
+    /// shop on that copy, when it has finished all that was paid.
+    pub(super) fn move_through(
+        mut self,
+        programs: &Path,
+        (folder, database): (&Path, &str),
+        say: &mut dyn FnMut(&str),
+    ) -> Outcome<Self> {
+        let unpaid = ["unpaid".to_owned()];
+        self.place(&unpaid[0], 1, 3_600)?;
+        let addresses = self.addresses();
+        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
+            for _ in 0..ROUNDS {
+                wait_for_orders(&count, &is_over);
+            }
+            // What a customer has in hand is answered before the server ends.
+            is_over.store(true, Ordering::SeqCst);
+            customers.join().map_err(|_| "the customers panicked".to_owned())
+        })?;
+        self.place("late", 1, 1)?;
+        let paid = count.load(Ordering::SeqCst);
+        self.orders.kill()?;
+        self.server.kill()?;
+        let moved = folder.join("moved");
+        for (from, to) in [(&*log_of(folder), database), (database, &*log_of(&moved))] {
+            self.server.run(&["copy", "--from", from, "--to", to])?;
+        }
+        self.stop()?;
+        say(&format!("{paid} orders were paid before the log was moved"));
+        let shop = Self::open(programs, &moved, say)?;
+        shop.finish_restored(paid, say)?;
+        shop.wait("the timer that was set before fires", |shop| {
+            shop.has_status(&["late".to_owned()], "cancelled")
+        })?;
+        match shop.has_status(&unpaid, "placed")? {
+            true => Ok(shop),
+            false => Err("an order was cancelled before its time".to_owned()),
+        }
     }
 
     /// Takes a backup of the log of a server that is killed for it. Returns how many orders were paid before.

@@ -39,6 +39,25 @@ fn a_shop_goes_on_from_a_backup_that_was_taken_while_customers_ordered() {
     shop::demo::restore(programs, &folder, &mut |line| println!("{line}")).unwrap();
 }
 
+#[test]
+fn a_shop_goes_on_after_its_log_was_moved_through_postgresql() {
+    let Ok(server) = std::env::var("GESTA_POSTGRES") else {
+        assert!(
+            std::env::var("GESTA_SERVERS").map_or(true, |value| value != "required"),
+            "no server is named"
+        );
+        println!(
+            "skipped: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-shop`"
+        );
+        return;
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_shop-server"));
+    let folder = tempfile::tempdir().unwrap();
+    let (programs, folder) = (program.parent().unwrap(), folder.path().join("shop"));
+    let database = format!("{server}?schema=shop{}", std::process::id());
+    shop::demo::move_through(programs, &folder, &database, &mut |line| println!("{line}")).unwrap();
+}
+
 /// Kills the programs that number of times.
 fn check_kills(kills: u32) {
     let program = Path::new(env!("CARGO_BIN_EXE_shop-server"));

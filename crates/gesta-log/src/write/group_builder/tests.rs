@@ -11,7 +11,7 @@ use crate::index::{Index, ReadMode};
 use crate::limits::MARKS_RESERVE_BYTES;
 use crate::options::Options;
 use crate::recover::Ready;
-use crate::store::{Opened, Stage, open};
+use crate::store::{Opened, Purpose, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
 use crate::write::manifest::SharedManifest;
 use crate::write::worker::Drive;
@@ -31,7 +31,8 @@ type Waiting = oneshot::Receiver<Answer>;
 impl Gathered {
     fn begin(options: &Options) -> Self {
         let env: Arc<dyn Env> = Arc::new(SimEnv::new(&Machine::new(1)));
-        let Opened { lock, env, root, store, runs, stage, .. } = open(env, Path::new(LOG), options).unwrap();
+        let Opened { lock, env, root, store, runs, stage, .. } =
+            open(env, Path::new(LOG), options, Purpose::Store).unwrap();
         let Stage::Ready(ready) = stage else { panic!("an empty log has a complete index") };
         let Ready { manifest, snapshot, tail, writable, .. } = *ready;
         let writable = writable.unwrap();
@@ -65,7 +66,7 @@ impl Gathered {
         let (durable, snapshot) = (self.shared.published.position(), self.shared.index.snapshot());
         let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
         let (reply, answer) = oneshot::channel();
-        (Ticket { prepared: Prepared::new(&batch), batch, lookup, reply }, answer)
+        (Ticket { prepared: Prepared::new(&batch), batch, lookup, reply, recorded: None }, answer)
     }
 
     fn push(&self, batch: Batch) -> Waiting {

@@ -92,7 +92,16 @@ fn ticket(batch: Batch, search: Search) -> Ticket {
     let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let events = batch.events.iter().map(Encoded::of).collect();
     let (reply, _) = oneshot::channel();
-    Ticket { batch, events, bytes: 0, search: Some(search), reply, since: Instant::now(), _room: room }
+    Ticket {
+        batch,
+        events,
+        bytes: 0,
+        search: Some(search),
+        reply,
+        recorded: None,
+        since: Instant::now(),
+        _room: room,
+    }
 }
 
 /// What the look-ups of a group find in a log.

@@ -16,8 +16,8 @@ use gesta_core::{
     When,
 };
 
-use super::luck::Luck;
 use crate::entity::lock;
+use crate::testing::luck::Luck;
 
 /// How often things happen, in thousandths of the steps or cases.
 #[derive(Debug, Clone, Copy, Default)]
@@ -302,7 +302,7 @@ impl Inner {
             return Vec::new();
         }
         self.count("time-out");
-        let sending = self.luck.choose(&under_way).clone();
+        let sending = under_way[self.luck.below(under_way.len())].clone();
         self.tell(sending, Err(AppendError::InDoubt { reason: "no answer in time".to_owned() }))
     }
 

@@ -11,7 +11,6 @@ use super::super::planted::{Bug, plant};
 use super::check::stream;
 use super::domain::{OnAccount, OnBig, Order, Want};
 use super::flaky::{Faults, Flaky};
-use super::luck::Luck;
 use super::tasks::{End, Tasks};
 use crate::decision::Decision;
 use crate::entity::limits::{BATCHES_IN_FLIGHT_MAX, COMMANDS_WAITING_MAX, GATE_AGE_MAX, UNSETTLED_IDLE_MAX};
@@ -20,6 +19,7 @@ use crate::environment::Environment;
 use crate::error::{LoadError, SendError};
 use crate::fact::NewFact;
 use crate::handle::{Call, Gesta};
+use crate::testing::luck::Luck;
 
 /// The name of an answer.
 type Said = &'static str;

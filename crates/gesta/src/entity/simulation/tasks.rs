@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::testing::luck::Luck;
 use gesta_core::BoxFuture;
-
-use super::luck::Luck;
 
 /// One task with what it belongs to.
 struct Task<K, T> {
@@ -61,7 +60,7 @@ impl<K: Copy, T> Tasks<K, T> {
         if woken.is_empty() {
             return None;
         }
-        let at = *luck.choose(&woken);
+        let at = woken[luck.below(woken.len())];
         let task = &mut self.0[at];
         task.woken.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(Arc::clone(&task.woken));

@@ -16,7 +16,6 @@ use super::domain::{
     Account, OnAccount, OnBig, OnBoth, OnHolds, OnTwo, Order, Planned, Refused, Want, panic_after,
 };
 use super::flaky::{Faults, Flaky};
-use super::luck::Luck;
 use super::tasks::{End, Tasks};
 use crate::answer::Written;
 use crate::boundary::At;
@@ -27,6 +26,7 @@ use crate::error::SendError;
 use crate::fact::NewFact;
 use crate::handle::{Call, Gesta};
 use crate::meta::Meta;
+use crate::testing::luck::Luck;
 
 /// What a world is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,12 +299,12 @@ impl World {
     }
 
     fn account(&mut self) -> StreamName {
-        let name = *self.luck.choose(&["a", "b"]);
+        let name = ["a", "b"][self.luck.below(2)];
         stream(name)
     }
 
     fn want(&mut self) -> Want {
-        let amount = *self.luck.choose(&[1, 2, 3, 4, 5, 6, 7]);
+        let amount = [1, 2, 3, 4, 5, 6, 7][self.luck.below(7)];
         match self.luck.below(if self.shape == Shape::Calm { 22 } else { 24 }) {
             0..3 => Want::Open,
             3..10 => Want::Deposit(amount),

@@ -1,0 +1,33 @@
+//! `gesta copy`: moves a store to another place, with everything that it has recorded.
+
+use crate::copy::{Compare, open_source, open_target, run};
+use crate::failure::{Failure, Outcome};
+use crate::store::StoreUrl;
+use crate::unread::Unread;
+
+#[derive(clap::Args)]
+pub(crate) struct CopyStore {
+    /// The store to copy: a folder that no server has open, or `postgres://USER@HOST/DATABASE?schema=NAME`.
+    #[arg(long, value_name = "URL")]
+    from: Unread<StoreUrl>,
+    /// Where the copy goes: an empty or new folder or schema, or a copy of the same store, which gets what it lacks.
+    #[arg(long, value_name = "URL")]
+    to: Unread<StoreUrl>,
+    /// What is compared at the end. `new` is faster when a copy is brought up to date.
+    #[arg(long, value_enum, default_value_t)]
+    verify: Compare,
+}
+
+impl CopyStore {
+    pub(crate) fn run(self) -> Outcome {
+        let (from, to) = (self.from.read("--from")?, self.to.read("--to")?);
+        if from == to {
+            return Err(
+                Failure::usage("a store cannot be copied onto itself").help("give another place with `--to`")
+            );
+        }
+        let source = open_source(&from)?;
+        let target = open_target(&to, source.id())?;
+        run(&source, &target, self.verify)
+    }
+}

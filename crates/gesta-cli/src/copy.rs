@@ -1,0 +1,144 @@
+//! Copies a store with its places, times, command keys and values.
+//!
+//! *Invariant:* a target is a store only once it has been compared with its source. Until then it is marked as unfinished, and
+//! how far it got is what it holds: a copy that was stopped goes on after its last batch.
+
+mod ends;
+mod values;
+mod verify;
+
+use std::sync::atomic::Ordering;
+
+use futures_util::future::join;
+use gesta_core::{CopyError, CopyTarget, Limit, Place, Query, Read, ReadError};
+use pollster::block_on;
+
+use crate::failure::{Failure, Outcome};
+use crate::output::{count, say};
+use crate::progress::Progress;
+use ends::{Source, Target};
+use verify::verify;
+
+pub(crate) use ends::{open_source, open_target};
+
+/// What is compared at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Compare {
+    /// Every batch of both stores.
+    #[default]
+    All,
+    /// The batches that this run has copied.
+    New,
+}
+
+/// Copies what the target lacks, compares, copies the values, and finishes the target.
+pub(crate) fn run(source: &Source, target: &Target, compare: Compare) -> Outcome {
+    // The values first: all their places are within the events then.
+    let values = values::all(&*source.values)?;
+    let until = block_on(source.store.head_now())?.sequence(0);
+    let begun = check_is_prefix(source, &*target.copy)?;
+    block_on(target.copy.reopen()).map_err(|error| stopped(&error))?;
+    if begun > 0 {
+        say(&format!("the copy goes on after position {begun}"))?;
+    }
+    let copied = copy(source, &*target.copy, begun, until)?;
+    say(&format!(
+        "copied {} in {}, up to position {until}: {} events/s",
+        count(copied.events, "event"),
+        batches(copied.batches),
+        copied.rate
+    ))?;
+    let after = if compare == Compare::All { 0 } else { begun };
+    verify(source, &*target.copy, after, until)?;
+    let written = values::replace(&*target.values, &values)?;
+    say(&format!(
+        "{} for groups, timers, publishers and pauses, {written} of them written now",
+        count(values.len(), "value")
+    ))?;
+    if let Some(loss) = source.loss() {
+        return Err(loss
+            .under("the source has lost events, so the copy stays unfinished")
+            .help("repair the source, then run the same command again"));
+    }
+    block_on(target.copy.finish()).map_err(|error| stopped(&error))?;
+    say(&format!("{} is a copy of {}", target.described, source.described))?;
+    let now = block_on(source.store.head_now())?.sequence(0);
+    if now > until {
+        say(&format!(
+            "the source has grown to position {now} meanwhile: stop what appends to it, and run the same command again to copy the rest"
+        ))?;
+    }
+    Ok(())
+}
+
+/// A number of batches.
+fn batches(number: u64) -> String {
+    if number == 1 { "1 batch".to_owned() } else { format!("{number} batches") }
+}
+
+/// What a run has copied.
+struct Copied {
+    events: u64,
+    batches: u64,
+    rate: u64,
+}
+
+/// Copies the batches of a range. Reads the next ones while the ones before are written.
+fn copy(source: &Source, target: &dyn CopyTarget, after: u64, until: u64) -> Outcome<Copied> {
+    let mut progress = Progress::new(Some(until - after));
+    let done = progress.counter();
+    let (mut events, mut batches) = (0, 0);
+    block_on(async {
+        let mut reader = source.store.batches(after, until);
+        let mut next = reader.next().await;
+        loop {
+            let step = next.map_err(|error| source.unreadable(error))?;
+            if step.is_empty() {
+                return Ok(());
+            }
+            batches += step.len() as u64;
+            let added = step.iter().map(|batch| batch.events().len() as u64).sum::<u64>();
+            let (written, read) = join(target.append(step), reader.next()).await;
+            written.map_err(|error| stopped(&error))?;
+            events += added;
+            done.store(events, Ordering::Relaxed);
+            progress.add(added);
+            next = read;
+        }
+    })
+    .inspect_err(|_: &Failure| progress.finish())?;
+    progress.finish();
+    Ok(Copied { events, batches, rate: progress.rate() })
+}
+
+/// Checks that what the target holds is the beginning of the source, by its last event. Returns its position.
+fn check_is_prefix(source: &Source, target: &dyn CopyTarget) -> Outcome<u64> {
+    let head = block_on(target.head())?;
+    let one = Limit::events(std::num::NonZeroU32::MIN);
+    let read = Read::log_from(Query::All, Place::At(head.clone())).limit(one);
+    let other = |reason: &str| {
+        Err(Failure::new("the target is not a copy of the source")
+            .cause(reason)
+            .help("copy into a folder or schema that is empty or does not exist"))
+    };
+    match block_on(source.store.read(read)) {
+        Ok(_) => Ok(head.sequence(0)),
+        Err(ReadError::CheckpointAhead { .. }) => other("it has events that the source does not have"),
+        Err(ReadError::Diverged { .. }) => {
+            other(&format!("its last event, at position {}, is another one in the source", head.sequence(0)))
+        }
+        Err(error) => Err(source.unreadable(error)),
+    }
+}
+
+/// The failure of a target that takes no more.
+fn stopped(error: &CopyError) -> Failure {
+    let failure = Failure::new("the copy has stopped").because(error);
+    match error {
+        CopyError::Append { source: gesta_core::AppendError::TooLarge { .. }, .. } => {
+            failure.help("the target takes smaller batches than the source: choose another kind of store")
+        }
+        CopyError::Moved { .. } => failure.help("stop what writes to the target, empty it, and begin anew"),
+        _ => failure.help("run the same command again: it goes on"),
+    }
+}

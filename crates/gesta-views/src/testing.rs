@@ -1,0 +1,188 @@
+//! The test kit for views: a log is given, a query shows these rows.
+//!
+//! ```
+//! use gesta_core::{Batch, EventId, MemoryStore, NewEvent, StoreId, Timestamp};
+//! use gesta_views::testing::view;
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new(StoreId::from_bytes([7; 16]), 1, || Timestamp::from_nanos(1));
+//! let event = NewEvent::json(EventId::from_u128(1), "stock-pen".parse()?, "received".parse()?, Timestamp::from_nanos(1), r#"{"count": 5}"#);
+//! store.append_now(Batch::new([event]))?;
+//!
+//! view("stock", "-- dialect: sqlite
+//!     create table stock (article text primary key, count integer not null) strict;
+//!     -- on received
+//!     insert into stock values ($entity, :count) on conflict do update set count = count + :count;")
+//!     .given(&store)
+//!     .when("select article, count from stock")
+//!     .then(json!([["pen", 5]]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With a typed log, `gesta::testing::holding` makes the store.
+
+use std::error::Error;
+use std::num::{NonZeroU32, NonZeroU64};
+
+use gesta_core::{
+    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore, Limit,
+    Listing, Page, Read, ReadError, StreamInfo, StreamName, StreamPage, When,
+};
+use serde_json::Value;
+
+use crate::as_of::{EvaluationLimits, Moment, ViewAsOf, evaluate};
+use crate::definition::Definition;
+use crate::query::{QueryLimits, SqlValue};
+
+/// Events in a page, for the law that pages make no difference: one batch at a time, few, and all.
+const PAGES: [u32; 3] = [1, 7, u32::MAX];
+
+/// Starts a test of a view, by its name and definition.
+///
+/// # Panics
+/// If the definition is not valid. The message has the line.
+#[must_use]
+#[track_caller]
+pub fn view(name: &str, sql: &str) -> ViewTest {
+    let definition = Definition::parse(name, sql);
+    ViewTest { definition: definition.unwrap_or_else(|error| panic!("{}", chain(&error))) }
+}
+
+/// A view without events.
+pub struct ViewTest {
+    definition: Definition,
+}
+
+impl ViewTest {
+    /// Applies all events of a log: in pages of one batch, in small pages, and in one. The rows must not depend on it.
+    ///
+    /// # Panics
+    /// If an event cannot be applied. The message has the event and the line.
+    #[must_use]
+    #[track_caller]
+    pub fn given(self, store: &dyn EventStore) -> GivenView {
+        let views = PAGES.map(|events| {
+            let paged = Paged { store, events: NonZeroU32::new(events).expect("a page has an event") };
+            let head = pollster::block_on(store.locate(When::Head));
+            let head = head.unwrap_or_else(|error| panic!("the log cannot be read: {}", chain(&error)));
+            let view = evaluate(&paged, &self.definition, &Moment::from(head), &EvaluationLimits::default());
+            view.unwrap_or_else(|error| panic!("{}", chain(&error)))
+        });
+        GivenView { views }
+    }
+}
+
+/// A view with its events.
+pub struct GivenView {
+    /// The same view, its events applied in pages of different sizes.
+    views: [ViewAsOf; PAGES.len()],
+}
+
+impl GivenView {
+    /// Asks a query.
+    ///
+    /// # Panics
+    /// If it is refused, or if its rows depend on how many events were applied at once: add `order by` if their order may differ.
+    #[track_caller]
+    pub fn when(&self, sql: &str) -> ViewRows {
+        let [one, few, all] = self.views.each_ref().map(|view| rows(view, sql));
+        for (other, events) in [(&few, PAGES[1]), (&one, PAGES[0])] {
+            assert!(
+                *other == all,
+                "the rows depend on how many events are applied at once\nall at once\n    {all}\n{events} at a time\n    {other}"
+            );
+        }
+        ViewRows { rows: all }
+    }
+}
+
+/// The rows of a query.
+#[must_use = "call `then`"]
+pub struct ViewRows {
+    rows: Value,
+}
+
+impl ViewRows {
+    /// Expects these rows, each a list of values.
+    ///
+    /// # Panics
+    /// If the rows are different.
+    #[track_caller]
+    pub fn then(self, rows: Value) {
+        assert!(
+            self.rows == rows,
+            "the rows differ from the expected ones\nexpected\n    {rows}\nbut got\n    {}",
+            self.rows
+        );
+    }
+}
+
+#[track_caller]
+fn rows(view: &ViewAsOf, sql: &str) -> Value {
+    let answer = view.query(sql, &[], &QueryLimits::default());
+    let answer = answer.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    answer.rows.into_iter().map(|row| row.into_iter().map(value).collect::<Value>()).collect()
+}
+
+fn value(value: SqlValue) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Integer(number) => number.into(),
+        SqlValue::Real(number) => number.into(),
+        SqlValue::Text(text) => text.into(),
+        SqlValue::Blob(bytes) => bytes.into(),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// A store whose pages have fewer events.
+struct Paged<'a> {
+    store: &'a dyn EventStore,
+    events: NonZeroU32,
+}
+
+impl EventStore for Paged<'_> {
+    fn capabilities(&self) -> &Capabilities {
+        self.store.capabilities()
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        self.store.append(batch)
+    }
+
+    fn repeat_of(
+        &self,
+        command: CommandKey,
+        near: StreamName,
+    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
+        self.store.repeat_of(command, near)
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        let limit = Limit { events: self.events, bytes: NonZeroU64::MAX, examined: NonZeroU64::MAX };
+        self.store.read(read.limit(limit))
+    }
+
+    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
+        self.store.stream(name)
+    }
+
+    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
+        self.store.streams(listing)
+    }
+
+    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        self.store.locate(at)
+    }
+
+    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        self.store.wait_past(after)
+    }
+}
