@@ -125,7 +125,7 @@ pub(crate) const TEST: &[Step] = &[
     Step {
         name: "views in PostgreSQL",
         // `tests` passes over these without a server. The server is shared; tests that harm one start their own.
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-views --features postgres --test postgres",
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-views --features postgres --lib --test postgres",
         needs: Tool::Package {
             name: "postgresql",
             probe: "cargo run --quiet --package test-servers -- installed postgres",

@@ -2,17 +2,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
+use tokio_postgres::config::TargetSessionAttrs;
 
 use crate::files::FileError;
-use crate::limits::{
-    CONNECT_TIME, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, UNACKNOWLEDGED_TIME,
-};
-use crate::passwords;
+use crate::hosts::Host;
+use crate::passwords::Passwords;
+use crate::times::Times;
 use crate::tls::TlsSettings;
 
 /// The address of a database. `Display` and `Debug` never show the password.
@@ -20,22 +18,28 @@ use crate::tls::TlsSettings;
 /// Parameters have the names and meanings of libpq. The most important ones:
 ///
 /// - **Password.** Without one in the address, `PGPASSWORD` gives it, or else a file in the form of `.pgpass`: that of `passfile=`,
-///   the one that `PGPASSFILE` names, or `~/.pgpass`.
+///   the one that `PGPASSFILE` names, or `~/.pgpass`. Each host has its own password in a file.
 /// - **TLS.** `sslmode` is `disable`, `prefer` (the default: encrypt if the server can), `require`, `verify-ca` or `verify-full`.
 ///   `sslrootcert` is a file with the certificates of authorities, or `system`; `sslcert` and `sslkey` are the files of a client's
 ///   certificate. Their defaults are the variables `PGSSLMODE`, `PGSSLROOTCERT`, `PGSSLCERT` and `PGSSLKEY`, then the files
 ///   `root.crt`, `postgresql.crt` and `postgresql.key` in `~/.postgresql`. With certificates of authorities, `prefer` and `require`
-///   verify too.
+///   verify too. `prefer` goes on without TLS, with a warning, where the handshake fails: only the others insist.
 /// - **Time.** `connect_timeout` is the number of seconds for each host, by default 5 for all hosts together. A connection ends if the
-///   other machine acknowledges nothing for 10 s (`tcp_user_timeout`), or does not answer keepalives.
-/// - **Several hosts** are tried in any order, and the one that takes writes is used.
+///   other machine acknowledges nothing for 10 s (`tcp_user_timeout`, in milliseconds), or does not answer keepalives.
+/// - **Several hosts** are tried in a random order, or in theirs with `load_balance_hosts=disable`. One that takes writes is used, or
+///   one that is not a standby for [`Self::connect_over`].
 ///
 /// Passwords and certificates are read for each connection, so they can be changed while a program runs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Boxed, as it is large.
-    pub(crate) config: Box<Config>,
-    pub(crate) tls: TlsSettings,
+    pub(crate) hosts: Vec<Host>,
+    /// The hosts are tried in a random order.
+    pub(crate) shuffles: bool,
+    /// The rest, without a password. It and the next two are boxed, as they are large.
+    pub(crate) settings: Box<Config>,
+    pub(crate) times: Box<Times>,
+    pub(crate) tls: Box<TlsSettings>,
+    password: Option<Vec<u8>>,
     passfile: Option<PathBuf>,
     /// The environment's password is for the user of the address.
     takes_environment: bool,
@@ -49,29 +53,14 @@ pub struct AddressError {
     pub reason: String,
 }
 
-const DEFAULT_PORT: u16 = 5432;
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 const FORM: &str = "write `postgres://USER@HOST/DATABASE`";
-/// The parameters of a connection that the client library takes.
-const PARAMETERS: [&str; 17] = [
-    "application_name",
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "load_balance_hosts",
-    "options",
-    "password",
-    "port",
-    "sslnegotiation",
-    "tcp_user_timeout",
-    "user",
-];
+const ONE_AT: &str = "an address has one `@`, before its host: write `@`, `/` and `?` as `%40`, `%2F` and `%3F` in a password, \
+                      and `@` as `%40` in other parts";
+/// Parameters that say where the database is and who connects. The client library reads them.
+const PLACE: [&str; 6] = ["dbname", "host", "hostaddr", "password", "port", "user"];
+/// Other parameters that the client library reads.
+const SETTINGS: [&str; 3] = ["application_name", "options", "sslnegotiation"];
 
 impl Address {
     /// Returns true if the text begins like an address of a database.
@@ -86,40 +75,26 @@ impl Address {
     /// [`AddressError`], also with what `take` said.
     pub fn parse(
         text: &str,
-        mut take: impl FnMut(&str, &str) -> Result<bool, String>,
+        take: impl FnMut(&str, &str) -> Result<bool, String>,
     ) -> Result<Self, AddressError> {
-        let wrong = |reason: String| AddressError { reason };
-        if !Self::is_begun_by(text) {
-            return Err(wrong(format!("it does not begin with `postgres://`; {FORM}")));
-        }
-        let (base, query) = text.split_once('?').unwrap_or((text, ""));
-        let (mut tls, mut passfile) = (TlsSettings::default(), None);
-        let mut others = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = parameter(pair).map_err(wrong)?;
-            if take(name, &value).map_err(wrong)? || tls.take(name, &value).map_err(wrong)? {
-                continue;
-            }
-            match name {
-                "passfile" => passfile = Some(PathBuf::from(value)),
-                _ if PARAMETERS.contains(&name) => others.push(pair),
-                _ => return Err(wrong(format!("there is no parameter `{name}`"))),
-            }
-        }
-        let rest = if others.is_empty() { base.to_owned() } else { format!("{base}?{}", others.join("&")) };
-        let config = rest.parse::<Config>();
-        let mut config = config.map_err(|error| wrong(format!("{}; {FORM}", crate::error::words(&error))))?;
-        check(&config).map_err(|reason| wrong(reason.to_owned()))?;
-        settle(&mut config);
-        Ok(Self { config: Box::new(config), tls, passfile, takes_environment: true })
+        read(text, take).map_err(|reason| AddressError { reason })
     }
 
     /// Names the program to the server, unless the address does.
     #[must_use]
     pub fn with_application_name(mut self, name: &str) -> Self {
-        if self.config.get_application_name().is_none() {
-            self.config.application_name(name);
+        if self.settings.get_application_name().is_none() {
+            self.settings.application_name(name);
         }
+        self
+    }
+
+    /// Lets a connection live while the other machine is there and takes no bytes, unless the address sets `tcp_user_timeout`: that
+    /// time also counts while a server works and its buffers are full. Bytes that nobody acknowledges end the connection when the
+    /// system gives up, after about 15 minutes.
+    #[must_use]
+    pub fn with_patience(mut self) -> Self {
+        self.times.be_patient();
         self
     }
 
@@ -127,8 +102,8 @@ impl Address {
     #[must_use]
     pub fn for_login(&self, login: &str) -> Self {
         let mut other = self.clone();
-        other.config = Box::new(without_password(&self.config));
-        other.config.user(login);
+        other.settings.user(login);
+        other.password = None;
         other.takes_environment = false;
         other
     }
@@ -136,145 +111,108 @@ impl Address {
     /// The login, if the address has one.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
-        self.config.get_user().filter(|user| !user.is_empty())
+        self.settings.get_user().filter(|user| !user.is_empty())
     }
 
     /// The name of the database.
     #[must_use]
     pub fn database(&self) -> &str {
-        self.config.get_dbname().unwrap_or_default()
+        self.settings.get_dbname().unwrap_or_default()
     }
 
-    /// The settings of a connection, with its password if there is one.
-    pub(crate) fn with_password(&self) -> Result<Config, FileError> {
-        let mut config = Config::clone(&self.config);
-        let passfile = self.passfile.as_deref();
-        if config.get_password().is_none() {
-            let password = match self.takes_environment {
-                true => passwords::find(&config, passfile)?,
-                false => passwords::in_file(&config, passfile)?,
-            };
-            password.into_iter().for_each(|password| {
-                config.password(password);
-            });
+    /// The passwords of the hosts.
+    pub(crate) fn passwords(&self) -> Result<Passwords, FileError> {
+        let own = self.password.clone().map(Passwords::One);
+        let environment = || if self.takes_environment { Passwords::of_environment() } else { None };
+        own.or_else(environment).map_or_else(|| Passwords::read(self.passfile.as_deref()), Ok)
+    }
+}
+
+fn read(text: &str, mut take: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<Address, String> {
+    if !Address::is_begun_by(text) {
+        return Err(format!("it does not begin with `postgres://`; {FORM}"));
+    }
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    // What follows another one may be a part of a password, and no message may repeat it.
+    if query.contains('@') || base.matches('@').count() > 1 {
+        return Err(ONE_AT.to_owned());
+    }
+    let (mut tls, mut times, mut passfile, mut shuffles) =
+        (TlsSettings::default(), Times::default(), None, true);
+    let (mut place, mut settings) = (Vec::new(), Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = parameter(pair)?;
+        if take(name, &value)? || tls.take(name, &value)? || times.take(name, &value)? {
+            continue;
         }
-        Ok(config)
+        match name {
+            "passfile" => passfile = Some(PathBuf::from(value)),
+            "load_balance_hosts" => shuffles = is_random(&value)?,
+            "target_session_attrs" if value == "read-write" => {}
+            "target_session_attrs" => {
+                return Err("`target_session_attrs` is `read-write`, which is the default".to_owned());
+            }
+            _ if PLACE.contains(&name) => place.push(pair),
+            _ if SETTINGS.contains(&name) => settings.push(pair),
+            _ => return Err(format!("there is no parameter `{name}`")),
+        }
     }
-
-    /// The time in which a connection to any of the hosts must be ready.
-    pub(crate) fn connect_time(&self) -> Duration {
-        let hosts = self.config.get_hosts().len().max(1);
-        let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
-        self.config.get_connect_timeout().map_or(CONNECT_TIME, |each| each.saturating_mul(hosts))
+    let place = config(base, &place)?;
+    let mut settings = config("postgres://", &settings)?;
+    settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    let database = place.get_dbname().filter(|name| !name.is_empty());
+    settings.dbname(
+        database.ok_or("it names no database: write one after the host, such as `postgres://HOST/shop`")?,
+    );
+    if let Some(user) = place.get_user() {
+        settings.user(user);
     }
+    Ok(Address {
+        hosts: Host::all(&place)?,
+        shuffles,
+        settings: Box::new(settings),
+        times: Box::new(times),
+        tls: Box::new(tls),
+        password: place.get_password().map(<[u8]>::to_vec),
+        passfile,
+        takes_environment: true,
+    })
 }
 
 /// A parameter and its value.
 fn parameter(pair: &str) -> Result<(&str, String), String> {
     // Such a text may be a part of a password.
-    let (name, value) = pair
-        .split_once('=')
-        .filter(|_| !pair.contains('@'))
-        .ok_or("a parameter has no `=`, or has an `@`; write `?` in a password as `%3F`, and `@` as `%40`")?;
+    let (name, value) =
+        pair.split_once('=').ok_or("a parameter has no `=`; write `?` in a password as `%3F`")?;
     let value = percent_decode_str(value).decode_utf8();
     let value = value.map_err(|_| format!("the value of `{name}` is not UTF-8"))?;
     Ok((name, value.into_owned()))
 }
 
-fn check(config: &Config) -> Result<(), &'static str> {
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err("it names no host");
-    }
-    if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
-        return Err("a host has no `@`: write `%40` in a password");
-    }
-    if config.get_dbname().is_none_or(str::is_empty) {
-        return Err("it names no database: write one after the host, such as `postgres://HOST/shop`");
-    }
-    Ok(())
-}
-
-/// Sets what the address leaves open and must not be left to chance.
-fn settle(config: &mut Config) {
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    // A host that takes connections and is silent is not the first one each time.
-    config.load_balance_hosts(LoadBalanceHosts::Random);
-    if config.get_hosts().is_empty() {
-        // TLS needs a name.
-        config.get_hostaddrs().to_vec().iter().for_each(|address| {
-            config.host(address.to_string());
-        });
-    }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(UNACKNOWLEDGED_TIME);
-    }
-    if config.get_keepalives_idle() == LIBRARY_KEEPALIVE_IDLE {
-        config.keepalives_idle(KEEPALIVE_IDLE);
-    }
-    if config.get_keepalives_interval().is_none() {
-        config.keepalives_interval(KEEPALIVE_INTERVAL);
-    }
-    if config.get_keepalives_retries().is_none() {
-        config.keepalives_retries(KEEPALIVE_RETRIES);
+fn is_random(value: &str) -> Result<bool, String> {
+    match value {
+        "random" => Ok(true),
+        "disable" => Ok(false),
+        _ => Err("`load_balance_hosts` is `random`, which is the default, or `disable`".to_owned()),
     }
 }
 
-/// What the client library has where an address says nothing.
-const LIBRARY_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// The same settings without a password. The client library cannot take one away.
-fn without_password(config: &Config) -> Config {
-    let mut bare = Config::new();
-    for host in config.get_hosts() {
-        match host {
-            Host::Tcp(name) => bare.host(name),
-            #[cfg(unix)]
-            Host::Unix(path) => bare.host_path(path),
-        };
-    }
-    config.get_hostaddrs().iter().for_each(|address| {
-        bare.hostaddr(*address);
-    });
-    config.get_ports().iter().for_each(|port| {
-        bare.port(*port);
-    });
-    config.get_options().into_iter().for_each(|options| {
-        bare.options(options);
-    });
-    config.get_connect_timeout().into_iter().for_each(|time| {
-        bare.connect_timeout(*time);
-    });
-    config.get_tcp_user_timeout().into_iter().for_each(|time| {
-        bare.tcp_user_timeout(*time);
-    });
-    bare.keepalives(config.get_keepalives()).keepalives_idle(config.get_keepalives_idle());
-    bare.dbname(config.get_dbname().unwrap_or_default());
-    bare.application_name(config.get_application_name().unwrap_or_default());
-    bare.channel_binding(config.get_channel_binding()).ssl_negotiation(config.get_ssl_negotiation());
-    settle(&mut bare);
-    bare
+/// Lets the client library read a part of an address.
+fn config(base: &str, parameters: &[&str]) -> Result<Config, String> {
+    let text = format!("{base}?{}", parameters.join("&"));
+    text.parse().map_err(|error| format!("{}; {FORM}", crate::error::words(&error)))
 }
 
 impl fmt::Display for Address {
     /// Writes the address without its password and parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(SCHEMES[0])?;
-        if let Some(user) = self.config.get_user() {
+        if let Some(user) = self.settings.get_user() {
             write!(f, "{user}@")?;
         }
-        let ports = self.config.get_ports();
-        for (at, host) in self.config.get_hosts().iter().enumerate() {
+        for (at, host) in self.hosts.iter().enumerate() {
             let separator = if at == 0 { "" } else { "," };
-            match host {
-                Host::Tcp(host) if host.contains(':') => write!(f, "{separator}[{host}]")?,
-                Host::Tcp(host) => write!(f, "{separator}{host}")?,
-                #[cfg(unix)]
-                Host::Unix(path) => write!(f, "{separator}{}", path.display())?,
-            }
-            if let Some(port) = ports.get(at).or_else(|| ports.first()).filter(|port| **port != DEFAULT_PORT)
-            {
-                write!(f, ":{port}")?;
-            }
+            write!(f, "{separator}{host}")?;
         }
         write!(f, "/{}", self.database())
     }
@@ -301,6 +239,11 @@ mod tests {
             ("postgresql://ann:secret@db:5433/shop?connect_timeout=3", "postgres://ann@db:5433/shop"),
             ("postgres://a:1,b:2/shop?sslmode=verify-full&sslrootcert=/ca.crt", "postgres://a:1,b:2/shop"),
             ("postgres:///shop?hostaddr=127.0.0.1", "postgres://127.0.0.1/shop"),
+            ("postgres://[::1]:5433/shop", "postgres://[::1]:5433/shop"),
+            (
+                "postgres://a/shop?target_session_attrs=read-write&load_balance_hosts=disable",
+                "postgres://a/shop",
+            ),
         ] {
             let address = parse(text).unwrap();
             assert_eq!((address.to_string(), format!("{address:?}")), (shown.to_owned(), shown.to_owned()));
@@ -316,6 +259,16 @@ mod tests {
             ("postgres://ann:p@secret@localhost/shop", "`%40`"),
             ("postgres://ann:x?secret=1@localhost/shop", "`%3F`"),
             ("postgres://ann:x?secret@localhost/shop", "`%3F`"),
+            ("postgres://ann:x?secret=1&x=2@localhost/shop", "`%3F`"),
+            ("postgres://ann:x@sec/secret@localhost/shop", "`%2F`"),
+            ("postgres://ann:secret@localhost/shop?user", "no `=`"),
+            ("postgres://ann:secret@%2Frun/shop?hostaddr=127.0.0.1", "the folder of a socket"),
+            ("postgres://ann:secret@a,b/shop?hostaddr=127.0.0.1", "as many `hostaddr` as hosts"),
+            ("postgres://ann:secret@a,b/shop?port=5433", "as many ports as hosts"),
+            ("postgres://ann:secret@a/shop?target_session_attrs=any", "`read-write`"),
+            ("postgres://ann:secret@a/shop?load_balance_hosts=no", "`random`"),
+            ("postgres://ann:secret@a/shop?channel_binding=no", "`require`"),
+            ("postgres://ann:secret@a/shop?tcp_user_timeout=10s", "whole number"),
             ("postgres://ann:secret@localhost/shop?sslmode=allow", "`verify-full`"),
             ("postgres://ann:secret@localhost/shop?sauce=1", "sauce"),
             ("postgres://ann:secret@localhost:x/shop", "USER@HOST"),
@@ -331,39 +284,37 @@ mod tests {
         let path = folder.path().join("passwords");
         std::fs::write(&path, "# comment\nother:*:*:*:no\ndb:5432:shop:run:a\\:b\n*:*:*:ask:c\n").unwrap();
         let address = |user: &str| parse(&format!("postgres://{user}@db/shop?passfile={}", path.display()));
+        let password = |address: &Address| {
+            let passwords = address.passwords()?;
+            Ok::<_, FileError>(passwords.of(&address.hosts[0], &address.settings))
+        };
         let run = address("run").unwrap();
-        let said = run.with_password().unwrap_err().to_string();
+        let said = password(&run).unwrap_err().to_string();
         assert!(said.contains("`chmod 600` it"), "{said}");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
-        assert_eq!(run.with_password().unwrap().get_password(), Some(&b"a:b"[..]));
-        let ask = address("run:secret").unwrap().for_login("ask");
-        let config = ask.with_password().unwrap();
-        assert_eq!((config.get_user(), config.get_password()), (Some("ask"), Some(&b"c"[..])));
-        assert_eq!(
-            address("run:secret").unwrap().for_login("x").with_password().unwrap().get_password(),
-            None
-        );
+        assert_eq!(password(&run), Ok(Some(b"a:b".to_vec())));
+        let own = address("run:secret").unwrap();
+        assert_eq!(password(&own), Ok(Some(b"secret".to_vec())));
+        let ask = own.for_login("ask");
+        assert_eq!((ask.user(), password(&ask)), (Some("ask"), Ok(Some(b"c".to_vec()))));
+        assert_eq!(password(&own.for_login("x")), Ok(None));
         let missing = parse("postgres://db/shop?passfile=/nowhere/passwords").unwrap();
-        let said = missing.with_password().unwrap_err().to_string();
+        let said = password(&missing).unwrap_err().to_string();
         assert!(said.contains("/nowhere/passwords") && said.contains("no such file"), "{said}");
     }
 
     #[test]
-    fn every_connection_notices_a_machine_that_is_gone() {
-        let address = parse("postgres://a,b/shop?keepalives_idle=60").unwrap();
-        for config in [&address.config, &address.for_login("x").config] {
-            assert_eq!(config.get_tcp_user_timeout(), Some(&UNACKNOWLEDGED_TIME));
-            assert_eq!(config.get_keepalives_idle(), Duration::from_secs(60));
-            assert_eq!(config.get_keepalives_retries(), Some(KEEPALIVE_RETRIES));
-        }
-        assert_eq!(address.connect_time(), CONNECT_TIME);
-        assert_eq!(
-            parse("postgres://a,b/s?connect_timeout=3").unwrap().connect_time(),
-            Duration::from_secs(6)
-        );
+    fn another_login_has_all_settings_of_the_address() {
+        let text = |user: &str| {
+            format!(
+                "postgres://{user}@a:1,b:2/shop?keepalives_interval=7&keepalives_count=9&application_name=x&options=-c%20a=b&sslnegotiation=direct&channel_binding=require&load_balance_hosts=disable"
+            )
+        };
+        let other = Address { takes_environment: false, ..parse(&text("other")).unwrap() };
+        assert!(parse(&text("ann:secret")).unwrap().for_login("other") == other);
     }
 }

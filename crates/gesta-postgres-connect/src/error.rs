@@ -45,28 +45,59 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
 /// What the library says if the server has no TLS; it has no other sign of it.
 const SERVER_HAS_NO_TLS: &str = "server does not support TLS";
 
-impl ConnectError {
-    /// Reads an error of the client library. `authorities` names where certificates of authorities come from.
-    pub(crate) fn of(error: ServerError, authorities: Option<&str>) -> Self {
-        if let Some(refused) = refusal_of_tls(&error) {
-            return Self::Tls { reason: explain(refused, authorities) };
+/// The handshake of TLS failed, so nothing else was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HandshakeFailed(#[source] pub(crate) io::Error);
+
+/// Why one place gave no connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Socket(io::Error),
+    Server(ServerError),
+}
+
+impl Failure {
+    /// True if the handshake of TLS failed. An error of TLS can also come later: a server of TLS 1.3 refuses the client's certificate
+    /// after the handshake, when the login is under way.
+    pub(crate) fn is_of_handshake(&self) -> bool {
+        matches!(self, Self::Server(error) if cause::<HandshakeFailed>(error).is_some())
+    }
+
+    /// `authorities` names where certificates of authorities come from.
+    pub(crate) fn explain(self, authorities: Option<&str>) -> ConnectError {
+        let error = match self {
+            Self::Socket(error) => return ConnectError::Socket(error),
+            Self::Server(error) => error,
+        };
+        let handshake = cause::<HandshakeFailed>(&error).map(|HandshakeFailed(error)| error);
+        if let Some(refused) = cause(&error) {
+            return ConnectError::Tls { reason: explain(refused, authorities) };
+        }
+        if let Some(broken) = handshake {
+            return ConnectError::Tls { reason: format!("the handshake failed: {broken}") };
         }
         if error.source().is_some_and(|cause| cause.to_string() == SERVER_HAS_NO_TLS) {
-            let reason = "the server has none: set `ssl = on` there, or use `sslmode=prefer` or `disable`";
-            return Self::Tls { reason: reason.to_owned() };
+            let reason =
+                "the server has none, or something between answers for it: set `ssl = on` at the server";
+            return ConnectError::Tls { reason: reason.to_owned() };
         }
-        Self::Server(error)
+        ConnectError::Server(error)
     }
 }
 
-/// The error of TLS beneath an error of the client library.
-fn refusal_of_tls(error: &ServerError) -> Option<&rustls::Error> {
+/// The cause of one type beneath an error of the client library.
+fn cause<E: Error + 'static>(error: &ServerError) -> Option<&E> {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.into_iter().find_map(|cause| {
-        // The source of an error of I/O is the source of the error inside it.
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        wrapped.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref())
+    causes.into_iter().find_map(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(error) => inside(error),
+        None => cause.downcast_ref(),
     })
+}
+
+/// The error inside one of I/O, whose source is the source of that error.
+fn inside<E: Error + 'static>(error: &io::Error) -> Option<&E> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
 fn explain(error: &rustls::Error, authorities: Option<&str>) -> String {
@@ -89,7 +120,7 @@ fn explain(error: &rustls::Error, authorities: Option<&str>) -> String {
         Wrong::NotValidForNameContext { expected, presented } => {
             let presented = if presented.is_empty() { "no host".to_owned() } else { presented.join(", ") };
             format!(
-                "the server's certificate is for {presented}, not for `{}`: connect by a name of the certificate, or use `sslmode=verify-ca`",
+                "the server's certificate is for {presented}, not for `{}`: connect by a name of the certificate, or add this one to it",
                 expected.to_str()
             )
         }

@@ -41,10 +41,16 @@ impl Candidate {
 
     /// Reads the file; `None` if it is the usual one and does not exist.
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>, FileError> {
-        match std::fs::read(&self.path) {
+        let read = || match std::fs::metadata(&self.path)?.is_file() {
+            true => std::fs::read(&self.path),
+            // Reading a pipe could wait for ever.
+            false => Err(io::Error::other("it is not a regular file")),
+        };
+        match read() {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == ErrorKind::NotFound && !self.is_named => Ok(None),
-            Err(error) => Err(self.unreadable(&error)),
+            Err(error) if is_missing(&error) && !self.is_named => Ok(None),
+            Err(error) if is_missing(&error) => Err(self.error("there is no such file")),
+            Err(error) => Err(self.error(error.to_string())),
         }
     }
 
@@ -59,13 +65,11 @@ impl Candidate {
     pub(crate) fn error(&self, reason: impl Into<String>) -> FileError {
         FileError { what: self.what, path: self.path.clone(), reason: reason.into() }
     }
+}
 
-    fn unreadable(&self, error: &io::Error) -> FileError {
-        match error.kind() {
-            ErrorKind::NotFound => self.error("there is no such file"),
-            _ => self.error(error.to_string()),
-        }
-    }
+/// True if there is no file, also because a part of its path is no folder, as in a home of `/dev/null`.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// A variable of the environment that is set and not empty.
@@ -85,4 +89,30 @@ fn is_open_to_others(path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_open_to_others(_: &Path) -> io::Result<bool> {
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_file_may_be_missing_and_a_named_one_may_not() {
+        for path in ["/nowhere/.pgpass", "/dev/null/.pgpass"] {
+            let usual = Candidate { what: "the file", path: path.into(), is_named: false };
+            assert_eq!(usual.read(), Ok(None));
+            assert_eq!(usual.read_secret(), Ok(None));
+            let error = Candidate { is_named: true, ..usual }.read().unwrap_err();
+            assert_eq!(error.to_string(), format!("cannot use the file `{path}`: there is no such file"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = Candidate { what: "the file", path, is_named: true }.read_secret().unwrap_err();
+        assert_eq!(error.reason, "it is not a regular file");
+    }
 }

@@ -9,17 +9,21 @@
 //! *Invariant:* no message contains a password.
 
 mod address;
+mod cancel;
 mod connect;
 mod error;
 mod files;
+mod hosts;
 mod limits;
 mod passwords;
 mod socket;
+mod times;
 mod tls;
 
 pub use address::{Address, AddressError};
-pub use connect::{Connection, OverSocket, Wrap};
+pub use cancel::Canceller;
+pub use connect::{Connected, Connection, Wrap};
 pub use error::{ConnectError, words};
 pub use files::FileError;
-pub use socket::{Peer, Stream};
-pub use tls::{Connector, TlsStream};
+pub use socket::Stream;
+pub use tls::TlsStream;

@@ -1,69 +1,54 @@
-//! Sockets that a caller wraps before the client library gets them.
+//! Sockets, for callers that wrap them before the client library gets them, and to cancel requests.
 
 use std::io;
-use std::time::Duration;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::time::timeout;
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 
 /// A connected socket of either kind.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// The host that a connection was made to.
+/// Where a server takes connections.
 #[derive(Debug, Clone)]
-pub struct Peer {
-    host: Host,
-    /// Where the host is, if the address says so beside its name.
-    place: Host,
-    port: u16,
+pub(crate) enum Place {
+    Tcp(SocketAddr),
+    /// The folder of a socket, and its port, which is part of its name.
+    #[cfg(unix)]
+    Unix(PathBuf, u16),
 }
 
-impl Peer {
-    /// The hosts of an address, in its order.
-    pub(crate) fn all(config: &Config) -> Vec<Self> {
-        let (ports, places) = (config.get_ports(), config.get_hostaddrs());
-        let peer = |(at, host): (usize, &Host)| Self {
-            host: host.clone(),
-            place: places.get(at).map_or_else(|| host.clone(), |place| Host::Tcp(place.to_string())),
-            port: ports.get(at).or(ports.first()).copied().unwrap_or(5432),
-        };
-        config.get_hosts().iter().enumerate().map(peer).collect()
+impl Place {
+    /// Connects a socket.
+    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        self.connect_with(None).await
     }
 
-    /// The name that a certificate is for.
-    pub(crate) fn name(&self) -> &str {
-        match &self.host {
-            Host::Tcp(name) => name,
-            #[cfg(unix)]
-            Host::Unix(_) => "",
-        }
+    /// Connects a socket that notices a machine that is gone, as the settings say.
+    pub(crate) async fn connect_watched(&self, config: &Config) -> io::Result<Box<dyn Stream>> {
+        self.connect_with(Some(config)).await
     }
 
-    /// Connects a socket, in the time of the settings.
-    pub(crate) async fn connect(&self, config: &Config, time: Duration) -> io::Result<Box<dyn Stream>> {
-        let time = config.get_connect_timeout().copied().unwrap_or(time);
-        timeout(time, self.connect_now(config)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    async fn connect_now(&self, config: &Config) -> io::Result<Box<dyn Stream>> {
-        match &self.place {
-            Host::Tcp(name) => {
-                let stream = TcpStream::connect((name.as_str(), self.port)).await?;
+    async fn connect_with(&self, watch: Option<&Config>) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                keep_alive(&stream, config)?;
+                if let Some(config) = watch {
+                    keep_alive(&stream, config)?;
+                }
                 Ok(Box::new(stream))
             }
             #[cfg(unix)]
-            Host::Unix(folder) => {
-                let path = folder.join(format!(".s.PGSQL.{}", self.port));
-                Ok(Box::new(UnixStream::connect(path).await?))
+            Self::Unix(folder, port) => {
+                Ok(Box::new(UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await?))
             }
         }
     }

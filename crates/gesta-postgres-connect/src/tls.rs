@@ -17,9 +17,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::config::ChannelBinding;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, HandshakeFailed};
 use crate::files::{Candidate, FileError, environment};
 pub use stream::TlsStream;
 use verifier::{Checks, Verifier};
@@ -31,6 +32,7 @@ pub(crate) struct TlsSettings {
     roots: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
+    channel_binding: Option<ChannelBinding>,
 }
 
 /// `sslmode`.
@@ -70,6 +72,23 @@ pub(crate) struct Tls {
     pub(crate) authorities: Option<String>,
 }
 
+impl Tls {
+    /// Nothing is encrypted.
+    pub(crate) const fn off() -> Self {
+        Self { mode: Mode::Disable, connector: Connector::off(), authorities: None }
+    }
+}
+
+/// Reads the value of `channel_binding`.
+fn binding_of(text: &str) -> Result<ChannelBinding, String> {
+    match text {
+        "disable" => Ok(ChannelBinding::Disable),
+        "prefer" => Ok(ChannelBinding::Prefer),
+        "require" => Ok(ChannelBinding::Require),
+        _ => Err("`channel_binding` is `disable`, `prefer` or `require`".to_owned()),
+    }
+}
+
 impl TlsSettings {
     /// Takes a parameter; returns false for one of another matter.
     pub(crate) fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
@@ -78,9 +97,21 @@ impl TlsSettings {
             "sslrootcert" => self.roots = Some(value.into()),
             "sslcert" => self.certificate = Some(value.into()),
             "sslkey" => self.key = Some(value.into()),
+            "channel_binding" => self.channel_binding = Some(binding_of(value)?),
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// If a login must be bound to the server's certificate. It must also where nothing is encrypted, and fails there.
+    pub(crate) fn channel_binding(&self) -> Result<ChannelBinding, ConnectError> {
+        let named = || environment("PGCHANNELBINDING").map(|value| binding_of(&value.to_string_lossy()));
+        match self.channel_binding {
+            Some(binding) => Ok(binding),
+            None => {
+                named().unwrap_or(Ok(ChannelBinding::Prefer)).map_err(|reason| ConnectError::Tls { reason })
+            }
+        }
     }
 
     /// Reads the environment and the files.
@@ -97,7 +128,7 @@ impl TlsSettings {
             }),
         };
         if mode == Mode::Disable {
-            return Ok(Tls { mode, connector: Connector(None), authorities: None });
+            return Ok(Tls::off());
         }
         if is_system && mode != Mode::VerifyFull {
             // Anybody can have a certificate of such an authority, for another name.
@@ -209,7 +240,7 @@ fn config(checks: Checks, client: Option<Client>) -> Result<ClientConfig, Connec
 
 /// Encrypts connections. Without a configuration it is never asked to.
 #[derive(Debug, Clone)]
-pub struct Connector(Option<Arc<ClientConfig>>);
+pub(crate) struct Connector(Option<Arc<ClientConfig>>);
 
 impl Connector {
     /// One that encrypts nothing.
@@ -228,7 +259,7 @@ impl Connector {
 
 /// One handshake with a host.
 #[derive(Debug)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     config: Option<Arc<ClientConfig>>,
     name: Result<ServerName<'static>, String>,
 }
@@ -258,15 +289,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Handshake {
 }
 
 /// A handshake that is under way, or why there is none.
-pub struct Handshaking<S>(Result<tokio_rustls::Connect<S>, String>);
+pub(crate) struct Handshaking<S>(Result<tokio_rustls::Connect<S>, String>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Handshaking<S> {
     type Output = io::Result<TlsStream<S>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
+        let shaken = match &mut self.0 {
             Ok(connect) => Pin::new(connect).poll(context).map_ok(TlsStream::new),
             Err(reason) => Poll::Ready(Err(io::Error::other(std::mem::take(reason)))),
-        }
+        };
+        // It tells this failure from one of the encrypted connection.
+        shaken.map_err(|error| io::Error::other(HandshakeFailed(error)))
     }
 }

@@ -38,6 +38,15 @@ impl Fault {
     pub(crate) fn timeout(what: &str) -> Self {
         Self::Lost(format!("{what} took too long"))
     }
+
+    /// The fault of the first connection. A server that cannot be trusted may be the wrong one from the start; later it is one whose
+    /// certificate is replaced.
+    pub(crate) fn at_open(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Tls { .. } => Self::Refused(error.to_string()),
+            error => error.into(),
+        }
+    }
 }
 
 impl From<Error> for Fault {
@@ -86,8 +95,7 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let error = match error {
             ConnectError::Server(error) => error,
-            ConnectError::Tls { .. } => return Self::Refused(error.to_string()),
-            // A file may be about to be replaced.
+            // A file or a certificate may be about to be replaced.
             error => return Self::Lost(error.to_string()),
         };
         let Some(code) = error.code() else { return Self::Lost(describe(&error)) };
@@ -153,5 +161,19 @@ impl From<Fault> for OpenError {
             Fault::Lost(reason) | Fault::Busy(reason) | Fault::Full(reason) => Self::Unreachable { reason },
             Fault::Refused(reason) | Fault::Broken(reason) => Self::Refused { reason },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::Retry;
+
+    use super::*;
+
+    #[test]
+    fn tls_that_fails_refuses_a_store_and_not_the_appends_of_an_open_one() {
+        let error = || ConnectError::Tls { reason: "the server's certificate has expired".to_owned() };
+        assert_eq!(OpenError::from(Fault::at_open(error())).retry(), Retry::Never);
+        assert_eq!(AppendError::from(Fault::from(error())).retry(), Retry::AfterPause);
     }
 }

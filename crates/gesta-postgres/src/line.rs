@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::limits::STEP_TIME;
-use crate::session::{Session, within};
+use crate::session::Session;
 use crate::shared::Target;
 
 /// One connection for one use.
@@ -12,13 +11,13 @@ use crate::shared::Target;
 pub(crate) struct Line(tokio::sync::Mutex<Option<Arc<Session>>>);
 
 impl Line {
-    /// The connection.
+    /// The connection. A new one is made within its time, which the address may set.
     pub(crate) async fn session(&self, target: &Target) -> Result<Arc<Session>, Fault> {
         let mut current = self.0.lock().await;
         if let Some(session) = current.as_ref().filter(|session| !session.is_closed()) {
             return Ok(Arc::clone(session));
         }
-        let session = Arc::new(within(STEP_TIME, "connecting", Session::connect(target, None)).await?);
+        let session = Arc::new(Session::connect(target, None).await?);
         *current = Some(Arc::clone(&session));
         Ok(session)
     }

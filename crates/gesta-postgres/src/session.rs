@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gesta_core::{EventId, Timestamp};
-use gesta_postgres_connect::Connection;
+use gesta_postgres_connect::{Connected, Connection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -60,7 +60,16 @@ impl Session {
         target: &Target,
         notes: Option<mpsc::UnboundedSender<String>>,
     ) -> Result<Self, Fault> {
-        let (client, connection) = target.address.connect().await?;
+        Self::set_up(target, target.address.connect().await?, notes).await
+    }
+
+    /// Checks the server of a new connection and sets the session.
+    pub(crate) async fn set_up(
+        target: &Target,
+        connected: Connected,
+        notes: Option<mpsc::UnboundedSender<String>>,
+    ) -> Result<Self, Fault> {
+        let Connected { client, connection, .. } = connected;
         let warnings = Arc::new(AtomicU64::new(0));
         let driver = tokio::spawn(drive(connection, Arc::clone(&warnings), notes));
         let token = uuid::Uuid::new_v4().simple().to_string();

@@ -86,7 +86,7 @@ impl PostgresStore {
     ) -> Result<(Self, bool), OpenError> {
         url.address().check_files().map_err(|error| match error {
             ConnectError::File(error) => OpenError::File(error),
-            error => Fault::from(error).into(),
+            error => Fault::at_open(error).into(),
         })?;
         let target = Target {
             address: url.address().clone(),
@@ -139,7 +139,8 @@ impl std::fmt::Debug for PostgresStore {
 
 /// Connects, and finds or makes the tables.
 async fn open(target: Target, purpose: Purpose) -> Result<(Target, Session, Found, State), OpenError> {
-    let session = Session::connect(&target, None).await?;
+    let connected = target.address.connect().await.map_err(Fault::at_open)?;
+    let session = Session::set_up(&target, connected, None).await?;
     let opening = async {
         let found = schema::open(session.client(), &target.schema, purpose).await?;
         Ok::<_, OpenError>((found, session.state().await?))

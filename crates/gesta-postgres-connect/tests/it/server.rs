@@ -59,6 +59,17 @@ impl Secure {
         format!("{}?{parameters}", self.server.url())
     }
 
+    /// The host and the port.
+    pub(crate) fn place(&self) -> &str {
+        let (_, place) = self.server.url().split_once('@').unwrap();
+        place.split_once('/').unwrap().0
+    }
+
+    /// What the server has written to its log.
+    pub(crate) fn log(&self) -> String {
+        self.server.log()
+    }
+
     /// The file with the server's own certificate.
     pub(crate) fn certificate(&self) -> std::path::PathBuf {
         self.server.folder().join("server.crt")
@@ -100,8 +111,8 @@ pub(crate) fn run(text: &str, sql: &str) {
 fn connected<T>(text: &str, work: impl AsyncFnOnce(&Client) -> T) -> Result<T, ConnectError> {
     let address = address(text);
     runtime().block_on(async {
-        let (client, connection) = address.connect().await?;
-        tokio::spawn(connection);
-        Ok(work(&client).await)
+        let connected = address.connect().await?;
+        tokio::spawn(connected.connection);
+        Ok(work(&connected.client).await)
     })
 }

@@ -32,7 +32,39 @@ fn a_host_that_is_down_leaves_the_others() {
     let Some(server) = test_servers::Postgres::shared() else { return };
     let (_, rest) = server.url().split_once('@').unwrap();
     let [free] = test_servers::free_ports();
-    for at in [format!("127.0.0.1:{free},{rest}"), rest.replace('/', &format!(",127.0.0.1:{free}/"))] {
-        assert!(!is_encrypted(&format!("postgres://postgres@{at}?sslmode=disable")).unwrap());
+    // It takes connections and breaks them off.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let broken = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    for other in [format!("127.0.0.1:{free}"), broken.to_string()] {
+        for at in [format!("{other},{rest}"), rest.replace('/', &format!(",{other}/"))] {
+            let at = format!("postgres://postgres@{at}?sslmode=disable&load_balance_hosts=disable");
+            assert!(!is_encrypted(&at).unwrap());
+            runtime().block_on(address(&at).connect_over(&Plain)).map(drop).unwrap();
+        }
     }
+}
+
+#[test]
+fn a_standby_is_passed_over() {
+    if !is_wanted() {
+        return;
+    }
+    let Some(primary) = test_servers::Postgres::start(&["fsync=off"]) else { return };
+    let standby = primary.standby(&["fsync=off"]);
+    let place = |server: &test_servers::Postgres| {
+        let (_, rest) = server.url().split_once('@').unwrap();
+        rest.split_once('/').unwrap().0.to_owned()
+    };
+    let hosts = format!("{},{}", place(&standby), place(&primary));
+    let address = address(&format!("postgres://postgres@{hosts}/postgres?load_balance_hosts=disable"));
+    let is_standby = "select pg_is_in_recovery()";
+    runtime().block_on(async {
+        let over = address.connect_over(&Plain).await.unwrap();
+        tokio::spawn(over.connection);
+        assert!(!over.client.query_one(is_standby, &[]).await.unwrap().get::<_, bool>(0));
+        let connected = address.connect().await.unwrap();
+        tokio::spawn(connected.connection);
+        assert!(!connected.client.query_one(is_standby, &[]).await.unwrap().get::<_, bool>(0));
+    });
 }

@@ -1,6 +1,9 @@
 //! TLS: each mode does what it does in libpq, and a server that cannot be trusted is refused with what helps.
 
-use gesta_postgres_connect::ConnectError;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use gesta_postgres_connect::{Canceller, ConnectError};
 use test_servers::Authority;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -68,8 +71,47 @@ fn a_client_proves_who_it_is_by_a_certificate_or_by_a_password_that_is_bound_to_
     assert!(error.contains("certificate"), "{error}");
     // The server compares the binding with its own certificate.
     assert!(is_encrypted(&server.at("app:secret", "sslmode=require&channel_binding=require")).unwrap());
-    let error = is_encrypted(&server.at("app:secre", "sslmode=require")).unwrap_err().to_string();
-    assert!(error.contains("password authentication failed") && !error.contains("secre\""), "{error}");
+    let error = is_encrypted(&server.at("app:wrong-one", "sslmode=require")).unwrap_err().to_string();
+    assert!(error.contains("password authentication failed") && !error.contains("wrong-one"), "{error}");
+}
+
+#[test]
+fn a_refused_client_is_not_tried_again_without_tls() {
+    let Some(server) = Secure::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = Authority::new().issue("postgres", &[]).write(folder.path(), "client");
+    let named = format!("sslmode=prefer&sslcert={}&sslkey={}", certificate.display(), key.display());
+    // The server takes this login without TLS. In TLS 1.3 it refuses a certificate after the client's handshake.
+    assert!(!is_encrypted(&server.at("postgres", "sslmode=disable")).unwrap());
+    let refused = is_encrypted(&server.at("postgres", &named));
+    assert!(refused.is_err(), "encrypted: {refused:?}");
+}
+
+#[test]
+fn only_a_host_whose_handshake_failed_is_tried_again_without_tls() {
+    let Some(server) = Secure::start() else { return };
+    run(&server.at("postgres", ""), "create role app login password 'secret'");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = listener.local_addr().unwrap();
+    let (note, noted) = std::sync::mpsc::channel();
+    // It agrees to TLS and breaks off.
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (mut socket, mut request) = (socket.unwrap(), [0; 8]);
+            socket.read_exact(&mut request).unwrap();
+            note.send(request).unwrap();
+            socket.write_all(b"S").unwrap();
+        }
+    });
+    let place = server.place();
+    let error = is_encrypted(&format!(
+        "postgres://app:wrong-one@{place},{other}/postgres?sslmode=prefer&load_balance_hosts=disable"
+    ));
+    error.unwrap_err();
+    let kinds = noted.try_iter().map(|request| request[4..8] == [4, 210, 22, 47]).collect::<Vec<_>>();
+    assert_eq!(kinds, [true, false], "a request for TLS, and one without");
+    let log = server.log();
+    assert!(log.contains("password authentication failed") && !log.contains("no encryption"), "{log}");
 }
 
 #[test]
@@ -93,30 +135,32 @@ fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
 #[test]
 fn wrapped_sockets_and_cancelled_requests_use_tls_too() {
     let Some(server) = Secure::start() else { return };
-    let verified = format!("sslmode=verify-full&sslrootcert={}", server.authority.file().display());
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("ca.crt");
+    std::fs::copy(server.authority.file(), &roots).unwrap();
+    let verified = format!("sslmode=verify-full&sslrootcert={}", roots.display());
     let address = address(&server.at("postgres", &verified));
     runtime().block_on(async {
         let over = address.connect_over(&Plain).await.unwrap();
-        let (client, peer) = (over.client, over.peer);
         tokio::spawn(over.connection);
-        let row = client.query_one("select ssl from pg_stat_ssl where pid = pg_backend_pid()", &[]);
+        let row = over.client.query_one("select ssl from pg_stat_ssl where pid = pg_backend_pid()", &[]);
         assert!(row.await.unwrap().get::<_, bool>(0));
-        let token = client.cancel_token();
-        sleep_until_cancelled(&client, || address.cancel_over(&token, &peer)).await;
-        let (client, connection) = address.connect().await.unwrap();
-        tokio::spawn(connection);
-        let token = client.cancel_token();
-        sleep_until_cancelled(&client, || address.cancel(&token)).await;
+        let connected = address.connect().await.unwrap();
+        tokio::spawn(connected.connection);
+        // What a connection was made with is enough to end its requests.
+        std::fs::remove_file(&roots).unwrap();
+        sleep_until_cancelled(&over.client, &over.canceller).await;
+        sleep_until_cancelled(&connected.client, &connected.canceller).await;
     });
 }
 
 /// Lets the server sleep, and cancels that until it ends: the server passes over a request to cancel what has not begun.
-async fn sleep_until_cancelled<F: Future<Output = ()>>(client: &Client, cancel: impl Fn() -> F) {
+async fn sleep_until_cancelled(client: &Client, canceller: &Canceller) {
     let mut sleep = Box::pin(client.batch_execute("select pg_sleep(600)"));
     let ended = loop {
         tokio::select! {
             ended = &mut sleep => break ended,
-            () = cancel() => {}
+            () = canceller.cancel() => {}
         }
     };
     assert_eq!(ended.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gesta_consumer::Stop;
-use gesta_postgres_connect::ConnectError;
+use gesta_postgres_connect::{ConnectError, Connected};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
@@ -72,9 +73,9 @@ impl Database {
         }
         let (url, runner) = (self.url.clone(), self.runner.clone());
         let released = async move {
-            let client = connect(&url).await?;
+            let line = Line::connect(&url).await?;
             let sql = format!("delete from {}.runner where id = $1", quoted(&url.prefix));
-            client.execute(&sql, &[&runner]).await.map_err(ConnectError::Server)
+            line.client.execute(&sql, &[&runner]).await.map_err(ConnectError::Server)
         };
         let released = self.runtime().spawn(async move { timeout(RELEASE_TIME_MAX, released).await });
         match pollster::block_on(released) {
@@ -96,21 +97,21 @@ impl Drop for Database {
 /// Writes the heartbeat of this runner, as long as the runtime lives.
 async fn beat(url: PostgresUrl, runner: String, is_installed: Arc<AtomicBool>) {
     let sql = heartbeat(&quoted(&url.prefix));
-    let mut client = None;
+    let mut line = None;
     loop {
         sleep(HEARTBEAT_PERIOD).await;
         if !is_installed.load(Ordering::SeqCst) {
             continue;
         }
-        let connected = match client.take() {
+        let connected = match line.take() {
             Some(connected) => connected,
-            None => match connect(&url).await {
+            None => match Line::connect(&url).await {
                 Ok(connected) => connected,
                 Err(_) => continue,
             },
         };
-        match timeout(HEARTBEAT_TIME_MAX, connected.execute(&sql, &[&runner])).await {
-            Ok(Ok(_)) => client = Some(connected),
+        match timeout(HEARTBEAT_TIME_MAX, connected.client.execute(&sql, &[&runner])).await {
+            Ok(Ok(_)) => line = Some(connected),
             other => tracing::debug!(?other, "a heartbeat was not written"),
         }
     }
@@ -124,14 +125,28 @@ pub(crate) fn heartbeat(shared: &str) -> String {
     )
 }
 
-/// A connection of the runner without a session's settings.
-async fn connect(url: &PostgresUrl) -> Result<Client, ConnectError> {
-    let (client, connection) = url.address(Login::Runner).connect().await?;
-    tokio::spawn(async move { drop(connection.await) });
-    let limited = client.batch_execute("set statement_timeout = '5s'");
-    let late = |_| ConnectError::TimedOut { after: HEARTBEAT_TIME_MAX };
-    timeout(HEARTBEAT_TIME_MAX, limited).await.map_err(late)?.map_err(ConnectError::Server)?;
-    Ok(client)
+/// A connection of the runner without a session's settings. Dropping it ends the connection at once, also behind a proxy that is
+/// silent.
+struct Line {
+    client: Client,
+    connection: AbortHandle,
+}
+
+impl Line {
+    async fn connect(url: &PostgresUrl) -> Result<Self, ConnectError> {
+        let Connected { client, connection, .. } = url.address(Login::Runner).connect().await?;
+        let line = Self { client, connection: tokio::spawn(connection).abort_handle() };
+        let limited = line.client.batch_execute("set statement_timeout = '5s'");
+        let late = |_| ConnectError::TimedOut { after: HEARTBEAT_TIME_MAX };
+        timeout(HEARTBEAT_TIME_MAX, limited).await.map_err(late)?.map_err(ConnectError::Server)?;
+        Ok(line)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
 }
 
 fn runner_id(path: &Path) -> io::Result<String> {

@@ -6,7 +6,7 @@
 //! keeps beyond that, such as advisory locks, is released after each query.
 
 use futures_util::TryStreamExt;
-use gesta_postgres_connect::{Address, OverSocket, Peer};
+use gesta_postgres_connect::{Address, Canceller, Connected};
 use tokio::task::AbortHandle;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, IsolationLevel, Portal, Statement, Transaction};
@@ -39,9 +39,7 @@ pub(crate) struct Reader {
     client: Client,
     budget: Budget,
     connection: AbortHandle,
-    address: Address,
-    /// The host that it is connected to.
-    peer: Peer,
+    canceller: Canceller,
     /// The last query left nothing behind.
     is_usable: bool,
 }
@@ -52,16 +50,16 @@ impl Reader {
         let budget = Budget::new(limits::QUERY_OVERHEAD_BYTES);
         let connected = address.connect_over(&budget).await;
         let connected = connected.map_err(|error| busy(connect_message(&error)))?;
-        let OverSocket { client, connection, peer } = connected;
+        let Connected { client, connection, canceller } = connected;
         let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        let reader = Self { client, budget, connection, address: address.clone(), peer, is_usable: true };
+        let reader = Self { client, budget, connection, canceller, is_usable: true };
         reader.client.batch_execute(SETTINGS).await.map_err(|error| busy(message(&error)))?;
         Ok(reader)
     }
 
     /// Asks the server to end the running query. Its outcome does not matter: the connection is dropped.
     pub(crate) async fn cancel(self) {
-        self.address.cancel_over(&self.client.cancel_token(), &self.peer).await;
+        self.canceller.cancel().await;
     }
 
     /// Whether another query can be asked.

@@ -65,9 +65,9 @@ pub fn check_roles(url: &PostgresUrl) -> Result<Vec<String>, RolesError> {
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
         let connected = url.address(Login::Runner).connect().await;
-        let (client, connection) = connected.map_err(|error| failed(connect_message(&error)))?;
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        let lines = lines(&client, &url.reader).await.map_err(|error| failed(message(&error)))?;
+        let connected = connected.map_err(|error| failed(connect_message(&error)))?;
+        let connection = tokio::spawn(connected.connection);
+        let lines = lines(&connected.client, &url.reader).await.map_err(|error| failed(message(&error)))?;
         connection.abort();
         lines.ok_or_else(|| RolesError::NoReader { login: url.reader.clone() })
     })

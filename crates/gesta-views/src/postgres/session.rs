@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::pin::pin;
 
+use futures_util::future::{Either, select};
 use gesta_consumer::Stop;
-use gesta_postgres_connect::Address;
+use gesta_postgres_connect::{Address, Canceller, Connected};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
-use tokio_postgres::{CancelToken, Client, Error};
+use tokio::time::sleep;
+use tokio_postgres::{Client, Error};
 
 use crate::limits::ANSWER_TIME_MAX;
 use crate::postgres::error::{failed, not_connected};
@@ -28,8 +29,7 @@ const SETTINGS: &str = "
 pub(crate) struct Session {
     pub(crate) client: Client,
     connection: AbortHandle,
-    cancel: CancelToken,
-    address: Address,
+    canceller: Canceller,
     runtime: Handle,
     /// The signal of the run, which ends every wait.
     stop: Stop,
@@ -41,14 +41,14 @@ impl Session {
     /// Connects, in the time that the address allows.
     pub(crate) fn connect(address: &Address, runtime: &Handle, stop: &Stop) -> Result<Self, RunError> {
         let (address, database) = (address.clone(), address.database().to_owned());
-        let target = address.clone();
-        let connecting = runtime.spawn(async move { target.connect().await });
+        let connecting = runtime.spawn(async move { address.connect().await });
         let connected = stop.or(connecting).ok_or(RunError::ShutDown)?;
         let connected = connected.expect("a connection does not panic");
-        let (client, connection) = connected.map_err(|error| not_connected(&database, error))?;
+        let connected = connected.map_err(|error| not_connected(&database, error))?;
+        let Connected { client, connection, canceller } = connected;
         let connection = runtime.spawn(async move { drop(connection.await) }).abort_handle();
-        let (cancel, runtime, stop) = (client.cancel_token(), runtime.clone(), stop.clone());
-        let session = Self { client, connection, cancel, address, runtime, stop, database };
+        let (runtime, stop) = (runtime.clone(), stop.clone());
+        let session = Self { client, connection, canceller, runtime, stop, database };
         session.run("set up a connection", session.client.batch_execute(SETTINGS))?;
         session.check_server()?;
         Ok(session)
@@ -88,31 +88,83 @@ impl Session {
     /// Waits for work on this connection. `None`: the signal was raised, and what the server does for it is cancelled. The
     /// connection is of no more use then.
     ///
-    /// Work that takes longer than any does gets the error of a lost connection: something between the server and this program is
-    /// silent.
+    /// Work that takes longer than any does is cancelled and gets the error of a lost connection: something between the server and
+    /// this program is silent.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let _timers = self.runtime.enter();
+        self.wait_until(work, sleep(ANSWER_TIME_MAX))
+    }
+
+    /// Waits for work as long as it is not late.
+    fn wait_until<T>(&self, work: impl Future<Output = T>, late: impl Future<Output = ()>) -> Option<T> {
         let done = self.stop.or(async {
             let mut work = pin!(work);
-            match timeout(ANSWER_TIME_MAX, &mut work).await {
-                Ok(done) => done,
-                Err(_) => {
+            match select(&mut work, pin!(late)).await {
+                Either::Left((done, _)) => done,
+                Either::Right(((), _)) => {
+                    self.cancel();
                     self.connection.abort();
                     work.await
                 }
             }
         });
         if done.is_none() {
-            let (address, request) = (self.address.clone(), self.cancel.clone());
-            // Its outcome does not matter: the transaction ends with the connection.
-            drop(self.runtime.spawn(async move { address.cancel(&request).await }));
+            self.cancel();
         }
         done
+    }
+
+    /// Lets the server end what it does for this connection, so that its transaction keeps no locks. The outcome does not matter.
+    fn cancel(&self) {
+        let canceller = self.canceller.clone();
+        drop(self.runtime.spawn(async move { canceller.cancel().await }));
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.connection.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use test_servers::Postgres;
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn server() -> Option<Postgres> {
+        let names = [test_servers::POSTGRES_URL, "GESTA_SERVERS"];
+        if names.iter().all(|name| std::env::var_os(name).is_none()) {
+            println!("skipped: `cargo run -p test-servers -- with postgres -- cargo test …` gives a server");
+            return None;
+        }
+        Postgres::shared()
+    }
+
+    /// Waits until the condition is true of `count` backends with this number.
+    async fn see(client: &Client, backend: i32, condition: &str, count: i64) {
+        let sql = format!("select count(*) from pg_stat_activity where pid = $1 and {condition}");
+        while client.query_one(&sql, &[&backend]).await.unwrap().get::<_, i64>(0) != count {}
+    }
+
+    #[test]
+    fn work_that_is_late_ends_at_the_server_too() {
+        let Some(server) = server() else { return };
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address = Address::parse(server.url(), |_, _| Ok(false)).unwrap();
+        let connect = || Session::connect(&address, runtime.handle(), &Stop::new()).unwrap();
+        let (session, other) = (connect(), connect());
+        let backend = session.client.query_one("select pg_backend_pid()", &[]);
+        let backend = session.run("test", backend).unwrap().get::<_, i32>(0);
+        let at_work = see(&other.client, backend, "state = 'active' and query like '%pg_sleep%'", 1);
+        let work = session.client.batch_execute("select pg_sleep(3600)");
+        assert!(session.wait_until(work, at_work).unwrap().is_err());
+        let gone = async { timeout(Duration::from_secs(180), see(&other.client, backend, "true", 0)).await };
+        assert!(runtime.block_on(gone).is_ok(), "the server still works");
     }
 }

@@ -99,7 +99,8 @@ impl FromStr for PostgresUrl {
         if user == reader {
             return Err(PostgresUrlError::OneLogin { login: reader });
         }
-        Ok(Self { asker: runner.for_login(&reader), runner, prefix, reader })
+        // A page may keep the server at work for long, with more statements waiting than its buffers take.
+        Ok(Self { asker: runner.for_login(&reader), runner: runner.with_patience(), prefix, reader })
     }
 }
 
