@@ -19,6 +19,7 @@ pub mod limits;
 mod local;
 mod name;
 mod settings;
+mod shared;
 mod status;
 mod take;
 
@@ -28,5 +29,6 @@ pub use groups::{Groups, Reset, To};
 pub use local::{LocalGroups, LocalGroupsOptions, StartError};
 pub use name::{GroupName, GroupNameError, MemberName};
 pub use settings::{BackOff, GroupSettings, OnPoison, Order, SettingsError, SettingsVersion};
+pub use shared::{Connect, SharedGroups};
 pub use status::{GroupState, GroupStatus, Held, MemberStatus, Parked, SelectedItem, Settled};
 pub use take::{Refused, RefusedWhy, Settlement, Take, TakeFormError, Taken, Then};

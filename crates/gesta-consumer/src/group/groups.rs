@@ -89,6 +89,12 @@ pub trait Groups: Send + Sync {
         let _ = (group, ids);
     }
 
+    /// True if calls that name a process as the one that deals are for this one. Groups that no other process deals take all.
+    fn is_dealt_by(&self, holder: &str) -> bool {
+        let _ = holder;
+        true
+    }
+
     /// Returns the parked streams after one, by name.
     ///
     /// # Errors

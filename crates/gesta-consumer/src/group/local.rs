@@ -63,7 +63,7 @@ pub struct LocalGroups {
 /// The thread of the groups could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread `gesta-groups` cannot be started")]
-pub struct StartError(#[source] std::io::Error);
+pub struct StartError(#[source] pub(super) std::io::Error);
 
 impl LocalGroups {
     /// Starts the thread and the dealers of all groups in the key-value store.

@@ -9,6 +9,7 @@ mod lag;
 mod local_groups;
 mod pausing;
 mod running;
+mod shared_groups;
 mod sharing;
 mod support;
 mod working;

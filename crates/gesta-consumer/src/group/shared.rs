@@ -1,0 +1,329 @@
+//! Groups of a store that several processes have open: one deals, the others pass calls on to it.
+//!
+//! `holder` decides who deals. A thread, `gesta-holder`, does what it says, and starts and closes the groups that are dealt here.
+
+mod calls;
+mod holder;
+mod row;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use event_listener::{Event, EventListener};
+use gesta_core::{BoxFuture, EventStore, KeyValueError, KeyValueStore, Revision};
+
+use self::holder::{Holder, Put, Role, Row, Step, Times};
+use super::groups::Groups;
+use super::local::{LocalGroups, LocalGroupsOptions, StartError};
+use super::name::GroupName;
+use super::settings::GroupSettings;
+use crate::clock::Clock;
+
+/// How long a call waits until it is known who deals, before it is refused as `Unavailable`.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// Connects to the groups of another process, by its address and its id. Calls to it name the id, so that a process that began at the
+/// same address later refuses them. It does not block.
+pub type Connect = Box<dyn Fn(&str, &str) -> Result<Arc<dyn Groups>, String> + Send + Sync>;
+
+/// Groups of a store that several processes have open. One of them deals all groups; calls to the others are passed on to it.
+///
+/// - **Take-over.** If the process that deals ends, another one deals at once. If it dies or falls silent, another one deals 10 to 12 s
+///   later. Calls are `Unavailable` meanwhile. Deliveries in flight are delivered again.
+/// - **Address.** Others reach this process at the address of [`Self::announce`]. Without one, calls to them are `Unavailable` while
+///   this process deals.
+/// - **Nothing begins before it is asked for.** A process that only reads the store never deals.
+///
+/// Dropped, they are closed.
+pub struct SharedGroups {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    id: String,
+    store: Arc<dyn EventStore>,
+    values: Arc<dyn KeyValueStore>,
+    clock: Arc<dyn Clock>,
+    connect: Connect,
+    state: Mutex<State>,
+    /// The state has changed: for calls, and for the thread.
+    changed: Event,
+}
+
+struct State {
+    holder: Holder,
+    /// The groups that are dealt here.
+    local: Option<Arc<LocalGroups>>,
+    /// The groups of the process that deals, with its id and address.
+    remote: Option<(Named, Arc<dyn Groups>)>,
+    /// What hosts of this process named.
+    hosted: BTreeMap<GroupName, GroupSettings>,
+    is_closed: bool,
+}
+
+/// Another process: its id and address.
+type Named = (String, String);
+
+/// Why a call goes nowhere.
+enum NoRoute {
+    /// Nobody can take it at this moment.
+    Unavailable(String),
+    Closed,
+}
+
+impl SharedGroups {
+    /// Creates groups. `id` names this process among all; no other may ever have it.
+    #[must_use]
+    pub fn new(
+        id: String,
+        store: Arc<dyn EventStore>,
+        values: Arc<dyn KeyValueStore>,
+        clock: Arc<dyn Clock>,
+        connect: Connect,
+    ) -> Self {
+        let holder = Holder::new(id.clone(), Times::USUAL);
+        let hosted = BTreeMap::new();
+        let state = Mutex::new(State { holder, local: None, remote: None, hosted, is_closed: false });
+        let inner = Inner { id, store, values, clock, connect, state, changed: Event::new() };
+        Self { inner: Arc::new(inner), thread: Mutex::default() }
+    }
+
+    /// Says where other processes reach this one, such as `http://10.0.0.7:2114`.
+    ///
+    /// # Errors
+    /// [`StartError`] if the system has no thread left.
+    pub fn announce(&self, address: String) -> Result<(), StartError> {
+        self.inner.lock().holder.announce(address);
+        self.start()
+    }
+
+    /// Starts the thread, once.
+    fn start(&self) -> Result<(), StartError> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_some() || self.inner.lock().is_closed {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        let builder = std::thread::Builder::new().name("gesta-holder".to_owned());
+        *thread = Some(builder.spawn(move || inner.run()).map_err(StartError)?);
+        Ok(())
+    }
+
+    /// Closes the groups that are dealt here, and lets another process deal at once. It blocks until then.
+    pub fn close(&self) {
+        self.inner.lock().is_closed = true;
+        self.inner.changed.notify(usize::MAX);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the shared consumer groups has panicked");
+        }
+    }
+
+    fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.lock().is_closed
+    }
+
+    /// The groups that are dealt here.
+    fn local(&self) -> Option<Arc<LocalGroups>> {
+        self.inner.lock().local.clone()
+    }
+
+    /// Remembers what a host of this process named, for the next time that it deals.
+    fn remember(&self, group: GroupName, settings: GroupSettings) {
+        self.inner.lock().hosted.insert(group, settings);
+    }
+
+    /// The groups of the process that deals. Waits a while for one.
+    async fn route(&self) -> Result<Arc<dyn Groups>, NoRoute> {
+        self.start().map_err(|error| NoRoute::Unavailable(error.to_string()))?;
+        let inner = &self.inner;
+        let deadline = inner.clock.elapsed() + SETTLE_TIME;
+        let mut late = inner.clock.wait(deadline);
+        loop {
+            // Listen first and look second: a change between the two would be missed otherwise.
+            let changed = inner.changed.listen();
+            match inner.look() {
+                Err(NoRoute::Unavailable(_)) if inner.clock.elapsed() < deadline => {}
+                found => return found,
+            }
+            either(changed, &mut late).await;
+        }
+    }
+}
+
+impl Drop for SharedGroups {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Waits for the first of two.
+async fn either(changed: EventListener, late: &mut BoxFuture<'static, ()>) {
+    let mut changed = std::pin::pin!(changed);
+    std::future::poll_fn(|context| {
+        match changed.as_mut().poll(context).is_ready() || late.as_mut().poll(context).is_ready() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The groups of the process that deals now.
+    fn look(&self) -> Result<Arc<dyn Groups>, NoRoute> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(NoRoute::Closed);
+        }
+        let unavailable = |reason: &str| Err(NoRoute::Unavailable(reason.to_owned()));
+        match state.holder.role(self.clock.elapsed()) {
+            Role::Holder => match &state.local {
+                Some(local) => Ok(Arc::clone(local) as _),
+                None => unavailable("this process is about to deal the groups"),
+            },
+            Role::Nobody => unavailable("it is not known yet which process deals the groups"),
+            Role::Follower(Row { holder, address: Some(address), .. }) => {
+                self.connected(&mut state, (holder, address))
+            }
+            Role::Follower(Row { holder, address: None, .. }) => unavailable(&format!(
+                "the process `{holder}` deals the groups, and has announced no address for others"
+            )),
+        }
+    }
+
+    /// The groups of another process.
+    fn connected(&self, state: &mut State, named: Named) -> Result<Arc<dyn Groups>, NoRoute> {
+        if let Some((_, groups)) = state.remote.as_ref().filter(|(known, _)| *known == named) {
+            return Ok(Arc::clone(groups));
+        }
+        let (holder, address) = &named;
+        let groups = (self.connect)(address, holder).map_err(|error| {
+            NoRoute::Unavailable(format!(
+                "the groups are dealt at `{address}`, which cannot be used: {error}"
+            ))
+        })?;
+        state.remote = Some((named, Arc::clone(&groups)));
+        Ok(groups)
+    }
+
+    /// Does what the holder's decisions say, until the groups are closed.
+    fn run(&self) {
+        while !self.lock().is_closed {
+            let now = self.clock.elapsed();
+            let step = self.lock().holder.step(now);
+            match step {
+                Step::Wait(until) => self.wait(until),
+                Step::Get => self.get(),
+                Step::Put(row, expect) => self.put(&row, expect),
+            }
+            self.take_role();
+        }
+        self.release();
+    }
+
+    fn get(&self) {
+        let got = pollster::block_on(self.values.get(row::key()));
+        let now = self.clock.elapsed();
+        match got {
+            Ok(entry) => {
+                let row = entry.map(|entry| (row::read(&entry.value), entry.revision));
+                self.lock().holder.got(now, row);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the holder of the groups is not known");
+                self.lock().holder.get_failed(now);
+            }
+        }
+    }
+
+    fn put(&self, row: &Row, expect: Option<Revision>) {
+        let put = match pollster::block_on(self.values.put(row::key(), row::write(row), expect)) {
+            Ok(revision) => Put::Accepted(revision),
+            Err(KeyValueError::Changed { .. }) => Put::Refused,
+            Err(error) => {
+                tracing::debug!(%error, "the row of the holder may not have been put");
+                Put::InDoubt
+            }
+        };
+        let now = self.clock.elapsed();
+        self.lock().holder.put(now, put);
+    }
+
+    /// Waits for a time, or until the groups are closed.
+    fn wait(&self, until: Duration) {
+        let changed = self.changed.listen();
+        if self.lock().is_closed {
+            return;
+        }
+        let mut due = self.clock.wait(until);
+        pollster::block_on(either(changed, &mut due));
+    }
+
+    /// Starts or closes the groups that are dealt here, and tells calls.
+    fn take_role(&self) {
+        let (role, local) = {
+            let state = self.lock();
+            (state.holder.role(self.clock.elapsed()), state.local.clone())
+        };
+        match (role, local) {
+            (Role::Holder, None) => self.deal(),
+            (Role::Follower(_) | Role::Nobody, Some(local)) => {
+                self.lock().local = None;
+                tracing::warn!("another process may deal the consumer groups: this one stops");
+                local.close();
+            }
+            _ => {}
+        }
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Starts to deal. What hosts of this process named is theirs again.
+    fn deal(&self) {
+        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: false };
+        let (store, values) = (Arc::clone(&self.store), Arc::clone(&self.values));
+        let local = match LocalGroups::start(store, values, Arc::clone(&self.clock), options) {
+            Ok(local) => Arc::new(local),
+            Err(error) => {
+                tracing::error!(%error, "this process cannot deal the consumer groups");
+                return;
+            }
+        };
+        tracing::info!("this process deals the consumer groups");
+        let hosted = {
+            let mut state = self.lock();
+            state.local = Some(Arc::clone(&local));
+            state.hosted.clone()
+        };
+        for (group, settings) in hosted {
+            if let Err(error) = pollster::block_on(local.host(group.clone(), settings)) {
+                tracing::warn!(%group, %error, "a group does not belong to its host until that starts again");
+            }
+        }
+    }
+
+    /// Closes the groups, then takes the row away.
+    fn release(&self) {
+        let (local, revision) = {
+            let mut state = self.lock();
+            (state.local.take(), state.holder.release())
+        };
+        local.iter().for_each(|local| local.close());
+        if let Some(revision) = revision {
+            // Without it, others wait for the time of a silent holder.
+            let _ = pollster::block_on(self.values.delete(row::key(), revision));
+        }
+    }
+}

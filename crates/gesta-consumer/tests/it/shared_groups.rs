@@ -1,0 +1,213 @@
+//! Groups of one store that two processes have open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gesta_consumer::TestClock;
+use gesta_consumer::group::{GroupName, GroupSettings, Groups, LookError, Settlement, SharedGroups, Take};
+use gesta_core::{
+    Batch, BoxFuture, Entry, EventId, KeyName, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore,
+    MemoryStore, NewEvent, Query, Revision, StoreId, Timestamp,
+};
+use pollster::block_on;
+
+/// The store of one process, which its network can lose.
+struct Reached {
+    inner: Arc<MemoryKeyValueStore>,
+    is_away: AtomicBool,
+}
+
+impl Reached {
+    fn check(&self) -> Result<(), KeyValueError> {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => Err(KeyValueError::Unavailable { reason: "away".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl KeyValueStore for Reached {
+    fn get(&self, key: KeyName) -> BoxFuture<'_, Result<Option<Entry>, KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.get(key).await
+        })
+    }
+
+    fn put(
+        &self,
+        key: KeyName,
+        value: Bytes,
+        expect: Option<Revision>,
+    ) -> BoxFuture<'_, Result<Revision, KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.put(key, value, expect).await
+        })
+    }
+
+    fn delete(&self, key: KeyName, expect: Revision) -> BoxFuture<'_, Result<(), KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.delete(key, expect).await
+        })
+    }
+
+    fn list(
+        &self,
+        prefix: KeyPrefix,
+        after: Option<KeyName>,
+        limit: std::num::NonZeroU32,
+    ) -> BoxFuture<'_, Result<Vec<(KeyName, Entry)>, KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.list(prefix, after, limit).await
+        })
+    }
+}
+
+/// The processes by their address.
+type Network = Arc<Mutex<BTreeMap<String, Arc<SharedGroups>>>>;
+
+struct World {
+    clock: TestClock,
+    store: Arc<MemoryStore>,
+    values: Arc<MemoryKeyValueStore>,
+    network: Network,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = TestClock::default();
+        let store = MemoryStore::new(StoreId::from_bytes([3; 16]), 1, || Timestamp::from_nanos(0));
+        Self { clock, store: Arc::new(store), values: Arc::default(), network: Network::default() }
+    }
+
+    /// Starts a process at an address.
+    fn process(&self, address: &str) -> (Arc<SharedGroups>, Arc<Reached>) {
+        let values = Reached { inner: Arc::clone(&self.values), is_away: AtomicBool::new(false) };
+        let (values, network) = (Arc::new(values), Arc::clone(&self.network));
+        let connect = move |address: &str, holder: &str| {
+            let network = network.lock().unwrap();
+            let found = network.get(address).filter(|groups| groups.is_dealt_by(holder));
+            found
+                .map(|groups| Arc::clone(groups) as Arc<dyn Groups>)
+                .ok_or_else(|| "nobody is there".to_owned())
+        };
+        let groups = SharedGroups::new(
+            format!("process {address}"),
+            self.store.clone(),
+            values.clone(),
+            Arc::new(self.clock.clone()),
+            Box::new(connect),
+        );
+        let groups = Arc::new(groups);
+        self.network.lock().unwrap().insert(address.to_owned(), Arc::clone(&groups));
+        groups.announce(address.to_owned()).unwrap();
+        (groups, values)
+    }
+
+    /// Moves the clock until a call has an answer.
+    fn until<T: Send>(&self, call: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let calling = scope.spawn(call);
+            while !calling.is_finished() {
+                self.tick();
+            }
+            calling.join().unwrap()
+        })
+    }
+
+    /// Moves the clock, in steps that are no stall.
+    fn pass(&self, time: Duration) {
+        for _ in 0..time.as_millis() / 100 {
+            self.tick();
+        }
+    }
+
+    /// Moves the clock, slowly enough for the threads of the processes. Where one stalls all the same, another process deals for a while.
+    fn tick(&self) {
+        self.clock.advance(Duration::from_millis(100));
+        thread::park_timeout(Duration::from_millis(1));
+    }
+
+    fn append(&self, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let (stream, kind) =
+                (format!("order-{}", number % 5).parse().unwrap(), "placed".parse().unwrap());
+            let id = EventId::from_u128(u128::from(number) + 1);
+            self.store
+                .append_now(Batch::new([NewEvent::json(id, stream, kind, Timestamp::from_nanos(0), "{}")]))
+                .unwrap();
+        }
+    }
+}
+
+fn group() -> GroupName {
+    "mailer".parse().unwrap()
+}
+
+/// Handles events through a process, until as many are known.
+fn handle(groups: &SharedGroups, member: &str, seen: &Mutex<BTreeSet<EventId>>, wanted: usize) {
+    let mut settle = Vec::new();
+    while seen.lock().unwrap().len() < wanted || !settle.is_empty() {
+        let take = Take {
+            member: member.parse().unwrap(),
+            max: if seen.lock().unwrap().len() < wanted { 10 } else { 0 },
+            wait: Duration::from_secs(1),
+            holds: Some(Vec::new()),
+            settle: settle.clone(),
+        };
+        // It is not known for a while who deals.
+        let Ok(taken) = block_on(groups.take(group(), take)) else { continue };
+        settle.clear();
+        for delivery in taken.deliveries {
+            seen.lock().unwrap().extend(delivery.events.iter().map(|event| event.id()));
+            settle.push(Settlement { id: delivery.id, handled: None, then: None, error: None });
+        }
+    }
+}
+
+#[test]
+fn calls_at_every_process_reach_the_one_that_deals_and_another_one_deals_when_it_ends() {
+    let world = World::new();
+    let (first, _) = world.process("a");
+    let settings = GroupSettings::new(Query::All);
+    world.until(|| block_on(first.put(group(), settings, None))).unwrap();
+    let (second, _) = world.process("b");
+    let seen = Mutex::default();
+    world.append(0..20);
+    world.until(|| handle(&second, "m", &seen, 20));
+    first.close();
+    world.append(20..40);
+    world.until(|| handle(&second, "m", &seen, 40));
+    let status = world.until(|| block_on(second.get(group()))).unwrap();
+    assert_eq!(status.name, group());
+    assert!(matches!(block_on(first.get(group())), Err(LookError::Closed)));
+}
+
+#[test]
+fn a_process_that_loses_its_store_stops_and_another_one_takes_over() {
+    let world = World::new();
+    let (first, values) = world.process("a");
+    let settings = GroupSettings::new(Query::All);
+    world.until(|| block_on(first.put(group(), settings, None))).unwrap();
+    let (second, _) = world.process("b");
+    let seen = Mutex::default();
+    world.append(0..10);
+    world.until(|| handle(&second, "m", &seen, 10));
+    values.is_away.store(true, Ordering::SeqCst);
+    // Longer than a process deals without an accepted put.
+    world.pass(Duration::from_secs(7));
+    world.append(10..20);
+    world.until(|| handle(&second, "m", &seen, 20));
+    let error = world.until(|| block_on(first.get(group()))).unwrap_err();
+    assert!(matches!(error, LookError::Unavailable { .. }), "{error}");
+    values.is_away.store(false, Ordering::SeqCst);
+    world.append(20..30);
+    world.until(|| handle(&first, "n", &seen, 30));
+}
