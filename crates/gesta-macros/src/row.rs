@@ -9,6 +9,9 @@ use crate::attributes::{OnColumn, plain};
 /// The longest name of a table or column that both databases take.
 const NAME_BYTES_MAX: usize = 60;
 
+/// Names that a database uses itself. `gesta-views` has the same list, and checks each view with it when the program starts.
+const RESERVED: [&str; 7] = ["excluded", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
 /// A field of the struct.
 struct Column<'a> {
     member: &'a Ident,
@@ -27,6 +30,8 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         quote!(::gesta::__private::column::<#ty>(#name, #is_indexed))
     });
     let key = keys.iter().map(|Column { member, .. }| quote!(::std::clone::Clone::clone(&self.#member)));
+    let fits_key =
+        keys.iter().map(|Column { ty, .. }| quote!(const _: () = ::gesta::__private::assert_key::<#ty>();));
     let key_types = keys.iter().map(|Column { ty, .. }| ty);
     // A key of one field is that field, not a tuple.
     let (key, key_type, key_members) = match keys {
@@ -41,6 +46,14 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     };
     let key_values =
         keys.iter().map(|Column { member, name, .. }| quote!(::gesta::__private::to_value(#name, #member)?));
+    let read_key = keys
+        .iter()
+        .map(|Column { name, .. }| quote!(::gesta::__private::from_value(#name, values.next())))
+        .collect::<Vec<_>>();
+    let read_key = match &read_key[..] {
+        [one] => quote!(#one),
+        several => quote!(::std::result::Result::Ok((#(#several?),*))),
+    };
     let values = columns
         .iter()
         .map(|Column { member, name, .. }| quote!(::gesta::__private::to_value(#name, &self.#member)?));
@@ -48,6 +61,8 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         |Column { member, name, .. }| quote!(#member: ::gesta::__private::from_value(#name, values.next())?),
     );
     Ok(quote! {
+        #(#fits_key)*
+
         #[automatically_derived]
         impl ::gesta::Row for #name {
             type Key = #key_type;
@@ -63,6 +78,11 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             fn key_values(key: &Self::Key) -> ::std::result::Result<::std::vec::Vec<::gesta::view::SqlValue>, ::gesta::ViewError> {
                 let #key_members = key;
                 ::std::result::Result::Ok(::std::vec![#(#key_values),*])
+            }
+
+            fn key_from_values(values: ::std::vec::Vec<::gesta::view::SqlValue>) -> ::std::result::Result<Self::Key, ::gesta::ViewError> {
+                let mut values = values.into_iter();
+                #read_key
             }
 
             fn values(&self) -> ::std::result::Result<::std::vec::Vec<::gesta::view::SqlValue>, ::gesta::ViewError> {
@@ -129,11 +149,13 @@ fn keys<'c, 'a>(input: &DeriveInput, columns: &'c [Column<'a>]) -> Result<&'c [C
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
     let is_reserved = ["gesta_", "sqlite_", "pg_"].iter().any(|prefix| name.starts_with(prefix));
+    let is_reserved = is_reserved || RESERVED.contains(&name);
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain);
     match fits && !is_reserved && !name.as_bytes()[0].is_ascii_digit() {
         true => Ok(()),
         false => Err(format!(
-            "`{name}` cannot be the name of a table or column: use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`"
+            "`{name}` cannot be the name of a table or column: use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`, and not {}",
+            RESERVED.join(", ")
         )),
     }
 }

@@ -131,8 +131,14 @@ fn mistakes_in_rows_name_the_remedy() {
     );
     check(
         "#[row(\"Balances\")] struct Balance { #[row(key)] account: String }",
-        "`Balances` cannot be the name of a table or column: use 1 to 60 of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`",
+        "`Balances` cannot be the name of a table or column: use 1 to 60 of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`, and not excluded, tableoid, xmin, cmin, xmax, cmax, ctid",
     );
+    for source in [
+        "#[row(\"excluded\")] struct Balance { #[row(key)] account: String }",
+        "#[row(\"balances\")] struct Balance { #[row(key)] account: String, xmin: i64 }",
+    ] {
+        assert!(derive("Row", source).contains("cannot be the name of a table or column"), "{source}");
+    }
     check(
         "#[row(\"balances\")] struct Balance { account: String }",
         "mark the key with #[row(key)]: the first field, or the first fields",

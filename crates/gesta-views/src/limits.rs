@@ -11,6 +11,9 @@ pub const VIEW_NAME_BYTES_MAX: usize = 64;
 /// Bytes of the name of a table or column of a view in code: PostgreSQL cuts names at 63.
 pub(crate) const TABLE_NAME_BYTES_MAX: usize = 60;
 
+/// Characters of a text of a key in a message.
+pub(crate) const MESSAGE_KEY_CHARACTERS: usize = 80;
+
 /// Rows in one `insert` of a view in code into SQLite. More gain nothing.
 pub(crate) const ROWS_PER_INSERT: usize = 16;
 
@@ -132,6 +135,11 @@ pub(crate) const POSTGRES_NAME_BYTES_MAX: usize = 63;
 /// some memory.
 #[cfg(feature = "postgres")]
 pub(crate) const PIPELINE_STATEMENTS_MAX: usize = 1_000;
+
+/// Bytes of the rows of a view in code that one statement writes into PostgreSQL, which refuses messages of 1 GiB. One row may be
+/// larger.
+#[cfg(feature = "postgres")]
+pub(crate) const WRITE_BYTES_MAX: usize = 16 << 20;
 
 /// How often a switch to a new version waits a moment for queries before the view tries again after a pause.
 #[cfg(feature = "postgres")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use event_listener::Event;
 use gesta_core::{Checkpoint, Retry};
 
+use crate::limits::VALUE_BYTES;
 use crate::run_error::RunError;
 
 /// A value in a row, or of a parameter.
@@ -22,6 +23,19 @@ pub enum SqlValue {
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
+}
+
+impl SqlValue {
+    /// What it counts for in limits: 16 bytes, plus those of its text or blob.
+    #[must_use]
+    pub const fn counted_bytes(&self) -> usize {
+        VALUE_BYTES
+            + match self {
+                Self::Text(text) => text.len(),
+                Self::Blob(bytes) => bytes.len(),
+                Self::Null | Self::Integer(_) | Self::Real(_) => 0,
+            }
+    }
 }
 
 impl From<i64> for SqlValue {

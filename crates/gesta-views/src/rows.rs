@@ -34,7 +34,8 @@ pub struct RowDefinition {
 /// A table of a view whose handlers are code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// Its name: 1 to 60 of `a-z`, `0-9` and `_`, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`.
+    /// Its name: 1 to 60 of `a-z`, `0-9` and `_`, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`, and none that a
+    /// database uses itself, such as `excluded` and `xmin`.
     pub name: String,
     /// Its columns, those of the key first. At least one.
     pub columns: Vec<Column>,
@@ -172,7 +173,8 @@ pub enum RowDefinitionError {
     },
     /// The name of a table or column is not allowed.
     #[error(
-        "`{name}` cannot be the name of a table or column: use 1 to 60 of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`"
+        "`{name}` cannot be the name of a table or column: use 1 to 60 of a-z, 0-9 and _, not beginning with a digit, `gesta_`, `sqlite_` or `pg_`, and not {}",
+        schema::RESERVED.join(", ")
     )]
     TableName {
         /// The name.

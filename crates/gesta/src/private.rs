@@ -160,10 +160,20 @@ pub fn column<C: crate::Column>(name: &str, is_indexed: bool) -> gesta_views::Co
     }
 }
 
+/// Refuses a column that cannot be part of a key, when the program is built.
+#[cfg(feature = "views")]
+pub const fn assert_key<C: crate::Column>() {
+    assert!(!C::IS_NULLABLE, "a column of the key cannot be an `Option`");
+    assert!(
+        !matches!(C::TYPE, gesta_views::ColumnType::Real),
+        "a column of the key cannot be a floating-point number"
+    );
+}
+
 /// The value of a column. An error names the column.
 #[cfg(feature = "views")]
 pub fn to_value<C: crate::Column>(name: &str, value: &C) -> Result<gesta_views::SqlValue, crate::ViewError> {
-    value.to_value().map_err(|error| crate::ViewError::new(format!("the column `{name}`: {error}")))
+    value.to_value().map_err(|error| format!("the column `{name}`: {error}").into())
 }
 
 /// The field of a column. An error names the column.
@@ -173,5 +183,5 @@ pub fn from_value<C: crate::Column>(
     value: Option<gesta_views::SqlValue>,
 ) -> Result<C, crate::ViewError> {
     let value = value.unwrap_or(gesta_views::SqlValue::Null);
-    C::from_value(value).map_err(|error| crate::ViewError::new(format!("the column `{name}`: {error}")))
+    C::from_value(value).map_err(|error| format!("the column `{name}`: {error}").into())
 }

@@ -94,8 +94,9 @@ pub trait RowView: Send + Sync + 'static {
     /// Its name: 1 to 64 of `a-z`, `0-9` and `_`.
     const NAME: &'static str;
 
-    /// Raise it when `apply` gives other rows for the same events. The view is then built anew beside the old one. Changed
-    /// columns, and other types of events, do so by themselves.
+    /// Raise it when the same stored events give other rows: `apply` was changed, or an upcaster of the events, or a [`Column`]
+    /// of your own. The view is then built anew beside the old one. Changed columns, and other types of events, do so by
+    /// themselves.
     const VERSION: u32 = 1;
 
     /// The events that it takes. For a few types of a large enum, declare a smaller one with the same prefix.
@@ -107,7 +108,7 @@ pub trait RowView: Send + Sync + 'static {
     /// Applies one event to the rows: `&mut Rows<R>`, or a tuple of them.
     ///
     /// # Errors
-    /// [`ViewError`], which stops the view at this event. A text becomes one by `?`.
+    /// [`ViewError`], which stops the view at this event. `?` makes one of any error, and of a text.
     fn apply(&self, rows: RowsOf<'_, Self>, event: &Recorded<Self::Event>) -> Result<(), ViewError>;
 }
 

@@ -146,7 +146,7 @@ async fn fetch(
             }
             let values = (0..statement.columns().len()).map(|at| value(&row, at, &types[at]));
             let values = values.collect::<Result<Vec<_>, _>>().map_err(refuse)?;
-            bytes += values.iter().map(size).sum::<usize>();
+            bytes += values.iter().map(SqlValue::counted_bytes).sum::<usize>();
             if bytes > limits.bytes {
                 return Err(QueryError::TooManyBytes { bytes: limits.bytes });
             }
@@ -156,15 +156,6 @@ async fn fetch(
             return Ok(rows);
         }
     }
-}
-
-fn size(value: &SqlValue) -> usize {
-    limits::VALUE_BYTES
-        + match value {
-            SqlValue::Text(text) => text.len(),
-            SqlValue::Blob(bytes) => bytes.len(),
-            _ => 0,
-        }
 }
 
 /// The same query with the columns of other types cast to text by the server. `sql` is one whole statement.

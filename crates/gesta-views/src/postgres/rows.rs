@@ -5,11 +5,12 @@ use gesta_core::RecordedEvent;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 
-use crate::postgres::error::is_missing_object;
+use crate::limits::WRITE_BYTES_MAX;
+use crate::postgres::error::{is_missing_object, kind, message};
 use crate::postgres::version::PostgresVersion;
 use crate::query::SqlValue;
 use crate::rows::{
-    Column, ColumnType, Page, RowApplier, RowChange, Step, Table, TableChanges, names, quoted,
+    Column, ColumnType, Page, RowApplier, RowChange, RowFailure, Step, Table, TableChanges, names, quoted,
 };
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::target::Outcome;
@@ -33,6 +34,14 @@ struct Prepared<'v> {
     delete: Statement,
 }
 
+/// Rows that were not written.
+struct Unwritten<'c> {
+    error: Error,
+    table: &'c Table,
+    /// The first of them.
+    row: &'c RowChange,
+}
+
 /// The values of a column, as a parameter.
 type Array<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
@@ -44,7 +53,10 @@ impl<'v> RowTables<'v> {
         Ok(Self { version, page, tables, applied: None })
     }
 
-    /// Applies a page and writes the rows that it changed, within a transaction.
+    /// Applies a page, begins a transaction, and writes the rows that the page changed.
+    ///
+    /// Rows are read before the transaction, which the server ends if it idles: a page may take longer. They are still as they
+    /// were read, or the page does not commit: who writes here moves the checkpoint or raises the fence, in the same transaction.
     pub(crate) async fn apply(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Outcome, RunError> {
         // What a page that was not committed left in memory goes with it.
         self.applied = None;
@@ -60,9 +72,8 @@ impl<'v> RowTables<'v> {
             }
         }
         let changes = self.page.changes(&mut *applier, events, refused)?;
-        for (prepared, changes) in self.tables.iter().zip(&changes) {
-            self.write(prepared, changes).await.map_err(|error| self.failed(&error))?;
-        }
+        self.batch("begin").await?;
+        self.write(events, &changes).await?;
         self.applied = Some(applier);
         Ok(Outcome::Applied)
     }
@@ -87,25 +98,53 @@ impl<'v> RowTables<'v> {
         prepared: &Prepared<'_>,
         keys: &[Vec<SqlValue>],
     ) -> Result<Vec<Vec<SqlValue>>, Error> {
-        if keys.is_empty() {
+        // A key with a value that PostgreSQL does not hold has no row.
+        let keys =
+            keys.iter().map(Vec::as_slice).filter(|key| key.iter().all(|value| refused(value).is_none()));
+        if keys.clone().next().is_none() {
             return Ok(Vec::new());
         }
-        let keys = arrays(prepared.table.key(), keys.iter().map(Vec::as_slice));
+        let keys = arrays(prepared.table.key(), keys);
         let found = self.version.session.client.query(&prepared.select, &references(&keys)).await?;
         found.iter().map(|row| values(row, &prepared.table.columns)).collect()
     }
 
-    async fn write(&self, prepared: &Prepared<'_>, changes: &TableChanges) -> Result<(), Error> {
-        let (client, table) = (&self.version.session.client, prepared.table);
-        if !changes.delete.is_empty() {
-            let keys = arrays(table.key(), changes.delete.iter().map(RowChange::values));
-            client.execute(&prepared.delete, &references(&keys)).await?;
+    /// Writes the changes of a page. If PostgreSQL refuses them, they are written again row by row, to name the event of the row
+    /// that it refuses: its key is too large for an index, for example.
+    async fn write(&self, events: &[RecordedEvent], changes: &[TableChanges]) -> Result<(), RunError> {
+        let Err(mut unwritten) = self.write_pieces(changes, WRITE_BYTES_MAX).await else { return Ok(()) };
+        if is_refused(&unwritten.error) {
+            self.batch("rollback; begin").await?;
+            unwritten = self.write_pieces(changes, 0).await.err().unwrap_or(unwritten);
         }
-        if !changes.put.is_empty() {
-            let rows = arrays(&table.columns, changes.put.iter().map(RowChange::values));
-            client.execute(&prepared.upsert, &references(&rows)).await?;
+        let Unwritten { error, table, row } = unwritten;
+        if !is_refused(&error) {
+            return Err(self.failed(&error));
+        }
+        let message = table.of_row(row, &format!("PostgreSQL refuses it: {}", message(&error)));
+        Err(self.page.error(events, RowFailure::Event { event: row.event, message }))
+    }
+
+    /// Writes changes in pieces of at most that many bytes, or of one row.
+    async fn write_pieces<'c>(
+        &'c self,
+        changes: &'c [TableChanges],
+        bytes_max: usize,
+    ) -> Result<(), Unwritten<'c>> {
+        for (Prepared { table, delete, upsert, .. }, changes) in self.tables.iter().zip(changes) {
+            let deletes = pieces(&changes.delete, bytes_max).map(|rows| (delete, table.key(), rows));
+            let puts = pieces(&changes.put, bytes_max).map(|rows| (upsert, &table.columns[..], rows));
+            for (statement, columns, rows) in deletes.chain(puts) {
+                let values = arrays(columns, rows.iter().map(RowChange::values));
+                let written = self.version.session.client.execute(statement, &references(&values)).await;
+                written.map_err(|error| Unwritten { error, table, row: &rows[0] })?;
+            }
         }
         Ok(())
+    }
+
+    async fn batch(&self, sql: &str) -> Result<(), RunError> {
+        self.version.session.client.batch_execute(sql).await.map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &Error) -> RunError {
@@ -122,6 +161,10 @@ impl<'v> RowTables<'v> {
 impl RowChange {
     fn values(&self) -> &[SqlValue] {
         &self.values
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.iter().map(SqlValue::counted_bytes).sum()
     }
 }
 
@@ -151,6 +194,24 @@ impl<'v> Prepared<'v> {
             delete: prepare(format!("delete from {name} as t using {keys} where {by_key}"))?,
         })
     }
+}
+
+/// Cuts changes into pieces of at most that many bytes, or of one row.
+fn pieces(changes: &[RowChange], bytes_max: usize) -> impl Iterator<Item = &[RowChange]> {
+    let mut bytes = 0;
+    changes.chunk_by(move |row, next| {
+        bytes += row.bytes();
+        let fits = bytes + next.bytes() <= bytes_max;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+}
+
+/// Whether the server refuses a row, and would refuse it again.
+fn is_refused(error: &Error) -> bool {
+    kind(error) == DatabaseErrorKind::Permanent && !is_missing_object(error)
 }
 
 /// `$1::text[], $2::bigint[]`, for columns of these types.
@@ -243,4 +304,27 @@ fn values(row: &Row, columns: &[Column]) -> Result<Vec<SqlValue>, Error> {
 fn refused(value: &SqlValue) -> Option<&'static str> {
     let has_zero = matches!(value, SqlValue::Text(text) if text.contains('\0'));
     has_zero.then_some("has a character with the number 0, which PostgreSQL does not store")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sizes: &[usize], bytes_max: usize, expected: &[usize]) {
+        let row = |size: &usize| RowChange { values: vec![SqlValue::Blob(vec![0; *size])], event: 0 };
+        let rows = sizes.iter().map(row).collect::<Vec<_>>();
+        let lengths = pieces(&rows, bytes_max).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths, expected, "{sizes:?} in pieces of {bytes_max}");
+    }
+
+    #[test]
+    fn rows_are_written_in_pieces_of_bounded_bytes() {
+        // Each value counts 16 bytes more.
+        check(&[], 100, &[]);
+        check(&[34, 34], 100, &[2]);
+        check(&[34, 35], 100, &[1, 1]);
+        check(&[4, 4, 4, 4, 4, 4, 4], 60, &[3, 3, 1]);
+        check(&[4, 1_000, 4, 4], 60, &[1, 1, 2]);
+        check(&[4, 4, 4], 0, &[1, 1, 1]);
+    }
 }

@@ -90,10 +90,13 @@ impl<'v> Writer<'v> {
     ) -> Result<Outcome, RunError> {
         let (version, client) = (self.version, &self.version.session.client);
         let failed = |error: Error| version.failed(ACTION, &error);
-        client.batch_execute("begin").await.map_err(failed)?;
         let applied = match &mut self.tables {
+            // It begins the transaction when it writes.
             Some(tables) => tables.apply(events, stop).await?,
-            None => self.rows(events).await.map(|()| Outcome::Applied)?,
+            None => {
+                client.batch_execute("begin").await.map_err(failed)?;
+                self.rows(events).await.map(|()| Outcome::Applied)?
+            }
         };
         if applied == Outcome::Interrupted {
             return Ok(Outcome::Interrupted);

@@ -4,6 +4,7 @@ use gesta_core::RecordedEvent;
 
 use super::{RowApplier, RowChange, RowFailure, Table, TableChanges};
 use crate::definition::Definition;
+use crate::limits::MESSAGE_KEY_CHARACTERS;
 use crate::parts::Code;
 use crate::query::SqlValue;
 use crate::run_error::{EventPlace, RunError};
@@ -93,9 +94,9 @@ impl Table {
     }
 
     /// A message about a row.
-    fn of_row(&self, row: &RowChange, reason: &str) -> String {
+    pub(crate) fn of_row(&self, row: &RowChange, reason: &str) -> String {
         let key = row.values.iter().take(self.key_columns).map(|value| match value {
-            SqlValue::Text(text) => text.clone(),
+            SqlValue::Text(text) => text.chars().take(MESSAGE_KEY_CHARACTERS).collect(),
             SqlValue::Integer(number) => number.to_string(),
             other => format!("{other:?}"),
         });

@@ -8,6 +8,9 @@ use crate::limits::TABLE_NAME_BYTES_MAX;
 use crate::parts::is_view_name;
 use crate::statements::Statement;
 
+/// Names that a database uses itself: the row in an `on conflict`, and the system columns of PostgreSQL.
+pub(super) const RESERVED: [&str; 7] = ["excluded", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
 /// Checks names and keys.
 pub(crate) fn check(view: &RowDefinition) -> Result<(), Error> {
     let name = || view.name.clone();
@@ -51,6 +54,7 @@ fn is_table_name(name: &str) -> bool {
         && name.bytes().all(is_plain)
         && !name.as_bytes()[0].is_ascii_digit()
         && !["gesta_", "sqlite_", "pg_"].iter().any(|reserved| name.starts_with(reserved))
+        && !RESERVED.contains(&name)
 }
 
 /// The statements that make the tables and their indexes.
@@ -200,5 +204,6 @@ mod tests {
         let long = "a".repeat(TABLE_NAME_BYTES_MAX + 1);
         let bad = ["", "1a", "A", "a b", "é", "a\"b", "gesta_a", "sqlite_a", "pg_a", &long];
         assert!(!bad.into_iter().any(is_table_name));
+        assert!(!RESERVED.into_iter().any(is_table_name));
     }
 }

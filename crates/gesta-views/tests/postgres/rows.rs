@@ -1,6 +1,6 @@
 //! Views in Rust in PostgreSQL: they agree with SQL, stop visibly, and are switched as others.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use gesta::{Recorded, Row, RowView, ViewError, row_view};
 use gesta_core::*;
@@ -156,4 +156,95 @@ fn a_changed_version_is_built_beside_the_old_one_and_takes_over() {
     assert_eq!(answer, [[SqlValue::from("nn"), SqlValue::from(2)]]);
     // Other programs read the same.
     assert_eq!(site.one(&format!("select note from \"{}_balances\".balances", site.prefix)), "nn");
+}
+
+/// The sum of the deposits with each note.
+struct Named {
+    /// The view waits here twice, while an event is applied.
+    held: Option<Arc<Barrier>>,
+}
+
+#[derive(Clone, Row)]
+#[row("sums")]
+struct Sum {
+    #[row(key)]
+    note: String,
+    amount: i64,
+}
+
+impl RowView for Named {
+    const NAME: &'static str = "balances";
+    type Event = bank::BankEvent;
+    type Rows = Sum;
+
+    fn apply(&self, rows: &mut gesta::Rows<Sum>, event: &Recorded<bank::BankEvent>) -> Result<(), ViewError> {
+        let bank::BankEvent::Deposited { amount, note: Some(note), .. } = &event.event else { return Ok(()) };
+        rows.get_or_put(note, || Sum { note: note.clone(), amount: 0 })?.amount += amount;
+        if let Some(held) = &self.held {
+            held.wait();
+            held.wait();
+        }
+        Ok(())
+    }
+}
+
+fn noted(number: u64, note: &str) -> NewEvent {
+    event(number, "account-1", "deposited", &format!(r#"{{"amount":1,"note":"{note}"}}"#))
+}
+
+/// Why a view stops at a note, which comes among others in one batch after a good page.
+fn stops_at(site: &Site, bad: &str) -> String {
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let append = |events: Vec<NewEvent>| store.append_now(Batch::new(events)).unwrap().checkpoint;
+    append(vec![noted(1, "a"), noted(2, "b")]);
+    let head = append(vec![noted(3, "c"), noted(4, bad), noted(5, "d")]);
+    let views = run(site, &store, folder.path(), row_view(Named { held: None }, Dialect::Postgres), 100);
+    assert!(pollster::block_on(views.wait_for("balances", &head)).is_err());
+    assert_eq!(rows(&views, "select sum(amount) from sums"), [[SqlValue::from(2)]]);
+    error_in(&views, "stopped")
+}
+
+#[test]
+fn a_key_that_postgresql_does_not_hold_stops_the_view_at_its_event() {
+    let Some(site) = Site::shared() else { return };
+    assert_eq!(
+        stops_at(&site, r"x\u0000"),
+        "event `deposited`@1 at position 4 in stream `account-1`: the view `balances` cannot apply it: the row `x\0` of the table \
+         `sums`: the column `note` has a character with the number 0, which PostgreSQL does not store; correct the program, and \
+         start it again"
+    );
+}
+
+#[test]
+fn a_row_that_postgresql_refuses_stops_the_view_at_its_event() {
+    let Some(site) = Site::shared() else { return };
+    // Without repeats, which PostgreSQL would compress.
+    let mut random = 1_u32;
+    let letters = (0..4_000).map(|_| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + u8::try_from((random >> 16) % 26).unwrap())
+    });
+    let error = stops_at(&site, &letters.collect::<String>());
+    let place = "event `deposited`@1 at position 4 in stream `account-1`: the view `balances` cannot apply it: the row `";
+    assert!(error.starts_with(place), "{error}");
+    assert!(error.contains("of the table `sums`: PostgreSQL refuses it: index row size"), "{error}");
+}
+
+#[test]
+fn no_transaction_is_open_while_a_page_is_applied() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder, held) = (store_of(1), tempfile::tempdir().unwrap(), Arc::new(Barrier::new(2)));
+    let head = store.append_now(Batch::new([noted(1, "a")])).unwrap().checkpoint;
+    let view = row_view(Named { held: Some(Arc::clone(&held)) }, Dialect::Postgres);
+    let views = run(&site, &store, folder.path(), view, 100);
+    held.wait();
+    // The row was read. A transaction would keep its lock on the table.
+    let locks = site.one(&format!(
+        "select count(*) from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname like '{}_balances_%' and l.mode = 'AccessShareLock'",
+        site.prefix
+    ));
+    held.wait();
+    assert_eq!(locks, "0");
+    wait(&views, &head);
 }

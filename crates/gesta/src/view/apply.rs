@@ -4,13 +4,13 @@
 //! events after it are asked for the first key that each needs, so that one read brings the rows of a page. They see no row
 //! meanwhile: the rows do not have what the first event changes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use gesta_consumer::Stop;
 use gesta_core::RecordedEvent;
 use gesta_views::{RowApplier, RowFailure, RowHandler, SqlValue, Step, TableChanges};
 
+use super::error::caught;
 use super::rows::{AnyRows, At};
 use super::tables::sealed::AllRows as _;
 use super::{RowView, Tables, ViewError};
@@ -69,11 +69,10 @@ impl<V: RowView> RowApplier for Applier<V> {
             if self.is_missing() {
                 self.each(|rows| rows.undo());
                 self.collect(&mut page);
-                let keys = self.missing().map_err(|error| failed(error.to_string()))?;
                 self.page = Some(page);
-                return Ok(Step::Load(keys));
+                return Ok(Step::Load(self.missing()));
             }
-            applied.map_err(|error| failed(error.to_string()))?;
+            applied.map_err(|error| failed(chain(&*error)))?;
             page.next += 1;
         }
         Ok(Step::Done)
@@ -101,17 +100,11 @@ impl<V: RowView> Applier<V> {
         self.rows.each(&mut each);
     }
 
-    /// Applies an event. A panic becomes a message, so that the status of the view names the event.
+    /// Applies an event.
     fn apply_one(&mut self, at: At, event: &Recorded<V::Event>) -> Result<Result<(), ViewError>, String> {
         self.each(|rows| rows.begin(at));
         let (view, rows) = (&self.view, &mut self.rows);
-        // After a panic nothing here is used any more.
-        let applied = catch_unwind(AssertUnwindSafe(|| view.apply(V::Rows::lend(rows), event)));
-        applied.map_err(|panic| {
-            let text = panic.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            format!("it panicked: {}", text.unwrap_or("without a message"))
-        })
+        caught(|| view.apply(V::Rows::lend(rows), event))
     }
 
     fn is_missing(&mut self) -> bool {
@@ -120,10 +113,10 @@ impl<V: RowView> Applier<V> {
         is_missing
     }
 
-    fn missing(&mut self) -> Result<Vec<Vec<Vec<SqlValue>>>, ViewError> {
+    fn missing(&mut self) -> Vec<Vec<Vec<SqlValue>>> {
         let mut missing = Vec::new();
         self.each(|rows| missing.push(rows.missing()));
-        missing.into_iter().collect()
+        missing
     }
 
     /// Asks the events after the next one for their first keys, once a page.
@@ -146,7 +139,9 @@ fn decode<V: RowView>(events: &[RecordedEvent]) -> Result<Decoded<V>, RowFailure
     let mut decoded = Vec::with_capacity(events.len());
     for (event, recorded) in events.iter().enumerate() {
         let failed = |message| RowFailure::Event { event, message };
-        let pieces = Recorded::decode(recorded).map_err(|error| failed(chain(&error)))?;
+        // An upcaster may panic.
+        let pieces = caught(|| Recorded::decode(recorded)).map_err(failed)?;
+        let pieces = pieces.map_err(|error| failed(chain(&error)))?;
         let pieces = pieces.ok_or_else(|| failed("the program does not know its type".to_owned()))?;
         let first = decoded.len();
         let numbered = (first..).zip(pieces);

@@ -1,48 +1,28 @@
 //! Why a view in Rust cannot apply an event.
 
-use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Why a view cannot apply an event. A text becomes one by `?`.
-#[derive(Debug)]
-pub struct ViewError(Reason);
+/// Why a view cannot apply an event: any error, or a text. `?` and `into` make one of either.
+///
+/// The status of the view shows it with its causes.
+pub type ViewError = Box<dyn std::error::Error + Send + Sync>;
 
-#[derive(Debug)]
-enum Reason {
-    /// A row is needed that is not in memory.
-    NotLoaded,
-    Refused(String),
+/// A row is needed that is not in memory. The event is applied again when it is.
+#[derive(Debug, thiserror::Error)]
+#[error("a row is not in memory yet: pass this error on")]
+pub(super) struct NotLoaded;
+
+/// Runs code of the view. A panic becomes a message, so that the status of the view names the event.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    // After a panic nothing that it changed is used any more.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        format!("it panicked: {}", text.unwrap_or("without a message"))
+    })
 }
 
-impl ViewError {
-    /// An error with a message, which the status of the view shows.
-    #[must_use]
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(Reason::Refused(message.into()))
-    }
-
-    /// A row is not in memory. The event is applied again when it is.
-    pub(super) const fn not_loaded() -> Self {
-        Self(Reason::NotLoaded)
-    }
-}
-
-impl fmt::Display for ViewError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Reason::NotLoaded => f.write_str("a row is not in memory yet: pass this error on"),
-            Reason::Refused(message) => f.write_str(message),
-        }
-    }
-}
-
-impl From<&str> for ViewError {
-    fn from(message: &str) -> Self {
-        Self::new(message)
-    }
-}
-
-impl From<String> for ViewError {
-    fn from(message: String) -> Self {
-        Self::new(message)
-    }
+/// As [`caught`], for work that may fail.
+pub(super) fn tried<T>(work: impl FnOnce() -> Result<T, ViewError>) -> Result<T, ViewError> {
+    caught(work).map_err(ViewError::from).flatten()
 }

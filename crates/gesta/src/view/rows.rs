@@ -6,10 +6,15 @@ use std::hash::Hash;
 
 use gesta_views::{RowChange, RowFailure, SqlValue, TableChanges};
 
+use super::error::{NotLoaded, tried};
 use super::{Row, ViewError};
 
-/// Rows that are kept in memory from page to page. Beyond it, all are dropped after a page and read again when they are needed.
-const KEPT_ROWS_MAX: usize = 100_000;
+/// Rows of a table that are kept in memory from page to page. Beyond it, all are dropped after a page and read again when they
+/// are needed.
+pub(super) const KEPT_ROWS_MAX: usize = if cfg!(test) { 100 } else { 100_000 };
+
+/// Bytes of the values of these rows, as [`SqlValue::counted_bytes`] counts them.
+pub(super) const KEPT_BYTES_MAX: usize = if cfg!(test) { 16 << 10 } else { 64 << 20 };
 
 /// The rows of one table, by key.
 ///
@@ -18,6 +23,8 @@ const KEPT_ROWS_MAX: usize = 100_000;
 pub struct Rows<R: Row> {
     /// The rows in memory.
     slots: HashMap<R::Key, Slot<R>>,
+    /// The bytes of all slots.
+    bytes: usize,
     /// The keys of the rows that the page changed.
     changed: Vec<R::Key>,
     /// What the event changed, as it was before. `None`: the row was not in memory.
@@ -39,6 +46,15 @@ struct Slot<R> {
     row: Option<R>,
     /// The event of the page that changed it last.
     changed_by: Option<At>,
+    /// The bytes of its values, when it was last read or written.
+    bytes: usize,
+}
+
+impl<R> Slot<R> {
+    /// A row as it is in the database.
+    const fn stored(row: Option<R>, bytes: usize) -> Self {
+        Self { row, changed_by: None, bytes }
+    }
 }
 
 /// An event of a page.
@@ -54,6 +70,7 @@ impl<R: Row> Default for Rows<R> {
     fn default() -> Self {
         Self {
             slots: HashMap::new(),
+            bytes: 0,
             changed: Vec::new(),
             before: Vec::new(),
             changed_before: 0,
@@ -133,7 +150,7 @@ impl<R: Row> Rows<R> {
         }
         match is_known && !self.collects {
             true => Ok(()),
-            false => Err(ViewError::not_loaded()),
+            false => Err(NotLoaded.into()),
         }
     }
 
@@ -147,7 +164,7 @@ impl<R: Row> Rows<R> {
         if !slots.contains_key(key) {
             before.push((key.to_owned(), None));
             changed.push(key.to_owned());
-            slots.insert(key.to_owned(), Slot { row: None, changed_by: Some(*now) });
+            slots.insert(key.to_owned(), Slot { row: None, changed_by: Some(*now), bytes: 0 });
         }
         let slot = slots.get_mut(key).expect("it was inserted");
         if slot.changed_by != Some(*now) {
@@ -175,8 +192,8 @@ pub trait AnyRows {
     /// True if rows are needed that are not in memory.
     fn is_missing(&self) -> bool;
 
-    /// The keys of the rows that are needed.
-    fn missing(&self) -> Result<Vec<Vec<SqlValue>>, ViewError>;
+    /// The keys of the rows that are needed. A key without values has no row; if one is put, its event is named.
+    fn missing(&self) -> Vec<Vec<SqlValue>>;
 
     /// Takes those of the needed rows that exist.
     fn load(&mut self, rows: Vec<Vec<SqlValue>>) -> Result<(), RowFailure>;
@@ -210,20 +227,23 @@ impl<R: Row> AnyRows for Rows<R> {
         !self.missing.is_empty()
     }
 
-    fn missing(&self) -> Result<Vec<Vec<SqlValue>>, ViewError> {
-        self.missing.iter().map(R::key_values).collect()
+    fn missing(&self) -> Vec<Vec<SqlValue>> {
+        self.missing.iter().filter_map(|key| tried(|| key_values::<R>(key)).ok()).collect()
     }
 
     fn load(&mut self, rows: Vec<Vec<SqlValue>>) -> Result<(), RowFailure> {
         for values in rows {
-            let row = R::from_values(values).map_err(|error| RowFailure::Row {
-                message: format!("a row of the table `{}`: {error}", R::table().name),
-            })?;
+            let bytes = bytes_of(&values);
+            let row = tried(|| R::from_values(values));
+            let row = row.map_err(|error| RowFailure::Row { message: message_of::<R>(&error) })?;
             let key = row.key();
-            self.missing.remove(&key);
-            self.slots.insert(key, Slot { row: Some(row), changed_by: None });
+            if !self.missing.remove(&key) {
+                return Err(RowFailure::Row { message: message_of::<R>(&OTHER_KEY.into()) });
+            }
+            self.bytes += bytes;
+            self.slots.insert(key, Slot::stored(Some(row), bytes));
         }
-        let absent = self.missing.drain().map(|key| (key, Slot { row: None, changed_by: None }));
+        let absent = self.missing.drain().map(|key| (key, Slot::stored(None, 0)));
         self.slots.extend(absent);
         Ok(())
     }
@@ -234,22 +254,51 @@ impl<R: Row> AnyRows for Rows<R> {
             let slot = self.slots.get_mut(&key).expect("a row that was changed is in memory");
             let At { event, .. } = slot.changed_by.take().expect("the event that changed a row is known");
             let (values, to) = match &slot.row {
-                Some(row) if row.key() != key => {
-                    (Err("its key was changed: delete it and put another one".into()), &mut changes.put)
-                }
-                Some(row) => (row.values(), &mut changes.put),
-                None => (R::key_values(&key), &mut changes.delete),
+                Some(row) => (tried(|| values(&key, row)), &mut changes.put),
+                None => (tried(|| key_values::<R>(&key)), &mut changes.delete),
             };
-            let values = values.map_err(|error: ViewError| RowFailure::Event {
-                event,
-                message: format!("a row of the table `{}`: {error}", R::table().name),
-            })?;
+            let values =
+                values.map_err(|error| RowFailure::Event { event, message: message_of::<R>(&error) })?;
+            let bytes = bytes_of(&values);
+            self.bytes = self.bytes - slot.bytes + bytes;
+            slot.bytes = bytes;
             to.push(RowChange { values, event });
         }
         self.before.clear();
-        if self.slots.len() > KEPT_ROWS_MAX {
+        if self.slots.len() > KEPT_ROWS_MAX || self.bytes > KEPT_BYTES_MAX {
             self.slots.clear();
+            self.bytes = 0;
         }
         Ok(changes)
     }
+}
+
+/// Why a key is refused whose values stand for another key, or for none.
+const OTHER_KEY: &str = "its key comes back from the database as another one: `Column::from_value` must give back what \
+                         `Column::to_value` took";
+
+/// The values of a row to be written.
+fn values<R: Row>(key: &R::Key, row: &R) -> Result<Vec<SqlValue>, ViewError> {
+    if row.key() != *key {
+        return Err("its key was changed: delete it and put another one".into());
+    }
+    key_values::<R>(key)?;
+    row.values()
+}
+
+/// The values of a key, from which it comes back. So different keys never have the same values.
+fn key_values<R: Row>(key: &R::Key) -> Result<Vec<SqlValue>, ViewError> {
+    let values = R::key_values(key)?;
+    match R::key_from_values(values.clone())? == *key {
+        true => Ok(values),
+        false => Err(OTHER_KEY.into()),
+    }
+}
+
+fn bytes_of(values: &[SqlValue]) -> usize {
+    values.iter().map(SqlValue::counted_bytes).sum()
+}
+
+fn message_of<R: Row>(error: &ViewError) -> String {
+    format!("a row of the table `{}`: {error}", R::table().name)
 }

@@ -2,10 +2,12 @@
 
 use gesta_consumer::Stop;
 use gesta_core::{EventId, NewEvent, Position, RecordedEvent, Timestamp, Version};
-use gesta_views::{RowApplier, RowChange, RowHandler as _, Step, TableChanges};
+use gesta_views::{RowApplier, RowChange, RowFailure, RowHandler as _, Step, TableChanges};
 
+use super::rows::{KEPT_BYTES_MAX, KEPT_ROWS_MAX};
 use super::*;
 use crate::Event;
+use crate::Key;
 use crate::Row;
 
 #[derive(Clone, Row)]
@@ -157,4 +159,170 @@ fn a_signal_ends_a_page() {
     stop.reopen();
     let ended = Handler::new(Balances).begin().apply(&page(&[paid("a", 1)]), &stop);
     assert_eq!(ended, Ok(Step::Interrupted));
+}
+
+/// The names of the rows that a page of payments to these accounts reads.
+fn reads_of(applier: &mut dyn RowApplier, accounts: &[String], stored: &[Vec<SqlValue>]) -> Vec<String> {
+    let payments = accounts.iter().map(|account| paid(account, 1)).collect::<Vec<_>>();
+    apply(applier, &payments, stored).0.concat()
+}
+
+#[test]
+fn rows_beyond_the_limits_are_read_again() {
+    let many = (0..=KEPT_ROWS_MAX).map(|number| format!("{number:03}")).collect::<Vec<_>>();
+    let large = ["a".repeat(KEPT_BYTES_MAX / 2), "b".repeat(KEPT_BYTES_MAX / 2)];
+    for (names, kept) in [(&many[1..], true), (&many[..], false), (&large[..1], true), (&large[..], false)] {
+        let mut applier = Handler::new(Balances).begin();
+        assert_eq!(reads_of(&mut *applier, names, &[]), names);
+        let stored = names.iter().map(|name| row(name, 1)).collect::<Vec<_>>();
+        // Rows that were read count as those that were written.
+        for _ in 0..2 {
+            let again = reads_of(&mut *applier, names, &stored);
+            assert_eq!(again, if kept { &names[..0] } else { names });
+        }
+    }
+}
+
+#[test]
+fn bytes_of_a_row_that_is_written_again_count_once() {
+    let mut applier = Handler::new(Balances).begin();
+    let name = ["a".repeat(KEPT_BYTES_MAX / 4)];
+    let reads = (0..8).map(|_| reads_of(&mut *applier, &name, &[]).len());
+    assert_eq!(reads.sum::<usize>(), 1);
+}
+
+/// The event that a page of payments fails at, and why.
+fn failure<V: RowView<Event = Moves>>(view: V, accounts: &[&str]) -> (usize, String) {
+    let mut applier = Handler::new(view).begin();
+    let payments = accounts.iter().map(|account| paid(account, 1)).collect::<Vec<_>>();
+    let events = page(&payments);
+    let failed = loop {
+        match applier.apply(&events, &Stop::new()) {
+            Ok(Step::Load(keys)) => applier.load(vec![Vec::new(); keys.len()]).unwrap(),
+            Ok(_) => break applier.changes().expect_err("the page cannot be stored"),
+            Err(failed) => break failed,
+        }
+    };
+    match failed {
+        RowFailure::Event { event, message } => (event, message),
+        RowFailure::Row { message } => panic!("no event: {message}"),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Key)]
+#[key("account")]
+struct AccountId(String);
+
+/// A name whose column is in lower case, which breaks the law of columns.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Lowered(String);
+
+impl Column for Lowered {
+    const TYPE: ColumnType = ColumnType::Text;
+
+    fn to_value(&self) -> Result<SqlValue, ViewError> {
+        Ok(SqlValue::Text(self.0.to_lowercase()))
+    }
+
+    fn from_value(value: SqlValue) -> Result<Self, ViewError> {
+        String::from_value(value).map(Self)
+    }
+}
+
+macro_rules! last_payments {
+    ($view:ident, $row:ident, $key:ty, $make:expr) => {
+        #[derive(Clone, Row)]
+        #[row("payments")]
+        struct $row {
+            #[row(key)]
+            account: $key,
+            amount: u64,
+        }
+
+        struct $view;
+
+        impl RowView for $view {
+            const NAME: &'static str = "payments";
+            type Event = Moves;
+            type Rows = $row;
+
+            fn apply(&self, rows: &mut Rows<$row>, event: &Recorded<Moves>) -> Result<(), ViewError> {
+                let Moves::Paid { to, amount } = &event.event else { return Ok(()) };
+                let make: fn(&str) -> Result<$key, ViewError> = $make;
+                let key = make(to)?;
+                rows.get_or_put(&key, || $row { account: key.clone(), amount: 0 })?.amount += amount;
+                Ok(())
+            }
+        }
+    };
+}
+last_payments!(ById, IdRow, AccountId, |name| Ok(AccountId(name.to_owned())));
+last_payments!(ByLowered, LoweredRow, Lowered, |name| Ok(Lowered(name.to_owned())));
+last_payments!(ByNumber, NumberRow, u32, |name| Ok(name.parse()?));
+
+#[test]
+fn a_key_that_no_program_reads_back_is_named_with_its_event() {
+    let (event, message) = failure(ById, &["a", "", "b"]);
+    assert_eq!(event, 1);
+    assert!(
+        message.contains("the column `account`: `` is not a valid id for `account`: it is empty"),
+        "{message}"
+    );
+    let (event, message) = failure(ByLowered, &["a", "A"]);
+    assert_eq!(event, 1);
+    assert!(message.contains("its key comes back from the database as another one"), "{message}");
+}
+
+#[test]
+fn a_row_that_was_not_asked_for_is_no_row_of_the_view() {
+    let mut applier = Handler::new(Balances).begin();
+    let events = page(&[paid("a", 1)]);
+    assert!(matches!(applier.apply(&events, &Stop::new()), Ok(Step::Load(_))));
+    let failed = applier.load(vec![vec![row("b", 1)]]).unwrap_err();
+    assert!(matches!(failed, RowFailure::Row { .. }), "{failed}");
+}
+
+#[test]
+fn any_error_becomes_that_of_a_view() {
+    assert_eq!(failure(ByNumber, &["1", "two"]), (1, "invalid digit found in string".to_owned()));
+}
+
+#[derive(Debug, Event)]
+#[event(prefix = "bank")]
+enum NewMoves {
+    #[event(version = 2, upcast(1 = OldPaid))]
+    Paid { to: String },
+}
+
+#[derive(serde::Deserialize)]
+struct OldPaid {
+    to: String,
+}
+
+impl From<OldPaid> for NewMoves {
+    fn from(old: OldPaid) -> Self {
+        assert!(old.to != "b", "nobody pays b");
+        Self::Paid { to: old.to }
+    }
+}
+
+struct NewBalances;
+
+impl RowView for NewBalances {
+    const NAME: &'static str = "balances";
+    type Event = NewMoves;
+    type Rows = Balance;
+
+    fn apply(&self, rows: &mut Rows<Balance>, event: &Recorded<NewMoves>) -> Result<(), ViewError> {
+        let NewMoves::Paid { to } = &event.event;
+        rows.put(Balance { account: to.clone(), amount: 0 });
+        Ok(())
+    }
+}
+
+#[test]
+fn an_upcaster_that_panics_is_named_with_its_event() {
+    let mut applier = Handler::new(NewBalances).begin();
+    let failed = applier.apply(&page(&[paid("a", 1), paid("b", 1)]), &Stop::new()).unwrap_err();
+    assert_eq!(failed, RowFailure::Event { event: 1, message: "it panicked: nobody pays b".to_owned() });
 }
