@@ -54,6 +54,6 @@ impl AnyConsumer for ViewConsumer {
     }
 
     fn restart(&self) -> io::Result<()> {
-        self.consumer().restart()
+        self.hosted().restart()
     }
 }

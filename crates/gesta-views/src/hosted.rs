@@ -24,8 +24,10 @@ pub(crate) struct Hosted {
     pub(crate) consumer: Consumer<RunError>,
     old: Arc<OldFollower>,
     pub(crate) versions: Box<dyn Versions>,
-    /// Held while an operator changes which version is wanted.
+    /// Held while an operator changes which version is wanted, or restarts the view.
     operating: Mutex<()>,
+    /// An operator changes the versions, and then both go on. Locked while a state is read: one of this time is not taken for a later one.
+    stands_still: Mutex<bool>,
 }
 
 impl Hosted {
@@ -50,11 +52,25 @@ impl Hosted {
             move || Builder::new(Arc::clone(&view), Arc::clone(&make), Arc::clone(&follow))
         };
         let consumer = Consumer::start(store, settings, builder)?;
-        Ok(Self { view, consumer, old, versions: Box::new(VersionsOf(make)), operating: Mutex::default() })
+        let (operating, stands_still) = (Mutex::default(), Mutex::default());
+        Ok(Self { view, consumer, old, versions: Box::new(VersionsOf(make)), operating, stands_still })
     }
 
     pub(crate) fn state(&self) -> State {
-        State::of(self.consumer.state())
+        self.while_it_goes_on(|| State::of(self.consumer.state()))
+    }
+
+    /// A state as others see it: a view that stands still for an operator is not stopped, for it goes on.
+    fn while_it_goes_on(&self, state: impl FnOnce() -> State) -> State {
+        let stands_still = self.stands_still();
+        match state() {
+            State::Stopped { .. } if *stands_still => State::CatchingUp,
+            state => state,
+        }
+    }
+
+    fn stands_still(&self) -> MutexGuard<'_, bool> {
+        self.stands_still.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The version before, as it is kept.
@@ -62,15 +78,17 @@ impl Hosted {
         let followed = self.old.state();
         let shown = self.view.old();
         let version = followed.as_ref().map(|(version, _)| version.clone());
-        let version = version.or_else(|| shown.as_ref().map(|(version, _)| version.clone()))?;
-        let checkpoint = shown.filter(|(shown, _)| *shown == version).map(|(_, at)| at);
+        let version = version.or_else(|| shown.as_ref().map(|shown| shown.reads.version().to_owned()))?;
+        let checkpoint = shown.filter(|shown| shown.reads.version() == version).map(|shown| shown.checkpoint);
         Some(OldVersion { version, state: followed.map(|(_, state)| state), checkpoint })
     }
 
     /// What the version that answers queries is doing.
     pub(crate) fn state_of_serving(&self) -> State {
-        let old = self.old.state().filter(|(version, _)| self.view.serves_old(version));
-        old.map_or_else(|| self.state(), |(_, state)| state)
+        self.while_it_goes_on(|| {
+            let old = self.old.state().filter(|(version, _)| self.view.serves_old(version));
+            old.map_or_else(|| State::of(self.consumer.state()), |(_, state)| state)
+        })
     }
 
     /// Pauses both versions, or ends their pause.
@@ -94,11 +112,21 @@ impl Hosted {
 
     /// Lets an operator change the versions while none is written to. Then both go on. Queries are answered all the time.
     pub(crate) fn standing_still<R>(&self, change: impl FnOnce() -> R) -> io::Result<R> {
+        *self.stands_still() = true;
         self.request_stop();
         self.join();
         let changed = change();
-        self.consumer.restart()?;
-        Ok(changed)
+        let restarted = self.consumer.restart();
+        *self.stands_still() = false;
+        // Those who wait see that it goes on, or why not.
+        self.view.changed.notify(usize::MAX);
+        restarted.map(|()| changed)
+    }
+
+    /// Starts a view that has stopped. Waits for an operator who changes its versions.
+    pub(crate) fn restart(&self) -> io::Result<()> {
+        let _operating = self.operating();
+        self.consumer.restart()
     }
 
     /// Keeps other operators out until the guard is dropped.

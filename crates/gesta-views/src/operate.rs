@@ -30,7 +30,7 @@ pub struct RolledBack {
 impl Hosted {
     /// Makes the version before the wanted one.
     pub(crate) fn roll_back(&self, head: &Checkpoint) -> Result<RolledBack, RollBackError> {
-        let _operating = self.operating();
+        let operating = self.operating();
         self.check_is_runner()?;
         let name = || self.view.name.clone();
         if let Some((old, State::Stopped { error })) =
@@ -39,6 +39,7 @@ impl Hosted {
             return Err(RollBackError::OldStopped { name: name(), version: old, error });
         }
         let chosen = self.standing_still(|| self.choose_other(head))?;
+        drop(operating);
         let (from, to, is_given) = chosen?;
         let is_serving = self.serves_soon(&to);
         tracing::info!(view = name(), from, to, is_serving, "the view is rolled back");
@@ -81,7 +82,7 @@ impl Hosted {
         }
     }
 
-    /// Removes the version before. Gives its short hash.
+    /// Removes all versions but the wanted one. Gives the short hash of the one before.
     pub(crate) fn drop_old(&self, head: &Checkpoint) -> Result<String, DropOldError> {
         let _operating = self.operating();
         self.check_is_runner()?;
@@ -91,13 +92,17 @@ impl Hosted {
     fn remove_old(&self, head: &Checkpoint) -> Result<String, DropOldError> {
         let given = self.view.given();
         let kept = self.versions.survey(&given, head)?;
-        let Roles { old, serves, .. } = roles(&given.hash(), &kept);
+        let Roles { instead, old, serves } = roles(&given.hash(), &kept);
         let name = self.view.name.clone();
         let Some(old) = old else { return Err(DropOldError::NothingKept { name }) };
         if !serves {
             return Err(DropOldError::Serves { name });
         }
-        self.versions.remove(&given, &old.hash, head)?;
+        let wanted = instead.map_or_else(|| given.hash(), |instead| instead.hash);
+        // A switch that was just made may not have removed an older one yet.
+        for version in kept.iter().filter(|version| version.hash != wanted) {
+            self.versions.remove(&given, &version.hash, head)?;
+        }
         Ok(old.hash[..8].to_owned())
     }
 

@@ -70,15 +70,14 @@ impl<T: Target> Builder<T> {
         Self { view, role, make, follow, definition, target, version, old, kept }
     }
 
-    /// Decides which definition is wanted, and shows the older version beside it.
-    fn choose(&mut self, opening: &Opening<'_, RunError>) -> Result<(), RunError> {
+    /// Decides which definition is wanted, and shows the older version beside it. Gives whether a rollback ends as soon as the wanted
+    /// version is open: the host gives the definition that was rolled back to, and what it gives after that counts.
+    fn choose(&mut self, opening: &Opening<'_, RunError>) -> Result<bool, RunError> {
         let given = self.view.given();
         let kept = self.target.survey(opening.head(), opening.stop())?;
         let Roles { instead, old, serves } = roles(&given.hash(), &kept);
-        // The host gives the definition that was rolled back to: what it gives after that counts.
-        if kept.iter().any(|version| version.hash == given.hash() && version.rollback.is_some()) {
-            self.target.roll_back(None, opening.head(), opening.stop())?;
-        }
+        let ends_rollback =
+            kept.iter().any(|version| version.hash == given.hash() && version.rollback.is_some());
         let wanted = match &instead {
             Some(instead) => definition_of(instead, &self.view.name)?.unwrap_or(given),
             None => given,
@@ -98,7 +97,7 @@ impl<T: Target> Builder<T> {
         self.view.chose(&self.definition, serves, serving);
         (self.follow)(followed);
         self.old = old.map(|old| old.hash);
-        Ok(())
+        Ok(ends_rollback)
     }
 
     /// A kept version and its place, if the place is of the store's history.
@@ -148,7 +147,7 @@ impl<T: Target> Builder<T> {
             (Found::Nothing, Role::Wanted) => self.target.make(opening.start(), opening.stop())?,
             (Found::Unusable(reason), Role::Wanted) => {
                 opening.begin_anew();
-                self.view.rebuilding(&reason);
+                self.view.rebuilding(&reason, T::READS_EVERY_VERSION);
                 // Later reports are about the version that goes now.
                 damage.take();
                 self.target.make(opening.start(), opening.stop())?
@@ -185,9 +184,7 @@ impl<T: Target> Opener for Builder<T> {
         &'o mut self,
         opening: &Opening<'_, RunError>,
     ) -> Result<Option<(Start, Follower<'o, T>)>, RunError> {
-        if self.role == Role::Wanted {
-            self.choose(opening)?;
-        }
+        let ends_rollback = self.role == Role::Wanted && self.choose(opening)?;
         let version = match self.open_version(opening) {
             Ok(version) => version,
             Err(error) => {
@@ -195,6 +192,10 @@ impl<T: Target> Opener for Builder<T> {
                 return Err(error);
             }
         };
+        if ends_rollback {
+            // Not before: a process that stands by with the older definition must not end it.
+            self.target.roll_back(None, opening.head(), opening.stop())?;
+        }
         let Self { view, role, definition, target, version: open, old, .. } = self;
         let (view, role, version) = (&**view, *role, &*open.insert(version));
         let at = version.checkpoint().clone();

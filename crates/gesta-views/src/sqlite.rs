@@ -57,8 +57,10 @@ impl Sqlite {
 impl Target for Sqlite {
     type Version = ViewFile;
 
+    const READS_EVERY_VERSION: bool = true;
+
     fn survey(&mut self, _: &Checkpoint, _: &Stop) -> Result<Vec<Kept>, RunError> {
-        Ok(self.place.kept())
+        self.place.kept()
     }
 
     fn reads(&self, hash: &str) -> Arc<dyn Reads> {

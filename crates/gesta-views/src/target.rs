@@ -18,6 +18,9 @@ pub(crate) trait Target: Send + 'static {
     /// The version of the definition, open during one try.
     type Version: Version;
 
+    /// Queries can be answered by an older version while the one that serves is made anew.
+    const READS_EVERY_VERSION: bool;
+
     /// The versions that answer queries, or did before. `head` is the end of the log.
     fn survey(&mut self, head: &Checkpoint, stop: &Stop) -> Result<Vec<Kept>, RunError>;
 

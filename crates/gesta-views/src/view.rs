@@ -111,11 +111,14 @@ impl View {
         self.shown().damage = Some(Arc::clone(damage));
     }
 
-    /// The wanted version is thrown away and built anew. If it serves, nothing is served until it is open.
-    pub(crate) fn rebuilding(&self, reason: &str) {
+    /// The wanted version is thrown away and built anew. If it serves, the older one does until it has caught up, as far as that one can
+    /// answer (`old_answers`). Otherwise nothing is served until it is open.
+    pub(crate) fn rebuilding(&self, reason: &str, old_answers: bool) {
         tracing::warn!(view = self.name, reason, "the view is rebuilt from the log");
         self.change(|shown| {
-            shown.serving = shown.serving.take().filter(|serving| !shown.is_wanted(serving));
+            let old = shown.old.clone().filter(|_| old_answers);
+            shown.serving = shown.serving.take().filter(|serving| !shown.is_wanted(serving)).or(old);
+            shown.has_served = false;
             shown.current = None;
             shown.rebuilt = Some(reason.to_owned());
         });
@@ -207,10 +210,9 @@ impl View {
         self.shown().serving.as_ref().map(|serving| Arc::clone(&serving.reads))
     }
 
-    /// The place of the older version that is kept, and the first digits of its hash.
-    pub(crate) fn old(&self) -> Option<(String, Checkpoint)> {
-        let shown = self.shown();
-        shown.old.as_ref().map(|old| (old.reads.version().to_owned(), old.checkpoint.clone()))
+    /// The older version that is kept, and its place.
+    pub(crate) fn old(&self) -> Option<Serving> {
+        self.shown().old.clone()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

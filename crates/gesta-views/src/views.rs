@@ -262,7 +262,7 @@ impl Views {
     /// # Errors
     /// [`RestartError`].
     pub fn restart(&self, name: &str) -> Result<(), RestartError> {
-        self.view(name)?.consumer.restart().map_err(|source| RestartError::Thread { source })
+        self.view(name)?.restart().map_err(|source| RestartError::Thread { source })
     }
 
     /// Goes back to the version of a view that served before, or takes such a rollback back. The versions change places: the one that is

@@ -20,14 +20,14 @@ pub(crate) enum Claim {
     TakeOver,
     /// Another runner owns it and is alive.
     StandBy,
-    /// A newer version serves, and this runner had this one open before that: its time is over.
+    /// A newer version serves, and this runner had this one open or stood by for it before that: its time is over.
     Superseded,
     /// A newer version serves, but this runner was started after it: the operator wants this one back.
     Revive,
 }
 
-/// Decides what the runner `me` does. `had_it` is true if it had the version open before, in the same run. `is_newest` is false
-/// if a version that was made later serves.
+/// Decides what the runner `me` does. `had_it` is true if it had the version open before, in the same run, or stood by for it
+/// while no newer one served. `is_newest` is false if a version that was made later serves.
 pub(crate) fn claim(owner: &Owner, me: &str, had_it: bool, is_newest: bool) -> Claim {
     let is_mine = owner.runner.as_deref().is_none_or(|runner| runner == me);
     match (is_newest, had_it) {

@@ -32,7 +32,7 @@ pub(crate) struct Postgres {
     role: Role,
     /// The connection of the survey, for what follows.
     surveyed: Option<Session>,
-    /// The version was open during this run.
+    /// The version was open during this run, or stood by as the newest one.
     had_it: bool,
     /// What serves while another process runs the view.
     standing_by: Option<Serving>,
@@ -69,7 +69,7 @@ impl Postgres {
     }
 
     /// Takes the version over, if there is one and nobody else runs it. Gives its place and fence.
-    fn claim(&self, session: &Session) -> Result<Found<(String, i64)>, RunError> {
+    fn claim(&mut self, session: &Session) -> Result<Found<(String, i64)>, RunError> {
         session.run(ACTION, session.client.batch_execute("begin"))?;
         let claimed = self.claim_within(session);
         let end = if matches!(claimed, Err(_) | Ok(Found::Nothing)) { "rollback" } else { "commit" };
@@ -78,15 +78,19 @@ impl Postgres {
         ended.map(|()| claimed)
     }
 
-    fn claim_within(&self, session: &Session) -> Result<Found<(String, i64)>, RunError> {
+    fn claim_within(&mut self, session: &Session) -> Result<Found<(String, i64)>, RunError> {
         let Some(row) = self.row(session)? else {
-            // Somebody dropped it while this runner had it open.
+            // Somebody dropped it while this runner had it open or stood by.
             return if self.had_it { Err(self.superseded()) } else { Ok(Found::Nothing) };
         };
         // An older version is followed, and stays older.
         let is_newest = self.role == Role::Old || row.serving_made.is_none_or(|serving| serving <= row.made);
         let is_revived = match claim(&row.owner, &self.database.runner, self.had_it, is_newest) {
-            Claim::StandBy => return Err(RunError::StandsBy { view: self.definition.name().to_owned() }),
+            Claim::StandBy => {
+                // A newer version that serves after this is the operator's last word.
+                self.had_it |= self.role == Role::Wanted && is_newest;
+                return Err(RunError::StandsBy { view: self.definition.name().to_owned() });
+            }
             Claim::Superseded => return Err(self.superseded()),
             Claim::TakeOver => false,
             Claim::Revive => true,
@@ -173,6 +177,9 @@ impl Postgres {
 impl Target for Postgres {
     type Version = PostgresVersion;
 
+    /// They read the serving views, which are those of one version.
+    const READS_EVERY_VERSION: bool = false;
+
     fn survey(&mut self, head: &Checkpoint, stop: &Stop) -> Result<Vec<Kept>, RunError> {
         let session = self.connect(head, stop)?;
         let kept = serve::kept(&session, &self.names, self.definition.name())?;
@@ -191,9 +198,7 @@ impl Target for Postgres {
         stop: &Stop,
     ) -> Result<(), RunError> {
         let session = self.connect(head, stop)?;
-        serve::roll_back(&session, &self.names, self.definition.name(), to)?;
-        self.surveyed = Some(session);
-        Ok(())
+        serve::roll_back(&session, &self.names, self.definition.name(), to)
     }
 
     fn remove(&mut self, hash: &str, head: &Checkpoint, stop: &Stop) -> Result<(), RunError> {

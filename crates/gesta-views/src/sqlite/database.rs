@@ -96,22 +96,31 @@ impl Place {
         }
         let checkpoint = kept.checkpoint.expect("it was read");
         Ok(match fitting(checkpoint, head) {
-            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint)),
+            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint)?),
             Err(reason) => Found::Unusable(reason),
         })
     }
 
-    /// The versions of the view that have shown everything. A file that cannot be read has none.
-    pub(crate) fn kept(&self) -> Vec<Kept> {
-        let read = |(path, _): (PathBuf, String)| {
-            read_kept(&open_to_read(&path).ok()?).ok().filter(|kept| kept.served > 0)
-        };
-        versions(&self.folder, self.definition.name()).into_iter().filter_map(read).collect()
+    /// The versions of the view that have shown everything. A damaged file has none.
+    ///
+    /// An error that may pass is given: a version that is not seen for a moment would be taken for none, and removed.
+    pub(crate) fn kept(&self) -> Result<Vec<Kept>, RunError> {
+        let found = versions(&self.folder, self.definition.name());
+        let mut kept = Vec::new();
+        for (path, _) in found.map_err(|error| io(&self.folder, "list", &error))? {
+            match open_to_read(&path).and_then(|connection| read_kept(&connection)) {
+                Ok(version) if version.served > 0 => kept.push(version),
+                Ok(_) => {}
+                Err(error) if is_no_view(&error) => {}
+                Err(error) => return Err(database(&path, "open", &error)),
+            }
+        }
+        Ok(kept)
     }
 
     /// Records a rollback in the file of its version, and takes any other one back.
     pub(crate) fn roll_back(&self, to: Option<(&str, &Rollback)>) -> Result<(), RunError> {
-        for kept in self.kept() {
+        for kept in self.kept()? {
             let rollback = to.filter(|(hash, _)| *hash == kept.hash).map(|(_, rollback)| rollback);
             if kept.rollback.as_ref() == rollback {
                 continue;
@@ -143,16 +152,16 @@ impl Place {
         let transaction = connection.unchecked_transaction().map_err(failed)?;
         create(&transaction, &self.definition, start).map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        Ok(self.file(connection, start.clone()))
+        self.file(connection, start.clone())
     }
 
-    fn file(&self, connection: Connection, checkpoint: Checkpoint) -> ViewFile {
+    fn file(&self, connection: Connection, checkpoint: Checkpoint) -> Result<ViewFile, RunError> {
         let (definition, path, wal_bytes_max) = (self.definition.clone(), self.path(), self.wal_bytes_max);
         let hash = definition.hash();
-        let others = self.kept().into_iter().filter(|kept| kept.hash != hash);
+        let others = self.kept()?.into_iter().filter(|kept| kept.hash != hash);
         let serves_as = others.map(|kept| kept.served).max().unwrap_or(0) + 1;
         let pool = self.pool(&hash);
-        ViewFile { definition, path, connection, checkpoint, serves_as, pool, wal_bytes_max }
+        Ok(ViewFile { definition, path, connection, checkpoint, serves_as, pool, wal_bytes_max })
     }
 
     /// The connections that read a version.
@@ -202,10 +211,10 @@ impl ViewFile {
     }
 
     /// The versions of the view in other files.
-    pub(crate) fn other_versions(&self) -> Vec<(PathBuf, String)> {
+    pub(crate) fn other_versions(&self) -> std::io::Result<Vec<(PathBuf, String)>> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
-        let versions = versions(folder, self.definition.name());
-        versions.into_iter().filter(|(path, _)| *path != self.path).collect()
+        let versions = versions(folder, self.definition.name())?;
+        Ok(versions.into_iter().filter(|(path, _)| *path != self.path).collect())
     }
 }
 

@@ -8,10 +8,10 @@ pub(crate) fn file_name(view: &str, hash: &str) -> String {
 }
 
 /// The files of a view's versions, each with the first digits of its hash.
-pub(crate) fn versions(folder: &Path, view: &str) -> Vec<(PathBuf, String)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+pub(crate) fn versions(folder: &Path, view: &str) -> std::io::Result<Vec<(PathBuf, String)>> {
+    let entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     let with_version = |path: PathBuf| version_of(&path, view).map(|version| (path, version));
-    entries.map(|entry| entry.path()).filter_map(with_version).collect()
+    Ok(entries.into_iter().map(|entry| entry.path()).filter_map(with_version).collect())
 }
 
 /// The version in a file name of the form `<view>.<8 hexadecimal digits>.db`.

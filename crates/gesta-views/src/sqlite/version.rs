@@ -28,8 +28,16 @@ impl Version for ViewFile {
 
     fn remove_others(&self, old: Option<&str>) {
         let is_old = |version: &str| old.is_some_and(|old| old[..8] == *version);
-        let others = self.other_versions().into_iter().filter(|(_, version)| !is_old(version));
-        others.for_each(|(path, _)| remove_version(&path));
+        match self.other_versions() {
+            Ok(others) => {
+                let others = others.into_iter().filter(|(_, version)| !is_old(version));
+                others.for_each(|(path, _)| remove_version(&path));
+            }
+            Err(error) => {
+                let view = self.definition.name();
+                tracing::warn!(view, %error, "the old versions of a view were not looked for");
+            }
+        }
     }
 
     fn writer(&self) -> Result<Writer<'_>, RunError> {

@@ -379,3 +379,87 @@ fn a_view_of_a_history_that_was_kept_goes_on() {
     assert_eq!(status(&views).rebuilt, None);
     assert_eq!(rows(&views, TOTALS), integers(&[10, 18, 18]));
 }
+
+fn is_kept(views: &Views, state: &str) -> bool {
+    let old = status(views).old.and_then(|old| old.state);
+    old.is_some_and(|old| old.name() == state)
+}
+
+#[test]
+fn a_version_that_cannot_be_read_for_a_moment_is_kept() {
+    let store = store();
+    let (folder, _, head) = taken_over(&store);
+    let old = files(folder.path()).into_iter().find(|file| version_of(file) == short_hash(BALANCES)).unwrap();
+    let aside = folder.path().join("aside");
+    std::fs::rename(&old, &aside).unwrap();
+    // Reading it fails, as it does when the process has too many open files.
+    std::fs::create_dir(&old).unwrap();
+    let views = open_as(store.clone(), folder.path(), &cents());
+    let error = loop {
+        match views.state("balances").unwrap() {
+            State::CatchingUp => std::thread::yield_now(),
+            state => break state,
+        }
+    };
+    assert!(matches!(error, State::Retrying { .. }), "{error:?}");
+    std::fs::remove_dir(&old).unwrap();
+    std::fs::rename(&aside, &old).unwrap();
+    wait(&views, &head);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 6_200, 62]));
+    while !is_kept(&views, "live") {
+        std::thread::yield_now();
+    }
+}
+
+fn short_hash(text: &str) -> String {
+    definition(text).hash()[..8].to_owned()
+}
+
+/// The version in the name of a file.
+fn version_of(file: &Path) -> String {
+    file.file_name().unwrap().to_str().unwrap().split('.').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn all_versions_before_are_dropped_on_request() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    wait(&open(&store, folder.path()), &append_deposits(&store, 6));
+    let first = files(folder.path()).remove(0);
+    let bytes = std::fs::read(&first).unwrap();
+    let second = BALANCES.replace("values ($entity, :amount, 1)", "values ($entity, :amount * 10, 1)");
+    for text in [&second, &cents()] {
+        until_new(&open_as(store.clone(), folder.path(), text));
+    }
+    // As after a stop between the switch and the removal. The next run stops before it removes anything.
+    std::fs::write(&first, bytes).unwrap();
+    append_deposits(&store, 6);
+    let failing = Failing::in_reads(true, &store, 0, 1, Fault::Closed);
+    let views = open_as(failing, folder.path(), &cents());
+    until_stopped(&views);
+    assert_eq!(files(folder.path()).len(), 3);
+    assert_eq!(views.drop_old("balances").unwrap(), short_hash(&second));
+    let left = files(folder.path()).iter().map(|file| version_of(file)).collect::<Vec<_>>();
+    assert_eq!(left, [short_hash(&cents())]);
+}
+
+#[test]
+fn the_version_before_answers_while_the_wanted_one_is_built_anew() {
+    let store = store();
+    let (folder, _, head) = taken_over(&store);
+    let wanted =
+        files(folder.path()).into_iter().find(|file| version_of(file) == short_hash(&cents())).unwrap();
+    let beyond = append(&store.copy(), [deposited(1, 1)]).to_string();
+    let connection = rusqlite::Connection::open(wanted).unwrap();
+    connection.execute("update gesta_checkpoint set at = ?1", [beyond]).unwrap();
+    drop(connection);
+    let failing = Failing::in_reads(true, &store, 0, 1, Fault::Closed);
+    let views = open_as(failing, folder.path(), &cents());
+    until_stopped(&views);
+    assert!(status(&views).rebuilt.unwrap().contains("lies beyond the head of the log"));
+    wait(&views, &head);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 62, 62]));
+    assert!(status(&views).serves_predecessor);
+    views.restart("balances").unwrap();
+    until_new(&views);
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 6_200, 62]));
+}

@@ -124,6 +124,46 @@ fn an_older_version_stops_where_it_ran_and_comes_back_where_it_is_started_again(
 }
 
 #[test]
+fn a_runner_that_stands_by_with_an_older_version_does_not_take_the_view_back() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folders) = (store_of(1), [(); 3].map(|()| tempfile::tempdir().unwrap()));
+    let head = append_deposits(&store, 0..30);
+    let old = open(&site, &store, folders[0].path(), BALANCES);
+    wait(&old, &head);
+    let standby = open(&site, &store, folders[1].path(), BALANCES);
+    let error = error_in(&standby, "retrying");
+    assert!(error.contains("stands by"), "{error}");
+    let new = open(&site, &store, folders[2].path(), &BALANCES.replace(":amount, 1)", ":amount * 100, 1)"));
+    let sum = format!("select sum(amount) from \"{}_balances\".balances", site.prefix);
+    site.until(&sum, |sum| sum == "3000");
+    drop(old);
+    let error = error_in(&standby, "stopped");
+    assert!(error.contains("another process serves a newer version"), "{error}");
+    let head = append_deposits(&store, 30..60);
+    wait(&new, &head);
+    assert_eq!(rows(&new, TOTALS), integers(&[10, 6_000, 60]));
+}
+
+#[test]
+fn a_runner_that_stands_by_does_not_end_a_rollback() {
+    let Some(site) = Site::shared() else { return };
+    let (store, first, second) = (store_of(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..30);
+    wait(&open(&site, &store, first.path(), BALANCES), &head);
+    let cents = BALANCES.replace(":amount, 1)", ":amount * 100, 1)");
+    let views = open(&site, &store, first.path(), &cents);
+    let sum = format!("select sum(amount) from \"{}_balances\".balances", site.prefix);
+    site.until(&sum, |sum| sum == "3000");
+    views.roll_back("balances").unwrap();
+    site.until(&sum, |sum| sum == "30");
+    let standby = open(&site, &store, second.path(), BALANCES);
+    let error = error_in(&standby, "retrying");
+    assert!(error.contains("stands by"), "{error}");
+    let rollbacks = format!("select count(*) from \"{}\".view where instead_of is not null", site.prefix);
+    assert_eq!(site.one(&rollbacks), "1");
+}
+
+#[test]
 fn a_view_needs_its_database_and_names_that_fit() {
     let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
     let open = |name: &str, url: Option<&str>| {
