@@ -35,7 +35,7 @@ pub(crate) fn consumers(
     for consumer in views.into_iter().flat_map(Views::consumers).chain(others) {
         consumers.add(consumer).map_err(|error| Failure::new("cannot list a consumer").because(&error))?;
     }
-    if opened.is_remote() && !consumers.keeps_pauses() && consumers.iter().next().is_some() {
+    if opened.is_remote() && !consumers.keeps_pauses() && !consumers.all().is_empty() {
         tracing::warn!(
             "pauses of consumers and places of timers end with this process: give `--state <folder>` to keep them"
         );

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gesta::App;
 use gesta_consumer::Paused;
 use gesta_core::EventStore;
-use gesta_views::{Definition, DefinitionWarning, KnownEvent, Options, PostgresUrl, Views};
+use gesta_views::{Definition, DefinitionWarning, KnownEvent, LoadError, Options, PostgresUrl, Views};
 
 use crate::failure::{Failure, Outcome};
 
@@ -39,6 +39,20 @@ pub(crate) fn load_views(folder: &Path) -> Outcome<Vec<Definition>> {
     if loaded.is_empty() {
         tracing::warn!(folder = %folder.display(), "the folder of the views holds no `.sql` file");
     }
+    Ok(loaded)
+}
+
+/// Reads the definitions of a program and of a folder again, each with its error.
+pub(crate) fn load_each(
+    of_host: &[Definition],
+    folder: &Path,
+) -> Result<Vec<Result<Definition, LoadError>>, LoadError> {
+    let mut loaded = Definition::load_each(folder)?;
+    let is_given = |view: &Definition, loaded: &[Result<Definition, LoadError>]| {
+        loaded.iter().flatten().any(|given| given.name() == view.name())
+    };
+    let missing = of_host.iter().filter(|view| !is_given(view, &loaded)).cloned().collect::<Vec<_>>();
+    loaded.extend(missing.into_iter().map(Ok));
     Ok(loaded)
 }
 

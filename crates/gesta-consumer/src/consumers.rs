@@ -7,7 +7,7 @@ mod kept;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gesta_core::{Entry, KeyName, KeyNameError, KeyValueError, KeyValueStore, Retry, Revision};
 
@@ -21,7 +21,7 @@ pub use kept::kept_pause;
 pub struct Consumers {
     values: Arc<dyn KeyValueStore>,
     clock: Arc<dyn Clock>,
-    by_name: BTreeMap<String, Entered>,
+    by_name: RwLock<BTreeMap<String, Arc<Entered>>>,
     keeps_pauses: bool,
 }
 
@@ -36,7 +36,7 @@ impl Consumers {
     /// Creates an empty list. `values` keeps the pauses.
     #[must_use]
     pub fn new(values: Arc<dyn KeyValueStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { values, clock, by_name: BTreeMap::new(), keeps_pauses: true }
+        Self { values, clock, by_name: RwLock::default(), keeps_pauses: true }
     }
 
     /// Says that `values` ends with the process, and the pauses with it. Operators are told.
@@ -55,19 +55,22 @@ impl Consumers {
     ///
     /// # Errors
     /// [`AddError`].
-    pub fn add(&mut self, consumer: Arc<dyn AnyConsumer>) -> Result<(), AddError> {
+    pub fn add(&self, consumer: Arc<dyn AnyConsumer>) -> Result<(), AddError> {
         let name = consumer.name().to_owned();
         let key = kept::key(&name).map_err(|source| AddError::Name { name: name.clone(), source })?;
-        if self.by_name.contains_key(&name) {
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        if by_name.contains_key(&name) {
             return Err(AddError::Duplicate { name });
         }
-        self.by_name.insert(name, Entered { consumer, key, applied: Mutex::default() });
+        by_name.insert(name, Arc::new(Entered { consumer, key, applied: Mutex::default() }));
         Ok(())
     }
 
     /// Returns all consumers, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = &dyn AnyConsumer> {
-        self.by_name.values().map(|entered| &*entered.consumer)
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<dyn AnyConsumer>> {
+        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        by_name.values().map(|entered| Arc::clone(&entered.consumer)).collect()
     }
 
     /// Returns the status of a consumer.
@@ -135,8 +138,9 @@ impl Consumers {
         Err(refused.expect("the loop ran").into())
     }
 
-    fn entered(&self, name: &str) -> Result<&Entered, UnknownConsumer> {
-        self.by_name.get(name).ok_or_else(|| UnknownConsumer { name: name.to_owned() })
+    fn entered(&self, name: &str) -> Result<Arc<Entered>, UnknownConsumer> {
+        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        by_name.get(name).cloned().ok_or_else(|| UnknownConsumer { name: name.to_owned() })
     }
 }
 

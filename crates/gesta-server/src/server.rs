@@ -12,7 +12,7 @@ use gesta::{App, Gesta};
 use gesta_consumer::Consumers;
 use gesta_consumer::group::Groups;
 use gesta_core::{Category, EventStore};
-use gesta_views::Views;
+use gesta_views::{LoadError, Reloaded, Views};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -90,6 +90,17 @@ impl Builder {
     #[must_use]
     pub fn views(mut self, views: Arc<Views>) -> Self {
         self.config.views = Some(views);
+        self
+    }
+
+    /// Serves `POST /views/reload` with this function, which loads the definitions of the views again and gives them to
+    /// [`Views::reload`]. It may block its thread.
+    #[must_use]
+    pub fn reload_views(
+        mut self,
+        reload: impl Fn() -> Result<Reloaded, LoadError> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.reload = Some(Box::new(reload));
         self
     }
 

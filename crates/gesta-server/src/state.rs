@@ -9,7 +9,7 @@ use gesta::{App, Gesta};
 use gesta_consumer::group::Groups;
 use gesta_consumer::{Consumers, SystemClock};
 use gesta_core::{EventStore, MemoryKeyValueStore};
-use gesta_views::Views;
+use gesta_views::{LoadError, Reloaded, Views};
 use tokio::sync::{Semaphore, watch};
 
 use crate::closed::Closed;
@@ -17,6 +17,9 @@ use crate::evaluations::Evaluations;
 use crate::identity::Identity;
 use crate::limits::{EVALUATIONS_MAX, Limits, QUERIES_MAX};
 use crate::principal::Authenticate;
+
+/// Reads the definitions of views again. Blocks its thread.
+pub(crate) type Reload = dyn Fn() -> Result<Reloaded, LoadError> + Send + Sync;
 
 /// What a host puts into a server.
 #[derive(Default)]
@@ -35,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) hides_raw_routes: bool,
     /// The event types that the host knows; those of the application if it names none.
     pub(crate) events: Option<Vec<EventSchema>>,
+    pub(crate) reload: Option<Box<Reload>>,
 }
 
 /// The state that all requests share. Lives as long as the router.
@@ -70,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) asyncapi: OnceLock<Bytes>,
     /// Every version of every event type that the host knows.
     pub(crate) events: Vec<EventSchema>,
+    /// Reads the definitions of views again.
+    pub(crate) reload: Option<Box<Reload>>,
     /// Becomes true when the server stops, which ends subscriptions.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -88,6 +94,7 @@ impl Shared {
             limits,
             hides_raw_routes,
             events,
+            reload,
         } = config;
         let of_app = || app.iter().flat_map(|app| app.event_schemas()).collect();
         let events = events.unwrap_or_else(of_app);
@@ -113,6 +120,7 @@ impl Shared {
             openapi: OnceLock::new(),
             asyncapi: OnceLock::new(),
             events,
+            reload,
             stopping: watch::Sender::new(false),
             limits,
         }
@@ -122,7 +130,7 @@ impl Shared {
 /// The views as consumers whose pauses last as long as the server.
 fn consumers_of(views: Option<&Arc<Views>>) -> Consumers {
     let values = Arc::new(MemoryKeyValueStore::new());
-    let mut consumers = Consumers::new(values, Arc::new(SystemClock)).forgetting_pauses();
+    let consumers = Consumers::new(values, Arc::new(SystemClock)).forgetting_pauses();
     for view in views.into_iter().flat_map(Views::consumers) {
         consumers.add(view).expect("names of views are unique, and can be keys");
     }

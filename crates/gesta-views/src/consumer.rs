@@ -3,57 +3,50 @@
 use std::io;
 use std::sync::Arc;
 
-use gesta_consumer::{AnyConsumer, Consumer, ConsumerReport, Paused};
+use gesta_consumer::{AnyConsumer, ConsumerReport, Paused};
 use gesta_core::BoxFuture;
 
 use crate::hosted::Hosted;
-use crate::run_error::RunError;
 use crate::status::State;
 use crate::views::Views;
 
 /// One view of a handle on all of them.
 pub(crate) struct ViewConsumer {
-    views: Arc<Views>,
-    name: String,
+    /// Dropped last, it would shut the views down.
+    _views: Arc<Views>,
+    hosted: Arc<Hosted>,
 }
 
 impl ViewConsumer {
-    /// `name` is a view of `views`.
-    pub(crate) fn new(views: Arc<Views>, name: &str) -> Self {
-        Self { views, name: name.to_owned() }
-    }
-
-    fn hosted(&self) -> &Hosted {
-        self.views.view(&self.name).expect("a handle never loses a view")
-    }
-
-    fn consumer(&self) -> &Consumer<RunError> {
-        &self.hosted().consumer
+    /// `hosted` is a view of `views`.
+    pub(crate) const fn new(views: Arc<Views>, hosted: Arc<Hosted>) -> Self {
+        Self { _views: views, hosted }
     }
 }
 
 impl AnyConsumer for ViewConsumer {
     fn name(&self) -> &str {
-        &self.name
+        &self.hosted.view.name
     }
 
     fn kind(&self) -> &'static str {
-        self.consumer().kind()
+        self.hosted.consumer.kind()
     }
 
     fn report(&self) -> BoxFuture<'_, ConsumerReport> {
         Box::pin(async {
-            let status = self.consumer().status().await;
+            let status = self.hosted.consumer.status().await;
             let error = State::of(status.state.clone()).error().map(ToString::to_string);
-            ConsumerReport { error, ..status.into() }
+            let refused = || self.hosted.view.refused().map(|refused| format!("not taken: {refused}"));
+            ConsumerReport { error: error.or_else(refused), ..status.into() }
         })
     }
 
     fn set_paused(&self, paused: Option<Paused>) {
-        self.hosted().set_paused(paused);
+        self.hosted.set_paused(paused);
     }
 
     fn restart(&self) -> io::Result<()> {
-        self.hosted().restart()
+        self.hosted.restart()
     }
 }

@@ -123,6 +123,14 @@ impl Definition {
     /// # Errors
     /// [`LoadError`] for the first file that is not a definition, and for two files that define the same view.
     pub fn load_folder(folder: &Path) -> Result<Vec<Self>, LoadError> {
+        Self::load_each(folder)?.into_iter().collect()
+    }
+
+    /// As [`Self::load_folder`], with the error of each file beside the definitions of the others.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`] if the folder cannot be read.
+    pub fn load_each(folder: &Path) -> Result<Vec<Result<Self, LoadError>>, LoadError> {
         let io = |source| LoadError::Io { path: folder.to_owned(), source };
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -132,19 +140,24 @@ impl Definition {
             }
         }
         paths.sort();
-        let mut definitions: Vec<Self> = Vec::new();
+        let mut loaded: Vec<Result<Self, LoadError>> = Vec::new();
         for path in paths {
-            let definition = Self::load(&path)?;
-            if let Some(first) = definitions.iter().find(|first| first.name() == definition.name()) {
-                return Err(LoadError::Duplicate {
-                    name: definition.name().to_owned(),
-                    first: first.0.file.clone(),
-                    second: definition.0.file.clone(),
-                });
-            }
-            definitions.push(definition);
+            let one = Self::load(&path).and_then(|definition| definition.unlike(&loaded));
+            loaded.push(one);
         }
-        Ok(definitions)
+        Ok(loaded)
+    }
+
+    /// The definition, unless another one has its name.
+    fn unlike(self, others: &[Result<Self, LoadError>]) -> Result<Self, LoadError> {
+        match others.iter().flatten().find(|other| other.name() == self.name()) {
+            None => Ok(self),
+            Some(first) => Err(LoadError::Duplicate {
+                name: self.name().to_owned(),
+                first: first.0.file.clone(),
+                second: self.0.file.clone(),
+            }),
+        }
     }
 
     /// Reads a definition from the text that a database has kept.

@@ -68,6 +68,7 @@ mod plan;
 mod postgres;
 mod problem;
 mod query;
+mod reload;
 mod rows;
 mod run_error;
 mod runner;
@@ -93,6 +94,7 @@ pub use options::Options;
 pub use postgres::{PostgresUrl, PostgresUrlError, RolesError, check_roles};
 pub use problem::{DefinitionError, DefinitionProblem};
 pub use query::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
+pub use reload::{RefusedDefinition, Reloaded};
 pub use rows::{
     Column, ColumnType, RowApplier, RowChange, RowDefinition, RowDefinitionError, RowFailure, RowHandler,
     Step, Table, TableChanges,

@@ -117,8 +117,12 @@ impl Parts {
     }
 }
 
+/// The name in the address of a reload over HTTP.
+const TAKEN: &str = "reload";
+
 /// Whether a text can be a view's name. It becomes part of a file name, so other characters are refused.
 pub(crate) fn is_view_name(name: &str) -> bool {
-    (1..=VIEW_NAME_BYTES_MAX).contains(&name.len())
+    name != TAKEN
+        && (1..=VIEW_NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }

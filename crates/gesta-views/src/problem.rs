@@ -20,7 +20,7 @@ pub struct DefinitionError {
 pub enum DefinitionProblem {
     /// The view's name is not allowed.
     #[error(
-        "`{name}` cannot be a view's name: use 1 to {VIEW_NAME_BYTES_MAX} of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
+        "`{name}` cannot be a view's name: use 1 to {VIEW_NAME_BYTES_MAX} of a-z, 0-9 and _, but not `reload`, in the file's name or in a line `-- view: name`"
     )]
     Name {
         /// The name.

@@ -47,7 +47,7 @@ impl fmt::Display for EventPlace {
 pub enum RunError {
     /// An event of a handled type has a schema version that no handler reads. It is never skipped.
     #[error(
-        "{event}: no handler in `{file}` reads this version: add a handler `{line}` (or the version to an existing one), with `-- ignore` under it if there is nothing to do, then restart the server, which reads the files when it starts"
+        "{event}: no handler in `{file}` reads this version: add a handler `{line}` (or the version to an existing one), with `-- ignore` under it if there is nothing to do, then reload the views with `gesta view reload`"
     )]
     UnknownVersion {
         /// The event.
@@ -59,7 +59,7 @@ pub enum RunError {
     },
     /// A field that a handler reads could not be taken out of the event.
     #[error(
-        "{event}: {problem} (handler in `{file}`, line {line}); after a change to the file, restart the server"
+        "{event}: {problem} (handler in `{file}`, line {line}); after a change to the file, reload the views with `gesta view reload`"
     )]
     Field {
         /// The event.
@@ -73,7 +73,7 @@ pub enum RunError {
     },
     /// A statement of a handler failed.
     #[error(
-        "{event}: the statement in `{file}`, line {line}, failed: {message}{}; after a change to the file, restart the server",
+        "{event}: the statement in `{file}`, line {line}, failed: {message}{}; after a change to the file, reload the views with `gesta view reload`",
         MissingFields(missing)
     )]
     Statement {
@@ -143,7 +143,7 @@ pub enum RunError {
         kind: DatabaseErrorKind,
     },
     /// PostgreSQL does not take the definition, or it would not give the same rows when it is rebuilt.
-    #[error("{0}; after a change to the file, restart the server")]
+    #[error("{0}; after a change to the file, reload the views with `gesta view reload`")]
     Refused(DefinitionError),
     /// The schemas with this prefix belong to another store.
     #[error(

@@ -131,6 +131,8 @@ pub struct Status {
     /// Why the database was last thrown away and rebuilt from the log since the views were opened: damage, or a log that
     /// is no longer the one it was built from. `None` if it was not.
     pub rebuilt: Option<String>,
+    /// Why the last definition that the host loaded for it was not taken: it runs on with the one before.
+    pub refused: Option<String>,
     /// The end of the log, asked of the store for this answer: the lag of a view that stands still grows. `None` if the
     /// store did not answer.
     pub head: Option<Checkpoint>,

@@ -41,6 +41,8 @@ struct Shown {
     has_served: bool,
     /// Why the wanted version was last rebuilt.
     rebuilt: Option<String>,
+    /// Why the last definition for it was not taken.
+    refused: Option<String>,
     /// Where queries report damage of the wanted version during this run.
     damage: Option<Arc<Damage>>,
 }
@@ -57,6 +59,8 @@ pub(crate) struct Snapshot {
     /// The wanted version has not served yet.
     pub(crate) is_being_built: bool,
     pub(crate) rebuilt: Option<String>,
+    /// Why the last definition for it was not taken.
+    pub(crate) refused: Option<String>,
 }
 
 impl View {
@@ -79,6 +83,24 @@ impl View {
     /// The definition that the host gives.
     pub(crate) fn given(&self) -> Definition {
         self.shown().given.clone()
+    }
+
+    /// The host gives another definition. It counts from the next run.
+    pub(crate) fn give(&self, definition: Definition) {
+        self.change(|shown| {
+            shown.given = definition;
+            shown.refused = None;
+        });
+    }
+
+    /// The host has a definition for the view that it cannot take.
+    pub(crate) fn refuse(&self, error: &str) {
+        self.change(|shown| shown.refused = Some(error.to_owned()));
+    }
+
+    /// Why the last definition for it was not taken.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.shown().refused.clone()
     }
 
     /// The definition that is wanted: its version serves once it has caught up.
@@ -226,6 +248,7 @@ impl View {
             serves_predecessor: shown.old_serving().is_some(),
             is_being_built: !shown.has_served && shown.current.is_some(),
             rebuilt: shown.rebuilt.clone(),
+            refused: shown.refused.clone(),
         }
     }
 
@@ -263,6 +286,7 @@ impl Shown {
             serving: None,
             has_served: false,
             rebuilt: None,
+            refused: None,
             damage: None,
         }
     }

@@ -1,16 +1,16 @@
 //! The handle on all views of a store: open, status, wait, query, restart, shut down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gesta_consumer::{AnyConsumer, check_history, events_between};
 use gesta_core::{Checkpoint, EventStore, ReadError, Retry, When};
 
 use crate::consumer::ViewConsumer;
-use crate::definition::Definition;
+use crate::definition::{Definition, LoadError};
 use crate::dialect::Dialect;
 use crate::hosted::Hosted;
 use crate::operate::{DropOldError, RollBackError, RolledBack};
@@ -18,6 +18,7 @@ use crate::options::Options;
 #[cfg(feature = "postgres")]
 use crate::postgres::{Database, Postgres, excess_bytes};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
+use crate::reload::{Given, RefusedDefinition, Reloaded};
 use crate::run_error::RunError;
 use crate::sqlite::Sqlite;
 use crate::status::{Progress, State, Status};
@@ -29,10 +30,14 @@ use crate::view::View;
 /// crash. Dropping the handle shuts the views down and waits for their threads.
 pub struct Views {
     store: Arc<dyn EventStore>,
-    views: BTreeMap<String, Hosted>,
-    /// That of the views in PostgreSQL, if there are any.
+    folder: PathBuf,
+    options: Options,
+    views: RwLock<BTreeMap<String, Arc<Hosted>>>,
+    /// That of the views in PostgreSQL, if an address was given.
     #[cfg(feature = "postgres")]
     database: Option<Arc<Database>>,
+    /// Held during a reload.
+    reloading: Mutex<()>,
     /// Locked while this is open: one process runs a folder.
     _lock: File,
 }
@@ -71,29 +76,37 @@ impl Views {
         let mut by_name = BTreeMap::new();
         for definition in definitions {
             let name = definition.name().to_owned();
-            #[cfg(not(feature = "postgres"))]
-            if definition.dialect() == Dialect::Postgres {
-                return Err(OpenError::NoDatabase { name });
-            }
+            check_database(&definition, options)?;
             if by_name.insert(name.clone(), definition).is_some() {
                 return Err(OpenError::Duplicate { name });
             }
         }
-        let mut opened = Self {
+        let opened = Self {
             store,
-            views: BTreeMap::new(),
             #[cfg(feature = "postgres")]
-            database: database_of(&by_name, &folder, options)?,
+            database: start_database(&folder, options)?,
+            folder,
+            options: options.clone(),
+            views: RwLock::default(),
+            reloading: Mutex::default(),
             _lock: lock,
         };
-        for (name, definition) in by_name {
-            let hosted = opened.start(definition, &folder, options);
-            opened.views.insert(name, hosted.map_err(|source| OpenError::Thread { source })?);
-        }
+        by_name.into_values().try_for_each(|definition| opened.add(definition))?;
         Ok(opened)
     }
 
-    fn start(&self, definition: Definition, folder: &Path, options: &Options) -> io::Result<Hosted> {
+    /// Starts a view. No other one has its name.
+    fn add(&self, definition: Definition) -> Result<(), OpenError> {
+        check_database(&definition, &self.options)?;
+        let name = definition.name().to_owned();
+        let hosted = self.start(definition).map_err(|source| OpenError::Thread { source })?;
+        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        views.insert(name, Arc::new(hosted));
+        Ok(())
+    }
+
+    fn start(&self, definition: Definition) -> io::Result<Hosted> {
+        let (folder, options) = (&self.folder, &self.options);
         let paused = options.paused.get(definition.name()).cloned();
         let page = if definition.parts().code().is_some() { options.row_page } else { options.page };
         let dialect = definition.dialect();
@@ -108,7 +121,7 @@ impl Views {
                 })
             }
             _ => {
-                let (folder, options) = (folder.to_owned(), options.clone());
+                let (folder, options) = (folder.clone(), options.clone());
                 let target = move |definition: &Definition, _| {
                     Sqlite::new(definition.clone(), folder.clone(), &options)
                 };
@@ -120,13 +133,13 @@ impl Views {
     /// The names of the views, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.views.keys().cloned().collect()
+        self.views.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// The definition of a view: that of the version that is wanted.
     #[must_use]
     pub fn definition(&self, name: &str) -> Option<Definition> {
-        self.views.get(name).map(|hosted| hosted.view.wanted())
+        self.view(name).ok().map(|hosted| hosted.view.wanted())
     }
 
     /// The status of a view, measured against the head of the log at this moment.
@@ -158,6 +171,7 @@ impl Views {
             serving: now.served,
             serves_predecessor: now.serves_predecessor,
             rebuilt: now.rebuilt,
+            refused: now.refused,
             head,
             lag_events,
         })
@@ -265,6 +279,59 @@ impl Views {
         self.view(name)?.restart().map_err(|source| RestartError::Thread { source })
     }
 
+    /// Takes definitions that changed or are new, while all views run. A changed view is built beside its old version, as by
+    /// [`Self::open`]. An error leaves the definition before in place, and the view's [`Status`] has it. Blocks its thread.
+    pub fn reload(&self, loaded: Vec<Result<Definition, LoadError>>) -> Reloaded {
+        let _reloading = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reloaded = Reloaded::default();
+        let running = self.all();
+        let (mut definitions, mut named) = (Vec::new(), BTreeSet::new());
+        for one in loaded {
+            match one {
+                Ok(definition) => definitions.push(definition),
+                Err(error) => {
+                    let concerned = running.iter().find(|hosted| error.concerns(&hosted.view.given()));
+                    let view = concerned.map(|hosted| hosted.view.name.clone());
+                    named.extend(view.clone());
+                    self.refuse(&mut reloaded, view, error.to_string());
+                }
+            }
+        }
+        definitions.retain(|definition| named.insert(definition.name().to_owned()));
+        for definition in definitions {
+            self.take(definition, &mut reloaded);
+        }
+        reloaded.undefined = self.names().into_iter().filter(|name| !named.contains(name)).collect();
+        let Reloaded { added, changed, undefined, .. } = &reloaded;
+        tracing::info!(?added, ?changed, ?undefined, "the views are reloaded");
+        reloaded
+    }
+
+    /// Starts a view, or gives the definition to the one that runs.
+    fn take(&self, definition: Definition, reloaded: &mut Reloaded) {
+        let name = definition.name().to_owned();
+        match self.view(&name) {
+            Ok(hosted) => match hosted.give(definition) {
+                Ok(Given::Changed) => reloaded.changed.push(name),
+                Ok(Given::Unchanged) => reloaded.unchanged.push(name),
+                Err(error) => self.refuse(reloaded, Some(name), error.to_string()),
+            },
+            Err(_) => match self.add(definition) {
+                Ok(()) => reloaded.added.push(name),
+                Err(error) => self.refuse(reloaded, None, error.to_string()),
+            },
+        }
+    }
+
+    fn refuse(&self, reloaded: &mut Reloaded, view: Option<String>, error: String) {
+        if let Some(hosted) = view.as_ref().and_then(|view| self.view(view).ok()) {
+            hosted.view.refuse(&error);
+        }
+        let refused = RefusedDefinition { view, error };
+        tracing::error!("a view's definition is not taken: {refused}");
+        reloaded.refused.push(refused);
+    }
+
     /// Goes back to the version of a view that served before, or takes such a rollback back. The versions change places: the one that is
     /// wanted now serves as soon as it shows as much, which is at once if it is at the head of the log, and the other one is kept.
     ///
@@ -290,21 +357,27 @@ impl Views {
     /// Returns the views as consumers, for operators. Each keeps the views alive.
     #[must_use]
     pub fn consumers(self: &Arc<Self>) -> Vec<Arc<dyn AnyConsumer>> {
-        let of = |name: &String| Arc::new(ViewConsumer::new(Arc::clone(self), name)) as _;
-        self.views.keys().map(of).collect()
+        let of = |hosted| Arc::new(ViewConsumer::new(Arc::clone(self), hosted)) as _;
+        self.all().into_iter().map(of).collect()
     }
 
     /// Stops all views and waits for their threads. A page that is being applied is rolled back, and applied again when the
     /// views are opened the next time.
     pub fn shut_down(&self) {
-        self.views.values().for_each(Hosted::request_stop);
-        self.views.values().for_each(Hosted::join);
+        let all = self.all();
+        all.iter().for_each(|hosted| hosted.request_stop());
+        all.iter().for_each(|hosted| hosted.join());
         #[cfg(feature = "postgres")]
         self.database.iter().for_each(|database| database.release());
     }
 
-    pub(crate) fn view(&self, name: &str) -> Result<&Hosted, UnknownView> {
-        self.views.get(name).ok_or_else(|| UnknownView { name: name.to_owned() })
+    fn all(&self) -> Vec<Arc<Hosted>> {
+        self.views.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn view(&self, name: &str) -> Result<Arc<Hosted>, UnknownView> {
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        views.get(name).cloned().ok_or_else(|| UnknownView { name: name.to_owned() })
     }
 }
 
@@ -319,25 +392,26 @@ impl Drop for Views {
     }
 }
 
-/// The database of the views in PostgreSQL, if there are any.
-#[cfg(feature = "postgres")]
-fn database_of(
-    definitions: &BTreeMap<String, Definition>,
-    folder: &Path,
-    options: &Options,
-) -> Result<Option<Arc<Database>>, OpenError> {
-    let mut on_postgres = definitions.values().filter(|one| one.dialect() == Dialect::Postgres).peekable();
-    let Some(first) = on_postgres.peek() else { return Ok(None) };
-    let Some(url) = &options.postgres else {
-        return Err(OpenError::NoDatabase { name: first.name().to_owned() });
-    };
-    for definition in on_postgres {
-        let excess = excess_bytes(&url.prefix, definition);
-        if excess > 0 {
-            let (name, prefix) = (definition.name().to_owned(), url.prefix.clone());
-            return Err(OpenError::LongName { name, prefix, excess });
-        }
+/// Refuses a definition whose database was not given.
+fn check_database(definition: &Definition, options: &Options) -> Result<(), OpenError> {
+    if definition.dialect() != Dialect::Postgres {
+        return Ok(());
     }
+    let name = definition.name().to_owned();
+    #[cfg(feature = "postgres")]
+    if let Some(url) = &options.postgres {
+        let excess = excess_bytes(&url.prefix, definition);
+        let prefix = url.prefix.clone();
+        return if excess > 0 { Err(OpenError::LongName { name, prefix, excess }) } else { Ok(()) };
+    }
+    let _ = options;
+    Err(OpenError::NoDatabase { name })
+}
+
+/// The database of the views in PostgreSQL, if an address was given. Does not connect.
+#[cfg(feature = "postgres")]
+fn start_database(folder: &Path, options: &Options) -> Result<Option<Arc<Database>>, OpenError> {
+    let Some(url) = &options.postgres else { return Ok(None) };
     let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
     Database::start(url.clone(), folder).map(|database| Some(Arc::new(database))).map_err(failed)
 }

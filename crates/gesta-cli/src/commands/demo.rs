@@ -46,6 +46,7 @@ impl Demo {
             listen,
             host,
             views,
+            views_folder: None,
             views_db,
             publishers: Vec::new(),
             open_categories,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use gesta::schema::EventSchema;
 use gesta::{App, Gesta};
-use gesta_consumer::Consumers;
+use gesta_consumer::{AnyConsumer, Consumers};
 use gesta_core::Category;
 use gesta_log::Scrub;
 use gesta_publish::Publisher;
 use gesta_server::{Builder, Server};
-use gesta_views::{Definition, PostgresUrl, Views};
+use gesta_views::{Definition, LoadError, PostgresUrl, Reloaded, Views};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -28,7 +28,7 @@ use crate::rate;
 use crate::store::{OnFailedWrite, OpenOptions, Opened, Snapshots, StoreUrl, open};
 use crate::target::{cannot_open_store, variable};
 use crate::unread::Unread;
-use crate::views::{ViewsDb, open_views, unknown_names};
+use crate::views::{ViewsDb, load_each, open_views, unknown_names};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
@@ -46,8 +46,8 @@ pub(crate) struct Serve {
     /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// A folder with view definitions, `.sql` files. They are read at the start. The tables of the views are kept in `views`, in the
-    /// folder of the log or of `--state`.
+    /// A folder with view definitions, `.sql` files. They are read at the start, and again at `gesta view reload` or SIGHUP. The tables
+    /// of the views are kept in `views`, in the folder of the log or of `--state`.
     #[arg(long, value_name = "FOLDER")]
     views: Option<PathBuf>,
     #[command(flatten)]
@@ -90,6 +90,8 @@ pub(crate) struct Served {
     pub(crate) host: Host,
     /// The views of the host and of the flags; `None` if there are none.
     pub(crate) views: Option<Vec<Definition>>,
+    /// The folder that the views are read from again.
+    pub(crate) views_folder: Option<PathBuf>,
     pub(crate) publishers: Vec<Publisher>,
     /// The database of views in PostgreSQL.
     pub(crate) views_db: Option<PostgresUrl>,
@@ -105,11 +107,9 @@ impl Serve {
     pub(crate) fn run(self, host: &Host) -> Outcome {
         start_logging();
         let listen = address(&self.listen, self.insecure)?;
-        let views = match self.inventory {
-            true => host.clone().inventory().views_with(self.views.as_deref())?,
-            false => host.views_with(self.views.as_deref())?,
-        };
-        let publishers = self.publish.as_deref().map_or(Ok(Vec::new()), |file| publishers(file, host))?;
+        let host = if self.inventory { host.clone().inventory() } else { host.clone() };
+        let views = host.views_with(self.views.as_deref())?;
+        let publishers = self.publish.as_deref().map_or(Ok(Vec::new()), |file| publishers(file, &host))?;
         let views_db = self.views_db.url()?;
         let store = self.store()?;
         let options = OpenOptions {
@@ -122,8 +122,7 @@ impl Serve {
             },
             ..OpenOptions::default()
         };
-        let open_categories = self.open_categories.of(host)?;
-        let host = host.clone();
+        let open_categories = self.open_categories.of(&host)?;
         let (raw, introduction) = (self.raw, |_: &str| String::new());
         serve(Served {
             store,
@@ -131,6 +130,7 @@ impl Serve {
             listen,
             host,
             views,
+            views_folder: self.views,
             views_db,
             publishers,
             open_categories,
@@ -243,9 +243,15 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
     let threads = served.host.threads_of_a_group();
     let mut hosting = Hosting::start(groups, processes, threads, &opened, &gesta, runtime.handle())?;
     hosting.publish(std::mem::take(&mut served.publishers), &opened)?;
-    let consumers = consumers(&opened, views.as_ref(), hosting.consumers())?;
+    let consumers = Arc::new(consumers(&opened, views.as_ref(), hosting.consumers())?);
+    let reload = reload(&served, views.as_ref(), &consumers);
     let server = server(&served, &opened, gesta, views.clone(), consumers, &hosting, events);
-    let outcome = runtime.block_on(listen(&served, listener, &opened, server));
+    let server = match reload.clone() {
+        Some(reload) => server.reload_views(move || reload()),
+        None => server,
+    };
+    let outcome = runtime.block_on(listen(&served, listener, &opened, server.build(), reload.as_ref()));
+    drop(reload);
     // Routes have ended. Workers next, which give back their deliveries; then timers and views, which read the store. The store last,
     // to write what is queued.
     hosting.stop();
@@ -264,6 +270,26 @@ fn open_views_of(served: &Served, opened: &Opened) -> Outcome<Option<Arc<Views>>
     open_views(&opened.store, state, definitions.clone(), paused, served.views_db.clone()).map(Some)
 }
 
+/// Reads the definitions of views again, and gives them to the views.
+type Reload = Arc<dyn Fn() -> Result<Reloaded, LoadError> + Send + Sync>;
+
+/// The reload of the views in a folder; `None` if there is no folder.
+fn reload(served: &Served, views: Option<&Arc<Views>>, consumers: &Arc<Consumers>) -> Option<Reload> {
+    let (views, consumers) = (Arc::clone(views?), Arc::clone(consumers));
+    let (of_host, folder) = (served.host.views.clone(), served.views_folder.clone()?);
+    Some(Arc::new(move || {
+        let reloaded = views.reload(load_each(&of_host, &folder)?);
+        let is_new =
+            |consumer: &Arc<dyn AnyConsumer>| reloaded.added.iter().any(|added| added == consumer.name());
+        for view in views.consumers().into_iter().filter(is_new) {
+            if let Err(error) = consumers.add(view) {
+                tracing::error!(%error, "a view is not listed as a consumer");
+            }
+        }
+        Ok(reloaded)
+    }))
+}
+
 fn cannot_listen(address: SocketAddr) -> impl Fn(std::io::Error) -> Failure {
     move |error| {
         Failure::new(format!("cannot listen on {address}"))
@@ -277,6 +303,7 @@ async fn listen(
     listener: std::net::TcpListener,
     opened: &Opened,
     server: Server,
+    reload: Option<&Reload>,
 ) -> Outcome {
     let failed = cannot_listen(served.listen);
     listener.set_nonblocking(true).map_err(&failed)?;
@@ -285,6 +312,7 @@ async fn listen(
     let described = opened.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
     described.map_err(|error| Failure::new("cannot write the lock file").because(&error))?;
     let mut signals = Signals::listen()?;
+    let hang_up = reload.map(|_| listen_for(SignalKind::hangup())).transpose()?;
     say(&format!("{}serving `{}` at {url}", (served.introduction)(&url), opened.described))?;
     let (mut failed, told) = (None, Notify::new());
     let stop = async {
@@ -299,6 +327,7 @@ async fn listen(
     tokio::select! {
         () = server.serve(listener, stop) => {}
         () = signals.stop_then_cut(&told) => {}
+        () = reload_at(hang_up, reload) => {}
     }
     failed.map_or(Ok(()), |reason| Err(Failure::new(reason).help(opened.remedy())))
 }
@@ -308,13 +337,13 @@ fn server(
     opened: &Opened,
     gesta: Gesta,
     views: Option<Arc<Views>>,
-    consumers: Consumers,
+    consumers: Arc<Consumers>,
     hosting: &Hosting,
     events: Vec<EventSchema>,
-) -> Server {
+) -> Builder {
     let mut server = Server::builder(Arc::clone(&opened.store))
         .gesta(gesta)
-        .consumers(Arc::new(consumers))
+        .consumers(consumers)
         .groups(Arc::clone(&opened.groups))
         .timers(hosting.timers().iter().cloned())
         .closed(served.host.processes.iter().map(|process| process.category()))
@@ -328,7 +357,23 @@ fn server(
     if opened.is_remote() && !served.raw {
         server = server.without_raw_routes();
     }
-    served.open_categories.iter().cloned().fold(server, Builder::open_category).build()
+    served.open_categories.iter().cloned().fold(server, Builder::open_category)
+}
+
+/// Reloads the views at each SIGHUP. Never ends; without a folder of views the signal keeps its default.
+async fn reload_at(mut hang_up: Option<Signal>, reload: Option<&Reload>) {
+    while let (Some(signal), Some(reload)) = (&mut hang_up, reload.cloned()) {
+        signal.recv().await;
+        let reloaded = tokio::task::spawn_blocking(move || reload()).await;
+        if let Ok(Err(error)) = reloaded {
+            tracing::error!(%error, "the views are not reloaded");
+        }
+    }
+    std::future::pending().await
+}
+
+fn listen_for(kind: SignalKind) -> Outcome<Signal> {
+    signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(&error))
 }
 
 /// The signals that stop the process: ctrl-c and SIGTERM.
@@ -339,9 +384,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Outcome<Self> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::new("cannot listen for signals").because(&error));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen_for(SignalKind::interrupt())?,
+            terminate: listen_for(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) {

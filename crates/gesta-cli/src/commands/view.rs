@@ -11,7 +11,7 @@ use gesta_views::{Definition, QueryLimits, SqlValue, check_roles};
 use serde_json::{Map, Value, json};
 
 use super::view_past::PastFlags;
-use super::view_versions::{OfOne, ShowStatus};
+use super::view_versions::{OfOne, ReloadAll, ShowStatus};
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::{say, stdout};
@@ -36,6 +36,8 @@ enum ViewCommand {
     },
     /// Show the views of a server: their states, versions, and how far a version that is built has got.
     Status(ShowStatus),
+    /// Have a server read the files in its folder of views again.
+    Reload(ReloadAll),
     /// Go back to the version of a view that served before its definition changed. A second time takes it back.
     Rollback(OfOne),
     /// Remove the version of a view that served before, which is kept for a rollback.
@@ -83,6 +85,7 @@ impl QueryView {
         match self.command {
             Some(ViewCommand::CheckRoles { views_db }) => print_revokes(&views_db),
             Some(ViewCommand::Status(status)) => status.run(),
+            Some(ViewCommand::Reload(all)) => all.run(),
             Some(ViewCommand::Rollback(view)) => view.roll_back(),
             Some(ViewCommand::DropOld(view)) => view.drop_old(),
             None => self.query.run(host),

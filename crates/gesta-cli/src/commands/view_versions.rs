@@ -1,4 +1,4 @@
-//! `gesta view status`, `rollback` and `drop-old`: the versions of views on a server.
+//! `gesta view status`, `reload`, `rollback` and `drop-old`: the views on a server and their versions.
 
 use serde_json::Value;
 
@@ -26,6 +26,29 @@ pub(super) struct OfOne {
     json: bool,
     #[command(flatten)]
     server: ServerUrl,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ReloadAll {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerUrl,
+}
+
+impl ReloadAll {
+    pub(super) fn run(self) -> Outcome {
+        let url = self.server.url()?;
+        let answer = ask_server(&url, async |server| server.post("/views/reload", Vec::new()).await)?;
+        let answer = parse(&url, &answer)?;
+        print(&answer, self.json, reload_lines)?;
+        match answer["refused"].as_array().map_or(0, Vec::len) {
+            0 => Ok(()),
+            refused => Err(Failure::new(format!("{} not taken", count(refused as u64, "definition")))
+                .help("the views run on with the definitions before; correct the files, and reload again")),
+        }
+    }
 }
 
 impl ShowStatus {
@@ -91,6 +114,9 @@ fn status_lines(view: &Value) -> String {
     if view["progress"].is_object() {
         add(progress_line(&view["progress"]));
     }
+    if let Some(error) = view["refused"].as_str() {
+        add(format!("runs on with the definition before: {error}"));
+    }
     if let Some(definition) = view["rolledBack"].as_str() {
         add(format!("rolled back from {}, until the definition changes", short(definition)));
     }
@@ -111,6 +137,20 @@ fn progress_line(progress: &Value) -> String {
     let remaining = progress["remainingSeconds"].as_f64();
     let remaining = remaining.map_or("stands still".to_owned(), |seconds| format!("{seconds:.0} s left"));
     format!("is built: {done} of {} ({percent} %), {rate:.0} events/s, {remaining}", count(total, "event"))
+}
+
+fn reload_lines(answer: &Value) -> String {
+    let names = |of: &str| {
+        let names = answer[of].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(|name| format!("{name}  {of}")).collect::<Vec<_>>()
+    };
+    let refused =
+        answer["refused"].as_array().into_iter().flatten().map(|refused| match refused["view"].as_str() {
+            Some(view) => format!("{view}  refused  {}", text(refused, "error")),
+            None => format!("refused  {}", text(refused, "error")),
+        });
+    let lines = ["added", "changed", "unchanged", "undefined"].into_iter().flat_map(names).chain(refused);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn rollback_lines(answer: &Value) -> String {
@@ -143,6 +183,15 @@ mod tests {
             "  version 89abcdef answers queries  live",
         ];
         assert_eq!(status_lines(&view), expected.join("\n"));
+    }
+
+    #[test]
+    fn a_reload_shows_what_became_of_each_view() {
+        let answer = json!({"added": ["a"], "changed": ["b"], "unchanged": [], "undefined": ["c"],
+            "refused": [{"view": "d", "error": "d.sql:1: why"}, {"view": null, "error": "e.sql:1: why"}]});
+        let expected =
+            ["a  added", "b  changed", "c  undefined", "d  refused  d.sql:1: why", "refused  e.sql:1: why"];
+        assert_eq!(reload_lines(&answer), expected.join("\n"));
     }
 
     #[test]

@@ -57,6 +57,47 @@ fn a_pause_outlives_a_server_that_is_killed() {
 }
 
 #[test]
+fn a_file_of_a_view_is_reloaded_and_rolled_back_without_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let (log, views) = (folder.path().join("log"), folder.path().join("views"));
+    std::fs::create_dir(&views).unwrap();
+    file(&views, "owners.sql", OWNERS);
+    let server = serve(&["--dir", log.to_str().unwrap(), "--views", views.to_str().unwrap()]);
+    let on = |arguments: &[&str]| gesta(arguments.iter().copied().chain(["--url", &server.url]));
+    on(&["append", "account-1", "opened", r#"{"owner": "Ann"}"#]).ok();
+    let patience = Instant::now() + Duration::from_secs(120);
+    let until = |wanted: &str| loop {
+        let shown = on(&["view", "status"]).ok();
+        if shown.contains(wanted) {
+            break shown;
+        }
+        assert!(Instant::now() < patience, "not `{wanted}`: {shown}");
+    };
+    until("owners  live");
+    let none = on(&["view", "rollback", "owners"]).failed(1);
+    assert!(none.contains("no version before the present one is kept"), "{none}");
+    // An error leaves the definition before.
+    file(&views, "owners.sql", "-- dialect: sqlite\nno statement;\n-- on opened\n-- ignore");
+    let refused = on(&["view", "reload"]).failed(1);
+    assert!(refused.contains("1 definition not taken"), "{refused}");
+    assert!(until("runs on with the definition before").contains("owners.sql:2"));
+    assert_eq!(on(&["consumers", "list"]).ok().matches("not taken").count(), 1);
+    // Another definition, and a new view that the signal brings.
+    file(&views, "owners.sql", &OWNERS.replace("-- dialect: sqlite", "-- dialect: sqlite\n-- version: 2"));
+    assert_eq!(on(&["view", "reload"]).ok(), "owners  changed\n");
+    until("is kept");
+    file(&views, "more.sql", OWNERS);
+    server.signal(rustix::process::Signal::HUP);
+    until("more  live");
+    assert_eq!(on(&["consumers", "list"]).ok().lines().count(), 2);
+    let done = on(&["view", "rollback", "owners"]).ok();
+    assert!(done.starts_with("rolled back: version "), "{done}");
+    until("rolled back from");
+    assert!(on(&["view", "drop-old", "owners"]).ok().contains("is removed"));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_log_is_served_without_a_key_value_store_that_is_damaged() {
     let folder = TempDir::new().unwrap();
     let (log, views) = (folder.path().join("log"), folder.path().join("views"));

@@ -35,7 +35,7 @@ fn a_pause_outlives_the_process_and_so_does_its_end() {
     clock.advance(Duration::from_secs(9));
     for round in 0..3 {
         let consumer = start_kept(&store, &clock, &*values, &target);
-        let mut consumers = consumers(&values, &clock);
+        let consumers = consumers(&values, &clock);
         consumers.add(Arc::clone(&consumer) as _).unwrap();
         if round == 0 {
             let report = block_on(consumers.pause("noting", "ann")).unwrap();
@@ -49,7 +49,7 @@ fn a_pause_outlives_the_process_and_so_does_its_end() {
         assert_eq!(block_on(consumers.report("noting")).unwrap().state, "paused");
     }
     let consumer = start_kept(&store, &clock, &*values, &target);
-    let mut these = consumers(&values, &clock);
+    let these = consumers(&values, &clock);
     these.add(Arc::clone(&consumer) as _).unwrap();
     assert!(block_on(these.resume("noting")).unwrap().paused.is_none());
     wait_past(&consumer, &append_numbers(&store, 5..9));
@@ -63,7 +63,7 @@ fn a_pause_outlives_the_process_and_so_does_its_end() {
 fn the_first_of_several_pauses_counts_and_a_resume_of_a_running_consumer_keeps_nothing() {
     let (clock, values) = (clock(), Arc::new(MemoryKeyValueStore::new()));
     let store = store_of(&clock, 1);
-    let mut these = consumers(&values, &clock);
+    let these = consumers(&values, &clock);
     these.add(start_kept(&store, &clock, &*values, &Arc::default())).unwrap();
     assert!(block_on(these.resume("noting")).unwrap().paused.is_none());
     let all = || block_on(values.list(KeyPrefix::new("").unwrap(), None, NonZeroU32::MAX)).unwrap();
@@ -80,7 +80,7 @@ fn the_first_of_several_pauses_counts_and_a_resume_of_a_running_consumer_keeps_n
 fn names_are_unique_and_can_be_keys() {
     let (clock, values) = (clock(), Arc::new(MemoryKeyValueStore::new()));
     let store = store_of(&clock, 1);
-    let mut these = consumers(&values, &clock);
+    let these = consumers(&values, &clock);
     let consumer = start_kept(&store, &clock, &*values, &Arc::default());
     these.add(Arc::clone(&consumer) as _).unwrap();
     let twice = these.add(consumer).unwrap_err();
@@ -88,7 +88,7 @@ fn names_are_unique_and_can_be_keys() {
     let named = ConsumerSettings { name: "über".to_owned(), ..settings(&clock) };
     let wrong = these.add(Arc::new(start(&store, named, &Arc::default()))).unwrap_err();
     assert!(matches!(wrong, AddError::Name { .. }), "{wrong}");
-    assert_eq!(these.iter().map(AnyConsumer::name).collect::<Vec<_>>(), ["noting"]);
+    assert_eq!(these.all().iter().map(|one| one.name().to_owned()).collect::<Vec<_>>(), ["noting"]);
     let unknown = block_on(these.pause("other", "ann")).unwrap_err();
     assert_eq!(
         (unknown.to_string().as_str(), unknown.retry()),
@@ -151,7 +151,7 @@ fn a_pause_that_cannot_be_kept_pauses_nothing() {
     let values = Arc::new(Stubborn { inner: MemoryKeyValueStore::new(), others_first, full });
     let store = store_of(&clock, 1);
     let consumer = start_kept(&store, &clock, &*values, &Arc::default());
-    let mut these = consumers(&values, &clock);
+    let these = consumers(&values, &clock);
     these.add(Arc::clone(&consumer) as _).unwrap();
     let refused = block_on(these.pause("noting", "ann")).unwrap_err();
     assert_eq!(refused.retry(), Retry::AfterPause);
@@ -172,7 +172,7 @@ fn what_is_kept_last_is_what_counts() {
     let (clock, values) = (clock(), Arc::new(MemoryKeyValueStore::new()));
     let store = store_of(&clock, 1);
     let consumer = start_kept(&store, &clock, &*values, &Arc::default());
-    let mut these = consumers(&values, &clock);
+    let these = consumers(&values, &clock);
     these.add(Arc::clone(&consumer) as _).unwrap();
     for _ in 0..30 {
         std::thread::scope(|scope| {

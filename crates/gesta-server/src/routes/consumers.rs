@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use gesta::http::api::{Operation, visible};
 use gesta::http::{Caller, Params, Problem, format_time, header_text};
-use gesta_consumer::group::GroupStatus;
+use gesta_consumer::group::{GroupState, GroupStatus};
 use gesta_consumer::{ConsumerReport, ControlError, Paused, UnknownConsumer};
 use gesta_core::{Checkpoint, KeyValueError, Retry};
 use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of, seconds, text};
@@ -24,7 +24,7 @@ const ANONYMOUS: &str = "anonymous";
 pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
     params.finish()?;
     let mut list = Vec::new();
-    for consumer in shared.consumers.iter() {
+    for consumer in shared.consumers.all() {
         list.push(report_json(&consumer.report().await, shared.consumers.keeps_pauses()));
     }
     if let Some(groups) = &shared.groups {
@@ -113,11 +113,20 @@ fn unkept(error: &KeyValueError, detail: String, retry: Retry) -> Problem {
     problem.retry(retry)
 }
 
+/// Why a group does not deliver.
+fn group_error(state: &GroupState) -> Option<&str> {
+    match state {
+        GroupState::Stopped { reason } | GroupState::Unreadable { reason } => Some(reason),
+        _ => None,
+    }
+}
+
 fn group_json(group: &GroupStatus) -> Value {
     json!({
         "name": group.name.as_str(),
         "kind": "group",
         "state": group_state_name(&group.state),
+        "error": group_error(&group.state),
         "lagEvents": group.lag_events,
         "lagSeconds": group.lag.map(|lag| lag.as_secs_f64()),
         "group": format!("/groups/{}", group.name),
@@ -171,6 +180,7 @@ fn group_schema() -> Value {
         ("name", text()),
         ("kind", one_of(&["group"])),
         ("state", text()),
+        ("error", nullable(text())),
         ("lagEvents", nullable(count())),
         ("lagSeconds", nullable(seconds())),
         ("group", about(text(), "The address of the group.")),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gesta_consumer::group::GroupState;
 use gesta_core::{Retry, Timestamp, When};
 use gesta_views::State as ViewState;
 use gesta_wire::kinds;
@@ -21,7 +22,8 @@ pub(super) async fn live() -> Json<Value> {
 }
 
 /// The store answers every kind of call, and the server is not stopping. A read-only store is ready: it serves reads, and refuses
-/// appends with the reason. The answer names the state of every view; with the parameter `strict`, a stopped view is 503.
+/// appends with the reason. The answer names the state of every view; with the parameter `strict`, a stopped view, other consumer or
+/// group is 503.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
     mut params: Params,
@@ -43,18 +45,60 @@ pub(super) async fn ready(
     let head = shared.store.locate(When::Head).await?;
     let mut answer = json!({"status": "ready", "head": head.to_string()});
     let states = view_states(&shared);
-    let stopped = states.iter().filter(|(_, state)| matches!(state, ViewState::Stopped { .. }));
-    let stopped = stopped.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-    if is_strict && !stopped.is_empty() {
-        let detail = format!("stopped views: `{}`; `GET /views` has their errors", stopped.join("`, `"));
-        let not_ready = Problem::of(kinds::NOT_READY, detail).retry(Retry::AfterPause);
-        return Err(not_ready.with("views", stopped));
+    if is_strict {
+        check_all_run(&shared, &states).await?;
     }
     if shared.views.is_some() {
         let states = states.into_iter().map(|(name, state)| (name, state.name().into()));
         answer["views"] = states.collect::<Map<_, Value>>().into();
     }
     Ok(Json(answer))
+}
+
+/// What has stopped, and why.
+struct Stopped {
+    kind: &'static str,
+    name: String,
+    why: String,
+}
+
+/// Refuses a server whose views, other consumers or groups have stopped.
+async fn check_all_run(shared: &Shared, views: &[(String, ViewState)]) -> Result<(), Problem> {
+    let mut stopped = Vec::new();
+    for (name, state) in views {
+        if let ViewState::Stopped { error } = state {
+            stopped.push(Stopped { kind: "view", name: name.clone(), why: error.to_string() });
+        }
+    }
+    for consumer in shared.consumers.all().into_iter().filter(|consumer| consumer.kind() != "view") {
+        let report = consumer.report().await;
+        if report.state == "stopped" {
+            let why = report.error.unwrap_or_default();
+            stopped.push(Stopped { kind: report.kind, name: report.name.to_string(), why });
+        }
+    }
+    if let Some(groups) = &shared.groups {
+        for group in groups.list().await? {
+            if let GroupState::Stopped { reason } = group.state {
+                stopped.push(Stopped { kind: "group", name: group.name.to_string(), why: reason });
+            }
+        }
+    }
+    if stopped.is_empty() { Ok(()) } else { Err(not_ready(&stopped)) }
+}
+
+fn not_ready(stopped: &[Stopped]) -> Problem {
+    let named = stopped.iter().map(|Stopped { kind, name, why }| format!("{kind} `{name}`: {why}"));
+    let detail = format!("stopped: {}", named.collect::<Vec<_>>().join("; "));
+    let names = |is_wanted: &dyn Fn(&str) -> bool| {
+        let wanted = stopped.iter().filter(|one| is_wanted(one.kind));
+        wanted.map(|one| one.name.clone()).collect::<Vec<_>>()
+    };
+    Problem::of(kinds::NOT_READY, detail)
+        .retry(Retry::AfterPause)
+        .with("views", names(&|kind| kind == "view"))
+        .with("consumers", names(&|kind| kind != "view" && kind != "group"))
+        .with("groups", names(&|kind| kind == "group"))
 }
 
 pub(super) fn live_operation() -> Operation {
@@ -69,7 +113,7 @@ pub(super) fn ready_operation() -> Operation {
         answer(vec![("status", one_of(&["ready"])), ("head", named("Checkpoint")), ("views?", views)]);
     let strict = json!({"type": "string", "enum": ["", "true", "false"]});
     Operation::new("isReady", "check that the store answers every kind of call")
-        .query("strict", "A stopped view makes the server unready.", strict)
+        .query("strict", "A stopped view, other consumer or group makes the server unready.", strict)
         .json(200, "It does.", ready)
         .problems(&[kinds::STOPPING, kinds::NOT_READY])
         .problems(kinds::OF_READS)

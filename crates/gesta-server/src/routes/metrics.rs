@@ -29,7 +29,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) async fn read(State(shared): State<Arc<Shared>>, params: Params) -> Result<Response, Problem> {
     params.finish()?;
     let mut reports = Vec::new();
-    for consumer in shared.consumers.iter() {
+    for consumer in shared.consumers.all() {
         reports.push(consumer.report().await);
     }
     let mut text = Text::default();

@@ -46,6 +46,7 @@ fn general() -> Vec<Route> {
         Route::get("/metrics", metrics::read, metrics::operation()),
         Route::get("/checkpoint", checkpoint::read, checkpoint::operation()),
         Route::get("/views", views::list, views::list_operation()),
+        Route::post("/views/reload", views::reload, views::reload_operation()),
         Route::get("/views/{name}", views::status, views::status_operation()),
         Route::post("/views/{name}/restart", views::restart, views::restart_operation()),
         Route::post("/views/{name}/rollback", views::roll_back, views::roll_back_operation()),

@@ -248,7 +248,7 @@ fn cannot_wait(error: WaitError) -> Problem {
 
 fn stopped(detail: String) -> Problem {
     let detail = format!(
-        "{detail}; when the cause is gone, `POST /views/{{name}}/restart` restarts the view; an edited file is read when the server starts"
+        "{detail}; when the cause is gone, `POST /views/{{name}}/restart` restarts the view; `POST /views/reload` reads an edited file"
     );
     Problem::of(kinds::VIEW_STOPPED, detail)
 }

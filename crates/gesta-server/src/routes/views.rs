@@ -1,4 +1,4 @@
-//! `GET /views`, `GET /views/{name}`, and `POST /views/{name}/restart`, `/rollback` and `/drop-old`: the views, their states and versions.
+//! `GET /views`, `POST /views/reload`, `GET /views/{name}`, and `POST /views/{name}/restart`, `/rollback` and `/drop-old`: the views, their states and versions.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
-use gesta_core::Checkpoint;
+use gesta_core::{Checkpoint, Retry};
 use gesta_views::{
     DropOldError, Progress, RestartError, RollBackError, State as ViewState, Status, UnknownView, Views,
 };
@@ -124,6 +124,30 @@ fn not_dropped(error: DropOldError) -> Problem {
     }
 }
 
+/// Reads the definitions of views again. Its errors are part of the answer: the other views take theirs.
+pub(super) async fn reload(
+    State(shared): State<Arc<Shared>>,
+    params: Params,
+) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    let reloaded = tokio::task::spawn_blocking(move || shared.reload.as_ref().map(|reload| reload())).await;
+    let Some(reloaded) = reloaded.expect("a reload does not panic") else {
+        let detail = "the views of this server are not read from a folder: start it with `--views <folder>`";
+        return Err(Problem::of(kinds::NOT_RELOADED, detail));
+    };
+    let reloaded = reloaded
+        .map_err(|error| Problem::of(kinds::UNAVAILABLE, error.to_string()).retry(Retry::AfterPause))?;
+    let refused =
+        reloaded.refused.iter().map(|refused| json!({"view": refused.view, "error": refused.error}));
+    Ok(Json(json!({
+        "added": reloaded.added,
+        "changed": reloaded.changed,
+        "unchanged": reloaded.unchanged,
+        "undefined": reloaded.undefined,
+        "refused": refused.collect::<Vec<_>>(),
+    })))
+}
+
 /// The views of the server, if it has any.
 pub(super) fn views<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Views>, Problem> {
     shared.views.as_ref().ok_or_else(|| unknown(UnknownView { name: name.to_owned() }))
@@ -161,6 +185,7 @@ fn status_json(status: &Status) -> Value {
         })),
         "rolledBack": status.rolled_back,
         "rebuilt": status.rebuilt,
+        "refused": status.refused,
         "head": token(&status.head),
         "lagEvents": status.lag_events,
     })
@@ -213,6 +238,7 @@ fn status_schema() -> Value {
         ),
         ("rolledBack", nullable(about(text(), "The definition that a rollback put aside."))),
         ("rebuilt", nullable(text())),
+        ("refused", nullable(about(text(), "Why the last definition for it was not taken."))),
         ("head", nullable(named("Checkpoint"))),
         ("lagEvents", nullable(count())),
     ])
@@ -254,6 +280,28 @@ pub(super) fn roll_back_operation() -> Operation {
         .json(200, "What was done.", done)
         .problems(&[kinds::NO_VIEW, kinds::NO_OLD_VERSION, kinds::VIEW_STOPPED])
         .problems(kinds::OF_READS)
+}
+
+pub(super) fn reload_operation() -> Operation {
+    let names = |description: &'static str| about(gesta_wire::schema::list(text()), description);
+    let refused = answer(vec![
+        (
+            "view",
+            nullable(about(text(), "The view that runs on with the definition before, if there is one.")),
+        ),
+        ("error", text()),
+    ]);
+    let done = answer(vec![
+        ("added", names("New views.")),
+        ("changed", names("Views whose new versions are being built.")),
+        ("unchanged", names("Views whose definitions are the same.")),
+        ("undefined", names("Views without a definition. They run until the server stops.")),
+        ("refused", gesta_wire::schema::list(refused)),
+    ]);
+    Operation::new("reloadViews", "read the definitions of the views again")
+        .tag("views")
+        .json(200, "What was done, and the definitions that were not taken.", done)
+        .problems(&[kinds::NOT_RELOADED, kinds::UNAVAILABLE])
 }
 
 pub(super) fn drop_old_operation() -> Operation {

@@ -30,7 +30,7 @@ fn viewing(store: &Arc<MemoryStore>, values: &Arc<MemoryKeyValueStore>, folder: 
     let options = Options { paused, ..Options::default() };
     let views =
         Arc::new(Views::open_with(store.clone(), folder.to_owned(), vec![definition], &options).unwrap());
-    let mut consumers = Consumers::new(Arc::clone(values) as _, Arc::new(SystemClock));
+    let consumers = Consumers::new(Arc::clone(values) as _, Arc::new(SystemClock));
     views.consumers().into_iter().for_each(|view| consumers.add(view).unwrap());
     let users = |parts: &axum::http::request::Parts| {
         Ok(parts.headers.get("user").map(|user| Principal(user.to_str().unwrap().to_owned())))

@@ -439,6 +439,99 @@ pub(crate) fn a_view_is_not_rolled_back_to_a_version_that_has_stopped(home: &Hom
     assert_eq!(ask(&views), (2, head.sequence(0)));
 }
 
+pub(crate) fn a_reload_takes_what_changed_while_queries_go_on(home: &Home) {
+    let store = store();
+    let views = home.open(&store, 1);
+    wait(&views, &deposit(&store, 60));
+    let definition =
+        |name: &str, number: u32| Definition::parse(name, &version(home.dialect, number)).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut last = (0, 0);
+            while !is_over.load(Ordering::SeqCst) {
+                let now = ask(&views);
+                assert!(now.0 >= last.0 && now.1 >= last.1, "{now:?} after {last:?}");
+                last = now;
+            }
+        });
+        let done = views.reload(vec![Ok(definition("balances", 2)), Ok(definition("others", 1))]);
+        assert_eq!((done.changed, done.added), (vec!["balances".to_owned()], vec!["others".to_owned()]));
+        until_version(&views, 2);
+        let head = deposit(&store, 3);
+        for name in ["balances", "others"] {
+            assert!(pollster::block_on(views.wait_for(name, &head)).unwrap().at_least(&head));
+        }
+        is_over.store(true, Ordering::SeqCst);
+        asking.join().unwrap();
+    });
+    let done = views.reload(vec![Ok(definition("balances", 2))]);
+    assert_eq!((done.unchanged, done.undefined), (vec!["balances".to_owned()], vec!["others".to_owned()]));
+    assert!(done.changed.is_empty() && done.added.is_empty());
+    // A rollback holds over a reload without a change, and ends with one that has.
+    views.roll_back("balances").unwrap();
+    views.reload(vec![Ok(definition("balances", 2))]);
+    assert_eq!(ask(&views), (1, 63));
+    views.reload(vec![Ok(definition("balances", 3))]);
+    until_version(&views, 3);
+}
+
+pub(crate) fn a_definition_with_an_error_leaves_the_one_before(home: &Home) {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let load = || Definition::load_each(folder.path()).unwrap();
+    write("balances.sql", &version(home.dialect, 1));
+    let store = store();
+    let views =
+        Views::open_with(store.clone(), home.folder.clone(), vec![load().remove(0).unwrap()], &home.options)
+            .unwrap();
+    let views = Arc::new(views);
+    wait(&views, &deposit(&store, 60));
+    write("balances.sql", "-- dialect: none");
+    write("good.sql", &version(home.dialect, 1));
+    let done = views.reload(load());
+    assert_eq!(done.added, ["good"]);
+    let refused = done.refused[0].clone();
+    assert_eq!(refused.view.as_deref(), Some("balances"));
+    assert!(refused.error.starts_with("balances.sql:1: the dialect `none` is not supported"), "{refused}");
+    assert_eq!(status(&views).refused, Some(refused.error.clone()));
+    let report = pollster::block_on(views.consumers()[0].report());
+    assert!(report.error.unwrap().contains(&refused.error));
+    let head = deposit(&store, 3);
+    wait(&views, &head);
+    assert_eq!(ask(&views), (1, head.sequence(0)));
+    write("balances.sql", &version(home.dialect, 2));
+    let done = views.reload(load());
+    assert_eq!((done.changed, done.refused), (vec!["balances".to_owned()], Vec::new()));
+    until_version(&views, 2);
+    assert_eq!(status(&views).refused, None);
+}
+
+pub(crate) fn a_definition_that_the_database_refuses_leaves_the_one_before(home: &Home) {
+    let store = store();
+    let views = home.open(&store, 1);
+    wait(&views, &deposit(&store, 60));
+    // Well formed, and no statement of any database.
+    let text = version(home.dialect, 2).replace("primary key", "primary nothing");
+    match Definition::parse("balances", &text) {
+        Err(error) => {
+            let done = views.reload(vec![Err(error.into())]);
+            assert_eq!(done.refused.len(), 1);
+        }
+        Ok(definition) => {
+            views.reload(vec![Ok(definition)]);
+            let now = until("a stop", &views, |status| status.state.name() == "stopped");
+            let error = now.state.error().unwrap().to_string();
+            assert!(error.contains("balances.sql:3"), "{error}");
+        }
+    }
+    let head = deposit(&store, 3);
+    wait(&views, &head);
+    assert_eq!(ask(&views), (1, head.sequence(0)));
+    views.reload(vec![Ok(Definition::parse("balances", &version(home.dialect, 3)).unwrap())]);
+    until_version(&views, 3);
+}
+
 /// The folder of the process that is killed.
 pub(crate) fn folder_of_process() -> PathBuf {
     Path::new(&std::env::var("GESTA_TEST_FOLDER").unwrap()).to_owned()

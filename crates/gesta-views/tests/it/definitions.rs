@@ -94,7 +94,7 @@ fn a_header_is_refused_with_its_line() {
     refused(
         "-- dialect: sqlite\n-- view: ../etc\n-- on a\nx",
         &expect![
-            "v.sql:2: `../etc` cannot be a view's name: use 1 to 64 of a-z, 0-9 and _, in the file's name or in a line `-- view: name`"
+            "v.sql:2: `../etc` cannot be a view's name: use 1 to 64 of a-z, 0-9 and _, but not `reload`, in the file's name or in a line `-- view: name`"
         ],
     );
     refused(

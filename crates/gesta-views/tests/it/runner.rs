@@ -129,7 +129,7 @@ fn an_unknown_schema_version_stops_the_view_with_the_line_to_write() {
         error.to_string(),
         "event `deposited`@2 at position 8 in stream `account-1`: no handler in `balances.sql` reads this version: \
          add a handler `-- on deposited@2` (or the version to an existing one), with `-- ignore` under it if there is nothing to do, \
-         then restart the server, which reads the files when it starts"
+         then reload the views with `gesta view reload`"
     );
     assert_eq!(error.retry(), Retry::Never);
     let answer = query(&views, TOTALS).unwrap();

@@ -151,7 +151,7 @@ fn a_value_that_does_not_fit_names_event_line_and_type() {
     assert_eq!(
         error,
         "event `deposited`@1 at position 4 in stream `account-1`: the statement in `balances.sql`, line 5, failed: \
-         invalid input syntax for type bigint: \"much\"; after a change to the file, restart the server"
+         invalid input syntax for type bigint: \"much\"; after a change to the file, reload the views with `gesta view reload`"
     );
     assert_eq!(rows(&views, TOTALS), integers(&[3, 3, 3]));
 }

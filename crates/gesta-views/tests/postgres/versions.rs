@@ -62,3 +62,18 @@ fn the_old_version_is_dropped() {
 fn a_version_that_has_stopped() {
     on(a_view_is_not_rolled_back_to_a_version_that_has_stopped);
 }
+
+#[test]
+fn a_reload() {
+    on(a_reload_takes_what_changed_while_queries_go_on);
+}
+
+#[test]
+fn a_definition_with_an_error() {
+    on(a_definition_with_an_error_leaves_the_one_before);
+}
+
+#[test]
+fn a_definition_that_the_database_refuses() {
+    on(a_definition_that_the_database_refuses_leaves_the_one_before);
+}

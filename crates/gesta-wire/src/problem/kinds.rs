@@ -145,8 +145,8 @@ kinds! {
     INTERNAL = 500 "internal" "The program has a bug" {}
     /// The server is stopping.
     STOPPING = 503 "stopping" "The server is stopping" {}
-    /// A view cannot answer yet, or stopped views make the server unready.
-    NOT_READY = 503 "not-ready" "A view is not ready" { views: Texts }
+    /// A view cannot answer yet, or what has stopped makes the server unready.
+    NOT_READY = 503 "not-ready" "A view or another part is not ready" { views: Texts, consumers: Texts, groups: Texts }
     /// An id that no event has.
     NO_EVENT = 404 "no-event" "There is no such event" {}
     /// An id that events of several streams have.
@@ -157,6 +157,8 @@ kinds! {
     VIEW_STOPPED = 409 "view-stopped" "The view has stopped" {}
     /// A view that has no older version to use.
     NO_OLD_VERSION = 409 "no-old-version" "No older version can be used" {}
+    /// A reload of views by a server that reads no definitions.
+    NOT_RELOADED = 409 "not-reloaded" "The server reads no definitions of views" {}
     /// A removal of a view's older version that answers queries.
     OLD_VERSION_SERVES = 409 "old-version-serves" "The older version answers queries" {}
     /// A view that did not reach a checkpoint in time.
