@@ -17,6 +17,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
 use crate::progress::Progress;
 use ends::{Source, Target};
+use values::Values;
 use verify::verify;
 
 pub(crate) use ends::{open_source, open_target};
@@ -31,13 +32,28 @@ pub(crate) enum Compare {
     New,
 }
 
+/// What a user chooses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choices {
+    pub(crate) compare: Compare,
+    /// The values of a finished copy may be replaced by others.
+    pub(crate) replaces_values: bool,
+}
+
 /// Copies what the target lacks, compares, copies the values, and finishes the target.
-pub(crate) fn run(source: &Source, target: &Target, compare: Compare) -> Outcome {
+pub(crate) fn run(source: &Source, target: &Target, choices: Choices) -> Outcome {
     // The values first: all their places are within the events then.
     let values = values::all(&*source.values)?;
     let until = block_on(source.store.head_now())?.sequence(0);
     let begun = check_is_prefix(source, &*target.copy)?;
-    block_on(target.copy.reopen()).map_err(|error| stopped(&error))?;
+    let was_finished = !target.copy.is_unfinished();
+    if was_finished {
+        check_before_change(source, target, choices, &values, (begun, until))?;
+    }
+    let is_complete = was_finished && begun == until && values::all(&*target.values)? == values;
+    if !is_complete {
+        block_on(target.copy.reopen()).map_err(|error| stopped(&error))?;
+    }
     if begun > 0 {
         say(&format!("the copy goes on after position {begun}"))?;
     }
@@ -48,8 +64,8 @@ pub(crate) fn run(source: &Source, target: &Target, compare: Compare) -> Outcome
         batches(copied.batches),
         copied.rate
     ))?;
-    let after = if compare == Compare::All { 0 } else { begun };
-    verify(source, &*target.copy, after, until)?;
+    // A finished copy was compared before, and once more above.
+    verify(source, &*target.copy, if was_finished { begun } else { 0 }, until)?;
     let written = values::replace(&*target.values, &values)?;
     say(&format!(
         "{} for groups, timers, publishers and pauses, {written} of them written now",
@@ -60,13 +76,61 @@ pub(crate) fn run(source: &Source, target: &Target, compare: Compare) -> Outcome
             .under("the source has lost events, so the copy stays unfinished")
             .help("repair the source, then run the same command again"));
     }
-    block_on(target.copy.finish()).map_err(|error| stopped(&error))?;
+    check_nothing_else_writes(target, until)?;
+    if !is_complete {
+        block_on(target.copy.finish()).map_err(|error| stopped(&error))?;
+    }
     say(&format!("{} is a copy of {}", target.described, source.described))?;
+    say_what_has_changed(source, &values, until)
+}
+
+/// Checks all that can be checked before a finished copy is marked as unfinished: a bad source must not cost a good copy.
+fn check_before_change(
+    source: &Source,
+    target: &Target,
+    choices: Choices,
+    values: &Values,
+    (begun, until): (u64, u64),
+) -> Outcome {
+    if let Some(loss) = source.loss() {
+        return Err(loss.under("the source has lost events, so the copy stays as it is"));
+    }
+    if choices.compare == Compare::All {
+        verify(source, &*target.copy, 0, begun)?;
+    }
+    let mut reader = source.store.batches(begun, until);
+    while !block_on(reader.next()).map_err(|error| source.unreadable(error))?.is_empty() {}
+    if !choices.replaces_values && values::all(&*target.values)? != *values {
+        return Err(Failure::new("the groups, timers or publishers of the copy are not where those of the source are")
+            .cause("either the source went on since it was copied, or something has run on the copy")
+            .help("if only the source went on, say `--replace-values`: the copy takes their progress from the source"));
+    }
+    Ok(())
+}
+
+/// Checks that the target ends where the source ended.
+fn check_nothing_else_writes(target: &Target, until: u64) -> Outcome {
+    let head = block_on(target.copy.head())?.sequence(0);
+    if head == until {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the copy ends at position {head}, and what was copied at {until}"))
+        .cause("something else writes to the target")
+        .help("stop it, empty the target, and begin anew"))
+}
+
+/// Tells what the copy does not have because the source was in use.
+fn say_what_has_changed(source: &Source, values: &Values, until: u64) -> Outcome {
     let now = block_on(source.store.head_now())?.sequence(0);
     if now > until {
         say(&format!(
             "the source has grown to position {now} meanwhile: stop what appends to it, and run the same command again to copy the rest"
         ))?;
+    }
+    if values::all(&*source.values)? != *values {
+        say(
+            "groups, timers or publishers of the source have gone on meanwhile: stop them, and run the same command again with `--replace-values`",
+        )?;
     }
     Ok(())
 }

@@ -43,6 +43,14 @@ impl PostgresCopy {
         Ok(Self { store, is_unfinished: AtomicBool::new(is_unfinished) })
     }
 
+    /// As [`PostgresStore::whereabouts`].
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if the server does not answer.
+    pub async fn whereabouts(&self) -> Result<String, ReadError> {
+        self.store.whereabouts().await
+    }
+
     /// Returns the key-value store of the copy.
     #[must_use]
     pub fn values(&self) -> PostgresValues {

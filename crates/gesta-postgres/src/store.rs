@@ -118,6 +118,20 @@ impl PostgresStore {
         self.inner.shared.id
     }
 
+    /// Asks for the running server, the database and the schema. The text is the same for each address that leads there.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if the server does not answer.
+    pub async fn whereabouts(&self) -> Result<String, ReadError> {
+        const WHERE: &str = "select concat_ws('/', pg_postmaster_start_time(),
+            (select oid from pg_database where datname = current_database()),
+            (select oid from pg_namespace where nspname = current_schema()))";
+        let asked = self.inner.ask(|_, session| async move {
+            Ok(session.client().query_one(WHERE, &[]).await?.get::<_, String>(0))
+        });
+        asked.await
+    }
+
     /// Returns the key-value store in the same schema. It shares the thread of this store.
     #[must_use]
     pub fn values(&self) -> PostgresValues {

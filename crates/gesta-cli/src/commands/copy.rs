@@ -1,6 +1,6 @@
 //! `gesta copy`: moves a store to another place, with everything that it has recorded.
 
-use crate::copy::{Compare, open_source, open_target, run};
+use crate::copy::{Choices, Compare, open_source, open_target, run};
 use crate::failure::{Failure, Outcome};
 use crate::store::StoreUrl;
 use crate::unread::Unread;
@@ -16,18 +16,26 @@ pub(crate) struct CopyStore {
     /// What is compared at the end. `new` is faster when a copy is brought up to date.
     #[arg(long, value_enum, default_value_t)]
     verify: Compare,
+    /// Take the progress of groups, timers and publishers from the source although a finished copy has other progress.
+    #[arg(long)]
+    replace_values: bool,
+}
+
+fn onto_itself() -> Failure {
+    Failure::usage("a store cannot be copied onto itself").help("give another place with `--to`")
 }
 
 impl CopyStore {
     pub(crate) fn run(self) -> Outcome {
         let (from, to) = (self.from.read("--from")?, self.to.read("--to")?);
         if from == to {
-            return Err(
-                Failure::usage("a store cannot be copied onto itself").help("give another place with `--to`")
-            );
+            return Err(onto_itself());
         }
         let source = open_source(&from)?;
         let target = open_target(&to, source.id())?;
-        run(&source, &target, self.verify)
+        if source.is_at(&target) {
+            return Err(onto_itself());
+        }
+        run(&source, &target, Choices { compare: self.verify, replaces_values: self.replace_values })
     }
 }

@@ -7,6 +7,7 @@ use gesta_core::{CopySource, CopyTarget, KeyValueStore, MemoryKeyValueStore, Rea
 use gesta_log::{LogCopy, LogStore, Options, Scrub};
 use gesta_postgres::{PostgresCopy, PostgresStore};
 use gesta_state::StateStore;
+use pollster::block_on;
 
 use crate::failure::{Failure, Outcome};
 use crate::store::StoreUrl;
@@ -19,6 +20,8 @@ pub(crate) struct Source {
     pub(super) store: Arc<dyn CopySource>,
     pub(super) values: Arc<dyn KeyValueStore>,
     pub(super) described: String,
+    /// Where a store in a database is, whatever its address says.
+    pub(super) whereabouts: Option<String>,
     id: StoreId,
     /// The log of a folder, which knows what it has lost.
     log: Option<(PathBuf, Arc<LogStore>)>,
@@ -29,12 +32,19 @@ pub(crate) struct Target {
     pub(super) copy: Box<dyn CopyTarget>,
     pub(super) values: Arc<dyn KeyValueStore>,
     pub(super) described: String,
+    /// Where a store in a database is, whatever its address says.
+    pub(super) whereabouts: Option<String>,
 }
 
 impl Source {
     /// The id of the store, which the copy gets.
     pub(crate) const fn id(&self) -> StoreId {
         self.id
+    }
+
+    /// True if a target is the source itself, by another address. Two opens of one folder exclude each other.
+    pub(crate) fn is_at(&self, target: &Target) -> bool {
+        self.whereabouts.is_some() && self.whereabouts == target.whereabouts
     }
 
     /// The failure for a source that has lost events.
@@ -65,6 +75,7 @@ pub(crate) fn open_source(url: &StoreUrl) -> Outcome<Source> {
                 store: Arc::clone(&log) as _,
                 values: open_values(folder, false)?,
                 described: format!("the log in `{}`", folder.display()),
+                whereabouts: None,
                 id: log.id(),
                 log: Some((folder.clone(), log)),
             })
@@ -77,6 +88,7 @@ pub(crate) fn open_source(url: &StoreUrl) -> Outcome<Source> {
             Ok(Source {
                 values: Arc::new(store.values()),
                 described: format!("the store `{url}`"),
+                whereabouts: Some(block_on(store.whereabouts())?),
                 id: store.store_id(),
                 store: Arc::new(store),
                 log: None,
@@ -106,6 +118,7 @@ pub(crate) fn open_target(url: &StoreUrl, of: StoreId) -> Outcome<Target> {
                 copy: Box::new(copy),
                 values: open_values(folder, true)?,
                 described: format!("the log in `{}`", folder.display()),
+                whereabouts: None,
             })
         }
         StoreUrl::Postgres(url) => {
@@ -113,6 +126,7 @@ pub(crate) fn open_target(url: &StoreUrl, of: StoreId) -> Outcome<Target> {
             let copy = copy.map_err(|error| cannot_open_database(&url.to_string(), &error))?;
             Ok(Target {
                 values: Arc::new(copy.values()),
+                whereabouts: Some(block_on(copy.whereabouts())?),
                 copy: Box::new(copy),
                 described: format!("the store `{url}`"),
             })

@@ -11,13 +11,16 @@ use crate::failure::{Failure, Outcome};
 
 const PAGE: NonZeroU32 = NonZeroU32::new(256).expect("it is not zero");
 
+/// The values of a store by their keys.
+pub(super) type Values = BTreeMap<KeyName, Bytes>;
+
 /// Reads all values.
-pub(super) fn all(store: &dyn KeyValueStore) -> Outcome<BTreeMap<KeyName, Bytes>> {
+pub(super) fn all(store: &dyn KeyValueStore) -> Outcome<Values> {
     Ok(entries(store)?.into_iter().map(|(key, entry)| (key, entry.value)).collect())
 }
 
 /// Makes the values of a store those of another one. Returns how many it has written or removed.
-pub(super) fn replace(store: &dyn KeyValueStore, values: &BTreeMap<KeyName, Bytes>) -> Outcome<usize> {
+pub(super) fn replace(store: &dyn KeyValueStore, values: &Values) -> Outcome<usize> {
     let failed = |error: KeyValueError| Failure::new("cannot write the values of the copy").because(&error);
     let mut found = entries(store)?;
     let mut changes = 0;

@@ -203,14 +203,25 @@ fn a_finished_copy_gets_what_its_source_has_more_and_an_unfinished_one_is_no_sto
     let said = copy(&log, &to).ok();
     line(&said, "the copy goes on after position 12");
     line(&said, "copied 1 event in 1 batch, up to position 13");
-    line(&said, "verified 13 events in 7 batches");
+    line(&said, "verified 12 events in 6 batches");
+    line(&said, "verified 1 event in 1 batch");
     let said = gesta(["copy", "--from", &log, "--to", &to, "--verify", "new"]).ok();
     line(&said, "verified 0 events in 0 batches");
     // As a kill leaves it.
     fs::write(folder.path().join("to/copying"), "").unwrap();
     let said = gesta(["read", "--all", "--dir", &to]).failed(1);
     assert!(said.contains("unfinished copy") && said.contains("gesta copy"), "{said}");
-    copy(&log, &to).ok();
+    let said = gesta(["backup", "--dir", &to, "--to", &path(&folder, "backup")]).failed(1);
+    assert!(said.contains("unfinished copy"), "{said}");
+    // All of an unfinished copy is compared, whatever was asked for.
+    let said = gesta(["copy", "--from", &log, "--to", &to, "--verify", "new"]).ok();
+    line(&said, "verified 13 events in 7 batches");
+    gesta(["read", "--all", "--dir", &to]).ok();
+    // A damaged source costs no good copy.
+    let bad = path(&folder, "bad");
+    copy(&log, &bad).ok();
+    damage(Path::new(&bad));
+    copy(&bad, &to).failed(1);
     gesta(["read", "--all", "--dir", &to]).ok();
     append(&to, 7, 8);
     let said = copy(&log, &to).failed(1);

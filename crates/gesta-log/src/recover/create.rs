@@ -27,6 +27,11 @@ impl Folder<'_> {
 
     /// Creates an empty log with an id, a new one if none is given, unless the folder has signs of a log that lost its manifest.
     pub(crate) fn create(&self, store: Option<[u8; 16]>) -> Result<Manifest, OpenError> {
+        self.create_over(&self.left_of_create()?, store)
+    }
+
+    /// The segments that an interrupted create has left. Refuses a folder with signs of a log that lost its manifest.
+    pub(crate) fn left_of_create(&self) -> Result<Vec<String>, OpenError> {
         let missing = || self.manifest_missing();
         let what = || io_error("looking for a log");
         let names = self.env.list(self.root).map_err(what())?;
@@ -42,6 +47,6 @@ impl Folder<'_> {
                 return Err(missing());
             }
         }
-        self.create_over(&segments, store)
+        Ok(segments)
     }
 }

@@ -99,8 +99,10 @@ pub(crate) fn open(
 /// The manifest of a copy. A new one is marked as unfinished first.
 fn manifest_of_copy(folder: &Folder<'_>, of: [u8; 16]) -> Result<Manifest, OpenError> {
     let Some(manifest) = folder.manifest()? else {
+        // A folder that is refused stays as it is.
+        let left = folder.left_of_create()?;
         folder.mark_copy().map_err(io_error("beginning the copy"))?;
-        return folder.create(Some(of));
+        return folder.create_over(&left, Some(of));
     };
     if manifest.store == of {
         return Ok(manifest);
