@@ -103,7 +103,7 @@ pub fn run(asked: &Asked) {
     }
 }
 
-/// What the build of a view took.
+/// The times that the build of a view took.
 struct Built {
     seconds: f64,
     /// The processor time of this process and of the server, which other work on the machine changes little.

@@ -104,7 +104,7 @@ fn is_conflict(error: &str) -> bool {
     ["concurrent modification", "could not serialize access"].iter().any(|conflict| error.contains(conflict))
 }
 
-/// Whether the decision was taken; `false` after a conflict.
+/// True if the decision was taken, false after a conflict.
 fn is_taken<T>(outcome: Result<T, DecisionError<std::convert::Infallible>>) -> bool {
     match outcome {
         Ok(_) => true,

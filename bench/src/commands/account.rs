@@ -12,7 +12,7 @@ const LOADS: usize = 15;
 /// Events of one command while a history is made.
 const BATCH: u64 = 1_000;
 
-/// What workers have measured.
+/// The measurements of some workers.
 pub struct Sent {
     /// Commands a second.
     pub rate: f64,

@@ -15,7 +15,7 @@ struct Owned {
     owner: String,
 }
 
-/// What an owner has.
+/// The accounts and the money of an owner.
 #[derive(Clone, Row)]
 #[row("owners")]
 struct Owner {

@@ -22,13 +22,13 @@ use verify::verify;
 
 pub(crate) use ends::{open_source, open_target};
 
-/// What is compared at the end.
+/// The batches that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Compare {
     /// Every batch of both stores.
     #[default]
     All,
-    /// The batches that this run has copied.
+    /// Those that a finished copy lacked. An unfinished copy is compared as a whole.
     New,
 }
 
@@ -47,10 +47,11 @@ pub(crate) fn run(source: &Source, target: &Target, choices: Choices) -> Outcome
     let until = block_on(source.store.head_now())?.sequence(0);
     let begun = check_is_prefix(source, &*target.copy)?;
     let was_finished = !target.copy.is_unfinished();
+    let has_values = values::all(&*target.values)? == values;
     if was_finished {
-        check_before_change(source, target, choices, &values, (begun, until))?;
+        check_before_change(source, target, choices, has_values, (begun, until))?;
     }
-    let is_complete = was_finished && begun == until && values::all(&*target.values)? == values;
+    let is_complete = was_finished && begun == until && has_values;
     if !is_complete {
         block_on(target.copy.reopen()).map_err(|error| stopped(&error))?;
     }
@@ -64,7 +65,7 @@ pub(crate) fn run(source: &Source, target: &Target, choices: Choices) -> Outcome
         batches(copied.batches),
         copied.rate
     ))?;
-    // A finished copy was compared before, and once more above.
+    // What a finished copy had was compared when it was finished, and again above unless the user chose otherwise.
     verify(source, &*target.copy, if was_finished { begun } else { 0 }, until)?;
     let written = values::replace(&*target.values, &values)?;
     say(&format!(
@@ -89,7 +90,7 @@ fn check_before_change(
     source: &Source,
     target: &Target,
     choices: Choices,
-    values: &Values,
+    has_values: bool,
     (begun, until): (u64, u64),
 ) -> Outcome {
     if let Some(loss) = source.loss() {
@@ -100,7 +101,7 @@ fn check_before_change(
     }
     let mut reader = source.store.batches(begun, until);
     while !block_on(reader.next()).map_err(|error| source.unreadable(error))?.is_empty() {}
-    if !choices.replaces_values && values::all(&*target.values)? != *values {
+    if !choices.replaces_values && !has_values {
         return Err(Failure::new("the groups, timers or publishers of the copy are not where those of the source are")
             .cause("either the source went on since it was copied, or something has run on the copy")
             .help("if only the source went on, say `--replace-values`: the copy takes their progress from the source"));

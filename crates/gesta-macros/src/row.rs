@@ -29,31 +29,9 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         let is_indexed = on.is_indexed;
         quote!(::gesta::__private::column::<#ty>(#name, #is_indexed))
     });
-    let key = keys.iter().map(|Column { member, .. }| quote!(::std::clone::Clone::clone(&self.#member)));
     let fits_key =
         keys.iter().map(|Column { ty, .. }| quote!(const _: () = ::gesta::__private::assert_key::<#ty>();));
-    let key_types = keys.iter().map(|Column { ty, .. }| ty);
-    // A key of one field is that field, not a tuple.
-    let (key, key_type, key_members) = match keys {
-        [one] => (quote!(#(#key)*), quote!(#(#key_types)*), {
-            let member = one.member;
-            quote!(#member)
-        }),
-        several => {
-            let members = several.iter().map(|Column { member, .. }| member);
-            (quote!((#(#key),*)), quote!((#(#key_types),*)), quote!((#(#members),*)))
-        }
-    };
-    let key_values =
-        keys.iter().map(|Column { member, name, .. }| quote!(::gesta::__private::to_value(#name, #member)?));
-    let read_key = keys
-        .iter()
-        .map(|Column { name, .. }| quote!(::gesta::__private::from_value(#name, values.next())))
-        .collect::<Vec<_>>();
-    let read_key = match &read_key[..] {
-        [one] => quote!(#one),
-        several => quote!(::std::result::Result::Ok((#(#several?),*))),
-    };
+    let key_items = key_items(keys);
     let values = columns
         .iter()
         .map(|Column { member, name, .. }| quote!(::gesta::__private::to_value(#name, &self.#member)?));
@@ -65,24 +43,10 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
         #[automatically_derived]
         impl ::gesta::Row for #name {
-            type Key = #key_type;
+            #key_items
 
             fn table() -> ::gesta::view::Table {
                 ::gesta::__private::table(#table, #key_columns, ::std::vec![#(#declared),*])
-            }
-
-            fn key(&self) -> Self::Key {
-                #key
-            }
-
-            fn key_values(key: &Self::Key) -> ::std::result::Result<::std::vec::Vec<::gesta::view::SqlValue>, ::gesta::ViewError> {
-                let #key_members = key;
-                ::std::result::Result::Ok(::std::vec![#(#key_values),*])
-            }
-
-            fn key_from_values(values: ::std::vec::Vec<::gesta::view::SqlValue>) -> ::std::result::Result<Self::Key, ::gesta::ViewError> {
-                let mut values = values.into_iter();
-                #read_key
             }
 
             fn values(&self) -> ::std::result::Result<::std::vec::Vec<::gesta::view::SqlValue>, ::gesta::ViewError> {
@@ -95,6 +59,45 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     })
+}
+
+/// The items of `Row` that are about its key. A key of one field is that field, not a tuple.
+fn key_items(keys: &[Column<'_>]) -> TokenStream {
+    let members = keys.iter().map(|Column { member, .. }| member).collect::<Vec<_>>();
+    let types = keys.iter().map(|Column { ty, .. }| ty);
+    let clones = members.iter().map(|member| quote!(::std::clone::Clone::clone(&self.#member)));
+    let values =
+        keys.iter().map(|Column { member, name, .. }| quote!(::gesta::__private::to_value(#name, #member)?));
+    let read = keys
+        .iter()
+        .map(|Column { name, .. }| quote!(::gesta::__private::from_value(#name, values.next())))
+        .collect::<Vec<_>>();
+    let (key_type, key, pattern, read) = match (&members[..], &read[..]) {
+        ([member], [read]) => (quote!(#(#types)*), quote!(#(#clones)*), quote!(#member), quote!(#read)),
+        _ => (
+            quote!((#(#types),*)),
+            quote!((#(#clones),*)),
+            quote!((#(#members),*)),
+            quote!(::std::result::Result::Ok((#(#read?),*))),
+        ),
+    };
+    quote! {
+        type Key = #key_type;
+
+        fn key(&self) -> Self::Key {
+            #key
+        }
+
+        fn key_values(key: &Self::Key) -> ::std::result::Result<::std::vec::Vec<::gesta::view::SqlValue>, ::gesta::ViewError> {
+            let #pattern = key;
+            ::std::result::Result::Ok(::std::vec![#(#values),*])
+        }
+
+        fn key_from_values(values: ::std::vec::Vec<::gesta::view::SqlValue>) -> ::std::result::Result<Self::Key, ::gesta::ViewError> {
+            let mut values = values.into_iter();
+            #read
+        }
+    }
 }
 
 impl<'a> Column<'a> {

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gesta_core::BoxFuture;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Channel, Connection as AmqpConnection, ConnectionProperties, ExchangeKind};
+use lapin::{Connection as AmqpConnection, ConnectionProperties, ExchangeKind};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -25,7 +25,7 @@ use crate::message::Message;
 use crate::secret::Secret;
 use fate::{is_of_one_channel, of_answer_to, of_connect, of_exchange, of_publish};
 use properties::properties_of;
-use shared::{Answer, SharedChannel};
+use shared::SharedChannel;
 
 /// An exchange that events are sent to.
 pub(crate) struct Rabbitmq {
@@ -96,7 +96,7 @@ struct Channels {
     exchange: ShortString,
     answer_time: Duration,
     /// The channel that messages share, in confirm mode. An error on it closes it, and the next message opens another.
-    shared: Mutex<Option<(Channel, SharedChannel)>>,
+    shared: Mutex<Option<SharedChannel>>,
 }
 
 impl Channels {
@@ -113,64 +113,44 @@ impl Channels {
         let key = ShortString::try_new(&message.subject).map_err(|_| Fault::Unfit {
             reason: format!("the routing key has {} bytes: 255 are allowed", message.subject.len()),
         })?;
-        let exchange = self.exchange.as_str();
-        let (channel, shared) = self.shared().await?;
-        let answer = match self.send_on(&channel, &shared, message, &key, &properties).await {
+        let data = message.event.data();
+        let shared = self.shared().await?;
+        let answer = match shared.publish(&self.exchange, &key, &data, &properties).await {
             Some(Err(error)) if is_of_one_channel(&error) => {
-                self.close(&channel).await;
-                let channel = self.open_channel().await?;
-                self.send_on(&channel, &SharedChannel::start(), message, &key, &properties).await
+                self.close(&shared).await;
+                self.open_channel().await?.publish(&self.exchange, &key, &data, &properties).await
             }
             answer => answer,
         };
         match answer {
-            Some(Ok(answer)) => of_answer_to(exchange, &message.subject, answer),
-            Some(Err(error)) => Err(of_publish(exchange, &error)),
+            Some(Ok(answer)) => of_answer_to(self.exchange.as_str(), &message.subject, answer),
+            Some(Err(error)) => Err(of_publish(self.exchange.as_str(), &error)),
             None => Err(Fault::Broken { reason: "the connection to RabbitMQ is lost".to_owned() }),
         }
     }
 
-    /// Sends a message on a channel, and waits for the answer to it. `None` if the task of the channel has ended.
-    async fn send_on(
-        &self,
-        channel: &Channel,
-        shared: &SharedChannel,
-        message: &Message<'_>,
-        key: &ShortString,
-        properties: &BasicProperties,
-    ) -> Option<Result<Answer, lapin::Error>> {
-        let id = properties.message_id().clone().unwrap_or_default();
-        let (channel, exchange, key) = (channel.clone(), self.exchange.clone(), key.clone());
-        let (data, properties) = (message.event.data().to_vec(), properties.clone());
-        let publishing = async move {
-            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            channel.basic_publish(exchange, key, options, &data, properties).await?.await
-        };
-        shared.send(id, publishing).await
-    }
-
     /// The channel that messages share.
-    async fn shared(&self) -> Result<(Channel, SharedChannel), Fault> {
+    async fn shared(&self) -> Result<SharedChannel, Fault> {
         let mut shared = self.shared.lock().await;
         if let Some(shared) = &*shared {
             return Ok(shared.clone());
         }
-        let opened = (self.open_channel().await?, SharedChannel::start());
+        let opened = self.open_channel().await?;
         *shared = Some(opened.clone());
         Ok(opened)
     }
 
     /// Lets the next message open another channel, if they still share this one.
-    async fn close(&self, closed: &Channel) {
-        self.shared.lock().await.take_if(|(channel, _)| channel.id() == closed.id());
+    async fn close(&self, closed: &SharedChannel) {
+        self.shared.lock().await.take_if(|shared| shared.is(closed));
     }
 
     /// Opens a channel in confirm mode.
-    async fn open_channel(&self) -> Result<Channel, Fault> {
+    async fn open_channel(&self) -> Result<SharedChannel, Fault> {
         let of_error = |error: lapin::Error| of_publish(self.exchange.as_str(), &error);
         let channel = self.connection.create_channel().await.map_err(of_error)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(of_error)?;
-        Ok(channel)
+        Ok(SharedChannel::start(channel))
     }
 }
 

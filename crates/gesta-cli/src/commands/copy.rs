@@ -13,7 +13,7 @@ pub(crate) struct CopyStore {
     /// Where the copy goes: an empty or new folder or schema, or a copy of the same store, which gets what it lacks.
     #[arg(long, value_name = "URL")]
     to: Unread<StoreUrl>,
-    /// What is compared at the end. `new` is faster when a copy is brought up to date.
+    /// The batches to compare. `new` leaves out those that a finished copy had already.
     #[arg(long, value_enum, default_value_t)]
     verify: Compare,
     /// Take the progress of groups, timers and publishers from the source although a finished copy has other progress.

@@ -35,7 +35,7 @@ pub(super) struct Shown {
     changes: Vec<(String, Option<Value>, Option<Value>)>,
 }
 
-/// What a line of the input says.
+/// A command that a line of the input gives.
 enum Asked {
     Next,
     Back,

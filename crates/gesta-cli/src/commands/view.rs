@@ -177,7 +177,7 @@ impl Query {
     fn query_folder(self, folder: &Path, definitions: Vec<Definition>) -> Outcome {
         let opened = Opened::of_log(folder, open_log(folder, IfMissing::Refuse, IfInUse::Talk)?);
         let store: Arc<dyn EventStore> = Arc::clone(opened.store());
-        // What an operator paused on a server is no matter here: the query needs the rows.
+        // A pause on a server does not count here: the query needs the rows.
         let views = open_views(&store, folder, definitions, BTreeMap::new(), self.views_db.url()?)?;
         let until = match &self.wait_for {
             Some(checkpoint) => checkpoint.clone(),

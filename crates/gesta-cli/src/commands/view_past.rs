@@ -22,7 +22,7 @@ pub(crate) struct PastFlags {
     series: SeriesFlags,
 }
 
-/// What a series in this process may have: it stands in memory.
+/// The limits of a series in this process, which holds it in memory.
 const SERIES: SeriesLimits = SeriesLimits { cuts: 10_000, rows: 10_000_000, bytes: 1 << 30 };
 
 impl PastFlags {

@@ -13,8 +13,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
-use lapin::{Confirmation, Error};
+use lapin::{BasicProperties, Channel, Confirmation, Error};
 use tokio::sync::{mpsc, oneshot};
 
 /// What the broker said about a message.
@@ -44,26 +45,43 @@ struct Ended {
     answer: oneshot::Sender<Result<Answer, Error>>,
 }
 
-/// The way to a channel's task, which ends with it.
+/// A channel in confirm mode, and the way to its task, which ends with it.
 #[derive(Debug, Clone)]
-pub(super) struct SharedChannel(mpsc::UnboundedSender<Outgoing>);
+pub(super) struct SharedChannel {
+    channel: Channel,
+    messages: mpsc::UnboundedSender<Outgoing>,
+}
 
 impl SharedChannel {
-    /// Starts the task. The messages that are sent must be published on one channel in confirm mode that nobody else uses.
-    pub(super) fn start() -> Self {
+    /// Starts the task of a channel in confirm mode that nobody else uses.
+    pub(super) fn start(channel: Channel) -> Self {
         let (sender, messages) = mpsc::unbounded_channel();
         tokio::spawn(InFlight { messages, publishing: Vec::new(), returned: HashMap::new() }.run());
-        Self(sender)
+        Self { channel, messages: sender }
     }
 
-    /// Publishes a message and waits for what the broker says about it. `None` if the task has ended.
-    pub(super) async fn send(
+    /// True if both are one. The number of a channel is given again, so it does not tell.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.messages.same_channel(&other.messages)
+    }
+
+    /// Publishes a message with an id of its own, and waits for what the broker says about it. `None` if the task has ended.
+    pub(super) async fn publish(
         &self,
-        id: ShortString,
-        publishing: impl Future<Output = Result<Confirmation, Error>> + Send + 'static,
+        exchange: &ShortString,
+        key: &ShortString,
+        data: &[u8],
+        properties: &BasicProperties,
     ) -> Option<Result<Answer, Error>> {
+        let id = properties.message_id().clone().unwrap_or_default();
+        let (channel, exchange, key) = (self.channel.clone(), exchange.clone(), key.clone());
+        let (data, properties) = (data.to_vec(), properties.clone());
+        let publishing = Box::pin(async move {
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            channel.basic_publish(exchange, key, options, &data, properties).await?.await
+        });
         let (answer, answered) = oneshot::channel();
-        self.0.send(Outgoing { id, publishing: Box::pin(publishing), answer }).ok()?;
+        self.messages.send(Outgoing { id, publishing, answer }).ok()?;
         answered.await.ok()
     }
 }
