@@ -24,6 +24,10 @@ sim seed="":
 sim-groups seed="":
     cargo xtask sim-groups {{ if seed == "" { "" } else { "--seed " + seed } }}
 
+# A store on a JetStream cluster by seed: elections, lost answers, lost messages; or one seed (`just sim-jetstream 42`).
+sim-jetstream seed="":
+    cargo xtask sim-jetstream {{ if seed == "" { "" } else { "--seed " + seed } }}
+
 # `kill -9` under load, `cycles` times: every acknowledged event is there (`just torture 1000`).
 torture cycles="20000":
     cargo xtask torture --cycles {{cycles}}

@@ -43,6 +43,9 @@ usage: cargo xtask <command>
   sim-groups
          20,000 simulations of consumer groups: members that die, restarts, puts in doubt;
          `--seed N` runs one and prints its steps, `--seeds N --from N` others
+  sim-jetstream
+         20,000 simulations of a store on a JetStream cluster: elections, lost answers, lost messages;
+         `--seed N` runs one, `--seeds N --from N` others
   torture
          kills processes that append, and checks that every acknowledged event is there:
          `--cycles N` kills, `--seed N` other moments
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         ["sim", ..] => sim::run(&arguments[1..]),
         ["sim-long"] => sim::run(&["--long"]),
         ["sim-groups", ..] => sim::groups(&arguments[1..]),
+        ["sim-jetstream", ..] => sim::jetstream(&arguments[1..]),
         ["torture", ..] => faults::torture(&arguments[1..]),
         ["torture-groups", ..] => members::run(&arguments[1..]),
         ["faults", ..] => faults::faults(&arguments[1..]),

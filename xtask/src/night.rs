@@ -22,6 +22,12 @@ const CHECKS: &[Check] = &[
         command: "cargo run --quiet BUILD --bin simulate-groups -- --seeds SIZE",
     },
     Check {
+        name: "jetstream",
+        size: 1_000_000,
+        unit: "seeds of a store on a JetStream cluster",
+        command: "cargo run --quiet BUILD --bin simulate-jetstream -- --seeds SIZE",
+    },
+    Check {
         name: "processes",
         size: 1_000_000,
         unit: "seeds of processes and their timers",

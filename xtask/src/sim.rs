@@ -16,6 +16,11 @@ pub(crate) fn groups(arguments: &[&str]) -> Result<(), Failure> {
     program("simulate-groups", arguments)
 }
 
+/// Runs simulations of the store on a JetStream cluster. The arguments go to the program.
+pub(crate) fn jetstream(arguments: &[&str]) -> Result<(), Failure> {
+    program("simulate-jetstream", arguments)
+}
+
 fn program(name: &str, arguments: &[&str]) -> Result<(), Failure> {
     let command = format!("cargo run --quiet {BUILD} --bin {name} -- {}", arguments.join(" "));
     match shell::command(&command).status() {

@@ -1,0 +1,519 @@
+//! The protocol of one partition in one process: append, doubt and catch-up, without input or output.
+//!
+//! [`Machine::input`] is told what happened and when, and returns what to do, in order. [`Machine::wake`] says when to tell it the time.
+//!
+//! *Append.* A group waits (`Begin`). The machine asks for its decision (`Decide`), encodes it after the tip of the copy, and publishes it
+//! with the number and the digest of the tip as the expectation. An acknowledgement means that it is the next message, so the copy applies it
+//! and the group is `Written`. Another message in its place means that it never is: the group is decided again.
+//!
+//! *Doubt.* A publish without an answer may have been written. The same message is published again, with the same expectation: at most one
+//! of them is ever accepted. What the next message is, decides: by an acknowledgement, or by a delivery.
+//!
+//! *Catch-up.* Each consumer begins with the last message that the copy has, so a new one also checks that the stream still has it.
+//! Each message is compared: its number, the digest of the one before, its positions.
+//!
+//! *Clock.* The first message of a process is an empty group. The server's time of it is compared with the writer's clock. A clock that is
+//! ahead would hold the times of all later events there.
+//!
+//! *Invariants:*
+//! - The copy has message *n* only if it was acknowledged to this process, or delivered after message *n − 1* of the copy.
+//! - `undelivered` has one entry for each message of the copy that the consumer has not delivered.
+//! - A group is settled once for each `Begin`.
+
+mod flight;
+mod follow;
+mod halt;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use gesta_core::Timestamp;
+
+use crate::bugs::{Bug, planted};
+use crate::limits::{ANSWER_TIME, LOSS_PAUSE_MAX, LOSSES_BEFORE_PAUSE, SETTLE_TIME};
+use crate::message::{Draft, Message, MessageDigest, Tip};
+use flight::{Flight, Step};
+use follow::Follower;
+pub use halt::Halt;
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A group waits to be written. The one before was settled.
+    Begin,
+    /// The answer to [`Output::Probe`] or [`Output::Decide`].
+    Decided {
+        /// The number of the copy's last message when the group was decided.
+        at: u64,
+        /// What to publish; `None` if nothing is to be written or proven.
+        draft: Option<Draft>,
+    },
+    /// A publish was acknowledged.
+    Acknowledged {
+        /// The number of the publish.
+        sending: u64,
+        /// The number of the message in the stream.
+        number: u64,
+    },
+    /// A publish was refused. This sending of the message was not written.
+    Refused {
+        /// The number of the publish.
+        sending: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The connection was lost. The client may send again what it had sent.
+    ConnectionLost,
+    /// A consumer delivered a message.
+    Delivered {
+        /// The number of the consumer, from [`Output::Follow`].
+        consumer: u64,
+        /// The number of the message in the stream.
+        number: u64,
+        /// Its bytes.
+        bytes: Bytes,
+        /// When the server took it, by the server's clock.
+        stored_at: Timestamp,
+    },
+    /// The leader was asked for its last message.
+    LeaderAt {
+        /// Its number.
+        last: u64,
+    },
+    /// Nothing happened until the time of [`Machine::wake`].
+    Tick,
+}
+
+/// Why a publish was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The last message has another number (10071).
+    OtherNumber,
+    /// The last message has another digest (10070).
+    OtherDigest,
+    /// The leader has not finished what came before (10164).
+    Busy,
+    /// No leader took it: no responders (503), or JetStream is unavailable (10008).
+    Unreached,
+    /// There is no room (10023, 10047, 10077).
+    Full,
+    /// It can never be taken: no such stream, another stream, too large.
+    Never(String),
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Give an empty draft back.
+    Probe,
+    /// Decide the waiting group against the copy. If `may_write` is false, nothing can be written: see [`Machine::read_only`].
+    Decide {
+        /// True if a draft will be published.
+        may_write: bool,
+    },
+    /// Publish a message. Answer with [`Input::Acknowledged`] or [`Input::Refused`], or not at all.
+    Publish(Publish),
+    /// Apply a message to the copy. The copy then ends at this tip.
+    Apply(Message, Tip),
+    /// The waiting group is settled.
+    Settled(Settled),
+    /// Follow the stream with a new consumer, from this message on. What the one before delivers is ignored.
+    Follow {
+        /// The number of the consumer.
+        consumer: u64,
+        /// The number of the first message to deliver.
+        from: u64,
+    },
+    /// Nothing is applied or written any more.
+    Halted(Halt),
+}
+
+/// One publish of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The number of the publish.
+    pub sending: u64,
+    /// The message.
+    pub bytes: Bytes,
+    /// Its `Nats-Msg-Id`.
+    pub digest: MessageDigest,
+    /// `Nats-Expected-Last-Sequence`.
+    pub after: u64,
+    /// `Nats-Expected-Last-Msg-Id`; none before the first message.
+    pub after_digest: Option<MessageDigest>,
+}
+
+/// How a group ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Its message is in the stream and in the copy.
+    Written,
+    /// Nothing was to be written.
+    NothingToWrite,
+    /// It is surely not written.
+    NotWritten(NotWritten),
+    /// It may be written. Sending its batches again settles it.
+    InDoubt,
+}
+
+/// Why a group is surely not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotWritten {
+    /// There was no leader, or other writers were always earlier, until the time was over.
+    Unavailable,
+    /// There is no room.
+    Full,
+    /// The stream takes no such message.
+    Refused(String),
+    /// Nothing is written any more.
+    Halted,
+}
+
+/// The protocol of one partition in one process.
+#[derive(Debug)]
+pub struct Machine {
+    partition: u16,
+    now: Duration,
+    tip: Tip,
+    /// The last position of the copy when it was opened. Its events may be newer than its tip.
+    position_at_open: u64,
+    follower: Follower,
+    clock: Clock,
+    group: Option<Group>,
+    work: Work,
+    sendings: u64,
+    halted: Option<Halt>,
+    random: u64,
+    outputs: Vec<Output>,
+}
+
+/// How the writer's clock compares with the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    Unknown,
+    Right,
+    Ahead(Duration),
+}
+
+/// The group that waits.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    begun: Duration,
+    /// Races it has lost.
+    losses: u32,
+}
+
+/// What the machine is about to do for the waiting group.
+#[derive(Debug)]
+enum Work {
+    Idle,
+    /// The copy has events that the machine has not seen delivered again.
+    Replaying,
+    /// It lost races, and lets the others go on.
+    Pausing {
+        until: Duration,
+    },
+    Deciding(Purpose),
+    Sending(Purpose, Box<Flight>),
+    /// The empty group is written, and the server's time of it is not known yet.
+    ReadingClock {
+        until: Duration,
+    },
+}
+
+/// What a message is published for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Clock,
+    Group,
+}
+
+impl Machine {
+    /// Creates the machine of a partition whose copy has applied everything up to a tip, and ends at a position.
+    ///
+    /// `random` differs between processes. Call [`Machine::start`] next.
+    #[must_use]
+    pub fn new(partition: u16, tip: Tip, position: u64, random: u64) -> Self {
+        Self {
+            partition,
+            now: Duration::ZERO,
+            tip,
+            position_at_open: position,
+            follower: Follower::new(),
+            clock: Clock::Unknown,
+            group: None,
+            work: Work::Idle,
+            sendings: 0,
+            halted: None,
+            random,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Begins to follow the stream.
+    pub fn start(&mut self, now: Duration) -> Vec<Output> {
+        self.now = now;
+        self.follow();
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Takes what happened, and returns what to do, in order. `now` is the time since any fixed moment.
+    ///
+    /// # Panics
+    /// If a group begins before the one before was settled.
+    pub fn input(&mut self, now: Duration, input: Input) -> Vec<Output> {
+        self.now = now;
+        match input {
+            Input::Begin => self.begin(),
+            Input::Decided { at, draft } => self.decided(at, draft),
+            Input::Acknowledged { sending, number } => self.acknowledged(sending, number),
+            Input::Refused { sending, refusal } => self.refused(sending, refusal),
+            Input::ConnectionLost => self.connection_lost(),
+            Input::Delivered { consumer, number, bytes, stored_at } => {
+                self.delivered(consumer, number, &bytes, stored_at);
+            }
+            Input::LeaderAt { last } => self.leader_at(last),
+            Input::Tick => {}
+        }
+        self.tick();
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Returns the time at which the machine has something to do if nothing happens before.
+    #[must_use]
+    pub fn wake(&self) -> Option<Duration> {
+        let group = self.group?;
+        let step = match &self.work {
+            Work::Idle | Work::Deciding(_) => return None,
+            Work::Replaying => group.begun + SETTLE_TIME,
+            Work::Pausing { until } | Work::ReadingClock { until } => *until,
+            Work::Sending(_, flight) => flight.until(),
+        };
+        Some(step.min(group.begun + SETTLE_TIME))
+    }
+
+    /// Returns the last message that the copy has applied.
+    #[must_use]
+    pub const fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// Returns why nothing can be written, if that is so.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        match (&self.halted, self.clock) {
+            (Some(halt), _) => Some(halt.to_string()),
+            (None, Clock::Ahead(by)) => Some(format!(
+                "the clock of this process is {} s ahead of the cluster's: set it right",
+                by.as_secs()
+            )),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns why the machine has halted, if it has.
+    #[must_use]
+    pub const fn halted(&self) -> Option<&Halt> {
+        self.halted.as_ref()
+    }
+
+    fn begin(&mut self) {
+        assert!(self.group.is_none(), "the group before was settled");
+        self.group = Some(Group { begun: self.now, losses: 0 });
+        self.prepare();
+    }
+
+    /// Takes the waiting group up: a clock that is not known to be right is read first.
+    fn prepare(&mut self) {
+        let is_known = self.clock == Clock::Right || planted(Bug::ClockUnchecked);
+        if self.halted.is_some() || is_known && !self.is_replaying() {
+            return self.ask_for_decision();
+        }
+        if self.is_replaying() {
+            self.work = Work::Replaying;
+        } else {
+            self.work = Work::Deciding(Purpose::Clock);
+            self.outputs.push(Output::Probe);
+        }
+    }
+
+    fn ask_for_decision(&mut self) {
+        self.work = Work::Deciding(Purpose::Group);
+        self.outputs.push(Output::Decide { may_write: self.read_only().is_none() });
+    }
+
+    /// True while the copy has events of messages that the machine has not been given.
+    const fn is_replaying(&self) -> bool {
+        self.tip.position < self.position_at_open
+    }
+
+    fn decided(&mut self, at: u64, draft: Option<Draft>) {
+        let Work::Deciding(purpose) = self.work else { return };
+        let Some(draft) = draft else { return self.settle(Settled::NothingToWrite) };
+        if self.halted.is_some() {
+            return self.settle(Settled::NotWritten(NotWritten::Halted));
+        }
+        if at != self.tip.number {
+            // A delivery came in between.
+            return self.prepare();
+        }
+        let encoded = draft.encode(&self.tip);
+        let flight = Flight::new(encoded, self.tip, self.sendings + 1);
+        self.work = Work::Sending(purpose, Box::new(flight));
+        self.send();
+    }
+
+    fn send(&mut self) {
+        let Work::Sending(_, flight) = &mut self.work else { return };
+        self.sendings += 1;
+        self.outputs.push(Output::Publish(flight.send(self.sendings, self.now)));
+    }
+
+    fn acknowledged(&mut self, sending: u64, number: u64) {
+        let Work::Sending(_, flight) = &mut self.work else { return };
+        if !flight.owns(sending) && !planted(Bug::LateAckCounts) {
+            return;
+        }
+        let expected = flight.after.number + 1;
+        if number != expected && !planted(Bug::LateAckCounts) {
+            return self.halt(Halt::Moved { number, expected });
+        }
+        match Message::decode(&flight.bytes(), self.partition) {
+            Ok(message) => self.is_written(message),
+            Err(error) => self.halt(Halt::Damaged { number, error }),
+        }
+    }
+
+    /// The message in flight is the next one of the stream.
+    fn is_written(&mut self, message: Message) {
+        let Work::Sending(purpose, _) = self.work else { return };
+        if planted(Bug::AnswerBeforeCopy) && purpose == Purpose::Group {
+            self.settle(Settled::Written);
+            self.apply(message, true);
+            return;
+        }
+        if !self.apply(message, true) {
+            return;
+        }
+        match purpose {
+            Purpose::Group => self.settle(Settled::Written),
+            Purpose::Clock => self.work = Work::ReadingClock { until: self.now + ANSWER_TIME },
+        }
+    }
+
+    /// Another message has the place of the one in flight, which can never be accepted any more.
+    fn lose_race(&mut self) {
+        let Some(group) = &mut self.group else { return };
+        group.losses += 1;
+        let further = group.losses.saturating_sub(LOSSES_BEFORE_PAUSE);
+        let pause = LOSS_PAUSE_MAX.saturating_mul(further);
+        if pause.is_zero() {
+            return self.prepare();
+        }
+        self.random = next_random(self.random);
+        let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        self.work = Work::Pausing { until: self.now + Duration::from_nanos(self.random % nanos) };
+    }
+
+    fn refused(&mut self, sending: u64, refusal: Refusal) {
+        let Work::Sending(_, flight) = &mut self.work else { return };
+        if !flight.is_refused(sending) {
+            return;
+        }
+        match refusal {
+            Refusal::Full => self.give_up(NotWritten::Full),
+            Refusal::Never(reason) => self.give_up(NotWritten::Refused(reason)),
+            refusal => {
+                flight.pause(&refusal, self.now);
+                if refusal == Refusal::OtherDigest && flight.waits_for_next() {
+                    // The stream may have another message than the copy: a new consumer begins with it.
+                    self.follow();
+                }
+            }
+        }
+    }
+
+    fn connection_lost(&mut self) {
+        if let Work::Sending(_, flight) = &mut self.work {
+            flight.doubt();
+        }
+    }
+
+    fn tick(&mut self) {
+        let Some(group) = self.group else { return };
+        let is_over = self.now >= group.begun + SETTLE_TIME;
+        match &self.work {
+            Work::Idle | Work::Deciding(_) => {}
+            _ if is_over => self.give_up(NotWritten::Unavailable),
+            Work::Replaying if !self.is_replaying() => self.prepare(),
+            Work::Pausing { until } if *until <= self.now => self.prepare(),
+            Work::ReadingClock { until } if *until <= self.now => {
+                self.work = Work::ReadingClock { until: self.now + ANSWER_TIME };
+                self.follow();
+            }
+            Work::Sending(_, flight) if flight.until() <= self.now => {
+                if flight.step() == Step::AwaitNext {
+                    self.follow();
+                }
+                self.send();
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a group that is not known to be written.
+    fn give_up(&mut self, why: NotWritten) {
+        let is_in_doubt =
+            matches!(&self.work, Work::Sending(Purpose::Group, flight) if flight.may_be_written());
+        self.settle(if is_in_doubt { Settled::InDoubt } else { Settled::NotWritten(why) });
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        self.work = Work::Idle;
+        if self.group.take().is_some() {
+            self.outputs.push(Output::Settled(settled));
+        }
+    }
+
+    /// Applies the next message to the copy. Returns false if it does not follow.
+    fn apply(&mut self, message: Message, is_own: bool) -> bool {
+        let number = self.tip.number + 1;
+        let tip = match message.follow(&self.tip, number) {
+            Ok(tip) => tip,
+            Err(_) if planted(Bug::ChainIgnored) => match message.go_on(&self.tip) {
+                Ok(tip) => tip,
+                Err(error) => return self.halt_false(Halt::Broken(error)),
+            },
+            Err(error) => return self.halt_false(Halt::Broken(error)),
+        };
+        self.follower.applied(&message, is_own, self.now);
+        self.tip = tip;
+        self.outputs.push(Output::Apply(message, tip));
+        true
+    }
+
+    fn halt_false(&mut self, halt: Halt) -> bool {
+        self.halt(halt);
+        false
+    }
+
+    fn halt(&mut self, halt: Halt) {
+        if self.halted.is_some() {
+            return;
+        }
+        self.halted = Some(halt.clone());
+        self.outputs.push(Output::Halted(halt));
+        // A decision that was asked for is on its way, and settles the group.
+        if !matches!(self.work, Work::Idle | Work::Deciding(_)) {
+            self.give_up(NotWritten::Halted);
+        }
+    }
+}
+
+/// The next number of SplitMix64.
+const fn next_random(state: u64) -> u64 {
+    let mut mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

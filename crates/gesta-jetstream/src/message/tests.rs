@@ -1,0 +1,169 @@
+//! The bytes of messages: one form, nothing else is read, and the chain.
+
+use expect_test::expect;
+use gesta_core::{CommandKey, EventId, NewEvent, Position, RecordedEvent, Version};
+
+use super::*;
+
+const STORE: StoreId = StoreId::from_bytes([7; 16]);
+
+fn event(sequence: u64, version: u64, recorded_at: i64) -> RecordedEvent {
+    let (id, time) = (EventId::from_u128(u128::from(sequence)), Timestamp::from_nanos(-7));
+    let new = NewEvent::json(id, "a-1".parse().unwrap(), "a.b".parse().unwrap(), time, "{}");
+    let new = new.with_tags(["k:v".parse().unwrap()]).with_metadata("{\"m\":1}");
+    let position = Position { partition: 0, sequence };
+    RecordedEvent::new(position, Version::new(version), Timestamp::from_nanos(recorded_at), new.to_bytes())
+}
+
+fn tip() -> Tip {
+    Tip { number: 41, position: 5, ..Tip::start(STORE, 0) }
+}
+
+fn draft() -> Draft {
+    let command = CommandKey { key: "key".into(), request: [1; 32] };
+    let batches = vec![
+        RecordedBatch::new(vec![event(6, 0, 9), event(7, 1, 9)], Some(command)).unwrap(),
+        RecordedBatch::new(vec![event(8, 2, 10)], None).unwrap(),
+    ];
+    Draft { random: [3; 16], written_at: Timestamp::from_nanos(8), batches }
+}
+
+fn empty() -> Draft {
+    Draft { batches: Vec::new(), ..draft() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let lines =
+        bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n");
+    lines.collect()
+}
+
+/// The bytes with a checksum that is right.
+fn sealed(mut bytes: Vec<u8>) -> Bytes {
+    let body = bytes.len() - CHECKSUM_BYTES;
+    let checksum = crc32c(&bytes[..body]).to_le_bytes();
+    bytes[body..].copy_from_slice(&checksum);
+    bytes.into()
+}
+
+#[test]
+fn an_empty_message_has_these_bytes() {
+    expect![[r#"
+        474a4d012a00000000000000b00c16c7c873553695a1a01a658984ed447df84e
+        f681f8b0ef3162530f2c07900303030303030303030303030303030308000000
+        00000000050000000000000000000000b4019a52
+    "#]]
+    .assert_eq(&hex(&empty().encode(&tip()).bytes));
+}
+
+#[test]
+fn a_message_of_two_batches_has_these_bytes_and_this_digest() {
+    let encoded = draft().encode(&tip());
+    expect![[r#"
+        474a4d012a00000000000000b00c16c7c873553695a1a01a658984ed447df84e
+        f681f8b0ef3162530f2c07900303030303030303030303030303030308000000
+        00000000050000000000000002000000090000000000000003006b6579010101
+        0101010101010101010101010101010101010101010101010101010101020000
+        00000000000000000035000000f9ffffffffffffff0000000000000000000000
+        000000000601000001030003070000612d31612e62036b3a767b226d223a317d
+        7b7d010000000000000035000000f9ffffffffffffff00000000000000000000
+        00000000000701000001030003070000612d31612e62036b3a767b226d223a31
+        7d7b7d0a00000000000000000001000000020000000000000035000000f9ffff
+        ffffffffff000000000000000000000000000000080100000103000307000061
+        2d31612e62036b3a767b226d223a317d7b7dc68ed4a9
+    "#]]
+    .assert_eq(&hex(&encoded.bytes));
+    expect!["11ea993812f65cebefa33d3aedb8337819e723f7fa86592f4e8ed40d68ac7ddf"]
+        .assert_eq(&encoded.digest.to_string());
+}
+
+#[test]
+fn a_message_is_read_as_it_was_written() {
+    for draft in [draft(), empty()] {
+        let encoded = draft.encode(&tip());
+        let message = Message::decode(&encoded.bytes, 0).unwrap();
+        assert_eq!((message.batches(), message.written_at()), (&draft.batches[..], draft.written_at));
+        assert_eq!((message.digest(), message.random), (encoded.digest, draft.random));
+        let position = if draft.batches.is_empty() { 5 } else { 8 };
+        let next = message.follow(&tip(), 42).unwrap();
+        assert_eq!(next, Tip { number: 42, digest: encoded.digest, position });
+    }
+}
+
+#[test]
+fn no_damaged_or_cut_message_is_read() {
+    let bytes = draft().encode(&tip()).bytes;
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.to_vec();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(Message::decode(&damaged.into(), 0).is_err(), "byte {at}");
+        assert!(Message::decode(&bytes.slice(..at), 0).is_err(), "the first {at} bytes");
+    }
+}
+
+/// A wrong program may write any fields, with a checksum that is right. They are refused, or are in their only form.
+#[test]
+fn a_message_with_wrong_fields_is_refused_or_has_one_form() {
+    let bytes = draft().encode(&tip()).bytes;
+    let mut read = 0;
+    for at in 0..bytes.len() - CHECKSUM_BYTES {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut changed = bytes.to_vec();
+            changed[at] = value;
+            let changed = sealed(changed);
+            let Ok(message) = Message::decode(&changed, 0) else { continue };
+            read += 1;
+            let (number, position) = (message.number - 1, message.position_before);
+            let tip = Tip { number, digest: message.before, position };
+            let again =
+                Draft { random: message.random, written_at: message.written_at, batches: message.batches };
+            assert_eq!(again.encode(&tip).bytes, changed, "byte {at} as {value}");
+        }
+    }
+    assert!(read > 100, "fields such as the clock may have any value: {read}");
+}
+
+#[test]
+fn counts_beyond_the_bytes_or_the_limits_are_refused() {
+    let bytes = empty().encode(&tip()).bytes;
+    for count in [1_u32, 1_024, 1_025, u32::MAX] {
+        let mut changed = bytes.to_vec();
+        changed[76..80].copy_from_slice(&count.to_le_bytes());
+        assert!(matches!(Message::decode(&sealed(changed), 0), Err(MessageError::Field { .. })), "{count}");
+    }
+    let long = [&bytes[..], &[0; 4]].concat();
+    assert_eq!(Message::decode(&sealed(long), 0), Err(MessageError::Field { field: "end" }));
+    let newer = [b"GJM\x02", &bytes[4..]].concat();
+    assert_eq!(Message::decode(&sealed(newer), 0), Err(MessageError::Format));
+}
+
+#[test]
+fn numbers_that_leave_no_room_for_a_place_are_refused() {
+    for (draft, at, value, field) in [
+        (draft(), 4, 0, "number"),
+        (draft(), 68, u64::MAX - 1, "position"),
+        (empty(), 68, u64::MAX, "position"),
+    ] {
+        let mut bytes = draft.encode(&tip()).bytes.to_vec();
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        assert_eq!(Message::decode(&sealed(bytes), 0), Err(MessageError::Field { field }));
+    }
+}
+
+#[test]
+fn a_message_follows_one_tip_only() {
+    let message = Message::decode(&draft().encode(&tip()).bytes, 0).unwrap();
+    let number = ChainError::Number { number: 43, own: 42 };
+    assert_eq!(message.follow(&tip(), 43), Err(number));
+    let other = Tip { digest: Tip::start(STORE, 1).digest, ..tip() };
+    assert_eq!(message.follow(&other, 42), Err(ChainError::Before { number: 42 }));
+    let other = Tip { position: 4, ..tip() };
+    let position = ChainError::Position { number: 42, own: 5, expected: 4 };
+    assert_eq!(message.follow(&other, 42), Err(position));
+}
+
+#[test]
+fn a_tip_is_kept_as_bytes() {
+    assert_eq!(Tip::from_bytes(&tip().to_bytes()), Ok(tip()));
+    assert_eq!(Tip::from_bytes(&[0; 47]), Err(TipError { found: 47 }));
+}

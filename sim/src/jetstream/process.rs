@@ -1,0 +1,183 @@
+//! A process: a machine, its copy, its consumer, and the calls that wait for its writer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use gesta_core::{AppendError, RecordedBatch, Timestamp};
+use gesta_jetstream::{Decided, Draft, Machine, Outcome, Settled, decide};
+
+use super::cluster::server_time;
+use super::copy::{Copy, Group};
+use super::judge::{Answer, Operation};
+use crate::random::Random;
+
+/// Calls that one group takes.
+const GROUP_MAX: usize = 4;
+
+/// A call that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    pub(super) client: usize,
+    pub(super) call: Call,
+    /// Messages that the cluster had when it began.
+    pub(super) begun_at: u64,
+    /// Events that the cluster had when it began.
+    pub(super) position: u64,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Call {
+    /// The append of an operation, by its number.
+    Append(usize),
+    /// A head that is no older than the call.
+    Head,
+}
+
+/// What a consumer delivers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Consumer {
+    pub(super) number: u64,
+    /// The next message.
+    pub(super) next: u64,
+    /// True if it delivers nothing: its server is cut off.
+    pub(super) is_dead: bool,
+    /// How long a delivery may take, in milliseconds.
+    pub(super) delay_max: u64,
+}
+
+/// A process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) boot: u64,
+    pub(super) machine: Machine,
+    pub(super) copy: Copy,
+    pub(super) consumer: Consumer,
+    pub(super) is_alive: bool,
+    /// Until then it hears nothing, though it is heard.
+    pub(super) deaf_until: Duration,
+    /// How far its clock is ahead.
+    pub(super) fast_by: Duration,
+    waiting: VecDeque<Ticket>,
+    group: Vec<Ticket>,
+    outcomes: Vec<Outcome>,
+    /// Decisions of the group.
+    pub(super) decisions: u64,
+    pub(super) wakes_at: Option<Duration>,
+}
+
+impl Process {
+    pub(super) fn new(copy: Copy, fast_by: Duration, random: &mut Random) -> Self {
+        Self {
+            boot: 0,
+            machine: Machine::new(0, copy.tip(), copy.position(), random.next()),
+            copy,
+            consumer: Consumer::default(),
+            is_alive: true,
+            deaf_until: Duration::ZERO,
+            fast_by,
+            waiting: VecDeque::new(),
+            group: Vec::new(),
+            outcomes: Vec::new(),
+            decisions: 0,
+            wakes_at: None,
+        }
+    }
+
+    /// Kills the process. Returns the calls that get no answer.
+    pub(super) fn kill(&mut self) -> Vec<Ticket> {
+        self.is_alive = false;
+        self.boot += 1;
+        self.group.drain(..).chain(self.waiting.drain(..)).collect()
+    }
+
+    /// Starts it again with what a kill has left of its copy.
+    pub(super) fn start_again(&mut self, random: &mut Random) {
+        let lost = |random: &mut Random| usize::try_from(random.below(4)).expect("a few");
+        let copy = self.copy.after_kill(lost(random), lost(random));
+        *self = Self { boot: self.boot, ..Self::new(copy, self.fast_by, random) };
+    }
+
+    pub(super) fn queue(&mut self, ticket: Ticket) {
+        self.waiting.push_back(ticket);
+    }
+
+    /// Takes the next group, if there is one and none is being written.
+    pub(super) fn gather(&mut self) -> bool {
+        if !self.group.is_empty() || self.waiting.is_empty() {
+            return false;
+        }
+        let size = self.waiting.len().min(GROUP_MAX);
+        self.group = self.waiting.drain(..size).collect();
+        self.outcomes.clear();
+        self.decisions = 0;
+        true
+    }
+
+    fn clock(&self, now: Duration) -> Timestamp {
+        // It ticks slowly, so that processes write at the same time.
+        let now = Duration::from_secs(now.as_secs() / 2 * 2);
+        server_time(now + self.fast_by)
+    }
+
+    /// An empty draft.
+    pub(super) fn probe(&self, now: Duration, random: &mut Random) -> Draft {
+        self.draft(Vec::new(), now, random)
+    }
+
+    fn draft(&self, batches: Vec<RecordedBatch>, now: Duration, random: &mut Random) -> Draft {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&random.next().to_le_bytes());
+        Draft { random: bytes, written_at: self.clock(now), batches }
+    }
+
+    /// Decides the group against the copy.
+    pub(super) fn decide(
+        &mut self,
+        operations: &[Operation],
+        now: Duration,
+        may_write: bool,
+        random: &mut Random,
+    ) -> Option<Draft> {
+        let appends = self.group.iter().filter_map(|ticket| match ticket.call {
+            Call::Append(number) => Some(operations[number].batch.clone()),
+            Call::Head => None,
+        });
+        let appends = appends.collect::<Vec<_>>();
+        let mut group = Group { copy: self.copy.clone(), batches: &appends };
+        let read_only = self.machine.read_only();
+        let Decided { outcomes, batches, needs_proof } =
+            decide(&appends, &mut group, self.clock(now), read_only.as_deref());
+        self.decisions += 1;
+        self.outcomes = outcomes;
+        let asks_for_head = self.group.iter().any(|ticket| matches!(ticket.call, Call::Head));
+        let is_sent = may_write && (!batches.is_empty() || needs_proof || asks_for_head);
+        is_sent.then(|| self.draft(batches, now, random))
+    }
+
+    /// The answers to the group.
+    pub(super) fn settle(&mut self, settled: &Settled) -> Vec<(Ticket, Answer)> {
+        let mut outcomes = std::mem::take(&mut self.outcomes).into_iter();
+        let (copy, group) = (&self.copy, std::mem::take(&mut self.group));
+        let answers = group.into_iter().map(|ticket| {
+            let answer = match ticket.call {
+                Call::Head if *settled == Settled::Written => Answer::Head(copy.position()),
+                Call::Head => Answer::Unavailable,
+                Call::Append(_) => answer(outcomes.next(), settled),
+            };
+            (ticket, answer)
+        });
+        answers.collect()
+    }
+}
+
+fn answer(outcome: Option<Outcome>, settled: &Settled) -> Answer {
+    match (outcome, settled) {
+        (Some(Outcome::Repeated(repeat)), _) => Answer::Appended(repeat),
+        (Some(Outcome::Accepted(repeat)), Settled::Written) => Answer::Appended(repeat),
+        (Some(Outcome::Accepted(_)), Settled::InDoubt) => Answer::InDoubt,
+        (Some(Outcome::Refused(AppendError::ReadOnly { .. })), _) => Answer::ReadOnly,
+        (Some(Outcome::Refused(error)), Settled::Written | Settled::NothingToWrite) => Answer::Refused(error),
+        _ => Answer::Unavailable,
+    }
+}
