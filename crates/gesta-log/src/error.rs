@@ -53,6 +53,20 @@ pub enum OpenError {
         /// The store in it.
         store: StoreId,
     },
+    /// The folder holds a replica: only its source writes to it.
+    #[error("`{}` holds a replica of another store: choose a folder that is empty or does not exist", path.display())]
+    IsAReplica {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds a log, or a replica of another partition. Nothing was written to it.
+    #[error("`{}` holds no replica of partition {partition}: choose a folder that is empty or does not exist", path.display())]
+    NotThisReplica {
+        /// The folder.
+        path: PathBuf,
+        /// The partition asked for.
+        partition: u16,
+    },
     /// The manifest's checksum is wrong.
     #[error("the manifest of `{}` is damaged; the segments are untouched: rebuild it with `gesta repair --manifest`, or restore the log from a backup with `gesta restore`", path.display())]
     ManifestDamaged {
@@ -104,6 +118,8 @@ impl OpenError {
             | Self::RestoreUnfinished { .. }
             | Self::CopyUnfinished { .. }
             | Self::OtherStore { .. }
+            | Self::IsAReplica { .. }
+            | Self::NotThisReplica { .. }
             | Self::ManifestDamaged { .. }
             | Self::NewerFormat { .. }
             | Self::IsABackup { .. }

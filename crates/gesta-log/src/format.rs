@@ -10,6 +10,7 @@ mod header;
 mod manifest;
 mod record;
 mod scrub;
+mod through;
 
 pub(crate) use backup::{BACKUP_MAGIC, BackupFile, BackupFormatError, BackupManifest};
 pub(crate) use checksum::{Crc, crc32c};
@@ -32,6 +33,9 @@ pub(crate) use manifest::{
 pub(crate) use manifest::{decode_segment, encode_segment};
 pub(crate) use record::{RECORD_HEADER_BYTES, Record, version_in};
 pub(crate) use scrub::{ScrubRecord, ScrubRecords};
+pub(crate) use through::{
+    NewerSlot, SOURCE_PLACE_BYTES_MAX, THROUGH_SLOT_BYTES, THROUGH_SLOT_STEP, ThroughSlot,
+};
 
 /// The version of the format that this code writes, and the newest it reads.
 pub const FORMAT_VERSION: u16 = 1;

@@ -12,7 +12,7 @@
 //! A background scrub reads sealed segments again, so that rot is found in time ([`Scrub`],
 //! [`LogStore::scrub_status`]).
 //!
-//! [`LogCopy`] fills a folder with what another store has recorded.
+//! [`LogCopy`] fills a folder with what another store has recorded. [`Replica`] follows another store all the time.
 //!
 //! For operators: [`LogStore::backup`] and [`LogStore::scrub`] work on an open log; [`backup()`], [`restore`],
 //! [`verify`], [`scrub()`], [`repair()`] and [`stat()`] work on a folder that no process has open.
@@ -74,4 +74,4 @@ pub use options::{Clock, Options, Scrub};
 pub use read_only::{ReadOnly, ReadOnlyCause};
 pub use recover::Recovery;
 pub use shared::IndexProgress;
-pub use store::{LogCopy, LogStore};
+pub use store::{GroupLookUp, LogCopy, LogStore, Replica, ReplicaError, SourcePlace, SourcePlaceTooLong};

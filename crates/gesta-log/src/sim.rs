@@ -5,6 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use gesta_core::StoreId;
+
 #[cfg(feature = "planted-bugs")]
 pub use crate::bugs::{Bug, plant};
 pub use crate::env::{Betrayal, Counts, Failure, Faults, Hook, Machine, Operation, PlannedFault};
@@ -15,8 +17,9 @@ use crate::operations::{
     Backup, BackupError, BackupOptions, Report, RestoreError, Restored, backup_in, restore_in, verify_in,
 };
 use crate::options::Options;
-use crate::store::LogStore;
+use crate::store::{LogStore, Replica};
 pub use crate::store::{LookedUp, Pending};
+use crate::write::Drive;
 
 /// The folder of the log on its machine.
 pub const ROOT: &str = "/log";
@@ -36,6 +39,20 @@ pub fn open(machine: &Machine, options: &Options) -> Result<LogStore, OpenError>
 /// As [`LogStore::open`].
 pub fn open_unindexed(machine: &Machine, options: &Options) -> Result<LogStore, OpenError> {
     LogStore::open_inline_unindexed(Arc::new(SimEnv::new(machine)), Path::new(ROOT), options)
+}
+
+/// Opens a replica of a partition on a machine.
+///
+/// # Errors
+/// As [`Replica::open`].
+pub fn open_replica(
+    machine: &Machine,
+    of: StoreId,
+    partition: u16,
+    options: &Options,
+) -> Result<Replica, OpenError> {
+    let env = Arc::new(SimEnv::new(machine));
+    Replica::open_in(env, Path::new(ROOT), of, partition, (options, Drive::Inline))
 }
 
 /// Opens the log in a folder of the real machine, without threads, so that the order of system calls repeats exactly.

@@ -7,6 +7,8 @@ mod inline;
 mod launch;
 mod open;
 mod operations;
+mod recorded;
+mod replica;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -41,6 +43,7 @@ pub use copy::LogCopy;
 pub use inline::{LookedUp, Pending};
 use launch::{Late, Launch, Rebuilding};
 pub(crate) use open::{Opened, Purpose, Stage, open};
+pub use replica::{GroupLookUp, Replica, ReplicaError, SourcePlace, SourcePlaceTooLong};
 use threads::{cores, spawning};
 
 /// An event store over one folder. Every acknowledgement comes after a sync.
@@ -49,6 +52,8 @@ use threads::{cores, spawning};
 pub struct LogStore {
     shared: Arc<Shared>,
     boot_epoch: u64,
+    /// Why nobody but its source writes to it, if it is a replica.
+    replica: Option<ReadOnly>,
     /// What recovery found before the log was open.
     recovery: Recovery,
     pool: Pool,
@@ -86,7 +91,8 @@ impl LogStore {
 
     /// Starts a recovered log, with its threads or without.
     fn start(opened: Opened, options: &Options, drive: Drive) -> Result<Self, OpenError> {
-        let Opened { lock, is_writable, env, root, store, boot_epoch, runs, recovery, stage } = opened;
+        let Opened { lock, is_writable, replica, env, root, store, boot_epoch, runs, recovery, stage } =
+            opened;
         let clock = options.clock.clone().unwrap_or_else(|| {
             let env = Arc::clone(&env);
             Arc::new(move || env.now())
@@ -122,7 +128,8 @@ impl LogStore {
             drive,
         };
         let rebuild = Mutex::default();
-        let mut log = Self { shared, boot_epoch, recovery, pool, late, background, rebuild, env, root, lock };
+        let mut log =
+            Self { shared, boot_epoch, replica, recovery, pool, late, background, rebuild, env, root, lock };
         match stage {
             Stage::Ready(ready) => launch.go(*ready)?,
             Stage::Rebuild(work) => log.rebuild = Mutex::new(launch.rebuild_beside(work)?),
@@ -170,7 +177,7 @@ impl LogStore {
     /// Why the log takes no writes; `None` if it does.
     #[must_use]
     pub fn read_only(&self) -> Option<ReadOnly> {
-        self.shared.poison.cause()
+        self.shared.poison.cause().or_else(|| self.replica.clone())
     }
 
     /// Waits until a write or a sync fails, and returns what [`Self::read_only`] returns from then on. For a process
@@ -197,7 +204,7 @@ impl LogStore {
         check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
         let lookup =
             look_up(&self.shared, &batch, ReadMode::Disk).map_err(|fault| refused(&self.shared, &fault))?;
-        let appended = match self.prepare(batch, lookup) {
+        let appended = match self.prepare(batch, lookup, None) {
             Prepare::Answered(answer) => answer,
             Prepare::Ready(role, ticket, reply) => role.submit_and_wait(ticket, reply)?,
         }?;
@@ -450,7 +457,7 @@ impl EventStore for LogStore {
         Box::pin(async move {
             check_batch(&batch, self.shared.id, &self.shared.capabilities)?;
             let (batch, lookup) = self.look_up_pooled(batch).await?;
-            let appended = match self.prepare(batch, lookup) {
+            let appended = match self.prepare(batch, lookup, None) {
                 Prepare::Answered(answer) => answer,
                 Prepare::Ready(role, ticket, reply) => {
                     role.submit(ticket)?;

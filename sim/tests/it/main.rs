@@ -13,3 +13,4 @@ mod planted_groups;
 #[cfg(feature = "planted-bugs")]
 mod planted_jetstream;
 mod regressions;
+mod replica;

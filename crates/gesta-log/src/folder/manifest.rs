@@ -21,6 +21,7 @@ impl Manifest {
             store,
             key_secret,
             partition: 0,
+            is_replica: false,
             durable: DurableMark::default(),
             origins: Vec::new(),
             segments: Vec::new(),

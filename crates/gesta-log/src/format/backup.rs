@@ -90,9 +90,10 @@ impl BackupManifest {
         if files_at + FILE_BYTES * files != body {
             return Err(BackupFormatError::Damaged);
         }
-        let files = bytes[files_at..body].chunks_exact(FILE_BYTES).map(decode_file);
+        let partition = u16_at(bytes, 10);
+        let files = bytes[files_at..body].chunks_exact(FILE_BYTES).map(|file| decode_file(file, partition));
         Ok(Self {
-            partition: u16_at(bytes, 10),
+            partition,
             store: array_at(bytes, 16),
             position: u64_at(bytes, 32),
             frame: u64_at(bytes, 40),
@@ -105,8 +106,8 @@ impl BackupManifest {
     }
 }
 
-fn decode_file(bytes: &[u8]) -> Option<BackupFile> {
-    let entry = decode_segment(&bytes[..SEGMENT_BYTES])?;
+fn decode_file(bytes: &[u8], partition: u16) -> Option<BackupFile> {
+    let entry = decode_segment(&bytes[..SEGMENT_BYTES], partition)?;
     let SegmentState::Sealed(sealed) = entry.state else { return None };
     let (length, reserved) = (u64_at(bytes, SEGMENT_BYTES), u32_at(bytes, SEGMENT_BYTES + 12));
     let is_dense = sealed.first_frame > 0 && sealed.first_position > 0;

@@ -13,9 +13,9 @@ const CHECKSUM_AT: usize = SEGMENT_HEADER_BYTES - 4;
 /// What a segment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentKind {
-    /// Frames of the store's log. The only kind that is written today.
+    /// Frames of a log.
     Primary,
-    /// Reserved for a follower's copy of another store's log.
+    /// Frames of a replica.
     Copy,
     /// Reserved for whole streams of a log, taken into a store of their own.
     Excerpt,

@@ -9,7 +9,12 @@ use super::{
 };
 
 const MAGIC: [u8; 8] = *b"GESTAMAN";
+/// The version of a manifest with feature bits. Only a log that has a feature gets it: older programs open all others.
+const VERSION_WITH_FEATURES: u16 = 2;
 const FIXED_BYTES: usize = 96;
+const FEATURES_BYTES: usize = 8;
+/// The folder is a replica: it takes what its source has recorded, and nothing else.
+const FEATURE_REPLICA: u64 = 1;
 pub(crate) const SEGMENT_BYTES: usize = 112;
 const RUN_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 4;
@@ -23,6 +28,8 @@ pub(crate) struct Manifest {
     pub(crate) store: [u8; 16],
     pub(crate) key_secret: [u8; 16],
     pub(crate) partition: u16,
+    /// True if the log is a replica: it takes what its source has recorded, and nothing else.
+    pub(crate) is_replica: bool,
     pub(crate) durable: DurableMark,
     /// Other stores whose segments belong to this one since a restore or a copy.
     pub(crate) origins: Vec<[u8; 16]>,
@@ -144,7 +151,7 @@ pub(crate) enum ManifestError {
     #[error("the manifest is damaged")]
     Damaged,
     #[error(
-        "the manifest has format version {version}, this program reads up to {FORMAT_VERSION}: use a newer program"
+        "the manifest has format version {version}, this program reads up to {VERSION_WITH_FEATURES}: use a newer program"
     )]
     NewerVersion { version: u16 },
     #[error("the manifest has content that this program does not know: use a newer program")]
@@ -158,7 +165,8 @@ impl Manifest {
         let count = |len: usize| u32::try_from(len).expect("a count of files").to_le_bytes();
         let mut bytes = vec![0; FIXED_BYTES];
         put(&mut bytes, 0, MAGIC);
-        put(&mut bytes, 8, FORMAT_VERSION.to_le_bytes());
+        let version = if self.is_replica { VERSION_WITH_FEATURES } else { FORMAT_VERSION };
+        put(&mut bytes, 8, version.to_le_bytes());
         put(&mut bytes, 10, self.partition.to_le_bytes());
         put(&mut bytes, 16, self.generation.to_le_bytes());
         put(&mut bytes, 24, self.boot_epoch.to_le_bytes());
@@ -170,6 +178,9 @@ impl Manifest {
         put(&mut bytes, 84, count(self.segments.len()));
         put(&mut bytes, 88, count(self.runs.len()));
         put(&mut bytes, 92, self.durable.checksum.to_le_bytes());
+        if self.is_replica {
+            bytes.extend_from_slice(&FEATURE_REPLICA.to_le_bytes());
+        }
         self.origins.iter().for_each(|origin| bytes.extend_from_slice(origin));
         self.segments.iter().for_each(|entry| bytes.extend_from_slice(&encode_segment(entry)));
         self.runs.iter().for_each(|run| bytes.extend_from_slice(&run.encode()));
@@ -188,32 +199,42 @@ impl Manifest {
             return Err(ManifestError::Damaged);
         }
         let version = u16_at(bytes, 8);
-        if version != FORMAT_VERSION {
-            return Err(ManifestError::NewerVersion { version });
-        }
+        let is_replica = match version {
+            FORMAT_VERSION => false,
+            VERSION_WITH_FEATURES if body < FIXED_BYTES + FEATURES_BYTES => {
+                return Err(ManifestError::Damaged);
+            }
+            VERSION_WITH_FEATURES if u64_at(bytes, FIXED_BYTES) == FEATURE_REPLICA => true,
+            VERSION_WITH_FEATURES => return Err(ManifestError::Unknown),
+            version => return Err(ManifestError::NewerVersion { version }),
+        };
         if !are_numbers(bytes, &[16, 24, 64, 72]) {
             return Err(ManifestError::Damaged);
         }
         let [origins, segments, runs] = [80, 84, 88].map(|at| u32_at(bytes, at) as usize);
-        let segments_at = FIXED_BYTES + 16 * origins;
+        let origins_at = FIXED_BYTES + if is_replica { FEATURES_BYTES } else { 0 };
+        let segments_at = origins_at + 16 * origins;
         let runs_at = segments_at + SEGMENT_BYTES * segments;
         if runs_at + RUN_BYTES * runs != body {
             return Err(ManifestError::Damaged);
         }
-        let segments = bytes[segments_at..runs_at].chunks_exact(SEGMENT_BYTES).map(decode_segment);
+        let partition = u16_at(bytes, 10);
+        let segments = bytes[segments_at..runs_at].chunks_exact(SEGMENT_BYTES);
+        let segments = segments.map(|entry| decode_segment(entry, partition));
         let runs = bytes[runs_at..body].chunks_exact(RUN_BYTES).map(RunEntry::decode);
         Ok(Self {
             generation: u64_at(bytes, 16),
             boot_epoch: u64_at(bytes, 24),
             store: array_at(bytes, 32),
             key_secret: array_at(bytes, 48),
-            partition: u16_at(bytes, 10),
+            partition,
+            is_replica,
             durable: DurableMark {
                 number: u64_at(bytes, 64),
                 checksum: u32_at(bytes, 92),
                 position: u64_at(bytes, 72),
             },
-            origins: bytes[FIXED_BYTES..segments_at].chunks_exact(16).map(|own| array_at(own, 0)).collect(),
+            origins: bytes[origins_at..segments_at].chunks_exact(16).map(|own| array_at(own, 0)).collect(),
             segments: segments.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
             runs: runs.collect::<Option<Vec<_>>>().ok_or(ManifestError::Unknown)?,
         })
@@ -250,8 +271,8 @@ pub(crate) fn encode_segment(entry: &SegmentEntry) -> [u8; SEGMENT_BYTES] {
     bytes
 }
 
-/// Decodes the entry of a segment; `None` if it has content that this version does not know.
-pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
+/// Decodes the entry of a segment of a partition; `None` if it has content that this version does not know.
+pub(crate) fn decode_segment(bytes: &[u8], partition: u16) -> Option<SegmentEntry> {
     let plain =
         bytes[12] == DIGEST_SHA_256 && bytes[13..24].iter().all(|byte| *byte == 0) && u32_at(bytes, 108) == 0;
     if !plain || !are_numbers(bytes, &[0, 56, 64, 72, 80, 88, 96]) {
@@ -262,7 +283,7 @@ pub(crate) fn decode_segment(bytes: &[u8]) -> Option<SegmentEntry> {
         id: u64_at(bytes, 0),
         kind: SegmentKind::from_byte(bytes[10])?,
         role: SegmentRole::from_byte(bytes[11])?,
-        partition: 0,
+        partition,
         origin: array_at(bytes, 24),
         salt,
     };
@@ -333,6 +354,7 @@ pub(crate) fn sample_manifest() -> Manifest {
         store: [1; 16],
         key_secret: [2; 16],
         partition: 0,
+        is_replica: false,
     }
 }
 
@@ -343,23 +365,41 @@ mod tests {
 
     #[test]
     fn a_manifest_round_trips_and_every_flipped_bit_is_found() {
-        let bytes = sample().encode();
-        assert_eq!(Manifest::decode(&bytes).unwrap(), sample());
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::decode(&flipped).is_err(), "bit {bit}");
+        let mut replica = Manifest { is_replica: true, partition: 3, ..sample() };
+        replica.segments.iter_mut().for_each(|entry| entry.header.partition = 3);
+        for manifest in [sample(), replica] {
+            let bytes = manifest.encode();
+            assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Manifest::decode(&flipped).is_err(), "bit {bit}");
+            }
+            assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
         }
-        assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn only_a_manifest_with_a_feature_has_the_newer_version_and_unknown_features_are_refused() {
+        let replica = Manifest { is_replica: true, ..sample() }.encode();
+        assert_eq!([&sample().encode(), &replica].map(|bytes| u16_at(bytes, 8)), [1, 2]);
+        for features in [0, 2, 3] {
+            let mut bytes = replica.clone();
+            put(&mut bytes, FIXED_BYTES, u64::to_le_bytes(features));
+            let body = bytes.len() - CHECKSUM_BYTES;
+            let checksum = crc32c(&bytes[..body]);
+            put(&mut bytes, body, checksum.to_le_bytes());
+            assert!(matches!(Manifest::decode(&bytes), Err(ManifestError::Unknown)), "{features}");
+        }
     }
 
     #[test]
     fn the_entry_of_an_unsealed_segment_has_no_end() {
         for entry in &sample().segments[1..] {
             let mut bytes = encode_segment(entry);
-            assert_eq!(decode_segment(&bytes).as_ref(), Some(entry));
+            assert_eq!(decode_segment(&bytes, 0).as_ref(), Some(entry));
             bytes[96] = 1;
-            assert_eq!(decode_segment(&bytes), None, "{:?}", entry.state);
+            assert_eq!(decode_segment(&bytes, 0), None, "{:?}", entry.state);
         }
     }
 
@@ -387,6 +427,6 @@ mod tests {
         assert!(RunEntry::decode(&of_run(NUMBER_MAX + 1)).is_none());
         let mut of_segment = encode_segment(&sample().segments[0]);
         put(&mut of_segment, 96, (NUMBER_MAX + 1).to_le_bytes());
-        assert_eq!(decode_segment(&of_segment), None);
+        assert_eq!(decode_segment(&of_segment, 0), None);
     }
 }

@@ -13,13 +13,18 @@ impl Folder<'_> {
         &self,
         left: &[String],
         store: Option<[u8; 16]>,
+        replica_of: Option<u16>,
     ) -> Result<Manifest, OpenError> {
         let what = || io_error(format!("making a log in `{}`", self.root.display()));
         for name in left {
             self.env.remove(&self.root.join("segments").join(name)).map_err(what())?;
         }
         let store = store.map_or_else(|| self.env.entropy(), Ok).map_err(what())?;
-        let mut manifest = Manifest::new(store, self.env.entropy().map_err(what())?);
+        let mut manifest = Manifest {
+            is_replica: replica_of.is_some(),
+            partition: replica_of.unwrap_or_default(),
+            ..Manifest::new(store, self.env.entropy().map_err(what())?)
+        };
         // The first append creates the first segment.
         manifest.replace(self.env, self.root).map_err(what())?;
         Ok(manifest)
@@ -27,7 +32,7 @@ impl Folder<'_> {
 
     /// Creates an empty log with an id, a new one if none is given, unless the folder has signs of a log that lost its manifest.
     pub(crate) fn create(&self, store: Option<[u8; 16]>) -> Result<Manifest, OpenError> {
-        self.create_over(&self.left_of_create()?, store)
+        self.create_over(&self.left_of_create()?, store, None)
     }
 
     /// The segments that an interrupted create has left. Refuses a folder with signs of a log that lost its manifest.

@@ -22,12 +22,14 @@ use crate::read_only::{ReadOnly, ReadOnlyCause};
 use crate::segment::LogPoint;
 
 impl Folder<'_> {
-    /// Inspects a log that cannot be written to. Frames that are not known to be synced are left out and reported.
+    /// Inspects a log that may not be written to, for the reason given. Frames that are not known to be synced are left
+    /// out and reported.
     pub(crate) fn look_at(
         &self,
         manifest: &Manifest,
         recovery: &mut Recovery,
         files: &RunFiles,
+        mut why: ReadOnly,
     ) -> Result<Settled, OpenError> {
         let listed = open_listed(self.env, self.root, manifest, Mode::Read, &mut recovery.flaws);
         let listed = listed.map_err(self.recover_error())?;
@@ -37,18 +39,14 @@ impl Folder<'_> {
         recovery.note_unproven(&survey);
         recovery.left_out = left_out(&survey);
         recovery.may_miss_events |= recovery.left_out.is_some();
-        let left_out = recovery.left_out.map(|(from, to)| {
-            format!("; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access")
-        });
-        let not_permitted = format!(
-            "`{}` cannot be written to: to append, mount it writable or give this user write permission{}",
-            self.root.display(),
-            left_out.unwrap_or_default()
-        );
-        let not_permitted = ReadOnly::new(ReadOnlyCause::NotPermitted, not_permitted);
+        if let Some((from, to)) = recovery.left_out {
+            why.reason += &format!(
+                "; events {from} to {to} are valid but not known to be on the disk; they are not shown until the log is opened with write access"
+            );
+        }
         recovery.read_only = Some(match recovery.read_only.take() {
-            Some(first) => first.and(not_permitted),
-            None => not_permitted,
+            Some(first) => first.and(why),
+            None => why,
         });
         Ok(Settled::new(listed, survey, (runs, known), Beyond::LeftOut, true))
     }

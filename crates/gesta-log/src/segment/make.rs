@@ -53,7 +53,7 @@ pub(crate) fn make_file(
 pub(crate) fn new_header(env: &dyn Env, manifest: &Manifest, role: SegmentRole) -> io::Result<SegmentHeader> {
     Ok(SegmentHeader {
         id: manifest.next_segment_id(),
-        kind: SegmentKind::Primary,
+        kind: if manifest.is_replica { SegmentKind::Copy } else { SegmentKind::Primary },
         role,
         partition: manifest.partition,
         origin: manifest.store,

@@ -7,18 +7,35 @@ use crate::format::Prepared;
 use crate::index::{LookupError, ReadMode};
 use crate::read;
 use crate::shared::Shared;
-use crate::write::{Answer, Committer, DecisionContext, Lookup, Scope, Ticket, in_doubt, unavailable};
+use crate::write::{
+    Answer, Committer, DecisionContext, DurablePart, Lookup, RecordedPlace, Scope, Ticket, in_doubt,
+    unavailable,
+};
 
 impl LogStore {
     /// Prepares a checked and looked-up batch, on the caller's thread.
-    pub(crate) fn prepare(&self, batch: Batch, lookup: Lookup) -> Prepare<'_> {
-        let is_decided = !self.shared.poison.has_panicked();
+    /// `recorded` is its place if another store has recorded it. A replica takes no other batches.
+    pub(crate) fn prepare(
+        &self,
+        batch: Batch,
+        lookup: Lookup,
+        recorded: Option<RecordedPlace>,
+    ) -> Prepare<'_> {
+        let is_taken = recorded.is_some() || self.replica.is_none();
+        let is_decided = is_taken && !self.shared.poison.has_panicked();
         let Some(commit) = self.late.commit.get().filter(|_| is_decided) else {
             return Prepare::Answered(self.answer_read_only(&batch, &lookup));
         };
         let prepared = Prepared::new(&batch);
         let (reply, answer) = oneshot::channel();
-        Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply, recorded: None }, answer)
+        Prepare::Ready(&commit.role, Ticket { batch, lookup, prepared, reply, recorded }, answer)
+    }
+
+    /// Lets the writer do something, if the log takes writes.
+    pub(crate) fn with_role(&self, work: impl FnOnce(&Committer)) {
+        if let Some(commit) = self.late.commit.get() {
+            work(&commit.role);
+        }
     }
 
     /// Answers a batch to a log that takes no writes. Repeats still get their answer while the log is open. After a
@@ -29,14 +46,17 @@ impl LogStore {
             return Err(AppendError::Closed);
         }
         let durable = self.shared.published.position();
-        let scope = Scope { store: self.shared.id, partition: 0, durable };
+        let scope = Scope { partition: 0, durable };
         let tables = lookup.snapshot.growing();
         match repeat_of(&DecisionContext::new(lookup, &tables, scope), batch) {
             Ok(Some(Repeat { end, .. })) | Err(RefusedBatch { speaks_of: end, .. }) if end > durable => {
                 Err(in_doubt())
             }
             Ok(Some(repeat)) => Ok(self.appended(repeat)),
-            Ok(None) => Err(self.shared.read_only()),
+            Ok(None) => {
+                let reason = self.read_only().map(|own| own.reason).unwrap_or_default();
+                Err(AppendError::ReadOnly { reason })
+            }
             Err(RefusedBatch { error, .. }) => Err(error),
         }
     }
@@ -66,10 +86,25 @@ pub(crate) enum Prepare<'a> {
 
 /// Looks up a batch, up to the durable position.
 pub(crate) fn look_up(shared: &Shared, batch: &Batch, mode: ReadMode) -> Result<Lookup, LookupError> {
+    look_up_in(shared, &durable_part(shared, 0)?, batch, mode)
+}
+
+/// Everything up to the durable position, of a log that holds a partition.
+pub(crate) fn durable_part(shared: &Shared, partition: u16) -> Result<DurablePart, LookupError> {
     // The position first, the snapshot second: the snapshot then holds everything up to the position.
     let durable = shared.published.position();
-    let mut lookup = Lookup::of(shared.snapshot()?, durable, batch, mode)?;
-    lookup.check_places(batch, durable, |sequence| read::mark_at(shared, sequence, mode))?;
+    Ok(DurablePart { snapshot: shared.snapshot()?, durable, partition })
+}
+
+/// Looks up a batch in the durable part of the log.
+pub(crate) fn look_up_in(
+    shared: &Shared,
+    part: &DurablePart,
+    batch: &Batch,
+    mode: ReadMode,
+) -> Result<Lookup, LookupError> {
+    let mut lookup = Lookup::of(part.clone(), batch, mode)?;
+    lookup.check_places(batch, part.durable, |sequence| read::mark_at(shared, sequence, mode))?;
     Ok(lookup)
 }
 

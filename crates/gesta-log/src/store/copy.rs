@@ -6,19 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gesta_core::{
     BoxFuture, Checkpoint, CopyError, CopySource, CopyTarget, EventStore, ReadError, RecordedBatch,
-    RecordedBatches, StoreId, check_batch,
+    RecordedBatches, StoreId,
 };
 
-use super::append::{Prepare, look_up};
 use super::open::{Opened, Purpose, open};
+use super::recorded::{append_error, check_places};
 use super::{Drive, LogStore};
 use crate::env::{Env, OsEnv};
 use crate::error::OpenError;
 use crate::folder::COPYING;
-use crate::index::{LookupError, ReadMode};
 use crate::options::Options;
 use crate::read;
-use crate::write::{Answer, RecordedPlace, in_doubt};
+use crate::write::Committer;
 
 impl CopySource for LogStore {
     fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
@@ -79,52 +78,19 @@ impl LogCopy {
 
     /// Adds batches at their places, all on their way at once.
     async fn add(&self, batches: Vec<RecordedBatch>) -> Result<(), CopyError> {
+        let log = &self.log;
         let mut waiting = Vec::with_capacity(batches.len());
         for recorded in batches {
-            let answer = self.send(&recorded).await?;
+            let batch = log.recorded_batch(&recorded)?;
+            let (batch, lookup) = log.look_up_pooled(batch).await.map_err(append_error(&recorded))?;
+            let answer = log.put_in_line(&recorded, batch, lookup)?;
+            log.with_role(Committer::gather_and_wake);
             waiting.push((recorded, answer));
         }
         for (recorded, answer) in waiting {
-            let position = recorded.first();
-            let answer = answer.await.unwrap_or_else(|_| Err(in_doubt()));
-            let appended = answer.map_err(|source| CopyError::Append { position, source })?;
-            let places = appended.places.iter().map(|place| (place.position, place.version));
-            if !places.eq(recorded.events().iter().map(|event| (event.position(), event.version()))) {
-                return Err(CopyError::Moved { position });
-            }
+            check_places(&recorded, answer.wait().await)?;
         }
         Ok(())
-    }
-
-    /// Puts a batch in line. One after the other, so that their order is that of their positions.
-    async fn send(&self, recorded: &RecordedBatch) -> Result<oneshot::Receiver<Answer>, CopyError> {
-        let position = recorded.first();
-        let refused = |source| CopyError::Append { position, source };
-        let batch = recorded.to_batch().map_err(|source| CopyError::Name { position, source })?;
-        let shared = &self.log.shared;
-        check_batch(&batch, shared.id, &shared.capabilities).map_err(refused)?;
-        let (batch, lookup) = match look_up(shared, &batch, ReadMode::Memory) {
-            Ok(lookup) => (batch, lookup),
-            Err(LookupError::NotInMemory) => self.log.look_up_pooled(batch).await.map_err(refused)?,
-            Err(fault) => return Err(refused(super::append::refused(shared, &fault))),
-        };
-        match self.log.prepare(batch, lookup) {
-            Prepare::Answered(answer) => {
-                let (reply, answered) = oneshot::channel();
-                // The receiver is there.
-                let _ = reply.send(answer);
-                Ok(answered)
-            }
-            Prepare::Ready(role, mut ticket, answer) => {
-                let place = RecordedPlace {
-                    first: position.sequence,
-                    recorded_at: recorded.recorded_at().as_nanos(),
-                };
-                ticket.recorded = Some(place);
-                role.submit(ticket).map_err(refused)?;
-                Ok(answer)
-            }
-        }
     }
 
     fn mark(&self, is_unfinished: bool, state: &'static str) -> Result<(), CopyError> {

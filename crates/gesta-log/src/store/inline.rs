@@ -97,7 +97,7 @@ impl LogStore {
             Ok(looked_up) => looked_up,
             Err(error) => return answered(Err(error)),
         };
-        match self.prepare(batch, lookup) {
+        match self.prepare(batch, lookup, None) {
             Prepare::Answered(answer) => answered(answer),
             Prepare::Ready(role, ticket, reply) => match role.enqueue(ticket) {
                 Ok(()) => Pending(Waiting::InLine(reply)),
@@ -139,12 +139,6 @@ impl LogStore {
             role.keep();
         });
     }
-
-    fn with_role(&self, work: impl FnOnce(&Committer)) {
-        if let Some(commit) = self.late.commit.get() {
-            work(&commit.role);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -158,7 +152,7 @@ mod tests {
     use super::*;
     use crate::env::{Machine, OsEnv};
     use crate::index::IndexSnapshot;
-    use crate::write::Lookup;
+    use crate::write::DurablePart;
 
     fn batch(number: u128) -> Batch {
         batch_of(&format!("a-{number}"), number)
@@ -263,8 +257,9 @@ mod tests {
         durable: u64,
         batch: Batch,
     ) -> Result<Appended, AppendError> {
-        let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
-        let Prepare::Ready(role, ticket, reply) = log.prepare(batch, lookup) else {
+        let lookup =
+            Lookup::of(DurablePart { snapshot, durable, partition: 0 }, &batch, ReadMode::Disk).unwrap();
+        let Prepare::Ready(role, ticket, reply) = log.prepare(batch, lookup, None) else {
             panic!("the log takes writes")
         };
         role.enqueue(ticket).unwrap();

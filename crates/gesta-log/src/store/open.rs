@@ -12,6 +12,7 @@ use crate::format::Manifest;
 use crate::index::RunFiles;
 use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
 use crate::options::Options;
+use crate::read_only::{ReadOnly, ReadOnlyCause};
 use crate::rebuild::Rebuild;
 use crate::recover::{Ready, Recovery, RunPolicy, ready, run_files};
 
@@ -19,6 +20,8 @@ use crate::recover::{Ready, Recovery, RunPolicy, ready, run_files};
 pub(crate) struct Opened {
     pub(crate) lock: Box<dyn Lock>,
     pub(crate) is_writable: bool,
+    /// Why nobody but its source writes to it, if it was opened as a replica.
+    pub(crate) replica: Option<ReadOnly>,
     pub(crate) env: Arc<dyn Env>,
     pub(crate) root: PathBuf,
     pub(crate) store: [u8; 16],
@@ -35,6 +38,8 @@ pub(crate) enum Purpose {
     Store,
     /// To be filled with the batches of the store with this id.
     Copy([u8; 16]),
+    /// To be fed with the batches of a partition of the store with this id.
+    Replica([u8; 16], u16),
 }
 
 /// How far an open got.
@@ -57,7 +62,10 @@ pub(crate) fn open(
     }
     let folder = Folder { env: &*env, root };
     if purpose == Purpose::Store && !folder.is_writable() {
-        return open_to_read(Arc::clone(&env), &folder, options);
+        let lock = folder.lock_existing()?;
+        folder.check_is_no_copy()?;
+        let manifest = folder.existing_manifest()?;
+        return open_to_read(Arc::clone(&env), &folder, options, (lock, manifest), not_permitted(root));
     }
     folder.check_is_no_backup()?;
     for path in folders(root) {
@@ -70,7 +78,11 @@ pub(crate) fn open(
             folder.manifest()?.map_or_else(|| folder.create(None), Ok)?
         }
         Purpose::Copy(of) => manifest_of_copy(&folder, of)?,
+        Purpose::Replica(of, partition) => manifest_of_replica(&folder, of, partition)?,
     };
+    if purpose == Purpose::Store && manifest.is_replica {
+        return open_to_read(Arc::clone(&env), &folder, options, (lock, manifest), replica(root));
+    }
     manifest.boot_epoch += 1;
     let mut recovery = Recovery::default();
     let runs = run_files(root, &manifest, options.blocks_bytes());
@@ -86,6 +98,7 @@ pub(crate) fn open(
     Ok(Opened {
         lock,
         is_writable: true,
+        replica: matches!(purpose, Purpose::Replica(..)).then(|| replica(root)),
         root: root.to_owned(),
         store: manifest.store,
         boot_epoch: manifest.boot_epoch,
@@ -102,25 +115,78 @@ fn manifest_of_copy(folder: &Folder<'_>, of: [u8; 16]) -> Result<Manifest, OpenE
         // A folder that is refused stays as it is.
         let left = folder.left_of_create()?;
         folder.mark_copy().map_err(io_error("beginning the copy"))?;
-        return folder.create_over(&left, Some(of));
+        return folder.create_over(&left, Some(of), None);
     };
+    check_store(folder, &manifest, of)?;
+    if manifest.is_replica {
+        return Err(OpenError::IsAReplica { path: folder.root.to_owned() });
+    }
+    Ok(manifest)
+}
+
+/// The manifest of a replica, a new one in an empty folder. A log never becomes a replica.
+fn manifest_of_replica(folder: &Folder<'_>, of: [u8; 16], partition: u16) -> Result<Manifest, OpenError> {
+    folder.check_is_no_copy()?;
+    let Some(manifest) = folder.manifest()? else {
+        let left = folder.left_of_create()?;
+        return folder.create_over(&left, Some(of), Some(partition));
+    };
+    check_store(folder, &manifest, of)?;
+    if !manifest.is_replica || manifest.partition != partition {
+        return Err(OpenError::NotThisReplica { path: folder.root.to_owned(), partition });
+    }
+    Ok(manifest)
+}
+
+fn check_store(folder: &Folder<'_>, manifest: &Manifest, of: [u8; 16]) -> Result<(), OpenError> {
     if manifest.store == of {
-        return Ok(manifest);
+        return Ok(());
     }
     Err(OpenError::OtherStore { path: folder.root.to_owned(), store: StoreId::from_bytes(manifest.store) })
 }
 
-/// Opens a log in a folder that cannot be written to. Changes nothing.
-fn open_to_read(env: Arc<dyn Env>, folder: &Folder<'_>, options: &Options) -> Result<Opened, OpenError> {
-    let lock = folder.lock_existing()?;
-    folder.check_is_no_copy()?;
-    let mut manifest = folder.existing_manifest()?;
+fn not_permitted(root: &Path) -> ReadOnly {
+    let reason = format!(
+        "`{}` cannot be written to: to append, mount it writable or give this user write permission",
+        root.display()
+    );
+    ReadOnly::new(ReadOnlyCause::NotPermitted, reason)
+}
+
+/// Why nobody but its source writes to a replica.
+fn replica(root: &Path) -> ReadOnly {
+    let reason = format!(
+        "`{}` is a replica, which only its source writes to: append to the store that it follows, or make a store of its own from it with `gesta copy`",
+        root.display()
+    );
+    ReadOnly::new(ReadOnlyCause::Replica, reason)
+}
+
+/// Opens a locked log that may not be written to, for the reason given. Changes nothing.
+fn open_to_read(
+    env: Arc<dyn Env>,
+    folder: &Folder<'_>,
+    options: &Options,
+    (lock, mut manifest): (Box<dyn Lock>, Manifest),
+    why: ReadOnly,
+) -> Result<Opened, OpenError> {
     let mut recovery = Recovery::default();
     let runs = run_files(folder.root, &manifest, options.blocks_bytes());
-    let settled = folder.look_at(&manifest, &mut recovery, &runs)?;
+    let settled = folder.look_at(&manifest, &mut recovery, &runs, why)?;
     let policy = RunPolicy { files: &runs, limits: options.table_limits() };
     let ready = ready(folder, &mut manifest, &settled, &mut recovery, &policy, None)?;
     let (root, stage) = (folder.root.to_owned(), Stage::Ready(Box::new(ready)));
     let (store, boot_epoch) = (manifest.store, manifest.boot_epoch);
-    Ok(Opened { lock, is_writable: false, root, store, boot_epoch, runs, recovery, stage, env })
+    Ok(Opened {
+        lock,
+        is_writable: false,
+        replica: None,
+        root,
+        store,
+        boot_epoch,
+        runs,
+        recovery,
+        stage,
+        env,
+    })
 }

@@ -54,7 +54,8 @@ impl Committer {
         Ok(())
     }
 
-    fn gather_and_wake(&self) {
+    /// Decides the queued batches, unless another thread is about to; the writer's thread commits them.
+    pub(crate) fn gather_and_wake(&self) {
         // A panic here does not affect the group that is being written.
         let gathered = self.guard(GroupBuilder::taken_to, || self.open_group.gather(&self.queue));
         self.queue.wake(gathered);
@@ -68,15 +69,28 @@ impl Committer {
         answer: oneshot::Receiver<Answer>,
     ) -> Result<Answer, AppendError> {
         self.queue.push(ticket)?;
+        self.commit_if_free(Writer::commit_waiting);
+        Ok(answer.recv().unwrap_or_else(|_| Err(super::in_doubt())))
+    }
+
+    /// Commits the queued batches, unless another thread does.
+    pub(crate) fn commit_all(&self) {
+        // A full group leaves batches in the queue.
+        self.commit_if_free(|writer| {
+            while writer.commit_waiting() || !self.queue.is_empty() {}
+            false
+        });
+    }
+
+    fn commit_if_free(&self, commit: impl FnOnce(&mut Writer) -> bool) {
         match self.writer.try_lock() {
             Ok(writer) => {
-                let is_left = self.hold(writer, Writer::commit_waiting);
+                let is_left = self.hold(writer, commit);
                 self.queue.wake(is_left);
             }
             // Another thread commits, or a panic has poisoned the log and abandoned the queue.
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => self.gather_and_wake(),
         }
-        Ok(answer.recv().unwrap_or_else(|_| Err(super::in_doubt())))
     }
 
     /// The loop of the writer's thread. Returns after the log is closed.
@@ -103,8 +117,7 @@ impl Committer {
         }
     }
 
-    /// Queues a batch for [`Self::commit_waiting`].
-    #[cfg(feature = "sim")]
+    /// Queues a batch for [`Self::commit_all`].
     pub(crate) fn enqueue(&self, ticket: Ticket) -> Result<(), AppendError> {
         self.queue.push(ticket)
     }

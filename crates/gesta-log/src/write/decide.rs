@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gesta_core::{
     AppendError, Checkpoint, CommandKey, CommandRecord, Condition, Diverged, EventId, Facts, Placed,
-    Position, StoreId, StreamName, Version,
+    Position, StreamName, Version,
 };
 
 use super::lookup::{ConditionPlace, Lookup};
@@ -14,7 +14,6 @@ use crate::index::{CommandEntry, Contents, LookupError, MemTable, PartRef, State
 
 /// The facts about the log that a decision needs besides the index.
 pub(crate) struct Scope {
-    pub(crate) store: StoreId,
     pub(crate) partition: u16,
     /// The last position that readers have seen: no valid checkpoint lies after it.
     pub(crate) durable: u64,
@@ -99,7 +98,7 @@ impl Facts for DecisionContext<'_> {
     fn check_place(&self, at: usize, after: &Checkpoint) -> Result<(), AppendError> {
         let sequence = after.sequence(self.scope.partition);
         let ahead = |durable| {
-            let head = Checkpoint::new(self.scope.store, [durable]);
+            let head = after.clone().with(self.scope.partition, durable);
             AppendError::CheckpointAhead { checkpoint: after.clone(), head }
         };
         match self.lookup.place_of(at) {

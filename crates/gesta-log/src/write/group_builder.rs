@@ -25,12 +25,13 @@ use gesta_core::{
 use super::decide::{DecisionContext, Scope};
 use super::group::{Group, Taken, deliver};
 use super::indexer::Indexer;
+use super::insert::Accepted;
 use super::lookup::Lookup;
 use super::queue::{Answer, Queue, RecordedPlace, Ticket};
 use super::segment_manager::{SealTask, SegmentManager};
 use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, FrameName, StartBody, mark_len, write_mark};
-use crate::index::{FullTable, IndexedEvent, MemTable, State};
+use crate::index::{FullTable, MemTable, State};
 use crate::limits::{DECISIONS_MAX, GROUP_BYTES_MAX, START_BYTES};
 use crate::segment::{ActiveSegment, Spare, Tail};
 use crate::shared::{Head, Shared};
@@ -328,7 +329,7 @@ impl GroupBuilder {
     }
 
     fn scope(&self) -> Scope {
-        Scope { store: self.shared.id, partition: 0, durable: self.shared.published.position() }
+        Scope { partition: 0, durable: self.shared.published.position() }
     }
 
     /// True if a frame of that length fits now, in memory and in the segment.
@@ -548,25 +549,10 @@ impl GroupBuilder {
 /// Adds a batch to the active table, and returns the version of each of its events.
 fn insert(table: &mut State, ticket: &Ticket, frame_offset: u64, recorded_at: i64) -> Vec<u64> {
     let frame = u32::try_from(frame_offset).expect("a segment is at most 1 GiB");
-    let lookup = &ticket.lookup;
+    let Ticket { batch, lookup, prepared, .. } = ticket;
     let mut ended_since = lookup.snapshot.growing();
     ended_since.pop();
-    let mut versions = Vec::with_capacity(ticket.batch.events.len());
-    for (number, (event, at)) in ticket.batch.events.iter().zip(ticket.prepared.record_offsets()).enumerate()
-    {
-        let indexed = IndexedEvent {
-            stream: event.stream.as_str(),
-            event_type: event.event_type.as_str(),
-            id: event.id,
-        };
-        let tags = event.tags.iter().map(gesta_core::Tag::as_str);
-        let base = || lookup.next_version(number, &event.stream, &ended_since);
-        versions.push(table.insert(&indexed, tags, frame + at, versions.is_empty(), base));
-    }
-    table.end_batch(recorded_at, frame_offset + ticket.prepared.len() as u64);
-    if let Some(command) = &ticket.batch.command {
-        let is_new = table.insert_command(&command.key, command.request, &versions);
-        assert!(is_new, "a recorded command key is a repeat");
-    }
-    versions
+    let records = prepared.record_offsets().map(|at| frame + at);
+    let accepted = Accepted { batch, lookup, ended_since: &ended_since, recorded_at };
+    accepted.insert(table, records, frame_offset + prepared.len() as u64)
 }

@@ -18,10 +18,20 @@ use crate::index::{
 };
 use crate::read::command_of;
 
+/// What a batch is looked up in: a snapshot of the index that holds everything up to a durable position.
+#[derive(Clone)]
+pub(crate) struct DurablePart {
+    pub(crate) snapshot: Arc<IndexSnapshot>,
+    pub(crate) durable: u64,
+    /// The partition of the store that the log holds: the places of conditions have a sequence for each.
+    pub(crate) partition: u16,
+}
+
 /// The result of looking up a batch.
 pub(crate) struct Lookup {
     /// The snapshot that was searched.
     pub(crate) snapshot: Arc<IndexSnapshot>,
+    partition: u16,
     /// The version and position of the last event of each event's stream. The list is empty if there are no runs or
     /// full tables. An entry is `None` also if the active table has a newer head, or if the preceding event is of the
     /// same stream.
@@ -56,15 +66,12 @@ pub(crate) enum ConditionPlace {
 
 impl Lookup {
     /// Looks up a batch.
-    pub(crate) fn of(
-        snapshot: Arc<IndexSnapshot>,
-        durable: u64,
-        batch: &Batch,
-        mode: ReadMode,
-    ) -> Result<Self, LookupError> {
+    pub(crate) fn of(part: DurablePart, batch: &Batch, mode: ReadMode) -> Result<Self, LookupError> {
+        let DurablePart { snapshot, durable, partition } = part;
         let ended = snapshot.active().first - 1;
         let mut lookup = Self {
             snapshot,
+            partition,
             heads: Vec::new(),
             expected_heads: Vec::new(),
             found: Vec::new(),
@@ -134,11 +141,11 @@ impl Lookup {
         durable: u64,
         mark_at: impl Fn(u64) -> Result<Option<u32>, LookupError>,
     ) -> Result<(), LookupError> {
-        if self.is_repeat() || batch.conditions.iter().all(|condition| mark_of(condition).is_none()) {
+        if self.is_repeat() || batch.conditions.iter().all(|condition| self.mark_of(condition).is_none()) {
             return Ok(());
         }
         for condition in &batch.conditions {
-            let place = match mark_of(condition) {
+            let place = match self.mark_of(condition) {
                 None => ConditionPlace::Here,
                 Some((after, _)) if after > durable => ConditionPlace::Ahead(durable),
                 Some((after, mark)) => match mark_at(after)? {
@@ -221,13 +228,20 @@ impl Lookup {
         self.snapshot.head_in_runs(&Key::stream(stream), u64::MAX, begin_before, mode)
     }
 
+    /// Position and mark of a condition's `after`, if it has a mark.
+    fn mark_of(&self, condition: &Condition) -> Option<(u64, u32)> {
+        let after = condition.after.as_ref()?;
+        Some((after.sequence(self.partition), after.mark(self.partition)?))
+    }
+
     fn is_repeat(&self) -> bool {
         self.command.is_some() || !self.found.is_empty()
     }
 
     fn look_at_conditions(&mut self, batch: &Batch, mode: ReadMode) -> Result<(), LookupError> {
         for condition in &batch.conditions {
-            let found = last_match(&self.snapshot, condition, self.checked_to, mode)?;
+            let after = condition.after.as_ref().map_or(0, |after| after.sequence(self.partition));
+            let found = last_match(&self.snapshot, condition, after, self.checked_to, mode)?;
             self.matches.push(found);
         }
         Ok(())
@@ -288,12 +302,6 @@ impl Lookup {
     }
 }
 
-/// Position and mark of a condition's `after`, if it has a mark.
-fn mark_of(condition: &Condition) -> Option<(u64, u32)> {
-    let after = condition.after.as_ref()?;
-    Some((after.sequence(0), after.mark(0)?))
-}
-
 /// The entry of a command in the runs. Its key is compared with the record in the log.
 pub(crate) fn command_in_runs(
     snapshot: &IndexSnapshot,
@@ -319,14 +327,14 @@ pub(crate) fn command_in_runs(
     Ok(None)
 }
 
-/// The last match of a condition up to a position. Skips parts that end at its `after` or earlier.
+/// The last match of a condition up to a position. Skips parts that end at `after` or earlier.
 fn last_match(
     snapshot: &IndexSnapshot,
     condition: &Condition,
+    after: u64,
     up_to: u64,
     mode: ReadMode,
 ) -> Result<Option<u64>, LookupError> {
-    let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
     for part in snapshot.parts().iter().rev() {
         let held = part.look(mode);
         let part = held.part();
@@ -413,7 +421,7 @@ mod tests {
     }
 
     fn look_up(snapshot: Arc<IndexSnapshot>, durable: u64, batch: &Batch) -> Lookup {
-        Lookup::of(snapshot, durable, batch, ReadMode::Disk).unwrap()
+        Lookup::of(DurablePart { snapshot, durable, partition: 0 }, batch, ReadMode::Disk).unwrap()
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Harness for Log {
 }
 
 /// Copies a folder with its content, like `cp -a`.
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");

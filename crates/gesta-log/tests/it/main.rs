@@ -8,6 +8,7 @@ mod descriptors;
 mod laws;
 mod opening;
 mod repair;
+mod replica;
 mod restore;
 mod scrub;
 mod stat;

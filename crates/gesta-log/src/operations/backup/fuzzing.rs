@@ -21,10 +21,10 @@ fn check(bytes: &[u8]) {
 
 /// A manifest that lists one segment, without its checksum.
 pub(crate) fn sample(entry: &[u8]) -> Vec<u8> {
-    let SegmentState::Sealed(sealed) = decode_segment(entry).expect("a segment").state else {
+    let SegmentState::Sealed(sealed) = decode_segment(entry, 0).expect("a segment").state else {
         unreachable!("a backup holds sealed segments only");
     };
-    let entry = decode_segment(entry).expect("a segment");
+    let entry = decode_segment(entry, 0).expect("a segment");
     let manifest = BackupManifest {
         partition: 0,
         store: [1; 16],

@@ -17,7 +17,7 @@ use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, segment_name, segment_path};
 use crate::format::{
     DurableMark, EndBody, Frame, FrameHeader, FrameKind, HeaderError, Manifest, SEGMENT_HEADER_BYTES, Sealed,
-    SegmentEntry, SegmentHeader, SegmentRole, SegmentState, StartBody, last_frame,
+    SegmentEntry, SegmentHeader, SegmentKind, SegmentRole, SegmentState, StartBody, last_frame,
 };
 use crate::limits::{MARKS_RESERVE_BYTES, SEGMENT_SIZE_BYTES_MIN};
 use crate::recover::{Recovery, is_blank, open_listed};
@@ -219,12 +219,15 @@ impl Builder<'_> {
     }
 
     fn build(mut self, keep_current: bool) -> Result<Rebuilt, RepairError> {
-        let store = match &self.older {
-            Some(older) => older.store,
+        let (store, is_replica) = match &self.older {
+            Some(older) => (older.store, older.is_replica),
             // This store made the newest segment, even if the other segments came from a restore.
-            None => self.segments.last().map(|own| own.header.origin).ok_or_else(|| {
-                RepairError::NotEnough { reason: "no segment has a valid header".to_owned() }
-            })?,
+            None => {
+                let newest = self.segments.last().map(|own| &own.header).ok_or_else(|| {
+                    RepairError::NotEnough { reason: "no segment has a valid header".to_owned() }
+                })?;
+                (newest.origin, newest.kind == SegmentKind::Copy)
+            }
         };
         let entropy = || self.folder.env.entropy().map_err(io_error("drawing a secret"));
         let secret = self.older.as_ref().map_or_else(entropy, |older| Ok(older.key_secret))?;
@@ -233,7 +236,7 @@ impl Builder<'_> {
         // START carries the number of the last frame before it. Two segments have the same number only if the first
         // holds nothing but its START. The other is then a copy of its tail, with a higher id.
         used.sort_by_key(|own| (own.first.map(|first| first.number), own.header.id));
-        let mut manifest = Manifest::new(store, secret);
+        let mut manifest = Manifest { is_replica, ..Manifest::new(store, secret) };
         let first = SegmentFile::first_frame_offset();
         if let Some(own) = unused.iter().find(|own| own.header.origin != store && own.nonzero > first) {
             let reason =
@@ -282,7 +285,8 @@ impl Builder<'_> {
         let boot_epoch = starts().map(|start| start.boot_epoch).max();
         manifest.generation = generation.max(older.map(|older| older.generation)).unwrap_or(0) + UNSEEN_MAX;
         manifest.boot_epoch = boot_epoch.max(older.map(|older| older.boot_epoch)).unwrap_or(0) + UNSEEN_MAX;
-        manifest.partition = used.first().map_or(0, |own| own.header.partition);
+        let of_segments = || used.first().map_or(0, |own| own.header.partition);
+        manifest.partition = older.map_or_else(of_segments, |older| older.partition);
         // The first write to a segment followed the last sync of the previous one.
         let begun = used.last().and_then(|own| own.first).map(|first| ChainPosition::before(&first));
         manifest.durable = older.map_or_else(DurableMark::default, Manifest::newest_named);

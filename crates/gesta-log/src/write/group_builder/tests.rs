@@ -13,6 +13,7 @@ use crate::options::Options;
 use crate::recover::Ready;
 use crate::store::{Opened, Purpose, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
+use crate::write::lookup::DurablePart;
 use crate::write::manifest::SharedManifest;
 use crate::write::worker::Drive;
 
@@ -64,7 +65,8 @@ impl Gathered {
 
     fn ticket(&self, batch: Batch) -> (Ticket, Waiting) {
         let (durable, snapshot) = (self.shared.published.position(), self.shared.index.snapshot());
-        let lookup = Lookup::of(snapshot, durable, &batch, ReadMode::Disk).unwrap();
+        let lookup =
+            Lookup::of(DurablePart { snapshot, durable, partition: 0 }, &batch, ReadMode::Disk).unwrap();
         let (reply, answer) = oneshot::channel();
         (Ticket { prepared: Prepared::new(&batch), batch, lookup, reply, recorded: None }, answer)
     }

@@ -1,0 +1,267 @@
+//! Replicas: a folder that follows one partition of another store. It is fed with recorded batches and read like any log.
+//!
+//! *Invariants*
+//! - It holds what the source has recorded, at the same places: sequences and versions have no gap.
+//! - The kept place of the source is never newer than the events.
+//! - It never gets shorter. One that holds another history is moved aside.
+
+mod error;
+mod look_up;
+mod through;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use gesta_core::{
+    Batch, Checkpoint, Limit, Place, Position, Query, Read, ReadError, RecordedBatch, RecordedEvent, StoreId,
+};
+
+use super::open::{Purpose, open};
+use super::{Drive, LogStore};
+use crate::env::{Env, OsEnv};
+use crate::error::OpenError;
+use crate::index::ReadMode;
+use crate::locks;
+use crate::options::Options;
+use crate::read::{self, LookError};
+use crate::shared::Head;
+pub use error::ReplicaError;
+pub use look_up::GroupLookUp;
+use through::ThroughFile;
+pub use through::{SourcePlace, SourcePlaceTooLong};
+
+/// A folder that follows one partition of another store.
+///
+/// The source's batches come in by [`Self::append`], at the places and times at which they were recorded. [`Self::log`] reads
+/// them. Appends to that log are refused; it answers repeats, since it has all ids and command keys.
+///
+/// The log in the folder has one partition, whichever it follows: its positions are in partition 0, and its checkpoints have one
+/// sequence. A store over several replicas translates at its rim: [`Self::lower`], [`Self::raise`], [`Self::raise_event`].
+/// Batches that are fed in or looked up are in the words of the source.
+///
+/// The methods block their thread. Dropping a replica closes it.
+pub struct Replica {
+    log: Arc<LogStore>,
+    partition: u16,
+    /// The time of the last event, or of one about to follow it.
+    recorded_at: AtomicI64,
+    /// Batches come in one call after the other.
+    through: Mutex<ThroughFile>,
+}
+
+impl Replica {
+    /// Opens the replica in a folder, or begins one in a folder that is empty or does not exist. Recovers it if it was not closed,
+    /// and blocks until its index is complete.
+    ///
+    /// # Errors
+    /// [`OpenError`]. [`OpenError::OtherStore`] and [`OpenError::NotThisReplica`]: the folder holds something else.
+    pub fn open(
+        folder: impl AsRef<Path>,
+        of: StoreId,
+        partition: u16,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        Self::open_in(Arc::new(OsEnv), folder.as_ref(), of, partition, (options, Drive::Threads))
+    }
+
+    pub(crate) fn open_in(
+        env: Arc<dyn Env>,
+        root: &Path,
+        of: StoreId,
+        partition: u16,
+        (options, drive): (&Options, Drive),
+    ) -> Result<Self, OpenError> {
+        let opened = open(env, root, options, Purpose::Replica(*of.as_bytes(), partition))?;
+        let log = LogStore::start(opened, options, drive)?;
+        match drive {
+            // A failure is reported by the calls that need the index.
+            Drive::Threads => _ = log.wait_for_index(),
+            Drive::Inline => log.index_inline()?,
+        }
+        let through = ThroughFile::open(&*log.env, root, *of.as_bytes(), |place| is_here(&log, place))?;
+        let recorded_at = AtomicI64::new(last_recorded_at(&log));
+        Ok(Self { log: Arc::new(log), partition, recorded_at, through: Mutex::new(through) })
+    }
+
+    /// Adds what the source has recorded, and moves the kept place of the source. Without batches, only the place moves. On `Ok`,
+    /// the events are durable and visible, and the place is durable.
+    ///
+    /// After a crash the source sends some batches again: those up to the head are compared with what is here, and skipped. The
+    /// others must follow the head without a gap.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]. Some of the batches, from the first on, may have been added; the place has not moved. Send all after
+    /// [`Self::through`] again.
+    pub fn append(&self, batches: &[RecordedBatch], through: &SourcePlace) -> Result<(), ReplicaError> {
+        let mut kept = locks::lock(&self.through);
+        let new = self.skip_known(batches)?;
+        if let Some(last) = new.last() {
+            self.recorded_at.fetch_max(last.recorded_at().as_nanos(), Ordering::AcqRel);
+            self.log.add_blocking(new)?;
+        }
+        let head = self.log.shared.published.head();
+        kept.write(through, head).map_err(ReplicaError::Through)
+    }
+
+    /// Returns how far the source had got by the newest place that is durable here; `None` if it has given none yet, or if the file
+    /// with the place is lost. Everything after it may have to be sent again.
+    #[must_use]
+    pub fn through(&self) -> Option<SourcePlace> {
+        locks::lock(&self.through).newest().cloned()
+    }
+
+    /// Looks up a group of batches, so that they can be decided against the replica by [`repeat_of`](gesta_core::repeat_of) and
+    /// [`check`](gesta_core::check), before the source records them.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the disk or the index gives no answer.
+    pub fn look_up<'a>(&self, batches: &'a [Batch]) -> Result<GroupLookUp<'a>, ReadError> {
+        GroupLookUp::of(self, batches).map_err(|fault| LookError::from(fault).into_read_error())
+    }
+
+    /// Returns the place after the last event, in the words of the log.
+    #[must_use]
+    pub fn head(&self) -> Checkpoint {
+        self.log.shared.head()
+    }
+
+    /// Returns the log, to be read. It refuses appends.
+    #[must_use]
+    pub const fn log(&self) -> &Arc<LogStore> {
+        &self.log
+    }
+
+    /// Returns the partition of the source.
+    #[must_use]
+    pub const fn partition(&self) -> u16 {
+        self.partition
+    }
+
+    /// Translates a place of the source into one of the log: that of the partition alone.
+    #[must_use]
+    pub fn lower(&self, place: &Checkpoint) -> Checkpoint {
+        let sequence = place.sequence(self.partition);
+        let lowered = Checkpoint::new(place.store(), [sequence]);
+        match place.mark(self.partition) {
+            Some(mark) => lowered.with_mark(Position { partition: 0, sequence }, mark),
+            None => lowered,
+        }
+    }
+
+    /// Moves the place of the partition in `whole`, a place of the source, to a place of the log.
+    ///
+    /// # Panics
+    /// If `whole` has no such partition.
+    #[must_use]
+    pub fn raise(&self, place: &Checkpoint, whole: Checkpoint) -> Checkpoint {
+        let at = self.raise_position(Position { partition: 0, sequence: place.sequence(0) });
+        match place.mark(0) {
+            Some(mark) => whole.with_mark(at, mark),
+            None => whole.with(at.partition, at.sequence),
+        }
+    }
+
+    /// Translates a position of the log into one of the source.
+    #[must_use]
+    pub const fn raise_position(&self, position: Position) -> Position {
+        Position { partition: self.partition, sequence: position.sequence }
+    }
+
+    /// Translates an event that the log has read into one of the source. The bytes are shared.
+    #[must_use]
+    pub fn raise_event(&self, event: &RecordedEvent) -> RecordedEvent {
+        let position = self.raise_position(event.position());
+        RecordedEvent::new(position, event.version(), event.recorded_at(), (**event).clone())
+    }
+
+    /// Closes the replica. Further calls are refused.
+    pub fn close(&self) {
+        self.log.close();
+    }
+
+    /// Closes the replica and renames its folder to `<folder>.diverged-<seconds since 1970>`, so that a new one can be begun. The old one
+    /// may hold the only copy of events that the source has lost. Returns its new path.
+    ///
+    /// # Errors
+    /// The system's error. The folder is where it was.
+    pub fn set_aside(self) -> io::Result<PathBuf> {
+        self.close();
+        let (env, root) = (&*self.log.env, &self.log.root);
+        let seconds = env.now().as_nanos().div_euclid(1_000_000_000);
+        let mut name = root.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".diverged-{seconds}"));
+        let aside = root.with_file_name(name);
+        env.rename(root, &aside)?;
+        if let Some(parent) = aside.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            env.sync_dir(parent)?;
+        }
+        Ok(aside)
+    }
+
+    /// Compares the batches up to the head with what is here, and returns the others, which must follow without a gap.
+    fn skip_known<'b>(&self, batches: &'b [RecordedBatch]) -> Result<&'b [RecordedBatch], ReplicaError> {
+        let head = self.log.durable_position();
+        let known = batches.iter().take_while(|batch| batch.first().sequence <= head).count();
+        let (known, new) = batches.split_at(known);
+        for batch in known {
+            self.check_partition(batch)?;
+            self.check_known(batch, head)?;
+        }
+        let mut next = head + 1;
+        for batch in new {
+            self.check_partition(batch)?;
+            if batch.first().sequence != next {
+                return Err(ReplicaError::NotNext { position: batch.first(), next });
+            }
+            next = batch.last().position().sequence + 1;
+        }
+        Ok(new)
+    }
+
+    fn check_partition(&self, batch: &RecordedBatch) -> Result<(), ReplicaError> {
+        if batch.first().partition == self.partition {
+            return Ok(());
+        }
+        Err(ReplicaError::OtherPartition { position: batch.first(), partition: self.partition })
+    }
+
+    /// Checks that a batch that begins at or before the head is the one that is here. An unreadable event is accepted: a read
+    /// reports it.
+    fn check_known(&self, batch: &RecordedBatch, head: u64) -> Result<(), ReplicaError> {
+        let last = batch.last();
+        let (position, sequence) = (last.position(), last.position().sequence);
+        if sequence > head {
+            // Batches are whole, so here the batch ends at the head.
+            return Err(ReplicaError::Diverged { position });
+        }
+        let here = read::mark_at(&self.log.shared, sequence, ReadMode::Disk)
+            .map_err(|fault| ReplicaError::Read(LookError::from(fault).into_read_error()))?;
+        match here {
+            Some(mark) if mark != last.mark() => Err(ReplicaError::Diverged { position }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a log has an event, with its mark.
+fn is_here(log: &LogStore, place: Head) -> Result<bool, OpenError> {
+    if place.position > log.durable_position() {
+        return Ok(false);
+    }
+    let found = read::mark_at(&log.shared, place.position, ReadMode::Disk);
+    let found = found.map_err(|fault| OpenError::Io {
+        what: format!("reading the event at {}", place.position),
+        source: io::Error::other(fault),
+    })?;
+    Ok(found.is_none_or(|mark| Some(mark) == place.mark))
+}
+
+/// The time of the last event; the least value if there is none, or if it cannot be read.
+fn last_recorded_at(log: &LogStore) -> i64 {
+    let one = Limit::events(std::num::NonZeroU32::MIN);
+    let last = Read::log_from(Query::All, Place::End).backward().limit(one);
+    let page = log.read_blocking(&last).ok();
+    page.and_then(|page| page.events.last().map(|event| event.recorded_at().as_nanos())).unwrap_or(i64::MIN)
+}
