@@ -28,6 +28,7 @@ mod steps;
 mod streams;
 mod verify;
 mod view;
+mod view_parked;
 mod view_past;
 mod view_versions;
 mod why;

@@ -38,6 +38,11 @@ impl From<usize> for Count {
     }
 }
 
+/// A text of somebody else, safe in a line of a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// How an event is printed.
 #[derive(Clone, Copy)]
 pub(crate) enum Style {

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use gesta::http::{Principal, Problem};
+use gesta::http::{Caller, Principal, Problem, header_text};
 
 use crate::state::Shared;
 
@@ -28,4 +28,13 @@ pub(crate) async fn authenticate(
         Ok(None) => drop(parts.extensions.remove::<Principal>()),
     }
     next.run(Request::from_parts(parts, body)).await
+}
+
+/// The name of an operator who gave none.
+const ANONYMOUS: &str = "anonymous";
+
+/// The operator to record: the principal, else the header `X-Actor`.
+pub(crate) fn operator(parts: &Parts) -> Result<String, Problem> {
+    let actor = header_text(&parts.headers, "X-Actor")?;
+    Ok(Caller::of(parts).principal().or(actor).unwrap_or(ANONYMOUS).to_owned())
 }

@@ -20,6 +20,7 @@ mod store;
 mod stream;
 mod streams;
 mod table;
+mod view_parked;
 mod view_past;
 mod view_query;
 mod views;

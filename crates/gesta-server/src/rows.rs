@@ -5,15 +5,25 @@ use base64::prelude::BASE64_STANDARD;
 use gesta_views::{Rows, SqlValue};
 use serde_json::{Value, json};
 
-/// The answer to a query of a view: `columns`, `rows`, and the `checkpoint` that they show.
+/// The answer to a query of a view: `columns`, `rows`, and the `checkpoint` that they show. With parked streams also `parked`, their
+/// names.
 #[must_use]
 pub fn rows_json(rows: Rows) -> Value {
     let row = |row: Vec<SqlValue>| row.into_iter().map(value_json).collect::<Value>();
-    json!({
+    let mut answer = json!({
         "columns": rows.columns,
         "rows": rows.rows.into_iter().map(row).collect::<Value>(),
         "checkpoint": rows.checkpoint.to_string(),
-    })
+    });
+    name_parked(&mut answer, rows.parked);
+    answer
+}
+
+/// Names the streams that rows lack the last events of, if there are some.
+pub(crate) fn name_parked(answer: &mut Value, parked: Vec<String>) {
+    if !parked.is_empty() {
+        answer["parked"] = parked.into();
+    }
 }
 
 pub(crate) fn value_json(value: SqlValue) -> Value {

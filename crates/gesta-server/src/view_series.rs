@@ -10,7 +10,7 @@ use gesta_views::{
 use gesta_wire::format_time;
 use serde_json::{Value, json};
 
-use crate::rows::value_json;
+use crate::rows::{name_parked, value_json};
 
 /// A query to run at many moments.
 #[derive(Debug)]
@@ -114,12 +114,21 @@ struct Answer {
     most: SeriesLimits,
     taken: SeriesLimits,
     exceeded: Option<SeriesError>,
+    /// The streams that the last cut does not show to the end.
+    parked: Vec<String>,
 }
 
 impl Answer {
     fn new(most: SeriesLimits) -> Self {
         let taken = SeriesLimits { cuts: 0, rows: 0, bytes: 0 };
-        Self { columns: vec!["cut".to_owned()], rows: Vec::new(), most, taken, exceeded: None }
+        Self {
+            columns: vec!["cut".to_owned()],
+            rows: Vec::new(),
+            most,
+            taken,
+            exceeded: None,
+            parked: Vec::new(),
+        }
     }
 
     /// Adds the rows at a cut. Breaks if there is too much.
@@ -134,6 +143,7 @@ impl Answer {
             self.exceeded = Some(SeriesError::TooMany { what, most });
             return ControlFlow::Break(());
         }
+        self.parked = rows.parked;
         self.columns.truncate(1);
         self.columns.extend(rows.columns);
         let cut = format_time(cut);
@@ -145,12 +155,13 @@ impl Answer {
     }
 
     fn into_json(self, checkpoint: &Checkpoint) -> Result<Value, SeriesError> {
-        match self.exceeded {
-            Some(error) => Err(error),
-            None => {
-                Ok(json!({"columns": self.columns, "rows": self.rows, "checkpoint": checkpoint.to_string()}))
-            }
+        if let Some(error) = self.exceeded {
+            return Err(error);
         }
+        let mut answer =
+            json!({"columns": self.columns, "rows": self.rows, "checkpoint": checkpoint.to_string()});
+        name_parked(&mut answer, self.parked);
+        Ok(answer)
     }
 }
 

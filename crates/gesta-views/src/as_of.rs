@@ -105,6 +105,7 @@ impl EvaluateError {
 /// A view as it was at one moment. Its database is temporary and goes when this is dropped.
 pub struct ViewAsOf {
     reader: Mutex<Reader>,
+    parked: Vec<String>,
     _folder: TempDir,
 }
 
@@ -131,8 +132,9 @@ pub fn evaluate(
         }
     }
     fold.commit(&moment.until)?;
+    let parked = fold.parked();
     let (reader, folder) = fold.into_reader()?;
-    Ok(ViewAsOf { reader: Mutex::new(reader), _folder: folder })
+    Ok(ViewAsOf { reader: Mutex::new(reader), parked, _folder: folder })
 }
 
 impl ViewAsOf {
@@ -148,7 +150,8 @@ impl ViewAsOf {
     ) -> Result<Rows, QueryError> {
         let deadline = Instant::now() + limits.time;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.query(sql, parameters, limits, deadline)
+        let rows = reader.query(sql, parameters, limits, deadline)?;
+        Ok(Rows { parked: self.parked.clone(), ..rows })
     }
 }
 

@@ -38,7 +38,8 @@ impl AnyConsumer for ViewConsumer {
             let status = self.hosted.consumer.status().await;
             let error = State::of(status.state.clone()).error().map(ToString::to_string);
             let refused = || self.hosted.view.refused().map(|refused| format!("not taken: {refused}"));
-            ConsumerReport { error: error.or_else(refused), ..status.into() }
+            let parked_streams = self.hosted.view.parked().len();
+            ConsumerReport { error: error.or_else(refused), parked_streams, ..status.into() }
         })
     }
 

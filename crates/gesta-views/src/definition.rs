@@ -9,6 +9,7 @@ use gesta_core::{EventType, Item, Query};
 use crate::catalog::{DefinitionWarning, KnownEvent, warnings};
 use crate::dialect::Dialect;
 use crate::kept::Source;
+use crate::parked::OnError;
 use crate::parse;
 use crate::parts::{Code, Parts, Work};
 use crate::problem::DefinitionError;
@@ -72,7 +73,7 @@ impl Definition {
     /// [`RowDefinitionError`].
     pub fn rows(view: RowDefinition, dialect: Dialect) -> Result<Self, RowDefinitionError> {
         rows::check(&view)?;
-        let RowDefinition { name, version, mut event_types, tables, handler } = view;
+        let RowDefinition { name, version, on_error, mut event_types, tables, handler } = view;
         // Their order does not change the rows.
         event_types.sort();
         event_types.dedup();
@@ -82,6 +83,7 @@ impl Definition {
             name,
             dialect,
             version,
+            on_error,
             categories: Vec::new(),
             schema: rows::schema(&tables, dialect),
             work: Work::Code(Code { event_types, tables, handler }),
@@ -90,7 +92,7 @@ impl Definition {
 
     /// The same view in SQLite. `None` for one in SQL of another dialect.
     pub(crate) fn in_sqlite(&self) -> Option<Self> {
-        let Parts { name, file, dialect, version, categories, work, .. } = self.parts();
+        let Parts { name, file, dialect, version, on_error, categories, work, .. } = self.parts();
         match work {
             _ if *dialect == Dialect::Sqlite => Some(self.clone()),
             Work::Statements(_) => None,
@@ -100,6 +102,7 @@ impl Definition {
                 text: None,
                 dialect: Dialect::Sqlite,
                 version: *version,
+                on_error: *on_error,
                 categories: categories.clone(),
                 schema: rows::schema(&code.tables, Dialect::Sqlite),
                 work: Work::Code(code.clone()),
@@ -195,6 +198,12 @@ impl Definition {
     #[must_use]
     pub fn version(&self) -> u32 {
         self.0.version
+    }
+
+    /// What the view does at an event that it cannot apply. It is not part of the hash.
+    #[must_use]
+    pub fn on_error(&self) -> OnError {
+        self.0.on_error
     }
 
     /// The SHA-256 of the definition without comments and blanks, in hexadecimal. If it changes, the view is rebuilt from

@@ -48,8 +48,10 @@ impl Hosted {
             Arc::new(move |definition| old.follow(definition))
         };
         let builder = {
-            let (view, make) = (Arc::clone(&view), Arc::clone(&make));
-            move || Builder::new(Arc::clone(&view), Arc::clone(&make), Arc::clone(&follow))
+            let (view, store, make) = (Arc::clone(&view), Arc::clone(&store), Arc::clone(&make));
+            move || {
+                Builder::new(Arc::clone(&view), Arc::clone(&store), Arc::clone(&make), Arc::clone(&follow))
+            }
         };
         let consumer = Consumer::start(store, settings, builder)?;
         let (operating, stands_still) = (Mutex::default(), Mutex::default());
@@ -144,6 +146,7 @@ impl Hosted {
         let deadline = Instant::now() + limits.time;
         let reads = self.served_within(deadline)?;
         let answer = reads.query(sql, parameters, limits, deadline);
+        let answer = answer.map(|rows| Rows { parked: self.view.parked_of(&reads), ..rows });
         if let Err(QueryError::Damaged { message }) = &answer {
             self.view.found_damaged(&reads, message);
         }
@@ -199,8 +202,10 @@ impl OldFollower {
             let mut settings = ConsumerSettings::new(format!("{} (old version)", view.name), "view");
             settings.paused = paused;
             settings.changed = Arc::clone(&view.changed);
-            let (view, make) = (Arc::clone(&view), Arc::clone(&make));
-            let builder = move || Builder::of_old(Arc::clone(&view), definition.clone(), Arc::clone(&make));
+            let (view, make, log) = (Arc::clone(&view), Arc::clone(&make), Arc::clone(&store));
+            let builder = move || {
+                Builder::of_old(Arc::clone(&view), Arc::clone(&log), definition.clone(), Arc::clone(&make))
+            };
             Consumer::start(Arc::clone(&store), settings, builder)
         };
         let running = Mutex::new(Running { followed: None, paused });

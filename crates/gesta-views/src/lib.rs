@@ -11,7 +11,7 @@
 //! # Guarantees
 //! Every event counts exactly once, in the order of the log, also after a crash: the runner goes on from the checkpoint that
 //! was committed with the rows. No event is skipped: a view that cannot apply one stops and reports the event, the reason and
-//! what helps. The same log and the same definition give the same rows: handlers cannot use clock or chance.
+//! what helps. With [`OnError::Park`] it holds the stream of that event back instead, and shows all others. The same log and the same definition give the same rows: handlers cannot use clock or chance.
 //!
 //! A damaged structure of a view's database is found and the view rebuilt. A changed value in an intact row is not found.
 //!
@@ -62,6 +62,7 @@ mod lexer;
 mod limits;
 mod operate;
 mod options;
+mod parked;
 mod parse;
 mod parts;
 mod plan;
@@ -69,6 +70,7 @@ mod postgres;
 mod problem;
 mod query;
 mod reload;
+mod replay;
 mod rows;
 mod run_error;
 mod runner;
@@ -90,11 +92,13 @@ pub use fields::FieldProblem;
 pub use limits::VIEW_NAME_BYTES_MAX;
 pub use operate::{DropOldError, RollBackError, RolledBack};
 pub use options::Options;
+pub use parked::{OnError, ParkedStream};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresUrl, PostgresUrlError, RolesError, check_roles};
 pub use problem::{DefinitionError, DefinitionProblem};
 pub use query::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
 pub use reload::{RefusedDefinition, Reloaded};
+pub use replay::{HeldStream, ParkedError, Replayed};
 pub use rows::{
     Column, ColumnType, RowApplier, RowChange, RowDefinition, RowDefinitionError, RowFailure, RowHandler,
     Step, Table, TableChanges,

@@ -43,6 +43,19 @@ const EXAMINED: NonZeroU64 = NonZeroU64::new(200_000).unwrap();
 /// How often a run rebuilds a damaged database before the view stops: a fourth time points at the machine.
 pub(crate) const REBUILDS_MAX: u32 = 3;
 
+/// Streams that one version of a view holds back. More are no faults of single events: the view stops.
+pub(crate) const PARKED_STREAMS_MAX: usize = 1_024;
+
+/// Characters of the error that is kept of a parked stream.
+pub(crate) const PARKED_ERROR_CHARACTERS: usize = 1_000;
+
+/// How long an operator waits for parked events to be applied again. They are applied to the end all the same.
+pub(crate) const REPLAY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Held events of a stream that one transaction applies again.
+pub(crate) const REPLAY_PAGE: Limit =
+    Limit { events: NonZeroU32::new(1_000).unwrap(), bytes: PAGE_BYTES, examined: EXAMINED };
+
 /// How long a rollback waits for its version to serve. At the head of the log this takes a moment.
 pub(crate) const ROLL_BACK_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -11,6 +11,7 @@ use gesta_core::{Category, EventType};
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
 use crate::lexer::{Kind, Token, leading_blanks, tokens};
+use crate::parked::OnError;
 use crate::parts::{Accepts, Handler, Parameter, Parts, Work, is_view_name};
 use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::statements::{Statement, split};
@@ -51,6 +52,7 @@ fn parse_parts(name: &str, file: &str, text: &str) -> At<Parts> {
         text: Some(text.to_owned()),
         dialect,
         version: draft.header.version.map_or(Ok(1), version)?,
+        on_error: draft.header.on_error.map_or(Ok(OnError::default()), on_error)?,
         categories: draft.header.category.map_or(Ok(Vec::new()), categories)?,
         schema: schema(&draft.schema, dialect)?,
         work: Work::Statements(handlers),
@@ -73,7 +75,7 @@ enum Directive<'t> {
     Ignore,
 }
 
-const HEADER_KEYS: [&str; 4] = ["view", "dialect", "version", "category"];
+const HEADER_KEYS: [&str; 5] = ["view", "dialect", "version", "category", "on-error"];
 
 fn directive<'t>(token: &Token<'t>) -> Option<Directive<'t>> {
     if token.kind != Kind::LineComment || !token.begins_line {
@@ -108,6 +110,7 @@ struct Header<'t> {
     dialect: Option<(u32, &'t str)>,
     version: Option<(u32, &'t str)>,
     category: Option<(u32, &'t str)>,
+    on_error: Option<(u32, &'t str)>,
 }
 
 struct HandlerDraft<'t> {
@@ -159,6 +162,7 @@ impl<'t> Header<'t> {
             "view" => &mut self.view,
             "dialect" => &mut self.dialect,
             "version" => &mut self.version,
+            "on-error" => &mut self.on_error,
             _ => &mut self.category,
         };
         if place.replace((line, value)).is_some() {
@@ -172,6 +176,12 @@ fn version((line, value): (u32, &str)) -> At<u32> {
     let wanted = "write a whole number from 1 on";
     let version = value.parse().ok().filter(|version| *version > 0);
     version.ok_or_else(|| (line, Problem::HeaderValue { key: "version", value: value.to_owned(), wanted }))
+}
+
+fn on_error((line, value): (u32, &str)) -> At<OnError> {
+    let wanted = "write `stop`, or `park` to go on without the stream of an event that cannot be applied";
+    let known = OnError::by_name(value);
+    known.ok_or_else(|| (line, Problem::HeaderValue { key: "on-error", value: value.to_owned(), wanted }))
 }
 
 fn categories((line, value): (u32, &str)) -> At<Vec<Category>> {

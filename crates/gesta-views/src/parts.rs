@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
 use crate::limits::VIEW_NAME_BYTES_MAX;
+use crate::parked::OnError;
 use crate::rows::{RowHandler, Table};
 use crate::statements::Statement;
 
@@ -21,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) text: Option<String>,
     pub(crate) dialect: Dialect,
     pub(crate) version: u32,
+    /// What happens at an event that cannot be applied. It does not change the rows of the other events, so it is not hashed.
+    pub(crate) on_error: OnError,
     /// Only streams of these categories. Empty means all.
     pub(crate) categories: Vec<Category>,
     pub(crate) schema: Vec<Statement>,

@@ -22,6 +22,8 @@ mod metered;
 #[cfg(feature = "postgres")]
 mod names;
 #[cfg(feature = "postgres")]
+mod parked;
+#[cfg(feature = "postgres")]
 mod pool;
 #[cfg(feature = "postgres")]
 mod pure;

@@ -127,6 +127,9 @@ pub struct Rows {
     pub rows: Vec<Vec<SqlValue>>,
     /// The exact place in the log that the rows show: it was read in the same transaction.
     pub checkpoint: Checkpoint,
+    /// The parked streams of the view, by name: the rows lack their last events. A stream that is parked or released while the query
+    /// runs may be missing here, or be named too many.
+    pub parked: Vec<String>,
 }
 
 /// Why a query was not answered.

@@ -11,7 +11,8 @@ use crate::hosted::Hosted;
 pub struct Reloaded {
     /// Views that are new. They are being built.
     pub added: Vec<String>,
-    /// Views whose definition changed. Their new versions are being built, and the old ones answer queries.
+    /// Views whose definition changed. Their new versions are being built, and the old ones answer queries. If only `-- on-error`
+    /// changed, the version goes on.
     pub changed: Vec<String>,
     /// Views whose definition is the same.
     pub unchanged: Vec<String>,
@@ -65,7 +66,7 @@ impl Hosted {
         if given.dialect() != definition.dialect() {
             return Err(GiveError::Dialect { name: self.view.name.clone() });
         }
-        if given.hash() == definition.hash() {
+        if given.hash() == definition.hash() && given.on_error() == definition.on_error() {
             self.view.give(definition);
             return Ok(Given::Unchanged);
         }

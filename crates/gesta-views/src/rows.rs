@@ -11,6 +11,7 @@ use std::sync::Arc;
 use gesta_consumer::Stop;
 use gesta_core::{EventType, RecordedEvent};
 
+use crate::parked::OnError;
 use crate::query::SqlValue;
 
 pub(crate) use page::Page;
@@ -23,6 +24,8 @@ pub struct RowDefinition {
     pub name: String,
     /// Raised when the code gives other rows for the same events. It is part of the hash.
     pub version: u32,
+    /// What it does at an event that it cannot apply.
+    pub on_error: OnError,
     /// The types of the events that it takes.
     pub event_types: Vec<EventType>,
     /// Its tables, at least one.

@@ -8,7 +8,7 @@ use gesta_consumer::{Failure, Why};
 use gesta_core::{Checkpoint, Position, ReadError, RecordedEvent, Retry};
 
 use crate::fields::FieldProblem;
-use crate::limits::HEARTBEAT_AGE_MAX;
+use crate::limits::{HEARTBEAT_AGE_MAX, PARKED_STREAMS_MAX};
 use crate::problem::DefinitionError;
 
 /// The event that a view could not apply.
@@ -98,6 +98,29 @@ pub enum RunError {
         /// The view.
         view: String,
         /// Why not.
+        message: String,
+    },
+    /// A row that the code of a view changed cannot be stored. An earlier event of the page may have made it so.
+    #[error("{event}: the view `{view}` cannot apply it: {message}; correct the program, and start it again")]
+    Unstorable {
+        /// The event that changed the row last.
+        event: Box<EventPlace>,
+        /// The view.
+        view: String,
+        /// The row, and why not.
+        message: String,
+    },
+    /// The view holds as many streams back as it may, and one more fails.
+    #[error(
+        "{event}: the view `{view}` holds {} streams back, and can park no more ({message}); mend the cause, then `gesta view replay {view} --all`",
+        PARKED_STREAMS_MAX
+    )]
+    TooManyParked {
+        /// The event.
+        event: Box<EventPlace>,
+        /// The view.
+        view: String,
+        /// Why the event cannot be applied.
         message: String,
     },
     /// A row in the database does not fit the code of the view.
@@ -284,9 +307,21 @@ impl RunError {
             Self::UnknownVersion { event, .. }
             | Self::Field { event, .. }
             | Self::Apply { event, .. }
+            | Self::Unstorable { event, .. }
+            | Self::TooManyParked { event, .. }
             | Self::Statement { event, .. } => Some(event),
             _ => None,
         }
+    }
+
+    /// The event whose stream can be parked, so that the view goes on without it. An error that may pass parks nothing.
+    pub(crate) fn parks(&self) -> Option<&EventPlace> {
+        self.event().filter(|_| self.remedy() == Remedy::Stop)
+    }
+
+    /// The error names the event that changed a row last, but an earlier one may be at fault.
+    pub(crate) const fn may_be_of_an_earlier_event(&self) -> bool {
+        matches!(self, Self::Unstorable { .. })
     }
 
     pub(crate) const fn remedy(&self) -> Remedy {

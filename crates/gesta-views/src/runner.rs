@@ -2,22 +2,27 @@
 //!
 //! The loop around it, with its pauses, tries and stops, is the kit of `gesta-consumer`.
 
+mod orders;
+
 use std::sync::Arc;
 
 use gesta_consumer::{
     Failure, Handled, HandlerError, Interrupter, Notice, Opener, Opening, Reach, Recovery, Session, Start,
     Stop,
 };
-use gesta_core::{Checkpoint, Page, Position, ReadError, Retry};
+use gesta_core::{Checkpoint, EventStore, Page, Position, Query, ReadError, Retry};
 
 use crate::damage::Damage;
 use crate::definition::Definition;
 use crate::gate::Held;
 use crate::kept::{Kept, Roles, roles};
 use crate::limits::REBUILDS_MAX;
+use crate::parked::{OnError, ParkedStreams, Parking, Then};
 use crate::run_error::{Remedy, RunError};
-use crate::target::{Found, Outcome, Role, Serving, Target, Version, Writer, fitting};
+use crate::target::{Found, Outcome, PageWrite, Role, Serving, Target, Version, Writer, fitting};
 use crate::view::View;
+
+pub(crate) use orders::HeldEvents;
 
 /// Makes the database of a view for one of its definitions.
 pub(crate) type MakeTarget<T> = Arc<dyn Fn(&Definition, Role) -> T + Send + Sync>;
@@ -31,6 +36,8 @@ pub(crate) type Follow = Arc<dyn Fn(Option<Definition>) + Send + Sync>;
 /// the log any more, is rebuilt.
 pub(crate) struct Builder<T: Target> {
     view: Arc<View>,
+    /// The log, for the events of parked streams.
+    store: Arc<dyn EventStore>,
     role: Role,
     make: MakeTarget<T>,
     follow: Follow,
@@ -54,20 +61,29 @@ struct TriesKept {
 
 impl<T: Target> Builder<T> {
     /// A builder of the wanted version.
-    pub(crate) fn new(view: Arc<View>, make: MakeTarget<T>, follow: Follow) -> Self {
-        let definition = view.given();
-        Self::of(view, Role::Wanted, definition, make, follow)
+    pub(crate) fn new(
+        view: Arc<View>,
+        store: Arc<dyn EventStore>,
+        make: MakeTarget<T>,
+        follow: Follow,
+    ) -> Self {
+        let (role, definition) = (Role::Wanted, view.given());
+        let target = make(&definition, role);
+        let (version, old, kept) = (None, None, TriesKept::default());
+        Self { view, store, role, make, follow, definition, target, version, old, kept }
     }
 
     /// A builder of an older version.
-    pub(crate) fn of_old(view: Arc<View>, definition: Definition, make: MakeTarget<T>) -> Self {
-        Self::of(view, Role::Old, definition, make, Arc::new(|_| {}))
-    }
-
-    fn of(view: Arc<View>, role: Role, definition: Definition, make: MakeTarget<T>, follow: Follow) -> Self {
-        let target = make(&definition, role);
+    pub(crate) fn of_old(
+        view: Arc<View>,
+        store: Arc<dyn EventStore>,
+        definition: Definition,
+        make: MakeTarget<T>,
+    ) -> Self {
+        let (role, target) = (Role::Old, make(&definition, Role::Old));
         let (version, old, kept) = (None, None, TriesKept::default());
-        Self { view, role, make, follow, definition, target, version, old, kept }
+        let follow: Follow = Arc::new(|_| {});
+        Self { view, store, role, make, follow, definition, target, version, old, kept }
     }
 
     /// Decides which definition is wanted, and shows the older version beside it. Gives whether a rollback ends as soon as the wanted
@@ -84,8 +100,9 @@ impl<T: Target> Builder<T> {
         };
         if wanted.hash() != self.definition.hash() {
             self.target = (self.make)(&wanted, Role::Wanted);
-            self.definition = wanted;
         }
+        // With the same hash, another one may differ in what happens at an event that cannot be applied.
+        self.definition = wanted;
         let serving = match &old {
             Some(old) => self.serving_of(old, opening)?,
             None => None,
@@ -105,7 +122,8 @@ impl<T: Target> Builder<T> {
         let checkpoint = kept.checkpoint.clone().and_then(|at| fitting(at, opening.head()).ok());
         match checkpoint {
             Some(checkpoint) if is_of_history(&checkpoint, opening)? => {
-                Ok(Some(Serving { reads: self.target.reads(&kept.hash), checkpoint }))
+                let parked = ParkedStreams::default();
+                Ok(Some(Serving { reads: self.target.reads(&kept.hash), checkpoint, parked }))
             }
             _ => Ok(None),
         }
@@ -130,7 +148,7 @@ impl<T: Target> Builder<T> {
         let damage = self.kept.damage.get_or_insert_with(|| {
             let damage = Arc::new(Damage::new(opening.stop().clone()));
             if self.role == Role::Wanted {
-                self.view.report_damage_to(&damage);
+                self.view.run_begins(&damage, opening.stop());
             }
             damage
         });
@@ -196,14 +214,15 @@ impl<T: Target> Opener for Builder<T> {
             // Not before: a process that stands by with the older definition must not end it.
             self.target.roll_back(None, opening.head(), opening.stop())?;
         }
-        let Self { view, role, definition, target, version: open, old, .. } = self;
+        let Self { view, store, role, definition, target, version: open, old, .. } = self;
         let (view, role, version) = (&**view, *role, &*open.insert(version));
         let at = version.checkpoint().clone();
         // Before anything is served: rows of events that the log lost must not be shown.
         if opening.check(&at)?.is_none() {
             return Ok(None);
         }
-        let shown = Serving { reads: version.reads(), checkpoint: at.clone() };
+        let parked = version.parked()?;
+        let shown = Serving { reads: version.reads(), checkpoint: at.clone(), parked: parked.clone() };
         let start = Start { limit: view.page, ..Start::new(at.clone(), definition.query()) };
         if role == Role::Old {
             view.opened_old(shown);
@@ -218,9 +237,14 @@ impl<T: Target> Opener for Builder<T> {
         }
         let writer = version.writer()?;
         let phase = if view.place_of_predecessor().is_some() { Phase::Behind } else { Phase::Serves };
-        let mut follower = Follower { view, role, target, version, writer, phase, old: old.as_deref() };
+        let (policy, query, old) = (definition.on_error(), definition.query(), old.as_deref());
+        let mut follower =
+            Follower { view, role, target, version, writer, phase, old, policy, query, parked };
         let is_at_head = at.at_least(opening.head());
         if role == Role::Wanted && is_at_head && follower.open_at_head(&at, opening.stop())?.is_none() {
+            return Ok(None);
+        }
+        if follower.obey(&**store, &at, opening.stop())?.is_none() {
             return Ok(None);
         }
         Ok(Some((start, follower)))
@@ -329,6 +353,12 @@ pub(crate) struct Follower<'o, T: Target> {
     phase: Phase<'o>,
     /// The hash of the older version that is kept.
     old: Option<&'o str>,
+    /// What happens at an event that cannot be applied.
+    policy: OnError,
+    /// The events that the version takes.
+    query: Query,
+    /// The streams that the version holds back.
+    parked: ParkedStreams,
 }
 
 impl<T: Target> Session for Follower<'_, T> {
@@ -381,11 +411,10 @@ impl<'o, T: Target> Follower<'o, T> {
             Phase::Serves => reach == Reach::Head,
         };
         let reach = if takes_over { Reach::Head } else { Reach::Page };
-        if self.writer.commit(&page.events, at, to, reach, stop)? == Outcome::Interrupted {
+        // The consumer publishes its place next, and wakes those who wait for these rows.
+        if self.commit_page(page, at, reach, stop)?.is_none() {
             return Ok(Handled::Interrupted);
         }
-        // The consumer publishes its place next, and wakes those who wait for these rows.
-        self.view.advanced(Role::Wanted, to);
         if takes_over {
             self.caught_up();
         }
@@ -395,12 +424,55 @@ impl<'o, T: Target> Follower<'o, T> {
     /// Commits a page of an older version, unless the wanted one is about to take over.
     fn handle_old(&mut self, page: &Page, at: &Checkpoint, stop: &Stop) -> Result<Handled, RunError> {
         let Some(_passing) = self.view.gate.pass(stop) else { return Ok(Handled::Interrupted) };
-        let to = &page.scanned_to;
-        if self.writer.commit(&page.events, at, to, Reach::Page, stop)? == Outcome::Interrupted {
-            return Ok(Handled::Interrupted);
+        match self.commit_page(page, at, Reach::Page, stop)? {
+            Some(_) => Ok(Handled::Committed),
+            None => Ok(Handled::Interrupted),
         }
-        self.view.advanced(Role::Old, to);
-        Ok(Handled::Committed)
+    }
+
+    /// Commits a page without the streams that are parked, and parks those that fail.
+    fn commit_page(
+        &mut self,
+        page: &Page,
+        at: &Checkpoint,
+        reach: Reach,
+        stop: &Stop,
+    ) -> Result<Option<u64>, RunError> {
+        let parked = self.parked.clone();
+        let parking = Parking::new(&self.view.name, self.policy, &parked, &page.events);
+        self.commit(parking, at, &page.scanned_to, reach, stop)
+    }
+
+    /// Commits events and the parked streams that go with them, and shows both. Gives the number of events that were applied.
+    /// `None`: the signal was raised.
+    fn commit(
+        &mut self,
+        mut parking: Parking<'_>,
+        from: &Checkpoint,
+        to: &Checkpoint,
+        reach: Reach,
+        stop: &Stop,
+    ) -> Result<Option<u64>, RunError> {
+        loop {
+            let (events, parked, pieces) = (parking.events(), parking.changes(), parking.pieces());
+            let page = PageWrite { events: &events, pieces, from, to, reach, parked: &parked };
+            match self.writer.commit(&page, stop) {
+                Ok(Outcome::Interrupted) => return Ok(None),
+                Ok(Outcome::Applied) => {
+                    parking.fresh().for_each(|parked| {
+                        let (view, error) = (&self.view.name, &parked.error);
+                        tracing::warn!(view, stream = parked.stream, error, "the view parks a stream");
+                    });
+                    self.parked.apply(&parked);
+                    self.view.advanced(self.role, to, &self.parked);
+                    return Ok(Some(events.len() as u64));
+                }
+                Err(error) => match parking.failed(error) {
+                    Then::Again => {}
+                    Then::Fail(error) => return Err(error),
+                },
+            }
+        }
     }
 
     /// The wanted version was opened at the head of the log. `None`: the signal was raised.

@@ -8,6 +8,7 @@ pub(crate) mod connection;
 pub(crate) mod database;
 mod files;
 mod integrity;
+pub(crate) mod parked;
 mod pool;
 pub(crate) mod purity;
 pub(crate) mod reader;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use gesta_consumer::{ConsumerState, Paused};
 use gesta_core::{Checkpoint, Timestamp};
 
+use crate::parked::ParkedStream;
 use crate::run_error::RunError;
 
 /// What a view is doing.
@@ -131,6 +132,9 @@ pub struct Status {
     /// Why the database was last thrown away and rebuilt from the log since the views were opened: damage, or a log that
     /// is no longer the one it was built from. `None` if it was not.
     pub rebuilt: Option<String>,
+    /// The streams that it holds back, because it cannot apply one of their events, by name. A view that holds some is *degraded*: the
+    /// rows lack their last events.
+    pub parked: Vec<Arc<ParkedStream>>,
     /// Why the last definition that the host loaded for it was not taken: it runs on with the one before.
     pub refused: Option<String>,
     /// The end of the log, asked of the store for this answer: the lag of a view that stands still grows. `None` if the

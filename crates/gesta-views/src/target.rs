@@ -10,6 +10,7 @@ use gesta_core::{Checkpoint, RecordedEvent};
 
 use crate::damage::Damage;
 use crate::kept::{Kept, Rollback};
+use crate::parked::{ParkedChange, ParkedStreams, Pieces};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::RunError;
 
@@ -97,22 +98,31 @@ pub(crate) trait Version {
     /// Removes all other versions but `old`, the hash of one. What cannot be removed is tried again by the next open.
     fn remove_others(&self, old: Option<&str>);
 
+    /// The streams that it holds back.
+    fn parked(&self) -> Result<ParkedStreams, RunError>;
+
     /// Prepares to write.
     fn writer(&self) -> Result<Self::Writer<'_>, RunError>;
 }
 
+/// What one transaction writes.
+pub(crate) struct PageWrite<'p> {
+    /// The events to apply.
+    pub(crate) events: &'p [RecordedEvent],
+    pub(crate) pieces: Pieces,
+    /// The place that the version shows now.
+    pub(crate) from: &'p Checkpoint,
+    pub(crate) to: &'p Checkpoint,
+    pub(crate) reach: Reach,
+    /// The changes of the parked streams.
+    pub(crate) parked: &'p [ParkedChange],
+}
+
 /// Writes pages to a version.
 pub(crate) trait Writer {
-    /// Applies the events between two checkpoints. Rows and checkpoint become visible and durable together, or not at all.
-    /// With [`Reach::Head`], the version takes over before the call returns.
-    fn commit(
-        &mut self,
-        events: &[RecordedEvent],
-        from: &Checkpoint,
-        to: &Checkpoint,
-        reach: Reach,
-        stop: &Stop,
-    ) -> Result<Outcome, RunError>;
+    /// Applies a page. Rows, parked streams and checkpoint become visible and durable together, or not at all. With [`Reach::Head`],
+    /// the version takes over before the call returns.
+    fn commit(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError>;
 
     /// As [`Session::interrupter`](gesta_consumer::Session::interrupter).
     fn interrupter(&self) -> Option<Interrupter> {
@@ -160,6 +170,8 @@ pub(crate) trait Reads: Send + Sync {
 pub(crate) struct Serving {
     pub(crate) reads: Arc<dyn Reads>,
     pub(crate) checkpoint: Checkpoint,
+    /// The streams that its rows do not show to the end.
+    pub(crate) parked: ParkedStreams,
 }
 
 /// The checkpoint if it lies in this log; otherwise the reason why not.

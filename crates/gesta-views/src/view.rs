@@ -1,13 +1,17 @@
 //! The rows of one view: what its consumers show and what callers ask, under one lock.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
+use gesta_consumer::Stop;
 use gesta_core::{Checkpoint, Limit};
 
 use crate::damage::Damage;
 use crate::definition::Definition;
 use crate::gate::Gate;
+use crate::parked::ParkedStreams;
+use crate::replay::{Order, ParkedError, Replayed};
 use crate::target::{Reads, Role, Serving};
 
 /// A view: its definition, and the rows that are shown of it. A [consumer](gesta_consumer::Consumer) builds the rows of the wanted
@@ -45,6 +49,12 @@ struct Shown {
     refused: Option<String>,
     /// Where queries report damage of the wanted version during this run.
     damage: Option<Arc<Damage>>,
+    /// The signal of this run of the wanted version.
+    run: Option<Stop>,
+    /// What operators want of the run.
+    orders: VecDeque<Arc<Order>>,
+    /// The run obeys orders, and takes new ones without being called.
+    obeys: bool,
 }
 
 /// The rows of a view at one moment.
@@ -111,8 +121,9 @@ impl View {
     /// A definition is wanted, and its version serves or not. The older version `old` is kept beside it, and serves meanwhile.
     pub(crate) fn chose(&self, wanted: &Definition, serves: bool, old: Option<Serving>) {
         self.change(|shown| {
-            if shown.wanted.hash() != wanted.hash() {
-                shown.wanted = wanted.clone();
+            let is_new = shown.wanted.hash() != wanted.hash();
+            shown.wanted = wanted.clone();
+            if is_new {
                 shown.version = wanted.short_hash();
                 shown.current = None;
             }
@@ -128,9 +139,47 @@ impl View {
         });
     }
 
-    /// A run has begun: damage that queries find goes there.
-    pub(crate) fn report_damage_to(&self, damage: &Arc<Damage>) {
-        self.shown().damage = Some(Arc::clone(damage));
+    /// A run has begun: damage that queries find goes there, and the signal calls it to new orders.
+    pub(crate) fn run_begins(&self, damage: &Arc<Damage>, run: &Stop) {
+        let mut shown = self.shown();
+        shown.damage = Some(Arc::clone(damage));
+        shown.run = Some(run.clone());
+        shown.obeys = false;
+    }
+
+    /// An operator has an order for the run, which opens the view again to obey it.
+    pub(crate) fn order(&self, order: &Arc<Order>) {
+        let mut shown = self.shown();
+        shown.orders.push_back(Arc::clone(order));
+        if !shown.obeys {
+            shown.run.iter().for_each(Stop::reopen);
+        }
+    }
+
+    /// The next order, which the run begins to obey. None while the signal is raised: the run opens the view again first, and nothing
+    /// but a stop or damage interrupts what it begins then.
+    pub(crate) fn next_order(&self, stop: &Stop) -> Option<Arc<Order>> {
+        let mut shown = self.shown();
+        let next = if stop.is_raised() { None } else { shown.orders.pop_front() };
+        shown.obeys = next.is_some();
+        next
+    }
+
+    /// The run was interrupted while it obeyed an order.
+    pub(crate) fn obeys_no_more(&self) {
+        self.shown().obeys = false;
+    }
+
+    /// The run has obeyed an order, or cannot.
+    pub(crate) fn finished(&self, order: &Order, outcome: Result<Replayed, ParkedError>) {
+        self.change(|_| order.finish(outcome));
+    }
+
+    /// Takes an order back. Gives false if the run has begun to obey it.
+    pub(crate) fn withdraw(&self, order: &Arc<Order>) -> bool {
+        let orders = &mut self.shown().orders;
+        let waiting = orders.iter().position(|other| Arc::ptr_eq(other, order));
+        waiting.and_then(|at| orders.remove(at)).is_some()
     }
 
     /// The wanted version is thrown away and built anew. If it serves, the older one does until it has caught up, as far as that one can
@@ -175,7 +224,7 @@ impl View {
     }
 
     /// A page was committed. Wakes nobody yet: the consumer does, once its own place is published too.
-    pub(crate) fn advanced(&self, role: Role, at: &Checkpoint) {
+    pub(crate) fn advanced(&self, role: Role, at: &Checkpoint, parked: &ParkedStreams) {
         let mut shown = self.shown();
         let Shown { current, old, serving, .. } = &mut *shown;
         let Some(advanced) = (match role {
@@ -184,10 +233,10 @@ impl View {
         }) else {
             return;
         };
-        advanced.checkpoint = at.clone();
-        if let Some(serving) = serving.as_mut().filter(|one| one.reads.version() == advanced.reads.version())
-        {
-            serving.checkpoint = at.clone();
+        let is_same = |one: &&mut Serving| one.reads.version() == advanced.reads.version();
+        for shown in serving.as_mut().filter(is_same).into_iter().chain([&mut *advanced]) {
+            shown.checkpoint = at.clone();
+            shown.parked = parked.clone();
         }
     }
 
@@ -230,6 +279,20 @@ impl View {
     /// What answers queries.
     pub(crate) fn readers(&self) -> Option<Arc<dyn Reads>> {
         self.shown().serving.as_ref().map(|serving| Arc::clone(&serving.reads))
+    }
+
+    /// The streams that the rows of a version do not show to the end.
+    pub(crate) fn parked_of(&self, reads: &Arc<dyn Reads>) -> Vec<String> {
+        let shown = self.shown();
+        let serving = shown.serving.as_ref().filter(|serving| serving.reads.version() == reads.version());
+        serving.map(|serving| serving.parked.names()).unwrap_or_default()
+    }
+
+    /// The parked streams of the wanted version, or of the one that another process runs.
+    pub(crate) fn parked(&self) -> ParkedStreams {
+        let shown = self.shown();
+        let serving = shown.current.as_ref().or(shown.serving.as_ref());
+        serving.map(|serving| serving.parked.clone()).unwrap_or_default()
     }
 
     /// The older version that is kept, and its place.
@@ -288,6 +351,9 @@ impl Shown {
             rebuilt: None,
             refused: None,
             damage: None,
+            run: None,
+            orders: VecDeque::new(),
+            obeys: false,
         }
     }
 

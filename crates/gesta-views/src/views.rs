@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gesta_consumer::{AnyConsumer, check_history, events_between};
-use gesta_core::{Checkpoint, EventStore, ReadError, Retry, When};
+use gesta_core::{Checkpoint, EventStore, ReadError, Retry, StreamName, Version, When};
 
 use crate::consumer::ViewConsumer;
 use crate::definition::{Definition, LoadError};
@@ -15,11 +15,14 @@ use crate::dialect::Dialect;
 use crate::hosted::Hosted;
 use crate::operate::{DropOldError, RollBackError, RolledBack};
 use crate::options::Options;
+use crate::parked::ParkedStream;
 #[cfg(feature = "postgres")]
 use crate::postgres::{Database, Postgres, excess_bytes};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::reload::{Given, RefusedDefinition, Reloaded};
+use crate::replay::{HeldStream, ParkedError, Replayed, Skip, Task};
 use crate::run_error::RunError;
+use crate::runner::HeldEvents;
 use crate::sqlite::Sqlite;
 use crate::status::{Progress, State, Status};
 use crate::view::View;
@@ -171,6 +174,7 @@ impl Views {
             serving: now.served,
             serves_predecessor: now.serves_predecessor,
             rebuilt: now.rebuilt,
+            parked: hosted.view.parked().all(),
             refused: now.refused,
             head,
             lag_events,
@@ -352,6 +356,57 @@ impl Views {
     pub fn drop_old(&self, name: &str) -> Result<String, DropOldError> {
         let hosted = self.view(name)?;
         hosted.drop_old(&pollster::block_on(self.store.locate(When::Head))?)
+    }
+
+    /// The streams that a view holds back, by name. Does not ask the store.
+    ///
+    /// # Errors
+    /// [`UnknownView`].
+    pub fn parked(&self, name: &str) -> Result<Vec<Arc<ParkedStream>>, UnknownView> {
+        Ok(self.view(name)?.view.parked().all())
+    }
+
+    /// A parked stream with its first held events, at most 1,000; `None` if it is not parked. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`ParkedError::UnknownView`], and [`ParkedError::Read`] if the store does not answer.
+    pub fn held(&self, name: &str, stream: &StreamName) -> Result<Option<HeldStream>, ParkedError> {
+        let hosted = self.view(name)?;
+        let (query, now) = (hosted.view.wanted().query(), hosted.view.snapshot());
+        let parked = hosted.view.parked().get(stream.as_str()).cloned();
+        let Some((parked, until)) = parked.zip(now.checkpoint.or(now.served)) else { return Ok(None) };
+        let held = HeldEvents { store: &*self.store, query: &query, until: &until };
+        let page = pollster::block_on(self.store.read(held.read(stream, parked.version)))?;
+        Ok(Some(HeldStream { parked, events: held.taken(page) }))
+    }
+
+    /// Applies the held events of parked streams, once what they failed for is mended; of all streams if none is named. Each stream's
+    /// events are applied in their order, and later ones of the log follow. A stream whose events fail again stays parked, from the
+    /// event that fails on. A view that has stopped is started. Blocks its thread, for 10 s at most.
+    ///
+    /// What is applied is committed with the parked streams, so a crash loses nothing and applies nothing twice.
+    ///
+    /// # Errors
+    /// [`ParkedError`]. With [`ParkedError::GoesOn`], the events are applied all the same.
+    pub fn replay(&self, name: &str, streams: Vec<StreamName>) -> Result<Replayed, ParkedError> {
+        self.view(name)?.release(Task::Replay(streams))
+    }
+
+    /// Skips the held events of a parked stream up to a version, for good, and applies the others. A rebuild of the view meets the
+    /// skipped events again. The log of the process says who skipped what, and why. Blocks its thread, for 10 s at most.
+    ///
+    /// # Errors
+    /// As [`Self::replay`], and [`ParkedError::NotHeld`].
+    pub fn skip(
+        &self,
+        name: &str,
+        stream: StreamName,
+        through: Version,
+        by: &str,
+        reason: &str,
+    ) -> Result<Replayed, ParkedError> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        self.view(name)?.release(Task::Skip(Skip { stream, through, by, reason }))
     }
 
     /// Returns the views as consumers, for operators. Each keeps the views alive.

@@ -163,5 +163,5 @@ pub use state::State;
 #[cfg(feature = "views")]
 pub use {
     gesta_macros::Row,
-    view::{Column, Row, RowView, Rows, ViewError, row_view},
+    view::{Column, OnError, Row, RowView, Rows, ViewError, row_view},
 };

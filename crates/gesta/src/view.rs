@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use gesta_views::{ColumnType, Definition, Dialect, SqlValue, Table};
+pub use gesta_views::{ColumnType, Definition, Dialect, OnError, SqlValue, Table};
 
 use crate::event::{Event, Recorded, types};
 use apply::Handler;
@@ -26,7 +26,7 @@ pub use tables::Tables;
 
 /// A view in Rust: events change the rows of its tables.
 ///
-/// Events are decoded as everywhere: upcasters apply, and an event that does not decode stops the view. Rows and the place
+/// Events are decoded as everywhere: upcasters apply, and an event that does not decode stops the view, or parks its stream. Rows and the place
 /// in the log are committed together, so each event counts once. Rows are kept in memory for a page of events at least: a
 /// key that repeats in a page costs one read and one write.
 ///
@@ -99,6 +99,9 @@ pub trait RowView: Send + Sync + 'static {
     /// themselves.
     const VERSION: u32 = 1;
 
+    /// What the view does at an event that it cannot apply: stop, or park the stream of the event and go on with the others.
+    const ON_ERROR: OnError = OnError::Stop;
+
     /// The events that it takes. For a few types of a large enum, declare a smaller one with the same prefix.
     type Event: Event;
 
@@ -108,7 +111,7 @@ pub trait RowView: Send + Sync + 'static {
     /// Applies one event to the rows: `&mut Rows<R>`, or a tuple of them.
     ///
     /// # Errors
-    /// [`ViewError`], which stops the view at this event. `?` makes one of any error, and of a text.
+    /// [`ViewError`], which stops the view at this event, or parks its stream: [`Self::ON_ERROR`]. `?` makes one of any error, and of a text.
     fn apply(&self, rows: RowsOf<'_, Self>, event: &Recorded<Self::Event>) -> Result<(), ViewError>;
 }
 
@@ -124,6 +127,7 @@ pub fn row_view<V: RowView>(view: V, dialect: Dialect) -> Definition {
     let definition = gesta_views::RowDefinition {
         name: V::NAME.to_owned(),
         version: V::VERSION,
+        on_error: V::ON_ERROR,
         event_types: types::<V::Event>(),
         tables: V::Rows::tables(),
         handler: Arc::new(Handler::new(view)),

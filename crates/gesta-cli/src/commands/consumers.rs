@@ -111,6 +111,9 @@ fn line(consumer: &Value) -> String {
             line.push_str(", until the server stops");
         }
     }
+    if let Some(parked @ 1..) = consumer["parkedStreams"].as_u64() {
+        line.push_str(&format!("  {} parked", count(parked, "stream")));
+    }
     if let Some(error) = consumer["error"].as_str() {
         line.push_str(&format!("  {error}"));
     }
@@ -137,8 +140,7 @@ mod tests {
         let forgotten = json!({"name": "a", "kind": "timers", "state": "paused", "lagEvents": 1,
             "paused": {"by": "ann", "since": "2026-01-01T00:00:00Z"}, "pausesKept": false});
         assert!(line(&forgotten).ends_with("since 2026-01-01T00:00:00Z, until the server stops"));
-        let stopped =
-            json!({"name": "a", "kind": "view", "state": "stopped", "lagEvents": null, "error": "why"});
-        assert_eq!(line(&stopped), "a  view  stopped  lag unknown  why");
+        let stopped = json!({"name": "a", "kind": "view", "state": "stopped", "lagEvents": null, "error": "why", "parkedStreams": 2});
+        assert_eq!(line(&stopped), "a  view  stopped  lag unknown  2 streams parked  why");
     }
 }

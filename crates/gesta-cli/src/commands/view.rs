@@ -10,6 +10,7 @@ use gesta_server::rows_json;
 use gesta_views::{Definition, QueryLimits, SqlValue, check_roles};
 use serde_json::{Map, Value, json};
 
+use super::view_parked::{ListParked, ReplayParked, SkipParked};
 use super::view_past::PastFlags;
 use super::view_versions::{OfOne, ReloadAll, ShowStatus};
 use crate::failure::{Failure, Outcome};
@@ -42,6 +43,12 @@ enum ViewCommand {
     Rollback(OfOne),
     /// Remove the version of a view that served before, which is kept for a rollback.
     DropOld(OfOne),
+    /// List the parked streams of a view, or the events that one of them holds back.
+    Parked(ListParked),
+    /// Apply the events of parked streams, once what they failed for is mended.
+    Replay(ReplayParked),
+    /// Skip events of a parked stream for good, and apply the others.
+    Skip(SkipParked),
 }
 
 #[derive(clap::Args)]
@@ -88,6 +95,9 @@ impl QueryView {
             Some(ViewCommand::Reload(all)) => all.run(),
             Some(ViewCommand::Rollback(view)) => view.roll_back(),
             Some(ViewCommand::DropOld(view)) => view.drop_old(),
+            Some(ViewCommand::Parked(parked)) => parked.run(),
+            Some(ViewCommand::Replay(replay)) => replay.run(),
+            Some(ViewCommand::Skip(skip)) => skip.run(),
             None => self.query.run(host),
         }
     }

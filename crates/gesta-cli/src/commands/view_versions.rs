@@ -80,19 +80,19 @@ impl OfOne {
     }
 }
 
-fn parse(url: &str, answer: &[u8]) -> Outcome<Value> {
+pub(super) fn parse(url: &str, answer: &[u8]) -> Outcome<Value> {
     let answer = serde_json::from_slice(answer);
     answer.map_err(|error| {
         Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
     })
 }
 
-fn print(value: &Value, json: bool, lines: impl Fn(&Value) -> String) -> Outcome {
+pub(super) fn print(value: &Value, json: bool, lines: impl Fn(&Value) -> String) -> Outcome {
     let text = if json { value.to_string() } else { lines(value) };
     Ok(say(&text)?)
 }
 
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
 
@@ -114,6 +114,9 @@ fn status_lines(view: &Value) -> String {
     if view["progress"].is_object() {
         add(progress_line(&view["progress"]));
     }
+    if view["degraded"] == true {
+        add(degraded_line(view));
+    }
     if let Some(error) = view["refused"].as_str() {
         add(format!("runs on with the definition before: {error}"));
     }
@@ -127,6 +130,15 @@ fn status_lines(view: &Value) -> String {
         add(format!("version {} {does}  {}{error}", text(old, "version"), text(old, "state")));
     }
     lines
+}
+
+/// The streams whose last events are missing.
+fn degraded_line(view: &Value) -> String {
+    let streams = view["parked"].as_array().into_iter().flatten().map(|parked| text(parked, "stream"));
+    let streams = streams.collect::<Vec<_>>();
+    let all = view["parkedStreams"].as_u64().unwrap_or_default();
+    let more = if all > streams.len() as u64 { ", …" } else { "" };
+    format!("degraded: {} parked ({}{more})", count(all, "stream"), streams.join(", "))
 }
 
 fn progress_line(progress: &Value) -> String {

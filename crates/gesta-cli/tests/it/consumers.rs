@@ -98,6 +98,39 @@ fn a_file_of_a_view_is_reloaded_and_rolled_back_without_a_restart() {
 }
 
 #[test]
+fn a_stream_that_a_view_parks_is_shown_replayed_and_skipped() {
+    let folder = TempDir::new().unwrap();
+    let (log, views) = (folder.path().join("log"), folder.path().join("views"));
+    std::fs::create_dir(&views).unwrap();
+    let text = "-- dialect: sqlite\n-- on-error: park\ncreate table amounts (account text, amount integer check (amount > 0));
+        -- on deposited\ninsert into amounts values ($entity, :amount);";
+    file(&views, "amounts.sql", text);
+    let server = serve(&["--dir", log.to_str().unwrap(), "--views", views.to_str().unwrap()]);
+    let on = |arguments: &[&str]| gesta(arguments.iter().copied().chain(["--url", &server.url]));
+    for amount in ["0", "1"] {
+        on(&["append", "account-1", "deposited", &format!(r#"{{"amount": {amount}}}"#)]).ok();
+    }
+    on(&["append", "account-2", "deposited", r#"{"amount": 5}"#]).ok();
+    let sum = || on(&["view", "amounts", "select sum(amount) as sum from amounts"]).ok();
+    let patience = Instant::now() + Duration::from_secs(120);
+    while sum() != "sum\n5\n" {
+        assert!(Instant::now() < patience, "{}", on(&["view", "status"]).ok());
+    }
+    assert!(on(&["view", "status"]).ok().contains("degraded: 1 stream parked (account-1)"));
+    assert!(on(&["consumers", "list"]).ok().contains("1 stream parked"));
+    let listed = on(&["view", "parked", "amounts"]).ok();
+    assert!(listed.starts_with("account-1  from version 0: event `deposited`"), "{listed}");
+    assert!(on(&["view", "parked", "amounts", "account-1"]).ok().ends_with("  version 1  deposited\n"));
+    assert!(on(&["view", "replay", "amounts"]).failed(2).contains("no stream given"));
+    let again = on(&["view", "replay", "amounts", "--all"]).failed(1);
+    assert!(again.contains("1 stream parked again"), "{again}");
+    let skip = ["view", "skip", "amounts", "account-1", "--through", "0", "--reason", "a test"];
+    assert_eq!(on(&skip).ok(), "1 stream, 1 event applied\n");
+    assert_eq!(sum(), "sum\n6\n");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_log_is_served_without_a_key_value_store_that_is_damaged() {
     let folder = TempDir::new().unwrap();
     let (log, views) = (folder.path().join("log"), folder.path().join("views"));

@@ -59,6 +59,8 @@ pub struct ConsumerReport {
     pub lag: Option<Duration>,
     /// Events of the log, of any type, that it passed each second, over the last 10 s.
     pub events_per_second: f64,
+    /// The streams that it holds back because it cannot handle one of their events.
+    pub parked_streams: usize,
 }
 
 impl<E: fmt::Display> From<ConsumerStatus<E>> for ConsumerReport {
@@ -86,6 +88,7 @@ impl<E: fmt::Display> From<ConsumerStatus<E>> for ConsumerReport {
             lag_events,
             lag,
             events_per_second,
+            parked_streams: 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
 use gesta::http::api::{Operation, visible};
-use gesta::http::{Caller, Params, Problem, format_time, header_text};
+use gesta::http::{Params, Problem, format_time};
 use gesta_consumer::group::{GroupState, GroupStatus};
 use gesta_consumer::{ConsumerReport, ControlError, Paused, UnknownConsumer};
 use gesta_core::{Checkpoint, KeyValueError, Retry};
@@ -14,11 +14,9 @@ use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of,
 use gesta_wire::{Kind, group_state_name, kinds};
 use serde_json::{Value, json};
 
+use crate::principal::operator;
 use crate::routes::PathParam;
 use crate::state::Shared;
-
-/// Who pauses a consumer without saying who it is.
-const ANONYMOUS: &str = "anonymous";
 
 /// The status of every consumer, then the consumer groups, each with its address.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
@@ -52,9 +50,7 @@ pub(super) async fn pause(
     parts: Parts,
 ) -> Result<Json<Value>, Problem> {
     params.finish()?;
-    let actor = header_text(&parts.headers, "X-Actor")?;
-    let by = Caller::of(&parts).principal().or(actor).unwrap_or(ANONYMOUS);
-    let report = shared.consumers.pause(&name, by).await.map_err(refused)?;
+    let report = shared.consumers.pause(&name, &operator(&parts)?).await.map_err(refused)?;
     Ok(Json(report_json(&report, shared.consumers.keeps_pauses())))
 }
 
@@ -150,6 +146,7 @@ fn report_json(report: &ConsumerReport, keeps_pauses: bool) -> Value {
         "lagEvents": report.lag_events,
         "lagSeconds": report.lag.map(|lag| lag.as_secs_f64()),
         "eventsPerSecond": report.events_per_second,
+        "parkedStreams": report.parked_streams,
     })
 }
 
@@ -172,6 +169,7 @@ fn report_schema() -> Value {
         ("lagEvents", nullable(about(count(), "The events of the log, of any type, after its place."))),
         ("lagSeconds", nullable(about(seconds(), "The age of the oldest of them."))),
         ("eventsPerSecond", seconds()),
+        ("parkedStreams", about(count(), "The streams that a view holds back.")),
     ])
 }
 

@@ -12,7 +12,7 @@ use gesta_wire::kinds;
 use gesta_wire::schema::{self, text};
 use serde_json::{Value, json};
 
-use super::{consumers, table, views};
+use super::{consumers, table, view_parked, views};
 use crate::asyncapi::{self, Sends};
 use crate::state::Shared;
 
@@ -75,7 +75,11 @@ pub(crate) fn described(shared: &Shared) -> Vec<Described> {
 pub(crate) fn openapi_of(shared: &Shared) -> Value {
     let of_app = shared.app.iter().flat_map(|app| describe_app(app).schemas);
     let of_wire = schema::schemas().map(|(name, schema)| (name.to_owned(), schema));
-    let schemas = of_wire.chain(consumers::schemas()).chain(views::schemas()).chain(of_app);
+    let schemas = of_wire
+        .chain(consumers::schemas())
+        .chain(views::schemas())
+        .chain(view_parked::schemas())
+        .chain(of_app);
     api::openapi(&info(shared), &described(shared), &everywhere(), schemas)
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use gesta::http::Problem;
 use gesta::http::api::Operation;
-use gesta::http::{Caller, Problem, header_text};
 use gesta_consumer::group::limits::GROUP_NAME_BYTES_MAX;
 use gesta_consumer::group::{GroupName, Groups};
 use gesta_wire::kinds;
@@ -20,9 +20,6 @@ use serde_json::json;
 use super::PathParam;
 use super::table::Route;
 use crate::state::Shared;
-
-/// The name of an operator who gave none.
-const ANONYMOUS: &str = "anonymous";
 
 /// The routes.
 pub(super) fn routes() -> Vec<Route> {
@@ -73,10 +70,4 @@ impl<S: Send + Sync> FromRequestParts<S> for GroupPath {
 
 fn group(name: &str) -> Result<GroupName, Problem> {
     GroupName::new(name).map_err(|error| Problem::of(kinds::INVALID_NAME, error.to_string()))
-}
-
-/// The operator to record: the principal, else the header `X-Actor`.
-fn operator(parts: &Parts) -> Result<String, Problem> {
-    let actor = header_text(&parts.headers, "X-Actor")?;
-    Ok(Caller::of(parts).principal().or(actor).unwrap_or(ANONYMOUS).to_owned())
 }

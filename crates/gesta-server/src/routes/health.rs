@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use gesta_consumer::group::GroupState;
 use gesta_core::{Retry, Timestamp, When};
-use gesta_views::State as ViewState;
+use gesta_views::{State as ViewState, Views};
 use gesta_wire::kinds;
-use gesta_wire::schema::{answer, named, one_of, text};
+use gesta_wire::schema::{about, answer, named, one_of, text};
 use serde_json::{Map, Value, json};
 
 use super::views::view_states;
@@ -22,7 +22,7 @@ pub(super) async fn live() -> Json<Value> {
 }
 
 /// The store answers every kind of call, and the server is not stopping. A read-only store is ready: it serves reads, and refuses
-/// appends with the reason. The answer names the state of every view; with the parameter `strict`, a stopped view, other consumer or
+/// appends with the reason. The answer names the state of every view, and the views that hold streams back; with the parameter `strict`, a stopped view, other consumer or
 /// group is 503.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
@@ -51,8 +51,20 @@ pub(super) async fn ready(
     if shared.views.is_some() {
         let states = states.into_iter().map(|(name, state)| (name, state.name().into()));
         answer["views"] = states.collect::<Map<_, Value>>().into();
+        let degraded = degraded_views(&shared);
+        if !degraded.is_empty() {
+            answer["degraded"] = degraded.into();
+        }
     }
     Ok(Json(answer))
+}
+
+/// The views that hold streams back. They are ready: all other streams are shown.
+fn degraded_views(shared: &Shared) -> Vec<String> {
+    let names =
+        shared.views.iter().flat_map(|views| views.names().into_iter().map(move |name| (views, name)));
+    let is_degraded = |views: &Views, name: &str| views.parked(name).is_ok_and(|parked| !parked.is_empty());
+    names.filter(|(views, name)| is_degraded(views, name)).map(|(_, name)| name).collect()
 }
 
 /// What has stopped, and why.
@@ -109,8 +121,14 @@ pub(super) fn live_operation() -> Operation {
 pub(super) fn ready_operation() -> Operation {
     let views =
         json!({"type": "object", "additionalProperties": text(), "description": "The state of every view."});
-    let ready =
-        answer(vec![("status", one_of(&["ready"])), ("head", named("Checkpoint")), ("views?", views)]);
+    let degraded =
+        about(gesta_wire::schema::list(text()), "The views that hold streams back. They are ready.");
+    let ready = answer(vec![
+        ("status", one_of(&["ready"])),
+        ("head", named("Checkpoint")),
+        ("views?", views),
+        ("degraded?", degraded),
+    ]);
     let strict = json!({"type": "string", "enum": ["", "true", "false"]});
     Operation::new("isReady", "check that the store answers every kind of call")
         .query("strict", "A stopped view, other consumer or group makes the server unready.", strict)

@@ -35,6 +35,7 @@ pub(super) async fn read(State(shared): State<Arc<Shared>>, params: Params) -> R
     let mut text = Text::default();
     consumers(&reports, &mut text);
     views::views(&building(&shared).await, &mut text);
+    views::parked(&reports, &mut text);
     if let Some(groups) = &shared.groups {
         // Groups that cannot be listed have no figures; the others are not held up.
         let listed = groups.list().await.unwrap_or_default();
@@ -113,6 +114,7 @@ mod tests {
             lag_events: lag,
             lag: lag.map(|events| Duration::from_millis(1_500 * events)),
             events_per_second: 0.0,
+            parked_streams: 0,
         };
         let mut text = Text::default();
         consumers(&[report("a", "live", Some(0)), report("b\"\\", "stopped", Some(1))], &mut text);

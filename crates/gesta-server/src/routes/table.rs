@@ -13,7 +13,7 @@ use gesta::http::api::{Described, Operation};
 
 use super::{
     append, batches, causes, checkpoint, consumers, description, events, groups, health, index, metrics,
-    repeat, store, stream, streams, view_query, views,
+    repeat, store, stream, streams, view_parked, view_query, views,
 };
 use crate::state::Shared;
 
@@ -51,6 +51,10 @@ fn general() -> Vec<Route> {
         Route::post("/views/{name}/restart", views::restart, views::restart_operation()),
         Route::post("/views/{name}/rollback", views::roll_back, views::roll_back_operation()),
         Route::post("/views/{name}/drop-old", views::drop_old, views::drop_old_operation()),
+        Route::get("/views/{name}/parked", view_parked::list, view_parked::list_operation()),
+        Route::get("/views/{name}/parked/{stream}", view_parked::held, view_parked::held_operation()),
+        Route::post("/views/{name}/parked/replay", view_parked::replay, view_parked::replay_operation()),
+        Route::post("/views/{name}/parked/skip", view_parked::skip, view_parked::skip_operation()),
         Route::get("/views/{name}/query", view_query::get, view_query::get_operation()),
         Route::post("/views/{name}/query", view_query::post, view_query::post_operation()),
         Route::get("/consumers", consumers::list, consumers::list_operation()),

@@ -118,6 +118,13 @@ fn described(operation: Operation) -> Operation {
         ("columns", list(text())),
         ("rows", list(list(cell))),
         ("checkpoint", about(named("Checkpoint"), "The place in the log that the rows show, exactly.")),
+        (
+            "parked?",
+            about(
+                list(named("StreamName")),
+                "The streams that the view holds back: the rows lack their last events.",
+            ),
+        ),
         ("state?", about(text(), "The state of the view; missing if the past is asked for.")),
         ("error?", nullable(text())),
     ]);

@@ -14,8 +14,12 @@ use gesta_wire::kinds;
 use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of, seconds, text};
 use serde_json::{Value, json};
 
+use super::view_parked::parked_json;
 use crate::routes::PathParam;
 use crate::state::Shared;
+
+/// Parked streams in the status of a view. `GET /views/{name}/parked` lists all.
+const PARKED_SHOWN: usize = 20;
 
 /// The status of every view.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
@@ -185,6 +189,9 @@ fn status_json(status: &Status) -> Value {
         })),
         "rolledBack": status.rolled_back,
         "rebuilt": status.rebuilt,
+        "degraded": !status.parked.is_empty(),
+        "parkedStreams": status.parked.len(),
+        "parked": status.parked.iter().take(PARKED_SHOWN).map(|parked| parked_json(parked)).collect::<Value>(),
         "refused": status.refused,
         "head": token(&status.head),
         "lagEvents": status.lag_events,
@@ -238,6 +245,15 @@ fn status_schema() -> Value {
         ),
         ("rolledBack", nullable(about(text(), "The definition that a rollback put aside."))),
         ("rebuilt", nullable(text())),
+        ("degraded", about(boolean(), "True if streams are parked: the rows lack their last events.")),
+        ("parkedStreams", count()),
+        (
+            "parked",
+            about(
+                gesta_wire::schema::list(named("ParkedOfView")),
+                "The first parked streams, by name: 20 at most.",
+            ),
+        ),
         ("refused", nullable(about(text(), "Why the last definition for it was not taken."))),
         ("head", nullable(named("Checkpoint"))),
         ("lagEvents", nullable(count())),

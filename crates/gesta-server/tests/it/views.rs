@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gesta_consumer::{Consumers, SystemClock};
+use gesta_core::MemoryKeyValueStore;
 use gesta_server::{Limits, Server};
 use gesta_views::{Definition, Views};
 use serde_json::json;
@@ -305,4 +307,54 @@ fn a_view_is_queried_at_many_moments() {
     deposit_at(&server, 4, "2026-01-02T10:00:00Z");
     series("every=day&by=time").problem(422, "late-event");
     series("every=day&by=neither").problem(400, "invalid-request");
+}
+
+#[test]
+fn parked_streams_of_a_view_are_shown_replayed_and_skipped() {
+    let folder = TempDir::new().unwrap();
+    let store = memory();
+    let text = BALANCES.replace("-- dialect: sqlite", "-- dialect: sqlite\n-- on-error: park");
+    let text = text.replace("not null);", "not null check (amount >= 0));");
+    let definition = Definition::parse("balances", &text).unwrap();
+    let views = Arc::new(Views::open(store.clone(), folder.path().join("views"), vec![definition]).unwrap());
+    let consumers = Consumers::new(Arc::new(MemoryKeyValueStore::default()), Arc::new(SystemClock));
+    views.consumers().into_iter().for_each(|view| consumers.add(view).unwrap());
+    let server = serve(Server::builder(store).views(views).consumers(Arc::new(consumers)).build());
+    deposit(&server, "1", r#"{"amount": -5}"#);
+    deposit(&server, "2", r#"{"amount": -6}"#);
+    deposit(&server, "2", r#"{"amount": 7}"#);
+    let checkpoint = deposit(&server, "3", r#"{"amount": 1}"#);
+    let answer = server.get(&format!("/views/balances/query?sql={ALL}&wait_for={checkpoint}")).json();
+    assert_eq!(answer["rows"], json!([["3", 1]]));
+    assert_eq!(answer["parked"], json!(["account-1", "account-2"]));
+    let past = server.get(&format!("/views/balances/query?sql={ALL}&at={checkpoint}")).json();
+    assert_eq!((&past["rows"], &past["parked"]), (&answer["rows"], &answer["parked"]));
+    let status = server.get("/views/balances").json();
+    assert_eq!((&status["degraded"], &status["parkedStreams"]), (&json!(true), &json!(2)));
+    assert_eq!(server.get("/consumers/balances").json()["parkedStreams"], 2);
+    assert!(server.get("/metrics").text.contains("gesta_view_parked_streams{view=\"balances\"} 2\n"));
+    assert_eq!(server.get("/readyz?strict").json()["degraded"], json!(["balances"]));
+    let listed = server.get("/views/balances/parked").json();
+    assert_eq!(listed["parked"], status["parked"]);
+    assert_eq!(
+        (&listed["parked"][1]["stream"], &listed["parked"][1]["version"]),
+        (&json!("account-2"), &json!(0))
+    );
+    assert!(listed["parked"][1]["error"].as_str().unwrap().contains("CHECK constraint failed"), "{listed}");
+    let held = server.get("/views/balances/parked/account-2").json();
+    assert_eq!(held["events"][1]["data"], json!({"amount": 7}));
+    server.get("/views/balances/parked/account-3").problem(404, "not-parked");
+    let again = server.post("/views/balances/parked/replay", r#"{"all": true}"#).json();
+    assert_eq!(
+        (&again["replayed"], &again["events"], &again["parked"]),
+        (&json!(2), &json!(0), &listed["parked"])
+    );
+    let body = r#"{"stream": "account-2", "through": 0, "reason": "a test"}"#;
+    let skipped = server.post("/views/balances/parked/skip", body).json();
+    assert_eq!(skipped, json!({"replayed": 1, "events": 1, "parked": []}));
+    server.post("/views/balances/parked/skip", body).problem(404, "not-parked");
+    server.post("/views/none/parked/replay", r#"{"all": true}"#).problem(404, "no-view");
+    server.post("/views/balances/parked/replay", "{}").problem(400, "invalid-request");
+    let answer = server.get(&format!("/views/balances/query?sql={ALL}")).json();
+    assert_eq!((&answer["rows"], &answer["parked"]), (&json!([["2", 7], ["3", 1]]), &json!(["account-1"])));
 }

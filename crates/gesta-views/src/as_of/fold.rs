@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::definition::Definition;
+use crate::parked::{OnError, ParkedStreams, Parking, Pieces, Then};
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::apply::Applier;
 use crate::sqlite::connection::harden;
@@ -21,6 +22,8 @@ pub(super) struct Fold {
     connection: Connection,
     path: PathBuf,
     folder: TempDir,
+    /// The streams that are not shown to the end.
+    parked: ParkedStreams,
 }
 
 impl Fold {
@@ -39,23 +42,61 @@ impl Fold {
             let connection = Connection::open(&path)?;
             harden(&connection)?;
             purity::install(&connection)?;
-            // Nothing outlives an error, so nothing is rolled back.
-            connection.pragma_update(None, "journal_mode", "off")?;
+            // Without parking, nothing outlives an error, so nothing is rolled back.
+            let journal = if definition.on_error() == OnError::Park { "memory" } else { "off" };
+            connection.pragma_update(None, "journal_mode", journal)?;
             connection.pragma_update(None, "synchronous", "off")?;
             connection.execute_batch("begin")?;
             create(&connection, &definition, start)?;
             Ok(connection)
         };
         let connection = open().map_err(|error| database(&path, "create", &error))?;
-        Ok(Self { definition, connection, path, folder })
+        Ok(Self { definition, connection, path, folder, parked: ParkedStreams::default() })
     }
 
-    /// Applies events, in the order of the log.
+    /// Applies events, in the order of the log. What a running view would park is parked.
     pub(super) fn apply(&mut self, events: &[RecordedEvent]) -> Result<(), RunError> {
+        let (name, policy) = (self.definition.name(), self.definition.on_error());
+        let before = self.parked.clone();
+        let mut parking = Parking::new(name, policy, &before, events);
+        loop {
+            match self.try_apply(&parking.events(), parking.pieces()) {
+                Ok(()) => break,
+                Err(error) => match parking.failed(error) {
+                    Then::Again => {}
+                    Then::Fail(error) => return Err(error),
+                },
+            }
+        }
+        self.parked.apply(&parking.changes());
+        Ok(())
+    }
+
+    /// Applies events. After an error that parks a stream, none of them is.
+    fn try_apply(&self, events: &[RecordedEvent], pieces: Pieces) -> Result<(), RunError> {
+        let run = |sql: &str| {
+            let done = self.connection.execute_batch(sql);
+            done.map_err(|error| database(&self.path, "write to", &error))
+        };
         let applier = Applier::new(&self.connection, &self.definition);
         let mut applier = applier.map_err(|error| database(&self.path, "prepare", &error))?;
-        applier.apply(events, &Stop::new())?;
-        Ok(())
+        let parks = self.definition.on_error() == OnError::Park;
+        if parks {
+            run("savepoint page")?;
+        }
+        let mut pieces = pieces.of(events).into_iter();
+        let applied = pieces.try_for_each(|events| applier.apply(events, &Stop::new()).map(|_| ()));
+        match (&applied, parks) {
+            (_, false) => {}
+            (Ok(()), true) => run("release page")?,
+            (Err(_), true) => run("rollback to page; release page")?,
+        }
+        applied
+    }
+
+    /// The streams that are not shown to the end, by name.
+    pub(super) fn parked(&self) -> Vec<String> {
+        self.parked.names()
     }
 
     /// Shows readers what was applied, as of a place in the log.

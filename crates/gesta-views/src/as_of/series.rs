@@ -131,6 +131,6 @@ impl<V: FnMut(Timestamp, Rows) -> ControlFlow<()>> Series<'_, V> {
         self.given = Some(cut);
         let SeriesQuery { sql, parameters, limits, .. } = self.query;
         let rows = self.reader.query(sql, parameters, limits, Instant::now() + limits.time)?;
-        Ok((self.visit)(cut, rows))
+        Ok((self.visit)(cut, Rows { parked: self.fold.parked(), ..rows }))
     }
 }

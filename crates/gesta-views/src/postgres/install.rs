@@ -4,11 +4,15 @@ use gesta_core::StoreId;
 
 use crate::postgres::error::{failed, impossible, is_race};
 use crate::postgres::names::{literal, quoted};
+use crate::postgres::parked::create_table;
 use crate::postgres::session::Session;
 use crate::run_error::{DatabaseErrorKind, RunError};
 
 /// The format of the tables. A release that cannot use older tables raises it.
-const FORMAT: i32 = 2;
+const FORMAT: i32 = 3;
+
+/// The format without the table of parked streams. A release that knows no later one must not write beside one that parks.
+const FORMAT_WITHOUT_PARKED: i32 = 2;
 
 /// Makes the shared tables of a prefix if they are missing, and checks that they belong to this store.
 pub(crate) fn install(session: &Session, prefix: &str, store: StoreId) -> Result<(), RunError> {
@@ -17,18 +21,11 @@ pub(crate) fn install(session: &Session, prefix: &str, store: StoreId) -> Result
     if session.run("look for the tables of views", client.query_opt(exists, &[&prefix]))?.is_none() {
         make(session, prefix, store)?;
     }
-    let sql = format!("select id, format from {}.store", quoted(prefix));
-    let row = session.wait(client.query_one(&sql, &[])).ok_or(RunError::ShutDown)?.map_err(|error| {
-        match super::error::is_missing_object(&error) {
-            true => impossible(
-                "use the prefix",
-                &session.database,
-                format!("the schema `{prefix}` has other tables: choose another `prefix`"),
-            ),
-            false => failed("look for the tables of views", &session.database, &error),
-        }
-    })?;
-    let (found, format): (String, i32) = (row.get(0), row.get(1));
+    let (mut format, found) = read_store(session, prefix)?;
+    if format == FORMAT_WITHOUT_PARKED {
+        add_parked(session, prefix)?;
+        format = read_store(session, prefix)?.0;
+    }
     if format != FORMAT {
         let message =
             format!("the tables of `{prefix}` have format {format}, and this release knows {FORMAT}");
@@ -38,6 +35,34 @@ pub(crate) fn install(session: &Session, prefix: &str, store: StoreId) -> Result
         return Err(RunError::ForeignPrefix { prefix: prefix.to_owned(), store: store.to_string(), found });
     }
     Ok(())
+}
+
+/// The format of the tables, and the store whose views they have.
+fn read_store(session: &Session, prefix: &str) -> Result<(i32, String), RunError> {
+    let sql = format!("select format, id from {}.store", quoted(prefix));
+    let row = session.wait(session.client.query_one(&sql, &[])).ok_or(RunError::ShutDown)?;
+    let row = row.map_err(|error| match super::error::is_missing_object(&error) {
+        true => impossible(
+            "use the prefix",
+            &session.database,
+            format!("the schema `{prefix}` has other tables: choose another `prefix`"),
+        ),
+        false => failed("look for the tables of views", &session.database, &error),
+    })?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// Adds the table of parked streams to tables of an older release, unless another process just does.
+fn add_parked(session: &Session, prefix: &str) -> Result<(), RunError> {
+    let schema = quoted(prefix);
+    let sql = format!(
+        "begin;
+         {}
+         update {schema}.store set format = {FORMAT};
+         commit",
+        create_table(&schema)
+    );
+    run_once(session, &sql)
 }
 
 /// What the schema of a prefix says of itself.
@@ -77,14 +102,20 @@ fn make(session: &Session, prefix: &str, store: StoreId) -> Result<(), RunError>
              instead_of text, since bigint, file text not null, definition text,
              primary key (name, hash));
          create unique index on {schema}.view (name) where serves;
+         {parked}
          insert into {schema}.store (id, format) values ({store}, {FORMAT});
-         commit"
+         commit",
+        parked = create_table(&schema)
     );
-    match session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)? {
+    run_once(session, &sql)
+}
+
+/// Runs a transaction that makes tables. If another process was first, its tables are there in a moment.
+fn run_once(session: &Session, sql: &str) -> Result<(), RunError> {
+    match session.wait(session.client.batch_execute(sql)).ok_or(RunError::ShutDown)? {
         Ok(()) => Ok(()),
         Err(error) => {
             session.run("make the tables of views", session.client.batch_execute("rollback"))?;
-            // Another view or process was first. Its tables are there in a moment.
             match failed("make the tables of views", &session.database, &error) {
                 RunError::Postgres { action, database, message, .. } if is_race(&error) => {
                     Err(RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient })

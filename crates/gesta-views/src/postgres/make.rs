@@ -53,6 +53,7 @@ impl Making<'_> {
         self.create_tables()?;
         self.check_handlers()?;
         let fence = self.insert_row(at, &hash)?;
+        self.release_parked(&hash)?;
         if is_shown {
             serve::publish(self.session, self.names, (name, &hash), &self.database.url.reader, &grants)?;
         }
@@ -143,6 +144,13 @@ impl Making<'_> {
             self.session.wait(client.query_one(&sql, &[&name, &hash, &version, &at, runner, file, text]));
         let inserted = inserted.ok_or(RunError::ShutDown)?;
         inserted.map(|row| row.get(0)).map_err(|error| self.transient_if_race(&error))
+    }
+
+    /// A version that is made begins without parked streams.
+    fn release_parked(&self, hash: &str) -> Result<(), RunError> {
+        let sql = format!("delete from {}.parked where name = $1 and hash = $2", self.names.shared);
+        let (client, name) = (&self.session.client, self.definition.name());
+        self.session.run("make the view", client.execute(&sql, &[&name, &hash])).map(|_| ())
     }
 
     /// The error of a statement: the definition's, unless it may pass.

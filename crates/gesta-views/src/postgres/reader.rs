@@ -114,7 +114,7 @@ impl Reader {
         };
         let portal = transaction.bind_raw(&statement, query.parameters.iter()).await.map_err(refuse)?;
         let rows = fetch(&transaction, &portal, &statement, &types, &request.limits).await?;
-        Ok(Rows { columns, rows, checkpoint })
+        Ok(Rows { columns, rows, checkpoint, parked: Vec::new() })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::postgres::error::{is_missing_object, kind, message};
 use crate::postgres::version::PostgresVersion;
 use crate::query::SqlValue;
 use crate::rows::{
-    Column, ColumnType, Page, RowApplier, RowChange, RowFailure, Step, Table, TableChanges, names, quoted,
+    Column, ColumnType, Page, RowApplier, RowChange, Step, Table, TableChanges, names, quoted,
 };
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::target::Outcome;
@@ -42,6 +42,9 @@ struct Unwritten<'c> {
     row: &'c RowChange,
 }
 
+/// The code that applied events, and what they changed.
+type Changed = (Box<dyn RowApplier>, Vec<TableChanges>);
+
 /// The values of a column, as a parameter.
 type Array<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
@@ -53,18 +56,37 @@ impl<'v> RowTables<'v> {
         Ok(Self { version, page, tables, applied: None })
     }
 
-    /// Applies a page, begins a transaction, and writes the rows that the page changed.
+    /// Applies the pieces of a page, begins a transaction, and writes the rows that they changed.
     ///
-    /// Rows are read before the transaction, which the server ends if it idles: a page may take longer. They are still as they
-    /// were read, or the page does not commit: who writes here moves the checkpoint or raises the fence, in the same transaction.
-    pub(crate) async fn apply(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Outcome, RunError> {
+    /// Rows of the first piece are read before the transaction, which the server ends if it idles: a page may take longer. They are still
+    /// as they were read, or the page does not commit: who writes here moves the checkpoint or raises the fence, in the same transaction.
+    pub(crate) async fn apply(
+        &mut self,
+        pieces: &[&[RecordedEvent]],
+        stop: &Stop,
+    ) -> Result<Outcome, RunError> {
+        for (at, events) in pieces.iter().enumerate() {
+            let Some((applier, changes)) = self.change(events, stop).await? else {
+                return Ok(Outcome::Interrupted);
+            };
+            if at == 0 {
+                self.batch("begin").await?;
+            }
+            self.write(events, &changes).await?;
+            self.applied = Some(applier);
+        }
+        Ok(Outcome::Applied)
+    }
+
+    /// Applies events to the rows in memory. `None`: the signal was raised.
+    async fn change(&mut self, events: &[RecordedEvent], stop: &Stop) -> Result<Option<Changed>, RunError> {
         // What a page that was not committed left in memory goes with it.
         self.applied = None;
         let mut applier = self.page.begin();
         loop {
             match applier.apply(events, stop).map_err(|failure| self.page.error(events, failure))? {
                 Step::Done => break,
-                Step::Interrupted => return Ok(Outcome::Interrupted),
+                Step::Interrupted => return Ok(None),
                 Step::Load(keys) => {
                     let rows = self.read(&keys).await?;
                     applier.load(rows).map_err(|failure| self.page.error(events, failure))?;
@@ -72,10 +94,7 @@ impl<'v> RowTables<'v> {
             }
         }
         let changes = self.page.changes(&mut *applier, events, refused)?;
-        self.batch("begin").await?;
-        self.write(events, &changes).await?;
-        self.applied = Some(applier);
-        Ok(Outcome::Applied)
+        Ok(Some((applier, changes)))
     }
 
     /// The transaction of the page was committed.
@@ -122,7 +141,7 @@ impl<'v> RowTables<'v> {
             return Err(self.failed(&error));
         }
         let message = table.of_row(row, &format!("PostgreSQL refuses it: {}", message(&error)));
-        Err(self.page.error(events, RowFailure::Event { event: row.event, message }))
+        Err(self.page.refused(events, message, row))
     }
 
     /// Writes changes in pieces of at most that many bytes, or of one row.

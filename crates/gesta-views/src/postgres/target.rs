@@ -14,6 +14,7 @@ use crate::postgres::install::install;
 use crate::postgres::lease::{Claim, Owner, claim};
 use crate::postgres::make::Making;
 use crate::postgres::names::Names;
+use crate::postgres::parked::read_parked;
 use crate::postgres::pool::{Pool, Served};
 use crate::postgres::serve;
 use crate::postgres::session::Session;
@@ -136,10 +137,11 @@ impl Postgres {
         let sql = format!("select hash, at from {}.view where name = $1 and serves", self.names.shared);
         let name = self.definition.name();
         let row = session.run(ACTION, session.client.query_opt(&sql, &[&name]))?;
-        Ok(row.and_then(|row| {
-            let (hash, at): (String, String) = (row.get(0), row.get(1));
-            Some(Serving { reads: self.reads(&hash), checkpoint: at.parse().ok()? })
-        }))
+        let Some(row) = row else { return Ok(None) };
+        let (hash, at): (String, String) = (row.get(0), row.get(1));
+        let Ok(checkpoint) = at.parse() else { return Ok(None) };
+        let parked = read_parked(session, &self.names, (name, &hash))?;
+        Ok(Some(Serving { reads: self.reads(&hash), checkpoint, parked }))
     }
 
     fn superseded(&self) -> RunError {

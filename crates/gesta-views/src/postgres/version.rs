@@ -6,9 +6,11 @@ use gesta_core::Checkpoint;
 
 use crate::definition::Definition;
 use crate::limits::SWITCH_TRIES;
+use crate::parked::ParkedStreams;
 use crate::postgres::database::{Database, is_alive};
 use crate::postgres::error::{failed, is_missing_object};
 use crate::postgres::names::Names;
+use crate::postgres::parked::read_parked;
 use crate::postgres::pool::{Pool, Served};
 use crate::postgres::serve;
 use crate::postgres::session::Session;
@@ -95,6 +97,10 @@ impl Version for PostgresVersion {
         if let Err(error) = serve::drop_others(&self.session, &self.names, (name, &hash), old) {
             tracing::warn!(view = name, %error, "an old version of a view was not removed");
         }
+    }
+
+    fn parked(&self) -> Result<ParkedStreams, RunError> {
+        read_parked(&self.session, &self.names, (self.definition.name(), &self.definition.hash()))
     }
 
     fn writer(&self) -> Result<Writer<'_>, RunError> {

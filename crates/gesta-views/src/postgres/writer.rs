@@ -6,17 +6,18 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use gesta_consumer::{Reach, Stop};
-use gesta_core::{Checkpoint, RecordedEvent};
+use gesta_core::RecordedEvent;
 use tokio_postgres::{Error, Statement};
 
 use crate::limits::PIPELINE_STATEMENTS_MAX;
 use crate::plan::Plan;
 use crate::postgres::error::{is_lost, is_missing_object, kind, message};
+use crate::postgres::parked::write_parked;
 use crate::postgres::rows::RowTables;
 use crate::postgres::values::Param;
 use crate::postgres::version::PostgresVersion;
 use crate::run_error::{DatabaseErrorKind, RunError};
-use crate::target::{self, Outcome, Role, Version as _};
+use crate::target::{self, Outcome, PageWrite, Role, Version as _};
 
 const ACTION: &str = "write to the view";
 
@@ -81,18 +82,13 @@ impl<'v> Writer<'v> {
     }
 
     /// Applies a page. Everything that it sends is in one transaction.
-    async fn page(
-        &mut self,
-        events: &[RecordedEvent],
-        from: &Checkpoint,
-        to: &Checkpoint,
-        stop: &Stop,
-    ) -> Result<Outcome, RunError> {
+    async fn page(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
+        let PageWrite { events, pieces, from, to, parked, .. } = page;
         let (version, client) = (self.version, &self.version.session.client);
         let failed = |error: Error| version.failed(ACTION, &error);
         let applied = match &mut self.tables {
             // It begins the transaction when it writes.
-            Some(tables) => tables.apply(events, stop).await?,
+            Some(tables) => tables.apply(&pieces.of(events), stop).await?,
             None => {
                 client.batch_execute("begin").await.map_err(failed)?;
                 self.rows(events).await.map(|()| Outcome::Applied)?
@@ -102,6 +98,7 @@ impl<'v> Writer<'v> {
             return Ok(Outcome::Interrupted);
         }
         let (name, hash) = (version.definition.name(), version.definition.hash());
+        write_parked(client, &version.names, (name, &hash), parked).await.map_err(failed)?;
         let (from, to) = (from.to_string(), to.to_string());
         // Compare and set, so that two runners of one view never both commit.
         let advanced = client.execute(&self.advance, &[&name, &hash, &version.fence, &to, &from]).await;
@@ -180,16 +177,9 @@ async fn send<F: Future<Output = Result<u64, Error>>>(execute: F) -> Answer<F> {
 }
 
 impl target::Writer for Writer<'_> {
-    fn commit(
-        &mut self,
-        events: &[RecordedEvent],
-        from: &Checkpoint,
-        to: &Checkpoint,
-        reach: Reach,
-        stop: &Stop,
-    ) -> Result<Outcome, RunError> {
+    fn commit(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
         let session = &self.version.session;
-        match session.wait(self.page(events, from, to, stop)) {
+        match session.wait(self.page(page, stop)) {
             None | Some(Ok(Outcome::Interrupted)) => return Ok(Outcome::Interrupted),
             Some(Ok(Outcome::Applied)) => {}
             Some(Err(error)) => {
@@ -198,7 +188,7 @@ impl target::Writer for Writer<'_> {
                 return Err(error);
             }
         }
-        if reach == Reach::Head {
+        if page.reach == Reach::Head {
             self.version.take_over()?;
         }
         Ok(Outcome::Applied)

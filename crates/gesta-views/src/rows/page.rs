@@ -42,16 +42,29 @@ impl<'d> Page<'d> {
         events: &[RecordedEvent],
         refused: fn(&SqlValue) -> Option<&'static str>,
     ) -> Result<Vec<TableChanges>, RunError> {
-        let changes = applier.changes().map_err(|failure| self.error(events, failure))?;
+        let changes = applier.changes().map_err(|failure| self.unstorable(events, failure))?;
         for (table, changes) in self.code.tables.iter().zip(&changes) {
             for row in changes.put.iter().chain(&changes.delete) {
                 if let Some(reason) = table.misfit(&row.values, refused) {
                     let message = table.of_row(row, &reason);
-                    return Err(self.error(events, RowFailure::Event { event: row.event, message }));
+                    return Err(self.unstorable(events, RowFailure::Event { event: row.event, message }));
                 }
             }
         }
         Ok(changes)
+    }
+
+    /// The error of a row that the database refuses.
+    pub(crate) fn refused(&self, events: &[RecordedEvent], message: String, row: &RowChange) -> RunError {
+        self.unstorable(events, RowFailure::Event { event: row.event, message })
+    }
+
+    /// The error of a row that cannot be stored.
+    fn unstorable(&self, events: &[RecordedEvent], failure: RowFailure) -> RunError {
+        match self.error(events, failure) {
+            RunError::Apply { event, view, message } => RunError::Unstorable { event, view, message },
+            error => error,
+        }
     }
 
     /// The error of a failure at a page.

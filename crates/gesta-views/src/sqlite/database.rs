@@ -15,6 +15,7 @@ use crate::limits::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_CHECKPOINT_PAGES, WRITER_C
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::connection::{harden, message, read_checkpoint};
 use crate::sqlite::files::{beside, file_name, remove, versions};
+use crate::sqlite::parked::PARKED_TABLE;
 use crate::sqlite::pool::Pool;
 use crate::sqlite::purity;
 use crate::target::{Found, fitting};
@@ -38,6 +39,7 @@ pub(crate) fn create(
     at: &Checkpoint,
 ) -> rusqlite::Result<()> {
     connection.execute_batch(RUNNER_TABLES)?;
+    connection.execute_batch(PARKED_TABLE)?;
     for statement in &definition.parts().schema {
         connection.prepare(&statement.sql)?.raw_execute()?;
     }
@@ -82,6 +84,7 @@ impl Place {
         let read = || {
             let connection = open_for_runner(&path)?;
             let kept = read_kept(&connection)?;
+            connection.execute_batch(PARKED_TABLE)?;
             Ok((connection, kept))
         };
         let (connection, kept) = match read() {

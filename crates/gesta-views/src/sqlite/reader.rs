@@ -100,7 +100,7 @@ impl Reader {
             BindError::Sqlite(error) => refuse(error),
         })?;
         let columns = statement.column_names().map(str::to_owned).collect::<Vec<_>>();
-        let mut answer = Rows { columns, rows: Vec::new(), checkpoint };
+        let mut answer = Rows { columns, rows: Vec::new(), checkpoint, parked: Vec::new() };
         let mut bytes = 0;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(refuse)? {

@@ -9,8 +9,9 @@ use rusqlite::{Connection, Error, Statement};
 use crate::limits::ROWS_PER_INSERT;
 use crate::query::SqlValue;
 use crate::rows::{Page, RowApplier, RowChange, Step, Table, TableChanges, names, quoted};
-use crate::run_error::RunError;
+use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::apply::is_interrupt;
+use crate::sqlite::connection::message;
 use crate::sqlite::database::database;
 use crate::target::Outcome;
 
@@ -21,6 +22,20 @@ pub(crate) struct RowTables<'c> {
     tables: Vec<Prepared<'c>>,
     /// The code that applied a page which is not committed yet.
     applied: Option<Box<dyn RowApplier>>,
+}
+
+/// A row that was not written.
+struct Unwritten<'r> {
+    error: Error,
+    table: &'r Table,
+    row: &'r RowChange,
+}
+
+impl Unwritten<'_> {
+    /// The row itself is at fault, and would be refused again.
+    fn is_refused(&self) -> bool {
+        DatabaseErrorKind::of(&self.error) == DatabaseErrorKind::Permanent && !is_interrupt(&self.error)
+    }
 }
 
 /// The statements on one table.
@@ -55,8 +70,13 @@ impl<'c> RowTables<'c> {
             }
         }
         let changes = self.page.changes(&mut *applier, events, |_| None)?;
-        if let Err(error) = self.write(&changes) {
-            return self.failed("write to", &error, stop);
+        if let Err(unwritten) = write(&mut self.tables, self.page.tables(), &changes) {
+            if !unwritten.is_refused() {
+                return self.failed("write to", &unwritten.error, stop);
+            }
+            let Unwritten { error, table, row } = unwritten;
+            let message = table.of_row(row, &format!("SQLite refuses it: {}", message(&error)));
+            return Err(self.page.refused(events, message, row));
         }
         self.applied = Some(applier);
         Ok(Outcome::Applied)
@@ -71,10 +91,6 @@ impl<'c> RowTables<'c> {
 
     fn read(&mut self, keys: &[Vec<Vec<SqlValue>>]) -> rusqlite::Result<Vec<Vec<Vec<SqlValue>>>> {
         self.tables.iter_mut().zip(keys).map(|(table, keys)| table.read(keys)).collect()
-    }
-
-    fn write(&mut self, changes: &[TableChanges]) -> rusqlite::Result<()> {
-        self.tables.iter_mut().zip(changes).try_for_each(|(table, changes)| table.write(changes))
     }
 
     fn failed(&self, action: &'static str, error: &Error, stop: &Stop) -> Result<Outcome, RunError> {
@@ -119,20 +135,44 @@ impl<'c> Prepared<'c> {
         Ok(rows)
     }
 
-    fn write(&mut self, changes: &TableChanges) -> rusqlite::Result<()> {
-        for change in &changes.delete {
-            bind(&mut self.delete, &change.values)?;
-            self.delete.raw_execute()?;
+    fn write<'r>(&mut self, table: &'r Table, changes: &'r TableChanges) -> Result<(), Unwritten<'r>> {
+        for row in &changes.delete {
+            let deleted = run(&mut self.delete, std::slice::from_ref(row));
+            deleted.map_err(|error| Unwritten { error, table, row })?;
         }
         for rows in changes.put.chunks(ROWS_PER_INSERT) {
-            let many = &mut self.insert_many;
-            match rows.len() {
-                ROWS_PER_INSERT => run(many, rows)?,
-                _ => rows.chunks(1).try_for_each(|row| run(&mut self.insert_one, row))?,
+            if rows.len() < ROWS_PER_INSERT {
+                self.insert_each(table, rows)?;
+                continue;
             }
+            let inserted = run(&mut self.insert_many, rows);
+            let Err(error) = inserted else { continue };
+            let unwritten = Unwritten { error, table, row: &rows[0] };
+            // The statement kept none of its rows. Alone, the row that is refused has a name.
+            if unwritten.is_refused() {
+                self.insert_each(table, rows)?;
+            }
+            return Err(unwritten);
         }
         Ok(())
     }
+
+    fn insert_each<'r>(&mut self, table: &'r Table, rows: &'r [RowChange]) -> Result<(), Unwritten<'r>> {
+        let insert = &mut self.insert_one;
+        rows.iter().try_for_each(|row| {
+            run(insert, std::slice::from_ref(row)).map_err(|error| Unwritten { error, table, row })
+        })
+    }
+}
+
+/// Writes the changes of a page.
+fn write<'r>(
+    prepared: &mut [Prepared<'_>],
+    tables: &'r [Table],
+    changes: &'r [TableChanges],
+) -> Result<(), Unwritten<'r>> {
+    let each = prepared.iter_mut().zip(tables).zip(changes);
+    each.into_iter().try_for_each(|((prepared, table), changes)| prepared.write(table, changes))
 }
 
 fn run(statement: &mut Statement<'_>, rows: &[RowChange]) -> rusqlite::Result<()> {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use gesta_core::Checkpoint;
 
+use crate::parked::ParkedStreams;
 use crate::run_error::RunError;
 use crate::sqlite::database::{TAKE_OVER, ViewFile, database};
 use crate::sqlite::files::remove_version;
+use crate::sqlite::parked::read_parked;
 use crate::sqlite::writer::Writer;
 use crate::target::{Reads, Version};
 
@@ -38,6 +40,10 @@ impl Version for ViewFile {
                 tracing::warn!(view, %error, "the old versions of a view were not looked for");
             }
         }
+    }
+
+    fn parked(&self) -> Result<ParkedStreams, RunError> {
+        read_parked(&self.connection).map_err(|error| database(&self.path, "read", &error))
     }
 
     fn writer(&self) -> Result<Writer<'_>, RunError> {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gesta_consumer::{Interrupter, Reach, Stop};
-use gesta_core::{Checkpoint, RecordedEvent};
 use rusqlite::{Error, Statement};
 
 use crate::limits::WAL_DRAIN_TIME_MAX;
 use crate::run_error::RunError;
 use crate::sqlite::apply::Applier;
 use crate::sqlite::database::{TAKE_OVER, ViewFile, database};
-use crate::target::{self, Outcome};
+use crate::sqlite::parked::write_parked;
+use crate::target::{self, Outcome, PageWrite};
 
 /// Writes pages. The rows of a page and its checkpoint become visible and durable together, or not at all.
 pub(crate) struct Writer<'c> {
@@ -42,25 +42,23 @@ impl<'c> Writer<'c> {
         prepare().map_err(|error| database(&file.path, "prepare", &error))
     }
 
-    fn apply_within(
-        &mut self,
-        events: &[RecordedEvent],
-        from: &Checkpoint,
-        to: &Checkpoint,
-        reach: Reach,
-        stop: &Stop,
-    ) -> Result<Outcome, RunError> {
+    fn apply_within(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
+        let PageWrite { events, pieces, from, to, reach, parked } = page;
         let failed = |error: Error| database(&self.file.path, "write to", &error);
         self.begin.raw_execute().map_err(failed)?;
-        if self.applier.apply(events, stop)? == Outcome::Interrupted {
-            return Ok(Outcome::Interrupted);
+        for events in pieces.of(events) {
+            if self.applier.apply(events, stop)? == Outcome::Interrupted {
+                return Ok(Outcome::Interrupted);
+            }
         }
+        write_parked(&self.file.connection, parked).map_err(failed)?;
         // Compare and set, so that two runners of one view never both commit.
         let advanced = self.advance.execute((from.to_string(), to.to_string())).map_err(failed)?;
         if advanced != 1 {
-            return Err(RunError::CheckpointMoved { expected: from.clone(), path: self.file.path.clone() });
+            let (expected, path) = ((*from).clone(), self.file.path.clone());
+            return Err(RunError::CheckpointMoved { expected, path });
         }
-        if reach == Reach::Head {
+        if *reach == Reach::Head {
             self.take_over.execute([self.file.serves_as]).map_err(failed)?;
         }
         self.commit.raw_execute().map_err(failed)?;
@@ -72,15 +70,8 @@ impl<'c> Writer<'c> {
 impl target::Writer for Writer<'_> {
     /// Applies a page in one transaction. The mark that the view has caught up is part of it: a stop or a crash must not come
     /// between a checkpoint that callers can see and the mark.
-    fn commit(
-        &mut self,
-        events: &[RecordedEvent],
-        from: &Checkpoint,
-        to: &Checkpoint,
-        reach: Reach,
-        stop: &Stop,
-    ) -> Result<Outcome, RunError> {
-        let outcome = self.apply_within(events, from, to, reach, stop);
+    fn commit(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
+        let outcome = self.apply_within(page, stop);
         // After some errors, such as a full disk, SQLite has ended the transaction itself.
         if !matches!(outcome, Ok(Outcome::Applied)) && !self.file.connection.is_autocommit() {
             let rolled_back = self.file.connection.execute_batch("rollback");

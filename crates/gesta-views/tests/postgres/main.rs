@@ -12,6 +12,7 @@ mod faults;
 mod hostile;
 mod kills;
 mod loans;
+mod parking;
 mod rows;
 mod runners;
 #[path = "../common/versions.rs"]

@@ -71,7 +71,7 @@ fn ask(address: &str, prefix: &str) -> Rows {
         let row = client.query_one(&whole, &[]).await.unwrap();
         let value = |at: usize| row.get::<_, Option<i64>>(at).map_or(SqlValue::Null, SqlValue::Integer);
         let checkpoint = row.get::<_, String>(4).parse().unwrap();
-        Rows { columns: Vec::new(), rows: vec![(0..4).map(value).collect()], checkpoint }
+        Rows { columns: Vec::new(), rows: vec![(0..4).map(value).collect()], checkpoint, parked: Vec::new() }
     })
 }
 

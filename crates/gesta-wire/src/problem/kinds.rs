@@ -119,8 +119,8 @@ kinds! {
     GROUP_STOPPED = 409 "group-stopped" "The group is stopped" { group: Text }
     /// `PutError::TooMany`.
     TOO_MANY_GROUPS = 409 "too-many-groups" "There are too many groups" { limit: Count }
-    /// `ChangeError::NotParked`.
-    NOT_PARKED = 404 "not-parked" "The stream is not parked" { group: Text, stream: Text }
+    /// `ChangeError::NotParked`, and a stream that a view does not hold back.
+    NOT_PARKED = 404 "not-parked" "The stream is not parked" { group: Text, view: Text, stream: Text }
     /// `ChangeError::NotReached`.
     NOT_REACHED = 409 "not-reached" "The events to skip were not read yet" { stream: Text, through: Count }
     /// `InDoubt` of a change of a group.

@@ -7,7 +7,7 @@ use gesta_consumer::group::{GroupState, GroupStatus, Held, OnPoison, Order, Park
 use gesta_wire::{QueryJson, format_time, group_json, group_state_name, parked_json, write_held};
 
 use crate::failure::Outcome;
-use crate::output::{Style, count, stdout};
+use crate::output::{Style, count, one_line, stdout};
 
 /// One line for each group.
 pub(super) fn list(groups: &[GroupStatus], json: bool) -> Outcome {
@@ -146,11 +146,6 @@ fn short(duration: Duration) -> String {
         seconds @ 60..3_600 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3_600),
     }
-}
-
-/// A text of a member or an operator, safe in a line of a terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use gesta_wire::schema::named;
 use gesta_wire::{ReplayJson, ResetJson, SkipJson, kinds, put_group_json, replayed_json, reset_json};
 use serde_json::Value;
 
-use super::{GroupPath, groups, of_group, operator};
+use super::{GroupPath, groups, of_group};
 use crate::body::{RequestBody, read_json, want_json};
+use crate::principal::operator;
 use crate::state::Shared;
 
 /// Delivers parked streams again.

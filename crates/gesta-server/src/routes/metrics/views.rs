@@ -1,5 +1,6 @@
 //! The figures of views that are being built.
 
+use gesta_consumer::ConsumerReport;
 use gesta_views::Progress;
 
 use super::text::Text;
@@ -28,6 +29,16 @@ pub(super) fn views(building: &[(String, Progress)], text: &mut Text) {
         building
             .iter()
             .filter_map(|(name, progress)| Some((labels(name), progress.remaining?.as_secs_f64()))),
+    );
+}
+
+/// The parked streams of each view.
+pub(super) fn parked(consumers: &[ConsumerReport], text: &mut Text) {
+    let views = consumers.iter().filter(|consumer| consumer.kind == "view");
+    text.gauge(
+        "gesta_view_parked_streams",
+        "Streams that a view holds back, because it cannot apply one of their events.",
+        views.map(|view| (vec![("view", view.name.to_string())], view.parked_streams)),
     );
 }
 
