@@ -1,4 +1,4 @@
-//! Real servers for tests: [`Postgres`], [`Nats`], [`RabbitMq`].
+//! Real servers for tests: [`Postgres`], [`Nats`], [`NatsCluster`], [`RabbitMq`].
 //!
 //! A test starts a server of its own where it stops, kills or pauses it. Otherwise it takes the shared one, whose address is in the
 //! environment: `cargo run -p test-servers -- with postgres nats -- cargo nextest run …` starts the servers, runs the command, and stops
@@ -19,7 +19,9 @@ mod process;
 mod rabbitmq;
 
 pub use certificates::{Authority, Certificate};
-pub use nats::{NATS_VERSION, Nats, URL as NATS_URL, fetch_nats};
+pub use nats::{
+    CLUSTER_URL as NATS_CLUSTER_URL, NATS_VERSION, Nats, NatsCluster, URL as NATS_URL, fetch_nats,
+};
 pub use ports::{free_address, free_ports};
 pub use postgres::{Postgres, URL as POSTGRES_URL};
 pub use rabbitmq::{RabbitMq, URL as RABBITMQ_URL};

@@ -3,14 +3,14 @@
 
 use std::process::{Command, ExitCode};
 
-use test_servers::{Nats, Postgres, RabbitMq};
+use test_servers::{Nats, NatsCluster, Postgres, RabbitMq};
 
 const USAGE: &str = "\
 usage: cargo run -p test-servers -- with SERVER… -- COMMAND…
        cargo run -p test-servers -- installed SERVER…
 
-  with   starts the servers (postgres nats rabbitmq), runs the command, and stops them. The command finds their
-         addresses in GESTA_POSTGRES, GESTA_NATS and GESTA_RABBITMQ. GESTA_SERVERS=required makes tests fail where
+  with   starts the servers (postgres nats nats-cluster rabbitmq), runs the command, and stops them. The command finds
+         their addresses in GESTA_POSTGRES, GESTA_NATS, GESTA_NATS_CLUSTER and GESTA_RABBITMQ. GESTA_SERVERS=required makes tests fail where
          a server is missing.
   installed
          fails where a server is not installed. Fetches the one that no Debian package has, nats";
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 enum Server {
     Postgres(Postgres),
     Nats(Nats),
+    NatsCluster(NatsCluster),
     RabbitMq(RabbitMq),
 }
 
@@ -44,6 +45,10 @@ impl Server {
                 test_servers::fetch_nats()?;
                 Nats::start("").map(Self::Nats)
             }
+            "nats-cluster" => {
+                test_servers::fetch_nats()?;
+                NatsCluster::start().map(Self::NatsCluster)
+            }
             "rabbitmq" => RabbitMq::start().map(Self::RabbitMq),
             _ => return Err(format!("`{name}` is not a server\n\n{USAGE}")),
         };
@@ -54,6 +59,7 @@ impl Server {
         match self {
             Self::Postgres(server) => (test_servers::POSTGRES_URL, server.url()),
             Self::Nats(server) => (test_servers::NATS_URL, server.url()),
+            Self::NatsCluster(servers) => (test_servers::NATS_CLUSTER_URL, servers.url()),
             Self::RabbitMq(server) => (test_servers::RABBITMQ_URL, server.url()),
         }
     }
@@ -63,7 +69,7 @@ fn installed(names: &[&str]) -> Result<ExitCode, String> {
     for name in names {
         let is_installed = match *name {
             "postgres" => Postgres::is_installed(),
-            "nats" => test_servers::fetch_nats().map(|()| true)?,
+            "nats" | "nats-cluster" => test_servers::fetch_nats().map(|()| true)?,
             "rabbitmq" => RabbitMq::is_installed(),
             _ => return Err(format!("`{name}` is not a server\n\n{USAGE}")),
         };

@@ -15,6 +15,12 @@ use crate::{free_ports, missing};
 /// The environment variable with the address of the shared server.
 pub const URL: &str = "GESTA_NATS";
 
+/// The environment variable with the addresses of the shared cluster, as one URL.
+pub const CLUSTER_URL: &str = "GESTA_NATS_CLUSTER";
+
+/// Servers of a cluster.
+const SERVERS: usize = 3;
+
 /// The version that [`fetch_nats`] fetches.
 pub const NATS_VERSION: &str = "2.15.1";
 
@@ -50,21 +56,10 @@ impl Nats {
     ///
     /// If the server does not start, or is missing under `GESTA_SERVERS=required`.
     pub fn start(configuration: &str) -> Option<Self> {
-        let Some(program) = program() else {
-            missing("the NATS server", "`cargo run -p test-servers -- installed nats` fetches it");
-            return None;
-        };
-        let folder = tempfile::Builder::new().prefix("gesta-nats").tempdir().expect("a folder");
+        let program = program_or_missing()?;
         let [port, monitor] = free_ports();
-        let store = folder.path().join("store");
-        let text = format!(
-            "listen: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?}, \
-             sync_interval: always, max_mem: 256MB, max_file: 4GB }}\n{configuration}\n"
-        );
-        fs::write(configuration_of(folder.path()), text).expect("own folder");
-        let process = spawn(&program, folder.path());
-        let mut own = Own { program, folder, monitor, process };
-        own.wait_until_ready();
+        let mut own = Own::start(program, port, monitor, configuration);
+        own.wait_until(is_healthy);
         Some(Self { url: format!("nats://127.0.0.1:{port}"), own: Some(own) })
     }
 
@@ -86,9 +81,8 @@ impl Nats {
     /// Starts the server again on its ports and folder, after `kill` or `stop`.
     pub fn start_again(&mut self) {
         let own = self.own();
-        own.process.kill();
-        own.process = spawn(&own.program, own.folder.path());
-        own.wait_until_ready();
+        own.start_again();
+        own.wait_until(is_healthy);
     }
 
     /// Sends a signal to the server by its name, such as `STOP` and `CONT`.
@@ -101,17 +95,90 @@ impl Nats {
     }
 }
 
+/// Three NATS servers with JetStream, which sync each message and elect leaders.
+#[derive(Debug)]
+pub struct NatsCluster {
+    url: String,
+    /// None for the shared cluster of another process.
+    servers: Vec<Own>,
+}
+
+impl NatsCluster {
+    /// The shared cluster, if this process was given one. Use streams of random names: others use it too.
+    pub fn shared() -> Option<Self> {
+        std::env::var(CLUSTER_URL).ok().map(|url| Self { url, servers: Vec::new() })
+    }
+
+    /// A cluster of its own. Returns `None`, and says so, if the server is not installed.
+    ///
+    /// # Panics
+    ///
+    /// If the servers do not start, or the program is missing under `GESTA_SERVERS=required`.
+    pub fn start() -> Option<Self> {
+        let program = program_or_missing()?;
+        let clients = free_ports::<SERVERS>();
+        let (routes, monitors) = (free_ports::<SERVERS>(), free_ports::<SERVERS>());
+        let all_routes = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
+        let servers = (0..SERVERS).map(|at| {
+            let route = routes[at];
+            let configuration = format!(
+                "server_name: n{at}\ncluster {{ name: t, listen: 127.0.0.1:{route}, routes: [{all_routes}] }}"
+            );
+            Own::start(program.clone(), clients[at], monitors[at], &configuration)
+        });
+        let mut servers = servers.collect::<Vec<_>>();
+        servers.iter_mut().for_each(|server| server.wait_until(is_healthy));
+        servers.iter_mut().for_each(|server| server.wait_until(has_meta_leader));
+        let url = clients.map(|port| format!("127.0.0.1:{port}")).join(",");
+        Some(Self { url: format!("nats://{url}"), servers })
+    }
+
+    /// `nats://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Kills a server without warning.
+    pub fn kill(&mut self, server: usize) {
+        self.servers[server].process.kill();
+    }
+
+    /// Starts a server again on its ports and folder. It may not be ready yet.
+    pub fn start_again(&mut self, server: usize) {
+        self.servers[server].start_again();
+    }
+}
+
 impl Own {
-    fn wait_until_ready(&mut self) {
+    /// Starts a server in a folder of its own, with more lines of its configuration. It may not be ready yet.
+    fn start(program: PathBuf, port: u16, monitor: u16, configuration: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("gesta-nats").tempdir().expect("a folder");
+        let store = folder.path().join("store");
+        let text = format!(
+            "listen: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?}, \
+             sync_interval: always, max_mem: 256MB, max_file: 4GB }}\n{configuration}\n"
+        );
+        fs::write(configuration_of(folder.path()), text).expect("own folder");
+        let process = spawn(&program, folder.path());
+        Self { program, folder, monitor, process }
+    }
+
+    fn start_again(&mut self) {
+        self.process.kill();
+        self.process = spawn(&self.program, self.folder.path());
+    }
+
+    /// Waits until the monitor shows something.
+    fn wait_until(&mut self, is_so: impl Fn(u16) -> bool) {
         let log = log_of(self.folder.path());
         process::wait_until("the NATS server", &log, || {
-            let is_healthy = is_healthy(self.monitor);
+            let is_so = is_so(self.monitor);
             assert!(
                 !self.process.has_ended(),
                 "the NATS server ended at its start:\n{}",
                 fs::read_to_string(&log).unwrap_or_default()
             );
-            is_healthy
+            is_so
         });
     }
 }
@@ -132,15 +199,34 @@ fn spawn(program: &Path, folder: &Path) -> Process {
 
 /// Whether the monitor of the server says that all of it, JetStream too, is up.
 fn is_healthy(monitor: u16) -> bool {
-    let answer = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", monitor))?;
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
-        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    answer().is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
+    let answer = ask(monitor, "/healthz");
+    answer.is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
+}
+
+/// Whether the servers of the cluster have found each other, and elected the leader that makes streams.
+fn has_meta_leader(monitor: u16) -> bool {
+    let answer = ask(monitor, "/jsz").unwrap_or_default();
+    let answer = answer.split_whitespace().collect::<String>();
+    answer.contains(&format!("\"cluster_size\":{SERVERS}")) && answer.contains("\"leader\":\"n")
+}
+
+/// Asks the monitor of a server.
+fn ask(monitor: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", monitor))?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The program. Says so if it was not fetched.
+fn program_or_missing() -> Option<PathBuf> {
+    let program = program();
+    if program.is_none() {
+        missing("the NATS server", "`cargo run -p test-servers -- installed nats` fetches it");
+    }
+    program
 }
 
 /// The program, if it was fetched. Debian's is too old for `sync_interval: always`.

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use test_servers::{Nats, Postgres, RabbitMq};
+use test_servers::{Nats, NatsCluster, Postgres, RabbitMq};
 
 /// Whether somebody listens at the address of a URL.
 fn listens(url: &str) -> bool {
@@ -36,6 +36,16 @@ fn nats_starts_again_where_it_was() {
     assert!(!listens(server.url()));
     server.start_again();
     assert!(listens(server.url()));
+}
+
+#[test]
+fn a_cluster_of_nats_has_three_servers_and_each_can_be_killed() {
+    let Some(mut cluster) = NatsCluster::start() else { return };
+    let hosts = cluster.url().trim_start_matches("nats://").split(',').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(hosts.len(), 3);
+    assert!(hosts.iter().all(|host| TcpStream::connect(host).is_ok()));
+    cluster.kill(1);
+    assert!(TcpStream::connect(&hosts[1]).is_err() && TcpStream::connect(&hosts[0]).is_ok());
 }
 
 #[test]

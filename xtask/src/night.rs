@@ -28,6 +28,12 @@ const CHECKS: &[Check] = &[
         command: "cargo run --quiet BUILD --bin simulate-jetstream -- --seeds SIZE",
     },
     Check {
+        name: "cluster",
+        size: 20,
+        unit: "runs of a JetStream cluster whose servers are killed",
+        command: "GESTA_SERVERS=required GESTA_SEED=SEED cargo test --quiet --package gesta-jetstream --test it -- --ignored --nocapture",
+    },
+    Check {
         name: "processes",
         size: 1_000_000,
         unit: "seeds of processes and their timers",

@@ -107,7 +107,7 @@ pub(crate) const TEST: &[Step] = &[
     Step {
         name: "servers",
         // `tests` passes over these too. They share the servers that this command starts.
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats rabbitmq -- cargo test --package test-servers --package gesta-publish --tests",
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats nats-cluster rabbitmq -- cargo test --package test-servers --package gesta-publish --package gesta-jetstream --tests",
         needs: Tool::Package {
             name: "postgresql rabbitmq-server python3-pip",
             probe: "cargo run --quiet --package test-servers -- installed postgres nats rabbitmq",

@@ -289,6 +289,10 @@ impl EventStore for RestartingStore {
         Box::pin(async move { self.call().store().locate(at).await })
     }
 
+    fn head_now(&self) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
+        Box::pin(async move { self.call().store().head_now().await })
+    }
+
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
         Box::pin(async move { self.call().store().wait_past(after).await })
     }

@@ -1,25 +1,36 @@
-//! An event store on a NATS JetStream cluster: its messages, and the protocol of append, doubt and catch-up.
+//! An event store on a NATS JetStream cluster: [`JetStreamStore`] is an [`EventStore`](gesta_core::EventStore).
 //!
-//! A partition of the store is one JetStream stream, and each of its messages is one group of batches. A process keeps a copy of the
-//! partition. It decides a group against the copy, and publishes it with the expectation that the last message is the one the copy ends
-//! with. So an acknowledgement proves that nobody wrote in between, and that everything was decided on the newest state.
+//! The store is one JetStream stream, and each of its messages is one group of batches. A process keeps a copy, a
+//! [`Replica`](gesta_log::Replica). It decides a group against the copy, and publishes it with the expectation that the last message is the
+//! one the copy ends with. So an acknowledgement proves that nobody wrote in between, and that everything was decided on the newest state.
+//! All reads are answered from the copy.
 //!
-//! Nothing here does input or output: a [`Machine`] is told what happened, and says what to do. The simulation in `sim` drives it through
-//! lost answers, elections, other writers and lost messages.
+//! The protocol does no input or output: a [`Machine`] is told what happened, and says what to do. The simulation in `sim` drives it through
+//! lost answers, elections, other writers and lost messages. The store drives it with a cluster.
 //!
-//! - [`Draft`] and [`Message`] are the bytes: versioned, chained by digest, with a checksum.
-//! - [`decide`] decides the batches of a group.
-//! - [`Machine`] publishes groups, settles doubts, follows the stream, and finds losses.
+//! Where to look: `message` has the bytes of a group, `decide` its decision, `machine` append, doubt, catch-up and loss; `link` what is asked
+//! of the cluster (`set_up`: which servers and streams are refused; `answer`: what its answers mean), `driver` the task that brings all of
+//! them together.
 
+mod address;
 mod bugs;
 mod decide;
+mod driver;
+mod error;
 mod limits;
+mod link;
 mod machine;
 mod message;
+mod options;
+mod store;
 
+pub use address::{JetStreamUrl, JetStreamUrlParseError};
 #[cfg(feature = "planted-bugs")]
 pub use bugs::{Bug, plant};
 pub use decide::{CopyGroup, Decided, Outcome, decide};
+pub use error::OpenError;
 pub use limits::{MESSAGE_BATCHES_MAX, MESSAGE_BYTES_MAX};
 pub use machine::{Halt, Input, Machine, NotWritten, Output, Publish, Refusal, Settled};
 pub use message::{ChainError, Draft, Encoded, Message, MessageDigest, MessageError, Tip, TipError};
+pub use options::{Clock, Options};
+pub use store::JetStreamStore;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// Bytes of one message. A cluster must take 8 MiB (`max_payload`); the rest is for headers.
-pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024 - 64 * 1024;
+use gesta_core::{BATCH_EVENTS_MAX, Limits};
+
+/// Bytes of one message. A server must take 8 MB (`max_payload`); the rest is for headers.
+pub const MESSAGE_BYTES_MAX: usize = 8_000_000 - 64 * 1024;
 /// Batches of one message: what a writer gathers while the group before is on its way.
 pub const MESSAGE_BATCHES_MAX: usize = 1_024;
 
@@ -30,3 +32,33 @@ pub(crate) const LOSS_PAUSE_MAX: Duration = Duration::from_millis(4);
 pub(crate) const GAPS_MAX: u32 = 3;
 /// Messages that were acknowledged and not delivered yet. A consumer that is further behind is made anew.
 pub(crate) const UNDELIVERED_MAX: usize = 4_096;
+
+/// The oldest server that is taken: it syncs each Raft append once, and fences proposals by term.
+pub(crate) const SERVER_VERSION_MIN: [u64; 3] = [2, 15, 1];
+/// `max_payload` of a server.
+pub(crate) const MAX_PAYLOAD_MIN: usize = 8_000_000;
+/// Bytes of the data of one event.
+const DATA_BYTES_MAX: usize = 7 * 1024 * 1024;
+/// Bytes of the events of one batch: the largest data, with its names, tags and metadata.
+const BATCH_BYTES_MAX: usize = DATA_BYTES_MAX + 128 * 1024;
+/// Bytes of a message beside the events: 12 for each event, and the batch's own.
+const FRAME_BYTES_MAX: usize = 12 * BATCH_EVENTS_MAX + 1_024;
+
+const _: () = assert!(BATCH_BYTES_MAX + FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX, "a batch fits in a message");
+const _: () = assert!(MESSAGE_BYTES_MAX < MAX_PAYLOAD_MIN, "a message and its headers fit in a payload");
+/// Bytes of the events of one group, unless it is one larger batch.
+pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of batches that wait. Further appends are refused as overloaded.
+pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Answers and deliveries that wait for the writer.
+pub(crate) const INPUTS_MAX: usize = 256;
+/// How often the leader is asked for its last message.
+pub(crate) const STATUS_TIME: Duration = Duration::from_secs(5);
+
+/// The limits that the store declares.
+pub(crate) fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.batch_bytes_max = BATCH_BYTES_MAX;
+    limits.data_bytes_max = DATA_BYTES_MAX;
+    limits
+}

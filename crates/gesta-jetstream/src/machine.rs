@@ -298,6 +298,12 @@ impl Machine {
         &self.tip
     }
 
+    /// Returns true if the copy has a message and all before it, and a consumer has delivered the copy's last one: the stream has it too.
+    #[must_use]
+    pub fn has_caught_up(&self, last: u64) -> bool {
+        self.tip.number >= last && self.follower.has_delivered_all()
+    }
+
     /// Returns why nothing can be written, if that is so.
     #[must_use]
     pub fn read_only(&self) -> Option<String> {

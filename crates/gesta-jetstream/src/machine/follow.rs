@@ -51,6 +51,11 @@ impl Follower {
         }
     }
 
+    /// True if the consumer has delivered all messages of the copy.
+    pub(super) fn has_delivered_all(&self) -> bool {
+        self.undelivered.is_empty()
+    }
+
     /// Notes that the copy has a message.
     pub(super) fn applied(&mut self, message: &Message, is_own: bool, now: Duration) {
         let known = Known { digest: message.digest(), written_at: is_own.then_some(message.written_at()) };

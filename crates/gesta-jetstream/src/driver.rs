@@ -1,0 +1,372 @@
+//! The task of a partition: it drives the machine, with the copy, the cluster, and the calls that wait.
+//!
+//! *Invariant*: a call is answered once. The copy has what an answer speaks of.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gesta_core::{
+    AppendError, Appended, Batch, Checkpoint, Facts, ReadError, RecordedBatch, Repeat, Timestamp,
+};
+use gesta_log::{GroupLookUp, Replica, SourcePlace};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::{AbortHandle, block_in_place};
+use tokio::time::Instant;
+
+use crate::decide::{CopyGroup, Decided, Outcome, decide};
+use crate::limits::{GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
+use crate::link::Link;
+use crate::machine::{Halt, Input, Machine, NotWritten, Output, Settled};
+use crate::message::{Draft, Message, Tip};
+use crate::options::Clock;
+
+/// The answer to an append.
+pub(crate) type Answer = Result<Appended, AppendError>;
+
+/// A call that waits for the writer.
+pub(crate) enum Call {
+    /// An append.
+    Append(Ticket),
+    /// A head that is no older than the call.
+    Head(oneshot::Sender<Result<Checkpoint, ReadError>>),
+}
+
+/// A batch on its way to a group.
+pub(crate) struct Ticket {
+    pub(crate) batch: Batch,
+    /// Bytes of its events.
+    pub(crate) bytes: usize,
+    pub(crate) reply: oneshot::Sender<Answer>,
+    /// Its room in the queue.
+    pub(crate) room: OwnedSemaphorePermit,
+}
+
+/// The group that is being written.
+#[derive(Default)]
+struct Group {
+    batches: Vec<Batch>,
+    tickets: Vec<(oneshot::Sender<Answer>, OwnedSemaphorePermit)>,
+    heads: Vec<oneshot::Sender<Result<Checkpoint, ReadError>>>,
+    decided: Decided,
+}
+
+/// Told once the copy has what the cluster had when the store was opened.
+pub(crate) struct Opening {
+    /// The last message of the cluster then.
+    pub(crate) last: u64,
+    pub(crate) done: oneshot::Sender<Result<(), Halt>>,
+}
+
+/// The task of a partition.
+pub(crate) struct Driver {
+    pub(crate) machine: Machine,
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) link: Link,
+    pub(crate) clock: Option<Clock>,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) calls: mpsc::UnboundedReceiver<Call>,
+    pub(crate) opening: Option<Opening>,
+    waiting: VecDeque<Call>,
+    group: Option<Group>,
+    follower: Option<AbortHandle>,
+    begun: Instant,
+    /// Why the copy takes nothing any more.
+    failed: Option<String>,
+    /// Dropped with the task.
+    _ended: std::sync::mpsc::Sender<()>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        machine: Machine,
+        replica: Arc<Replica>,
+        (link, inputs): (Link, mpsc::Receiver<Input>),
+        calls: mpsc::UnboundedReceiver<Call>,
+        (clock, opening, ended): (Option<Clock>, Opening, std::sync::mpsc::Sender<()>),
+    ) -> Self {
+        Self {
+            machine,
+            replica,
+            link,
+            clock,
+            inputs,
+            calls,
+            opening: Some(opening),
+            waiting: VecDeque::new(),
+            group: None,
+            follower: None,
+            begun: Instant::now(),
+            failed: None,
+            _ended: ended,
+        }
+    }
+
+    /// Runs until the store is closed.
+    pub(crate) async fn run(mut self) {
+        let outputs = self.machine.start(self.now());
+        self.obey(outputs);
+        let mut status = tokio::time::interval(STATUS_TIME);
+        loop {
+            self.note_opening();
+            self.begin_next();
+            let wake = self.machine.wake().map(|wake| self.begun + wake);
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                call = self.calls.recv() => match call {
+                    Some(call) => self.waiting.push_back(call),
+                    None => return,
+                },
+                () = sleep => self.take(Input::Tick),
+                _ = status.tick() => self.link.ask_for_last(),
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Tells the opening store that the copy has caught up, or cannot.
+    fn note_opening(&mut self) {
+        let Some(opening) = &self.opening else { return };
+        let done = match self.machine.halted() {
+            Some(halt) => Err(halt.clone()),
+            None if self.machine.has_caught_up(opening.last) => Ok(()),
+            None => return,
+        };
+        if let Some(opening) = self.opening.take() {
+            // The caller may have given up.
+            let _ = opening.done.send(done);
+        }
+    }
+
+    /// Begins the next group, if none is being written.
+    fn begin_next(&mut self) {
+        // Calls that came meanwhile join the group.
+        while let Ok(call) = self.calls.try_recv() {
+            self.waiting.push_back(call);
+        }
+        while self.group.is_none() {
+            let Some(group) = gather(&mut self.waiting) else { return };
+            if let Some(reason) = &self.failed {
+                refuse(group, &AppendError::ReadOnly { reason: reason.clone() });
+                continue;
+            }
+            self.group = Some(group);
+            self.take(Input::Begin);
+        }
+    }
+
+    /// Gives an input to the machine, and does what it says.
+    fn take(&mut self, input: Input) {
+        let outputs = self.machine.input(self.now(), input);
+        self.obey(outputs);
+    }
+
+    fn obey(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Probe => {
+                    let draft = Some(draft(Vec::new()));
+                    self.take(Input::Decided { at: self.machine.tip().number, draft });
+                }
+                Output::Decide { may_write } => {
+                    let at = self.machine.tip().number;
+                    let draft = block_in_place(|| self.decide(may_write));
+                    self.take(Input::Decided { at, draft });
+                }
+                Output::Publish(publish) => self.link.publish(publish),
+                Output::Apply(message, tip) => block_in_place(|| self.apply(message, tip)),
+                Output::Settled(settled) => block_in_place(|| self.settle(&settled)),
+                Output::Follow { consumer, from } => {
+                    let task = self.link.follow(consumer, from).abort_handle();
+                    if let Some(before) = self.follower.replace(task) {
+                        before.abort();
+                    }
+                }
+                Output::Halted(halt) => tracing::error!("{}: no more writes", with_causes(&halt)),
+            }
+        }
+    }
+
+    /// Decides the group against the copy.
+    fn decide(&mut self, may_write: bool) -> Option<Draft> {
+        let group = self.group.as_mut()?;
+        let read_only = self.machine.read_only();
+        let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
+        let looked_up = self.replica.look_up(&group.batches);
+        group.decided = match looked_up {
+            Ok(found) => decide(&group.batches, &mut LookedUp(found), now, read_only.as_deref()),
+            Err(error) => {
+                let error = AppendError::Unavailable { reason: with_causes(&error) };
+                let outcomes = group.batches.iter().map(|_| Outcome::Refused(error.clone())).collect();
+                Decided { outcomes, ..Decided::default() }
+            }
+        };
+        let decided = &group.decided;
+        let is_sent = !decided.batches.is_empty() || decided.needs_proof || !group.heads.is_empty();
+        (may_write && is_sent).then(|| draft(decided.batches.clone()))
+    }
+
+    fn apply(&mut self, message: Message, tip: Tip) {
+        if self.failed.is_some() {
+            return;
+        }
+        let place = SourcePlace::new(tip.to_bytes()).expect("a tip is short enough");
+        if let Err(error) = self.replica.append(message.batches(), &place) {
+            let reason = format!("the copy does not take message {}: {}", tip.number, with_causes(&error));
+            tracing::error!("{reason}");
+            self.failed = Some(reason);
+        }
+    }
+
+    /// Answers the group.
+    fn settle(&mut self, settled: &Settled) {
+        let Some(group) = self.group.take() else { return };
+        if let Some(reason) = &self.failed {
+            // Its message may be in the stream.
+            return refuse(group, &AppendError::InDoubt { reason: reason.clone() });
+        }
+        let Group { batches, tickets, heads, decided } = group;
+        let mut ends = decided.batches.iter();
+        let outcomes = decided.outcomes.into_iter().map(Some).chain(std::iter::repeat(None));
+        for ((batch, (reply, _room)), outcome) in batches.into_iter().zip(tickets).zip(outcomes) {
+            let answer = match (outcome, settled) {
+                // The log answers repeats.
+                (Some(Outcome::Repeated(_)), _) => self.replica.log().append_blocking(batch),
+                (Some(Outcome::Accepted(repeat)), settled) => {
+                    let recorded = ends.next().expect("there is one for each accepted batch");
+                    self.answer(repeat, recorded, settled)
+                }
+                (Some(Outcome::Refused(error)), Settled::Written | Settled::NothingToWrite) => Err(error),
+                (_, settled) => Err(self.failure(settled)),
+            };
+            // The caller may be gone.
+            let _ = reply.send(answer);
+        }
+        for head in heads {
+            let answer = match settled {
+                Settled::Written => Ok(self.replica.head()),
+                settled => Err(ReadError::Unavailable { reason: self.failure(settled).to_string() }),
+            };
+            let _ = head.send(answer);
+        }
+    }
+
+    fn answer(&self, repeat: Repeat, recorded: &RecordedBatch, settled: &Settled) -> Answer {
+        match settled {
+            Settled::Written => {
+                let head = self.replica.head();
+                let checkpoint = Checkpoint::start(head.store(), 1).past(recorded.last());
+                Ok(Appended { places: repeat.places, checkpoint, repeated: false })
+            }
+            Settled::InDoubt => Err(AppendError::InDoubt {
+                reason: "the cluster gave no answer in time, and may have the batch: send it again"
+                    .to_owned(),
+            }),
+            settled => Err(self.failure(settled)),
+        }
+    }
+
+    /// Why a batch is surely not written.
+    fn failure(&self, settled: &Settled) -> AppendError {
+        match settled {
+            Settled::NotWritten(NotWritten::Full) => AppendError::StorageFull {
+                reason: "the cluster has no room for the message: give JetStream more, or another disk"
+                    .to_owned(),
+            },
+            Settled::NotWritten(NotWritten::Refused(reason)) => {
+                AppendError::ReadOnly { reason: format!("the cluster refuses the message: {reason}") }
+            }
+            _ => match self.machine.read_only() {
+                Some(reason) => AppendError::ReadOnly { reason },
+                None => AppendError::Unavailable {
+                    reason: "the cluster took no message in time: a majority of its servers must run"
+                        .to_owned(),
+                },
+            },
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+    }
+}
+
+/// A group in front of a replica.
+struct LookedUp<'a>(GroupLookUp<'a>);
+
+impl CopyGroup for LookedUp<'_> {
+    fn facts(&self, at: usize) -> impl Facts {
+        self.0.facts(at)
+    }
+
+    fn accept(&mut self, at: usize, now: Timestamp) -> RecordedBatch {
+        self.0.accept(at, now)
+    }
+}
+
+/// Takes the next group out of the line. Calls whose callers are gone are dropped.
+fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
+    let (mut group, mut bytes) = (Group::default(), 0);
+    while let Some(call) = waiting.pop_front() {
+        match call {
+            Call::Head(reply) if !reply.is_closed() => group.heads.push(reply),
+            Call::Append(ticket) if !ticket.reply.is_closed() => {
+                let is_full = group.batches.len() == MESSAGE_BATCHES_MAX
+                    || (!group.batches.is_empty() && bytes + ticket.bytes > GROUP_BYTES_MAX);
+                if is_full {
+                    waiting.push_front(Call::Append(ticket));
+                    break;
+                }
+                bytes += ticket.bytes;
+                group.batches.push(ticket.batch);
+                group.tickets.push((ticket.reply, ticket.room));
+            }
+            Call::Head(_) | Call::Append(_) => {}
+        }
+    }
+    (!group.batches.is_empty() || !group.heads.is_empty()).then_some(group)
+}
+
+/// Answers a group that the copy cannot take.
+fn refuse(group: Group, error: &AppendError) {
+    for (reply, _room) in group.tickets {
+        // The caller may be gone.
+        let _ = reply.send(Err(error.clone()));
+    }
+    for head in group.heads {
+        let _ = head.send(Err(ReadError::Unavailable { reason: error.to_string() }));
+    }
+}
+
+fn draft(batches: Vec<RecordedBatch>) -> Draft {
+    Draft { random: *uuid::Uuid::new_v4().as_bytes(), written_at: system_time(), batches }
+}
+
+/// The machine's clock.
+fn system_time() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+    Timestamp::from_nanos(nanos)
+}
+
+/// An error with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,121 @@
+//! What a partition asks of the cluster: its stream, publishes, deliveries, and the last message.
+
+mod answer;
+mod set_up;
+
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::{HeaderMap, Request, header};
+use futures_util::StreamExt;
+use gesta_core::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::limits::ANSWER_TIME;
+use crate::machine::{Input, Publish};
+
+pub(crate) use set_up::{connect, set_up};
+
+/// How long to wait before a consumer is asked for again.
+const CONSUMER_PAUSE: Duration = Duration::from_millis(200);
+
+/// The stream of one partition, over one connection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    context: Context,
+    stream: String,
+    subject: String,
+    /// Where answers and deliveries go.
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Link {
+    pub(crate) const fn new(
+        context: Context,
+        stream: String,
+        subject: String,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        Self { context, stream, subject, inputs }
+    }
+
+    /// Publishes a message. Its answer is told, unless there is none.
+    pub(crate) fn publish(&self, publish: Publish) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            let sending = publish.sending;
+            let request = Request::new()
+                .headers(link.headers(&publish))
+                .payload(publish.bytes)
+                .timeout(Some(ANSWER_TIME));
+            let answer = link.context.client().send_request(link.subject.clone(), request).await;
+            if let Some(input) = answer::input_of(sending, answer) {
+                link.tell(input).await;
+            }
+        });
+    }
+
+    fn headers(&self, publish: &Publish) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_ID, publish.digest.to_string());
+        headers.insert(header::NATS_EXPECTED_STREAM, self.stream.clone());
+        headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, publish.after.to_string());
+        if let Some(digest) = &publish.after_digest {
+            headers.insert(header::NATS_EXPECTED_LAST_MESSAGE_ID, digest.to_string());
+        }
+        headers
+    }
+
+    /// Delivers messages from a number on, until the task is ended.
+    pub(crate) fn follow(&self, consumer: u64, from: u64) -> JoinHandle<()> {
+        let link = self.clone();
+        tokio::spawn(async move {
+            let mut next = from;
+            loop {
+                if let Err(error) = link.deliver(consumer, &mut next).await {
+                    tracing::debug!("the consumer of {} ended at {next}: {error}", link.stream);
+                }
+                tokio::time::sleep(CONSUMER_PAUSE).await;
+            }
+        })
+    }
+
+    /// Delivers with one consumer until it fails.
+    async fn deliver(&self, consumer: u64, next: &mut u64) -> Result<(), async_nats::Error> {
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *next },
+            ..pull::OrderedConfig::default()
+        };
+        let stream = self.context.get_stream_no_info(&self.stream).await?;
+        let mut messages = stream.create_consumer(config).await?.messages().await?;
+        while let Some(message) = messages.next().await {
+            let message = message?;
+            let info = message.info()?;
+            let nanos = info.published.unix_timestamp_nanos();
+            let stored_at = Timestamp::from_nanos(i64::try_from(nanos)?);
+            let number = info.stream_sequence;
+            let bytes = message.payload.clone();
+            *next = number + 1;
+            self.tell(Input::Delivered { consumer, number, bytes, stored_at }).await;
+        }
+        Ok(())
+    }
+
+    /// Asks the leader for its last message.
+    pub(crate) fn ask_for_last(&self) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            if let Ok(stream) = link.context.get_stream(&link.stream).await {
+                let last = stream.cached_info().state.last_sequence;
+                link.tell(Input::LeaderAt { last }).await;
+            }
+        });
+    }
+
+    async fn tell(&self, input: Input) {
+        // The store may be closed.
+        let _ = self.inputs.send(input).await;
+    }
+}

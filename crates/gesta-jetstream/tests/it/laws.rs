@@ -1,0 +1,90 @@
+//! The laws of an event store, on a stream of a single server and on one of a cluster of three.
+
+use std::sync::Arc;
+
+use gesta_conformance::{Clock, Harness, Memory, Restarting};
+use gesta_core::EventStore;
+use gesta_jetstream::{JetStreamStore, JetStreamUrl, Options};
+use tempfile::TempDir;
+use test_servers::{NATS_CLUSTER_URL, NATS_URL};
+
+use crate::servers::shared;
+
+/// A store on servers. Without them the in-memory store stands in, and the test says that it was skipped.
+struct JetStream {
+    clock: Clock,
+    url: Option<JetStreamUrl>,
+    takes_single_server: bool,
+    /// The folders of the copies.
+    folders: TempDir,
+    stand_in: Memory,
+}
+
+impl JetStream {
+    fn on_one_server() -> Self {
+        Self::at(&shared(NATS_URL, "nats"), true)
+    }
+
+    fn on_a_cluster() -> Self {
+        Self::at(&shared(NATS_CLUSTER_URL, "nats-cluster"), false)
+    }
+
+    fn at(servers: &Option<String>, takes_single_server: bool) -> Self {
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let url = servers.as_ref().map(|servers| format!("{servers}/{name}").parse().unwrap());
+        let folders = tempfile::tempdir().unwrap();
+        Self { clock: Clock::default(), url, takes_single_server, folders, stand_in: Memory::new(1) }
+    }
+
+    fn open(&self, url: &JetStreamUrl, process: &str) -> Arc<dyn EventStore> {
+        let clock = self.clock.clone();
+        let options = Options {
+            clock: Some(Arc::new(move || clock.now())),
+            takes_single_server: self.takes_single_server,
+            copy: gesta_log::Options { segment_size_bytes: 64 << 20, ..gesta_log::Options::default() },
+        };
+        let folder = self.folders.path().join(process);
+        Arc::new(JetStreamStore::open(url, &folder, &options).unwrap_or_else(|error| panic!("{error:?}")))
+    }
+}
+
+impl Harness for JetStream {
+    fn store(&self) -> Arc<dyn EventStore> {
+        match &self.url {
+            Some(url) => self.open(url, "first"),
+            None => self.stand_in.store(),
+        }
+    }
+
+    fn clock(&self) -> &Clock {
+        match &self.url {
+            Some(_) => &self.clock,
+            None => self.stand_in.clock(),
+        }
+    }
+
+    fn restart(&self, store: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
+        match &self.url {
+            Some(url) => {
+                drop(store);
+                self.open(url, "first")
+            }
+            None => self.stand_in.restart(store),
+        }
+    }
+
+    fn second(&self, _: &Arc<dyn EventStore>) -> Option<Arc<dyn EventStore>> {
+        self.url.as_ref().map(|url| self.open(url, "second"))
+    }
+}
+
+mod on_one_server {
+    use super::JetStream;
+    gesta_conformance::laws!(JetStream::on_one_server());
+}
+
+/// Every few calls, the store is closed and opened again.
+mod under_restarts {
+    use super::{JetStream, Restarting};
+    gesta_conformance::laws!(Restarting::every(12, JetStream::on_a_cluster()));
+}

@@ -1,0 +1,8 @@
+//! Tests on real servers. Without them they say so and pass.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+
+mod faults;
+mod laws;
+mod opening;
+mod servers;

@@ -1,0 +1,53 @@
+//! What an open refuses, and what a process finds again.
+
+use gesta_core::{Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
+use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options};
+use pollster::block_on;
+use test_servers::{NATS_CLUSTER_URL, NATS_URL};
+
+use crate::servers::shared;
+
+pub(crate) fn event(number: u128) -> NewEvent {
+    let (id, time) = (EventId::from_u128(number), Timestamp::from_nanos(0));
+    NewEvent::json(id, "a-1".parse().unwrap(), "a.b".parse().unwrap(), time, "{}")
+}
+
+/// A store of a random name.
+pub(crate) fn at(servers: &str) -> JetStreamUrl {
+    format!("{servers}/{}", uuid::Uuid::new_v4().simple()).parse().unwrap()
+}
+
+fn unsafe_options() -> Options {
+    Options { takes_single_server: true, ..Options::default() }
+}
+
+#[test]
+fn a_folder_that_a_process_has_open_is_refused_and_another_one_is_read_from_the_cluster() {
+    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
+    let first = JetStreamStore::open(&url, &folders.path().join("a"), &unsafe_options()).unwrap();
+    block_on(first.append(Batch::new([event(1), event(2)]))).unwrap();
+    let refused = JetStreamStore::open(&url, &folders.path().join("a"), &unsafe_options()).unwrap_err();
+    assert!(matches!(refused, OpenError::Copy(_)), "{refused}");
+    let second = JetStreamStore::open(&url, &folders.path().join("b"), &unsafe_options()).unwrap();
+    assert_eq!(second.store_id(), first.store_id());
+    let page = block_on(second.read(Read::log(Query::All))).unwrap();
+    assert_eq!(page.events.len(), 2, "an open waits until the copy has what the cluster has");
+}
+
+#[test]
+fn a_stream_that_one_server_keeps_is_refused_without_the_option_for_tests() {
+    let Some(servers) = shared(NATS_CLUSTER_URL, "nats-cluster") else { return };
+    let (url, folder) = (at(&servers), tempfile::tempdir().unwrap());
+    drop(JetStreamStore::open(&url, folder.path(), &unsafe_options()).unwrap());
+    let refused = JetStreamStore::open(&url, folder.path(), &Options::default()).unwrap_err();
+    assert!(refused.to_string().contains("needs three"), "{refused}");
+}
+
+#[test]
+fn no_server_is_unreachable() {
+    let (folder, free) = (tempfile::tempdir().unwrap(), test_servers::free_address());
+    let url = format!("nats://{free}/shop").parse().unwrap();
+    let refused = JetStreamStore::open(&url, folder.path(), &Options::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused}");
+}
