@@ -62,9 +62,10 @@ usage: cargo xtask <command>
   demo-shop
          starts the shop (examples/shop), kills stock, and shows that nothing is lost;
          `--kills N` kills all of its programs, N times, while customers order,
-         `--clocks N` kills one N times under clocks that are wrong (needs the package faketime)
+         `--clocks N` kills one N times under clocks that are wrong (needs the package faketime),
+         `--servers N` runs it on two servers of a PostgreSQL database, and kills one N times
   night  the checks that seeds or kills drive, in the sizes of a night, each with its count:
-         groups processes proxy state members shop clocks; names choose some,
+         groups processes proxy state members shop clocks servers; names choose some,
          `--percent N` before them takes a part of the sizes
   fuzz   gives arbitrary bytes to every decoder and arbitrary histories to the log, by libFuzzer:
          `--seconds N` for each target (60), then the names of targets (all)
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         ["demo-shop"] => shop::run(&[]),
         ["demo-shop", "--kills", kills] => shop::run(&[kills]),
         ["demo-shop", "--clocks", kills] => shop::run(&[kills, "clocks"]),
+        ["demo-shop", "--servers", kills] => shop::run_on_two_servers(kills),
         ["night", ..] => night::run(&arguments[1..]),
         ["fuzz", ..] => fuzz::run(&arguments[1..]),
         ["miri"] => miri::run(),

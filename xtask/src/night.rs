@@ -69,6 +69,12 @@ const CHECKS: &[Check] = &[
         unit: "kills under clocks that are wrong",
         command: "cargo xtask demo-shop --clocks SIZE",
     },
+    Check {
+        name: "servers",
+        size: 100,
+        unit: "kills of the server that deals the groups of a database",
+        command: "cargo xtask demo-shop --servers SIZE",
+    },
 ];
 
 /// Runs the checks that are named, or all: `[--percent N] [NAME…]`. A failure does not keep the others from running.

@@ -4,10 +4,11 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use gesta::process::{HostedProcess, TimerSettings, Timers};
 use gesta::{Gesta, GroupName, GroupSettings, HostedGroup};
-use gesta_consumer::group::Groups;
+use gesta_consumer::group::{Groups, PutError};
 use gesta_consumer::{AnyConsumer, Handle, Spawn, SystemClock, Workers, kept_pause, work};
 use gesta_core::{BoxFuture, KeyValueStore, When};
 use gesta_publish::{Publisher, Running};
@@ -15,6 +16,11 @@ use tokio::runtime;
 
 use crate::failure::{Failure, Outcome};
 use crate::store::Opened;
+
+/// How long the start of a host waits for groups that are not available. A take-over after a process died takes 10 to 12 s.
+const TAKE_OVER_TIME_MAX: Duration = Duration::from_secs(30);
+/// The pause before groups that are not available are asked again.
+const HOST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The groups, processes and publishers of a host while they run.
 #[derive(Default)]
@@ -89,10 +95,22 @@ impl Hosting {
     }
 }
 
-/// Creates a group, or adds the items that its query lacks.
+/// Creates a group, or adds the items that its query lacks. Another process that shares the store may be about to take over the
+/// groups: that is waited for.
 async fn host(groups: &dyn Groups, name: &GroupName, settings: GroupSettings) -> Outcome {
-    let hosted = groups.host(name.clone(), settings).await;
-    hosted.map(drop).map_err(|error| Failure::new(format!("cannot host the group `{name}`")).because(&error))
+    let begin = Instant::now();
+    loop {
+        match groups.host(name.clone(), settings.clone()).await {
+            Err(PutError::Unavailable { reason }) if begin.elapsed() < TAKE_OVER_TIME_MAX => {
+                tracing::info!("waiting to host the group `{name}`: {reason}");
+                thread::sleep(HOST_PAUSE);
+            }
+            hosted => {
+                let failed = |error| Failure::new(format!("cannot host the group `{name}`")).because(&error);
+                return hosted.map(drop).map_err(failed);
+            }
+        }
+    }
 }
 
 fn start_timers(process: &HostedProcess, gesta: &Gesta, values: &Arc<dyn KeyValueStore>) -> Outcome<Timers> {
@@ -125,7 +143,6 @@ impl Spawn for RuntimeThreads {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
-    use std::time::Duration;
 
     use gesta::{
         Batch, EffectContext, Event, EventId, GroupContext, Key, NewEvent, Perform, Process, Reaction,

@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod advertise;
 mod commands;
 mod copy;
 mod failure;

@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta::Gesta;
-use gesta_client::{ClientOptions, ConnectError, RemoteStore};
+use gesta_client::{ClientOptions, ConnectError, RemoteGroups, RemoteStore};
 use gesta_consumer::SystemClock;
-use gesta_consumer::group::{Groups, LocalGroups, LocalGroupsOptions, StartError};
+use gesta_consumer::group::{Connect, Groups, LocalGroups, LocalGroupsOptions, SharedGroups, StartError};
 use gesta_core::{
     BoxFuture, EventStore, KeyValueStore, MemoryKeyValueStore, MemoryStore, Retry, SnapshotStore,
     SnapshotThreads, StoreId,
@@ -52,6 +52,10 @@ pub struct OpenOptions {
     pub client: ClientOptions,
     /// Where snapshots of states are kept.
     pub snapshots: Snapshots,
+    /// Where other processes that have the store open reach the server of this one, such as `http://10.0.0.7:2114`. With it, this
+    /// process competes at once for the role of the one that deals the consumer groups; without it, from the first call to groups on. It
+    /// has a meaning for a store in a database only.
+    pub advertise: Option<String>,
 }
 
 /// What to do after a failed write of a log.
@@ -69,7 +73,7 @@ pub enum OnFailedWrite {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn EventStore>,
-    /// Its consumer groups: dealt here, or by the server whose store it is.
+    /// Its consumer groups: dealt here, by the server whose store it is, or by one of the processes that have a database open.
     pub groups: Arc<dyn Groups>,
     /// Small values beside the store: `state.db` in its folder or in [`OpenOptions::state`], or the schema of a store in a
     /// database. Otherwise they are in memory.
@@ -81,12 +85,21 @@ pub struct Opened {
     /// The store in words for people. It has no credentials.
     pub described: String,
     backing: Backing,
-    /// The groups that are dealt here, to close them.
-    local: Option<Arc<LocalGroups>>,
+    dealt: Dealt,
     /// The values as a file, to close it.
     file: Option<Arc<StateStore>>,
     /// The threads of the snapshots, to end them.
     snapshot_threads: Option<Arc<SnapshotThreads>>,
+}
+
+/// Where the groups are dealt, to close them.
+enum Dealt {
+    /// By this process alone.
+    Here(Arc<LocalGroups>),
+    /// By one of the processes that have the store open.
+    Shared(Arc<SharedGroups>),
+    /// By a server.
+    There,
 }
 
 /// What is behind the store.
@@ -203,7 +216,7 @@ fn open_folder(folder: &Path, options: &OpenOptions) -> Result<Opened, OpenError
         state: Some(folder()),
         described: folder().display().to_string(),
         backing: Backing::Log(log, options.on_failed_write),
-        local: Some(local),
+        dealt: Dealt::Here(local),
         file: Some(file),
         snapshot_threads,
     })
@@ -225,7 +238,7 @@ fn open_memory(options: &OpenOptions) -> Result<Opened, OpenError> {
         state: options.state.clone(),
         described: StoreUrl::Memory.to_string(),
         backing: Backing::Memory,
-        local: Some(local),
+        dealt: Dealt::Here(local),
         file: None,
         snapshot_threads,
     })
@@ -248,7 +261,7 @@ fn open_server(url: &str, options: &OpenOptions) -> Result<Opened, OpenError> {
         state: options.state.clone(),
         described: url.to_owned(),
         backing: Backing::Server(client),
-        local: None,
+        dealt: Dealt::There,
         file,
         snapshot_threads,
     })
@@ -260,10 +273,9 @@ fn open_postgres(url: &PostgresUrl, options: &OpenOptions) -> Result<Opened, Ope
     let opened = PostgresStore::open(url, &gesta_postgres::Options::default());
     let postgres = opened.map_err(|source| OpenError::Postgres { url: url.to_string(), source })?;
     let values: Arc<dyn KeyValueStore> = Arc::new(postgres.values());
-    let beside = postgres.snapshots();
+    let (beside, store_id) = (postgres.snapshots(), postgres.store_id());
     let store: Arc<dyn EventStore> = Arc::new(postgres);
-    let shared_groups = LocalGroupsOptions { boot_epoch: 0, is_alone: false };
-    let local = local_groups(&store, &values, shared_groups)?;
+    let groups = Arc::new(shared_groups(store_id, &store, &values, options)?);
     let snapshot_threads = match options.snapshots {
         Snapshots::Beside => None,
         _ => options.snapshots.open(options.state.as_deref()),
@@ -271,13 +283,13 @@ fn open_postgres(url: &PostgresUrl, options: &OpenOptions) -> Result<Opened, Ope
     let beside = (options.snapshots == Snapshots::Beside).then(|| Arc::new(beside) as _);
     Ok(Opened {
         store,
-        groups: Arc::clone(&local) as _,
+        groups: Arc::clone(&groups) as _,
         values,
         snapshots: beside.or_else(|| shared(snapshot_threads.as_ref())),
         state: options.state.clone(),
         described: url.to_string(),
         backing: Backing::Postgres,
-        local: Some(local),
+        dealt: Dealt::Shared(groups),
         file: None,
         snapshot_threads,
     })
@@ -291,6 +303,24 @@ fn local_groups(
 ) -> Result<Arc<LocalGroups>, OpenError> {
     let clock = Arc::new(SystemClock);
     Ok(Arc::new(LocalGroups::start(Arc::clone(store), Arc::clone(values), clock, options)?))
+}
+
+/// The groups of a store that several processes have open. Other processes are reached over HTTP.
+fn shared_groups(
+    id: StoreId,
+    store: &Arc<dyn EventStore>,
+    values: &Arc<dyn KeyValueStore>,
+    options: &OpenOptions,
+) -> Result<SharedGroups, OpenError> {
+    let client = options.client.clone();
+    let connect: Connect = Box::new(move |address, holder| {
+        let groups = RemoteGroups::of_holder(address, holder, id, &client);
+        groups.map(|groups| Arc::new(groups) as _).map_err(|error| error.to_string())
+    });
+    let (process, clock) = (uuid::Uuid::now_v7().to_string(), Arc::new(SystemClock));
+    let groups = SharedGroups::new(process, Arc::clone(store), Arc::clone(values), clock, connect);
+    options.advertise.iter().try_for_each(|address| groups.announce(address.clone()))?;
+    Ok(groups)
 }
 
 fn make_folder(folder: &Path) -> Result<(), OpenError> {
@@ -372,7 +402,11 @@ impl Opened {
 
     /// Closes the groups, the values, the snapshots, and then the store, after everything that is queued. Stop what uses them first.
     pub fn close(self) {
-        self.local.iter().for_each(|groups| groups.close());
+        match &self.dealt {
+            Dealt::Here(groups) => groups.close(),
+            Dealt::Shared(groups) => groups.close(),
+            Dealt::There => {}
+        }
         self.file.iter().for_each(|file| file.close());
         self.snapshot_threads.iter().for_each(|snapshots| snapshots.close());
         if let Backing::Log(log, _) = &self.backing {

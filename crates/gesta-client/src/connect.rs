@@ -60,11 +60,21 @@ impl ConnectError {
     }
 }
 
+/// Checks that a text is the address of a server, such as `http://127.0.0.1:2114`. Nothing is connected.
+///
+/// # Errors
+/// [`ConnectError::Address`].
+pub fn check_address(url: &str) -> Result<(), ConnectError> {
+    address(url).map(drop)
+}
+
+fn address(url: &str) -> Result<Address, ConnectError> {
+    Address::parse(url).map_err(|reason| ConnectError::Address { url: url.to_owned(), reason })
+}
+
 /// Reads the address and starts the thread. Nothing is sent yet.
 pub(crate) fn start(url: &str, options: &ClientOptions) -> Result<(Thread, Arc<Shared>), ConnectError> {
-    let address = Address::parse(url);
-    let address = address.map_err(|reason| ConnectError::Address { url: url.to_owned(), reason })?;
-    let shared = Arc::new(Shared::new(address, options.clone()));
+    let shared = Arc::new(Shared::new(address(url)?, options.clone()));
     let thread = Thread::start(Arc::clone(&shared)).map_err(ConnectError::Thread)?;
     Ok((thread, shared))
 }

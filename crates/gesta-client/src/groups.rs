@@ -8,13 +8,17 @@ use std::sync::Arc;
 
 use gesta_consumer::group::{
     ChangeError, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, Parked, PutError, Reset,
-    SettingsVersion, Take, TakeError, Taken, To,
+    SettingsVersion, Take, TakeError, Taken, To, host_by_puts,
 };
 use gesta_core::{BoxFuture, StoreId, StreamName, Version};
-use gesta_wire::{read_parked_page, read_put_group, read_replayed, read_reset};
+use gesta_wire::{HOLDER_HEADER, read_parked_page, read_put_group, read_replayed, read_reset};
+use hyper::header::{HeaderName, HeaderValue};
 
-use crate::call::Line;
+use crate::ask::AskError;
+use crate::call::{CallError, Line};
+use crate::connect::{ConnectError, start};
 use crate::exchange::Answer;
+use crate::options::ClientOptions;
 use crate::request::Request;
 use crate::thread::Thread;
 
@@ -31,11 +35,37 @@ use crate::thread::Thread;
 pub struct RemoteGroups {
     thread: Arc<Thread>,
     store: StoreId,
+    /// The process that every call is for, if it is one of several that share the store.
+    holder: Option<HeaderValue>,
 }
+
+const HOLDER: HeaderName = HeaderName::from_static(HOLDER_HEADER);
 
 impl RemoteGroups {
     pub(crate) fn new(thread: Arc<Thread>, store: StoreId) -> Self {
-        Self { thread, store }
+        Self { thread, store, holder: None }
+    }
+
+    /// The groups that another process of the same store deals, for [`SharedGroups`](gesta_consumer::group::SharedGroups). It does not
+    /// block: it connects with the first call.
+    ///
+    /// Every call names the store and the process. A server of another store, or another process at the address, refuses it. Groups are
+    /// hosted at that process.
+    ///
+    /// # Errors
+    /// [`ConnectError::Address`] or [`ConnectError::Thread`].
+    pub fn of_holder(
+        url: &str,
+        holder: &str,
+        store: StoreId,
+        options: &ClientOptions,
+    ) -> Result<Self, ConnectError> {
+        let reason = "the process there has an id that no header can carry";
+        let holder = HeaderValue::try_from(holder);
+        let holder = holder.map_err(|_| ConnectError::Address { url: url.to_owned(), reason })?;
+        let (thread, shared) = start(url, options)?;
+        shared.identity.expect(store);
+        Ok(Self { thread: Arc::new(thread), store, holder: Some(holder) })
     }
 
     /// Returns the id of the store that these are the groups of.
@@ -44,13 +74,26 @@ impl RemoteGroups {
         self.store
     }
 
+    /// A request for the process that deals.
+    fn to(&self, request: Request) -> Request {
+        to(self.holder.as_ref(), request)
+    }
+
+    async fn call(&self, request: Request) -> Result<Answer, CallError> {
+        self.thread.call(self.to(request)).await
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, AskError> {
+        self.thread.ask(self.to(request)).await
+    }
+
     async fn change<T>(
         &self,
         group: GroupName,
         request: Request,
         read: impl FnOnce(&[u8]) -> Result<T, gesta_wire::AnswerError>,
     ) -> Result<T, ChangeError> {
-        let answer = self.thread.call(request).await;
+        let answer = self.call(request).await;
         answer::change(&group, answer, read)
     }
 
@@ -76,7 +119,22 @@ impl Groups for RemoteGroups {
         Box::pin(async move {
             settings.check()?;
             let request = Request::put_group(&group, &settings, expect);
-            let answer = self.thread.call(request).await;
+            let answer = self.call(request).await;
+            answer::put(&group, answer, read_put_group)
+        })
+    }
+
+    fn host(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        if self.holder.is_none() {
+            return Box::pin(host_by_puts(self, group, settings));
+        }
+        Box::pin(async move {
+            settings.check()?;
+            let answer = self.call(Request::host_group(&group, &settings)).await;
             answer::put(&group, answer, read_put_group)
         })
     }
@@ -93,14 +151,14 @@ impl Groups for RemoteGroups {
 
     fn get(&self, group: GroupName) -> BoxFuture<'_, Result<GroupStatus, LookError>> {
         Box::pin(async move {
-            let answer = self.thread.ask(Request::group(&group)).await;
+            let answer = self.ask(Request::group(&group)).await;
             answer::look(Some(&group), answer, |body| gesta_wire::read_group(body))
         })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<GroupStatus>, LookError>> {
         Box::pin(async move {
-            let answer = self.thread.ask(Request::groups()).await;
+            let answer = self.ask(Request::groups()).await;
             answer::look(None, answer, |body| gesta_wire::read_groups(body))
         })
     }
@@ -108,13 +166,15 @@ impl Groups for RemoteGroups {
     fn take(&self, group: GroupName, take: Take) -> BoxFuture<'_, Result<Taken, TakeError>> {
         Box::pin(async move {
             take.check()?;
-            let request = Request::take(&group, &take);
+            let request = self.to(Request::take(&group, &take));
             // A call that waits may not hold up the short ones.
             let line = if take.max > 0 && !take.wait.is_zero() { Line::Taking } else { Line::Shared };
             let Take { member, wait, .. } = take;
             let unclaimed = {
-                let group = group.clone();
-                Arc::new(move |answer: &Answer| Request::give_back(&group, &member, answer))
+                let (group, holder) = (group.clone(), self.holder.clone());
+                Arc::new(move |answer: &Answer| {
+                    Some(to(holder.as_ref(), Request::give_back(&group, &member, answer)?))
+                })
             };
             answer::taken(&group, self.thread.call_claimed(request, line, wait, unclaimed).await)
         })
@@ -127,7 +187,7 @@ impl Groups for RemoteGroups {
         limit: NonZeroU32,
     ) -> BoxFuture<'_, Result<Vec<Parked>, LookError>> {
         Box::pin(async move {
-            let answer = self.thread.ask(Request::parked(&group, after.as_ref(), limit)).await;
+            let answer = self.ask(Request::parked(&group, after.as_ref(), limit)).await;
             answer::look(Some(&group), answer, |body| read_parked_page(body))
         })
     }
@@ -139,7 +199,7 @@ impl Groups for RemoteGroups {
         limit: NonZeroU32,
     ) -> BoxFuture<'_, Result<Option<Held>, LookError>> {
         Box::pin(async move {
-            let answer = self.thread.ask(Request::held(&group, &stream, limit)).await;
+            let answer = self.ask(Request::held(&group, &stream, limit)).await;
             answer::held(&group, answer)
         })
     }
@@ -174,5 +234,13 @@ impl Groups for RemoteGroups {
     fn reset(&self, group: GroupName, to: To) -> BoxFuture<'_, Result<Reset, ChangeError>> {
         let request = Request::reset_group(&group, &to);
         Box::pin(self.change(group, request, read_reset))
+    }
+}
+
+/// A request for the process that deals, if there is a choice.
+fn to(holder: Option<&HeaderValue>, request: Request) -> Request {
+    match holder {
+        Some(holder) => request.with(HOLDER, holder.clone()),
+        None => request,
     }
 }

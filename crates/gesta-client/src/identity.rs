@@ -34,6 +34,11 @@ impl Identity {
         self.store.get().copied()
     }
 
+    /// Names the store that the server must have, before it was asked.
+    pub(crate) fn expect(&self, store: StoreId) {
+        self.store.get_or_init(|| store);
+    }
+
     /// Judges an answer. The first store that is named is the client's.
     pub(crate) fn judge(&self, answer: Answer) -> Verdict {
         let problem = (!answer.status.is_success()).then(|| Problem::from_json(&answer.body).ok()).flatten();

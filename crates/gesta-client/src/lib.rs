@@ -31,7 +31,7 @@ mod thread;
 mod turns;
 mod waiting;
 
-pub use connect::ConnectError;
+pub use connect::{ConnectError, check_address};
 pub use groups::RemoteGroups;
 pub use options::ClientOptions;
 pub use server::{RemoteServer, RequestError};

@@ -25,7 +25,7 @@ mod take;
 
 pub use delivery::{Delivery, DeliveryId, DeliveryIdParseError};
 pub use error::{ChangeError, LookError, PutError, TakeError};
-pub use groups::{Groups, Reset, To};
+pub use groups::{Dealer, Groups, Reset, To, host_by_puts};
 pub use local::{LocalGroups, LocalGroupsOptions, StartError};
 pub use name::{GroupName, GroupNameError, MemberName};
 pub use settings::{BackOff, GroupSettings, OnPoison, Order, SettingsError, SettingsVersion};

@@ -24,6 +24,8 @@
 
 /// The header in which requests and answers name their store.
 pub const STORE_HEADER: &str = "gesta-store";
+/// The header in which a request that another process passes on names the process that deals the groups.
+pub const HOLDER_HEADER: &str = "gesta-holder";
 
 mod answer;
 #[cfg(test)]

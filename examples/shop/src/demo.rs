@@ -4,6 +4,7 @@ mod clocks;
 mod kills;
 mod programs;
 mod restored;
+mod servers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ type Outcome<T = ()> = Result<T, String>;
 /// The running shop.
 struct Shop {
     server: Program,
+    /// Another server of the same database, if there is one.
+    second: Option<Program>,
     orders: Program,
     stock: Program,
     payments: Program,
@@ -120,6 +123,32 @@ pub fn move_through(programs: &Path, folder: &Path, database: &str, say: &mut dy
     shop.move_through(programs, (folder, database), say)?.stop()
 }
 
+/// Runs the shop on two servers of a schema of a PostgreSQL database, and kills the one that deals the consumer groups, that number of
+/// times, while customers order. Says how long no order was shipped.
+///
+/// # Errors
+/// What went wrong, as a sentence.
+pub fn lose_servers(
+    programs: &Path,
+    folder: &Path,
+    (database, kills): (&str, u32),
+    say: &mut dyn FnMut(&str),
+) -> Outcome {
+    is_new(folder)?;
+    let mut shop = Shop::open_shared(programs, folder, database, say)?;
+    shop.fill(say)?;
+    shop.lose_servers(kills, say)?;
+    shop.stop()
+}
+
+/// Refuses a folder that exists.
+fn is_new(folder: &Path) -> Outcome {
+    match folder.exists() {
+        true => Err(format!("`{}` exists: remove it, or name another folder", folder.display())),
+        false => Ok(()),
+    }
+}
+
 impl Books {
     fn agree(&self) -> bool {
         self.ordered == self.shipped && self.sold_cents == self.paid_cents
@@ -137,33 +166,47 @@ fn order_names(prefix: &str) -> Vec<String> {
 
 impl Shop {
     fn start(programs: &Path, folder: &Path, say: &mut dyn FnMut(&str)) -> Outcome<Self> {
-        if folder.exists() {
-            return Err(format!("`{}` exists: remove it, or name another folder", folder.display()));
-        }
+        is_new(folder)?;
         let shop = Self::open(programs, folder, say)?;
-        shop.stock.send("/commands/stock/pen/receive", &json!({"count": PENS}))?;
-        say(&format!("{PENS} pens came in"));
+        shop.fill(say)?;
         Ok(shop)
+    }
+
+    fn fill(&self, say: &mut dyn FnMut(&str)) -> Outcome {
+        self.stock.send("/commands/stock/pen/receive", &json!({"count": PENS}))?;
+        say(&format!("{PENS} pens came in"));
+        Ok(())
     }
 
     /// Starts the programs on the log in a folder, which is made if it is missing.
     fn open(programs: &Path, folder: &Path, say: &mut dyn FnMut(&str)) -> Outcome<Self> {
         let mut server = Program::new(programs, "shop-server", &["--dir", &log_of(folder)]);
         server.start()?;
-        let service = |name: &str| {
+        Self::serve(programs, folder, (server, None), say)
+    }
+
+    /// Starts the services on one server, or on two: stock on the first one, the others on the second one.
+    fn serve(
+        programs: &Path,
+        folder: &Path,
+        (server, second): (Program, Option<Program>),
+        say: &mut dyn FnMut(&str),
+    ) -> Outcome<Self> {
+        let service = |name: &str, server: &Program| {
             let state = folder.join(name).display().to_string();
             Program::new(programs, name, &["--store", server.url(), "--state", &state])
         };
-        let (mut stock, mut payments) = (service("shop-stock"), service("shop-payments"));
+        let last = second.as_ref().unwrap_or(&server);
+        let (mut stock, mut payments) = (service("shop-stock", &server), service("shop-payments", last));
         stock.start()?;
         payments.start()?;
-        let mut orders = service("shop-orders");
+        let mut orders = service("shop-orders", last);
         orders.set("SHOP_STOCK", stock.url());
         orders.set("SHOP_PAYMENTS", payments.url());
         orders.start()?;
         say(&format!("the log is at {}", server.url()));
         say(&format!("orders {}, stock {}, payments {}", orders.url(), stock.url(), payments.url()));
-        Ok(Self { server, orders, stock, payments })
+        Ok(Self { server, second, orders, stock, payments })
     }
 
     /// Stock is killed between two rounds of orders, and comes back.
@@ -300,6 +343,7 @@ impl Shop {
     }
 
     fn stop(self) -> Outcome {
-        [self.orders, self.stock, self.payments, self.server].into_iter().try_for_each(Program::stop)
+        let services = [self.orders, self.stock, self.payments];
+        services.into_iter().chain(self.second).chain([self.server]).try_for_each(Program::stop)
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::open_category::OpenCategories;
+use crate::advertise;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::hosting::Hosting;
@@ -46,6 +47,10 @@ pub(crate) struct Serve {
     /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
+    /// Where other processes that have the same database open reach this one, such as `http://10.0.0.7:2114`: one of them deals the
+    /// consumer groups, and the others pass calls on to it. By default, the address to listen on.
+    #[arg(long, value_name = "URL", env = "GESTA_ADVERTISE")]
+    advertise: Option<String>,
     /// A folder with view definitions, `.sql` files. They are read at the start, and again at `gesta view reload` or SIGHUP. The tables
     /// of the views are kept in `views`, in the folder of the log or of `--state`.
     #[arg(long, value_name = "FOLDER")]
@@ -112,6 +117,7 @@ impl Serve {
         let publishers = self.publish.as_deref().map_or(Ok(Vec::new()), |file| publishers(file, &host))?;
         let views_db = self.views_db.url()?;
         let store = self.store()?;
+        self.advertise.iter().try_for_each(|address| advertise::check(address, &store))?;
         let options = OpenOptions {
             state: self.state,
             scrub: self.scrub_rate.unwrap_or_default(),
@@ -120,6 +126,7 @@ impl Serve {
                 Some(given) => given.read("--snapshots")?,
                 None => default_snapshots(host.app.as_deref()),
             },
+            advertise: self.advertise,
             ..OpenOptions::default()
         };
         let open_categories = self.open_categories.of(&host)?;
@@ -230,6 +237,10 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
     let events = served.host.event_schemas()?;
     // The port comes before the log. If it is taken, no log is made.
     let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
+    if served.options.advertise.is_none() {
+        let address = listener.local_addr().map_err(cannot_listen(served.listen))?;
+        served.options.advertise = advertise::default(&served.store, address);
+    }
     let opened = open(&served.store, &served.options).map_err(|error| cannot_open_store(&error))?;
     if let (Some(app), Some(views)) = (&served.host.app, &served.views) {
         unknown_names(app, views).iter().for_each(|warning| tracing::warn!("{warning}"));

@@ -11,7 +11,8 @@ pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) ->
 }
 
 /// The variables of the environment that a program reads.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
+    "GESTA_ADVERTISE",
     "GESTA_DIR",
     "GESTA_STORE",
     "GESTA_URL",

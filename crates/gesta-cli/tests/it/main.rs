@@ -26,6 +26,7 @@ mod real_past;
 mod rolling;
 mod rows;
 mod served;
+mod sharing;
 mod snapshots;
 mod stopping;
 mod why;

@@ -56,6 +56,11 @@ impl Request {
         }
     }
 
+    /// Hosts a group at the process that deals, for another one of the same store.
+    pub(super) fn host_group(group: &GroupName, settings: &GroupSettings) -> Self {
+        post(group, "/host", &group_settings_json(settings))
+    }
+
     pub(super) fn remove_group(group: &GroupName) -> Self {
         Self { method: Method::DELETE, ..Self::group(group) }
     }

@@ -1,9 +1,11 @@
 //! Laws of parked streams: shown, replayed, skipped.
 
+use std::time::Instant;
+
 use gesta_consumer::group::{ChangeError, Held, Then};
 use gesta_core::{StreamName, Version};
 
-use super::{GROUP, Member, ONE, TWO, World, count, group, pause, settings};
+use super::{GROUP, Member, ONE, PATIENCE, TWO, World, count, group, pause, settings};
 use crate::given::{name, versions};
 
 /// Parks the first stream at its event 1 of 4.
@@ -38,7 +40,15 @@ pub(crate) fn a_parked_stream_is_shown_with_its_error_and_the_events_it_holds_ba
         });
         held.expect("an answer")
     };
-    let Some(Held { parked, events }) = held(ONE) else { panic!("the stream is parked") };
+    // Who parked it, and when, is kept beside the progress, a moment later.
+    let begin = Instant::now();
+    let Held { parked, events } = loop {
+        let Some(held) = held(ONE) else { panic!("the stream is parked") };
+        if held.parked.since.is_some() || begin.elapsed() > PATIENCE {
+            break held;
+        }
+        std::thread::yield_now();
+    };
     assert_eq!((parked.stream.as_str(), parked.version), (ONE, Version::new(1)));
     assert_eq!(parked.error.as_deref(), Some("it failed"));
     assert!(parked.by.is_some() && parked.since.is_some(), "{parked:?}");

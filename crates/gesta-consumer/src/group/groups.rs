@@ -1,6 +1,7 @@
 //! The trait of everything that serves groups: in the same process, or on a server.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use gesta_core::{BoxFuture, Checkpoint, StreamName, Timestamp, Version};
 
@@ -42,7 +43,7 @@ pub trait Groups: Send + Sync {
         group: GroupName,
         settings: GroupSettings,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
-        Box::pin(host(self, group, settings))
+        Box::pin(host_by_puts(self, group, settings))
     }
 
     /// Takes away the items of a hosted group's query that its host no longer names. Returns the version of the settings.
@@ -89,10 +90,16 @@ pub trait Groups: Send + Sync {
         let _ = (group, ids);
     }
 
-    /// True if calls that name a process as the one that deals are for this one. Groups that no other process deals take all.
-    fn is_dealt_by(&self, holder: &str) -> bool {
+    /// The groups for calls that another process passes on to the process of that id: those that it deals itself, so that no call is
+    /// passed on twice. `None` if this process does not deal under that id. Only [`SharedGroups`](super::SharedGroups) have any.
+    fn dealt_as(&self, holder: &str) -> Option<Arc<dyn Groups>> {
         let _ = holder;
-        true
+        None
+    }
+
+    /// The process that deals groups which several processes serve; `None` while it is not known, and for groups of one process.
+    fn dealer(&self) -> Option<Dealer> {
+        None
     }
 
     /// Returns the parked streams after one, by name.
@@ -161,8 +168,22 @@ pub trait Groups: Send + Sync {
     fn reset(&self, group: GroupName, to: To) -> BoxFuture<'_, Result<Reset, ChangeError>>;
 }
 
-/// Creates or widens a group by the calls that every caller has.
-async fn host<G: Groups + ?Sized>(
+/// The process that deals groups which several processes serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dealer {
+    /// Its id.
+    pub id: String,
+    /// Where others reach it, if it says so.
+    pub address: Option<String>,
+    /// True if it is this process.
+    pub is_here: bool,
+}
+
+/// Hosts a group by the calls that every caller has: creates it, or adds to its query. It then belongs to nobody.
+///
+/// # Errors
+/// [`PutError`], as for [`Groups::host`].
+pub async fn host_by_puts<G: Groups + ?Sized>(
     groups: &G,
     group: GroupName,
     settings: GroupSettings,

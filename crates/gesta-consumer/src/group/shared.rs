@@ -16,7 +16,7 @@ use event_listener::{Event, EventListener};
 use gesta_core::{BoxFuture, EventStore, KeyValueError, KeyValueStore, Revision};
 
 use self::holder::{Holder, Put, Role, Row, Step, Times};
-use super::groups::Groups;
+use super::groups::{Dealer, Groups};
 use super::local::{LocalGroups, LocalGroupsOptions, StartError};
 use super::name::GroupName;
 use super::settings::GroupSettings;
@@ -32,9 +32,11 @@ pub type Connect = Box<dyn Fn(&str, &str) -> Result<Arc<dyn Groups>, String> + S
 /// Groups of a store that several processes have open. One of them deals all groups; calls to the others are passed on to it.
 ///
 /// - **Take-over.** If the process that deals ends, another one deals at once. If it dies or falls silent, another one deals 10 to 12 s
-///   later. Calls are `Unavailable` meanwhile. Deliveries in flight are delivered again.
+///   later. Calls are `Unavailable` meanwhile, and a call that waits for a silent process ends. Deliveries in flight are delivered again.
 /// - **Address.** Others reach this process at the address of [`Self::announce`]. Without one, calls to them are `Unavailable` while
-///   this process deals.
+///   this process deals. Of two processes with one address the later one deals, and calls to the other one are `Unavailable`.
+/// - **Hosts.** A group belongs to its host at the process that deals. A host adds to the query of its group when it starts, as on a
+///   store of one process. A take-over adds nothing: the process before may still deal beyond the place from which a new item counts.
 /// - **Nothing begins before it is asked for.** A process that only reads the store never deals.
 ///
 /// Dropped, they are closed.
@@ -60,6 +62,8 @@ struct State {
     local: Option<Arc<LocalGroups>>,
     /// The groups of the process that deals, with its id and address.
     remote: Option<(Named, Arc<dyn Groups>)>,
+    /// The id of the process that deals, as the log of this program told it last.
+    told: Option<String>,
     /// What hosts of this process named.
     hosted: BTreeMap<GroupName, GroupSettings>,
     is_closed: bool,
@@ -68,9 +72,18 @@ struct State {
 /// Another process: its id and address.
 type Named = (String, String);
 
+/// Where a call goes.
+struct Route {
+    groups: Arc<dyn Groups>,
+    /// The process that deals, if it is another one.
+    remote: Option<Named>,
+}
+
 /// Why a call goes nowhere.
 enum NoRoute {
-    /// Nobody can take it at this moment.
+    /// It is not known yet who takes it.
+    NotYet(String),
+    /// The process that deals cannot take it.
     Unavailable(String),
     Closed,
 }
@@ -87,12 +100,14 @@ impl SharedGroups {
     ) -> Self {
         let holder = Holder::new(id.clone(), Times::USUAL);
         let hosted = BTreeMap::new();
-        let state = Mutex::new(State { holder, local: None, remote: None, hosted, is_closed: false });
+        let state =
+            Mutex::new(State { holder, local: None, remote: None, told: None, hosted, is_closed: false });
         let inner = Inner { id, store, values, clock, connect, state, changed: Event::new() };
         Self { inner: Arc::new(inner), thread: Mutex::default() }
     }
 
-    /// Says where other processes reach this one, such as `http://10.0.0.7:2114`.
+    /// Says where other processes reach this one, such as `http://10.0.0.7:2114`, and begins to compete for the role of the one that
+    /// deals.
     ///
     /// # Errors
     /// [`StartError`] if the system has no thread left.
@@ -123,8 +138,27 @@ impl SharedGroups {
         }
     }
 
-    fn id(&self) -> &str {
-        &self.inner.id
+    /// The groups that are dealt here, if this process is the one of that id.
+    fn local_as(&self, holder: &str) -> Option<Arc<dyn Groups>> {
+        let state = self.inner.lock();
+        let deals = state.holder.role(self.inner.clock.elapsed()) == Role::Holder;
+        let local = state.local.as_ref().filter(|_| deals && self.inner.id == holder)?;
+        Some(Arc::clone(local) as _)
+    }
+
+    /// The process that deals, as far as it is known.
+    fn known_dealer(&self) -> Option<Dealer> {
+        let state = self.inner.lock();
+        match state.holder.role(self.inner.clock.elapsed()) {
+            Role::Holder => state.local.as_ref().map(|_| {
+                let address = state.holder.address().map(ToOwned::to_owned);
+                Dealer { id: self.inner.id.clone(), address, is_here: true }
+            }),
+            Role::Follower(Row { holder, address, .. }) | Role::Contested(Row { holder, address, .. }) => {
+                Some(Dealer { id: holder, address, is_here: false })
+            }
+            Role::Nobody => None,
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -141,8 +175,8 @@ impl SharedGroups {
         self.inner.lock().hosted.insert(group, settings);
     }
 
-    /// The groups of the process that deals. Waits a while for one.
-    async fn route(&self) -> Result<Arc<dyn Groups>, NoRoute> {
+    /// Where a call goes. Waits a while until it is known.
+    async fn route(&self) -> Result<Route, NoRoute> {
         self.start().map_err(|error| NoRoute::Unavailable(error.to_string()))?;
         let inner = &self.inner;
         let deadline = inner.clock.elapsed() + SETTLE_TIME;
@@ -151,7 +185,7 @@ impl SharedGroups {
             // Listen first and look second: a change between the two would be missed otherwise.
             let changed = inner.changed.listen();
             match inner.look() {
-                Err(NoRoute::Unavailable(_)) if inner.clock.elapsed() < deadline => {}
+                Err(NoRoute::NotYet(_)) if inner.clock.elapsed() < deadline => {}
                 found => return found,
             }
             either(changed, &mut late).await;
@@ -163,6 +197,16 @@ impl Drop for SharedGroups {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Waits for the first of two, and returns what the first of them has.
+async fn answer_or<T>(answer: &mut BoxFuture<'_, T>, changed: EventListener) -> Option<T> {
+    let mut changed = std::pin::pin!(changed);
+    std::future::poll_fn(|context| match answer.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => changed.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// Waits for the first of two.
@@ -183,7 +227,7 @@ impl Inner {
     }
 
     /// The groups of the process that deals now.
-    fn look(&self) -> Result<Arc<dyn Groups>, NoRoute> {
+    fn look(&self) -> Result<Route, NoRoute> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(NoRoute::Closed);
@@ -191,23 +235,26 @@ impl Inner {
         let unavailable = |reason: &str| Err(NoRoute::Unavailable(reason.to_owned()));
         match state.holder.role(self.clock.elapsed()) {
             Role::Holder => match &state.local {
-                Some(local) => Ok(Arc::clone(local) as _),
-                None => unavailable("this process is about to deal the groups"),
+                Some(local) => Ok(Route { groups: Arc::clone(local) as _, remote: None }),
+                None => Err(NoRoute::NotYet("this process is about to deal the groups".to_owned())),
             },
-            Role::Nobody => unavailable("it is not known yet which process deals the groups"),
+            Role::Nobody => {
+                Err(NoRoute::NotYet("it is not known yet which process deals the groups".to_owned()))
+            }
             Role::Follower(Row { holder, address: Some(address), .. }) => {
                 self.connected(&mut state, (holder, address))
             }
             Role::Follower(Row { holder, address: None, .. }) => unavailable(&format!(
-                "the process `{holder}` deals the groups, and has announced no address for others"
+                "the process `{holder}` deals the groups, and advertises no address at which others reach it"
             )),
+            Role::Contested(row) => unavailable(&contested(&row)),
         }
     }
 
     /// The groups of another process.
-    fn connected(&self, state: &mut State, named: Named) -> Result<Arc<dyn Groups>, NoRoute> {
+    fn connected(&self, state: &mut State, named: Named) -> Result<Route, NoRoute> {
         if let Some((_, groups)) = state.remote.as_ref().filter(|(known, _)| *known == named) {
-            return Ok(Arc::clone(groups));
+            return Ok(Route { groups: Arc::clone(groups), remote: Some(named) });
         }
         let (holder, address) = &named;
         let groups = (self.connect)(address, holder).map_err(|error| {
@@ -215,8 +262,24 @@ impl Inner {
                 "the groups are dealt at `{address}`, which cannot be used: {error}"
             ))
         })?;
-        state.remote = Some((named, Arc::clone(&groups)));
-        Ok(groups)
+        state.remote = Some((named.clone(), Arc::clone(&groups)));
+        Ok(Route { groups, remote: Some(named) })
+    }
+
+    /// Forgets the connection to another process. The next call makes a new one.
+    fn disconnect(&self, named: &Named) {
+        self.lock().remote.take_if(|(known, _)| known == named);
+    }
+
+    /// True if a call on its way to another process may still be answered: no other one is known to deal.
+    fn may_answer(&self, named: &Named) -> bool {
+        let state = self.lock();
+        let is_replaced = match state.holder.role(self.clock.elapsed()) {
+            Role::Holder => true,
+            Role::Follower(row) | Role::Contested(row) => row.holder != named.0,
+            Role::Nobody => false,
+        };
+        !is_replaced && !state.is_closed
     }
 
     /// Does what the holder's decisions say, until the groups are closed.
@@ -280,19 +343,33 @@ impl Inner {
         };
         match (role, local) {
             (Role::Holder, None) => self.deal(),
-            (Role::Follower(_) | Role::Nobody, Some(local)) => {
+            (Role::Follower(_) | Role::Contested(_) | Role::Nobody, Some(local)) => {
                 self.lock().local = None;
                 tracing::warn!("another process may deal the consumer groups: this one stops");
                 local.close();
             }
-            _ => {}
+            (role, _) => self.tell(&role),
         }
         self.changed.notify(usize::MAX);
     }
 
+    /// Tells the log of this program once which other process deals.
+    fn tell(&self, role: &Role) {
+        let (Role::Follower(row) | Role::Contested(row)) = role else { return };
+        let told = self.lock().told.replace(row.holder.clone());
+        if told.as_ref() == Some(&row.holder) {
+            return;
+        }
+        match (role, &row.address) {
+            (Role::Contested(_), _) => tracing::error!("{}", contested(row)),
+            (_, Some(address)) => tracing::info!("the consumer groups are dealt at `{address}`"),
+            (_, None) => tracing::warn!("the process that deals the consumer groups advertises no address"),
+        }
+    }
+
     /// Starts to deal. What hosts of this process named is theirs again.
     fn deal(&self) {
-        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: false };
+        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: true };
         let (store, values) = (Arc::clone(&self.store), Arc::clone(&self.values));
         let local = match LocalGroups::start(store, values, Arc::clone(&self.clock), options) {
             Ok(local) => Arc::new(local),
@@ -305,10 +382,11 @@ impl Inner {
         let hosted = {
             let mut state = self.lock();
             state.local = Some(Arc::clone(&local));
+            (state.remote, state.told) = (None, None);
             state.hosted.clone()
         };
         for (group, settings) in hosted {
-            if let Err(error) = pollster::block_on(local.host(group.clone(), settings)) {
+            if let Err(error) = pollster::block_on(local.host_again(group.clone(), settings)) {
                 tracing::warn!(%group, %error, "a group does not belong to its host until that starts again");
             }
         }
@@ -326,4 +404,13 @@ impl Inner {
             let _ = pollster::block_on(self.values.delete(row::key(), revision));
         }
     }
+}
+
+/// Why a process with the address of another one takes no calls.
+fn contested(row: &Row) -> String {
+    let address = row.address.as_deref().unwrap_or_default();
+    format!(
+        "another process deals the groups and advertises the address of this one, `{address}`: give each process an address of \
+         its own with `--advertise`"
+    )
 }

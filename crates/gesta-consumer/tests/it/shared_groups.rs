@@ -93,10 +93,8 @@ impl World {
         let (values, network) = (Arc::new(values), Arc::clone(&self.network));
         let connect = move |address: &str, holder: &str| {
             let network = network.lock().unwrap();
-            let found = network.get(address).filter(|groups| groups.is_dealt_by(holder));
-            found
-                .map(|groups| Arc::clone(groups) as Arc<dyn Groups>)
-                .ok_or_else(|| "nobody is there".to_owned())
+            let found = network.get(address).and_then(|groups| groups.dealt_as(holder));
+            found.ok_or_else(|| "nobody is there".to_owned())
         };
         let groups = SharedGroups::new(
             format!("process {address}"),

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use gesta::http::Problem;
-use gesta::http::api::Operation;
+use gesta::http::api::{Operation, visible};
+use gesta::http::{Problem, header_text};
 use gesta_consumer::group::limits::GROUP_NAME_BYTES_MAX;
 use gesta_consumer::group::{GroupName, Groups};
-use gesta_wire::kinds;
+use gesta_core::Retry;
+use gesta_wire::{HOLDER_HEADER, kinds};
 use serde_json::json;
 
 use super::PathParam;
@@ -27,6 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/groups", manage::list, manage::list_operation()),
         Route::get("/groups/{group}", manage::look, manage::look_operation()),
         Route::put("/groups/{group}", manage::put, manage::put_operation()),
+        Route::post("/groups/{group}/host", manage::host, manage::host_operation()),
         Route::delete("/groups/{group}", manage::remove, manage::remove_operation()),
         Route::post("/groups/{group}/take", take::take, take::operation()),
         Route::get("/groups/{group}/parked", parked::list, parked::list_operation()),
@@ -40,20 +42,46 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// An operation on groups.
+fn operation(id: &'static str, summary: &'static str) -> Operation {
+    let holder = "The id of the process that deals the groups, if another process passes the request on.";
+    Operation::new(id, summary)
+        .tag("groups")
+        .header("Gesta-Holder", holder, visible())
+        .problems(&[kinds::NOT_HOLDER])
+}
+
 /// An operation on one group.
 fn of_group(id: &'static str, summary: &'static str) -> Operation {
     let pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$";
     let name =
         json!({"type": "string", "minLength": 1, "maxLength": GROUP_NAME_BYTES_MAX, "pattern": pattern});
-    Operation::new(id, summary)
-        .tag("groups")
-        .path("group", "The name of the group.", name)
-        .problems(&[kinds::INVALID_NAME])
+    operation(id, summary).path("group", "The name of the group.", name).problems(&[kinds::INVALID_NAME])
 }
 
-/// The groups of a server that has them. Its other routes are not mounted.
-fn groups(shared: &Shared) -> Arc<dyn Groups> {
-    Arc::clone(shared.groups.as_ref().expect("a server without groups has none of these routes"))
+/// The groups for a request. One that another process passes on is for the groups that are dealt here, or refused.
+struct Dealt(Arc<dyn Groups>);
+
+impl FromRequestParts<Arc<Shared>> for Dealt {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let groups = shared.groups.as_ref().expect("a server without groups has none of these routes");
+        let dealt = match header_text(&parts.headers, HOLDER_HEADER)? {
+            Some(holder) => groups.dealt_as(holder).ok_or_else(|| not_holder(holder))?,
+            None => Arc::clone(groups),
+        };
+        Ok(Self(dealt))
+    }
+}
+
+fn not_holder(holder: &str) -> Problem {
+    let holder = holder.chars().take(64).collect::<String>();
+    let detail = format!(
+        "the request is for the process `{holder}`, which does not deal the groups here: nothing was done. If this lasts, another \
+         server answers at the address that the process advertises"
+    );
+    Problem::of(kinds::NOT_HOLDER, detail).retry(Retry::AfterPause)
 }
 
 /// The group in an address with one name.

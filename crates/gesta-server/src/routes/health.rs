@@ -8,7 +8,7 @@ use gesta_consumer::group::GroupState;
 use gesta_core::{Retry, Timestamp, When};
 use gesta_views::{State as ViewState, Views};
 use gesta_wire::kinds;
-use gesta_wire::schema::{about, answer, named, one_of, text};
+use gesta_wire::schema::{about, answer, boolean, named, nullable, one_of, text};
 use serde_json::{Map, Value, json};
 
 use super::views::view_states;
@@ -47,6 +47,9 @@ pub(super) async fn ready(
     let states = view_states(&shared);
     if is_strict {
         check_all_run(&shared, &states).await?;
+    }
+    if let Some(dealer) = shared.groups.as_ref().and_then(|groups| groups.dealer()) {
+        answer["groups"] = json!({"dealtHere": dealer.is_here, "dealtAt": dealer.address});
     }
     if shared.views.is_some() {
         let states = states.into_iter().map(|(name, state)| (name, state.name().into()));
@@ -121,11 +124,16 @@ pub(super) fn live_operation() -> Operation {
 pub(super) fn ready_operation() -> Operation {
     let views =
         json!({"type": "object", "additionalProperties": text(), "description": "The state of every view."});
+    let groups = about(
+        answer(vec![("dealtHere", boolean()), ("dealtAt", nullable(text()))]),
+        "Which of the processes that share the store deals the consumer groups.",
+    );
     let degraded =
         about(gesta_wire::schema::list(text()), "The views that hold streams back. They are ready.");
     let ready = answer(vec![
         ("status", one_of(&["ready"])),
         ("head", named("Checkpoint")),
+        ("groups?", groups),
         ("views?", views),
         ("degraded?", degraded),
     ]);

@@ -40,6 +40,7 @@ pub(super) async fn read(State(shared): State<Arc<Shared>>, params: Params) -> R
         // Groups that cannot be listed have no figures; the others are not held up.
         let listed = groups.list().await.unwrap_or_default();
         groups::groups(&listed, &mut text);
+        groups::dealer(groups.dealer().as_ref(), &mut text);
     }
     let of = |timers: &Arc<Timers>| (timers.process(), timers.stats());
     if shared.app.is_some() {

@@ -419,3 +419,28 @@ fn the_figures_of_groups_are_in_the_metrics() {
     }
     assert!(!figures.contains("gesta_group_lag_events"), "what is not known is left out: {figures}");
 }
+
+#[test]
+fn a_request_for_the_process_that_deals_is_refused_by_every_other_one_and_does_nothing() {
+    let (server, calls) = scripted(|_| ());
+    let other = [("gesta-holder", "process-2")];
+    for (method, path, body) in [
+        ("GET", "/groups", None),
+        ("GET", "/groups/mail", None),
+        ("POST", "/groups/mail/take", Some(r#"{"member":"m","max":0}"#)),
+        ("POST", "/groups/mail/pause", Some("")),
+        ("POST", "/groups/mail/host", Some(r#"{"query":"all"}"#)),
+        ("DELETE", "/groups/mail", None),
+    ] {
+        let refused = server.call(method, path, &other, body);
+        refused.problem(421, "not-holder");
+        assert_eq!(refused.json()["retry"], "after-pause", "{path}");
+    }
+    let holder = [("gesta-holder", crate::scripted::HOLDER)];
+    let hosted = server.post_with("/groups/mail/host", &holder, r#"{"query":"all","runMax":7}"#);
+    assert_eq!(hosted.status, 200);
+    assert_eq!(next(&calls), "host mail 7", "nothing came before it");
+    let ready = server.get("/readyz").json();
+    assert_eq!(ready["groups"], json!({"dealtHere": true, "dealtAt": "http://10.0.0.7:2114"}));
+    assert!(server.get("/metrics").text.contains("gesta_groups_dealt_here 1"));
+}

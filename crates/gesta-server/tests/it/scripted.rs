@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use gesta_consumer::group::{
-    ChangeError, DeliveryId, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, Parked,
+    ChangeError, Dealer, DeliveryId, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, Parked,
     PutError, Reset, SettingsVersion, Take, TakeError, Taken, To,
 };
 use gesta_core::{BoxFuture, Checkpoint, StoreId, StreamName, Version};
 
 /// The next answers, and the calls so far.
+#[derive(Clone)]
 pub(crate) struct Scripted {
     pub(crate) put: Result<SettingsVersion, PutError>,
     pub(crate) look: Result<GroupStatus, LookError>,
@@ -44,6 +45,9 @@ impl Scripted {
     }
 }
 
+/// The id under which the groups deal.
+pub(crate) const HOLDER: &str = "process-1";
+
 /// Notes that a waiting call was dropped.
 struct Dropped(Mutex<Sender<String>>);
 
@@ -66,6 +70,24 @@ impl Groups for Scripted {
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
         self.note(format!("put {group} {expect:?} {}", settings.run_max));
         ready(self.put.clone())
+    }
+
+    fn host(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        self.note(format!("host {group} {}", settings.run_max));
+        ready(self.put.clone())
+    }
+
+    fn dealt_as(&self, holder: &str) -> Option<Arc<dyn Groups>> {
+        (holder == HOLDER).then(|| Arc::new(self.clone()) as _)
+    }
+
+    fn dealer(&self) -> Option<Dealer> {
+        let address = Some("http://10.0.0.7:2114".to_owned());
+        Some(Dealer { id: HOLDER.to_owned(), address, is_here: true })
     }
 
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {

@@ -101,6 +101,8 @@ kinds! {
     FAILED = 500 "store-error" "The store failed" {}
     /// `NoGroup`.
     NO_GROUP = 404 "no-group" "There is no such group" { group: Text }
+    /// The request names a process as the one that deals the groups, and this one is another or deals no more.
+    NOT_HOLDER = 421 "not-holder" "This process does not deal the groups" {}
     /// `PutError::Exists`.
     GROUP_EXISTS = 412 "group-exists" "The group exists" { group: Text, actual: Count }
     /// `PutError::Changed`.

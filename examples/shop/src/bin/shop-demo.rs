@@ -1,7 +1,8 @@
 //! Starts the shop in a folder, kills stock, and shows that nothing is lost. The programs are beside this one.
 //!
 //! `shop-demo FOLDER` shows it; `shop-demo FOLDER KILLS` kills all programs in turn while customers order, and
-//! `shop-demo FOLDER KILLS clocks` kills the orders service alone, under clocks that are wrong.
+//! `shop-demo FOLDER KILLS clocks` kills the orders service alone, under clocks that are wrong. `shop-demo FOLDER KILLS servers` runs on two
+//! servers of the PostgreSQL database that `GESTA_POSTGRES` names, and kills the one that deals the consumer groups.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what happens")]
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,11 @@ fn run(folder: &Path, arguments: &[&str]) -> Result<(), String> {
         [] => shop::demo::run(programs, folder, say),
         [kills] => shop::demo::kill_all(programs, folder, number(kills)?, say),
         [kills, "clocks"] => shop::demo::move_clocks(programs, folder, number(kills)?, say),
-        _ => Err("usage: shop-demo FOLDER [KILLS [clocks]]".to_owned()),
+        [kills, "servers"] => {
+            let server = std::env::var("GESTA_POSTGRES").map_err(|_| "`GESTA_POSTGRES` names no database")?;
+            let database = format!("{server}?schema=shop{}", std::process::id());
+            shop::demo::lose_servers(programs, folder, (&database, number(kills)?), say)
+        }
+        _ => Err("usage: shop-demo FOLDER [KILLS [clocks | servers]]".to_owned()),
     }
 }

@@ -40,6 +40,12 @@ impl Shop {
         killed?;
         let orders = count.load(Ordering::SeqCst);
         say(&format!("{kills} kills while {orders} orders were placed and paid"));
+        self.check_orders(orders, say)
+    }
+
+    /// Waits until all these orders of customers are shipped and the books agree. Each was shipped once, and each payment has one
+    /// receipt.
+    pub(super) fn check_orders(&self, orders: u32, say: &mut dyn FnMut(&str)) -> Outcome {
         let names = (0..orders).map(name).collect::<Vec<_>>();
         self.wait("all orders are shipped", |shop| shop.has_status(&names, "shipped"))?;
         self.wait("the books agree", |shop| shop.books().map(|books| books.agree()))?;

@@ -89,10 +89,7 @@ impl Program {
 
     /// The rows of a view.
     pub(super) fn rows(&self, view: &str, sql: &str) -> Result<Vec<Value>, String> {
-        let url = format!("{}/views/{view}/query", self.url);
-        let asked = agent().get(&url).query("sql", sql).call();
-        let answer = answer(&url, asked)?;
-        answer["rows"].as_array().cloned().ok_or_else(|| format!("{url} has no rows: {answer}"))
+        rows(&self.url, view, sql)
     }
 }
 
@@ -110,6 +107,14 @@ pub(super) fn post(url: &str, body: &Value, key: Option<&str>) -> Result<(), Str
         request = request.header("Idempotency-Key", key);
     }
     answer(url, request.send(body.to_string())).map(drop)
+}
+
+/// The rows of a view of a program.
+pub(super) fn rows(program: &str, view: &str, sql: &str) -> Result<Vec<Value>, String> {
+    let url = format!("{program}/views/{view}/query");
+    let asked = agent().get(&url).query("sql", sql).call();
+    let answer = answer(&url, asked)?;
+    answer["rows"].as_array().cloned().ok_or_else(|| format!("{url} has no rows: {answer}"))
 }
 
 /// The JSON at an address.

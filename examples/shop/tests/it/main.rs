@@ -39,8 +39,8 @@ fn a_shop_goes_on_from_a_backup_that_was_taken_while_customers_ordered() {
     shop::demo::restore(programs, &folder, &mut |line| println!("{line}")).unwrap();
 }
 
-#[test]
-fn a_shop_goes_on_after_its_log_was_moved_through_postgresql() {
+/// The address of a schema of this name in the shared PostgreSQL server; `None`, which the test then says, if there is none.
+fn schema(name: &str) -> Option<String> {
     let Ok(server) = std::env::var("GESTA_POSTGRES") else {
         assert!(
             std::env::var("GESTA_SERVERS").map_or(true, |value| value != "required"),
@@ -49,12 +49,26 @@ fn a_shop_goes_on_after_its_log_was_moved_through_postgresql() {
         println!(
             "skipped: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-shop`"
         );
-        return;
+        return None;
     };
+    Some(format!("{server}?schema={name}{}", std::process::id()))
+}
+
+#[test]
+fn every_order_is_shipped_once_although_one_of_two_servers_of_a_database_is_killed() {
+    let Some(database) = schema("servers") else { return };
     let program = Path::new(env!("CARGO_BIN_EXE_shop-server"));
     let folder = tempfile::tempdir().unwrap();
     let (programs, folder) = (program.parent().unwrap(), folder.path().join("shop"));
-    let database = format!("{server}?schema=shop{}", std::process::id());
+    shop::demo::lose_servers(programs, &folder, (&database, 1), &mut |line| println!("{line}")).unwrap();
+}
+
+#[test]
+fn a_shop_goes_on_after_its_log_was_moved_through_postgresql() {
+    let Some(database) = schema("shop") else { return };
+    let program = Path::new(env!("CARGO_BIN_EXE_shop-server"));
+    let folder = tempfile::tempdir().unwrap();
+    let (programs, folder) = (program.parent().unwrap(), folder.path().join("shop"));
     shop::demo::move_through(programs, &folder, &database, &mut |line| println!("{line}")).unwrap();
 }
 

@@ -19,6 +19,36 @@ use crate::group::settings::{GroupSettings, SettingsVersion};
 use crate::group::status::{GroupStatus, Held, Parked};
 use crate::group::take::{Take, Taken};
 
+impl LocalGroups {
+    /// Hosts a group that another process dealt until now. Its query is not widened: that process may still deal.
+    pub(in crate::group) async fn host_again(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> Result<SettingsVersion, PutError> {
+        self.host_with(group, settings, false).await
+    }
+
+    async fn host_with(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+        is_alone: bool,
+    ) -> Result<SettingsVersion, PutError> {
+        let hosted = settings.clone();
+        match self.create(group.clone(), settings.clone()).await {
+            Ok(_) | Err(PutError::Exists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.known(&group).await.map_err(put_error)?;
+        let head = self.store.head_now().await.map_err(PutError::Place)?;
+        let change = Change::Host { settings: Box::new(settings), head, is_alone };
+        let version = self.settings(group.clone(), change).await?;
+        self.hosted.lock().unwrap_or_else(PoisonError::into_inner).insert(group, hosted);
+        Ok(version)
+    }
+}
+
 impl Groups for LocalGroups {
     fn put(
         &self,
@@ -44,19 +74,7 @@ impl Groups for LocalGroups {
         group: GroupName,
         settings: GroupSettings,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
-        Box::pin(async move {
-            let hosted = settings.clone();
-            match self.create(group.clone(), settings.clone()).await {
-                Ok(_) | Err(PutError::Exists { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            self.known(&group).await.map_err(put_error)?;
-            let head = self.store.head_now().await.map_err(PutError::Place)?;
-            let change = Change::Host { settings: Box::new(settings), head, is_alone: self.options.is_alone };
-            let version = self.settings(group.clone(), change).await?;
-            self.hosted.lock().unwrap_or_else(PoisonError::into_inner).insert(group, hosted);
-            Ok(version)
-        })
+        Box::pin(self.host_with(group, settings, self.options.is_alone))
     }
 
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {

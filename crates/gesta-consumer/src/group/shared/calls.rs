@@ -5,24 +5,31 @@ use std::sync::Arc;
 
 use gesta_core::{BoxFuture, StreamName, Version};
 
-use super::{NoRoute, SharedGroups};
+use super::{Named, NoRoute, SharedGroups, answer_or};
 use crate::group::delivery::DeliveryId;
 use crate::group::error::{ChangeError, LookError, PutError, TakeError};
-use crate::group::groups::{Groups, Reset, To};
+use crate::group::groups::{Dealer, Groups, Reset, To};
 use crate::group::name::GroupName;
 use crate::group::settings::{GroupSettings, SettingsVersion};
 use crate::group::status::{GroupStatus, Held, Parked};
 use crate::group::take::{Take, Taken};
 
+/// Why a call to the process that dealt has no answer.
+const TAKEN_OVER: &str = "another process takes over the groups";
+
 /// The errors of calls to groups, as far as they are about who deals.
 trait Refusal: Sized {
     fn unavailable(reason: String) -> Self;
     fn closed() -> Self;
+    /// The answer is lost.
+    fn lost(reason: String) -> Self;
     fn is_closed(&self) -> bool;
+    /// The same error, of groups that are dealt at an address.
+    fn at(self, address: &str) -> Self;
 }
 
 macro_rules! refusals {
-    ($($error:ident),*) => {$(
+    ($($error:ident loses $lost:ident),*) => {$(
         impl Refusal for $error {
             fn unavailable(reason: String) -> Self {
                 Self::Unavailable { reason }
@@ -32,32 +39,77 @@ macro_rules! refusals {
                 Self::Closed
             }
 
+            fn lost(reason: String) -> Self {
+                Self::$lost { reason }
+            }
+
             fn is_closed(&self) -> bool {
                 matches!(self, Self::Closed)
+            }
+
+            fn at(self, address: &str) -> Self {
+                match self {
+                    Self::Unavailable { reason } => {
+                        Self::unavailable(format!("the groups are dealt at `{address}`: {reason}"))
+                    }
+                    error => error,
+                }
             }
         }
     )*};
 }
 
-refusals!(PutError, ChangeError, LookError, TakeError);
+refusals!(PutError loses InDoubt, ChangeError loses InDoubt, LookError loses Unavailable, TakeError loses Unavailable);
+
+/// A call to the groups of the process that deals.
+type Calling<'g, T, E> = BoxFuture<'g, Result<T, E>>;
 
 impl SharedGroups {
-    /// The groups of the process that deals.
-    async fn dealing<E: Refusal>(&self) -> Result<Arc<dyn Groups>, E> {
-        self.route().await.map_err(|refused| match refused {
-            NoRoute::Unavailable(reason) => E::unavailable(reason),
+    /// Passes a call on to the process that deals. A call to another process ends as soon as that one is known to deal no more.
+    async fn pass<T, E: Refusal>(
+        &self,
+        call: impl for<'g> FnOnce(&'g dyn Groups) -> Calling<'g, T, E> + Send,
+    ) -> Result<T, E> {
+        let route = self.route().await.map_err(|refused| match refused {
+            NoRoute::NotYet(reason) | NoRoute::Unavailable(reason) => E::unavailable(reason),
             NoRoute::Closed => E::closed(),
-        })
+        })?;
+        let mut calling = call(&*route.groups);
+        let Some(named) = &route.remote else { return self.dealt_here(calling.await) };
+        loop {
+            // Listen first and look second, as when the route is looked for.
+            let changed = self.inner.changed.listen();
+            if !self.inner.may_answer(named) {
+                return Err(if self.is_closed() { E::closed() } else { E::lost(TAKEN_OVER.to_owned()) });
+            }
+            if let Some(answer) = answer_or(&mut calling, changed).await {
+                return self.dealt_there(named, answer);
+            }
+        }
     }
 
-    /// The answer to a call. Groups that were closed because another process deals are not closed for the caller.
-    fn answer<T, E: Refusal>(&self, answer: Result<T, E>) -> Result<T, E> {
+    /// The answer of this process. Groups that were closed because another process deals are not closed for the caller.
+    fn dealt_here<T, E: Refusal>(&self, answer: Result<T, E>) -> Result<T, E> {
         match answer {
             Err(error) if error.is_closed() && !self.is_closed() => {
-                Err(E::unavailable("another process takes over the groups".to_owned()))
+                Err(E::unavailable(TAKEN_OVER.to_owned()))
             }
             answer => answer,
         }
+    }
+
+    /// The answer of another process. A connection that found another store there is of no use any more.
+    fn dealt_there<T, E: Refusal>(&self, named: &Named, answer: Result<T, E>) -> Result<T, E> {
+        let (_, address) = named;
+        answer.map_err(|error| match error.is_closed() {
+            false => error.at(address),
+            true => {
+                self.inner.disconnect(named);
+                E::unavailable(format!(
+                    "the groups are dealt at `{address}`, but a server of another store answers there"
+                ))
+            }
+        })
     }
 }
 
@@ -68,10 +120,7 @@ impl Groups for SharedGroups {
         settings: GroupSettings,
         expect: Option<SettingsVersion>,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<PutError>().await?;
-            self.answer(groups.put(group, settings, expect).await)
-        })
+        Box::pin(self.pass(move |groups| groups.put(group, settings, expect)))
     }
 
     fn host(
@@ -80,46 +129,31 @@ impl Groups for SharedGroups {
         settings: GroupSettings,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
         Box::pin(async move {
-            let groups = self.dealing::<PutError>().await?;
-            let version = self.answer(groups.host(group.clone(), settings.clone()).await)?;
+            let (named, wanted) = (group.clone(), settings.clone());
+            let version = self.pass(move |groups| groups.host(named, wanted)).await?;
             self.remember(group, settings);
             Ok(version)
         })
     }
 
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.narrow(group).await)
-        })
+        Box::pin(self.pass(move |groups| groups.narrow(group)))
     }
 
     fn remove(&self, group: GroupName) -> BoxFuture<'_, Result<(), ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.remove(group).await)
-        })
+        Box::pin(self.pass(move |groups| groups.remove(group)))
     }
 
     fn get(&self, group: GroupName) -> BoxFuture<'_, Result<GroupStatus, LookError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<LookError>().await?;
-            self.answer(groups.get(group).await)
-        })
+        Box::pin(self.pass(move |groups| groups.get(group)))
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<GroupStatus>, LookError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<LookError>().await?;
-            self.answer(groups.list().await)
-        })
+        Box::pin(self.pass(move |groups| groups.list()))
     }
 
     fn take(&self, group: GroupName, take: Take) -> BoxFuture<'_, Result<Taken, TakeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<TakeError>().await?;
-            self.answer(groups.take(group, take).await)
-        })
+        Box::pin(self.pass(move |groups| groups.take(group, take)))
     }
 
     fn unwritten(&self, group: &GroupName, ids: &[DeliveryId]) {
@@ -129,8 +163,12 @@ impl Groups for SharedGroups {
         }
     }
 
-    fn is_dealt_by(&self, holder: &str) -> bool {
-        self.id() == holder
+    fn dealt_as(&self, holder: &str) -> Option<Arc<dyn Groups>> {
+        self.local_as(holder)
+    }
+
+    fn dealer(&self) -> Option<Dealer> {
+        self.known_dealer()
     }
 
     fn parked(
@@ -139,10 +177,7 @@ impl Groups for SharedGroups {
         after: Option<StreamName>,
         limit: NonZeroU32,
     ) -> BoxFuture<'_, Result<Vec<Parked>, LookError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<LookError>().await?;
-            self.answer(groups.parked(group, after, limit).await)
-        })
+        Box::pin(self.pass(move |groups| groups.parked(group, after, limit)))
     }
 
     fn held(
@@ -151,17 +186,11 @@ impl Groups for SharedGroups {
         stream: StreamName,
         limit: NonZeroU32,
     ) -> BoxFuture<'_, Result<Option<Held>, LookError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<LookError>().await?;
-            self.answer(groups.held(group, stream, limit).await)
-        })
+        Box::pin(self.pass(move |groups| groups.held(group, stream, limit)))
     }
 
     fn replay(&self, group: GroupName, streams: Vec<StreamName>) -> BoxFuture<'_, Result<u32, ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.replay(group, streams).await)
-        })
+        Box::pin(self.pass(move |groups| groups.replay(group, streams)))
     }
 
     fn skip(
@@ -172,30 +201,18 @@ impl Groups for SharedGroups {
         by: String,
         reason: String,
     ) -> BoxFuture<'_, Result<(), ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.skip(group, stream, through, by, reason).await)
-        })
+        Box::pin(self.pass(move |groups| groups.skip(group, stream, through, by, reason)))
     }
 
     fn pause(&self, group: GroupName, by: String) -> BoxFuture<'_, Result<(), ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.pause(group, by).await)
-        })
+        Box::pin(self.pass(move |groups| groups.pause(group, by)))
     }
 
     fn resume(&self, group: GroupName) -> BoxFuture<'_, Result<(), ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.resume(group).await)
-        })
+        Box::pin(self.pass(move |groups| groups.resume(group)))
     }
 
     fn reset(&self, group: GroupName, to: To) -> BoxFuture<'_, Result<Reset, ChangeError>> {
-        Box::pin(async move {
-            let groups = self.dealing::<ChangeError>().await?;
-            self.answer(groups.reset(group, to).await)
-        })
+        Box::pin(self.pass(move |groups| groups.reset(group, to)))
     }
 }

@@ -78,6 +78,8 @@ pub(crate) enum Role {
     Holder,
     /// Another one deals.
     Follower(Row),
+    /// Another one deals, and says that it is reached at the address of this one.
+    Contested(Row),
     /// Nobody is known to deal.
     Nobody,
 }
@@ -91,6 +93,8 @@ pub(crate) struct Holder {
     beat: u64,
     /// The beginning of the last put that was surely accepted.
     held_since: Option<Duration>,
+    /// A put of this process was accepted once.
+    has_held: bool,
     /// The revision to put over, of the process's row.
     revision: Option<Revision>,
     /// The row of another process, and since when this revision is known.
@@ -111,6 +115,7 @@ impl Holder {
             address: None,
             beat: 0,
             held_since: None,
+            has_held: false,
             revision: None,
             seen: None,
             is_in_doubt: false,
@@ -128,9 +133,11 @@ impl Holder {
     pub(crate) fn role(&self, now: Duration) -> Role {
         match (&self.held_since, &self.seen) {
             (Some(since), _) if now < *since + self.times.give_up => Role::Holder,
-            (_, Some((row, ..))) if !self.may_be_newest() && !self.is_here(row) => {
-                Role::Follower(row.clone())
-            }
+            (_, Some((row, ..))) if !self.may_be_newest() => match (self.is_here(row), self.has_held) {
+                (false, _) => Role::Follower(row.clone()),
+                (true, true) => Role::Contested(row.clone()),
+                (true, false) => Role::Nobody,
+            },
             _ => Role::Nobody,
         }
     }
@@ -171,8 +178,9 @@ impl Holder {
         // A put that expects a revision can only be accepted while the row has it.
         self.is_in_doubt &= known.is_some();
         let since = known.map_or(now, |(.., since)| since);
-        // The process that had the address of this one is gone.
-        let is_gone = self.is_here(&row);
+        // A new process has the address of one that is gone. After that, an equal address is a mistake of the operator: two processes
+        // that took over from each other at once would never end.
+        let is_gone = self.is_here(&row) && !self.has_held;
         let is_silent = now >= since + self.times.lease;
         self.seen = Some((row, revision, since));
         self.next = match is_gone || is_silent {
@@ -191,6 +199,7 @@ impl Holder {
         match put {
             Put::Accepted(revision) => {
                 self.held_since = Some(self.put_at);
+                self.has_held = true;
                 (self.revision, self.seen, self.is_in_doubt) = (Some(revision), None, false);
                 self.next = Step::Wait((self.put_at + self.times.beat).max(now));
             }
@@ -204,6 +213,11 @@ impl Holder {
                 self.next = Step::Wait((self.put_at + self.times.beat).max(now));
             }
         }
+    }
+
+    /// Where others reach this process.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// The revision of the row, if it is surely of this process: the row to take away at the end.
@@ -230,3 +244,5 @@ impl Holder {
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;

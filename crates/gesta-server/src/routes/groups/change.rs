@@ -1,9 +1,6 @@
 //! What operators ask of a group: replay, skip, pause, resume, reset, narrow.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use gesta::http::api::{Operation, visible};
@@ -12,14 +9,13 @@ use gesta_wire::schema::named;
 use gesta_wire::{ReplayJson, ResetJson, SkipJson, kinds, put_group_json, replayed_json, reset_json};
 use serde_json::Value;
 
-use super::{GroupPath, groups, of_group};
+use super::{Dealt, GroupPath, of_group};
 use crate::body::{RequestBody, read_json, want_json};
 use crate::principal::operator;
-use crate::state::Shared;
 
 /// Delivers parked streams again.
 pub(super) async fn replay(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     headers: HeaderMap,
     params: Params,
@@ -28,12 +24,12 @@ pub(super) async fn replay(
     params.finish()?;
     want_json(&headers)?;
     let streams = read_json::<ReplayJson<'_>>(&body.bytes, "an object with `streams` or `all`")?.streams()?;
-    Ok(Json(replayed_json(groups(&shared).replay(group, streams).await?)))
+    Ok(Json(replayed_json(groups.replay(group, streams).await?)))
 }
 
 /// Passes events of a stream for good.
 pub(super) async fn skip(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     parts: Parts,
     params: Params,
@@ -43,36 +39,36 @@ pub(super) async fn skip(
     want_json(&parts.headers)?;
     let wanted = "an object with `stream`, `through` and `reason`";
     let (stream, through, reason) = read_json::<SkipJson<'_>>(&body.bytes, wanted)?.parts()?;
-    groups(&shared).skip(group, stream, through, operator(&parts)?, reason).await?;
+    groups.skip(group, stream, through, operator(&parts)?, reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Stops deliveries until `resume`.
 pub(super) async fn pause(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     parts: Parts,
     params: Params,
 ) -> Result<StatusCode, Problem> {
     params.finish()?;
-    groups(&shared).pause(group, operator(&parts)?).await?;
+    groups.pause(group, operator(&parts)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Delivers again after a pause or a stop.
 pub(super) async fn resume(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     params: Params,
 ) -> Result<StatusCode, Problem> {
     params.finish()?;
-    groups(&shared).resume(group).await?;
+    groups.resume(group).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Moves the place of a group.
 pub(super) async fn reset(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     headers: HeaderMap,
     params: Params,
@@ -81,17 +77,17 @@ pub(super) async fn reset(
     params.finish()?;
     want_json(&headers)?;
     let to = read_json::<ResetJson<'_>>(&body.bytes, "an object with `to`")?.to()?;
-    Ok(Json(reset_json(&groups(&shared).reset(group, to).await?)))
+    Ok(Json(reset_json(&groups.reset(group, to).await?)))
 }
 
 /// Takes away the items of a hosted group's query that its host no longer names.
 pub(super) async fn narrow(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     params: Params,
 ) -> Result<Json<Value>, Problem> {
     params.finish()?;
-    let version = groups(&shared).narrow(group.clone()).await?;
+    let version = groups.narrow(group.clone()).await?;
     Ok(Json(put_group_json(&group, version)))
 }
 

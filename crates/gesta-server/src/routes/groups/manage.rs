@@ -1,44 +1,40 @@
-//! `GET /groups`, and `GET`, `PUT` and `DELETE /groups/{group}`.
-
-use std::sync::Arc;
+//! `GET /groups`; `GET`, `PUT` and `DELETE /groups/{group}`; and `POST /groups/{group}/host`.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gesta::http::api::{Operation, entity_tag};
 use gesta::http::{Params, Problem, etag, expected};
-use gesta_consumer::group::{PutError, SettingsVersion};
+use gesta_consumer::group::{GroupSettings, PutError, SettingsVersion};
 use gesta_core::{Expected, Version};
 use gesta_wire::schema::named;
 use gesta_wire::{GroupSettingsJson, group_json, groups_json, kinds, put_group_json};
 use serde_json::Value;
 
-use super::{GroupPath, groups, of_group};
+use super::{Dealt, GroupPath, of_group, operation};
 use crate::body::{RequestBody, read_json, want_json};
-use crate::state::Shared;
 
 /// The status of every group.
-pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(Dealt(groups): Dealt, params: Params) -> Result<Json<Value>, Problem> {
     params.finish()?;
-    Ok(Json(groups_json(&groups(&shared).list().await?)))
+    Ok(Json(groups_json(&groups.list().await?)))
 }
 
 /// The status of a group. The entity tag is the version of its settings.
 pub(super) async fn look(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     params: Params,
 ) -> Result<Response, Problem> {
     params.finish()?;
-    let status = groups(&shared).get(group).await?;
+    let status = groups.get(group).await?;
     Ok(([(header::ETAG, tag(status.settings_version))], Json(group_json(&status))).into_response())
 }
 
 /// Creates a group with `If-None-Match: *`, or changes its settings with `If-Match`.
 pub(super) async fn put(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     parts: Parts,
     params: Params,
@@ -55,25 +51,45 @@ pub(super) async fn put(
             ));
         }
     };
-    let settings =
-        read_json::<GroupSettingsJson<'_>>(&body.bytes, "an object with `query`")?.to_settings()?;
-    drop(body);
-    settings.check()?;
-    let version = groups(&shared).put(group.clone(), settings, expect).await.map_err(with_tag)?;
+    let settings = settings(body)?;
+    let version = groups.put(group.clone(), settings, expect).await.map_err(with_tag)?;
     let status = if expect.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     let answer = Json(put_group_json(&group, version));
     Ok((status, [(header::ETAG, tag(version))], answer).into_response())
 }
 
+/// Hosts a group for another process of the same store, which passes on what its host asks for.
+pub(super) async fn host(
+    Dealt(groups): Dealt,
+    GroupPath(group): GroupPath,
+    headers: HeaderMap,
+    params: Params,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    want_json(&headers)?;
+    let settings = settings(body)?;
+    let version = groups.host(group.clone(), settings).await?;
+    Ok(([(header::ETAG, tag(version))], Json(put_group_json(&group, version))).into_response())
+}
+
 /// Removes a group with its progress.
 pub(super) async fn remove(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     params: Params,
 ) -> Result<StatusCode, Problem> {
     params.finish()?;
-    groups(&shared).remove(group).await?;
+    groups.remove(group).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The settings in a body.
+fn settings(body: RequestBody) -> Result<GroupSettings, Problem> {
+    let settings =
+        read_json::<GroupSettingsJson<'_>>(&body.bytes, "an object with `query`")?.to_settings()?;
+    settings.check()?;
+    Ok(settings)
 }
 
 /// The problem of a put. One that failed for its precondition carries the entity tag to expect.
@@ -94,8 +110,7 @@ fn tag(version: SettingsVersion) -> header::HeaderValue {
 }
 
 pub(super) fn list_operation() -> Operation {
-    Operation::new("listGroups", "list consumer groups")
-        .tag("groups")
+    operation("listGroups", "list consumer groups")
         .json(200, "The groups.", named("Groups"))
         .problems(kinds::OF_LOOKS_AT_GROUPS)
         .problems(kinds::OF_READS)
@@ -117,6 +132,16 @@ pub(super) fn put_operation() -> Operation {
         .json(200, "The settings are changed.", named("GroupChanged"))
         .answers_with_header("ETag", "The new version of the settings.", entity_tag())
         .json(201, "The group is created.", named("GroupChanged"))
+        .answers_with_header("ETag", "The version of the settings.", entity_tag())
+        .problems(kinds::OF_PUTS_OF_GROUPS)
+        .problems(kinds::OF_READS)
+}
+
+pub(super) fn host_operation() -> Operation {
+    of_group("hostGroup", "host a group for a process of the same store")
+        .text("Creates the group, or adds to its query. Then no request changes its settings until this process ends.")
+        .body("application/json", named("GroupSettings"))
+        .json(200, "The group belongs to its host.", named("GroupChanged"))
         .answers_with_header("ETag", "The version of the settings.", entity_tag())
         .problems(kinds::OF_PUTS_OF_GROUPS)
         .problems(kinds::OF_READS)

@@ -15,7 +15,7 @@ use gesta_wire::schema::{between, named};
 use gesta_wire::{kinds, parked_page_json, write_held};
 use serde_json::Value;
 
-use super::{GroupPath, group, groups, of_group};
+use super::{Dealt, GroupPath, group, of_group};
 use crate::answer;
 use crate::state::Shared;
 
@@ -28,7 +28,7 @@ const HELD_MAX: u32 = 1_000;
 
 /// One page of parked streams, by name.
 pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     uri: Uri,
     mut params: Params,
@@ -36,7 +36,7 @@ pub(super) async fn list(
     let after = params.read::<StreamName>("after")?;
     let limit = limit(&mut params, PARKED_DEFAULT, PARKED_MAX)?;
     params.finish()?;
-    let parked = groups(&shared).parked(group, after, limit).await?;
+    let parked = groups.parked(group, after, limit).await?;
     let is_full = parked.len() >= limit.get() as usize;
     let next = parked.last().filter(|_| is_full);
     let next = next.map(|last| next_address(&uri, "after", last.stream.as_str()));
@@ -46,13 +46,14 @@ pub(super) async fn list(
 /// A parked stream, and the first events that it holds back.
 pub(super) async fn held(
     State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     Path((name, stream)): Path<(String, String)>,
     mut params: Params,
 ) -> Result<Response, Problem> {
     let (group, stream) = (group(&name)?, StreamName::new(stream)?);
     let limit = limit(&mut params, HELD_DEFAULT, HELD_MAX)?;
     params.finish()?;
-    let held = groups(&shared).held(group.clone(), stream.clone(), limit).await?;
+    let held = groups.held(group.clone(), stream.clone(), limit).await?;
     let held = held.ok_or(ChangeError::NotParked { group, stream })?;
     let mut out = Vec::new();
     write_held(&held, &mut out);

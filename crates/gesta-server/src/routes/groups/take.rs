@@ -12,7 +12,7 @@ use gesta_wire::schema::named;
 use gesta_wire::{TakeJson, kinds, write_taken};
 
 use super::reply::{Unwritten, guarded};
-use super::{GroupPath, groups, of_group};
+use super::{Dealt, GroupPath, of_group};
 use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
 use crate::limits::REPLY_BYTES_MAX;
@@ -25,6 +25,7 @@ use crate::state::{Shared, stopped};
 /// breaks before the reply is taken from us, and what a reply has no room for.
 pub(super) async fn take(
     State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     headers: HeaderMap,
     params: Params,
@@ -37,7 +38,6 @@ pub(super) async fn take(
     take.check()?;
     let waits = take.max > 0 && !take.wait.is_zero();
     let _permit = waits.then(|| subscription_permit(&shared)).transpose()?;
-    let groups = groups(&shared);
     let mut stopping = shared.stopping.subscribe();
     let taken = tokio::select! {
         // First, so that the settlements are handed over even if the server is stopping.

@@ -1,6 +1,6 @@
 //! The figures of consumer groups.
 
-use gesta_consumer::group::GroupStatus;
+use gesta_consumer::group::{Dealer, GroupStatus};
 use gesta_wire::group_state_name;
 
 use super::text::{Labels, Text};
@@ -34,6 +34,13 @@ const GAUGES: [Gauge; 7] = [
         Some(status.waiting.into())
     }),
 ];
+
+/// Where the groups are dealt, if several processes share them.
+pub(super) fn dealer(dealer: Option<&Dealer>, text: &mut Text) {
+    let help = "1 if this process deals the consumer groups of its store, 0 if another one does.";
+    let here = dealer.map(|dealer| (Labels::new(), u8::from(dealer.is_here)));
+    text.gauge("gesta_groups_dealt_here", help, here.into_iter());
+}
 
 /// The figures of all groups.
 pub(super) fn groups(groups: &[GroupStatus], text: &mut Text) {

@@ -1,0 +1,282 @@
+//! The laws of consumer groups over two servers of one store: one deals the groups, and the client calls the other one.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gesta_client::{ClientOptions, RemoteGroups, RemoteStore};
+use gesta_conformance::{GroupHarness, Served};
+use gesta_consumer::group::{Groups, SharedGroups};
+use gesta_consumer::{Clock as _, TestClock};
+use gesta_core::{
+    BoxFuture, Entry, EventStore, KeyName, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore,
+    MemoryStore, Revision, StoreId,
+};
+use gesta_postgres::{Options, PostgresStore, PostgresUrl};
+use gesta_server::Server;
+use pollster::block_on;
+use test_servers::free_address;
+
+use crate::server::{Running, listen};
+
+/// The most that a clock moves before the groups look at their deadlines. A longer step would be a stall.
+const ADVANCE_STEP: Duration = Duration::from_millis(400);
+/// How often the process that deals puts its row.
+const BEAT: Duration = Duration::from_secs(2);
+/// More real time than anything takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The stores of all processes.
+enum Stores {
+    Memory(Arc<MemoryStore>, Arc<MemoryKeyValueStore>),
+    /// Each process opens this schema.
+    Postgres(PostgresUrl),
+}
+
+impl Stores {
+    fn in_memory(clock: &TestClock) -> Self {
+        let clock = clock.clone();
+        let store = MemoryStore::new(StoreId::from_bytes([7; 16]), 1, move || clock.now());
+        Self::Memory(Arc::new(store), Arc::default())
+    }
+
+    /// A schema of a random name in the shared server. Without a server, memory stands in, and the test says so.
+    fn in_postgresql(clock: &TestClock) -> Self {
+        let Ok(server) = std::env::var(test_servers::POSTGRES_URL) else {
+            let is_required = std::env::var("GESTA_SERVERS").is_ok_and(|value| value == "required");
+            assert!(!is_required, "`{}` names no server", test_servers::POSTGRES_URL);
+            println!(
+                "in memory: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-client`"
+            );
+            return Self::in_memory(clock);
+        };
+        let schema = uuid::Uuid::now_v7().simple();
+        Self::Postgres(format!("{server}?schema=several{schema}").parse().unwrap())
+    }
+
+    /// The stores as one process has them, with the id of the event store.
+    fn open(&self, clock: &TestClock) -> (StoreId, Arc<dyn EventStore>, Arc<dyn KeyValueStore>) {
+        match self {
+            Self::Memory(store, values) => (StoreId::from_bytes([7; 16]), store.clone(), values.clone()),
+            Self::Postgres(url) => {
+                let (mut options, clock) = (Options::default(), clock.clone());
+                options.clock = Some(Arc::new(move || clock.now()));
+                let store = PostgresStore::open(url, &options).unwrap();
+                let values = Arc::new(store.values());
+                (store.store_id(), Arc::new(store), values)
+            }
+        }
+    }
+}
+
+/// The values of a process, which may lose them.
+struct Cut {
+    inner: Arc<dyn KeyValueStore>,
+    is_cut: AtomicBool,
+}
+
+impl Cut {
+    fn check(&self) -> Result<(), KeyValueError> {
+        match self.is_cut.load(Ordering::SeqCst) {
+            true => Err(KeyValueError::Unavailable { reason: "the process is gone".to_owned() }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl KeyValueStore for Cut {
+    fn get(&self, key: KeyName) -> BoxFuture<'_, Result<Option<Entry>, KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.get(key).await
+        })
+    }
+
+    fn put(
+        &self,
+        key: KeyName,
+        value: Bytes,
+        expect: Option<Revision>,
+    ) -> BoxFuture<'_, Result<Revision, KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.put(key, value, expect).await
+        })
+    }
+
+    fn delete(&self, key: KeyName, expect: Revision) -> BoxFuture<'_, Result<(), KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.delete(key, expect).await
+        })
+    }
+
+    fn list(
+        &self,
+        prefix: KeyPrefix,
+        after: Option<KeyName>,
+        limit: NonZeroU32,
+    ) -> BoxFuture<'_, Result<Vec<(KeyName, Entry)>, KeyValueError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.list(prefix, after, limit).await
+        })
+    }
+}
+
+/// A process with a server.
+struct Process {
+    groups: Arc<SharedGroups>,
+    values: Arc<Cut>,
+    server: Running,
+}
+
+impl Process {
+    fn start(stores: &Stores, clock: &TestClock, address: std::net::SocketAddr) -> Self {
+        let (id, store, values) = stores.open(clock);
+        let values = Arc::new(Cut { inner: values, is_cut: AtomicBool::new(false) });
+        let connect = move |address: &str, holder: &str| {
+            let groups = RemoteGroups::of_holder(address, holder, id, &ClientOptions::default());
+            groups.map(|groups| Arc::new(groups) as _).map_err(|error| error.to_string())
+        };
+        let process = uuid::Uuid::now_v7().to_string();
+        let clock = Arc::new(clock.clone());
+        let groups =
+            Arc::new(SharedGroups::new(process, store.clone(), values.clone(), clock, Box::new(connect)));
+        let server = Server::builder(store).groups(groups.clone()).build();
+        let server = Running::start_server(listen(address), server);
+        groups.announce(server.url()).unwrap();
+        Self { groups, values, server }
+    }
+
+    /// Waits until it is known whether this process deals.
+    fn settle(self, deals: bool) -> Self {
+        let begin = Instant::now();
+        while self.groups.dealer().is_none_or(|dealer| dealer.is_here != deals) {
+            assert!(begin.elapsed() < PATIENCE, "{:?}", self.groups.dealer());
+            std::thread::yield_now();
+        }
+        self
+    }
+
+    fn stop(self) {
+        drop(self.server);
+        self.groups.close();
+    }
+
+    /// Ends it without a last write.
+    fn kill(self) {
+        self.values.is_cut.store(true, Ordering::SeqCst);
+        self.server.kill();
+        self.groups.close();
+    }
+}
+
+/// What is behind the client.
+struct Behind {
+    stores: Stores,
+    dealing: Process,
+    passing: Process,
+    /// The row of the process that deals, and the time at which it had it.
+    beat: Mutex<(Duration, Option<Revision>)>,
+}
+
+impl Behind {
+    fn row(&self) -> Option<Revision> {
+        let row = block_on(self.dealing.values.get("groups-holder".parse().unwrap())).unwrap();
+        row.map(|entry| entry.revision)
+    }
+
+    /// Waits for the next beat if it is due: the process that deals must not be late, however slow the machine is.
+    fn wait_for_beat(&self, now: Duration) {
+        let mut beat = self.beat.lock().unwrap();
+        if now < beat.0 + BEAT {
+            return;
+        }
+        let begin = Instant::now();
+        let row = loop {
+            let row = self.row();
+            if row != beat.1 {
+                break row;
+            }
+            assert!(begin.elapsed() < PATIENCE, "no beat after {row:?}");
+            std::thread::yield_now();
+        };
+        *beat = (now, row);
+    }
+}
+
+/// The harness of two servers of one store.
+struct TwoServers {
+    clock: TestClock,
+    stores: fn(&TestClock) -> Stores,
+}
+
+impl TwoServers {
+    fn new(stores: fn(&TestClock) -> Stores) -> Self {
+        Self { clock: TestClock::default(), stores }
+    }
+
+    fn start(&self, stores: Stores, [first, second]: [std::net::SocketAddr; 2]) -> Served {
+        let dealing = Process::start(&stores, &self.clock, first).settle(true);
+        let passing = Process::start(&stores, &self.clock, second).settle(false);
+        let client = RemoteStore::connect(&passing.server.url(), &ClientOptions::default()).unwrap();
+        let behind = Behind { stores, dealing, passing, beat: Mutex::default() };
+        *behind.beat.lock().unwrap() = (self.clock.elapsed(), behind.row());
+        Served { groups: Arc::new(client.groups()), store: Arc::new(client), owner: Box::new(behind) }
+    }
+
+    /// Ends both processes, and starts two at the same addresses. A process that is gone is followed at once by one at its address.
+    fn start_again(&self, served: Served, end: fn(Process)) -> Served {
+        let Served { groups, store, owner } = served;
+        drop((groups, store));
+        let Behind { stores, dealing, passing, .. } = *owner.downcast::<Behind>().expect("of this harness");
+        let addresses = [dealing.server.address, passing.server.address];
+        end(passing);
+        end(dealing);
+        self.start(stores, addresses)
+    }
+}
+
+impl GroupHarness for TwoServers {
+    fn serve(&self) -> Served {
+        self.start((self.stores)(&self.clock), [free_address(), free_address()])
+    }
+
+    fn restart(&self, served: Served) -> Served {
+        self.start_again(served, Process::stop)
+    }
+
+    fn crash(&self, served: Served) -> Served {
+        self.start_again(served, Process::kill)
+    }
+
+    fn advance(&self, served: &Served, by: Duration) {
+        let behind = served.owner.downcast_ref::<Behind>().expect("of this harness");
+        let mut left = by;
+        while !left.is_zero() {
+            let step = left.min(ADVANCE_STEP);
+            self.clock.advance(step);
+            left -= step;
+            // As local groups: the second answer shows what was due.
+            for _ in 0..2 {
+                block_on(behind.dealing.groups.list()).unwrap();
+            }
+            behind.wait_for_beat(self.clock.elapsed());
+        }
+    }
+}
+
+mod in_memory {
+    use super::{Stores, TwoServers};
+
+    gesta_conformance::group_laws!(TwoServers::new(Stores::in_memory));
+}
+
+mod in_postgresql {
+    use super::{Stores, TwoServers};
+
+    gesta_conformance::group_laws!(TwoServers::new(Stores::in_postgresql));
+}
