@@ -10,10 +10,10 @@ usage: cargo run -p test-servers -- with SERVER… -- COMMAND…
        cargo run -p test-servers -- installed SERVER…
 
   with   starts the servers (postgres nats nats-cluster rabbitmq), runs the command, and stops them. The command finds
-         their addresses in GESTA_POSTGRES, GESTA_NATS, GESTA_NATS_CLUSTER and GESTA_RABBITMQ. GESTA_SERVERS=required makes tests fail where
-         a server is missing.
+         their addresses in GESTA_POSTGRES, GESTA_NATS, GESTA_NATS_CLUSTER and GESTA_RABBITMQ. GESTA_SERVERS=required
+         makes tests fail where a server is missing; GESTA_SERVERS=none leaves out tests that need one.
   installed
-         fails where a server is not installed. Fetches the one that no Debian package has, nats";
+         fails where a server (also: redis) is not installed. Fetches the one that no Debian package has, nats";
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
@@ -71,6 +71,7 @@ fn installed(names: &[&str]) -> Result<ExitCode, String> {
             "postgres" => Postgres::is_installed(),
             "nats" | "nats-cluster" => test_servers::fetch_nats().map(|()| true)?,
             "rabbitmq" => RabbitMq::is_installed(),
+            "redis" => test_servers::redis().is_some(),
             _ => return Err(format!("`{name}` is not a server\n\n{USAGE}")),
         };
         if !is_installed {

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
-use crate::{free_ports, missing};
+use crate::{find, free_ports};
 
 /// The environment variable with the address of the shared server.
 pub const URL: &str = "GESTA_NATS";
@@ -222,11 +222,7 @@ fn ask(monitor: u16, path: &str) -> std::io::Result<String> {
 
 /// The program. Says so if it was not fetched.
 fn program_or_missing() -> Option<PathBuf> {
-    let program = program();
-    if program.is_none() {
-        missing("the NATS server", "`cargo run -p test-servers -- installed nats` fetches it");
-    }
-    program
+    find("the NATS server", "`cargo run -p test-servers -- installed nats` fetches it", program)
 }
 
 /// The program, if it was fetched. Debian's is too old for `sync_interval: always`.

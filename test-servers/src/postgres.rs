@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
-use crate::{free_ports, missing};
+use crate::{find, free_ports};
 
 /// The environment variable with the address of the shared server.
 pub const URL: &str = "GESTA_POSTGRES";
@@ -57,10 +57,7 @@ impl Postgres {
     ///
     /// As [`Self::start`].
     pub fn start_with(files: &[(&str, &[u8])], settings: &[&str]) -> Option<Self> {
-        let Some(programs) = programs() else {
-            missing("PostgreSQL", "`apt-get install postgresql` installs it");
-            return None;
-        };
+        let programs = find("PostgreSQL", "`apt-get install postgresql` installs it", programs)?;
         let folder = new_folder();
         initialize(&programs, folder.path());
         for (name, content) in files {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
-use crate::{free_ports, missing};
+use crate::{find, free_ports};
 
 /// The environment variable with the address of the shared server.
 pub const URL: &str = "GESTA_RABBITMQ";
@@ -55,10 +55,9 @@ impl RabbitMq {
     ///
     /// If the server does not start, or is missing under `GESTA_SERVERS=required`.
     pub fn start() -> Option<Self> {
-        if !Self::is_installed() {
-            missing("RabbitMQ", "`apt-get install rabbitmq-server` installs it");
-            return None;
-        }
+        find("RabbitMQ", "`apt-get install rabbitmq-server` installs it", || {
+            Self::is_installed().then_some(())
+        })?;
         let folder = tempfile::Builder::new().prefix("gesta-rabbitmq").tempdir().expect("a folder");
         let [amqp, distribution, mapper] = free_ports();
         let ports = Ports { amqp, distribution, mapper };

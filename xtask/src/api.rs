@@ -20,18 +20,17 @@ const EXAMPLES_MAX: u32 = 10;
 /// A program whose documents are checked in.
 struct Program {
     name: &'static str,
-    cargo: &'static str,
+    path: &'static str,
     serves: &'static str,
 }
 
 const PROGRAMS: [Program; 2] = [
-    Program { name: "gesta", cargo: "cargo run --quiet --package gesta-cli --bin gesta --", serves: "" },
-    Program {
-        name: "bank",
-        cargo: "cargo run --quiet --package gesta-cli --example bank --",
-        serves: "--views examples/bank/views",
-    },
+    Program { name: "gesta", path: "target/debug/gesta", serves: "" },
+    Program { name: "bank", path: "target/debug/examples/bank", serves: "--views examples/bank/views" },
 ];
+
+/// Builds the programs. The features are those of the whole workspace, so that the build of the tests serves here too.
+const BUILD: &str = "cargo build --quiet --workspace --bin gesta --example bank";
 
 /// The kinds of documents, each the name of the command that prints it.
 const KINDS: [&str; 2] = ["openapi", "asyncapi"];
@@ -53,10 +52,11 @@ fn number(text: &str) -> Result<u32, Failure> {
 
 fn write() -> Result<(), Failure> {
     fs::create_dir_all(DOCUMENTS).map_err(|error| format!("cannot make `{DOCUMENTS}`: {error}"))?;
-    for Program { name, cargo, .. } in PROGRAMS {
+    step(BUILD)?;
+    for Program { name, path: program, .. } in PROGRAMS {
         for kind in KINDS {
             let path = format!("{DOCUMENTS}/{name}.{kind}.json");
-            let document = shell::output_of(&format!("{cargo} {kind}"))?;
+            let document = shell::output_of(&format!("{program} {kind}"))?;
             fs::write(&path, document).map_err(|error| format!("cannot write `{path}`: {error}"))?;
             println!("{path} is written");
         }
@@ -73,6 +73,7 @@ fn check(seed: u32, examples: u32) -> Result<(), Failure> {
         }
         _ => {}
     }
+    step(BUILD)?;
     PROGRAMS.iter().try_for_each(|program| probe(program, seed, examples))
 }
 
@@ -112,8 +113,8 @@ struct Server {
 
 impl Server {
     fn start(program: &Program) -> Result<Self, Failure> {
-        let Program { name, cargo, serves } = program;
-        let line = format!("{cargo} serve --dir {FOLDER}/{name} --listen 127.0.0.1:0 {serves}");
+        let Program { name, path, serves } = program;
+        let line = format!("{path} serve --dir {FOLDER}/{name} --listen 127.0.0.1:0 {serves}");
         println!("\n=== {line}");
         let started = shell::command(&line).env("GESTA_LOG", "error").stdout(Stdio::piped()).spawn();
         let mut process = started.map_err(|error| format!("cannot start `{line}`: {error}"))?;

@@ -12,155 +12,108 @@ use crate::{Failure, install, shell};
 pub(crate) struct Step {
     name: &'static str,
     command: &'static str,
-    needs: Tool,
+    needs: &'static [Tool],
 }
 
 /// Tools that a step needs besides cargo.
 #[derive(Debug)]
 enum Tool {
-    Nothing,
     /// A component that rustup can add. Where it cannot, the step is skipped, and the last lines say so.
     Component(&'static str),
     /// A package that apt can install, and a command that succeeds once it is installed and may be used. Where it cannot, the step is
     /// skipped, and the last lines say so.
-    Package {
-        name: &'static str,
-        probe: &'static str,
-    },
+    Package { name: &'static str, probe: &'static str },
     /// Tools that a command installs in `target`, and a command that succeeds once they are there. Where it cannot, the step is skipped, and
     /// the last lines say so.
-    Installed {
-        install: &'static str,
-        probe: &'static str,
-    },
+    Installed { install: &'static str, probe: &'static str },
     /// A tool that takes minutes to install, and a command that does not need it.
-    Optional {
-        otherwise: &'static str,
-    },
+    Optional { otherwise: &'static str },
 }
 
 /// The checks that a change must pass. Cheap steps come first.
 pub(crate) const TEST: &[Step] = &[
-    Step { name: "format", command: "cargo fmt --all --check", needs: Tool::Component("rustfmt") },
+    Step { name: "format", command: "cargo fmt --all --check", needs: &[Tool::Component("rustfmt")] },
     Step {
         name: "lint",
         command: "cargo clippy --workspace --all-targets -- -D warnings",
-        needs: Tool::Component("clippy"),
+        needs: &[Tool::Component("clippy")],
     },
-    Step { name: "tidy", command: "cargo xtask tidy", needs: Tool::Nothing },
+    Step { name: "tidy", command: "cargo xtask tidy", needs: &[] },
     Step {
         name: "packages",
         command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude gesta-shop --exclude sim --exclude test-servers --exclude xtask",
-        needs: Tool::Nothing,
+        needs: &[],
     },
     Step {
         // The step installs what the tests need to run the example; without it, they leave it out.
         name: "example in Python",
         command: "PYTHONPYCACHEPREFIX=target/python python3 -m py_compile examples/consumer.py",
-        needs: Tool::Package { name: "python3", probe: "python3 -m sqlite3.dbapi2" },
+        needs: &[Tool::Package { name: "python3", probe: "python3 -m sqlite3.dbapi2" }],
     },
     Step {
         name: "tests",
         // Nextest runs each test in its own process, `cargo test` in a thread. Tests must pass under both.
-        command: "cargo nextest run --workspace",
+        command: "GESTA_SERVERS=none cargo nextest run --workspace -E not(package(sim))",
         // `--tests` leaves out doctests, which are a step of their own.
-        needs: Tool::Optional { otherwise: "cargo test --workspace --tests --no-fail-fast" },
-    },
-    Step {
-        name: "released events",
-        command: "cargo run --quiet --package gesta-cli --example bank -- prove --lock examples/bank/events.lock",
-        needs: Tool::Nothing,
+        needs: &[Tool::Optional {
+            otherwise: "GESTA_SERVERS=none cargo test --workspace --tests --no-fail-fast",
+        }],
     },
     Step {
         name: "API by its description",
         command: "cargo xtask api",
-        needs: Tool::Installed {
+        needs: &[Tool::Installed {
             install: "cargo xtask api --install",
             probe: "target/api-tools/bin/schemathesis --version",
-        },
+        }],
     },
     Step {
-        name: "planted bugs",
-        // Built like every program of `sim`: see `sim::BUILD`.
-        command: "cargo test --profile simulation --package sim --features planted-bugs --test it planted",
-        needs: Tool::Nothing,
+        name: "simulated faults and planted bugs",
+        // `tests` leaves these out: a debug build takes minutes. Built like every program of `sim`: see `sim::BUILD`.
+        command: "cargo test --profile simulation --package sim --features planted-bugs --test it",
+        needs: &[],
     },
     Step {
         name: "processes and entities",
         // The seeds of a debug build, which `tests` runs, are few.
         command: "cargo test --profile simulation --package gesta --lib simulation",
-        needs: Tool::Nothing,
+        needs: &[],
     },
-    Step { name: "simulation", command: "cargo xtask sim", needs: Tool::Nothing },
-    Step { name: "simulation of groups", command: "cargo xtask sim-groups", needs: Tool::Nothing },
+    Step { name: "simulation", command: "cargo xtask sim", needs: &[] },
+    Step { name: "simulation of groups", command: "cargo xtask sim-groups", needs: &[] },
     Step {
         name: "system faults",
         command: "cargo xtask faults sample",
-        needs: Tool::Package { name: "strace", probe: "strace -qqq -o /dev/null true" },
+        needs: &[Tool::Package { name: "strace", probe: "strace -qqq -o /dev/null true" }],
     },
     Step {
-        name: "valkey",
-        // `tests` passes over these where the program is missing.
-        command: "GESTA_REDIS=required cargo test --package gesta-valkey --test it",
-        needs: Tool::Package { name: "redis-server", probe: "redis-server --version" },
-    },
-    Step {
-        name: "servers",
-        // `tests` passes over these too. They share the servers that this command starts.
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats nats-cluster rabbitmq -- cargo test --package test-servers --package gesta-publish --package gesta-jetstream --tests",
-        needs: Tool::Package {
-            name: "postgresql rabbitmq-server python3-pip",
-            probe: "cargo run --quiet --package test-servers -- installed postgres nats rabbitmq",
-        },
-    },
-    Step {
-        name: "postgres",
-        // `tests` passes over these: they share one server, which this command starts. `released events` has built the bank that they serve.
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-postgres-connect --package gesta-postgres --package gesta-cli --package gesta-shop --test it -- tls:: time:: access:: plans:: laws:: faults:: failover:: postgresql --skip groups::",
-        needs: Tool::Package {
-            name: "postgresql",
-            probe: "cargo run --quiet --package test-servers -- installed postgres",
-        },
-    },
-    Step {
-        name: "views in PostgreSQL",
-        // `tests` passes over these without a server. The server is shared; tests that harm one start their own.
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-views --features postgres --lib --test postgres",
-        needs: Tool::Package {
-            name: "postgresql",
-            probe: "cargo run --quiet --package test-servers -- installed postgres",
-        },
-    },
-    Step {
-        name: "views in PostgreSQL over HTTP",
-        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres -- cargo test --package gesta-cli --test it postgres_views",
-        needs: Tool::Package {
-            name: "postgresql",
-            probe: "cargo run --quiet --package test-servers -- installed postgres",
-        },
+        name: "tests with servers",
+        // `tests` passes over these. They share the servers that this command starts.
+        command: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats nats-cluster rabbitmq -- cargo nextest run --workspace --profile servers",
+        needs: &[
+            Tool::Optional {
+                otherwise: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats nats-cluster rabbitmq -- cargo test --workspace --tests --no-fail-fast",
+            },
+            Tool::Package {
+                name: "postgresql rabbitmq-server redis-server python3-pip",
+                probe: "cargo run --quiet --package test-servers -- installed postgres nats rabbitmq redis",
+            },
+        ],
     },
     Step {
         name: "clocks",
-        command: "cargo test --package gesta-shop --test it clocks -- --ignored",
-        needs: Tool::Package { name: "faketime", probe: "faketime -f +2h true" },
+        command: "cargo test --workspace --test it clocks -- --ignored",
+        needs: &[Tool::Package { name: "faketime", probe: "faketime -f +2h true" }],
     },
-    Step { name: "doctests", command: "cargo test --workspace --doc", needs: Tool::Nothing },
-    Step {
-        name: "docs",
-        command: "RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps",
-        needs: Tool::Nothing,
-    },
+    Step { name: "doctests", command: "cargo test --workspace --doc", needs: &[] },
+    Step { name: "docs", command: "RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps", needs: &[] },
 ];
 
 /// What CI runs after [`TEST`]: checks that take too long for every day.
 pub(crate) const CI_ONLY: &[Step] = &[
-    Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: Tool::Nothing },
-    Step {
-        name: "torture of groups",
-        command: "cargo xtask torture-groups --kills 2000",
-        needs: Tool::Nothing,
-    },
-    Step { name: "shop", command: "cargo xtask demo-shop --kills 60", needs: Tool::Nothing },
+    Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: &[] },
+    Step { name: "torture of groups", command: "cargo xtask torture-groups --kills 2000", needs: &[] },
+    Step { name: "shop", command: "cargo xtask demo-shop --kills 60", needs: &[] },
 ];
 
 /// The names of the steps, in order.
@@ -239,23 +192,27 @@ fn run_step(name: &str, command: &str) -> Result<(), Failure> {
 /// Decides how this machine runs the step. Installs nothing.
 fn plan(step: &Step) -> Planned {
     let planned = Planned { name: step.name, command: step.command, install: None, probe: None, note: None };
-    match step.needs {
-        Tool::Nothing => planned,
+    step.needs.iter().fold(planned, with)
+}
+
+/// The step, with what it takes to have the tool or to go without it.
+fn with(step: Planned, tool: &Tool) -> Planned {
+    match *tool {
         Tool::Optional { otherwise } if !is_installed(step.command) => {
             let missing = subcommand(step.command);
             let note = format!("`cargo {missing}` is not installed; `{otherwise}` runs instead");
-            Planned { command: otherwise, note: Some(note), ..planned }
+            Planned { command: otherwise, note: Some(note), ..step }
         }
         Tool::Package { name, probe } if !shell::succeeds(probe) => {
-            Planned { install: Some(install::package(name)), probe: Some(probe), ..planned }
+            Planned { install: Some(install::package(name)), probe: Some(probe), ..step }
         }
         Tool::Installed { install, probe } if !shell::succeeds(probe) => {
-            Planned { install: Some(install.to_owned()), probe: Some(probe), ..planned }
+            Planned { install: Some(install.to_owned()), probe: Some(probe), ..step }
         }
         Tool::Component(component) if !is_installed(step.command) => {
-            Planned { install: Some(install::component(component)), ..planned }
+            Planned { install: Some(install::component(component)), ..step }
         }
-        Tool::Optional { .. } | Tool::Package { .. } | Tool::Installed { .. } | Tool::Component(_) => planned,
+        Tool::Optional { .. } | Tool::Package { .. } | Tool::Installed { .. } | Tool::Component(_) => step,
     }
 }
 
@@ -273,8 +230,10 @@ fn is_installed(command: &str) -> bool {
     shell::succeeds(&format!("cargo {} --version", subcommand(command)))
 }
 
+/// The subcommand of the last cargo in the line: one line may start servers for another one.
 fn subcommand(command: &str) -> &str {
-    command.split_whitespace().nth(1).expect("a step is `cargo <subcommand> …`")
+    let last = command.rsplit("cargo ").next().unwrap_or_default();
+    last.split_whitespace().next().expect("a step is `cargo <subcommand> …`")
 }
 
 #[cfg(test)]
@@ -292,8 +251,8 @@ mod tests {
     fn a_missing_optional_tool_is_replaced_and_named_beforehand() {
         let step = Step {
             name: "sums",
-            command: "cargo no-such-subcommand",
-            needs: Tool::Optional { otherwise: "cargo test" },
+            command: "SERVERS=none cargo run -- cargo no-such-subcommand run",
+            needs: &[Tool::Optional { otherwise: "cargo test" }],
         };
         let planned = plan(&step);
         assert_eq!((planned.command, &planned.install), ("cargo test", &None));
@@ -303,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_missing_package_is_named_before_it_is_installed() {
-        let needs = Tool::Package { name: "abacus", probe: "no-such-program" };
+        let needs = &[Tool::Package { name: "abacus", probe: "no-such-program" }];
         let planned = plan(&Step { name: "sums", command: "cargo test", needs });
         assert_eq!(planned.probe, Some("no-such-program"));
         let said = announcement(&[planned]);
@@ -313,7 +272,7 @@ mod tests {
 
     #[test]
     fn programs_of_the_simulation_are_built_one_way() {
-        let planted = TEST.iter().find(|step| step.name == "planted bugs").unwrap();
-        assert_eq!(planted.command, format!("cargo test {} --test it planted", crate::sim::BUILD));
+        let planted = TEST.iter().find(|step| step.name == "simulated faults and planted bugs").unwrap();
+        assert_eq!(planted.command, format!("cargo test {} --test it", crate::sim::BUILD));
     }
 }

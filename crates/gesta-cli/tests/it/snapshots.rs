@@ -75,6 +75,17 @@ fn snapshots_of_a_host_are_taken_beside_the_log_and_can_be_reported_listed_and_r
     assert!(!std::path::Path::new(&file).exists(), "a command makes no file");
 }
 
+/// Starts another bank on the store, and asks it for the balance. Returns whether it found a snapshot.
+fn begins_from_a_snapshot(store: &str) -> bool {
+    let bank = bank(&["--store", store]);
+    assert!(get(&format!("{}/states/account/ann", bank.url)).contains("\"balance\":1199"));
+    let metrics = get(&format!("{}/metrics", bank.url));
+    let hits = metrics.lines().find(|line| line.starts_with("gesta_snapshot_hits_total{")).unwrap();
+    let is_found = !hits.ends_with(" 0");
+    assert_eq!(bank.stop(), Some(0));
+    is_found
+}
+
 #[test]
 fn snapshots_of_a_store_in_postgresql_are_kept_beside_it() {
     let Some(store) = schema() else { return };
@@ -85,13 +96,9 @@ fn snapshots_of_a_store_in_postgresql_are_kept_beside_it() {
     assert!(get(&format!("{}/states/account/ann", first.url)).contains("\"balance\":1199"));
     let taken = |line: &str| line.starts_with("gesta_snapshot_taken_total{") && line.ends_with(" 1");
     while !get(&format!("{}/metrics", first.url)).lines().any(taken) {}
-    // Another process begins from it.
-    let second = bank(&["--store", &store]);
-    assert!(get(&format!("{}/states/account/ann", second.url)).contains("\"balance\":1199"));
-    let metrics = get(&format!("{}/metrics", second.url));
-    let hits = metrics.lines().find(|line| line.starts_with("gesta_snapshot_hits_total{")).unwrap();
-    assert!(!hits.ends_with(" 0"), "{hits}");
-    assert_eq!((first.stop(), second.stop()), (Some(0), Some(0)));
+    // Another process begins from it, unless the machine is so busy that the snapshot comes too late.
+    while !begins_from_a_snapshot(&store) {}
+    assert_eq!(first.stop(), Some(0));
     let snapshot = |what: &str| gesta(["snapshot", what, "--json", "--store", &store]);
     let report = serde_json::from_str::<serde_json::Value>(&snapshot("report").ok()).unwrap();
     assert_eq!((&report["streams"], &report["eventsWith"]), (&1.into(), &0.into()), "{report}");

@@ -2,9 +2,8 @@
 //! and paused under load.
 //!
 //! The tests start `redis-server` or `valkey-server` on free ports. Without one they say so and pass, unless
-//! `GESTA_REDIS=required` is set.
+//! `GESTA_SERVERS=required` is set.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod access;
 mod cluster;

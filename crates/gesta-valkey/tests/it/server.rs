@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use gesta_core::SnapshotThreads;
 use gesta_valkey::open_snapshots;
-use test_servers::free_ports;
+use test_servers::{free_ports, redis};
 
 /// How long a server may take to start.
 const START_TIME: Duration = Duration::from_secs(60);
@@ -19,18 +19,6 @@ pub(crate) struct Server {
     process: Child,
 }
 
-/// The program to start; `None` if there is none, which the test then says.
-fn program() -> Option<&'static str> {
-    let is_there = |program: &&str| Command::new(program).arg("--version").output().is_ok();
-    let program = ["redis-server", "valkey-server"].into_iter().find(is_there);
-    if program.is_none() {
-        let is_required = std::env::var("GESTA_REDIS").is_ok_and(|value| value == "required");
-        assert!(!is_required, "neither `redis-server` nor `valkey-server` is installed");
-        println!("skipped: neither `redis-server` nor `valkey-server` is installed");
-    }
-    program
-}
-
 impl Server {
     /// Starts a server; `None` if there is no program to start.
     pub(crate) fn start(arguments: &[&str]) -> Option<Self> {
@@ -40,7 +28,7 @@ impl Server {
 
     pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
-        let process = spawn(program()?, port, &arguments);
+        let process = spawn(redis()?, port, &arguments);
         let mut server = Self { port, arguments, process };
         server.wait_until_ready();
         Some(server)
@@ -57,7 +45,7 @@ impl Server {
     /// Kills the process without warning, and starts another one on the same port. It is empty.
     pub(crate) fn kill_and_start(&mut self) {
         self.kill();
-        self.process = spawn(program().unwrap(), self.port, &self.arguments);
+        self.process = spawn(redis().unwrap(), self.port, &self.arguments);
         self.wait_until_ready();
     }
 
