@@ -64,6 +64,18 @@ pub enum ParkedError {
         /// The first version that is held.
         first: Version,
     },
+    /// The view has not reached the last event to skip. Nothing was changed.
+    #[error(
+        "the view `{view}` has not read stream `{stream}` up to version {through} yet: skip fewer events, or try again later"
+    )]
+    NotReached {
+        /// The view.
+        view: String,
+        /// The stream.
+        stream: String,
+        /// The last version to skip.
+        through: Version,
+    },
     /// The view did not take the order in time: it is paused, or its database does not answer. Nothing was changed.
     #[error("the view `{view}` is {state}, and did not begin: resume it, or remove what it waits for")]
     NotBegun {
@@ -101,9 +113,11 @@ impl ParkedError {
         match self {
             Self::UnknownView(_) | Self::NotParked { .. } | Self::NotHeld { .. } => Retry::Never,
             Self::Read(error) => error.retry(),
-            Self::NotBegun { .. } | Self::GoesOn { .. } | Self::Failed { .. } | Self::Thread(_) => {
-                Retry::AfterPause
-            }
+            Self::NotReached { .. }
+            | Self::NotBegun { .. }
+            | Self::GoesOn { .. }
+            | Self::Failed { .. }
+            | Self::Thread(_) => Retry::AfterPause,
         }
     }
 }

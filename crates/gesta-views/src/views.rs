@@ -396,7 +396,7 @@ impl Views {
     /// skipped events again. The log of the process says who skipped what, and why. Blocks its thread, for 10 s at most.
     ///
     /// # Errors
-    /// As [`Self::replay`], and [`ParkedError::NotHeld`].
+    /// As [`Self::replay`], and [`ParkedError::NotHeld`] and [`ParkedError::NotReached`].
     pub fn skip(
         &self,
         name: &str,

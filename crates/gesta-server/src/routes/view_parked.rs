@@ -108,6 +108,10 @@ fn refused(error: ParkedError) -> Problem {
         ParkedError::NotParked { view, stream } | ParkedError::NotHeld { view, stream, .. } => {
             Problem::of(kinds::NOT_PARKED, detail).with("view", view).with("stream", stream)
         }
+        ParkedError::NotReached { view, stream, through } => Problem::of(kinds::NOT_REACHED, detail)
+            .with("view", view)
+            .with("stream", stream)
+            .with("through", through.get()),
         ParkedError::Read(error) => error.into(),
         ParkedError::NotBegun { .. }
         | ParkedError::GoesOn { .. }
@@ -188,6 +192,7 @@ pub(super) fn skip_operation() -> Operation {
     change("skipParkedOfView", "skip events of a parked stream for good")
         .header("X-Actor", "Who asks, if the request has no authenticated user.", visible())
         .body("application/json", named("Skip"))
+        .problems(&[kinds::NOT_REACHED])
 }
 
 /// The schema that operations refer to.

@@ -1,5 +1,6 @@
 //! Orders of operators, obeyed by the run between two pages: parked events are applied again, or skipped.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gesta_consumer::{Reach, Stop};
@@ -96,7 +97,9 @@ impl<T: Target> Follower<'_, T> {
         let streams = match task {
             Task::Replay(streams) if streams.is_empty() => self.parked.all(),
             Task::Replay(streams) => {
-                streams.iter().map(|stream| self.find(stream)).collect::<Result<_, _>>()?
+                // A stream that is named twice is applied once.
+                let streams = streams.iter().collect::<BTreeSet<_>>();
+                streams.into_iter().map(|stream| self.find(stream)).collect::<Result<_, _>>()?
             }
             Task::Skip(skip) => vec![self.skip(skip, held, stop)?],
         };
@@ -127,6 +130,12 @@ impl<T: Target> Follower<'_, T> {
         let info = stop.or(held.store.stream(stream.clone())).ok_or(Ended::Interrupted)??;
         // No further than the stream goes.
         let through = through.min(info.map_or(first, |info| info.version).max(first));
+        // The view applies what it has not reached, so that cannot be skipped yet.
+        let reached = stop.or(held.store.read(held.read(stream, through))).ok_or(Ended::Interrupted)??;
+        if reached.events.is_empty() {
+            let (view, stream) = (view.clone(), stream.to_string());
+            return Err(Ended::Refused(ParkedError::NotReached { view, stream, through }));
+        }
         let moved = Arc::new(parked.moved(through.next()));
         self.release(&[], ParkedChange::Put(Arc::clone(&moved)), held, stop)?;
         tracing::warn!(view, %stream, %first, %through, by, reason, "events of a view are skipped for good");

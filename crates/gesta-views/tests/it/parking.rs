@@ -107,7 +107,9 @@ fn a_replay_applies_held_events_in_their_order_once_the_cause_is_mended() {
     assert_eq!(text_rows(&views, ALL), pairs(&[("1", 501), ("3", 9)]));
     assert_eq!(parked(&views), [("account-1".to_owned(), 2), ("account-2".to_owned(), 0)]);
     wait(&views, &append(&store, [raised(10_000)]));
-    let done = views.replay("balances", Vec::new()).unwrap();
+    // A stream that is named twice is applied once.
+    let done =
+        views.replay("balances", ["account-1", "account-2", "account-1"].map(stream).to_vec()).unwrap();
     assert_eq!((done.streams, done.events, done.parked_again.len()), (2, 3, 0));
     assert_eq!(text_rows(&views, ALL), pairs(&[("1", 1_203), ("2", 600), ("3", 9)]));
     wait(&views, &append(&store, [deposited(1, 1)]));
@@ -115,6 +117,29 @@ fn a_replay_applies_held_events_in_their_order_once_the_cause_is_mended() {
     assert_eq!(parked(&views), []);
     let error = views.replay("balances", vec![stream("account-1")]).unwrap_err();
     assert!(matches!(error, ParkedError::NotParked { .. }), "{error}");
+}
+
+#[test]
+fn events_that_the_view_has_not_reached_cannot_be_skipped() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let head = append(&store, [deposited(1, 500), deposited(2, 1)]);
+    let failing = Failing::in_reads(false, &store, 0, 0, Fault::Overloaded);
+    let views = open_as(failing.clone(), folder.path(), LIMITED);
+    wait(&views, &head);
+    failing.failures.store(u64::MAX, Ordering::SeqCst);
+    let head = append(&store, [deposited(1, 1), deposited(1, 2)]);
+    for through in [2, u64::MAX] {
+        let error = skip(&views, "account-1", through).unwrap_err();
+        assert!(
+            matches!(error, ParkedError::NotReached { through, .. } if through == Version::new(2)),
+            "{error}"
+        );
+    }
+    assert_eq!(parked(&views), [("account-1".to_owned(), 0)]);
+    failing.failures.store(0, Ordering::SeqCst);
+    wait(&views, &head);
+    assert_eq!(skip(&views, "account-1", 2).unwrap().events, 0);
+    assert_eq!(text_rows(&views, ALL), pairs(&[("2", 1)]));
 }
 
 #[test]

@@ -123,8 +123,8 @@ kinds! {
     TOO_MANY_GROUPS = 409 "too-many-groups" "There are too many groups" { limit: Count }
     /// `ChangeError::NotParked`, and a stream that a view does not hold back.
     NOT_PARKED = 404 "not-parked" "The stream is not parked" { group: Text, view: Text, stream: Text }
-    /// `ChangeError::NotReached`.
-    NOT_REACHED = 409 "not-reached" "The events to skip were not read yet" { stream: Text, through: Count }
+    /// `ChangeError::NotReached`, and events that a view has not reached.
+    NOT_REACHED = 409 "not-reached" "The events to skip were not read yet" { view: Text, stream: Text, through: Count }
     /// `InDoubt` of a change of a group.
     GROUP_IN_DOUBT = 500 "group-in-doubt" "The group may or may not have been changed" {}
     /// A body of another media type than the route takes.
