@@ -68,6 +68,16 @@ impl Nats {
         &self.url
     }
 
+    /// The address of the monitor of a server of one's own, `127.0.0.1:PORT`.
+    ///
+    /// # Panics
+    ///
+    /// If the server belongs to another process.
+    pub fn monitor(&self) -> String {
+        let own = self.own.as_ref().expect("the server belongs to another process");
+        format!("127.0.0.1:{}", own.monitor)
+    }
+
     /// Kills the server without warning.
     pub fn kill(&mut self) {
         self.own().process.kill();

@@ -1,4 +1,4 @@
-//! The address of a store: `nats://USER:PASSWORD@HOST:4222,HOST:4222/NAME`.
+//! The address of a store: `nats://USER:PASSWORD@HOST:4222,HOST:4222/NAME?monitor=HOST:8222,HOST:8222`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +13,7 @@ const NAME_BYTES_MAX: usize = 32;
 pub struct JetStreamUrl {
     servers: Vec<String>,
     name: String,
+    monitors: Vec<String>,
 }
 
 /// The text is not the address of a store.
@@ -33,6 +34,11 @@ impl JetStreamUrl {
     /// The servers, each with its scheme and login.
     pub(crate) fn servers(&self) -> Vec<ServerAddr> {
         self.servers.iter().map(|server| server.parse().expect("it was parsed before")).collect()
+    }
+
+    /// The monitors of servers, each as `HOST:PORT`.
+    pub(crate) fn monitors(&self) -> &[String] {
+        &self.monitors
     }
 
     /// The name of the stream of a partition.
@@ -56,6 +62,15 @@ impl FromStr for JetStreamUrl {
         if !matches!(scheme, "nats" | "tls") {
             return Err(wrong("it begins with `nats://` or `tls://`"));
         }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let monitors = match query.split_once('=') {
+            None if query.is_empty() => Vec::new(),
+            Some(("monitor", monitors)) => monitors.split(',').map(str::to_owned).collect(),
+            _ => return Err(wrong("it has no parameter but `monitor=HOST:8222,HOST:8222`")),
+        };
+        if !monitors.iter().all(|monitor| is_monitor(monitor)) {
+            return Err(wrong("the monitors are written as `monitor=HOST:8222,HOST:8222`"));
+        }
         let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_part) {
@@ -72,8 +87,14 @@ impl FromStr for JetStreamUrl {
         if hosts.is_empty() || !servers.iter().all(is_server) {
             return Err(wrong("the hosts are written as `HOST:4222,HOST:4222`"));
         }
-        Ok(Self { servers, name: name.to_owned() })
+        Ok(Self { servers, name: name.to_owned(), monitors })
     }
+}
+
+/// True for `HOST:PORT`.
+fn is_monitor(text: &str) -> bool {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', '=', '&']);
+    text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
 }
 
 impl fmt::Display for JetStreamUrl {
@@ -106,6 +127,9 @@ mod tests {
         assert_eq!(url.servers, ["nats://me:secret@a:4222", "nats://me:secret@b:4223"]);
         assert_eq!((url.stream(2), url.subject(2)), ("ES_shop-1_2".to_owned(), "es.shop-1.2".to_owned()));
         assert_eq!(url.servers().len(), 2);
+        assert_eq!(url.monitors(), [""; 0]);
+        let url = "nats://a/shop?monitor=a:8222,[::1]:8223".parse::<JetStreamUrl>().unwrap();
+        assert_eq!(url.monitors(), ["a:8222", "[::1]:8223"]);
     }
 
     #[test]
@@ -118,6 +142,11 @@ mod tests {
             "nats://a/s.h",
             "nats:///shop",
             "nats://a:x/shop",
+            "nats://a/shop?monitor",
+            "nats://a/shop?monitor=",
+            "nats://a/shop?monitor=a",
+            "nats://a/shop?monitor=http://a:8222",
+            "nats://a/shop?partitions=3",
         ] {
             let error = text.parse::<JetStreamUrl>().unwrap_err().to_string();
             assert!(!error.contains(text), "{error}");

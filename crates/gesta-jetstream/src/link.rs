@@ -1,6 +1,7 @@
 //! What a partition asks of the cluster: its stream, publishes, deliveries, and the last message.
 
 mod answer;
+mod monitor;
 mod set_up;
 
 use std::time::Duration;

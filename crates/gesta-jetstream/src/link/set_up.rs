@@ -10,6 +10,7 @@ use async_nats::{Client, ConnectOptions, Event, ServerInfo};
 use gesta_core::StoreId;
 use tokio::sync::mpsc;
 
+use super::monitor;
 use crate::address::JetStreamUrl;
 use crate::error::OpenError;
 use crate::limits::{ANSWER_TIME, MAX_PAYLOAD_MIN, SERVER_VERSION_MIN};
@@ -45,6 +46,7 @@ pub(crate) async fn connect(url: &JetStreamUrl, inputs: mpsc::Sender<Input>) -> 
     let connected = options.connect(url.servers()).await;
     let client = connected.map_err(|error| OpenError::Unreachable { reason: error.to_string() })?;
     check_server(&client.server_info())?;
+    monitor::check_sync(url.monitors()).await?;
     Ok(client)
 }
 

@@ -1,19 +1,24 @@
 //! The laws of an event store, on a stream of a single server and on one of a cluster of three.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use gesta_conformance::{Clock, Harness, Memory, Restarting};
+use gesta_conformance::{Clock, Harness, Memory, Restarting, Snapshot};
 use gesta_core::EventStore;
 use gesta_jetstream::{JetStreamStore, JetStreamUrl, Options};
 use tempfile::TempDir;
 use test_servers::{NATS_CLUSTER_URL, NATS_URL};
 
+use crate::history::Kept;
 use crate::servers::shared;
 
 /// A store on servers. Without them the in-memory store stands in, and the test says that it was skipped.
 struct JetStream {
     clock: Clock,
+    servers: Option<String>,
     url: Option<JetStreamUrl>,
+    /// Losses so far. After one, the copy of before is left.
+    losses: AtomicU32,
     takes_single_server: bool,
     /// The folders of the copies.
     folders: TempDir,
@@ -22,18 +27,20 @@ struct JetStream {
 
 impl JetStream {
     fn on_one_server() -> Self {
-        Self::at(&shared(NATS_URL, "nats"), true)
+        Self::at(shared(NATS_URL, "nats"), true)
     }
 
     fn on_a_cluster() -> Self {
-        Self::at(&shared(NATS_CLUSTER_URL, "nats-cluster"), false)
+        Self::at(shared(NATS_CLUSTER_URL, "nats-cluster"), false)
     }
 
-    fn at(servers: &Option<String>, takes_single_server: bool) -> Self {
+    fn at(servers: Option<String>, takes_single_server: bool) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let url = servers.as_ref().map(|servers| format!("{servers}/{name}").parse().unwrap());
         let folders = tempfile::tempdir().unwrap();
-        Self { clock: Clock::default(), url, takes_single_server, folders, stand_in: Memory::new(1) }
+        let (clock, stand_in) = (Clock::default(), Memory::new(1));
+        let losses = AtomicU32::new(0);
+        Self { clock, servers, url, losses, takes_single_server, folders, stand_in }
     }
 
     fn open(&self, url: &JetStreamUrl, process: &str) -> Arc<dyn EventStore> {
@@ -43,7 +50,8 @@ impl JetStream {
             takes_single_server: self.takes_single_server,
             copy: gesta_log::Options { segment_size_bytes: 64 << 20, ..gesta_log::Options::default() },
         };
-        let folder = self.folders.path().join(process);
+        let losses = self.losses.load(Ordering::Relaxed);
+        let folder = self.folders.path().join(format!("{process}-{losses}"));
         Arc::new(JetStreamStore::open(url, &folder, &options).unwrap_or_else(|error| panic!("{error:?}")))
     }
 }
@@ -71,6 +79,20 @@ impl Harness for JetStream {
             }
             None => self.stand_in.restart(store),
         }
+    }
+
+    fn snapshot(&self, store: Arc<dyn EventStore>) -> (Arc<dyn EventStore>, Snapshot) {
+        let (Some(servers), Some(url)) = (&self.servers, &self.url) else {
+            return self.stand_in.snapshot(store);
+        };
+        (store, Box::new(Kept::of(servers, url)))
+    }
+
+    fn put_back(&self, snapshot: Snapshot) -> Option<Arc<dyn EventStore>> {
+        let Some(url) = &self.url else { return self.stand_in.put_back(snapshot) };
+        snapshot.downcast::<Kept>().expect("the snapshot is of this harness").put_back();
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        Some(self.open(url, "first"))
     }
 
     fn second(&self, _: &Arc<dyn EventStore>) -> Option<Arc<dyn EventStore>> {

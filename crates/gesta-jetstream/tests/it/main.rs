@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod faults;
+mod history;
 mod laws;
 mod opening;
 mod servers;

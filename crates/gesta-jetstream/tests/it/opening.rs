@@ -1,10 +1,11 @@
 //! What an open refuses, and what a process finds again.
 
-use gesta_core::{Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
+use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
 use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options};
 use pollster::block_on;
-use test_servers::{NATS_CLUSTER_URL, NATS_URL};
+use test_servers::{NATS_CLUSTER_URL, NATS_URL, Nats};
 
+use crate::history::Kept;
 use crate::servers::shared;
 
 pub(crate) fn event(number: u128) -> NewEvent {
@@ -50,4 +51,53 @@ fn no_server_is_unreachable() {
     let url = format!("nats://{free}/shop").parse().unwrap();
     let refused = JetStreamStore::open(&url, folder.path(), &Options::default()).unwrap_err();
     assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused}");
+}
+
+#[test]
+fn a_copy_with_events_that_the_cluster_has_lost_is_not_opened() {
+    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
+    let open = |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &unsafe_options());
+    let store = open("a").unwrap();
+    block_on(store.append(Batch::new([event(1)]))).unwrap();
+    let kept = Kept::of(&servers, &url);
+    block_on(store.append(Batch::new([event(2)]))).unwrap();
+    drop(store);
+    kept.put_back();
+    // Another process, which has not seen the lost event, goes on.
+    block_on(open("b").unwrap().append(Batch::new([event(3)]))).unwrap();
+    let refused = open("a").unwrap_err();
+    assert!(matches!(refused, OpenError::Lost { .. }), "{refused}");
+}
+
+#[test]
+fn a_process_that_has_the_store_open_names_a_loss_and_takes_no_more_writes() {
+    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
+    let open =
+        |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &unsafe_options()).unwrap();
+    let store = open("a");
+    block_on(store.append(Batch::new([event(1)]))).unwrap();
+    let kept = Kept::of(&servers, &url);
+    block_on(store.append(Batch::new([event(2)]))).unwrap();
+    kept.put_back();
+    block_on(open("b").append(Batch::new([event(3)]))).unwrap();
+    let refused = block_on(store.append(Batch::new([event(4)]))).unwrap_err();
+    assert!(matches!(&refused, AppendError::ReadOnly { reason } if reason.contains("lost")), "{refused}");
+}
+
+#[test]
+fn a_monitor_tells_if_a_server_syncs() {
+    if shared(NATS_URL, "nats").is_none() {
+        return;
+    }
+    let (server, folder) =
+        (Nats::start("").expect("it was fetched for the shared one"), tempfile::tempdir().unwrap());
+    let open = |monitor: &str| {
+        let url = format!("{}/shop?monitor={monitor}", server.url()).parse().unwrap();
+        JetStreamStore::open(&url, folder.path(), &unsafe_options())
+    };
+    drop(open(&server.monitor()).unwrap());
+    let unreachable = open(&test_servers::free_address().to_string()).unwrap_err();
+    assert!(unreachable.to_string().contains("monitor"), "{unreachable}");
 }

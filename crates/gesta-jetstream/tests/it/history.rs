@@ -1,0 +1,61 @@
+//! Clusters that lose the end of a stream, as after disks that were emptied.
+
+use async_nats::jetstream::stream::{Config, Stream};
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, HeaderMap, Request};
+use bytes::Bytes;
+use gesta_jetstream::JetStreamUrl;
+use tokio::runtime::{Builder, Runtime};
+
+/// The messages that a stream had at one moment.
+pub(crate) struct Kept {
+    servers: String,
+    config: Config,
+    messages: Vec<(HeaderMap, Bytes)>,
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn connect(servers: &str) -> (Client, Context) {
+    let client = async_nats::connect(servers.split(',').collect::<Vec<_>>()).await.unwrap();
+    (client.clone(), jetstream::new(client))
+}
+
+impl Kept {
+    /// Keeps what the stream of a store has.
+    pub(crate) fn of(servers: &str, url: &JetStreamUrl) -> Self {
+        runtime().block_on(async {
+            let (_, context) = connect(servers).await;
+            let stream = context.get_stream(format!("ES_{}_0", url.name())).await.unwrap();
+            let info = stream.cached_info();
+            let (config, last) = (info.config.clone(), info.state.last_sequence);
+            let mut messages = Vec::new();
+            for number in 1..=last {
+                messages.push(message(&stream, number).await);
+            }
+            Self { servers: servers.to_owned(), config, messages }
+        })
+    }
+
+    /// Loses all messages since then.
+    pub(crate) fn put_back(&self) {
+        runtime().block_on(async {
+            let (client, context) = connect(&self.servers).await;
+            context.delete_stream(&self.config.name).await.unwrap();
+            context.create_stream(self.config.clone()).await.unwrap();
+            for (headers, payload) in &self.messages {
+                let request = Request::new().headers(headers.clone()).payload(payload.clone());
+                let answer = client.send_request(self.config.subjects[0].clone(), request).await.unwrap();
+                let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+                assert!(answer.contains("\"seq\""), "{answer}");
+            }
+        });
+    }
+}
+
+async fn message(stream: &Stream, number: u64) -> (HeaderMap, Bytes) {
+    let message = stream.get_raw_message(number).await.unwrap();
+    (message.headers, message.payload)
+}
