@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use gesta::App;
-use gesta_consumer::Paused;
 use gesta_core::EventStore;
-use gesta_views::{Definition, DefinitionWarning, KnownEvent, LoadError, Options, PostgresUrl, Views};
+use gesta_views::{Definition, KnownEvent, LoadError, Options, PostgresUrl, Views};
 
 use crate::failure::{Failure, Outcome};
+use crate::host::Host;
 
 /// The flag with the database of views in PostgreSQL.
 #[derive(clap::Args, Default)]
@@ -56,26 +55,32 @@ pub(crate) fn load_each(
     Ok(loaded)
 }
 
-/// The event types and fields in views that the application does not have, and so may be misspelt.
-pub(crate) fn unknown_names(app: &App, views: &[Definition]) -> Vec<DefinitionWarning> {
-    let known = app.event_types().map(|event| KnownEvent {
-        name: event.name.to_owned(),
-        version: event.version,
-        fields: event.fields.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()),
-    });
-    let known = known.collect::<Vec<_>>();
-    views.iter().flat_map(|view| view.warnings(&known)).collect()
+/// The events that a host knows, by name; none without an application.
+pub(crate) fn known_events(host: &Host) -> Outcome<Vec<KnownEvent>> {
+    let Some(app) = &host.app else { return Ok(Vec::new()) };
+    let mut known = BTreeMap::<String, KnownEvent>::new();
+    for event in app.event_types() {
+        let fields = event.fields.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect());
+        let event = KnownEvent { name: event.name.to_owned(), version: event.version, fields };
+        known.insert(event.name.clone(), event);
+    }
+    for schema in host.event_schemas()? {
+        for name in schema.aliases.iter().chain([&schema.name]).map(|name| (*name).to_owned()) {
+            let event = KnownEvent { name: name.clone(), version: schema.version, fields: None };
+            let newest = known.entry(name).or_insert(event);
+            newest.version = newest.version.max(schema.version);
+        }
+    }
+    Ok(known.into_values().collect())
 }
 
-/// Opens views, some of them paused. Their tables are in the folder `views` of `state`, or in a PostgreSQL database.
+/// Opens views. Their tables are in the folder `views` of `state`, or in a PostgreSQL database.
 pub(crate) fn open_views(
     store: &Arc<dyn EventStore>,
     state: &Path,
     definitions: Vec<Definition>,
-    paused: BTreeMap<String, Paused>,
-    postgres: Option<PostgresUrl>,
+    options: Options,
 ) -> Outcome<Arc<Views>> {
-    let options = Options { paused, postgres, ..Options::default() };
     let views = Views::open_with(Arc::clone(store), state.join("views"), definitions, &options);
     Ok(Arc::new(views.map_err(|error| {
         Failure::new(format!("cannot open the views in `{}`", state.join("views").display())).because(&error)

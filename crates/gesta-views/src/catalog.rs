@@ -1,4 +1,4 @@
-//! Compares a definition with the events that a host knows: a misspelt type or field is a warning.
+//! Compares a definition with the events that a host knows: a misspelt type, version or field is a warning.
 //!
 //! A warning and no error, since a log can also have events of other programs.
 
@@ -37,6 +37,13 @@ pub struct DefinitionWarning {
 pub enum UnknownName {
     /// The application has no such event type.
     Type(String),
+    /// The application has the event type, but not this schema version.
+    Version {
+        /// The type.
+        event_type: String,
+        /// The version.
+        version: u16,
+    },
     /// No event of the handler has such a field.
     Field(String),
 }
@@ -47,6 +54,9 @@ impl fmt::Display for DefinitionWarning {
         match unknown {
             UnknownName::Type(name) => {
                 write!(f, "{file}:{line}: the application has no event type `{name}`")?
+            }
+            UnknownName::Version { event_type, version } => {
+                write!(f, "{file}:{line}: the application has no version {version} of `{event_type}`")?
             }
             UnknownName::Field(name) => {
                 write!(f, "{file}:{line}: no event of this handler has a field `{name}`")?
@@ -67,6 +77,10 @@ pub(crate) fn warnings(parts: &Parts, known: &[KnownEvent]) -> Vec<DefinitionWar
             let similar = similar(name, known.iter().map(|event| event.name.as_str()));
             warnings.push(warn(handler.line, UnknownName::Type(name.to_owned()), similar));
         }
+        for (event, version) in newer_versions(handler, known) {
+            let unknown = UnknownName::Version { event_type: event.name.clone(), version };
+            warnings.push(warn(handler.line, unknown, Some(format!("{}@{}", event.name, event.version))));
+        }
         let Some(fields) = fields_of(handler, known) else { continue };
         for (name, line) in names(handler).into_iter().filter(|(name, _)| !fields.contains(name)) {
             let similar = similar(name, fields.iter().copied());
@@ -79,6 +93,18 @@ pub(crate) fn warnings(parts: &Parts, known: &[KnownEvent]) -> Vec<DefinitionWar
 
 fn find<'k>(known: &'k [KnownEvent], name: &str) -> Option<&'k KnownEvent> {
     known.iter().find(|event| event.name == name)
+}
+
+/// The types whose newest version is older than the last one that a handler names. Which older versions there were is not known.
+fn newer_versions<'k>(
+    handler: &Handler,
+    known: &'k [KnownEvent],
+) -> impl Iterator<Item = (&'k KnownEvent, u16)> {
+    handler.accepts.iter().filter_map(|accepts| {
+        let event = find(known, accepts.event_type.as_ref()?.as_str())?;
+        let last = accepts.versions.iter().map(|versions| *versions.end()).max()?;
+        (last > event.version).then_some((event, last))
+    })
 }
 
 /// All fields of a handler's events; `None` if some are not known, as those of older versions are not.

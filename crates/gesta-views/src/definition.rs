@@ -229,7 +229,7 @@ impl Definition {
         types
     }
 
-    /// The types and fields in the definition that a host with these events does not know, and so may be misspelt. Fields are
+    /// The types, versions and fields in the definition that a host with these events does not know, and so may be misspelt. Fields are
     /// compared for handlers that read the newest version of known types only.
     #[must_use]
     pub fn warnings(&self, known: &[KnownEvent]) -> Vec<DefinitionWarning> {

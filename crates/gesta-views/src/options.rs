@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gesta_consumer::Paused;
 use gesta_core::Limit;
 
+use crate::catalog::KnownEvent;
 use crate::limits::{PAGE, ROW_PAGE, WAL_BYTES_MAX};
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresUrl;
@@ -21,6 +22,9 @@ pub struct Options {
     /// The database of views with `-- dialect: postgres`.
     #[cfg(feature = "postgres")]
     pub postgres: Option<PostgresUrl>,
+    /// The events that the host knows. A definition that names another one gets a warning in the log and in its
+    /// [`Status`](crate::Status). None: nothing is known, and nothing is said.
+    pub known_events: Vec<KnownEvent>,
     /// The views that start paused, by name: the pauses that were kept over a restart.
     pub paused: BTreeMap<String, Paused>,
 }
@@ -33,6 +37,7 @@ impl Default for Options {
             wal_bytes_max: WAL_BYTES_MAX,
             #[cfg(feature = "postgres")]
             postgres: None,
+            known_events: Vec::new(),
             paused: BTreeMap::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use gesta_consumer::{ConsumerState, Paused};
 use gesta_core::{Checkpoint, Timestamp};
 
+use crate::catalog::DefinitionWarning;
 use crate::parked::ParkedStream;
 use crate::run_error::RunError;
 
@@ -135,6 +136,8 @@ pub struct Status {
     /// The streams that it holds back, because it cannot apply one of their events, by name. A view that holds some is *degraded*: the
     /// rows lack their last events.
     pub parked: Vec<Arc<ParkedStream>>,
+    /// The names in its definition that the host does not know, and so may be misspelt.
+    pub warnings: Vec<DefinitionWarning>,
     /// Why the last definition that the host loaded for it was not taken: it runs on with the one before.
     pub refused: Option<String>,
     /// The end of the log, asked of the store for this answer: the lag of a view that stands still grows. `None` if the

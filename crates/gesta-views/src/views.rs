@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use gesta_consumer::{AnyConsumer, check_history, events_between};
 use gesta_core::{Checkpoint, EventStore, ReadError, Retry, StreamName, Version, When};
 
+use crate::catalog::DefinitionWarning;
 use crate::consumer::ViewConsumer;
 use crate::definition::{Definition, LoadError};
 use crate::dialect::Dialect;
@@ -101,11 +102,24 @@ impl Views {
     /// Starts a view. No other one has its name.
     fn add(&self, definition: Definition) -> Result<(), OpenError> {
         check_database(&definition, &self.options)?;
+        self.warn(&definition);
         let name = definition.name().to_owned();
         let hosted = self.start(definition).map_err(|source| OpenError::Thread { source })?;
         let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
         views.insert(name, Arc::new(hosted));
         Ok(())
+    }
+
+    /// The names in a definition that the host does not know, if it knows any.
+    fn warnings(&self, definition: &Definition) -> Vec<DefinitionWarning> {
+        let known = &self.options.known_events;
+        if known.is_empty() { Vec::new() } else { definition.warnings(known) }
+    }
+
+    fn warn(&self, definition: &Definition) {
+        for warning in self.warnings(definition) {
+            tracing::warn!(view = definition.name(), "{warning}");
+        }
     }
 
     fn start(&self, definition: Definition) -> io::Result<Hosted> {
@@ -175,6 +189,7 @@ impl Views {
             serves_predecessor: now.serves_predecessor,
             rebuilt: now.rebuilt,
             parked: hosted.view.parked().all(),
+            warnings: self.warnings(&now.wanted),
             refused: now.refused,
             head,
             lag_events,
@@ -315,8 +330,11 @@ impl Views {
     fn take(&self, definition: Definition, reloaded: &mut Reloaded) {
         let name = definition.name().to_owned();
         match self.view(&name) {
-            Ok(hosted) => match hosted.give(definition) {
-                Ok(Given::Changed) => reloaded.changed.push(name),
+            Ok(hosted) => match hosted.give(definition.clone()) {
+                Ok(Given::Changed) => {
+                    self.warn(&definition);
+                    reloaded.changed.push(name);
+                }
                 Ok(Given::Unchanged) => reloaded.unchanged.push(name),
                 Err(error) => self.refuse(reloaded, Some(name), error.to_string()),
             },

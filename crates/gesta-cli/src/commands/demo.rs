@@ -80,16 +80,18 @@ fn introduction(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::unknown_names;
+    use crate::views::known_events;
 
     #[test]
     fn a_host_warns_of_types_and_fields_that_its_application_does_not_have() {
-        let app = bank::app();
-        assert_eq!(unknown_names(&app, &super::bank().unwrap().views), []);
+        let host = super::bank().unwrap();
+        let known = known_events(&host).unwrap();
+        assert!(host.views.iter().all(|view| view.warnings(&known).is_empty()));
+        assert_eq!(known_events(&Host::default()).unwrap(), []);
         let text = "-- dialect: sqlite\ncreate table b (n integer);
             -- on bank.account.depositd\ninsert into b values (1);
             -- on bank.account.deposited\ninsert into b values (:amuont);";
-        let warnings = unknown_names(&app, &[Definition::parse("b", text).unwrap()]);
+        let warnings = Definition::parse("b", text).unwrap().warnings(&known);
         let warnings = warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             warnings,

@@ -12,7 +12,7 @@ use gesta_core::Category;
 use gesta_log::Scrub;
 use gesta_publish::Publisher;
 use gesta_server::{Builder, Server};
-use gesta_views::{Definition, LoadError, PostgresUrl, Reloaded, Views};
+use gesta_views::{Definition, LoadError, Options, PostgresUrl, Reloaded, Views};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -29,7 +29,7 @@ use crate::rate;
 use crate::store::{OnFailedWrite, OpenOptions, Opened, Snapshots, StoreUrl, open};
 use crate::target::{cannot_open_store, variable};
 use crate::unread::Unread;
-use crate::views::{ViewsDb, load_each, open_views, unknown_names};
+use crate::views::{ViewsDb, known_events, load_each, open_views};
 
 #[derive(clap::Args)]
 pub(crate) struct Serve {
@@ -242,9 +242,6 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
         served.options.advertise = advertise::default(&served.store, address);
     }
     let opened = open(&served.store, &served.options).map_err(|error| cannot_open_store(&error))?;
-    if let (Some(app), Some(views)) = (&served.host.app, &served.views) {
-        unknown_names(app, views).iter().for_each(|warning| tracing::warn!("{warning}"));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot start the runtime").because(&error))?;
     let views = open_views_of(&served, &opened)?;
@@ -278,7 +275,9 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
 fn open_views_of(served: &Served, opened: &Opened) -> Outcome<Option<Arc<Views>>> {
     let (Some(definitions), Some(state)) = (&served.views, &opened.state) else { return Ok(None) };
     let paused = kept_pauses(&*opened.values, definitions);
-    open_views(&opened.store, state, definitions.clone(), paused, served.views_db.clone()).map(Some)
+    let (postgres, known_events) = (served.views_db.clone(), known_events(&served.host)?);
+    let options = Options { paused, postgres, known_events, ..Options::default() };
+    open_views(&opened.store, state, definitions.clone(), options).map(Some)
 }
 
 /// Reads the definitions of views again, and gives them to the views.

@@ -1,13 +1,12 @@
 //! `gesta view`: queries a view in SQL.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::{Checkpoint, EventStore, When};
 use gesta_server::rows_json;
-use gesta_views::{Definition, QueryLimits, SqlValue, check_roles};
+use gesta_views::{Definition, Options, QueryLimits, SqlValue, check_roles};
 use serde_json::{Map, Value, json};
 
 use super::view_parked::{ListParked, ReplayParked, SkipParked};
@@ -188,7 +187,8 @@ impl Query {
         let opened = Opened::of_log(folder, open_log(folder, IfMissing::Refuse, IfInUse::Talk)?);
         let store: Arc<dyn EventStore> = Arc::clone(opened.store());
         // A pause on a server does not count here: the query needs the rows.
-        let views = open_views(&store, folder, definitions, BTreeMap::new(), self.views_db.url()?)?;
+        let options = Options { postgres: self.views_db.url()?, ..Options::default() };
+        let views = open_views(&store, folder, definitions, options)?;
         let until = match &self.wait_for {
             Some(checkpoint) => checkpoint.clone(),
             None => pollster::block_on(store.locate(When::Head))?,

@@ -117,6 +117,9 @@ fn status_lines(view: &Value) -> String {
     if view["degraded"] == true {
         add(degraded_line(view));
     }
+    for warning in view["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        add(format!("warning: {warning}"));
+    }
     if let Some(error) = view["refused"].as_str() {
         add(format!("runs on with the definition before: {error}"));
     }

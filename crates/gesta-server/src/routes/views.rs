@@ -192,6 +192,7 @@ fn status_json(status: &Status) -> Value {
         "degraded": !status.parked.is_empty(),
         "parkedStreams": status.parked.len(),
         "parked": status.parked.iter().take(PARKED_SHOWN).map(|parked| parked_json(parked)).collect::<Value>(),
+        "warnings": status.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "refused": status.refused,
         "head": token(&status.head),
         "lagEvents": status.lag_events,
@@ -252,6 +253,13 @@ fn status_schema() -> Value {
             about(
                 gesta_wire::schema::list(named("ParkedOfView")),
                 "The first parked streams, by name: 20 at most.",
+            ),
+        ),
+        (
+            "warnings",
+            about(
+                gesta_wire::schema::list(text()),
+                "Types, versions and fields in its definition that the program does not know.",
             ),
         ),
         ("refused", nullable(about(text(), "Why the last definition for it was not taken."))),

@@ -12,10 +12,11 @@ use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 use crate::definition::Definition;
 use crate::kept::{Kept, Rollback, Source};
 use crate::limits::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_CHECKPOINT_PAGES, WRITER_CACHE_KIB};
+use crate::parked::ParkedStreams;
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::connection::{harden, message, read_checkpoint};
 use crate::sqlite::files::{beside, file_name, remove, versions};
-use crate::sqlite::parked::PARKED_TABLE;
+use crate::sqlite::parked::{PARKED_TABLE, read_parked};
 use crate::sqlite::pool::Pool;
 use crate::sqlite::purity;
 use crate::target::{Found, fitting};
@@ -58,6 +59,8 @@ pub(crate) struct ViewFile {
     pub(crate) path: PathBuf,
     pub(crate) connection: Connection,
     pub(crate) checkpoint: Checkpoint,
+    /// The streams that it holds back.
+    pub(crate) parked: ParkedStreams,
     /// Its number once it serves: higher than that of any other version.
     pub(crate) serves_as: i64,
     /// The connections that read it.
@@ -85,9 +88,10 @@ impl Place {
             let connection = open_for_runner(&path)?;
             let kept = read_kept(&connection)?;
             connection.execute_batch(PARKED_TABLE)?;
-            Ok((connection, kept))
+            let parked = read_parked(&connection)?;
+            Ok((connection, kept, parked))
         };
-        let (connection, kept) = match read() {
+        let (connection, kept, parked) = match read() {
             Ok(read) => read,
             Err(error) if is_no_view(&error) => {
                 return Ok(Found::Unusable(format!("its file is damaged: {}", message(&error))));
@@ -99,7 +103,7 @@ impl Place {
         }
         let checkpoint = kept.checkpoint.expect("it was read");
         Ok(match fitting(checkpoint, head) {
-            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint)?),
+            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint, parked)?),
             Err(reason) => Found::Unusable(reason),
         })
     }
@@ -155,16 +159,21 @@ impl Place {
         let transaction = connection.unchecked_transaction().map_err(failed)?;
         create(&transaction, &self.definition, start).map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        self.file(connection, start.clone())
+        self.file(connection, start.clone(), ParkedStreams::default())
     }
 
-    fn file(&self, connection: Connection, checkpoint: Checkpoint) -> Result<ViewFile, RunError> {
+    fn file(
+        &self,
+        connection: Connection,
+        checkpoint: Checkpoint,
+        parked: ParkedStreams,
+    ) -> Result<ViewFile, RunError> {
         let (definition, path, wal_bytes_max) = (self.definition.clone(), self.path(), self.wal_bytes_max);
         let hash = definition.hash();
         let others = self.kept()?.into_iter().filter(|kept| kept.hash != hash);
         let serves_as = others.map(|kept| kept.served).max().unwrap_or(0) + 1;
         let pool = self.pool(&hash);
-        Ok(ViewFile { definition, path, connection, checkpoint, serves_as, pool, wal_bytes_max })
+        Ok(ViewFile { definition, path, connection, checkpoint, parked, serves_as, pool, wal_bytes_max })
     }
 
     /// The connections that read a version.

@@ -8,7 +8,6 @@ use crate::parked::ParkedStreams;
 use crate::run_error::RunError;
 use crate::sqlite::database::{TAKE_OVER, ViewFile, database};
 use crate::sqlite::files::remove_version;
-use crate::sqlite::parked::read_parked;
 use crate::sqlite::writer::Writer;
 use crate::target::{Reads, Version};
 
@@ -43,7 +42,7 @@ impl Version for ViewFile {
     }
 
     fn parked(&self) -> Result<ParkedStreams, RunError> {
-        read_parked(&self.connection).map_err(|error| database(&self.path, "read", &error))
+        Ok(self.parked.clone())
     }
 
     fn writer(&self) -> Result<Writer<'_>, RunError> {

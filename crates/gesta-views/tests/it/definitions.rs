@@ -1,7 +1,7 @@
 //! Definitions: the grammar, and the errors for invalid ones.
 
 use expect_test::{Expect, expect};
-use gesta_views::{Definition, KnownEvent, LoadError};
+use gesta_views::{Definition, KnownEvent, LoadError, Options, Views};
 
 const HEAD: &str = "-- dialect: sqlite\ncreate table t (a, b default 1);\n";
 
@@ -344,8 +344,27 @@ fn a_host_that_knows_its_events_is_warned_of_unknown_types_and_fields() {
         v.sql:5: no event of this handler has a field `x`
         v.sql:8: no event of this handler has a field `studnt`: did you mean `student`?
         v.sql:8: no event of this handler has a field `reasn`: did you mean `reason`?
-        v.sql:10: no event of this handler has a field `hall`"#]]
+        v.sql:10: no event of this handler has a field `hall`
+        v.sql:11: the application has no version 4 of `course.moved`: did you mean `course.moved@2`?"#]]
     .assert_eq(&warnings(
-        "-- on course.subscrbed\ninsert into t values (:studnt, 1);\n-- on course.left\n-- require: x\ninsert into t values (\n:studnt, :reasn);\n-- on course.moved@2\ndelete from t where a = :hall;",
+        "-- on course.subscrbed\ninsert into t values (:studnt, 1);\n-- on course.left\n-- require: x\ninsert into t values (\n:studnt, :reasn);\n-- on course.moved@2\ndelete from t where a = :hall;\n-- on course.moved@1,3-4\ndelete from t where a = :hall;",
     ));
+}
+
+#[test]
+fn the_status_of_a_view_names_what_its_host_does_not_know() {
+    let (store, folder) = (crate::support::store(), tempfile::tempdir().unwrap());
+    let known = |name: &str| KnownEvent { name: name.to_owned(), version: 1, fields: None };
+    let open = |known_events| {
+        let options = Options { known_events, ..Options::default() };
+        let text = format!("{HEAD}-- on course.lefft\n-- ignore");
+        let definitions = vec![Definition::parse("v", &text).unwrap()];
+        let views = Views::open_with(store.clone(), folder.path().to_owned(), definitions, &options).unwrap();
+        let status = pollster::block_on(views.status("v")).unwrap();
+        status.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let expected = "v.sql:3: the application has no event type `course.lefft`: did you mean `course.left`?";
+    assert_eq!(open(vec![known("course.left")]), [expected]);
+    // A host that knows nothing says nothing.
+    assert_eq!(open(Vec::new()), [""; 0]);
 }
