@@ -43,10 +43,7 @@ impl Hosted {
         let mut settings = ConsumerSettings::new(&view.name, "view");
         settings.paused = paused;
         settings.changed = Arc::clone(&view.changed);
-        let follow: Follow = {
-            let old = Arc::clone(&old);
-            Arc::new(move |definition| old.follow(definition))
-        };
+        let follow = Arc::clone(&old) as Arc<dyn Follow>;
         let builder = {
             let (view, store, make) = (Arc::clone(&view), Arc::clone(&store), Arc::clone(&make));
             move || {
@@ -109,7 +106,7 @@ impl Hosted {
     pub(crate) fn join(&self) {
         // The wanted version starts the other one, so it ends first.
         self.consumer.join();
-        self.old.follow(None);
+        self.old.end_others(None);
     }
 
     /// Lets an operator change the versions while none is written to. Then both go on. Queries are answered all the time.
@@ -216,36 +213,6 @@ impl OldFollower {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows this version from now on, or none. Waits for the end of the one before.
-    fn follow(&self, definition: Option<Definition>) {
-        let hash = definition.as_ref().map(Definition::hash);
-        let is_followed = |(followed, consumer): &(String, Consumer<RunError>)| {
-            Some(followed) == hash.as_ref() && !matches!(State::of(consumer.state()), State::Stopped { .. })
-        };
-        let ended = {
-            let mut running = self.running();
-            if running.followed.as_ref().is_some_and(is_followed) {
-                return;
-            }
-            running.followed.take()
-        };
-        // Its thread may be busy, so the lock is free meanwhile.
-        drop(ended);
-        let Some((definition, hash)) = definition.zip(hash) else { return };
-        let paused = self.running().paused.clone();
-        match (self.start)(definition, paused) {
-            Ok(consumer) => {
-                let mut running = self.running();
-                // An operator may have changed that since.
-                consumer.set_paused(running.paused.clone());
-                running.followed = Some((hash, consumer));
-            }
-            Err(error) => {
-                tracing::warn!(view = self.view, %error, "the old version of a view stands still");
-            }
-        }
-    }
-
     /// The version that is followed, and its state.
     fn state(&self) -> Option<(String, State)> {
         let running = self.running();
@@ -264,6 +231,46 @@ impl OldFollower {
     fn request_stop(&self) {
         if let Some((_, consumer)) = &self.running().followed {
             consumer.request_stop();
+        }
+    }
+}
+
+impl Follow for OldFollower {
+    fn end_others(&self, kept: Option<&Definition>) {
+        let is_kept =
+            |(followed, _): &(String, Consumer<RunError>)| kept.is_some_and(|kept| kept.hash() == *followed);
+        let ended = {
+            let mut running = self.running();
+            if running.followed.as_ref().is_some_and(is_kept) {
+                return;
+            }
+            running.followed.take()
+        };
+        // Its thread may be busy, so the lock is free meanwhile.
+        drop(ended);
+    }
+
+    fn follow(&self, definition: Option<Definition>) {
+        let hash = definition.as_ref().map(Definition::hash);
+        let is_followed = |(followed, consumer): &(String, Consumer<RunError>)| {
+            Some(followed) == hash.as_ref() && !matches!(State::of(consumer.state()), State::Stopped { .. })
+        };
+        if self.running().followed.as_ref().is_some_and(is_followed) {
+            return;
+        }
+        self.end_others(None);
+        let Some((definition, hash)) = definition.zip(hash) else { return };
+        let paused = self.running().paused.clone();
+        match (self.start)(definition, paused) {
+            Ok(consumer) => {
+                let mut running = self.running();
+                // An operator may have changed that since.
+                consumer.set_paused(running.paused.clone());
+                running.followed = Some((hash, consumer));
+            }
+            Err(error) => {
+                tracing::warn!(view = self.view, %error, "the old version of a view stands still");
+            }
         }
     }
 }

@@ -27,8 +27,23 @@ pub(crate) use orders::HeldEvents;
 /// Makes the database of a view for one of its definitions.
 pub(crate) type MakeTarget<T> = Arc<dyn Fn(&Definition, Role) -> T + Send + Sync>;
 
-/// Follows the older version of a view beside the wanted one, or none any more.
-pub(crate) type Follow = Arc<dyn Fn(Option<Definition>) + Send + Sync>;
+/// The consumer of the older version of a view, beside the wanted one.
+pub(crate) trait Follow: Send + Sync {
+    /// Stops following any version but this one. Waits for its end.
+    fn end_others(&self, kept: Option<&Definition>);
+
+    /// Follows this version from now on, or none.
+    fn follow(&self, definition: Option<Definition>);
+}
+
+/// Follows nothing: an older version has none beside it.
+struct NoFollow;
+
+impl Follow for NoFollow {
+    fn end_others(&self, _: Option<&Definition>) {}
+
+    fn follow(&self, _: Option<Definition>) {}
+}
 
 /// Builds the rows of one version of a view during one run.
 ///
@@ -40,7 +55,7 @@ pub(crate) struct Builder<T: Target> {
     store: Arc<dyn EventStore>,
     role: Role,
     make: MakeTarget<T>,
-    follow: Follow,
+    follow: Arc<dyn Follow>,
     definition: Definition,
     target: T,
     /// The version that is open.
@@ -48,6 +63,16 @@ pub(crate) struct Builder<T: Target> {
     /// The other version to keep.
     old: Option<String>,
     kept: TriesKept,
+}
+
+/// What was decided about the versions of a view.
+#[derive(Default)]
+struct Chosen {
+    /// A rollback ends as soon as the wanted version is open: the host gives the definition that was rolled back to, and what it gives
+    /// after that counts.
+    ends_rollback: bool,
+    /// The older version to follow.
+    followed: Option<Definition>,
 }
 
 /// What a run keeps from one try to the next.
@@ -65,7 +90,7 @@ impl<T: Target> Builder<T> {
         view: Arc<View>,
         store: Arc<dyn EventStore>,
         make: MakeTarget<T>,
-        follow: Follow,
+        follow: Arc<dyn Follow>,
     ) -> Self {
         let (role, definition) = (Role::Wanted, view.given());
         let target = make(&definition, role);
@@ -82,13 +107,12 @@ impl<T: Target> Builder<T> {
     ) -> Self {
         let (role, target) = (Role::Old, make(&definition, Role::Old));
         let (version, old, kept) = (None, None, TriesKept::default());
-        let follow: Follow = Arc::new(|_| {});
+        let follow = Arc::new(NoFollow);
         Self { view, store, role, make, follow, definition, target, version, old, kept }
     }
 
-    /// Decides which definition is wanted, and shows the older version beside it. Gives whether a rollback ends as soon as the wanted
-    /// version is open: the host gives the definition that was rolled back to, and what it gives after that counts.
-    fn choose(&mut self, opening: &Opening<'_, RunError>) -> Result<bool, RunError> {
+    /// Decides which definition is wanted, and shows the older version beside it.
+    fn choose(&mut self, opening: &Opening<'_, RunError>) -> Result<Chosen, RunError> {
         let given = self.view.given();
         let kept = self.target.survey(opening.head(), opening.stop())?;
         let Roles { instead, old, serves } = roles(&given.hash(), &kept);
@@ -112,9 +136,10 @@ impl<T: Target> Builder<T> {
             None => None,
         };
         self.view.chose(&self.definition, serves, serving);
-        (self.follow)(followed);
+        // It may be the wanted one now, which is opened next.
+        self.follow.end_others(followed.as_ref());
         self.old = old.map(|old| old.hash);
-        Ok(ends_rollback)
+        Ok(Chosen { ends_rollback, followed })
     }
 
     /// A kept version and its place, if the place is of the store's history.
@@ -202,15 +227,22 @@ impl<T: Target> Opener for Builder<T> {
         &'o mut self,
         opening: &Opening<'_, RunError>,
     ) -> Result<Option<(Start, Follower<'o, T>)>, RunError> {
-        let ends_rollback = self.role == Role::Wanted && self.choose(opening)?;
-        let version = match self.open_version(opening) {
+        let chosen = match self.role {
+            Role::Wanted => self.choose(opening)?,
+            Role::Old => Chosen::default(),
+        };
+        let opened = self.open_version(opening);
+        // Who runs the wanted version follows the older one too. Another process would keep it from that one.
+        let is_of_another = matches!(opened, Err(RunError::StandsBy { .. } | RunError::Superseded { .. }));
+        self.follow.follow(chosen.followed.filter(|_| !is_of_another));
+        let version = match opened {
             Ok(version) => version,
             Err(error) => {
                 self.stand_by(opening);
                 return Err(error);
             }
         };
-        if ends_rollback {
+        if chosen.ends_rollback {
             // Not before: a process that stands by with the older definition must not end it.
             self.target.roll_back(None, opening.head(), opening.stop())?;
         }
@@ -293,7 +325,7 @@ impl<T: Target> Builder<T> {
     fn stopping_for(&self, error: &RunError) {
         match (self.role, error) {
             // Another process follows the versions now.
-            (Role::Wanted, RunError::Superseded { .. }) => (self.follow)(None),
+            (Role::Wanted, RunError::Superseded { .. }) => self.follow.follow(None),
             (Role::Old, RunError::OldUnusable { reason }) => self.view.lost_old(reason),
             _ => {}
         }

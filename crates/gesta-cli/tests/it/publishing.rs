@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::data::file;
@@ -74,6 +74,13 @@ fn a_publisher_is_a_group_that_operators_see_pause_and_resume_and_that_goes_on_a
     };
     append(&server, "order-1");
     until(&server, "it answered 410");
+    let strict = ureq::get(format!("{}/readyz?strict", server.url));
+    let refused = strict.config().http_status_as_error(false).build().call().unwrap();
+    assert_eq!(refused.status(), 503);
+    let refused = refused.into_body().read_to_string().unwrap();
+    let refused = serde_json::from_str::<Value>(&refused).unwrap();
+    assert_eq!(refused["groups"], json!(["publish-orders"]), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("it answered 410"), "{refused}");
     assert!(on(&server, &["list"]).contains("publish-orders"));
     on(&server, &["resume", "publish-orders"]);
     until(&server, "1 parked");

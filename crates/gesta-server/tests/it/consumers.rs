@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gesta::http::Principal;
-use gesta_consumer::{Consumers, SystemClock, kept_pause};
-use gesta_core::{KeyValueStore, MemoryKeyValueStore, MemoryStore};
+use gesta_consumer::{
+    Consumer, ConsumerSettings, ConsumerState, Consumers, Handled, Handler, HandlerError, Opening, Reach,
+    Start, Stop, SystemClock, kept_pause,
+};
+use gesta_core::{Checkpoint, KeyValueStore, MemoryKeyValueStore, MemoryStore, Page, Retry};
 use gesta_server::Server;
 use gesta_views::{Definition, Options, Views};
 use pollster::block_on;
@@ -140,4 +143,48 @@ fn views_that_a_host_adds_are_consumers() {
     until(&server, "paused", 0);
     server.post("/consumers/balances/resume", "");
     until(&server, "live", 0);
+}
+
+/// A reader that cannot go on.
+struct Broken;
+
+#[derive(Debug, thiserror::Error)]
+#[error("a timer cannot be read")]
+struct CannotRead;
+
+impl HandlerError for CannotRead {
+    fn retry(&self) -> Retry {
+        Retry::Never
+    }
+}
+
+impl Handler for Broken {
+    type Error = CannotRead;
+
+    fn open(&mut self, _: &Opening<'_, CannotRead>) -> Result<Start, CannotRead> {
+        Err(CannotRead)
+    }
+
+    fn handle(&mut self, _: &Page, _: &Checkpoint, _: Reach, _: &Stop) -> Result<Handled, CannotRead> {
+        Err(CannotRead)
+    }
+}
+
+#[test]
+fn stopped_timers_are_unready_when_asked_strictly() {
+    let store = memory();
+    let settings = ConsumerSettings::new("timers-reminder", "timers");
+    let timers = Arc::new(Consumer::start(store.clone(), settings, || Broken).unwrap());
+    while !matches!(timers.state(), ConsumerState::Stopped { .. }) {
+        std::thread::yield_now();
+    }
+    let consumers = Consumers::new(Arc::new(MemoryKeyValueStore::default()), Arc::new(SystemClock));
+    consumers.add(timers).unwrap();
+    let server = serve(Server::builder(store).consumers(Arc::new(consumers)).build());
+    assert_eq!(server.get("/readyz").status, 200);
+    let strict = server.get("/readyz?strict");
+    let said = strict.problem(503, "not-ready");
+    assert!(said.contains("timers `timers-reminder`: a timer cannot be read"), "{said}");
+    assert_eq!(strict.json()["consumers"], json!(["timers-reminder"]));
+    assert_eq!((&strict.json()["views"], &strict.json()["groups"]), (&json!([]), &json!([])));
 }

@@ -444,3 +444,24 @@ fn a_request_for_the_process_that_deals_is_refused_by_every_other_one_and_does_n
     assert_eq!(ready["groups"], json!({"dealtHere": true, "dealtAt": "http://10.0.0.7:2114"}));
     assert!(server.get("/metrics").text.contains("gesta_groups_dealt_here 1"));
 }
+
+#[test]
+fn a_stopped_group_is_unready_when_asked_strictly() {
+    for (state, is_ready) in [
+        (GroupState::Stopped { reason: "the target is gone".to_owned() }, false),
+        (GroupState::Running, true),
+    ] {
+        let (groups, _calls) = Scripted::new(GroupStatus { state, ..status() });
+        let server = serve(Server::builder(memory()).groups(shared(groups)).build());
+        assert_eq!(server.get("/readyz").status, 200);
+        let strict = server.get("/readyz?strict");
+        if is_ready {
+            assert_eq!(strict.status, 200, "{strict:?}");
+            continue;
+        }
+        let said = strict.problem(503, "not-ready");
+        assert!(said.contains("group `mail`: the target is gone"), "{said}");
+        assert_eq!(strict.json()["groups"], json!(["mail"]));
+        assert_eq!((&strict.json()["views"], &strict.json()["consumers"]), (&json!([]), &json!([])));
+    }
+}

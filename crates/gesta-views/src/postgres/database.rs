@@ -65,6 +65,26 @@ impl Database {
         self.is_installed.store(true, Ordering::SeqCst);
     }
 
+    /// Gives up a version that this runner has claimed with a fence. Does not wait for it.
+    pub(crate) fn give_up(&self, view: &str, hash: &str, fence: i64) {
+        let sql = format!(
+            "update {}.view set runner = null where name = $1 and hash = $2 and runner = $3 and fence = $4",
+            quoted(&self.url.prefix)
+        );
+        let (url, runner) = (self.url.clone(), self.runner.clone());
+        let (view, hash) = (view.to_owned(), hash.to_owned());
+        self.runtime().spawn(async move {
+            let given_up = async {
+                let line = Line::connect(&url).await?;
+                let done = line.client.execute(&sql, &[&view, &hash, &runner, &fence]).await;
+                done.map_err(ConnectError::Server)
+            };
+            if !matches!(timeout(HEARTBEAT_TIME_MAX, given_up).await, Ok(Ok(_))) {
+                tracing::debug!(view, hash, "an older version was not given up");
+            }
+        });
+    }
+
     /// Gives up what this runner owns, so that another one can take over at once. If the server does not answer, the heartbeat
     /// gets old instead.
     pub(crate) fn release(&self) {

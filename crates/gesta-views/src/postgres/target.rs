@@ -37,6 +37,8 @@ pub(crate) struct Postgres {
     had_it: bool,
     /// What serves while another process runs the view.
     standing_by: Option<Serving>,
+    /// The fence of its last claim.
+    claimed: Option<i64>,
 }
 
 /// The row of a version.
@@ -52,8 +54,8 @@ impl Postgres {
     pub(crate) fn new(database: Arc<Database>, definition: Definition, role: Role) -> Self {
         let names = Names::new(&database.url.prefix, &definition);
         let pool = Arc::new(Pool::new(Arc::clone(&database), names.serving.clone()));
-        let (surveyed, had_it, standing_by) = (None, false, None);
-        Self { database, definition, names, pool, role, surveyed, had_it, standing_by }
+        let (surveyed, had_it, standing_by, claimed) = (None, false, None, None);
+        Self { database, definition, names, pool, role, surveyed, had_it, standing_by, claimed }
     }
 
     /// Connects, with the shared tables and a fresh heartbeat in place.
@@ -149,7 +151,7 @@ impl Postgres {
     }
 
     fn version(&mut self, session: Session, checkpoint: Checkpoint, fence: i64) -> PostgresVersion {
-        self.had_it = true;
+        (self.had_it, self.claimed) = (true, Some(fence));
         PostgresVersion {
             session,
             database: Arc::clone(&self.database),
@@ -172,6 +174,15 @@ impl Postgres {
         let given_up = session.run(ACTION, session.client.execute(&sql, &[&name, &hash, runner]));
         if let Err(error) = given_up {
             tracing::debug!(view = name, %error, "the older version was not given up");
+        }
+    }
+}
+
+impl Drop for Postgres {
+    /// An older version that is not followed any more is given up: the process that wants it again must not wait for this one to end.
+    fn drop(&mut self) {
+        if let (Role::Old, Some(fence)) = (self.role, self.claimed) {
+            self.database.give_up(self.definition.name(), &self.definition.hash(), fence);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::postgres::pool::{Pool, Served};
 use crate::postgres::serve;
 use crate::postgres::session::Session;
 use crate::postgres::writer::Writer;
-use crate::run_error::{DatabaseErrorKind, RunError};
+use crate::run_error::{DatabaseErrorKind, Remedy, RunError};
 use crate::target::{Reads, Role, Version};
 
 const ACTION: &str = "switch the readers' views";
@@ -38,6 +38,23 @@ pub(crate) struct PostgresVersion {
 impl PostgresVersion {
     pub(crate) fn fenced(&self) -> RunError {
         RunError::Fenced { view: self.definition.name().to_owned() }
+    }
+
+    /// The error of a page, unless another process took the version over meanwhile: its rows are in the way then, so what failed says
+    /// nothing about an event.
+    pub(crate) fn unless_taken_over(&self, error: RunError) -> RunError {
+        if error.remedy() != Remedy::Stop {
+            return error;
+        }
+        let sql =
+            format!("select 1 from {}.view where name = $1 and hash = $2 and fence = $3", self.names.shared);
+        let (name, hash, client) = (self.definition.name(), self.definition.hash(), &self.session.client);
+        let action = "look for the owner of the view";
+        match self.session.run(action, client.query_opt(&sql, &[&name, &hash, &self.fence])) {
+            Ok(Some(_)) => error,
+            Ok(None) => self.fenced(),
+            Err(lost) => lost,
+        }
     }
 
     fn switch(&self, serving: Option<&str>) -> Result<(), RunError> {

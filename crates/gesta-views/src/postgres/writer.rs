@@ -185,7 +185,7 @@ impl target::Writer for Writer<'_> {
             Some(Err(error)) => {
                 // If the connection is lost, the transaction ends with it.
                 drop(session.wait(session.client.batch_execute("rollback")));
-                return Err(error);
+                return Err(self.version.unless_taken_over(error));
             }
         }
         if page.reach == Reach::Head {

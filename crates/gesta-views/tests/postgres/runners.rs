@@ -188,3 +188,58 @@ fn a_view_needs_its_database_and_names_that_fit() {
         )
     );
 }
+
+/// An event that is applied twice fails.
+const ENTRIES: &str = "-- dialect: postgres
+create table entries (position bigint primary key);
+-- on deposited
+insert into entries values ($position);
+";
+
+#[test]
+fn a_runner_that_was_taken_over_stands_by_though_the_rows_of_the_other_one_are_in_its_way() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..30);
+    let views = open(&site, &store, folder.path(), ENTRIES);
+    wait(&views, &head);
+    // Another process takes the view over, and applies the next event first.
+    let schema = format!("\"{}_balances_{}\"", site.prefix, &definition(ENTRIES).hash()[..8]);
+    site.sql(&format!(
+        "begin; insert into \"{0}\".runner values ('other', clock_timestamp() + interval '1 hour');
+         update \"{0}\".view set runner = 'other', fence = fence + 1; insert into {schema}.entries values (31); commit",
+        site.prefix
+    ));
+    append_deposits(&store, 30..33);
+    wait_until("it stands by", || {
+        let state = views.state("balances").unwrap();
+        assert_ne!(state.name(), "stopped", "{:?}", state.error());
+        state.error().is_some_and(|error| matches!(**error, RunError::StandsBy { .. }))
+    });
+}
+
+#[test]
+fn a_runner_that_stands_by_claims_no_older_version() {
+    let Some(site) = Site::shared() else { return };
+    let (store, first, second) = (store_of(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..30);
+    wait(&open(&site, &store, first.path(), ENTRIES), &head);
+    let one = open(&site, &store, first.path(), BALANCES);
+    pollster::block_on(one.wait_until_built("balances")).unwrap();
+    let old = &definition(ENTRIES).hash();
+    let row = format!(
+        "select coalesce(runner, 'nobody') || fence from \"{}\".view where hash = '{old}'",
+        site.prefix
+    );
+    // The one that runs the view follows the older version too. It seems to have given it up.
+    let runner = std::fs::read_to_string(first.path().join("postgres-runner")).unwrap();
+    site.until(&row, |row| row.starts_with(&runner));
+    site.sql(&format!("update \"{}\".view set runner = null where hash = '{old}'", site.prefix));
+    let given_up = site.one(&row);
+    let two = open(&site, &store, second.path(), BALANCES);
+    // It shows this place once it has tried again, and stood by again.
+    assert!(error_in(&two, "retrying").contains("stands by"));
+    wait(&two, &append_deposits(&store, 30..33));
+    drop(two);
+    assert_eq!(site.one(&row), given_up);
+}
