@@ -7,6 +7,7 @@ mod bench;
 mod consumers;
 mod copy;
 mod demo;
+mod excerpt;
 mod export;
 mod groups;
 mod import;
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     Import(import::Import),
     /// Write events to a file of CloudEvents, which `import` can read.
     Export(export::Export),
+    /// Take whole streams out of a store into a log of their own, to repeat a case in a test.
+    Excerpt(excerpt::TakeExcerpt),
     /// Print events.
     Read(read::ReadEvents),
     /// Print what led to an event, and what it led to.
@@ -137,6 +140,7 @@ impl Command {
             Self::Serve(command) => command.run(host),
             Self::Import(command) => command.run(),
             Self::Export(command) => command.run(),
+            Self::Excerpt(command) => command.run(),
             Self::Read(command) => command.run(),
             Self::Why(command) => command.run(),
             Self::Audit(command) => command.run(),

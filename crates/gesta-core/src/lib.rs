@@ -30,6 +30,7 @@ mod copy;
 mod decide;
 mod error;
 mod event;
+mod excerpt;
 mod form;
 mod key_value;
 mod lane;
@@ -55,6 +56,7 @@ pub use error::{AppendError, Diverged, ReadError, Retry};
 pub use event::{
     ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter, mark_of,
 };
+pub use excerpt::excerpt;
 pub use form::{
     FormError, check_batch, check_checkpoint, check_command, check_marks, check_query, check_read,
 };

@@ -133,8 +133,8 @@ impl Folder<'_> {
     }
 }
 
-/// The lock of a second process that ignores the first one's.
-struct NoLock;
+/// No lock: nothing is written.
+pub(crate) struct NoLock;
 
 impl Lock for NoLock {
     fn describe(&self, _holder: &str) -> std::io::Result<()> {

@@ -13,6 +13,7 @@
 //! [`LogStore::scrub_status`]).
 //!
 //! [`LogCopy`] fills a folder with what another store has recorded. [`Replica`] follows another store all the time.
+//! [`batches_in`] reads a log without opening it, for tests on an excerpt.
 //!
 //! For operators: [`LogStore::backup`] and [`LogStore::scrub`] work on an open log; [`backup()`], [`restore`],
 //! [`verify`], [`scrub()`], [`repair()`] and [`stat()`] work on a folder that no process has open.
@@ -74,4 +75,7 @@ pub use options::{Clock, Options, Scrub};
 pub use read_only::{ReadOnly, ReadOnlyCause};
 pub use recover::Recovery;
 pub use shared::IndexProgress;
-pub use store::{GroupLookUp, LogCopy, LogStore, Replica, ReplicaError, SourcePlace, SourcePlaceTooLong};
+pub use store::{
+    BatchesError, GroupLookUp, LogCopy, LogStore, Replica, ReplicaError, SourcePlace, SourcePlaceTooLong,
+    batches_in,
+};

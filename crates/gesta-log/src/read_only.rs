@@ -24,6 +24,8 @@ pub enum ReadOnlyCause {
     UnprovenTail,
     /// This process may not write to the folder.
     NotPermitted,
+    /// It was asked to be read alone.
+    Asked,
     /// The folder is a replica: it takes what its source has recorded, and nothing else.
     Replica,
     /// The disk was full when the log was opened.

@@ -1,6 +1,7 @@
 //! The log as an event store: the handle that callers hold, and its threads.
 
 mod append;
+mod batches_in;
 mod copy;
 #[cfg(feature = "sim")]
 mod inline;
@@ -38,6 +39,7 @@ use crate::recover::Recovery;
 use crate::shared::{Head, IndexProgress, Shared};
 use crate::write::{Drive, Lookup, command_in_runs, in_doubt, unavailable};
 use append::{Prepare, look_up, refused};
+pub use batches_in::{BatchesError, batches_in};
 pub use copy::LogCopy;
 #[cfg(feature = "sim")]
 pub use inline::{LookedUp, Pending};

@@ -38,6 +38,7 @@ mod http;
 mod laws;
 pub(crate) mod luck;
 mod process;
+mod recorded;
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
@@ -67,6 +68,7 @@ pub use hot::{hot, hot_seed};
 pub use http::{HttpAnswer, HttpTest, http};
 pub use laws::laws;
 pub use process::{GivenInputs, ThenEffects, process};
+pub use recorded::recorded;
 pub use serde_json::json;
 
 /// Starts a test with the history of one entity.

@@ -11,6 +11,7 @@ mod data;
 mod demo;
 mod descriptions;
 mod docs;
+mod excerpt;
 mod groups;
 mod harness;
 mod hosts;

@@ -7,7 +7,7 @@ use gesta_core::StoreId;
 
 use crate::env::{Env, Lock};
 use crate::error::{OpenError, io_error};
-use crate::folder::{Folder, folders};
+use crate::folder::{Folder, NoLock, folders};
 use crate::format::Manifest;
 use crate::index::RunFiles;
 use crate::limits::{SEGMENT_SIZE_BYTES_MAX, SEGMENT_SIZE_BYTES_MIN};
@@ -109,6 +109,16 @@ pub(crate) fn open(
     })
 }
 
+/// Opens a log to be read, without a lock, while no process writes to it.
+pub(crate) fn open_unlocked(env: Arc<dyn Env>, root: &Path, options: &Options) -> Result<Opened, OpenError> {
+    let folder = Folder { env: &*env, root };
+    folder.check_is_no_backup()?;
+    folder.check_is_no_copy()?;
+    let manifest = folder.existing_manifest()?;
+    let asked = ReadOnly::new(ReadOnlyCause::Asked, "the log was opened to be read alone");
+    open_to_read(Arc::clone(&env), &folder, options, (Box::new(NoLock), manifest), asked)
+}
+
 /// The manifest of a copy. A new one is marked as unfinished first.
 fn manifest_of_copy(folder: &Folder<'_>, of: [u8; 16]) -> Result<Manifest, OpenError> {
     let Some(manifest) = folder.manifest()? else {
@@ -162,7 +172,7 @@ fn replica(root: &Path) -> ReadOnly {
     ReadOnly::new(ReadOnlyCause::Replica, reason)
 }
 
-/// Opens a locked log that may not be written to, for the reason given. Changes nothing.
+/// Opens a log that may not be written to, for the reason given. Changes nothing.
 fn open_to_read(
     env: Arc<dyn Env>,
     folder: &Folder<'_>,

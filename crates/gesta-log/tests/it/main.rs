@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backup;
+mod batches_in;
 mod damage;
 mod descriptors;
 mod laws;
