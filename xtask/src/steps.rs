@@ -73,12 +73,6 @@ pub(crate) const TEST: &[Step] = &[
         command: "cargo test --profile simulation --package sim --features planted-bugs --test it",
         needs: &[],
     },
-    Step {
-        name: "processes and entities",
-        // The seeds of a debug build, which `tests` runs, are few.
-        command: "cargo test --profile simulation --package gesta --lib simulation",
-        needs: &[],
-    },
     Step { name: "simulation", command: "cargo xtask sim", needs: &[] },
     Step { name: "simulation of groups", command: "cargo xtask sim-groups", needs: &[] },
     Step {
@@ -111,6 +105,12 @@ pub(crate) const TEST: &[Step] = &[
 
 /// What CI runs after [`TEST`]: checks that take too long for every day.
 pub(crate) const CI_ONLY: &[Step] = &[
+    Step {
+        name: "processes and entities",
+        // `tests` runs the few seeds of a debug build. This build takes minutes.
+        command: "cargo test --profile simulation --package gesta --lib simulation",
+        needs: &[],
+    },
     Step { name: "torture", command: "cargo xtask torture --cycles 5000", needs: &[] },
     Step { name: "torture of groups", command: "cargo xtask torture-groups --kills 2000", needs: &[] },
     Step { name: "shop", command: "cargo xtask demo-shop --kills 60", needs: &[] },

@@ -26,6 +26,8 @@ pub enum Outcome {
     Accepted(Repeat),
     /// It was written before.
     Repeated(Repeat),
+    /// It repeats a batch of the same group, and is written if that one is.
+    RepeatedInGroup(Repeat),
     /// It is refused.
     Refused(AppendError),
 }
@@ -53,6 +55,7 @@ pub fn decide(
     for (at, batch) in batches.iter().enumerate() {
         let verdict = decide_one(&group.facts(at), batch, read_only);
         let outcome = match verdict {
+            Ok(Some(repeat)) if is_of_group(&decided, &repeat) => Outcome::RepeatedInGroup(repeat),
             Ok(Some(repeat)) => Outcome::Repeated(repeat),
             Ok(None) => {
                 let recorded = group.accept(at, now);
@@ -69,6 +72,11 @@ pub fn decide(
         decided.outcomes.push(outcome);
     }
     decided
+}
+
+/// True if some of the events of a repeat are accepted with the group, so they are not written yet.
+fn is_of_group(decided: &Decided, repeat: &Repeat) -> bool {
+    decided.batches.first().is_some_and(|first| repeat.end >= first.first().sequence)
 }
 
 fn places_of(batch: &RecordedBatch) -> Vec<Placed> {

@@ -201,6 +201,10 @@ impl Driver {
 
     /// Decides the group against the copy.
     fn decide(&mut self, may_write: bool) -> Option<Draft> {
+        if self.failed.is_some() {
+            // The copy lacks a message, so it cannot decide.
+            return None;
+        }
         let group = self.group.as_mut()?;
         let read_only = self.machine.read_only();
         let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
@@ -243,12 +247,20 @@ impl Driver {
         for ((batch, (reply, _room)), outcome) in batches.into_iter().zip(tickets).zip(outcomes) {
             let answer = match (outcome, settled) {
                 // The log answers repeats.
-                (Some(Outcome::Repeated(_)), _) => self.replica.log().append_blocking(batch),
-                (Some(Outcome::Accepted(repeat)), settled) => {
+                (Some(Outcome::Repeated(_)), _) | (Some(Outcome::RepeatedInGroup(_)), Settled::Written) => {
+                    self.replica.log().append_blocking(batch)
+                }
+                (Some(Outcome::Accepted(repeat)), Settled::Written) => {
                     let recorded = ends.next().expect("there is one for each accepted batch");
-                    self.answer(repeat, recorded, settled)
+                    Ok(self.appended(repeat, recorded))
                 }
                 (Some(Outcome::Refused(error)), Settled::Written | Settled::NothingToWrite) => Err(error),
+                (Some(Outcome::Accepted(_) | Outcome::RepeatedInGroup(_)), Settled::InDoubt) => {
+                    Err(AppendError::InDoubt {
+                        reason: "the cluster gave no answer in time, and may have the batch: send it again"
+                            .to_owned(),
+                    })
+                }
                 (_, settled) => Err(self.failure(settled)),
             };
             // The caller may be gone.
@@ -263,19 +275,10 @@ impl Driver {
         }
     }
 
-    fn answer(&self, repeat: Repeat, recorded: &RecordedBatch, settled: &Settled) -> Answer {
-        match settled {
-            Settled::Written => {
-                let head = self.replica.head();
-                let checkpoint = Checkpoint::start(head.store(), 1).past(recorded.last());
-                Ok(Appended { places: repeat.places, checkpoint, repeated: false })
-            }
-            Settled::InDoubt => Err(AppendError::InDoubt {
-                reason: "the cluster gave no answer in time, and may have the batch: send it again"
-                    .to_owned(),
-            }),
-            settled => Err(self.failure(settled)),
-        }
+    fn appended(&self, repeat: Repeat, recorded: &RecordedBatch) -> Appended {
+        let head = self.replica.head();
+        let checkpoint = Checkpoint::start(head.store(), 1).past(recorded.last());
+        Appended { places: repeat.places, checkpoint, repeated: false }
     }
 
     /// Why a batch is surely not written.
@@ -369,4 +372,40 @@ fn system_time() -> Timestamp {
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_core::{EventId, NewEvent, StoreId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_repeat_within_a_group_is_no_earlier_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = gesta_log::Options::default();
+        let replica = Replica::open(folder.path(), StoreId::from_bytes([1; 16]), 0, &options).unwrap();
+        let batch = |id: u128| {
+            let (stream, kind) = ("account-1".parse().unwrap(), "opened".parse().unwrap());
+            Batch::new(vec![NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::MIN, "1")])
+        };
+        let decide = |batches: &[Batch]| {
+            let mut group = LookedUp(replica.look_up(batches).unwrap());
+            decide(batches, &mut group, Timestamp::MIN, None)
+        };
+        let group = decide(&[batch(1), batch(2), batch(1)]);
+        let [Outcome::Accepted(first), Outcome::Accepted(_), Outcome::RepeatedInGroup(again)] =
+            &group.outcomes[..]
+        else {
+            panic!("{:?}", group.outcomes);
+        };
+        assert_eq!(first.places, again.places);
+        replica.append(&group.batches, &SourcePlace::new([1]).unwrap()).unwrap();
+        let group = decide(&[batch(3), batch(1)]);
+        assert!(
+            matches!(&group.outcomes[..], [Outcome::Accepted(_), Outcome::Repeated(_)]),
+            "{:?}",
+            group.outcomes
+        );
+    }
 }

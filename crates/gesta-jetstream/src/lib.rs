@@ -12,25 +12,36 @@
 //! of the cluster (`set_up`: which servers and streams are refused; `answer`: what its answers mean), `driver` the task that brings all of
 //! them together.
 
+#[cfg(feature = "store")]
 mod address;
 mod bugs;
 mod decide;
+#[cfg(feature = "store")]
 mod driver;
+#[cfg(feature = "store")]
 mod error;
+#[cfg_attr(not(feature = "store"), expect(dead_code, reason = "some are of the store"))]
 mod limits;
+#[cfg(feature = "store")]
 mod link;
 mod machine;
 mod message;
+#[cfg(feature = "store")]
 mod options;
+#[cfg(feature = "store")]
 mod store;
 
+#[cfg(feature = "store")]
 pub use address::{JetStreamUrl, JetStreamUrlParseError};
 #[cfg(feature = "planted-bugs")]
 pub use bugs::{Bug, plant};
 pub use decide::{CopyGroup, Decided, Outcome, decide};
+#[cfg(feature = "store")]
 pub use error::OpenError;
 pub use limits::{MESSAGE_BATCHES_MAX, MESSAGE_BYTES_MAX};
 pub use machine::{Halt, Input, Machine, NotWritten, Output, Publish, Refusal, Settled};
 pub use message::{ChainError, Draft, Encoded, Message, MessageDigest, MessageError, Tip, TipError};
+#[cfg(feature = "store")]
 pub use options::{Clock, Options};
+#[cfg(feature = "store")]
 pub use store::JetStreamStore;

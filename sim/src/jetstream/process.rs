@@ -174,8 +174,10 @@ impl Process {
 fn answer(outcome: Option<Outcome>, settled: &Settled) -> Answer {
     match (outcome, settled) {
         (Some(Outcome::Repeated(repeat)), _) => Answer::Appended(repeat),
-        (Some(Outcome::Accepted(repeat)), Settled::Written) => Answer::Appended(repeat),
-        (Some(Outcome::Accepted(_)), Settled::InDoubt) => Answer::InDoubt,
+        (Some(Outcome::Accepted(repeat) | Outcome::RepeatedInGroup(repeat)), Settled::Written) => {
+            Answer::Appended(repeat)
+        }
+        (Some(Outcome::Accepted(_) | Outcome::RepeatedInGroup(_)), Settled::InDoubt) => Answer::InDoubt,
         (Some(Outcome::Refused(AppendError::ReadOnly { .. })), _) => Answer::ReadOnly,
         (Some(Outcome::Refused(error)), Settled::Written | Settled::NothingToWrite) => Answer::Refused(error),
         _ => Answer::Unavailable,

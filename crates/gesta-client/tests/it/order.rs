@@ -57,7 +57,8 @@ fn a_dropped_append_lets_the_next_one_go() {
     let [mut first, mut second, mut third] = [1, 2, 3].map(|number| client.append(batch("a-1", number)));
     assert!([&mut first, &mut second, &mut third].into_iter().all(|append| poll(append).is_pending()));
     probe.wait_for_appends(1);
-    drop((first, second));
+    // The second goes first: otherwise it gets its turn when the first is dropped.
+    drop((second, first));
     probe.wait_for_appends(2);
     probe.set(Conduct::Answer);
     assert!(!block_on(third).unwrap().repeated);

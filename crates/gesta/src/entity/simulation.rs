@@ -16,7 +16,7 @@ use super::planted::{Bug, plant};
 use check::Violation;
 use world::{Counts, Shape, World};
 
-/// Seeds of one run of the tests. A debug build is slow; `cargo xtask test` runs these tests in an optimized one too.
+/// Seeds of one run of the tests. A debug build is slow; `cargo xtask ci` runs these tests in an optimized one too.
 const SEEDS: u64 = if cfg!(debug_assertions) { 150 } else { 1_500 };
 /// Every mistake must show within that number of seeds.
 const SEEDS_PER_BUG_MAX: u64 = 3_000;

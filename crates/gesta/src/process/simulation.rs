@@ -11,7 +11,7 @@ use super::planted::{Bug, plant};
 use check::Violation;
 use world::World;
 
-/// Seeds of one run of the tests; `GESTA_SEEDS` gives another number. A debug build is slow; `cargo xtask test` runs these tests in an
+/// Seeds of one run of the tests; `GESTA_SEEDS` gives another number. A debug build is slow; `cargo xtask ci` runs these tests in an
 /// optimized one too.
 const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 10_000 };
 /// Every mistake must show within that number of seeds.
@@ -67,7 +67,7 @@ fn the_same_seed_gives_the_same_history() {
 #[test]
 #[cfg_attr(
     debug_assertions,
-    ignore = "too slow for a debug build: `cargo xtask test` runs it in an optimized one"
+    ignore = "too slow for a debug build: `cargo xtask ci` runs it in an optimized one"
 )]
 fn every_planted_mistake_is_found() {
     for bug in Bug::ALL {
