@@ -94,17 +94,17 @@ pub(crate) const TEST: &[Step] = &[
             },
         ],
     },
-    Step {
-        name: "clocks",
-        command: "cargo test --workspace --test it clocks -- --ignored",
-        needs: &[Tool::Package { name: "faketime", probe: "faketime -f +2h true" }],
-    },
     Step { name: "doctests", command: "cargo test --workspace --doc", needs: &[] },
     Step { name: "docs", command: "RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps", needs: &[] },
 ];
 
 /// What CI runs after [`TEST`]: checks that take too long for every day.
 pub(crate) const CI_ONLY: &[Step] = &[
+    Step {
+        name: "clocks",
+        command: "cargo test --workspace --test it clocks -- --ignored",
+        needs: &[Tool::Package { name: "faketime", probe: "faketime -f +2h true" }],
+    },
     Step {
         name: "processes and entities",
         // `tests` runs the few seeds of a debug build. This build takes minutes.
