@@ -1,5 +1,6 @@
 //! The laws of a key-value store: its harness, and the subject of a law.
 
+mod away;
 mod harness;
 pub(crate) mod listing;
 pub(crate) mod races;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use gesta_core::{Entry, KeyName, KeyPrefix, KeyValueError, KeyValueStore, Revision};
 use pollster::block_on;
 
+pub use away::AwayKeyValues;
 pub use harness::{KeyValueHarness, MemoryKeyValues, RestartingKeyValues};
 pub use random::compare_key_values_with_memory;
 

@@ -47,7 +47,9 @@ mod world;
 use crate as events;
 pub use groups::{GroupBug, GroupHarness, LocalHarness, Served, SimpleGroups};
 pub use harness::{Clock, Harness, Memory, Restarting, Snapshot};
-pub use key_values::{KeyValueHarness, MemoryKeyValues, RestartingKeyValues, compare_key_values_with_memory};
+pub use key_values::{
+    AwayKeyValues, KeyValueHarness, MemoryKeyValues, RestartingKeyValues, compare_key_values_with_memory,
+};
 pub use linear::check_linear_history;
 pub use model::{compare_by_choices, compare_with_memory};
 pub use snapshots::{MemorySnapshots, SnapshotHarness, compare_snapshots_with_memory};

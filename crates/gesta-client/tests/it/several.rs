@@ -1,19 +1,13 @@
 //! The laws of consumer groups over two servers of one store: one deals the groups, and the client calls the other one.
 
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use gesta_client::{ClientOptions, RemoteGroups, RemoteStore};
-use gesta_conformance::{GroupHarness, Served};
+use gesta_conformance::{AwayKeyValues, GroupHarness, Served};
 use gesta_consumer::group::{Groups, SharedGroups};
 use gesta_consumer::{Clock as _, TestClock};
-use gesta_core::{
-    BoxFuture, Entry, EventStore, KeyName, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore,
-    MemoryStore, Revision, StoreId,
-};
+use gesta_core::{EventStore, KeyValueStore, MemoryKeyValueStore, MemoryStore, Revision, StoreId};
 use gesta_postgres::{Options, PostgresStore, PostgresUrl};
 use gesta_server::Server;
 use pollster::block_on;
@@ -71,72 +65,17 @@ impl Stores {
     }
 }
 
-/// The values of a process, which may lose them.
-struct Cut {
-    inner: Arc<dyn KeyValueStore>,
-    is_cut: AtomicBool,
-}
-
-impl Cut {
-    fn check(&self) -> Result<(), KeyValueError> {
-        match self.is_cut.load(Ordering::SeqCst) {
-            true => Err(KeyValueError::Unavailable { reason: "the process is gone".to_owned() }),
-            false => Ok(()),
-        }
-    }
-}
-
-impl KeyValueStore for Cut {
-    fn get(&self, key: KeyName) -> BoxFuture<'_, Result<Option<Entry>, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.get(key).await
-        })
-    }
-
-    fn put(
-        &self,
-        key: KeyName,
-        value: Bytes,
-        expect: Option<Revision>,
-    ) -> BoxFuture<'_, Result<Revision, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.put(key, value, expect).await
-        })
-    }
-
-    fn delete(&self, key: KeyName, expect: Revision) -> BoxFuture<'_, Result<(), KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.delete(key, expect).await
-        })
-    }
-
-    fn list(
-        &self,
-        prefix: KeyPrefix,
-        after: Option<KeyName>,
-        limit: NonZeroU32,
-    ) -> BoxFuture<'_, Result<Vec<(KeyName, Entry)>, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.list(prefix, after, limit).await
-        })
-    }
-}
-
 /// A process with a server.
 struct Process {
     groups: Arc<SharedGroups>,
-    values: Arc<Cut>,
+    values: Arc<AwayKeyValues>,
     server: Running,
 }
 
 impl Process {
     fn start(stores: &Stores, clock: &TestClock, address: std::net::SocketAddr) -> Self {
         let (id, store, values) = stores.open(clock);
-        let values = Arc::new(Cut { inner: values, is_cut: AtomicBool::new(false) });
+        let values = Arc::new(AwayKeyValues::new(values));
         let connect = move |address: &str, holder: &str| {
             let groups = RemoteGroups::of_holder(address, holder, id, &ClientOptions::default());
             groups.map(|groups| Arc::new(groups) as _).map_err(|error| error.to_string())
@@ -168,7 +107,7 @@ impl Process {
 
     /// Ends it without a last write.
     fn kill(self) {
-        self.values.is_cut.store(true, Ordering::SeqCst);
+        self.values.set_away(true);
         self.server.kill();
         self.groups.close();
     }

@@ -1,81 +1,20 @@
 //! Local groups: their thread, their list, and key-value stores that fail.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use gesta_conformance::AwayKeyValues;
 use gesta_consumer::group::{
     ChangeError, Delivery, GroupName, GroupSettings, GroupState, Groups, LocalGroups, LocalGroupsOptions,
     LookError, Settlement, Take, TakeError, Taken, Then,
 };
 use gesta_consumer::{Clock, TestClock};
-use gesta_core::{
-    Batch, BoxFuture, Entry, EventId, KeyName, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore,
-    MemoryStore, NewEvent, Query, Revision, StoreId, Timestamp,
-};
+use gesta_core::{Batch, EventId, MemoryKeyValueStore, MemoryStore, NewEvent, Query, StoreId, Timestamp};
 use pollster::block_on;
-
-/// A key-value store that can be away.
-#[derive(Default)]
-struct Away {
-    inner: MemoryKeyValueStore,
-    is_away: AtomicBool,
-}
-
-impl Away {
-    fn check(&self) -> Result<(), KeyValueError> {
-        match self.is_away.load(Ordering::SeqCst) {
-            true => Err(KeyValueError::Unavailable { reason: "away".into() }),
-            false => Ok(()),
-        }
-    }
-}
-
-impl KeyValueStore for Away {
-    fn get(&self, key: KeyName) -> BoxFuture<'_, Result<Option<Entry>, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.get(key).await
-        })
-    }
-
-    fn put(
-        &self,
-        key: KeyName,
-        value: Bytes,
-        expect: Option<Revision>,
-    ) -> BoxFuture<'_, Result<Revision, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.put(key, value, expect).await
-        })
-    }
-
-    fn delete(&self, key: KeyName, expect: Revision) -> BoxFuture<'_, Result<(), KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.delete(key, expect).await
-        })
-    }
-
-    fn list(
-        &self,
-        prefix: KeyPrefix,
-        after: Option<KeyName>,
-        limit: NonZeroU32,
-    ) -> BoxFuture<'_, Result<Vec<(KeyName, Entry)>, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.list(prefix, after, limit).await
-        })
-    }
-}
 
 struct World {
     store: Arc<MemoryStore>,
-    values: Arc<Away>,
+    values: Arc<AwayKeyValues>,
     clock: TestClock,
     events: u128,
 }
@@ -85,7 +24,8 @@ impl World {
         let clock = TestClock::default();
         let time = clock.clone();
         let store = MemoryStore::new(StoreId::from_bytes([5; 16]), 1, move || time.now());
-        Self { store: Arc::new(store), values: Arc::default(), clock, events: 0 }
+        let values = Arc::new(AwayKeyValues::new(Arc::<MemoryKeyValueStore>::default()));
+        Self { store: Arc::new(store), values, clock, events: 0 }
     }
 
     fn start(&self) -> LocalGroups {
@@ -183,7 +123,7 @@ fn a_close_answers_everybody_and_later_calls_are_refused() {
 fn without_the_key_value_store_calls_are_refused_until_it_is_back() {
     let world = World::new();
     create(&world.start(), "g");
-    world.values.is_away.store(true, Ordering::SeqCst);
+    world.values.set_away(true);
     let groups = world.start();
     let call = || Take::new("m".parse().unwrap(), 1, Duration::ZERO);
     let refused = block_on(groups.take(group("g"), call()));
@@ -191,7 +131,7 @@ fn without_the_key_value_store_calls_are_refused_until_it_is_back() {
         matches!(refused, Err(TakeError::Unavailable { ref reason }) if reason.contains("away")),
         "{refused:?}"
     );
-    world.values.is_away.store(false, Ordering::SeqCst);
+    world.values.set_away(false);
     while block_on(groups.take(group("g"), call())).is_err() {
         world.clock.advance(Duration::from_secs(1));
     }
@@ -204,7 +144,7 @@ fn a_close_does_not_wait_for_a_key_value_store_that_is_away() {
     create(&groups, "g");
     world.append("s-1");
     let delivery = take(&groups, "g");
-    world.values.is_away.store(true, Ordering::SeqCst);
+    world.values.set_away(true);
     settle(&groups, "g", Settlement::handled(delivery.id));
     groups.close();
 }

@@ -1,74 +1,15 @@
 //! Groups of one store that two processes have open.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
+use gesta_conformance::AwayKeyValues;
 use gesta_consumer::TestClock;
 use gesta_consumer::group::{GroupName, GroupSettings, Groups, LookError, Settlement, SharedGroups, Take};
-use gesta_core::{
-    Batch, BoxFuture, Entry, EventId, KeyName, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore,
-    MemoryStore, NewEvent, Query, Revision, StoreId, Timestamp,
-};
+use gesta_core::{Batch, EventId, MemoryKeyValueStore, MemoryStore, NewEvent, Query, StoreId, Timestamp};
 use pollster::block_on;
-
-/// The store of one process, which its network can lose.
-struct Reached {
-    inner: Arc<MemoryKeyValueStore>,
-    is_away: AtomicBool,
-}
-
-impl Reached {
-    fn check(&self) -> Result<(), KeyValueError> {
-        match self.is_away.load(Ordering::SeqCst) {
-            true => Err(KeyValueError::Unavailable { reason: "away".into() }),
-            false => Ok(()),
-        }
-    }
-}
-
-impl KeyValueStore for Reached {
-    fn get(&self, key: KeyName) -> BoxFuture<'_, Result<Option<Entry>, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.get(key).await
-        })
-    }
-
-    fn put(
-        &self,
-        key: KeyName,
-        value: Bytes,
-        expect: Option<Revision>,
-    ) -> BoxFuture<'_, Result<Revision, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.put(key, value, expect).await
-        })
-    }
-
-    fn delete(&self, key: KeyName, expect: Revision) -> BoxFuture<'_, Result<(), KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.delete(key, expect).await
-        })
-    }
-
-    fn list(
-        &self,
-        prefix: KeyPrefix,
-        after: Option<KeyName>,
-        limit: std::num::NonZeroU32,
-    ) -> BoxFuture<'_, Result<Vec<(KeyName, Entry)>, KeyValueError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.list(prefix, after, limit).await
-        })
-    }
-}
 
 /// The processes by their address.
 type Network = Arc<Mutex<BTreeMap<String, Arc<SharedGroups>>>>;
@@ -88,8 +29,8 @@ impl World {
     }
 
     /// Starts a process at an address.
-    fn process(&self, address: &str) -> (Arc<SharedGroups>, Arc<Reached>) {
-        let values = Reached { inner: Arc::clone(&self.values), is_away: AtomicBool::new(false) };
+    fn process(&self, address: &str) -> (Arc<SharedGroups>, Arc<AwayKeyValues>) {
+        let values = AwayKeyValues::new(Arc::clone(&self.values) as _);
         let (values, network) = (Arc::new(values), Arc::clone(&self.network));
         let connect = move |address: &str, holder: &str| {
             let network = network.lock().unwrap();
@@ -198,14 +139,14 @@ fn a_process_that_loses_its_store_stops_and_another_one_takes_over() {
     let seen = Mutex::default();
     world.append(0..10);
     world.until(|| handle(&second, "m", &seen, 10));
-    values.is_away.store(true, Ordering::SeqCst);
+    values.set_away(true);
     // Longer than a process deals without an accepted put.
     world.pass(Duration::from_secs(7));
     world.append(10..20);
     world.until(|| handle(&second, "m", &seen, 20));
     let error = world.until(|| block_on(first.get(group()))).unwrap_err();
     assert!(matches!(error, LookError::Unavailable { .. }), "{error}");
-    values.is_away.store(false, Ordering::SeqCst);
+    values.set_away(false);
     world.append(20..30);
     world.until(|| handle(&first, "n", &seen, 30));
 }
