@@ -52,9 +52,9 @@ pub struct OpenOptions {
     pub client: ClientOptions,
     /// Where snapshots of states are kept.
     pub snapshots: Snapshots,
-    /// Where other processes that have the store open reach the server of this one, such as `http://10.0.0.7:2114`. With it, this
-    /// process competes at once for the role of the one that deals the consumer groups; without it, from the first call to groups on. It
-    /// has a meaning for a store in a database only.
+    /// The address of this process's server for other processes on the same store, such as `http://10.0.0.7:2114`. One process deals the
+    /// consumer groups. With an address, this process asks for that role at once; without one, at the first call to groups. Only a store
+    /// in a database uses it.
     pub advertise: Option<String>,
 }
 
@@ -92,11 +92,11 @@ pub struct Opened {
     snapshot_threads: Option<Arc<SnapshotThreads>>,
 }
 
-/// Where the groups are dealt, to close them.
+/// The groups that this process has open, to close them.
 enum Dealt {
-    /// By this process alone.
+    /// This process alone deals them.
     Here(Arc<LocalGroups>),
-    /// By one of the processes that have the store open.
+    /// One of the processes on the store deals them.
     Shared(Arc<SharedGroups>),
     /// By a server.
     There,

@@ -19,7 +19,7 @@ pub trait CopyGroup {
     fn accept(&mut self, at: usize, now: Timestamp) -> RecordedBatch;
 }
 
-/// What a batch gets.
+/// The decision on a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is written with the group.

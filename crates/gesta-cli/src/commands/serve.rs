@@ -47,8 +47,8 @@ pub(crate) struct Serve {
     /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// Where other processes that have the same database open reach this one, such as `http://10.0.0.7:2114`: one of them deals the
-    /// consumer groups, and the others pass calls on to it. By default, the address to listen on.
+    /// The address of this server for other servers on the same database, such as `http://10.0.0.7:2114`. One of them deals the consumer
+    /// groups, and the others pass calls on to it. By default, the address to listen on.
     #[arg(long, value_name = "URL", env = "GESTA_ADVERTISE")]
     advertise: Option<String>,
     /// A folder with view definitions, `.sql` files. They are read at the start, and again at `gesta view reload` or SIGHUP. The tables

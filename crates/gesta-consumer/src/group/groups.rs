@@ -173,7 +173,7 @@ pub trait Groups: Send + Sync {
 pub struct Dealer {
     /// Its id.
     pub id: String,
-    /// Where others reach it, if it says so.
+    /// Its address for other processes, if it gives one.
     pub address: Option<String>,
     /// True if it is this process.
     pub is_here: bool,

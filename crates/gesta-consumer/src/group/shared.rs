@@ -72,7 +72,7 @@ struct State {
 /// Another process: its id and address.
 type Named = (String, String);
 
-/// Where a call goes.
+/// The process that answers a call.
 struct Route {
     groups: Arc<dyn Groups>,
     /// The process that deals, if it is another one.
@@ -175,7 +175,7 @@ impl SharedGroups {
         self.inner.lock().hosted.insert(group, settings);
     }
 
-    /// Where a call goes. Waits a while until it is known.
+    /// Finds the process that answers a call. Waits a while until one is known.
     async fn route(&self) -> Result<Route, NoRoute> {
         self.start().map_err(|error| NoRoute::Unavailable(error.to_string()))?;
         let inner = &self.inner;

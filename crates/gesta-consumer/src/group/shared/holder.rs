@@ -43,7 +43,7 @@ const _: () = assert!(
 pub(crate) struct Row {
     /// The id of the process that deals.
     pub(crate) holder: String,
-    /// Where others reach it, if they do.
+    /// Its address for other processes, if it has one.
     pub(crate) address: Option<String>,
     /// A number that each attempt to put changes.
     pub(crate) beat: u64,
@@ -215,7 +215,7 @@ impl Holder {
         }
     }
 
-    /// Where others reach this process.
+    /// The address of this process for others.
     pub(crate) fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }
