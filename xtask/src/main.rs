@@ -14,6 +14,7 @@ mod miri;
 mod mutants;
 mod night;
 mod nightly;
+mod processor;
 mod shell;
 mod shop;
 mod sim;

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use crate::{Failure, install, shell};
+use crate::{Failure, install, processor, shell};
 
 /// One check, and the command that makes it.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ pub(crate) fn run(lists: &[&[Step]]) -> Result<(), Failure> {
         }
     }
 
-    println!("\n=== all steps passed in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("\n=== all steps passed in {:.1} s{}", begun.elapsed().as_secs_f64(), processor_time(0.0));
     if !skipped.is_empty() {
         println!("=== except these, which were skipped: {}", skipped.join(", "));
     }
@@ -175,18 +175,25 @@ fn announcement(steps: &[Planned]) -> String {
 fn run_step(name: &str, command: &str) -> Result<(), Failure> {
     println!("\n=== {name}: {command}");
     let begun = Instant::now();
+    let used_before = processor::seconds_of_children().unwrap_or_default();
     let status = shell::command(command).status();
     let seconds = begun.elapsed().as_secs_f64();
 
     let failure = match status {
         Ok(status) if status.success() => {
-            println!("=== {name}: passed in {seconds:.1} s");
+            println!("=== {name}: passed in {seconds:.1} s{}", processor_time(used_before));
             return Ok(());
         }
         Ok(status) => status.to_string(),
         Err(error) => format!("cannot start: {error}"),
     };
     Err(format!("step `{name}` failed after {seconds:.1} s ({failure}); repeat it with:\n\n    {command}"))
+}
+
+/// The processor time since `used_before`, as the end of a sentence.
+fn processor_time(used_before: f64) -> String {
+    let used = processor::seconds_of_children().map(|now| now - used_before);
+    used.map_or_else(String::new, |seconds| format!(", {seconds:.0} s of processor time"))
 }
 
 /// Decides how this machine runs the step. Installs nothing.

@@ -16,7 +16,7 @@ const WRITERS: u64 = 4;
 /// The distance of values after which the key is deleted and made again.
 const DELETED_EVERY: u64 = 7;
 
-/// What is known of a key: the number of its last acknowledged value, and that value's revision.
+/// What is known of a key: the number of its last value that was acknowledged, or found after a kill, and that value's revision.
 type Acknowledged = HashMap<u64, (u64, Revision)>;
 
 #[test]
@@ -40,7 +40,7 @@ fn everything_acknowledged_is_there_after_kills_in_the_middle_of_writes() {
         writer.kill().unwrap();
         writer.wait().unwrap();
         while note(&mut acknowledged, &mut output) {}
-        check(&open(&file), &acknowledged, kill);
+        check(&open(&file), &mut acknowledged, kill);
     }
     let writes = acknowledged.values().map(|(number, _)| number).sum::<u64>();
     assert!(writes > kills as u64, "{writes} writes");
@@ -65,10 +65,11 @@ fn note(acknowledged: &mut Acknowledged, output: &mut impl BufRead) -> bool {
     }
 }
 
-/// Checks that each key has its last acknowledged value, or the one that was being written.
-fn check(store: &gesta_state::StateStore, acknowledged: &Acknowledged, kill: usize) {
+/// Checks that each key has its last known value, or the one that was being written. That one is known from now on: the next process goes on
+/// from it.
+fn check(store: &gesta_state::StateStore, acknowledged: &mut Acknowledged, kill: usize) {
     let highest = acknowledged.values().map(|(_, revision)| *revision).max();
-    for (writer, (number, revision)) in acknowledged {
+    for (writer, (number, revision)) in &mut *acknowledged {
         match block_on(store.get(key(&format!("k{writer}")))).expect("no failure") {
             Some(entry) => {
                 let found = std::str::from_utf8(&entry.value)
@@ -78,8 +79,9 @@ fn check(store: &gesta_state::StateStore, acknowledged: &Acknowledged, kill: usi
                     .expect("no failure");
                 assert!((*number..=number + 1).contains(&found), "kill {kill}: {found} after {number}");
                 assert_eq!(found == *number, entry.revision == *revision, "kill {kill}: {entry:?}");
+                (*number, *revision) = (found, entry.revision);
             }
-            None => assert_eq!(number % DELETED_EVERY, 0, "kill {kill}: value {number} is gone"),
+            None => assert_eq!(*number % DELETED_EVERY, 0, "kill {kill}: value {number} is gone"),
         }
     }
     let probe = all(store).into_iter().find(|(key, _)| key.as_str() == "probe");
