@@ -106,6 +106,11 @@ pub(crate) const CI_ONLY: &[Step] = &[
         needs: &[Tool::Package { name: "faketime", probe: "faketime -f +2h true" }],
     },
     Step {
+        name: "errors of the compiler",
+        command: "cargo test --workspace --test compile_fail -- --ignored",
+        needs: &[],
+    },
+    Step {
         name: "processes and entities",
         // `tests` runs the few seeds of a debug build. This build takes minutes.
         command: "cargo test --profile simulation --package gesta --lib simulation",

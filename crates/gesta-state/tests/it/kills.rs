@@ -77,7 +77,7 @@ fn check(store: &gesta_state::StateStore, acknowledged: &mut Acknowledged, kill:
                     .trim()
                     .parse::<u64>()
                     .expect("no failure");
-                assert!((*number..=number + 1).contains(&found), "kill {kill}: {found} after {number}");
+                assert!((*number..=*number + 1).contains(&found), "kill {kill}: {found} after {number}");
                 assert_eq!(found == *number, entry.revision == *revision, "kill {kill}: {entry:?}");
                 (*number, *revision) = (found, entry.revision);
             }
