@@ -4,21 +4,26 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gesta_core::EventStore;
-use gesta_views::{Definition, EvaluateError, EvaluationLimits, Moment, ViewAsOf, evaluate};
+use gesta_views::{Definition, EvaluateError, EvaluationLimits, Moment, OnError, ViewAsOf, evaluate};
 
 /// How many are kept. Each is a temporary database.
 const KEPT: usize = 8;
 
-/// The last views as of earlier moments, the newest first, by the hash of their definition.
+/// The last views as of earlier moments, the newest first.
 #[derive(Default)]
 pub(crate) struct Evaluations(Mutex<VecDeque<(Key, Arc<ViewAsOf>)>>);
 
-type Key = (String, Moment);
+/// The definition, by its hash and by what it does at an event that cannot be applied, and the moment.
+type Key = (String, OnError, Moment);
+
+fn key(definition: &Definition, moment: &Moment) -> Key {
+    (definition.hash(), definition.on_error(), moment.clone())
+}
 
 impl Evaluations {
     /// The view at a moment, if it is kept.
     pub(crate) fn kept(&self, definition: &Definition, moment: &Moment) -> Option<Arc<ViewAsOf>> {
-        self.take(&(definition.hash(), moment.clone()))
+        self.take(&key(definition, moment))
     }
 
     /// The view at a moment: a kept one, or a new one.
@@ -29,11 +34,11 @@ impl Evaluations {
         moment: Moment,
         limits: &EvaluationLimits,
     ) -> Result<Arc<ViewAsOf>, EvaluateError> {
-        let key = (definition.hash(), moment);
+        let key = key(definition, &moment);
         if let Some(kept) = self.take(&key) {
             return Ok(kept);
         }
-        let view = Arc::new(evaluate(store, definition, &key.1, limits)?);
+        let view = Arc::new(evaluate(store, definition, &moment, limits)?);
         let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         views.push_front((key, Arc::clone(&view)));
         views.truncate(KEPT);
@@ -76,5 +81,20 @@ mod tests {
         (8..15).for_each(|second| drop(get(second)));
         assert!(Arc::ptr_eq(&second, &get(1)));
         assert!(!Arc::ptr_eq(&first, &get(0)));
+    }
+
+    #[test]
+    fn a_definition_that_parks_is_another_one() {
+        let (id, limits) = (StoreId::from_bytes([7; 16]), EvaluationLimits::default());
+        let store = MemoryStore::new(id, 1, || Timestamp::from_nanos(1));
+        let text = "-- dialect: sqlite\n-- on-error: stop\ncreate table t (n integer);\n-- on x\n-- ignore";
+        let views = Evaluations::default();
+        let get = |text: &str| {
+            let definition = Definition::parse("v", text).unwrap();
+            views.get(&store, &definition, Checkpoint::start(id, 1).into(), &limits).unwrap()
+        };
+        let stops = get(text);
+        assert!(!Arc::ptr_eq(&stops, &get(&text.replace("stop", "park"))));
+        assert!(Arc::ptr_eq(&stops, &get(text)));
     }
 }

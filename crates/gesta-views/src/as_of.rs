@@ -43,7 +43,7 @@ impl From<Checkpoint> for Moment {
 pub struct EvaluationLimits {
     /// How many events it may read.
     pub events: u64,
-    /// How long it may take. It ends after the page under way.
+    /// How long it may take. It ends after the page under way, or the try of one whose streams are parked.
     pub time: Duration,
     /// Ends it early, after the page under way.
     pub cancel: Cancel,
@@ -128,7 +128,7 @@ pub fn evaluate(
     while let Some(events) = pages.next()? {
         // Pieces of the page without a gap: nearly always all of it.
         for piece in events.chunk_by(|a, b| happened(a) == happened(b)).filter(|piece| happened(&piece[0])) {
-            fold.apply(piece)?;
+            fold.apply(piece, &pages.budget)?;
         }
     }
     fold.commit(&moment.until)?;
@@ -160,11 +160,29 @@ struct Pages<'a> {
     store: &'a dyn EventStore,
     definition: &'a Definition,
     until: &'a Checkpoint,
-    limits: &'a EvaluationLimits,
-    began: Instant,
+    budget: Budget<'a>,
     at: Checkpoint,
     events: u64,
     ended: bool,
+}
+
+/// What is left of an evaluation's limits.
+struct Budget<'a> {
+    limits: &'a EvaluationLimits,
+    began: Instant,
+}
+
+impl Budget<'_> {
+    /// Refuses to go on once a limit is met.
+    fn check(&self) -> Result<(), EvaluateError> {
+        if self.limits.cancel.is_cancelled() {
+            return Err(RunError::Cancelled.into());
+        }
+        if self.began.elapsed() > self.limits.time {
+            return Err(EvaluateError::TooLong { time_max: self.limits.time });
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Pages<'a> {
@@ -175,7 +193,8 @@ impl<'a> Pages<'a> {
         limits: &'a EvaluationLimits,
     ) -> Result<Self, RunError> {
         let at = pollster::block_on(store.locate(When::Start))?;
-        Ok(Self { store, definition, until, limits, began: Instant::now(), at, events: 0, ended: false })
+        let budget = Budget { limits, began: Instant::now() };
+        Ok(Self { store, definition, until, budget, at, events: 0, ended: false })
     }
 
     /// The next events; `None` at the end.
@@ -189,15 +208,11 @@ impl<'a> Pages<'a> {
         self.at = page.scanned_to;
         self.ended = page.end;
         self.events += page.events.len() as u64;
-        if self.limits.cancel.is_cancelled() {
-            return Err(RunError::Cancelled.into());
+        let events_max = self.budget.limits.events;
+        if self.events > events_max {
+            return Err(EvaluateError::TooManyEvents { events_max });
         }
-        if self.events > self.limits.events {
-            return Err(EvaluateError::TooManyEvents { events_max: self.limits.events });
-        }
-        if self.began.elapsed() > self.limits.time {
-            return Err(EvaluateError::TooLong { time_max: self.limits.time });
-        }
+        self.budget.check()?;
         Ok(Some(page.events))
     }
 }

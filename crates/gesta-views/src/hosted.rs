@@ -14,7 +14,7 @@ use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::RunError;
 use crate::runner::{Builder, Follow, MakeTarget};
 use crate::status::{OldVersion, State};
-use crate::target::{Reads, Role, Target};
+use crate::target::{Role, Serving, Target};
 use crate::view::View;
 
 /// A view that runs.
@@ -141,24 +141,26 @@ impl Hosted {
         limits: &QueryLimits,
     ) -> Result<Rows, QueryError> {
         let deadline = Instant::now() + limits.time;
-        let reads = self.served_within(deadline)?;
+        let Serving { reads, parked, .. } = self.served_within(deadline)?;
         let answer = reads.query(sql, parameters, limits, deadline);
-        let answer = answer.map(|rows| Rows { parked: self.view.parked_of(&reads), ..rows });
+        // A stream that was parked or released meanwhile, or by a switch, may lack events in these rows too.
+        let parked = || parked.with(&self.view.serving().map(|serving| serving.parked).unwrap_or_default());
+        let answer = answer.map(|rows| Rows { parked: parked().names(), ..rows });
         if let Err(QueryError::Damaged { message }) = &answer {
             self.view.found_damaged(&reads, message);
         }
         answer
     }
 
-    fn served_within(&self, deadline: Instant) -> Result<Arc<dyn Reads>, QueryError> {
+    fn served_within(&self, deadline: Instant) -> Result<Serving, QueryError> {
         let name = || self.view.name.clone();
         loop {
             // Listen first, look second: a change in between is not missed. And the state before the rows: a run shows its
             // rows before it stops.
             let listener = self.view.changed.listen();
             let state = self.state();
-            match (self.view.readers(), state) {
-                (Some(reads), _) => return Ok(reads),
+            match (self.view.serving(), state) {
+                (Some(serving), _) => return Ok(serving),
                 (None, State::Stopped { error }) => {
                     return Err(QueryError::Stopped { name: name(), error });
                 }

@@ -6,6 +6,8 @@
 
 use gesta_core::Checkpoint;
 
+use crate::parked::ParkedStreams;
+
 /// A version that answers queries, or did before.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kept {
@@ -15,6 +17,8 @@ pub(crate) struct Kept {
     pub(crate) served: i64,
     /// The place that its rows show; `None` if it cannot be read.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// The streams that its rows do not show to the end.
+    pub(crate) parked: ParkedStreams,
     /// The rollback to this version, if there was one.
     pub(crate) rollback: Option<Rollback>,
     /// Its definition, if it is text.
@@ -76,7 +80,8 @@ mod tests {
     fn kept(hash: &str, served: i64, rollback: Option<(&str, i64)>) -> Kept {
         let source = Some(Source { file: String::new(), text: String::new() });
         let rollback = rollback.map(|(hash, since)| Rollback { instead_of: hash.into(), since });
-        Kept { hash: hash.into(), served, checkpoint: None, rollback, source }
+        let (checkpoint, parked) = (None, ParkedStreams::default());
+        Kept { hash: hash.into(), served, checkpoint, parked, rollback, source }
     }
 
     fn check(given: &str, versions: &[Kept], expected: (Option<&str>, Option<&str>, bool)) {

@@ -13,7 +13,7 @@ use crate::limits::{PARKED_ERROR_CHARACTERS, PARKED_STREAMS_MAX};
 use crate::run_error::{EventPlace, RunError};
 
 /// What a view does at an event that it cannot apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnError {
     /// It stops before the event.
     #[default]
@@ -61,7 +61,7 @@ impl ParkedStream {
 }
 
 /// The parked streams of a version, as its database has them. A clone shares the entries.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ParkedStreams(Arc<BTreeMap<String, Arc<ParkedStream>>>);
 
 impl ParkedStreams {
@@ -80,6 +80,18 @@ impl ParkedStreams {
 
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
+    }
+
+    /// These, and those of another version of the view. For a stream of both, the other version counts.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        if self.0.is_empty() {
+            return other.clone();
+        }
+        if !Arc::ptr_eq(&self.0, &other.0) && !other.0.is_empty() {
+            let others = other.0.iter().map(|(stream, parked)| (stream.clone(), Arc::clone(parked)));
+            Arc::make_mut(&mut self.0).extend(others);
+        }
+        self
     }
 
     /// Follows a transaction that was committed.

@@ -50,6 +50,16 @@ pub enum ParkedError {
         /// The stream.
         stream: String,
     },
+    /// Only the version that is being replaced holds the stream back, and operators change the wanted one. Nothing was changed.
+    #[error(
+        "stream `{stream}` is parked only in the version of the view `{view}` that answers queries until the new one has caught up"
+    )]
+    InOlderVersion {
+        /// The view.
+        view: String,
+        /// The stream.
+        stream: String,
+    },
     /// The events to skip lie before the first one that is held. Nothing was changed.
     #[error(
         "the view `{view}` has applied stream `{stream}` through version {through}: it holds the stream from version {first} on"
@@ -111,7 +121,10 @@ impl ParkedError {
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::UnknownView(_) | Self::NotParked { .. } | Self::NotHeld { .. } => Retry::Never,
+            Self::UnknownView(_)
+            | Self::NotParked { .. }
+            | Self::InOlderVersion { .. }
+            | Self::NotHeld { .. } => Retry::Never,
             Self::Read(error) => error.retry(),
             Self::NotReached { .. }
             | Self::NotBegun { .. }

@@ -19,7 +19,7 @@ use crate::kept::{Kept, Roles, roles};
 use crate::limits::REBUILDS_MAX;
 use crate::parked::{OnError, ParkedStreams, Parking, Then};
 use crate::run_error::{Remedy, RunError};
-use crate::target::{Found, Outcome, PageWrite, Role, Serving, Target, Version, Writer, fitting};
+use crate::target::{Durability, Found, Outcome, PageWrite, Role, Serving, Target, Version, Writer, fitting};
 use crate::view::View;
 
 pub(crate) use orders::HeldEvents;
@@ -147,7 +147,7 @@ impl<T: Target> Builder<T> {
         let checkpoint = kept.checkpoint.clone().and_then(|at| fitting(at, opening.head()).ok());
         match checkpoint {
             Some(checkpoint) if is_of_history(&checkpoint, opening)? => {
-                let parked = ParkedStreams::default();
+                let parked = kept.parked.clone();
                 Ok(Some(Serving { reads: self.target.reads(&kept.hash), checkpoint, parked }))
             }
             _ => Ok(None),
@@ -288,6 +288,10 @@ impl<T: Target> Opener for Builder<T> {
         let reason = match (damage, failure) {
             (Some(damage), _) => format!("its file is damaged: {damage}"),
             (None, None) => return Recovery::Reopen,
+            // The signal was raised while the database was waited for. A run that is to stop does not come here, so it is to open again.
+            (None, Some(Failure::Handler(error))) if matches!(*error, RunError::ShutDown) => {
+                return Recovery::Reopen;
+            }
             (None, Some(failure)) => match remedy(&failure) {
                 Remedy::Stop => {
                     if let Failure::Handler(error) = &failure {
@@ -373,6 +377,13 @@ enum Phase<'o> {
     Near(#[expect(dead_code, reason = "dropping it lets the older version go on")] Held<'o>),
     /// It serves.
     Serves,
+}
+
+/// Where a transaction brings a version.
+struct Destination<'d> {
+    place: &'d Checkpoint,
+    reach: Reach,
+    durability: Durability,
 }
 
 /// A version between two pages.
@@ -472,7 +483,8 @@ impl<'o, T: Target> Follower<'o, T> {
     ) -> Result<Option<u64>, RunError> {
         let parked = self.parked.clone();
         let parking = Parking::new(&self.view.name, self.policy, &parked, &page.events);
-        self.commit(parking, at, &page.scanned_to, reach, stop)
+        let to = Destination { place: &page.scanned_to, reach, durability: Durability::WithLater };
+        self.commit(parking, at, &to, stop)
     }
 
     /// Commits events and the parked streams that go with them, and shows both. Gives the number of events that were applied.
@@ -481,13 +493,13 @@ impl<'o, T: Target> Follower<'o, T> {
         &mut self,
         mut parking: Parking<'_>,
         from: &Checkpoint,
-        to: &Checkpoint,
-        reach: Reach,
+        to: &Destination<'_>,
         stop: &Stop,
     ) -> Result<Option<u64>, RunError> {
+        let Destination { place: to, reach, durability } = *to;
         loop {
             let (events, parked, pieces) = (parking.events(), parking.changes(), parking.pieces());
-            let page = PageWrite { events: &events, pieces, from, to, reach, parked: &parked };
+            let page = PageWrite { events: &events, pieces, from, to, reach, parked: &parked, durability };
             match self.writer.commit(&page, stop) {
                 Ok(Outcome::Interrupted) => return Ok(None),
                 Ok(Outcome::Applied) => {

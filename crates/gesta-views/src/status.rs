@@ -133,8 +133,8 @@ pub struct Status {
     /// Why the database was last thrown away and rebuilt from the log since the views were opened: damage, or a log that
     /// is no longer the one it was built from. `None` if it was not.
     pub rebuilt: Option<String>,
-    /// The streams that it holds back, because it cannot apply one of their events, by name. A view that holds some is *degraded*: the
-    /// rows lack their last events.
+    /// The streams whose events cannot be applied, by name: those that the version which answers queries holds back, and those of a
+    /// version that is built beside it. A view with some is *degraded*: the rows lack their last events, or will after the switch.
     pub parked: Vec<Arc<ParkedStream>>,
     /// The names in its definition that the host does not know, and so may be misspelt.
     pub warnings: Vec<DefinitionWarning>,

@@ -116,6 +116,16 @@ pub(crate) struct PageWrite<'p> {
     pub(crate) reach: Reach,
     /// The changes of the parked streams.
     pub(crate) parked: &'p [ParkedChange],
+    pub(crate) durability: Durability,
+}
+
+/// When what was committed survives a loss of power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// With a later sync. Until then it may be missing as a whole: the log has it.
+    WithLater,
+    /// Before the call returns: it is an operator's decision, which is nowhere else.
+    Synced,
 }
 
 /// Writes pages to a version.

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 use gesta_consumer::Stop;
-use gesta_core::{Checkpoint, Limit};
+use gesta_core::{Checkpoint, Limit, StreamName};
 
 use crate::damage::Damage;
 use crate::definition::Definition;
 use crate::gate::Gate;
-use crate::parked::ParkedStreams;
+use crate::parked::{ParkedStream, ParkedStreams};
 use crate::replay::{Order, ParkedError, Replayed};
 use crate::target::{Reads, Role, Serving};
 
@@ -276,23 +276,26 @@ impl View {
         closing.iter().for_each(|closing| closing.reads.close_idle());
     }
 
-    /// What answers queries.
-    pub(crate) fn readers(&self) -> Option<Arc<dyn Reads>> {
-        self.shown().serving.as_ref().map(|serving| Arc::clone(&serving.reads))
+    /// What answers queries, and how far.
+    pub(crate) fn serving(&self) -> Option<Serving> {
+        self.shown().serving.clone()
     }
 
-    /// The streams that the rows of a version do not show to the end.
-    pub(crate) fn parked_of(&self, reads: &Arc<dyn Reads>) -> Vec<String> {
-        let shown = self.shown();
-        let serving = shown.serving.as_ref().filter(|serving| serving.reads.version() == reads.version());
-        serving.map(|serving| serving.parked.names()).unwrap_or_default()
-    }
-
-    /// The parked streams of the wanted version, or of the one that another process runs.
+    /// The parked streams of the version that answers queries, and those of the wanted version while that one is built.
     pub(crate) fn parked(&self) -> ParkedStreams {
         let shown = self.shown();
-        let serving = shown.current.as_ref().or(shown.serving.as_ref());
-        serving.map(|serving| serving.parked.clone()).unwrap_or_default()
+        let of = |version: &Option<Serving>| version.as_ref().map(|version| version.parked.clone());
+        of(&shown.serving).unwrap_or_default().with(&of(&shown.current).unwrap_or_default())
+    }
+
+    /// A parked stream, and the place of the version that holds it back.
+    pub(crate) fn held(&self, stream: &StreamName) -> Option<(Arc<ParkedStream>, Checkpoint)> {
+        let shown = self.shown();
+        let versions = shown.current.iter().chain(&shown.serving);
+        let held = |version: &Serving| {
+            Some((Arc::clone(version.parked.get(stream.as_str())?), version.checkpoint.clone()))
+        };
+        versions.into_iter().find_map(held)
     }
 
     /// The older version that is kept, and its place.

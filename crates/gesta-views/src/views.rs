@@ -390,9 +390,8 @@ impl Views {
     /// [`ParkedError::UnknownView`], and [`ParkedError::Read`] if the store does not answer.
     pub fn held(&self, name: &str, stream: &StreamName) -> Result<Option<HeldStream>, ParkedError> {
         let hosted = self.view(name)?;
-        let (query, now) = (hosted.view.wanted().query(), hosted.view.snapshot());
-        let parked = hosted.view.parked().get(stream.as_str()).cloned();
-        let Some((parked, until)) = parked.zip(now.checkpoint.or(now.served)) else { return Ok(None) };
+        let query = hosted.view.wanted().query();
+        let Some((parked, until)) = hosted.view.held(stream) else { return Ok(None) };
         let held = HeldEvents { store: &*self.store, query: &query, until: &until };
         let page = pollster::block_on(self.store.read(held.read(stream, parked.version)))?;
         Ok(Some(HeldStream { parked, events: held.taken(page) }))

@@ -105,7 +105,9 @@ fn refused(error: ParkedError) -> Problem {
     let (detail, retry) = (error.to_string(), error.retry());
     match error {
         ParkedError::UnknownView(error) => unknown(error),
-        ParkedError::NotParked { view, stream } | ParkedError::NotHeld { view, stream, .. } => {
+        ParkedError::NotParked { view, stream }
+        | ParkedError::InOlderVersion { view, stream }
+        | ParkedError::NotHeld { view, stream, .. } => {
             Problem::of(kinds::NOT_PARKED, detail).with("view", view).with("stream", stream)
         }
         ParkedError::NotReached { view, stream, through } => Problem::of(kinds::NOT_REACHED, detail)

@@ -7,6 +7,7 @@ use gesta_core::{Checkpoint, RecordedEvent};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::{Budget, EvaluateError};
 use crate::definition::Definition;
 use crate::parked::{OnError, ParkedStreams, Parking, Pieces, Then};
 use crate::run_error::{DatabaseErrorKind, RunError};
@@ -22,6 +23,8 @@ pub(super) struct Fold {
     connection: Connection,
     path: PathBuf,
     folder: TempDir,
+    /// Streams are parked, so each page is a transaction of its own: a handler may roll it back itself. Otherwise one is always open.
+    parks: bool,
     /// The streams that are not shown to the end.
     parked: ParkedStreams,
 }
@@ -38,24 +41,32 @@ impl Fold {
             kind: DatabaseErrorKind::Transient,
         })?;
         let path = folder.path().join("view.db");
+        let parks = definition.on_error() == OnError::Park;
         let open = || {
             let connection = Connection::open(&path)?;
             harden(&connection)?;
             purity::install(&connection)?;
             // Without parking, nothing outlives an error, so nothing is rolled back.
-            let journal = if definition.on_error() == OnError::Park { "memory" } else { "off" };
+            let journal = if parks { "memory" } else { "off" };
             connection.pragma_update(None, "journal_mode", journal)?;
             connection.pragma_update(None, "synchronous", "off")?;
             connection.execute_batch("begin")?;
             create(&connection, &definition, start)?;
+            if parks {
+                connection.execute_batch("commit")?;
+            }
             Ok(connection)
         };
         let connection = open().map_err(|error| database(&path, "create", &error))?;
-        Ok(Self { definition, connection, path, folder, parked: ParkedStreams::default() })
+        Ok(Self { definition, connection, path, folder, parks, parked: ParkedStreams::default() })
     }
 
     /// Applies events, in the order of the log. What a running view would park is parked.
-    pub(super) fn apply(&mut self, events: &[RecordedEvent]) -> Result<(), RunError> {
+    pub(super) fn apply(
+        &mut self,
+        events: &[RecordedEvent],
+        budget: &Budget<'_>,
+    ) -> Result<(), EvaluateError> {
         let (name, policy) = (self.definition.name(), self.definition.on_error());
         let before = self.parked.clone();
         let mut parking = Parking::new(name, policy, &before, events);
@@ -63,8 +74,8 @@ impl Fold {
             match self.try_apply(&parking.events(), parking.pieces()) {
                 Ok(()) => break,
                 Err(error) => match parking.failed(error) {
-                    Then::Again => {}
-                    Then::Fail(error) => return Err(error),
+                    Then::Again => budget.check()?,
+                    Then::Fail(error) => return Err(error.into()),
                 },
             }
         }
@@ -80,16 +91,15 @@ impl Fold {
         };
         let applier = Applier::new(&self.connection, &self.definition);
         let mut applier = applier.map_err(|error| database(&self.path, "prepare", &error))?;
-        let parks = self.definition.on_error() == OnError::Park;
-        if parks {
-            run("savepoint page")?;
+        if self.parks {
+            run("begin")?;
         }
         let mut pieces = pieces.of(events).into_iter();
         let applied = pieces.try_for_each(|events| applier.apply(events, &Stop::new()).map(|_| ()));
-        match (&applied, parks) {
-            (_, false) => {}
-            (Ok(()), true) => run("release page")?,
-            (Err(_), true) => run("rollback to page; release page")?,
+        match &applied {
+            Ok(()) if self.parks => run("commit")?,
+            Err(_) if self.parks && !self.connection.is_autocommit() => run("rollback")?,
+            _ => {}
         }
         applied
     }
@@ -103,7 +113,7 @@ impl Fold {
     pub(super) fn commit(&mut self, at: &Checkpoint) -> Result<(), RunError> {
         let commit = || {
             self.connection.execute("update gesta_checkpoint set at = ?1", [at.to_string()])?;
-            self.connection.execute_batch("commit; begin")
+            if self.parks { Ok(()) } else { self.connection.execute_batch("commit; begin") }
         };
         commit().map_err(|error| database(&self.path, "write to", &error))
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use gesta_core::{Checkpoint, EventStore, RecordedEvent, Timestamp};
 
 use super::fold::Fold;
-use super::{EvaluateError, EvaluationLimits, Pages};
+use super::{Budget, EvaluateError, EvaluationLimits, Pages};
 use crate::definition::Definition;
 use crate::query::{QueryLimits, Rows, SqlValue};
 use crate::sqlite::reader::Reader;
@@ -50,7 +50,8 @@ pub fn evaluate_series<I: Iterator<Item = Timestamp>>(
     let fold = Fold::begin(definition, &pages.at)?;
     let (reader, at) = (fold.reader()?, pages.at.clone());
     let (mut next, mut last) = (None, None);
-    let mut series = Series { fold, reader, at, query, given: None, visit };
+    let budget = Budget { limits, began: pages.budget.began };
+    let mut series = Series { fold, reader, at, query, budget, given: None, visit };
     while let Some(events) = pages.next()? {
         let times = || events.iter().map(query.time_of);
         let Some(first) = times().next() else { continue };
@@ -78,6 +79,7 @@ struct Series<'s, V> {
     /// The place after the last event that was applied.
     at: Checkpoint,
     query: &'s SeriesQuery<'s>,
+    budget: Budget<'s>,
     /// The last cut that was given.
     given: Option<Timestamp>,
     visit: V,
@@ -97,7 +99,7 @@ impl<V: FnMut(Timestamp, Rows) -> ControlFlow<()>> Series<'_, V> {
             let belongs = |event: &RecordedEvent| cut.is_some_and(|cut| time_of(event) <= cut);
             let (piece, rest) = events.split_at(events.iter().take_while(|event| belongs(event)).count());
             self.refuse_late(piece)?;
-            self.fold.apply(piece)?;
+            self.fold.apply(piece, &self.budget)?;
             if let Some(event) = piece.last() {
                 self.at = self.at.clone().past(event);
             }

@@ -133,7 +133,7 @@ impl Making<'_> {
              values ($1, $2, $3::bigint::int, $4, 1, $5,
                  (select coalesce(max(made), 0) + 1 from {shared}.view where name = $1), $6, $7)
              on conflict (name, hash) do update set at = excluded.at, fence = v.fence + 1, runner = excluded.runner,
-                 made = excluded.made
+                 made = excluded.made, file = excluded.file, definition = excluded.definition
              returning fence"
         );
         let (name, version) = (self.definition.name(), i64::from(self.definition.version()));

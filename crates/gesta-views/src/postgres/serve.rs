@@ -7,6 +7,7 @@ use crate::kept::{Kept, Rollback, Source};
 use crate::postgres::database::is_alive;
 use crate::postgres::error::failed;
 use crate::postgres::names::{Names, literal, quoted};
+use crate::postgres::parked::read_parked;
 use crate::postgres::pure::tables_of;
 use crate::postgres::session::Session;
 use crate::run_error::{DatabaseErrorKind, RunError};
@@ -145,14 +146,17 @@ pub(crate) fn kept(session: &Session, names: &Names, view: &str) -> Result<Vec<K
         names.shared
     );
     let rows = session.run("look for versions", session.client.query(&sql, &[&view]))?;
-    let kept = |row: &Row| Kept {
-        hash: row.get(0),
-        served: row.get(1),
-        checkpoint: row.get::<_, String>(2).parse().ok(),
-        rollback: rollback(row.get(5), row.get(6)),
-        source: row.get::<_, Option<String>>(4).map(|text| Source { file: row.get(3), text }),
+    let kept = |row: &Row| {
+        Ok(Kept {
+            hash: row.get(0),
+            served: row.get(1),
+            checkpoint: row.get::<_, String>(2).parse().ok(),
+            parked: read_parked(session, names, (view, row.get(0)))?,
+            rollback: rollback(row.get(5), row.get(6)),
+            source: row.get::<_, Option<String>>(4).map(|text| Source { file: row.get(3), text }),
+        })
     };
-    Ok(rows.iter().map(kept).collect())
+    rows.iter().map(kept).collect()
 }
 
 fn rollback(instead_of: Option<String>, since: Option<i64>) -> Option<Rollback> {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use gesta_consumer::Stop;
 use gesta_core::Checkpoint;
+use tokio_postgres::types::ToSql;
 
 use crate::damage::Damage;
 use crate::definition::Definition;
 use crate::kept::{Kept, Rollback};
+use crate::parts::Parts;
 use crate::postgres::database::{Database, heartbeat, is_alive};
 use crate::postgres::error::impossible;
 use crate::postgres::install::install;
@@ -100,13 +102,16 @@ impl Postgres {
         };
         let shared = &self.names.shared;
         let sql = format!(
-            "update {shared}.view set fence = fence + 1, runner = $3,
+            "update {shared}.view set fence = fence + 1, runner = $3, file = $5, definition = $6,
                  made = case when $4 then (select max(made) + 1 from {shared}.view where name = $1) else made end
              where name = $1 and hash = $2 returning fence"
         );
         let (name, hash) = (self.definition.name(), self.definition.hash());
         let (client, runner) = (&session.client, &self.database.runner);
-        let updated = session.run(ACTION, client.query_one(&sql, &[&name, &hash, runner, &is_revived]))?;
+        // With the same hash, the text may say something else about events that cannot be applied.
+        let Parts { file, text, .. } = self.definition.parts();
+        let values: [&(dyn ToSql + Sync); 6] = [&name, &hash, runner, &is_revived, file, text];
+        let updated = session.run(ACTION, client.query_one(&sql, &values))?;
         let fence = updated.get(0);
         Ok(match row.has_schema {
             true => Found::Usable((row.at, fence)),

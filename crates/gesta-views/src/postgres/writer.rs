@@ -17,7 +17,7 @@ use crate::postgres::rows::RowTables;
 use crate::postgres::values::Param;
 use crate::postgres::version::PostgresVersion;
 use crate::run_error::{DatabaseErrorKind, RunError};
-use crate::target::{self, Outcome, PageWrite, Role, Version as _};
+use crate::target::{self, Durability, Outcome, PageWrite, Role, Version as _};
 
 const ACTION: &str = "write to the view";
 
@@ -83,7 +83,7 @@ impl<'v> Writer<'v> {
 
     /// Applies a page. Everything that it sends is in one transaction.
     async fn page(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
-        let PageWrite { events, pieces, from, to, parked, .. } = page;
+        let PageWrite { events, pieces, from, to, parked, durability, .. } = page;
         let (version, client) = (self.version, &self.version.session.client);
         let failed = |error: Error| version.failed(ACTION, &error);
         let applied = match &mut self.tables {
@@ -105,7 +105,11 @@ impl<'v> Writer<'v> {
         if advanced.map_err(failed)? != 1 {
             return Err(version.fenced());
         }
-        client.batch_execute("commit").await.map_err(failed)?;
+        let commit = match durability {
+            Durability::WithLater => "commit",
+            Durability::Synced => "set local synchronous_commit = on; commit",
+        };
+        client.batch_execute(commit).await.map_err(failed)?;
         self.tables.iter_mut().for_each(RowTables::committed);
         Ok(Outcome::Applied)
     }

@@ -8,12 +8,12 @@ use gesta_core::{
     Checkpoint, EventStore, Page, Query, Read, ReadError, RecordedEvent, Select, StreamName, Version,
 };
 
-use super::Follower;
+use super::{Destination, Follower};
 use crate::limits::REPLAY_PAGE;
 use crate::parked::{ParkedChange, ParkedStream, Parking};
 use crate::replay::{ParkedError, Replayed, Skip, Task};
-use crate::run_error::RunError;
-use crate::target::{Role, Target};
+use crate::run_error::{Remedy, RunError};
+use crate::target::{Durability, Role, Target};
 
 /// The held events of parked streams, in the log.
 pub(crate) struct HeldEvents<'h> {
@@ -49,7 +49,11 @@ enum Ended {
 
 impl From<RunError> for Ended {
     fn from(error: RunError) -> Self {
-        Self::Failed(error)
+        match error {
+            // The signal was raised while the database was waited for.
+            RunError::ShutDown => Self::Interrupted,
+            error => Self::Failed(error),
+        }
     }
 }
 
@@ -83,6 +87,10 @@ impl<T: Target> Follower<'_, T> {
                     self.view.finished(&order, failed("it was interrupted".to_owned()));
                     return Ok(None);
                 }
+                // The view is as it was, and goes on: the held events of a stream are no reason to stop it.
+                Err(Ended::Failed(error)) if error.remedy() == Remedy::Stop => {
+                    self.view.finished(&order, failed(error.to_string()));
+                }
                 Err(Ended::Failed(error)) => {
                     self.view.obeys_no_more();
                     self.view.finished(&order, failed(error.to_string()));
@@ -112,8 +120,13 @@ impl<T: Target> Follower<'_, T> {
     }
 
     fn find(&self, stream: &StreamName) -> Result<Arc<ParkedStream>, Ended> {
-        let not_parked =
-            || ParkedError::NotParked { view: self.view.name.clone(), stream: stream.to_string() };
+        let not_parked = || {
+            let (view, stream) = (self.view.name.clone(), stream.to_string());
+            match self.view.parked().get(&stream) {
+                Some(_) => ParkedError::InOlderVersion { view, stream },
+                None => ParkedError::NotParked { view, stream },
+            }
+        };
         self.parked.get(stream.as_str()).cloned().ok_or_else(|| Ended::Refused(not_parked()))
     }
 
@@ -137,7 +150,7 @@ impl<T: Target> Follower<'_, T> {
             return Err(Ended::Refused(ParkedError::NotReached { view, stream, through }));
         }
         let moved = Arc::new(parked.moved(through.next()));
-        self.release(&[], ParkedChange::Put(Arc::clone(&moved)), held, stop)?;
+        self.release(&[], ParkedChange::Put(Arc::clone(&moved)), Durability::Synced, held, stop)?;
         tracing::warn!(view, %stream, %first, %through, by, reason, "events of a view are skipped for good");
         Ok(moved)
     }
@@ -156,7 +169,7 @@ impl<T: Target> Follower<'_, T> {
                 Some(rest) => ParkedChange::Put(Arc::new(parked.moved(rest))),
                 None => ParkedChange::Remove(parked.stream.clone()),
             };
-            applied += self.release(&held.taken(page), released, held, stop)?;
+            applied += self.release(&held.taken(page), released, Durability::WithLater, held, stop)?;
             let is_at =
                 |rest: &Version| self.parked.get(&parked.stream).is_some_and(|now| now.version == *rest);
             match rest.filter(is_at) {
@@ -171,11 +184,13 @@ impl<T: Target> Follower<'_, T> {
         &mut self,
         events: &[RecordedEvent],
         released: ParkedChange,
+        durability: Durability,
         held: &HeldEvents<'_>,
         stop: &Stop,
     ) -> Result<u64, Ended> {
         let before = self.parked.clone();
         let parking = Parking::again(&self.view.name, &before, events, released);
-        self.commit(parking, held.until, held.until, Reach::Page, stop)?.ok_or(Ended::Interrupted)
+        let to = Destination { place: held.until, reach: Reach::Page, durability };
+        self.commit(parking, held.until, &to, stop)?.ok_or(Ended::Interrupted)
     }
 }

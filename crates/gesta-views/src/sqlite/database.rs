@@ -13,6 +13,7 @@ use crate::definition::Definition;
 use crate::kept::{Kept, Rollback, Source};
 use crate::limits::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_CHECKPOINT_PAGES, WRITER_CACHE_KIB};
 use crate::parked::ParkedStreams;
+use crate::parts::Parts;
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::sqlite::connection::{harden, message, read_checkpoint};
 use crate::sqlite::files::{beside, file_name, remove, versions};
@@ -21,17 +22,27 @@ use crate::sqlite::pool::Pool;
 use crate::sqlite::purity;
 use crate::target::{Found, fitting};
 
-/// The runner's tables, in every view's database.
+/// What the runner keeps of a version.
 ///
 /// `served` is 0 until the version has shown everything, and then its number in the order of switches. `instead_of` and `since` are the
 /// rollback to this version.
-const RUNNER_TABLES: &str = "
-    create table gesta_view (name text not null, version integer not null, hash text not null, served integer not null,
-        instead_of text, since integer, file text not null, definition text);
-    create table gesta_checkpoint (at text not null);";
+const VERSION_TABLE: &str = "
+    create table gesta_version (name text not null, version integer not null, hash text not null, served integer not null,
+        instead_of text, since integer, file text not null, definition text);";
+
+const CHECKPOINT_TABLE: &str = "create table gesta_checkpoint (at text not null);";
+
+/// The name of `gesta_version` in a file of a release that parks no streams. Such a release would apply the later events of a parked
+/// stream; without a table of this name it takes the file for damaged, and builds the view anew.
+const BEFORE_PARKING: &str = "gesta_view";
+
+/// Fills `gesta_version` from the table before. No statement looks at the view's own tables.
+const MOVE_VERSION: &str = "
+    insert into gesta_version select name, version, hash, served, instead_of, since, file, definition from gesta_view;
+    drop table gesta_view;";
 
 /// Records that a version has shown everything, and serves from now on.
-pub(crate) const TAKE_OVER: &str = "update gesta_view set served = ?1 where served < ?1";
+pub(crate) const TAKE_OVER: &str = "update gesta_version set served = ?1 where served < ?1";
 
 /// Creates the tables of a view in an empty database, at a checkpoint.
 pub(crate) fn create(
@@ -39,14 +50,15 @@ pub(crate) fn create(
     definition: &Definition,
     at: &Checkpoint,
 ) -> rusqlite::Result<()> {
-    connection.execute_batch(RUNNER_TABLES)?;
-    connection.execute_batch(PARKED_TABLE)?;
+    for table in [VERSION_TABLE, CHECKPOINT_TABLE, PARKED_TABLE] {
+        connection.execute_batch(table)?;
+    }
     for statement in &definition.parts().schema {
         connection.prepare(&statement.sql)?.raw_execute()?;
     }
     let parts = definition.parts();
     connection.execute(
-        "insert into gesta_view values (?1, ?2, ?3, 0, null, null, ?4, ?5)",
+        "insert into gesta_version values (?1, ?2, ?3, 0, null, null, ?4, ?5)",
         (definition.name(), definition.version(), definition.hash(), &parts.file, &parts.text),
     )?;
     connection.execute("insert into gesta_checkpoint values (?1)", [at.to_string()])?;
@@ -85,13 +97,11 @@ impl Place {
             return Ok(Found::Nothing);
         }
         let read = || {
-            let connection = open_for_runner(&path)?;
+            let connection = open_present(&path)?;
             let kept = read_kept(&connection)?;
-            connection.execute_batch(PARKED_TABLE)?;
-            let parked = read_parked(&connection)?;
-            Ok((connection, kept, parked))
+            Ok((connection, kept))
         };
-        let (connection, kept, parked) = match read() {
+        let (connection, kept) = match read() {
             Ok(read) => read,
             Err(error) if is_no_view(&error) => {
                 return Ok(Found::Unusable(format!("its file is damaged: {}", message(&error))));
@@ -101,11 +111,23 @@ impl Place {
         if kept.hash != self.definition.hash() {
             return Ok(Found::Unusable("its file belongs to another definition".to_owned()));
         }
+        self.keep_text(&connection, kept.source.as_ref())
+            .map_err(|error| database(&path, "write to", &error))?;
         let checkpoint = kept.checkpoint.expect("it was read");
         Ok(match fitting(checkpoint, head) {
-            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint, parked)?),
+            Ok(checkpoint) => Found::Usable(self.file(connection, checkpoint, kept.parked)?),
             Err(reason) => Found::Unusable(reason),
         })
+    }
+
+    /// Keeps the text of the definition. With the same hash, it may say something else about events that cannot be applied.
+    fn keep_text(&self, connection: &Connection, kept: Option<&Source>) -> rusqlite::Result<()> {
+        let Parts { file, text, .. } = self.definition.parts();
+        let is_kept = |text: &String| kept.is_some_and(|kept| kept.file == *file && kept.text == *text);
+        if let Some(text) = text.as_ref().filter(|text| !is_kept(text)) {
+            connection.execute("update gesta_version set file = ?1, definition = ?2", (file, text))?;
+        }
+        Ok(())
     }
 
     /// The versions of the view that have shown everything. A damaged file has none.
@@ -135,9 +157,10 @@ impl Place {
             let path = self.folder.join(file_name(self.definition.name(), &kept.hash));
             let (instead_of, since) = rollback.map(|to| (&to.instead_of, to.since)).unzip();
             let write = || {
-                let connection = open_for_runner(&path)?;
+                let connection = open_present(&path)?;
                 connection.pragma_update(None, "synchronous", "full")?;
-                connection.execute("update gesta_view set instead_of = ?1, since = ?2", (instead_of, since))
+                connection
+                    .execute("update gesta_version set instead_of = ?1, since = ?2", (instead_of, since))
             };
             write().map_err(|error| database(&path, "write to", &error))?;
         }
@@ -192,17 +215,41 @@ pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// Reads what a version's database says of it.
+/// Opens a version's database for its runner, in the present form.
+fn open_present(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open_for_runner(path)?;
+    let transaction = connection.unchecked_transaction()?;
+    if has_table(&transaction, BEFORE_PARKING)? {
+        for statements in [VERSION_TABLE, MOVE_VERSION, PARKED_TABLE] {
+            transaction.execute_batch(statements)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "select exists (select 1 from sqlite_schema where type = 'table' and name = ?1)";
+    connection.query_row(sql, [name], |row| row.get(0))
+}
+
+/// Reads what a version's database says of it, in the present form or in that of a release that parks no streams.
 pub(crate) fn read_kept(connection: &Connection) -> rusqlite::Result<Kept> {
     let checkpoint = read_checkpoint(connection)?;
-    let sql = "select hash, served, instead_of, since, file, definition from gesta_view";
-    connection.query_row(sql, [], |row| {
+    let table = if has_table(connection, BEFORE_PARKING)? { BEFORE_PARKING } else { "gesta_version" };
+    let parked = match has_table(connection, "gesta_parked")? {
+        true => read_parked(connection)?,
+        false => ParkedStreams::default(),
+    };
+    let sql = format!("select hash, served, instead_of, since, file, definition from {table}");
+    connection.query_row(&sql, [], |row| {
         let (hash, served, instead_of) = (row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?);
         let since = row.get::<_, Option<i64>>(3)?;
         let rollback = instead_of.zip(since).map(|(instead_of, since)| Rollback { instead_of, since });
         let (file, text) = (row.get(4)?, row.get::<_, Option<String>>(5)?);
         let source = text.map(|text| Source { file, text });
-        Ok(Kept { hash, served, checkpoint: Some(checkpoint), rollback, source })
+        let (checkpoint, parked) = (Some(checkpoint), parked.clone());
+        Ok(Kept { hash, served, checkpoint, parked, rollback, source })
     })
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Error, Row};
 
 use crate::parked::{ParkedChange, ParkedStream, ParkedStreams};
 
-/// The table of the parked streams. A file of a release before this table gets it when its runner opens it.
+/// The table of the parked streams. A file of an older release gets it when its runner opens it.
 pub(crate) const PARKED_TABLE: &str = "
     create table if not exists gesta_parked (stream text primary key, version integer not null, partition integer not null,
         sequence integer not null, error text not null);";

@@ -11,7 +11,7 @@ use crate::run_error::RunError;
 use crate::sqlite::apply::Applier;
 use crate::sqlite::database::{TAKE_OVER, ViewFile, database};
 use crate::sqlite::parked::write_parked;
-use crate::target::{self, Outcome, PageWrite};
+use crate::target::{self, Durability, Outcome, PageWrite};
 
 /// Writes pages. The rows of a page and its checkpoint become visible and durable together, or not at all.
 pub(crate) struct Writer<'c> {
@@ -43,7 +43,7 @@ impl<'c> Writer<'c> {
     }
 
     fn apply_within(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
-        let PageWrite { events, pieces, from, to, reach, parked } = page;
+        let PageWrite { events, pieces, from, to, reach, parked, .. } = page;
         let failed = |error: Error| database(&self.file.path, "write to", &error);
         self.begin.raw_execute().map_err(failed)?;
         for events in pieces.of(events) {
@@ -67,15 +67,29 @@ impl<'c> Writer<'c> {
     }
 }
 
+impl Writer<'_> {
+    /// Sets when commits are synced, outside of a transaction.
+    fn synchronous(&self, value: &str) -> Result<(), RunError> {
+        let set = self.file.connection.pragma_update(None, "synchronous", value);
+        set.map_err(|error| database(&self.file.path, "write to", &error))
+    }
+}
+
 impl target::Writer for Writer<'_> {
     /// Applies a page in one transaction. The mark that the view has caught up is part of it: a stop or a crash must not come
     /// between a checkpoint that callers can see and the mark.
     fn commit(&mut self, page: &PageWrite<'_>, stop: &Stop) -> Result<Outcome, RunError> {
+        if page.durability == Durability::Synced {
+            self.synchronous("full")?;
+        }
         let outcome = self.apply_within(page, stop);
         // After some errors, such as a full disk, SQLite has ended the transaction itself.
         if !matches!(outcome, Ok(Outcome::Applied)) && !self.file.connection.is_autocommit() {
             let rolled_back = self.file.connection.execute_batch("rollback");
             rolled_back.map_err(|error| database(&self.file.path, "roll back", &error))?;
+        }
+        if page.durability == Durability::Synced {
+            self.synchronous("normal")?;
         }
         outcome
     }

@@ -7,6 +7,7 @@ mod bank;
 mod definitions;
 mod kills;
 mod loans;
+mod parked_versions;
 mod parking;
 mod pausing;
 mod properties;

@@ -14,7 +14,7 @@ use crate::bank::{AccountId, BankEvent};
 use crate::support::*;
 
 /// Amounts above the limit cannot be applied until the limit is raised.
-const LIMITED: &str = "-- dialect: sqlite
+pub(crate) const LIMITED: &str = "-- dialect: sqlite
 -- on-error: park
 create table balances (account text primary key, amount integer not null, deposits integer not null);
 create table allowed (most integer not null);
@@ -29,9 +29,9 @@ on conflict do update set amount = amount + excluded.amount, deposits = deposits
 update allowed set most = :most;
 ";
 
-const ALL: &str = "select account, amount from balances order by account";
+pub(crate) const ALL: &str = "select account, amount from balances order by account";
 
-fn text_rows(views: &Views, sql: &str) -> Vec<(String, i64)> {
+pub(crate) fn text_rows(views: &Views, sql: &str) -> Vec<(String, i64)> {
     let pair = |row: Vec<SqlValue>| match &row[..] {
         [SqlValue::Text(text), SqlValue::Integer(number)] => (text.clone(), *number),
         other => panic!("{other:?}"),
@@ -39,11 +39,11 @@ fn text_rows(views: &Views, sql: &str) -> Vec<(String, i64)> {
     rows(views, sql).into_iter().map(pair).collect()
 }
 
-fn pairs(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
+pub(crate) fn pairs(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
     expected.iter().map(|(text, number)| ((*text).to_owned(), *number)).collect()
 }
 
-fn parked(views: &Views) -> Vec<(String, u64)> {
+pub(crate) fn parked(views: &Views) -> Vec<(String, u64)> {
     let parked = views.parked("balances").unwrap();
     parked.iter().map(|one| (one.stream.clone(), one.version.get())).collect()
 }
@@ -52,7 +52,7 @@ fn raised(most: i64) -> NewEvent {
     event("limits-1", "raised", &format!(r#"{{"most": {most}}}"#))
 }
 
-fn stream(name: &str) -> StreamName {
+pub(crate) fn stream(name: &str) -> StreamName {
     name.parse().unwrap()
 }
 
@@ -140,6 +140,24 @@ fn events_that_the_view_has_not_reached_cannot_be_skipped() {
     wait(&views, &head);
     assert_eq!(skip(&views, "account-1", 2).unwrap().events, 0);
     assert_eq!(text_rows(&views, ALL), pairs(&[("2", 1)]));
+}
+
+#[test]
+fn a_replay_that_cannot_read_the_log_ends_and_the_view_goes_on() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let head = append(&store, [deposited(1, 500), deposited(1, 1), deposited(2, 1)]);
+    let failing = Failing::in_streams(&store, 2, Fault::Closed);
+    let views = open_as(failing, folder.path(), LIMITED);
+    wait(&views, &head);
+    for error in [views.replay("balances", Vec::new()).map(drop), skip(&views, "account-1", 0).map(drop)] {
+        let error = error.unwrap_err();
+        assert!(matches!(error, ParkedError::Failed { .. }), "{error}");
+        assert!(error.to_string().contains("cannot read the log"), "{error}");
+    }
+    wait(&views, &append(&store, [deposited(2, 1)]));
+    assert_eq!(text_rows(&views, ALL), pairs(&[("2", 2)]));
+    assert_eq!(parked(&views), [("account-1".to_owned(), 0)]);
+    assert_eq!(skip(&views, "account-1", 0).unwrap().events, 1);
 }
 
 #[test]

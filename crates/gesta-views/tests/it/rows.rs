@@ -178,6 +178,42 @@ fn a_changed_version_or_column_is_built_beside_the_old_one_and_takes_over() {
 }
 
 #[test]
+fn a_view_in_rust_is_rolled_back_to_sql_and_not_to_code_that_the_program_does_not_have() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let open = |definition| run(&store, folder.path(), definition, 7);
+    let (first, second) =
+        (|| row_view(Counts::<1>, Dialect::Sqlite), || row_view(Counts::<2>, Dialect::Sqlite));
+    append_deposits(&store, 20);
+    for definition in [first(), second()] {
+        pollster::block_on(open(definition).wait_until_built("balances")).unwrap();
+    }
+    let views = open(second());
+    let refused = views.roll_back("balances").unwrap_err();
+    assert!(matches!(refused, RollBackError::NoDefinition { .. }), "{refused}");
+    wait(&views, &append_deposits(&store, 10));
+    assert_eq!(rows(&views, "select n from counts"), integers(&[60]));
+    drop(views);
+    // The program of before is the way back, also from a definition in SQL.
+    for definition in [first(), definition(BALANCES), second()] {
+        pollster::block_on(open(definition).wait_until_built("balances")).unwrap();
+    }
+    let views = open(second());
+    let done = views.roll_back("balances").unwrap();
+    assert_eq!((done.is_given, done.is_serving), (false, true));
+    wait(&views, &append_deposits(&store, 10));
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 40, 40]));
+    assert_eq!(status(&views).rolled_back, Some(second().hash()));
+    // It holds over a restart, though the version in Rust stands still meanwhile.
+    drop(views);
+    let views = open(second());
+    wait(&views, &append_deposits(&store, 10));
+    assert_eq!(rows(&views, TOTALS), integers(&[10, 50, 50]));
+    assert!(views.roll_back("balances").unwrap().is_given);
+    pollster::block_on(views.wait_until_built("balances")).unwrap();
+    assert_eq!(rows(&views, "select n from counts"), integers(&[100]));
+}
+
+#[test]
 fn the_old_version_serves_until_the_new_one_has_caught_up() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let head = append_deposits(&store, 20);

@@ -129,16 +129,26 @@ pub(crate) struct Failing {
     pub(crate) pages_before: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) barrier: Barrier,
-    /// Only the reads of views count that name the type `cents`, or only those that do not.
-    of_cents: Option<bool>,
+    counted: Counted,
+}
+
+/// The reads that a failing store counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// All.
+    All,
+    /// Those of views that name the type `cents`, or those of views that do not.
+    OfViews { of_cents: bool },
+    /// Those of one stream.
+    OfStreams,
 }
 
 impl Failing {
     pub(crate) fn after(inner: &Arc<MemoryStore>, pages: u64, failures: u64, fault: Fault) -> Arc<Self> {
         let inner = inner.clone();
         let (pages_before, failures) = (pages.into(), failures.into());
-        let (barrier, of_cents) = (Barrier::new(2), None);
-        Arc::new(Self { inner, fault, pages_before, failures, barrier, of_cents })
+        let (barrier, counted) = (Barrier::new(2), Counted::All);
+        Arc::new(Self { inner, fault, pages_before, failures, barrier, counted })
     }
 
     /// As [`Self::after`], for the reads of views that name the type `cents`, or for those that do not.
@@ -150,15 +160,25 @@ impl Failing {
         fault: Fault,
     ) -> Arc<Self> {
         let failing = Arc::into_inner(Self::after(inner, pages, failures, fault)).unwrap();
-        Arc::new(Self { of_cents: Some(of_cents), ..failing })
+        Arc::new(Self { counted: Counted::OfViews { of_cents }, ..failing })
+    }
+
+    /// As [`Self::after`], for the reads of one stream.
+    pub(crate) fn in_streams(inner: &Arc<MemoryStore>, failures: u64, fault: Fault) -> Arc<Self> {
+        let failing = Arc::into_inner(Self::after(inner, 0, failures, fault)).unwrap();
+        Arc::new(Self { counted: Counted::OfStreams, ..failing })
     }
 
     fn counts(&self, read: &Read) -> bool {
-        let Select::Log { query: Query::Any(items), .. } = &read.select else {
-            return self.of_cents.is_none();
-        };
-        let names_cents = items.iter().any(|item| item.types.iter().any(|name| name.as_str() == "cents"));
-        self.of_cents.is_none_or(|of_cents| of_cents == names_cents)
+        let names_cents =
+            |items: &[Item]| items.iter().any(|item| item.types.iter().any(|name| name.as_str() == "cents"));
+        match (self.counted, &read.select) {
+            (Counted::All, _) | (Counted::OfStreams, Select::Stream { .. }) => true,
+            (Counted::OfViews { of_cents }, Select::Log { query: Query::Any(items), .. }) => {
+                names_cents(items) == of_cents
+            }
+            _ => false,
+        }
     }
 
     fn fails(&self) -> bool {

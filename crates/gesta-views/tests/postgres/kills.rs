@@ -108,8 +108,8 @@ fn open_at(kind: Kind, store: &Arc<MemoryStore>, folder: &std::path::Path, url: 
     Views::open_with(store.clone(), folder.to_owned(), vec![kind.definition()], &options).unwrap()
 }
 
-/// A transaction that holds the row of one gate, so that the page with its event waits.
-struct Gate {
+/// A transaction that holds a lock, such as that of one gate's row, so that a page waits.
+pub(crate) struct Gate {
     runtime: Runtime,
     client: Client,
 }
@@ -130,26 +130,31 @@ impl Gate {
 
     /// Closes a gate, unless a page has passed it.
     fn try_close(kind: Kind, site: &Site, gate: u64) -> Option<Self> {
+        let schema = format!("{}_balances_{}", site.prefix, &kind.definition().hash()[..8]);
+        let insert = format!("insert into \"{schema}\".balances values ('gate-{gate}', 0, 0)");
+        match Self::hold(site, &insert) {
+            Ok(closed) => Some(closed),
+            Err(error) => {
+                assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION), "{error}");
+                None
+            }
+        }
+    }
+
+    /// Holds what a statement locks.
+    pub(crate) fn hold(site: &Site, statement: &str) -> Result<Self, tokio_postgres::Error> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(site.server.url(), NoTls).await.unwrap();
             tokio::spawn(async move { drop(connection.await) });
-            let schema = format!("{}_balances_{}", site.prefix, &kind.definition().hash()[..8]);
-            let hold = format!("begin; insert into \"{schema}\".balances values ('gate-{gate}', 0, 0)");
-            match client.batch_execute(&hold).await {
-                Ok(()) => Some(client),
-                Err(error) => {
-                    assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION), "{error}");
-                    None
-                }
-            }
+            client.batch_execute(&format!("begin; {statement}")).await.map(|()| client)
         });
-        Some(Self { client: client?, runtime })
+        Ok(Self { client: client?, runtime })
     }
 
     /// Waits until a page stands at a gate, with its transaction open.
-    fn wait_for_page(site: &Site) {
+    pub(crate) fn wait_for_page(site: &Site) {
         let sql = format!(
             "select count(*) from pg_stat_activity where usename = '{}' and wait_event_type = 'Lock' and xact_start is not null",
             site.runner()
@@ -157,7 +162,7 @@ impl Gate {
         site.until(&sql, |pages| pages != "0");
     }
 
-    fn open(self) {
+    pub(crate) fn open(self) {
         drop(self.runtime.block_on(self.client.batch_execute("rollback")));
     }
 }

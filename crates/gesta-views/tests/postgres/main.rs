@@ -13,6 +13,7 @@ mod hostile;
 mod kills;
 mod loans;
 mod parking;
+mod parking_kills;
 mod rows;
 mod runners;
 #[path = "../common/versions.rs"]

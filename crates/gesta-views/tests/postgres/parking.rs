@@ -11,7 +11,7 @@ use crate::bank::{AccountId, BankEvent};
 use crate::support::*;
 
 /// A deposit needs an account, which another stream opens.
-const OPENED: &str = "-- dialect: postgres
+pub(crate) const OPENED: &str = "-- dialect: postgres
 -- on-error: park
 create table accounts (account text primary key);
 create table balances (account text primary key references accounts, amount bigint not null);
@@ -53,22 +53,22 @@ impl RowView for Limited {
     }
 }
 
-fn append(store: &MemoryStore, first: u64, events: &[(&str, &str, String)]) -> Checkpoint {
+pub(crate) fn append(store: &MemoryStore, first: u64, events: &[(&str, &str, String)]) -> Checkpoint {
     let numbered = (first..).zip(events);
     let events = numbered.map(|(number, (stream, kind, data))| event(number, stream, kind, data));
     store.append_now(Batch::new(events.collect::<Vec<_>>())).unwrap().checkpoint
 }
 
-fn deposit(account: &'static str, amount: u64) -> (&'static str, &'static str, String) {
+pub(crate) fn deposit(account: &'static str, amount: u64) -> (&'static str, &'static str, String) {
     (account, "deposited", format!(r#"{{"amount": {amount}}}"#))
 }
 
-fn parked(views: &Views) -> Vec<(String, u64)> {
+pub(crate) fn parked(views: &Views) -> Vec<(String, u64)> {
     let parked = views.parked("balances").unwrap();
     parked.iter().map(|one| (one.stream.clone(), one.version.get())).collect()
 }
 
-const SUMS: &str = "select count(*), sum(amount)::bigint from balances";
+pub(crate) const SUMS: &str = "select count(*), sum(amount)::bigint from balances";
 
 #[test]
 fn a_view_in_sql_holds_a_stream_over_a_restart_and_replays_it() {
@@ -160,4 +160,17 @@ fn tables_of_an_older_release_get_the_one_for_parked_streams() {
     assert_eq!(pollster::block_on(views.status("balances")).unwrap().rebuilt, None);
     assert_eq!(site.one(&format!("select format from \"{}\".store", site.prefix)), "3");
     assert_eq!(site.one(&format!("select count(*) from \"{}\".parked", site.prefix)), "0");
+}
+
+#[test]
+fn a_version_keeps_the_text_that_was_given_last() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..3);
+    let parking = BALANCES.replace("postgres\n", "postgres\n-- on-error: park\n");
+    let kept = format!("select definition from \"{}\".view", site.prefix);
+    for text in [BALANCES, &parking, BALANCES] {
+        wait(&open(&site, &store, folder.path(), text), &head);
+        assert_eq!(site.one(&kept), text);
+    }
 }
