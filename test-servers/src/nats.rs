@@ -148,6 +148,16 @@ impl NatsCluster {
         &self.url
     }
 
+    /// The number of servers.
+    pub const fn size(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Waits until a server that was started again has what the others have.
+    pub fn wait_until_ready(&mut self, server: usize) {
+        self.servers[server].wait_until(is_healthy);
+    }
+
     /// Kills a server without warning.
     pub fn kill(&mut self, server: usize) {
         self.servers[server].process.kill();

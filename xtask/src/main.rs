@@ -65,8 +65,11 @@ usage: cargo xtask <command>
          `--kills N` kills all of its programs, N times, while customers order,
          `--clocks N` kills one N times under clocks that are wrong (needs the package faketime),
          `--servers N` runs it on two servers of a PostgreSQL database, and kills one N times
+  demo-cluster
+         starts the shop on three nodes of NATS JetStream, and kills them, one after the other, while customers order:
+         `--kills N` times (3)
   night  the checks that seeds or kills drive, in the sizes of a night, each with its count:
-         groups processes proxy state members shop clocks servers; names choose some,
+         groups processes proxy state members shop clocks servers nodes; names choose some,
          `--percent N` before them takes a part of the sizes
   fuzz   gives arbitrary bytes to every decoder and arbitrary histories to the log, by libFuzzer:
          `--seconds N` for each target (60), then the names of targets (all)
@@ -107,6 +110,8 @@ fn main() -> ExitCode {
         ["demo-shop", "--kills", kills] => shop::run(&[kills]),
         ["demo-shop", "--clocks", kills] => shop::run(&[kills, "clocks"]),
         ["demo-shop", "--servers", kills] => shop::run_on_two_servers(kills),
+        ["demo-cluster"] => shop::run_on_a_cluster("3"),
+        ["demo-cluster", "--kills", kills] => shop::run_on_a_cluster(kills),
         ["night", ..] => night::run(&arguments[1..]),
         ["fuzz", ..] => fuzz::run(&arguments[1..]),
         ["miri"] => miri::run(),

@@ -75,6 +75,12 @@ const CHECKS: &[Check] = &[
         unit: "kills of the server that deals the groups of a database",
         command: "cargo xtask demo-shop --servers SIZE",
     },
+    Check {
+        name: "nodes",
+        size: 60,
+        unit: "kills of nodes of the cluster that a shop runs on",
+        command: "cargo xtask demo-cluster --kills SIZE",
+    },
 ];
 
 /// Runs the checks that are named, or all: `[--percent N] [NAME…]`. A failure does not keep the others from running.

@@ -18,6 +18,12 @@ pub(crate) fn run_on_two_servers(kills: &str) -> Result<(), Failure> {
     run_with("cargo run --quiet --package test-servers -- with postgres -- ", &[kills, "servers"])
 }
 
+/// The same on three nodes of NATS, which are started for it. Nodes are killed that number of times.
+pub(crate) fn run_on_a_cluster(kills: &str) -> Result<(), Failure> {
+    shell::run("cargo run --quiet --package test-servers -- installed nats-cluster")?;
+    run_with("", &[kills, "nodes"])
+}
+
 /// Runs the demo by another command.
 fn run_with(command: &str, arguments: &[&str]) -> Result<(), Failure> {
     shell::run("cargo build --quiet --release --package gesta-shop --bins")?;

@@ -13,7 +13,7 @@ pub(crate) fn check(address: &str, store: &StoreUrl) -> Outcome {
         return Err(Failure::usage(format!(
             "`--advertise` is for a store that several processes have open, and `{store}` is none"
         ))
-        .help("leave it out, or give a store in a database with `--store postgres://…`"));
+        .help("leave it out, or give a store that can be shared, with `--store postgres://…` or `--store nats://…`"));
     }
     let wrong = |failure: Failure| failure.help("write it like `--advertise http://10.0.0.7:2114`");
     check_address(address)
@@ -43,7 +43,7 @@ pub(crate) fn default(store: &StoreUrl, listens: SocketAddr) -> Option<String> {
 
 /// True for a store that several processes may have open.
 const fn is_shared(store: &StoreUrl) -> bool {
-    matches!(store, StoreUrl::Postgres(_))
+    matches!(store, StoreUrl::Postgres(_) | StoreUrl::JetStream(_))
 }
 
 /// True for an address that is none to connect to: every address of a machine, or any free port.
@@ -70,7 +70,7 @@ mod tests {
     fn an_address_is_one_that_others_can_connect_to() {
         let database = store("postgres://ann@db/shop");
         for good in ["http://10.0.0.7:2114", "http://[::1]:80", "http://gesta.example", "http://a/gesta/"] {
-            assert!(check(good, &database).is_ok(), "{good}");
+            assert!(check(good, &database).is_ok() && check(good, &store("nats://a/shop")).is_ok(), "{good}");
         }
         for bad in [
             "",

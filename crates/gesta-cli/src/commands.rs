@@ -7,6 +7,7 @@ mod bench;
 mod consumers;
 mod copy;
 mod demo;
+mod doctor;
 mod excerpt;
 mod export;
 mod groups;
@@ -112,6 +113,8 @@ pub(crate) enum Command {
     Restore(restore::RestoreBackup),
     /// Copy a store to another place, with places, times, command keys and the progress of groups. If it stops, run it again: it continues.
     Copy(copy::CopyStore),
+    /// Examine the cluster of a store on NATS JetStream: what its servers and streams guarantee.
+    Doctor(doctor::ExamineStore),
     /// Check the sealed segments of a log, at a limited rate.
     Scrub(scrub::ScrubLog),
     /// Show what can be repaired in a log, and repair it if asked.
@@ -151,6 +154,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Copy(command) => command.run(),
+            Self::Doctor(command) => command.run(),
             Self::Scrub(command) => command.run(),
             Self::Repair(command) => command.run(),
             Self::Stat(command) => command.run(),

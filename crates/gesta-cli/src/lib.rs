@@ -9,6 +9,7 @@
 //! ```
 
 mod advertise;
+mod cluster;
 mod commands;
 mod copy;
 mod failure;
@@ -48,7 +49,7 @@ const AFTER_HELP: &str = "\
 Where the events are:
   --dir <FOLDER>  the folder of a log that no server has open; default: GESTA_DIR
   --url <URL>     the address of a running server; default: GESTA_URL
-  --store <URL>   what `serve` serves: a folder, memory:, http://… or postgres://…; default: GESTA_STORE
+  --store <URL>   what `serve` serves: a folder, memory:, http://…, postgres://… or nats://…; default: GESTA_STORE
 
 GESTA_LOG sets the log level: error, warn, info (default), debug.
 

@@ -1,4 +1,4 @@
-//! Stores by their address: a folder, memory, a database, or the store of a server. Nothing else in this crate names a store to serve.
+//! Stores by their address: a folder, memory, a database, a cluster, or the store of a server. Nothing else in this crate names a store to serve.
 //!
 //! # Example
 //! ```
@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+mod jetstream;
 mod recovery;
 mod snapshots;
 mod url;
@@ -28,6 +29,7 @@ use gesta_core::{
     BoxFuture, EventStore, KeyValueStore, MemoryKeyValueStore, MemoryStore, Retry, SnapshotStore,
     SnapshotThreads, StoreId,
 };
+use gesta_jetstream::JetStreamStore;
 use gesta_log::{LogStore, Options, Scrub};
 use gesta_postgres::{PostgresStore, PostgresUrl};
 use gesta_state::StateStore;
@@ -42,7 +44,7 @@ pub use url::{StoreUrl, StoreUrlParseError};
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
     /// The folder for what a host keeps beside a store that has no folder: tables of views, `state.db`. Made if it does not
-    /// exist. A store in a folder keeps it there.
+    /// exist. A store in a folder keeps it there. A store on a cluster has its copy there, in `copy`, unless its address names a folder.
     pub state: Option<PathBuf>,
     /// How sealed segments of a log are checked in the background.
     pub scrub: Scrub,
@@ -54,7 +56,7 @@ pub struct OpenOptions {
     pub snapshots: Snapshots,
     /// The address of this process's server for other processes on the same store, such as `http://10.0.0.7:2114`. One process deals the
     /// consumer groups. With an address, this process asks for that role at once; without one, at the first call to groups. Only a store
-    /// in a database uses it.
+    /// in a database or on a cluster uses it.
     pub advertise: Option<String>,
 }
 
@@ -73,10 +75,10 @@ pub enum OnFailedWrite {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn EventStore>,
-    /// Its consumer groups: dealt here, by the server whose store it is, or by one of the processes that have a database open.
+    /// Its consumer groups: dealt here, by the server whose store it is, or by one of the processes that have a database or a cluster open.
     pub groups: Arc<dyn Groups>,
-    /// Small values beside the store: `state.db` in its folder or in [`OpenOptions::state`], or the schema of a store in a
-    /// database. Otherwise they are in memory.
+    /// Small values beside the store: `state.db` in its folder or in [`OpenOptions::state`], the schema of a store in a
+    /// database, or the cluster of a store there. Otherwise they are in memory.
     pub values: Arc<dyn KeyValueStore>,
     /// Snapshots of states, for [`gesta::Gesta::snapshots`]; `None` if none are kept.
     pub snapshots: Option<Arc<dyn SnapshotStore>>,
@@ -108,6 +110,7 @@ enum Backing {
     Memory,
     Server(Arc<RemoteStore>),
     Postgres,
+    JetStream(Arc<JetStreamStore>),
 }
 
 /// Why a store cannot be opened.
@@ -142,6 +145,22 @@ pub enum OpenError {
         /// The cause.
         source: gesta_postgres::OpenError,
     },
+    /// The cluster cannot be reached, or not be used as a store.
+    #[error("cannot open the store `{url}`")]
+    JetStream {
+        /// The address, without a password.
+        url: String,
+        /// The folder of the copy.
+        copy: PathBuf,
+        /// The cause.
+        source: gesta_jetstream::OpenError,
+    },
+    /// A store on a cluster needs a folder for the copy of this process.
+    #[error("the store `{url}` needs a folder for the copy of this process")]
+    NoCopy {
+        /// The address, without a password.
+        url: String,
+    },
     /// The folder for what is kept beside the store cannot be made.
     #[error("cannot make the folder `{}`", folder.display())]
     State {
@@ -166,10 +185,11 @@ impl OpenError {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::OtherFiles { .. } | Self::StateOfFolder { .. } => Retry::Never,
+            Self::OtherFiles { .. } | Self::StateOfFolder { .. } | Self::NoCopy { .. } => Retry::Never,
             Self::Log { source, .. } => source.retry(),
             Self::Server(error) => error.retry(),
             Self::Postgres { source, .. } => source.retry(),
+            Self::JetStream { source, .. } => source.retry(),
             Self::State { .. } | Self::Groups(_) => Retry::AfterPause,
         }
     }
@@ -187,6 +207,7 @@ pub fn open(url: &StoreUrl, options: &OpenOptions) -> Result<Opened, OpenError> 
         StoreUrl::Memory => open_memory(options),
         StoreUrl::Http(url) => open_server(url, options),
         StoreUrl::Postgres(url) => open_postgres(url, options),
+        StoreUrl::JetStream(url) => jetstream::open(url, options),
     }
 }
 
@@ -342,9 +363,10 @@ impl Opened {
     /// itself: a server that is away comes back.
     pub fn failed(&self) -> BoxFuture<'static, String> {
         match &self.backing {
-            Backing::Memory | Backing::Postgres | Backing::Log(_, OnFailedWrite::ReadOnly) => {
-                Box::pin(std::future::pending())
-            }
+            Backing::Memory
+            | Backing::Postgres
+            | Backing::JetStream(_)
+            | Backing::Log(_, OnFailedWrite::ReadOnly) => Box::pin(std::future::pending()),
             Backing::Log(log, OnFailedWrite::Exit) => {
                 let log = Arc::clone(log);
                 Box::pin(async move {
@@ -370,7 +392,7 @@ impl Opened {
 
     /// True if [`Self::values`] outlives the process.
     pub(crate) const fn keeps_values(&self) -> bool {
-        self.file.is_some() || matches!(self.backing, Backing::Postgres)
+        self.file.is_some() || matches!(self.backing, Backing::Postgres | Backing::JetStream(_))
     }
 
     /// What helps after [`Self::failed`].
@@ -378,6 +400,7 @@ impl Opened {
         match &self.backing {
             Backing::Server(_) => "check the address, then start the service again",
             Backing::Postgres => "check the database, then start the server again",
+            Backing::JetStream(_) => "check the cluster, then start the server again",
             Backing::Log(..) | Backing::Memory => {
                 "check the disk, then start the server again: it settles the appends in flight"
             }
@@ -396,6 +419,7 @@ impl Opened {
     pub fn describe_holder(&self, holder: &str) -> io::Result<()> {
         match &self.backing {
             Backing::Log(log, _) => log.describe_holder(holder),
+            Backing::JetStream(store) => store.describe_holder(holder),
             Backing::Memory | Backing::Postgres | Backing::Server(_) => Ok(()),
         }
     }

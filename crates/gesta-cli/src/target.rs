@@ -7,11 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gesta_client::{ClientOptions, ConnectError, RemoteServer, RemoteStore, RequestError};
 use gesta_core::{EventStore, StreamName};
+use gesta_jetstream::{JetStreamBuckets, JetStreamSnapshots, JetStreamUrl};
 use gesta_log::{LogStore, OpenError, Options, Recovery, Scrub};
 use gesta_postgres::{PostgresSnapshots, PostgresStore, PostgresUrl};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::cluster;
 use crate::failure::{Failure, Outcome};
 
 /// Lines of damage that a failure lists. `gesta verify` lists all.
@@ -228,6 +230,20 @@ impl Opened {
         Ok((Self { store: Arc::new(store), loss: None }, snapshots))
     }
 
+    /// A store on a cluster, which must be there.
+    pub(crate) fn of_cluster(url: &JetStreamUrl) -> Outcome<Self> {
+        Ok(Self { store: Arc::new(cluster::open_existing(url)?), loss: None })
+    }
+
+    /// A store on a cluster, which must be there, and the snapshots beside it.
+    pub(crate) fn of_cluster_with_snapshots(url: &JetStreamUrl) -> Outcome<(Self, JetStreamSnapshots)> {
+        let store = cluster::open_existing(url)?;
+        let cannot_open = |error| cluster::cannot_open(url, Path::new(""), &error);
+        let buckets = JetStreamBuckets::open(url, store.store_id(), &gesta_jetstream::Options::default());
+        let snapshots = buckets.and_then(|buckets| buckets.snapshots()).map_err(cannot_open)?;
+        Ok((Self { store: Arc::new(store), loss: None }, snapshots))
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> &Arc<dyn EventStore> {
         &self.store
@@ -358,6 +374,10 @@ pub(crate) fn cannot_open_store(error: &crate::store::OpenError) -> Failure {
         OpenError::Log { folder, source } => cannot_open(folder, source, IfInUse::Stop),
         OpenError::Server(error) => cannot_connect(error),
         OpenError::Postgres { url, source } => cannot_open_database(url, source),
+        OpenError::JetStream { url, copy, source } => cluster::cannot_open(url, copy, source),
+        OpenError::NoCopy { url } => {
+            cluster::no_copy(url).help("or give `--state FOLDER`: the copy is in `copy` there")
+        }
         OpenError::StateOfFolder { folder } => Failure::usage(format!(
             "the log in `{}` keeps the state of its views beside it",
             folder.display()

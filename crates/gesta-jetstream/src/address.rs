@@ -1,6 +1,7 @@
-//! The address of a store: `nats://USER:PASSWORD@HOST:4222,HOST:4222/NAME?monitor=HOST:8222,HOST:8222`.
+//! The address of a store: `nats://USER:PASSWORD@HOST:4222,HOST:4222/NAME?copy=FOLDER&monitor=HOST:8222,HOST:8222`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use async_nats::ServerAddr;
@@ -8,12 +9,15 @@ use async_nats::ServerAddr;
 /// Bytes of the name of a store. It is part of the names of streams and subjects.
 const NAME_BYTES_MAX: usize = 32;
 
-/// The address of a store on a cluster. Its text never shows the password.
+const SCHEMES: [&str; 2] = ["nats", "tls"];
+
+/// The address of a store on a cluster. Its text has the servers and the name, and never the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JetStreamUrl {
     servers: Vec<String>,
     name: String,
     monitors: Vec<String>,
+    copy: Option<PathBuf>,
 }
 
 /// The text is not the address of a store.
@@ -29,6 +33,18 @@ impl JetStreamUrl {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the folder for the copy of this process, if the address names one.
+    #[must_use]
+    pub fn copy(&self) -> Option<&Path> {
+        self.copy.as_deref()
+    }
+
+    /// Returns true if a text begins as an address of this kind does.
+    #[must_use]
+    pub fn is_begun_by(text: &str) -> bool {
+        SCHEMES.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")))
     }
 
     /// The servers, each with its scheme and login.
@@ -59,15 +75,20 @@ impl FromStr for JetStreamUrl {
         let wrong = |reason: &str| JetStreamUrlParseError { reason: reason.to_owned() };
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| wrong("it begins with `nats://` or `tls://`"))?;
-        if !matches!(scheme, "nats" | "tls") {
+        if !SCHEMES.contains(&scheme) {
             return Err(wrong("it begins with `nats://` or `tls://`"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let monitors = match query.split_once('=') {
-            None if query.is_empty() => Vec::new(),
-            Some(("monitor", monitors)) => monitors.split(',').map(str::to_owned).collect(),
-            _ => return Err(wrong("it has no parameter but `monitor=HOST:8222,HOST:8222`")),
-        };
+        let (mut monitors, mut copy) = (Vec::new(), None);
+        for parameter in query.split('&').filter(|_| !query.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("monitor", hosts)) => monitors = hosts.split(',').map(str::to_owned).collect(),
+                Some(("copy", folder)) if !folder.is_empty() => copy = Some(PathBuf::from(folder)),
+                _ => {
+                    return Err(wrong("its parameters are `copy=FOLDER` and `monitor=HOST:8222,HOST:8222`"));
+                }
+            }
+        }
         if !monitors.iter().all(|monitor| is_monitor(monitor)) {
             return Err(wrong("the monitors are written as `monitor=HOST:8222,HOST:8222`"));
         }
@@ -87,7 +108,7 @@ impl FromStr for JetStreamUrl {
         if hosts.is_empty() || !servers.iter().all(is_server) {
             return Err(wrong("the hosts are written as `HOST:4222,HOST:4222`"));
         }
-        Ok(Self { servers, name: name.to_owned(), monitors })
+        Ok(Self { servers, name: name.to_owned(), monitors, copy })
     }
 }
 
@@ -130,6 +151,9 @@ mod tests {
         assert_eq!(url.monitors(), [""; 0]);
         let url = "nats://a/shop?monitor=a:8222,[::1]:8223".parse::<JetStreamUrl>().unwrap();
         assert_eq!(url.monitors(), ["a:8222", "[::1]:8223"]);
+        let url = "nats://a/shop?copy=/srv/copy&monitor=a:8222".parse::<JetStreamUrl>().unwrap();
+        assert_eq!((url.copy(), url.monitors().len()), (Some(Path::new("/srv/copy")), 1));
+        assert!(JetStreamUrl::is_begun_by("nats://") && !JetStreamUrl::is_begun_by("nats:shop"));
     }
 
     #[test]
@@ -147,6 +171,8 @@ mod tests {
             "nats://a/shop?monitor=a",
             "nats://a/shop?monitor=http://a:8222",
             "nats://a/shop?partitions=3",
+            "nats://a/shop?copy=",
+            "nats://a/shop?copy=a&",
         ] {
             let error = text.parse::<JetStreamUrl>().unwrap_err().to_string();
             assert!(!error.contains(text), "{error}");

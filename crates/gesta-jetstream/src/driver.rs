@@ -35,6 +35,8 @@ pub(crate) enum Call {
 /// A batch on its way to a group.
 pub(crate) struct Ticket {
     pub(crate) batch: Batch,
+    /// What it is in the source, if the store is a copy that is being filled.
+    pub(crate) recorded: Option<Box<RecordedBatch>>,
     /// Bytes of its events.
     pub(crate) bytes: usize,
     pub(crate) reply: oneshot::Sender<Answer>,
@@ -46,6 +48,8 @@ pub(crate) struct Ticket {
 #[derive(Default)]
 struct Group {
     batches: Vec<Batch>,
+    /// What each is in the source of a copy.
+    recorded: Vec<Option<Box<RecordedBatch>>>,
     tickets: Vec<(oneshot::Sender<Answer>, OwnedSemaphorePermit)>,
     heads: Vec<oneshot::Sender<Result<Checkpoint, ReadError>>>,
     decided: Decided,
@@ -210,7 +214,10 @@ impl Driver {
         let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
         let looked_up = self.replica.look_up(&group.batches);
         group.decided = match looked_up {
-            Ok(found) => decide(&group.batches, &mut LookedUp(found), now, read_only.as_deref()),
+            Ok(found) => {
+                let mut found = LookedUp { found, recorded: &group.recorded };
+                in_place(decide(&group.batches, &mut found, now, read_only.as_deref()), &group.recorded)
+            }
             Err(error) => {
                 let error = AppendError::Unavailable { reason: with_causes(&error) };
                 let outcomes = group.batches.iter().map(|_| Outcome::Refused(error.clone())).collect();
@@ -241,7 +248,7 @@ impl Driver {
             // Its message may be in the stream.
             return refuse(group, &AppendError::InDoubt { reason: reason.clone() });
         }
-        let Group { batches, tickets, heads, decided } = group;
+        let Group { batches, tickets, heads, decided, .. } = group;
         let mut ends = decided.batches.iter();
         let outcomes = decided.outcomes.into_iter().map(Some).chain(std::iter::repeat(None));
         for ((batch, (reply, _room)), outcome) in batches.into_iter().zip(tickets).zip(outcomes) {
@@ -311,16 +318,36 @@ impl Drop for Driver {
 }
 
 /// A group in front of a replica.
-struct LookedUp<'a>(GroupLookUp<'a>);
+struct LookedUp<'a> {
+    found: GroupLookUp<'a>,
+    recorded: &'a [Option<Box<RecordedBatch>>],
+}
 
 impl CopyGroup for LookedUp<'_> {
     fn facts(&self, at: usize) -> impl Facts {
-        self.0.facts(at)
+        self.found.facts(at)
     }
 
     fn accept(&mut self, at: usize, now: Timestamp) -> RecordedBatch {
-        self.0.accept(at, now)
+        let recorded = self.recorded.get(at).and_then(Option::as_ref);
+        self.found.accept(at, recorded.map_or(now, |recorded| recorded.recorded_at()))
     }
+}
+
+/// The decision on a group, unless a batch of a copy got another place than it has in the source: then nothing is written.
+fn in_place(decided: Decided, recorded: &[Option<Box<RecordedBatch>>]) -> Decided {
+    let accepted = decided.outcomes.iter().zip(recorded);
+    let accepted = accepted.filter(|(outcome, _)| matches!(outcome, Outcome::Accepted(_)));
+    let mut pairs = accepted.zip(&decided.batches);
+    let is_moved =
+        pairs.any(|((_, recorded), batch)| recorded.as_ref().is_some_and(|recorded| **recorded != *batch));
+    if !is_moved {
+        return decided;
+    }
+    let reason = "a batch would get another place than in its source: something else has written to the copy";
+    let error = AppendError::ReadOnly { reason: reason.to_owned() };
+    let outcomes = decided.outcomes.iter().map(|_| Outcome::Refused(error.clone())).collect();
+    Decided { outcomes, ..Decided::default() }
 }
 
 /// Takes the next group out of the line. Calls whose callers are gone are dropped.
@@ -338,6 +365,7 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
                 }
                 bytes += ticket.bytes;
                 group.batches.push(ticket.batch);
+                group.recorded.push(ticket.recorded);
                 group.tickets.push((ticket.reply, ticket.room));
             }
             Call::Head(_) | Call::Append(_) => {}
@@ -390,7 +418,7 @@ mod tests {
             Batch::new(vec![NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::MIN, "1")])
         };
         let decide = |batches: &[Batch]| {
-            let mut group = LookedUp(replica.look_up(batches).unwrap());
+            let mut group = LookedUp { found: replica.look_up(batches).unwrap(), recorded: &[] };
             decide(batches, &mut group, Timestamp::MIN, None)
         };
         let group = decide(&[batch(1), batch(2), batch(1)]);

@@ -10,12 +10,21 @@
 //!
 //! Where to look: `message` has the bytes of a group, `decide` its decision, `machine` append, doubt, catch-up and loss; `link` what is asked
 //! of the cluster (`set_up`: which servers and streams are refused; `answer`: what its answers mean), `driver` the task that brings all of
-//! them together.
+//! them together. `buckets` has what is kept beside the events: `values` is the key-value store and `snapshots` the snapshot store, each on a
+//! `bucket`.
 
 #[cfg(feature = "store")]
 mod address;
+#[cfg(feature = "store")]
+mod bucket;
+#[cfg(feature = "store")]
+mod buckets;
 mod bugs;
+#[cfg(feature = "store")]
+mod copy;
 mod decide;
+#[cfg(feature = "store")]
+mod doctor;
 #[cfg(feature = "store")]
 mod driver;
 #[cfg(feature = "store")]
@@ -29,13 +38,25 @@ mod message;
 #[cfg(feature = "store")]
 mod options;
 #[cfg(feature = "store")]
+mod snapshots;
+#[cfg(feature = "store")]
 mod store;
+#[cfg(feature = "store")]
+mod token;
+#[cfg(feature = "store")]
+mod values;
 
 #[cfg(feature = "store")]
 pub use address::{JetStreamUrl, JetStreamUrlParseError};
+#[cfg(feature = "store")]
+pub use buckets::JetStreamBuckets;
 #[cfg(feature = "planted-bugs")]
 pub use bugs::{Bug, plant};
+#[cfg(feature = "store")]
+pub use copy::JetStreamCopy;
 pub use decide::{CopyGroup, Decided, Outcome, decide};
+#[cfg(feature = "store")]
+pub use doctor::{Finding, Grade, examine};
 #[cfg(feature = "store")]
 pub use error::OpenError;
 pub use limits::{MESSAGE_BATCHES_MAX, MESSAGE_BYTES_MAX};
@@ -44,4 +65,8 @@ pub use message::{ChainError, Draft, Encoded, Message, MessageDigest, MessageErr
 #[cfg(feature = "store")]
 pub use options::{Clock, Options};
 #[cfg(feature = "store")]
+pub use snapshots::JetStreamSnapshots;
+#[cfg(feature = "store")]
 pub use store::JetStreamStore;
+#[cfg(feature = "store")]
+pub use values::JetStreamValues;

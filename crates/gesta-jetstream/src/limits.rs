@@ -55,6 +55,13 @@ pub(crate) const INPUTS_MAX: usize = 256;
 /// How often the leader is asked for its last message.
 pub(crate) const STATUS_TIME: Duration = Duration::from_secs(5);
 
+/// How long a request of the key-value store and of the snapshots is tried: most elections have ended then.
+pub(crate) const BUCKET_TIME: Duration = Duration::from_secs(6);
+/// Bytes of the state of a snapshot. The leader sends it in base64, in one message.
+pub(crate) const SNAPSHOT_STATE_BYTES_MAX: usize = 5 * 1024 * 1024;
+const _: () =
+    assert!(SNAPSHOT_STATE_BYTES_MAX / 3 * 4 < MESSAGE_BYTES_MAX, "a state in base64 fits in a message");
+
 /// The limits that the store declares.
 pub(crate) fn limits() -> Limits {
     let mut limits = Limits::default();

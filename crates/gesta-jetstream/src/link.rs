@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 use crate::limits::ANSWER_TIME;
 use crate::machine::{Input, Publish};
 
-pub(crate) use set_up::{connect, set_up};
+pub(crate) use answer::outcome_of;
+pub(crate) use monitor::{Settings, settings_of};
+pub(crate) use set_up::{COPYING, Purpose, check_server, connect, find_or_make, join, set_up, why};
 
 /// How long to wait before a consumer is asked for again.
 const CONSUMER_PAUSE: Duration = Duration::from_millis(200);

@@ -14,6 +14,8 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// Takes a server by itself, and keeps each message there once. For tests: a lost disk loses acknowledged events.
     pub takes_single_server: bool,
+    /// Refuses a store that is not there. Otherwise it is made.
+    pub only_existing: bool,
     /// How the copy of each partition is opened. Its clock is not used.
     pub copy: gesta_log::Options,
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gesta_core::{
     AppendError, Appended, AtomicScope, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore,
-    Listing, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage, When, check_batch,
+    Listing, Page, Read, ReadError, RecordedBatch, StoreId, StreamInfo, StreamName, StreamPage, When,
+    check_batch,
 };
 use gesta_log::{LogStore, Replica};
 use tokio::runtime::{Builder, Runtime};
@@ -15,7 +16,7 @@ use crate::address::JetStreamUrl;
 use crate::driver::{Call, Driver, Opening, Ticket};
 use crate::error::OpenError;
 use crate::limits::{INPUTS_MAX, QUEUE_BYTES_MAX, limits};
-use crate::link::{Link, connect, set_up};
+use crate::link::{Link, Purpose, connect, set_up};
 use crate::machine::{Halt, Machine};
 use crate::message::Tip;
 use crate::options::Options;
@@ -55,6 +56,17 @@ impl JetStreamStore {
     /// # Errors
     /// [`OpenError`]; its `retry()` says if it helps to try again.
     pub fn open(url: &JetStreamUrl, folder: &Path, options: &Options) -> Result<Self, OpenError> {
+        let purpose = if options.only_existing { Purpose::Existing } else { Purpose::Store };
+        Self::open_for(url, folder, options, purpose).map(|(store, _)| store)
+    }
+
+    /// Opens the store for a purpose. Returns also if it is an unfinished copy.
+    pub(crate) fn open_for(
+        url: &JetStreamUrl,
+        folder: &Path,
+        options: &Options,
+        purpose: Purpose,
+    ) -> Result<(Self, bool), OpenError> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(2).thread_name("gesta-jetstream").enable_io().enable_time();
         let runtime = builder.build().map_err(OpenError::Thread)?;
@@ -62,19 +74,19 @@ impl JetStreamStore {
         let (own_url, own_folder, own_options) = (url.clone(), folder.to_owned(), options.clone());
         runtime.spawn(async move {
             // The caller waits.
-            let _ = opened.send(open(own_url, own_folder, own_options).await);
+            let _ = opened.send(open(own_url, own_folder, own_options, purpose).await);
         });
         let panicked =
             |_| OpenError::Unreachable { reason: "the thread of the store has panicked".to_owned() };
         let opened = done.recv().map_err(panicked).and_then(|opened| opened);
-        let Opened { id, replica, calls, ended } = match opened {
+        let Opened { id, replica, calls, ended, is_unfinished } = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 runtime.shutdown_background();
                 return Err(error);
             }
         };
-        Ok(Self {
+        let store = Self {
             id,
             url: url.clone(),
             capabilities: Capabilities::new(1, AtomicScope::Store, limits()),
@@ -83,7 +95,8 @@ impl JetStreamStore {
             ended: Mutex::new(ended),
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             runtime: Some(runtime),
-        })
+        };
+        Ok((store, is_unfinished))
     }
 
     /// Returns the id of the store.
@@ -92,8 +105,16 @@ impl JetStreamStore {
         self.id
     }
 
+    /// Describes this process to others that find the folder of the copy locked, for example with an address to use instead.
+    ///
+    /// # Errors
+    /// The system's error from writing the lock file.
+    pub fn describe_holder(&self, holder: &str) -> std::io::Result<()> {
+        self.log().describe_holder(holder)
+    }
+
     /// The copy, which answers all reads.
-    fn log(&self) -> &LogStore {
+    pub(crate) fn log(&self) -> &LogStore {
         self.replica.log()
     }
 
@@ -101,19 +122,37 @@ impl JetStreamStore {
         self.calls.as_ref().ok_or(())?.send(call).map_err(|_| ())
     }
 
-    async fn write(&self, batch: Batch) -> Result<Appended, AppendError> {
+    /// Writes a batch, or the recorded batch that it came from, at its place and with its time.
+    pub(crate) async fn write(
+        &self,
+        batch: Batch,
+        recorded: Option<Box<RecordedBatch>>,
+    ) -> Result<Appended, AppendError> {
         check_batch(&batch, self.id, &self.capabilities)?;
         let bytes = batch.events.iter().map(gesta_core::NewEvent::canonical_len).sum::<usize>();
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
         let room = room.map_err(|_| AppendError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        let ticket = Ticket { batch, bytes, reply, room };
+        let ticket = Ticket { batch, recorded, bytes, reply, room };
         self.send(Call::Append(ticket)).map_err(|()| AppendError::Closed)?;
         let panicked = |_| AppendError::InDoubt {
             reason: "the writer of the store has panicked: open the store anew".to_owned(),
         };
         answer.await.map_err(panicked)?
+    }
+
+    /// Asks the copy. A place that it does not have yet may have been given by another process, so it catches up and is asked again.
+    async fn ask<T>(
+        &self,
+        ask: impl Fn(&LogStore) -> BoxFuture<'_, Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        match ask(self.log()).await {
+            Err(ReadError::CheckpointAhead { .. }) if self.prove_head().await.is_ok() => {
+                ask(self.log()).await
+            }
+            answer => answer,
+        }
     }
 
     async fn prove_head(&self) -> Result<Checkpoint, ReadError> {
@@ -129,13 +168,18 @@ struct Opened {
     replica: Arc<Replica>,
     calls: mpsc::UnboundedSender<Call>,
     ended: std::sync::mpsc::Receiver<()>,
+    is_unfinished: bool,
 }
 
-async fn open(url: JetStreamUrl, folder: PathBuf, options: Options) -> Result<Opened, OpenError> {
+async fn open(
+    url: JetStreamUrl,
+    folder: PathBuf,
+    options: Options,
+    purpose: Purpose,
+) -> Result<Opened, OpenError> {
     let (tell, inputs) = mpsc::channel(INPUTS_MAX);
     let client = connect(&url, tell.clone()).await?;
-    let new_id = StoreId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
-    let (context, found) = set_up(client, &url, PARTITION, new_id, options.takes_single_server).await?;
+    let (context, found) = set_up(client, &url, PARTITION, purpose, options.takes_single_server).await?;
     let copy_folder = folder.join(format!("p{PARTITION}"));
     let opening = move || Replica::open(copy_folder, found.id, PARTITION, &options.copy);
     let replica = Arc::new(tokio::task::block_in_place(opening)?);
@@ -156,7 +200,7 @@ async fn open(url: JetStreamUrl, folder: PathBuf, options: Options) -> Result<Op
             return Err(OpenError::Unreachable { reason: "the thread of the store has panicked".to_owned() });
         }
     }
-    Ok(Opened { id: found.id, replica, calls, ended })
+    Ok(Opened { id: found.id, replica, calls, ended, is_unfinished: found.is_unfinished })
 }
 
 impl std::fmt::Debug for JetStreamStore {
@@ -185,7 +229,7 @@ impl EventStore for JetStreamStore {
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-        Box::pin(self.write(batch))
+        Box::pin(self.write(batch, None))
     }
 
     fn repeat_of(
@@ -197,7 +241,7 @@ impl EventStore for JetStreamStore {
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.log().read(read)
+        Box::pin(self.ask(move |log| log.read(read.clone())))
     }
 
     fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
@@ -217,6 +261,6 @@ impl EventStore for JetStreamStore {
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.log().wait_past(after)
+        Box::pin(self.ask(move |log| log.wait_past(after.clone())))
     }
 }

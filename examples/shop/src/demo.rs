@@ -2,6 +2,7 @@
 
 mod clocks;
 mod kills;
+mod nodes;
 mod programs;
 mod restored;
 mod servers;
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use test_servers::NatsCluster;
 
 use programs::{Program, request};
 
@@ -138,6 +140,20 @@ pub fn lose_servers(
     let mut shop = Shop::open_shared(programs, folder, database, say)?;
     shop.fill(say)?;
     shop.lose_servers(kills, say)?;
+    shop.stop()
+}
+
+/// Runs the shop on two servers of a store on three nodes of NATS, which are started for it, and kills nodes, that number of times, while
+/// customers order. Says how long no order was shipped. Does nothing, and says so, if NATS is not installed.
+///
+/// # Errors
+/// What went wrong, as a sentence.
+pub fn lose_nodes(programs: &Path, folder: &Path, kills: u32, say: &mut dyn FnMut(&str)) -> Outcome {
+    is_new(folder)?;
+    let Some(mut cluster) = NatsCluster::start() else { return Ok(()) };
+    let mut shop = Shop::open_clustered(programs, folder, &cluster, say)?;
+    shop.fill(say)?;
+    shop.lose_nodes(&mut cluster, kills, say)?;
     shop.stop()
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
 use crate::store::{OpenOptions, StoreUrl, open};
+use crate::target::cannot_open_store;
 use crate::unread::Unread;
 use bank::{Answer, Bank};
 use figures::Figures;
@@ -41,7 +42,8 @@ pub(crate) struct Bench {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct Place {
-    /// A store for a bank in this process: a folder, `memory:`, `http://HOST:PORT` or `postgres://USER@HOST/DATABASE`. It gets new accounts, which stay.
+    /// A store for a bank in this process: a folder, `memory:`, `http://HOST:PORT`, `postgres://USER@HOST/DATABASE` or
+    /// `nats://HOST,HOST,HOST/NAME?copy=FOLDER`. It gets new accounts, which stay.
     #[arg(long, value_name = "URL")]
     store: Option<Unread<StoreUrl>>,
     /// A server that hosts the bank, such as that of `gesta demo`. It gets new accounts, which stay.
@@ -56,7 +58,7 @@ impl Bench {
         match (&self.place.store, &self.place.url) {
             (Some(store), _) => {
                 let opened = open(&store.read("--store")?, &OpenOptions::default());
-                let opened = opened.map_err(|error| Failure::new("cannot open the store").because(&error))?;
+                let opened = opened.map_err(|error| cannot_open_store(&error))?;
                 let outcome = runtime.block_on(self.measure(Bank::here(&opened.store)));
                 opened.close();
                 outcome

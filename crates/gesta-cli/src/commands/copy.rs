@@ -7,10 +7,11 @@ use crate::unread::Unread;
 
 #[derive(clap::Args)]
 pub(crate) struct CopyStore {
-    /// The store to copy: a folder that no server has open, or `postgres://USER@HOST/DATABASE?schema=NAME`.
+    /// The store to copy: a folder that no server has open, `postgres://USER@HOST/DATABASE?schema=NAME`, or
+    /// `nats://HOST,HOST,HOST/NAME?copy=FOLDER`.
     #[arg(long, value_name = "URL")]
     from: Unread<StoreUrl>,
-    /// Where the copy goes: an empty or new folder or schema, or a copy of the same store, which gets what it lacks.
+    /// Where the copy goes: an empty or new folder, schema or name on a cluster, or a copy of the same store, which gets what it lacks.
     #[arg(long, value_name = "URL")]
     to: Unread<StoreUrl>,
     /// The batches to compare. `new` leaves out those that a finished copy had already.

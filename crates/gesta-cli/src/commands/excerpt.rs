@@ -110,6 +110,7 @@ fn open(from: Option<Unread<StoreUrl>>, target: &Target) -> Outcome<Opened> {
         StoreUrl::File(folder) => Where::Folder(folder).open(IfMissing::Refuse),
         StoreUrl::Http(url) => Where::Server(url).open(IfMissing::Refuse),
         StoreUrl::Postgres(url) => Opened::of_database(&url),
+        StoreUrl::JetStream(url) => Opened::of_cluster(&url),
         StoreUrl::Memory => {
             Err(Failure::usage("a store in memory ends with its process: there is nothing to take"))
         }

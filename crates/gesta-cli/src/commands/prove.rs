@@ -91,6 +91,7 @@ fn not_met((event_type, version): &(String, u16)) -> String {
 pub(super) fn open_store(url: &StoreUrl) -> Outcome<Opened> {
     match url {
         StoreUrl::Postgres(url) => Opened::of_database(url),
+        StoreUrl::JetStream(url) => Opened::of_cluster(url),
         url => place_of(url)?.open(IfMissing::Refuse),
     }
 }
@@ -104,8 +105,10 @@ pub(super) fn place_of(url: &StoreUrl) -> Outcome<Place> {
             Err(Failure::usage("a log in memory ends with its process, so there is none to read")
                 .help("name the folder of a log, or the address of a server"))
         }
-        StoreUrl::Postgres(_) => Err(Failure::usage("this command does not read a store in PostgreSQL")
-            .help("name a server that has it open by `--url <address>`")),
+        StoreUrl::Postgres(_) | StoreUrl::JetStream(_) => {
+            Err(Failure::usage("this command does not read a store in a database or on a cluster")
+                .help("name a server that has it open by `--url <address>`"))
+        }
     }
 }
 

@@ -34,7 +34,8 @@ use crate::views::{ViewsDb, known_events, load_each, open_views};
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     /// The store: a folder, `file:` with a folder, `memory:` for a store that ends with this process, `http://HOST:PORT` for the
-    /// store of another server, or `postgres://USER@HOST/DATABASE` for one in PostgreSQL [env: GESTA_STORE].
+    /// store of another server, `postgres://USER@HOST/DATABASE` for one in PostgreSQL, or `nats://HOST,HOST,HOST/NAME?copy=FOLDER` for one on
+    /// a cluster of NATS JetStream, with a folder for the copy of this server [env: GESTA_STORE].
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
     store: Option<Unread<StoreUrl>>,
     /// The folder of the log, the same as `--store file:FOLDER`. Made if it does not exist [env: GESTA_DIR].
@@ -47,7 +48,7 @@ pub(crate) struct Serve {
     /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2114")]
     listen: String,
-    /// The address of this server for other servers on the same database, such as `http://10.0.0.7:2114`. One of them deals the consumer
+    /// The address of this server for other servers on the same database or cluster, such as `http://10.0.0.7:2114`. One of them deals the consumer
     /// groups, and the others pass calls on to it. By default, the address to listen on.
     #[arg(long, value_name = "URL", env = "GESTA_ADVERTISE")]
     advertise: Option<String>,
@@ -79,7 +80,7 @@ pub(crate) struct Serve {
     /// happened; opening the log again settles them.
     #[arg(long, value_name = "WHAT", env = "GESTA_ON_FAILED_WRITE", default_value = "read-only")]
     on_failed_write: OnFailedWrite,
-    /// Keep snapshots of states there: `beside` the log, in its schema in PostgreSQL, or in `--state`; a file, `redis://HOST:PORT`, or
+    /// Keep snapshots of states there: `beside` the log, in its schema in PostgreSQL, on its cluster, or in `--state`; a file, `redis://HOST:PORT`, or
     /// `off`. The default is `beside` if the program declares snapshots, else `off`.
     #[arg(long, value_name = "WHERE", env = "GESTA_SNAPSHOTS", hide_env_values = true)]
     snapshots: Option<Unread<Snapshots>>,
@@ -161,7 +162,7 @@ impl Serve {
             (Some(_), Some(_)) => Err(Failure::usage("GESTA_STORE and GESTA_DIR are both set")
                 .help("choose one with `--store <url>` or `--dir <folder>`")),
             (None, None) => Err(Failure::usage("no store given").help(
-                "give `--dir <folder>` for a log, or `--store <url>` for the store of a server or a database",
+                "give `--dir <folder>` for a log, or `--store <url>` for the store of a server, a database or a cluster",
             )),
         }
     }
@@ -215,7 +216,8 @@ pub(crate) fn start_logging() {
     };
     // Fails if the host program has set up its own logging, which then stays.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info")))
+        // The client of NATS tells at `info` what it does.
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info,async_nats=warn")))
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)

@@ -43,11 +43,12 @@ enum What {
 
 #[derive(clap::Args)]
 struct Selection {
-    /// Use the snapshots there: a file, or `redis://HOST:PORT`. The default is `snapshots.db` in the folder of `--dir`, or the schema of
-    /// `--store`.
+    /// Use the snapshots there: a file, or `redis://HOST:PORT`. The default is `snapshots.db` in the folder of `--dir`, or beside the
+    /// events of `--store`.
     #[arg(long, value_name = "WHERE", env = "GESTA_SNAPSHOTS", hide_env_values = true)]
     snapshots: Option<Unread<Snapshots>>,
-    /// The store of the events, in place of `--dir` and `--url`: `postgres://USER@HOST/DATABASE`, a folder, or `http://HOST:PORT`.
+    /// The store of the events, in place of `--dir` and `--url`: `postgres://USER@HOST/DATABASE`, `nats://HOST,HOST,HOST/NAME?copy=FOLDER`, a
+    /// folder, or `http://HOST:PORT`.
     #[arg(long, value_name = "URL", conflicts_with_all = ["dir", "url"])]
     store: Option<Unread<StoreUrl>>,
     /// Only streams of this category, such as `account`.
@@ -95,13 +96,11 @@ impl Selection {
             Some(store) => match store.read("--store")? {
                 StoreUrl::Postgres(url) => {
                     let (events, beside) = Opened::with_snapshots(&url)?;
-                    return Ok((
-                        events,
-                        match snapshots {
-                            Snapshots::Beside => Arc::new(beside),
-                            other => existing(&other, None)?,
-                        },
-                    ));
+                    return Ok((events, beside_or(&snapshots, Arc::new(beside))?));
+                }
+                StoreUrl::JetStream(url) => {
+                    let (events, beside) = Opened::of_cluster_with_snapshots(&url)?;
+                    return Ok((events, beside_or(&snapshots, Arc::new(beside))?));
                 }
                 other => place_of(&other)?,
             },
@@ -199,6 +198,14 @@ impl Selection {
         }
         out.flush()?;
         both.events.finish()
+    }
+}
+
+/// The snapshots beside a store, or those that are kept elsewhere.
+fn beside_or(snapshots: &Snapshots, beside: Arc<dyn SnapshotStore>) -> Outcome<Arc<dyn SnapshotStore>> {
+    match snapshots {
+        Snapshots::Beside => Ok(beside),
+        other => existing(other, None),
     }
 }
 

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gesta_core::{CopySource, CopyTarget, KeyValueStore, MemoryKeyValueStore, ReadError, StoreId};
+use gesta_jetstream::{JetStreamBuckets, JetStreamCopy, JetStreamUrl};
 use gesta_log::{LogCopy, LogStore, Options, Scrub};
 use gesta_postgres::{PostgresCopy, PostgresStore};
 use gesta_state::StateStore;
 use pollster::block_on;
 
+use crate::cluster;
 use crate::failure::{Failure, Outcome};
 use crate::store::StoreUrl;
 use crate::target::{
@@ -94,6 +96,19 @@ pub(crate) fn open_source(url: &StoreUrl) -> Outcome<Source> {
                 log: None,
             })
         }
+        StoreUrl::JetStream(url) => {
+            let store = cluster::open_existing(url)?;
+            let buckets = JetStreamBuckets::open(url, store.store_id(), &gesta_jetstream::Options::default());
+            let buckets = buckets.map_err(|error| cannot_open_cluster(url, &error))?;
+            Ok(Source {
+                values: Arc::new(buckets.values().map_err(|error| cannot_open_cluster(url, &error))?),
+                described: format!("the store `{url}`"),
+                whereabouts: Some(buckets.whereabouts().map_err(|error| cannot_open_cluster(url, &error))?),
+                id: store.store_id(),
+                store: Arc::new(store),
+                log: None,
+            })
+        }
         StoreUrl::Memory => {
             Err(Failure::usage("a store in memory ends with its process: there is nothing to copy"))
         }
@@ -131,6 +146,18 @@ pub(crate) fn open_target(url: &StoreUrl, of: StoreId) -> Outcome<Target> {
                 described: format!("the store `{url}`"),
             })
         }
+        StoreUrl::JetStream(url) => {
+            let copy =
+                JetStreamCopy::open(url, cluster::copy_of(url)?, of, &gesta_jetstream::Options::default());
+            let copy = copy.map_err(|error| cannot_open_cluster(url, &error))?;
+            let buckets = copy.buckets();
+            Ok(Target {
+                values: Arc::new(buckets.values().map_err(|error| cannot_open_cluster(url, &error))?),
+                whereabouts: Some(buckets.whereabouts().map_err(|error| cannot_open_cluster(url, &error))?),
+                copy: Box::new(copy),
+                described: format!("the store `{url}`"),
+            })
+        }
         StoreUrl::Memory => {
             Err(Failure::usage("a store in memory ends with its process: nothing would be left"))
         }
@@ -139,6 +166,10 @@ pub(crate) fn open_target(url: &StoreUrl, of: StoreId) -> Outcome<Target> {
                 .help("give a folder or a database, and start a server on the copy"))
         }
     }
+}
+
+fn cannot_open_cluster(url: &JetStreamUrl, error: &gesta_jetstream::OpenError) -> Failure {
+    cluster::cannot_open(url, url.copy().unwrap_or(Path::new("")), error)
 }
 
 /// The values beside a log. A source without them has none; a target gets the file with its first value.

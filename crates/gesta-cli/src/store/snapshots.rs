@@ -18,7 +18,7 @@ pub enum Snapshots {
     /// Nowhere: states are folded from their events each time.
     #[default]
     Off,
-    /// In the schema of a store in PostgreSQL. Otherwise in `snapshots.db`, in the folder of the store or of
+    /// In the schema of a store in PostgreSQL, or on the cluster of a store there. Otherwise in `snapshots.db`, in the folder of the store or of
     /// [`OpenOptions::state`](super::OpenOptions::state). Nowhere if there is no folder.
     Beside,
     /// In an SQLite file. It is made if it does not exist.

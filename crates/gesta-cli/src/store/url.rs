@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use gesta_jetstream::{JetStreamUrl, JetStreamUrlParseError};
 use gesta_postgres::{PostgresUrl, PostgresUrlParseError};
 
 /// Where a store is.
@@ -19,20 +20,22 @@ pub enum StoreUrl {
     Http(String),
     /// A store in PostgreSQL: `postgres://USER@HOST/DATABASE?schema=NAME`. Its text has no password.
     Postgres(PostgresUrl),
+    /// A store on a cluster of NATS JetStream: `nats://HOST,HOST,HOST/NAME?copy=FOLDER`. Its text has the servers and the name.
+    JetStream(JetStreamUrl),
 }
 
 /// The text is not the address of a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not the address of a store: {help}")]
 pub struct StoreUrlParseError {
-    /// The text, cut to its first 80 characters. That of a database is left out: it may hold a password.
+    /// The text, cut to its first 80 characters. That of a database or a cluster is left out: it may hold a password.
     pub text: String,
     /// What helps.
     pub help: Cow<'static, str>,
 }
 
-const FORMS: &str = "write a folder, `file:` with a folder, `memory:`, `http://` with the host and port of a server, or \
-                     `postgres://USER@HOST/DATABASE`";
+const FORMS: &str = "write a folder, `file:` with a folder, `memory:`, `http://` with the host and port of a server, \
+                     `postgres://USER@HOST/DATABASE`, or `nats://HOST,HOST,HOST/NAME?copy=FOLDER`";
 
 impl FromStr for StoreUrl {
     type Err = StoreUrlParseError;
@@ -51,6 +54,11 @@ impl FromStr for StoreUrl {
         if PostgresUrl::is_begun_by(text) {
             return text.parse().map(Self::Postgres).map_err(|error: PostgresUrlParseError| {
                 StoreUrlParseError { text: "postgres://…".to_owned(), help: error.reason.into() }
+            });
+        }
+        if JetStreamUrl::is_begun_by(text) {
+            return text.parse().map(Self::JetStream).map_err(|error: JetStreamUrlParseError| {
+                StoreUrlParseError { text: "nats://…".to_owned(), help: error.reason.into() }
             });
         }
         if text == "memory:" {
@@ -86,6 +94,7 @@ impl fmt::Display for StoreUrl {
             Self::Memory => f.write_str("memory:"),
             Self::Http(url) => f.write_str(url),
             Self::Postgres(url) => url.fmt(f),
+            Self::JetStream(url) => url.fmt(f),
         }
     }
 }
@@ -110,6 +119,7 @@ mod tests {
                 "postgres://ann@db/shop?schema=log",
                 StoreUrl::Postgres("postgres://ann@db/shop?schema=log".parse().unwrap()),
             ),
+            ("nats://a:4222,b/shop", StoreUrl::JetStream("nats://a:4222,b/shop".parse().unwrap())),
         ] {
             assert_eq!(text.parse(), Ok(url.clone()), "{text}");
             assert_eq!(url.to_string().parse(), Ok(url), "{text}");
@@ -125,6 +135,7 @@ mod tests {
             ("memory:x", "`memory:`"),
             ("https://gesta.example", "no TLS"),
             ("mysql://localhost/log", "`postgres://USER@HOST/DATABASE`"),
+            ("redis://localhost/log", "`nats://HOST,HOST,HOST/NAME?copy=FOLDER`"),
         ] {
             let error = text.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(text), "{error}");
@@ -138,5 +149,9 @@ mod tests {
         assert!(!format!("{url:?}").contains("secret"));
         let error = "postgres://ann:secret@db".parse::<StoreUrl>().unwrap_err().to_string();
         assert!(error.contains("names no database") && !error.contains("secret"), "{error}");
+        let url = "nats://ann:secret@a,b/shop?copy=c".parse::<StoreUrl>().unwrap();
+        assert!(!url.to_string().contains("secret") && !format!("{url:?}").contains("secret"));
+        let error = "nats://ann:secret@a,b".parse::<StoreUrl>().unwrap_err().to_string();
+        assert!(error.contains("the name of the store") && !error.contains("secret"), "{error}");
     }
 }

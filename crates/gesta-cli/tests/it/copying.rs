@@ -21,23 +21,23 @@ use crate::hosts::{bank, done, schema, send};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn copy(from: &str, to: &str) -> Ran {
+pub(crate) fn copy(from: &str, to: &str) -> Ran {
     gesta(["copy", "--from", from, "--to", to])
 }
 
 /// A path in a folder, as text.
-fn path(folder: &TempDir, name: &str) -> String {
+pub(crate) fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).display().to_string()
 }
 
 /// The line of an output that begins so.
 #[track_caller]
-fn line<'a>(output: &'a str, begin: &str) -> &'a str {
+pub(crate) fn line<'a>(output: &'a str, begin: &str) -> &'a str {
     output.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("`{begin}` in {output}"))
 }
 
 /// All events of a log as a file, with ids, times, versions, positions and command data.
-fn exported(folder: &TempDir, log: &str, name: &str) -> [Vec<u8>; 2] {
+pub(crate) fn exported(folder: &TempDir, log: &str, name: &str) -> [Vec<u8>; 2] {
     let (events, audit) = (path(folder, &format!("{name}.json")), path(folder, &format!("{name}.audit")));
     gesta(["export", &events, "--dir", log]).ok();
     gesta([
@@ -55,7 +55,7 @@ fn exported(folder: &TempDir, log: &str, name: &str) -> [Vec<u8>; 2] {
 }
 
 /// A log with that many batches: of one, two and three events, some under command keys.
-fn log_of(folder: &TempDir, name: &str, batches: u64) -> String {
+pub(crate) fn log_of(folder: &TempDir, name: &str, batches: u64) -> String {
     let log = path(folder, name);
     append(&log, 0, batches);
     log
@@ -91,7 +91,7 @@ const fn events(batches: u64) -> u64 {
 }
 
 /// The transfers of a bank under keys, and a group that has parked a stream. Returns the answer to the key `k-1`.
-fn bank_log(log: &str) -> Value {
+pub(crate) fn bank_log(log: &str) -> Value {
     let host = bank(&["--dir", log]);
     let url = host.url.clone();
     for (account, owner) in [("anna", "Anna"), ("ben", "Ben")] {
@@ -119,7 +119,7 @@ fn bank_log(log: &str) -> Value {
 }
 
 /// A copy of the bank's log answers the command of before with its first answer, goes on at the next position, and has the group.
-fn check_goes_on(arguments: &[&str], first: &Value, next: u64) {
+pub(crate) fn check_goes_on(arguments: &[&str], first: &Value, next: u64) {
     let host = bank(arguments);
     let url = &host.url;
     let again = send(url, "/commands/account/anna/deposit", &json!({"amount": 700}), Some("k-1")).unwrap();
@@ -261,7 +261,7 @@ fn damage(log: &Path) {
     fs::write(segment, bytes).unwrap();
 }
 
-fn start_copy(from: &str, to: &str) -> Child {
+pub(crate) fn start_copy(from: &str, to: &str) -> Child {
     command(["copy", "--from", from, "--to", to])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -270,7 +270,7 @@ fn start_copy(from: &str, to: &str) -> Child {
 }
 
 /// Kills a process once it has written so much, unless it ends before.
-fn kill_after_writing(child: &mut Child, bytes: u64) {
+pub(crate) fn kill_after_writing(child: &mut Child, bytes: u64) {
     let io = format!("/proc/{}/io", child.id());
     let written = || {
         let text = fs::read_to_string(&io).unwrap_or_default();

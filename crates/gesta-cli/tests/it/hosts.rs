@@ -68,12 +68,12 @@ pub(crate) fn done(url: &str, path: &str, body: Value) -> Value {
     answer
 }
 
-fn balance(url: &str, account: &str) -> u64 {
+pub(crate) fn balance(url: &str, account: &str) -> u64 {
     get(url, &format!("/states/account/{account}")).1["state"]["balance"].as_u64().unwrap()
 }
 
 /// The tests of the bank, the same on every store.
-fn check_bank(url: &str, shows_raw_routes: bool) {
+pub(crate) fn check_bank(url: &str, shows_raw_routes: bool) {
     done(url, "/commands/account/anna/open", json!({"owner": "Anna"}));
     done(url, "/commands/account/ben/open", json!({"owner": "Ben"}));
     done(url, "/commands/account/anna/deposit", json!({"amount": 100}));
@@ -124,19 +124,30 @@ fn a_host_does_the_same_on_a_folder_in_memory_and_on_a_server() {
     assert_eq!(server.stop(), Some(0));
 }
 
+/// The address of a store of a random name on the shared cluster of NATS, without a folder for a copy; `None`, which the test then says, if
+/// there is none.
+pub(crate) fn cluster() -> Option<String> {
+    let servers = shared("GESTA_NATS_CLUSTER", "nats-cluster")?;
+    Some(format!("{servers}/{}", uuid::Uuid::now_v7().simple()))
+}
+
 /// The address of a schema of a random name in the shared PostgreSQL server; `None`, which the test then says, if there is none.
 pub(crate) fn schema() -> Option<String> {
-    let Ok(server) = std::env::var("GESTA_POSTGRES") else {
-        assert!(
-            std::env::var("GESTA_SERVERS").map_or(true, |value| value != "required"),
-            "no server is named"
-        );
-        println!(
-            "skipped: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-cli`"
-        );
-        return None;
-    };
+    let server = shared("GESTA_POSTGRES", "postgres")?;
     Some(format!("{server}?schema=cli{}", uuid::Uuid::now_v7().simple()))
+}
+
+/// The address in a variable, which names a shared server.
+pub(crate) fn shared(variable: &str, server: &str) -> Option<String> {
+    let url = std::env::var(variable).ok();
+    if url.is_none() {
+        let is_required = std::env::var("GESTA_SERVERS").is_ok_and(|value| value == "required");
+        assert!(!is_required, "`{variable}` names no server");
+        println!(
+            "skipped: run it by `cargo run -p test-servers -- with {server} -- cargo test -p gesta-cli`"
+        );
+    }
+    url
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bench;
+mod clustered;
 mod consumers;
 mod copying;
 mod data;

@@ -1,4 +1,4 @@
-//! Servers of one store in PostgreSQL: one deals the consumer groups, and each answers for all of them.
+//! Servers of one store, in PostgreSQL or on a cluster of NATS JetStream: one deals the consumer groups, and each answers for all of them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::groups::{on, started};
 use crate::harness::{Server, gesta, serve, serve_at};
-use crate::hosts::{get, schema, send};
+use crate::hosts::{cluster, get, schema, send};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Two servers of a new store.
 struct Pair {
-    store: String,
+    /// The store, as each server names it.
+    stores: [String; 2],
     servers: [Server; 2],
 }
 
@@ -21,8 +22,12 @@ impl Pair {
     /// `None`, which the test then says, if there is no database.
     fn start() -> Option<Self> {
         let store = schema()?;
-        let servers = [(); 2].map(|()| serve(&["--store", &store]));
-        Some(Self { store, servers })
+        Some(Self::on([store.clone(), store]))
+    }
+
+    fn on(stores: [String; 2]) -> Self {
+        let servers = stores.each_ref().map(|store| serve(&["--store", store]));
+        Self { stores, servers }
     }
 
     fn urls(&self) -> [&str; 2] {
@@ -95,7 +100,20 @@ fn metrics(url: &str) -> String {
 
 #[test]
 fn every_server_of_a_database_answers_for_all_groups_and_another_one_deals_when_one_ends() {
-    let Some(pair) = Pair::start() else { return };
+    if let Some(pair) = Pair::start() {
+        check_that_all_answer_for_all_groups(pair);
+    }
+}
+
+#[test]
+fn every_server_on_jetstream_answers_for_all_groups_and_another_one_deals_when_one_ends() {
+    let Some(store) = cluster() else { return };
+    let folders = tempfile::tempdir().unwrap();
+    let of = |name: &str| format!("{store}?copy={}", folders.path().join(name).display());
+    check_that_all_answer_for_all_groups(Pair::on([of("first"), of("second")]));
+}
+
+fn check_that_all_answer_for_all_groups(pair: Pair) {
     let urls = pair.urls();
     let place = dealer(&urls);
     let (here, there) = (urls[place], urls[1 - place]);
@@ -124,20 +142,20 @@ fn every_server_of_a_database_answers_for_all_groups_and_another_one_deals_when_
     assert!(figures[1].contains("gesta_groups_dealt_here 0\n"), "{}", figures[1]);
     assert!(figures.iter().all(|text| text.contains("gesta_group_lag_events{group=\"mail\"} 0\n")));
     // The one that deals ends, and the other one goes on where it was.
-    let Pair { store, servers } = pair;
-    let [first, second] = servers;
+    let Pair { stores, servers: [first, second] } = pair;
     let (ending, staying) = if place == 0 { (first, second) } else { (second, first) };
+    let (ended, stays) = (&*stores[place], &*stores[1 - place]);
     let address = ending.url.strip_prefix("http://").unwrap().to_owned();
     (10..20).for_each(|number| append(&ending.url, &format!("order-{}", number % 3), number));
     assert_eq!(ending.stop(), Some(0));
     handle(&staying.url, "a", 10..20);
     assert_eq!(dealer(&[&staying.url]), 0);
     // Killed and started again at its address, it deals again at once: nobody waits for the process that is gone.
-    let again = serve_at(&address, &["--store", &store]);
+    let again = serve_at(&address, &["--store", ended]);
     assert_eq!(dealer(&[&again.url, &staying.url]), 1);
     let address = staying.url.strip_prefix("http://").unwrap().to_owned();
     drop(staying);
-    let staying = serve_at(&address, &["--store", &store]);
+    let staying = serve_at(&address, &["--store", stays]);
     assert_eq!(dealer(&[&again.url, &staying.url]), 1);
     append(&again.url, "order-1", 20);
     handle(&again.url, "c", 20..21);

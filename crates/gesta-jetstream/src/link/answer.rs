@@ -19,22 +19,29 @@ mod code {
 
 /// The input for an answer; `None` if it tells nothing, so that the message may be written.
 pub(super) fn input_of(sending: u64, answer: Result<Message, RequestError>) -> Option<Input> {
-    let refused = |refusal| Some(Input::Refused { sending, refusal });
+    Some(match outcome_of(answer)? {
+        Ok(number) => Input::Acknowledged { sending, number },
+        Err(refusal) => Input::Refused { sending, refusal },
+    })
+}
+
+/// The number of the message, or the refusal; `None` if the answer tells nothing, so that the message may be written.
+pub(crate) fn outcome_of(answer: Result<Message, RequestError>) -> Option<Result<u64, Refusal>> {
     let message = match answer {
         Ok(message) => message,
         Err(error) => {
             return match error.kind() {
-                RequestErrorKind::NoResponders => refused(Refusal::Unreached),
-                RequestErrorKind::MaxPayloadExceeded => refused(Refusal::Never(
+                RequestErrorKind::NoResponders => Some(Err(Refusal::Unreached)),
+                RequestErrorKind::MaxPayloadExceeded => Some(Err(Refusal::Never(
                     "the message is larger than `max_payload` of the servers: set it to 8 MB".to_owned(),
-                )),
+                ))),
                 _ => None,
             };
         }
     };
     match serde_json::from_slice::<Response<PublishAck>>(&message.payload) {
-        Ok(Response::Ok(ack)) => Some(Input::Acknowledged { sending, number: ack.sequence }),
-        Ok(Response::Err { error }) => refused(refusal_of(error.error_code().0, &error.to_string())?),
+        Ok(Response::Ok(ack)) => Some(Ok(ack.sequence)),
+        Ok(Response::Err { error }) => refusal_of(error.error_code().0, &error.to_string()).map(Err),
         Err(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Asks the monitors of servers if they sync each message. NATS tells it nowhere else.
+//! Asks the monitors of servers for their settings. NATS tells nowhere else if it syncs each message.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,18 +10,29 @@ use crate::limits::ANSWER_TIME;
 /// Bytes of an answer. One of a server with thousands of connections has some KiB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
+/// The settings of a server, as its monitor tells them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Settings {
+    /// The name of the server.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Bytes of the largest message.
+    pub(crate) max_payload: usize,
+    /// True if it syncs each message.
+    pub(crate) syncs: bool,
+}
+
 /// Checks that each server behind a monitor syncs each message. `monitors` are addresses, as `HOST:8222`.
 ///
 /// # Errors
 /// [`OpenError::Unreachable`] if one does not answer, [`OpenError::Refused`] if one does not sync.
 pub(super) async fn check_sync(monitors: &[String]) -> Result<(), OpenError> {
     for monitor in monitors {
+        let settings = settings_of(monitor).await;
         let unreachable =
             |reason| OpenError::Unreachable { reason: format!("the monitor at `{monitor}`: {reason}") };
-        let asked = tokio::time::timeout(ANSWER_TIME, ask(monitor)).await;
-        let answer = asked.map_err(|_| unreachable("no answer in time".to_owned()))?;
-        let answer = answer.map_err(|error| unreachable(error.to_string()))?;
-        if !syncs(&answer) {
+        if !settings.map_err(unreachable)?.syncs {
             return Err(OpenError::Refused {
                 reason: format!(
                     "the server with the monitor at `{monitor}` does not sync each message: set `sync_interval: always` in its `jetstream`"
@@ -32,6 +43,13 @@ pub(super) async fn check_sync(monitors: &[String]) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Asks the monitor at an address.
+pub(crate) async fn settings_of(monitor: &str) -> Result<Settings, String> {
+    let asked = tokio::time::timeout(ANSWER_TIME, ask(monitor)).await;
+    let answer = asked.map_err(|_| "no answer in time".to_owned())?;
+    Ok(read(&answer.map_err(|error| error.to_string())?))
+}
+
 async fn ask(monitor: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(monitor).await?;
     stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").await?;
@@ -40,11 +58,18 @@ async fn ask(monitor: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// True if an answer of a monitor says so.
-fn syncs(answer: &str) -> bool {
+/// The settings in an answer of a monitor. What it does not say is empty.
+fn read(answer: &str) -> Settings {
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let settings = serde_json::from_str::<Value>(body).unwrap_or_default();
-    settings["jetstream"]["config"]["sync_always"] == true
+    let text = |name: &str| settings[name].as_str().unwrap_or_default().to_owned();
+    let max_payload = settings["max_payload"].as_u64().and_then(|bytes| usize::try_from(bytes).ok());
+    Settings {
+        name: text("server_name"),
+        version: text("version"),
+        max_payload: max_payload.unwrap_or(0),
+        syncs: settings["jetstream"]["config"]["sync_always"] == true,
+    }
 }
 
 #[cfg(test)]
@@ -54,12 +79,14 @@ mod tests {
     #[test]
     fn only_an_answer_that_says_so_is_one_of_a_server_that_syncs() {
         let answer = |body: &str| format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
-        assert!(syncs(&answer(r#"{"jetstream":{"config":{"sync_always":true}}}"#)));
+        let good = r#"{"server_name":"n0","version":"2.15.1","max_payload":8000000,"jetstream":{"config":{"sync_always":true}}}"#;
+        let (name, version) = ("n0".to_owned(), "2.15.1".to_owned());
+        assert_eq!(read(&answer(good)), Settings { name, version, max_payload: 8_000_000, syncs: true });
         for body in
             ["", "{", "[]", "{}", r#"{"jetstream":{}}"#, r#"{"jetstream":{"config":{"sync_interval":120}}}"#]
         {
-            assert!(!syncs(&answer(body)), "{body}");
+            assert_eq!(read(&answer(body)), Settings::default(), "{body}");
         }
-        assert!(!syncs("HTTP/1.0 404 Not Found\r\n"));
+        assert!(!read("HTTP/1.0 404 Not Found\r\n").syncs);
     }
 }

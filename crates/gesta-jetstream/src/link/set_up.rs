@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{
+    ContextBuilder, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event, ServerInfo};
 use gesta_core::StoreId;
 use tokio::sync::mpsc;
@@ -18,6 +20,8 @@ use crate::machine::Input;
 
 /// The version of the layout of streams and messages.
 const FORMAT: &str = "1";
+/// The metadata of a stream that is an unfinished copy.
+pub(crate) const COPYING: &str = "gesta_copying";
 /// How long a server may take to answer at the start: a stream that was just made has no leader yet.
 const SET_UP_TIME: Duration = Duration::from_secs(15);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -29,10 +33,20 @@ pub(crate) struct Found {
     pub(crate) id: StoreId,
     /// The number of the last message.
     pub(crate) last: u64,
+    /// True for a copy that is not finished.
+    pub(crate) is_unfinished: bool,
 }
 
-/// Connects to a cluster. A lost connection is told.
+/// Connects to a cluster whose servers keep the promises. A lost connection is told.
 pub(crate) async fn connect(url: &JetStreamUrl, inputs: mpsc::Sender<Input>) -> Result<Client, OpenError> {
+    let client = join(url, inputs).await?;
+    check_server(&client.server_info())?;
+    monitor::check_sync(url.monitors()).await?;
+    Ok(client)
+}
+
+/// Connects to a cluster without a look at its servers. A lost connection is told.
+pub(crate) async fn join(url: &JetStreamUrl, inputs: mpsc::Sender<Input>) -> Result<Client, OpenError> {
     let options = ConnectOptions::new().name("gesta").connection_timeout(ANSWER_TIME);
     let options = options.event_callback(move |event| {
         let inputs = inputs.clone();
@@ -44,13 +58,11 @@ pub(crate) async fn connect(url: &JetStreamUrl, inputs: mpsc::Sender<Input>) -> 
         }
     });
     let connected = options.connect(url.servers()).await;
-    let client = connected.map_err(|error| OpenError::Unreachable { reason: error.to_string() })?;
-    check_server(&client.server_info())?;
-    monitor::check_sync(url.monitors()).await?;
-    Ok(client)
+    connected.map_err(|error| OpenError::Unreachable { reason: why(&error) })
 }
 
-fn check_server(server: &ServerInfo) -> Result<(), OpenError> {
+/// Checks the version of a server, and what it takes.
+pub(crate) fn check_server(server: &ServerInfo) -> Result<(), OpenError> {
     let refused = |reason| Err(OpenError::Refused { reason });
     if version_of(&server.version) < SERVER_VERSION_MIN {
         let [major, minor, patch] = SERVER_VERSION_MIN;
@@ -74,42 +86,117 @@ fn version_of(text: &str) -> [u64; 3] {
     [(); 3].map(|()| parts.next().unwrap_or(0))
 }
 
-/// Finds the stream of a partition, or makes it with the id of a new store.
+/// What a stream is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To use the store, which is made if it is not there.
+    Store,
+    /// To use a store that must be there.
+    Existing,
+    /// To fill a copy of the store with that id.
+    Copy(StoreId),
+}
+
+/// Finds the stream of a partition, or makes it.
 pub(crate) async fn set_up(
     client: Client,
     url: &JetStreamUrl,
     partition: u16,
-    new_id: StoreId,
+    purpose: Purpose,
     takes_single_server: bool,
 ) -> Result<(Context, Found), OpenError> {
     let context = ContextBuilder::new().timeout(ANSWER_TIME).build(client);
-    let wanted = config(url, partition, new_id, if takes_single_server { 1 } else { 3 });
-    let begun = std::time::Instant::now();
-    loop {
-        let found = match find(&context, &wanted).await {
-            Ok(found) => found,
-            Err(error) if begun.elapsed() < SET_UP_TIME => {
-                tracing::debug!("the stream {} is not there yet: {error}", wanted.name);
-                tokio::time::sleep(RETRY_PAUSE).await;
-                continue;
-            }
-            Err(error) => return Err(OpenError::Unreachable { reason: error.to_string() }),
-        };
-        let (config, last) = found;
-        return Ok((context, Found { id: check_stream(&config, &wanted)?, last }));
+    let id = match purpose {
+        Purpose::Copy(id) => id,
+        Purpose::Store | Purpose::Existing => StoreId::from_bytes(*uuid::Uuid::new_v4().as_bytes()),
+    };
+    let mut wanted = config(url, partition, id, if takes_single_server { 1 } else { 3 });
+    if let Purpose::Copy(_) = purpose {
+        wanted.metadata.insert(COPYING.to_owned(), "true".to_owned());
+    }
+    let (config, last) = find_or_make(&context, &wanted, purpose != Purpose::Existing).await?;
+    let found = check_stream(&config, &wanted)?;
+    let is_unfinished = config.metadata.contains_key(COPYING);
+    match purpose {
+        Purpose::Copy(of) if of != found => Err(refused(format!(
+            "the stream `{}` holds the store {found}, and a copy of the store {of} would get its id: give the copy another name",
+            wanted.name
+        ))),
+        Purpose::Store | Purpose::Existing if is_unfinished => Err(refused(format!(
+            "the stream `{}` is an unfinished copy of another store: run `gesta copy` again, it goes on",
+            wanted.name
+        ))),
+        _ => Ok((context, Found { id: found, last, is_unfinished })),
     }
 }
 
-/// Returns the configuration of the stream and its last message. The stream is made if it is not there.
-async fn find(context: &Context, wanted: &Config) -> Result<(Config, u64), async_nats::Error> {
-    // If it is there with another store id, this fails, and nothing is changed.
-    let made = context.create_stream(wanted.clone()).await;
-    if let Err(error) = made {
-        tracing::debug!("the stream {} was not made: {error}", wanted.name);
+/// Returns the configuration of a stream and its last message. Makes the stream if it is not there, unless `makes` is false.
+pub(crate) async fn find_or_make(
+    context: &Context,
+    wanted: &Config,
+    makes: bool,
+) -> Result<(Config, u64), OpenError> {
+    let begun = std::time::Instant::now();
+    loop {
+        // If it is there with another store id, this fails, and nothing is changed.
+        let made = if makes { context.create_stream(wanted.clone()).await.err() } else { None };
+        let error = match context.get_stream(&wanted.name).await {
+            Ok(stream) => {
+                let info = stream.cached_info();
+                return Ok((info.config.clone(), info.state.last_sequence));
+            }
+            Err(error) => error,
+        };
+        let code = made.as_ref().and_then(|error| match error.kind() {
+            CreateStreamErrorKind::JetStream(error) => Some(error.error_code()),
+            _ => None,
+        });
+        if let Some(remedy) = code.and_then(remedy_of) {
+            return Err(refused(remedy.to_owned()));
+        }
+        if !makes && is_missing(&error) {
+            return Err(refused(format!(
+                "there is no stream `{}`: check the name of the store",
+                wanted.name
+            )));
+        }
+        if begun.elapsed() > SET_UP_TIME {
+            let reason = made.map_or_else(|| why(&error), |error| why(&error));
+            return Err(OpenError::Unreachable { reason });
+        }
+        tracing::debug!("the stream {} is not there yet: {error}", wanted.name);
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
-    let stream = context.get_stream(&wanted.name).await?;
-    let info = stream.cached_info();
-    Ok((info.config.clone(), info.state.last_sequence))
+}
+
+fn refused(reason: String) -> OpenError {
+    OpenError::Refused { reason }
+}
+
+/// What helps if a stream was refused for good.
+const fn remedy_of(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED => Some(
+            "the server stands alone, and its disk would be the only one: a store needs a cluster of three",
+        ),
+        ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => Some(
+            "the servers run without JetStream: add `jetstream { store_dir: …, sync_interval: always }` to their configuration",
+        ),
+        _ => None,
+    }
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// An error with its causes.
+pub(crate) fn why(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| match text.contains(&cause.to_string()) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
 }
 
 fn config(url: &JetStreamUrl, partition: u16, id: StoreId, num_replicas: usize) -> Config {

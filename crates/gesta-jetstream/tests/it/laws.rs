@@ -48,6 +48,7 @@ impl JetStream {
         let options = Options {
             clock: Some(Arc::new(move || clock.now())),
             takes_single_server: self.takes_single_server,
+            only_existing: false,
             copy: gesta_log::Options { segment_size_bytes: 64 << 20, ..gesta_log::Options::default() },
         };
         let losses = self.losses.load(Ordering::Relaxed);

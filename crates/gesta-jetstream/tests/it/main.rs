@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
+mod buckets;
 mod faults;
 mod history;
 mod laws;

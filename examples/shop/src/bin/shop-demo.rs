@@ -2,7 +2,8 @@
 //!
 //! `shop-demo FOLDER` shows it; `shop-demo FOLDER KILLS` kills all programs in turn while customers order, and
 //! `shop-demo FOLDER KILLS clocks` kills the orders service alone, under clocks that are wrong. `shop-demo FOLDER KILLS servers` runs on two
-//! servers of the PostgreSQL database that `GESTA_POSTGRES` names, and kills the one that deals the consumer groups.
+//! servers of the PostgreSQL database that `GESTA_POSTGRES` names, and kills the one that deals the consumer groups. `shop-demo FOLDER KILLS
+//! nodes` runs on three nodes of NATS, and kills nodes.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what happens")]
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Result<(), String> {
             let database = format!("{server}?schema=shop{}", std::process::id());
             shop::demo::lose_servers(programs, folder, (&database, number(kills)?), say)
         }
-        _ => Err("usage: shop-demo FOLDER [KILLS [clocks | servers]]".to_owned()),
+        [kills, "nodes"] => shop::demo::lose_nodes(programs, folder, number(kills)?, say),
+        _ => Err("usage: shop-demo FOLDER [KILLS [clocks | servers | nodes]]".to_owned()),
     }
 }

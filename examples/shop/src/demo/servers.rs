@@ -66,7 +66,7 @@ impl Shop {
     }
 
     /// Waits until an order is shipped that was not shipped yet.
-    fn wait_for_shipment(&self) -> Outcome {
+    pub(super) fn wait_for_shipment(&self) -> Outcome {
         let before = shipped(self.orders.url())?;
         self.wait("an order is shipped", |shop| Ok(shipped(shop.orders.url())? > before))
     }
@@ -89,7 +89,7 @@ fn dealing(servers: &[&mut Program]) -> Outcome<usize> {
 }
 
 /// The longest time in which no further order was shipped, as the view of the orders service shows it.
-fn longest_stall(orders: &str, is_over: &AtomicBool) -> Duration {
+pub(super) fn longest_stall(orders: &str, is_over: &AtomicBool) -> Duration {
     let (mut longest, mut seen, mut since) = (Duration::ZERO, 0, Instant::now());
     while !is_over.load(Ordering::SeqCst) {
         longest = longest.max(since.elapsed());

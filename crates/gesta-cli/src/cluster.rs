@@ -1,0 +1,49 @@
+//! Stores on a cluster of NATS JetStream, for commands that read one, and why one cannot be opened.
+
+use std::path::Path;
+
+use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options};
+
+use crate::failure::{Failure, Outcome};
+
+/// Opens a store that must be there, with the copy in the folder that its address names.
+pub(crate) fn open_existing(url: &JetStreamUrl) -> Outcome<JetStreamStore> {
+    let copy = copy_of(url)?;
+    let options = Options { only_existing: true, ..Options::default() };
+    JetStreamStore::open(url, copy, &options).map_err(|error| cannot_open(url, copy, &error))
+}
+
+/// The folder of the copy, which the address must name.
+pub(crate) fn copy_of(url: &JetStreamUrl) -> Outcome<&Path> {
+    url.copy().ok_or_else(|| no_copy(&url.to_string()))
+}
+
+/// The failure for an address without a folder for the copy.
+pub(crate) fn no_copy(url: &str) -> Failure {
+    Failure::usage(format!("the store `{url}` needs a folder for the copy of this process"))
+        .help(format!("add it to the address: `{url}?copy=FOLDER`; no two processes may share it"))
+        .help("the copy is read from the cluster, and kept for the next time")
+}
+
+/// The failure for a cluster that cannot be used as a store. `url` has no password.
+pub(crate) fn cannot_open(url: impl std::fmt::Display, copy: &Path, error: &OpenError) -> Failure {
+    let failure = Failure::new(format!("cannot open the store `{url}`"));
+    match error {
+        OpenError::Copy(gesta_log::OpenError::Locked { holder, .. }) => {
+            Failure::new(format!("the copy in `{}` is in use by {holder}", copy.display())).help(
+                "each process needs a folder of its own: give another one with `copy=FOLDER` in the address",
+            )
+        }
+        OpenError::Copy(error) => failure.because(error).help(format!(
+            "the copy can be read again: move `{}` away, and run the command again",
+            copy.display()
+        )),
+        OpenError::Unreachable { .. } => {
+            failure.because(error).help("check the address; two of three servers must run")
+        }
+        OpenError::Lost { .. } => failure
+            .because(error)
+            .help(format!("keep `{}`: it may hold the only copy of lost events", copy.display())),
+        error => failure.because(error),
+    }
+}
