@@ -25,7 +25,7 @@ pub use nats::{
 };
 pub use ports::{free_address, free_ports};
 pub use postgres::{Postgres, URL as POSTGRES_URL};
-pub use rabbitmq::{RabbitMq, URL as RABBITMQ_URL};
+pub use rabbitmq::{CA as RABBITMQ_CA, RabbitMq, TLS_URL as RABBITMQ_TLS_URL, URL as RABBITMQ_URL};
 pub use redis::redis;
 
 use std::time::Duration;

@@ -10,8 +10,8 @@ usage: cargo run -p test-servers -- with SERVER… -- COMMAND…
        cargo run -p test-servers -- installed SERVER…
 
   with   starts the servers (postgres nats nats-cluster rabbitmq), runs the command, and stops them. The command finds
-         their addresses in GESTA_POSTGRES, GESTA_NATS, GESTA_NATS_CLUSTER and GESTA_RABBITMQ. GESTA_SERVERS=required
-         makes tests fail where a server is missing; GESTA_SERVERS=none leaves out tests that need one.
+         their addresses in GESTA_POSTGRES, GESTA_NATS, GESTA_NATS_CLUSTER and GESTA_RABBITMQ; GESTA_RABBITMQ_TLS and
+         GESTA_RABBITMQ_CA are its address with TLS and the file of its authority. GESTA_SERVERS=required tests fail where a server is missing; GESTA_SERVERS=none leaves out tests that need one.
   installed
          fails where a server (also: redis) is not installed. Fetches the one that no Debian package has, nats";
 
@@ -55,13 +55,18 @@ impl Server {
         server.ok_or_else(|| format!("{name} cannot start"))
     }
 
-    fn setting(&self) -> (&'static str, &str) {
-        match self {
-            Self::Postgres(server) => (test_servers::POSTGRES_URL, server.url()),
-            Self::Nats(server) => (test_servers::NATS_URL, server.url()),
-            Self::NatsCluster(servers) => (test_servers::NATS_CLUSTER_URL, servers.url()),
-            Self::RabbitMq(server) => (test_servers::RABBITMQ_URL, server.url()),
-        }
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let settings = match self {
+            Self::Postgres(server) => vec![(test_servers::POSTGRES_URL, server.url())],
+            Self::Nats(server) => vec![(test_servers::NATS_URL, server.url())],
+            Self::NatsCluster(servers) => vec![(test_servers::NATS_CLUSTER_URL, servers.url())],
+            Self::RabbitMq(server) => vec![
+                (test_servers::RABBITMQ_URL, server.url()),
+                (test_servers::RABBITMQ_TLS_URL, server.tls_url()),
+                (test_servers::RABBITMQ_CA, server.ca().to_str().expect("it has a temporary name")),
+            ],
+        };
+        settings.into_iter().map(|(name, value)| (name, value.to_owned())).collect()
     }
 }
 
@@ -86,7 +91,7 @@ fn with(arguments: &[&str]) -> Result<ExitCode, String> {
     let (names, command) = (&arguments[..end], &arguments[end + 1..]);
     let (program, rest) = command.split_first().ok_or(USAGE)?;
     let servers = names.iter().map(|name| Server::start(name)).collect::<Result<Vec<_>, _>>()?;
-    let settings = servers.iter().map(Server::setting).collect::<Vec<_>>();
+    let settings = servers.iter().flat_map(Server::settings).collect::<Vec<_>>();
     for (name, url) in &settings {
         println!("{name}={url}");
     }

@@ -7,11 +7,18 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::certificates::Authority;
 use crate::process::{self, Process};
 use crate::{find, free_ports};
 
 /// The environment variable with the address of the shared server.
 pub const URL: &str = "GESTA_RABBITMQ";
+
+/// The environment variable with the address of the shared server with TLS.
+pub const TLS_URL: &str = "GESTA_RABBITMQ_TLS";
+
+/// The environment variable with the file of the authority of its certificate.
+pub const CA: &str = "GESTA_RABBITMQ_CA";
 
 /// The script of Debian's package that starts the server as the calling user, with the environment as it is.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -20,6 +27,8 @@ const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 #[derive(Debug)]
 pub struct RabbitMq {
     url: String,
+    tls_url: String,
+    ca: PathBuf,
     /// Nothing for the shared server of another process.
     own: Option<Own>,
 }
@@ -27,6 +36,8 @@ pub struct RabbitMq {
 #[derive(Debug)]
 struct Own {
     folder: TempDir,
+    /// Its folder has the file.
+    _authority: Authority,
     ports: Ports,
     process: Process,
 }
@@ -34,6 +45,7 @@ struct Own {
 #[derive(Debug, Clone, Copy)]
 struct Ports {
     amqp: u16,
+    amqps: u16,
     distribution: u16,
     mapper: u16,
 }
@@ -41,7 +53,12 @@ struct Ports {
 impl RabbitMq {
     /// The shared server, or one of this value's own. Use exchanges and queues of random names: others use the server too.
     pub fn shared() -> Option<Self> {
-        std::env::var(URL).ok().map(|url| Self { url, own: None }).or_else(Self::start)
+        let given = |name| std::env::var(name).ok();
+        let shared = || {
+            let (url, tls_url, ca) = (given(URL)?, given(TLS_URL)?, given(CA)?.into());
+            Some(Self { url, tls_url, ca, own: None })
+        };
+        shared().or_else(Self::start)
     }
 
     /// Whether there is a program to start.
@@ -59,13 +76,31 @@ impl RabbitMq {
             Self::is_installed().then_some(())
         })?;
         let folder = tempfile::Builder::new().prefix("gesta-rabbitmq").tempdir().expect("a folder");
-        let [amqp, distribution, mapper] = free_ports();
-        let ports = Ports { amqp, distribution, mapper };
+        let [amqp, amqps, distribution, mapper] = free_ports();
+        let ports = Ports { amqp, amqps, distribution, mapper };
+        let authority = Authority::new();
+        authority.issue("localhost", &["DNS:localhost"]).write(folder.path(), "server");
         configure(folder.path(), ports);
         let process = spawn(folder.path(), ports);
-        let mut own = Own { folder, ports, process };
+        let ca = authority.file();
+        let mut own = Own { folder, _authority: authority, ports, process };
         own.wait_until_ready();
-        Some(Self { url: format!("amqp://guest:guest@127.0.0.1:{amqp}/%2f"), own: Some(own) })
+        Some(Self {
+            url: format!("amqp://guest:guest@127.0.0.1:{amqp}/%2f"),
+            tls_url: format!("amqps://guest:guest@localhost:{amqps}/%2f"),
+            ca,
+            own: Some(own),
+        })
+    }
+
+    /// `amqps://guest:guest@localhost:PORT/%2f`. The certificate is for `localhost` alone.
+    pub fn tls_url(&self) -> &str {
+        &self.tls_url
+    }
+
+    /// The file of the authority that signed the certificate.
+    pub fn ca(&self) -> &Path {
+        &self.ca
     }
 
     /// `amqp://guest:guest@127.0.0.1:PORT/%2f`.
@@ -153,9 +188,14 @@ impl Drop for Own {
 }
 
 fn configure(folder: &Path, ports: Ports) {
+    let file = |name: &str| folder.join(name).display().to_string();
     let text = format!(
-        "listeners.tcp.1 = 127.0.0.1:{}\ndisk_free_limit.absolute = 50MB\nlog.file = server.log\n",
-        ports.amqp
+        "listeners.tcp.1 = 127.0.0.1:{}\nlisteners.ssl.1 = 127.0.0.1:{}\nssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\nssl_options.verify = verify_none\ndisk_free_limit.absolute = 50MB\nlog.file = server.log\n",
+        ports.amqp,
+        ports.amqps,
+        file("server.crt"),
+        file("server.key"),
     );
     fs::write(folder.join("rabbitmq.conf"), text).expect("own folder");
     fs::write(folder.join("enabled_plugins"), "[].").expect("own folder");

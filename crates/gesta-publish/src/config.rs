@@ -126,6 +126,7 @@ struct PublisherToml<'a> {
     exchange: Option<String>,
     secret_env: Option<String>,
     secret_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     in_flight_max: Option<u32>,
     attempts_max: Option<u32>,
     answer_ms: Option<u64>,
@@ -151,7 +152,8 @@ impl PublisherToml<'_> {
         let in_flight = self.in_flight()?;
         let subject = self.subject.as_deref().map(Template::parse).transpose().map_err(at("subject"))?;
         let secret = self.secret(folder)?;
-        let broker = self.broker(subject.as_ref(), secret)?;
+        let ca = self.ca_file.as_ref().map(|file| folder.join(file));
+        let broker = self.broker(subject.as_ref(), secret, ca.as_deref())?;
         Ok(Publisher {
             settings: self.settings(in_flight)?,
             concurrency: usize::try_from(in_flight.get()).unwrap_or(usize::MAX),

@@ -14,6 +14,8 @@
     allow(dead_code, reason = "adapters that are left out use it")
 )]
 
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "webhook"))]
+mod authorities;
 mod broker;
 mod config;
 mod fault;

@@ -7,6 +7,7 @@ mod fate;
 mod headers;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use async_nats::jetstream;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
 use async_nats::{ConnectOptions, ServerAddr};
 use gesta_core::BoxFuture;
+use gesta_tls::Client;
 use tokio::sync::watch;
 
+use crate::authorities::{client_of, of_certificate};
 use crate::broker::{Broker, Connection};
 use crate::fault::Fault;
 use crate::limits::CONNECT_TIME;
@@ -32,21 +35,25 @@ pub(crate) struct Nats {
     address: String,
     stream: String,
     secret: Option<Secret>,
+    /// For a server with TLS.
+    tls: Option<Client>,
     answer_time: Duration,
 }
 
 impl Nats {
     /// Takes the address of a server and the name of a stream there. The secret is a token, `user:password`, or the text of a credentials
-    /// file. The error is the key that is wrong, and what is wrong with it.
+    /// file. `ca` is the file with the authorities of `tls`. The error is the key that is wrong, and what is wrong with it.
     pub(crate) fn new(
         to: &str,
         stream: String,
         secret: Option<Secret>,
+        ca: Option<&Path>,
         answer_time: Duration,
     ) -> Result<Self, (&'static str, String)> {
         let address = to.parse::<ServerAddr>();
-        address.map_err(|error| ("to", format!("is no address of a NATS server: {error}")))?;
-        let nats = Self { address: to.to_owned(), stream, secret, answer_time };
+        let address = address.map_err(|error| ("to", format!("is no address of a NATS server: {error}")))?;
+        let tls = address.tls_required().then(|| client_of(ca)).transpose()?;
+        let nats = Self { address: to.to_owned(), stream, secret, tls, answer_time };
         nats.options()
             .map_err(|error| ("secret_env", format!("names credentials that cannot be read: {error}")))?;
         Ok(nats)
@@ -57,6 +64,10 @@ impl Nats {
             .name("gesta")
             .connection_timeout(CONNECT_TIME)
             .request_timeout(Some(CONNECT_TIME));
+        let options = match &self.tls {
+            Some(client) => options.tls_client_config((**client.config()).clone()),
+            None => options,
+        };
         match self.secret.as_ref().map(Secret::reveal) {
             None => Ok(options),
             Some(secret) if secret.starts_with("-----BEGIN") => options.credentials(secret),
@@ -76,7 +87,10 @@ impl Nats {
             }
             async {}
         });
-        let client = options.connect(self.address.as_str()).await.map_err(|error| of_connect(&error))?;
+        let client = options.connect(self.address.as_str()).await.map_err(|error| {
+            let refused = self.tls.as_ref().and_then(|client| client.explain(&error));
+            refused.map_or_else(|| of_connect(&error), |reason| of_certificate("NATS", &reason))
+        })?;
         let looked_up = jetstream::new(client.clone()).get_stream(&self.stream).await;
         let stream = looked_up.map_err(|error| {
             let code = match error.kind() {

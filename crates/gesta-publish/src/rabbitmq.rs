@@ -7,18 +7,22 @@
 mod fate;
 mod properties;
 mod shared;
+mod tls;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gesta_core::BoxFuture;
+use gesta_tls::Client;
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection as AmqpConnection, ConnectionProperties, ExchangeKind};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::authorities::{client_of, of_certificate};
 use crate::broker::{Broker, Connection};
 use crate::fault::Fault;
 use crate::message::Message;
@@ -29,18 +33,22 @@ use shared::SharedChannel;
 
 /// An exchange that events are sent to.
 pub(crate) struct Rabbitmq {
+    /// The address, without TLS: the library has none.
     uri: AMQPUri,
+    /// For a broker with TLS.
+    tls: Option<Client>,
     exchange: ShortString,
     answer_time: Duration,
 }
 
 impl Rabbitmq {
-    /// Takes the address of a broker and the name of an exchange there. The secret is `user:password`. The error is the key that is
-    /// wrong, and what is wrong with it.
+    /// Takes the address of a broker and the name of an exchange there. The secret is `user:password`. `ca` is the file with the
+    /// authorities of `amqps`. The error is the key that is wrong, and what is wrong with it.
     pub(crate) fn new(
         to: &str,
         exchange: &str,
         secret: Option<&Secret>,
+        ca: Option<&Path>,
         answer_time: Duration,
     ) -> Result<Self, (&'static str, String)> {
         let uri = to.parse::<AMQPUri>();
@@ -49,6 +57,10 @@ impl Rabbitmq {
         if uri.vhost.is_empty() {
             uri.vhost = "/".to_owned();
         }
+        let tls = match std::mem::replace(&mut uri.scheme, AMQPScheme::AMQP) {
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some(client_of(ca)?),
+        };
         if let Some(secret) = secret {
             let (user, password) = secret
                 .reveal()
@@ -59,13 +71,23 @@ impl Rabbitmq {
         }
         let exchange = ShortString::try_new(exchange)
             .map_err(|_| ("exchange", "is longer than 255 bytes: name one that exists".to_owned()))?;
-        Ok(Self { uri, exchange, answer_time })
+        Ok(Self { uri, tls, exchange, answer_time })
     }
 
     async fn open(&self) -> Result<Arc<dyn Connection>, Fault> {
         let properties = ConnectionProperties::default().with_connection_name("gesta".into());
-        let connected = AmqpConnection::connect_uri(self.uri.clone(), properties).await;
-        let connection = connected.map_err(|error| of_connect(&error))?;
+        let connected = match &self.tls {
+            None => AmqpConnection::connect_uri(self.uri.clone(), properties).await,
+            Some(client) => {
+                let runtime = tls::runtime(client, &self.uri.authority.host)
+                    .map_err(|error| Fault::Misdirected { reason: error.to_string() })?;
+                AmqpConnection::connect_uri_with_runtime(self.uri.clone(), properties, runtime).await
+            }
+        };
+        let connection = connected.map_err(|error| {
+            let refused = self.tls.as_ref().and_then(|client| client.explain(&error));
+            refused.map_or_else(|| of_connect(&error), |reason| of_certificate("RabbitMQ", &reason))
+        })?;
         let channel = connection.create_channel().await.map_err(|error| of_connect(&error))?;
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         let declared = channel.exchange_declare(
@@ -166,7 +188,7 @@ mod tests {
 
     fn rabbitmq(to: &str, secret: &str) -> Result<AMQPUri, (&'static str, String)> {
         let secret = Secret::new(secret);
-        Rabbitmq::new(to, "shop", secret.as_ref(), Duration::from_secs(1)).map(|rabbitmq| rabbitmq.uri)
+        Rabbitmq::new(to, "shop", secret.as_ref(), None, Duration::from_secs(1)).map(|rabbitmq| rabbitmq.uri)
     }
 
     #[test]

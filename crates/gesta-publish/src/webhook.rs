@@ -17,12 +17,13 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use tokio::time::timeout;
 
+use crate::authorities::of_certificate;
 use crate::broker::{Broker, Connection};
 use crate::fault::Fault;
 use crate::message::Message;
 use crate::subject::Template;
 use answer::classify;
-use client::Client;
+use client::{Client, NoAnswer};
 use sign::Key;
 pub(crate) use sign::keys_of;
 
@@ -37,11 +38,13 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Takes a URL. The subject, if there is one, is added to its path. The error says what is wrong and what helps.
+    /// Takes a URL, and what checks it if it has TLS. The subject, if there is one, is added to its path. The error says what is wrong and
+    /// what helps.
     pub(crate) fn new(
         to: &str,
         subject: Option<&Template>,
         keys: Vec<Key>,
+        tls: gesta_tls::Client,
         answer_time: Duration,
     ) -> Result<Self, String> {
         let uri = url_of(to, &subject.map(Template::sample).unwrap_or_default())
@@ -53,7 +56,7 @@ impl Webhook {
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or("names no host")?;
         client::check_host(host).map_err(|error| error.to_string())?;
-        Ok(Self { client: Client::new()?, to: to.to_owned(), keys: keys.into(), answer_time })
+        Ok(Self { client: Client::new(tls), to: to.to_owned(), keys: keys.into(), answer_time })
     }
 
     fn request(&self, message: &Message<'_>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
@@ -81,7 +84,8 @@ impl Webhook {
         let away = |reason| Fault::Away { after: None, reason };
         match answered {
             Ok(Ok(answer)) => classify(&answer, SystemTime::now()),
-            Ok(Err(reason)) => Err(away(reason)),
+            Ok(Err(NoAnswer::Away(reason))) => Err(away(reason)),
+            Ok(Err(NoAnswer::Certificate(reason))) => Err(of_certificate("the target", &reason)),
             Err(_) => Err(away(format!("no answer within {:?}", self.answer_time))),
         }
     }
@@ -114,7 +118,8 @@ mod tests {
 
     fn webhook(to: &str, subject: Option<&str>) -> Result<Webhook, String> {
         let subject = subject.map(|subject| Template::parse(subject).unwrap());
-        Webhook::new(to, subject.as_ref(), Vec::new(), Duration::from_secs(1))
+        let tls = gesta_tls::Client::new(None, "`ca_file`").unwrap();
+        Webhook::new(to, subject.as_ref(), Vec::new(), tls, Duration::from_secs(1))
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use gesta_core::SnapshotError;
+use gesta_tls::Client;
 
 use crate::connection::Connection;
 use crate::resp::Reply;
@@ -13,6 +14,7 @@ use crate::url::{ValkeyUrl, address};
 /// The connections of one thread.
 pub(crate) struct Cluster {
     url: Arc<ValkeyUrl>,
+    client: Option<Client>,
     /// The server of the URL, and those that it redirected to.
     connections: HashMap<String, Connection>,
 }
@@ -26,8 +28,9 @@ struct Redirection {
 }
 
 impl Cluster {
-    pub(crate) fn new(url: Arc<ValkeyUrl>) -> Self {
-        Self { url, connections: HashMap::new() }
+    /// A client encrypts all connections.
+    pub(crate) fn new(url: Arc<ValkeyUrl>, client: Option<Client>) -> Self {
+        Self { url, client, connections: HashMap::new() }
     }
 
     pub(crate) fn url(&self) -> &ValkeyUrl {
@@ -56,7 +59,7 @@ impl Cluster {
         loop {
             let mut connection = match self.connections.remove(address) {
                 Some(connection) => connection,
-                None => Connection::open(address, &self.url).map_err(failed)?,
+                None => Connection::open(address, &self.url, self.client.as_ref()).map_err(failed)?,
             };
             let was_used = connection.is_used;
             match connection.call(command) {

@@ -1,22 +1,24 @@
 //! One connection: it connects, says who it is, and sends one command at a time.
 
 use std::io::{self, BufReader, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 
-use crate::limits::{CONNECT_TIME, SILENCE_TIME};
+use gesta_tls::Client;
+
 use crate::resp::{Reply, read_reply, write_command};
+use crate::socket::Socket;
 use crate::url::ValkeyUrl;
 
 pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Socket>,
     /// True if it has answered a command before this one. An idle server may have closed it since.
     pub(crate) is_used: bool,
 }
 
 impl Connection {
-    /// Connects to an address, with the user and the database of the URL.
-    pub(crate) fn open(address: &str, url: &ValkeyUrl) -> io::Result<Self> {
-        let mut connection = Self { stream: BufReader::new(connect(address)?), is_used: false };
+    /// Connects to an address, with the user and the database of the URL, and encrypted by a client.
+    pub(crate) fn open(address: &str, url: &ValkeyUrl, client: Option<&Client>) -> io::Result<Self> {
+        let stream = BufReader::new(Socket::connect(address, client)?);
+        let mut connection = Self { stream, is_used: false };
         if let Some(password) = &url.password {
             let user = url.user.as_ref().map(|user| user.as_bytes());
             let parts = [Some(&b"AUTH"[..]), user, Some(password.as_bytes())];
@@ -42,25 +44,11 @@ impl Connection {
     pub(crate) fn call(&mut self, command: &[&[u8]]) -> io::Result<Reply> {
         let mut bytes = Vec::new();
         write_command(&mut bytes, command);
-        self.stream.get_mut().write_all(&bytes)?;
+        let socket = self.stream.get_mut();
+        socket.write_all(&bytes)?;
+        socket.flush()?;
         let reply = read_reply(&mut self.stream)?;
         self.is_used = true;
         Ok(reply)
     }
-}
-
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIME) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(SILENCE_TIME))?;
-                stream.set_write_timeout(Some(SILENCE_TIME))?;
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }

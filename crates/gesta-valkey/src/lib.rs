@@ -1,12 +1,12 @@
 //! A snapshot store in Valkey or Redis, for services that share snapshots or have no disk of their own.
 //!
-//! [`open_snapshots`] opens a [`SnapshotStore`](gesta_core::SnapshotStore). It speaks RESP 2 over plain sockets, from threads of
+//! [`open_snapshots`] opens a [`SnapshotStore`](gesta_core::SnapshotStore). It speaks RESP 2 over blocking sockets, from threads of
 //! its own.
 //!
 //! - The server may evict, expire or lose anything: a load folds more events then.
 //! - It may be down when the store is opened, and later. Each request connects if there is no connection.
 //! - With a cluster, redirections are followed once for each command. One stream is on one slot.
-//! - There is no TLS. Put a TLS proxy beside the service where the network is not trusted.
+//! - `rediss://` encrypts, and takes only servers with a certificate for the host that they are reached by.
 //!
 //! # Layout
 //! The hash `gesta:{<stream>}:<store>:<kind>` has a field for each snapshot: its version in 20 digits, with the value of
@@ -25,6 +25,7 @@ mod connection;
 mod keys;
 mod limits;
 mod resp;
+mod socket;
 mod store;
 mod url;
 
@@ -32,6 +33,7 @@ use std::io;
 use std::sync::Arc;
 
 use gesta_core::SnapshotThreads;
+use gesta_tls::Client;
 
 use cluster::Cluster;
 use store::Store;
@@ -40,9 +42,13 @@ pub use url::{ValkeyUrl, ValkeyUrlError};
 /// Opens the snapshot store of a server. It connects with the first request.
 ///
 /// # Errors
-/// If the system has no thread left.
+/// If the system has no thread left, or the certificates of authorities for `rediss` cannot be read.
 pub fn open_snapshots(url: ValkeyUrl) -> io::Result<SnapshotThreads> {
+    let client = match &url.tls {
+        Some(authorities) => Some(Client::new(authorities.file(), "`ca`").map_err(io::Error::other)?),
+        None => None,
+    };
     let url = Arc::new(url);
-    let store = || Store::new(Cluster::new(Arc::clone(&url)));
+    let store = || Store::new(Cluster::new(Arc::clone(&url), client.clone()));
     SnapshotThreads::start("gesta-valkey", store(), (0..limits::READERS).map(|_| store()))
 }

@@ -1,6 +1,7 @@
-//! The address of a server: `redis://[user[:password]@]host[:port][/db][?ttl=SECONDS]`.
+//! The address of a server: `redis://[user[:password]@]host[:port][/db][?ttl=SECONDS]`, or `rediss://…[?ca=FILE]` with TLS.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +20,25 @@ pub struct ValkeyUrl {
     pub(crate) password: Option<String>,
     pub(crate) db: u32,
     pub(crate) ttl: Option<Duration>,
+    /// For an encrypted connection.
+    pub(crate) tls: Option<Authorities>,
+}
+
+/// The authorities that a server's certificate may be signed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Authorities {
+    System,
+    File(PathBuf),
+}
+
+impl Authorities {
+    /// The file; `None` for those of the system.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::System => None,
+            Self::File(file) => Some(file),
+        }
+    }
 }
 
 impl ValkeyUrl {
@@ -53,7 +73,7 @@ pub struct ValkeyUrlError {
 impl FromStr for ValkeyUrl {
     type Err = ValkeyUrlError;
 
-    /// Parses `redis://` or `valkey://`. Users and passwords may be percent-encoded.
+    /// Parses `redis://` or `valkey://`, or `rediss://` or `valkeys://` with TLS. Users, passwords and files may be percent-encoded.
     fn from_str(text: &str) -> Result<Self, ValkeyUrlError> {
         parse(text).map_err(|reason| ValkeyUrlError { reason })
     }
@@ -61,11 +81,11 @@ impl FromStr for ValkeyUrl {
 
 fn parse(text: &str) -> Result<ValkeyUrl, &'static str> {
     let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "redis" | "valkey" => {}
-        "rediss" | "valkeys" => return Err("TLS is not supported: connect to a TLS proxy on this machine"),
-        _ => return Err("its scheme is neither `redis` nor `valkey`"),
-    }
+    let is_encrypted = match scheme.to_ascii_lowercase().as_str() {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err("its scheme is neither `redis` nor `valkey`, nor `rediss` nor `valkeys` for TLS"),
+    };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (rest, db) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
@@ -74,13 +94,21 @@ fn parse(text: &str) -> Result<ValkeyUrl, &'static str> {
     if host.is_empty() {
         return Err("it has no host");
     }
+    let Parameters { ttl, ca } = Parameters::parse(query)?;
+    let tls = match (is_encrypted, ca) {
+        (true, Some(file)) => Some(Authorities::File(file)),
+        (true, None) => Some(Authorities::System),
+        (false, Some(_)) => return Err("`ca` is for TLS: write `rediss://`"),
+        (false, None) => None,
+    };
     Ok(ValkeyUrl {
         host: host.to_owned(),
         port,
         user: decoded(user)?,
         password: decoded(password)?,
         db: if db.is_empty() { 0 } else { db.parse().map_err(|_| "its database is no number")? },
-        ttl: ttl_of(query)?,
+        ttl,
+        tls,
     })
 }
 
@@ -98,18 +126,39 @@ fn decoded(text: &str) -> Result<Option<String>, &'static str> {
     Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
 }
 
-fn ttl_of(query: &str) -> Result<Option<Duration>, &'static str> {
-    if query.is_empty() {
-        return Ok(None);
+/// What stands after the `?`.
+#[derive(Default)]
+struct Parameters {
+    ttl: Option<Duration>,
+    ca: Option<PathBuf>,
+}
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, &'static str> {
+        let mut parameters = Self::default();
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("ttl", seconds)) => parameters.ttl = Some(ttl_of(seconds)?),
+                Some(("ca", file)) => {
+                    let file = decoded(file)?.ok_or("`ca` is the name of a file")?;
+                    parameters.ca = Some(file.into());
+                }
+                _ => return Err("its parameters are `ttl` and `ca`"),
+            }
+        }
+        Ok(parameters)
     }
-    let seconds = query.strip_prefix("ttl=").ok_or("its only parameter is `ttl`")?;
+}
+
+fn ttl_of(seconds: &str) -> Result<Duration, &'static str> {
     let seconds = seconds.parse::<u32>().ok().filter(|seconds| *seconds > 0);
-    seconds.map(|seconds| Some(Duration::from_secs(seconds.into()))).ok_or("`ttl` is a number of seconds")
+    seconds.map(|seconds| Duration::from_secs(seconds.into())).ok_or("`ttl` is a number of seconds")
 }
 
 impl fmt::Display for ValkeyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redis://{}/{}", self.address(), self.db)
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{}/{}", self.address(), self.db)
     }
 }
 
@@ -133,6 +182,7 @@ mod tests {
             password: Some("p@ss:w".to_owned()),
             db: 3,
             ttl: Some(Duration::from_secs(60)),
+            tls: None,
         };
         assert_eq!(url, expected);
         for (text, printed) in [
@@ -140,11 +190,17 @@ mod tests {
             ("valkey://:secret@localhost/", "redis://localhost:6379/0"),
             ("VALKEY://user@[::1]:1/2", "redis://[::1]:1/2"),
             ("redis://[::1]", "redis://[::1]:6379/0"),
+            ("rediss://:secret@h", "rediss://h:6379/0"),
+            ("valkeys://h/1?ca=/etc/ca.pem&ttl=5", "rediss://h:6379/1"),
         ] {
             let url = text.parse::<ValkeyUrl>().unwrap();
             assert_eq!((url.to_string(), format!("{url:?}")), (printed.to_owned(), printed.to_owned()));
         }
         assert_eq!("redis://:secret@h".parse::<ValkeyUrl>().unwrap().user, None);
+        let encrypted = "rediss://h?ca=my%20ca.pem&ttl=5".parse::<ValkeyUrl>().unwrap();
+        let file = Authorities::File("my ca.pem".into());
+        assert_eq!((encrypted.tls, encrypted.ttl), (Some(file), Some(Duration::from_secs(5))));
+        assert_eq!("rediss://h".parse::<ValkeyUrl>().unwrap().tls, Some(Authorities::System));
     }
 
     #[test]
@@ -152,13 +208,14 @@ mod tests {
         for (text, reason) in [
             ("localhost:6379", "no scheme"),
             ("http://localhost", "neither"),
-            ("rediss://:secret@localhost", "TLS proxy"),
+            ("redis://:secret@localhost?ca=f", "`ca` is for TLS"),
+            ("rediss://:secret@localhost?ca=", "`ca` is the name"),
             ("redis://", "no host"),
             ("redis://:secret@:6379", "no host"),
             ("redis://:secret@h:port", "its port"),
             ("redis://:secret@h/x", "its database"),
             ("redis://:secret@h/1?ttl=0", "`ttl` is"),
-            ("redis://:secret@h/1?tls=1", "its only parameter"),
+            ("redis://:secret@h/1?tls=1", "its parameters are"),
             ("redis://:%ff@h", "UTF-8"),
         ] {
             let error = text.parse::<ValkeyUrl>().unwrap_err().to_string();

@@ -1,5 +1,7 @@
 //! The target of a publisher: which broker an address means, and what its adapter needs.
 
+use std::path::Path;
+
 use crate::broker::Broker;
 use crate::secret::Secret;
 use crate::subject::Template;
@@ -14,13 +16,17 @@ enum Kind {
     Rabbitmq,
 }
 
-const SCHEMES: [(&str, Kind); 5] = [
+const SCHEMES: [(&str, Kind); 6] = [
     ("http", Kind::Webhook),
     ("https", Kind::Webhook),
     ("nats", Kind::Nats),
     ("tls", Kind::Nats),
     ("amqp", Kind::Rabbitmq),
+    ("amqps", Kind::Rabbitmq),
 ];
+
+/// The schemes of targets with TLS.
+const ENCRYPTED: [&str; 3] = ["https", "tls", "amqps"];
 
 impl PublisherToml<'_> {
     /// The adapter of the target.
@@ -28,16 +34,22 @@ impl PublisherToml<'_> {
         &self,
         subject: Option<&Template>,
         secret: Option<Secret>,
+        ca: Option<&Path>,
     ) -> Result<Box<dyn Broker>, KeyError> {
         let to = self.to.as_deref().ok_or_else(|| {
             at("to")("is missing: give the address of the target, such as `nats://127.0.0.1:4222`")
         })?;
         let kind = kind_of(to)?;
         self.check_keys(kind)?;
+        if ca.is_some() && !ENCRYPTED.iter().any(|scheme| to.starts_with(&format!("{scheme}://"))) {
+            return Err(at("ca_file")(
+                "is for targets with TLS: write `https://`, `tls://` or `amqps://`, or remove it",
+            ));
+        }
         match kind {
-            Kind::Webhook => self.webhook(to, subject, secret),
-            Kind::Nats => self.nats(to, subject, secret),
-            Kind::Rabbitmq => self.rabbitmq(to, subject, secret),
+            Kind::Webhook => self.webhook(to, subject, secret, ca),
+            Kind::Nats => self.nats(to, subject, secret, ca),
+            Kind::Rabbitmq => self.rabbitmq(to, subject, secret, ca),
         }
     }
 
@@ -57,18 +69,26 @@ impl PublisherToml<'_> {
         to: &str,
         subject: Option<&Template>,
         secret: Option<Secret>,
+        ca: Option<&Path>,
     ) -> Result<Box<dyn Broker>, KeyError> {
         use crate::webhook::{Webhook, keys_of};
         let secret = secret.ok_or_else(|| {
             at("secret_env")("is missing: name a variable with the secret that signs, `whsec_` and base64")
         })?;
         let keys = keys_of(&secret).map_err(at("secret_env"))?;
-        let webhook = Webhook::new(to, subject, keys, self.answer_time()?).map_err(at("to"))?;
+        let tls = crate::authorities::client_of(ca).map_err(|(key, reason)| KeyError { key, reason })?;
+        let webhook = Webhook::new(to, subject, keys, tls, self.answer_time()?).map_err(at("to"))?;
         Ok(Box::new(webhook))
     }
 
     #[cfg(not(feature = "webhook"))]
-    fn webhook(&self, _: &str, _: Option<&Template>, _: Option<Secret>) -> Result<Box<dyn Broker>, KeyError> {
+    fn webhook(
+        &self,
+        _: &str,
+        _: Option<&Template>,
+        _: Option<Secret>,
+        _: Option<&Path>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
         Err(not_built("webhook"))
     }
 
@@ -78,6 +98,7 @@ impl PublisherToml<'_> {
         to: &str,
         subject: Option<&Template>,
         secret: Option<Secret>,
+        ca: Option<&Path>,
     ) -> Result<Box<dyn Broker>, KeyError> {
         use crate::nats::{Nats, check_subject};
         check_subject(required_subject(subject)?).map_err(at("subject"))?;
@@ -85,13 +106,19 @@ impl PublisherToml<'_> {
             .stream
             .clone()
             .ok_or_else(|| at("stream")("is missing: name the stream of JetStream that takes the subject"))?;
-        let nats = Nats::new(to, stream, secret, self.answer_time()?);
+        let nats = Nats::new(to, stream, secret, ca, self.answer_time()?);
         let nats = nats.map_err(|(key, reason)| KeyError { key, reason })?;
         Ok(Box::new(nats))
     }
 
     #[cfg(not(feature = "nats"))]
-    fn nats(&self, _: &str, _: Option<&Template>, _: Option<Secret>) -> Result<Box<dyn Broker>, KeyError> {
+    fn nats(
+        &self,
+        _: &str,
+        _: Option<&Template>,
+        _: Option<Secret>,
+        _: Option<&Path>,
+    ) -> Result<Box<dyn Broker>, KeyError> {
         Err(not_built("nats"))
     }
 
@@ -101,6 +128,7 @@ impl PublisherToml<'_> {
         to: &str,
         subject: Option<&Template>,
         secret: Option<Secret>,
+        ca: Option<&Path>,
     ) -> Result<Box<dyn Broker>, KeyError> {
         use crate::rabbitmq::Rabbitmq;
         required_subject(subject)?;
@@ -108,7 +136,7 @@ impl PublisherToml<'_> {
             .exchange
             .as_deref()
             .ok_or_else(|| at("exchange")("is missing: name the topic exchange that takes the events"))?;
-        let rabbitmq = Rabbitmq::new(to, exchange, secret.as_ref(), self.answer_time()?);
+        let rabbitmq = Rabbitmq::new(to, exchange, secret.as_ref(), ca, self.answer_time()?);
         let rabbitmq = rabbitmq.map_err(|(key, reason)| KeyError { key, reason })?;
         Ok(Box::new(rabbitmq))
     }
@@ -119,6 +147,7 @@ impl PublisherToml<'_> {
         _: &str,
         _: Option<&Template>,
         _: Option<Secret>,
+        _: Option<&Path>,
     ) -> Result<Box<dyn Broker>, KeyError> {
         Err(not_built("rabbitmq"))
     }
@@ -140,11 +169,6 @@ fn kind_of(to: &str) -> Result<Kind, KeyError> {
     if authority.contains('@') {
         return Err(at("to")(
             "holds a user or a password: leave out the part before `@`, put it into an environment variable, and name that in `secret_env`",
-        ));
-    }
-    if scheme == "amqps" {
-        return Err(at("to")(
-            "asks for TLS, which is not supported for RabbitMQ: connect to a TLS proxy on this machine",
         ));
     }
     let kind = SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, kind)| *kind);

@@ -35,7 +35,11 @@ fn a_key_that_is_missing_or_wrong_is_named_with_what_helps() {
     check_fails("[publisher.\"a b\"]\n", "`publisher` has a name that cannot be used");
     check_fails(&with(""), "[publisher.a]: `to` is missing: give the address");
     check_fails(&with("to = \"localhost:4222\""), "`to` has no scheme: begin it with");
-    check_fails(&with("to = \"amqps://h\""), "`to` asks for TLS, which is not supported for RabbitMQ");
+    check_fails(&webhook("ca_file = \"ca.pem\""), "`ca_file` is for targets with TLS: write `https://`");
+    check_fails(
+        &with("to = \"tls://h\"\nstream = \"S\"\nsubject = \"s\"\nca_file = \"none\""),
+        "`ca_file` names a file that cannot be used: cannot use the certificates of authorities in `folder/none`",
+    );
     check_fails(&with("to = \"ftp://h\""), "`to` begins with `ftp://`: begin it with");
     for to in ["nats://token@h", "amqp://guest:guest@h:5672/v", "http://a:b@h/p?q"] {
         check_fails(&with(&format!("to = \"{to}\"")), "`to` holds a user or a password: leave out");

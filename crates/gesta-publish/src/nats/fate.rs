@@ -31,7 +31,7 @@ pub(super) fn of_connect(error: &ConnectError) -> Fault {
         }
         ConnectErrorKind::Tls => Fault::Misdirected {
             reason: format!(
-                "{reason}: check the certificate of the server, or write `tls://` for a server with TLS"
+                "{reason}: write `tls://` for a server with TLS, and `ca_file` for its authority"
             ),
         },
         _ => Fault::Broken { reason },

@@ -31,30 +31,39 @@ const BODY_TIME: Duration = Duration::from_millis(50);
 
 /// Sends requests. A clone shares the connections.
 #[derive(Clone)]
-pub(super) struct Client(PooledClient<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>);
+pub(super) struct Client {
+    pool: PooledClient<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    tls: gesta_tls::Client,
+}
+
+/// Why there is no answer.
+pub(super) enum NoAnswer {
+    /// The target is away.
+    Away(String),
+    /// Its certificate is not good.
+    Certificate(String),
+}
 
 impl Client {
-    /// Creates a client that trusts the certificates of the system. The error says what is wrong.
-    pub(super) fn new() -> Result<Self, String> {
+    /// Creates a client that checks targets with TLS.
+    pub(super) fn new(tls: gesta_tls::Client) -> Self {
         let mut http = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIME));
         // Requests are whole: waiting for a full packet only adds latency.
         http.set_nodelay(true);
-        let tls = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| {
-                format!("needs the certificates of the system, which cannot be read: {error}")
-            })?;
-        let connector = tls.https_or_http().enable_http1().wrap_connector(http);
-        let client =
-            PooledClient::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Ok(Self(client))
+        let https = HttpsConnectorBuilder::new().with_tls_config((**tls.config()).clone());
+        let connector = https.https_or_http().enable_http1().wrap_connector(http);
+        let pool = PooledClient::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Self { pool, tls }
     }
 
-    /// Sends a request and receives the answer. The error says why there is none.
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-        let response = self.0.request(request).await.map_err(|error| with_causes(&error))?;
+    /// Sends a request and receives the answer.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+        let response = self.pool.request(request).await.map_err(|error| match self.tls.explain(&error) {
+            Some(reason) => NoAnswer::Certificate(reason),
+            None => NoAnswer::Away(with_causes(&error)),
+        })?;
         let (head, body) = response.into_parts();
         Ok(Answer {
             status: head.status.as_u16(),

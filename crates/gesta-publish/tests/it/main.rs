@@ -8,4 +8,5 @@ mod judge;
 mod nats;
 mod rabbitmq;
 mod rates;
+mod tls;
 mod webhook;

@@ -1,5 +1,6 @@
 //! Publishing to NATS JetStream, on real servers.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
@@ -16,23 +17,34 @@ pub(crate) const SUBJECT: &str = "subject = \"shop.{category}.{type}\"";
 pub(crate) struct Beside {
     runtime: Runtime,
     url: String,
+    ca: Option<PathBuf>,
 }
 
 impl Beside {
     pub(crate) fn new(server: &Nats) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, url: server.url().to_owned() }
+        Self { runtime, url: server.url().to_owned(), ca: None }
     }
 
-    fn block_on<T>(&self, work: impl AsyncFnOnce(jetstream::Context) -> T) -> T {
+    /// A client of a server with TLS, whose certificate is signed by the authority of a file.
+    pub(crate) fn with_authority(url: &str, ca: &Path) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        Self { runtime, url: url.to_owned(), ca: Some(ca.to_owned()) }
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl AsyncFnOnce(jetstream::Context) -> T) -> T {
         self.runtime.block_on(async {
             let options = async_nats::ConnectOptions::with_token(TOKEN.to_owned());
+            let options = match &self.ca {
+                Some(ca) => options.add_root_certificates(ca.clone()),
+                None => options,
+            };
             let client = options.connect(self.url.as_str()).await.unwrap();
             work(jetstream::new(client)).await
         })
     }
 
-    fn create_stream(&self, duplicate_window: Duration) {
+    pub(crate) fn create_stream(&self, duplicate_window: Duration) {
         self.create(stream::Config { duplicate_window, ..config() });
     }
 

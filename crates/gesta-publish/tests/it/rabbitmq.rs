@@ -116,7 +116,7 @@ pub(crate) fn start(server: &RabbitMq, exchange: &str, keys: &str) -> Bench {
 }
 
 /// A name that no other test has: the server is shared.
-fn name() -> String {
+pub(crate) fn name() -> String {
     format!("test-{}", uuid::Uuid::now_v7())
 }
 

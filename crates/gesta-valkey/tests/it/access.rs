@@ -5,6 +5,7 @@ use gesta_core::{
 };
 use gesta_valkey::open_snapshots;
 use pollster::block_on;
+use test_servers::{Authority, free_ports};
 
 use super::server::Server;
 
@@ -105,6 +106,34 @@ fn a_server_that_is_not_there_is_named_and_used_as_soon_as_it_is() {
         assert_eq!(block_on(store.newest(key("a-1"), None)), Ok(None));
     }
     block_on(store.put(key("a-1"), snapshot(1, "{}"))).unwrap();
+}
+
+#[test]
+fn a_server_with_tls_needs_a_certificate_for_its_host() {
+    let (authority, other, folder) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());
+    let files = authority.issue("localhost", &["DNS:localhost"]).write(folder.path(), "server");
+    let (certificate, secret) = (files.0.to_str().unwrap(), files.1.to_str().unwrap());
+    let (ca, [port]) = (authority.file(), free_ports());
+    let tls = ["--tls-port", &port.to_string(), "--tls-cert-file", certificate, "--tls-key-file", secret];
+    let more = ["--tls-ca-cert-file", ca.to_str().unwrap(), "--tls-auth-clients", "no"];
+    let Some(_server) = Server::start(&[&tls[..], &more].concat()) else { return };
+    let url = |host: &str, authority: &Authority| {
+        format!("rediss://{host}:{port}?ca={}", authority.file().display())
+    };
+    for (url, expected) in [
+        (url("localhost", &other), "is not signed by an authority of"),
+        (url("127.0.0.1", &authority), "not for `127.0.0.1`: connect by a name of the certificate"),
+    ] {
+        let Err(SnapshotError::Unavailable { reason }) = put(&url) else { panic!("{url}") };
+        assert!(reason.contains(expected), "{reason}");
+    }
+    let store = open_snapshots(url("localhost", &authority).parse().unwrap()).unwrap();
+    let large = snapshot(1, &format!("\"{}\"", "x".repeat(2_000_000)));
+    block_on(store.put(key("a-1"), large.clone())).unwrap();
+    assert_eq!(block_on(store.newest(key("a-1"), None)), Ok(Some(large)));
+    let missing = format!("rediss://localhost:{port}?ca={}", folder.path().join("none").display());
+    let error = open_snapshots(missing.parse().unwrap()).err().unwrap().to_string();
+    assert!(error.contains("none`: No such file"), "{error}");
 }
 
 #[test]
