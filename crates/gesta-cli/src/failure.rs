@@ -75,6 +75,12 @@ impl Failure {
         }
     }
 
+    /// The same failure, reported also if the reader of the output is gone: what it has read is not whole.
+    pub(crate) fn of_whole_output(mut self) -> Self {
+        self.silent = false;
+        self
+    }
+
     /// Prints the failure and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if self.silent {

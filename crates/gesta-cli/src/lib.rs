@@ -34,7 +34,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use commands::{HostCommand, PlainCommand};
-use failure::Outcome;
+use failure::{Failure, Outcome};
+use gesta_core::Timestamp;
+use gesta_server::now;
 pub use host::Host;
 
 /// An event store in one binary: serve, append, read, import, export and query events.
@@ -65,7 +67,7 @@ pub fn main() -> ExitCode {
     let matches = plain().get_matches();
     let arguments =
         Arguments::<PlainCommand>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    exit(arguments.command.run(&Host::default()))
+    exit(check_clock(now()).and_then(|()| arguments.command.run(&Host::default())))
 }
 
 /// Runs the command line with what a program hosts, an application at least: `serve` accepts its commands, `state` folds the
@@ -76,7 +78,7 @@ pub fn main_with(host: impl Into<Host>) -> ExitCode {
     let host = host.into();
     let matches = hosted(program_name()).get_matches();
     let arguments = Arguments::<HostCommand>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    exit(arguments.command.run(&host))
+    exit(check_clock(now()).and_then(|()| arguments.command.run(&host)))
 }
 
 /// The version, the commit and the version of the file format. Called once; the text lives as long as the process.
@@ -101,6 +103,37 @@ fn raise_open_files() {
         // Where it is refused, the program works with what it has.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
     }
+}
+
+/// Fewer open files than this leave a server hardly any for connections: the log, its views and the runtime have theirs open.
+const OPEN_FILES_MIN: u64 = 128;
+
+/// The connections that a server may have: half of the files that it may have open, at most `most`.
+///
+/// # Errors
+/// The limit of open files is below [`OPEN_FILES_MIN`].
+pub(crate) fn connections_max(most: usize) -> Outcome<usize> {
+    connections_within(getrlimit(Resource::Nofile).current, most)
+}
+
+fn connections_within(open_files: Option<u64>, most: usize) -> Outcome<usize> {
+    match open_files {
+        None => Ok(most),
+        Some(limit) if limit < OPEN_FILES_MIN => Err(Failure::new(format!(
+            "this process may have {limit} files open: a server needs {OPEN_FILES_MIN}"
+        ))
+        .help("raise the limit, such as with `ulimit -n 4096`")),
+        Some(limit) => Ok(usize::try_from(limit / 2).map_or(most, |half| half.min(most))),
+    }
+}
+
+/// Refuses a clock that ids of events and dates of answers cannot have.
+fn check_clock(now: Timestamp) -> Outcome {
+    if now.as_nanos() >= 0 && now < Timestamp::MAX {
+        return Ok(());
+    }
+    let when = if now.as_nanos() < 0 { "before 1970" } else { "after April 2262" };
+    Err(Failure::new(format!("the clock of this machine shows a time {when}")).help("set the clock"))
 }
 
 /// The command line of a program that hosts an application.
@@ -143,6 +176,25 @@ mod tests {
         let version = plain().render_version();
         assert!(version.starts_with(concat!("gesta ", env!("CARGO_PKG_VERSION"), " (commit ")), "{version}");
         assert!(version.contains(&format!("log format {}", gesta_log::FORMAT_VERSION)), "{version}");
+    }
+
+    #[test]
+    fn connections_leave_half_of_the_open_files_to_the_store() {
+        assert_eq!(connections_within(None, 4_096).ok(), Some(4_096));
+        assert_eq!(connections_within(Some(1 << 20), 4_096).ok(), Some(4_096));
+        assert_eq!(connections_within(Some(1_024), 4_096).ok(), Some(512));
+        assert_eq!(connections_within(Some(128), 4_096).ok(), Some(64));
+        let refused = format!("{:?}", connections_within(Some(127), 4_096).unwrap_err());
+        assert!(refused.contains("may have 127 files open") && refused.contains("ulimit -n"), "{refused}");
+    }
+
+    #[test]
+    fn a_clock_that_ids_cannot_have_is_refused() {
+        let said =
+            |nanos| check_clock(Timestamp::from_nanos(nanos)).map_err(|failure| format!("{failure:?}"));
+        assert!(said(-1).unwrap_err().contains("a time before 1970"));
+        assert!(said(i64::MAX).unwrap_err().contains("a time after April 2262"));
+        assert!(said(0).is_ok() && said(i64::MAX - 1).is_ok());
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub(crate) fn say(line: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints a warning to the error output.
+pub(crate) fn warn(warning: &str) {
+    // If the error output is closed, nobody can be told.
+    let _ = writeln!(io::stderr(), "warning: {warning}");
+}
+
 /// A number with its noun: `1 segment`, `2 segments`.
 pub(crate) fn count(number: impl Into<Count>, noun: &str) -> String {
     let Count(number) = number.into();

@@ -1,6 +1,8 @@
 //! Views of a host: read from a folder, checked against the application, opened beside the store.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,6 +85,38 @@ pub(crate) fn open_views(
 ) -> Outcome<Arc<Views>> {
     let views = Views::open_with(Arc::clone(store), state.join("views"), definitions, &options);
     Ok(Arc::new(views.map_err(|error| {
-        Failure::new(format!("cannot open the views in `{}`", state.join("views").display())).because(&error)
+        let folder = state.join("views");
+        let failure = Failure::new(format!("cannot open the views in `{}`", folder.display())).because(&error);
+        match takes_no_writes(&error) {
+            true => failure.help(
+                "views keep their tables there: make the folder writable, or serve the log without views. `gesta view --at` needs no tables",
+            ),
+            false => failure,
+        }
     })?))
+}
+
+/// True if an error comes from a folder that this process may not write to.
+fn takes_no_writes(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (**error).source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| {
+            matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_takes_no_writes_is_told_from_other_errors() {
+        for (kind, expected) in [
+            (io::ErrorKind::ReadOnlyFilesystem, true),
+            (io::ErrorKind::PermissionDenied, true),
+            (io::ErrorKind::StorageFull, false),
+        ] {
+            assert_eq!(takes_no_writes(&io::Error::from(kind)), expected, "{kind}");
+        }
+    }
 }

@@ -21,8 +21,8 @@ pub(crate) fn write_whole<T>(
 ) -> Outcome<Option<T>> {
     if file == Path::new("-") {
         let mut out = stdout();
-        write(&mut out)?;
-        out.flush()?;
+        write(&mut out).map_err(Failure::of_whole_output)?;
+        out.flush().map_err(|error| Failure::from(error).of_whole_output())?;
         return Ok(None);
     }
     if file.exists() {

@@ -4,16 +4,20 @@
 //! Without `X-Causation-Id`, `X-Correlation-Id` is ignored: proxies add it to requests of others, such as imports.
 
 use axum::http::HeaderMap;
-use gesta::http::{Problem, header_text};
-use gesta_core::{NewEvent, Tag};
+use gesta::http::{Problem, header_text, tag_of_header};
+use gesta_core::NewEvent;
 
 /// Adds the tags `$causation` and `$correlation` to events that do not have them.
 pub(crate) fn add_cause(headers: &HeaderMap, events: &mut [NewEvent]) -> Result<(), Problem> {
     let Some(causation) = header_text(headers, "X-Causation-Id")? else { return Ok(()) };
     let correlation = header_text(headers, "X-Correlation-Id")?;
-    for (key, value) in [("$causation", Some(causation)), ("$correlation", correlation)] {
+    let given = [
+        ("X-Causation-Id", "$causation", Some(causation)),
+        ("X-Correlation-Id", "$correlation", correlation),
+    ];
+    for (header, key, value) in given {
         let Some(value) = value else { continue };
-        let tag = Tag::from_parts(key, value)?;
+        let tag = tag_of_header(header, key, value)?;
         let has_one = |event: &NewEvent| event.tags.iter().any(|tag| tag.key() == key);
         events.iter_mut().filter(|event| !has_one(event)).for_each(|event| event.tags.push(tag.clone()));
     }

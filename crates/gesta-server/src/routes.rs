@@ -36,7 +36,7 @@ use gesta_wire::{check_user_stream, kinds};
 
 use crate::state::Shared;
 use crate::{hosts, identity, panics, principal};
-use gesta::http::{Problem, never_stale};
+use gesta::http::{Problem, never_stale, refuse_bad_escapes};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -46,6 +46,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(from_fn_with_state(Arc::clone(&shared), principal::authenticate))
+        .layer(from_fn(refuse_bad_escapes))
         .layer(from_fn(hosts::only_own_site))
         .layer(from_fn_with_state(shared, identity::check))
         .layer(map_response(never_stale))

@@ -143,6 +143,7 @@ impl<'t> Draft<'t> {
                 let (ignores, required, tokens) = (false, Vec::new(), Vec::new());
                 self.handlers.push(HandlerDraft { line, head, ignores, required, tokens });
             }
+            (Directive::Require(""), Some(_)) => return Err((line, Problem::RequiresNothing)),
             (Directive::Require(names), Some(handler)) => {
                 handler.required.extend(names.split(',').map(str::trim).filter(|name| !name.is_empty()));
             }

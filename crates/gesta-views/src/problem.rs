@@ -57,6 +57,9 @@ pub enum DefinitionProblem {
         /// The line's keyword.
         key: &'static str,
     },
+    /// A line `-- require:` names no field.
+    #[error("`-- require:` names no field: write `-- require: <field>, …`, or remove the line")]
+    RequiresNothing,
     /// A line of a handler is outside of a handler.
     #[error("`-- {key}` belongs under a line `-- on <type>`")]
     OutsideHandler {

@@ -119,12 +119,14 @@ pub enum EventJsonError {
         /// The form that it must have.
         expected: &'static str,
     },
-    /// The data nests too deep.
+    /// The data or the metadata nests too deep.
     #[error(
-        "the data nests {depth} levels deep: the limit is {JSON_DEPTH_MAX} levels, which common parsers read"
+        "the {member} nests {depth} levels deep: the limit is {JSON_DEPTH_MAX} levels, which common parsers read"
     )]
     TooDeep {
-        /// The depth of the data.
+        /// The member.
+        member: &'static str,
+        /// Its depth.
         depth: usize,
     },
     /// The data or the metadata has half a surrogate pair.
@@ -165,8 +167,7 @@ impl<'a> EventJson<'a> {
             return Err(EventJsonError::Given { member });
         }
         for (member, json) in [("data", self.data), ("metadata", self.metadata)] {
-            let checked = json.map_or(Ok(()), |json| check_surrogates(json.get(), source));
-            checked.map_err(|half| EventJsonError::HalfPair { member, half })?;
+            json.map_or(Ok(()), |json| check_json(member, json.get(), source))?;
         }
         self.content(source, stream, id, now)
     }
@@ -218,7 +219,7 @@ impl<'a> EventJson<'a> {
         match (self.data, &self.data_text, &self.data_base64) {
             (Some(json), None, None) => {
                 if let Some(depth) = too_deep(json.get()) {
-                    return Err(EventJsonError::TooDeep { depth });
+                    return Err(EventJsonError::TooDeep { member: "data", depth });
                 }
                 Ok((ContentKind::Json, source.slice_ref(json.get().as_bytes())))
             }
@@ -247,6 +248,17 @@ impl<'a> EventJson<'a> {
             _ => Err(EventJsonError::Twice { members: "`metadata` and `metadataBase64`" }),
         }
     }
+}
+
+/// Checks what every append requires of well-formed JSON: common parsers can read it. `source` is the text that contains `json`.
+///
+/// # Errors
+/// [`EventJsonError::TooDeep`] and [`EventJsonError::HalfPair`]. They name the member, `data` or `metadata`.
+pub fn check_json(member: &'static str, json: &str, source: &[u8]) -> Result<(), EventJsonError> {
+    if let Some(depth) = too_deep(json) {
+        return Err(EventJsonError::TooDeep { member, depth });
+    }
+    check_surrogates(json, source).map_err(|half| EventJsonError::HalfPair { member, half })
 }
 
 fn from_base64(member: &'static str, text: &str) -> Result<Bytes, EventJsonError> {

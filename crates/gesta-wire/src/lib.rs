@@ -58,7 +58,7 @@ pub use batch::{
     BatchJson, BatchJsonError, CommandJson, RepeatJson, batch_json, command_json, repeat_request_json,
 };
 pub use capped::{Capped, limit_exceeded};
-pub use event::{EventJson, EventJsonError, write_event, write_event_line, write_new_event};
+pub use event::{EventJson, EventJsonError, check_json, write_event, write_event_line, write_new_event};
 pub use group::*;
 pub use limits::{CLOUD_EVENT_ATTRIBUTES_MAX, JSON_DEPTH_MAX};
 pub use log_read::{

@@ -42,7 +42,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gesta_core::{EventStore, Version};
@@ -57,9 +57,9 @@ pub use causes::{causes_json, effects_json, origin_json};
 pub use correlation::correlate;
 pub use etag::{etag, expected, is_unchanged, never_stale};
 pub use gesta_wire::{TimeError, expected_json, format_time, parse_time, position_json};
-pub use headers::{header_text, media_type, refuse_encoded, unsupported_type};
-pub use params::{Params, next_address};
-pub use past::{CutJson, EntityCutJson, cuts, point, what_if_from_json};
+pub use headers::{header_text, media_type, refuse_encoded, tag_of_header, unsupported_type};
+pub use params::{Params, next_address, refuse_bad_escapes};
+pub use past::{CutJson, EntityCutJson, check_past, cuts, point, what_if_from_json};
 pub use problem::Problem;
 pub use site::refuse_cross_site;
 
@@ -87,6 +87,7 @@ pub fn router_on(app: Arc<App>, gesta: Gesta) -> Router {
         .route("/states/{category}/{id}/diff", get(past::diff))
         .route("/states/{category}/{id}/what-if", post(past::what_if))
         .route("/histories/{category}/{id}", get(history::history))
+        .layer(from_fn(refuse_bad_escapes))
         .layer(from_fn_with_state(gesta.clone(), correlate))
         .layer(map_response(never_stale))
         .with_state(Arc::new(Shared { app, gesta }))
@@ -148,7 +149,11 @@ async fn state(
     if let Some(every) = params.one("every")? {
         return past::series(&shared, (category, id), &every, params).await;
     }
-    let view = shared.app.state(&shared.gesta, &category, &id, as_of(params)?).await?;
+    let as_of = as_of(params)?;
+    let now = || shared.gesta.environment().now();
+    let is_past = as_of.as_ref().map_or(Ok(()), |point| check_past(point, now()));
+    is_past.map_err(|reason| Problem::invalid(format!("parameter `recorded_at`: {reason}")))?;
+    let view = shared.app.state(&shared.gesta, &category, &id, as_of).await?;
     let Some(version) = view.version else {
         return Err(Problem::nothing_happened(&category, &id));
     };

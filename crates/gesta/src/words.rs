@@ -137,8 +137,14 @@ fn plain_found(found: &str) -> String {
 
 fn plain_expected(expected: &str) -> String {
     if let Some(number) = expected.strip_prefix("a nonzero ") {
-        return if number.starts_with('u') { "a whole number from 1" } else { "a whole number other than 0" }
-            .to_owned();
+        return match number {
+            "u8" => "a whole number from 1 to 255",
+            "u16" => "a whole number from 1 to 65535",
+            "u32" => "a whole number from 1 to 4294967295",
+            number if number.starts_with('u') => "a whole number from 1",
+            _ => "a whole number other than 0",
+        }
+        .to_owned();
     }
     if expected.starts_with("struct ") {
         return "an object".to_owned();
@@ -148,7 +154,10 @@ fn plain_expected(expected: &str) -> String {
         "u16" => "a whole number from 0 to 65535",
         "u32" => "a whole number from 0 to 4294967295",
         "u64" | "u128" | "usize" => "a whole number from 0",
-        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
+        "i8" => "a whole number from -128 to 127",
+        "i16" => "a whole number from -32768 to 32767",
+        "i32" => "a whole number from -2147483648 to 2147483647",
+        "i64" | "i128" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
         "a string" | "a borrowed string" | "string" | "str" | "a character" => "a string",
         "a boolean" => "`true` or `false`",
@@ -231,7 +240,7 @@ fn schema_of_words(words: &str) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use std::num::{NonZeroU64, ParseIntError};
+    use std::num::{NonZeroU32, NonZeroU64, ParseIntError};
 
     use serde::de::DeserializeOwned;
 
@@ -269,6 +278,8 @@ mod tests {
         check::<u16>("70000", "a whole number from 0 to 65535 is expected, not the number `70000`");
         check::<u64>("\"x\"", "a whole number from 0 is expected, not the string \"x\"");
         check::<u64>("1.5", "a whole number from 0 is expected, not the number `1.5`");
+        check::<NonZeroU32>("4294967296", "a whole number from 1 to 4294967295 is expected, not the number");
+        check::<i8>("128", "a whole number from -128 to 127 is expected, not the number `128`");
         check::<NonZeroU64>("0", "a whole number from 1 is expected, not the number `0`");
         check::<String>("null", "a string is expected, not `null`");
         check::<String>("true", "a string is expected, not `true`");

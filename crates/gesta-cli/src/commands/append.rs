@@ -6,8 +6,7 @@ use gesta_core::{
     Batch, ContentKind, EventId, EventType, Expected, NewEvent, StreamName, Tag, Timestamp, Version,
 };
 use gesta_server::now;
-use gesta_wire::check_user_names;
-use gesta_wire::parse_time;
+use gesta_wire::{check_json, check_user_names, parse_time};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -113,7 +112,7 @@ impl AppendEvent {
     }
 }
 
-fn json(what: &str, text: &str) -> Outcome<String> {
+fn json(what: &'static str, text: &str) -> Outcome<String> {
     let value = serde_json::from_str::<&RawValue>(text);
     let value = value.map_err(|error| {
         let failure = Failure::usage(format!("the {what} is not JSON")).because(&error);
@@ -123,5 +122,6 @@ fn json(what: &str, text: &str) -> Outcome<String> {
             failure
         }
     })?;
+    check_json(what, value.get(), text.as_bytes()).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(value.get().to_owned())
 }

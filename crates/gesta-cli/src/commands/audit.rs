@@ -1,6 +1,7 @@
 //! `gesta audit`: hands events to an auditor, in a file that can be checked without the log.
 
 mod check;
+mod compare;
 mod export;
 mod line;
 mod redact;

@@ -1,5 +1,7 @@
 //! `gesta copy`: moves a store to another place, with everything that it has recorded.
 
+use std::path::Path;
+
 use crate::copy::{Choices, Compare, open_source, open_target, run};
 use crate::failure::{Failure, Outcome};
 use crate::store::StoreUrl;
@@ -26,11 +28,28 @@ fn onto_itself() -> Failure {
     Failure::usage("a store cannot be copied onto itself").help("give another place with `--to`")
 }
 
+/// True if a folder, which may not be there yet, lies in another one.
+fn is_within(folder: &Path, outer: &Path) -> bool {
+    let Ok(outer) = outer.canonicalize() else { return false };
+    let Ok(folder) = std::path::absolute(folder) else { return false };
+    if folder.canonicalize().is_ok_and(|folder| folder == outer) {
+        return false;
+    }
+    let there = folder.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
+    there.is_some_and(|there| there.starts_with(&outer))
+}
+
 impl CopyStore {
     pub(crate) fn run(self) -> Outcome {
         let (from, to) = (self.from.read("--from")?, self.to.read("--to")?);
         if from == to {
             return Err(onto_itself());
+        }
+        if let (StoreUrl::File(from), StoreUrl::File(to)) = (&from, &to)
+            && is_within(to, from)
+        {
+            return Err(Failure::usage(format!("`{}` lies in the store that is copied", to.display()))
+                .help("give another place with `--to`"));
         }
         let source = open_source(&from)?;
         let target = open_target(&to, source.id())?;

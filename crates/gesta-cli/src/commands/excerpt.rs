@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use gesta::AsOf;
+use gesta::http::check_past;
 use gesta_core::{
     Checkpoint, CopyTarget, EventStore, Place, Query, Read, RecordedBatch, RecordedEvent, Select, StoreId,
     StreamName, Tag, Timestamp, When, excerpt,
 };
 use gesta_log::{LogCopy, Options, Scrub};
+use gesta_server::now;
 use pollster::block_on;
 use uuid::Uuid;
 
@@ -83,7 +86,10 @@ impl TakeExcerpt {
         let store = &**opened.store();
         let until = match self.until {
             None => block_on(store.locate(When::Head))?,
-            Some(Until::Time(time)) => block_on(store.locate(When::RecordedUpTo(time)))?,
+            Some(Until::Time(time)) => {
+                check_past(&AsOf::RecordedAt(time), now()).map_err(Failure::usage)?;
+                block_on(store.locate(When::RecordedUpTo(time)))?
+            }
             Some(Until::Place(place)) => place,
         };
         let streams = streams_of(store, query, &until)?;

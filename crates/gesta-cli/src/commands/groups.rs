@@ -121,7 +121,7 @@ struct Create {
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<EventType>,
     /// Every event.
-    #[arg(long, conflicts_with_all = ["category", "types"], required_unless_present_any = ["category", "types"])]
+    #[arg(long, conflicts_with_all = ["category", "types"])]
     all: bool,
     /// The place to begin at: `start`, `now`, or a checkpoint.
     #[arg(long, value_name = "PLACE", value_parser = beginning)]
@@ -159,6 +159,13 @@ const HELD: NonZeroU32 = NonZeroU32::new(100).expect("above 0");
 
 impl ManageGroups {
     pub(crate) fn run(self) -> Outcome {
+        if let Action::Create(Create { category, types, all: false, .. }) = &self.action
+            && category.is_empty()
+            && types.is_empty()
+        {
+            return Err(Failure::usage("no events selected")
+                .help("give `--category`, `--type`, or `--all` for every event"));
+        }
         let groups = &groups(self.url, self.dir)?;
         match self.action {
             Action::List { json } => {

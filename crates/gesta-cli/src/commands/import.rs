@@ -51,7 +51,7 @@ impl Import {
         let mut totals = Totals::default();
         let place = self.target.place()?;
         // Parse the first batch before a log is made: the file may not hold events at all.
-        let first = batches.next().transpose()?;
+        let first = batches.next().transpose().map_err(|failure| failure.help("nothing was appended"))?;
         let opened = place.open(IfMissing::Make)?;
         let batches = first.map(Ok).into_iter().chain(batches);
         let outcome = append_all(&**opened.store(), batches, &mut totals, &mut progress);

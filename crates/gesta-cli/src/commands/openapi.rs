@@ -43,8 +43,9 @@ fn described(host: &Host, describe: fn(&Server) -> Value) -> Outcome<Value> {
 
 /// Prints JSON for people, as it is checked in.
 fn print(json: &Value) -> Outcome {
-    let failed = |error: &dyn std::error::Error| Failure::new("cannot print the description").because(error);
-    let text = serde_json::to_string_pretty(json).map_err(|error| failed(&error))?;
+    let text = serde_json::to_string_pretty(json)
+        .map_err(|error| Failure::new("cannot print the description").because(&error))?;
     let mut out = stdout();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| failed(&error))
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
 }

@@ -36,7 +36,9 @@ impl SeriesFlags {
         let cuts = Cuts::parse(every, &self.zone).map_err(|error| Failure::usage(error.to_string()))?;
         let cuts = if self.by_time { cuts.by(By::Time) } else { cuts };
         let cuts = self.from.into_iter().fold(cuts, Cuts::from);
-        Ok(self.to.into_iter().fold(cuts, Cuts::to))
+        let cuts = self.to.into_iter().fold(cuts, Cuts::to);
+        cuts.check_bounds().map_err(Failure::usage)?;
+        Ok(cuts)
     }
 
     /// The same, as query parameters of a URL.

@@ -11,15 +11,17 @@ use gesta_consumer::{AnyConsumer, Consumers};
 use gesta_core::Category;
 use gesta_log::Scrub;
 use gesta_publish::Publisher;
-use gesta_server::{Builder, Server};
+use gesta_server::{Builder, Limits, Server};
 use gesta_views::{Definition, LoadError, Options, PostgresUrl, Reloaded, Views};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use super::open_category::OpenCategories;
 use crate::advertise;
+use crate::connections_max;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::hosting::Hosting;
@@ -206,10 +208,18 @@ pub(crate) fn address(text: &str, insecure: bool) -> Outcome<SocketAddr> {
     .help("listen on 127.0.0.1 behind a proxy that adds them, or give `--insecure`"))
 }
 
+/// Reads the filter of the log. A single word is a level: the filter itself takes any word, as the name of a module.
+fn log_filter(text: &str) -> Result<EnvFilter, String> {
+    if !text.contains(['=', ',', '[']) && text.parse::<LevelFilter>().is_err() {
+        return Err(format!("`{text}` is none of them"));
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
+}
+
 /// Starts logging to the error output. `GESTA_LOG` sets the level.
 pub(crate) fn start_logging() {
     let wanted = std::env::var("GESTA_LOG").ok().filter(|wanted| !wanted.is_empty());
-    let filter = wanted.as_deref().map(EnvFilter::try_new).transpose();
+    let filter = wanted.as_deref().map(log_filter).transpose();
     let (filter, wrong) = match filter {
         Ok(filter) => (filter, None),
         Err(error) => (None, Some(error)),
@@ -236,6 +246,8 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
         return Err(Failure::usage(format!("views on `{}` need a folder for their tables", served.store))
             .help("give `--state <folder>`, a folder of this server alone"));
     }
+    let default = Limits::default();
+    let limits = Limits { connections_max: connections_max(default.connections_max)?, ..default };
     let events = served.host.event_schemas()?;
     // The port comes before the log. If it is taken, no log is made.
     let listener = std::net::TcpListener::bind(served.listen).map_err(cannot_listen(served.listen))?;
@@ -256,6 +268,7 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
     let consumers = Arc::new(consumers(&opened, views.as_ref(), hosting.consumers())?);
     let reload = reload(&served, views.as_ref(), &consumers);
     let server = server(&served, &opened, gesta, views.clone(), consumers, &hosting, events);
+    let server = server.limits(limits);
     let server = match reload.clone() {
         Some(reload) => server.reload_views(move || reload()),
         None => server,
@@ -324,7 +337,7 @@ async fn listen(
     let described = opened.describe_holder(&format!("process {}, which serves {url}", std::process::id()));
     described.map_err(|error| Failure::new("cannot write the lock file").because(&error))?;
     let mut signals = Signals::listen()?;
-    let hang_up = reload.map(|_| listen_for(SignalKind::hangup())).transpose()?;
+    let hang_up = listen_for(SignalKind::hangup())?;
     say(&format!("{}serving `{}` at {url}", (served.introduction)(&url), opened.described))?;
     let (mut failed, told) = (None, Notify::new());
     let stop = async {
@@ -372,10 +385,13 @@ fn server(
     served.open_categories.iter().cloned().fold(server, Builder::open_category)
 }
 
-/// Reloads the views at each SIGHUP. Never ends; without a folder of views the signal keeps its default.
-async fn reload_at(mut hang_up: Option<Signal>, reload: Option<&Reload>) {
-    while let (Some(signal), Some(reload)) = (&mut hang_up, reload.cloned()) {
-        signal.recv().await;
+/// Reloads the views at each SIGHUP. Never ends. The signal is taken without a folder of views too: its default would end the process.
+async fn reload_at(mut hang_up: Signal, reload: Option<&Reload>) {
+    while hang_up.recv().await.is_some() {
+        let Some(reload) = reload.cloned() else {
+            tracing::warn!("SIGHUP reloads views, and there are none: give `--views` to have some");
+            continue;
+        };
         let reloaded = tokio::task::spawn_blocking(move || reload()).await;
         if let Ok(Err(error)) = reloaded {
             tracing::error!(%error, "the views are not reloaded");
@@ -416,5 +432,20 @@ impl Signals {
         told.notify_one();
         self.next().await;
         tracing::warn!("stopping at once: open requests are cut");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_level_is_a_level_or_names_parts_of_the_program() {
+        for right in ["debug", "WARN", "off", "gesta_views=debug", "warn,gesta_log=info"] {
+            assert!(log_filter(right).is_ok(), "{right}");
+        }
+        for wrong in ["bogus", "inof", "a=b=c"] {
+            assert!(log_filter(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -8,10 +8,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gesta::http::{CutJson, EntityCutJson, point, what_if_from_json};
+use gesta::http::{CutJson, EntityCutJson, check_past, point, what_if_from_json};
 use gesta::past::Cuts;
 use gesta::{App, AppError, AsOf, Gesta, StateView};
 use gesta_core::{Checkpoint, Timestamp, Version};
+use gesta_server::now;
 use gesta_wire::format_time;
 use serde::Serialize;
 use serde_json::json;
@@ -125,6 +126,11 @@ impl Span {
     }
 }
 
+/// Refuses a point that was not reached yet.
+fn in_the_past(point: &AsOf) -> Outcome {
+    check_past(point, now()).map_err(Failure::usage)
+}
+
 /// The most moments that a folder is asked for. A server has its own bound.
 const CUTS_MAX: usize = 1_000_000;
 
@@ -208,18 +214,21 @@ impl PrintState {
         let failed = |error: AppError| Failure::new("cannot fold the state").because(&error);
         if let Some(json) = self.what_if.json()? {
             let what = what_if_from_json(&json).map_err(|error| failed(error.into()))?;
+            what.until.as_ref().map_or(Ok(()), in_the_past)?;
             let state = pollster::block_on(app.what_if(gesta, category, id, what)).map_err(failed)?;
             return self.shown(&state);
         }
         match (&self.series.every, &self.diff) {
             (Some(every), _) => self.fold_series(app, gesta, &self.series.cuts(every)?),
             (None, Some(Span { from, to, .. })) => {
+                [Some(from), to.as_ref()].into_iter().flatten().try_for_each(in_the_past)?;
                 let changes = app.diff(gesta, category, id, from.clone(), to.clone());
                 pollster::block_on(changes).map_err(failed)?.iter().map(to_json).collect()
             }
             (None, None) => {
-                let state =
-                    pollster::block_on(app.state(gesta, category, id, self.as_of.read())).map_err(failed)?;
+                let as_of = self.as_of.read();
+                as_of.as_ref().map_or(Ok(()), in_the_past)?;
+                let state = pollster::block_on(app.state(gesta, category, id, as_of)).map_err(failed)?;
                 self.shown(&state)
             }
         }

@@ -14,7 +14,7 @@ use super::view_past::PastFlags;
 use super::view_versions::{OfOne, ReloadAll, ShowStatus};
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
-use crate::output::{say, stdout};
+use crate::output::{count, say, stdout, warn};
 use crate::target::{IfInUse, IfMissing, Opened, Place, Target, ask_server, encode, open_log};
 use crate::views::{ViewsDb, open_views};
 
@@ -82,7 +82,10 @@ pub(super) struct Query {
 
 fn parse_param(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write it as `name=value`")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    let value = serde_json::from_str::<Value>(value).unwrap_or_else(|_| value.into());
+    if value.as_u64().is_some_and(|number| i64::try_from(number).is_err()) {
+        return Err(format!("{value} is no integer of SQL: they end at {}", i64::MAX));
+    }
     Ok((name.to_owned(), value))
 }
 
@@ -174,13 +177,31 @@ impl Query {
         let body = json!({"sql": self.sql(), "params": values}).to_string().into_bytes();
         let path = format!("/views/{}/query{params}", encode(self.name()));
         let answer = ask_server(url, async |server| server.post(&path, body).await)?;
-        if self.json {
-            return Ok(say(String::from_utf8_lossy(&answer).trim_end())?);
-        }
-        let answer = serde_json::from_slice::<Value>(&answer).map_err(|error| {
+        let read = serde_json::from_slice::<Value>(&answer).map_err(|error| {
             Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
         })?;
-        print(&answer)
+        match self.json {
+            true => say(String::from_utf8_lossy(&answer).trim_end())?,
+            false => print(&read)?,
+        }
+        self.check_whole(&read)
+    }
+
+    /// Warns of rows that lack events of parked streams. Fails if the view has stopped: its rows are those of an earlier moment.
+    fn check_whole(&self, answer: &Value) -> Outcome {
+        let name = self.name();
+        let parked = answer["parked"].as_array().map_or(0, Vec::len);
+        if parked > 0 {
+            let streams = count(parked, "parked stream");
+            warn(&format!(
+                "the rows of view `{name}` lack the last events of {streams}: `gesta view parked {name}` lists them"
+            ));
+        }
+        if answer["state"] != "stopped" {
+            return Ok(());
+        }
+        let failure = Failure::new(format!("the view `{name}` has stopped, so its rows are out of date"));
+        Err(answer["error"].as_str().into_iter().fold(failure, Failure::cause))
     }
 
     fn query_folder(self, folder: &Path, definitions: Vec<Definition>) -> Outcome {
@@ -223,7 +244,12 @@ impl Query {
     }
 
     fn show(&self, answer: &Value) -> Outcome {
-        if self.json { Ok(say(&answer.to_string())?) } else { print(answer) }
+        if self.json {
+            say(&answer.to_string())?
+        } else {
+            print(answer)?
+        }
+        self.check_whole(answer)
     }
 }
 

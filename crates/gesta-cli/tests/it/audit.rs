@@ -5,6 +5,7 @@ use std::fs;
 use gesta_core::{Batch, EventId, EventStore, NewEvent, Timestamp};
 use gesta_log::{LogStore, Options};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::harness::{Ran, gesta, serve};
@@ -125,6 +126,10 @@ fn every_change_of_a_line_is_found() {
     let mut changed = lines.clone();
     changed[4] = changed[4].replace("\"events\":4", "\"events\":5");
     assert!(with("count", &changed).contains("the manifest names 5"));
+    let mut changed = lines.clone();
+    changed[4] = changed[4].replace("\"redacted\":0", "\"redacted\":1");
+    let said = with("redacted", &changed);
+    assert!(said.contains("it has 0 redacted events, the manifest names 1"), "{said}");
     let mut changed = lines;
     changed[0] = changed[0].replace("{\"leaf\"", "{ \"leaf\"");
     assert!(with("space", &changed).contains("the sum that the manifest names"));
@@ -146,4 +151,54 @@ fn what_is_redacted_is_marked_and_compared_with_the_log() {
     assert!(refused.contains("line 1: the log does not hold this event in this place"), "{refused}");
     let pointer = gesta(["audit", "export", "-", "--dir", &audited.log, "--redact", "iban"]).failed(2);
     assert!(pointer.contains("a JSON pointer begins with `/`"), "{pointer}");
+}
+
+/// Writes lines with a manifest that has their number and their sum.
+fn write_mended(file: &str, events: &[String], manifest: &str) {
+    let text = events.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let mut manifest = serde_json::from_str::<Value>(manifest).unwrap();
+    manifest["events"] = events.len().into();
+    manifest["sha256"] =
+        Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    fs::write(file, format!("{text}{manifest}\n")).unwrap();
+}
+
+#[test]
+fn a_log_shows_that_events_are_missing_although_the_manifest_was_changed_too() {
+    let audited = Audited::new();
+    let all = lines(&audited.export("all", &[]));
+    let (events, manifest) = (&all[..4], &all[4]);
+    let against_log = |name: &str, events: &[String], manifest: &str| {
+        let file = audited.file(name);
+        write_mended(&file, events, manifest);
+        check(&file, &["--dir", &audited.log])
+    };
+    against_log("same", events, manifest).ok();
+    for missing in 0..4 {
+        let mut left = events.to_vec();
+        left.remove(missing);
+        let said = against_log(&format!("without-{missing}"), &left, manifest).failed(1);
+        let expected = format!("a matching event at position {}, which is missing in the file", missing + 1);
+        assert!(said.contains(&expected), "{said}");
+    }
+    let of_ann = lines(&audited.export("ann", &["--actor", "ann"]));
+    let said = against_log("other-query", &of_ann[..1], manifest).failed(1);
+    assert!(said.contains("at position 1, which is missing"), "{said}");
+    let said = against_log("not-asked-for", events, &of_ann[1]).failed(1);
+    assert!(said.contains("line 1: the log does not hold this event in this place"), "{said}");
+    let closed = manifest.replace("\"closed\":false", "\"closed\":true");
+    let said = against_log("closed", events, &closed).failed(1);
+    assert!(said.contains("the log has no later event"), "{said}");
+}
+
+#[test]
+fn a_pointer_that_names_nothing_is_reported() {
+    let audited = Audited::new();
+    let file = audited.file("typo");
+    let typo = ["--redact", "/iban", "--redact", "/ibna"];
+    let said = gesta([&["audit", "export", &file, "--dir", &audited.log], &typo[..]].concat()).failed(1);
+    assert!(said.contains("no event has anything at `/ibna`"), "{said}");
+    check(&file, &["--dir", &audited.log]).ok();
+    let said = gesta(["audit", "export", "-", "--dir", &audited.log, "--redact", "/~2"]).failed(2);
+    assert!(said.contains("`~` is written `~0`"), "{said}");
 }

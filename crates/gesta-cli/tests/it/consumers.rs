@@ -105,6 +105,7 @@ fn a_stream_that_a_view_parks_is_shown_replayed_and_skipped() {
     let text = "-- dialect: sqlite\n-- on-error: park\ncreate table amounts (account text, amount integer check (amount > 0));
         -- on deposited\ninsert into amounts values ($entity, :amount);";
     file(&views, "amounts.sql", text);
+    file(&views, "strict.sql", &text.replace("-- on-error: park\n", ""));
     let server = serve(&["--dir", log.to_str().unwrap(), "--views", views.to_str().unwrap()]);
     let on = |arguments: &[&str]| gesta(arguments.iter().copied().chain(["--url", &server.url]));
     for amount in ["0", "1"] {
@@ -116,6 +117,16 @@ fn a_stream_that_a_view_parks_is_shown_replayed_and_skipped() {
     while sum() != "sum\n5\n" {
         assert!(Instant::now() < patience, "{}", on(&["view", "status"]).ok());
     }
+    let warned = on(&["view", "amounts", "select 1", "--json"]);
+    assert!(
+        warned.code == 0 && warned.err.starts_with("warning: the rows of view `amounts` lack"),
+        "{warned:?}"
+    );
+    let strict = || on(&["view", "strict", "select count(*) as n from amounts"]);
+    while !strict().err.contains("the view `strict` has stopped, so its rows are out of date") {
+        assert!(Instant::now() < patience, "{:?}", strict());
+    }
+    assert_eq!((strict().code, strict().out.as_str()), (1, "n\n0\n"));
     assert!(on(&["view", "status"]).ok().contains("degraded: 1 stream parked (account-1)"));
     assert!(on(&["consumers", "list"]).ok().contains("1 stream parked"));
     let listed = on(&["view", "parked", "amounts"]).ok();

@@ -236,6 +236,7 @@ fn a_copy_refuses_other_targets_and_sources_that_it_cannot_copy_whole() {
     let said = copy(&log, &other).failed(1);
     assert!(said.contains("holds the store") && said.contains("empty or does not exist"), "{said}");
     assert!(copy(&log, &log).failed(2).contains("onto itself"));
+    assert!(copy(&log, &format!("{log}/new/copy")).failed(2).contains("lies in the store that is copied"));
     assert!(copy(&path(&folder, "none"), &path(&folder, "to")).failed(1).contains("there is no folder"));
     fs::create_dir(folder.path().join("photos")).unwrap();
     fs::write(folder.path().join("photos/cat.jpg"), "").unwrap();

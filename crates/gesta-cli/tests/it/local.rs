@@ -242,13 +242,22 @@ fn names_of_the_system_are_refused_on_a_folder_as_on_a_server() {
     assert_eq!(server.stop(), Some(0));
 }
 
-/// Ten mistakes. Each message names the wrong value and what helps.
+/// Each message names the wrong value and what helps.
 #[test]
 fn messages_about_mistakes_name_the_value_and_the_remedy() {
     let (folder, log) = folder();
     gesta(["append", "s-1", "t", "1", "--dir", &log]).ok();
     let letter = file(folder.path(), "letter.txt", "Dear");
-    let cases: [(&[&str], &[&str]); 10] = [
+    let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+    let (half, future) = (r#"{"a":"\ud83d"}"#, "2200-01-01T00:00:00Z");
+    let to = folder.path().join("excerpt");
+    let to = to.to_str().unwrap();
+    let cases: [(&[&str], &[&str]); 15] = [
+        (&["append", "s-1", "t", half, "--dir", &log], &["in `data`", "half a surrogate pair", "column 7"]),
+        (&["append", "s-1", "t", "1", "--metadata", half, "--dir", &log], &["in `metadata`", "surrogate"]),
+        (&["append", "s-1", "t", &deep, "--dir", &log], &["the data nests 129 levels deep"]),
+        (&["append", "s-1", "t", "1", "--metadata", &deep, "--dir", &log], &["the metadata nests 129"]),
+        (&["excerpt", "--all", "--until", future, "--to", to, "--dir", &log], &["lies in the future"]),
         (&["append", "s-1", "t", "{", "--dir", &log], &["the data is not JSON", "--text"]),
         (&["append", "s-1", "t", "1", "--expect", "x", "--dir", &log], &["'x'", "`any`, `none`, `exists`"]),
         (&["append", "s-1", "t", "1", "--time", "now", "--dir", &log], &["'now'", "RFC 3339"]),

@@ -116,7 +116,10 @@ fn a_server_logs_its_work_and_its_end() {
     let mut serving = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut serving).unwrap();
     let mut stderr = child.stderr.take().unwrap();
-    assert_eq!(Server::of(child, serving).stop(), Some(0));
+    let server = Server::of(child, serving);
+    // A server without views has nothing to reload, and goes on.
+    server.signal(rustix::process::Signal::HUP);
+    assert_eq!(server.stop(), Some(0));
     let mut logged = String::new();
     stderr.read_to_string(&mut logged).unwrap();
     assert!(logged.contains("WARN GESTA_LOG is not a log level"), "{logged}");
@@ -164,4 +167,34 @@ fn views_of_a_folder_of_definitions_are_served() {
     std::fs::write(definitions.join("wrong.sql"), "nonsense").unwrap();
     let said = gesta(["serve", "--listen", "127.0.0.1:0"].iter().chain(&arguments)).failed(1);
     assert!(said.contains("cannot read the views") && said.contains("wrong.sql"), "{said}");
+}
+
+#[test]
+fn a_server_with_too_few_open_files_does_not_start() {
+    let run = "ulimit -n 60; exec \"$0\" serve --store memory: --listen 127.0.0.1:0";
+    let ran = std::process::Command::new("sh").args(["-c", run, env!("CARGO_BIN_EXE_gesta")]).output();
+    let said = crate::harness::Ran::from(ran.unwrap()).failed(1);
+    assert!(said.contains("may have 60 files open") && said.contains("ulimit -n 4096"), "{said}");
+}
+
+/// Runs the binary with a reader that takes nothing of its output.
+fn unread(arguments: &[&str]) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = command(arguments).stdout(writer).output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_a_listing_in_silence_and_an_export_with_an_error() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().to_str().unwrap();
+    gesta(["append", "s-1", "t", "1", "--dir", log]).ok();
+    for listing in [&["openapi"][..], &["asyncapi"], &["read", "--all", "--dir", log]] {
+        assert_eq!(unread(listing), (Some(0), String::new()), "{listing:?}");
+    }
+    for export in [&["export", "-", "--dir", log][..], &["audit", "export", "-", "--dir", log]] {
+        let (code, said) = unread(export);
+        assert!(code == Some(1) && said.contains("cannot write the output"), "{export:?}: {code:?} {said}");
+    }
 }

@@ -173,6 +173,11 @@ impl Request {
         if let Query::Any(items) = &self.query {
             items.iter().filter_map(|item| item.stream.as_ref()).try_for_each(check_user_stream)?;
         }
+        if self.event_name.as_ref().is_some_and(|name| name.as_str().starts_with('$')) {
+            return Err(Problem::invalid(
+                "the name of all events begins with `$`, as the problem does that ends a subscription: give another name",
+            ));
+        }
         Ok(self)
     }
 

@@ -17,8 +17,9 @@ use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
 
 /// The process answers. It checks nothing else, so that a full disk does not lead to restarts.
-pub(super) async fn live() -> Json<Value> {
-    Json(json!({"status": "live"}))
+pub(super) async fn live(params: Params) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    Ok(Json(json!({"status": "live"})))
 }
 
 /// The store answers every kind of call, and the server is not stopping. A read-only store is ready: it serves reads, and refuses

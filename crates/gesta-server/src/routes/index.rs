@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use gesta::http::api::Operation;
+use gesta::http::{Params, Problem};
 use gesta_wire::schema::{answer, list, text};
 use serde_json::{Value, json};
 
@@ -12,16 +13,17 @@ use super::description::described;
 use crate::state::Shared;
 
 /// Name, version and routes of the server.
-pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Json<Value> {
+pub(super) async fn index(State(shared): State<Arc<Shared>>, params: Params) -> Result<Json<Value>, Problem> {
+    params.finish()?;
     let routes = described(&shared);
     let routes = routes.iter().map(|route| {
         json!({"route": format!("{} {}", route.method, route.path), "purpose": route.operation.summary()})
     });
-    Json(json!({
+    Ok(Json(json!({
         "name": "gesta",
         "version": env!("CARGO_PKG_VERSION"),
         "routes": routes.collect::<Value>(),
-    }))
+    })))
 }
 
 pub(super) fn operation() -> Operation {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::{Method, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use gesta::http::api::{Described, Operation};
+use gesta::http::{Problem, expected};
 
 use super::{
     append, batches, causes, checkpoint, consumers, description, events, groups, health, index, metrics,
@@ -88,7 +90,11 @@ impl Route {
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).expect("a usual method");
-        Self { handler: on(filter, handler), described: Described { method, path: path.into(), operation } }
+        let mut handler = on(filter, handler);
+        if method != Method::GET && !operation.is_conditional() {
+            handler = handler.layer(from_fn(refuse_conditional));
+        }
+        Self { handler, described: Described { method, path: path.into(), operation } }
     }
 
     pub(super) fn get<H, T>(path: &'static str, handler: H, operation: Operation) -> Self
@@ -137,6 +143,16 @@ impl Route {
     /// Adds the route to a router.
     pub(super) fn serve(self, router: Router<Arc<Shared>>) -> Router<Arc<Shared>> {
         router.route(&self.described.path, self.handler)
+    }
+}
+
+/// Refuses `If-Match` and `If-None-Match` on a route that would not heed them.
+async fn refuse_conditional(request: Request, next: Next) -> Result<Response, Problem> {
+    match expected(request.headers())? {
+        None => Ok(next.run(request).await),
+        Some(_) => Err(Problem::invalid(
+            "this route takes no `If-Match` and no `If-None-Match`: leave the header out. A batch names the versions that it expects in `expect`",
+        )),
     }
 }
 

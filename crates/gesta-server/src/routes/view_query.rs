@@ -287,6 +287,9 @@ fn sql_value(name: &str, value: Value) -> Result<SqlValue, Problem> {
         Value::Null => Ok(SqlValue::Null),
         Value::Bool(value) => Ok(SqlValue::Integer(value.into())),
         Value::String(text) => Ok(SqlValue::Text(text)),
+        Value::Number(number) if number.is_u64() && number.as_i64().is_none() => Err(Problem::invalid(
+            format!("parameter `{name}` is {number}, which is no integer of SQL: they end at {}", i64::MAX),
+        )),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => Ok(SqlValue::Integer(number)),
             (None, Some(number)) => Ok(SqlValue::Real(number)),

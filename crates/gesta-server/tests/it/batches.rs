@@ -154,3 +154,37 @@ fn a_batch_carries_the_command_key_of_the_store_as_it_is() {
     let both = server.post_with("/batches", &[("idempotency-key", "k-2")], &batch(2, &"ab".repeat(32)));
     assert!(both.problem(400, "invalid-request").contains("give one"), "{both:?}");
 }
+
+#[test]
+fn a_route_that_heeds_no_entity_tag_refuses_one() {
+    let server = start();
+    let batch = r#"{"events":[{"stream":"a-1","type":"t","data":1}]}"#;
+    for header in [("if-match", "\"7\""), ("if-match", "*"), ("if-none-match", "*")] {
+        for (path, body) in [("/batches", batch), ("/batches/repeat", "{}"), ("/views/reload", "")] {
+            let refused = server.post_with(path, &[header], body).problem(400, "invalid-request");
+            assert!(refused.contains("takes no `If-Match`"), "{path} {header:?}: {refused}");
+        }
+    }
+    server.get("/streams/a-1").problem(404, "no-stream");
+}
+
+#[test]
+fn a_header_that_becomes_a_tag_is_named_if_it_is_too_long() {
+    let server = start();
+    let long = "x".repeat(300);
+    let headers = [("x-causation-id", "e-1"), ("x-correlation-id", long.as_str())];
+    let refused = server.post_with("/streams/a-1", &headers, &event("t", "1")).problem(400, "invalid-name");
+    assert!(refused.contains("header `X-Correlation-Id`: it is 300 bytes long: give at most"), "{refused}");
+}
+
+#[test]
+fn an_address_has_known_parameters_and_whole_escapes() {
+    let server = start();
+    for path in ["/?x", "/livez?x"] {
+        assert!(server.get(path).problem(400, "invalid-request").contains("`x` is unknown"), "{path}");
+    }
+    for path in ["/streams/%zz", "/streams/a%2", "/events?tag=%g1"] {
+        let refused = server.get(path).problem(400, "invalid-request");
+        assert!(refused.contains("is no escape: write `%25`"), "{path}: {refused}");
+    }
+}

@@ -182,6 +182,8 @@ fn all_events_may_be_sent_under_one_name() {
     assert_eq!(serde_json::from_str::<Value>(&named.data).unwrap()["type"], "t");
     let wrong = server.get_with("/events?event_name=a%0Ab", &[("accept", "text/event-stream")]);
     assert!(wrong.problem(400, "invalid-request").contains("control character"));
+    let wrong = server.get_with("/events?event_name=$error", &[("accept", "text/event-stream")]);
+    assert!(wrong.problem(400, "invalid-request").contains("begins with `$`"));
 }
 
 #[test]

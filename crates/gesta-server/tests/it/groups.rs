@@ -126,8 +126,8 @@ fn settings_out_of_range_are_refused_with_the_setting() {
     let put = |body| server.call("PUT", "/groups/mail", &[JSON, ("if-none-match", "*")], Some(body));
     let wrong = put(r#"{"query":"all","ackMs":1}"#);
     let detail = wrong.problem(400, "invalid-group");
-    assert!(detail.contains("ack_time"), "{detail}");
-    assert_eq!(wrong.json()["setting"], "ack_time");
+    assert!(detail.contains("`ackMs` is"), "{detail}");
+    assert_eq!(wrong.json()["setting"], "ackMs");
     put(r#"{"query":"all","runmax":1}"#).problem(400, "invalid-json");
     put(r#"{"query":"all","runMax":0}"#).problem(400, "invalid-json");
     put(r#"{"query":[{"stream":""}]}"#).problem(400, "invalid-name");

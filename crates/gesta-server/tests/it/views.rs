@@ -99,6 +99,9 @@ fn a_query_that_is_not_allowed_or_wrong_says_so() {
     server
         .post("/views/balances/query", r#"{"sql": "select :x", "params": {"x": []}}"#)
         .problem(400, "invalid-request");
+    let beyond = r#"{"sql": "select :x", "params": {"x": 18446744073709551615}}"#;
+    let refused = server.post("/views/balances/query", beyond).problem(400, "invalid-request");
+    assert!(refused.contains("`x` is 18446744073709551615, which is no integer of SQL"), "{refused}");
     server.get(&format!("/views/none/query?sql={ALL}")).problem(404, "no-view");
 }
 

@@ -110,6 +110,10 @@ fn a_header_is_refused_with_its_line() {
         &format!("{HEAD}-- require: a"),
         &expect!["v.sql:3: `-- require` belongs under a line `-- on <type>`"],
     );
+    refused(
+        &format!("{HEAD}-- on a.b\n-- require:"),
+        &expect!["v.sql:4: `-- require:` names no field: write `-- require: <field>, …`, or remove the line"],
+    );
 }
 
 #[test]

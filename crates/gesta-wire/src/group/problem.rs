@@ -33,10 +33,24 @@ impl From<TakeFormError> for Problem {
 impl From<SettingsError> for Problem {
     fn from(error: SettingsError) -> Self {
         let SettingsError { setting, given, allowed } = &error;
-        Self::new(kinds::INVALID_GROUP, error.to_string())
-            .with("setting", *setting)
+        let member = member_of(setting);
+        Self::new(kinds::INVALID_GROUP, format!("`{member}` is {given}: {allowed}"))
+            .with("setting", member)
             .with("given", given.as_str())
             .with("allowed", allowed.as_str())
+    }
+}
+
+/// The member of the JSON that holds a setting.
+fn member_of(setting: &'static str) -> &'static str {
+    match setting {
+        "ack_time" => "ackMs",
+        "back_off" => "backOffMs",
+        "attempts_max" => "attemptsMax",
+        "run_max" => "runMax",
+        "in_flight_max" => "inFlightMax",
+        "on_poison" => "onPoison",
+        other => other,
     }
 }
 

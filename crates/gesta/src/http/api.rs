@@ -267,6 +267,12 @@ impl Operation {
         self.header("If-Match", of, if_match()).header("If-None-Match", "`*`: there is none yet.", none)
     }
 
+    /// True if the route heeds `If-Match` or `If-None-Match`.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.parameters.iter().any(|parameter| ["If-Match", "If-None-Match"].contains(&parameter.name))
+    }
+
     /// Adds what conditional reads need: the header, and the answer `304`.
     #[must_use]
     pub fn conditional_read(self) -> Self {

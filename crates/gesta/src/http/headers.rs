@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use axum::http::header::AsHeaderName;
 use axum::http::{HeaderMap, HeaderValue, header};
+use gesta_core::{NameError, Tag};
 use gesta_wire::kinds;
 
 use super::Problem;
@@ -30,6 +31,24 @@ where
         "" => Err(Problem::invalid(format!("header `{name}` is empty: give it a value or leave it out"))),
         text => Ok(Some(text)),
     }
+}
+
+/// The tag that a header names with its value, such as `$correlation` for `X-Correlation-Id`.
+///
+/// # Errors
+/// A [`Problem`], 400, that names the header, if the value is too long for a tag.
+pub fn tag_of_header(name: &str, key: &str, value: &str) -> Result<Tag, Problem> {
+    Tag::from_parts(key, value).map_err(|error| {
+        let reason = match error {
+            NameError::TooLong { bytes_max, .. } => {
+                // The key and the `:` after it are a part of the tag.
+                let most = bytes_max.saturating_sub(key.len() + 1);
+                format!("it is {} bytes long: give at most {most}", value.len())
+            }
+            other => other.to_string(),
+        };
+        Problem::of(kinds::INVALID_NAME, format!("header `{name}`: {reason}"))
+    })
 }
 
 /// The media type of the request's body, in lower case and without parameters; empty if the request names none.

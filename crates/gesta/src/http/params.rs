@@ -3,9 +3,11 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Problem;
@@ -109,6 +111,24 @@ fn parse<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem>
     })
 }
 
+/// A layer that refuses an address with a `%` that begins no escape: it would be taken as it stands.
+///
+/// # Errors
+/// A [`Problem`], 400, that shows the place.
+pub async fn refuse_bad_escapes(request: Request, next: Next) -> Result<Response, Problem> {
+    check_escapes(request.uri())?;
+    Ok(next.run(request).await)
+}
+
+fn check_escapes(uri: &Uri) -> Result<(), Problem> {
+    let text = uri.path_and_query().map_or("", |text| text.as_str());
+    let is_hex = |after: &str| after.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let wrong = text.match_indices('%').find(|(at, _)| !is_hex(&text[at + 1..]));
+    let Some((at, _)) = wrong else { return Ok(()) };
+    let shown = text[at..].chars().take(3).collect::<String>();
+    Err(Problem::invalid(format!("`{shown}` in the address is no escape: write `%25` for a `%`")))
+}
+
 fn decode(text: &str) -> Result<String, Problem> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
@@ -118,6 +138,13 @@ fn decode(text: &str) -> Result<String, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percent_sign_begins_an_escape() {
+        let check = |text: &str| check_escapes(&text.parse().unwrap()).is_ok();
+        assert!(check("/streams/a%2Fb?tag=a%3ab") && check("/"));
+        assert!(!check("/streams/%zz") && !check("/streams/a%2") && !check("/?tag=%"));
+    }
 
     #[test]
     fn an_unknown_parameter_is_refused_with_those_known() {

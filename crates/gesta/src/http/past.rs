@@ -112,6 +112,7 @@ pub fn cuts(every: &str, params: &mut Params) -> Result<Cuts, Problem> {
                 bound(cuts, time.map_err(|error| Problem::invalid(format!("parameter `{name}`: {error}")))?);
         }
     }
+    cuts.check_bounds().map_err(Problem::invalid)?;
     Ok(cuts)
 }
 
@@ -144,6 +145,9 @@ pub(super) async fn what_if(
     params.finish()?;
     refuse_encoded(&headers)?;
     let what = what_if_from_json(&body?).map_err(AppError::from)?;
+    let now = shared.gesta.environment().now();
+    let is_past = what.until.as_ref().map_or(Ok(()), |until| check_past(until, now));
+    is_past.map_err(|reason| Problem::invalid(format!("`until`: {reason}")))?;
     let view = shared.app.what_if(&shared.gesta, &category, &id, what).await?;
     match view.version {
         Some(_) => Ok(json(&view)),
@@ -190,6 +194,10 @@ pub fn what_if_from_json(json: &[u8]) -> Result<WhatIf<JsonEvent>, InputError> {
     });
     let until = until.transpose();
     let until = until.map_err(|reason| InputError { field: Some("until".to_owned()), reason })?;
+    if let Some(item) = replace.iter().find(|item| without.contains(&item.version)) {
+        let reason = format!("version {} is in `without` too: give it once", item.version);
+        return Err(InputError { field: Some("replace".to_owned()), reason });
+    }
     Ok(WhatIf {
         without: without.into_iter().map(Version::new).collect(),
         replace: replace.into_iter().map(|item| (Version::new(item.version), item.event)).collect(),
@@ -205,10 +213,12 @@ pub(super) async fn diff(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let Path((category, id)) = path?;
+    let now = shared.gesta.environment().now();
     let mut point = |name: &'static str| {
         let text = params.one(name)?;
         text.map(|text| {
-            point(&text).map_err(|reason| Problem::invalid(format!("parameter `{name}`: {reason}")))
+            let point = point(&text).and_then(|point| check_past(&point, now).map(|()| point));
+            point.map_err(|reason| Problem::invalid(format!("parameter `{name}`: {reason}")))
         })
         .transpose()
     };
@@ -219,6 +229,19 @@ pub(super) async fn diff(
     })?;
     let changes = shared.app.diff(&shared.gesta, &category, &id, from, to).await?;
     Ok(json(&Diff { stream: format!("{category}-{id}"), changes }))
+}
+
+/// Refuses a point by a time in the future, up to which events may still be recorded.
+///
+/// # Errors
+/// It lies after `now`.
+pub fn check_past(point: &AsOf, now: Timestamp) -> Result<(), String> {
+    match point {
+        AsOf::RecordedAt(time) if *time > now => {
+            Err(format!("{} lies in the future: events may still be recorded up to then", format_time(*time)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A point in a history as it is written: a version, the time when it was recorded, or a checkpoint.

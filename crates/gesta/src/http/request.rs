@@ -7,7 +7,7 @@ use gesta_core::{Timestamp, Version};
 use super::correlation::Correlation;
 use super::{
     Caller, Params, Problem, expected, header_text, media_type, refuse_cross_site, refuse_encoded,
-    unsupported_type,
+    tag_of_header, unsupported_type,
 };
 use crate::app::CommandOptions;
 use crate::load::AsOf;
@@ -25,11 +25,19 @@ pub(super) fn options(parts: &Parts, route: &str, body: &[u8]) -> Result<Command
     // The layer has taken it from these headers, or made it. Here a malformed one is refused.
     header_text(headers, "X-Correlation-Id")?;
     let correlation = parts.extensions.get::<Correlation>().map(|Correlation(id)| id.as_str());
+    let causation = header_text(headers, "X-Causation-Id")?;
     let mut meta = Meta::new();
+    for (name, key, value) in [
+        ("X-Actor", "$actor", caller.principal().or(actor)),
+        ("X-Correlation-Id", "$correlation", correlation),
+        ("X-Causation-Id", "$causation", causation),
+    ] {
+        value.map_or(Ok(()), |value| tag_of_header(name, key, value).map(drop))?;
+    }
     for (value, add) in [
         (caller.principal().or(actor), Meta::actor as fn(Meta, String) -> Meta),
         (correlation, Meta::correlation),
-        (header_text(headers, "X-Causation-Id")?, Meta::causation),
+        (causation, Meta::causation),
         (header_text(headers, "X-Reason")?, Meta::reason),
         (header_text(headers, "Traceparent")?, Meta::traceparent),
     ] {

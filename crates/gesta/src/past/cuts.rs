@@ -141,6 +141,19 @@ impl Cuts {
         (self.from, self.to)
     }
 
+    /// Checks that the first bound is not later than the last.
+    ///
+    /// # Errors
+    /// The bounds leave no moment.
+    pub fn check_bounds(&self) -> Result<(), &'static str> {
+        match (self.from, self.to) {
+            (Some(from), Some(to)) if from > to => {
+                Err("`from` is later than `to`: no moment lies between them")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The ends of periods from that of a moment on, up to the last time that the log keeps; `None` if the cuts count events. The
     /// bounds leave out none of them.
     #[must_use]

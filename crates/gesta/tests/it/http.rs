@@ -236,6 +236,9 @@ fn a_state_is_given_now_and_as_it_was() {
         ("/states/account/ann?version=x", 400),
         ("/states/account/ann?version=1&time=2026-01-01T00:00:00Z", 400),
         ("/states/account/ann?time=yesterday", 400),
+        ("/states/account/ann?recorded_at=2200-01-01T00:00:00Z", 400),
+        ("/states/account/ann/diff?from=0&to=2200-01-01T00:00:00Z", 400),
+        ("/states/account/ann?every=day&from=2026-01-03T00:00:00Z&to=2026-01-02T00:00:00Z", 400),
         ("/states/account/ann?verison=1", 400),
         ("/states/order/ann", 404),
     ] {

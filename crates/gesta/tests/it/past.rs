@@ -166,6 +166,8 @@ fn a_what_if_over_http_shows_the_state_and_writes_nothing() {
     for (body, status, kind) in [
         (r#"{"without": [9]}"#, 404, "no-version"),
         (r#"{"without": "x"}"#, 400, "invalid-input"),
+        (r#"{"without": [1], "replace": [{"version": 1, "type": "t", "data": {}}]}"#, 400, "invalid-input"),
+        (r#"{"until": "2200-01-01T00:00:00Z"}"#, 400, "invalid-request"),
         (r#"{"with": []}"#, 400, "invalid-input"),
         (r#"{"until": "soon"}"#, 400, "invalid-input"),
         (r#"{"insert": [{"after": 0, "type": "x", "data": {}}]}"#, 400, "invalid-request"),

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use gesta_core::{EventStore, Limit, Position, Read, RecordedEvent, Select, StreamName};
+use gesta_core::{Checkpoint, Position, RecordedEvent};
 use gesta_wire::EventJson;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::line::{EventLine, FORMAT, Manifest, event_line, hex};
+use super::compare::{LogEvents, range};
+use super::line::{EventLine, FORMAT, Manifest, hex};
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
 use crate::target::{IfMissing, Target};
@@ -34,10 +35,16 @@ impl CheckAudit {
         let shown = self.file.display();
         let changed =
             |failure: Failure| failure.under(format!("the file `{shown}` is not as it was exported"));
-        let lines = lines_of(&self.file)
-            .map_err(|error| Failure::new(format!("cannot read `{shown}`")).because(&error))?;
-        let store = opened.as_ref().map(|opened| &**opened.store());
-        let manifest = Check::new(store).all(lines).map_err(changed)?;
+        let lines = || {
+            lines_of(&self.file)
+                .map_err(|error| Failure::new(format!("cannot read `{shown}`")).because(&error))
+        };
+        let manifest = Check::new(None).all(lines()?).map_err(changed)?;
+        if let Some(opened) = &opened {
+            // The range is in the last line, so the file is read a second time.
+            let log = LogEvents::new(&**opened.store(), &manifest).map_err(changed)?;
+            Check::new(Some(log)).all(lines()?).map_err(changed)?;
+        }
         let Manifest { store, until, events, redacted, closed, .. } = &manifest;
         say(&format!("checked {} of store {store}, up to {until}", count(*events, "event")))?;
         if *redacted > 0 {
@@ -71,18 +78,18 @@ fn lines_of(file: &std::path::Path) -> io::Result<Box<dyn BufRead>> {
 
 /// The check of a file, up to the current line.
 struct Check<'a> {
-    /// The log to compare with.
-    store: Option<&'a dyn EventStore>,
+    /// The events of the log to compare with.
+    log: Option<LogEvents<'a>>,
     sum: Sha256,
     events: u64,
     redacted: u64,
-    /// The last sequence of each partition.
-    last: BTreeMap<u16, u64>,
+    /// The first and the last sequence of each partition.
+    span: BTreeMap<u16, (u64, u64)>,
 }
 
 impl<'a> Check<'a> {
-    fn new(store: Option<&'a dyn EventStore>) -> Self {
-        Self { store, sum: Sha256::new(), events: 0, redacted: 0, last: BTreeMap::new() }
+    fn new(log: Option<LogEvents<'a>>) -> Self {
+        Self { log, sum: Sha256::new(), events: 0, redacted: 0, span: BTreeMap::new() }
     }
 
     /// Checks all lines, and returns the manifest.
@@ -120,12 +127,13 @@ impl<'a> Check<'a> {
             self.redacted += 1;
             position_of(&parsed)?
         };
-        let before = self.last.insert(position.partition, position.sequence);
-        if before.is_some_and(|before| before >= position.sequence) {
+        let (_, last) = self.span.entry(position.partition).or_insert((position.sequence, 0));
+        if *last >= position.sequence {
             return Err("the event is not later than the one before".to_owned());
         }
+        *last = position.sequence;
         self.events += 1;
-        self.store.map_or(Ok(()), |store| compare(store, &parsed, line))
+        self.log.as_mut().map_or(Ok(()), |log| log.compare(position, &parsed, line))
     }
 
     /// Compares the manifest with what was read.
@@ -136,16 +144,35 @@ impl<'a> Check<'a> {
                 manifest.audit
             )));
         }
-        let found = (self.events, self.redacted);
-        if found != (manifest.events, manifest.redacted) {
-            let what =
-                format!("it has {}, the manifest names {}", count(self.events, "event"), manifest.events);
-            return Err(Failure::new(what));
+        for (found, named, what) in
+            [(self.events, manifest.events, "event"), (self.redacted, manifest.redacted, "redacted event")]
+        {
+            if found != named {
+                let what = format!("it has {}, the manifest names {named}", count(found, what));
+                return Err(Failure::new(what));
+            }
         }
+        let (after, until) = range(&manifest)?;
+        self.check_range(&after, &until)?;
         if hex(&self.sum.finalize()) != manifest.sha256 {
             return Err(Failure::new("its lines do not have the sum that the manifest names"));
         }
+        self.log.map_or(Ok(()), LogEvents::finish)?;
         Ok(manifest)
+    }
+
+    /// Checks that the events lie between the places of the manifest.
+    fn check_range(&self, after: &Checkpoint, until: &Checkpoint) -> Outcome {
+        let partitions = until.sequences().len();
+        let is_outside = |(&partition, &(first, last)): (&u16, &(u64, u64))| {
+            usize::from(partition) >= partitions
+                || first <= after.sequence(partition)
+                || last > until.sequence(partition)
+        };
+        match self.span.iter().any(is_outside) {
+            true => Err(Failure::new("it has events outside the range that the manifest names")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -171,22 +198,4 @@ fn event_of(line: &EventLine<'_>, source: &Bytes) -> Result<RecordedEvent, Strin
 fn position_of(line: &EventLine<'_>) -> Result<Position, String> {
     let event = serde_json::from_str::<Value>(line.event.get()).map_err(|error| error.to_string())?;
     gesta_wire::position_from_json(&event["position"]).ok_or_else(|| "the event has no `position`".to_owned())
-}
-
-/// Compares a line with the line that the log gives now.
-fn compare(store: &dyn EventStore, line: &EventLine<'_>, source: &Bytes) -> Result<(), String> {
-    let event = serde_json::from_str::<Value>(line.event.get()).map_err(|error| error.to_string())?;
-    let name = event["stream"].as_str().unwrap_or_default().parse::<StreamName>();
-    let name = name.map_err(|error| error.to_string())?;
-    let version = event["version"].as_u64().ok_or("the event has no `version`")?;
-    let from = Some(gesta_core::Version::new(version));
-    let read =
-        Read { limit: Limit::events(std::num::NonZeroU32::MIN), ..Select::Stream { name, from }.into() };
-    let page = pollster::block_on(store.read(read))
-        .map_err(|error| format!("the log cannot be read there: {error}"))?;
-    let stored = page.events.first().map(|event| event_line(event, &line.redacted).0);
-    if stored.is_some_and(|stored| stored.as_bytes() == &source[..]) {
-        return Ok(());
-    }
-    Err("the log does not hold this event in this place".to_owned())
 }

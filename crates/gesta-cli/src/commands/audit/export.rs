@@ -55,11 +55,13 @@ impl ExportForAudit {
         let tags = tags.into_iter().filter_map(|(key, value)| Some(Tag::from_parts(key, &value?)));
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::usage(error.to_string()))?;
         let query = self.filter.with_tags(tags).query(self.stream);
+        let mut unmatched = Unmatched::new(self.redact.clone());
         let events = Events { store, query, range, redact: self.redact };
-        if let Some(written) = write_whole(&self.file, |out| events.write(out))? {
+        if let Some(written) = write_whole(&self.file, |out| events.write(out, &mut unmatched))? {
             say(&format!("wrote {} to `{}`", count(written, "event"), self.file.display()))?;
         }
-        opened.finish()
+        opened.finish()?;
+        unmatched.check()
     }
 }
 
@@ -86,9 +88,42 @@ impl Range {
             Some(before) => place(When::RecordedUpTo(Timestamp::from_nanos(before)))?,
             None => place(When::Start)?,
         };
-        // An event that was recorded later closes the time before it.
-        let is_closed = place(When::Head)? != until;
+        // An event that was recorded later closes the time before it, in its partition.
+        let is_closed =
+            place(When::Head)?.sequences().zip(until.sequences()).all(|(head, until)| head > until);
         Ok(Self { after, until, is_closed })
+    }
+}
+
+/// The pointers of `--redact` that named nothing so far.
+struct Unmatched {
+    pointers: Vec<Pointer>,
+    /// True if an event was not redacted as a whole: it may have the value under another name.
+    is_any_shown: bool,
+}
+
+impl Unmatched {
+    fn new(pointers: Vec<Pointer>) -> Self {
+        Self { pointers, is_any_shown: false }
+    }
+
+    /// Notes what was redacted in an event.
+    fn note(&mut self, redacted: &[Pointer]) {
+        let parts = || redacted.iter().filter(|done| !done.is_whole());
+        self.pointers.retain(|pointer| !parts().any(|done| pointer.is_within(done)));
+        self.is_any_shown |= !redacted.iter().any(Pointer::is_whole);
+    }
+
+    /// Fails if a pointer named nothing: a misspelt one shows what it should hide.
+    fn check(&self) -> Outcome {
+        if self.pointers.is_empty() || !self.is_any_shown {
+            return Ok(());
+        }
+        let pointers = self.pointers.iter().map(|pointer| format!("`{}`", String::from(pointer.clone())));
+        let pointers = pointers.collect::<Vec<_>>().join(", ");
+        Err(Failure::new(format!("no event has anything at {pointers}, so nothing is redacted there")).help(
+            "if the pointer is misspelt, the export shows what it should hide: remove it and export again",
+        ))
     }
 }
 
@@ -102,7 +137,7 @@ struct Events<'a> {
 
 impl Events<'_> {
     /// Writes every matching event, then the manifest. Returns the number of events.
-    fn write(self, out: &mut dyn Write) -> Outcome<u64> {
+    fn write(self, out: &mut dyn Write, unmatched: &mut Unmatched) -> Outcome<u64> {
         let Self { store, query, range: Range { after, until, is_closed }, redact } = self;
         let (mut sum, mut progress) = (Sha256::new(), Progress::new(None));
         let (mut events, mut redacted) = (0, 0);
@@ -111,11 +146,12 @@ impl Events<'_> {
             let read = Read::log_from(query.clone(), from).until(until.clone());
             let page = pollster::block_on(store.read(read)).map_err(Failure::of_read)?;
             for event in &page.events {
-                let (mut line, is_redacted) = event_line(event, &redact);
+                let (mut line, in_event) = event_line(event, &redact);
                 line.push('\n');
                 sum.update(&line);
                 out.write_all(line.as_bytes())?;
-                redacted += u64::from(is_redacted);
+                redacted += u64::from(!in_event.is_empty());
+                unmatched.note(&in_event);
             }
             events += page.events.len() as u64;
             progress.add(page.events.len() as u64);

@@ -50,16 +50,16 @@ pub(super) struct Manifest {
     pub(super) sha256: String,
 }
 
-/// The line of an event, without its line break. `true` if something was redacted.
-pub(super) fn event_line(event: &RecordedEvent, pointers: &[Pointer]) -> (String, bool) {
+/// The line of an event, without its line break, and the pointers that named something in it.
+pub(super) fn event_line(event: &RecordedEvent, pointers: &[Pointer]) -> (String, Vec<Pointer>) {
     let mut json = Vec::with_capacity(512);
     write_event_line(event, &mut json);
     let json = String::from_utf8(json).expect("the JSON of an event is text");
     let (json, redacted) = redact(json, pointers);
-    let is_redacted = !redacted.is_empty();
     let event_json = RawValue::from_string(json).expect("the JSON of an event is JSON");
     let line = EventLine { leaf: hex(&event.leaf()).into(), redacted, event: &event_json };
-    (serde_json::to_string(&line).expect("texts can be written as JSON"), is_redacted)
+    let text = serde_json::to_string(&line).expect("texts can be written as JSON");
+    (text, line.redacted)
 }
 
 /// Bytes as hexadecimal digits.

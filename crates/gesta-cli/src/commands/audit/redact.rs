@@ -15,6 +15,18 @@ use super::line::hex;
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Pointer(Vec<String>);
 
+impl Pointer {
+    /// True if it points to all of the data.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if it points to what `outer` points to, or to a part of that.
+    pub(super) fn is_within(&self, outer: &Self) -> bool {
+        self.0.starts_with(&outer.0)
+    }
+}
+
 impl FromStr for Pointer {
     type Err = &'static str;
 
@@ -23,6 +35,9 @@ impl FromStr for Pointer {
             return Ok(Self(Vec::new()));
         }
         let steps = text.strip_prefix('/').ok_or("a JSON pointer begins with `/`, such as `/owner/name`")?;
+        if steps.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
+            return Err("in a JSON pointer `~` is written `~0`, and `/` in a name `~1`");
+        }
         Ok(Self(steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect()))
     }
 }
@@ -179,7 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_begins_with_a_slash() {
-        assert!("name".parse::<Pointer>().is_err());
+    fn a_pointer_begins_with_a_slash_and_escapes_with_a_tilde() {
+        for wrong in ["name", "/~", "/~2", "/a~/b", "/~01~"] {
+            assert!(wrong.parse::<Pointer>().is_err(), "{wrong}");
+        }
+        assert_eq!("/~0~1".parse(), Ok(Pointer(vec!["~/".to_owned()])));
+        assert_eq!("/~01".parse(), Ok(Pointer(vec!["~1".to_owned()])));
     }
 }

@@ -79,6 +79,13 @@ fn a_group_is_created_operated_and_removed_from_the_command_line() {
     assert!(said.contains("group `mail` is busy") && said.contains("gesta groups pause mail"), "{said}");
     on(url, &["pause", "mail"]).ok();
     assert_eq!(status(url, "mail")["state"], "paused");
+    let said = on(url, &["create", "more", "--from", "start"]).failed(2);
+    assert!(
+        said.contains("no events selected") && said.contains("`--category`, `--type`, or `--all`"),
+        "{said}"
+    );
+    let said = on(url, &["reset", "mail", "--to", "2200-01-01T00:00:00Z"]).failed(1);
+    assert!(said.contains("the time lies in the future"), "{said}");
     let said = on(url, &["reset", "mail", "--to", "start"]).ok();
     assert!(said.contains("begins again after") && said.contains("lower it before you resume"), "{said}");
     on(url, &["resume", "mail"]).ok();

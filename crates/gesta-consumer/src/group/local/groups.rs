@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use gesta_core::{BoxFuture, Limit, Place, Position, Read, Retry, Select, StreamName, Version, When};
+use gesta_core::{
+    BoxFuture, Limit, Place, Position, Read, ReadError, Retry, Select, StreamName, Version, When,
+};
 
 use super::call::Call;
 use super::queue::{Full, Message};
@@ -199,6 +201,11 @@ impl Groups for LocalGroups {
                 To::Start => self.locate(&Place::Start).await,
                 To::Now => self.locate(&Place::End).await,
                 To::At(checkpoint) => self.locate(&Place::At(checkpoint)).await,
+                // Up to then events may still be recorded: the group would skip what it has not seen.
+                To::Time(time) if time > self.clock.now() => {
+                    let reason = "the time lies in the future: give `now`, or a time in the past".to_owned();
+                    Err(ReadError::Invalid { reason })
+                }
                 To::Time(time) => self.store.locate(When::RecordedUpTo(time)).await,
             };
             let to = to.map_err(ChangeError::Place)?;
