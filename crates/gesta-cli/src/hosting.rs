@@ -101,7 +101,10 @@ async fn host(groups: &dyn Groups, name: &GroupName, settings: GroupSettings) ->
     let begin = Instant::now();
     loop {
         match groups.host(name.clone(), settings.clone()).await {
-            Err(PutError::Unavailable { reason }) if begin.elapsed() < TAKE_OVER_TIME_MAX => {
+            // To host a group twice changes nothing.
+            Err(PutError::Unavailable { reason } | PutError::InDoubt { reason })
+                if begin.elapsed() < TAKE_OVER_TIME_MAX =>
+            {
                 tracing::info!("waiting to host the group `{name}`: {reason}");
                 thread::sleep(HOST_PAUSE);
             }

@@ -226,7 +226,8 @@ fn open_folder(folder: &Path, options: &OpenOptions) -> Result<Opened, OpenError
     let file = open_values(&folder());
     let store: Arc<dyn EventStore> = Arc::clone(&log) as _;
     let values: Arc<dyn KeyValueStore> = Arc::clone(&file) as _;
-    let alone = LocalGroupsOptions { boot_epoch: log.boot_epoch(), is_alone: true };
+    let alone =
+        LocalGroupsOptions { boot_epoch: log.boot_epoch(), is_alone: true, ..LocalGroupsOptions::default() };
     let local = local_groups(&store, &values, alone)?;
     let snapshot_threads = options.snapshots.open(Some(&folder()));
     Ok(Opened {
@@ -248,7 +249,7 @@ fn open_memory(options: &OpenOptions) -> Result<Opened, OpenError> {
     let id = StoreId::from_bytes(uuid::Uuid::now_v7().into_bytes());
     let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(id, 1, gesta_server::now));
     let values: Arc<dyn KeyValueStore> = Arc::new(MemoryKeyValueStore::default());
-    let alone = LocalGroupsOptions { boot_epoch: 0, is_alone: true };
+    let alone = LocalGroupsOptions { is_alone: true, ..LocalGroupsOptions::default() };
     let local = local_groups(&store, &values, alone)?;
     let snapshot_threads = options.snapshots.open(options.state.as_deref());
     Ok(Opened {
@@ -334,12 +335,13 @@ fn shared_groups(
     options: &OpenOptions,
 ) -> Result<SharedGroups, OpenError> {
     let client = options.client.clone();
-    let connect: Connect = Box::new(move |address, holder| {
-        let groups = RemoteGroups::of_holder(address, holder, id, &client);
+    let connect: Connect = Box::new(move |peer| {
+        let groups = RemoteGroups::of_holder(peer, id, &client);
         groups.map(|groups| Arc::new(groups) as _).map_err(|error| error.to_string())
     });
-    let (process, clock) = (uuid::Uuid::now_v7().to_string(), Arc::new(SystemClock));
-    let groups = SharedGroups::new(process, Arc::clone(store), Arc::clone(values), clock, connect);
+    let (process, secret) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::new_v4().simple().to_string());
+    let clock = Arc::new(SystemClock);
+    let groups = SharedGroups::new(process, secret, Arc::clone(store), Arc::clone(values), clock, connect);
     options.advertise.iter().try_for_each(|address| groups.announce(address.clone()))?;
     Ok(groups)
 }

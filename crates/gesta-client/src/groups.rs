@@ -7,12 +7,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use gesta_consumer::group::{
-    ChangeError, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, Parked, PutError, Reset,
-    SettingsVersion, Take, TakeError, Taken, To, host_by_puts,
+    ChangeError, DeliveryId, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, MemberName,
+    Parked, Peer, PutError, Reset, SettingsVersion, Take, TakeError, Taken, To, host_by_puts,
 };
 use gesta_core::{BoxFuture, StoreId, StreamName, Version};
-use gesta_wire::{HOLDER_HEADER, read_parked_page, read_put_group, read_replayed, read_reset};
-use hyper::header::{HeaderName, HeaderValue};
+use gesta_wire::{HOLDER_HEADER, PEER_SCHEME, read_parked_page, read_put_group, read_replayed, read_reset};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::ask::AskError;
 use crate::call::{CallError, Line};
@@ -36,10 +36,17 @@ pub struct RemoteGroups {
     thread: Arc<Thread>,
     store: StoreId,
     /// The process that every call is for, if it is one of several that share the store.
-    holder: Option<HeaderValue>,
+    holder: Option<Holder>,
 }
 
 const HOLDER: HeaderName = HeaderName::from_static(HOLDER_HEADER);
+
+/// The process that deals, in headers.
+#[derive(Clone)]
+struct Holder {
+    id: HeaderValue,
+    login: HeaderValue,
+}
 
 impl RemoteGroups {
     pub(crate) fn new(thread: Arc<Thread>, store: StoreId) -> Self {
@@ -49,21 +56,21 @@ impl RemoteGroups {
     /// The groups that another process of the same store deals, for [`SharedGroups`](gesta_consumer::group::SharedGroups). It does not
     /// block: it connects with the first call.
     ///
-    /// Every call names the store and the process. A server of another store, or another process at the address, refuses it. Groups are
-    /// hosted at that process.
+    /// Every call names the store and the process. A server of another store, or another process at the address, refuses it. The secret
+    /// of the process is its login: the caller was checked here. Groups are hosted at that process.
     ///
     /// # Errors
     /// [`ConnectError::Address`] or [`ConnectError::Thread`].
-    pub fn of_holder(
-        url: &str,
-        holder: &str,
-        store: StoreId,
-        options: &ClientOptions,
-    ) -> Result<Self, ConnectError> {
-        let reason = "the process there has an id that no header can carry";
-        let holder = HeaderValue::try_from(holder);
-        let holder = holder.map_err(|_| ConnectError::Address { url: url.to_owned(), reason })?;
-        let (thread, shared) = start(url, options)?;
+    pub fn of_holder(peer: &Peer<'_>, store: StoreId, options: &ClientOptions) -> Result<Self, ConnectError> {
+        let header = |text: String| {
+            let reason = "the process there has an id or a secret that no header can carry";
+            HeaderValue::try_from(text)
+                .map_err(|_| ConnectError::Address { url: peer.address.to_owned(), reason })
+        };
+        let mut login = header(format!("{PEER_SCHEME} {}", peer.secret))?;
+        login.set_sensitive(true);
+        let holder = Holder { id: header(peer.id.to_owned())?, login };
+        let (thread, shared) = start(peer.address, options)?;
         shared.identity.expect(store);
         Ok(Self { thread: Arc::new(thread), store, holder: Some(holder) })
     }
@@ -139,6 +146,17 @@ impl Groups for RemoteGroups {
         })
     }
 
+    fn host_again(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        Box::pin(async move {
+            let answer = self.call(Request::host_group_again(&group, &settings)).await;
+            answer::put(&group, answer, read_put_group)
+        })
+    }
+
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {
         let request = Request::narrow_group(&group);
         Box::pin(self.change(group, request, read_put_group))
@@ -173,11 +191,16 @@ impl Groups for RemoteGroups {
             let unclaimed = {
                 let (group, holder) = (group.clone(), self.holder.clone());
                 Arc::new(move |answer: &Answer| {
-                    Some(to(holder.as_ref(), Request::give_back(&group, &member, answer)?))
+                    Some(to(holder.as_ref(), Request::give_back_answer(&group, &member, answer)?))
                 })
             };
             answer::taken(&group, self.thread.call_claimed(request, line, wait, unclaimed).await)
         })
+    }
+
+    fn unwritten(&self, group: &GroupName, member: &MemberName, ids: &[DeliveryId]) {
+        let request = Request::give_back(group, member, ids.iter().copied());
+        request.into_iter().for_each(|request| self.thread.tell(self.to(request)));
     }
 
     fn parked(
@@ -238,9 +261,9 @@ impl Groups for RemoteGroups {
 }
 
 /// A request for the process that deals, if there is a choice.
-fn to(holder: Option<&HeaderValue>, request: Request) -> Request {
+fn to(holder: Option<&Holder>, request: Request) -> Request {
     match holder {
-        Some(holder) => request.with(HOLDER, holder.clone()),
+        Some(Holder { id, login }) => request.with(HOLDER, id.clone()).with(AUTHORIZATION, login.clone()),
         None => request,
     }
 }

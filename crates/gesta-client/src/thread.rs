@@ -112,6 +112,11 @@ impl Thread {
         (&mut claim.receiver).await.unwrap_or_else(|_| Err(ended()))
     }
 
+    /// Sends a request once, although nobody waits for its answer.
+    pub(crate) fn tell(&self, request: Request) {
+        drop(self.begin(request, Line::Shared, Duration::ZERO, Some(keep())));
+    }
+
     fn begin(
         &self,
         request: Request,
@@ -144,7 +149,7 @@ impl Drop for Claim<'_> {
         if let Ok(Ok(answer)) = self.receiver.try_recv()
             && let Some(request) = (self.unclaimed)(&answer)
         {
-            drop(self.thread.begin(request, Line::Shared, Duration::ZERO, Some(keep())));
+            self.thread.tell(request);
         }
     }
 }

@@ -29,6 +29,6 @@ pub use groups::{Dealer, Groups, Reset, To, host_by_puts};
 pub use local::{LocalGroups, LocalGroupsOptions, StartError};
 pub use name::{GroupName, GroupNameError, MemberName};
 pub use settings::{BackOff, GroupSettings, OnPoison, Order, SettingsError, SettingsVersion};
-pub use shared::{Connect, SharedGroups};
+pub use shared::{Connect, Peer, SharedGroups};
 pub use status::{GroupState, GroupStatus, Held, MemberStatus, Parked, SelectedItem, Settled};
 pub use take::{Refused, RefusedWhy, Settlement, Take, TakeFormError, Taken, Then};

@@ -27,6 +27,9 @@ pub const STORE_HEADER: &str = "gesta-store";
 /// The header in which a request that another process passes on names the process that deals the groups.
 pub const HOLDER_HEADER: &str = "gesta-holder";
 
+/// The scheme of the header `Authorization` by which a process logs in at another one of the same store, before the secret of that one.
+pub const PEER_SCHEME: &str = "Gesta-Peer";
+
 mod answer;
 #[cfg(test)]
 mod any;

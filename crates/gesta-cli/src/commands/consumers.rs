@@ -67,7 +67,12 @@ impl All {
         for consumer in answer["consumers"].as_array().into_iter().flatten() {
             print(consumer, self.json)?;
         }
-        Ok(())
+        match answer["groupsUnavailable"].as_str() {
+            Some(reason) => {
+                Err(Failure::new(format!("the consumer groups are missing from the list: {reason}")))
+            }
+            None => Ok(()),
+        }
     }
 }
 

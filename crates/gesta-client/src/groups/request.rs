@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use gesta_consumer::group::{
-    Delivery, GroupName, GroupSettings, MemberName, SettingsVersion, Settlement, Take, To,
+    DeliveryId, GroupName, GroupSettings, MemberName, SettingsVersion, Settlement, Take, To,
 };
 use gesta_core::{StreamName, Version};
 use gesta_wire::{group_settings_json, read_taken, replay_json, reset_request_json, skip_json, take_json};
@@ -61,6 +61,11 @@ impl Request {
         post(group, "/host", &group_settings_json(settings))
     }
 
+    /// Says at the process that has begun to deal that a group is hosted.
+    pub(super) fn host_group_again(group: &GroupName, settings: &GroupSettings) -> Self {
+        post(group, "/host?again=true", &group_settings_json(settings))
+    }
+
     pub(super) fn remove_group(group: &GroupName) -> Self {
         Self { method: Method::DELETE, ..Self::group(group) }
     }
@@ -70,10 +75,19 @@ impl Request {
     }
 
     /// Gives back the deliveries of an answer that its member has not taken, without an attempt; `None` if it has none.
-    pub(super) fn give_back(group: &GroupName, member: &MemberName, answer: &Answer) -> Option<Self> {
+    pub(super) fn give_back_answer(group: &GroupName, member: &MemberName, answer: &Answer) -> Option<Self> {
         let taken = answer.status.is_success().then(|| read_taken(&answer.body).ok()).flatten()?;
-        let back = |delivery: &Delivery| Settlement { handled: Some(0), ..Settlement::handled(delivery.id) };
-        let settle = taken.deliveries.iter().map(back).collect::<Vec<_>>();
+        Self::give_back(group, member, taken.deliveries.iter().map(|delivery| delivery.id))
+    }
+
+    /// Gives back deliveries without an attempt; `None` if there are none.
+    pub(super) fn give_back(
+        group: &GroupName,
+        member: &MemberName,
+        ids: impl Iterator<Item = DeliveryId>,
+    ) -> Option<Self> {
+        let back = |id| Settlement { handled: Some(0), ..Settlement::handled(id) };
+        let settle = ids.map(back).collect::<Vec<_>>();
         // The member may hold more from other calls: without a list, all of it stays with it.
         let take = Take { member: member.clone(), max: 0, wait: Duration::ZERO, holds: None, settle };
         (!take.settle.is_empty()).then(|| Self::take(group, &take))

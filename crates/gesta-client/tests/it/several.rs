@@ -1,15 +1,19 @@
 //! The laws of consumer groups over two servers of one store: one deals the groups, and the client calls the other one.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::http::request::Parts;
+use gesta::http::{Principal, Problem};
 use gesta_client::{ClientOptions, RemoteGroups, RemoteStore};
 use gesta_conformance::{AwayKeyValues, GroupHarness, Served};
-use gesta_consumer::group::{Groups, SharedGroups};
+use gesta_consumer::group::{GroupName, GroupSettings, GroupState, Groups, Peer, SharedGroups};
 use gesta_consumer::{Clock as _, TestClock};
-use gesta_core::{EventStore, KeyValueStore, MemoryKeyValueStore, MemoryStore, Revision, StoreId};
+use gesta_core::{EventStore, KeyValueStore, MemoryKeyValueStore, MemoryStore, Query, Revision, StoreId};
 use gesta_postgres::{Options, PostgresStore, PostgresUrl};
 use gesta_server::Server;
+use gesta_wire::kinds;
 use pollster::block_on;
 use test_servers::free_address;
 
@@ -73,18 +77,19 @@ struct Process {
 }
 
 impl Process {
-    fn start(stores: &Stores, clock: &TestClock, address: std::net::SocketAddr) -> Self {
+    fn start(stores: &Stores, clock: &TestClock, address: SocketAddr, asks_for_login: bool) -> Self {
         let (id, store, values) = stores.open(clock);
         let values = Arc::new(AwayKeyValues::new(values));
-        let connect = move |address: &str, holder: &str| {
-            let groups = RemoteGroups::of_holder(address, holder, id, &ClientOptions::default());
+        let connect = move |peer: &Peer<'_>| {
+            let groups = RemoteGroups::of_holder(peer, id, &ClientOptions::default());
             groups.map(|groups| Arc::new(groups) as _).map_err(|error| error.to_string())
         };
-        let process = uuid::Uuid::now_v7().to_string();
-        let clock = Arc::new(clock.clone());
+        let (process, secret) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::new_v4().to_string());
+        let (clock, connect) = (Arc::new(clock.clone()), Box::new(connect));
         let groups =
-            Arc::new(SharedGroups::new(process, store.clone(), values.clone(), clock, Box::new(connect)));
-        let server = Server::builder(store).groups(groups.clone()).build();
+            Arc::new(SharedGroups::new(process, secret, store.clone(), values.clone(), clock, connect));
+        let server = Server::builder(store).groups(groups.clone());
+        let server = if asks_for_login { server.authenticate(login).build() } else { server.build() };
         let server = Running::start_server(listen(address), server);
         groups.announce(server.url()).unwrap();
         Self { groups, values, server }
@@ -158,9 +163,9 @@ impl TwoServers {
         Self { clock: TestClock::default(), stores }
     }
 
-    fn start(&self, stores: Stores, [first, second]: [std::net::SocketAddr; 2]) -> Served {
-        let dealing = Process::start(&stores, &self.clock, first).settle(true);
-        let passing = Process::start(&stores, &self.clock, second).settle(false);
+    fn start(&self, stores: Stores, [first, second]: [SocketAddr; 2]) -> Served {
+        let dealing = Process::start(&stores, &self.clock, first, false).settle(true);
+        let passing = Process::start(&stores, &self.clock, second, false).settle(false);
         let client = RemoteStore::connect(&passing.server.url(), &ClientOptions::default()).unwrap();
         let behind = Behind { stores, dealing, passing, beat: Mutex::default() };
         *behind.beat.lock().unwrap() = (self.clock.elapsed(), behind.row());
@@ -206,6 +211,43 @@ impl GroupHarness for TwoServers {
             behind.wait_for_beat(self.clock.elapsed());
         }
     }
+}
+
+/// Refuses everybody but Ann.
+fn login(parts: &Parts) -> Result<Option<Principal>, Problem> {
+    let login = parts.headers.get("authorization").and_then(|login| login.to_str().ok());
+    match login {
+        Some("Bearer ann") => Ok(Some(Principal("ann".to_owned()))),
+        _ => Err(Problem::of(kinds::UNAVAILABLE, "nobody else".to_owned())),
+    }
+}
+
+#[test]
+fn a_call_that_is_passed_on_needs_no_login_of_its_sender() {
+    let clock = TestClock::default();
+    let stores = Stores::in_memory(&clock);
+    let dealing = Process::start(&stores, &clock, free_address(), true).settle(true);
+    let passing = Process::start(&stores, &clock, free_address(), true).settle(false);
+    let settings = GroupSettings::new(Query::All);
+    let name: GroupName = "mail".parse().unwrap();
+    block_on(passing.groups.put(name.clone(), settings, None)).unwrap();
+    block_on(passing.groups.pause(name.clone(), "ann".to_owned())).unwrap();
+    let state = block_on(dealing.groups.get(name)).unwrap().state;
+    assert!(matches!(&state, GroupState::Paused { by, .. } if by == "ann"), "{state:?}");
+    // Everybody else needs one.
+    let holder = dealing.groups.dealer().unwrap().id;
+    let get = |login: &str| {
+        let request = ureq::get(format!("{}/groups", dealing.server.url()))
+            .header("gesta-holder", &holder)
+            .header("authorization", login);
+        request.config().http_status_as_error(false).build().call().unwrap().status().as_u16()
+    };
+    assert_eq!(get("Bearer ann"), 200);
+    for login in ["Bearer eve", "Gesta-Peer", "Gesta-Peer ", "Gesta-Peer 0000"] {
+        assert_eq!(get(login), 503, "{login}");
+    }
+    passing.stop();
+    dealing.stop();
 }
 
 mod in_memory {

@@ -69,7 +69,8 @@ impl LocalHarness {
     fn start(&self, stores: Stores) -> Served {
         let store = Arc::clone(&stores.store) as Arc<dyn EventStore>;
         let values = Arc::clone(&stores.values) as Arc<dyn KeyValueStore>;
-        let options = LocalGroupsOptions { boot_epoch: stores.boots, is_alone: true };
+        let options =
+            LocalGroupsOptions { boot_epoch: stores.boots, is_alone: true, ..LocalGroupsOptions::default() };
         let groups = LocalGroups::start(Arc::clone(&store), values, Arc::new(self.clock.clone()), options);
         let groups = Arc::new(groups.expect("a thread for the groups"));
         Served { groups: groups.clone(), store, owner: Box::new((groups, stores)) }

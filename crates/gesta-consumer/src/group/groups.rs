@@ -7,7 +7,7 @@ use gesta_core::{BoxFuture, Checkpoint, StreamName, Timestamp, Version};
 
 use super::delivery::DeliveryId;
 use super::error::{ChangeError, LookError, PutError, TakeError};
-use super::name::GroupName;
+use super::name::{GroupName, MemberName};
 use super::settings::{GroupSettings, SettingsVersion};
 use super::status::{GroupStatus, Held, Parked};
 use super::take::{Take, Taken};
@@ -44,6 +44,21 @@ pub trait Groups: Send + Sync {
         settings: GroupSettings,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
         Box::pin(host_by_puts(self, group, settings))
+    }
+
+    /// Says that a group is hosted, after another process has begun to deal. It creates no group and adds nothing to a query.
+    ///
+    /// # Errors
+    /// [`PutError`]; `NoGroup` if the group was removed.
+    fn host_again(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        let _ = settings;
+        Box::pin(
+            async move { self.get(group).await.map(|status| status.settings_version).map_err(put_error) },
+        )
     }
 
     /// Takes away the items of a hosted group's query that its host no longer names. Returns the version of the settings.
@@ -83,11 +98,19 @@ pub trait Groups: Send + Sync {
     /// Deliveries of a future that is dropped are delivered to others without an attempt. Settlements that were handed over count.
     fn take(&self, group: GroupName, take: Take) -> BoxFuture<'_, Result<Taken, TakeError>>;
 
-    /// Gives back deliveries whose reply could not be sent to the member. They count no attempt.
+    /// Gives back deliveries whose reply could not be sent to their member. They count no attempt.
     ///
-    /// For servers. Ids that are not in flight are ignored. Groups on another server are told nothing: that server does it itself.
-    fn unwritten(&self, group: &GroupName, ids: &[DeliveryId]) {
-        let _ = (group, ids);
+    /// For servers. Ids that are not in flight are ignored. It does not wait: if another server deals and is not reached, the deliveries
+    /// expire.
+    fn unwritten(&self, group: &GroupName, member: &MemberName, ids: &[DeliveryId]) {
+        let _ = (group, member, ids);
+    }
+
+    /// True for the secret of this process, which only processes that share its store know. A call that shows it comes from one of them,
+    /// which has checked who called.
+    fn trusts(&self, secret: &str) -> bool {
+        let _ = secret;
+        false
     }
 
     /// The groups for calls that another process passes on to the process of that id: those that it deals itself, so that no call is

@@ -16,6 +16,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use gesta_core::{
     Checkpoint, EventStore, KeyValueError, KeyValueStore, Limit, Place, Query, Read, ReadError, When,
@@ -44,6 +45,8 @@ pub struct LocalGroupsOptions {
     /// If false, the queries of hosted groups are not widened: the other process might still deal beyond the place from which a new item
     /// counts.
     pub is_alone: bool,
+    /// With `is_alone`: the time of the clock from which that is so. Until then, additions to a query are refused as `Unavailable`.
+    pub alone_from: Duration,
 }
 
 /// Groups that are dealt in this process. Dropped, they are closed.
@@ -112,26 +115,38 @@ impl LocalGroups {
         }
     }
 
+    /// Deals the groups again that another process took over. This process surely deals.
+    pub(super) fn take_back(&self) {
+        // Groups that are closed stay closed.
+        let _ = self.queue.push(Message::TakeBack);
+    }
+
     /// Asks the thread for something.
-    async fn ask<T>(&self, message: impl FnOnce(reply::Reply<T>) -> Message) -> Result<T, Full> {
+    async fn ask<T>(&self, message: impl FnOnce(reply::Reply<T>) -> Message) -> Result<T, Unanswered> {
         let (reply, answer) = reply();
-        self.queue.push(message(reply))?;
-        answer.await.map_err(|_| Full::Closed)
+        self.queue.push(message(reply)).map_err(Unanswered::NotAsked)?;
+        answer.await.map_err(|_| Unanswered::Lost)
     }
 
     async fn change(&self, group: GroupName, change: Change) -> Result<Changed, ChangeError> {
         match self.ask(|reply| Message::Change { group, change, reply }).await {
             Ok(answer) => answer,
-            Err(Full::Closed) => Err(ChangeError::Closed),
-            Err(Full::Overloaded) => Err(ChangeError::Unavailable { reason: OVERLOADED.to_owned() }),
+            Err(Unanswered::NotAsked(Full::Closed)) => Err(ChangeError::Closed),
+            Err(Unanswered::NotAsked(Full::Overloaded)) => {
+                Err(ChangeError::Unavailable { reason: OVERLOADED.to_owned() })
+            }
+            Err(Unanswered::Lost) => Err(ChangeError::InDoubt { reason: LOST.to_owned() }),
         }
     }
 
     async fn settings(&self, group: GroupName, change: Change) -> Result<SettingsVersion, PutError> {
         match self.ask(|reply| Message::Settings { group, change, reply }).await {
             Ok(answer) => answer,
-            Err(Full::Closed) => Err(PutError::Closed),
-            Err(Full::Overloaded) => Err(PutError::Unavailable { reason: OVERLOADED.to_owned() }),
+            Err(Unanswered::NotAsked(Full::Closed)) => Err(PutError::Closed),
+            Err(Unanswered::NotAsked(Full::Overloaded)) => {
+                Err(PutError::Unavailable { reason: OVERLOADED.to_owned() })
+            }
+            Err(Unanswered::Lost) => Err(PutError::InDoubt { reason: LOST.to_owned() }),
         }
     }
 
@@ -140,8 +155,10 @@ impl LocalGroups {
         match self.ask(|reply| Message::Status { group: name, reply }).await {
             Ok(Known::No) => Err(LookError::NoGroup { group: group.clone() }),
             Ok(known) => Ok(known),
-            Err(Full::Closed) => Err(LookError::Closed),
-            Err(Full::Overloaded) => Err(LookError::Unavailable { reason: OVERLOADED.to_owned() }),
+            Err(Unanswered::NotAsked(Full::Closed) | Unanswered::Lost) => Err(LookError::Closed),
+            Err(Unanswered::NotAsked(Full::Overloaded)) => {
+                Err(LookError::Unavailable { reason: OVERLOADED.to_owned() })
+            }
         }
     }
 
@@ -218,8 +235,10 @@ impl LocalGroups {
     async fn names(&self) -> Result<Vec<GroupName>, PutError> {
         match self.ask(|reply| Message::List { reply }).await {
             Ok(names) => Ok(names),
-            Err(Full::Closed) => Err(PutError::Closed),
-            Err(Full::Overloaded) => Err(PutError::Unavailable { reason: OVERLOADED.to_owned() }),
+            Err(Unanswered::NotAsked(Full::Closed) | Unanswered::Lost) => Err(PutError::Closed),
+            Err(Unanswered::NotAsked(Full::Overloaded)) => {
+                Err(PutError::Unavailable { reason: OVERLOADED.to_owned() })
+            }
         }
     }
 
@@ -228,8 +247,18 @@ impl LocalGroups {
     }
 }
 
+/// Why the thread gave no answer.
+enum Unanswered {
+    /// It was not asked.
+    NotAsked(Full),
+    /// It ended while it worked on the request.
+    Lost,
+}
+
 /// The words for too many requests at the same time.
 const OVERLOADED: &str = "too many requests wait for the groups";
+/// The words for a change whose outcome nobody heard of.
+const LOST: &str = "the groups were closed while the change was made";
 
 impl Drop for LocalGroups {
     fn drop(&mut self) {

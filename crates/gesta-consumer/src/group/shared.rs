@@ -3,10 +3,10 @@
 //! `holder` decides who deals. A thread, `gesta-holder`, does what it says, and starts and closes the groups that are dealt here.
 
 mod calls;
+mod claims;
 mod holder;
 mod row;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle;
@@ -15,19 +15,30 @@ use std::time::Duration;
 use event_listener::{Event, EventListener};
 use gesta_core::{BoxFuture, EventStore, KeyValueError, KeyValueStore, Revision};
 
+use self::claims::Claims;
 use self::holder::{Holder, Put, Role, Row, Step, Times};
 use super::groups::{Dealer, Groups};
 use super::local::{LocalGroups, LocalGroupsOptions, StartError};
-use super::name::GroupName;
-use super::settings::GroupSettings;
 use crate::clock::Clock;
 
 /// How long a call waits until it is known who deals, before it is refused as `Unavailable`.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// How long the end of a process waits for an answer of the store, before others must wait for the time of a silent process.
+const END_TIME: Duration = Duration::from_secs(2);
 
-/// Connects to the groups of another process, by its address and its id. Calls to it name the id, so that a process that began at the
-/// same address later refuses them. It does not block.
-pub type Connect = Box<dyn Fn(&str, &str) -> Result<Arc<dyn Groups>, String> + Send + Sync>;
+/// Connects to the groups of another process. It does not block.
+pub type Connect = Box<dyn Fn(&Peer<'_>) -> Result<Arc<dyn Groups>, String> + Send + Sync>;
+
+/// The process that deals, as its row names it.
+#[derive(Clone, Copy)]
+pub struct Peer<'r> {
+    /// Its address for other processes.
+    pub address: &'r str,
+    /// Its id. Calls to it name the id, so that a process that began at the same address later refuses them.
+    pub id: &'r str,
+    /// What calls to it show as their login: see [`Groups::trusts`].
+    pub secret: &'r str,
+}
 
 /// Groups of a store that several processes have open. One of them deals all groups; calls to the others are passed on to it.
 ///
@@ -35,14 +46,22 @@ pub type Connect = Box<dyn Fn(&str, &str) -> Result<Arc<dyn Groups>, String> + S
 ///   later. Calls are `Unavailable` meanwhile, and a call that waits for a silent process ends. Deliveries in flight are delivered again.
 /// - **Address.** Others reach this process at the address of [`Self::announce`]. Without one, calls to them are `Unavailable` while
 ///   this process deals. Of two processes with one address the later one deals, and calls to the other one are `Unavailable`.
-/// - **Hosts.** A group belongs to its host at the process that deals. A host adds to the query of its group when it starts, as on a
-///   store of one process. A take-over adds nothing: the process before may still deal beyond the place from which a new item counts.
+/// - **Hosts.** A group belongs to its host at the process that deals, whichever that is. A host adds to the query of its group when it
+///   starts, as on a store of one process. A take-over adds nothing: the process before may still deal beyond the place from which a new
+///   item counts. For the same reason, additions are `Unavailable` for 10 s after a process has replaced another one at its address.
 /// - **Nothing begins before it is asked for.** A process that only reads the store never deals.
 ///
 /// Dropped, they are closed.
 pub struct SharedGroups {
     inner: Arc<Inner>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
+}
+
+/// The threads, once they are needed.
+#[derive(Default)]
+struct Threads {
+    holder: Option<JoinHandle<()>>,
+    claims: Option<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -65,7 +84,7 @@ struct State {
     /// The id of the process that deals, as the log of this program told it last.
     told: Option<String>,
     /// What hosts of this process named.
-    hosted: BTreeMap<GroupName, GroupSettings>,
+    claims: Claims,
     is_closed: bool,
 }
 
@@ -89,21 +108,23 @@ enum NoRoute {
 }
 
 impl SharedGroups {
-    /// Creates groups. `id` names this process among all; no other may ever have it.
+    /// Creates groups. `id` names this process among all; no other may ever have it. `secret` cannot be guessed; processes that can read
+    /// the key-value store know it.
     #[must_use]
     pub fn new(
         id: String,
+        secret: String,
         store: Arc<dyn EventStore>,
         values: Arc<dyn KeyValueStore>,
         clock: Arc<dyn Clock>,
         connect: Connect,
     ) -> Self {
-        let holder = Holder::new(id.clone(), Times::USUAL);
-        let hosted = BTreeMap::new();
+        let holder = Holder::new(id.clone(), secret, Times::USUAL);
+        let claims = Claims::default();
         let state =
-            Mutex::new(State { holder, local: None, remote: None, told: None, hosted, is_closed: false });
+            Mutex::new(State { holder, local: None, remote: None, told: None, claims, is_closed: false });
         let inner = Inner { id, store, values, clock, connect, state, changed: Event::new() };
-        Self { inner: Arc::new(inner), thread: Mutex::default() }
+        Self { inner: Arc::new(inner), threads: Mutex::default() }
     }
 
     /// Says where other processes reach this one, such as `http://10.0.0.7:2114`, and begins to compete for the role of the one that
@@ -116,15 +137,30 @@ impl SharedGroups {
         self.start()
     }
 
-    /// Starts the thread, once.
+    /// Starts the thread that competes for the role, once.
     fn start(&self) -> Result<(), StartError> {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_one(&mut threads.holder, "gesta-holder", Inner::run)
+    }
+
+    /// Starts the thread that tells new dealers what hosts of this process named, once.
+    fn start_claims(&self) -> Result<(), StartError> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_one(&mut threads.claims, "gesta-claims", |inner| pollster::block_on(inner.claim()))
+    }
+
+    fn start_one(
+        &self,
+        thread: &mut Option<JoinHandle<()>>,
+        name: &str,
+        body: impl FnOnce(&Inner) + Send + 'static,
+    ) -> Result<(), StartError> {
         if thread.is_some() || self.inner.lock().is_closed {
             return Ok(());
         }
         let inner = Arc::clone(&self.inner);
-        let builder = std::thread::Builder::new().name("gesta-holder".to_owned());
-        *thread = Some(builder.spawn(move || inner.run()).map_err(StartError)?);
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        *thread = Some(builder.spawn(move || body(&inner)).map_err(StartError)?);
         Ok(())
     }
 
@@ -132,9 +168,11 @@ impl SharedGroups {
     pub fn close(&self) {
         self.inner.lock().is_closed = true;
         self.inner.changed.notify(usize::MAX);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the shared consumer groups has panicked");
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in [threads.claims, threads.holder].into_iter().flatten() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the shared consumer groups has panicked");
+            }
         }
     }
 
@@ -160,37 +198,6 @@ impl SharedGroups {
             Role::Nobody => None,
         }
     }
-
-    fn is_closed(&self) -> bool {
-        self.inner.lock().is_closed
-    }
-
-    /// The groups that are dealt here.
-    fn local(&self) -> Option<Arc<LocalGroups>> {
-        self.inner.lock().local.clone()
-    }
-
-    /// Remembers what a host of this process named, for the next time that it deals.
-    fn remember(&self, group: GroupName, settings: GroupSettings) {
-        self.inner.lock().hosted.insert(group, settings);
-    }
-
-    /// Finds the process that answers a call. Waits a while until one is known.
-    async fn route(&self) -> Result<Route, NoRoute> {
-        self.start().map_err(|error| NoRoute::Unavailable(error.to_string()))?;
-        let inner = &self.inner;
-        let deadline = inner.clock.elapsed() + SETTLE_TIME;
-        let mut late = inner.clock.wait(deadline);
-        loop {
-            // Listen first and look second: a change between the two would be missed otherwise.
-            let changed = inner.changed.listen();
-            match inner.look() {
-                Err(NoRoute::NotYet(_)) if inner.clock.elapsed() < deadline => {}
-                found => return found,
-            }
-            either(changed, &mut late).await;
-        }
-    }
 }
 
 impl Drop for SharedGroups {
@@ -199,31 +206,50 @@ impl Drop for SharedGroups {
     }
 }
 
-/// Waits for the first of two, and returns what the first of them has.
-async fn answer_or<T>(answer: &mut BoxFuture<'_, T>, changed: EventListener) -> Option<T> {
+/// Waits for an answer, a change or a time. `None` if the answer is not there.
+async fn first<T>(
+    answer: &mut BoxFuture<'_, T>,
+    changed: EventListener,
+    mut due: Option<&mut BoxFuture<'static, ()>>,
+) -> Option<T> {
     let mut changed = std::pin::pin!(changed);
-    std::future::poll_fn(|context| match answer.as_mut().poll(context) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => changed.as_mut().poll(context).map(|()| None),
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        let is_due = due.as_mut().is_some_and(|due| due.as_mut().poll(context).is_ready());
+        if is_due || changed.as_mut().poll(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
     })
     .await
 }
 
 /// Waits for the first of two.
 async fn either(changed: EventListener, late: &mut BoxFuture<'static, ()>) {
-    let mut changed = std::pin::pin!(changed);
-    std::future::poll_fn(|context| {
-        match changed.as_mut().poll(context).is_ready() || late.as_mut().poll(context).is_ready() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
+    first(late, changed, None).await;
 }
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Finds the process that answers a call. Waits a while until one is known.
+    async fn route(&self) -> Result<Route, NoRoute> {
+        let deadline = self.clock.elapsed() + SETTLE_TIME;
+        let mut late = self.clock.wait(deadline);
+        loop {
+            // Listen first and look second: a change between the two would be missed otherwise.
+            let changed = self.changed.listen();
+            match self.look() {
+                Err(NoRoute::NotYet(_)) if self.clock.elapsed() < deadline => {}
+                found => return found,
+            }
+            either(changed, &mut late).await;
+        }
     }
 
     /// The groups of the process that deals now.
@@ -241,8 +267,8 @@ impl Inner {
             Role::Nobody => {
                 Err(NoRoute::NotYet("it is not known yet which process deals the groups".to_owned()))
             }
-            Role::Follower(Row { holder, address: Some(address), .. }) => {
-                self.connected(&mut state, (holder, address))
+            Role::Follower(Row { holder, address: Some(address), secret, .. }) => {
+                self.connected(&mut state, (holder, address), &secret)
             }
             Role::Follower(Row { holder, address: None, .. }) => unavailable(&format!(
                 "the process `{holder}` deals the groups, and advertises no address at which others reach it"
@@ -252,12 +278,12 @@ impl Inner {
     }
 
     /// The groups of another process.
-    fn connected(&self, state: &mut State, named: Named) -> Result<Route, NoRoute> {
+    fn connected(&self, state: &mut State, named: Named, secret: &str) -> Result<Route, NoRoute> {
         if let Some((_, groups)) = state.remote.as_ref().filter(|(known, _)| *known == named) {
             return Ok(Route { groups: Arc::clone(groups), remote: Some(named) });
         }
-        let (holder, address) = &named;
-        let groups = (self.connect)(address, holder).map_err(|error| {
+        let (id, address) = &named;
+        let groups = (self.connect)(&Peer { address, id, secret }).map_err(|error| {
             NoRoute::Unavailable(format!(
                 "the groups are dealt at `{address}`, which cannot be used: {error}"
             ))
@@ -298,7 +324,7 @@ impl Inner {
     }
 
     fn get(&self) {
-        let got = pollster::block_on(self.values.get(row::key()));
+        let Some(got) = self.attend(self.values.get(row::key())) else { return };
         let now = self.clock.elapsed();
         match got {
             Ok(entry) => {
@@ -313,16 +339,48 @@ impl Inner {
     }
 
     fn put(&self, row: &Row, expect: Option<Revision>) {
-        let put = match pollster::block_on(self.values.put(row::key(), row::write(row), expect)) {
-            Ok(revision) => Put::Accepted(revision),
-            Err(KeyValueError::Changed { .. }) => Put::Refused,
-            Err(error) => {
+        let put = match self.attend(self.values.put(row::key(), row::write(row), expect)) {
+            None => Put::InDoubt,
+            Some(Ok(revision)) => Put::Accepted(revision),
+            Some(Err(KeyValueError::Changed { .. })) => Put::Refused,
+            Some(Err(error)) => {
                 tracing::debug!(%error, "the row of the holder may not have been put");
                 Put::InDoubt
             }
         };
         let now = self.clock.elapsed();
         self.lock().holder.put(now, put);
+    }
+
+    /// Waits for an answer of the store, which may be away. If the time in which this process deals ends before that, its groups are
+    /// closed meanwhile. `None` if the process ends.
+    fn attend<T>(&self, mut asked: BoxFuture<'_, T>) -> Option<T> {
+        let mut ends_at = None;
+        loop {
+            // Listen first and look second: a change between the two would be missed otherwise.
+            let changed = self.changed.listen();
+            let now = self.clock.elapsed();
+            let (deals_until, is_closed) = {
+                let state = self.lock();
+                let deals_until = state.local.as_ref().and_then(|_| state.holder.deals_until());
+                (deals_until, state.is_closed)
+            };
+            if is_closed && ends_at.is_none() {
+                ends_at = Some(now + END_TIME);
+            }
+            if ends_at.is_some_and(|at| at <= now) {
+                return None;
+            }
+            if deals_until.is_some_and(|until| until <= now) {
+                self.take_role();
+                continue;
+            }
+            let mut due = deals_until.into_iter().chain(ends_at).min().map(|at| self.clock.wait(at));
+            let answer = pollster::block_on(first(&mut asked, changed, due.as_mut()));
+            if answer.is_some() {
+                return answer;
+            }
+        }
     }
 
     /// Waits for a time, or until the groups are closed.
@@ -343,8 +401,13 @@ impl Inner {
         };
         match (role, local) {
             (Role::Holder, None) => self.deal(),
+            (Role::Holder, Some(local)) => local.take_back(),
             (Role::Follower(_) | Role::Contested(_) | Role::Nobody, Some(local)) => {
-                self.lock().local = None;
+                {
+                    let mut state = self.lock();
+                    state.local = None;
+                    state.claims.dealer_changes();
+                }
                 tracing::warn!("another process may deal the consumer groups: this one stops");
                 local.close();
             }
@@ -356,9 +419,13 @@ impl Inner {
     /// Tells the log of this program once which other process deals.
     fn tell(&self, role: &Role) {
         let (Role::Follower(row) | Role::Contested(row)) = role else { return };
-        let told = self.lock().told.replace(row.holder.clone());
-        if told.as_ref() == Some(&row.holder) {
-            return;
+        {
+            let mut state = self.lock();
+            let told = state.told.replace(row.holder.clone());
+            if told.as_ref() == Some(&row.holder) {
+                return;
+            }
+            state.claims.dealer_changes();
         }
         match (role, &row.address) {
             (Role::Contested(_), _) => tracing::error!("{}", contested(row)),
@@ -367,29 +434,25 @@ impl Inner {
         }
     }
 
-    /// Starts to deal. What hosts of this process named is theirs again.
+    /// Starts to deal.
     fn deal(&self) {
-        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: true };
+        let alone_from = self.lock().holder.alone_from();
+        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: true, alone_from };
         let (store, values) = (Arc::clone(&self.store), Arc::clone(&self.values));
         let local = match LocalGroups::start(store, values, Arc::clone(&self.clock), options) {
             Ok(local) => Arc::new(local),
             Err(error) => {
-                tracing::error!(%error, "this process cannot deal the consumer groups");
+                tracing::error!(%error, "this process cannot deal the consumer groups: another one may");
+                self.release();
+                self.lock().holder.resign(self.clock.elapsed());
                 return;
             }
         };
         tracing::info!("this process deals the consumer groups");
-        let hosted = {
-            let mut state = self.lock();
-            state.local = Some(Arc::clone(&local));
-            (state.remote, state.told) = (None, None);
-            state.hosted.clone()
-        };
-        for (group, settings) in hosted {
-            if let Err(error) = pollster::block_on(local.host_again(group.clone(), settings)) {
-                tracing::warn!(%group, %error, "a group does not belong to its host until that starts again");
-            }
-        }
+        let mut state = self.lock();
+        state.local = Some(local);
+        (state.remote, state.told) = (None, None);
+        state.claims.dealer_changes();
     }
 
     /// Closes the groups, then takes the row away.
@@ -401,7 +464,7 @@ impl Inner {
         local.iter().for_each(|local| local.close());
         if let Some(revision) = revision {
             // Without it, others wait for the time of a silent holder.
-            let _ = pollster::block_on(self.values.delete(row::key(), revision));
+            let _ = self.attend(self.values.delete(row::key(), revision));
         }
     }
 }

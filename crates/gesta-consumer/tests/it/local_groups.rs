@@ -29,7 +29,7 @@ impl World {
     }
 
     fn start(&self) -> LocalGroups {
-        let options = LocalGroupsOptions { boot_epoch: 1, is_alone: true };
+        let options = LocalGroupsOptions { boot_epoch: 1, is_alone: true, ..LocalGroupsOptions::default() };
         let clock = Arc::new(self.clock.clone());
         LocalGroups::start(self.store.clone(), self.values.clone(), clock, options).unwrap()
     }
@@ -180,7 +180,7 @@ fn deliveries_that_a_server_could_not_write_come_again_without_an_attempt() {
     create(&groups, "g");
     world.append("s-1");
     let lost = take(&groups, "g");
-    groups.unwritten(&group("g"), &[lost.id]);
+    groups.unwritten(&group("g"), &"m".parse().unwrap(), &[lost.id]);
     let again = take(&groups, "g");
     assert_eq!((again.attempt, &again.events), (1, &lost.events));
 }

@@ -52,7 +52,7 @@ impl Bench {
     pub(crate) fn start(keys: &str, secret_text: &str) -> Self {
         let store = Arc::new(MemoryStore::new(STORE, 1, || Timestamp::from_nanos(1)));
         let values = Arc::new(MemoryKeyValueStore::default());
-        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: true };
+        let options = LocalGroupsOptions { boot_epoch: 0, is_alone: true, ..LocalGroupsOptions::default() };
         let groups = LocalGroups::start(Arc::clone(&store) as _, values, Arc::new(SystemClock), options);
         let groups = Arc::new(groups.unwrap());
         let group = "publish-test".parse().unwrap();

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use gesta::http::api::{Operation, visible};
 use gesta::http::{Params, Problem, format_time};
-use gesta_consumer::group::{GroupState, GroupStatus};
+use gesta_consumer::group::{GroupState, GroupStatus, LookError};
 use gesta_consumer::{ConsumerReport, ControlError, Paused, UnknownConsumer};
 use gesta_core::{Checkpoint, KeyValueError, Retry};
 use gesta_wire::schema::{about, answer, boolean, count, named, nullable, one_of, seconds, text};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::principal::operator;
 use crate::routes::PathParam;
+use crate::routes::groups::list_soon;
 use crate::state::Shared;
 
 /// The status of every consumer, then the consumer groups, each with its address.
@@ -25,10 +26,19 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, params: Params) -> R
     for consumer in shared.consumers.all() {
         list.push(report_json(&consumer.report().await, shared.consumers.keeps_pauses()));
     }
-    if let Some(groups) = &shared.groups {
-        list.extend(groups.list().await?.iter().map(group_json));
-    }
-    Ok(Json(json!({"consumers": list})))
+    let listed = match &shared.groups {
+        Some(groups) => list_soon(&**groups).await,
+        None => Ok(Vec::new()),
+    };
+    Ok(Json(match listed {
+        Ok(groups) => {
+            list.extend(groups.iter().map(group_json));
+            json!({"consumers": list})
+        }
+        // Another process may be about to deal them. What runs here is known all the same.
+        Err(LookError::Unavailable { reason }) => json!({"consumers": list, "groupsUnavailable": reason}),
+        Err(error) => return Err(error.into()),
+    }))
 }
 
 /// The status of one consumer.
@@ -188,7 +198,10 @@ fn group_schema() -> Value {
 pub(super) fn list_operation() -> Operation {
     let group = json!({"allOf": [group_schema()], "title": "a consumer group"});
     let consumer = json!({"anyOf": [named("Consumer"), group]});
-    let all = answer(vec![("consumers", gesta_wire::schema::list(consumer))]);
+    let all = answer(vec![
+        ("consumers", gesta_wire::schema::list(consumer)),
+        ("groupsUnavailable?", about(text(), "Why the consumer groups are missing now.")),
+    ]);
     Operation::new(
         "listConsumers",
         "list consumers: views and other readers of the log, with their state and lag",

@@ -7,16 +7,18 @@ mod reply;
 mod take;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use gesta::http::api::{Operation, visible};
 use gesta::http::{Problem, header_text};
 use gesta_consumer::group::limits::GROUP_NAME_BYTES_MAX;
-use gesta_consumer::group::{GroupName, Groups};
+use gesta_consumer::group::{GroupName, GroupStatus, Groups, LookError};
 use gesta_core::Retry;
 use gesta_wire::{HOLDER_HEADER, kinds};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::PathParam;
 use super::table::Route;
@@ -40,6 +42,17 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/groups/{group}/reset", change::reset, change::reset_operation()),
         Route::post("/groups/{group}/narrow", change::narrow, change::narrow_operation()),
     ]
+}
+
+/// How long an answer about all parts of a server waits for the groups. Longer than that, it is not known who deals them.
+const LIST_TIME: Duration = Duration::from_secs(3);
+
+/// All groups, or why they cannot be listed now.
+pub(super) async fn list_soon(groups: &dyn Groups) -> Result<Vec<GroupStatus>, LookError> {
+    let listed = timeout(LIST_TIME, groups.list()).await;
+    let late =
+        || LookError::Unavailable { reason: "it is not known yet which process deals them".to_owned() };
+    listed.unwrap_or_else(|_| Err(late()))
 }
 
 /// An operation on groups.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use gesta_consumer::group::GroupState;
+use gesta_consumer::group::{GroupState, LookError};
 use gesta_core::{Retry, Timestamp, When};
 use gesta_views::{State as ViewState, Views};
 use gesta_wire::kinds;
 use gesta_wire::schema::{about, answer, boolean, named, nullable, one_of, text};
 use serde_json::{Map, Value, json};
 
+use super::groups::list_soon;
 use super::views::view_states;
 use crate::state::Shared;
 use gesta::http::api::Operation;
@@ -94,7 +95,12 @@ async fn check_all_run(shared: &Shared, views: &[(String, ViewState)]) -> Result
         }
     }
     if let Some(groups) = &shared.groups {
-        for group in groups.list().await? {
+        // While another process is about to deal them, nothing is known to have stopped.
+        let listed = match list_soon(&**groups).await {
+            Err(LookError::Unavailable { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        for group in listed {
             if let GroupState::Stopped { reason } = group.state {
                 stopped.push(Stopped { kind: "group", name: group.name.to_string(), why: reason });
             }

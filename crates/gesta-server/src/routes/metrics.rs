@@ -19,6 +19,7 @@ use gesta_consumer::ConsumerReport;
 use gesta_views::Progress;
 
 use super::consumers::STATES;
+use super::groups::list_soon;
 use crate::state::Shared;
 use text::Text;
 
@@ -38,7 +39,7 @@ pub(super) async fn read(State(shared): State<Arc<Shared>>, params: Params) -> R
     views::parked(&reports, &mut text);
     if let Some(groups) = &shared.groups {
         // Groups that cannot be listed have no figures; the others are not held up.
-        let listed = groups.list().await.unwrap_or_default();
+        let listed = list_soon(&**groups).await.unwrap_or_default();
         groups::groups(&listed, &mut text);
         groups::dealer(groups.dealer().as_ref(), &mut text);
     }

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use gesta_consumer::group::{
-    ChangeError, Dealer, DeliveryId, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError, Parked,
-    PutError, Reset, SettingsVersion, Take, TakeError, Taken, To,
+    ChangeError, Dealer, DeliveryId, GroupName, GroupSettings, GroupStatus, Groups, Held, LookError,
+    MemberName, Parked, PutError, Reset, SettingsVersion, Take, TakeError, Taken, To,
 };
 use gesta_core::{BoxFuture, Checkpoint, StoreId, StreamName, Version};
 
@@ -128,7 +128,7 @@ impl Groups for Scripted {
         })
     }
 
-    fn unwritten(&self, group: &GroupName, ids: &[DeliveryId]) {
+    fn unwritten(&self, group: &GroupName, _: &MemberName, ids: &[DeliveryId]) {
         self.note(format!("unwritten {group} {ids:?}"));
     }
 

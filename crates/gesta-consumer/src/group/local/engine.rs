@@ -150,6 +150,8 @@ impl Engine {
     fn message(&mut self, message: Message) {
         match (&mut self.loading, message) {
             (_, Message::Close) => self.close(),
+            // All groups start once the list is read.
+            (Loading::Under(_) | Loading::Failed { .. }, Message::TakeBack) => {}
             (Loading::Under(waiting), message) => waiting.push(message),
             (Loading::Failed { reason, .. }, message) => {
                 let reason = format!("the list of groups cannot be read: {reason}");
@@ -201,7 +203,18 @@ impl Engine {
             }
             // It was found in the list meanwhile, or by another caller.
             Message::Created { group } if self.groups[&group].ended.is_some() => self.start(group),
+            Message::TakeBack => self.take_back(),
             Message::Created { .. } | Message::Close => {}
+        }
+    }
+
+    /// Starts the dealers again that ended because another one took over.
+    fn take_back(&mut self) {
+        let is_lost = |group: &Group| group.ended == Some(Ended::TakenOver);
+        let lost = self.groups.iter().filter(|(_, group)| is_lost(group)).map(|(name, _)| name.clone());
+        for name in lost.collect::<Vec<_>>() {
+            tracing::warn!(group = %name, "a consumer group is dealt here again");
+            self.start(name);
         }
     }
 
@@ -348,6 +361,7 @@ impl Engine {
             | Message::Cancel { .. }
             | Message::Unwritten { .. }
             | Message::Created { .. }
+            | Message::TakeBack
             | Message::Close => {}
         }
     }

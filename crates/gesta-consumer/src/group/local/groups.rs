@@ -16,38 +16,41 @@ use crate::group::dealer::{Change, Changed, MoveTo};
 use crate::group::delivery::DeliveryId;
 use crate::group::error::{ChangeError, LookError, PutError, TakeError};
 use crate::group::groups::{Groups, Reset, To};
-use crate::group::name::GroupName;
+use crate::group::name::{GroupName, MemberName};
 use crate::group::settings::{GroupSettings, SettingsVersion};
 use crate::group::status::{GroupStatus, Held, Parked};
 use crate::group::take::{Take, Taken};
 
 impl LocalGroups {
-    /// Hosts a group that another process dealt until now. Its query is not widened: that process may still deal.
-    pub(in crate::group) async fn host_again(
+    /// Hosts a group that is there. `widens`: its query gets the items that it lacks, if no other process can deal.
+    async fn host_known(
         &self,
         group: GroupName,
         settings: GroupSettings,
-    ) -> Result<SettingsVersion, PutError> {
-        self.host_with(group, settings, false).await
-    }
-
-    async fn host_with(
-        &self,
-        group: GroupName,
-        settings: GroupSettings,
-        is_alone: bool,
+        widens: bool,
     ) -> Result<SettingsVersion, PutError> {
         let hosted = settings.clone();
-        match self.create(group.clone(), settings.clone()).await {
-            Ok(_) | Err(PutError::Exists { .. }) => {}
-            Err(error) => return Err(error),
-        }
         self.known(&group).await.map_err(put_error)?;
+        let is_alone = widens && self.options.is_alone && self.may_widen(&group, &settings).await?;
         let head = self.store.head_now().await.map_err(PutError::Place)?;
         let change = Change::Host { settings: Box::new(settings), head, is_alone };
         let version = self.settings(group.clone(), change).await?;
         self.hosted.lock().unwrap_or_else(PoisonError::into_inner).insert(group, hosted);
         Ok(version)
+    }
+
+    /// False while another process may still deal, if the settings add nothing to the query of their group. If they do, that is refused
+    /// until then: an event that the other process deals could overtake an older one of a new item.
+    async fn may_widen(&self, group: &GroupName, settings: &GroupSettings) -> Result<bool, PutError> {
+        if self.clock.elapsed() >= self.options.alone_from {
+            return Ok(true);
+        }
+        let current = self.look(group.clone()).await.map_err(put_error)?.settings;
+        if settings.added_to(&current).query == current.query {
+            return Ok(false);
+        }
+        let reason = "the process that had the address of this one may still deal: nothing is added to the query of a group for 10 s";
+        Err(PutError::Unavailable { reason: reason.to_owned() })
     }
 }
 
@@ -66,6 +69,7 @@ impl Groups for LocalGroups {
             self.check(&GroupSettings { from: Place::Start, ..settings.clone() }).await?;
             // The head is asked for after the dealer is known to deal: nothing that an earlier one dealt lies beyond it.
             self.known(&group).await.map_err(put_error)?;
+            self.may_widen(&group, &settings).await?;
             let head = self.store.head_now().await.map_err(PutError::Place)?;
             self.settings(group, Change::Settings { settings: Box::new(settings), expect, head }).await
         })
@@ -76,7 +80,20 @@ impl Groups for LocalGroups {
         group: GroupName,
         settings: GroupSettings,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
-        Box::pin(self.host_with(group, settings, self.options.is_alone))
+        Box::pin(async move {
+            match self.create(group.clone(), settings.clone()).await {
+                Ok(_) | Err(PutError::Exists { .. }) => self.host_known(group, settings, true).await,
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn host_again(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        Box::pin(self.host_known(group, settings, false))
     }
 
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {
@@ -131,7 +148,7 @@ impl Groups for LocalGroups {
         })
     }
 
-    fn unwritten(&self, group: &GroupName, ids: &[DeliveryId]) {
+    fn unwritten(&self, group: &GroupName, _member: &MemberName, ids: &[DeliveryId]) {
         // If groups are closed, nothing is in flight any more.
         let _ = self.queue.push(Message::Unwritten { group: group.clone(), ids: ids.to_vec() });
     }

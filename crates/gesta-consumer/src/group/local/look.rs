@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use gesta_core::{Checkpoint, KeyValueError, Place, StreamName};
 
-use super::LocalGroups;
 use super::queue::{Full, Known, Message};
-use super::{keys, words};
+use super::{LocalGroups, Unanswered, keys, words};
 use crate::consumer::{LagMeter, events_between};
 use crate::group::dealer::{DealerStatus, Row, held_read};
 use crate::group::error::LookError;
@@ -43,8 +42,8 @@ impl LocalGroups {
     pub(super) async fn look_at_all(&self) -> Result<Vec<GroupStatus>, LookError> {
         let names = match self.ask(|reply| Message::List { reply }).await {
             Ok(names) => names,
-            Err(Full::Closed) => return Err(LookError::Closed),
-            Err(Full::Overloaded) => {
+            Err(Unanswered::NotAsked(Full::Closed) | Unanswered::Lost) => return Err(LookError::Closed),
+            Err(Unanswered::NotAsked(Full::Overloaded)) => {
                 return Err(LookError::Unavailable { reason: super::OVERLOADED.to_owned() });
             }
         };

@@ -32,6 +32,8 @@ pub(super) enum Message {
     List { reply: Reply<Vec<GroupName>> },
     /// A group was created: its row is there.
     Created { group: GroupName },
+    /// The groups that another dealer took over are dealt here again.
+    TakeBack,
     /// The process ends in order.
     Close,
 }
@@ -126,7 +128,7 @@ impl Message {
             | Self::Settings { group, .. }
             | Self::Status { group, .. }
             | Self::Created { group } => Some(group),
-            Self::List { .. } | Self::Close => None,
+            Self::List { .. } | Self::TakeBack | Self::Close => None,
         }
     }
 }
@@ -143,6 +145,7 @@ pub(super) fn refuse_unknown(message: Message, group: &GroupName) {
         | Message::Cancel { .. }
         | Message::Unwritten { .. }
         | Message::Created { .. }
+        | Message::TakeBack
         | Message::Close => {}
     }
 }

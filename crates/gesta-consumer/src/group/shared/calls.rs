@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use gesta_core::{BoxFuture, StreamName, Version};
 
-use super::{Named, NoRoute, SharedGroups, answer_or};
+use super::{Inner, Named, NoRoute, SharedGroups, first};
 use crate::group::delivery::DeliveryId;
 use crate::group::error::{ChangeError, LookError, PutError, TakeError};
 use crate::group::groups::{Dealer, Groups, Reset, To};
-use crate::group::name::GroupName;
+use crate::group::name::{GroupName, MemberName};
 use crate::group::settings::{GroupSettings, SettingsVersion};
 use crate::group::status::{GroupStatus, Held, Parked};
 use crate::group::take::{Take, Taken};
@@ -18,7 +18,7 @@ use crate::group::take::{Take, Taken};
 const TAKEN_OVER: &str = "another process takes over the groups";
 
 /// The errors of calls to groups, as far as they are about who deals.
-trait Refusal: Sized {
+pub(super) trait Refusal: Sized {
     fn unavailable(reason: String) -> Self;
     fn closed() -> Self;
     /// The answer is lost.
@@ -62,11 +62,22 @@ macro_rules! refusals {
 refusals!(PutError loses InDoubt, ChangeError loses InDoubt, LookError loses Unavailable, TakeError loses Unavailable);
 
 /// A call to the groups of the process that deals.
-type Calling<'g, T, E> = BoxFuture<'g, Result<T, E>>;
+pub(super) type Calling<'g, T, E> = BoxFuture<'g, Result<T, E>>;
 
 impl SharedGroups {
-    /// Passes a call on to the process that deals. A call to another process ends as soon as that one is known to deal no more.
+    /// Passes a call on to the process that deals. The first one begins to compete for the role.
     async fn pass<T, E: Refusal>(
+        &self,
+        call: impl for<'g> FnOnce(&'g dyn Groups) -> Calling<'g, T, E> + Send,
+    ) -> Result<T, E> {
+        self.start().map_err(|error| E::unavailable(error.to_string()))?;
+        self.inner.pass(call).await
+    }
+}
+
+impl Inner {
+    /// Passes a call on to the process that deals. A call to another process ends as soon as that one is known to deal no more.
+    pub(super) async fn pass<T, E: Refusal>(
         &self,
         call: impl for<'g> FnOnce(&'g dyn Groups) -> Calling<'g, T, E> + Send,
     ) -> Result<T, E> {
@@ -78,11 +89,11 @@ impl SharedGroups {
         let Some(named) = &route.remote else { return self.dealt_here(calling.await) };
         loop {
             // Listen first and look second, as when the route is looked for.
-            let changed = self.inner.changed.listen();
-            if !self.inner.may_answer(named) {
+            let changed = self.changed.listen();
+            if !self.may_answer(named) {
                 return Err(if self.is_closed() { E::closed() } else { E::lost(TAKEN_OVER.to_owned()) });
             }
-            if let Some(answer) = answer_or(&mut calling, changed).await {
+            if let Some(answer) = first(&mut calling, changed, None).await {
                 return self.dealt_there(named, answer);
             }
         }
@@ -104,7 +115,7 @@ impl SharedGroups {
         answer.map_err(|error| match error.is_closed() {
             false => error.at(address),
             true => {
-                self.inner.disconnect(named);
+                self.disconnect(named);
                 E::unavailable(format!(
                     "the groups are dealt at `{address}`, but a server of another store answers there"
                 ))
@@ -130,10 +141,20 @@ impl Groups for SharedGroups {
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
         Box::pin(async move {
             let (named, wanted) = (group.clone(), settings.clone());
+            let dealer = self.inner.lock().claims.dealer();
             let version = self.pass(move |groups| groups.host(named, wanted)).await?;
-            self.remember(group, settings);
+            self.inner.lock().claims.add(group, settings, dealer);
+            self.start_claims().map_err(|error| PutError::InDoubt { reason: error.to_string() })?;
             Ok(version)
         })
+    }
+
+    fn host_again(
+        &self,
+        group: GroupName,
+        settings: GroupSettings,
+    ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
+        Box::pin(self.pass(move |groups| groups.host_again(group, settings)))
     }
 
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {
@@ -156,15 +177,19 @@ impl Groups for SharedGroups {
         Box::pin(self.pass(move |groups| groups.take(group, take)))
     }
 
-    fn unwritten(&self, group: &GroupName, ids: &[DeliveryId]) {
-        // What another process dealt is dealt again after the time of an acknowledgement.
-        if let Some(local) = self.local() {
-            local.unwritten(group, ids);
+    fn unwritten(&self, group: &GroupName, member: &MemberName, ids: &[DeliveryId]) {
+        // While it is not known who deals, the deliveries are dealt again after the time of an acknowledgement.
+        if let Ok(route) = self.inner.look() {
+            route.groups.unwritten(group, member, ids);
         }
     }
 
     fn dealt_as(&self, holder: &str) -> Option<Arc<dyn Groups>> {
         self.local_as(holder)
+    }
+
+    fn trusts(&self, secret: &str) -> bool {
+        self.inner.lock().holder.trusts(secret)
     }
 
     fn dealer(&self) -> Option<Dealer> {

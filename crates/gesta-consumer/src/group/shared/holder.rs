@@ -45,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) holder: String,
     /// Its address for other processes, if it has one.
     pub(crate) address: Option<String>,
+    /// What calls that other processes pass on to it show.
+    pub(crate) secret: String,
     /// A number that each attempt to put changes.
     pub(crate) beat: u64,
 }
@@ -90,6 +92,7 @@ pub(crate) struct Holder {
     times: Times,
     me: String,
     address: Option<String>,
+    secret: String,
     beat: u64,
     /// The beginning of the last put that was surely accepted.
     held_since: Option<Duration>,
@@ -101,6 +104,10 @@ pub(crate) struct Holder {
     seen: Option<(Row, Revision, Duration)>,
     /// A put of this process may still be accepted.
     is_in_doubt: bool,
+    /// The put under way takes the row from a process at the address of this one, which may still deal.
+    takes_from_predecessor: bool,
+    /// The time from which no other process deals, once this one does.
+    alone_from: Duration,
     /// What to do next.
     next: Step,
     /// The beginning of the put under way.
@@ -108,17 +115,20 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    pub(crate) const fn new(me: String, times: Times) -> Self {
+    pub(crate) const fn new(me: String, secret: String, times: Times) -> Self {
         Self {
             times,
             me,
             address: None,
+            secret,
             beat: 0,
             held_since: None,
             has_held: false,
             revision: None,
             seen: None,
             is_in_doubt: false,
+            takes_from_predecessor: false,
+            alone_from: Duration::ZERO,
             next: Step::Get,
             put_at: Duration::ZERO,
         }
@@ -164,6 +174,7 @@ impl Holder {
     pub(crate) fn got(&mut self, now: Duration, row: Option<(Row, Revision)>) {
         let Some((row, revision)) = row else {
             (self.seen, self.revision) = (None, None);
+            self.takes_from_predecessor = false;
             self.next = self.put_over(None);
             return;
         };
@@ -174,7 +185,8 @@ impl Holder {
             return;
         }
         self.held_since = None;
-        let known = self.seen.take().filter(|(_, known, _)| *known == revision);
+        // A store that went back to an earlier state gives a revision twice.
+        let known = self.seen.take().filter(|(known_row, known, _)| *known == revision && *known_row == row);
         // A put that expects a revision can only be accepted while the row has it.
         self.is_in_doubt &= known.is_some();
         let since = known.map_or(now, |(.., since)| since);
@@ -183,6 +195,7 @@ impl Holder {
         let is_gone = self.is_here(&row) && !self.has_held;
         let is_silent = now >= since + self.times.lease;
         self.seen = Some((row, revision, since));
+        self.takes_from_predecessor = is_gone && !is_silent;
         self.next = match is_gone || is_silent {
             true => self.put_over(Some(revision)),
             false => Step::Wait(now + self.times.beat),
@@ -200,6 +213,10 @@ impl Holder {
             Put::Accepted(revision) => {
                 self.held_since = Some(self.put_at);
                 self.has_held = true;
+                if std::mem::take(&mut self.takes_from_predecessor) {
+                    // It deals at most for the time of a holder from now on, by a clock that may be slower.
+                    self.alone_from = now + self.times.lease;
+                }
                 (self.revision, self.seen, self.is_in_doubt) = (Some(revision), None, false);
                 self.next = Step::Wait((self.put_at + self.times.beat).max(now));
             }
@@ -213,6 +230,33 @@ impl Holder {
                 self.next = Step::Wait((self.put_at + self.times.beat).max(now));
             }
         }
+    }
+
+    /// The time from which no other process deals, if this one does.
+    ///
+    /// A process at the address of this one has lost its row at once. It may end slowly, and not know that yet.
+    pub(crate) const fn alone_from(&self) -> Duration {
+        self.alone_from
+    }
+
+    /// Gives the role away: this process cannot deal. It competes again after the time in which another one takes over. The row has been
+    /// taken away, or is in doubt.
+    pub(crate) fn resign(&mut self, now: Duration) {
+        (self.held_since, self.revision) = (None, None);
+        self.next = Step::Wait(now + self.times.lease);
+    }
+
+    /// The time until which this process deals, unless another put is accepted.
+    pub(crate) fn deals_until(&self) -> Option<Duration> {
+        self.held_since.map(|since| since + self.times.give_up)
+    }
+
+    /// True if a call shows the secret of this process.
+    pub(crate) fn trusts(&self, secret: &str) -> bool {
+        // Every byte is compared, so that the time tells nothing.
+        let differences = self.secret.bytes().zip(secret.bytes()).map(|(own, given)| own ^ given);
+        let is_equal = differences.fold(0, |all, difference| all | difference) == 0;
+        is_equal && !secret.is_empty() && secret.len() == self.secret.len()
     }
 
     /// The address of this process for others.
@@ -237,7 +281,12 @@ impl Holder {
 
     fn put_over(&mut self, expect: Option<Revision>) -> Step {
         self.beat += 1;
-        let row = Row { holder: self.me.clone(), address: self.address.clone(), beat: self.beat };
+        let row = Row {
+            holder: self.me.clone(),
+            address: self.address.clone(),
+            secret: self.secret.clone(),
+            beat: self.beat,
+        };
         Step::Put(row, expect)
     }
 }

@@ -15,6 +15,7 @@ struct Kept {
     holder: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
+    secret: String,
     beat: u64,
 }
 
@@ -24,14 +25,14 @@ pub(super) fn key() -> KeyName {
 }
 
 pub(super) fn write(row: &Row) -> Bytes {
-    let Row { holder, address, beat } = row.clone();
-    serde_json::to_vec(&Kept { v: FORM, holder, address, beat }).expect("strings and numbers").into()
+    let Row { holder, address, secret, beat } = row.clone();
+    serde_json::to_vec(&Kept { v: FORM, holder, address, secret, beat }).expect("strings and numbers").into()
 }
 
 /// Reads a row. One of another form is a holder that cannot be reached.
 pub(super) fn read(value: &[u8]) -> Row {
     match serde_json::from_slice::<Kept>(value) {
-        Ok(Kept { v: FORM, holder, address, beat }) => Row { holder, address, beat },
-        _ => Row { holder: "unknown".to_owned(), address: None, beat: 0 },
+        Ok(Kept { v: FORM, holder, address, secret, beat }) => Row { holder, address, secret, beat },
+        _ => Row { holder: "unknown".to_owned(), address: None, secret: String::new(), beat: 0 },
     }
 }

@@ -8,7 +8,7 @@ use gesta::http::api::{Operation, entity_tag};
 use gesta::http::{Params, Problem, etag, expected};
 use gesta_consumer::group::{GroupSettings, PutError, SettingsVersion};
 use gesta_core::{Expected, Version};
-use gesta_wire::schema::named;
+use gesta_wire::schema::{boolean, named};
 use gesta_wire::{GroupSettingsJson, group_json, groups_json, kinds, put_group_json};
 use serde_json::Value;
 
@@ -63,13 +63,17 @@ pub(super) async fn host(
     Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     headers: HeaderMap,
-    params: Params,
+    mut params: Params,
     body: RequestBody,
 ) -> Result<Response, Problem> {
+    let is_again = params.read::<bool>("again")?.unwrap_or(false);
     params.finish()?;
     want_json(&headers)?;
     let settings = settings(body)?;
-    let version = groups.host(group.clone(), settings).await?;
+    let version = match is_again {
+        true => groups.host_again(group.clone(), settings).await?,
+        false => groups.host(group.clone(), settings).await?,
+    };
     Ok(([(header::ETAG, tag(version))], Json(put_group_json(&group, version))).into_response())
 }
 
@@ -140,6 +144,7 @@ pub(super) fn put_operation() -> Operation {
 pub(super) fn host_operation() -> Operation {
     of_group("hostGroup", "host a group for a process of the same store")
         .text("Creates the group, or adds to its query. Then no request changes its settings until this process ends.")
+        .query("again", "Another process dealt before: creates nothing, and adds nothing.", boolean())
         .body("application/json", named("GroupSettings"))
         .json(200, "The group belongs to its host.", named("GroupChanged"))
         .answers_with_header("ETag", "The version of the settings.", entity_tag())

@@ -9,18 +9,19 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use gesta_consumer::group::{DeliveryId, GroupName, Groups};
+use gesta_consumer::group::{DeliveryId, GroupName, Groups, MemberName};
 
 /// The deliveries of a reply. Dropping it before the reply was written gives them back.
 pub(super) struct Unwritten {
     groups: Arc<dyn Groups>,
     group: GroupName,
+    member: MemberName,
     ids: Vec<DeliveryId>,
 }
 
 impl Unwritten {
-    pub(super) fn new(groups: Arc<dyn Groups>, group: GroupName) -> Self {
-        Self { groups, group, ids: Vec::new() }
+    pub(super) fn new(groups: Arc<dyn Groups>, group: GroupName, member: MemberName) -> Self {
+        Self { groups, group, member, ids: Vec::new() }
     }
 
     pub(super) fn hold(&mut self, ids: Vec<DeliveryId>) {
@@ -29,7 +30,7 @@ impl Unwritten {
 
     pub(super) fn give_back(&self, ids: &[DeliveryId]) {
         if !ids.is_empty() {
-            self.groups.unwritten(&self.group, ids);
+            self.groups.unwritten(&self.group, &self.member, ids);
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
-use gesta_consumer::group::{DeliveryId, GroupName, Groups, Taken};
+use gesta_consumer::group::{DeliveryId, Taken};
 use gesta_wire::schema::named;
 use gesta_wire::{TakeJson, kinds, write_taken};
 
@@ -39,13 +39,14 @@ pub(super) async fn take(
     let waits = take.max > 0 && !take.wait.is_zero();
     let _permit = waits.then(|| subscription_permit(&shared)).transpose()?;
     let mut stopping = shared.stopping.subscribe();
+    let member = take.member.clone();
     let taken = tokio::select! {
         // First, so that the settlements are handed over even if the server is stopping.
         biased;
         taken = groups.take(group.clone(), take) => taken?,
         () = stopped(&mut stopping) => Taken::default(),
     };
-    reply(&shared, groups, group, taken)
+    reply(&shared, Unwritten::new(groups, group, member), taken)
 }
 
 pub(super) fn operation() -> Operation {
@@ -56,14 +57,8 @@ pub(super) fn operation() -> Operation {
         .problems(kinds::OF_TAKES)
 }
 
-fn reply(
-    shared: &Shared,
-    groups: Arc<dyn Groups>,
-    group: GroupName,
-    mut taken: Taken,
-) -> Result<Response, Problem> {
+fn reply(shared: &Shared, mut unwritten: Unwritten, mut taken: Taken) -> Result<Response, Problem> {
     let rest = split_off_rest(&mut taken);
-    let mut unwritten = Unwritten::new(groups, group);
     unwritten.give_back(&rest);
     unwritten.hold(taken.deliveries.iter().map(|delivery| delivery.id).collect());
     let mut out = Vec::new();

@@ -30,6 +30,8 @@ enum Mistake {
     FromTheAnswer,
     /// A process follows a row though its own put may be newer.
     FollowsInDoubt,
+    /// A process adds to queries though the one before at its address may still deal.
+    WidensAtOnce,
 }
 
 /// A request on its way.
@@ -66,6 +68,8 @@ struct Process {
     due: u64,
     /// What it followed before a put in doubt.
     before: Option<Row>,
+    /// It has no address any more, and ends then.
+    ends: Option<u64>,
 }
 
 impl Process {
@@ -81,6 +85,12 @@ impl Process {
             (role, _) => role,
         }
     }
+
+    /// True if it deals, and adds to queries.
+    fn widens(&self, now: u64, mistake: Option<Mistake>) -> bool {
+        let is_alone = self.clock(now) >= self.holder.alone_from();
+        self.role(now, mistake) == Role::Holder && (is_alone || mistake == Some(Mistake::WidensAtOnce))
+    }
 }
 
 struct Simulation {
@@ -89,6 +99,7 @@ struct Simulation {
     now: u64,
     row: Option<(Row, Revision)>,
     revision: u64,
+    /// The processes at the addresses, in their order, then those that lost their address and end.
     processes: Vec<Process>,
     /// Puts whose process knows no answer, still on their way.
     strays: Vec<Request>,
@@ -135,11 +146,11 @@ impl Simulation {
         }
         self.made += 1;
         let name = format!("process {}", self.made);
-        let mut holder = Holder::new(name.clone(), times);
+        let mut holder = Holder::new(name.clone(), String::new(), times);
         holder.announce(address.clone());
         let (rate, offset) = (900 + self.next(200), self.next(1_000_000));
         let (due, before) = (self.now + self.next(3_000), None);
-        Process { name, holder, address, rate, offset, stalled: 0, request: None, due, before }
+        Process { name, holder, address, rate, offset, stalled: 0, request: None, due, before, ends: None }
     }
 
     /// Runs to the next moment at which something happens.
@@ -149,26 +160,38 @@ impl Simulation {
             self.harm();
         }
         self.arrive();
-        for at in 0..PROCESSES {
+        for at in 0..self.processes.len() {
             if self.processes[at].stalled > self.now {
                 continue;
             }
             self.answer(at);
             self.step(at);
         }
+        self.end();
         self.judge()
     }
 
-    /// A process dies and another one begins at its address, or it stands still.
+    /// Processes without an address end.
+    fn end(&mut self) {
+        let now = self.now;
+        let is_over = |process: &mut Process| process.ends.is_some_and(|ends| ends <= now);
+        for mut process in self.processes.extract_if(.., is_over) {
+            self.strays.extend(process.request.take());
+        }
+    }
+
+    /// A process dies, or only loses its address and ends slowly, and another one begins there; or it stands still.
     fn harm(&mut self) {
         let at = usize::try_from(self.next(PROCESSES as u64)).unwrap();
         if self.next(2) == 0 {
             self.processes[at].stalled = self.now + self.next(30_000);
             return;
         }
-        let address = self.processes[at].address.clone();
-        self.strays.extend(self.processes[at].request.take());
-        self.processes[at] = self.process(address);
+        let process = self.process(self.processes[at].address.clone());
+        let mut before = std::mem::replace(&mut self.processes[at], process);
+        // No process ends in the recovery.
+        before.ends = Some((self.now + self.next(20_000)).min(TROUBLE));
+        self.processes.push(before);
     }
 
     /// Requests reach the store.
@@ -261,7 +284,19 @@ impl Simulation {
         let roles = self.processes.iter().map(|process| process.role(self.now, self.mistake));
         let roles = roles.collect::<Vec<_>>();
         let deals = |at: &usize| roles[*at] == Role::Holder && self.processes[*at].stalled <= self.now;
-        let dealers = (0..PROCESSES).filter(deals).count();
+        let all_dealers = (0..self.processes.len()).filter(deals).collect::<Vec<_>>();
+        // Where another process has the row by now, the groups' own rows refuse what this one adds.
+        let has_row =
+            |process: &Process| self.row.as_ref().is_some_and(|(row, _)| row.holder == process.name);
+        let widens = |at: &usize| {
+            let process = &self.processes[*at];
+            process.ends.is_none() && has_row(process) && process.widens(self.now, self.mistake)
+        };
+        if all_dealers.len() > 1 && all_dealers.iter().any(widens) {
+            return Err(format!("a process adds to queries while another one deals at {} ms", self.now));
+        }
+        // A process deals on for a moment after it has lost its address.
+        let dealers = all_dealers.iter().filter(|at| **at < PROCESSES).count();
         if dealers > 1 {
             return Err(format!("{dealers} processes deal at {} ms", self.now));
         }
@@ -313,8 +348,12 @@ fn at_most_one_process_deals_and_all_others_find_it() {
 
 #[test]
 fn each_planted_mistake_is_found() {
-    use Mistake::{DoubtIsAccepted, FollowsInDoubt, FromTheAnswer, LongHold, ShortLease, Unfenced};
-    for mistake in [ShortLease, LongHold, DoubtIsAccepted, Unfenced, FromTheAnswer, FollowsInDoubt] {
+    use Mistake::{
+        DoubtIsAccepted, FollowsInDoubt, FromTheAnswer, LongHold, ShortLease, Unfenced, WidensAtOnce,
+    };
+    for mistake in
+        [ShortLease, LongHold, DoubtIsAccepted, Unfenced, FromTheAnswer, FollowsInDoubt, WidensAtOnce]
+    {
         let found = (0..500).find(|seed| run(*seed, Some(mistake)).is_err());
         assert!(found.is_some(), "{mistake:?} was not found");
     }

@@ -36,7 +36,7 @@ impl Store {
 }
 
 fn process(name: &str, address: &str) -> Holder {
-    let mut holder = Holder::new(name.to_owned(), Times::USUAL);
+    let mut holder = Holder::new(name.to_owned(), String::new(), Times::USUAL);
     holder.announce(address.to_owned());
     holder
 }
@@ -61,7 +61,9 @@ fn the_later_of_two_processes_with_one_address_deals_and_the_other_one_says_so()
     let (mut first, mut second) = (process("first", "http://a"), process("second", "http://a"));
     run(&mut store, &mut [&mut first], 0..5);
     assert_eq!(first.role(Duration::from_secs(4)), Role::Holder);
+    assert_eq!(first.alone_from(), Duration::ZERO);
     let changes = run(&mut store, &mut [&mut first, &mut second], 5..60);
+    assert!(second.alone_from() >= Duration::from_secs(15), "the first one deals on for a moment");
     assert_eq!(changes, 1, "they do not take over from each other in turns");
     let now = Duration::from_secs(59);
     assert_eq!(second.role(now), Role::Holder);
@@ -69,4 +71,26 @@ fn the_later_of_two_processes_with_one_address_deals_and_the_other_one_says_so()
     // The first one takes over as every other process does.
     run(&mut store, &mut [&mut first], 60..75);
     assert_eq!(first.role(Duration::from_secs(74)), Role::Holder);
+}
+
+#[test]
+fn a_process_that_resigns_lets_others_deal_first() {
+    let (mut store, mut first) = (Store::default(), process("first", "http://a"));
+    run(&mut store, &mut [&mut first], 0..3);
+    store.row = None;
+    first.resign(Duration::from_secs(3));
+    assert_eq!(first.role(Duration::from_secs(3)), Role::Nobody);
+    let mut second = process("second", "http://b");
+    run(&mut store, &mut [&mut first, &mut second], 3..30);
+    assert_eq!(second.role(Duration::from_secs(29)), Role::Holder);
+}
+
+#[test]
+fn a_secret_is_compared_as_a_whole() {
+    let holder = Holder::new("first".to_owned(), "abc".to_owned(), Times::USUAL);
+    assert!(holder.trusts("abc"));
+    for wrong in ["", "ab", "abd", "abcd"] {
+        assert!(!holder.trusts(wrong), "{wrong}");
+    }
+    assert!(!Holder::new("first".to_owned(), String::new(), Times::USUAL).trusts(""));
 }
