@@ -5,6 +5,7 @@
 
 mod cluster;
 mod copy;
+mod history;
 mod judge;
 mod plan;
 mod process;

@@ -50,16 +50,16 @@ impl RecordedBatch {
     /// [`RecordedBatchError`] if a store cannot have recorded them as one batch.
     pub fn new(events: Vec<RecordedEvent>, command: Option<CommandKey>) -> Result<Self, RecordedBatchError> {
         let first = events.first().ok_or(RecordedBatchError::Empty)?;
-        let (mut expected, recorded_at) = (first.position(), first.recorded_at());
-        for event in &events {
+        let (at, recorded_at) = (first.position(), first.recorded_at());
+        for (event, offset) in events.iter().zip(0..) {
             let position = event.position();
-            if position != expected {
+            let follows = at.sequence.checked_add(offset) == Some(position.sequence);
+            if !follows || position.partition != at.partition {
                 return Err(RecordedBatchError::Gap { position });
             }
             if event.recorded_at() != recorded_at {
                 return Err(RecordedBatchError::Time { position });
             }
-            expected.sequence += 1;
         }
         Ok(Self { events, command })
     }

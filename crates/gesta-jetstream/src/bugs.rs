@@ -18,6 +18,14 @@ pub enum Bug {
     NoRandomBytes,
     /// A publish names the number of the message before, but not its digest.
     NumberIsIdentity,
+    /// A server that has forgotten the digest of the last message takes no writes any more.
+    ForgottenIdStops,
+    /// A group is published though no copy would take its message.
+    FormUnchecked,
+    /// A message that the copy did not take counts as applied.
+    FailedApplyForgotten,
+    /// An answer of the leader counts for the time at which it came, however late it was.
+    LateLeaderCounts,
     /// The digest of the message before is not compared.
     ChainIgnored,
     /// A cluster that ends before the copy is not noticed.
@@ -28,6 +36,8 @@ pub enum Bug {
     ConsumerForEver,
     /// A refusal that newer events may overturn is told without a proof that there are none.
     RefusalUnproven,
+    /// A repeat of a batch of the same group counts as written, though the group may not be.
+    RepeatInGroupIsWritten,
     /// The clock of the process is not compared with the server's.
     ClockUnchecked,
 }
@@ -43,11 +53,16 @@ impl Bug {
         Self::AnswerBeforeCopy,
         Self::NoRandomBytes,
         Self::NumberIsIdentity,
+        Self::ForgottenIdStops,
+        Self::FormUnchecked,
+        Self::FailedApplyForgotten,
+        Self::LateLeaderCounts,
         Self::ChainIgnored,
         Self::BehindIgnored,
         Self::GapIgnored,
         Self::ConsumerForEver,
         Self::RefusalUnproven,
+        Self::RepeatInGroupIsWritten,
         Self::ClockUnchecked,
     ];
 }

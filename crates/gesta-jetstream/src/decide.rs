@@ -55,7 +55,9 @@ pub fn decide(
     for (at, batch) in batches.iter().enumerate() {
         let verdict = decide_one(&group.facts(at), batch, read_only);
         let outcome = match verdict {
-            Ok(Some(repeat)) if is_of_group(&decided, &repeat) => Outcome::RepeatedInGroup(repeat),
+            Ok(Some(repeat)) if is_of_group(&decided, &repeat) && !planted(Bug::RepeatInGroupIsWritten) => {
+                Outcome::RepeatedInGroup(repeat)
+            }
             Ok(Some(repeat)) => Outcome::Repeated(repeat),
             Ok(None) => {
                 let recorded = group.accept(at, now);
@@ -89,15 +91,23 @@ fn decide_one(
     batch: &Batch,
     read_only: Option<&str>,
 ) -> Result<Option<Repeat>, RefusedBatch> {
-    if let Some(repeat) = repeat_of(facts, batch)? {
-        return Ok(Some(repeat));
+    let repeat = repeat_of(facts, batch);
+    let Some(reason) = read_only else {
+        if let Some(repeat) = repeat? {
+            return Ok(Some(repeat));
+        }
+        check(facts, batch)?;
+        return Ok(None);
+    };
+    match repeat {
+        Ok(Some(repeat)) => Ok(Some(repeat)),
+        Err(refused) if !may_be_overturned(&refused.error) => Err(refused),
+        // Nothing is published, so nothing is proven.
+        Ok(None) | Err(_) => {
+            let error = AppendError::ReadOnly { reason: reason.to_owned() };
+            Err(RefusedBatch { error, speaks_of: 0 })
+        }
     }
-    if let Some(reason) = read_only {
-        let error = AppendError::ReadOnly { reason: reason.to_owned() };
-        return Err(RefusedBatch { error, speaks_of: 0 });
-    }
-    check(facts, batch)?;
-    Ok(None)
 }
 
 /// True if events that the copy does not have yet could make a refusal wrong. Streams only grow, and events do not go away.
@@ -113,7 +123,8 @@ fn may_be_overturned(error: &AppendError) -> bool {
             Expected::Exists => true,
             _ => false,
         },
-        AppendError::CheckpointAhead { .. } => true,
+        // With more of its ids, the batch may be a repeat, or be cut elsewhere.
+        AppendError::CheckpointAhead { .. } | AppendError::IdTaken { .. } => true,
         _ => false,
     }
 }

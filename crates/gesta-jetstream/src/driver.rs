@@ -75,8 +75,6 @@ pub(crate) struct Driver {
     group: Option<Group>,
     follower: Option<AbortHandle>,
     begun: Instant,
-    /// Why the copy takes nothing any more.
-    failed: Option<String>,
     /// Dropped with the task.
     _ended: std::sync::mpsc::Sender<()>,
 }
@@ -101,7 +99,6 @@ impl Driver {
             group: None,
             follower: None,
             begun: Instant::now(),
-            failed: None,
             _ended: ended,
         }
     }
@@ -131,7 +128,7 @@ impl Driver {
                     None => return,
                 },
                 () = sleep => self.take(Input::Tick),
-                _ = status.tick() => self.link.ask_for_last(),
+                _ = status.tick() => self.link.ask_for_last(self.now()),
             }
         }
     }
@@ -162,10 +159,6 @@ impl Driver {
         }
         while self.group.is_none() {
             let Some(group) = gather(&mut self.waiting) else { return };
-            if let Some(reason) = &self.failed {
-                refuse(group, &AppendError::ReadOnly { reason: reason.clone() });
-                continue;
-            }
             self.group = Some(group);
             self.take(Input::Begin);
         }
@@ -190,7 +183,10 @@ impl Driver {
                     self.take(Input::Decided { at, draft });
                 }
                 Output::Publish(publish) => self.link.publish(publish),
-                Output::Apply(message, tip) => block_in_place(|| self.apply(message, tip)),
+                Output::Apply(message, tip) => {
+                    let input = block_in_place(|| self.apply(&message, tip));
+                    self.take(input);
+                }
                 Output::Settled(settled) => block_in_place(|| self.settle(&settled)),
                 Output::Follow { consumer, from } => {
                     let task = self.link.follow(consumer, from).abort_handle();
@@ -205,10 +201,6 @@ impl Driver {
 
     /// Decides the group against the copy.
     fn decide(&mut self, may_write: bool) -> Option<Draft> {
-        if self.failed.is_some() {
-            // The copy lacks a message, so it cannot decide.
-            return None;
-        }
         let group = self.group.as_mut()?;
         let read_only = self.machine.read_only();
         let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
@@ -229,25 +221,17 @@ impl Driver {
         (may_write && is_sent).then(|| draft(decided.batches.clone()))
     }
 
-    fn apply(&mut self, message: Message, tip: Tip) {
-        if self.failed.is_some() {
-            return;
-        }
+    fn apply(&self, message: &Message, tip: Tip) -> Input {
         let place = SourcePlace::new(tip.to_bytes()).expect("a tip is short enough");
-        if let Err(error) = self.replica.append(message.batches(), &place) {
-            let reason = format!("the copy does not take message {}: {}", tip.number, with_causes(&error));
-            tracing::error!("{reason}");
-            self.failed = Some(reason);
+        match self.replica.append(message.batches(), &place) {
+            Ok(()) => Input::Applied,
+            Err(error) => Input::NotApplied { reason: with_causes(&error) },
         }
     }
 
     /// Answers the group.
     fn settle(&mut self, settled: &Settled) {
         let Some(group) = self.group.take() else { return };
-        if let Some(reason) = &self.failed {
-            // Its message may be in the stream.
-            return refuse(group, &AppendError::InDoubt { reason: reason.clone() });
-        }
         let Group { batches, tickets, heads, decided, .. } = group;
         let mut ends = decided.batches.iter();
         let outcomes = decided.outcomes.into_iter().map(Some).chain(std::iter::repeat(None));
@@ -263,10 +247,7 @@ impl Driver {
                 }
                 (Some(Outcome::Refused(error)), Settled::Written | Settled::NothingToWrite) => Err(error),
                 (Some(Outcome::Accepted(_) | Outcome::RepeatedInGroup(_)), Settled::InDoubt) => {
-                    Err(AppendError::InDoubt {
-                        reason: "the cluster gave no answer in time, and may have the batch: send it again"
-                            .to_owned(),
-                    })
+                    Err(self.in_doubt())
                 }
                 (_, settled) => Err(self.failure(settled)),
             };
@@ -288,12 +269,29 @@ impl Driver {
         Appended { places: repeat.places, checkpoint, repeated: false }
     }
 
+    /// Why a batch may be written.
+    fn in_doubt(&self) -> AppendError {
+        let reason = match self.machine.halted() {
+            Some(halt) => {
+                format!("the cluster may have the batch, and this process cannot tell: {}", with_causes(halt))
+            }
+            None => "the cluster gave no answer in time, and may have the batch: send it again".to_owned(),
+        };
+        AppendError::InDoubt { reason }
+    }
+
     /// Why a batch is surely not written.
     fn failure(&self, settled: &Settled) -> AppendError {
         match settled {
             Settled::NotWritten(NotWritten::Full) => AppendError::StorageFull {
                 reason: "the cluster has no room for the message: give JetStream more, or another disk"
                     .to_owned(),
+            },
+            Settled::NotWritten(NotWritten::Malformed(error)) => AppendError::ReadOnly {
+                reason: format!(
+                    "the group is not published, which is a bug of this program: {}",
+                    with_causes(error)
+                ),
             },
             Settled::NotWritten(NotWritten::Refused(reason)) => {
                 AppendError::ReadOnly { reason: format!("the cluster refuses the message: {reason}") }
@@ -372,17 +370,6 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
         }
     }
     (!group.batches.is_empty() || !group.heads.is_empty()).then_some(group)
-}
-
-/// Answers a group that the copy cannot take.
-fn refuse(group: Group, error: &AppendError) {
-    for (reply, _room) in group.tickets {
-        // The caller may be gone.
-        let _ = reply.send(Err(error.clone()));
-    }
-    for head in group.heads {
-        let _ = head.send(Err(ReadError::Unavailable { reason: error.to_string() }));
-    }
 }
 
 fn draft(batches: Vec<RecordedBatch>) -> Draft {

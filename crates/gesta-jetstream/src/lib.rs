@@ -61,7 +61,9 @@ pub use doctor::{Finding, Grade, examine};
 pub use error::OpenError;
 pub use limits::{MESSAGE_BATCHES_MAX, MESSAGE_BYTES_MAX};
 pub use machine::{Halt, Input, Machine, NotWritten, Output, Publish, Refusal, Settled};
-pub use message::{ChainError, Draft, Encoded, Message, MessageDigest, MessageError, Tip, TipError};
+pub use message::{
+    ChainError, Draft, DraftError, Encoded, Message, MessageDigest, MessageError, Tip, TipError,
+};
 #[cfg(feature = "store")]
 pub use options::{Clock, Options};
 #[cfg(feature = "store")]

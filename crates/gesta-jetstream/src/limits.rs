@@ -30,8 +30,6 @@ pub(crate) const LOSSES_BEFORE_PAUSE: u32 = 2;
 pub(crate) const LOSS_PAUSE_MAX: Duration = Duration::from_millis(4);
 /// Consumers that may leave out a message, one after the other, before the message counts as gone.
 pub(crate) const GAPS_MAX: u32 = 3;
-/// Messages that were acknowledged and not delivered yet. A consumer that is further behind is made anew.
-pub(crate) const UNDELIVERED_MAX: usize = 4_096;
 
 /// The oldest server that is taken: it syncs each Raft append once, and fences proposals by term.
 pub(crate) const SERVER_VERSION_MIN: [u64; 3] = [2, 15, 1];

@@ -107,12 +107,12 @@ impl Link {
     }
 
     /// Asks the leader for its last message.
-    pub(crate) fn ask_for_last(&self) {
+    pub(crate) fn ask_for_last(&self, asked_at: Duration) {
         let link = self.clone();
         tokio::spawn(async move {
             if let Ok(stream) = link.context.get_stream(&link.stream).await {
                 let last = stream.cached_info().state.last_sequence;
-                link.tell(Input::LeaderAt { last }).await;
+                link.tell(Input::LeaderAt { last, asked_at }).await;
             }
         });
     }

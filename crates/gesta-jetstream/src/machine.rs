@@ -2,12 +2,17 @@
 //!
 //! [`Machine::input`] is told what happened and when, and returns what to do, in order. [`Machine::wake`] says when to tell it the time.
 //!
-//! *Append.* A group waits (`Begin`). The machine asks for its decision (`Decide`), encodes it after the tip of the copy, and publishes it
-//! with the number and the digest of the tip as the expectation. An acknowledgement means that it is the next message, so the copy applies it
-//! and the group is `Written`. Another message in its place means that it never is: the group is decided again.
+//! *Append.* A group waits (`Begin`). The machine asks for its decision (`Decide`), encodes it after the tip of the copy, reads the message
+//! as every copy will, and publishes it with the number and the digest of the tip as the expectation. An acknowledgement means that it is the
+//! next message, so the copy applies it and the group is `Written`. Another message in its place means that it never is: the group is
+//! decided again.
 //!
 //! *Doubt.* A publish without an answer may have been written. The same message is published again, with the same expectation: at most one
 //! of them is ever accepted. What the next message is, decides: by an acknowledgement, or by a delivery.
+//!
+//! *Forgotten digests.* A server remembers the digest of the last message in memory only, and may have forgotten it. It then refuses what
+//! names the right one. So a new consumer compares the message that the copy ends with. If the stream still has it, the group is published
+//! with the number alone, and is written only once a consumer that was made after that has delivered both messages.
 //!
 //! *Catch-up.* Each consumer begins with the last message that the copy has, so a new one also checks that the stream still has it.
 //! Each message is compared: its number, the digest of the one before, its positions.
@@ -19,155 +24,24 @@
 //! - The copy has message *n* only if it was acknowledged to this process, or delivered after message *n − 1* of the copy.
 //! - `undelivered` has one entry for each message of the copy that the consumer has not delivered.
 //! - A group is settled once for each `Begin`.
+//! - `Apply` is the last output of a step. Its answer is the next input.
 
 mod flight;
 mod follow;
 mod halt;
+mod interface;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use gesta_core::Timestamp;
-
 use crate::bugs::{Bug, planted};
 use crate::limits::{ANSWER_TIME, LOSS_PAUSE_MAX, LOSSES_BEFORE_PAUSE, SETTLE_TIME};
-use crate::message::{Draft, Message, MessageDigest, Tip};
+use crate::message::{Draft, Message, Tip};
 use flight::{Flight, Step};
 use follow::Follower;
 pub use halt::Halt;
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A group waits to be written. The one before was settled.
-    Begin,
-    /// The answer to [`Output::Probe`] or [`Output::Decide`].
-    Decided {
-        /// The number of the copy's last message when the group was decided.
-        at: u64,
-        /// What to publish; `None` if nothing is to be written or proven.
-        draft: Option<Draft>,
-    },
-    /// A publish was acknowledged.
-    Acknowledged {
-        /// The number of the publish.
-        sending: u64,
-        /// The number of the message in the stream.
-        number: u64,
-    },
-    /// A publish was refused. This sending of the message was not written.
-    Refused {
-        /// The number of the publish.
-        sending: u64,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The connection was lost. The client may send again what it had sent.
-    ConnectionLost,
-    /// A consumer delivered a message.
-    Delivered {
-        /// The number of the consumer, from [`Output::Follow`].
-        consumer: u64,
-        /// The number of the message in the stream.
-        number: u64,
-        /// Its bytes.
-        bytes: Bytes,
-        /// When the server took it, by the server's clock.
-        stored_at: Timestamp,
-    },
-    /// The leader was asked for its last message.
-    LeaderAt {
-        /// Its number.
-        last: u64,
-    },
-    /// Nothing happened until the time of [`Machine::wake`].
-    Tick,
-}
-
-/// Why a publish was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The last message has another number (10071).
-    OtherNumber,
-    /// The last message has another digest (10070).
-    OtherDigest,
-    /// The leader has not finished what came before (10164).
-    Busy,
-    /// No leader took it: no responders (503), or JetStream is unavailable (10008).
-    Unreached,
-    /// There is no room (10023, 10047, 10077).
-    Full,
-    /// It can never be taken: no such stream, another stream, too large.
-    Never(String),
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Give an empty draft back.
-    Probe,
-    /// Decide the waiting group against the copy. If `may_write` is false, nothing can be written: see [`Machine::read_only`].
-    Decide {
-        /// True if a draft will be published.
-        may_write: bool,
-    },
-    /// Publish a message. Answer with [`Input::Acknowledged`] or [`Input::Refused`], or not at all.
-    Publish(Publish),
-    /// Apply a message to the copy. The copy then ends at this tip.
-    Apply(Message, Tip),
-    /// The waiting group is settled.
-    Settled(Settled),
-    /// Follow the stream with a new consumer, from this message on. What the one before delivers is ignored.
-    Follow {
-        /// The number of the consumer.
-        consumer: u64,
-        /// The number of the first message to deliver.
-        from: u64,
-    },
-    /// Nothing is applied or written any more.
-    Halted(Halt),
-}
-
-/// One publish of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
-    /// The number of the publish.
-    pub sending: u64,
-    /// The message.
-    pub bytes: Bytes,
-    /// Its `Nats-Msg-Id`.
-    pub digest: MessageDigest,
-    /// `Nats-Expected-Last-Sequence`.
-    pub after: u64,
-    /// `Nats-Expected-Last-Msg-Id`; none before the first message.
-    pub after_digest: Option<MessageDigest>,
-}
-
-/// How a group ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    /// Its message is in the stream and in the copy.
-    Written,
-    /// Nothing was to be written.
-    NothingToWrite,
-    /// It is surely not written.
-    NotWritten(NotWritten),
-    /// It may be written. Sending its batches again settles it.
-    InDoubt,
-}
-
-/// Why a group is surely not written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotWritten {
-    /// There was no leader, or other writers were always earlier, until the time was over.
-    Unavailable,
-    /// There is no room.
-    Full,
-    /// The stream takes no such message.
-    Refused(String),
-    /// Nothing is written any more.
-    Halted,
-}
+pub use interface::{Input, NotWritten, Output, Publish, Refusal, Settled};
 
 /// The protocol of one partition in one process.
 #[derive(Debug)]
@@ -181,6 +55,8 @@ pub struct Machine {
     clock: Clock,
     group: Option<Group>,
     work: Work,
+    /// The message that the copy is told to apply.
+    applying: Option<Applying>,
     sendings: u64,
     halted: Option<Halt>,
     random: u64,
@@ -221,6 +97,24 @@ enum Work {
     },
 }
 
+/// A message that the copy is told to apply.
+#[derive(Debug, Clone, Copy)]
+struct Applying {
+    /// The tip before it.
+    before: Tip,
+    then: Then,
+}
+
+/// What the machine does once the copy has a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// The message in flight is written.
+    Written(Purpose),
+    /// The message in flight is not.
+    LoseRace,
+}
+
 /// What a message is published for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
@@ -243,6 +137,7 @@ impl Machine {
             clock: Clock::Unknown,
             group: None,
             work: Work::Idle,
+            applying: None,
             sendings: 0,
             halted: None,
             random,
@@ -260,10 +155,14 @@ impl Machine {
     /// Takes what happened, and returns what to do, in order. `now` is the time since any fixed moment.
     ///
     /// # Panics
-    /// If a group begins before the one before was settled.
+    /// If a group begins before the one before was settled, or if something else happens before the answer to [`Output::Apply`].
     pub fn input(&mut self, now: Duration, input: Input) -> Vec<Output> {
         self.now = now;
+        let is_answer = matches!(input, Input::Applied | Input::NotApplied { .. });
+        assert_eq!(self.applying.is_some(), is_answer, "the answer to `Apply` is the next input");
         match input {
+            Input::Applied => self.applied(),
+            Input::NotApplied { reason } => self.not_applied(reason),
             Input::Begin => self.begin(),
             Input::Decided { at, draft } => self.decided(at, draft),
             Input::Acknowledged { sending, number } => self.acknowledged(sending, number),
@@ -272,10 +171,12 @@ impl Machine {
             Input::Delivered { consumer, number, bytes, stored_at } => {
                 self.delivered(consumer, number, &bytes, stored_at);
             }
-            Input::LeaderAt { last } => self.leader_at(last),
+            Input::LeaderAt { last, asked_at } => self.leader_at(last, asked_at),
             Input::Tick => {}
         }
-        self.tick();
+        if self.applying.is_none() {
+            self.tick();
+        }
         std::mem::take(&mut self.outputs)
     }
 
@@ -363,8 +264,15 @@ impl Machine {
             // A delivery came in between.
             return self.prepare();
         }
-        let encoded = draft.encode(&self.tip);
-        let flight = Flight::new(encoded, self.tip, self.sendings + 1);
+        let (bytes, message) = match draft.message_after(&self.tip, self.partition) {
+            Ok(checked) => checked,
+            // Every copy would stop at it.
+            Err(error) => return self.settle(Settled::NotWritten(NotWritten::Malformed(error))),
+        };
+        if purpose == Purpose::Clock {
+            self.clock = Clock::Unknown;
+        }
+        let flight = Flight::new((bytes, message), self.tip, self.sendings + 1);
         self.work = Work::Sending(purpose, Box::new(flight));
         self.send();
     }
@@ -384,9 +292,18 @@ impl Machine {
         if number != expected && !planted(Bug::LateAckCounts) {
             return self.halt(Halt::Moved { number, expected });
         }
-        match Message::decode(&flight.bytes(), self.partition) {
-            Ok(message) => self.is_written(message),
-            Err(error) => self.halt(Halt::Damaged { number, error }),
+        if !flight.is_proven_by_answer() {
+            return self.prove();
+        }
+        let message = flight.message().clone();
+        self.is_written(message);
+    }
+
+    /// The message in flight is in the stream. A new consumer delivers it, and before it the one that the copy ends with, to compare it.
+    fn prove(&mut self) {
+        let Work::Sending(_, flight) = &mut self.work else { return };
+        if flight.prove_by(self.follower.consumer() + 1, self.now) {
+            self.follow();
         }
     }
 
@@ -395,16 +312,38 @@ impl Machine {
         let Work::Sending(purpose, _) = self.work else { return };
         if planted(Bug::AnswerBeforeCopy) && purpose == Purpose::Group {
             self.settle(Settled::Written);
-            self.apply(message, true);
+            self.apply(message, true, Then::Nothing);
             return;
         }
-        if !self.apply(message, true) {
-            return;
+        self.apply(message, true, Then::Written(purpose));
+    }
+
+    /// The copy has the message.
+    fn applied(&mut self) {
+        let Some(Applying { then, .. }) = self.applying.take() else { return };
+        match then {
+            Then::Nothing => {}
+            Then::LoseRace => self.lose_race(),
+            Then::Written(Purpose::Group) => self.settle(Settled::Written),
+            // It may have been delivered before.
+            Then::Written(Purpose::Clock) if self.clock != Clock::Unknown => self.ask_for_decision(),
+            Then::Written(Purpose::Clock) => {
+                self.work = Work::ReadingClock { until: self.now + ANSWER_TIME };
+            }
         }
-        match purpose {
-            Purpose::Group => self.settle(Settled::Written),
-            Purpose::Clock => self.work = Work::ReadingClock { until: self.now + ANSWER_TIME },
+    }
+
+    /// The copy lacks a message of the stream, so it decides nothing any more.
+    fn not_applied(&mut self, reason: String) {
+        if planted(Bug::FailedApplyForgotten) {
+            return self.applied();
         }
+        let Some(Applying { before, then }) = self.applying.take() else { return };
+        self.tip = before;
+        if then == Then::Written(Purpose::Group) {
+            self.settle(Settled::InDoubt);
+        }
+        self.halt(Halt::Copy { number: before.number + 1, reason });
     }
 
     /// Another message has the place of the one in flight, which can never be accepted any more.
@@ -431,8 +370,8 @@ impl Machine {
             Refusal::Never(reason) => self.give_up(NotWritten::Refused(reason)),
             refusal => {
                 flight.pause(&refusal, self.now);
-                if refusal == Refusal::OtherDigest && flight.waits_for_next() {
-                    // The stream may have another message than the copy: a new consumer begins with it.
+                if flight.step() == Step::Compare {
+                    // The stream may have another message than the copy, or the server has forgotten it: a new consumer begins with it.
                     self.follow();
                 }
             }
@@ -458,7 +397,7 @@ impl Machine {
                 self.follow();
             }
             Work::Sending(_, flight) if flight.until() <= self.now => {
-                if flight.step() == Step::AwaitNext {
+                if matches!(flight.step(), Step::AwaitNext | Step::Compare) {
                     self.follow();
                 }
                 self.send();
@@ -482,7 +421,7 @@ impl Machine {
     }
 
     /// Applies the next message to the copy. Returns false if it does not follow.
-    fn apply(&mut self, message: Message, is_own: bool) -> bool {
+    fn apply(&mut self, message: Message, is_own: bool, then: Then) -> bool {
         let number = self.tip.number + 1;
         let tip = match message.follow(&self.tip, number) {
             Ok(tip) => tip,
@@ -493,6 +432,7 @@ impl Machine {
             Err(error) => return self.halt_false(Halt::Broken(error)),
         };
         self.follower.applied(&message, is_own, self.now);
+        self.applying = Some(Applying { before: self.tip, then });
         self.tip = tip;
         self.outputs.push(Output::Apply(message, tip));
         true
@@ -517,7 +457,7 @@ impl Machine {
 }
 
 /// The next number of SplitMix64.
-const fn next_random(state: u64) -> u64 {
+pub(crate) const fn next_random(state: u64) -> u64 {
     let mut mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

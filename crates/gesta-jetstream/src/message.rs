@@ -78,6 +78,8 @@ pub struct Tip {
     pub digest: MessageDigest,
     /// The position of the last event up to it.
     pub position: u64,
+    /// When that event was recorded. The times of a history do not go back.
+    pub recorded_at: Timestamp,
 }
 
 /// Bytes are no tip.
@@ -89,23 +91,24 @@ pub struct TipError {
 
 impl Tip {
     /// Bytes of a tip.
-    pub const BYTES: usize = 48;
+    pub const BYTES: usize = 56;
 
     /// Returns the tip before the first message.
     #[must_use]
     pub fn start(store: StoreId, partition: u16) -> Self {
         let hash = Sha256::new().chain_update(b"gesta-jetstream").chain_update(store.as_bytes());
         let digest = MessageDigest(hash.chain_update(partition.to_le_bytes()).finalize().into());
-        Self { number: 0, digest, position: 0 }
+        Self { number: 0, digest, position: 0, recorded_at: Timestamp::MIN }
     }
 
-    /// Returns the bytes: number, digest, position, little-endian.
+    /// Returns the bytes: number, digest, position, time, little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.number.to_le_bytes());
         bytes[8..40].copy_from_slice(&self.digest.0);
-        bytes[40..].copy_from_slice(&self.position.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.position.to_le_bytes());
+        bytes[48..].copy_from_slice(&self.recorded_at.as_nanos().to_le_bytes());
         bytes
     }
 
@@ -122,7 +125,8 @@ impl Tip {
         let number = reader.u64("number").map_err(error)?;
         let digest = MessageDigest(reader.array("digest").map_err(error)?);
         let position = reader.u64("position").map_err(error)?;
-        Ok(Self { number, digest, position })
+        let recorded_at = reader.time("time").map_err(error)?;
+        Ok(Self { number, digest, position, recorded_at })
     }
 }
 
@@ -147,14 +151,26 @@ pub struct Encoded {
 }
 
 impl Draft {
-    /// Returns the message that follows a tip.
+    /// Returns the message that follows a tip, and what every copy will read from it.
     ///
-    /// # Panics
-    /// If the batches do not follow the tip, or are more or larger than a message takes.
+    /// # Errors
+    /// [`DraftError`] if a copy would not take the message. One such message would stop all copies for ever.
+    pub fn message_after(&self, tip: &Tip, partition: u16) -> Result<(Bytes, Message), DraftError> {
+        let Encoded { bytes, .. } = self.encode(tip);
+        let message = Message::decode(&bytes, partition)?;
+        if planted(Bug::FormUnchecked) {
+            return Ok((bytes, message));
+        }
+        message.follow(tip, tip.number + 1)?;
+        if message.batches != self.batches {
+            return Err(DraftError::Moved);
+        }
+        Ok((bytes, message))
+    }
+
+    /// Returns the bytes of the draft as the message that follows a tip. [`Self::message_after`] also checks them.
     #[must_use]
     pub fn encode(&self, tip: &Tip) -> Encoded {
-        let first = self.batches.first().map_or(tip.position + 1, |batch| batch.first().sequence);
-        assert_eq!(first, tip.position + 1, "a group was decided at the tip that it follows");
         let mut bytes = Vec::with_capacity(HEADER_BYTES + CHECKSUM_BYTES + self.bytes());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&(tip.number + 1).to_le_bytes());
@@ -166,7 +182,6 @@ impl Draft {
         bytes.extend_from_slice(&count(self.batches.len()));
         self.batches.iter().for_each(|batch| put_batch(batch, &mut bytes));
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
-        assert!(bytes.len() <= MESSAGE_BYTES_MAX, "a group fits in a message");
         let bytes = Bytes::from(bytes);
         Encoded { digest: MessageDigest::of(&bytes), bytes }
     }
@@ -185,7 +200,8 @@ fn batch_bytes(batch: &RecordedBatch) -> usize {
 fn put_batch(batch: &RecordedBatch, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&batch.recorded_at().as_nanos().to_le_bytes());
     let key = batch.command().map_or(&[][..], |command| &command.key);
-    let length = u16::try_from(key.len()).expect("a command key has at most 256 bytes");
+    // A longer one is refused when it is read.
+    let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
     bytes.extend_from_slice(&length.to_le_bytes());
     if let Some(command) = batch.command() {
         bytes.extend_from_slice(&command.key);
@@ -200,7 +216,8 @@ fn put_batch(batch: &RecordedBatch, bytes: &mut Vec<u8>) {
 }
 
 fn count(number: usize) -> [u8; 4] {
-    u32::try_from(number).expect("a group is below 4 GiB").to_le_bytes()
+    // A larger one is refused when it is read.
+    u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {
@@ -243,6 +260,21 @@ pub enum MessageError {
     Batch(#[from] RecordedBatchError),
 }
 
+/// A group cannot be published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DraftError {
+    /// Nobody could read its message.
+    #[error("the group is no message")]
+    Message(#[from] MessageError),
+    /// Its message does not follow the one before.
+    #[error("the group does not follow the message before")]
+    Chain(#[from] ChainError),
+    /// Its batches do not follow one another.
+    #[error("the batches of the group have other places than a copy would give them")]
+    Moved,
+}
+
 /// A message does not follow the one before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -270,6 +302,16 @@ pub enum ChainError {
         own: u64,
         /// The last position before it.
         expected: u64,
+    },
+    /// Its events are older than those before it.
+    #[error("message {number} has events of {own}, and the events before it are of {before}")]
+    Time {
+        /// The number of the message.
+        number: u64,
+        /// The time of its first event.
+        own: Timestamp,
+        /// The time of the last event before it.
+        before: Timestamp,
     },
 }
 
@@ -328,8 +370,27 @@ impl Message {
         if own != tip.position {
             return Err(ChainError::Position { number, own, expected: tip.position });
         }
-        let position = self.batches.last().map_or(own, |batch| batch.last().position().sequence);
-        Ok(Tip { number, digest: self.digest, position })
+        let (Some(first), Some(last)) = (self.batches.first(), self.batches.last()) else {
+            return Ok(Tip { number, digest: self.digest, ..*tip });
+        };
+        if first.recorded_at() < tip.recorded_at {
+            return Err(ChainError::Time { number, own: first.recorded_at(), before: tip.recorded_at });
+        }
+        let (position, recorded_at) = (last.last().position().sequence, last.recorded_at());
+        Ok(Tip { number, digest: self.digest, position, recorded_at })
+    }
+
+    /// Returns the group as it was decided.
+    #[must_use]
+    pub fn to_draft(&self) -> Draft {
+        Draft { random: self.random, written_at: self.written_at, batches: self.batches.clone() }
+    }
+
+    /// Returns the tip that the message follows. When its last event was recorded is not in the message: it is the earliest time.
+    #[must_use]
+    pub const fn tip_before(&self) -> Tip {
+        let (number, digest, position) = (self.number - 1, self.before, self.position_before);
+        Tip { number, digest, position, recorded_at: Timestamp::MIN }
     }
 
     /// Returns the batches, in order.

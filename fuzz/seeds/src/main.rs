@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-use gesta_core::{Checkpoint, EventId, NewEvent, StoreId, Tag, Timestamp};
+use gesta_core::{
+    Checkpoint, CommandKey, EventId, NewEvent, Position, RecordedBatch, RecordedEvent, StoreId, Tag, Timestamp, Version,
+};
+use gesta_jetstream::{Draft, Tip};
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
@@ -13,6 +16,7 @@ fn main() -> io::Result<()> {
         ("view", texts_of(VIEWS)),
         ("wire", (0..).zip(WIRE).map(|(kind, text)| chosen(kind, text)).collect()),
         ("http", HTTP.iter().map(|(route, text)| chosen(*route, text)).collect()),
+        ("message", messages()),
         ("model", histories()),
     ];
     for (target, inputs) in gesta_log::fuzzing::seeds().into_iter().chain(others) {
@@ -29,6 +33,24 @@ fn event() -> NewEvent {
     let (stream, kind) = ("account-42".parse().expect("a name"), "account.opened".parse().expect("a type"));
     let tags = ["a:1", "b:2"].map(|tag| tag.parse::<Tag>().expect("a tag"));
     NewEvent::json(EventId::from_u128(7), stream, kind, Timestamp::from_nanos(-5), "{}").with_tags(tags)
+}
+
+/// Messages of JetStream: one without batches, one with several.
+fn messages() -> Vec<Vec<u8>> {
+    let at = |sequence: u64| {
+        let (position, version) = (Position { partition: 0, sequence }, Version::new(sequence - 1));
+        RecordedEvent::new(position, version, Timestamp::from_nanos(9), event().to_bytes())
+    };
+    let batch = |sequences: std::ops::RangeInclusive<u64>, command| {
+        RecordedBatch::new(sequences.map(at).collect(), command).expect("a batch")
+    };
+    let command = CommandKey { key: "key".into(), request: [1; 32] };
+    let full = vec![batch(1..=2, Some(command)), batch(3..=3, None)];
+    let message = |batches| {
+        let draft = Draft { random: [3; 16], written_at: Timestamp::from_nanos(8), batches };
+        draft.encode(&Tip::start(StoreId::from_bytes([7; 16]), 0)).bytes.to_vec()
+    };
+    vec![message(Vec::new()), message(full)]
 }
 
 fn texts() -> Vec<Vec<u8>> {

@@ -44,6 +44,9 @@ pub(super) struct Cluster {
     pub(super) log: Vec<Stored>,
     pending: Vec<Arrived>,
     ids: HashMap<MessageDigest, (u64, Duration)>,
+    /// The digest of the last message, as far as the leader remembers it.
+    last_id: Option<MessageDigest>,
+    forgets_last_id: bool,
     pub(super) term: u64,
     /// Until then nobody takes a publish, and consumers deliver nothing.
     pub(super) leaderless_until: Duration,
@@ -57,6 +60,8 @@ impl Cluster {
             log: Vec::new(),
             pending: Vec::new(),
             ids: HashMap::new(),
+            last_id: None,
+            forgets_last_id: plan.forgets_last_id,
             term: 0,
             leaderless_until: Duration::ZERO,
             forgets_ids: plan.forgets_ids,
@@ -92,8 +97,8 @@ impl Cluster {
             let is_early = !self.pending.is_empty() && random.below(2) == 0;
             return Taken::Answered(Err(if is_early { Refusal::Busy } else { Refusal::OtherNumber }));
         }
-        let last = self.log.last().map(|stored| stored.digest);
-        if publish.after_digest.is_some() && self.pending.is_empty() && publish.after_digest != last {
+        let names_other = publish.after_digest.is_some() && publish.after_digest != self.last_id;
+        if names_other && self.pending.is_empty() {
             return Taken::Answered(Err(Refusal::OtherDigest));
         }
         self.pending.push(arrived);
@@ -105,6 +110,7 @@ impl Cluster {
         let arrived = (!self.pending.is_empty()).then(|| self.pending.remove(0))?;
         let Publish { bytes, digest, .. } = arrived.publish.clone();
         self.log.push(Stored { bytes, digest, stored_at: server_time(now) });
+        self.last_id = Some(digest);
         self.ids.insert(digest, (self.last(), now));
         Some((arrived, self.last()))
     }
@@ -115,6 +121,12 @@ impl Cluster {
         (0..kept).for_each(|_| drop(self.commit(now)));
         self.pending.clear();
         self.term += 1;
+        if self.forgets_last_id {
+            // It has caught up by files, and knows an older id or none.
+            let at = random.below(self.last() + 1);
+            let older = self.log.get(usize::try_from(at).expect("a few"));
+            self.last_id = older.map(|stored| stored.digest).filter(|_| random.below(2) == 0);
+        }
         let millis = if random.below(4) == 0 { 20_000 } else { 9_000 };
         self.leaderless_until = now + Duration::from_millis(50 + random.below(millis));
     }
@@ -125,6 +137,7 @@ impl Cluster {
         self.pending.clear();
         self.term += 1;
         self.log.truncate(self.log.len() - usize::try_from(lost).expect("a few"));
+        self.last_id = self.log.last().map(|stored| stored.digest).filter(|_| !self.forgets_last_id);
         if random.below(2) == 0 {
             self.ids.clear();
         }

@@ -8,6 +8,8 @@ use gesta_core::{
 };
 use gesta_jetstream::{CopyGroup, Tip};
 
+use super::Wrong;
+
 /// The store of all simulations.
 pub(super) const STORE: StoreId = StoreId::from_bytes([7; 16]);
 
@@ -17,6 +19,8 @@ pub(super) struct Copy {
     events: Vec<RecordedEvent>,
     /// The last position of each batch.
     ends: Vec<u64>,
+    /// The command of each batch.
+    commands: Vec<Option<CommandKey>>,
     heads: HashMap<String, Placed>,
     /// The tips that the copy has had, the newest last.
     tips: Vec<Tip>,
@@ -24,21 +28,27 @@ pub(super) struct Copy {
 
 impl Copy {
     /// Adds what a message has. Batches that are there are compared.
-    pub(super) fn apply(&mut self, batches: &[RecordedBatch], tip: Tip) {
+    pub(super) fn apply(&mut self, batches: &[RecordedBatch], tip: Tip) -> Result<(), Wrong> {
         for batch in batches {
             if batch.first().sequence <= self.position() {
-                assert_eq!(
-                    self.event(batch.first().sequence),
-                    Some(&batch.events()[0]),
-                    "a known batch is the same"
-                );
+                if self.event(batch.first().sequence) != Some(&batch.events()[0]) {
+                    return Err(format!("a copy gets another batch at {} than it has", batch.first()));
+                }
                 continue;
             }
-            assert_eq!(batch.first().sequence, self.position() + 1, "positions are dense");
+            if batch.first().sequence != self.position() + 1 {
+                return Err(format!(
+                    "a copy that ends at {} gets a batch at {}",
+                    self.position(),
+                    batch.first()
+                ));
+            }
             batch.events().iter().for_each(|event| self.add(event.clone()));
             self.ends.push(self.position());
+            self.commands.push(batch.command().cloned());
         }
         self.tips.push(tip);
+        Ok(())
     }
 
     fn add(&mut self, event: RecordedEvent) {
@@ -64,6 +74,7 @@ impl Copy {
         let mut left = Self::default();
         let kept = self.ends.len().saturating_sub(lost_batches);
         left.ends = self.ends[..kept].to_vec();
+        left.commands = self.commands[..kept].to_vec();
         let end = left.ends.last().copied().unwrap_or(0);
         let events = self.events.iter().take_while(|event| event.position().sequence <= end);
         events.for_each(|event| left.add(event.clone()));
@@ -87,6 +98,16 @@ impl Copy {
         Some(Placed { version: event.version(), position: event.position() })
     }
 
+    fn command(&self, key: &CommandKey) -> Option<CommandRecord<'_>> {
+        let is_same = |command: &Option<CommandKey>| command.as_ref().is_some_and(|own| own.key == key.key);
+        let at = self.commands.iter().position(is_same)?;
+        let first = at.checked_sub(1).map_or(0, |before| self.ends[before]) + 1;
+        let versions =
+            (first..=self.ends[at]).filter_map(|at| self.event(at)).map(|event| event.version().get());
+        let request = self.commands[at].as_ref().map(|own| own.request)?;
+        Some(CommandRecord { request, first, versions: versions.collect() })
+    }
+
     fn event(&self, sequence: u64) -> Option<&RecordedEvent> {
         self.events.get(usize::try_from(sequence.checked_sub(1)?).ok()?)
     }
@@ -96,8 +117,8 @@ impl Copy {
 struct Known<'a>(&'a Copy);
 
 impl Facts for Known<'_> {
-    fn command(&self, _: &CommandKey) -> Option<CommandRecord<'_>> {
-        None
+    fn command(&self, key: &CommandKey) -> Option<CommandRecord<'_>> {
+        self.0.command(key)
     }
 
     fn event(&self, _: usize, stream: &StreamName, id: EventId) -> Option<Placed> {
@@ -151,7 +172,9 @@ impl CopyGroup for Group<'_> {
             self.copy.add(RecordedEvent::new(position, version, recorded_at, new.to_bytes()));
         }
         self.copy.ends.push(self.copy.position());
+        self.copy.commands.push(self.batches[at].command.clone());
         let first = self.copy.events.len() - self.batches[at].events.len();
-        RecordedBatch::new(self.copy.events[first..].to_vec(), None).expect("a batch has events")
+        let command = self.batches[at].command.clone();
+        RecordedBatch::new(self.copy.events[first..].to_vec(), command).expect("a batch has events")
     }
 }

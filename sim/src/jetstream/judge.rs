@@ -1,13 +1,13 @@
 //! The judge: what clients were told, against the messages that the cluster has at the end.
 
-use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
-use gesta_core::{AppendError, Batch, Expected, Repeat, Version};
-use gesta_jetstream::{Message, Tip};
+use gesta_core::{AppendError, Batch, Repeat};
+use gesta_jetstream::Halt;
 
 use super::Wrong;
 use super::cluster::Cluster;
-use super::copy::STORE;
+use super::history::History;
 use super::process::Process;
 
 /// One batch of a client, sent until it has an answer.
@@ -34,27 +34,31 @@ pub(super) enum Answer {
     Unavailable,
 }
 
-/// A refusal by an expectation, and the messages that the cluster had before and after the call.
+/// A refusal, and the messages that the cluster had before and after the call.
 #[derive(Debug, Clone)]
-struct Conflict {
+struct Refused {
     operation: usize,
-    begun_at: u64,
-    ended_at: u64,
+    error: AppendError,
+    call: RangeInclusive<usize>,
+}
+
+/// An acknowledgement, and the process that gave it.
+#[derive(Debug, Clone)]
+struct Acknowledged {
+    operation: usize,
+    by: usize,
+    repeat: Repeat,
 }
 
 /// What clients were told.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     pub(super) operations: Vec<Operation>,
-    conflicts: Vec<Conflict>,
-    /// Places that were acknowledged: operation, and its first position.
-    places: Vec<(usize, u64)>,
+    refused: Vec<Refused>,
+    acknowledged: Vec<Acknowledged>,
     /// True once the cluster has lost messages.
     pub(super) has_lost: bool,
 }
-
-/// The versions of all streams after each message; first, before all of them.
-type Versions = Vec<HashMap<String, Version>>;
 
 impl Judge {
     /// Takes the answer to an append.
@@ -69,22 +73,17 @@ impl Judge {
         match answer {
             Answer::Appended(repeat) => {
                 operation.acknowledged_by.get_or_insert(by);
-                self.places.push((number, repeat.places[0].position.sequence));
+                self.acknowledged.push(Acknowledged { operation: number, by, repeat: repeat.clone() });
             }
-            Answer::Refused(AppendError::Conflict { .. }) => {
+            Answer::Refused(error) => {
                 operation.is_refused = true;
-                self.conflicts.push(Conflict { operation: number, begun_at, ended_at });
+                let index = |messages| usize::try_from(messages).expect("a few");
+                let call = index(begun_at)..=index(ended_at);
+                self.refused.push(Refused { operation: number, error: error.clone(), call });
             }
-            Answer::Refused(AppendError::ConditionFailed { .. }) => operation.is_refused = true,
-            Answer::Refused(AppendError::CheckpointAhead { .. } | AppendError::Diverged { .. })
-                if self.has_lost =>
-            {
-                operation.is_refused = true;
-            }
-            Answer::Refused(error) => return Err(format!("operation {number} got {error:?}")),
             Answer::InDoubt => operation.may_be_written = true,
             Answer::ReadOnly | Answer::Unavailable if !operation.may_be_written => {
-                operation.is_refused = true
+                operation.is_refused = true;
             }
             Answer::ReadOnly | Answer::Unavailable | Answer::Head(_) => {}
         }
@@ -93,140 +92,91 @@ impl Judge {
 
     /// Checks everything at the end.
     pub(super) fn judge(&self, cluster: &Cluster, processes: &[Process]) -> Result<(), Wrong> {
-        let (written, versions) = self.replay(cluster)?;
+        let history = History::read(cluster, &self.operations, self.has_lost)?;
         for (at, process) in processes.iter().enumerate() {
-            check_process(at, process, cluster)?;
+            check_process(at, process, cluster, &history)?;
         }
         let has_halted = |by: usize| processes[by].machine.halted().is_some();
         for (number, operation) in self.operations.iter().enumerate() {
-            let is_written = written.contains_key(&number);
-            if let Some(by) = operation.acknowledged_by
-                && !is_written
-                && !(self.has_lost && has_halted(by))
-            {
-                return Err(format!("operation {number} was acknowledged by process {by} and is lost"));
-            }
-            if is_written && operation.is_refused {
+            if history.wrote(number) && operation.is_refused {
                 return Err(format!("operation {number} was refused, and is written"));
             }
         }
-        if self.has_lost {
-            return Ok(());
-        }
-        for (number, place) in &self.places {
-            if written.get(number) != Some(place) {
-                return Err(format!(
-                    "operation {number} was acknowledged at {place}, and is at {:?}",
-                    written.get(number)
-                ));
+        for Acknowledged { operation, by, repeat } in &self.acknowledged {
+            let batch = &self.operations[*operation].batch;
+            // A process that has named a loss may have acknowledged what is lost.
+            if !(self.has_lost && has_halted(*by)) {
+                history.check_places(batch, repeat).map_err(|wrong| {
+                    format!("operation {operation} was acknowledged by process {by}, {wrong}")
+                })?;
             }
         }
-        self.conflicts.iter().try_for_each(|conflict| self.check_conflict(conflict, &versions))
+        self.refused.iter().try_for_each(|refused| {
+            self.check_refusal(refused, &history)
+                .map_err(|wrong| format!("operation {} was refused, {wrong}", refused.operation))
+        })
     }
 
-    /// Reads all messages, and checks their order and what each batch expected.
-    fn replay(&self, cluster: &Cluster) -> Result<(HashMap<usize, u64>, Versions), Wrong> {
-        let mut tip = Tip::start(STORE, 0);
-        let (mut written, mut versions) = (HashMap::new(), vec![HashMap::new()]);
-        let mut events = Vec::new();
-        for (number, stored) in (1..).zip(&cluster.log) {
-            let message =
-                Message::decode(&stored.bytes, 0).map_err(|error| format!("message {number}: {error}"))?;
-            tip = message.follow(&tip, number).map_err(|error| format!("message {number}: {error}"))?;
-            let mut heads: HashMap<String, Version> = versions[versions.len() - 1].clone();
-            for batch in message.batches() {
-                let operation = self.operation_of(batch.events()[0].id().as_bytes());
-                self.check_batch(operation, &heads, &events)?;
-                if written.insert(operation, batch.first().sequence).is_some() {
-                    return Err(format!("operation {operation} is written twice"));
-                }
-                let ahead = batch.recorded_at().as_nanos() - stored.stored_at.as_nanos();
-                if ahead > 10_000_000_000 {
-                    return Err(format!(
-                        "operation {operation} has a time that is {} s ahead",
-                        ahead / 1_000_000_000
-                    ));
-                }
-                for event in batch.events() {
-                    let next = heads.get(event.stream()).map_or(Version::FIRST, |version| version.next());
-                    if event.version() != next {
-                        return Err(format!(
-                            "an event of operation {operation} has version {} for {next}",
-                            event.version()
-                        ));
-                    }
-                    heads.insert(event.stream().to_owned(), next);
-                    events.push(event.clone());
-                }
+    /// Checks that a refusal was right: at its place if it names one, otherwise at some moment of the call.
+    fn check_refusal(&self, refused: &Refused, history: &History) -> Result<(), Wrong> {
+        let Refused { operation, error, call } = refused;
+        let batch = &self.operations[*operation].batch;
+        match error {
+            // What it speaks of may be lost.
+            _ if self.has_lost => Ok(()),
+            AppendError::Conflict { .. } => {
+                let is_met = |at: usize| {
+                    batch.expect.iter().all(|(stream, expected)| history.meets(at, stream, expected))
+                };
+                let was_wrong = call.clone().any(|at| !is_met(at));
+                was_wrong.then_some(()).ok_or_else(|| "and its expectation was always right".to_owned())
             }
-            versions.push(heads);
-        }
-        Ok((written, versions))
-    }
-
-    fn operation_of(&self, id: &[u8; 16]) -> usize {
-        let number = usize::try_from(u128::from_be_bytes(*id) / 16).expect("ids are made from numbers");
-        assert!(number < self.operations.len(), "only clients make events");
-        number
-    }
-
-    /// Checks that what a batch expects is true at its place.
-    fn check_batch(
-        &self,
-        number: usize,
-        heads: &HashMap<String, Version>,
-        events: &[gesta_core::RecordedEvent],
-    ) -> Result<(), Wrong> {
-        let batch = &self.operations[number].batch;
-        for (stream, expected) in &batch.expect {
-            let actual = heads.get(stream.as_str()).copied();
-            if !expected.is_met_by(actual, |_| None) {
-                return Err(format!("operation {number} expects {expected} and is written after {actual:?}"));
+            AppendError::ConditionFailed { index, at } => {
+                let condition = batch.conditions.get(*index).ok_or("by a condition that it does not have")?;
+                let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
+                let event = history.event(at.sequence).filter(|_| at.sequence > after);
+                let fails = event.is_some_and(|event| condition.fail_if_any.matches(event));
+                fails.then_some(()).ok_or_else(|| format!("and no event at {at} fails its condition"))
             }
-        }
-        for condition in &batch.conditions {
-            let after = condition.after.as_ref().map_or(0, |after| after.sequence(0));
-            let after = usize::try_from(after).expect("a few events");
-            let newer = events.get(after..).unwrap_or(&[]);
-            // After a loss, the place of a condition may be one of another history, which its mark tells.
-            if newer.iter().any(|event| condition.fail_if_any.matches(event)) && !self.has_lost {
-                return Err(format!("operation {number} is written though its condition fails"));
+            AppendError::KeyReused => {
+                let command = batch.command.as_ref().ok_or("by a key that it does not have")?;
+                let is_other =
+                    history.command(&command.key).is_some_and(|(request, _)| request != command.request);
+                is_other
+                    .then_some(())
+                    .ok_or_else(|| "and its key was never used for another request".to_owned())
             }
+            AppendError::IdTaken { index, .. } => {
+                let was_taken = call.clone().any(|at| history.cut_at(at, batch) == Some(*index));
+                was_taken.then_some(()).ok_or_else(|| "and its ids were never taken so".to_owned())
+            }
+            error => Err(format!("which nothing explains: {error:?}")),
         }
-        Ok(())
-    }
-
-    /// Checks that a refused expectation was wrong at some moment of the call.
-    fn check_conflict(&self, conflict: &Conflict, versions: &Versions) -> Result<(), Wrong> {
-        let batch = &self.operations[conflict.operation].batch;
-        let range = usize::try_from(conflict.begun_at).expect("a few")
-            ..=usize::try_from(conflict.ended_at).expect("a few");
-        let is_met = |heads: &HashMap<String, Version>| {
-            let is_met = |(stream, expected): &(gesta_core::StreamName, Expected)| {
-                expected.is_met_by(heads.get(stream.as_str()).copied(), |_| None)
-            };
-            batch.expect.iter().all(is_met)
-        };
-        if versions[range].iter().all(is_met) {
-            return Err(format!(
-                "operation {} was refused, and its expectation was always right",
-                conflict.operation
-            ));
-        }
-        Ok(())
     }
 }
 
 /// Checks that a copy ends where the cluster does, or that the process has named the loss.
-fn check_process(at: usize, process: &Process, cluster: &Cluster) -> Result<(), Wrong> {
+fn check_process(at: usize, process: &Process, cluster: &Cluster, history: &History) -> Result<(), Wrong> {
     let tip = process.machine.tip();
     let stored = tip.number.checked_sub(1).map(|last| cluster.log.get(usize::try_from(last).expect("a few")));
     let is_part = stored.is_none_or(|stored| stored.is_some_and(|stored| stored.digest == tip.digest));
     let ends = format!("message {} of {}", tip.number, cluster.last());
     match process.machine.halted() {
+        // A process with a lost message has written after the one in its place: nobody can go on.
+        Some(_) if history.is_broken => Ok(()),
+        None if history.is_broken => {
+            Err(format!("process {at} goes on at {ends}, and the chain of messages is broken"))
+        }
+        // Its copy is full.
+        Some(Halt::Copy { .. }) if process.is_full => Ok(()),
         Some(halt) if is_part => Err(format!("process {at} has halted at {ends} without a loss: {halt:?}")),
         Some(_) => Ok(()),
         None if !is_part => Err(format!("process {at} has another history at {ends}, and does not say so")),
+        None if tip.position != process.copy.position() => Err(format!(
+            "the copy of process {at} ends at {}, and its tip says {}",
+            process.copy.position(),
+            tip.position
+        )),
         None if tip.number != cluster.last() => Err(format!("process {at} stands still at {ends}")),
         None => Ok(()),
     }

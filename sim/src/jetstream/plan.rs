@@ -27,6 +27,14 @@ pub(super) struct Plan {
     pub(super) loses: u64,
     /// True if the cluster forgets the ids of messages at once, false if it keeps them for two minutes.
     pub(super) forgets_ids: bool,
+    /// True if a new leader may have forgotten the id of the last message, as servers do that were started again.
+    pub(super) forgets_last_id: bool,
+    /// How late the answers of the leader to questions for its last message are at most, in milliseconds.
+    pub(super) late_status: u64,
+    /// Chance that a bug of a writer decides a group that no copy would take.
+    pub(super) malformed: u64,
+    /// Messages that copies cannot write to their disks, in all.
+    pub(super) full_copies: u64,
     /// True if the first process has a clock that is an hour ahead.
     pub(super) has_fast_clock: bool,
 }
@@ -47,6 +55,10 @@ impl Plan {
         let loses = if kills == 0 { chance(3) } else { 0 };
         let forgets_ids = chance(1) == 0;
         let has_fast_clock = chance(4) == 1;
+        let forgets_last_id = chance(1) == 0;
+        let late_status = chance(25_000);
+        let malformed = chance(30);
+        let full_copies = chance(2);
         Self {
             processes: 1 + usize::try_from(random.below(3)).expect("at most 2"),
             clients: 2 + usize::try_from(random.below(4)).expect("at most 3"),
@@ -61,6 +73,10 @@ impl Plan {
             gaps,
             loses,
             forgets_ids,
+            forgets_last_id,
+            late_status,
+            malformed,
+            full_copies,
             has_fast_clock,
         }
     }

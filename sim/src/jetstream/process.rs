@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use gesta_core::{AppendError, RecordedBatch, Timestamp};
+use gesta_core::{AppendError, RecordedBatch, RecordedEvent, Timestamp};
 use gesta_jetstream::{Decided, Draft, Machine, Outcome, Settled, decide};
 
 use super::cluster::server_time;
@@ -56,6 +56,8 @@ pub(super) struct Process {
     pub(super) is_alive: bool,
     /// Until then it hears nothing, though it is heard.
     pub(super) deaf_until: Duration,
+    /// True if the disk of its copy takes no more.
+    pub(super) is_full: bool,
     /// How far its clock is ahead.
     pub(super) fast_by: Duration,
     waiting: VecDeque<Ticket>,
@@ -75,6 +77,7 @@ impl Process {
             consumer: Consumer::default(),
             is_alive: true,
             deaf_until: Duration::ZERO,
+            is_full: false,
             fast_by,
             waiting: VecDeque::new(),
             group: Vec::new(),
@@ -136,7 +139,7 @@ impl Process {
         &mut self,
         operations: &[Operation],
         now: Duration,
-        may_write: bool,
+        (may_write, is_malformed): (bool, bool),
         random: &mut Random,
     ) -> Option<Draft> {
         let appends = self.group.iter().filter_map(|ticket| match ticket.call {
@@ -152,6 +155,7 @@ impl Process {
         self.outcomes = outcomes;
         let asks_for_head = self.group.iter().any(|ticket| matches!(ticket.call, Call::Head));
         let is_sent = may_write && (!batches.is_empty() || needs_proof || asks_for_head);
+        let batches = if is_malformed { malformed(batches, random) } else { batches };
         is_sent.then(|| self.draft(batches, now, random))
     }
 
@@ -169,6 +173,21 @@ impl Process {
         });
         answers.collect()
     }
+}
+
+/// Batches with a gap, or with a time that goes back.
+fn malformed(mut batches: Vec<RecordedBatch>, random: &mut Random) -> Vec<RecordedBatch> {
+    if batches.len() > 1 && random.below(2) == 0 {
+        batches.remove(0);
+    } else if let Some(last) = batches.pop() {
+        let before_all = Timestamp::from_nanos(-1);
+        let event = |event: &RecordedEvent| {
+            RecordedEvent::new(event.position(), event.version(), before_all, (**event).clone())
+        };
+        let events = last.events().iter().map(event).collect();
+        batches.push(RecordedBatch::new(events, last.command().cloned()).expect("it has a time"));
+    }
+    batches
 }
 
 fn answer(outcome: Option<Outcome>, settled: &Settled) -> Answer {

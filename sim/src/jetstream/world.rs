@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gesta_core::{Batch, EventId, Expected, Item, NewEvent, Query, StreamName, Timestamp};
+use gesta_core::{Batch, CommandKey, EventId, Expected, Item, NewEvent, Query, StreamName, Timestamp};
 use gesta_jetstream::{Draft, Input, Output, Refusal, Settled};
 
 use super::cluster::{Arrived, Cluster, Taken, server_time};
@@ -23,6 +23,9 @@ const END: Duration = Duration::from_secs(160);
 /// How often a process asks the leader for its last message.
 const STATUS_TIME: Duration = Duration::from_secs(5);
 const STREAMS: [&str; 3] = ["account-1", "account-2", "order-1"];
+
+/// Command keys, which several operations share.
+const KEYS: u64 = 6;
 
 /// Something that happens at its time.
 enum Happening {
@@ -63,6 +66,12 @@ enum Happening {
         process: usize,
         boot: u64,
     },
+    LeaderAt {
+        process: usize,
+        boot: u64,
+        last: u64,
+        asked_at: Duration,
+    },
     Act {
         client: usize,
     },
@@ -76,6 +85,10 @@ enum Happening {
         process: usize,
     },
     Kill {
+        process: usize,
+    },
+    /// The disk of its copy is full.
+    Fill {
         process: usize,
     },
     Start {
@@ -105,6 +118,8 @@ pub(super) struct World {
     processes: Vec<Process>,
     clients: Vec<Client>,
     judge: Judge,
+    /// Processes that have answered the last call.
+    last_answers: usize,
     counts: Clustered,
 }
 
@@ -126,6 +141,7 @@ impl World {
             processes,
             clients: vec![Client::default(); plan.clients],
             judge: Judge::default(),
+            last_answers: 0,
             counts: Clustered { runs: 1, ..Clustered::default() },
             random,
         }
@@ -144,6 +160,9 @@ impl World {
         if let Some(client) = self.clients.iter().position(|client| client.pending.is_some()) {
             return Err(format!("client {client} has no answer at the end"));
         }
+        if self.last_answers < self.processes.len() {
+            return Err("a process has not answered the last call".to_owned());
+        }
         self.judge.judge(&self.cluster, &self.processes)?;
         self.counts.messages = self.cluster.last();
         let halts = self.processes.iter().filter(|process| process.machine.halted().is_some());
@@ -158,7 +177,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.later(500, Happening::Act { client });
         }
-        let Plan { elections, cuts, silences, kills, loses, .. } = self.plan;
+        let Plan { elections, cuts, silences, kills, full_copies, loses, .. } = self.plan;
         let within = u64::try_from(CALM.as_millis()).expect("a minute");
         (0..elections).for_each(|_| self.later(within / 2, Happening::Shake));
         for _ in 0..cuts {
@@ -172,6 +191,10 @@ impl World {
         for _ in 0..kills {
             let process = self.some_process();
             self.later(within / 2, Happening::Kill { process });
+        }
+        for _ in 0..full_copies {
+            let process = self.some_process();
+            self.later(within / 2, Happening::Fill { process });
         }
         if loses > 0 {
             self.later(5_000, Happening::Lose);
@@ -201,6 +224,9 @@ impl World {
             }
             Happening::Wake { process, boot } => self.input(process, boot, Input::Tick)?,
             Happening::Status { process, boot } => self.status(process, boot)?,
+            Happening::LeaderAt { process, boot, last, asked_at } => {
+                self.input(process, boot, Input::LeaderAt { last, asked_at })?;
+            }
             Happening::Act { client } => self.act(client)?,
             Happening::Shake => self.is_shaken = true,
             Happening::Lose => {
@@ -214,13 +240,15 @@ impl World {
                 self.processes[process].deaf_until = self.now + Duration::from_millis(millis);
             }
             Happening::Kill { process } => self.kill(process),
+            Happening::Fill { process } => self.processes[process].is_full = true,
             Happening::Start { process } => {
                 self.processes[process].start_again(&mut self.random);
                 self.start(process)?;
             }
             Happening::Calm => {
-                let Plan { lost_answers, dead_consumers, gaps, .. } = &mut self.plan;
-                (*lost_answers, *dead_consumers, *gaps) = (0, 0, 0);
+                self.is_shaken = false;
+                let Plan { lost_answers, dead_consumers, gaps, malformed, .. } = &mut self.plan;
+                (*lost_answers, *dead_consumers, *gaps, *malformed) = (0, 0, 0, 0);
             }
             Happening::LastCalls => {
                 for process in 0..self.processes.len() {
@@ -329,8 +357,9 @@ impl World {
         if is_deaf {
             return Ok(());
         }
-        let last = self.cluster.last();
-        self.input(process, boot, Input::LeaderAt { last })
+        let answer = Happening::LeaderAt { process, boot, last: self.cluster.last(), asked_at: self.now };
+        self.at(self.now + Duration::from_millis(self.plan.late_status), answer);
+        Ok(())
     }
 
     // Faults.
@@ -415,14 +444,22 @@ impl World {
                 }
                 Output::Decide { may_write } => {
                     let at = state.machine.tip().number;
-                    let draft = state.decide(&self.judge.operations, self.now, may_write, &mut self.random);
+                    let is_malformed = self.random.below(1_000) < self.plan.malformed;
+                    let chosen = (may_write, is_malformed);
+                    let draft = state.decide(&self.judge.operations, self.now, chosen, &mut self.random);
                     self.counts.decided_again += u64::from(state.decisions == 2);
                     decisions.push_back((at, draft));
                 }
                 Output::Publish(publish) => {
                     self.later(2, Happening::Arrive(Arrived { process, boot, publish }));
                 }
-                Output::Apply(message, tip) => state.copy.apply(message.batches(), tip),
+                Output::Apply(..) if state.is_full => {
+                    self.input(process, boot, Input::NotApplied { reason: "no room".to_owned() })?;
+                }
+                Output::Apply(message, tip) => {
+                    state.copy.apply(message.batches(), tip)?;
+                    self.input(process, boot, Input::Applied)?;
+                }
                 Output::Settled(settled) => self.settle(process, &settled)?,
                 Output::Follow { consumer, from } => {
                     let is_dead = self.random.below(1_000) < self.plan.dead_consumers;
@@ -467,6 +504,12 @@ impl World {
                 ticket.position
             ));
         }
+        if ticket.client == usize::MAX {
+            self.last_answers += 1;
+            if !matches!(answer, Answer::Head(_)) && self.processes[process].machine.read_only().is_none() {
+                return Err(format!("process {process} takes no writes at the end: {answer:?}"));
+            }
+        }
         if let Call::Append(number) = ticket.call {
             self.check_own_write(process, number, answer)?;
             self.judge.told(number, answer, process, (ticket.begun_at, self.cluster.last()))?;
@@ -486,9 +529,8 @@ impl World {
 
     /// A read after an append sees it, in the process that answered.
     fn check_own_write(&self, process: usize, number: usize, answer: &Answer) -> Result<(), Wrong> {
-        let event = &self.judge.operations[number].batch.events[0];
-        let is_seen = self.processes[process].copy.find(event.stream.as_str(), event.id).is_some();
-        if matches!(answer, Answer::Appended(_)) && !is_seen {
+        let position = self.processes[process].copy.position();
+        if matches!(answer, Answer::Appended(repeat) if repeat.end > position) {
             return Err(format!("operation {number} was acknowledged before the copy had it"));
         }
         let state = &self.processes[process];
@@ -566,7 +608,18 @@ impl World {
             let name = if at == 0 { first.clone() } else { other.clone() };
             NewEvent::json(id, name, "a.b".parse().expect("a type"), server_time(self.now), "{}")
         };
-        let batch = Batch::new((0..size).map(event));
+        let mut batch = Batch::new((0..size).map(event));
+        if number > 0 && size > 1 && self.chance(150) {
+            // The last event is one that another client sends too.
+            let another = usize::try_from(self.random.below(number as u64)).expect("a few");
+            batch.events.pop();
+            batch.events.push(self.judge.operations[another].batch.events[0].clone());
+        }
+        if self.chance(300) {
+            let key = self.random.below(KEYS).to_le_bytes().to_vec().into();
+            let request = [u8::from(self.chance(200)); 32];
+            batch = batch.with_command(CommandKey { key, request });
+        }
         match self.random.below(6) {
             0 => batch,
             1 => batch.expect(first, Expected::Exists),

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use super::{Publish, Refusal};
 use crate::bugs::{Bug, planted};
 use crate::limits::{ANSWER_TIME, BUSY_PAUSE, BUSY_TRIES, UNREACHED_PAUSE, UNREACHED_PAUSE_MAX};
-use crate::message::{Encoded, MessageDigest, Tip};
+use crate::message::{Message, MessageDigest, Tip};
 
 /// A message that was published and is not known to be in the stream.
 #[derive(Debug)]
 pub(super) struct Flight {
-    message: Encoded,
+    bytes: Bytes,
+    message: Message,
     /// The tip that it follows.
     pub(super) after: Tip,
     /// Its first sending. Those of messages before have lower numbers.
@@ -23,6 +24,10 @@ pub(super) struct Flight {
     unanswered: HashSet<u64>,
     /// True if the client may have sent it once more than it was told to.
     may_be_sent_again: bool,
+    /// False once the server is known to have forgotten the digest of the message before.
+    names_digest: bool,
+    /// The first consumer that was made after the message was known to be in the stream, if it did not name the digest.
+    proven_by: Option<u64>,
     busy: u32,
     unreached_pause: Duration,
     step: Step,
@@ -36,20 +41,25 @@ pub(super) enum Step {
     AwaitAnswer,
     /// The delivery of the next message: the stream says that there is one.
     AwaitNext,
+    /// The delivery of the message before, once more: the server knows another digest, or none.
+    Compare,
     /// The time of the next sending.
     Pause,
 }
 
 impl Flight {
     /// A message before its first sending.
-    pub(super) fn new(message: Encoded, after: Tip, first: u64) -> Self {
+    pub(super) fn new((bytes, message): (Bytes, Message), after: Tip, first: u64) -> Self {
         Self {
+            bytes,
             message,
             after,
             first,
             latest: first,
             unanswered: HashSet::new(),
             may_be_sent_again: false,
+            names_digest: after.number > 0,
+            proven_by: None,
             busy: 0,
             unreached_pause: UNREACHED_PAUSE,
             step: Step::Pause,
@@ -57,12 +67,12 @@ impl Flight {
         }
     }
 
-    pub(super) fn bytes(&self) -> Bytes {
-        self.message.bytes.clone()
+    pub(super) const fn message(&self) -> &Message {
+        &self.message
     }
 
     pub(super) const fn digest(&self) -> MessageDigest {
-        self.message.digest
+        self.message.digest()
     }
 
     /// Publishes it, once more or for the first time, always with the same expectation.
@@ -70,14 +80,37 @@ impl Flight {
         self.latest = sending;
         self.unanswered.insert(sending);
         (self.step, self.until) = (Step::AwaitAnswer, now + ANSWER_TIME);
-        let is_first = self.after.number == 0 || planted(Bug::NumberIsIdentity);
+        let names_digest = self.names_digest && !planted(Bug::NumberIsIdentity);
         Publish {
             sending,
-            bytes: self.bytes(),
-            digest: self.message.digest,
+            bytes: self.bytes.clone(),
+            digest: self.digest(),
             after: self.after.number,
-            after_digest: (!is_first).then_some(self.after.digest),
+            after_digest: names_digest.then_some(self.after.digest),
         }
+    }
+
+    /// The stream has the message before, and the server does not remember its digest. From now on the number alone is named.
+    pub(super) const fn forget_digest(&mut self) {
+        self.names_digest = false;
+    }
+
+    /// True if an acknowledgement proves that the message follows the copy: it was not accepted by its number alone.
+    pub(super) fn is_proven_by_answer(&self) -> bool {
+        self.names_digest || self.after.number == 0 || planted(Bug::NumberIsIdentity)
+    }
+
+    /// True if the delivery of the message by this consumer proves no more than an acknowledgement, and that is no proof.
+    pub(super) fn is_unproven(&self, consumer: u64) -> bool {
+        !self.is_proven_by_answer() && self.proven_by.is_none_or(|first| consumer < first)
+    }
+
+    /// Waits for the deliveries of a consumer, which is to be made. Returns false if one was made before.
+    pub(super) fn prove_by(&mut self, consumer: u64, now: Duration) -> bool {
+        (self.step, self.until) = (Step::AwaitNext, now + ANSWER_TIME);
+        let is_first = self.proven_by.is_none();
+        self.proven_by.get_or_insert(consumer);
+        is_first
     }
 
     /// True if a sending was one of this message.
@@ -107,12 +140,9 @@ impl Flight {
                 self.busy += 1;
                 (Step::Pause, now + BUSY_PAUSE * self.busy)
             }
+            Refusal::OtherDigest => (Step::Compare, now + ANSWER_TIME),
             _ => (Step::AwaitNext, now + ANSWER_TIME),
         };
-    }
-
-    pub(super) const fn waits_for_next(&self) -> bool {
-        matches!(self.step, Step::AwaitNext)
     }
 
     pub(super) const fn step(&self) -> Step {

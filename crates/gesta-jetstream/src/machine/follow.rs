@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use gesta_core::Timestamp;
 
-use super::{Clock, Halt, Machine, Output, Work};
+use super::flight::Step;
+use super::{Clock, Halt, Machine, Output, Then, Work};
 use crate::bugs::{Bug, planted};
-use crate::limits::{ANSWER_TIME, BEHIND_TIME, CLOCK_AHEAD_MAX, GAPS_MAX, UNDELIVERED_MAX};
+use crate::limits::{ANSWER_TIME, BEHIND_TIME, CLOCK_AHEAD_MAX, GAPS_MAX};
 use crate::message::{Message, MessageDigest};
 
 /// The state of the consumer.
@@ -22,12 +23,14 @@ pub(super) struct Follower {
     undelivered: VecDeque<Known>,
     /// The last message of the copy.
     last: Option<Known>,
-    /// When the copy got its last message, or the consumer was made.
-    moved_at: Duration,
+    /// When the consumer delivered its last message, or was made. Messages that this process wrote say nothing about the consumer.
+    delivered_at: Duration,
+    /// When the copy got its last message.
+    applied_at: Duration,
     /// Consumers that left out a message since the copy got one.
     gaps: u32,
-    /// Since when the leader has ended before this number, which the copy had then.
-    behind: Option<(Duration, u64)>,
+    /// Since when the leader has ended before the copy, which has got nothing since.
+    behind: Option<Duration>,
 }
 
 /// A message of the copy.
@@ -45,10 +48,15 @@ impl Follower {
             delivered: 0,
             undelivered: VecDeque::new(),
             last: None,
-            moved_at: Duration::ZERO,
+            delivered_at: Duration::ZERO,
+            applied_at: Duration::ZERO,
             gaps: 0,
             behind: None,
         }
+    }
+
+    pub(super) const fn consumer(&self) -> u64 {
+        self.consumer
     }
 
     /// True if the consumer has delivered all messages of the copy.
@@ -61,8 +69,9 @@ impl Follower {
         let known = Known { digest: message.digest(), written_at: is_own.then_some(message.written_at()) };
         self.undelivered.push_back(known);
         self.last = Some(known);
-        self.moved_at = now;
+        self.applied_at = now;
         self.gaps = 0;
+        self.behind = None;
     }
 }
 
@@ -73,7 +82,7 @@ impl Machine {
         let follower = &mut self.follower;
         follower.consumer += 1;
         follower.delivered = number.saturating_sub(1);
-        follower.moved_at = self.now;
+        follower.delivered_at = self.now;
         let last = follower.last.unwrap_or(Known { digest, written_at: None });
         follower.undelivered = (number > 0).then_some(last).into_iter().collect();
         self.outputs.push(Output::Follow { consumer: follower.consumer, from: number.max(1) });
@@ -88,6 +97,7 @@ impl Machine {
             return self.leave_out(number, next);
         }
         self.follower.delivered = number;
+        self.follower.delivered_at = self.now;
         if self.follower.undelivered.is_empty() && !self.take(number, bytes) {
             return;
         }
@@ -97,6 +107,17 @@ impl Machine {
         }
         if let Some(written_at) = known.written_at {
             self.compare_clock(written_at, stored_at);
+        }
+        self.compared(number);
+    }
+
+    /// The stream has a message as the copy has it. If the server refuses its digest, it has forgotten that.
+    fn compared(&mut self, number: u64) {
+        let Work::Sending(_, flight) = &mut self.work else { return };
+        let is_forgotten = flight.step() == Step::Compare && number == flight.after.number;
+        if is_forgotten && !planted(Bug::ForgottenIdStops) {
+            flight.forget_digest();
+            self.send();
         }
     }
 
@@ -118,17 +139,17 @@ impl Machine {
                 return false;
             }
         };
-        let Work::Sending(_, flight) = &self.work else { return self.apply(message, false) };
+        let Work::Sending(_, flight) = &self.work else { return self.apply(message, false, Then::Nothing) };
         if flight.digest() == message.digest() || planted(Bug::AnyMessageIsOurs) {
+            if flight.is_unproven(self.follower.consumer) {
+                self.prove();
+                return false;
+            }
             let before = self.tip.number;
             self.is_written(message);
             return self.tip.number > before;
         }
-        let is_applied = self.apply(message, false);
-        if is_applied {
-            self.lose_race();
-        }
-        is_applied
+        self.apply(message, false, Then::LoseRace)
     }
 
     /// Compares the writer's clock with the server's, at a message of this process.
@@ -141,32 +162,33 @@ impl Machine {
         }
     }
 
-    /// Compares the copy with the last message of the leader. It may be an old answer, so only a long time counts.
-    pub(super) fn leader_at(&mut self, last: u64) {
+    /// Compares the copy and the consumer with the last message of the leader. It may be an old answer, so only a long time counts.
+    pub(super) fn leader_at(&mut self, last: u64, asked_at: Duration) {
         if self.halted.is_some() {
             return;
         }
-        let is_behind = last < self.tip.number || (last == self.tip.number && self.is_replaying());
-        self.note_behind(last, is_behind);
-        let stands_still = self.now >= self.follower.moved_at + ANSWER_TIME;
-        let is_far = self.follower.undelivered.len() > UNDELIVERED_MAX;
-        if (last > self.tip.number || is_far) && stands_still && !planted(Bug::ConsumerForEver) {
+        self.note_behind(last, asked_at);
+        let stands_still = self.now >= self.follower.delivered_at + ANSWER_TIME;
+        if last > self.follower.delivered && stands_still && !planted(Bug::ConsumerForEver) {
             self.follow();
         }
     }
 
-    fn note_behind(&mut self, last: u64, is_behind: bool) {
+    fn note_behind(&mut self, last: u64, asked_at: Duration) {
+        let is_behind = last < self.tip.number || (last == self.tip.number && self.is_replaying());
         if !is_behind || planted(Bug::BehindIgnored) {
             self.follower.behind = None;
             return;
         }
+        let asked_at = if planted(Bug::LateLeaderCounts) { self.now } else { asked_at };
         match self.follower.behind {
-            Some((since, copy)) if last < copy || self.is_replaying() => {
-                if self.now >= since + BEHIND_TIME {
-                    self.halt(Halt::Behind { last, copy: self.tip.number });
-                }
+            // The leader did not have it yet, or nobody had.
+            _ if asked_at < self.follower.applied_at => {}
+            Some(since) if asked_at >= since + BEHIND_TIME => {
+                self.halt(Halt::Behind { last, copy: self.tip.number });
             }
-            _ => self.follower.behind = Some((self.now, self.tip.number)),
+            Some(_) => {}
+            None => self.follower.behind = Some(asked_at),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why a machine halts: the stream has lost or changed messages.
+//! Why a machine halts: the stream has lost or changed messages, or the copy takes none.
 
 use crate::message::{ChainError, MessageError};
 
@@ -39,6 +39,14 @@ pub enum Halt {
         /// Why.
         #[source]
         error: MessageError,
+    },
+    /// The copy does not take a message.
+    #[error("this copy does not take message {number}: {reason}")]
+    Copy {
+        /// The number of the message.
+        number: u64,
+        /// Why.
+        reason: String,
     },
     /// A publish was acknowledged at another place than the one that it expected.
     #[error(

@@ -1,5 +1,7 @@
 //! Reads the fields of a message, and refuses what no writer writes.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use gesta_core::{
     COMMAND_KEY_BYTES_MAX, CommandKey, EventBytes, Position, RecordedBatch, RecordedEvent, Timestamp, Version,
@@ -66,6 +68,7 @@ impl<'a> Reader<'a> {
             last = batch.last().position();
             batches.push(batch);
         }
+        check_versions(&batches)?;
         if self.rest.is_empty() { Ok(batches) } else { Err(MessageError::Field { field: "end" }) }
     }
 
@@ -79,7 +82,11 @@ impl<'a> Reader<'a> {
             let version = Version::new(self.u64("version")?);
             let length = self.count("length of an event")?;
             let event = EventBytes::parse(self.piece(message, length, "length of an event")?)?;
-            sequence = sequence.checked_add(1).ok_or(MessageError::Field { field: "position" })?;
+            // A position after it is left: places are counted past it.
+            sequence += 1;
+            if sequence == u64::MAX {
+                return Err(MessageError::Field { field: "position" });
+            }
             let position = Position { partition: last.partition, sequence };
             events.push(RecordedEvent::new(position, version, recorded_at, event));
         }
@@ -97,4 +104,17 @@ impl<'a> Reader<'a> {
             _ => Err(MessageError::Field { field: "length of a command key" }),
         }
     }
+}
+
+/// Checks that the events of each stream have versions without a gap.
+fn check_versions(batches: &[RecordedBatch]) -> Result<(), MessageError> {
+    let mut last = HashMap::<&str, u64>::new();
+    for event in batches.iter().flat_map(RecordedBatch::events) {
+        let version = event.version().get();
+        let before = last.insert(event.stream(), version);
+        if before.is_some_and(|before| before.checked_add(1) != Some(version)) {
+            return Err(MessageError::Field { field: "version" });
+        }
+    }
+    Ok(())
 }

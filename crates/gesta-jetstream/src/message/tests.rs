@@ -4,6 +4,7 @@ use expect_test::expect;
 use gesta_core::{CommandKey, EventId, NewEvent, Position, RecordedEvent, Version};
 
 use super::*;
+use crate::machine::next_random;
 
 const STORE: StoreId = StoreId::from_bytes([7; 16]);
 
@@ -84,9 +85,10 @@ fn a_message_is_read_as_it_was_written() {
         let message = Message::decode(&encoded.bytes, 0).unwrap();
         assert_eq!((message.batches(), message.written_at()), (&draft.batches[..], draft.written_at));
         assert_eq!((message.digest(), message.random), (encoded.digest, draft.random));
-        let position = if draft.batches.is_empty() { 5 } else { 8 };
+        let (position, recorded_at) =
+            if draft.batches.is_empty() { (5, Timestamp::MIN) } else { (8, Timestamp::from_nanos(10)) };
         let next = message.follow(&tip(), 42).unwrap();
-        assert_eq!(next, Tip { number: 42, digest: encoded.digest, position });
+        assert_eq!(next, Tip { number: 42, digest: encoded.digest, position, recorded_at });
     }
 }
 
@@ -101,6 +103,39 @@ fn no_damaged_or_cut_message_is_read() {
     }
 }
 
+/// The message once more, from what was read of it.
+fn again(message: &Message) -> Bytes {
+    message.to_draft().encode(&message.tip_before()).bytes
+}
+
+/// Cuts, repeats and flips by seed, some with a checksum that is right.
+#[test]
+fn a_message_that_was_cut_and_flipped_is_refused_or_has_one_form() {
+    let sources = [draft().encode(&tip()).bytes, empty().encode(&tip()).bytes];
+    let (mut state, mut read) = (1, 0);
+    let mut below = |limit: usize| {
+        state = next_random(state);
+        usize::try_from(state % limit as u64).unwrap()
+    };
+    for round in 0..20_000 {
+        let mut bytes = sources[round % 2].to_vec();
+        for _ in 0..=below(3) {
+            let at = below(bytes.len());
+            match below(3) {
+                0 => bytes[at] ^= 1 << below(8),
+                1 => drop(bytes.drain(at..(at + below(12)).min(bytes.len()))),
+                _ => bytes.splice(at..at, bytes.clone().into_iter().take(below(40))).for_each(drop),
+            }
+            bytes.resize(bytes.len().max(HEADER_BYTES + CHECKSUM_BYTES), 0);
+        }
+        let changed = if below(4) > 0 { sealed(bytes) } else { bytes.into() };
+        let Ok(message) = Message::decode(&changed, 0) else { continue };
+        read += 1;
+        assert_eq!(again(&message), changed, "round {round}");
+    }
+    assert!(read > 100, "some have only other values: {read}");
+}
+
 /// A wrong program may write any fields, with a checksum that is right. They are refused, or are in their only form.
 #[test]
 fn a_message_with_wrong_fields_is_refused_or_has_one_form() {
@@ -113,11 +148,7 @@ fn a_message_with_wrong_fields_is_refused_or_has_one_form() {
             let changed = sealed(changed);
             let Ok(message) = Message::decode(&changed, 0) else { continue };
             read += 1;
-            let (number, position) = (message.number - 1, message.position_before);
-            let tip = Tip { number, digest: message.before, position };
-            let again =
-                Draft { random: message.random, written_at: message.written_at, batches: message.batches };
-            assert_eq!(again.encode(&tip).bytes, changed, "byte {at} as {value}");
+            assert_eq!(again(&message), changed, "byte {at} as {value}");
         }
     }
     assert!(read > 100, "fields such as the clock may have any value: {read}");
@@ -160,10 +191,44 @@ fn a_message_follows_one_tip_only() {
     let other = Tip { position: 4, ..tip() };
     let position = ChainError::Position { number: 42, own: 5, expected: 4 };
     assert_eq!(message.follow(&other, 42), Err(position));
+    let newer = Tip { recorded_at: Timestamp::from_nanos(10), ..tip() };
+    let (own, before) = (Timestamp::from_nanos(9), newer.recorded_at);
+    assert_eq!(message.follow(&newer, 42), Err(ChainError::Time { number: 42, own, before }));
+}
+
+#[test]
+fn a_group_that_no_copy_would_take_is_not_published() {
+    let single =
+        |sequence, version, time| RecordedBatch::new(vec![event(sequence, version, time)], None).unwrap();
+    let refused = |batches: Vec<RecordedBatch>| {
+        let tip = Tip { recorded_at: Timestamp::from_nanos(5), ..tip() };
+        Draft { batches, ..draft() }.message_after(&tip, 0).map(|_| ()).unwrap_err()
+    };
+    let field = |field| DraftError::Message(MessageError::Field { field });
+    assert_eq!(refused((0..1_025).map(|at| single(6 + at, at, 9)).collect()), field("number of batches"));
+    assert_eq!(refused(vec![single(6, 0, 9), single(7, 1, 8)]), field("time of a batch"));
+    assert_eq!(refused(vec![single(6, 0, 9), single(7, 2, 9)]), field("version"));
+    assert_eq!(refused(vec![single(7, 0, 9)]), DraftError::Moved);
+    assert!(matches!(refused(vec![single(6, 0, 4)]), DraftError::Chain(ChainError::Time { .. })));
+    let key = CommandKey { key: vec![b'k'; 70_000].into(), request: [1; 32] };
+    let long = RecordedBatch::new(vec![event(6, 0, 9)], Some(key)).unwrap();
+    assert_eq!(refused(vec![long]), field("length of a command key"));
+    let data = "1".repeat(MESSAGE_BYTES_MAX);
+    let large = NewEvent::json(
+        EventId::from_u128(1),
+        "a-1".parse().unwrap(),
+        "a.b".parse().unwrap(),
+        tip().recorded_at,
+        data,
+    );
+    let place = Position { partition: 0, sequence: 6 };
+    let large = RecordedEvent::new(place, Version::FIRST, Timestamp::from_nanos(9), large.to_bytes());
+    assert_eq!(refused(vec![RecordedBatch::new(vec![large], None).unwrap()]), field("length"));
+    assert!(draft().message_after(&tip(), 0).is_ok());
 }
 
 #[test]
 fn a_tip_is_kept_as_bytes() {
     assert_eq!(Tip::from_bytes(&tip().to_bytes()), Ok(tip()));
-    assert_eq!(Tip::from_bytes(&[0; 47]), Err(TipError { found: 47 }));
+    assert_eq!(Tip::from_bytes(&[0; 48]), Err(TipError { found: 48 }));
 }

@@ -1,5 +1,7 @@
 //! Clusters that lose the end of a stream, as after disks that were emptied.
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap, Request};
@@ -37,6 +39,15 @@ impl Kept {
             }
             Self { servers: servers.to_owned(), config, messages }
         })
+    }
+
+    /// Has the server look for repeats for as short a time as it can.
+    pub(crate) fn shorten_window(&self) {
+        runtime().block_on(async {
+            let (_, context) = connect(&self.servers).await;
+            let duplicate_window = Duration::from_millis(100);
+            context.update_stream(Config { duplicate_window, ..self.config.clone() }).await.unwrap();
+        });
     }
 
     /// Loses all messages since then.

@@ -101,3 +101,19 @@ fn a_monitor_tells_if_a_server_syncs() {
     let unreachable = open(&test_servers::free_address().to_string()).unwrap_err();
     assert!(unreachable.to_string().contains("monitor"), "{unreachable}");
 }
+
+#[test]
+fn a_server_that_was_started_again_takes_writes_though_it_has_forgotten_the_last_message() {
+    let Some(mut server) = Nats::start("") else { return };
+    let (url, folder) = (at(server.url()), tempfile::tempdir().unwrap());
+    let store = JetStreamStore::open(&url, folder.path(), &unsafe_options()).unwrap();
+    block_on(store.append(Batch::new([event(1)]))).unwrap();
+    // The server then reads the ids of the last 100 ms only. It needs longer to start.
+    Kept::of(server.url(), &url).shorten_window();
+    for number in 2..4 {
+        server.kill();
+        server.start_again();
+        let places = block_on(store.append(Batch::new([event(number)]))).unwrap().places;
+        assert_eq!(places[0].position.sequence, u64::try_from(number).unwrap());
+    }
+}

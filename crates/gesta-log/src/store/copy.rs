@@ -10,7 +10,7 @@ use gesta_core::{
 };
 
 use super::open::{Opened, Purpose, open};
-use super::recorded::{append_error, check_places};
+use super::recorded::{InLine, append_error, check_places};
 use super::{Drive, LogStore};
 use crate::env::{Env, OsEnv};
 use crate::error::OpenError;
@@ -78,19 +78,31 @@ impl LogCopy {
 
     /// Adds batches at their places, all on their way at once.
     async fn add(&self, batches: Vec<RecordedBatch>) -> Result<(), CopyError> {
-        let log = &self.log;
         let mut waiting = Vec::with_capacity(batches.len());
+        let mut queued = Ok(());
         for recorded in batches {
-            let batch = log.recorded_batch(&recorded)?;
-            let (batch, lookup) = log.look_up_pooled(batch).await.map_err(append_error(&recorded))?;
-            let answer = log.put_in_line(&recorded, batch, lookup)?;
-            log.with_role(Committer::gather_and_wake);
-            waiting.push((recorded, answer));
+            match self.queue(&recorded).await {
+                Ok(answer) => waiting.push((recorded, answer)),
+                Err(error) => {
+                    queued = Err(error);
+                    break;
+                }
+            }
         }
+        // Those before a refused one are in line, and are answered.
         for (recorded, answer) in waiting {
             check_places(&recorded, answer.wait().await)?;
         }
-        Ok(())
+        queued
+    }
+
+    async fn queue(&self, recorded: &RecordedBatch) -> Result<InLine, CopyError> {
+        let log = &self.log;
+        let batch = log.recorded_batch(recorded)?;
+        let (batch, lookup) = log.look_up_pooled(batch).await.map_err(append_error(recorded))?;
+        let answer = log.put_in_line(recorded, batch, lookup)?;
+        log.with_role(Committer::gather_and_wake);
+        Ok(answer)
     }
 
     fn mark(&self, is_unfinished: bool, state: &'static str) -> Result<(), CopyError> {

@@ -166,7 +166,7 @@ fn not_permitted(root: &Path) -> ReadOnly {
 /// Why nobody but its source writes to a replica.
 fn replica(root: &Path) -> ReadOnly {
     let reason = format!(
-        "`{}` is a replica, which only its source writes to: append to the store that it follows, or make a store of its own from it with `gesta copy`",
+        "`{}` is a replica, which only its source writes to: append to the store that it follows, or make a store of its own from streams of it with `gesta excerpt`",
         root.display()
     );
     ReadOnly::new(ReadOnlyCause::Replica, reason)

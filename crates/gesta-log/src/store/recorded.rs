@@ -22,18 +22,25 @@ impl LogStore {
     pub(super) fn add_blocking(&self, batches: &[RecordedBatch]) -> Result<(), CopyError> {
         for group in groups(batches) {
             let mut waiting = Vec::with_capacity(group.len());
-            for recorded in group {
-                let batch = self.recorded_batch(recorded)?;
-                let lookup = look_up(&self.shared, &batch, ReadMode::Disk)
-                    .map_err(|fault| append_error(recorded)(refused(&self.shared, &fault)))?;
-                waiting.push((recorded, self.put_in_line(recorded, batch, lookup)?));
-            }
+            let queued = group.iter().try_for_each(|recorded| {
+                waiting.push((recorded, self.queue_blocking(recorded)?));
+                Ok(())
+            });
+            // Those before a refused one are in line, and are answered.
             self.with_role(Committer::commit_all);
             for (recorded, answer) in waiting {
                 check_places(recorded, answer.wait_blocking())?;
             }
+            queued?;
         }
         Ok(())
+    }
+
+    fn queue_blocking(&self, recorded: &RecordedBatch) -> Result<InLine, CopyError> {
+        let batch = self.recorded_batch(recorded)?;
+        let lookup = look_up(&self.shared, &batch, ReadMode::Disk)
+            .map_err(|fault| append_error(recorded)(refused(&self.shared, &fault)))?;
+        self.put_in_line(recorded, batch, lookup)
     }
 
     /// The batch that a store without the recorded one would take.

@@ -45,7 +45,7 @@ pub use through::{SourcePlace, SourcePlaceTooLong};
 pub struct Replica {
     log: Arc<LogStore>,
     partition: u16,
-    /// The time of the last event, or of one about to follow it.
+    /// The time of the last event.
     recorded_at: AtomicI64,
     /// Batches come in one call after the other.
     through: Mutex<ThroughFile>,
@@ -84,7 +84,7 @@ impl Replica {
             log.index_inline()?;
         }
         let through = ThroughFile::open(&*log.env, root, *of.as_bytes(), |place| is_here(&log, place))?;
-        let recorded_at = AtomicI64::new(last_recorded_at(&log));
+        let recorded_at = AtomicI64::new(last_recorded_at(&log)?);
         Ok(Self { log: Arc::new(log), partition, recorded_at, through: Mutex::new(through) })
     }
 
@@ -101,8 +101,8 @@ impl Replica {
         let mut kept = locks::lock(&self.through);
         let new = self.skip_known(batches)?;
         if let Some(last) = new.last() {
-            self.recorded_at.fetch_max(last.recorded_at().as_nanos(), Ordering::AcqRel);
             self.log.add_blocking(new)?;
+            self.recorded_at.fetch_max(last.recorded_at().as_nanos(), Ordering::AcqRel);
         }
         let head = self.log.shared.published.head();
         kept.write(through, head).map_err(ReplicaError::Through)
@@ -261,10 +261,28 @@ fn is_here(log: &LogStore, place: Head) -> Result<bool, OpenError> {
     Ok(found.is_none_or(|mark| Some(mark) == place.mark))
 }
 
-/// The time of the last event; the least value if there is none, or if it cannot be read.
-fn last_recorded_at(log: &LogStore) -> i64 {
+/// The time of the last event; the least value if there is none.
+fn last_recorded_at(log: &LogStore) -> Result<i64, OpenError> {
     let one = Limit::events(std::num::NonZeroU32::MIN);
     let last = Read::log_from(Query::All, Place::End).backward().limit(one);
-    let page = log.read_blocking(&last).ok();
-    page.and_then(|page| page.events.last().map(|event| event.recorded_at().as_nanos())).unwrap_or(i64::MIN)
+    let page = log.read_blocking(&last).map_err(|fault| OpenError::Io {
+        what: "reading the last event of the replica".to_owned(),
+        source: io::Error::other(fault),
+    })?;
+    Ok(page.events.last().map_or(i64::MIN, |event| event.recorded_at().as_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_event_that_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let replica = Replica::open(&folder, StoreId::from_bytes([5; 16]), 0, &Options::default()).unwrap();
+        assert_eq!(last_recorded_at(&replica.log).unwrap(), i64::MIN);
+        replica.close();
+        let error = last_recorded_at(&replica.log).unwrap_err();
+        assert!(error.to_string().contains("the last event"), "{error}");
+    }
 }

@@ -258,7 +258,7 @@ fn a_log_in_front_of_its_replica_refuses_appends_and_still_answers_repeats() {
     let log = replica.log();
     assert_eq!(log.read_only().unwrap().cause, ReadOnlyCause::Replica);
     let new = log.append_blocking(sample::batch("town-0", 9_000_u64)).unwrap_err();
-    assert!(matches!(&new, AppendError::ReadOnly { reason } if reason.contains("gesta copy")), "{new:?}");
+    assert!(matches!(&new, AppendError::ReadOnly { reason } if reason.contains("gesta excerpt")), "{new:?}");
     let repeat = Batch::new([sample::event("town-0", 70_u64)]).with_command(command(0));
     let answer = block_on(log.append(repeat)).unwrap();
     assert_eq!((answer.repeated, answer.places[0].position.sequence), (true, 1));
