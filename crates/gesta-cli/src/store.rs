@@ -30,12 +30,13 @@ use gesta_core::{
     SnapshotThreads, StoreId,
 };
 use gesta_jetstream::JetStreamStore;
-use gesta_log::{LogStore, Options, Scrub};
+use gesta_log::{LogStore, Options, ReadOnlyCause, Scrub};
 use gesta_postgres::{PostgresStore, PostgresUrl};
 use gesta_state::StateStore;
 
 use crate::target::has_only_other_files;
 use recovery::log_recovery;
+pub(crate) use snapshots::Access;
 pub use snapshots::Snapshots;
 use snapshots::shared;
 pub use url::{StoreUrl, StoreUrlParseError};
@@ -426,8 +427,23 @@ impl Opened {
         }
     }
 
+    /// Tells why the folder of the log is not the log's any more, if that is so; `None` for a store without a folder.
+    pub(crate) fn unready(&self) -> Option<impl Fn() -> Option<String> + Send + Sync + use<>> {
+        let Backing::Log(log, _) = &self.backing else { return None };
+        let log = Arc::downgrade(log);
+        Some(move || {
+            let log = log.upgrade()?;
+            displaced(&log)
+        })
+    }
+
     /// Closes the groups, the values, the snapshots, and then the store, after everything that is queued. Stop what uses them first.
     pub fn close(self) {
+        self.close_and_look();
+    }
+
+    /// [`Self::close`]. Returns why the folder of the log was not the log's any more, if that was so.
+    pub(crate) fn close_and_look(self) -> Option<String> {
         match &self.dealt {
             Dealt::Here(groups) => groups.close(),
             Dealt::Shared(groups) => groups.close(),
@@ -435,10 +451,15 @@ impl Opened {
         }
         self.file.iter().for_each(|file| file.close());
         self.snapshot_threads.iter().for_each(|snapshots| snapshots.close());
-        if let Backing::Log(log, _) = &self.backing {
-            log.close();
-        }
+        let Backing::Log(log, _) = &self.backing else { return None };
+        log.close();
+        displaced(log)
     }
+}
+
+/// Why the folder of a log is not the log's any more, if that is so.
+fn displaced(log: &LogStore) -> Option<String> {
+    log.read_only().filter(|own| own.cause == ReadOnlyCause::Displaced).map(|own| own.reason)
 }
 
 #[cfg(test)]

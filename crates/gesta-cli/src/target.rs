@@ -293,7 +293,11 @@ pub(crate) fn open_log(folder: &Path, if_missing: IfMissing, if_in_use: IfInUse)
         IfMissing::Make => {}
     }
     // A command ends before a scrub could read much.
-    let log = LogStore::open(folder, &Options { scrub: Scrub::Off, ..Options::default() });
+    let options = Options { scrub: Scrub::Off, ..Options::default() };
+    let log = match if_missing {
+        IfMissing::Refuse => LogStore::open_existing(folder, &options),
+        IfMissing::Make => LogStore::open(folder, &options),
+    };
     let log = log.map_err(|error| cannot_open(folder, &error, if_in_use))?;
     if if_in_use == IfInUse::Talk && !log.wait_for_index() {
         // Requests that need the index fail with the reason. Others work.
@@ -339,6 +343,9 @@ pub(crate) fn check_is_backup(folder: &Path) -> Outcome {
     }
     let name = folder.display();
     let failure = Failure::new(format!("`{name}` holds no finished backup"));
+    if holds_part_of_backup(folder) {
+        return Err(failure.help("it holds an unfinished one: run the same `gesta backup` again, it goes on"));
+    }
     Err(match holds_log(folder) {
         true => failure
             .help(format!("it holds a log: check it with `gesta verify --dir {name}`"))
@@ -347,17 +354,39 @@ pub(crate) fn check_is_backup(folder: &Path) -> Outcome {
     })
 }
 
+/// True if a folder holds a log, whole or damaged: a manifest, or segments of no backup.
 fn holds_log(folder: &Path) -> bool {
-    ["manifest", "manifest.previous", "segments"].iter().any(|name| folder.join(name).exists())
+    let has = |name: &str| folder.join(name).exists();
+    has("manifest") || has("manifest.previous") || holds_segments(folder)
+}
+
+fn holds_segments(folder: &Path) -> bool {
+    any_segment(folder, |name| name.ends_with(".seg") && !name.contains('-'))
+}
+
+/// True if a folder holds a backup that was never finished. Its segments have a checksum in their names.
+fn holds_part_of_backup(folder: &Path) -> bool {
+    let is_other = ["manifest", "manifest.previous", "backup"].iter().any(|name| folder.join(name).exists());
+    !is_other
+        && any_segment(folder, |name| {
+            name.contains('-') && (name.ends_with(".seg") || name.ends_with(".seg.tmp"))
+        })
+}
+
+fn any_segment(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(folder.join("segments")) else { return false };
+    entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(&is_wanted)))
 }
 
 /// True if a folder holds files and none of a log: the path is most likely wrong, and no log should be made there.
 pub(crate) fn has_only_other_files(folder: &Path) -> bool {
     // A missing folder is made. Opening reports a folder that cannot be read.
     let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
-    let ours = ["LOCK", "quarantine", "lost+found", "copying"];
+    let ours = ["LOCK", "segments", "index", "quarantine", "lost+found", "copying"];
     let is_other = |name: OsString| !ours.iter().any(|known| name == *known);
-    !holds_log(folder) && entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name())))
+    // Opening a backup says what it is.
+    let is_known = holds_log(folder) || holds_part_of_backup(folder) || folder.join("backup").is_file();
+    !is_known && entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name())))
 }
 
 /// The failure for a folder of other files.
@@ -397,7 +426,8 @@ pub(crate) fn cannot_open_database(url: &str, error: &gesta_postgres::OpenError)
 
 /// Fails unless the folder holds a log.
 pub(crate) fn check_is_log(folder: &Path) -> Outcome {
-    if holds_log(folder) {
+    // Opening a backup says how to use it.
+    if holds_log(folder) || folder.join("backup").is_file() {
         return Ok(());
     }
     let name = folder.display();
@@ -407,6 +437,10 @@ pub(crate) fn check_is_log(folder: &Path) -> Outcome {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("there is no folder `{name}`"),
         Err(error) => return Err(Failure::new(format!("cannot read the folder `{name}`")).because(&error)),
     };
+    if holds_part_of_backup(folder) {
+        return Err(Failure::new(message)
+            .help("it holds an unfinished backup: run the same `gesta backup` again, it goes on"));
+    }
     Err(Failure::new(message)
         .help("check the path; `gesta import`, `gesta append` and `gesta serve` make a new log"))
 }

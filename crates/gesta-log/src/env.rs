@@ -10,18 +10,21 @@ mod cold;
 mod handles;
 mod os;
 mod os_file;
+mod placed;
 #[cfg(feature = "sim")]
 mod sim;
 #[cfg(test)]
 mod tapped;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use gesta_core::Timestamp;
 
 pub(crate) use os::OsEnv;
+pub(crate) use placed::Placed;
 #[cfg(feature = "sim")]
 pub(crate) use sim::SimEnv;
 #[cfg(feature = "sim")]
@@ -40,6 +43,23 @@ pub(crate) enum Mode {
     CreateNew,
 }
 
+/// What tells a file or a folder from others, as long as it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// All files of a simulated machine: nobody moves them.
+    #[cfg(feature = "sim")]
+    pub(crate) const SIMULATED: Self = Self { device: 0, inode: 0 };
+
+    pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
 /// Which of many files are closed first if too many are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Turn {
@@ -56,6 +76,12 @@ pub(crate) trait Env: Send + Sync {
     /// permission.
     fn is_writable(&self, _folder: &Path) -> bool {
         true
+    }
+    /// What tells the file or folder at a path from others.
+    fn id_of(&self, path: &Path) -> io::Result<FileId>;
+    /// Why the folder of an open log is no longer at its path; `None` if it is. Only [`Placed`] knows a folder.
+    fn displaced(&self) -> Option<String> {
+        None
     }
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file so that reads return what the disk holds, not what is in memory, and evict nothing that
@@ -79,8 +105,8 @@ pub(crate) trait Env: Send + Sync {
     }
     /// Makes created, renamed and removed names in a folder durable.
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
-    /// Takes the lock of a folder, or returns what its holder wrote into the lock file. In a folder that cannot be
-    /// written to, the lock file is only read; if there is none, the folder itself is locked.
+    /// Takes the lock of a folder, or returns what its holder wrote into the lock file. The folder itself is locked too, so
+    /// nobody else gets in if the lock file is removed. In a folder that cannot be written to, the lock file is only read.
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>>;
     fn now(&self) -> Timestamp;
     fn entropy(&self) -> io::Result<[u8; 16]>;

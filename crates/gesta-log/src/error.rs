@@ -40,7 +40,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Another store is being copied into the folder.
-    #[error("`{}` holds an unfinished copy: run `gesta copy` again, it goes on", path.display())]
+    #[error("`{}` holds an unfinished copy: run the same `gesta copy` again, it goes on; after `gesta excerpt`, remove the folder first", path.display())]
     CopyUnfinished {
         /// The folder.
         path: PathBuf,
@@ -90,6 +90,12 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
+    /// A first backup was interrupted. Nothing was written to it.
+    #[error("`{}` holds an unfinished backup: run the same `gesta backup` again, it goes on", path.display())]
+    BackupUnfinished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There is no log in the folder.
     #[error("`{}` holds no log", path.display())]
     NotALog {
@@ -123,6 +129,7 @@ impl OpenError {
             | Self::ManifestDamaged { .. }
             | Self::NewerFormat { .. }
             | Self::IsABackup { .. }
+            | Self::BackupUnfinished { .. }
             | Self::NotALog { .. } => Retry::Never,
         }
     }

@@ -11,7 +11,7 @@ use crate::env::{Env, Lock};
 use crate::error::{OpenError, io_error};
 use crate::format::{Manifest, ManifestError};
 pub(crate) use layout::{
-    NAME, folder, folder as run_folder, folders, has_backup, segment_name, segment_path,
+    NAME, folder, folder as run_folder, folders, has_backup, is_segment_of_backup, segment_name, segment_path,
 };
 pub(crate) use manifest::write_synced;
 
@@ -62,15 +62,23 @@ impl Folder<'_> {
         Ok(manifest)
     }
 
-    /// Refuses a folder with a backup before anything is created in it: a log there would block the next backup.
+    /// Refuses a folder with a backup, also an unfinished one, before anything is created in it: a log there would block the next
+    /// backup.
     pub(crate) fn check_is_no_backup(&self) -> Result<(), OpenError> {
-        if !has_backup(self.env, self.root) {
+        let names = self.env.list(self.root).map_err(io_error("listing the folder"))?;
+        let of_log = ["manifest", "manifest.previous", RESTORING];
+        let path = || self.root.to_owned();
+        if names.iter().any(|name| name == "manifest") {
             return Ok(());
         }
-        let names = self.env.list(self.root).map_err(io_error("listing the folder"))?;
-        match names.iter().any(|name| name == "manifest") {
-            true => Ok(()),
-            false => Err(OpenError::IsABackup { path: self.root.to_owned() }),
+        if has_backup(self.env, self.root) {
+            return Err(OpenError::IsABackup { path: path() });
+        }
+        let segments = self.env.list(&self.root.join("segments")).map_err(io_error("listing the folder"))?;
+        let is_of_log = names.iter().any(|name| of_log.contains(&name.as_str()));
+        match !is_of_log && segments.iter().any(|name| is_segment_of_backup(name)) {
+            true => Err(OpenError::BackupUnfinished { path: path() }),
+            false => Ok(()),
         }
     }
 
@@ -100,14 +108,20 @@ impl Folder<'_> {
         self.env.sync_dir(self.root)
     }
 
-    /// Takes the lock of an existing folder that is not empty. Inspecting a log never creates one.
+    /// Takes the lock of a folder that holds a log, whole or damaged. Inspecting a log never creates one. Refuses a backup, and a
+    /// log that another store is being copied into.
     pub(crate) fn lock_existing(&self) -> Result<Box<dyn Lock>, OpenError> {
+        self.check_is_no_backup()?;
         let list = |folder: &Path| self.env.list(folder).map_err(io_error("listing the folder"));
-        if list(self.root)?.is_empty() && list(&self.root.join("segments"))?.is_empty() {
+        let is_sign = |name: &String| ["manifest", "manifest.previous", RESTORING].contains(&name.as_str());
+        let has_signs = list(self.root)?.iter().any(is_sign)
+            || list(&self.root.join("segments"))?.iter().any(|name| name.ends_with(".seg"));
+        if !has_signs {
             return Err(OpenError::NotALog { path: self.root.to_owned() });
         }
-        self.check_is_no_backup()?;
-        self.lock()
+        let lock = self.lock()?;
+        self.check_is_no_copy()?;
+        Ok(lock)
     }
 
     /// The manifest of a log that must have one.
@@ -118,7 +132,7 @@ impl Folder<'_> {
         let list = |folder: &Path| {
             self.env.list(folder).map_err(io_error(format!("listing `{}`", folder.display())))
         };
-        let is_a_log = !list(&self.root.join("segments"))?.is_empty()
+        let is_a_log = list(&self.root.join("segments"))?.iter().any(|name| name.ends_with(".seg"))
             || list(self.root)?.iter().any(|name| name == "manifest.previous");
         let path = self.root.to_owned();
         Err(if is_a_log { self.manifest_missing() } else { OpenError::NotALog { path } })

@@ -29,6 +29,8 @@ pub(crate) const GROUP_BYTES_MAX: usize = 16 << 20;
 pub(crate) const DECISIONS_MAX: usize = 1_024;
 /// An idle frame is written this long after the last append. Its watermark covers everything.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(75);
+/// The writer's thread looks this often whether the folder at the log's path is still the log's.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes of the log that a table covers before it becomes a run. An open loads up to this much, and a first run
 /// covers as much.

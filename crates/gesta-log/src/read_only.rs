@@ -32,6 +32,8 @@ pub enum ReadOnlyCause {
     StorageFull,
     /// A write or a sync failed while the log was open.
     WriteFailed,
+    /// The folder was moved, removed or replaced while the log was open.
+    Displaced,
     /// The writer panicked.
     Panicked,
 }

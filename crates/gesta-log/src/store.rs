@@ -34,7 +34,7 @@ use crate::locks;
 use crate::operations::Background;
 use crate::options::{Options, Scrub};
 use crate::read::{self, LookError, PlannedPage, Pool, PoolFull};
-use crate::read_only::ReadOnly;
+use crate::read_only::{ReadOnly, ReadOnlyCause};
 use crate::recover::Recovery;
 use crate::shared::{Head, IndexProgress, Shared};
 use crate::write::{Drive, Lookup, command_in_runs, in_doubt, unavailable};
@@ -84,6 +84,18 @@ impl LogStore {
     /// [`OpenError`] names the obstacle. No acknowledged event is changed.
     pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
         Self::open_in(Arc::new(OsEnv), root.as_ref(), options)
+    }
+
+    /// Opens the log in a folder like [`Self::open`], and makes none. A folder without a log stays as it is.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::NotALog`] if there is no log.
+    pub fn open_existing(root: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
+        Self::start(
+            open(Arc::new(OsEnv), root.as_ref(), options, Purpose::Existing)?,
+            options,
+            Drive::Threads,
+        )
     }
 
     /// Opens a log on a machine that may be simulated.
@@ -179,10 +191,12 @@ impl LogStore {
     /// Why the log takes no writes; `None` if it does.
     #[must_use]
     pub fn read_only(&self) -> Option<ReadOnly> {
-        self.shared.poison.cause().or_else(|| self.replica.clone())
+        let poison = &self.shared.poison;
+        let displaced = || Some(ReadOnly::new(ReadOnlyCause::Displaced, poison.displaced()?));
+        poison.cause().or_else(displaced).or_else(|| self.replica.clone())
     }
 
-    /// Waits until a write or a sync fails, and returns what [`Self::read_only`] returns from then on. For a process
+    /// Waits until a write or a sync fails or the folder is displaced, and returns what [`Self::read_only`] returns from then on. For a process
     /// that should end and be restarted rather than stay up without taking writes. Never returns for a log that was
     /// read-only when it was opened: opening it again would change nothing.
     pub async fn write_failed(&self) -> ReadOnly {

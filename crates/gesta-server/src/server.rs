@@ -104,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// Makes `GET /readyz` answer 503 with the reason, as long as this function gives one. It is asked at each call, and must not block.
+    #[must_use]
+    pub fn unready_if(mut self, unready: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.config.unready = Some(Box::new(unready));
+        self
+    }
+
     /// Names what operators see under `/consumers`, with the store that keeps their pauses. By default these are the views, and
     /// their pauses end with the server. The caller stops them after the server has ended.
     #[must_use]

@@ -21,6 +21,9 @@ use crate::principal::Authenticate;
 /// Reads the definitions of views again. Blocks its thread.
 pub(crate) type Reload = dyn Fn() -> Result<Reloaded, LoadError> + Send + Sync;
 
+/// Why the server must not get requests, if that is so.
+pub(crate) type Unready = dyn Fn() -> Option<String> + Send + Sync;
+
 /// What a host puts into a server.
 #[derive(Default)]
 pub(crate) struct Config {
@@ -39,6 +42,7 @@ pub(crate) struct Config {
     /// The event types that the host knows; those of the application if it names none.
     pub(crate) events: Option<Vec<EventSchema>>,
     pub(crate) reload: Option<Box<Reload>>,
+    pub(crate) unready: Option<Box<Unready>>,
 }
 
 /// The state that all requests share. Lives as long as the router.
@@ -76,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) events: Vec<EventSchema>,
     /// Reads the definitions of views again.
     pub(crate) reload: Option<Box<Reload>>,
+    /// What the host knows that the store does not say.
+    pub(crate) unready: Option<Box<Unready>>,
     /// Becomes true when the server stops, which ends subscriptions.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -95,6 +101,7 @@ impl Shared {
             hides_raw_routes,
             events,
             reload,
+            unready,
         } = config;
         let of_app = || app.iter().flat_map(|app| app.event_schemas()).collect();
         let events = events.unwrap_or_else(of_app);
@@ -121,6 +128,7 @@ impl Shared {
             asyncapi: OnceLock::new(),
             events,
             reload,
+            unready,
             stopping: watch::Sender::new(false),
             limits,
         }

@@ -14,6 +14,8 @@ use crate::error::StateError;
 
 /// Beside a file, the one that takes its place.
 const NEW: &str = ".new";
+/// Beside a new copy, a copy of the file that cannot be opened where it is.
+const TWIN: &str = ".twin";
 /// Values in one page while they are all read.
 const PAGE: NonZeroU32 = NonZeroU32::new(1_024).expect("above 0");
 
@@ -78,10 +80,41 @@ impl Drop for StateCopy {
 /// # Errors
 /// [`StateError`]. Nothing was changed.
 pub fn back_up(file: &Path, to: &Path) -> Result<StateCopy, StateError> {
-    let exists = file.try_exists().map_err(|error| StateError::io("look for", file, &error))?;
-    let copy =
-        |new: &Path| if exists { Database::open(file)?.copy_to(new).map(|()| true) } else { Ok(false) };
+    let is_there = match std::fs::metadata(file) {
+        // A process that died while it made the file left it empty.
+        Ok(metadata) => metadata.len() > 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(StateError::io("look for", file, &error)),
+    };
+    let copy = |new: &Path| match is_there.then(|| Database::open(file)) {
+        None => Ok(false),
+        Some(Ok(database)) => database.copy_to(new).map(|()| true),
+        // Opening writes, and this device takes no writes: a full disk, or a read-only mount.
+        Some(Err(StateError::Io { .. } | StateError::StorageFull { .. })) => {
+            copy_unopened(file, new).map(|()| true)
+        }
+        Some(Err(error)) => Err(error),
+    };
     StateCopy::make(to, copy)
+}
+
+/// Copies a file with its write-ahead log, and opens the copy instead.
+fn copy_unopened(file: &Path, new: &Path) -> Result<(), StateError> {
+    let twin = beside(new, TWIN);
+    remove(&twin)?;
+    let made = Made(&twin);
+    for suffix in ["", "-wal"] {
+        let (from, to) = (beside(file, suffix), beside(made.0, suffix));
+        // Not `fs::copy`: the copy must be writable, whatever the file is.
+        let mut source = match std::fs::File::open(&from) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !suffix.is_empty() => continue,
+            opened => opened.map_err(|error| StateError::io("read", &from, &error))?,
+        };
+        let copied =
+            std::fs::File::create(&to).and_then(|mut target| std::io::copy(&mut source, &mut target));
+        copied.map_err(|error| StateError::io("write", &to, &error))?;
+    }
+    Database::open(&twin)?.copy_to(new)
 }
 
 /// Verifies a copy: its structure and every value. Returns the number of values. Nothing is changed, and nothing is
@@ -214,6 +247,37 @@ fn sync(path: &Path) -> Result<(), StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_opened_where_it_is_is_copied_with_its_write_ahead_log() {
+        let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = folder.path().join("state.db");
+        let mut database = Database::open(&file).unwrap();
+        database.begin().unwrap();
+        let put = database.put(&KeyName::new("a").unwrap(), b"1", None);
+        assert!(put.is_ok());
+        database.commit().unwrap();
+        let names = ["state.db", "state.db-wal"];
+        for name in names {
+            std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+        }
+        let before = names.map(|name| std::fs::read(killed.path().join(name)).unwrap());
+        let to = tempfile::tempdir().unwrap();
+        copy_unopened(&killed.path().join("state.db"), &to.path().join("copy")).unwrap();
+        assert_eq!(verify(&to.path().join("copy")).unwrap(), 1);
+        assert_eq!(names.map(|name| std::fs::read(killed.path().join(name)).unwrap()), before);
+        let left = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        assert_eq!((left(killed.path()), left(to.path())), (2, 1), "nothing is left beside them");
+    }
+
+    #[test]
+    fn an_empty_file_is_no_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, to) = (folder.path().join("state.db"), folder.path().join("copy"));
+        std::fs::write(&file, "").unwrap();
+        assert!(!back_up(&file, &to).unwrap().keep().unwrap());
+        assert!(std::fs::read(&file).unwrap().is_empty() && !to.exists());
+    }
 
     #[test]
     fn only_a_value_that_names_the_store_is_renamed_with_its_checkpoints() {

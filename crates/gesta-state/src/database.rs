@@ -360,6 +360,9 @@ pub(crate) fn bound(connection: &Connection, cache_kib: u32) -> rusqlite::Result
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)
 }
 
+/// The first bytes of every SQLite file.
+pub(crate) const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+
 /// What tells a file of this crate from any other: `application_id` and `user_version`.
 pub(crate) struct FileFormat {
     pub(crate) application_id: i64,
@@ -373,6 +376,13 @@ impl FileFormat {
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.pragma_update(None, "application_id", self.application_id)?;
         connection.pragma_update(None, "user_version", self.format)
+    }
+
+    /// Whether a file that begins with these bytes has the name.
+    pub(crate) fn is_at_head_of(&self, head: &[u8]) -> bool {
+        let name = head.get(68..72).and_then(|name| <[u8; 4]>::try_from(name).ok());
+        head.starts_with(SQLITE_MAGIC)
+            && name.is_some_and(|name| i64::from(i32::from_be_bytes(name)) == self.application_id)
     }
 
     /// Checks that a file has it.

@@ -38,7 +38,7 @@ mod worker;
 
 pub use backup::{Restored, StateCopy, back_up, restore, verify};
 pub use error::StateError;
-pub use snapshots::open_snapshots;
+pub use snapshots::{open_snapshots, open_snapshots_to_read};
 pub use store::StateStore;
 
 /// The name of the file in the folder of a log, and in the folder of a backup.

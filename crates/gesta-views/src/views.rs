@@ -43,7 +43,7 @@ pub struct Views {
     /// Held during a reload.
     reloading: Mutex<()>,
     /// Locked while this is open: one process runs a folder.
-    _lock: File,
+    _locks: [File; 2],
 }
 
 impl Views {
@@ -76,7 +76,7 @@ impl Views {
         std::fs::create_dir_all(&folder).map_err(failed)?;
         // An absolute path is never read as a `file:` address by SQLite.
         let folder = std::path::absolute(&folder).map_err(failed)?;
-        let lock = lock(&folder)?;
+        let locks = lock(&folder)?;
         let mut by_name = BTreeMap::new();
         for definition in definitions {
             let name = definition.name().to_owned();
@@ -93,7 +93,7 @@ impl Views {
             options: options.clone(),
             views: RwLock::default(),
             reloading: Mutex::default(),
-            _lock: lock,
+            _locks: locks,
         };
         by_name.into_values().try_for_each(|definition| opened.add(definition))?;
         Ok(opened)
@@ -256,6 +256,27 @@ impl Views {
                 }
                 State::Retrying { error } if matches!(*error, RunError::StandsBy { .. }) => return Ok(()),
                 _ if hosted.view.serves_wanted(&hosted.view.wanted().short_hash()) => return Ok(()),
+                _ => listener.await,
+            }
+        }
+    }
+
+    /// Waits until the view fails and tries again, as it does on a full disk, and returns the error. A view that only stands by does
+    /// not fail. For a process that should report the error rather than wait.
+    ///
+    /// # Errors
+    /// [`WaitError::UnknownView`].
+    ///
+    /// # Cancel safety
+    /// Dropping it has no effect.
+    pub async fn wait_until_failing(&self, name: &str) -> Result<Arc<RunError>, WaitError> {
+        let hosted = self.view(name)?;
+        loop {
+            let listener = hosted.view.changed.listen();
+            match hosted.state() {
+                State::Retrying { error } if !matches!(*error, RunError::StandsBy { .. }) => {
+                    return Ok(error);
+                }
                 _ => listener.await,
             }
         }
@@ -488,15 +509,18 @@ fn start_database(folder: &Path, options: &Options) -> Result<Option<Arc<Databas
     Database::start(url.clone(), folder).map(|database| Some(Arc::new(database))).map_err(failed)
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+/// Locks the folder, and a file in it. The folder stays locked if somebody removes the file; an earlier version locks the file alone.
+fn lock(folder: &Path) -> Result<[File; 2], OpenError> {
     let path = folder.join("LOCK");
     let failed = |source| OpenError::Folder { path: path.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
+    let lock = |file: File| match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: folder.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    };
+    let of_folder = lock(File::open(folder).map_err(failed)?)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    Ok([of_folder, lock(file)?])
 }
 
 /// No view has this name.

@@ -280,8 +280,13 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
     hosting.stop();
     views.iter().for_each(|views| views.shut_down());
     drop((views, runtime));
-    opened.close();
+    let displaced = opened.close_and_look();
     outcome?;
+    if let Some(why) = displaced {
+        return Err(Failure::new("the log is no longer in its folder")
+            .cause(why)
+            .help("events appended since then are in the moved folder, and nowhere if it was removed"));
+    }
     // Logged last: the folder is free now.
     tracing::info!("stopped");
     Ok(())
@@ -373,6 +378,9 @@ fn server(
         .timers(hosting.timers().iter().cloned())
         .closed(served.host.processes.iter().map(|process| process.category()))
         .event_types(events);
+    if let Some(unready) = opened.unready() {
+        server = server.unready_if(unready);
+    }
     if let Some(views) = views {
         server = server.views(views);
     }

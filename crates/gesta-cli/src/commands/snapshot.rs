@@ -17,7 +17,7 @@ use crate::commands::prove::place_of;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::stdout;
-use crate::store::{Snapshots, StoreUrl};
+use crate::store::{Access, Snapshots, StoreUrl};
 use crate::target::{IfMissing, Opened, Place, Target};
 use crate::unread::Unread;
 use report::{Report, Row};
@@ -82,13 +82,13 @@ struct Both {
 }
 
 impl Selection {
-    fn open(&self) -> Outcome<Both> {
-        let (events, snapshots) = self.open_both()?;
+    fn open(&self, access: Access) -> Outcome<Both> {
+        let (events, snapshots) = self.open_both(access)?;
         let store = pollster::block_on(events.store().locate(When::Start))?.store();
         Ok(Both { events, store, snapshots })
     }
 
-    fn open_both(&self) -> Outcome<(Opened, Arc<dyn SnapshotStore>)> {
+    fn open_both(&self, access: Access) -> Outcome<(Opened, Arc<dyn SnapshotStore>)> {
         let given = self.snapshots.as_ref().map(|given| given.read("--snapshots")).transpose()?;
         let snapshots = given.unwrap_or(Snapshots::Beside);
         let place = match &self.store {
@@ -96,11 +96,11 @@ impl Selection {
             Some(store) => match store.read("--store")? {
                 StoreUrl::Postgres(url) => {
                     let (events, beside) = Opened::with_snapshots(&url)?;
-                    return Ok((events, beside_or(&snapshots, Arc::new(beside))?));
+                    return Ok((events, beside_or(&snapshots, Arc::new(beside), access)?));
                 }
                 StoreUrl::JetStream(url) => {
                     let (events, beside) = Opened::of_cluster_with_snapshots(&url)?;
-                    return Ok((events, beside_or(&snapshots, Arc::new(beside))?));
+                    return Ok((events, beside_or(&snapshots, Arc::new(beside), access)?));
                 }
                 other => place_of(&other)?,
             },
@@ -109,7 +109,7 @@ impl Selection {
             Place::Folder(folder) => Some(folder.as_path()),
             Place::Server(_) => None,
         };
-        let snapshots = existing(&snapshots, folder)?;
+        let snapshots = existing(&snapshots, folder, access)?;
         Ok((place.open(IfMissing::Refuse)?, snapshots))
     }
 
@@ -134,7 +134,7 @@ impl Selection {
     }
 
     fn report(self, host: &Host) -> Outcome {
-        let both = self.open()?;
+        let both = self.open(Access::Read)?;
         let current = host.app.as_deref().map(|app| app.snapshot_kinds().collect::<BTreeMap<_, _>>());
         let mut report = Report::default();
         self.each(&both, |stream| {
@@ -157,7 +157,7 @@ impl Selection {
     }
 
     fn list(self) -> Outcome {
-        let both = self.open()?;
+        let both = self.open(Access::Read)?;
         let mut out = stdout();
         self.each(&both, |stream| {
             let head = head(&**both.events.store(), &stream)?.map(Version::get);
@@ -180,7 +180,7 @@ impl Selection {
     }
 
     fn clear(self) -> Outcome {
-        let both = self.open()?;
+        let both = self.open(Access::Change)?;
         let (mut streams, mut snapshots) = (0_u64, 0);
         self.each(&both, |stream| {
             let key = stream.key;
@@ -202,16 +202,20 @@ impl Selection {
 }
 
 /// The snapshots beside a store, or those that are kept elsewhere.
-fn beside_or(snapshots: &Snapshots, beside: Arc<dyn SnapshotStore>) -> Outcome<Arc<dyn SnapshotStore>> {
+fn beside_or(
+    snapshots: &Snapshots,
+    beside: Arc<dyn SnapshotStore>,
+    access: Access,
+) -> Outcome<Arc<dyn SnapshotStore>> {
     match snapshots {
         Snapshots::Beside => Ok(beside),
-        other => existing(other, None),
+        other => existing(other, None, access),
     }
 }
 
 /// Snapshots that are kept somewhere already.
-fn existing(snapshots: &Snapshots, folder: Option<&Path>) -> Outcome<Arc<dyn SnapshotStore>> {
-    let opened = snapshots.open_existing(folder)?;
+fn existing(snapshots: &Snapshots, folder: Option<&Path>, access: Access) -> Outcome<Arc<dyn SnapshotStore>> {
+    let opened = snapshots.open_existing(folder, access)?;
     let none = || {
         Failure::new("there are no snapshots there")
             .help("say where they are: `--snapshots <file>` or `--snapshots redis://<host>:<port>`")

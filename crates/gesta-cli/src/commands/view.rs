@@ -1,8 +1,11 @@
 //! `gesta view`: queries a view in SQL.
 
+use std::future::poll_fn;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use gesta_core::{Checkpoint, EventStore, When};
 use gesta_server::rows_json;
@@ -215,9 +218,17 @@ impl Query {
             None => pollster::block_on(store.locate(When::Head))?,
         };
         let failed = |error: &dyn std::error::Error| self.failure(error);
-        // An older version would answer while the one of an edited file is built.
-        pollster::block_on(views.wait_until_built(self.name())).map_err(|error| failed(&error))?;
-        pollster::block_on(views.wait_for(self.name(), &until)).map_err(|error| failed(&error))?;
+        let complete = async {
+            // An older version would answer while the one of an edited file is built.
+            views.wait_until_built(self.name()).await.map_err(|error| failed(&error))?;
+            views.wait_for(self.name(), &until).await.map(drop).map_err(|error| failed(&error))
+        };
+        // A server tries again until there is room. This command would wait without a word.
+        let failing = async {
+            let error = views.wait_until_failing(self.name()).await.map_err(|error| failed(&error))?;
+            Err(failed(&*error))
+        };
+        pollster::block_on(first_of(complete, failing))?;
         let rows = views.query(self.name(), self.sql(), &self.values(), &QueryLimits::default());
         let rows = rows.map_err(|error| failed(&error))?;
         self.show(&rows_json(rows))?;
@@ -251,6 +262,16 @@ impl Query {
         }
         self.check_whole(answer)
     }
+}
+
+/// Waits for the first of two futures. Asks the first one first.
+async fn first_of<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| match one.as_mut().poll(context) {
+        Poll::Pending => other.as_mut().poll(context),
+        ready => ready,
+    })
+    .await
 }
 
 fn sql_value(value: Value) -> SqlValue {

@@ -27,6 +27,14 @@ pub enum Snapshots {
     Server(ValkeyUrl),
 }
 
+/// What a command does with a snapshot store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Its file is never changed.
+    Read,
+    Change,
+}
+
 impl FromStr for Snapshots {
     type Err = gesta_valkey::ValkeyUrlError;
 
@@ -51,11 +59,19 @@ impl Snapshots {
     }
 
     /// Opens a snapshot store that exists, for a command; `None` if there is none.
-    pub(crate) fn open_existing(&self, folder: Option<&Path>) -> Outcome<Option<SnapshotThreads>> {
-        if self.file(folder).is_some_and(|file| !file.exists()) {
-            return Ok(None);
+    pub(crate) fn open_existing(
+        &self,
+        folder: Option<&Path>,
+        access: Access,
+    ) -> Outcome<Option<SnapshotThreads>> {
+        match self.file(folder) {
+            Some(file) if !file.exists() => Ok(None),
+            Some(file) if access == Access::Read => {
+                gesta_state::open_snapshots_to_read(&file).map(Some).map_err(Into::into)
+            }
+            _ => self.try_open(folder),
         }
-        self.try_open(folder).map_err(|error| Failure::new("cannot open the snapshots").because(&*error))
+        .map_err(|error: Box<dyn Error>| Failure::new("cannot open the snapshots").because(&*error))
     }
 
     fn try_open(&self, folder: Option<&Path>) -> Result<Option<SnapshotThreads>, Box<dyn Error>> {

@@ -210,6 +210,29 @@ fn a_backup_given_as_a_log_is_refused_and_left_unchanged() {
 }
 
 #[test]
+fn an_unfinished_backup_is_neither_a_log_nor_a_backup_and_stays_as_it_is() {
+    let (folder, log) = log_of(3);
+    let part = path(&folder, "part");
+    fs::create_dir_all(format!("{part}/segments")).unwrap();
+    let file = format!("{part}/segments/000000000001-0a0b0c0d.seg.tmp");
+    fs::write(&file, "a part").unwrap();
+    let goes_on = "unfinished";
+    for arguments in [&["read", "--all"][..], &["verify"], &["append", "a-1", "b.happened", "1"]] {
+        let said = on(&part, arguments).failed(1);
+        assert!(said.contains(goes_on) && said.contains("`gesta backup`"), "{said}");
+    }
+    let to = path(&folder, "to");
+    for said in [gesta(["verify", "--backup", &part]), gesta(["restore", "--from", &part, "--dir", &to])] {
+        let said = said.failed(1);
+        assert!(said.contains(goes_on) && !said.contains("holds a log"), "{said}");
+    }
+    assert_eq!(fs::read_dir(&part).unwrap().count(), 1);
+    assert_eq!(fs::read(&file).unwrap(), b"a part");
+    on(&log, &["backup", "--to", &part]).ok();
+    gesta(["verify", "--backup", &part]).ok();
+}
+
+#[test]
 fn a_log_or_a_missing_folder_given_as_a_backup_is_refused() {
     let (folder, log) = log_of(10);
     let (nowhere, restored) = (path(&folder, "nowhere"), path(&folder, "restored"));

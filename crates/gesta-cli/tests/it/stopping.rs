@@ -71,3 +71,28 @@ fn a_server_stops_in_time_under_load_and_loses_nothing_that_it_acknowledged() {
         );
     }
 }
+
+#[test]
+fn a_server_whose_folder_was_removed_is_not_ready_and_ends_with_an_error() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    let server = serve(&["--dir", log.to_str().unwrap()]);
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let get = |path: &str| {
+        let mut answer = agent.get(format!("{}{path}", server.url)).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    };
+    assert_eq!(get("/readyz").0, 200);
+    std::fs::rename(&log, folder.path().join("moved")).unwrap();
+    // It looks once a second.
+    let said = loop {
+        match get("/readyz") {
+            (200, _) => std::thread::yield_now(),
+            (503, said) => break said,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(said.contains("was moved or removed while the log was open"), "{said}");
+    assert_eq!(server.stop(), Some(1));
+    assert!(!log.exists());
+}

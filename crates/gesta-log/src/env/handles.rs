@@ -6,13 +6,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, RwLock, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, RwLock, Weak};
 use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 
 use super::os_file::OsFile;
-use super::{File, Turn, is_shortage};
+use super::{File, FileId, Turn, is_shortage};
 use crate::locks;
 
 /// Share of the process's limit of open files: 1/4. Connections and views need files as well.
@@ -43,6 +43,8 @@ struct Slot {
     path: PathBuf,
     is_writable: bool,
     turn: Turn,
+    /// The file that was opened first. Another one at the path is never read or written.
+    id: OnceLock<FileId>,
     file: RwLock<Option<Arc<OsFile>>>,
     used_at: AtomicU64,
     /// Whether it must not be closed: it was written to, or its name is about to be removed.
@@ -67,6 +69,9 @@ impl OnDemand {
     pub(super) fn made(path: &Path, file: fs::File, turn: Turn) -> Self {
         let own = Self::closed(path, true, turn, &HANDLES);
         own.slot.is_pinned.store(true, Ordering::SeqCst);
+        if let Ok(metadata) = file.metadata() {
+            own.slot.id.get_or_init(|| FileId::of(&metadata));
+        }
         *own.slot.lock() = Some(Arc::new(OsFile::new(file)));
         own
     }
@@ -76,6 +81,7 @@ impl OnDemand {
             path: path.to_owned(),
             is_writable,
             turn,
+            id: OnceLock::new(),
             file: RwLock::new(None),
             used_at: AtomicU64::new(0),
             is_pinned: AtomicBool::new(false),
@@ -121,6 +127,13 @@ impl Slot {
             return Ok(Arc::clone(file));
         }
         let file = fs::OpenOptions::new().read(true).write(self.is_writable).open(&self.path)?;
+        let id = FileId::of(&file.metadata()?);
+        if *self.id.get_or_init(|| id) != id {
+            let path = self.path.display();
+            return Err(io::Error::other(format!(
+                "`{path}` is another file by now: close the log, check its folder, open it again"
+            )));
+        }
         Ok(Arc::clone(slot.insert(Arc::new(OsFile::new(file)))))
     }
 }
@@ -304,6 +317,16 @@ mod tests {
         assert_eq!((open(&files), read(&files[5])), (vec![5, 18, 19], 5));
         fs::remove_file(folder.path().join("0")).unwrap();
         assert_eq!(files[0].hold().unwrap_err().kind(), io::ErrorKind::NotFound, "too late");
+    }
+
+    #[test]
+    fn another_file_at_the_path_is_not_taken_for_the_one_that_was_opened() {
+        let (folder, files) = files(6, 3);
+        assert!(files.iter().all(|file| read(file) < 20));
+        fs::rename(folder.path().join("5"), folder.path().join("0")).unwrap();
+        let error = files[0].read_at(&mut [0], 0).unwrap_err().to_string();
+        assert!(error.contains("is another file by now"), "{error}");
+        assert_eq!(read(&files[1]), 1);
     }
 
     #[test]

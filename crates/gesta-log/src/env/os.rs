@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::cold::ColdFile;
 use super::handles::OnDemand;
 use super::os_file::OsFile;
-use super::{Env, File, Lock, Mode, Turn};
+use super::{Env, File, FileId, Lock, Mode, Turn};
 
 /// Files, clock and entropy of the machine this runs on.
 pub(crate) struct OsEnv;
@@ -25,6 +25,10 @@ impl Env for OsEnv {
 
     fn is_writable(&self, folder: &Path) -> bool {
         rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+    }
+
+    fn id_of(&self, path: &Path) -> io::Result<FileId> {
+        Ok(FileId::of(&fs::metadata(path)?))
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {
@@ -91,17 +95,20 @@ impl Env for OsEnv {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>> {
-        let (file, is_read_only) = open_lock(path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Ok(Box::new(OsLock { file, is_read_only }))),
-            Err(Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                // Reading a folder fails, and leaves the text empty.
-                let _ = (&file).take(4096).read_to_string(&mut holder);
-                Ok(Err(holder))
-            }
-            Err(error) => Err(error.into()),
+        // The folder first. It stays locked if somebody removes the lock file, and then nobody makes another one.
+        let folder = fs::File::open(folder_of(path))?;
+        if !try_lock(&folder)? {
+            return Ok(Err(holder_in(path)));
         }
+        let mut lock = OsLock { folder, file: None };
+        // An earlier version of this program locks the file alone.
+        if let Some((file, is_read_only)) = open_lock(path)? {
+            if !try_lock(&file)? {
+                return Ok(Err(holder_in(path)));
+            }
+            lock.file = Some(LockFile { file, is_read_only });
+        }
+        Ok(Ok(Box::new(lock)))
     }
 
     fn now(&self) -> Timestamp {
@@ -120,8 +127,29 @@ impl Env for OsEnv {
     }
 }
 
-/// Opens the file or folder that carries the lock, and returns whether it is read-only.
-fn open_lock(path: &Path) -> io::Result<(fs::File, bool)> {
+/// The folder of a lock file.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Locks a file or folder. `false` if another process has.
+fn try_lock(file: &fs::File) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the holder of a lock wrote about itself; empty if the file cannot be read.
+fn holder_in(path: &Path) -> String {
+    let mut holder = String::new();
+    let _ = fs::File::open(path).and_then(|file| file.take(4096).read_to_string(&mut holder));
+    holder
+}
+
+/// Opens the lock file, and returns whether it is read-only. `None` if it is missing and cannot be made.
+fn open_lock(path: &Path) -> io::Result<Option<(fs::File, bool)>> {
     let opened = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     match opened {
         Err(error)
@@ -130,37 +158,42 @@ fn open_lock(path: &Path) -> io::Result<(fs::File, bool)> {
                 io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
             ) =>
         {
-            let file = fs::File::open(path).or_else(|missing| match (missing.kind(), path.parent()) {
-                (io::ErrorKind::NotFound, Some(folder)) => fs::File::open(folder),
-                _ => Err(missing),
-            });
-            Ok((file?, true))
+            match fs::File::open(path) {
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+                file => Ok(Some((file?, true))),
+            }
         }
-        opened => Ok((opened?, false)),
+        opened => Ok(Some((opened?, false))),
     }
 }
 
 struct OsLock {
+    folder: fs::File,
+    file: Option<LockFile>,
+}
+
+struct LockFile {
     file: fs::File,
     is_read_only: bool,
 }
 
 impl Drop for OsLock {
-    /// Closing the file is not enough: a process that another thread is starting holds a copy of the descriptor until
-    /// its `exec`, and with it the lock.
+    /// Closing the files is not enough: a process that another thread is starting holds copies of the descriptors until
+    /// its `exec`, and with them the lock.
     fn drop(&mut self) {
-        // If this fails, closing the file releases the lock.
-        let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingUnlock);
+        let file = self.file.as_ref().map(|own| &own.file);
+        for locked in file.into_iter().chain([&self.folder]) {
+            // If this fails, closing the file releases the lock.
+            let _ = rustix::fs::flock(locked, FlockOperation::NonBlockingUnlock);
+        }
     }
 }
 
 impl Lock for OsLock {
     fn describe(&self, holder: &str) -> io::Result<()> {
-        if self.is_read_only {
-            // Other processes then see no description of the holder.
-            return Ok(());
-        }
-        let mut file = &self.file;
+        // Without a file to write to, other processes see no description of the holder.
+        let Some(LockFile { file, is_read_only: false }) = &self.file else { return Ok(()) };
+        let mut file = file;
         file.set_len(0)?;
         file.rewind()?;
         file.write_all(holder.as_bytes())

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use gesta_core::Timestamp;
 
-use super::{Env, File, Lock, Mode, Turn};
+use super::{Env, File, FileId, Lock, Mode, Turn};
 use crate::locks;
 use disk::{Disk, NameChange, Outcome, done};
 pub use faults::{Betrayal, Counts, Failure, Faults, Operation, PlannedFault};
@@ -250,6 +250,10 @@ impl Env for SimEnv {
 
     fn is_writable(&self, folder: &Path) -> bool {
         !self.machine.disk().is_mounted_read_only(folder)
+    }
+
+    fn id_of(&self, _path: &Path) -> io::Result<FileId> {
+        Ok(FileId::SIMULATED)
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {

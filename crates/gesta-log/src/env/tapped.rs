@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gesta_core::Timestamp;
 
 use super::os::OsEnv;
-use super::{Env, File, Lock, Mode};
+use super::{Env, File, FileId, Lock, Mode};
 
 /// Sees each call before it is made.
 pub(crate) trait Tap: Send + Sync + 'static {
@@ -61,6 +61,10 @@ impl<T: Tap> Env for Tapped<T> {
 
     fn is_writable(&self, _folder: &Path) -> bool {
         self.tap.is_writable()
+    }
+
+    fn id_of(&self, path: &Path) -> io::Result<FileId> {
+        OsEnv.id_of(path)
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn File>> {

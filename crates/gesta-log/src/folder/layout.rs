@@ -24,6 +24,11 @@ pub(crate) fn segment_name(id: u64) -> String {
     format!("{id:012}.seg")
 }
 
+/// Whether a file in `segments/` is of a backup: the names there have a checksum after the number. It may be a part only.
+pub(crate) fn is_segment_of_backup(name: &str) -> bool {
+    name.contains('-') && (name.ends_with(".seg") || name.ends_with(".seg.tmp"))
+}
+
 /// The folders of a log.
 pub(crate) fn folders(root: &Path) -> [PathBuf; 3] {
     [root.join("segments"), root.join("quarantine"), folder(root)]

@@ -43,10 +43,15 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest durably, with the next generation. The current one is kept as `manifest.previous`.
+    /// Replaces the manifest durably, with the next generation. The current one is kept as `manifest.previous`. Refuses one of
+    /// another log, and one that another process has written since.
     pub(crate) fn replace(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
+        let current = read_whole(env, &root.join("manifest")).ok();
+        if let Some(current) = &current {
+            self.check_continues(current)?;
+        }
         self.write_temporary(env, root)?;
-        if let Ok(current) = read_whole(env, &root.join("manifest")) {
+        if let Some(current) = current {
             write_synced(env, &root.join("manifest.previous.tmp"), &current)?;
             env.rename(&root.join("manifest.previous.tmp"), &root.join("manifest.previous"))?;
         }
@@ -58,6 +63,25 @@ impl Manifest {
     pub(crate) fn write(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {
         self.write_temporary(env, root)?;
         name_temporary(env, root)
+    }
+
+    /// Fails unless this manifest was made from the one in those bytes.
+    fn check_continues(&self, current: &[u8]) -> io::Result<()> {
+        let continues = match Self::decode(current) {
+            Ok(current) => {
+                let is_own = current.store == self.store || self.origins.contains(&current.store);
+                is_own && current.generation <= self.generation && current.boot_epoch <= self.boot_epoch
+            }
+            // Rot: this one holds all that it held.
+            Err(ManifestError::Damaged) => true,
+            Err(_) => false,
+        };
+        let refused = || {
+            io::Error::other(
+                "it is the manifest of another log, or another process has written it since: it is left as it is",
+            )
+        };
+        if continues { Ok(()) } else { Err(refused()) }
     }
 
     fn write_temporary(&mut self, env: &dyn Env, root: &Path) -> io::Result<()> {

@@ -109,7 +109,6 @@ pub(crate) fn backup_in(
 ) -> Result<Backup, BackupError> {
     let folder = Folder { env, root };
     let _lock = folder.lock_existing()?;
-    folder.check_is_no_copy()?;
     let manifest = folder.existing_manifest()?;
     let position = closed_position(&folder, &manifest)?;
     take(&folder, &manifest, position, to, options)

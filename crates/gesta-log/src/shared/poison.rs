@@ -17,6 +17,8 @@ use crate::read_only::{ReadOnly, ReadOnlyCause};
 #[derive(Default)]
 pub(crate) struct Poison {
     cause: OnceLock<ReadOnly>,
+    /// Why the folder at the log's path is not the log's any more. The writer makes it the cause before its next group.
+    displaced: OnceLock<String>,
     /// The cause, if there is no earlier one.
     has_panicked: AtomicBool,
     /// Notified when writes stop.
@@ -44,11 +46,25 @@ impl Poison {
         assert!(self.cause.set(cause).is_ok(), "a log is loaded once");
     }
 
-    /// Sets the cause after a failed write.
+    /// Records that the folder at the log's path is not the log's any more. The writer stops before its next group.
+    pub(crate) fn note_displaced(&self, why: String) {
+        let _ = self.displaced.set(why);
+    }
+
+    /// Why the folder at the log's path is not the log's any more; `None` if it was at the last look.
+    pub(crate) fn displaced(&self) -> Option<&str> {
+        self.displaced.get().map(String::as_str)
+    }
+
+    /// Sets the cause after a failed write, or because the folder is displaced.
     pub(super) fn set_by_failure(&self, reason: &str) {
         tracing::error!(reason, "the log is read-only from now on");
         // An earlier cause stays.
-        let _ = self.cause.set(ReadOnly::new(ReadOnlyCause::WriteFailed, reason));
+        let cause = match self.displaced.get() {
+            Some(why) => ReadOnly::new(ReadOnlyCause::Displaced, why),
+            None => ReadOnly::new(ReadOnlyCause::WriteFailed, reason),
+        };
+        let _ = self.cause.set(cause);
         self.stopped.notify(usize::MAX);
     }
 
@@ -64,7 +80,7 @@ impl Poison {
         loop {
             // Listen first, look second, so that a failure in between is not missed.
             let listener = self.stopped.listen();
-            let stops = [ReadOnlyCause::WriteFailed, ReadOnlyCause::Panicked];
+            let stops = [ReadOnlyCause::WriteFailed, ReadOnlyCause::Displaced, ReadOnlyCause::Panicked];
             if let Some(cause) = self.cause().filter(|own| stops.contains(&own.cause)) {
                 return cause;
             }
@@ -98,6 +114,17 @@ mod tests {
         let poison = Poison::default();
         poison.set_by_panic();
         assert_eq!((cause(&poison), poison.is_set()), (Some(ReadOnlyCause::Panicked), true));
+    }
+
+    #[test]
+    fn a_displaced_folder_is_the_cause_once_writes_stop() {
+        let poison = Poison::default();
+        poison.note_displaced("`log` was moved".to_owned());
+        assert_eq!((cause(&poison), poison.displaced()), (None, Some("`log` was moved")));
+        poison.set_by_failure("writing segment 3 failed");
+        assert_eq!(poison.cause(), Some(ReadOnly::new(ReadOnlyCause::Displaced, "`log` was moved")));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(poison.stopped()).poll(&mut context).is_ready());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gesta_core::StoreId;
 
-use crate::env::{Env, Lock};
+use crate::env::{Env, Lock, Placed};
 use crate::error::{OpenError, io_error};
 use crate::folder::{Folder, NoLock, folders};
 use crate::format::Manifest;
@@ -34,8 +34,10 @@ pub(crate) struct Opened {
 /// What a log is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To be used.
+    /// To be used. It is made if it does not exist.
     Store,
+    /// To be used, if it exists.
+    Existing,
     /// To be filled with the batches of the store with this id.
     Copy([u8; 16]),
     /// To be fed with the batches of a partition of the store with this id.
@@ -61,26 +63,42 @@ pub(crate) fn open(
         return Err(OpenError::SegmentSize { segment_size_bytes: size });
     }
     let folder = Folder { env: &*env, root };
-    if purpose == Purpose::Store && !folder.is_writable() {
+    let is_used = matches!(purpose, Purpose::Store | Purpose::Existing);
+    if is_used && !folder.is_writable() {
         let lock = folder.lock_existing()?;
-        folder.check_is_no_copy()?;
         let manifest = folder.existing_manifest()?;
         return open_to_read(Arc::clone(&env), &folder, options, (lock, manifest), not_permitted(root));
     }
-    folder.check_is_no_backup()?;
-    for path in folders(root) {
-        env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))?;
-    }
-    let lock = folder.lock()?;
+    let make_folders = || {
+        folders(root).into_iter().try_for_each(|path| {
+            env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))
+        })
+    };
+    let lock = match purpose {
+        Purpose::Existing => {
+            let lock = folder.lock_existing()?;
+            folder.existing_manifest()?;
+            make_folders()?;
+            lock
+        }
+        Purpose::Store | Purpose::Copy(_) | Purpose::Replica(..) => {
+            folder.check_is_no_backup()?;
+            make_folders()?;
+            folder.lock()?
+        }
+    };
+    let env = Placed::at(env, root).map_err(io_error(format!("looking at `{}`", root.display())))?;
+    let folder = Folder { env: &*env, root };
     let mut manifest = match purpose {
         Purpose::Store => {
             folder.check_is_no_copy()?;
             folder.manifest()?.map_or_else(|| folder.create(None), Ok)?
         }
+        Purpose::Existing => folder.existing_manifest()?,
         Purpose::Copy(of) => manifest_of_copy(&folder, of)?,
         Purpose::Replica(of, partition) => manifest_of_replica(&folder, of, partition)?,
     };
-    if purpose == Purpose::Store && manifest.is_replica {
+    if is_used && manifest.is_replica {
         return open_to_read(Arc::clone(&env), &folder, options, (lock, manifest), replica(root));
     }
     manifest.boot_epoch += 1;

@@ -57,15 +57,17 @@ impl Commit {
         drive: Drive,
     ) -> std::io::Result<Self> {
         let role = Arc::new(role);
-        let writer = Arc::clone(&role);
+        let (writer, looked_after) = (Arc::clone(&role), Arc::clone(&manifest));
         let thread = match drive {
-            Drive::Threads => Some(spawn("gesta-write", move || writer.run())?),
+            Drive::Threads => Some(spawn("gesta-write", move || writer.run(&looked_after))?),
             Drive::Inline => None,
         };
         Ok(Self { role, manifest, thread: Mutex::new(thread) })
     }
 
     pub(crate) fn close(&self) {
+        // Batches that wait are not written to a folder that nobody finds.
+        self.manifest.look();
         self.role.close();
         // Skipped if the log is dropped because its work panicked: the remaining work would panic again, and end the
         // process.

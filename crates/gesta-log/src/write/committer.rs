@@ -8,14 +8,17 @@
 //!   forgotten. The thread looks at the queue and at the open group before it sleeps.
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Instant;
 
 use gesta_core::AppendError;
 
 use super::group_builder::{GroupBuilder, OpenGroup};
 use super::indexer::Indexer;
+use super::manifest::SharedManifest;
 use super::queue::{Answer, Queue, Ticket, Wake};
 use super::segment_manager::SegmentManager;
 use super::writer::Writer;
+use crate::limits::LOOK_EVERY;
 use crate::shared::Shared;
 
 /// The writer behind its lock, with all that decides and commits batches.
@@ -93,10 +96,16 @@ impl Committer {
         }
     }
 
-    /// The loop of the writer's thread. Returns after the log is closed.
-    pub(crate) fn run(&self) {
+    /// The loop of the writer's thread. Returns after the log is closed. From time to time it looks after the folder of the
+    /// manifest.
+    pub(crate) fn run(&self, manifest: &SharedManifest) {
+        let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
-            let wake = self.queue.wait();
+            let wake = self.queue.wait(look_at);
+            if Instant::now() >= look_at {
+                manifest.look();
+                look_at = Instant::now() + LOOK_EVERY;
+            }
             // A panic has poisoned the log: nothing more is written.
             let Ok(writer) = self.writer.lock() else { return self.stop_helpers() };
             match wake {
@@ -105,6 +114,7 @@ impl Committer {
                     self.queue.wake(is_left);
                 }
                 Wake::Idle => self.hold(writer, Writer::rest),
+                Wake::Look => self.hold(writer, |writer| writer.heed_displacement()),
                 Wake::Closed => {
                     // A caller that queued a batch before the close may be gathering it right now.
                     self.hold(writer, |writer| {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
 
 use gesta_core::{AppendError, Appended, Batch};
 
@@ -60,6 +61,8 @@ pub(crate) enum Wake {
     Arrived,
     /// A watermark is missing, and nothing was written for a while.
     Idle,
+    /// Nothing waits, and it is time to look after the folder.
+    Look,
     /// Nothing waits, and the queue is closed.
     Closed,
 }
@@ -98,8 +101,8 @@ impl Queue {
         }
     }
 
-    /// Waits for work.
-    pub(crate) fn wait(&self) -> Wake {
+    /// Waits for work, at most until `look_at`.
+    pub(crate) fn wait(&self, look_at: Instant) -> Wake {
         let is_ending = |state: &State| state.closing || self.shared.poison.has_panicked();
         let mut state = self.lock();
         state.sleeping = true;
@@ -110,14 +113,16 @@ impl Queue {
             if is_ending(&state) {
                 break Wake::Closed;
             }
-            if !state.uncovered {
-                state = locks::wait(&self.changed, state);
-                continue;
+            let left = look_at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Wake::Look;
             }
+            let may_rest = state.uncovered && IDLE_AFTER <= left;
             let groups = state.groups;
-            let (woken, is_late) = locks::wait_timeout(&self.changed, state, IDLE_AFTER);
+            let pause = if may_rest { IDLE_AFTER } else { left };
+            let (woken, is_late) = locks::wait_timeout(&self.changed, state, pause);
             state = woken;
-            if is_late && !state.has_work() && state.groups == groups && !is_ending(&state) {
+            if may_rest && is_late && !state.has_work() && state.groups == groups && !is_ending(&state) {
                 break Wake::Idle;
             }
         };
@@ -150,7 +155,7 @@ impl Queue {
         state.uncovered = uncovered;
         drop(state);
         if begins {
-            // The thread waits without a timeout, and must now start one.
+            // The thread waits for its next look, and must now wait for a shorter time.
             self.changed.notify_one();
         }
     }

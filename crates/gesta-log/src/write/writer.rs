@@ -3,6 +3,7 @@
 //! *Invariants*
 //! - Nothing is acknowledged or published before its sync returned.
 //! - Groups are written in the order in which they were gathered, each after the sync of the previous one.
+//! - Nothing is written after the folder at the log's path was seen to be another one or gone.
 //! - After a failed write or sync, nothing is written ever again: written and gathered batches are in doubt, later
 //!   ones are refused.
 //! - The first write to a segment is issued after the last sync of the previous segment.
@@ -92,9 +93,19 @@ impl Writer {
         self.covered < self.last_with_events && !self.is_poisoned()
     }
 
+    /// Stops writing for good if the folder at the log's path is not the log's any more.
+    pub(crate) fn heed_displacement(&self) {
+        if let Some(why) = self.shared.poison.displaced()
+            && !self.is_poisoned()
+        {
+            self.poison(why);
+        }
+    }
+
     /// Writes and syncs a group, publishes it, and sends its answers.
     fn commit(&mut self, taken: Taken, meanwhile: &mut dyn FnMut()) {
         meanwhile();
+        self.heed_displacement();
         if self.is_poisoned() && !planted(Bug::GatheredOutlivesPoison) {
             return taken.group.answer_in_doubt();
         }

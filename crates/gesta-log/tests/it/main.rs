@@ -6,6 +6,7 @@ mod backup;
 mod batches_in;
 mod damage;
 mod descriptors;
+mod displaced;
 mod laws;
 mod opening;
 mod repair;

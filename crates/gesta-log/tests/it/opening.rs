@@ -191,6 +191,73 @@ fn verify_of_a_folder_without_a_log_fails() {
 }
 
 #[test]
+fn an_unfinished_copy_is_refused_by_every_inspection() {
+    let folder = log_of(5, 100);
+    fs::write(folder.path().join("copying"), "").unwrap();
+    let refusals = [
+        LogStore::open(folder.path(), &options()).err(),
+        LogStore::open_existing(folder.path(), &options()).err(),
+        verify(folder.path()).err(),
+        stat(folder.path()).err(),
+        scrub(folder.path(), &ScrubOptions::default()).err(),
+        plan_repair(folder.path()).err().map(|error| match error {
+            RepairError::Open(error) => error,
+            error => panic!("{error}"),
+        }),
+    ];
+    for refusal in refusals {
+        assert!(matches!(refusal, Some(OpenError::CopyUnfinished { .. })), "{refusal:?}");
+    }
+}
+
+#[test]
+fn an_unfinished_backup_is_no_log_and_goes_on() {
+    let (folder, to) = (log_of(200, 500), tempfile::tempdir().unwrap());
+    // Damage ends the backup after its first segment.
+    let second = segments(&folder).swap_remove(1);
+    let whole = fs::read(&second).unwrap();
+    change(&second, |bytes| bytes[4_096 + 200] ^= 1);
+    let take = || backup(folder.path(), to.path(), &BackupOptions::default());
+    take().unwrap_err();
+    let before = listing(to.path());
+    assert!(before.iter().any(|(path, _)| path.extension().is_some_and(|extension| extension == "seg")));
+    let refusals = [
+        LogStore::open(to.path(), &options()).err(),
+        LogStore::open_existing(to.path(), &options()).err(),
+        verify(to.path()).err(),
+    ];
+    for refusal in refusals {
+        assert!(matches!(refusal, Some(OpenError::BackupUnfinished { .. })), "{refusal:?}");
+    }
+    assert_eq!(listing(to.path()), before);
+    fs::write(&second, whole).unwrap();
+    assert_eq!(take().unwrap().position, 400);
+}
+
+#[test]
+fn an_open_of_a_log_that_must_exist_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("segments")).unwrap();
+    let before = listing(folder.path());
+    let missing = folder.path().join("missing");
+    for path in [folder.path(), &missing] {
+        let refused = LogStore::open_existing(path, &options()).err().unwrap();
+        assert!(matches!(refused, OpenError::NotALog { .. }), "{refused:?}");
+    }
+    assert!(!missing.exists());
+    // A backup that has begun with its first segment.
+    let part = folder.path().join("segments/000000000001-00000000.seg.tmp");
+    fs::write(&part, "a part").unwrap();
+    let refusals =
+        [LogStore::open(&folder, &options()).err(), LogStore::open_existing(&folder, &options()).err()];
+    for refusal in refusals {
+        assert!(matches!(refusal, Some(OpenError::BackupUnfinished { .. })), "{refusal:?}");
+    }
+    fs::remove_file(part).unwrap();
+    assert_eq!(listing(folder.path()), before);
+}
+
+#[test]
 fn a_closed_log_refuses_calls_as_closed() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder);

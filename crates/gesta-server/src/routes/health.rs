@@ -24,7 +24,7 @@ pub(super) async fn live(params: Params) -> Result<Json<Value>, Problem> {
 }
 
 /// The store answers every kind of call, and the server is not stopping. A read-only store is ready: it serves reads, and refuses
-/// appends with the reason. The answer names the state of every view, and the views that hold streams back; with the parameter `strict`, a stopped view, other consumer or
+/// appends with the reason. A log whose folder is gone is not. The answer names the state of every view, and the views that hold streams back; with the parameter `strict`, a stopped view, other consumer or
 /// group is 503.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
@@ -41,6 +41,9 @@ pub(super) async fn ready(
     if *shared.stopping.borrow() {
         let detail = "the server is stopping: ask another one";
         return Err(Problem::of(kinds::STOPPING, detail).retry(Retry::AfterPause));
+    }
+    if let Some(reason) = shared.unready.as_ref().and_then(|unready| unready()) {
+        return Err(Problem::of(kinds::NOT_READY, reason).retry(Retry::Never));
     }
     // A place by time is cheap, and is looked up in the index. While the index is built, the error says how far it is.
     shared.store.locate(When::RecordedUpTo(Timestamp::MAX)).await?;

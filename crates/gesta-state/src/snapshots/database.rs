@@ -4,6 +4,7 @@
 //! the states. `value` is the encoded snapshot with its checksum. `application_id` and `user_version` name the file and
 //! its format.
 
+use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -15,12 +16,15 @@ use gesta_core::{
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Row};
 
-use crate::database::{FileFormat, bound, harden, is_new};
+use crate::database::{FileFormat, SQLITE_MAGIC, bound, harden, is_new};
 use crate::error::StateError;
 use crate::limits::SNAPSHOT_CACHE_KIB;
 
 /// `application_id` is "Gsn1" in ASCII.
 const FILE: FileFormat = FileFormat { application_id: 0x4773_6e31, format: 1, of: "snapshot" };
+
+/// As much of a file as tells whose it is.
+const HEAD_BYTES: u64 = 100;
 
 const SCHEMA: &str = "
     create table snapshot (
@@ -50,7 +54,47 @@ impl Database {
         configure(&connection).map_err(failed)?;
         create(&mut connection).map_err(failed)?;
         FILE.check(&connection, path)?;
+        // Last: a file of something else is not changed, and the head of a new one says at once who has made it.
+        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
         Ok(Self { connection })
+    }
+
+    /// Opens a file to read it, and changes nothing.
+    pub(super) fn open_copy(path: &Path) -> Result<Self, StateError> {
+        let failed = |error: Error| StateError::of_sqlite("open", path, &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        harden(&connection).map_err(failed)?;
+        // Reads the schema, where damage shows.
+        is_new(&connection).map_err(failed)?;
+        FILE.check(&connection, path)?;
+        Ok(Self { connection })
+    }
+
+    /// Refuses a file that is no database at all, from its first bytes: SQLite calls it damaged. A missing file and an empty one are
+    /// new.
+    pub(super) fn check_is_database(path: &Path) -> Result<(), StateError> {
+        Self::check_head(path, |head| head.is_empty() || head.starts_with(SQLITE_MAGIC))
+    }
+
+    /// Refuses a file that this store has not made, from its first bytes.
+    pub(super) fn check_is_own(path: &Path) -> Result<(), StateError> {
+        Self::check_head(path, |head| FILE.is_at_head_of(head))
+    }
+
+    fn check_head(path: &Path, is_right: impl Fn(&[u8]) -> bool) -> Result<(), StateError> {
+        let mut head = Vec::new();
+        match std::fs::File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StateError::io("read", path, &error)),
+            Ok(_) => {}
+        }
+        match is_right(&head) {
+            true => Ok(()),
+            false => Err(StateError::NotAStore { path: path.to_owned(), of: FILE.of }),
+        }
     }
 
     /// The newest snapshot that is whole.
@@ -155,7 +199,6 @@ pub(super) fn is_damage(error: &Error) -> bool {
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     harden(connection)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "off")?;
     bound(connection, SNAPSHOT_CACHE_KIB)
 }

@@ -13,7 +13,7 @@ use gesta_core::{
     BoxFuture, EventId, Fingerprint, Snapshot, SnapshotError, SnapshotInfo, SnapshotKey, SnapshotPage,
     SnapshotStore, SnapshotThreads, StoreId, Timestamp, Version,
 };
-use gesta_state::{SNAPSHOTS_FILE_NAME, StateError, open_snapshots};
+use gesta_state::{SNAPSHOTS_FILE_NAME, StateError, open_snapshots, open_snapshots_to_read};
 use pollster::block_on;
 use tempfile::TempDir;
 
@@ -168,14 +168,41 @@ fn a_changed_byte_of_the_file_hides_snapshots_at_worst_and_puts_go_on() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_moved_aside() {
+fn a_file_that_this_store_has_not_made_is_refused_and_stays() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(file_in(&folder), "no database ".repeat(100)).unwrap();
-    let store = open(&file_in(&folder));
-    put(&store, "a-1", 3);
-    assert_eq!(newest(&store, "a-1"), Some(snapshot(3)));
-    let aside = std::fs::read(folder.path().join("snapshots.db.damaged")).unwrap();
-    assert!(aside.starts_with(b"no database"));
+    let file = file_in(&folder);
+    rusqlite::Connection::open(&file).unwrap().execute_batch("create table t (a)").unwrap();
+    let mut harmed = std::fs::read(&file).unwrap();
+    // A page of another program's database.
+    harmed[100] = 0xff;
+    for content in ["no database ".repeat(100).into_bytes(), harmed] {
+        std::fs::write(&file, &content).unwrap();
+        for refused in [open_snapshots(&file).err(), open_snapshots_to_read(&file).err()] {
+            assert!(refused.is_some(), "{refused:?}");
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), content);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is moved or made");
+    }
+}
+
+#[test]
+fn a_damaged_file_takes_no_place_of_an_earlier_one_and_stays_if_it_is_only_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_in(&folder);
+    for number in 1..4_u64 {
+        let store = open(&file);
+        put(&store, "a-1", number);
+        store.close();
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[100] = 0xff;
+        std::fs::write(&file, &bytes).unwrap();
+        let refused = open_snapshots_to_read(&file).err().unwrap().to_string();
+        assert!(refused.contains("damaged"), "{refused}");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    }
+    open(&file).close();
+    let names = ["snapshots.db.damaged", "snapshots.db.damaged-2", "snapshots.db.damaged-3"];
+    assert!(names.iter().all(|name| folder.path().join(name).exists()));
 }
 
 #[test]

@@ -26,8 +26,10 @@ const COPY_STEP_BYTES: usize = 4 << 20;
 const PACED_STEP_BYTES: usize = 1 << 20;
 
 /// Files that may stand in a backup's folder beside the log's: the key-value store of its server, and a copy of it that
-/// is being made. The log neither reads nor changes them.
-const OF_THE_SERVER: [&str; 2] = ["state.db", "state.db.new"];
+/// is being made, with what SQLite keeps beside it. The log neither reads nor changes them.
+fn is_of_the_server(name: &str) -> bool {
+    name == "state.db" || name.starts_with("state.db.new")
+}
 
 /// The folder of a backup, locked.
 pub(crate) struct Target<'a> {
@@ -53,7 +55,7 @@ impl<'a> Target<'a> {
         let is_own = |name: &String| {
             BackupManifest::is_own_name(name)
                 || ["segments", "LOCK", "lost+found"].contains(&name.as_str())
-                || OF_THE_SERVER.contains(&name.as_str())
+                || is_of_the_server(name)
         };
         if let Some(name) = names.iter().find(|name| !is_own(name)) {
             return Err(BackupError::NotABackup { path: path(), name: name.clone() });
