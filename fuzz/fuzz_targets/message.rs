@@ -1,4 +1,4 @@
-//! A message of a stream of JetStream: any bytes are refused, or are the only form of what was read.
+//! Any bytes are refused, or are the only form of the message.
 #![no_main]
 
 use bytes::Bytes;

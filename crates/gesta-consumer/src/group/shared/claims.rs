@@ -44,7 +44,7 @@ impl Claims {
         self.groups.remove(group);
     }
 
-    /// A group of which the process that deals does not know.
+    /// A group that the process that deals does not know yet.
     fn next(&self) -> Option<(GroupName, GroupSettings)> {
         let unknown = self.groups.iter().find(|(_, claim)| claim.known_to != self.dealer);
         unknown.map(|(group, claim)| (group.clone(), claim.settings.clone()))
