@@ -35,13 +35,14 @@ const BUILD: &str = "cargo build --quiet --workspace --bin gesta --example bank"
 /// The kinds of documents, each the name of the command that prints it.
 const KINDS: [&str; 2] = ["openapi", "asyncapi"];
 
-/// Checks everything, with another seed or number of cases if they are given; writes the documents anew; or installs the tools only.
+/// Checks the documents and the bank, whose server has every route of the plain one too; checks both servers, with another seed and number
+/// of cases; writes the documents anew; or installs the tools only.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     match *arguments {
-        [] => check(1, EXAMPLES_MAX),
+        [] => check(&PROGRAMS[1..], 1, EXAMPLES_MAX),
         ["--write"] => write(),
         ["--install"] => install_tools(),
-        ["--seed", seed, "--examples", examples] => check(number(seed)?, number(examples)?),
+        ["--seed", seed, "--examples", examples] => check(&PROGRAMS, number(seed)?, number(examples)?),
         _ => Err("usage: cargo xtask api [--write | --install | --seed N --examples N]".to_owned()),
     }
 }
@@ -64,7 +65,7 @@ fn write() -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(seed: u32, examples: u32) -> Result<(), Failure> {
+fn check(programs: &[Program], seed: u32, examples: u32) -> Result<(), Failure> {
     install_tools()?;
     step(&format!("{TOOLS}/bin/python xtask/api/validate.py {DOCUMENTS}"))?;
     match fs::remove_dir_all(FOLDER) {
@@ -74,7 +75,7 @@ fn check(seed: u32, examples: u32) -> Result<(), Failure> {
         _ => {}
     }
     step(BUILD)?;
-    PROGRAMS.iter().try_for_each(|program| probe(program, seed, examples))
+    programs.iter().try_for_each(|program| probe(program, seed, examples))
 }
 
 /// Installs the tools in a folder of their own, unless they are there in the right versions.

@@ -74,7 +74,7 @@ pub(crate) const TEST: &[Step] = &[
         needs: &[],
     },
     Step { name: "simulation", command: "cargo xtask sim", needs: &[] },
-    Step { name: "simulation of groups", command: "cargo xtask sim-groups", needs: &[] },
+    Step { name: "simulation of groups", command: "cargo xtask sim-groups --seeds 10000", needs: &[] },
     Step {
         name: "system faults",
         command: "cargo xtask faults sample",
@@ -104,6 +104,14 @@ pub(crate) const CI_ONLY: &[Step] = &[
         name: "clocks",
         command: "cargo test --workspace --test it clocks -- --ignored",
         needs: &[Tool::Package { name: "faketime", probe: "faketime -f +2h true" }],
+    },
+    Step {
+        name: "API of both servers",
+        command: "cargo xtask api --seed 2 --examples 20",
+        needs: &[Tool::Installed {
+            install: "cargo xtask api --install",
+            probe: "target/api-tools/bin/schemathesis --version",
+        }],
     },
     Step {
         name: "errors of the compiler",
