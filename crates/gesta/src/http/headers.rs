@@ -25,10 +25,11 @@ where
     if values.next().is_some() {
         return Err(Problem::invalid(format!("header `{name}` is given more than once: give it once")));
     }
-    let text =
-        value.to_str().map_err(|_| Problem::invalid(format!("header `{name}` is not visible ASCII")))?;
-    match text.trim() {
+    let not_visible = || Problem::invalid(format!("header `{name}` is not visible ASCII"));
+    match value.to_str().map_err(|_| not_visible())?.trim() {
         "" => Err(Problem::invalid(format!("header `{name}` is empty: give it a value or leave it out"))),
+        // A header may have tabs, and what is kept of it may not.
+        text if text.contains('\t') => Err(not_visible()),
         text => Ok(Some(text)),
     }
 }
@@ -113,6 +114,7 @@ mod tests {
             (&["a", "a"], "header `Wait-For` is given more than once"),
             (&["", "a"], "header `Wait-For` is given more than once"),
             (&["é"], "header `Wait-For` is not visible ASCII"),
+            (&["a\tb"], "header `Wait-For` is not visible ASCII"),
         ] {
             let refused = read(values).unwrap_err().to_json()["detail"].to_string();
             assert!(refused.contains(said), "{values:?}: {refused}");
