@@ -69,35 +69,10 @@ pub(crate) fn open(
         let manifest = folder.existing_manifest()?;
         return open_to_read(Arc::clone(&env), &folder, options, (lock, manifest), not_permitted(root));
     }
-    let make_folders = || {
-        folders(root).into_iter().try_for_each(|path| {
-            env.create_dir(&path).map_err(io_error(format!("making the folder `{}`", path.display())))
-        })
-    };
-    let lock = match purpose {
-        Purpose::Existing => {
-            let lock = folder.lock_existing()?;
-            folder.existing_manifest()?;
-            make_folders()?;
-            lock
-        }
-        Purpose::Store | Purpose::Copy(_) | Purpose::Replica(..) => {
-            folder.check_is_no_backup()?;
-            make_folders()?;
-            folder.lock()?
-        }
-    };
+    let lock = lock(&folder, purpose)?;
     let env = Placed::at(env, root).map_err(io_error(format!("looking at `{}`", root.display())))?;
     let folder = Folder { env: &*env, root };
-    let mut manifest = match purpose {
-        Purpose::Store => {
-            folder.check_is_no_copy()?;
-            folder.manifest()?.map_or_else(|| folder.create(None), Ok)?
-        }
-        Purpose::Existing => folder.existing_manifest()?,
-        Purpose::Copy(of) => manifest_of_copy(&folder, of)?,
-        Purpose::Replica(of, partition) => manifest_of_replica(&folder, of, partition)?,
-    };
+    let mut manifest = manifest(&folder, purpose)?;
     if is_used && manifest.is_replica {
         return open_to_read(Arc::clone(&env), &folder, options, (lock, manifest), replica(root));
     }
@@ -125,6 +100,38 @@ pub(crate) fn open(
         stage,
         env,
     })
+}
+
+/// Locks a folder for a purpose, and makes its subfolders.
+fn lock(folder: &Folder<'_>, purpose: Purpose) -> Result<Box<dyn Lock>, OpenError> {
+    let make_folders = || {
+        folders(folder.root).into_iter().try_for_each(|path| {
+            let made = folder.env.create_dir(&path);
+            made.map_err(io_error(format!("making the folder `{}`", path.display())))
+        })
+    };
+    if purpose == Purpose::Existing {
+        let lock = folder.lock_existing()?;
+        folder.existing_manifest()?;
+        make_folders()?;
+        return Ok(lock);
+    }
+    folder.check_is_no_backup()?;
+    make_folders()?;
+    folder.lock()
+}
+
+/// The manifest of a folder for a purpose. One that may be missing is made.
+fn manifest(folder: &Folder<'_>, purpose: Purpose) -> Result<Manifest, OpenError> {
+    match purpose {
+        Purpose::Store => {
+            folder.check_is_no_copy()?;
+            folder.manifest()?.map_or_else(|| folder.create(None), Ok)
+        }
+        Purpose::Existing => folder.existing_manifest(),
+        Purpose::Copy(of) => manifest_of_copy(folder, of),
+        Purpose::Replica(of, partition) => manifest_of_replica(folder, of, partition),
+    }
 }
 
 /// Opens a log to be read, without a lock, while no process writes to it.
