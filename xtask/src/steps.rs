@@ -40,11 +40,6 @@ pub(crate) const TEST: &[Step] = &[
     },
     Step { name: "tidy", command: "cargo xtask tidy", needs: &[] },
     Step {
-        name: "packages",
-        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude gesta-shop --exclude sim --exclude test-servers --exclude xtask",
-        needs: &[],
-    },
-    Step {
         // The step installs what the tests need to run the example; without it, they leave it out.
         name: "example in Python",
         command: "PYTHONPYCACHEPREFIX=target/python python3 -m py_compile examples/consumer.py",
@@ -100,6 +95,11 @@ pub(crate) const TEST: &[Step] = &[
 
 /// What CI runs after [`TEST`]: checks that take too long for every day.
 pub(crate) const CI_ONLY: &[Step] = &[
+    Step {
+        name: "packages",
+        command: "cargo package --workspace --quiet --no-verify --allow-dirty --exclude gesta-conformance --exclude gesta-embedded --exclude gesta-shop --exclude sim --exclude test-servers --exclude xtask",
+        needs: &[],
+    },
     Step {
         name: "clocks",
         command: "cargo test --workspace --test it clocks -- --ignored",
