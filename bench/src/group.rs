@@ -151,7 +151,8 @@ fn append_beside(count: usize, lasts: Duration) -> (f64, f64) {
 pub fn local_groups(log: &Arc<LogStore>, state: &Path) -> Arc<LocalGroups> {
     let store = Arc::clone(log) as Arc<dyn EventStore>;
     let values = Arc::new(StateStore::open(state).expect("a key-value store"));
-    let options = LocalGroupsOptions { boot_epoch: log.boot_epoch(), is_alone: true, ..LocalGroupsOptions::default() };
+    let options =
+        LocalGroupsOptions { boot_epoch: log.boot_epoch(), is_alone: true, ..LocalGroupsOptions::default() };
     Arc::new(LocalGroups::start(store, values, Arc::new(SystemClock), options).expect("a thread"))
 }
 
