@@ -295,27 +295,51 @@ fn open_postgres(url: &PostgresUrl, options: &OpenOptions) -> Result<Opened, Ope
     options.state.as_deref().map(make_folder).transpose()?;
     let opened = PostgresStore::open(url, &gesta_postgres::Options::default());
     let postgres = opened.map_err(|source| OpenError::Postgres { url: url.to_string(), source })?;
-    let values: Arc<dyn KeyValueStore> = Arc::new(postgres.values());
-    let (beside, store_id) = (postgres.snapshots(), postgres.store_id());
-    let store: Arc<dyn EventStore> = Arc::new(postgres);
-    let groups = Arc::new(shared_groups(store_id, &store, &values, options)?);
-    let snapshot_threads = match options.snapshots {
-        Snapshots::Beside => None,
-        _ => options.snapshots.open(options.state.as_deref()),
-    };
-    let beside = (options.snapshots == Snapshots::Beside).then(|| Arc::new(beside) as _);
-    Ok(Opened {
-        store,
-        groups: Arc::clone(&groups) as _,
-        values,
-        snapshots: beside.or_else(|| shared(snapshot_threads.as_ref())),
-        state: options.state.clone(),
+    let beside = (options.snapshots == Snapshots::Beside).then(|| Arc::new(postgres.snapshots()) as _);
+    let shared = SharedStore {
+        id: postgres.store_id(),
+        values: Arc::new(postgres.values()),
+        beside,
         described: url.to_string(),
         backing: Backing::Postgres,
-        dealt: Dealt::Shared(groups),
-        file: None,
-        snapshot_threads,
-    })
+        store: Arc::new(postgres),
+    };
+    shared.open(options)
+}
+
+/// A store that several processes have open, with the values that they share.
+struct SharedStore {
+    id: StoreId,
+    store: Arc<dyn EventStore>,
+    values: Arc<dyn KeyValueStore>,
+    /// The snapshots there, if they are asked for.
+    beside: Option<Arc<dyn SnapshotStore>>,
+    described: String,
+    backing: Backing,
+}
+
+impl SharedStore {
+    /// Adds the groups, which one of the processes deals, and the snapshots.
+    fn open(self, options: &OpenOptions) -> Result<Opened, OpenError> {
+        let Self { id, store, values, beside, described, backing } = self;
+        let groups = Arc::new(shared_groups(id, &store, &values, options)?);
+        let snapshot_threads = match options.snapshots {
+            Snapshots::Beside => None,
+            _ => options.snapshots.open(options.state.as_deref()),
+        };
+        Ok(Opened {
+            store,
+            groups: Arc::clone(&groups) as _,
+            values,
+            snapshots: beside.or_else(|| shared(snapshot_threads.as_ref())),
+            state: options.state.clone(),
+            described,
+            backing,
+            dealt: Dealt::Shared(groups),
+            file: None,
+            snapshot_threads,
+        })
+    }
 }
 
 /// Starts the groups that this process deals.

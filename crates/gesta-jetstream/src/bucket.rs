@@ -29,11 +29,11 @@ const STORE: &str = "gesta_store";
 pub(crate) struct Bucket {
     context: Context,
     stream: Stream<()>,
-    /// What stands before a key in a subject.
+    /// The beginning of the subject of every key.
     prefix: String,
 }
 
-/// What a bucket is for.
+/// The purpose of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     /// Values that are replaced by compare-and-set. Nothing is purged.
@@ -158,7 +158,8 @@ impl Bucket {
         }
     }
 
-    /// What it means that the last message of a key is another one than expected: it may be the message itself, whose answer was lost.
+    /// The outcome of a write that was refused because the last message of its key is another one than expected. That message may be
+    /// the write itself, whose answer was lost.
     async fn refused(&self, key: &str, id: &str, is_in_doubt: bool) -> Result<u64, NotPut> {
         let doubt = |reason| if is_in_doubt { Err(NotPut::InDoubt(reason)) } else { Err(NotPut::Changed) };
         match self.last(key).await {

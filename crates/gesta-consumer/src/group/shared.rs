@@ -36,7 +36,7 @@ pub struct Peer<'r> {
     pub address: &'r str,
     /// Its id. Calls to it name the id, so that a process that began at the same address later refuses them.
     pub id: &'r str,
-    /// What calls to it show as their login: see [`Groups::trusts`].
+    /// The login of calls to it: see [`Groups::trusts`].
     pub secret: &'r str,
 }
 

@@ -15,32 +15,48 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const ORDERS_BETWEEN_KILLS: u32 = 5;
 
 /// The addresses that customers use. They stay the same over restarts.
-pub(super) struct Addresses {
+struct Addresses {
     orders: String,
     payments: String,
+}
+
+/// Customers who order, one after the other.
+#[derive(Default)]
+pub(super) struct Customers {
+    count: AtomicU32,
+    is_over: AtomicBool,
 }
 
 impl Shop {
     /// Kills that number of programs while customers order, then waits until the books agree.
     pub(super) fn kill_all(&mut self, kills: u32, say: &mut dyn FnMut(&str)) -> Outcome {
-        let addresses = self.addresses();
-        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-        let killed = thread::scope(|scope| {
-            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
-            let killed = (0..kills).try_for_each(|kill| {
-                wait_for_orders(&count, &is_over);
-                let program = self.program(kill);
+        let ((), orders) = self.while_ordering(|shop, customers| {
+            (0..kills).try_for_each(|kill| {
+                customers.wait_for_orders();
+                let program = shop.program(kill);
                 program.kill()?;
                 program.start()
-            });
-            is_over.store(true, Ordering::SeqCst);
-            customers.join().map_err(|_| "the customers panicked".to_owned())?;
-            killed
-        });
-        killed?;
-        let orders = count.load(Ordering::SeqCst);
+            })
+        })?;
         say(&format!("{kills} kills while {orders} orders were placed and paid"));
         self.check_orders(orders, say)
+    }
+
+    /// Does something while customers order, and ends when they have the answers to what they had in hand. Returns its outcome, and how
+    /// many orders were placed and paid.
+    pub(super) fn while_ordering<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self, &Customers) -> Outcome<T>,
+    ) -> Outcome<(T, u32)> {
+        let (addresses, customers) = (self.addresses(), Customers::default());
+        let done = thread::scope(|scope| {
+            let ordering = scope.spawn(|| customers.order(&addresses));
+            let done = act(self, &customers);
+            customers.is_over.store(true, Ordering::SeqCst);
+            ordering.join().map_err(|_| "the customers panicked".to_owned())?;
+            done
+        })?;
+        Ok((done, customers.orders()))
     }
 
     /// Waits until all these orders of customers are shipped and the books agree. Each was shipped once, and each payment has one
@@ -66,7 +82,7 @@ impl Shop {
         Ok(())
     }
 
-    pub(super) fn addresses(&self) -> Addresses {
+    fn addresses(&self) -> Addresses {
         Addresses { orders: self.orders.url().to_owned(), payments: self.payments.url().to_owned() }
     }
 
@@ -85,25 +101,32 @@ fn name(number: u32) -> String {
     format!("k{number}")
 }
 
-/// Waits until customers got some more answers.
-pub(super) fn wait_for_orders(count: &AtomicU32, is_over: &AtomicBool) {
-    let enough = count.load(Ordering::SeqCst) + ORDERS_BETWEEN_KILLS;
-    while count.load(Ordering::SeqCst) < enough && !is_over.load(Ordering::SeqCst) {
-        thread::sleep(RETRY_PAUSE);
+impl Customers {
+    /// The orders that were placed and paid.
+    pub(super) fn orders(&self) -> u32 {
+        self.count.load(Ordering::SeqCst)
     }
-}
 
-/// Orders and pays, one after the other. Every request is sent until it is answered, under its key.
-pub(super) fn order_until(shop: &Addresses, count: &AtomicU32, is_over: &AtomicBool) {
-    while !is_over.load(Ordering::SeqCst) {
-        let order = name(count.load(Ordering::SeqCst));
-        let place = json!({"article": "pen", "count": 1, "cents": CENTS, "pay_within_seconds": 3600});
-        let placed = format!("{}/commands/order/{order}/place", shop.orders);
-        let payment = format!("for-{order}");
-        let pay = json!({"payment": payment, "order": order, "cents": CENTS});
-        let paid = format!("{}/commands/payment/{payment}/pay", shop.payments);
-        if is_answered(&placed, &place, is_over) && is_answered(&paid, &pay, is_over) {
-            count.fetch_add(1, Ordering::SeqCst);
+    /// Waits until they got some more answers.
+    pub(super) fn wait_for_orders(&self) {
+        let enough = self.orders() + ORDERS_BETWEEN_KILLS;
+        while self.orders() < enough && !self.is_over.load(Ordering::SeqCst) {
+            thread::sleep(RETRY_PAUSE);
+        }
+    }
+
+    /// Orders and pays, one after the other. Every request is sent until it is answered, under its key.
+    fn order(&self, shop: &Addresses) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            let order = name(self.orders());
+            let place = json!({"article": "pen", "count": 1, "cents": CENTS, "pay_within_seconds": 3600});
+            let placed = format!("{}/commands/order/{order}/place", shop.orders);
+            let payment = format!("for-{order}");
+            let pay = json!({"payment": payment, "order": order, "cents": CENTS});
+            let paid = format!("{}/commands/payment/{payment}/pay", shop.payments);
+            if is_answered(&placed, &place, &self.is_over) && is_answered(&paid, &pay, &self.is_over) {
+                self.count.fetch_add(1, Ordering::SeqCst);
+            }
         }
     }
 }

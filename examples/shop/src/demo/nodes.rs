@@ -1,14 +1,10 @@
 //! The shop on two servers of a store on a cluster of NATS. Nodes of the cluster are killed while customers order.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 
 use test_servers::NatsCluster;
 
-use super::kills::{order_until, wait_for_orders};
 use super::programs::Program;
-use super::servers::longest_stall;
 use super::{Outcome, Shop};
 
 impl Shop {
@@ -38,30 +34,20 @@ impl Shop {
         kills: u32,
         say: &mut dyn FnMut(&str),
     ) -> Outcome {
-        let (addresses, orders) = (self.addresses(), self.orders.url().to_owned());
-        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-        let stall = thread::scope(|scope| {
-            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
-            let watch = scope.spawn(|| longest_stall(&orders, &is_over));
-            let lost = (0..kills).try_for_each(|kill| {
-                wait_for_orders(&count, &is_over);
+        let (orders, stall) = self.while_ordering_watched(|shop, customers| {
+            (0..kills).try_for_each(|kill| {
+                customers.wait_for_orders();
                 let node = kill as usize % cluster.size();
                 cluster.kill(node);
-                say(&format!("node {node} is killed after {} orders", count.load(Ordering::SeqCst)));
-                self.wait_for_shipment()?;
-                wait_for_orders(&count, &is_over);
+                say(&format!("node {node} is killed after {} orders", customers.orders()));
+                shop.wait_for_shipment()?;
+                customers.wait_for_orders();
                 cluster.start_again(node);
                 cluster.wait_until_ready(node);
-                say(&format!("node {node} is back after {} orders", count.load(Ordering::SeqCst)));
-                self.wait_for_shipment()
-            });
-            is_over.store(true, Ordering::SeqCst);
-            let (customers, stall) = (customers.join(), watch.join());
-            let panicked = |_| "a thread of the demo panicked".to_owned();
-            customers.map_err(panicked)?;
-            lost.and(stall.map_err(panicked))
+                say(&format!("node {node} is back after {} orders", customers.orders()));
+                shop.wait_for_shipment()
+            })
         })?;
-        let orders = count.load(Ordering::SeqCst);
         self.check_orders(orders, say)?;
         say(&format!("{orders} orders are placed, paid and shipped once each"));
         say(&format!("longest time without a shipped order: {:.1} s", stall.as_secs_f64()));

@@ -2,12 +2,10 @@
 //! through PostgreSQL. Groups and processes are where they were, and timers fire.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 
 use serde_json::{Value, json};
 
-use super::kills::{order_until, wait_for_orders};
+use super::kills::Customers;
 use super::programs::Program;
 use super::{Outcome, Shop, log_of};
 
@@ -24,19 +22,11 @@ impl Shop {
         say: &mut dyn FnMut(&str),
     ) -> Outcome<Self> {
         let backup = folder.join("backup").display().to_string();
-        let addresses = self.addresses();
-        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-        let paid = thread::scope(|scope| {
-            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
-            let paid = self.back_up(&log_of(folder), &backup, &count);
-            if paid.is_ok() {
-                wait_for_orders(&count, &is_over);
-            }
-            is_over.store(true, Ordering::SeqCst);
-            customers.join().map_err(|_| "the customers panicked".to_owned())?;
-            paid
+        let (paid, later) = self.while_ordering(|shop, customers| {
+            let paid = shop.back_up(&log_of(folder), &backup, customers)?;
+            customers.wait_for_orders();
+            Ok(paid)
         })?;
-        let later = count.load(Ordering::SeqCst);
         self.stop()?;
         say(&format!("a backup has at least {paid} orders that were paid; {later} are paid now"));
 
@@ -63,19 +53,12 @@ impl Shop {
     ) -> Outcome<Self> {
         let unpaid = ["unpaid".to_owned()];
         self.place(&unpaid[0], 1, 3_600)?;
-        let addresses = self.addresses();
-        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
-            for _ in 0..ROUNDS {
-                wait_for_orders(&count, &is_over);
-            }
-            // What a customer has in hand is answered before the server ends.
-            is_over.store(true, Ordering::SeqCst);
-            customers.join().map_err(|_| "the customers panicked".to_owned())
+        // What a customer has in hand is answered before the server ends.
+        let ((), paid) = self.while_ordering(|_, customers| {
+            (0..ROUNDS).for_each(|_| customers.wait_for_orders());
+            Ok(())
         })?;
         self.place("late", 1, 1)?;
-        let paid = count.load(Ordering::SeqCst);
         self.orders.kill()?;
         self.server.kill()?;
         let moved = folder.join("moved");
@@ -96,12 +79,10 @@ impl Shop {
     }
 
     /// Takes a backup of the log of a server that is killed for it. Returns how many orders were paid before.
-    fn back_up(&mut self, log: &str, to: &str, count: &AtomicU32) -> Outcome<u32> {
-        for _ in 0..ROUNDS {
-            wait_for_orders(count, &AtomicBool::new(false));
-        }
+    fn back_up(&mut self, log: &str, to: &str, customers: &Customers) -> Outcome<u32> {
+        (0..ROUNDS).for_each(|_| customers.wait_for_orders());
         self.server.kill()?;
-        let paid = count.load(Ordering::SeqCst);
+        let paid = customers.orders();
         self.server.run(&["backup", "--dir", log, "--to", to])?;
         self.server.start()?;
         Ok(paid)

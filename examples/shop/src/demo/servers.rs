@@ -1,11 +1,11 @@
 //! The shop on two servers of one database. The one that deals the consumer groups is killed while customers order.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kills::{order_until, wait_for_orders};
+use super::kills::Customers;
 use super::programs::{Program, request, rows};
 use super::{Outcome, PATIENCE, Shop};
 
@@ -30,25 +30,32 @@ impl Shop {
 
     /// Kills the server that deals the groups, that number of times, while customers order. Then waits until the books agree.
     pub(super) fn lose_servers(&mut self, kills: u32, say: &mut dyn FnMut(&str)) -> Outcome {
-        let (addresses, orders) = (self.addresses(), self.orders.url().to_owned());
-        let (count, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-        let stall = thread::scope(|scope| {
-            let customers = scope.spawn(|| order_until(&addresses, &count, &is_over));
-            let watch = scope.spawn(|| longest_stall(&orders, &is_over));
-            let lost = (0..kills).try_for_each(|_| {
-                wait_for_orders(&count, &is_over);
-                self.lose_server(say)?;
-                self.wait_for_shipment()
-            });
-            is_over.store(true, Ordering::SeqCst);
-            let (customers, stall) = (customers.join(), watch.join());
-            let panicked = |_| "a thread of the demo panicked".to_owned();
-            customers.map_err(panicked)?;
-            lost.and(stall.map_err(panicked))
+        let (orders, stall) = self.while_ordering_watched(|shop, customers| {
+            (0..kills).try_for_each(|_| {
+                customers.wait_for_orders();
+                shop.lose_server(say)?;
+                shop.wait_for_shipment()
+            })
         })?;
-        self.check_orders(count.load(Ordering::SeqCst), say)?;
+        self.check_orders(orders, say)?;
         say(&format!("longest time without a shipped order: {:.1} s", stall.as_secs_f64()));
         Ok(())
+    }
+
+    /// [`Self::while_ordering`], with the longest time in which no order was shipped.
+    pub(super) fn while_ordering_watched(
+        &mut self,
+        act: impl FnOnce(&mut Self, &Customers) -> Outcome,
+    ) -> Outcome<(u32, Duration)> {
+        let (url, is_over) = (self.orders.url().to_owned(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| longest_stall(&url, &is_over));
+            let done = self.while_ordering(act);
+            is_over.store(true, Ordering::SeqCst);
+            let stall = watch.join().map_err(|_| "the watch over shipments panicked".to_owned());
+            let ((), orders) = done?;
+            Ok((orders, stall?))
+        })
     }
 
     /// Kills the server that deals, and starts it again once the other one deals.
@@ -89,7 +96,7 @@ fn dealing(servers: &[&mut Program]) -> Outcome<usize> {
 }
 
 /// The longest time in which no further order was shipped, as the view of the orders service shows it.
-pub(super) fn longest_stall(orders: &str, is_over: &AtomicBool) -> Duration {
+fn longest_stall(orders: &str, is_over: &AtomicBool) -> Duration {
     let (mut longest, mut seen, mut since) = (Duration::ZERO, 0, Instant::now());
     while !is_over.load(Ordering::SeqCst) {
         longest = longest.max(since.elapsed());

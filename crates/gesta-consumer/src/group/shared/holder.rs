@@ -45,7 +45,7 @@ pub(crate) struct Row {
     pub(crate) holder: String,
     /// Its address for other processes, if it has one.
     pub(crate) address: Option<String>,
-    /// What calls that other processes pass on to it show.
+    /// The login of calls that other processes pass on to it.
     pub(crate) secret: String,
     /// A number that each attempt to put changes.
     pub(crate) beat: u64,

@@ -285,7 +285,7 @@ impl Simulation {
         let roles = roles.collect::<Vec<_>>();
         let deals = |at: &usize| roles[*at] == Role::Holder && self.processes[*at].stalled <= self.now;
         let all_dealers = (0..self.processes.len()).filter(deals).collect::<Vec<_>>();
-        // Where another process has the row by now, the groups' own rows refuse what this one adds.
+        // If another process has the row by now, it has taken the rows of the groups. They refuse additions of this one.
         let has_row =
             |process: &Process| self.row.as_ref().is_some_and(|(row, _)| row.holder == process.name);
         let widens = |at: &usize| {
