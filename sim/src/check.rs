@@ -110,6 +110,7 @@ fn check_places(events: &[RecordedEvent], model: &Model, from: usize) -> Result<
             return Err(format!("{event:?} is at the place of batch {}", model.log[at].sent));
         }
     }
+    model.check_closed(events)?;
     match events.windows(2).find(|pair| pair[1].recorded_at() < pair[0].recorded_at()) {
         Some(pair) => Err(format!("{:?} was recorded before the event that it follows", pair[1])),
         None => Ok(()),

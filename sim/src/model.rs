@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use gesta_core::{
-    AppendError, Appended, Batch, EventBytes, EventId, Placed, Position, RecordedEvent, StoreId, Version,
+    AppendError, Appended, Batch, EventBytes, EventId, Placed, Position, RecordedEvent, StoreId, Timestamp,
+    Version,
 };
 
 /// A failed check, as a sentence.
@@ -18,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) log: Vec<Logged>,
     versions: HashMap<String, u64>,
     by_id: HashMap<EventId, (usize, usize)>,
+    /// Closed times, each with the last position of then.
+    closed: Vec<(Timestamp, u64)>,
     orders: u64,
 }
 
@@ -56,6 +59,27 @@ impl Logged {
 }
 
 impl Model {
+    /// Records that a time is closed: events after that position were recorded later.
+    pub(crate) fn closed(&mut self, time: Timestamp, position: u64) {
+        self.closed.push((time, position));
+    }
+
+    pub(crate) fn forget_closed(&mut self) {
+        self.closed.clear();
+    }
+
+    /// Checks the first event after each closed time. Recorded times never go back.
+    pub(crate) fn check_closed(&self, events: &[RecordedEvent]) -> Result<(), Wrong> {
+        let Some(first) = events.first().map(|event| event.position().sequence) else { return Ok(()) };
+        for (time, position) in &self.closed {
+            let next = (position + 1).checked_sub(first).and_then(|at| events.get(usize::try_from(at).ok()?));
+            if let Some(event) = next.filter(|event| event.recorded_at() <= *time) {
+                return Err(format!("{event:?} came at or before {time}, which was closed"));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn version(&self, stream: &str) -> Option<u64> {
         self.versions.get(stream).map(|next| next - 1)
     }

@@ -141,6 +141,8 @@ pub(crate) enum Step {
     Repeat,
     Read,
     Idle,
+    /// A time is closed.
+    CloseTime,
     Keep,
     OpenTwice,
     Close,
@@ -233,7 +235,8 @@ impl Step {
             62..68 => Self::LookUp,
             68..75 => Self::Repeat,
             75..83 => Self::Read,
-            83..87 => Self::Idle,
+            83..85 => Self::Idle,
+            85..87 => Self::CloseTime,
             87..92 => Self::Keep,
             92 => Self::OpenTwice,
             93..95 => Self::Close,

@@ -165,6 +165,7 @@ impl Simulation {
             Step::Repeat => self.repeat(),
             Step::Read => self.read(),
             Step::Idle => self.watched(|log| log.rest_inline()),
+            Step::CloseTime => self.close_time(),
             Step::Keep => self.watched(|log| log.keep_inline()),
             Step::OpenTwice => self.open_twice(),
             Step::Close => self.reopen(Between::Close),
@@ -285,6 +286,24 @@ impl Simulation {
         enqueue();
         log.commit_inline();
         line
+    }
+
+    /// Closes a time, beside a new batch from time to time: later events are recorded later.
+    fn close_time(&mut self) -> Result<(), Wrong> {
+        let time = self.machine.now();
+        let closing = self.log().enqueue_closing(time);
+        if self.random.below(2) == 0 {
+            self.append(1)?;
+        } else {
+            self.watched(|log| log.commit_inline())?;
+        }
+        match closing.answer() {
+            Ok(closed) => self.model.closed(time, closed.checkpoint.sequence(0)),
+            Err(_) if self.is_faulty() => {}
+            Err(AppendError::StorageFull { .. }) if self.profile.disk_bytes.is_some() => {}
+            Err(error) => return Err(format!("the time {time} was not closed without a fault: {error}")),
+        }
+        Ok(())
     }
 
     /// Sends a batch with a known outcome again.
@@ -534,8 +553,12 @@ impl Simulation {
             self.append(1)?;
             covered = if self.model.log.len() as u64 > before { before } else { covered };
         }
+        if self.profile.ending == Ending::Plain {
+            return self.reopen(Between::CutPower);
+        }
+        // Where events are lost, a closed time may be lost with them.
+        self.model.forget_closed();
         let harm = match self.profile.ending {
-            Ending::Plain => return self.reopen(Between::CutPower),
             Ending::Index(how) => {
                 return match self.harm_index(how)? {
                     Some(harmed) => {

@@ -5,7 +5,8 @@
 //! them. Without a shared server, `shared` starts one for the process.
 //!
 //! Where the program of a server is not installed, a constructor prints that and returns `None`, so that the test can end. Under
-//! `GESTA_SERVERS=required` it panics instead. Under `GESTA_SERVERS=none` it returns `None` for every server.
+//! `GESTA_SERVERS=required` it panics instead. Under `GESTA_SERVERS=none` it returns `None` for every server. Under
+//! `GESTA_SERVERS=elsewhere` it always panics: a test that needs a server is in the wrong run, where it would test nothing.
 //!
 //! Every server listens on loopback only, on free ports, keeps its files in a folder that goes away with it, and is killed when its value
 //! is dropped.
@@ -37,17 +38,49 @@ const START_TIME: Duration = Duration::from_secs(180);
 ///
 /// # Panics
 ///
-/// If the program is missing under `GESTA_SERVERS=required`.
+/// If the program is missing under `GESTA_SERVERS=required`, and always under `GESTA_SERVERS=elsewhere`.
 fn find<T>(server: &str, remedy: &str, program: impl FnOnce() -> Option<T>) -> Option<T> {
-    let setting = std::env::var("GESTA_SERVERS").unwrap_or_default();
-    if setting == "none" {
+    if setting() == "none" {
         println!("skipped: GESTA_SERVERS=none leaves out {server}");
         return None;
     }
+    check_run(server);
     let program = program();
     if program.is_none() {
-        assert_ne!(setting, "required", "{server} is not installed; {remedy}");
-        println!("skipped: {server} is not installed; {remedy}");
+        pass_over(&format!("{server} is not installed; {remedy}"));
     }
     program
+}
+
+/// The address of a shared server, from its variable, such as [`POSTGRES_URL`]. Without one, says why the test is passed over.
+///
+/// # Panics
+///
+/// If there is none under `GESTA_SERVERS=required`, and always under `GESTA_SERVERS=elsewhere`.
+pub fn given(variable: &str) -> Option<String> {
+    check_run(variable);
+    let url = std::env::var(variable).ok();
+    if url.is_none() {
+        pass_over(&format!(
+            "{variable} names no server; `cargo run -p test-servers` shows the command that starts one"
+        ));
+    }
+    url
+}
+
+fn setting() -> String {
+    std::env::var("GESTA_SERVERS").unwrap_or_default()
+}
+
+fn check_run(server: &str) {
+    assert_ne!(
+        setting(),
+        "elsewhere",
+        "this test asks for {server}, so it belongs to the tests with servers: name it in `default-filter` of `profile.servers` in .config/nextest.toml"
+    );
+}
+
+fn pass_over(why: &str) {
+    assert_ne!(setting(), "required", "{why}");
+    println!("skipped: {why}");
 }

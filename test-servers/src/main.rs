@@ -11,7 +11,8 @@ usage: cargo run -p test-servers -- with SERVER… -- COMMAND…
 
   with   starts the servers (postgres nats nats-cluster rabbitmq), runs the command, and stops them. The command finds
          their addresses in GESTA_POSTGRES, GESTA_NATS, GESTA_NATS_CLUSTER and GESTA_RABBITMQ; GESTA_RABBITMQ_TLS and
-         GESTA_RABBITMQ_CA are its address with TLS and the file of its authority. GESTA_SERVERS=required tests fail where a server is missing; GESTA_SERVERS=none leaves out tests that need one.
+         GESTA_RABBITMQ_CA are its address with TLS and the file of its authority. GESTA_SERVERS=required tests fail where a server is missing; GESTA_SERVERS=none leaves out tests that need one;
+         under GESTA_SERVERS=elsewhere such a test fails.
   installed
          fails where a server (also: redis) is not installed. Fetches the one that no Debian package has, nats";
 

@@ -6,6 +6,7 @@ use crate::batch::Expected;
 use crate::checkpoint::{Checkpoint, Position, Version};
 use crate::event::EventId;
 use crate::name::StreamName;
+use crate::time::Timestamp;
 
 /// The advice on sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -303,6 +304,12 @@ pub enum ReadError {
         to: Position,
         /// The checkpoint to continue from, for a reader that accepts the loss.
         resume: Checkpoint,
+    },
+    /// A time cannot be closed, because the store's clock has not passed it.
+    #[error("the time cannot be closed yet: the store's clock shows {now} since 1970, which is not later")]
+    NotYet {
+        /// The time by the store's clock.
+        now: Timestamp,
     },
     /// The store has too many requests waiting.
     #[error("the store is overloaded: read again after a pause")]

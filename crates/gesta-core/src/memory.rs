@@ -45,6 +45,8 @@ struct Log {
     partitions: Vec<Partition>,
     /// All streams, in the order of their first events. The index in this list is the token of a listing.
     streams: Vec<StreamName>,
+    /// No event is recorded before this time any more.
+    floor: Option<Timestamp>,
 }
 
 /// One totally ordered part of the log. The event with sequence `n` is at index `n - 1`.
@@ -70,7 +72,7 @@ impl MemoryStore {
         let atomic_scope = if partitions == 1 { AtomicScope::Store } else { AtomicScope::Partition };
         let capabilities = Capabilities::new(partitions, atomic_scope, Limits::default());
         let partitions = (0..partitions).map(|number| Partition { number, ..Partition::default() }).collect();
-        let log = Mutex::new(Log { partitions, streams: Vec::new() });
+        let log = Mutex::new(Log { partitions, ..Log::default() });
         Self { id, capabilities, clock: Arc::new(clock), log, appended: Event::new() }
     }
 
@@ -167,15 +169,17 @@ impl MemoryStore {
         Ok(StreamPage { streams, next })
     }
 
-    fn locate_now(&self, at: When) -> Checkpoint {
-        let log = self.lock();
-        match at {
+    fn locate_now(&self, at: When) -> Result<Checkpoint, ReadError> {
+        let mut log = self.lock();
+        Ok(match at {
             When::Start => Checkpoint::start(self.id, self.capabilities.partitions),
             When::Head => log.head(self.id),
-            When::RecordedUpTo(time) => log.cut(self.id, |partition| {
-                partition.events.partition_point(|event| event.recorded_at() <= time) as u64
-            }),
-        }
+            When::RecordedUpTo(time) => log.recorded_up_to(self.id, time),
+            When::ClosedAt(time) => {
+                log.close(time, || (self.clock)())?;
+                log.recorded_up_to(self.id, time)
+            }
+        })
     }
 
     async fn wait_past_now(&self, after: Checkpoint) -> Result<Checkpoint, ReadError> {
@@ -216,6 +220,22 @@ impl Log {
         self.partitions.iter().fold(start, |place, partition| partition.place(place, at(partition)))
     }
 
+    fn recorded_up_to(&self, id: StoreId, time: Timestamp) -> Checkpoint {
+        self.cut(id, |partition| {
+            partition.events.partition_point(|event| event.recorded_at() <= time) as u64
+        })
+    }
+
+    /// Gives all later events a later time.
+    fn close(&mut self, time: Timestamp, clock: impl FnOnce() -> Timestamp) -> Result<(), ReadError> {
+        let is_closed = self.floor.is_some_and(|floor| floor > time);
+        if !is_closed {
+            let now = clock();
+            self.floor = Some(time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?);
+        }
+        Ok(())
+    }
+
     /// The mark of the event at a position.
     fn mark_at(&self, at: Position) -> Option<u32> {
         let partition = self.partitions.get(usize::from(at.partition))?;
@@ -229,6 +249,7 @@ impl Log {
 
     /// Writes an accepted batch. Nothing else changes the log.
     fn record(&mut self, partition: u16, batch: Batch, now: Timestamp) -> Vec<Placed> {
+        let now = self.floor.map_or(now, |floor| floor.max(now));
         let partition = &mut self.partitions[usize::from(partition)];
         let recorded_at = partition.events.last().map_or(now, |last| last.recorded_at().max(now));
         let first = partition.events.len() as u64 + 1;
@@ -335,7 +356,7 @@ impl EventStore for MemoryStore {
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        Box::pin(async move { Ok(self.locate_now(at)) })
+        Box::pin(async move { self.locate_now(at) })
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

@@ -243,4 +243,12 @@ pub enum When {
     ///
     /// The answer is final only once the head's `recorded_at` is later.
     RecordedUpTo(Timestamp),
+    /// The place of [`Self::RecordedUpTo`], once no event can be recorded at this time or earlier any more, in any partition.
+    ///
+    /// The answer is final, also if the clock of the store goes back later. Unless the head is later than the time, the store writes
+    /// down that all later events get a later time. So ask for it only where a final answer is needed.
+    ///
+    /// Its own errors: [`ReadError::NotYet`](crate::ReadError::NotYet) while the store's clock has not passed the time;
+    /// [`ReadError::Unsupported`](crate::ReadError::Unsupported) if the store is read-only and the answer is not final by itself.
+    ClosedAt(Timestamp),
 }

@@ -20,6 +20,15 @@ impl Timestamp {
         Self(nanos)
     }
 
+    /// The nanosecond after; `None` after the latest point in time.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(nanos) => Some(Self(nanos)),
+            None => None,
+        }
+    }
+
     /// Returns nanoseconds since 1970 UTC.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {

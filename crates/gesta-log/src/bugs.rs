@@ -61,6 +61,8 @@ pub enum Bug {
     PublishBeforeIndex,
     /// `recorded_at` follows the clock when the clock goes back.
     ClockGoesBack,
+    /// A time is closed without a frame that says so.
+    ClosingIsNotWritten,
     /// Frames are chained by number only: the checksum of the previous frame is ignored.
     NoChainCheck,
     /// The watermarks of frames after a bad place are ignored.
@@ -170,6 +172,7 @@ impl Bug {
         Self::MarkBeyondDurable,
         Self::PublishBeforeIndex,
         Self::ClockGoesBack,
+        Self::ClosingIsNotWritten,
         Self::NoChainCheck,
         Self::WatermarkBehindIgnored,
         Self::LaterSegmentsIgnored,

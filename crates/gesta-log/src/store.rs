@@ -2,6 +2,7 @@
 
 mod append;
 mod batches_in;
+mod closing;
 mod copy;
 #[cfg(feature = "sim")]
 mod inline;
@@ -505,7 +506,10 @@ impl EventStore for LogStore {
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        Box::pin(self.look(move |shared, mode| read::locate(shared, at, mode)))
+        match at {
+            When::ClosedAt(time) => Box::pin(self.close_at(time)),
+            at => Box::pin(self.look(move |shared, mode| read::locate(shared, at, mode))),
+        }
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

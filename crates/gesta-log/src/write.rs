@@ -24,7 +24,7 @@ pub(crate) use indexer::Indexer;
 pub(crate) use insert::Accepted;
 pub(crate) use lookup::{DurablePart, Lookup, command_in_runs};
 pub(crate) use manifest::SharedManifest;
-pub(crate) use queue::{Answer, RecordedPlace, Ticket};
+pub(crate) use queue::{Answer, Closing, RecordedPlace, Ticket};
 pub(crate) use segment_manager::SegmentManager;
 pub(crate) use worker::Drive;
 

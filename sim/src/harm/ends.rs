@@ -143,8 +143,15 @@ fn spare_gone(machine: &Machine, before: &Snapshot, left: Left) -> Option<Harm> 
     let spares =
         before.keys().filter(|path| is_segment(path) && !used.contains(path)).cloned().collect::<Vec<_>>();
     spares.iter().for_each(|path| machine.unlink(path));
-    let is_harmless = left == Left::Closed && !used.is_empty();
+    // After a sealed segment, the log goes on in one that is listed as active: without its file, nothing shows that it held no frame.
+    let goes_on_in_a_used_one = used.last().is_some_and(|path| !is_sealed(&before[path]));
+    let is_harmless = left == Left::Closed && goes_on_in_a_used_one;
     (!spares.is_empty()).then_some(Harm { files: spares, is_harmless, ..Harm::default() })
+}
+
+/// True if the file ends with its last frame.
+fn is_sealed(segment: &[u8]) -> bool {
+    frames(segment).last().is_some_and(|last| last.offset + last.len == segment.len())
 }
 
 fn stale_manifest(machine: &Machine, before: &Snapshot, past: &Past, random: &mut Random) -> Option<Harm> {

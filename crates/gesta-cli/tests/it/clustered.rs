@@ -8,7 +8,7 @@ use crate::copying::{
     bank_log, check_goes_on, copy, exported, kill_after_writing, line, log_of, path, start_copy,
 };
 use crate::harness::{gesta, serve};
-use crate::hosts::{VIEWS, balance, bank, check_bank, cluster, done, schema, shared};
+use crate::hosts::{VIEWS, balance, bank, check_bank, cluster, done, schema};
 
 /// The address of a store with a copy in a folder of that name.
 fn with_copy(store: &str, folder: &TempDir, name: &str) -> String {
@@ -66,7 +66,7 @@ fn jetstream_servers_that_do_not_keep_the_promises_are_refused_with_what_helps()
         let store = with_copy(store, &folder, "a");
         gesta(["serve", "--listen", "127.0.0.1:0", "--store", &store]).failed(1)
     };
-    let Some(alone) = shared("GESTA_NATS", "nats") else { return };
+    let Some(alone) = test_servers::given(test_servers::NATS_URL) else { return };
     let said = refused(&format!("{alone}/shop"));
     assert!(said.contains("a cluster of three"), "{said}");
     let small = Nats::start("max_payload: 1MB").unwrap();

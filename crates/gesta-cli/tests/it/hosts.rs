@@ -127,27 +127,14 @@ fn a_host_does_the_same_on_a_folder_in_memory_and_on_a_server() {
 /// The address of a store of a random name on the shared cluster of NATS, without a folder for a copy; `None`, which the test then says, if
 /// there is none.
 pub(crate) fn cluster() -> Option<String> {
-    let servers = shared("GESTA_NATS_CLUSTER", "nats-cluster")?;
+    let servers = test_servers::given(test_servers::NATS_CLUSTER_URL)?;
     Some(format!("{servers}/{}", uuid::Uuid::now_v7().simple()))
 }
 
 /// The address of a schema of a random name in the shared PostgreSQL server; `None`, which the test then says, if there is none.
 pub(crate) fn schema() -> Option<String> {
-    let server = shared("GESTA_POSTGRES", "postgres")?;
+    let server = test_servers::given(test_servers::POSTGRES_URL)?;
     Some(format!("{server}?schema=cli{}", uuid::Uuid::now_v7().simple()))
-}
-
-/// The address in a variable, which names a shared server.
-pub(crate) fn shared(variable: &str, server: &str) -> Option<String> {
-    let url = std::env::var(variable).ok();
-    if url.is_none() {
-        let is_required = std::env::var("GESTA_SERVERS").is_ok_and(|value| value == "required");
-        assert!(!is_required, "`{variable}` names no server");
-        println!(
-            "skipped: run it by `cargo run -p test-servers -- with {server} -- cargo test -p gesta-cli`"
-        );
-    }
-    url
 }
 
 #[test]

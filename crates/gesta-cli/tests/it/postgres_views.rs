@@ -16,12 +16,8 @@ insert into owners values (:owner, 1)
 on conflict (owner) do update set times = owners.times + 1;";
 
 /// The address of a database for views with logins and a prefix of this process, on the server that the step gives.
-#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 fn views_db() -> Option<String> {
-    let Some(url) = std::env::var("GESTA_POSTGRES").ok() else {
-        println!("skipped: no PostgreSQL was given");
-        return None;
-    };
+    let url = test_servers::given(test_servers::POSTGRES_URL)?;
     let id = std::process::id();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -42,14 +42,7 @@ impl Stores {
 
     /// A schema of a random name in the shared server. Without a server, memory stands in, and the test says so.
     fn in_postgresql(clock: &TestClock) -> Self {
-        let Ok(server) = std::env::var(test_servers::POSTGRES_URL) else {
-            let is_required = std::env::var("GESTA_SERVERS").is_ok_and(|value| value == "required");
-            assert!(!is_required, "`{}` names no server", test_servers::POSTGRES_URL);
-            println!(
-                "in memory: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-client`"
-            );
-            return Self::in_memory(clock);
-        };
+        let Some(server) = test_servers::given(test_servers::POSTGRES_URL) else { return Self::in_memory(clock) };
         let schema = uuid::Uuid::now_v7().simple();
         Self::Postgres(format!("{server}?schema=several{schema}").parse().unwrap())
     }

@@ -279,6 +279,11 @@ impl Prepared {
         write_header(&mut self.bytes, seal, shape)
     }
 
+    /// A sealed frame that is a mark.
+    pub(crate) fn mark(bytes: Vec<u8>) -> Self {
+        Self { bytes, records: Vec::new(), command_len: 0, padding: 0 }
+    }
+
     /// The bytes of the sealed frame.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gesta_core::{AppendError, Appended, Batch, check_batch};
+use gesta_core::{AppendError, Appended, Batch, Timestamp, check_batch};
 
 use super::LogStore;
 use super::append::{Prepare, look_up, refused};
@@ -15,7 +15,7 @@ use crate::error::OpenError;
 use crate::index::ReadMode;
 use crate::locks;
 use crate::options::Options;
-use crate::write::{Committer, Drive, Lookup, in_doubt};
+use crate::write::{Closing, Committer, Drive, Lookup, in_doubt};
 
 /// A queued append. It has an answer once [`LogStore::commit_inline`] has returned.
 pub struct Pending(Waiting);
@@ -104,6 +104,18 @@ impl LogStore {
                 Err(error) => answered(Err(error)),
             },
         }
+    }
+
+    /// Queues the closing of a time, and commits nothing.
+    #[doc(hidden)]
+    pub fn enqueue_closing(&self, time: Timestamp) -> Pending {
+        let (reply, answer) = oneshot::channel();
+        let closing = Closing { time: time.as_nanos(), reply };
+        let queued = self.late.commit.get().ok_or(AppendError::Closed).and_then(|own| own.role.enqueue(closing));
+        Pending(match queued {
+            Ok(()) => Waiting::InLine(answer),
+            Err(error) => Waiting::Answered(Box::new(Err(error))),
+        })
     }
 
     /// The last position in visible runs.

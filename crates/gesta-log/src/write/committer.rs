@@ -15,7 +15,7 @@ use gesta_core::AppendError;
 use super::group_builder::{GroupBuilder, OpenGroup};
 use super::indexer::Indexer;
 use super::manifest::SharedManifest;
-use super::queue::{Answer, Queue, Ticket, Wake};
+use super::queue::{Answer, Queue, Request, Wake};
 use super::segment_manager::SegmentManager;
 use super::writer::Writer;
 use crate::limits::LOOK_EVERY;
@@ -50,9 +50,9 @@ impl Committer {
         self.indexer.stop();
     }
 
-    /// Queues a batch. Decides it, unless another thread is about to; the writer's thread commits it.
-    pub(crate) fn submit(&self, ticket: Ticket) -> Result<(), AppendError> {
-        self.queue.push(ticket)?;
+    /// Queues a request. Decides it, unless another thread is about to; the writer's thread commits it.
+    pub(crate) fn submit(&self, request: impl Into<Request>) -> Result<(), AppendError> {
+        self.queue.push(request.into())?;
         self.gather_and_wake();
         Ok(())
     }
@@ -64,14 +64,14 @@ impl Committer {
         self.queue.wake(gathered);
     }
 
-    /// Queues a batch and waits for its answer. If the writer is free, commits this batch and all batches queued
+    /// Queues a request and waits for its answer. If the writer is free, commits this request and all that were queued
     /// earlier.
     pub(crate) fn submit_and_wait(
         &self,
-        ticket: Ticket,
+        request: impl Into<Request>,
         answer: oneshot::Receiver<Answer>,
     ) -> Result<Answer, AppendError> {
-        self.queue.push(ticket)?;
+        self.queue.push(request.into())?;
         self.commit_if_free(Writer::commit_waiting);
         Ok(answer.recv().unwrap_or_else(|_| Err(super::in_doubt())))
     }
@@ -127,9 +127,9 @@ impl Committer {
         }
     }
 
-    /// Queues a batch for [`Self::commit_all`].
-    pub(crate) fn enqueue(&self, ticket: Ticket) -> Result<(), AppendError> {
-        self.queue.push(ticket)
+    /// Queues a request for [`Self::commit_all`].
+    pub(crate) fn enqueue(&self, request: impl Into<Request>) -> Result<(), AppendError> {
+        self.queue.push(request.into())
     }
 
     /// Commits the queued batches. While a group is written, `meanwhile` queues more, and they are decided then.

@@ -10,6 +10,7 @@
 //! for it takes many. While the writer waits for the disk, its callers are awake. The visible cost: a caller may
 //! decide the batches of others, at most a thousand (`DECISIONS_MAX`).
 
+mod closing;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests;
@@ -27,7 +28,7 @@ use super::group::{Group, Taken, deliver};
 use super::indexer::Indexer;
 use super::insert::Accepted;
 use super::lookup::Lookup;
-use super::queue::{Answer, Queue, RecordedPlace, Ticket};
+use super::queue::{Answer, Queue, RecordedPlace, Request, Ticket};
 use super::segment_manager::{SealTask, SegmentManager};
 use crate::bugs::{Bug, planted};
 use crate::format::{FrameKind, FrameName, StartBody, mark_len, write_mark};
@@ -64,8 +65,8 @@ pub(crate) struct GroupBuilder {
     /// The last event of the group that was taken last.
     taken_to: u64,
     halted: bool,
-    /// The batch that halted gathering.
-    stuck: Option<Ticket>,
+    /// The request that halted gathering.
+    stuck: Option<Request>,
 }
 
 /// How the room for a batch is known.
@@ -203,9 +204,9 @@ impl GroupBuilder {
         while !self.halted
             && !self.is_full()
             && decided < most
-            && let Some(ticket) = queue.pop()
+            && let Some(request) = queue.pop()
         {
-            self.take(ticket, Room::Unknown);
+            self.take(request, Room::Unknown);
             decided += 1;
         }
         decided
@@ -253,10 +254,10 @@ impl GroupBuilder {
         }
         self.end_full_table();
         self.halted = false;
-        let Some(ticket) = self.stuck.take() else { return };
-        match self.make_room(ticket.prepared.len()) {
-            Ok(()) => self.take(ticket, Room::Made),
-            Err(error) => self.answer(ticket.reply, Err(error), 0),
+        let Some(request) = self.stuck.take() else { return };
+        match self.make_room(request.len()) {
+            Ok(()) => self.take(request, Room::Made),
+            Err(error) => self.answer(request.into_reply(), Err(error), 0),
         }
     }
 
@@ -276,10 +277,17 @@ impl GroupBuilder {
         self.stuck = None;
     }
 
-    /// Decides a batch. An accepted batch joins the group.
-    fn take(&mut self, ticket: Ticket, room: Room) {
-        // Checked first: the decision context below locks the table that this check reads.
-        let has_room = room == Room::Made || self.has_room(ticket.prepared.len());
+    /// Decides a request. If it is accepted, its frame joins the group.
+    fn take(&mut self, request: Request, room: Room) {
+        // Checked first: a decision locks the table that this check reads.
+        let has_room = room == Room::Made || self.has_room(request.len());
+        match request {
+            Request::Append(ticket) => self.take_batch(ticket, has_room),
+            Request::Close(closing) => self.take_closing(closing, has_room),
+        }
+    }
+
+    fn take_batch(&mut self, ticket: Box<Ticket>, has_room: bool) {
         let tables = self.tables_behind(&ticket.lookup);
         let known = DecisionContext::new(&ticket.lookup, &tables, self.scope());
         let decided = match repeat_of(&known, &ticket.batch) {
@@ -289,7 +297,7 @@ impl GroupBuilder {
             Ok(None) if !has_room => {
                 self.halted = true;
                 drop(known);
-                self.stuck = Some(ticket);
+                self.stuck = Some(Request::Append(ticket));
                 return;
             }
             Ok(None) => {
@@ -300,7 +308,7 @@ impl GroupBuilder {
         };
         drop(known);
         match decided {
-            Ok(()) => self.accept(ticket),
+            Ok(()) => self.accept(*ticket),
             Err((answer, speaks_of)) => self.answer(ticket.reply, answer, speaks_of),
         }
     }
@@ -505,17 +513,9 @@ impl GroupBuilder {
         let offset = self.active.offset;
         let mut bytes = std::mem::take(&mut self.group).start;
         let at = offset + bytes.len() as u64;
-        let recorded_at = self.tail.chain.recorded_at;
-        let mut seal = self.tail.next_seal(&self.active.segment, at, recorded_at);
-        if planted(Bug::IdleClaimsItself) {
-            seal.durable = seal.number;
-        }
-        let header = write_mark(&mut bytes, FrameKind::Idle, &seal, &[]);
+        self.seal_idle(&mut bytes, at, self.tail.chain.recorded_at);
         assert!(self.active.has_room_for_idle(bytes.len()), "batches leave room for an idle frame");
-        self.active.tally.add_numbered(at, header, 0, recorded_at);
-        self.tail.chain.advance(header, 0, recorded_at);
         self.active.offset += bytes.len() as u64;
-        self.table.write().end_frame(self.active.offset);
         Taken {
             segment: Arc::clone(&self.active.segment),
             offset,
@@ -527,6 +527,18 @@ impl GroupBuilder {
             covers: self.tail.durable,
             group: Group { start: bytes, ..Group::default() },
         }
+    }
+
+    /// Seals an idle frame behind the bytes of a group.
+    fn seal_idle(&mut self, bytes: &mut Vec<u8>, at: u64, recorded_at: i64) {
+        let mut seal = self.tail.next_seal(&self.active.segment, at, recorded_at);
+        if planted(Bug::IdleClaimsItself) {
+            seal.durable = seal.number;
+        }
+        let header = write_mark(bytes, FrameKind::Idle, &seal, &[]);
+        self.active.tally.add_numbered(at, header, 0, recorded_at);
+        self.tail.chain.advance(header, 0, recorded_at);
+        self.table.write().end_frame(at + mark_len(0) as u64);
     }
 
     fn answer_to(&self, repeat: Repeat) -> (Answer, u64) {

@@ -1,4 +1,4 @@
-//! Batches that wait for the writer, in the order of their decisions.
+//! Requests that wait for the writer, in the order of their decisions.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use gesta_core::{AppendError, Appended, Batch};
 
 use super::lookup::Lookup;
-use crate::format::Prepared;
+use crate::format::{Prepared, mark_len};
 use crate::limits::{IDLE_AFTER, QUEUE_BATCHES_MAX, QUEUE_BYTES_MAX};
 use crate::locks;
 use crate::shared::Shared;
@@ -25,6 +25,18 @@ pub(crate) struct Ticket {
     pub(crate) recorded: Option<RecordedPlace>,
 }
 
+/// A queued request to give all later events a later time than this one. Its answer has no places.
+pub(crate) struct Closing {
+    pub(crate) time: i64,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+/// A queued request.
+pub(crate) enum Request {
+    Append(Box<Ticket>),
+    Close(Closing),
+}
+
 /// Where and when another store has recorded a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordedPlace {
@@ -32,7 +44,36 @@ pub(crate) struct RecordedPlace {
     pub(crate) recorded_at: i64,
 }
 
-/// The queued batches, bounded in number and bytes, and the signal for the writer's thread.
+impl Request {
+    /// Bytes of its frame.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Append(ticket) => ticket.prepared.len(),
+            Self::Close(_) => mark_len(0),
+        }
+    }
+
+    pub(crate) fn into_reply(self) -> oneshot::Sender<Answer> {
+        match self {
+            Self::Append(ticket) => ticket.reply,
+            Self::Close(closing) => closing.reply,
+        }
+    }
+}
+
+impl From<Ticket> for Request {
+    fn from(ticket: Ticket) -> Self {
+        Self::Append(Box::new(ticket))
+    }
+}
+
+impl From<Closing> for Request {
+    fn from(closing: Closing) -> Self {
+        Self::Close(closing)
+    }
+}
+
+/// The queued requests, bounded in number and bytes, and the signal for the writer's thread.
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -41,7 +82,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Ticket>,
+    waiting: VecDeque<Request>,
     bytes: usize,
     closing: bool,
     /// Whether the writer has work: batches are gathered, or gathering is halted.
@@ -72,8 +113,8 @@ impl Queue {
         Self { state: Mutex::default(), changed: Condvar::new(), shared }
     }
 
-    /// Queues a batch without waking the writer: see [`Self::wake`].
-    pub(crate) fn push(&self, ticket: Ticket) -> Result<(), AppendError> {
+    /// Queues a request without waking the writer: see [`Self::wake`].
+    pub(crate) fn push(&self, request: Request) -> Result<(), AppendError> {
         let mut state = self.lock();
         if state.closing {
             return Err(AppendError::Closed);
@@ -81,13 +122,13 @@ impl Queue {
         if self.shared.poison.has_panicked() {
             return Err(self.shared.read_only());
         }
-        let bytes = state.bytes + ticket.prepared.len();
+        let bytes = state.bytes + request.len();
         if state.waiting.len() >= QUEUE_BATCHES_MAX || (bytes > QUEUE_BYTES_MAX && !state.waiting.is_empty())
         {
             return Err(AppendError::Overloaded);
         }
         state.bytes = bytes;
-        state.waiting.push_back(ticket);
+        state.waiting.push_back(request);
         Ok(())
     }
 
@@ -130,12 +171,12 @@ impl Queue {
         wake
     }
 
-    /// Takes the oldest batch. Only the gathering caller does.
-    pub(crate) fn pop(&self) -> Option<Ticket> {
+    /// Takes the oldest request. Only the gathering caller does.
+    pub(crate) fn pop(&self) -> Option<Request> {
         let mut state = self.lock();
-        let ticket = state.waiting.pop_front()?;
-        state.bytes -= ticket.prepared.len();
-        Some(ticket)
+        let request = state.waiting.pop_front()?;
+        state.bytes -= request.len();
+        Some(request)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

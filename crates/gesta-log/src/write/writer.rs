@@ -30,19 +30,19 @@ pub(crate) struct Writer {
     durable: Arc<AtomicU64>,
     /// The last frame that the watermark of a synced frame covers.
     covered: u64,
-    /// The last synced frame that has events.
-    last_with_events: u64,
+    /// The last frame of the last synced group.
+    last_in_group: u64,
     /// The number of groups so far.
     written: u64,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, open_group: Arc<OpenGroup>) -> Self {
-        let (durable, covered, last_with_events) = {
+        let (durable, covered, last_in_group) = {
             let builder = open_group.lock();
             (builder.durable(), builder.tail().covered, builder.tail().last_with_events)
         };
-        Self { shared, queue, open_group, durable, covered, last_with_events, written: 0 }
+        Self { shared, queue, open_group, durable, covered, last_in_group, written: 0 }
     }
 
     /// Commits the gathered and the queued batches, up to one group; if room had to be made, up to one more. Returns
@@ -90,7 +90,7 @@ impl Writer {
     }
 
     fn is_uncovered(&self) -> bool {
-        self.covered < self.last_with_events && !self.is_poisoned()
+        self.covered < self.last_in_group && !self.is_poisoned()
     }
 
     /// Stops writing for good if the folder at the log's path is not the log's any more.
@@ -117,7 +117,7 @@ impl Writer {
                 return self.fail(taken, &error);
             }
             self.written += 1;
-            self.last_with_events = taken.number;
+            self.last_in_group = taken.number;
             self.note_synced(&taken);
             self.shared.published.publish(taken.head);
         }

@@ -11,15 +11,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// The address of the shared server; `None`, which the test then says, if there is none.
 pub(crate) fn shared() -> Option<String> {
-    let url = std::env::var(test_servers::POSTGRES_URL).ok();
-    if url.is_none() {
-        let is_required = std::env::var("GESTA_SERVERS").is_ok_and(|value| value == "required");
-        assert!(!is_required, "`{}` names no server", test_servers::POSTGRES_URL);
-        println!(
-            "skipped: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-postgres`"
-        );
-    }
-    url
+    test_servers::given(test_servers::POSTGRES_URL)
 }
 
 /// A schema of a random name. Dropped, it is dropped in the database too.

@@ -41,16 +41,7 @@ fn a_shop_goes_on_from_a_backup_that_was_taken_while_customers_ordered() {
 
 /// The address of a schema of this name in the shared PostgreSQL server; `None`, which the test then says, if there is none.
 fn schema(name: &str) -> Option<String> {
-    let Ok(server) = std::env::var("GESTA_POSTGRES") else {
-        assert!(
-            std::env::var("GESTA_SERVERS").map_or(true, |value| value != "required"),
-            "no server is named"
-        );
-        println!(
-            "skipped: run it by `cargo run -p test-servers -- with postgres -- cargo test -p gesta-shop`"
-        );
-        return None;
-    };
+    let server = test_servers::given(test_servers::POSTGRES_URL)?;
     Some(format!("{server}?schema={name}{}", std::process::id()))
 }
 
