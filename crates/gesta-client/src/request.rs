@@ -87,6 +87,10 @@ impl Request {
     /// Asks for a place. `None` if the server knows no such place.
     pub(crate) fn locate(at: When) -> Option<Self> {
         let at = match at {
+            When::ClosedAt(time) => {
+                let body = json!({"closed": format_time(time)}).to_string();
+                return Some(Self::post("/checkpoint", body.into_bytes()));
+            }
             When::Start => "start".to_owned(),
             When::Head => "head".to_owned(),
             When::RecordedUpTo(time) => format_time(time),

@@ -108,3 +108,19 @@ pub(crate) fn an_append_through_one_handle_wakes_those_who_wait_at_the_other(wor
         assert_eq!(ids(&read.events), [number]);
     }
 }
+
+pub(crate) fn a_time_closed_through_one_handle_holds_for_the_other(world: &World<'_>) {
+    let Some([one, other]) = two(world) else { return };
+    one.clock().set(10);
+    one.append(batch(&[(A, 1)]));
+    one.clock().set(50);
+    let closed = one.close(20).expect("a closed time");
+    one.clock().set(5);
+    other.append(batch(&[(A, 2)]));
+    assert_eq!(other.recorded_up_to(20), closed);
+    other.clock().set(60);
+    let closed = other.close(40).expect("a closed time");
+    other.clock().set(5);
+    one.append(batch(&[(B, 3)]));
+    assert_eq!(one.recorded_up_to(40), closed);
+}

@@ -219,6 +219,11 @@ table! { $ laws of
         a_time_is_located_at_the_end_of_the_last_batch_recorded_by_then
         a_time_is_located_in_each_partition
         the_start_and_the_head_are_located
+        no_event_is_recorded_at_or_before_a_closed_time
+        an_empty_log_can_be_closed
+        a_time_that_the_clock_has_not_passed_is_not_closed
+        a_time_that_the_head_has_passed_is_closed_already
+        a_time_is_closed_in_each_partition
     }
     partitions {
         a_batch_with_several_partition_keys_is_whole_or_unsupported
@@ -239,6 +244,7 @@ table! { $ laws of
         ids_and_command_keys_of_one_handle_are_known_to_the_other
         a_condition_after_the_page_of_one_handle_sees_what_the_other_appended
         an_append_through_one_handle_wakes_those_who_wait_at_the_other
+        a_time_closed_through_one_handle_holds_for_the_other
     }
     histories {
         every_returned_checkpoint_has_the_mark_of_its_event
@@ -268,6 +274,7 @@ table! { $ laws of
         racing_appends_of_the_same_events_write_them_once
         racing_commands_with_the_same_key_have_one_effect
         racing_appends_without_expectations_all_succeed
+        racing_appends_never_come_before_a_closed_time
     }
     linear {
         concurrent_appends_are_linearizable_in_the_order_of_the_log

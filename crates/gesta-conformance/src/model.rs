@@ -184,8 +184,21 @@ impl<'a> Model<'a> {
 
     fn locate(&mut self) {
         let steps = self.repro.steps;
-        let nanos = i64::from(self.random.below(steps + 20)) - 10;
-        self.keep(When::RecordedUpTo(Timestamp::from_nanos(nanos)));
+        let time = Timestamp::from_nanos(i64::from(self.random.below(steps + 20)) - 10);
+        match self.random.below(4) {
+            0 => self.close(time),
+            _ => self.keep(When::RecordedUpTo(time)),
+        }
+    }
+
+    /// Closes a time in both stores, unless both refuse it.
+    fn close(&mut self, time: Timestamp) {
+        let at = When::ClosedAt(time);
+        let refused = [self.world, &self.oracle].map(|world| block_on(world.store.locate(at)).err());
+        self.assert_same(&at, &refused[0], &refused[1]);
+        if refused[0].is_none() {
+            self.keep(When::RecordedUpTo(time));
+        }
     }
 
     fn keep(&mut self, at: When) {

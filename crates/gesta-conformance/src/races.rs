@@ -98,3 +98,23 @@ pub(crate) fn racing_appends_without_expectations_all_succeed(world: &World<'_>)
         }
     }
 }
+
+pub(crate) fn racing_appends_never_come_before_a_closed_time(world: &World<'_>) {
+    world.clock().tick();
+    let closed = race(|racer| {
+        let mut closed = Vec::new();
+        for round in 0..ROUNDS {
+            if racer % 2 == 0 {
+                world.append(batch(&[(A, 1_000 * racer + round)]));
+            } else {
+                // Each reading moves the clock on, so that of the store is later.
+                let time = world.clock().now().as_nanos();
+                closed.push((time, world.close(time).expect("a closed time")));
+            }
+        }
+        closed
+    });
+    for (time, place) in closed.concat() {
+        assert_eq!(world.recorded_up_to(time), place, "{time} ns");
+    }
+}

@@ -1,6 +1,6 @@
 //! Laws of time: the recorded time never goes back, and a time can be located in the log.
 
-use gesta_core::{Checkpoint, RecordedEvent};
+use gesta_core::{Checkpoint, ReadError, RecordedEvent, Timestamp};
 
 use crate::given::{A, B, batch};
 use crate::world::World;
@@ -90,4 +90,77 @@ pub(crate) fn the_start_and_the_head_are_located(world: &World<'_>) {
     let appended = world.append(batch(&[(A, 1), (B, 2)]));
     assert_eq!(world.start(), start);
     assert!(world.head().at_least(&start) && world.head().covers(appended.places[1].position));
+}
+
+pub(crate) fn no_event_is_recorded_at_or_before_a_closed_time(world: &World<'_>) {
+    world.clock().set(10);
+    world.append(batch(&[(A, 1), (B, 2)]));
+    world.clock().set(50);
+    let closed = world.close(20).expect("a closed time");
+    assert_eq!(closed, world.head());
+    world.clock().set(5);
+    world.append(batch(&[(A, 3)]));
+    assert_eq!(recorded(&world.stream(A)), [10, 21]);
+    for key in world.keys() {
+        world.append(batch(&[(&format!("s-{{{key}}}"), 4)]));
+    }
+    for nanos in [10, 20] {
+        assert_eq!(world.recorded_up_to(nanos), closed, "{nanos} ns");
+        assert_eq!(world.close(nanos), Ok(closed.clone()), "{nanos} ns, which the head has passed");
+    }
+    assert_eq!(world.close(21), Err(ReadError::NotYet { now: Timestamp::from_nanos(5) }));
+}
+
+pub(crate) fn an_empty_log_can_be_closed(world: &World<'_>) {
+    world.clock().set(50);
+    assert_eq!(world.close(-20), Ok(world.start()));
+    assert_eq!(world.close(20), Ok(world.start()));
+    assert_eq!(world.close(19), Ok(world.start()));
+    world.clock().set(i64::MIN);
+    world.append(batch(&[(A, 1)]));
+    assert_eq!(recorded(&world.log()), [21]);
+}
+
+pub(crate) fn a_time_that_the_clock_has_not_passed_is_not_closed(world: &World<'_>) {
+    world.clock().set(10);
+    for nanos in [10, 11, i64::MAX] {
+        assert_eq!(
+            world.close(nanos),
+            Err(ReadError::NotYet { now: Timestamp::from_nanos(10) }),
+            "{nanos} ns"
+        );
+    }
+    world.append(batch(&[(A, 1)]));
+    assert_eq!(recorded(&world.log()), [10], "what was refused holds nothing up");
+}
+
+pub(crate) fn a_time_that_the_head_has_passed_is_closed_already(world: &World<'_>) {
+    world.clock().set(10);
+    world.append(batch(&[(A, 1)]));
+    let place = world.head();
+    world.clock().set(30);
+    for key in world.keys() {
+        world.append(batch(&[(&format!("s-{{{key}}}"), 2)]));
+    }
+    world.append(batch(&[(A, 3)]));
+    world.clock().set(12);
+    assert_eq!(world.close(20), Ok(world.recorded_up_to(20)));
+    assert!(world.recorded_up_to(20).at_least(&place));
+    world.append(batch(&[(A, 4)]));
+    assert_eq!(recorded(&world.stream(A)), [10, 30, 30]);
+}
+
+pub(crate) fn a_time_is_closed_in_each_partition(world: &World<'_>) {
+    let keys = world.keys();
+    let streams = keys.iter().map(|key| format!("s-{{{key}}}")).collect::<Vec<_>>();
+    world.clock().set(10);
+    world.append(batch(&[(&streams[0], 1)]));
+    world.clock().set(50);
+    let closed = world.close(20).expect("a closed time");
+    world.clock().set(5);
+    for stream in &streams {
+        world.append(batch(&[(stream, 2)]));
+        assert_eq!(recorded(&world.stream(stream)).last(), Some(&21), "{stream}");
+    }
+    assert_eq!(world.recorded_up_to(20), closed);
 }

@@ -219,6 +219,11 @@ impl<'a> World<'a> {
         self.locate(When::RecordedUpTo(Timestamp::from_nanos(nanos)))
     }
 
+    /// Closes a time.
+    pub(crate) fn close(&self, nanos: i64) -> Result<Checkpoint, ReadError> {
+        block_on(self.store.locate(When::ClosedAt(Timestamp::from_nanos(nanos))))
+    }
+
     fn locate(&self, at: When) -> Checkpoint {
         block_on(self.store.locate(at)).expect("a place in the log")
     }

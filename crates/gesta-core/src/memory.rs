@@ -221,18 +221,19 @@ impl Log {
     }
 
     fn recorded_up_to(&self, id: StoreId, time: Timestamp) -> Checkpoint {
-        self.cut(id, |partition| {
-            partition.events.partition_point(|event| event.recorded_at() <= time) as u64
-        })
+        self.cut(id, |partition| partition.events.partition_point(|event| event.recorded_at() <= time) as u64)
     }
 
     /// Gives all later events a later time.
     fn close(&mut self, time: Timestamp, clock: impl FnOnce() -> Timestamp) -> Result<(), ReadError> {
-        let is_closed = self.floor.is_some_and(|floor| floor > time);
-        if !is_closed {
-            let now = clock();
-            self.floor = Some(time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?);
+        let is_past =
+            |partition: &Partition| partition.events.last().is_some_and(|last| last.recorded_at() > time);
+        if self.partitions.iter().all(is_past) {
+            return Ok(());
         }
+        let now = clock();
+        let next = time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?;
+        self.floor = self.floor.max(Some(next));
         Ok(())
     }
 

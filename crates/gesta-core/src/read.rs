@@ -248,7 +248,7 @@ pub enum When {
     /// The answer is final, also if the clock of the store goes back later. Unless the head is later than the time, the store writes
     /// down that all later events get a later time. So ask for it only where a final answer is needed.
     ///
-    /// Its own errors: [`ReadError::NotYet`](crate::ReadError::NotYet) while the store's clock has not passed the time;
-    /// [`ReadError::Unsupported`](crate::ReadError::Unsupported) if the store is read-only and the answer is not final by itself.
+    /// Its own errors, unless the head is later in every partition: [`ReadError::NotYet`](crate::ReadError::NotYet) while the store's
+    /// clock has not passed the time; [`ReadError::Unsupported`](crate::ReadError::Unsupported) if the store is read-only.
     ClosedAt(Timestamp),
 }

@@ -20,6 +20,7 @@ pub(crate) struct Found {
     pub(crate) id: [u8; 16],
     /// True if another store is being copied into the schema.
     pub(crate) is_unfinished: bool,
+    has_floor: bool,
 }
 
 /// What a schema is opened for.
@@ -140,6 +141,13 @@ begin
 end $$;
 "#;
 
+/// The times that events have at least: each closed time has added one. It is no part of format 1, and every open makes it.
+const FLOOR: &str = r#"
+create table floor (recorded_at bigint primary key);
+create trigger never_changes before update or delete or truncate on floor
+    for each statement execute function refuse_change();
+"#;
+
 /// The table of snapshots. It is no part of the format.
 const SNAPSHOTS: &str = r#"create unlogged table if not exists snapshot (
     store       bytea  not null,
@@ -180,6 +188,9 @@ pub(crate) async fn open(client: &Client, schema: &str, purpose: Purpose) -> Res
         Some(found) => found,
         None => make_and_look(client, schema, purpose).await?,
     };
+    if !found.has_floor {
+        make_floor(client, schema).await?;
+    }
     let refused = |reason: String| Err(OpenError::Refused { reason });
     match purpose {
         Purpose::Existing | Purpose::Store if found.is_unfinished => refused(format!(
@@ -190,6 +201,14 @@ pub(crate) async fn open(client: &Client, schema: &str, purpose: Purpose) -> Res
             StoreId::from_bytes(found.id)
         )),
         _ => Ok(found),
+    }
+}
+
+async fn make_floor(client: &Client, schema: &str) -> Result<(), OpenError> {
+    match client.batch_execute(FLOOR).await {
+        // Another process was faster.
+        Err(error) if !is_there(&error) => Err(refused(schema, &error)),
+        _ => Ok(()),
     }
 }
 
@@ -245,7 +264,7 @@ async fn look(client: &Client, schema: &str) -> Result<Option<Found>, OpenError>
     let id = id.map_err(|_| OpenError::Refused {
         reason: format!("the id of the store in `{schema}` is damaged"),
     })?;
-    Ok(Some(Found { id, is_unfinished: has(COPYING) }))
+    Ok(Some(Found { id, is_unfinished: has(COPYING), has_floor: has("floor") }))
 }
 
 async fn make(
@@ -257,6 +276,7 @@ async fn make(
     client.batch_execute(&format!("begin; create schema if not exists \"{schema}\"")).await?;
     client.batch_execute(TABLES).await?;
     client.batch_execute(SNAPSHOTS).await?;
+    client.batch_execute(FLOOR).await?;
     for table in FIXED {
         let trigger = format!(
             "create trigger never_changes before update or delete or truncate on {table} \

@@ -23,7 +23,7 @@ use crate::session::{Session, State};
 use crate::shared::{Shared, Target};
 use crate::snapshots::PostgresSnapshots;
 use crate::values::PostgresValues;
-use crate::write::{Encoded, Queue, Search, Searching, Ticket, Writer, search};
+use crate::write::{Encoded, Queue, Search, Searching, Ticket, Writer, close, search};
 use crate::{listen, read};
 
 /// An event store in a schema of a PostgreSQL database.
@@ -341,6 +341,17 @@ impl EventStore for PostgresStore {
                     let nanos = time.as_nanos();
                     let locate = move |shared: Arc<Shared>, session: Arc<Session>| async move {
                         read::position_at(&shared, &session, nanos).await
+                    };
+                    self.inner.ask(locate).await
+                }
+                When::ClosedAt(time) => {
+                    let locate = move |shared: Arc<Shared>, session: Arc<Session>| async move {
+                        let place = read::position_at(&shared, &session, time.as_nanos()).await?;
+                        if place.sequence(0) < shared.known().head.sequence(0) {
+                            return Ok(place);
+                        }
+                        close(&shared, &session, time).await?;
+                        read::position_at(&shared, &session, time.as_nanos()).await
                     };
                     self.inner.ask(locate).await
                 }

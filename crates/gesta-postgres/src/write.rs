@@ -11,6 +11,7 @@
 //! - A group is answered only if every statement succeeded. After a lost connection it is decided again from step 1: once the
 //!   lock is held, the old transaction has ended, and what it wrote is found by ids and keys.
 
+mod close;
 mod facts;
 mod group;
 mod insert;
@@ -20,6 +21,7 @@ mod search;
 mod ticket;
 mod writer;
 
+pub(crate) use close::close;
 pub(crate) use queue::Queue;
 pub(crate) use search::{Searching, search};
 pub(crate) use ticket::{Answer, Encoded, RecordedPlace, Search, Ticket};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gesta_consumer::SystemClock;
 use gesta_core::{
     Checkpoint, CommandKey, EventStore, Expected, Lanes, NewEvent, Placed, ReadError, RecordedEvent,
-    SnapshotStore, StreamName, Version,
+    SnapshotStore, StreamName, Timestamp, Version, When,
 };
 use serde::Serialize;
 
@@ -303,7 +303,18 @@ impl Gesta {
             visit(cut, state);
             ControlFlow::Continue(())
         };
-        past::series(&**self.event_store(), id.stream()?, cuts, visit).await
+        past::series((&**self.event_store(), self.environment().now()), id.stream()?, cuts, visit).await
+    }
+
+    /// The place after all events that were recorded at a time or earlier, once no more can be: the answer never changes. Load a state
+    /// there with [`AsOf::Checkpoint`].
+    ///
+    /// Unless the log has a later event, this writes to the store; see [`When::ClosedAt`](gesta_core::When::ClosedAt).
+    ///
+    /// # Errors
+    /// [`ReadError`]; [`ReadError::NotYet`] while the store's clock has not passed the time.
+    pub async fn closed_at(&self, time: Timestamp) -> Result<Checkpoint, ReadError> {
+        self.event_store().locate(When::ClosedAt(time)).await
     }
 
     /// The states of all entities of a category at many moments: `visit` gets each entity that has an event, in the order of the
@@ -324,7 +335,8 @@ impl Gesta {
             visit(id, cut, state);
             ControlFlow::Continue(())
         };
-        past::series_of_category::<D>(&**self.event_store(), cuts, lanes, visit).await
+        past::series_of_category::<D>((&**self.event_store(), self.environment().now()), cuts, lanes, visit)
+            .await
     }
 
     /// A walk through the history of an entity, event by event: what each one changed, who sent it, and why.

@@ -3,6 +3,7 @@
 mod category;
 mod cuts;
 mod diff;
+mod frame;
 mod range;
 mod series;
 mod steps;

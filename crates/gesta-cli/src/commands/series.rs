@@ -28,6 +28,9 @@ pub(crate) struct SeriesFlags {
     /// Leave out moments after this time, in RFC 3339.
     #[arg(long, value_name = "TIME", requires = "every", value_parser = parse_when)]
     to: Option<Timestamp>,
+    /// End with the last moment that has passed, and let the store record nothing at or before it from then on: the answer never changes.
+    #[arg(long, requires = "every", conflicts_with = "by_time")]
+    closed: bool,
 }
 
 impl SeriesFlags {
@@ -37,7 +40,8 @@ impl SeriesFlags {
         let cuts = if self.by_time { cuts.by(By::Time) } else { cuts };
         let cuts = self.from.into_iter().fold(cuts, Cuts::from);
         let cuts = self.to.into_iter().fold(cuts, Cuts::to);
-        cuts.check_bounds().map_err(Failure::usage)?;
+        let cuts = if self.closed { cuts.closed() } else { cuts };
+        cuts.check().map_err(Failure::usage)?;
         Ok(cuts)
     }
 
@@ -46,6 +50,9 @@ impl SeriesFlags {
         let mut params = format!("?every={}&zone={}", encode(every), encode(&self.zone));
         if self.by_time {
             params.push_str("&by=time");
+        }
+        if self.closed {
+            params.push_str("&closed=true");
         }
         for (name, time) in [("from", self.from), ("to", self.to)] {
             if let Some(time) = time {

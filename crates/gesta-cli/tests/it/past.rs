@@ -129,3 +129,15 @@ fn the_states_of_a_category_are_printed_at_many_moments() {
     let missing = bank(&["state", "account", "--dir", &log], "");
     assert!(missing.code == 2 && missing.err.contains("<ID>"), "{missing:?}");
 }
+
+#[test]
+fn a_closed_series_is_final_and_refuses_what_can_never_be() {
+    let (_folder, log) = log();
+    let state = |flags: &[&str]| bank(&[&["state", "account", "anna", "--dir", &log], flags].concat(), "");
+    // All was recorded after this moment, and before the moment closed.
+    let early = state(&["--every", "year", "--closed", "--to", "2020-01-01T00:00:00Z"]).failed(1);
+    assert!(early.contains("no event at that point"), "{early}");
+    assert!(state(&["--every", "2", "--closed"]).failed(2).contains("final already"));
+    assert!(state(&["--every", "day", "--closed", "--by-time"]).failed(2).contains("cannot be used with"));
+    assert!(state(&["--closed"]).failed(2).contains("--every"));
+}

@@ -42,7 +42,9 @@ impl Stores {
 
     /// A schema of a random name in the shared server. Without a server, memory stands in, and the test says so.
     fn in_postgresql(clock: &TestClock) -> Self {
-        let Some(server) = test_servers::given(test_servers::POSTGRES_URL) else { return Self::in_memory(clock) };
+        let Some(server) = test_servers::given(test_servers::POSTGRES_URL) else {
+            return Self::in_memory(clock);
+        };
         let schema = uuid::Uuid::now_v7().simple();
         Self::Postgres(format!("{server}?schema=several{schema}").parse().unwrap())
     }

@@ -111,7 +111,8 @@ impl LogStore {
     pub fn enqueue_closing(&self, time: Timestamp) -> Pending {
         let (reply, answer) = oneshot::channel();
         let closing = Closing { time: time.as_nanos(), reply };
-        let queued = self.late.commit.get().ok_or(AppendError::Closed).and_then(|own| own.role.enqueue(closing));
+        let queued =
+            self.late.commit.get().ok_or(AppendError::Closed).and_then(|own| own.role.enqueue(closing));
         Pending(match queued {
             Ok(()) => Waiting::InLine(answer),
             Err(error) => Waiting::Answered(Box::new(Err(error))),

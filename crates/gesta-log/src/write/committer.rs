@@ -52,7 +52,7 @@ impl Committer {
 
     /// Queues a request. Decides it, unless another thread is about to; the writer's thread commits it.
     pub(crate) fn submit(&self, request: impl Into<Request>) -> Result<(), AppendError> {
-        self.queue.push(request.into())?;
+        self.queue.push(request)?;
         self.gather_and_wake();
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Committer {
         request: impl Into<Request>,
         answer: oneshot::Receiver<Answer>,
     ) -> Result<Answer, AppendError> {
-        self.queue.push(request.into())?;
+        self.queue.push(request)?;
         self.commit_if_free(Writer::commit_waiting);
         Ok(answer.recv().unwrap_or_else(|_| Err(super::in_doubt())))
     }
@@ -129,7 +129,7 @@ impl Committer {
 
     /// Queues a request for [`Self::commit_all`].
     pub(crate) fn enqueue(&self, request: impl Into<Request>) -> Result<(), AppendError> {
-        self.queue.push(request.into())
+        self.queue.push(request)
     }
 
     /// Commits the queued batches. While a group is written, `meanwhile` queues more, and they are decided then.

@@ -114,7 +114,8 @@ impl Queue {
     }
 
     /// Queues a request without waking the writer: see [`Self::wake`].
-    pub(crate) fn push(&self, request: Request) -> Result<(), AppendError> {
+    pub(crate) fn push(&self, request: impl Into<Request>) -> Result<(), AppendError> {
+        let request = request.into();
         let mut state = self.lock();
         if state.closing {
             return Err(AppendError::Closed);

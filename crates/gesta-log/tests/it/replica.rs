@@ -404,12 +404,31 @@ impl Fronted {
             return Ok(Appended { places: repeat.places, checkpoint, repeated: true });
         }
         check(&known.facts(0), &group[0]).map_err(|refused| refused.error)?;
-        let recorded = known.accept(0, self.clock.now());
-        let sequence = recorded.last().position().sequence;
-        self.replica.append(std::slice::from_ref(&recorded), &place(sequence)).expect("it follows");
+        let recorded = known.accept(0, self.clock.now().max(self.floor()));
+        self.replica.append(std::slice::from_ref(&recorded), &floor_place(self.floor())).expect("it follows");
         let place = |event: &RecordedEvent| Placed { version: event.version(), position: event.position() };
         let places = recorded.events().iter().map(place).collect();
         Ok(Appended { places, checkpoint: self.replica.head(), repeated: false })
+    }
+
+    /// The time that the next event has at least. A writer in front keeps it in the place of the source.
+    fn floor(&self) -> Timestamp {
+        let kept = self.replica.through();
+        let nanos = kept.map(|place| i64::from_be_bytes(place.as_bytes().try_into().expect("8 bytes")));
+        nanos.map_or(Timestamp::MIN, Timestamp::from_nanos)
+    }
+
+    fn close(&self, time: Timestamp) -> Result<Checkpoint, ReadError> {
+        let _alone = self.one_at_a_time.lock().unwrap();
+        let log = self.replica.log();
+        let place = || block_on(log.locate(When::RecordedUpTo(time)));
+        if place()?.sequence(0) < self.replica.head().sequence(0) {
+            return place();
+        }
+        let now = self.clock.now();
+        let floor = time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?;
+        self.replica.append(&[], &floor_place(floor.max(self.floor()))).expect("it follows");
+        place()
     }
 
     fn place_at(&self, sequence: u64) -> Checkpoint {
@@ -418,6 +437,10 @@ impl Fronted {
         let read = Read::log_from(Query::All, Place::At(at.clone())).backward().limit(limit);
         at.past(&self.replica.log().read_blocking(&read).unwrap().events[0])
     }
+}
+
+fn floor_place(floor: Timestamp) -> SourcePlace {
+    SourcePlace::new(floor.as_nanos().to_be_bytes().to_vec()).expect("8 bytes")
 }
 
 impl EventStore for Fronted {
@@ -450,7 +473,10 @@ impl EventStore for Fronted {
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.replica.log().locate(at)
+        match at {
+            When::ClosedAt(time) => Box::pin(async move { self.close(time) }),
+            at => self.replica.log().locate(at),
+        }
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

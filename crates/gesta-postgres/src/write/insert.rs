@@ -95,7 +95,11 @@ pub(super) async fn confirm(session: &Session) -> Result<(), NotWritten> {
 /// What the answers to all statements and to `commit` mean.
 ///
 /// A failed statement makes `commit` a rollback, which the server answers without an error.
-fn outcome(all: Result<(), Error>, committed: Result<(), Error>, has_warned: bool) -> Result<(), NotWritten> {
+pub(super) fn outcome(
+    all: Result<(), Error>,
+    committed: Result<(), Error>,
+    has_warned: bool,
+) -> Result<(), NotWritten> {
     match (all, committed) {
         (Ok(()), Ok(())) if has_warned => {
             let reason =

@@ -15,15 +15,17 @@ use crate::session::{MARKS, STATE, Session, State, event_id, mark_of_row};
 use crate::shared::{Shared, sequence_column};
 
 /// The lock of the writers. It is held until the transaction ends.
-const LOCK: &str = "select one from store for update";
+pub(super) const LOCK: &str = "select one from store for update";
 
-/// The columns of [`STATE`]; then the timeline of the server, the last stream, and the clock in nanoseconds.
+/// The columns of [`STATE`]; then the timeline of the server, the last stream, the clock in nanoseconds, and the time that events have at
+/// least.
 fn locked_state() -> &'static str {
     static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     TEXT.get_or_init(|| {
         let columns = format!(
             ", {TIMELINE}, (select coalesce(max(sid), 0) from stream), \
-             (extract(epoch from clock_timestamp()) * 1000000000)::bigint from (select 1) one"
+             (extract(epoch from clock_timestamp()) * 1000000000)::bigint, \
+             (select max(recorded_at) from floor) from (select 1) one"
         );
         STATE.replace(" from (select 1) one", &columns)
     })
@@ -59,6 +61,12 @@ pub(super) struct Found {
     /// The clock of the database.
     pub(super) now: Timestamp,
     pub(super) known: Known,
+}
+
+/// The time that the next event has at least.
+fn earliest(state: &State, floor: Option<i64>) -> Timestamp {
+    let last = state.head.map_or(Timestamp::MIN, |last| last.recorded_at);
+    floor.map(Timestamp::from_nanos).map_or(last, |floor| floor.max(last))
 }
 
 impl Questions {
@@ -123,7 +131,7 @@ impl Questions {
         let mut known = Known {
             head: shared.observe(&state)?,
             last: state.position(),
-            recorded_at: state.head.map_or(Timestamp::MIN, |last| last.recorded_at),
+            recorded_at: earliest(&state, row.try_get(8)?),
             next_sid: row.try_get::<_, i64>(6)? + 1,
             streams: heads?.iter().map(head_of_row).collect::<Result<_, _>>()?,
             events: HashMap::new(),

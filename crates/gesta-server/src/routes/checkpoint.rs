@@ -1,4 +1,4 @@
-//! `GET /checkpoint`: finds a place in the log by name or time, or waits for a new event past a place.
+//! `/checkpoint`: finds a place in the log by name or time, waits for a new event past a place, or closes a time.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
 use gesta_core::{Checkpoint, Limit, Place, Query, Read, ReadError, When};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::feed::subscription_permit;
+use crate::body::{RequestBody, read_json, want_json};
 use crate::state::{Shared, stopped};
 
 /// How long a request with `past` waits if it does not say.
@@ -55,6 +57,45 @@ pub(super) fn operation() -> Operation {
         "With `past`: the seconds to wait at most; the default is 30.",
         between(0, WAIT_SECONDS_MAX),
     )
+    .json(200, "The place.", named("CheckpointAnswer"))
+    .problems(kinds::OF_READS)
+}
+
+/// The body of a request that closes a time.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closing {
+    closed: String,
+}
+
+/// The place after all events recorded up to a time, once no more can be.
+pub(super) async fn close(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    params: Params,
+    body: RequestBody,
+) -> Result<Json<Value>, Problem> {
+    params.finish()?;
+    want_json(&headers)?;
+    let asked = read_json::<Closing>(&body.bytes, "an object with `closed`, a time")?;
+    let time = parse_time(&asked.closed).map_err(|error| Problem::invalid(format!("`closed`: {error}")))?;
+    let place = shared.store.locate(When::ClosedAt(time)).await?;
+    Ok(Json(checkpoint_json(&place)))
+}
+
+pub(super) fn close_operation() -> Operation {
+    let body = json!({
+        "type": "object",
+        "required": ["closed"],
+        "additionalProperties": false,
+        "properties": {"closed": named("Time")},
+    });
+    Operation::new(
+        "closeTime",
+        "close a time: later events are recorded later, so the place after all events up to then is final",
+    )
+    .tag("log")
+    .body("application/json", body)
     .json(200, "The place.", named("CheckpointAnswer"))
     .problems(kinds::OF_READS)
 }

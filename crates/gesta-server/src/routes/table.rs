@@ -47,6 +47,7 @@ fn general() -> Vec<Route> {
         Route::get("/readyz", health::ready, health::ready_operation()),
         Route::get("/metrics", metrics::read, metrics::operation()),
         Route::get("/checkpoint", checkpoint::read, checkpoint::operation()),
+        Route::post("/checkpoint", checkpoint::close, checkpoint::close_operation()),
         Route::get("/views", views::list, views::list_operation()),
         Route::post("/views/reload", views::reload, views::reload_operation()),
         Route::get("/views/{name}", views::status, views::status_operation()),

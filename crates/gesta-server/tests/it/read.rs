@@ -173,6 +173,22 @@ fn a_place_in_the_log_is_found_by_name_and_time() {
 }
 
 #[test]
+fn a_time_that_has_passed_is_closed_and_a_later_one_is_not() {
+    let server = filled();
+    let close = |body: &str| server.post("/checkpoint", body);
+    let start = json!(format!("{}.0", "07".repeat(16)));
+    assert_eq!(close(r#"{"closed": "1970-01-01T00:00:00Z"}"#).json()["checkpoint"], start);
+    let refused = close(r#"{"closed": "2200-01-01T00:00:00Z"}"#);
+    assert!(refused.problem(409, "not-yet").contains("the store's clock shows"));
+    assert!(refused.json()["now"].is_string());
+    for wrong in
+        ["{}", r#"{"closed": "soon"}"#, r#"{"closed": 7}"#, r#"{"closed": "1970-01-01T00:00:00Z", "at": 1}"#]
+    {
+        assert_eq!(close(wrong).status, 400, "{wrong}");
+    }
+}
+
+#[test]
 fn wrong_parameters_are_named() {
     let server = filled();
     let cases = [

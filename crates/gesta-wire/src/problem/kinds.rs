@@ -89,6 +89,8 @@ kinds! {
     STORAGE_FULL = 507 "storage-full" "The disk is full" {}
     /// `ReadError::DataLoss`.
     DATA_LOSS = 500 "data-loss" "Stored events are damaged" { location: Text, from: Position, to: Position, resume: Text }
+    /// `ReadError::NotYet`.
+    NOT_YET = 409 "not-yet" "The time cannot be closed yet" { now: Text }
     /// A stream without events.
     NO_STREAM = 404 "no-stream" "There is no such stream" { stream: Text, scannedTo: Text, head: Text }
     /// The request is for another store.
@@ -207,6 +209,7 @@ pub const OF_READS: &[Kind] = &[
     DIVERGED,
     UNSUPPORTED,
     DATA_LOSS,
+    NOT_YET,
     OVERLOADED,
     UNAVAILABLE,
     CLOSED,

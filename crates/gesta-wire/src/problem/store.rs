@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use gesta_core::{AppendError, Checkpoint, Diverged, Position, ReadError, Version};
+use gesta_core::{AppendError, Checkpoint, Diverged, Position, ReadError, Timestamp, Version};
 use serde_json::Value;
 
 use super::kinds;
 use super::{Kind, Problem};
 use crate::scalar::{expected_from_json, expected_json, position_from_json, position_json};
+use crate::time::{format_time, parse_time};
 
 /// The member that marks [`AppendError::Denied`] and holds its reason. Any kind may carry it.
 pub(super) const DENIED: &str = "denied";
@@ -83,6 +84,7 @@ impl From<ReadError> for Problem {
                 .with("from", position_json(from))
                 .with("to", position_json(to))
                 .with("resume", resume.to_string()),
+            ReadError::NotYet { now } => problem.not_yet(now),
             ReadError::Invalid { reason } | ReadError::Unavailable { reason } => {
                 problem.with("reason", reason)
             }
@@ -100,6 +102,7 @@ const fn read_kind(error: &ReadError) -> Kind {
         ReadError::Diverged { .. } => kinds::DIVERGED,
         ReadError::Unsupported { .. } => kinds::UNSUPPORTED,
         ReadError::DataLoss { .. } => kinds::DATA_LOSS,
+        ReadError::NotYet { .. } => kinds::NOT_YET,
         ReadError::Overloaded => kinds::OVERLOADED,
         ReadError::Unavailable { .. } => kinds::UNAVAILABLE,
         ReadError::Closed => kinds::CLOSED,
@@ -118,6 +121,15 @@ impl Problem {
 
     fn diverged(self, checkpoint: &Checkpoint, found: &Checkpoint) -> Self {
         self.with("checkpoint", checkpoint.to_string()).with("found", found.to_string())
+    }
+
+    /// Says the time by the store's clock as people read it.
+    fn not_yet(mut self, now: Timestamp) -> Self {
+        let now = format_time(now);
+        self.detail = format!(
+            "the time cannot be closed yet: the store's clock shows {now}, so ask again when that is later than the time"
+        );
+        self.with("now", now)
     }
 
     /// Makes this the problem of [`AppendError::Denied`]: the code is the kind.
@@ -199,6 +211,7 @@ impl Problem {
                 to: self.position("to")?,
                 resume: self.checkpoint("resume")?,
             },
+            "not-yet" => ReadError::NotYet { now: parse_time(&self.text("now")?).ok()? },
             "overloaded" => ReadError::Overloaded,
             "unavailable" => ReadError::Unavailable { reason: self.text("reason")? },
             "closed" => ReadError::Closed,

@@ -1,6 +1,6 @@
 //! Every error of a store comes back from its problem as itself.
 
-use gesta_core::{AppendError, ReadError, Retry};
+use gesta_core::{AppendError, ReadError, Retry, Timestamp};
 use proptest::prelude::*;
 
 use super::{Kind, Problem, kinds};
@@ -53,6 +53,7 @@ fn read_error() -> impl Strategy<Value = ReadError> {
         text().prop_map(|capability| ReadError::Unsupported { capability: capability.into() }),
         (text(), position(), position(), checkpoint())
             .prop_map(|(location, from, to, resume)| { ReadError::DataLoss { location, from, to, resume } }),
+        any::<i64>().prop_map(|nanos| ReadError::NotYet { now: Timestamp::from_nanos(nanos) }),
         Just(ReadError::Overloaded),
         text().prop_map(|reason| ReadError::Unavailable { reason }),
         Just(ReadError::Closed),

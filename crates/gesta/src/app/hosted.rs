@@ -203,7 +203,7 @@ impl<D: Decider + Serialize> HostedDecider for Decides<D> {
             let stream = D::Id::parse(id)?.stream()?;
             let mut collected = Collected::new(cuts_max);
             let visit = |cut, state: &D| collected.add(state, |state| (cut, state));
-            series(&**gesta.event_store(), stream, cuts, visit).await?;
+            series((&**gesta.event_store(), gesta.environment().now()), stream, cuts, visit).await?;
             collected.finish()
         })
     }
@@ -218,7 +218,13 @@ impl<D: Decider + Serialize> HostedDecider for Decides<D> {
         Box::pin(async move {
             let mut collected = Collected::new(states_max);
             let visit = |id: &D::Id, cut, state: &D| collected.add(state, |state| (id.value(), cut, state));
-            let passed = series_of_category::<D>(&**gesta.event_store(), cuts, lanes, visit).await;
+            let passed = series_of_category::<D>(
+                (&**gesta.event_store(), gesta.environment().now()),
+                cuts,
+                lanes,
+                visit,
+            )
+            .await;
             passed.map_err(|error| match error {
                 CategoryError::Load(error) => AppError::from(error),
                 error => AppError::Invalid { reason: error.to_string() },

@@ -10,7 +10,7 @@ mod events;
 use std::borrow::Cow;
 
 use axum::http::Method;
-use gesta_wire::schema::{named, one_of};
+use gesta_wire::schema::{boolean, named, one_of};
 use gesta_wire::{Kind, kinds};
 use serde_json::Value;
 
@@ -300,6 +300,11 @@ pub fn series_parameters(operation: Operation) -> Operation {
     operation
         .query("zone", "With `every`: an IANA time zone; the default is UTC.", zone)
         .query("by", "With `every`: the time that counts.", one_of(&["recorded_at", "time"]))
+        .query(
+            "closed",
+            "With `every`: end with the last cut that has passed, and record nothing at or before it from then on, so that every cut is final.",
+            boolean(),
+        )
         .query("from", "With `every`: the first moment.", named("Time"))
         .query("to", "With `every`: the last moment.", named("Time"))
 }

@@ -105,6 +105,9 @@ pub fn cuts(every: &str, params: &mut Params) -> Result<Cuts, Problem> {
             return Err(Problem::invalid(format!("by `{other}` is neither `recorded_at` nor `time`")));
         }
     }
+    if params.read("closed")?.unwrap_or(false) {
+        cuts = cuts.closed();
+    }
     for (name, bound) in [("from", Cuts::from as fn(Cuts, Timestamp) -> Cuts), ("to", Cuts::to)] {
         if let Some(text) = params.one(name)? {
             let time = parse_time(&text);
@@ -112,7 +115,7 @@ pub fn cuts(every: &str, params: &mut Params) -> Result<Cuts, Problem> {
                 bound(cuts, time.map_err(|error| Problem::invalid(format!("parameter `{name}`: {error}")))?);
         }
     }
-    cuts.check_bounds().map_err(Problem::invalid)?;
+    cuts.check().map_err(Problem::invalid)?;
     Ok(cuts)
 }
 

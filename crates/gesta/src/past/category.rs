@@ -6,11 +6,12 @@ use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 
 use gesta_core::{
-    Checkpoint, EventStore, Item, Lanes, Place, Read, RecordedEvent, Select, Timestamp, Version, When,
+    Checkpoint, EventStore, Item, Lanes, Place, Read, RecordedEvent, Select, Timestamp, Version,
 };
 
 use super::cuts::{By, Cuts, Grid};
-use super::series::{Cut, newest};
+use super::frame::Frame;
+use super::series::Cut;
 use crate::boundary::fold_one;
 use crate::decider::Decider;
 use crate::error::LoadError;
@@ -55,22 +56,20 @@ pub enum CategoryError {
 
 /// Calls `visit` with each entity of a category that has an event, at each cut, until it breaks.
 pub(crate) async fn series_of_category<D: Decider>(
-    store: &dyn EventStore,
+    (store, now): (&dyn EventStore, Timestamp),
     cuts: &Cuts,
     lanes: Option<Lanes>,
     visit: impl FnMut(&D::Id, Cut, &D) -> ControlFlow<()> + Send,
 ) -> Result<(), CategoryError> {
     let category = D::Id::KIND.parse().map_err(LoadError::from)?;
     let query = Item { category: Some(category), ..Item::default() }.into();
-    let until = store.locate(When::Head).await.map_err(LoadError::from)?;
+    let frame = Frame::of(store, now, cuts).await?;
+    let until = frame.until.clone();
     let pages = Pages { store, select: Select::Log { query, from: Place::Start, lanes }, until };
     let entities = Entities { states: BTreeMap::new(), bytes: 0, visit };
     match &cuts.grid {
         Grid::Events(count) => by_events(pages, *count, entities).await,
-        Grid::Calendar { .. } => {
-            let newest = newest(store, cuts.counts()).await?;
-            by_calendar(pages, cuts, newest, entities).await
-        }
+        Grid::Calendar { .. } => by_calendar(pages, frame, entities).await,
     }
 }
 
@@ -179,16 +178,16 @@ async fn by_events<D: Decider, V: FnMut(&D::Id, Cut, &D) -> ControlFlow<()>>(
 
 async fn by_calendar<D: Decider, V: FnMut(&D::Id, Cut, &D) -> ControlFlow<()>>(
     mut pages: Pages<'_>,
-    cuts: &Cuts,
-    newest: Option<Timestamp>,
+    frame: Frame,
     entities: Entities<D, V>,
 ) -> Result<(), CategoryError> {
+    let cuts = frame.cuts.clone();
     let time_of = match cuts.counts() {
         By::RecordedAt => RecordedEvent::recorded_at,
         By::Time => |event: &RecordedEvent| event.time(),
     };
     let ((from, to), mut next, mut last) = (cuts.bounds(), None, None);
-    let mut pass = Pass { entities, time_of, to: to.unwrap_or(Timestamp::MAX), newest, given: None };
+    let mut pass = Pass { entities, time_of, to: to.unwrap_or(Timestamp::MAX), frame, given: None };
     loop {
         let (events, end) = pages.next().await?;
         if let Some(first) = events.first().map(time_of) {
@@ -219,7 +218,7 @@ struct Pass<D: Decider, V> {
     time_of: fn(&RecordedEvent) -> Timestamp,
     /// The last moment that a cut can be at.
     to: Timestamp,
-    newest: Option<Timestamp>,
+    frame: Frame,
     /// The last cut that was given.
     given: Option<Timestamp>,
 }
@@ -252,6 +251,6 @@ impl<D: Decider, V: FnMut(&D::Id, Cut, &D) -> ControlFlow<()>> Pass<D, V> {
 
     fn show(&mut self, cut: Timestamp) -> ControlFlow<()> {
         self.given = Some(cut);
-        self.entities.show(cut, self.newest.is_some_and(|newest| newest > cut))
+        self.entities.show(cut, self.frame.is_final(cut))
     }
 }

@@ -18,6 +18,7 @@ pub struct Cuts {
     pub(super) by: By,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    is_closed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -105,7 +106,7 @@ impl Cuts {
     }
 
     const fn on(grid: Grid) -> Self {
-        Self { grid, by: By::RecordedAt, from: None, to: None }
+        Self { grid, by: By::RecordedAt, from: None, to: None, is_closed: false }
     }
 
     /// Counts this time of the events. Cuts by events have no time.
@@ -129,6 +130,22 @@ impl Cuts {
         self
     }
 
+    /// Makes every cut final: the series ends with the last calendar cut that has passed, and the store records nothing at or before it
+    /// from then on. Only times of recording can be closed; see [`Self::check`].
+    ///
+    /// This writes to the store, unless it has a later event. Ask for it where an answer must not change any more.
+    #[must_use]
+    pub const fn closed(mut self) -> Self {
+        self.is_closed = true;
+        self
+    }
+
+    /// Whether [`Self::closed`] was asked for.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// The time of the events that counts.
     #[must_use]
     pub const fn counts(&self) -> By {
@@ -141,17 +158,40 @@ impl Cuts {
         (self.from, self.to)
     }
 
-    /// Checks that the first bound is not later than the last.
+    /// Checks that the parts fit together.
     ///
     /// # Errors
-    /// The bounds leave no moment.
-    pub fn check_bounds(&self) -> Result<(), &'static str> {
+    /// The bounds leave no moment, or the cuts cannot be closed.
+    pub fn check(&self) -> Result<(), &'static str> {
         match (self.from, self.to) {
             (Some(from), Some(to)) if from > to => {
                 Err("`from` is later than `to`: no moment lies between them")
             }
+            _ if self.is_closed && self.by == By::Time => Err(
+                "cuts by `time` cannot be closed, since an event may come late: count when events were recorded",
+            ),
+            _ if self.is_closed && matches!(self.grid, Grid::Events(_)) => {
+                Err("cuts by a number of events are final already: leave `closed` out")
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The last calendar cut at or before a moment; `None` if the cuts count events.
+    #[must_use]
+    pub fn last_up_to(&self, moment: Timestamp) -> Option<Timestamp> {
+        let Grid::Calendar { step, zone } = &self.grid else { return None };
+        let before = jiff::Timestamp::from_nanosecond(moment.as_nanos().into()).ok()?.to_zoned(zone.clone());
+        // Two periods before it, an earlier cut is surely found, also where the clocks change.
+        let before = before.checked_sub(match step {
+            Step::Hour => 2.hours(),
+            Step::Day => 2.days(),
+            Step::Week => 2.weeks(),
+            Step::Month => 2.months(),
+            Step::Year => 2.years(),
+        });
+        let before = i64::try_from(before.ok()?.timestamp().as_nanosecond()).ok()?;
+        ends(*step, zone.clone(), Timestamp::from_nanos(before)).take_while(|cut| *cut <= moment).last()
     }
 
     /// The ends of periods from that of a moment on, up to the last time that the log keeps; `None` if the cuts count events. The
@@ -235,6 +275,21 @@ mod tests {
         let moments = cuts.moments(*step, zone, (at(from), at(to)));
         let next = |cut: Timestamp| jiff::Timestamp::from_nanosecond(i128::from(cut.as_nanos()) + 1).unwrap();
         moments.map(|cut| next(cut).to_string()).collect()
+    }
+
+    #[test]
+    fn the_last_cut_up_to_a_moment_is_the_one_before_the_next() {
+        for step in [Step::Hour, Step::Day, Step::Week, Step::Month, Step::Year] {
+            let cuts = Cuts::every(step, "Europe/Prague").unwrap();
+            let ends = cuts.ends(at("2026-03-25T12:00:00Z")).unwrap().take(300).collect::<Vec<_>>();
+            for pair in ends.windows(2) {
+                let before_next = Timestamp::from_nanos(pair[1].as_nanos() - 1);
+                for moment in [pair[0], pair[0].next().unwrap(), before_next] {
+                    assert_eq!(cuts.last_up_to(moment), Some(pair[0]), "{step:?} {moment}");
+                }
+            }
+        }
+        assert_eq!(Cuts::every_events(NonZeroU64::MIN).last_up_to(at("2026-03-25T12:00:00Z")), None);
     }
 
     #[test]

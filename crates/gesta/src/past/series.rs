@@ -1,13 +1,12 @@
 //! A state at many moments, folded in one pass where the times allow it.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 
-use gesta_core::{
-    EventStore, Limit, Place, Query, Read, RecordedEvent, StreamName, Timestamp, Version, When,
-};
+use gesta_core::{EventStore, RecordedEvent, StreamName, Timestamp, Version};
 
 use super::cuts::{By, Cuts, Grid};
+use super::frame::Frame;
 use super::range::Range;
 use crate::boundary::fold_one;
 use crate::error::LoadError;
@@ -29,24 +28,23 @@ pub struct Cut {
 /// For a calendar, the times of all events are read first. If they never go back, the events are then folded in one pass; where an event happened
 /// before an earlier one, the state of that cut is folded again.
 pub(crate) async fn series<S: State>(
-    store: &dyn EventStore,
+    (store, now): (&dyn EventStore, Timestamp),
     stream: StreamName,
     cuts: &Cuts,
     mut visit: impl FnMut(Cut, &S) -> ControlFlow<()> + Send,
 ) -> Result<(), LoadError> {
-    let until = store.locate(When::Head).await?;
-    let range = Range { store, stream: &stream, until: &until };
+    let frame = Frame::of(store, now, cuts).await?;
+    let (cuts, range) = (&frame.cuts, Range { store, stream: &stream, until: &frame.until });
     match &cuts.grid {
         Grid::Events(count) => by_events(&range, *count, visit).await,
         Grid::Calendar { step, zone } => {
             let times = times_of(&range, cuts.by).await?;
             let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else { return Ok(()) };
-            let newest = newest(store, cuts.by).await?;
             let mut fold = Fold::<S>::new(range, &times);
             for at in cuts.moments(*step, zone, (*first, *last)) {
                 fold.advance(at).await?;
-                let is_final = newest.is_some_and(|newest| newest > at);
-                if visit(Cut { at: Some(at), version: fold.version, is_final }, &fold.state).is_break() {
+                let cut = Cut { at: Some(at), version: fold.version, is_final: frame.is_final(at) };
+                if visit(cut, &fold.state).is_break() {
                     break;
                 }
             }
@@ -67,17 +65,6 @@ async fn times_of(range: &Range<'_>, by: By) -> Result<Vec<Timestamp>, LoadError
     };
     range.visit(Version::FIRST, None, note).await?;
     Ok(times)
-}
-
-/// When the newest event of the log was recorded: nothing is recorded at an earlier time any more. `None` if that proves nothing.
-pub(super) async fn newest(store: &dyn EventStore, by: By) -> Result<Option<Timestamp>, LoadError> {
-    // The newest event of one partition says nothing about the others.
-    if by == By::Time || store.capabilities().partitions > 1 {
-        return Ok(None);
-    }
-    let read =
-        Read { limit: Limit::events(NonZeroU32::MIN), ..Read::log_from(Query::All, Place::End).backward() };
-    Ok(store.read(read).await?.events.first().map(|event| event.recorded_at()))
 }
 
 async fn by_events<S: State>(

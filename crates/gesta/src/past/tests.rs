@@ -54,12 +54,17 @@ fn store() -> (Arc<MemoryStore>, Arc<AtomicI64>) {
 }
 
 fn series_of(store: &MemoryStore, cuts: &Cuts) -> Vec<(Cut, List)> {
+    series_at(Timestamp::MAX, store, cuts)
+}
+
+/// The series as it is shown at a time.
+fn series_at(now: Timestamp, store: &MemoryStore, cuts: &Cuts) -> Vec<(Cut, List)> {
     let mut found = Vec::new();
     let visit = |cut, state: &List| {
         found.push((cut, state.clone()));
         ControlFlow::Continue(())
     };
-    block_on(series(store, stream(), cuts, visit)).unwrap();
+    block_on(series((store, now), stream(), cuts, visit)).unwrap();
     found
 }
 
@@ -126,8 +131,42 @@ fn a_series_stops_when_its_reader_does() {
         seen += 1;
         ControlFlow::Break(())
     };
-    block_on(series(&*store, stream(), &Cuts::every_events(1.try_into().unwrap()), visit)).unwrap();
+    let cuts = Cuts::every_events(1.try_into().unwrap());
+    block_on(series((&*store, Timestamp::MAX), stream(), &cuts, visit)).unwrap();
     assert_eq!(seen, 1);
+}
+
+#[test]
+fn a_closed_series_ends_with_the_last_cut_that_has_passed_and_never_changes() {
+    let days = || Cuts::every(Step::Day, "UTC").unwrap();
+    let (store, clock) = store();
+    clock.store(HOUR, Ordering::SeqCst);
+    append(&store, 1, HOUR);
+    let noon_of_the_third_day = Timestamp::from_nanos(60 * HOUR);
+    clock.store(60 * HOUR, Ordering::SeqCst);
+    let open = series_at(noon_of_the_third_day, &store, &days());
+    assert_eq!(open.iter().map(|(cut, _)| cut.is_final).collect::<Vec<_>>(), [false]);
+    let closed = series_at(noon_of_the_third_day, &store, &days().closed());
+    let ends = closed.iter().map(|(cut, _)| cut.at.unwrap().as_nanos() + 1).collect::<Vec<_>>();
+    assert_eq!(ends, [24 * HOUR, 48 * HOUR]);
+    assert!(closed.iter().all(|(cut, _)| cut.is_final));
+    // The clock goes back.
+    clock.store(HOUR, Ordering::SeqCst);
+    append(&store, 2, HOUR);
+    assert_eq!(series_at(noon_of_the_third_day, &store, &days().closed()), closed);
+    let first_day = days().to(Timestamp::from_nanos(24 * HOUR)).closed();
+    assert_eq!(series_at(noon_of_the_third_day, &store, &first_day), closed[..1]);
+    assert_eq!(series_at(Timestamp::from_nanos(23 * HOUR), &store, &days().closed()), []);
+}
+
+#[test]
+fn cuts_that_cannot_be_closed_say_why() {
+    let days = Cuts::every(Step::Day, "UTC").unwrap();
+    assert!(days.clone().by(By::Time).closed().check().unwrap_err().contains("`time`"));
+    assert!(
+        Cuts::every_events(1.try_into().unwrap()).closed().check().unwrap_err().contains("number of events")
+    );
+    assert_eq!(days.closed().check(), Ok(()));
 }
 
 fn what(what: WhatIf<Listed>) -> Result<Vec<u64>, crate::LoadError> {
