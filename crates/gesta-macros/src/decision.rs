@@ -1,9 +1,10 @@
 //! `#[decision]`: a function as an implementation of `Decision`.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned as _;
 use syn::{
     Attribute, Error, Expr, FnArg, GenericArgument, Ident, ItemFn, LitStr, Meta, Pat, PathArguments, Result,
     ReturnType, Token, Type, parse_quote,
@@ -102,20 +103,25 @@ pub(crate) fn expand(arguments: &Arguments, function: &ItemFn) -> Result<TokenSt
     let inputs = inputs.map(|parameter| parameter.name).collect::<Vec<_>>();
     let places = states.iter().filter_map(|state| state.boundary());
     let names = states.iter().map(|state| state.name);
+    let checks = states.iter().filter_map(|state| state.check());
+    let bounds = states.iter().filter_map(|state| state.bound()).collect::<Vec<_>>();
+    let bounds = quote!(where #(#bounds),*);
     let (described, schema) = described(arguments);
     let arguments = parameters.iter().map(Parameter::argument);
     let function = plain_function(function, &parameters);
     Ok(quote! {
         #function
 
+        #(#checks)*
+
         #(#docs)*
         #[derive(Debug, Clone, ::gesta::__private::serde::Deserialize)]
         #described
         #[serde(crate = #SERDE, deny_unknown_fields)]
-        #visibility struct #decision { #(#fields),* }
+        #visibility struct #decision #bounds { #(#fields),* }
 
         #[automatically_derived]
-        impl ::gesta::Decision for #decision {
+        impl ::gesta::Decision for #decision #bounds {
             type State = (#(#types,)*);
             type Error = #error;
 
@@ -214,6 +220,28 @@ impl<'a> Parameter<'a> {
         };
         let read = read.map(|read| quote!(#[serde(deserialize_with = #read)]));
         Some(quote!(#[doc = #docs] #read pub #name: #ty))
+    }
+
+    /// The check that the state is one that the decision can read: one error at its place if not.
+    fn check(&self) -> Option<TokenStream> {
+        let (state, check) = match &self.kind {
+            Kind::Entity(state) | Kind::Entities(state) => (state, quote!(entity)),
+            Kind::Tagged(state, _) => (state, quote!(tagged)),
+            Kind::Input(_) => return None,
+        };
+        let check = quote_spanned!(state.span()=> ::gesta::__private::#check::<#state>());
+        Some(quote!(const _: () = #check;))
+    }
+
+    /// The bound under which an item takes for given what [`Self::check`] has found, so that it has no error of its own.
+    fn bound(&self) -> Option<TokenStream> {
+        match &self.kind {
+            Kind::Entity(state) | Kind::Entities(state) => {
+                Some(quote!(for<'of> #state: ::gesta::__private::Entity<'of>))
+            }
+            Kind::Tagged(state, _) => Some(quote!(for<'of> #state: ::gesta::__private::Tagged<'of>)),
+            Kind::Input(_) => None,
+        }
     }
 
     fn info(&self) -> Option<TokenStream> {

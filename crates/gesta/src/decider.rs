@@ -41,12 +41,6 @@ pub trait Decider: State {
     fn at(id: &Self::Id) -> At<Self> {
         At::entity(id)
     }
-
-    /// An event of this entity, for a [`Decision`](crate::Decision) to record.
-    #[must_use]
-    fn emit(id: &Self::Id, event: Self::Event) -> NewFact {
-        NewFact::new(id, event)
-    }
 }
 
 impl<S: Decider> At<S> {

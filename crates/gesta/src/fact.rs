@@ -8,7 +8,8 @@ use crate::error::EncodeError;
 use crate::event::Event;
 use crate::key::Key;
 
-/// An event to be recorded in the stream of an entity. Made by [`Decider::emit`](crate::Decider::emit).
+/// An event to be recorded in the stream of an entity. [`At::emit`](crate::At::emit) makes one for a state of a decision's boundary,
+/// [`Self::new`] for any other entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFact(Result<Fact, EncodeError>);
 

@@ -1,5 +1,6 @@
 //! Functions that the derives call. Not part of the public interface.
 
+use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
@@ -15,10 +16,12 @@ pub use serde;
 #[cfg(feature = "schema")]
 pub use serde_json::Value as Json;
 
+use crate::decider::Decider;
 use crate::error::{DecodeError, EncodeError};
 use crate::event::{EventTypeInfo, TagValue};
 use crate::key::Key;
 use crate::refusal::{Refusal, RefusalInfo};
+use crate::state::State;
 use gesta_core::{NameError, Tag};
 
 /// Capacity for the JSON of most events, so that one allocation is enough.
@@ -91,6 +94,30 @@ pub fn add_tags(tags: &mut Vec<Tag>, key: &str, value: &(impl TagValue + ?Sized)
     });
     result
 }
+
+/// A state that a decision takes as an entity. Its id is one of the decision's inputs.
+///
+/// The lifetime makes `for<'of> S: Entity<'of>` a bound that the compiler takes for given within an item. Without one, every item that
+/// has the bound would be an error if it is not met.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a decider whose id can be read",
+    label = "not a decider"
+)]
+pub trait Entity<'of>: Decider<Id: Debug + DeserializeOwned> {}
+
+impl<S: Decider<Id: Debug + DeserializeOwned>> Entity<'_> for S {}
+
+/// Compiles for an entity alone.
+pub const fn entity<S: Decider<Id: Debug + DeserializeOwned>>() {}
+
+/// A state that a decision reads over tags. Its lifetime is that of [`Entity`].
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a state", label = "not a state")]
+pub trait Tagged<'of>: State {}
+
+impl<S: State> Tagged<'_> for S {}
+
+/// Compiles for a state alone.
+pub const fn tagged<S: State>() {}
 
 /// Reads an id in a decision's input with the checks of an id in a URL. `Deserialize` alone would accept an empty one.
 pub fn read_id<'de, K: Key + Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<K, D::Error> {

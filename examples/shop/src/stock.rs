@@ -170,6 +170,7 @@ pub const VIEWS: [(&str, &str); 1] = [("stock", include_str!("../views/stock.sql
 
 #[cfg(test)]
 mod tests {
+    use gesta::NewFact;
     use gesta::testing::{given, holding, hot, http, json};
     use gesta_views::testing::view;
 
@@ -202,10 +203,10 @@ mod tests {
     fn a_reservation_over_http_is_recorded_once_and_a_second_one_refused() {
         let reserve = json!({"order": "7", "count": 2});
         http(app())
-            .given([Stock::emit(&pens(), Received { count: 3 })])
+            .given([NewFact::new(&pens(), Received { count: 3 })])
             .post_with_key("/commands/stock/pen/reserve", "k", reserve.clone())
             .then_status(200)
-            .then_events([Stock::emit(&pens(), reserved())])
+            .then_events([NewFact::new(&pens(), reserved())])
             .and()
             .post_with_key("/commands/stock/pen/reserve", "k", reserve.clone())
             .then_status(200)
@@ -224,7 +225,7 @@ mod tests {
         let shipped = Shipped { order: "7".to_owned(), count: 2 };
         let (name, sql) = VIEWS[0];
         let rows = |events: &[StockEvent]| {
-            let log = holding(events.iter().map(|event| Stock::emit(&pens(), event.clone())));
+            let log = holding(events.iter().map(|event| NewFact::new(&pens(), event.clone())));
             view(name, sql).given(&log).when("select * from stock")
         };
         rows(&[]).then(json!([]));

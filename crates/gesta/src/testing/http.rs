@@ -42,10 +42,10 @@ use crate::http::router_on;
 ///
 /// let front = || DoorId("front".into());
 /// http(App::new("house").decider::<Door>())
-///     .given([Door::emit(&front(), DoorEvent::Closed)])
+///     .given([NewFact::new(&front(), DoorEvent::Closed)])
 ///     .post("/commands/door/front/open", json!({}))
 ///     .then_status(200)
-///     .then_events([Door::emit(&front(), DoorEvent::Opened)])
+///     .then_events([NewFact::new(&front(), DoorEvent::Opened)])
 ///     .and()
 ///     .post("/commands/door/front/open", json!({}))
 ///     .then_status(422)

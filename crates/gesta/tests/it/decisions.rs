@@ -184,7 +184,7 @@ impl Decision for CloseDay {
 
     fn decide(self, accounts: &Vec<At<Account>>) -> Result<Vec<NewFact>, Refused> {
         let amount = accounts.iter().map(|account| account.balance).sum();
-        Ok(vec![Account::emit(&id("sum"), AccountEvent::Deposited { amount })])
+        Ok(vec![NewFact::new(&id("sum"), AccountEvent::Deposited { amount })])
     }
 }
 
@@ -372,6 +372,47 @@ fn a_decision_function_reads_a_list_of_entities() {
     });
 }
 
+/// Pays an amount from one account to each of several, unless an address is taken.
+#[decision]
+fn share_out(
+    from: &At<Account>,
+    to: &[At<Account>],
+    #[tag(email)] taken: &At<Taken>,
+    amount: u64,
+    email: String,
+) -> Result<Vec<NewFact>, Refused> {
+    if taken.0 {
+        return Err(Refused::NotOpen);
+    }
+    let mut facts = Vec::new();
+    for account in to {
+        facts.extend(from.ask(AccountCommand::Withdraw { amount })?);
+        facts.extend(account.ask(AccountCommand::Deposit { amount })?);
+    }
+    Ok(facts)
+}
+
+#[test]
+fn a_decision_function_mixes_an_entity_a_list_and_a_tag() {
+    block_on(async {
+        let gesta = store();
+        for (name, amount) in [("ann", 10), ("ben", 1), ("cem", 1)] {
+            funded(&gesta, name, amount).await;
+        }
+        let decision = || ShareOut {
+            from: id("ann"),
+            to: vec![id("ben"), id("cem")],
+            amount: 3,
+            email: "a@b".to_owned(),
+        };
+        gesta.execute(decision()).await.unwrap();
+        assert_eq!((balance(&gesta, "ann").await, balance(&gesta, "cem").await), (4, 4));
+        gesta.execute(Register { id: CustomerId(1), email: "a@b".to_owned() }).await.unwrap();
+        let refused = gesta.execute(decision()).await.unwrap_err();
+        assert!(matches!(refused, SendError::Refused(Refused::NotOpen)), "{refused}");
+    });
+}
+
 #[test]
 fn boundaries_nest() {
     block_on(async {
@@ -417,6 +458,6 @@ impl Decision for OpenFor {
     }
 
     fn decide(self, _: &At<Taken>) -> Result<Vec<NewFact>, Refused> {
-        Ok(vec![Account::emit(&self.id, AccountEvent::Opened { owner: "ann".to_owned() })])
+        Ok(vec![NewFact::new(&self.id, AccountEvent::Opened { owner: "ann".to_owned() })])
     }
 }

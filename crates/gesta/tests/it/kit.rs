@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use gesta::testing::{Fault, Flaky, block_on, hot, hot_seed, http, json, memory};
-use gesta::{Command, Decider, Event, Key, State};
+use gesta::{Command, Decider, Event, Key, NewFact, State};
 use gesta_core::{
     AppendError, Batch, EventId, EventStore, Expected, NewEvent, Query, Read, ReadError, Timestamp, Version,
 };
@@ -150,15 +150,15 @@ fn a_request_is_answered_and_its_events_are_shown() {
     let id = || AccountId("ann".to_owned());
     let opened = || AccountEvent::Opened { owner: "Ann".to_owned() };
     let answer = http(bank())
-        .given([Account::emit(&id(), opened())])
+        .given([NewFact::new(&id(), opened())])
         .post("/commands/account/ann/deposit", json!({"amount": 5}))
         .then_status(200)
-        .then_events([Account::emit(&id(), AccountEvent::Deposited { amount: 5 })])
+        .then_events([NewFact::new(&id(), AccountEvent::Deposited { amount: 5 })])
         .and()
         .get("/states/account/ann")
         .then_value("/state/balance", json!(5));
     assert_eq!(answer.body()["version"], 1);
-    let wrong = || answer.then_events([Account::emit(&id(), opened())]);
+    let wrong = || answer.then_events([NewFact::new(&id(), opened())]);
     let said = catch_unwind(AssertUnwindSafe(|| drop(wrong()))).unwrap_err();
     let said = said.downcast_ref::<String>().unwrap();
     assert!(

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gesta::testing::{given_facts, laws};
-use gesta::{Command, Decider, Event, Key, Snapshots, State};
+use gesta::{Command, Decider, Event, Key, NewFact, Snapshots, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Account, AccountEvent, AccountId, Transfer};
+use crate::domain::{AccountEvent, AccountId, Transfer};
 
 #[derive(Debug, Clone, Key)]
 #[key("cup")]
@@ -105,7 +105,7 @@ fn each_mistake_breaks_a_law_that_names_it() {
 #[test]
 fn a_failing_test_of_a_decision_shows_which_events_its_boundary_selected() {
     let account = |id: &str| AccountId(id.to_owned());
-    let opened = |id: &str| Account::emit(&account(id), AccountEvent::Opened { owner: id.to_owned() });
+    let opened = |id: &str| NewFact::new(&account(id), AccountEvent::Opened { owner: id.to_owned() });
     let failed = catch_unwind(AssertUnwindSafe(|| {
         let transfer = Transfer { from: account("ann"), to: account("ben"), amount: 3 };
         given_facts(["ann", "ben", "carl"].map(opened)).when(transfer).then_nothing();

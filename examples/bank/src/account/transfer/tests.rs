@@ -22,15 +22,15 @@ fn transfer_of(amount: u32) -> Transfer {
 fn funded(id: &str, amount: u32) -> [NewFact; 2] {
     let (id, opened) = (account(id), Opened { owner: id.to_owned() });
     let deposited = Deposited { amount: cents(amount), half_of: None };
-    [Account::emit(&id, opened), Account::emit(&id, deposited)]
+    [NewFact::new(&id, opened), NewFact::new(&id, deposited)]
 }
 
 #[test]
 fn a_transfer_moves_money_between_two_accounts() {
     let transfer_with = |id| Some(HalfOf::Transfer(account(id)));
     given_facts([funded("ann", 10), funded("ben", 1)].concat()).when(transfer_of(10)).then([
-        Account::emit(&account("ann"), Withdrawn { amount: cents(10), half_of: transfer_with("ben") }),
-        Account::emit(&account("ben"), Deposited { amount: cents(10), half_of: transfer_with("ann") }),
+        NewFact::new(&account("ann"), Withdrawn { amount: cents(10), half_of: transfer_with("ben") }),
+        NewFact::new(&account("ben"), Deposited { amount: cents(10), half_of: transfer_with("ann") }),
     ]);
 }
 
