@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use gesta::past::{By, Cuts};
 use gesta_core::{Checkpoint, EventStore, ReadError, RecordedEvent, Timestamp, When};
 use gesta_views::{
-    Definition, EvaluateError, EvaluationLimits, QueryLimits, Rows, SeriesQuery, SqlValue, evaluate_series,
+    Definition, EvaluateError, EvaluationLimits, QueryLimits, Rows, SeriesQuery, SeriesTimes, SqlValue,
+    evaluate_runs, evaluate_series,
 };
-use gesta_wire::format_time;
+use gesta_wire::{format_time, position_json};
 use serde_json::{Value, json};
 
 use crate::rows::{name_parked, value_json};
@@ -15,7 +16,7 @@ use crate::rows::{name_parked, value_json};
 /// A query to run at many moments.
 #[derive(Debug)]
 pub struct ViewSeries<'q> {
-    /// The moments. They are by the calendar.
+    /// The moments.
     pub cuts: &'q Cuts,
     /// The query: one `select`.
     pub sql: &'q str,
@@ -42,9 +43,6 @@ pub struct SeriesLimits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeriesError {
-    /// The cuts count events.
-    #[error("a series of a view is by the calendar: give `hour`, `day`, `week`, `month` or `year`")]
-    NotByCalendar,
     /// The view could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -83,27 +81,26 @@ impl ViewSeries<'_> {
         until: &Checkpoint,
         limits: &EvaluationLimits,
     ) -> Result<Value, SeriesError> {
-        let (from, to) = self.cuts.bounds();
-        let begin = from.unwrap_or_default();
-        if self.cuts.ends(begin).is_none() {
-            return Err(SeriesError::NotByCalendar);
-        }
-        let query = SeriesQuery {
-            sql: self.sql,
-            parameters: self.parameters,
-            limits: self.limits.clone(),
-            time_of: match self.cuts.counts() {
-                By::RecordedAt => RecordedEvent::recorded_at,
-                By::Time => |event: &RecordedEvent| event.time(),
-            },
-            from,
-            to,
-        };
+        let query = SeriesQuery { sql: self.sql, parameters: self.parameters, limits: self.limits.clone() };
         let mut answer = Answer::new(self.most);
-        let ends = |moment| self.cuts.ends(moment).into_iter().flatten();
-        let visit = |cut, rows| answer.add(cut, rows);
-        evaluate_series(store, definition, until, ends, &query, limits, visit)?;
+        if let Some(run) = self.cuts.run() {
+            let visit = |cut, rows| answer.add(&position_json(cut), rows);
+            evaluate_runs(store, definition, until, run, &query, limits, visit)?;
+        } else {
+            let (from, to) = self.cuts.bounds();
+            let cuts = |moment| self.cuts.ends(moment).into_iter().flatten();
+            let times = SeriesTimes { cuts, time_of: self.time_of(), from, to };
+            let visit = |cut, rows| answer.add(&format_time(cut).into(), rows);
+            evaluate_series(store, definition, until, &times, &query, limits, visit)?;
+        }
         answer.into_json(until)
+    }
+
+    fn time_of(&self) -> fn(&RecordedEvent) -> Timestamp {
+        match self.cuts.counts() {
+            By::RecordedAt => RecordedEvent::recorded_at,
+            By::Time => |event| event.time(),
+        }
     }
 }
 
@@ -132,7 +129,7 @@ impl Answer {
     }
 
     /// Adds the rows at a cut. Breaks if there is too much.
-    fn add(&mut self, cut: Timestamp, rows: Rows) -> ControlFlow<()> {
+    fn add(&mut self, cut: &Value, rows: Rows) -> ControlFlow<()> {
         let SeriesLimits { cuts, rows: count, bytes } = &mut self.taken;
         *cuts += 1;
         *count += rows.rows.len();
@@ -146,10 +143,9 @@ impl Answer {
         self.parked = rows.parked;
         self.columns.truncate(1);
         self.columns.extend(rows.columns);
-        let cut = format_time(cut);
         self.rows.extend(rows.rows.into_iter().map(|row| {
             let values = row.into_iter().map(value_json);
-            std::iter::once(Value::from(cut.clone())).chain(values).collect::<Value>()
+            std::iter::once(cut.clone()).chain(values).collect::<Value>()
         }));
         ControlFlow::Continue(())
     }

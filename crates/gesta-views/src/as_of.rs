@@ -20,7 +20,7 @@ use crate::run_error::RunError;
 use crate::sqlite::reader::Reader;
 
 use fold::Fold;
-pub use series::{SeriesQuery, evaluate_series};
+pub use series::{SeriesQuery, SeriesTimes, evaluate_runs, evaluate_series};
 
 /// The events that a view is to show.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

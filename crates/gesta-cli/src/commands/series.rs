@@ -13,7 +13,7 @@ use crate::target::encode;
 /// The flags of a series.
 #[derive(Default, clap::Args)]
 pub(crate) struct SeriesFlags {
-    /// At the end of each `hour`, `day`, `week`, `month` or `year`. States can also be shown after each run of a number of events.
+    /// At the end of each `hour`, `day`, `week`, `month` or `year`, or after each run of a number of events.
     #[arg(long, value_name = "STEP")]
     pub(crate) every: Option<String>,
     /// The time zone of the calendar, such as `Europe/Prague`.

@@ -49,7 +49,17 @@ fn a_view_is_queried_as_of_the_past_in_a_folder_and_at_a_server() {
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["rows"], json!([["anna", 0]]));
         assert!(view(&["--at", "2200-01-01T00:00:00Z"]).failed(1).contains("in the future"));
         assert!(view(&["--at", "soon"]).failed(1).contains("`soon` is no position"));
-        assert!(view(&["--every", "7"]).failed(1).contains("by the calendar"));
+        assert_eq!(
+            view(&["--every", "3"]).ok(),
+            "cut,account,balance\n3,anna,100\n3,ben,0\n4,anna,70\n4,ben,0\n"
+        );
+        for (bad, reason) in [
+            (&["--every", "0"][..], "`0` is not a step"),
+            (&["--every", "3", "--by-time"], "belong to a step of the calendar"),
+        ] {
+            let refused = view(bad);
+            assert!(refused.code != 0 && refused.err.contains(reason), "{refused:?}");
+        }
         let both = view(&["--at", "1", "--time", "2026-01-01T00:00:00Z"]);
         assert!(both.code == 2 && both.err.contains("cannot be used with"), "{both:?}");
     };

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use gesta::http::api::{Operation, series_parameters};
+use gesta::http::api::{Operation, every, series_parameters};
 use gesta::http::{Params, Problem, cuts};
 use gesta::past::Cuts;
 use gesta_views::{Definition, EvaluateError, EvaluationLimits, QueryLimits, RunError, UnknownView};
-use gesta_wire::schema::{between, named, one_of};
+use gesta_wire::schema::{between, named};
 use gesta_wire::{format_time, kinds, position_json};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
@@ -50,11 +50,11 @@ impl Past {
 pub(super) fn described(operation: Operation) -> Operation {
     let position = between(0, u64::MAX);
     let at = json!({"anyOf": [position, named("Time"), named("Checkpoint")]});
-    let step = one_of(&["hour", "day", "week", "month", "year"]);
+    let text = "At the end of each `hour`, `day`, `week`, `month` or `year`, or after each run of a number of events. Each row then begins with its `cut`.";
     let operation = operation
         .query("at", "As of a checkpoint, a position, or a time up to which events were recorded.", at)
         .query("time", "As of the events that happened up to this time.", named("Time"))
-        .query("every", "At the end of each of these. Each row then begins with its `cut`.", step);
+        .query("every", text, every());
     series_parameters(operation).problems(&[kinds::LATE_EVENT])
 }
 
@@ -117,8 +117,7 @@ async fn series(
     let series = series.await.expect("an evaluation does not panic");
     let series = series.map_err(|error| match error {
         SeriesError::Evaluate(error) => failed(&name, error),
-        SeriesError::TooMany { .. } => too_much(&name, &error.to_string()),
-        error => Problem::invalid(error.to_string()),
+        error @ SeriesError::TooMany { .. } => too_much(&name, &error.to_string()),
     })?;
     answer::json(shared, series.to_string().into_bytes())
 }

@@ -280,7 +280,12 @@ fn a_moment_that_is_none_is_refused() {
     assert!(invalid("at=1&wait_for=x").contains("wait_for"));
     assert!(invalid("at=0/1").contains("`0/1` is no position"));
     assert!(invalid("zone=UTC").contains("`zone` is unknown"));
-    assert!(invalid("every=7").contains("by the calendar"));
+    for bad in ["every=0", "every=-1", "every=1.5", "every=decade"] {
+        assert!(invalid(bad).contains("is not a step: give `hour`, `day`"), "{bad}");
+    }
+    for bad in ["every=7&by=time", "every=7&from=2026-01-01T00:00:00Z", "every=7&to=2026-01-01T00:00:00Z"] {
+        assert!(invalid(bad).contains("belong to a step of the calendar"), "{bad}");
+    }
     refused("at=9", 409, "checkpoint-ahead");
     refused(&format!("at={}.0", "08".repeat(16)), 400, "foreign-checkpoint");
     let too_much = refused("at=2", 422, "query-limit");
@@ -307,7 +312,11 @@ fn a_view_is_queried_at_many_moments() {
     assert_eq!(recorded["rows"].as_array().unwrap().len(), 1);
     let too_many = series("every=hour&by=time").problem(422, "query-limit");
     assert!(too_many.contains("more than 3 rows"), "{too_many}");
+    let runs = series("every=1").json();
+    assert_eq!(runs["columns"], json!(["cut", "amount"]));
+    assert_eq!(runs["rows"], json!([[1, 1], [2, 3]]));
     deposit_at(&server, 4, "2026-01-02T10:00:00Z");
+    assert_eq!(series("every=2").json()["rows"], json!([[2, 3], [3, 7]]));
     series("every=day&by=time").problem(422, "late-event");
     series("every=day&by=neither").problem(400, "invalid-request");
 }

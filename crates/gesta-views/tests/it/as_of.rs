@@ -1,5 +1,6 @@
 //! A view as of earlier moments, and at many.
 
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -96,27 +97,47 @@ fn an_evaluation_ends_at_its_limits_or_from_outside() {
     assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");
 }
 
+type Tens = std::iter::Map<std::ops::RangeFrom<i64>, fn(i64) -> Timestamp>;
+
 /// Cuts at the ends of tens of seconds.
-fn tens(moment: Timestamp) -> impl Iterator<Item = Timestamp> {
+fn tens(moment: Timestamp) -> Tens {
     let first = moment.as_nanos() / (10 * SECOND);
     (first..).map(|ten| Timestamp::from_nanos((ten + 1) * 10 * SECOND - 1))
 }
 
-fn query(sql: &str, time_of: fn(&RecordedEvent) -> Timestamp) -> SeriesQuery<'_> {
-    SeriesQuery { sql, parameters: &[], limits: QueryLimits::default(), time_of, from: None, to: None }
+const ALL: Bounds = (None, None);
+
+fn query(sql: &str) -> SeriesQuery<'_> {
+    SeriesQuery { sql, parameters: &[], limits: QueryLimits::default() }
+}
+
+type Bounds = (Option<Timestamp>, Option<Timestamp>);
+
+/// The cuts at the ends of tens of seconds of that time of events, within bounds.
+fn times(
+    time_of: fn(&RecordedEvent) -> Timestamp,
+    (from, to): Bounds,
+) -> SeriesTimes<impl Fn(Timestamp) -> Tens> {
+    SeriesTimes { cuts: tens, time_of, from, to }
 }
 
 type Shown = Vec<(i64, Rows)>;
 
 /// The cuts, in seconds of their ends, with the answers there.
-fn series(store: &MemoryStore, query: &SeriesQuery<'_>) -> Result<Shown, EvaluateError> {
+fn series(
+    store: &MemoryStore,
+    sql: &str,
+    time_of: fn(&RecordedEvent) -> Timestamp,
+    bounds: Bounds,
+) -> Result<Shown, EvaluateError> {
     let (mut shown, limits) = (Vec::new(), EvaluationLimits::default());
     let head = pollster::block_on(store.locate(When::Head)).unwrap();
     let visit = |cut: Timestamp, rows: Rows| {
         shown.push(((cut.as_nanos() + 1) / SECOND, rows));
         ControlFlow::Continue(())
     };
-    evaluate_series(store, &definition(BALANCES), &head, tens, query, &limits, visit)?;
+    let times = times(time_of, bounds);
+    evaluate_series(store, &definition(BALANCES), &head, &times, &query(sql), &limits, visit)?;
     Ok(shown)
 }
 
@@ -126,7 +147,7 @@ fn each_cut_of_a_series_shows_what_an_evaluation_there_does() {
     for number in 0..25 {
         append(&store, [deposited(number % 3, 10), event("x-1", "other", "{}")]);
     }
-    let shown = series(&store, &query(TOTALS, RecordedEvent::recorded_at)).unwrap();
+    let shown = series(&store, TOTALS, RecordedEvent::recorded_at, ALL).unwrap();
     let seconds = shown.iter().map(|(second, _)| *second).collect::<Vec<_>>();
     assert_eq!(seconds, [10, 20, 30]);
     for (second, answer) in shown {
@@ -143,35 +164,32 @@ fn a_series_by_time_has_cuts_where_nothing_changed_and_within_its_bounds() {
     let store = store();
     append(&store, [deposited_at(5), deposited_at(3), deposited_at(41)]);
     append(&store, [deposited_at(55)]);
-    let counted = query("select sum(deposits) from balances", |event| event.time());
-    let counts = |query: &SeriesQuery<'_>| {
+    let counts = |from: Option<i64>, to: Option<i64>| {
         let count = |rows: Vec<Vec<SqlValue>>| match rows[0][0] {
             SqlValue::Integer(count) => count,
             _ => 0,
         };
-        let shown = series(&store, query).unwrap().into_iter();
+        let at = |second: i64| Timestamp::from_nanos(second * SECOND);
+        let bounds = (from.map(at), to.map(at));
+        let shown = series(&store, "select sum(deposits) from balances", |event| event.time(), bounds);
+        let shown = shown.unwrap().into_iter();
         shown.map(|(second, answer)| (second, count(answer.rows))).collect::<Vec<_>>()
     };
-    assert_eq!(counts(&counted), [(10, 2), (20, 2), (30, 2), (40, 2), (50, 3), (60, 4)]);
-    let at = |second| Some(Timestamp::from_nanos(second * SECOND));
-    let bounded = SeriesQuery { from: at(35), to: at(70), ..counted.clone() };
-    assert_eq!(counts(&bounded), [(40, 2), (50, 3), (60, 4), (70, 4)]);
-    let early = SeriesQuery { to: at(15), ..counted.clone() };
-    assert_eq!(counts(&early), [(10, 2)]);
-    let late = SeriesQuery { from: at(90), ..counted };
-    assert_eq!(counts(&late), []);
+    assert_eq!(counts(None, None), [(10, 2), (20, 2), (30, 2), (40, 2), (50, 3), (60, 4)]);
+    assert_eq!(counts(Some(35), Some(70)), [(40, 2), (50, 3), (60, 4), (70, 4)]);
+    assert_eq!(counts(None, Some(15)), [(10, 2)]);
+    assert_eq!(counts(Some(90), None), []);
 }
 
 #[test]
 fn an_event_that_comes_after_its_cut_ends_a_series() {
     let store = store();
     append(&store, [deposited_at(5), deposited_at(15), deposited_at(9)]);
-    let error = series(&store, &query(TOTALS, |event| event.time())).unwrap_err();
+    let error = series(&store, TOTALS, |event| event.time(), ALL).unwrap_err();
     let EvaluateError::LateEvent { position, cut } = error else { panic!("{error}") };
     assert_eq!((position.sequence, cut.as_nanos()), (3, 10 * SECOND - 1));
-    let bounded =
-        SeriesQuery { to: Some(Timestamp::from_nanos(10 * SECOND)), ..query(TOTALS, |event| event.time()) };
-    let error = series(&store, &bounded).unwrap_err();
+    let bounds = (None, Some(Timestamp::from_nanos(10 * SECOND)));
+    let error = series(&store, TOTALS, |event| event.time(), bounds).unwrap_err();
     assert!(matches!(error, EvaluateError::LateEvent { .. }), "also after the last cut: {error}");
 }
 
@@ -184,8 +202,8 @@ fn an_early_event_on_a_later_page_ends_no_series_before_its_last_cut() {
     });
     append(&store, [deposited_at(90)]);
     let from = Some(Timestamp::from_nanos(100 * SECOND));
-    let late = SeriesQuery { from, ..query("select sum(deposits) from balances", |event| event.time()) };
-    let shown = series(&store, &late).unwrap();
+    let sql = "select sum(deposits) from balances";
+    let shown = series(&store, sql, |event| event.time(), (from, None)).unwrap();
     assert_eq!(shown.len(), 1);
     assert_eq!((shown[0].0, &shown[0].1.rows[0][0]), (120, &SqlValue::Integer(5_001)));
 }
@@ -196,13 +214,104 @@ fn a_series_ends_when_its_reader_does_and_reads_only() {
     append(&store, [deposited_at(5), deposited_at(15), deposited_at(25)]);
     let head = pollster::block_on(store.locate(When::Head)).unwrap();
     let (mut seen, limits) = (0, EvaluationLimits::default());
-    let by_time = query(TOTALS, |event| event.time());
+    let by_time = times(|event| event.time(), ALL);
     let visit = |_, _| {
         seen += 1;
         ControlFlow::Break(())
     };
-    evaluate_series(&*store, &definition(BALANCES), &head, tens, &by_time, &limits, visit).unwrap();
+    evaluate_series(&*store, &definition(BALANCES), &head, &by_time, &query(TOTALS), &limits, visit).unwrap();
     assert_eq!(seen, 1);
-    let error = series(&store, &query("delete from balances", |event| event.time())).unwrap_err();
+    let error = series(&store, "delete from balances", |event| event.time(), ALL).unwrap_err();
+    assert!(matches!(error, EvaluateError::Query(QueryError::NotAllowed { .. })), "{error}");
+}
+
+/// The positions and the rows of a series after each run of events.
+fn runs(
+    store: &MemoryStore,
+    definition: &Definition,
+    run: u64,
+    sql: &str,
+) -> Result<Vec<(u64, Rows)>, EvaluateError> {
+    let (mut shown, limits) = (Vec::new(), EvaluationLimits::default());
+    let head = pollster::block_on(store.locate(When::Head)).unwrap();
+    let visit = |cut: Position, rows: Rows| {
+        shown.push((cut.sequence, rows));
+        ControlFlow::Continue(())
+    };
+    let run = NonZeroU64::new(run).unwrap();
+    evaluate_runs(store, definition, &head, run, &query(sql), &limits, visit)?;
+    Ok(shown)
+}
+
+/// What [`runs`] is to show of [`TOTALS`], summed up from the events alone: position and number, sum and deposits of accounts.
+fn summed(store: &MemoryStore, run: usize) -> Vec<(u64, Vec<i64>)> {
+    let read = Read { limit: Limit::events(std::num::NonZeroU32::MAX), ..Read::log(Query::All) };
+    let events = pollster::block_on(store.read(read)).unwrap().events;
+    let deposits = events.iter().filter(|event| event.event_type() == "deposited").collect::<Vec<_>>();
+    let amount = |event: &RecordedEvent| {
+        let data = serde_json::from_slice::<serde_json::Value>(event.data_slice()).unwrap();
+        data["amount"].as_i64().unwrap()
+    };
+    let ends = (1..=deposits.len()).filter(|end| end % run == 0 || *end == deposits.len());
+    let cut = |end: usize| {
+        let (until, last) = (&deposits[..end], deposits[end - 1]);
+        let accounts = until.iter().map(|event| event.stream()).collect::<std::collections::BTreeSet<_>>();
+        let sum = until.iter().map(|event| amount(event)).sum::<i64>();
+        let [accounts, end] = [accounts.len(), end].map(|count| i64::try_from(count).unwrap());
+        (last.position().sequence, vec![accounts, sum, end])
+    };
+    ends.map(cut).collect()
+}
+
+#[test]
+fn a_series_by_events_shows_the_view_after_each_run_of_them_and_at_the_end() {
+    let store = store();
+    assert_eq!(runs(&store, &definition(BALANCES), 3, TOTALS).unwrap(), []);
+    for number in 0..25 {
+        let amount = i64::try_from(number * number % 7).unwrap();
+        append(&store, [event("x-1", "other", "{}"), deposited(number % 4, amount), deposited(9, 1)]);
+    }
+    for run in [1, 3, 7, 25, 50, 51] {
+        let shown = runs(&store, &definition(BALANCES), run, TOTALS).unwrap();
+        for (cut, answer) in &shown {
+            assert_eq!(answer.checkpoint.sequence(0), *cut, "{run}");
+        }
+        let cuts = shown.into_iter().map(|(cut, answer)| (cut, answer.rows)).collect::<Vec<_>>();
+        let expected = summed(&store, usize::try_from(run).unwrap()).into_iter();
+        let values = |values: Vec<i64>| vec![values.into_iter().map(SqlValue::Integer).collect::<Vec<_>>()];
+        assert_eq!(cuts, expected.map(|(cut, row)| (cut, values(row))).collect::<Vec<_>>(), "{run}");
+    }
+}
+
+#[test]
+fn a_run_of_events_goes_on_over_pages() {
+    let store = store();
+    let deposits = (0..12_000).map(|_| deposited(1, 1)).collect::<Vec<_>>();
+    deposits.chunks(1_000).for_each(|events| {
+        append(&store, events.to_vec());
+    });
+    let shown = runs(&store, &definition(BALANCES), 7_000, "select amount from balances").unwrap();
+    let shown = shown.into_iter().map(|(cut, answer)| (cut, answer.rows)).collect::<Vec<_>>();
+    assert_eq!(shown, [(7_000, integers(&[7_000])), (12_000, integers(&[12_000]))]);
+}
+
+#[test]
+fn a_series_by_events_ends_when_its_reader_does_and_at_its_limits() {
+    let store = store();
+    let head = append(&store, [deposited(1, 1), deposited(1, 1), deposited(1, 1)]);
+    let (mut seen, query) = (0, query(TOTALS));
+    let mut run = |limits: &EvaluationLimits| {
+        let visit = |_, _| {
+            seen += 1;
+            ControlFlow::Break(())
+        };
+        let run = NonZeroU64::MIN;
+        evaluate_runs(&*store, &definition(BALANCES), &head, run, &query, limits, visit)
+    };
+    run(&EvaluationLimits::default()).unwrap();
+    let error = run(&EvaluationLimits { events: 2, ..EvaluationLimits::default() }).unwrap_err();
+    assert!(matches!(error, EvaluateError::TooManyEvents { events_max: 2 }), "{error}");
+    assert_eq!(seen, 1);
+    let error = runs(&store, &definition(BALANCES), 1, "delete from balances").unwrap_err();
     assert!(matches!(error, EvaluateError::Query(QueryError::NotAllowed { .. })), "{error}");
 }

@@ -92,6 +92,39 @@ fn a_view_in_rust_is_evaluated_as_of_an_earlier_moment_whatever_its_database() {
     }
 }
 
+#[test]
+fn a_series_by_events_is_the_same_whatever_the_database() {
+    let store = store();
+    let amounts = [(1, 0, 5, 0), (2, 0, 7, 2), (1, 15, 2, 0), (3, 0, 1, 3), (2, 0, 4, 0)];
+    // A withdrawal is a negative amount.
+    let sums = [5, 12, 10, 11, 15];
+    for entry in amounts {
+        append_some(&store, &[entry]);
+    }
+    let head = pollster::block_on(store.locate(When::Head)).unwrap();
+    let query = SeriesQuery {
+        sql: "select sum(amount) from balances",
+        parameters: &[],
+        limits: QueryLimits::default(),
+    };
+    let series = |view: &Definition| {
+        let mut shown = Vec::new();
+        let visit = |cut: Position, rows: gesta_views::Rows| {
+            shown.push((cut.sequence, rows.rows));
+            std::ops::ControlFlow::Continue(())
+        };
+        let run = std::num::NonZeroU64::new(2).unwrap();
+        evaluate_runs(&*store, view, &head, run, &query, &EvaluationLimits::default(), visit).map(|()| shown)
+    };
+    let expected = [2, 4, 5].map(|cut| (cut as u64, integers(&[sums[cut - 1]])));
+    for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+        assert_eq!(series(&row_view(bank::Balances, dialect)).unwrap(), expected, "{dialect}");
+    }
+    assert_eq!(series(&bank::in_sql(Dialect::Sqlite)).unwrap(), expected);
+    let error = series(&bank::in_sql(Dialect::Postgres)).unwrap_err();
+    assert!(matches!(error, EvaluateError::Run(RunError::NoPast { .. })), "{error}");
+}
+
 /// A view that counts, in two versions of its code and of its columns.
 struct Counts<const VERSION: u32>;
 

@@ -292,6 +292,12 @@ const OF_BODIES: &[Kind] = &[
     kinds::OVERLOADED,
 ];
 
+/// The step of a series: a period of the calendar, or a number of events.
+#[must_use]
+pub fn every() -> Value {
+    serde_json::json!({"type": "string", "pattern": "^(hour|day|week|month|year|[1-9][0-9]{0,8})$"})
+}
+
 /// Adds the parameters of a series by the calendar, besides its step.
 #[must_use]
 pub fn series_parameters(operation: Operation) -> Operation {

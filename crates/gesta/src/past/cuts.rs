@@ -161,16 +161,19 @@ impl Cuts {
     /// Checks that the parts fit together.
     ///
     /// # Errors
-    /// The bounds leave no moment, or the cuts cannot be closed.
+    /// The bounds leave no moment, or nothing can be done with them, or the cuts cannot be closed.
     pub fn check(&self) -> Result<(), &'static str> {
-        match (self.from, self.to) {
-            (Some(from), Some(to)) if from > to => {
+        match (&self.grid, self.from, self.to) {
+            (Grid::Calendar { .. }, Some(from), Some(to)) if from > to => {
                 Err("`from` is later than `to`: no moment lies between them")
             }
-            _ if self.is_closed && self.by == By::Time => Err(
+            (Grid::Calendar { .. }, ..) if self.is_closed && self.by == By::Time => Err(
                 "cuts by `time` cannot be closed, since an event may come late: count when events were recorded",
             ),
-            _ if self.is_closed && matches!(self.grid, Grid::Events(_)) => {
+            (Grid::Events(_), from, to) if from.or(to).is_some() || self.by == By::Time => Err(
+                "a number of events counts them in the order of the log: bounds and the time of events belong to a step of the calendar, such as `day`",
+            ),
+            (Grid::Events(_), ..) if self.is_closed => {
                 Err("cuts by a number of events are final already: leave `closed` out")
             }
             _ => Ok(()),
@@ -192,6 +195,15 @@ impl Cuts {
         });
         let before = i64::try_from(before.ok()?.timestamp().as_nanosecond()).ok()?;
         ends(*step, zone.clone(), Timestamp::from_nanos(before)).take_while(|cut| *cut <= moment).last()
+    }
+
+    /// The number of events in a run; `None` if the cuts are by the calendar.
+    #[must_use]
+    pub const fn run(&self) -> Option<NonZeroU64> {
+        match &self.grid {
+            Grid::Events(count) => Some(*count),
+            Grid::Calendar { .. } => None,
+        }
     }
 
     /// The ends of periods from that of a moment on, up to the last time that the log keeps; `None` if the cuts count events. The

@@ -9,7 +9,7 @@ use gesta_wire::{Kind, kinds};
 use serde_json::{Value, json};
 
 use super::events::{event_schemas, placed, typed_event};
-use super::{Described, Operation, entity_tag, series_parameters, visible};
+use super::{Described, Operation, entity_tag, every, series_parameters, visible};
 use crate::app::{App, DeciderDescription, DecisionDescription};
 use crate::refusal::RefusalInfo;
 use crate::schema::EventSchema;
@@ -282,10 +282,6 @@ fn what_if_operation(category: &str, state: &Value) -> Operation {
     .problems(&[kinds::INVALID_INPUT])
     .problems(OF_ENTITIES)
     .problems(kinds::OF_READS)
-}
-
-fn every() -> Value {
-    json!({"type": "string", "pattern": "^(hour|day|week|month|year|[1-9][0-9]{0,8})$"})
 }
 
 fn diff_operation(category: &str) -> Operation {
