@@ -4,7 +4,7 @@
 //!   of rows and this row, which must still have the place and the fence that the runner left there.
 //! - A version is the schema `PREFIX_VIEW_HASH`. Readers use views of the same names in the schema `PREFIX_VIEW`; a new
 //!   version takes over when one transaction makes these views anew.
-//! - Two logins: the runner owns the schemas; the reader may select from the serving views.
+//! - Two logins: the runner owns the schemas; the reader may select from what serves.
 
 mod check;
 #[cfg(feature = "postgres")]

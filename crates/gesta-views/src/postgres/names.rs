@@ -29,6 +29,16 @@ impl Names {
         serving_name(&self.prefix, &self.view)
     }
 
+    /// The name of the view.
+    pub(crate) fn view(&self) -> &str {
+        &self.view
+    }
+
+    /// The schema of the version with a hash.
+    pub(crate) fn version_of(&self, hash: &str) -> String {
+        quoted(&self.version_plain(hash))
+    }
+
     /// The name of the schema of the version with a hash, without quotes.
     pub(crate) fn version_plain(&self, hash: &str) -> String {
         version_name(&self.prefix, &self.view, hash)

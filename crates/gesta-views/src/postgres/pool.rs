@@ -7,6 +7,7 @@ use tokio::time::timeout_at;
 
 use crate::limits::IDLE_READERS_MAX;
 use crate::postgres::database::Database;
+use crate::postgres::names::Names;
 use crate::postgres::reader::{Reader, Request};
 use crate::postgres::url::Login;
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
@@ -15,14 +16,13 @@ use crate::target::Reads;
 /// Connections of the reader. They see whichever version serves.
 pub(crate) struct Pool {
     database: Arc<Database>,
-    /// The schema with the serving views, as SQL text.
-    schema: String,
+    names: Names,
     idle: Mutex<Vec<Reader>>,
 }
 
 impl Pool {
-    pub(crate) fn new(database: Arc<Database>, schema: String) -> Self {
-        Self { database, schema, idle: Mutex::default() }
+    pub(crate) fn new(database: Arc<Database>, names: Names) -> Self {
+        Self { database, names, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
@@ -59,7 +59,7 @@ impl Pool {
     ) -> (Option<Reader>, Result<Rows, QueryError>) {
         let cancel = request.limits.cancel.clone().unwrap_or_default();
         let answer = tokio::select! {
-            answered = timeout_at(deadline.into(), reader.query(&self.schema, request)) => {
+            answered = timeout_at(deadline.into(), reader.query(&self.names, request)) => {
                 answered.unwrap_or(Err(QueryError::TimeLimit { time: request.limits.time }))
             }
             () = cancel.cancelled() => Err(QueryError::Cancelled),

@@ -16,6 +16,7 @@ use crate::lexer::{Kind, tokens};
 use crate::limits;
 use crate::postgres::error::{connect_message, is_lost, is_missing_object, kind, message};
 use crate::postgres::metered::Budget;
+use crate::postgres::names::Names;
 use crate::postgres::serve::CHECKPOINT;
 use crate::postgres::values::{Param, is_read_as_it_is, value};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
@@ -67,11 +68,11 @@ impl Reader {
         self.is_usable && !self.client.is_closed()
     }
 
-    /// Answers one query on the serving views in a schema, which is SQL text.
-    pub(crate) async fn query(&mut self, schema: &str, request: &Request) -> Result<Rows, QueryError> {
+    /// Answers one query on the version of a view that serves.
+    pub(crate) async fn query(&mut self, names: &Names, request: &Request) -> Result<Rows, QueryError> {
         let query = Query::parse(request)?;
         self.budget.set(request.limits.bytes as u64 + limits::QUERY_OVERHEAD_BYTES);
-        let answer = self.query_within(schema, &query, request).await;
+        let answer = self.query_within(names, &query, request).await;
         if self.budget.is_spent() {
             self.is_usable = false;
             return Err(QueryError::TooManyBytes { bytes: request.limits.bytes });
@@ -84,24 +85,26 @@ impl Reader {
 
     async fn query_within(
         &mut self,
-        schema: &str,
+        names: &Names,
         query: &Query,
         request: &Request,
     ) -> Result<Rows, QueryError> {
         let refuse = |error: Error| refusal(&error, &request.limits);
         let transaction = self.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
         let transaction = transaction.read_only(true).start().await.map_err(refuse)?;
-        // The lock comes before the snapshot: a switch to another version is either over for both, or waits for this query.
+        // All that follows is of this moment: which version serves, its place, its rows.
+        let serving = format!("select hash, at from {}.view where name = $1 and serves", names.shared);
+        let serving = transaction.query_opt(&serving, &[&names.view()]).await.map_err(not_serving)?;
+        let serving = serving.ok_or_else(|| busy("no version of it serves"))?;
+        let (schema, at) = (names.version_of(serving.get(0)), serving.get::<_, String>(1));
+        let checkpoint = at.parse().map_err(|_| busy("its place cannot be read"))?;
+        // The version stays until this query has ended.
         let prepare = format!(
             "lock table {schema}.{CHECKPOINT} in access share mode; set local search_path = {schema};
              set local statement_timeout = {}",
             request.limits.time.as_millis().max(1)
         );
         transaction.batch_execute(&prepare).await.map_err(not_serving)?;
-        let at = format!("select at from {schema}.{CHECKPOINT}");
-        let at = transaction.query_opt(&at, &[]).await.map_err(not_serving)?;
-        let at = at.and_then(|row| row.get::<_, String>(0).parse().ok());
-        let checkpoint = at.ok_or_else(|| busy("its version was just replaced"))?;
         let statement = transaction.prepare(&query.sql).await.map_err(refuse)?;
         if statement.columns().is_empty() {
             return Err(QueryError::NotOneStatement { found: "empty" });
@@ -224,7 +227,7 @@ fn busy(message: &str) -> QueryError {
     QueryError::Busy { message: message.to_owned() }
 }
 
-/// The serving views could not be read: they are not there yet, or the connection ended.
+/// The version that serves could not be read: it is not there yet or was just replaced, or the connection ended.
 fn not_serving(error: Error) -> QueryError {
     match is_missing_object(&error) {
         true => busy("its views are not there yet"),

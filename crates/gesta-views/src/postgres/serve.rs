@@ -1,4 +1,7 @@
-//! The serving views: what queries read. A switch makes them anew in one transaction, so no query sees a part of it.
+//! What readers see: the serving views, which a switch makes anew in one transaction, so that no statement sees a part of it.
+//!
+//! Programs read these views, and a switch waits for them. The queries of Gesta itself must neither hold up a switch nor wait for one, so they
+//! look up which version serves and read its tables.
 
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -63,13 +66,14 @@ pub(crate) fn publish(
     let (serving, version, shared) = (&names.serving, &names.version, &names.shared);
     let tables = session.run(ACTION, session.client.query(&tables_of(version), &[]))?;
     let tables = tables.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
+    let mut sql = admission(names, (view, hash), reader, &tables);
     let (reader, name, hash) = (quoted(reader), literal(view), literal(hash));
-    let mut sql = format!(
+    sql.push_str(&format!(
         "create schema if not exists {serving};
          create view {serving}.{CHECKPOINT} as select at from {shared}.view where name = {name} and hash = {hash};
          grant usage on schema {serving} to {reader};
          grant select on {serving}.{CHECKPOINT} to {reader};"
-    );
+    ));
     for table in &tables {
         let table = quoted(table);
         sql.push_str(&format!(
@@ -96,6 +100,47 @@ pub(crate) fn publish(
         }
         error => error,
     })
+}
+
+/// The SQL that lets the reader read a version without the serving views: which version serves, and its tables with their place.
+fn admission(names: &Names, (name, hash): (&str, &str), reader: &str, tables: &[String]) -> String {
+    let (name, hash, plain_reader, reader) = (literal(name), literal(hash), reader, quoted(reader));
+    let Names { shared, version, .. } = names;
+    let tables = tables.iter().map(|table| format!(", {version}.{}", quoted(table))).collect::<String>();
+    // The rights on the shared table are given once, by one process at a time.
+    format!(
+        "do $do$ begin
+             perform pg_advisory_xact_lock(hashtextextended({shared_name}, 0));
+             if not has_column_privilege({reader_name}, {table_name}, 'hash', 'select') then
+                 grant usage on schema {shared} to {reader};
+                 grant select (name, hash, at, serves) on {shared}.view to {reader};
+             end if;
+         end $do$;
+         create or replace view {version}.{CHECKPOINT} as select at from {shared}.view where name = {name} and hash = {hash};
+         grant usage on schema {version} to {reader};
+         grant select on {version}.{CHECKPOINT}{tables} to {reader};",
+        shared_name = literal(shared),
+        reader_name = literal(plain_reader),
+        table_name = literal(&format!("{shared}.view")),
+    )
+}
+
+/// Lets the reader read a version that serves already, if an older release has made it serve.
+pub(crate) fn admit(
+    session: &Session,
+    names: &Names,
+    (view, hash): (&str, &str),
+    reader: &str,
+) -> Result<(), RunError> {
+    let lacking = "select 1 from pg_roles where rolname = $1 and not has_schema_privilege(oid, $2, 'usage')";
+    let version = names.version_plain(hash);
+    if session.run(ACTION, session.client.query_opt(lacking, &[&reader, &version]))?.is_none() {
+        return Ok(());
+    }
+    let tables = session.run(ACTION, session.client.query(&tables_of(&names.version), &[]))?;
+    let tables = tables.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
+    let sql = admission(names, (view, hash), reader, &tables);
+    session.run(ACTION, session.client.batch_execute(&sql))
 }
 
 fn is_kept(grant: &Grant, tables: &[String]) -> bool {

@@ -55,7 +55,7 @@ struct Row {
 impl Postgres {
     pub(crate) fn new(database: Arc<Database>, definition: Definition, role: Role) -> Self {
         let names = Names::new(&database.url.prefix, &definition);
-        let pool = Arc::new(Pool::new(Arc::clone(&database), names.serving.clone()));
+        let pool = Arc::new(Pool::new(Arc::clone(&database), names.clone()));
         let (surveyed, had_it, standing_by, claimed) = (None, false, None, None);
         Self { database, definition, names, pool, role, surveyed, had_it, standing_by, claimed }
     }
@@ -195,7 +195,7 @@ impl Drop for Postgres {
 impl Target for Postgres {
     type Version = PostgresVersion;
 
-    /// They read the serving views, which are those of one version.
+    /// They read the version that serves.
     const READS_EVERY_VERSION: bool = false;
 
     fn survey(&mut self, head: &Checkpoint, stop: &Stop) -> Result<Vec<Kept>, RunError> {

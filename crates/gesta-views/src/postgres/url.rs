@@ -10,7 +10,7 @@ use crate::limits::POSTGRES_PREFIX_BYTES_MAX;
 /// The address of the database for views in PostgreSQL: `postgres://RUNNER@HOST/DATABASE?prefix=shop&reader=shop_reader`.
 ///
 /// - The user of the address is the *runner*: it owns the schemas of the views and writes their rows.
-/// - `reader` is the login that answers queries. It may only select from the serving views. Its password is in the file of
+/// - `reader` is the login that answers queries. It may only select from versions that serve or did, and from the serving views. Its password is in the file of
 ///   passwords.
 /// - `prefix`, 1 to 20 of `a-z`, `0-9` and `_`, begins the names of all schemas.
 ///

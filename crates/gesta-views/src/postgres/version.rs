@@ -73,9 +73,12 @@ impl PostgresVersion {
         if marked != 1 {
             return Err(self.fenced());
         }
-        if serving != Some(hash.as_str()) {
+        let reader = &self.database.url.reader;
+        if serving == Some(hash.as_str()) {
+            serve::admit(session, names, (name, &hash), reader)?;
+        } else {
             let grants = serve::withdraw(session, names)?;
-            serve::publish(session, names, (name, &hash), &self.database.url.reader, &grants)?;
+            serve::publish(session, names, (name, &hash), reader, &grants)?;
         }
         session.run(ACTION, session.client.batch_execute("commit"))
     }

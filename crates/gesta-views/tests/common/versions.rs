@@ -4,9 +4,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use gesta_conformance::sample::{self, Sample as _};
@@ -202,8 +202,13 @@ fn until_version(views: &Views, wanted: i64) {
 
 /// Asks the view, and checks that the answer is whole.
 fn ask(views: &Views) -> (i64, u64) {
+    ask_with(views, WHOLE)
+}
+
+/// As [`ask`], with a query that gives what [`WHOLE`] does.
+fn ask_with(views: &Views, sql: &str) -> (i64, u64) {
     let limits = QueryLimits { time: Duration::from_secs(60), ..QueryLimits::default() };
-    check(&views.query("balances", WHOLE, &[], &limits).unwrap())
+    check(&views.query("balances", sql, &[], &limits).unwrap())
 }
 
 fn old_is(status: &Status, state: &str) -> bool {
@@ -221,9 +226,6 @@ fn roll_back(views: &Views, to: i64) -> (String, String, bool) {
 fn has_passed(events: u64) -> impl Fn(&Status) -> bool {
     move |status| status.checkpoint.as_ref().is_some_and(|at| at.sequence(0) >= events)
 }
-
-/// What both databases run.
-pub(crate) type Scenario = fn(&Home);
 
 pub(crate) fn queries_see_whole_versions_and_advance_during_a_rebuild(home: &Home) {
     let store = store();
@@ -278,6 +280,56 @@ pub(crate) fn queries_see_whole_versions_and_advance_during_a_rebuild(home: &Hom
     let is_there =
         |status: &Status| status.old.as_ref().is_some_and(|old| old.checkpoint.as_ref() == Some(&head));
     until("the old version at the head", &views, is_there);
+}
+
+/// Sixteen loops ask while a version is built and takes over: each answer is whole, and the answers of a loop never go back. Prints the longest
+/// wait for an answer, and how long the switch took from the moment when nothing held the new version back.
+#[expect(clippy::print_stdout, reason = "figures, which no test asserts")]
+pub(crate) fn sixteen_loops_of_queries_go_on_during_a_rebuild_and_its_switch(home: &Home, sql: &str) {
+    let store = store();
+    wait(&home.open(&store, 1), &deposit(&store, 60));
+    let metered = Metered::new(&store, 2, 0);
+    let views = home.open(&metered, 2);
+    let is_over = AtomicBool::new(false);
+    // The version of the newest answer of each loop.
+    let answered = [const { AtomicI64::new(0) }; 16];
+    let every = |wanted: i64| {
+        until("every loop has an answer of the version", &views, |_| {
+            answered.iter().all(|version| version.load(Ordering::SeqCst) == wanted)
+        });
+    };
+    let asking = |version: &AtomicI64| {
+        let (mut last, mut longest) = ((0, 0), Duration::ZERO);
+        while !is_over.load(Ordering::SeqCst) {
+            let begun = Instant::now();
+            let now = ask_with(&views, sql);
+            longest = longest.max(begun.elapsed());
+            assert!(now.0 >= last.0 && now.1 >= last.1, "{now:?} after {last:?}");
+            last = now;
+            version.store(now.0, Ordering::SeqCst);
+        }
+        longest
+    };
+    let (longest, switch) = std::thread::scope(|scope| {
+        let loops = answered.iter().map(|version| scope.spawn(|| asking(version))).collect::<Vec<_>>();
+        every(1);
+        for round in 1..=3 {
+            wait(&views, &deposit(&store, 3));
+            metered.permit(1);
+            until("a page", &views, has_passed(round * PAGE));
+        }
+        let begun = Instant::now();
+        metered.permit(1_000_000);
+        // The log goes on through the switch.
+        while status(&views).serves_predecessor {
+            wait(&views, &deposit(&store, 3));
+        }
+        let switch = begun.elapsed();
+        every(2);
+        is_over.store(true, Ordering::SeqCst);
+        (loops.into_iter().map(|asking| asking.join().unwrap()).max(), switch)
+    });
+    println!("{}: the longest query took {longest:?}, the switch {switch:?}", home.dialect);
 }
 
 pub(crate) fn a_stop_in_mid_rebuild_resumes(home: &Home) {

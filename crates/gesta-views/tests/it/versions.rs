@@ -6,7 +6,7 @@ use gesta_views::Options;
 
 use crate::shared::*;
 
-fn on(scenario: Scenario) {
+fn on(scenario: impl FnOnce(&Home)) {
     scenario(&home(tempfile::tempdir().unwrap().path()));
 }
 
@@ -17,6 +17,11 @@ fn home(folder: &Path) -> Home {
 #[test]
 fn queries_see_whole_versions_and_advance() {
     on(queries_see_whole_versions_and_advance_during_a_rebuild);
+}
+
+#[test]
+fn sixteen_loops_of_queries() {
+    on(|home| sixteen_loops_of_queries_go_on_during_a_rebuild_and_its_switch(home, WHOLE));
 }
 
 #[test]

@@ -96,3 +96,22 @@ fn rights_on_serving_views_are_kept_and_what_others_built_on_them_is_named() {
     let sum = site.sql_as(&other, &format!("select sum(amount) from {schema}.balances")).unwrap();
     assert_eq!(sum, [["60"]]);
 }
+
+#[test]
+fn a_version_that_serves_since_an_older_release_is_opened_to_the_reader() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..30);
+    wait(&open(&site, &store, folder.path(), &version(1)), &head);
+    let (shared, reader) = (format!("\"{}\"", site.prefix), site.reader());
+    let schema = format!("\"{}_balances_{}\"", site.prefix, &definition(&version(1)).hash()[..8]);
+    site.sql(&format!(
+        "drop view {schema}.gesta_checkpoint; revoke all on all tables in schema {schema} from {reader};
+         revoke usage on schema {schema}, {shared} from {reader}; revoke all on {shared}.view from {reader}"
+    ));
+    let views = open(&site, &store, folder.path(), &version(1));
+    wait_until("the reader can read", || query(&views, WHOLE).is_ok());
+    assert_eq!(check(&query(&views, WHOLE).unwrap()), (1, 30));
+    let place = query(&views, "select at from gesta_checkpoint").unwrap().rows;
+    assert_eq!(place, [[SqlValue::from(head.to_string().as_str())]]);
+}

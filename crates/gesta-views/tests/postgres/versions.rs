@@ -7,7 +7,7 @@ use gesta_views::{Options, PostgresUrl};
 use crate::shared::*;
 use crate::support::Site;
 
-fn on(scenario: Scenario) {
+fn on(scenario: impl FnOnce(&Home)) {
     let Some(site) = Site::shared() else { return };
     scenario(&home(tempfile::tempdir().unwrap().path(), site.url()));
 }
@@ -20,6 +20,18 @@ fn home(folder: &Path, url: PostgresUrl) -> Home {
 #[test]
 fn queries_see_whole_versions_and_advance() {
     on(queries_see_whole_versions_and_advance_during_a_rebuild);
+}
+
+#[test]
+fn sixteen_loops_of_short_queries() {
+    on(|home| sixteen_loops_of_queries_go_on_during_a_rebuild_and_its_switch(home, WHOLE));
+}
+
+/// Queries that overlap all the time, and take longer than a switch waits for programs that read the serving views.
+#[test]
+fn sixteen_loops_of_long_queries() {
+    let slow = format!("select whole.* from ({WHOLE}) as whole, pg_sleep(1)");
+    on(|home| sixteen_loops_of_queries_go_on_during_a_rebuild_and_its_switch(home, &slow));
 }
 
 #[test]
