@@ -101,33 +101,14 @@ fn inside<E: Error + 'static>(error: &io::Error) -> Option<&E> {
 }
 
 fn explain(error: &rustls::Error, authorities: Option<&str>) -> String {
-    use rustls::CertificateError as Wrong;
-    let rustls::Error::InvalidCertificate(wrong) = error else {
-        return match error {
-            rustls::Error::AlertReceived(alert) => format!(
-                "the server ended the handshake ({alert:?}): look at its log; if it asks for a certificate, name one with `sslcert` and `sslkey`"
-            ),
-            error => error.to_string(),
-        };
-    };
-    match wrong {
-        Wrong::UnknownIssuer | Wrong::BadSignature => {
-            let authorities = authorities.unwrap_or("`sslrootcert`");
-            format!(
-                "the server's certificate is not signed by an authority of {authorities}: name the file with its authority by `sslrootcert`"
-            )
+    const PARAMETER: &str = "`sslrootcert`";
+    match error {
+        rustls::Error::InvalidCertificate(wrong) => {
+            gesta_tls::explain(wrong, authorities.unwrap_or(PARAMETER), PARAMETER)
         }
-        Wrong::NotValidForNameContext { expected, presented } => {
-            let presented = if presented.is_empty() { "no host".to_owned() } else { presented.join(", ") };
-            format!(
-                "the server's certificate is for {presented}, not for `{}`: connect by a name of the certificate, or add this one to it",
-                expected.to_str()
-            )
-        }
-        Wrong::Expired | Wrong::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
-        Wrong::Other(other) => format!(
-            "the server's certificate cannot be used ({other}): it must be of X.509 version 3, with a `subjectAltName`, and not be that of an authority"
+        rustls::Error::AlertReceived(alert) => format!(
+            "the server ended the handshake ({alert:?}): look at its log; if it asks for a certificate, name one with `sslcert` and `sslkey`"
         ),
-        wrong => wrong.to_string(),
+        error => error.to_string(),
     }
 }

@@ -165,10 +165,7 @@ impl TlsSettings {
             None if verifies => return Err(file.error(help)),
             None => return Ok((None, None)),
         };
-        let mut store = RootCertStore::empty();
-        for certificate in &certificates {
-            store.add(certificate.clone()).map_err(|error| file.error(error.to_string()))?;
-        }
+        let store = gesta_tls::roots_of(&certificates).map_err(|reason| file.error(reason))?;
         let roots = Roots { store, certificates };
         Ok((Some(roots), Some(format!("`{}`", file.path.display()))))
     }
@@ -207,21 +204,13 @@ struct Client {
 }
 
 fn certificates(pem: &[u8], file: &Candidate) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let read = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let read = read.map_err(|error| file.error(error.to_string()))?;
-    if read.is_empty() { Err(file.error("it holds no certificate in PEM form")) } else { Ok(read) }
+    gesta_tls::certificates_of(pem).map_err(|reason| file.error(reason))
 }
 
 fn system_roots() -> Result<Roots, ConnectError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(found.certs);
-    match store.is_empty() {
-        true => {
-            Err(ConnectError::Tls { reason: "this system has no certificates of authorities".to_owned() })
-        }
-        false => Ok(Roots { store, certificates: Vec::new() }),
-    }
+    let store = gesta_tls::system_roots();
+    let store = store.map_err(|error| ConnectError::Tls { reason: error.to_string() })?;
+    Ok(Roots { store, certificates: Vec::new() })
 }
 
 fn config(checks: Checks, client: Option<Client>) -> Result<ClientConfig, ConnectError> {

@@ -28,29 +28,43 @@ pub enum AuthoritiesError {
 }
 
 /// The authorities of the system.
-pub(crate) fn system() -> Result<RootCertStore, AuthoritiesError> {
+///
+/// # Errors
+/// [`AuthoritiesError::NoSystem`].
+pub fn system_roots() -> Result<RootCertStore, AuthoritiesError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() { Err(AuthoritiesError::NoSystem) } else { Ok(roots) }
 }
 
-/// The certificates of a text in PEM form: at least one. The error is what is wrong with it.
-fn certificates_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a text in PEM form: at least one.
+///
+/// # Errors
+/// What is wrong with the text, for a message that names it.
+pub fn certificates_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let read = read.map_err(|error| error.to_string())?;
     if read.is_empty() { Err("it holds no certificate in PEM form".to_owned()) } else { Ok(read) }
+}
+
+/// Authorities with these certificates.
+///
+/// # Errors
+/// What is wrong with a certificate, for a message that names where they come from.
+pub fn roots_of(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+    }
+    Ok(roots)
 }
 
 /// The authorities of a file.
 pub(crate) fn of_file(path: &Path) -> Result<RootCertStore, AuthoritiesError> {
     let failed = |reason: String| AuthoritiesError::File { path: path.to_owned(), reason };
     let pem = read(path).map_err(|error| failed(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates_of(&pem).map_err(failed)? {
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(roots)
+    certificates_of(&pem).and_then(|certificates| roots_of(&certificates)).map_err(failed)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

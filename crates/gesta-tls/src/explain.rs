@@ -5,15 +5,6 @@ use std::io;
 
 use rustls::CertificateError as Wrong;
 
-/// What a message about a certificate names.
-#[derive(Debug, Clone)]
-pub(crate) struct Help {
-    /// Where the trusted authorities come from, such as `the system`.
-    pub(crate) authorities: String,
-    /// Where a user names the file with authorities, such as `` `ca_file` ``.
-    pub(crate) parameter: &'static str,
-}
-
 /// What is wrong with a certificate, among the causes of an error.
 pub(crate) fn wrong_certificate<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Wrong> {
     let mut next = Some(error);
@@ -31,29 +22,27 @@ pub(crate) fn wrong_certificate<'e>(error: &'e (dyn Error + 'static)) -> Option<
     None
 }
 
-impl Help {
-    /// What is wrong, and what helps.
-    pub(crate) fn explain(&self, wrong: &Wrong) -> String {
-        let Self { authorities, parameter } = self;
-        match wrong {
-            Wrong::UnknownIssuer | Wrong::BadSignature => format!(
-                "the server's certificate is not signed by an authority of {authorities}: name the file with its authority by {parameter}"
-            ),
-            Wrong::NotValidForNameContext { expected, presented } => {
-                let presented =
-                    if presented.is_empty() { "no host".to_owned() } else { presented.join(", ") };
-                format!(
-                    "the server's certificate is for {presented}, not for `{}`: connect by a name of the certificate, or add this one to it",
-                    expected.to_str()
-                )
-            }
-            Wrong::Expired | Wrong::ExpiredContext { .. } => {
-                "the server's certificate has expired".to_owned()
-            }
-            Wrong::Other(other) => format!(
-                "the server's certificate cannot be used ({other}): it must be of X.509 version 3, with a `subjectAltName`, and not be that of an authority"
-            ),
-            wrong => wrong.to_string(),
+/// What is wrong with the certificate of a server, and what helps.
+///
+/// `authorities` is where the trusted ones come from, such as `the system`. `parameter` is where a user names the file with authorities,
+/// such as `` `ca_file` ``.
+#[must_use]
+pub fn explain(wrong: &Wrong, authorities: &str, parameter: &str) -> String {
+    match wrong {
+        Wrong::UnknownIssuer | Wrong::BadSignature => format!(
+            "the server's certificate is not signed by an authority of {authorities}: name the file with its authority by {parameter}"
+        ),
+        Wrong::NotValidForNameContext { expected, presented } => {
+            let presented = if presented.is_empty() { "no host".to_owned() } else { presented.join(", ") };
+            format!(
+                "the server's certificate is for {presented}, not for `{}`: connect by a name of the certificate, or add this one to it",
+                expected.to_str()
+            )
         }
+        Wrong::Expired | Wrong::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
+        Wrong::Other(other) => format!(
+            "the server's certificate cannot be used ({other}): it must be of X.509 version 3, with a `subjectAltName`, and not be that of an authority"
+        ),
+        wrong => wrong.to_string(),
     }
 }

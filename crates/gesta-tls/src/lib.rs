@@ -10,8 +10,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use authorities::AuthoritiesError;
-use explain::Help;
+pub use authorities::{AuthoritiesError, certificates_of, roots_of, system_roots};
+pub use explain::explain;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -19,7 +19,10 @@ use rustls::{ClientConfig, RootCertStore};
 #[derive(Debug, Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
-    help: Help,
+    /// Where the trusted authorities come from, such as `the system`.
+    authorities: String,
+    /// Where a user names the file with authorities.
+    parameter: &'static str,
 }
 
 impl Client {
@@ -32,9 +35,9 @@ impl Client {
     pub fn new(file: Option<&Path>, parameter: &'static str) -> Result<Self, AuthoritiesError> {
         let (roots, authorities) = match file {
             Some(path) => (authorities::of_file(path)?, format!("`{}`", path.display())),
-            None => (authorities::system()?, "the system".to_owned()),
+            None => (system_roots()?, "the system".to_owned()),
         };
-        Ok(Self { config: Arc::new(config(roots)), help: Help { authorities, parameter } })
+        Ok(Self { config: Arc::new(config(roots)), authorities, parameter })
     }
 
     /// The configuration, for a library that makes its connections itself.
@@ -57,7 +60,8 @@ impl Client {
     /// What is wrong with the certificate of a server, and what helps, if an error was caused by one; `None` for any other error.
     #[must_use]
     pub fn explain(&self, error: &(dyn std::error::Error + 'static)) -> Option<String> {
-        explain::wrong_certificate(error).map(|wrong| self.help.explain(wrong))
+        let wrong = explain::wrong_certificate(error)?;
+        Some(explain(wrong, &self.authorities, self.parameter))
     }
 }
 

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, Neighbours)] = &[
     ("gesta-valkey", Only(&["gesta-core", "gesta-tls"])),
     ("gesta-wire", Only(&["gesta-consumer", "gesta-core"])),
     ("gesta-consumer", Only(&["gesta-core"])),
-    ("gesta-postgres-connect", Only(&[])),
+    ("gesta-postgres-connect", Only(&["gesta-tls"])),
     ("gesta-views", Only(&["gesta-core", "gesta-consumer", "gesta-postgres-connect"])),
     ("gesta-postgres", Only(&["gesta-core", "gesta-postgres-connect"])),
     ("gesta-jetstream", Only(&["gesta-core", "gesta-log"])),
