@@ -23,6 +23,8 @@ use crate::publisher::Publisher;
 use crate::secret::Secret;
 use crate::subject::Template;
 
+use target::Target;
+
 /// Why a file has no publishers that can run.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -153,7 +155,8 @@ impl PublisherToml<'_> {
         let subject = self.subject.as_deref().map(Template::parse).transpose().map_err(at("subject"))?;
         let secret = self.secret(folder)?;
         let ca = self.ca_file.as_ref().map(|file| folder.join(file));
-        let broker = self.broker(subject.as_ref(), secret, ca.as_deref())?;
+        let target = Target { toml: self, subject: subject.as_ref(), secret, ca: ca.as_deref() };
+        let broker = target.broker()?;
         Ok(Publisher {
             settings: self.settings(in_flight)?,
             concurrency: usize::try_from(in_flight.get()).unwrap_or(usize::MAX),

@@ -28,34 +28,48 @@ const SCHEMES: [(&str, Kind); 6] = [
 /// The schemes of targets with TLS.
 const ENCRYPTED: [&str; 3] = ["https", "tls", "amqps"];
 
-impl PublisherToml<'_> {
+/// What a publisher's table says of its target, with files and variables read.
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq", feature = "webhook")),
+    expect(dead_code, reason = "no adapter takes it")
+)]
+pub(super) struct Target<'a> {
+    pub(super) toml: &'a PublisherToml<'a>,
+    pub(super) subject: Option<&'a Template>,
+    pub(super) secret: Option<Secret>,
+    /// The file with the authorities that are trusted.
+    pub(super) ca: Option<&'a Path>,
+}
+
+impl Target<'_> {
     /// The adapter of the target.
-    pub(super) fn broker(
-        &self,
-        subject: Option<&Template>,
-        secret: Option<Secret>,
-        ca: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
-        let to = self.to.as_deref().ok_or_else(|| {
+    pub(super) fn broker(self) -> Result<Box<dyn Broker>, KeyError> {
+        let to = self.toml.to.as_deref().ok_or_else(|| {
             at("to")("is missing: give the address of the target, such as `nats://127.0.0.1:4222`")
         })?;
         let kind = kind_of(to)?;
         self.check_keys(kind)?;
-        if ca.is_some() && !ENCRYPTED.iter().any(|scheme| to.starts_with(&format!("{scheme}://"))) {
+        if self.ca.is_some() && !ENCRYPTED.iter().any(|scheme| to.starts_with(&format!("{scheme}://"))) {
             return Err(at("ca_file")(
                 "is for targets with TLS: write `https://`, `tls://` or `amqps://`, or remove it",
             ));
         }
         match kind {
-            Kind::Webhook => self.webhook(to, subject, secret, ca),
-            Kind::Nats => self.nats(to, subject, secret, ca),
-            Kind::Rabbitmq => self.rabbitmq(to, subject, secret, ca),
+            #[cfg(feature = "webhook")]
+            Kind::Webhook => self.webhook(to),
+            #[cfg(feature = "nats")]
+            Kind::Nats => self.nats(to),
+            #[cfg(feature = "rabbitmq")]
+            Kind::Rabbitmq => self.rabbitmq(to),
+            #[cfg(not(all(feature = "nats", feature = "rabbitmq", feature = "webhook")))]
+            left_out => Err(left_out.not_built()),
         }
     }
 
     /// Refuses keys that mean nothing for the target.
     fn check_keys(&self, kind: Kind) -> Result<(), KeyError> {
-        let keys = [("stream", &self.stream, Kind::Nats), ("exchange", &self.exchange, Kind::Rabbitmq)];
+        let PublisherToml { stream, exchange, .. } = self.toml;
+        let keys = [("stream", stream, Kind::Nats), ("exchange", exchange, Kind::Rabbitmq)];
         match keys.into_iter().find(|(_, given, of)| given.is_some() && *of != kind) {
             Some((key, _, Kind::Nats)) => Err(at(key)("is for NATS alone: remove it")),
             Some((key, ..)) => Err(at(key)("is for RabbitMQ alone: remove it")),
@@ -64,92 +78,37 @@ impl PublisherToml<'_> {
     }
 
     #[cfg(feature = "webhook")]
-    fn webhook(
-        &self,
-        to: &str,
-        subject: Option<&Template>,
-        secret: Option<Secret>,
-        ca: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
+    fn webhook(self, to: &str) -> Result<Box<dyn Broker>, KeyError> {
         use crate::webhook::{Webhook, keys_of};
-        let secret = secret.ok_or_else(|| {
+        let secret = self.secret.ok_or_else(|| {
             at("secret_env")("is missing: name a variable with the secret that signs, `whsec_` and base64")
         })?;
         let keys = keys_of(&secret).map_err(at("secret_env"))?;
-        let tls = crate::authorities::client_of(ca).map_err(|(key, reason)| KeyError { key, reason })?;
-        let webhook = Webhook::new(to, subject, keys, tls, self.answer_time()?).map_err(at("to"))?;
-        Ok(Box::new(webhook))
-    }
-
-    #[cfg(not(feature = "webhook"))]
-    fn webhook(
-        &self,
-        _: &str,
-        _: Option<&Template>,
-        _: Option<Secret>,
-        _: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
-        Err(not_built("webhook"))
+        let tls = crate::authorities::client_of(self.ca).map_err(|(key, reason)| KeyError { key, reason })?;
+        let webhook = Webhook::new(to, self.subject, keys, tls, self.toml.answer_time()?);
+        Ok(Box::new(webhook.map_err(at("to"))?))
     }
 
     #[cfg(feature = "nats")]
-    fn nats(
-        &self,
-        to: &str,
-        subject: Option<&Template>,
-        secret: Option<Secret>,
-        ca: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
+    fn nats(self, to: &str) -> Result<Box<dyn Broker>, KeyError> {
         use crate::nats::{Nats, check_subject};
-        check_subject(required_subject(subject)?).map_err(at("subject"))?;
-        let stream = self
-            .stream
-            .clone()
+        check_subject(required_subject(self.subject)?).map_err(at("subject"))?;
+        let stream = self.toml.stream.clone();
+        let stream = stream
             .ok_or_else(|| at("stream")("is missing: name the stream of JetStream that takes the subject"))?;
-        let nats = Nats::new(to, stream, secret, ca, self.answer_time()?);
-        let nats = nats.map_err(|(key, reason)| KeyError { key, reason })?;
-        Ok(Box::new(nats))
-    }
-
-    #[cfg(not(feature = "nats"))]
-    fn nats(
-        &self,
-        _: &str,
-        _: Option<&Template>,
-        _: Option<Secret>,
-        _: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
-        Err(not_built("nats"))
+        let nats = Nats::new(to, stream, self.secret, self.ca, self.toml.answer_time()?);
+        Ok(Box::new(nats.map_err(|(key, reason)| KeyError { key, reason })?))
     }
 
     #[cfg(feature = "rabbitmq")]
-    fn rabbitmq(
-        &self,
-        to: &str,
-        subject: Option<&Template>,
-        secret: Option<Secret>,
-        ca: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
+    fn rabbitmq(self, to: &str) -> Result<Box<dyn Broker>, KeyError> {
         use crate::rabbitmq::Rabbitmq;
-        required_subject(subject)?;
-        let exchange = self
-            .exchange
-            .as_deref()
+        required_subject(self.subject)?;
+        let exchange = self.toml.exchange.as_deref();
+        let exchange = exchange
             .ok_or_else(|| at("exchange")("is missing: name the topic exchange that takes the events"))?;
-        let rabbitmq = Rabbitmq::new(to, exchange, secret.as_ref(), ca, self.answer_time()?);
-        let rabbitmq = rabbitmq.map_err(|(key, reason)| KeyError { key, reason })?;
-        Ok(Box::new(rabbitmq))
-    }
-
-    #[cfg(not(feature = "rabbitmq"))]
-    fn rabbitmq(
-        &self,
-        _: &str,
-        _: Option<&Template>,
-        _: Option<Secret>,
-        _: Option<&Path>,
-    ) -> Result<Box<dyn Broker>, KeyError> {
-        Err(not_built("rabbitmq"))
+        let rabbitmq = Rabbitmq::new(to, exchange, self.secret.as_ref(), self.ca, self.toml.answer_time()?);
+        Ok(Box::new(rabbitmq.map_err(|(key, reason)| KeyError { key, reason })?))
     }
 }
 
@@ -175,8 +134,15 @@ fn kind_of(to: &str) -> Result<Kind, KeyError> {
     kind.ok_or_else(|| at("to")(format!("begins with `{scheme}://`: begin it with one of {}", known())))
 }
 
-/// The error for a target whose adapter was left out.
-#[allow(dead_code, reason = "a build with all features leaves out none")]
-fn not_built(feature: &str) -> KeyError {
-    at("to")(format!("needs a program that was built with the feature `publish-{feature}`"))
+#[cfg(not(all(feature = "nats", feature = "rabbitmq", feature = "webhook")))]
+impl Kind {
+    /// The error for a target whose adapter was left out.
+    fn not_built(self) -> KeyError {
+        let feature = match self {
+            Self::Webhook => "webhook",
+            Self::Nats => "nats",
+            Self::Rabbitmq => "rabbitmq",
+        };
+        at("to")(format!("needs a program that was built with the feature `publish-{feature}`"))
+    }
 }
