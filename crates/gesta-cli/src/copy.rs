@@ -4,19 +4,21 @@
 //! how far it got is what it holds: a copy that was stopped goes on after its last batch.
 
 mod ends;
+mod range;
 mod values;
 mod verify;
 
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join;
-use gesta_core::{CopyError, CopyTarget, Limit, Place, Query, Read, ReadError};
+use gesta_core::{Checkpoint, CopyError, CopyTarget, Limit, Place, Query, Read, ReadError};
 use pollster::block_on;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
 use crate::progress::Progress;
 use ends::{Source, Target};
+use range::{Range, words};
 use values::Values;
 use verify::verify;
 
@@ -44,29 +46,32 @@ pub(crate) struct Choices {
 pub(crate) fn run(source: &Source, target: &Target, choices: Choices) -> Outcome {
     // The values first: all their places are within the events then.
     let values = values::all(&*source.values)?;
-    let until = block_on(source.store.head_now())?.sequence(0);
+    let until = block_on(source.store.head_now())?;
     let begun = check_is_prefix(source, &*target.copy)?;
     let was_finished = !target.copy.is_unfinished();
     let has_values = values::all(&*target.values)? == values;
     if was_finished {
-        check_before_change(source, target, choices, has_values, (begun, until))?;
+        check_before_change(source, target, choices, has_values, &Range { after: &begun, until: &until })?;
     }
     let is_complete = was_finished && begun == until && has_values;
     if !is_complete {
         block_on(target.copy.reopen()).map_err(|error| stopped(&error))?;
     }
-    if begun > 0 {
-        say(&format!("the copy goes on after position {begun}"))?;
+    let start = Checkpoint::new(begun.store(), begun.sequences().map(|_| 0));
+    if begun != start {
+        say(&format!("the copy goes on after {}", words(&begun)))?;
     }
-    let copied = copy(source, &*target.copy, begun, until)?;
+    let copied = copy(source, &*target.copy, &Range { after: &begun, until: &until })?;
     say(&format!(
-        "copied {} in {}, up to position {until}: {} events/s",
+        "copied {} in {}, up to {}: {} events/s",
         count(copied.events, "event"),
         batches(copied.batches),
+        words(&until),
         copied.rate
     ))?;
     // What a finished copy had was compared when it was finished, and again above unless the user chose otherwise.
-    verify(source, &*target.copy, if was_finished { begun } else { 0 }, until)?;
+    let after = if was_finished { &begun } else { &start };
+    verify(source, &*target.copy, &Range { after, until: &until })?;
     let written = values::replace(&*target.values, &values)?;
     say(&format!(
         "{} for groups, timers, publishers and pauses, {written} of them written now",
@@ -77,12 +82,12 @@ pub(crate) fn run(source: &Source, target: &Target, choices: Choices) -> Outcome
             .under("the source has lost events, so the copy stays unfinished")
             .help("repair the source, then run the same command again"));
     }
-    check_nothing_else_writes(target, until)?;
+    check_nothing_else_writes(target, &until)?;
     if !is_complete {
         block_on(target.copy.finish()).map_err(|error| stopped(&error))?;
     }
     say(&format!("{} is a copy of {}", target.described, source.described))?;
-    say_what_has_changed(source, &values, until)
+    say_what_has_changed(source, &values, &until)
 }
 
 /// Checks all that can be checked before a finished copy is marked as unfinished: a bad source must not cost a good copy.
@@ -91,15 +96,16 @@ fn check_before_change(
     target: &Target,
     choices: Choices,
     has_values: bool,
-    (begun, until): (u64, u64),
+    new: &Range<'_>,
 ) -> Outcome {
     if let Some(loss) = source.loss() {
         return Err(loss.under("the source has lost events, so the copy stays as it is"));
     }
     if choices.compare == Compare::All {
-        verify(source, &*target.copy, 0, begun)?;
+        let start = Checkpoint::new(new.after.store(), new.after.sequences().map(|_| 0));
+        verify(source, &*target.copy, &Range { after: &start, until: new.after })?;
     }
-    let mut reader = source.store.batches(begun, until);
+    let mut reader = source.batches(new);
     while !block_on(reader.next()).map_err(|error| source.unreadable(error))?.is_empty() {}
     if !choices.replaces_values && !has_values {
         return Err(Failure::new("the groups, timers or publishers of the copy are not where those of the source are")
@@ -110,22 +116,23 @@ fn check_before_change(
 }
 
 /// Checks that the target ends where the source ended.
-fn check_nothing_else_writes(target: &Target, until: u64) -> Outcome {
-    let head = block_on(target.copy.head())?.sequence(0);
-    if head == until {
+fn check_nothing_else_writes(target: &Target, until: &Checkpoint) -> Outcome {
+    let head = block_on(target.copy.head())?;
+    if head == *until {
         return Ok(());
     }
-    Err(Failure::new(format!("the copy ends at position {head}, and what was copied at {until}"))
+    Err(Failure::new(format!("the copy ends at {}, and what was copied at {}", words(&head), words(until)))
         .cause("something else writes to the target")
         .help("stop it, empty the target, and begin anew"))
 }
 
 /// Tells what the copy does not have because the source was in use.
-fn say_what_has_changed(source: &Source, values: &Values, until: u64) -> Outcome {
-    let now = block_on(source.store.head_now())?.sequence(0);
-    if now > until {
+fn say_what_has_changed(source: &Source, values: &Values, until: &Checkpoint) -> Outcome {
+    let now = block_on(source.store.head_now())?;
+    if now != *until {
         say(&format!(
-            "the source has grown to position {now} meanwhile: stop what appends to it, and run the same command again to copy the rest"
+            "the source has grown to {} meanwhile: stop what appends to it, and run the same command again to copy the rest",
+            words(&now)
         ))?;
     }
     if values::all(&*source.values)? != *values {
@@ -149,12 +156,12 @@ struct Copied {
 }
 
 /// Copies the batches of a range. Reads the next ones while the ones before are written.
-fn copy(source: &Source, target: &dyn CopyTarget, after: u64, until: u64) -> Outcome<Copied> {
-    let mut progress = Progress::new(Some(until - after));
+fn copy(source: &Source, target: &dyn CopyTarget, range: &Range<'_>) -> Outcome<Copied> {
+    let mut progress = Progress::new(Some(range.events()));
     let done = progress.counter();
     let (mut events, mut batches) = (0, 0);
     block_on(async {
-        let mut reader = source.store.batches(after, until);
+        let mut reader = source.batches(range);
         let mut next = reader.next().await;
         loop {
             let step = next.map_err(|error| source.unreadable(error))?;
@@ -176,8 +183,8 @@ fn copy(source: &Source, target: &dyn CopyTarget, after: u64, until: u64) -> Out
     Ok(Copied { events, batches, rate: progress.rate() })
 }
 
-/// Checks that what the target holds is the beginning of the source, by its last event. Returns its position.
-fn check_is_prefix(source: &Source, target: &dyn CopyTarget) -> Outcome<u64> {
+/// Checks that what the target holds is the beginning of the source, by its last event in each partition. Returns its end.
+fn check_is_prefix(source: &Source, target: &dyn CopyTarget) -> Outcome<Checkpoint> {
     let head = block_on(target.head())?;
     let one = Limit::events(std::num::NonZeroU32::MIN);
     let read = Read::log_from(Query::All, Place::At(head.clone())).limit(one);
@@ -187,10 +194,10 @@ fn check_is_prefix(source: &Source, target: &dyn CopyTarget) -> Outcome<u64> {
             .help("copy into a folder or schema that is empty or does not exist"))
     };
     match block_on(source.store.read(read)) {
-        Ok(_) => Ok(head.sequence(0)),
+        Ok(_) => Ok(head),
         Err(ReadError::CheckpointAhead { .. }) => other("it has events that the source does not have"),
         Err(ReadError::Diverged { .. }) => {
-            other(&format!("its last event, at position {}, is another one in the source", head.sequence(0)))
+            other(&format!("its last event, at {}, is another one in the source", words(&head)))
         }
         Err(error) => Err(source.unreadable(error)),
     }

@@ -87,6 +87,8 @@ pub(crate) fn a_condition_after_the_page_of_one_handle_sees_what_the_other_appen
     second.append(conditional(2));
     let newer = second.append(batch(&[(A, 3)]));
     for handle in [&first, &second] {
+        // Otherwise the newer event may reach the handle during the refusal, which writes nothing.
+        block_on(handle.store.head_now()).expect("a head");
         match handle.refuse(conditional(4)) {
             AppendError::ConditionFailed { at, .. } => assert_eq!(at, newer.places[0].position),
             error => panic!("{error}"),

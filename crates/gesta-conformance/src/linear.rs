@@ -58,6 +58,8 @@ pub fn check_linear_history(handles: &[Arc<dyn EventStore>], appends: u32, while
         )
     });
     let (store, mut log, mut from) = (&*handles[0], Vec::new(), Place::Start);
+    // This handle may not have what another one appended last.
+    patient(while_away, || block_on(store.head_now()));
     loop {
         let read = || Read::log_from(Query::All, from.clone());
         let page = patient(while_away, || block_on(store.read(read())));

@@ -170,10 +170,13 @@ impl LogDigest {
     }
 }
 
-/// A store whose batches can be read as they were recorded. It has one partition.
+/// A store whose batches can be read as they were recorded.
 pub trait CopySource: EventStore {
-    /// Reads the batches after a position up to another one. Both are ends of batches.
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_>;
+    /// Reads the batches of a partition after a sequence up to another one. Both are ends of batches.
+    ///
+    /// # Panics
+    /// If the store has no such partition.
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_>;
 }
 
 /// The batches of a range, in order.
@@ -193,8 +196,11 @@ pub trait CopyTarget: Send + Sync {
     /// [`ReadError`].
     fn head(&self) -> BoxFuture<'_, Result<Checkpoint, ReadError>>;
 
-    /// Reads the batches after a position up to another one, as [`CopySource::batches`] does.
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_>;
+    /// Reads the batches of a partition after a sequence up to another one, as [`CopySource::batches`] does.
+    ///
+    /// # Panics
+    /// If the store has no such partition.
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_>;
 
     /// Returns true if the copy was begun and is not finished.
     fn is_unfinished(&self) -> bool;
@@ -205,7 +211,7 @@ pub trait CopyTarget: Send + Sync {
     /// [`CopyError`]. Nothing was changed.
     fn reopen(&self) -> BoxFuture<'_, Result<(), CopyError>>;
 
-    /// Adds batches at their recorded places and times. After `Ok` they are durable.
+    /// Adds batches of one partition at their recorded places and times. After `Ok` they are durable.
     ///
     /// # Errors
     /// [`CopyError`]. Some of the batches, from the first on, may have been added: go on after [`Self::head`].

@@ -1,10 +1,12 @@
-//! The address of a store: `nats://USER:PASSWORD@HOST:4222,HOST:4222/NAME?copy=FOLDER&monitor=HOST:8222,HOST:8222`.
+//! The address of a store: `nats://USER:PASSWORD@HOST:4222,HOST:4222/NAME?copy=FOLDER&monitor=HOST:8222,HOST:8222&partitions=3`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use async_nats::ServerAddr;
+
+use crate::limits::PARTITIONS_MAX;
 
 /// Bytes of the name of a store. It is part of the names of streams and subjects.
 const NAME_BYTES_MAX: usize = 32;
@@ -18,6 +20,7 @@ pub struct JetStreamUrl {
     name: String,
     monitors: Vec<String>,
     copy: Option<PathBuf>,
+    partitions: Option<u16>,
 }
 
 /// The text is not the address of a store.
@@ -39,6 +42,12 @@ impl JetStreamUrl {
     #[must_use]
     pub fn copy(&self) -> Option<&Path> {
         self.copy.as_deref()
+    }
+
+    /// Returns the number of partitions, if the address names it: that of a new store, and the one that a store must have.
+    #[must_use]
+    pub const fn partitions(&self) -> Option<u16> {
+        self.partitions
     }
 
     /// Returns true if a text begins as an address of this kind does.
@@ -79,13 +88,19 @@ impl FromStr for JetStreamUrl {
             return Err(wrong("it begins with `nats://` or `tls://`"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (mut monitors, mut copy) = (Vec::new(), None);
+        let (mut monitors, mut copy, mut partitions) = (Vec::new(), None, None);
         for parameter in query.split('&').filter(|_| !query.is_empty()) {
             match parameter.split_once('=') {
                 Some(("monitor", hosts)) => monitors = hosts.split(',').map(str::to_owned).collect(),
                 Some(("copy", folder)) if !folder.is_empty() => copy = Some(PathBuf::from(folder)),
+                Some(("partitions", number)) => {
+                    let number = number.parse().ok().filter(|number| (1..=PARTITIONS_MAX).contains(number));
+                    partitions = Some(number.ok_or_else(|| wrong("a store has 1 to 64 `partitions`"))?);
+                }
                 _ => {
-                    return Err(wrong("its parameters are `copy=FOLDER` and `monitor=HOST:8222,HOST:8222`"));
+                    return Err(wrong(
+                        "its parameters are `copy=FOLDER`, `monitor=HOST:8222,HOST:8222` and `partitions=NUMBER`",
+                    ));
                 }
             }
         }
@@ -108,7 +123,7 @@ impl FromStr for JetStreamUrl {
         if hosts.is_empty() || !servers.iter().all(is_server) {
             return Err(wrong("the hosts are written as `HOST:4222,HOST:4222`"));
         }
-        Ok(Self { servers, name: name.to_owned(), monitors, copy })
+        Ok(Self { servers, name: name.to_owned(), monitors, copy, partitions })
     }
 }
 
@@ -153,6 +168,10 @@ mod tests {
         assert_eq!(url.monitors(), ["a:8222", "[::1]:8223"]);
         let url = "nats://a/shop?copy=/srv/copy&monitor=a:8222".parse::<JetStreamUrl>().unwrap();
         assert_eq!((url.copy(), url.monitors().len()), (Some(Path::new("/srv/copy")), 1));
+        assert_eq!(url.partitions(), None);
+        let numbers = [1, 64].map(|number| format!("nats://a/shop?partitions={number}"));
+        let numbers = numbers.map(|url| url.parse::<JetStreamUrl>().unwrap().partitions());
+        assert_eq!(numbers, [Some(1), Some(64)]);
         assert!(JetStreamUrl::is_begun_by("nats://") && !JetStreamUrl::is_begun_by("nats:shop"));
     }
 
@@ -170,7 +189,9 @@ mod tests {
             "nats://a/shop?monitor=",
             "nats://a/shop?monitor=a",
             "nats://a/shop?monitor=http://a:8222",
-            "nats://a/shop?partitions=3",
+            "nats://a/shop?partitions=0",
+            "nats://a/shop?partitions=65",
+            "nats://a/shop?partitions=",
             "nats://a/shop?copy=",
             "nats://a/shop?copy=a&",
         ] {

@@ -14,7 +14,7 @@ use gesta_core::StoreId;
 
 use crate::error::OpenError;
 use crate::limits::{ANSWER_TIME, BUCKET_TIME, BUSY_PAUSE, UNREACHED_PAUSE, UNREACHED_PAUSE_MAX};
-use crate::link::{find_or_make, outcome_of, why};
+use crate::link::{IfMissing, find_or_make, outcome_of, why};
 use crate::machine::Refusal;
 
 /// How long the servers look for a publish that came before. Each publish is repeated for seconds only.
@@ -74,7 +74,7 @@ impl Bucket {
         servers: usize,
     ) -> Result<Self, OpenError> {
         let wanted = config(name, content, of, servers);
-        let (found, _) = find_or_make(context, &wanted, true).await?;
+        let (found, _) = find_or_make(context, &wanted, IfMissing::Make).await?;
         check(&found, &wanted).map_err(|reason| OpenError::Refused { reason })?;
         let stream = context.get_stream_no_info(&wanted.name).await;
         let stream = stream.map_err(|error| OpenError::Unreachable { reason: why(&error) })?;

@@ -6,7 +6,6 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use gesta_core::StoreId;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::address::JetStreamUrl;
@@ -56,12 +55,12 @@ impl JetStreamBuckets {
         let (address, opened) = (url.clone(), std::sync::mpsc::channel());
         runtime.spawn(async move {
             // Nobody needs to know that a connection was lost: each request says so itself.
-            let (inputs, _) = mpsc::channel(1);
-            // The caller waits.
-            let client = connect(&address, inputs).await;
-            // A context begins a task of its own, so it is made here.
-            let _ =
-                opened.0.send(client.map(|client| ContextBuilder::new().timeout(ANSWER_TIME).build(client)));
+            let connected = connect(&address).await;
+            // A context begins a task of its own, so it is made here. The caller waits.
+            let _ = opened.0.send(
+                connected
+                    .map(|connection| ContextBuilder::new().timeout(ANSWER_TIME).build(connection.client)),
+            );
         });
         let context = opened.1.recv().map_err(|_| panicked()).and_then(|context| context);
         let context = match context {

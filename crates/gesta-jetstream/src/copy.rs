@@ -12,6 +12,8 @@ use gesta_core::{
     RecordedBatches, StoreId,
 };
 
+use gesta_log::Replica;
+
 use crate::address::JetStreamUrl;
 use crate::buckets::JetStreamBuckets;
 use crate::error::OpenError;
@@ -20,8 +22,24 @@ use crate::options::Options;
 use crate::store::JetStreamStore;
 
 impl CopySource for JetStreamStore {
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
-        self.log().batches(after, until)
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+        let partition = self.partition(partition);
+        Box::new(Raised { replica: partition.replica(), batches: partition.log().batches(0, after, until) })
+    }
+}
+
+/// The batches of a copy, in the words of the store.
+struct Raised<'a> {
+    replica: &'a Replica,
+    batches: Box<dyn RecordedBatches + 'a>,
+}
+
+impl RecordedBatches for Raised<'_> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<RecordedBatch>, ReadError>> {
+        Box::pin(async move {
+            let batches = self.batches.next().await?;
+            Ok(batches.iter().map(|batch| self.replica.raise_batch(batch)).collect())
+        })
     }
 }
 
@@ -34,18 +52,19 @@ pub struct JetStreamCopy {
 }
 
 impl JetStreamCopy {
-    /// Opens the copy of a store, with the local copy in a folder. Begins one if there is none. Blocks until the folder has what the cluster
-    /// has.
+    /// Opens the copy of a store with as many partitions, with the local copy in a folder. Begins one if there is none. Blocks until the folder
+    /// has what the cluster has.
     ///
     /// # Errors
-    /// [`OpenError`]; [`OpenError::Refused`] if another store has the name.
+    /// [`OpenError`]; [`OpenError::Refused`] if another store has the name, or if there cannot be as many partitions.
     pub fn open(
         url: &JetStreamUrl,
         folder: &Path,
-        of: StoreId,
+        (of, partitions): (StoreId, u16),
         options: &Options,
     ) -> Result<Self, OpenError> {
-        let (store, is_unfinished) = JetStreamStore::open_for(url, folder, options, Purpose::Copy(of))?;
+        let (store, is_unfinished) =
+            JetStreamStore::open_for(url, folder, options, Purpose::Copy(of, partitions))?;
         let buckets = JetStreamBuckets::open(url, of, options)?;
         Ok(Self { store, buckets, is_unfinished: AtomicBool::new(is_unfinished) })
     }
@@ -79,8 +98,8 @@ impl CopyTarget for JetStreamCopy {
         self.store.head_now()
     }
 
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
-        CopySource::batches(&self.store, after, until)
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+        CopySource::batches(&self.store, partition, after, until)
     }
 
     fn is_unfinished(&self) -> bool {

@@ -3,14 +3,13 @@
 use async_nats::ServerInfo;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::stream::{Info, PeerInfo};
+use async_nats::jetstream::stream::{Config, Info, PeerInfo};
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
 
 use crate::address::JetStreamUrl;
 use crate::error::OpenError;
 use crate::limits::ANSWER_TIME;
-use crate::link::{COPYING, Settings, check_server, join, settings_of, why};
+use crate::link::{COPYING, Settings, check_server, is_begun, join, partitions_of, settings_of, why};
 
 /// Servers that keep a stream.
 const SERVERS: usize = 3;
@@ -43,8 +42,7 @@ pub fn examine(url: &JetStreamUrl) -> Result<Vec<Finding>, OpenError> {
     let runtime =
         Builder::new_current_thread().enable_io().enable_time().build().map_err(OpenError::Thread)?;
     runtime.block_on(async {
-        let (inputs, _) = mpsc::channel(1);
-        let client = join(url, inputs).await?;
+        let client = join(url).await?.client;
         let mut findings = Vec::new();
         let mut watched = Vec::new();
         for monitor in url.monitors() {
@@ -56,16 +54,21 @@ pub fn examine(url: &JetStreamUrl) -> Result<Vec<Finding>, OpenError> {
             findings.push(of_connected(&client.server_info()));
         }
         let context = ContextBuilder::new().timeout(ANSWER_TIME).build(client);
-        let name = url.name();
-        for (stream, is_needed) in [
-            (url.stream(0), true),
-            (format!("KV_gesta-{name}-values"), false),
-            (format!("KV_gesta-{name}-snapshots"), false),
-        ] {
-            findings.extend(of_stream(&context, &stream, is_needed, &watched).await);
+        for number in 0..partitions(&context, url).await {
+            findings.extend(of_stream(&context, &url.stream(number), true, &watched).await);
+        }
+        for bucket in ["values", "snapshots"] {
+            let bucket = format!("KV_gesta-{}-{bucket}", url.name());
+            findings.extend(of_stream(&context, &bucket, false, &watched).await);
         }
         Ok(findings)
     })
+}
+
+/// The partitions that the first stream of a store names; 1 if it does not answer.
+async fn partitions(context: &Context, url: &JetStreamUrl) -> u16 {
+    let stream = context.get_stream(url.stream(0)).await;
+    stream.ok().and_then(|stream| partitions_of(&stream.cached_info().config)).unwrap_or(1)
 }
 
 /// What is wrong with a server, without the words of an open.
@@ -151,12 +154,7 @@ fn of_info(info: &Info, watched: &[String]) -> Vec<Finding> {
         );
         findings.push(finding(Grade::Bad, text));
     }
-    if info.config.metadata.contains_key(COPYING) {
-        findings.push(finding(
-            Grade::Bad,
-            format!("the stream `{name}` is an unfinished copy: run `gesta copy` again"),
-        ));
-    }
+    findings.extend(of_metadata(&info.config));
     let cluster = info.cluster.as_ref();
     let peers = cluster.map_or(&[][..], |cluster| &cluster.replicas);
     let behind = peers.iter().filter(|peer| peer.offline || !peer.current || peer.lag.unwrap_or(0) > 0);
@@ -182,6 +180,23 @@ fn of_info(info: &Info, watched: &[String]) -> Vec<Finding> {
             "the stream `{name}` is kept by {replicas} servers, led by `{leader}`, up to message {last}; none is behind"
         );
         findings.push(finding(Grade::Good, text));
+    }
+    findings
+}
+
+/// What the metadata of a stream say of the state of its store.
+fn of_metadata(config: &Config) -> Vec<Finding> {
+    let name = &config.name;
+    let mut findings = Vec::new();
+    if config.metadata.contains_key(COPYING) {
+        let text = format!("the stream `{name}` is an unfinished copy: run `gesta copy` again");
+        findings.push(finding(Grade::Bad, text));
+    }
+    if is_begun(config) {
+        let text = format!(
+            "the store of the stream `{name}` was begun, and not all of its streams were made: open it, that makes them"
+        );
+        findings.push(finding(Grade::Unsure, text));
     }
     findings
 }

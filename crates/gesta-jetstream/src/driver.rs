@@ -2,6 +2,8 @@
 //!
 //! *Invariant*: a call is answered once. The copy has what an answer speaks of.
 
+mod everywhere;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use gesta_core::{
     AppendError, Appended, Batch, Checkpoint, Facts, ReadError, RecordedBatch, Repeat, Timestamp,
 };
 use gesta_log::{GroupLookUp, Replica, SourcePlace};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::Instant;
 
@@ -20,6 +22,7 @@ use crate::link::Link;
 use crate::machine::{Halt, Input, Machine, NotWritten, Output, Settled};
 use crate::message::{Draft, Message, Tip};
 use crate::options::Clock;
+use everywhere::Everywhere;
 
 /// The answer to an append.
 pub(crate) type Answer = Result<Appended, AppendError>;
@@ -55,22 +58,39 @@ struct Group {
     decided: Decided,
 }
 
-/// Told once the copy has what the cluster had when the store was opened.
+/// Told once the copy has what the stream had when the store was opened.
 pub(crate) struct Opening {
-    /// The last message of the cluster then.
+    /// The last message of the stream then.
     pub(crate) last: u64,
     pub(crate) done: oneshot::Sender<Result<(), Halt>>,
 }
 
+/// The copy of a partition.
+pub(crate) struct Copy {
+    pub(crate) replica: Arc<Replica>,
+    /// The copies of all partitions, in their order.
+    pub(crate) all: Arc<[Arc<Replica>]>,
+    /// The place before the first event of the store.
+    pub(crate) start: Checkpoint,
+}
+
+/// The stream of a partition.
+pub(crate) struct Cluster {
+    pub(crate) link: Link,
+    /// What the link tells.
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    /// Changes each time the connection was lost.
+    pub(crate) lost: watch::Receiver<()>,
+}
+
 /// The task of a partition.
 pub(crate) struct Driver {
-    pub(crate) machine: Machine,
-    pub(crate) replica: Arc<Replica>,
-    pub(crate) link: Link,
-    pub(crate) clock: Option<Clock>,
-    pub(crate) inputs: mpsc::Receiver<Input>,
-    pub(crate) calls: mpsc::UnboundedReceiver<Call>,
-    pub(crate) opening: Option<Opening>,
+    machine: Machine,
+    copy: Copy,
+    cluster: Cluster,
+    clock: Option<Clock>,
+    calls: mpsc::UnboundedReceiver<Call>,
+    opening: Option<Opening>,
     waiting: VecDeque<Call>,
     group: Option<Group>,
     follower: Option<AbortHandle>,
@@ -82,17 +102,16 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         machine: Machine,
-        replica: Arc<Replica>,
-        (link, inputs): (Link, mpsc::Receiver<Input>),
+        copy: Copy,
+        cluster: Cluster,
         calls: mpsc::UnboundedReceiver<Call>,
         (clock, opening, ended): (Option<Clock>, Opening, std::sync::mpsc::Sender<()>),
     ) -> Self {
         Self {
             machine,
-            replica,
-            link,
+            copy,
+            cluster,
             clock,
-            inputs,
             calls,
             opening: Some(opening),
             waiting: VecDeque::new(),
@@ -119,7 +138,7 @@ impl Driver {
                 }
             };
             tokio::select! {
-                input = self.inputs.recv() => match input {
+                input = self.cluster.inputs.recv() => match input {
                     Some(input) => self.take(input),
                     None => return,
                 },
@@ -127,8 +146,9 @@ impl Driver {
                     Some(call) => self.waiting.push_back(call),
                     None => return,
                 },
+                Ok(()) = self.cluster.lost.changed() => self.take(Input::ConnectionLost),
                 () = sleep => self.take(Input::Tick),
-                _ = status.tick() => self.link.ask_for_last(self.now()),
+                _ = status.tick() => self.cluster.link.ask_for_last(self.now()),
             }
         }
     }
@@ -182,14 +202,14 @@ impl Driver {
                     let draft = block_in_place(|| self.decide(may_write));
                     self.take(Input::Decided { at, draft });
                 }
-                Output::Publish(publish) => self.link.publish(publish),
+                Output::Publish(publish) => self.cluster.link.publish(publish),
                 Output::Apply(message, tip) => {
                     let input = block_in_place(|| self.apply(&message, tip));
                     self.take(input);
                 }
                 Output::Settled(settled) => block_in_place(|| self.settle(&settled)),
                 Output::Follow { consumer, from } => {
-                    let task = self.link.follow(consumer, from).abort_handle();
+                    let task = self.cluster.link.follow(consumer, from).abort_handle();
                     if let Some(before) = self.follower.replace(task) {
                         before.abort();
                     }
@@ -204,10 +224,10 @@ impl Driver {
         let group = self.group.as_mut()?;
         let read_only = self.machine.read_only();
         let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
-        let looked_up = self.replica.look_up(&group.batches);
+        let looked_up = self.copy.replica.look_up(&group.batches);
         group.decided = match looked_up {
             Ok(found) => {
-                let mut found = LookedUp { found, recorded: &group.recorded };
+                let mut found = LookedUp { found, copies: &self.copy.all, recorded: &group.recorded };
                 in_place(decide(&group.batches, &mut found, now, read_only.as_deref()), &group.recorded)
             }
             Err(error) => {
@@ -223,7 +243,7 @@ impl Driver {
 
     fn apply(&self, message: &Message, tip: Tip) -> Input {
         let place = SourcePlace::new(tip.to_bytes()).expect("a tip is short enough");
-        match self.replica.append(message.batches(), &place) {
+        match self.copy.replica.append(message.batches(), &place) {
             Ok(()) => Input::Applied,
             Err(error) => Input::NotApplied { reason: with_causes(&error) },
         }
@@ -237,9 +257,8 @@ impl Driver {
         let outcomes = decided.outcomes.into_iter().map(Some).chain(std::iter::repeat(None));
         for ((batch, (reply, _room)), outcome) in batches.into_iter().zip(tickets).zip(outcomes) {
             let answer = match (outcome, settled) {
-                // The log answers repeats.
                 (Some(Outcome::Repeated(_)), _) | (Some(Outcome::RepeatedInGroup(_)), Settled::Written) => {
-                    self.replica.log().append_blocking(batch)
+                    self.repeated(batch)
                 }
                 (Some(Outcome::Accepted(repeat)), Settled::Written) => {
                     let recorded = ends.next().expect("there is one for each accepted batch");
@@ -256,7 +275,7 @@ impl Driver {
         }
         for head in heads {
             let answer = match settled {
-                Settled::Written => Ok(self.replica.head()),
+                Settled::Written => Ok(self.copy.replica.head()),
                 settled => Err(ReadError::Unavailable { reason: self.failure(settled).to_string() }),
             };
             let _ = head.send(answer);
@@ -264,9 +283,15 @@ impl Driver {
     }
 
     fn appended(&self, repeat: Repeat, recorded: &RecordedBatch) -> Appended {
-        let head = self.replica.head();
-        let checkpoint = Checkpoint::start(head.store(), 1).past(recorded.last());
+        let checkpoint = self.copy.start.clone().past(recorded.last());
         Appended { places: repeat.places, checkpoint, repeated: false }
+    }
+
+    /// Returns the log's answer to a repeat. It has no use for expectations and conditions, whose places are those of the store.
+    fn repeated(&self, batch: Batch) -> Answer {
+        let batch = Batch { expect: Vec::new(), conditions: Vec::new(), ..batch };
+        let appended = self.copy.replica.log().append_blocking(batch)?;
+        Ok(self.copy.replica.raise_appended(appended, &self.copy.start))
     }
 
     /// Why a batch may be written.
@@ -318,12 +343,13 @@ impl Drop for Driver {
 /// A group in front of a replica.
 struct LookedUp<'a> {
     found: GroupLookUp<'a>,
+    copies: &'a [Arc<Replica>],
     recorded: &'a [Option<Box<RecordedBatch>>],
 }
 
 impl CopyGroup for LookedUp<'_> {
     fn facts(&self, at: usize) -> impl Facts {
-        self.found.facts(at)
+        Everywhere { facts: self.found.facts(at), copies: self.copies }
     }
 
     fn accept(&mut self, at: usize, now: Timestamp) -> RecordedBatch {
@@ -400,12 +426,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = gesta_log::Options::default();
         let replica = Replica::open(folder.path(), StoreId::from_bytes([1; 16]), 0, &options).unwrap();
+        let copies = [Arc::new(replica)];
+        let replica = &copies[0];
         let batch = |id: u128| {
             let (stream, kind) = ("account-1".parse().unwrap(), "opened".parse().unwrap());
             Batch::new(vec![NewEvent::json(EventId::from_u128(id), stream, kind, Timestamp::MIN, "1")])
         };
         let decide = |batches: &[Batch]| {
-            let mut group = LookedUp { found: replica.look_up(batches).unwrap(), recorded: &[] };
+            let mut group =
+                LookedUp { found: replica.look_up(batches).unwrap(), copies: &copies, recorded: &[] };
             decide(batches, &mut group, Timestamp::MIN, None)
         };
         let group = decide(&[batch(1), batch(2), batch(1)]);

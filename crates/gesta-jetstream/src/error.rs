@@ -40,6 +40,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// A thread of the store has ended without an answer.
+    pub(crate) fn panicked() -> Self {
+        Self::Unreachable { reason: "the thread of the store has panicked".to_owned() }
+    }
+
     /// Returns the advice on opening again.
     #[must_use]
     pub fn retry(&self) -> Retry {

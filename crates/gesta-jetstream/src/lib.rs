@@ -33,10 +33,18 @@ mod error;
 mod limits;
 #[cfg(feature = "store")]
 mod link;
+#[cfg(feature = "store")]
+mod listing;
 mod machine;
+#[cfg(feature = "store")]
+mod merged;
 mod message;
 #[cfg(feature = "store")]
+mod open;
+#[cfg(feature = "store")]
 mod options;
+#[cfg(feature = "store")]
+mod partition;
 #[cfg(feature = "store")]
 mod snapshots;
 #[cfg(feature = "store")]

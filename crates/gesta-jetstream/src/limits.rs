@@ -9,6 +9,9 @@ pub const MESSAGE_BYTES_MAX: usize = 8_000_000 - 64 * 1024;
 /// Batches of one message: what a writer gathers while the group before is on its way.
 pub const MESSAGE_BATCHES_MAX: usize = 1_024;
 
+/// Partitions of one store. Clients over HTTP take as many.
+pub(crate) const PARTITIONS_MAX: u16 = 64;
+
 /// How long an acknowledgement, or a message that must exist, is waited for. An append takes milliseconds.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How long a group is tried. The election of a leader takes 4 to 9 s.
@@ -50,6 +53,8 @@ pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Answers and deliveries that wait for the writer.
 pub(crate) const INPUTS_MAX: usize = 256;
+/// Streams of a new store that are asked for at once.
+pub(crate) const STREAMS_AT_ONCE: usize = 8;
 /// How often the leader is asked for its last message.
 pub(crate) const STATUS_TIME: Duration = Duration::from_secs(5);
 

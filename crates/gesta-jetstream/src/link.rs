@@ -1,6 +1,7 @@
 //! What a partition asks of the cluster: its stream, publishes, deliveries, and the last message.
 
 mod answer;
+mod connect;
 mod monitor;
 mod set_up;
 
@@ -18,8 +19,9 @@ use crate::limits::ANSWER_TIME;
 use crate::machine::{Input, Publish};
 
 pub(crate) use answer::outcome_of;
+pub(crate) use connect::{check_server, connect, join, why};
 pub(crate) use monitor::{Settings, settings_of};
-pub(crate) use set_up::{COPYING, Purpose, check_server, connect, find_or_make, join, set_up, why};
+pub(crate) use set_up::{COPYING, Found, IfMissing, Purpose, find_or_make, is_begun, partitions_of, set_up};
 
 /// How long to wait before a consumer is asked for again.
 const CONSUMER_PAUSE: Duration = Duration::from_millis(200);

@@ -21,7 +21,8 @@ use crate::write::{Answer, Encoded, RecordedPlace, Ticket};
 use batches::PostgresBatches;
 
 impl CopySource for PostgresStore {
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+        assert_eq!(partition, 0, "a store in PostgreSQL has one partition");
         Box::new(PostgresBatches::new(&self.inner, after, until))
     }
 }
@@ -121,8 +122,8 @@ impl CopyTarget for PostgresCopy {
         self.store.head_now()
     }
 
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
-        self.store.batches(after, until)
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+        self.store.batches(partition, after, until)
     }
 
     fn is_unfinished(&self) -> bool {

@@ -78,7 +78,7 @@ fn check(machine: &Machine, what: &str) -> (usize, usize) {
 }
 
 fn batches(replica: &Replica) -> Vec<RecordedBatch> {
-    let (mut all, mut batches) = (Vec::new(), replica.log().batches(0, replica.head().sequence(0)));
+    let (mut all, mut batches) = (Vec::new(), replica.log().batches(0, 0, replica.head().sequence(0)));
     loop {
         let next = pollster::block_on(batches.next()).unwrap();
         if next.is_empty() {

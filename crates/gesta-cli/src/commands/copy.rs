@@ -52,7 +52,7 @@ impl CopyStore {
                 .help("give another place with `--to`"));
         }
         let source = open_source(&from)?;
-        let target = open_target(&to, source.id())?;
+        let target = open_target(&to, &source)?;
         if source.is_at(&target) {
             return Err(onto_itself());
         }

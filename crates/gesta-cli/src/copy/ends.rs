@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gesta_core::{CopySource, CopyTarget, KeyValueStore, MemoryKeyValueStore, ReadError, StoreId};
+use gesta_core::{
+    CopySource, CopyTarget, KeyValueStore, MemoryKeyValueStore, ReadError, RecordedBatches, StoreId,
+};
 use gesta_jetstream::{JetStreamBuckets, JetStreamCopy, JetStreamUrl};
 use gesta_log::{LogCopy, LogStore, Options, Scrub};
 use gesta_postgres::{PostgresCopy, PostgresStore};
 use gesta_state::StateStore;
 use pollster::block_on;
 
+use super::range::Range;
 use crate::cluster;
 use crate::failure::{Failure, Outcome};
 use crate::store::StoreUrl;
@@ -39,14 +42,19 @@ pub(crate) struct Target {
 }
 
 impl Source {
-    /// The id of the store, which the copy gets.
-    pub(crate) const fn id(&self) -> StoreId {
-        self.id
+    /// The partitions of the store. The copy has as many.
+    pub(super) fn partitions(&self) -> u16 {
+        self.store.capabilities().partitions
     }
 
     /// True if a target is the source itself, by another address. Two opens of one folder exclude each other.
     pub(crate) fn is_at(&self, target: &Target) -> bool {
         self.whereabouts.is_some() && self.whereabouts == target.whereabouts
+    }
+
+    /// Its batches in a range.
+    pub(super) fn batches(&self, range: &Range<'_>) -> Box<dyn RecordedBatches + '_> {
+        range.batches(|partition, after, until| self.store.batches(partition, after, until))
     }
 
     /// The failure for a source that has lost events.
@@ -119,8 +127,15 @@ pub(crate) fn open_source(url: &StoreUrl) -> Outcome<Source> {
     }
 }
 
-/// Begins a copy of a store, or opens the one that is there.
-pub(crate) fn open_target(url: &StoreUrl, of: StoreId) -> Outcome<Target> {
+/// Begins a copy of a source, or opens the one that is there.
+pub(crate) fn open_target(url: &StoreUrl, source: &Source) -> Outcome<Target> {
+    let (of, partitions) = (source.id, source.partitions());
+    if partitions > 1 && matches!(url, StoreUrl::File(_) | StoreUrl::Postgres(_)) {
+        return Err(Failure::usage(format!(
+            "the source has {partitions} partitions, and a folder or a database has one: the places of a copy are those of its source"
+        ))
+        .help("give a name on a cluster, `nats://HOST,HOST,HOST/NAME?copy=FOLDER`"));
+    }
     match url {
         StoreUrl::File(folder) => {
             if has_only_other_files(folder) {
@@ -147,8 +162,12 @@ pub(crate) fn open_target(url: &StoreUrl, of: StoreId) -> Outcome<Target> {
             })
         }
         StoreUrl::JetStream(url) => {
-            let copy =
-                JetStreamCopy::open(url, cluster::copy_of(url)?, of, &gesta_jetstream::Options::default());
+            let copy = JetStreamCopy::open(
+                url,
+                cluster::copy_of(url)?,
+                (of, partitions),
+                &gesta_jetstream::Options::default(),
+            );
             let copy = copy.map_err(|error| cannot_open_cluster(url, &error))?;
             let buckets = copy.buckets();
             Ok(Target {

@@ -4,20 +4,22 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join;
-use gesta_core::{CopyTarget, LogDigest, ReadError, RecordedBatch, RecordedBatches};
+use gesta_core::{CopyTarget, LogDigest, Position, ReadError, RecordedBatch, RecordedBatches};
 use pollster::block_on;
 
 use super::ends::Source;
+use super::range::{Range, words};
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
 use crate::progress::Progress;
 
 /// Compares the batches of a range, and says what both stores have.
-pub(super) fn verify(source: &Source, target: &dyn CopyTarget, after: u64, until: u64) -> Outcome {
-    let mut progress = Progress::new(Some(until - after));
+pub(super) fn verify(source: &Source, target: &dyn CopyTarget, range: &Range<'_>) -> Outcome {
+    let mut progress = Progress::new(Some(range.events()));
     let done = progress.counter();
-    let mut ours = Side::new(source.store.batches(after, until));
-    let mut theirs = Side::new(target.batches(after, until));
+    let mut ours = Side::new(source.batches(range));
+    let mut theirs =
+        Side::new(range.batches(|partition, after, until| target.batches(partition, after, until)));
     loop {
         let (one, other) = block_on(join(ours.fill(), theirs.fill()));
         one.map_err(|error| source.unreadable(error))?;
@@ -32,8 +34,8 @@ pub(super) fn verify(source: &Source, target: &dyn CopyTarget, after: u64, until
     progress.finish();
     let (events, batches) = (ours.events, ours.batches);
     let (digest, other) = (ours.digest.finish(), theirs.digest.finish());
-    if digest != other || events != until - after {
-        return Err(different(until));
+    if digest != other || events != range.events() {
+        return Err(different(&words(range.until)));
     }
     let batches = super::batches(batches);
     say(&format!(
@@ -81,21 +83,25 @@ fn compare(ours: &mut Side<'_>, theirs: &mut Side<'_>) -> Outcome<u64> {
     let pairs = ours.ahead.len().min(theirs.ahead.len());
     if pairs == 0 {
         let extra = ours.ahead.front().or(theirs.ahead.front());
-        return extra.map_or(Ok(0), |batch| Err(different(batch.first().sequence)));
+        return extra.map_or(Ok(0), |batch| Err(different_at(batch.first())));
     }
     for _ in 0..pairs {
         let (one, other) = (ours.take(), theirs.take());
         if let (Some(one), Some(_)) = (&one, &other)
             && one != other.as_ref().expect("it was just there")
         {
-            return Err(different(one.first().sequence));
+            return Err(different_at(one.first()));
         }
     }
     Ok(ours.events - before)
 }
 
-fn different(position: u64) -> Failure {
-    Failure::new(format!("the copy differs from its source at position {position}, so it stays unfinished"))
+fn different_at(position: Position) -> Failure {
+    different(&format!("position {position}"))
+}
+
+fn different(place: &str) -> Failure {
+    Failure::new(format!("the copy differs from its source at {place}, so it stays unfinished"))
         .help("if something else writes to one of the two, stop it; then empty the target and begin anew")
         .help("otherwise this is a bug: please report it")
 }

@@ -8,7 +8,7 @@ use crate::copying::{
     bank_log, check_goes_on, copy, exported, kill_after_writing, line, log_of, path, start_copy,
 };
 use crate::harness::{gesta, serve};
-use crate::hosts::{VIEWS, balance, bank, check_bank, cluster, done, schema};
+use crate::hosts::{VIEWS, balance, bank, check_bank, cluster, done, schema, send};
 
 /// The address of a store with a copy in a folder of that name.
 fn with_copy(store: &str, folder: &TempDir, name: &str) -> String {
@@ -139,4 +139,54 @@ fn a_copy_to_jetstream_goes_on_after_kills_and_is_no_store_until_it_is_finished(
     let back = path(&folder, "back");
     copy(&store, &back).ok();
     assert_eq!(exported(&folder, &log, "log"), exported(&folder, &back, "back"));
+}
+
+#[test]
+fn a_jetstream_store_of_three_partitions_is_served_examined_and_copied() {
+    let (Some(store), Some(moved)) = (cluster(), cluster()) else { return };
+    let folder = TempDir::new().unwrap();
+    let with_copy = with_copy(&store, &folder, "copy");
+    let server = serve(&["--store", &format!("{with_copy}&partitions=3")]);
+    // Each account is a stream, so the accounts are in all partitions.
+    for number in 0..30 {
+        let (path, body) = (format!("/streams/account-{number}"), json!({"type": "opened", "data": {}}));
+        let (status, answer) = send(&server.url, &path, &body, None).unwrap();
+        assert_eq!(status, 201, "{answer}");
+    }
+    let read = gesta(["read", "--all", "--url", &server.url]).ok();
+    assert_eq!(read.lines().count(), 30, "{read}");
+    for partition in ["1/", "2/"] {
+        assert!(read.contains(partition), "{read}");
+    }
+    let over_two = json!({"events": [
+        {"stream": "account-1", "type": "opened", "data": {}}, {"stream": "account-2", "type": "opened", "data": {}},
+        {"stream": "account-3", "type": "opened", "data": {}}, {"stream": "account-4", "type": "opened", "data": {}}
+    ]});
+    let (status, problem) = send(&server.url, "/batches", &over_two, None).unwrap();
+    assert!(status == 501 && problem["detail"].as_str().unwrap().contains("several partitions"), "{problem}");
+    let said = gesta(["doctor", "--store", &store]).ok();
+    for partition in 0..3 {
+        assert!(
+            said.contains(&format!("_{partition}` is kept by 3 servers")) || said.contains("behind"),
+            "{said}"
+        );
+    }
+    assert_eq!(server.stop(), Some(0));
+    let serve_with = |partitions: u16| {
+        let store = format!("{with_copy}&partitions={partitions}");
+        gesta(["serve", "--listen", "127.0.0.1:0", "--store", &store]).failed(1)
+    };
+    assert!(serve_with(4).contains("leave it out of the address"));
+    // A copy has as many partitions, so it is on a cluster.
+    let said = copy(&with_copy, &path(&folder, "log")).failed(2);
+    assert!(said.contains("3 partitions") && said.contains("nats://"), "{said}");
+    let moved = self::with_copy(&moved, &folder, "moved");
+    let first = copy(&with_copy, &moved).ok();
+    assert!(line(&first, "copied 30 events in 30 batches, up to positions ").contains(", "), "{first}");
+    let verified = line(&first, "verified 30 events in 30 batches: digest sha256:").to_owned();
+    let again = copy(&with_copy, &moved).ok();
+    assert_eq!(line(&again, "verified 30"), verified);
+    let server = serve(&["--store", &moved]);
+    assert_eq!(gesta(["read", "--all", "--url", &server.url]).ok(), read, "places and times are the same");
+    assert!(copy(&with_copy, &format!("{moved}x&partitions=2")).failed(1).contains("leave them out"));
 }

@@ -113,6 +113,16 @@ fn every_server_on_jetstream_answers_for_all_groups_and_another_one_deals_when_o
     check_that_all_answer_for_all_groups(Pair::on([of("first"), of("second")]));
 }
 
+#[test]
+fn servers_of_a_store_of_three_partitions_on_jetstream_share_groups() {
+    let Some(store) = cluster() else { return };
+    let folders = tempfile::tempdir().unwrap();
+    let of = |name: &str| format!("{store}?partitions=3&copy={}", folders.path().join(name).display());
+    let pair = Pair::on([of("first"), of("second")]);
+    assert_eq!(get(pair.urls()[1], "/store").1["partitions"], 3);
+    check_that_all_answer_for_all_groups(pair);
+}
+
 fn check_that_all_answer_for_all_groups(pair: Pair) {
     let urls = pair.urls();
     let place = dealer(&urls);

@@ -9,35 +9,43 @@ use bytes::Bytes;
 use gesta_jetstream::JetStreamUrl;
 use tokio::runtime::{Builder, Runtime};
 
-/// The messages that a stream had at one moment.
+/// The messages that the streams of a store had at one moment.
 pub(crate) struct Kept {
     servers: String,
+    streams: Vec<KeptStream>,
+}
+
+struct KeptStream {
     config: Config,
     messages: Vec<(HeaderMap, Bytes)>,
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn connect(servers: &str) -> (Client, Context) {
+pub(crate) async fn connect(servers: &str) -> (Client, Context) {
     let client = async_nats::connect(servers.split(',').collect::<Vec<_>>()).await.unwrap();
     (client.clone(), jetstream::new(client))
 }
 
 impl Kept {
-    /// Keeps what the stream of a store has.
+    /// Keeps what the streams of a store have.
     pub(crate) fn of(servers: &str, url: &JetStreamUrl) -> Self {
         runtime().block_on(async {
             let (_, context) = connect(servers).await;
-            let stream = context.get_stream(format!("ES_{}_0", url.name())).await.unwrap();
-            let info = stream.cached_info();
-            let (config, last) = (info.config.clone(), info.state.last_sequence);
-            let mut messages = Vec::new();
-            for number in 1..=last {
-                messages.push(message(&stream, number).await);
+            let mut streams = Vec::new();
+            for partition in 0..url.partitions().unwrap_or(1) {
+                let stream = context.get_stream(format!("ES_{}_{partition}", url.name())).await.unwrap();
+                let info = stream.cached_info();
+                let (config, last) = (info.config.clone(), info.state.last_sequence);
+                let mut messages = Vec::new();
+                for number in 1..=last {
+                    messages.push(message(&stream, number).await);
+                }
+                streams.push(KeptStream { config, messages });
             }
-            Self { servers: servers.to_owned(), config, messages }
+            Self { servers: servers.to_owned(), streams }
         })
     }
 
@@ -46,7 +54,9 @@ impl Kept {
         runtime().block_on(async {
             let (_, context) = connect(&self.servers).await;
             let duplicate_window = Duration::from_millis(100);
-            context.update_stream(Config { duplicate_window, ..self.config.clone() }).await.unwrap();
+            for KeptStream { config, .. } in &self.streams {
+                context.update_stream(Config { duplicate_window, ..config.clone() }).await.unwrap();
+            }
         });
     }
 
@@ -54,13 +64,15 @@ impl Kept {
     pub(crate) fn put_back(&self) {
         runtime().block_on(async {
             let (client, context) = connect(&self.servers).await;
-            context.delete_stream(&self.config.name).await.unwrap();
-            context.create_stream(self.config.clone()).await.unwrap();
-            for (headers, payload) in &self.messages {
-                let request = Request::new().headers(headers.clone()).payload(payload.clone());
-                let answer = client.send_request(self.config.subjects[0].clone(), request).await.unwrap();
-                let answer = String::from_utf8_lossy(&answer.payload).into_owned();
-                assert!(answer.contains("\"seq\""), "{answer}");
+            for KeptStream { config, messages } in &self.streams {
+                context.delete_stream(&config.name).await.unwrap();
+                context.create_stream(config.clone()).await.unwrap();
+                for (headers, payload) in messages {
+                    let request = Request::new().headers(headers.clone()).payload(payload.clone());
+                    let answer = client.send_request(config.subjects[0].clone(), request).await.unwrap();
+                    let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+                    assert!(answer.contains("\"seq\""), "{answer}");
+                }
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The laws of an event store, on a stream of a single server and on one of a cluster of three.
+//! The laws of an event store, on a single server and on a cluster of three, with one partition and with three.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,19 +26,20 @@ struct JetStream {
 }
 
 impl JetStream {
-    fn on_one_server() -> Self {
-        Self::at(shared(NATS_URL, "nats"), true)
+    fn on_one_server(partitions: u16) -> Self {
+        Self::at(shared(NATS_URL, "nats"), partitions, true)
     }
 
-    fn on_a_cluster() -> Self {
-        Self::at(shared(NATS_CLUSTER_URL, "nats-cluster"), false)
+    fn on_a_cluster(partitions: u16) -> Self {
+        Self::at(shared(NATS_CLUSTER_URL, "nats-cluster"), partitions, false)
     }
 
-    fn at(servers: Option<String>, takes_single_server: bool) -> Self {
+    fn at(servers: Option<String>, partitions: u16, takes_single_server: bool) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
-        let url = servers.as_ref().map(|servers| format!("{servers}/{name}").parse().unwrap());
+        let address = |servers| format!("{servers}/{name}?partitions={partitions}").parse().unwrap();
+        let url = servers.as_ref().map(address);
         let folders = tempfile::tempdir().unwrap();
-        let (clock, stand_in) = (Clock::default(), Memory::new(1));
+        let (clock, stand_in) = (Clock::default(), Memory::new(partitions));
         let losses = AtomicU32::new(0);
         Self { clock, servers, url, losses, takes_single_server, folders, stand_in }
     }
@@ -103,11 +104,21 @@ impl Harness for JetStream {
 
 mod on_one_server {
     use super::JetStream;
-    gesta_conformance::laws!(JetStream::on_one_server());
+    gesta_conformance::laws!(JetStream::on_one_server(1));
+}
+
+mod with_three_partitions_on_one_server {
+    use super::JetStream;
+    gesta_conformance::laws!(JetStream::on_one_server(3));
 }
 
 /// Every few calls, the store is closed and opened again.
 mod under_restarts {
     use super::{JetStream, Restarting};
-    gesta_conformance::laws!(Restarting::every(12, JetStream::on_a_cluster()));
+    gesta_conformance::laws!(Restarting::every(12, JetStream::on_a_cluster(1)));
+}
+
+mod with_three_partitions_on_a_cluster {
+    use super::JetStream;
+    gesta_conformance::laws!(JetStream::on_a_cluster(3));
 }

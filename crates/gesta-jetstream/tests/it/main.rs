@@ -7,4 +7,5 @@ mod faults;
 mod history;
 mod laws;
 mod opening;
+mod partitions;
 mod servers;

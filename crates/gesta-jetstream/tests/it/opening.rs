@@ -18,7 +18,7 @@ pub(crate) fn at(servers: &str) -> JetStreamUrl {
     format!("{servers}/{}", uuid::Uuid::new_v4().simple()).parse().unwrap()
 }
 
-fn unsafe_options() -> Options {
+pub(crate) fn unsafe_options() -> Options {
     Options { takes_single_server: true, ..Options::default() }
 }
 

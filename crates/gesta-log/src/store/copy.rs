@@ -20,7 +20,8 @@ use crate::read;
 use crate::write::Committer;
 
 impl CopySource for LogStore {
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+        assert_eq!(partition, 0, "a log has one partition");
         Box::new(LogBatches { log: self, after, until })
     }
 }
@@ -119,8 +120,8 @@ impl CopyTarget for LogCopy {
         self.log.head_now()
     }
 
-    fn batches(&self, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
-        self.log.batches(after, until)
+    fn batches(&self, partition: u16, after: u64, until: u64) -> Box<dyn RecordedBatches + '_> {
+        self.log.batches(partition, after, until)
     }
 
     fn is_unfinished(&self) -> bool {

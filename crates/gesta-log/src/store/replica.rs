@@ -7,6 +7,7 @@
 
 mod error;
 mod look_up;
+mod raise;
 mod through;
 
 use std::io;
@@ -14,9 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use gesta_core::{
-    Batch, Checkpoint, Limit, Place, Position, Query, Read, ReadError, RecordedBatch, RecordedEvent, StoreId,
-};
+use gesta_core::{Batch, Checkpoint, Limit, Place, Query, Read, ReadError, RecordedBatch, StoreId};
 
 use super::open::{Purpose, open};
 use super::{Drive, LogStore};
@@ -38,7 +37,7 @@ pub use through::{SourcePlace, SourcePlaceTooLong};
 /// them. Appends to that log are refused; it answers repeats, since it has all ids and command keys.
 ///
 /// The log in the folder has one partition, whichever it follows: its positions are in partition 0, and its checkpoints have one
-/// sequence. A store over several replicas translates at its rim: [`Self::lower`], [`Self::raise`], [`Self::raise_event`].
+/// sequence. A store over several replicas translates at its rim: [`Self::lower`] and [`Self::raise`], and what is made of them.
 /// Batches that are fed in or looked up are in the words of the source.
 ///
 /// The methods block their thread. Dropping a replica closes it.
@@ -136,47 +135,29 @@ impl Replica {
         &self.log
     }
 
+    /// Checks the mark that a place of the source has in this partition.
+    ///
+    /// # Errors
+    /// [`ReadError::Diverged`], in the words of the source; [`ReadError`] if the disk gives no answer.
+    pub async fn check_place(&self, place: &Checkpoint) -> Result<(), ReadError> {
+        let lowered = self.lower(place);
+        let checked = self.log.look(move |shared, mode| read::check_place(shared, &lowered, mode)).await;
+        checked.map_err(|error| self.raise_error(error, place))
+    }
+
+    /// [`Self::check_place`] as a call that blocks its thread.
+    ///
+    /// # Errors
+    /// As [`Self::check_place`].
+    pub fn check_place_blocking(&self, place: &Checkpoint) -> Result<(), ReadError> {
+        let checked = read::check_place(&self.log.shared, &self.lower(place), ReadMode::Disk);
+        checked.map_err(|error| self.raise_error(error.into_read_error(), place))
+    }
+
     /// Returns the partition of the source.
     #[must_use]
     pub const fn partition(&self) -> u16 {
         self.partition
-    }
-
-    /// Translates a place of the source into one of the log: that of the partition alone.
-    #[must_use]
-    pub fn lower(&self, place: &Checkpoint) -> Checkpoint {
-        let sequence = place.sequence(self.partition);
-        let lowered = Checkpoint::new(place.store(), [sequence]);
-        match place.mark(self.partition) {
-            Some(mark) => lowered.with_mark(Position { partition: 0, sequence }, mark),
-            None => lowered,
-        }
-    }
-
-    /// Moves the place of the partition in `whole`, a place of the source, to a place of the log.
-    ///
-    /// # Panics
-    /// If `whole` has no such partition.
-    #[must_use]
-    pub fn raise(&self, place: &Checkpoint, whole: Checkpoint) -> Checkpoint {
-        let at = self.raise_position(Position { partition: 0, sequence: place.sequence(0) });
-        match place.mark(0) {
-            Some(mark) => whole.with_mark(at, mark),
-            None => whole.with(at.partition, at.sequence),
-        }
-    }
-
-    /// Translates a position of the log into one of the source.
-    #[must_use]
-    pub const fn raise_position(&self, position: Position) -> Position {
-        Position { partition: self.partition, sequence: position.sequence }
-    }
-
-    /// Translates an event that the log has read into one of the source. The bytes are shared.
-    #[must_use]
-    pub fn raise_event(&self, event: &RecordedEvent) -> RecordedEvent {
-        let position = self.raise_position(event.position());
-        RecordedEvent::new(position, event.version(), event.recorded_at(), (**event).clone())
     }
 
     /// Closes the replica. Further calls are refused.

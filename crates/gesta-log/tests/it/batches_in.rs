@@ -26,7 +26,7 @@ fn a_folder_is_read_by_several_and_stays_as_it_is() {
     let log = open(&folder);
     let (events, _) = read_all(&log, &Query::All);
     assert_eq!(first.iter().flat_map(|batch| batch.events().to_vec()).collect::<Vec<_>>(), events);
-    assert_eq!(first[..3], block_on(log.batches(0, 6).next()).unwrap());
+    assert_eq!(first[..3], block_on(log.batches(0, 0, 6).next()).unwrap());
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn small() -> Options {
 
 fn batches_of(log: &LogStore) -> Vec<RecordedBatch> {
     let head = block_on(log.head_now()).unwrap().sequence(0);
-    let (mut batches, mut all) = (log.batches(0, head), Vec::new());
+    let (mut batches, mut all) = (log.batches(0, 0, head), Vec::new());
     loop {
         let next = block_on(batches.next()).unwrap();
         if next.is_empty() {
@@ -144,8 +144,26 @@ fn a_replica_of_a_later_partition_is_fed_and_looked_up_in_the_words_of_its_sourc
     let start = Checkpoint::start(of, 4);
     let head = replica.raise(&replica.head(), start.clone());
     let last = raised.last().unwrap();
-    assert_eq!(head.to_string(), start.past(last).to_string());
+    assert_eq!(head.to_string(), start.clone().past(last).to_string());
     assert_eq!(replica.lower(&head).to_string(), replica.head().to_string());
+
+    let batches = block_on(replica.log().batches(0, 0, replica.head().sequence(0)).next()).unwrap();
+    assert_eq!(batches.iter().map(|batch| replica.raise_batch(batch)).collect::<Vec<_>>(), moved);
+    let repeated = replica.log().append_blocking(moved[0].to_batch().unwrap()).unwrap();
+    let repeated = replica.raise_appended(repeated, &start);
+    assert_eq!(repeated.places[0].position, moved[0].first());
+    assert_eq!(repeated.checkpoint.to_string(), start.clone().past(moved[0].last()).to_string());
+    // A place of the store is checked by the mark in this partition, and the error speaks of the store.
+    let elsewhere = head.clone().with(0, 77);
+    assert_eq!(
+        (replica.check_place_blocking(&elsewhere), block_on(replica.check_place(&elsewhere))),
+        (Ok(()), Ok(()))
+    );
+    let wrong = elsewhere.clone().with_mark(last.position(), 7);
+    let diverged = ReadError::Diverged { checkpoint: wrong.clone(), found: elsewhere };
+    for checked in [replica.check_place_blocking(&wrong), block_on(replica.check_place(&wrong))] {
+        assert_eq!(format!("{:?}", checked.unwrap_err()), format!("{diverged:?}"));
+    }
 
     let group = [
         sample::batch("town-0", 9_000_u64).fail_if(Query::All, Some(head.clone())),

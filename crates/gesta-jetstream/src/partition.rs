@@ -1,0 +1,114 @@
+//! One partition of an open store: its copy, and the line to its writer.
+//!
+//! The log of a copy has one partition. Here its answers are translated into the words of the store.
+
+use std::sync::Arc;
+
+use gesta_core::{
+    AppendError, Appended, Batch, Checkpoint, CommandKey, EventStore, Page, Read, ReadError, RecordedBatch,
+    Select, StreamName, When,
+};
+use gesta_log::{LogStore, Replica};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::driver::{Call, Ticket};
+
+/// One partition of an open store.
+pub(crate) struct Partition {
+    replica: Arc<Replica>,
+    calls: mpsc::UnboundedSender<Call>,
+    /// The place before the first event of the store.
+    start: Checkpoint,
+}
+
+impl Partition {
+    pub(crate) const fn new(
+        replica: Arc<Replica>,
+        calls: mpsc::UnboundedSender<Call>,
+        start: Checkpoint,
+    ) -> Self {
+        Self { replica, calls, start }
+    }
+
+    /// The copy, which answers all reads.
+    pub(crate) fn log(&self) -> &LogStore {
+        self.replica.log()
+    }
+
+    pub(crate) fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.replica.partition()
+    }
+
+    /// Writes a batch, or the recorded batch that it came from, at its place and with its time.
+    pub(crate) async fn write(
+        &self,
+        batch: Batch,
+        recorded: Option<Box<RecordedBatch>>,
+        (bytes, room): (usize, OwnedSemaphorePermit),
+    ) -> Result<Appended, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Ticket { batch, recorded, bytes, reply, room };
+        self.calls.send(Call::Append(ticket)).map_err(|_| AppendError::Closed)?;
+        let panicked = |_| AppendError::InDoubt {
+            reason: "the writer of the store has panicked: open the store anew".to_owned(),
+        };
+        answer.await.map_err(panicked)?
+    }
+
+    /// Returns the head of the partition, no older than the call, in the words of the log.
+    pub(crate) async fn prove_head(&self) -> Result<Checkpoint, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call::Head(reply)).map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)?
+    }
+
+    pub(crate) async fn repeat_of(
+        &self,
+        command: CommandKey,
+        near: StreamName,
+    ) -> Result<Option<Appended>, AppendError> {
+        let found = self.log().repeat_of(command, near).await?;
+        Ok(found.map(|appended| self.replica.raise_appended(appended, &self.start)))
+    }
+
+    /// Locates a place in the partition, in the words of the log.
+    pub(crate) async fn locate(&self, at: When) -> Result<Checkpoint, ReadError> {
+        let located = self.log().locate(at).await;
+        located.map_err(|error| self.replica.raise_error(error, &self.start))
+    }
+
+    /// Moves the place of this partition in `whole` to a place of the log.
+    pub(crate) fn raise(&self, place: &Checkpoint, whole: Checkpoint) -> Checkpoint {
+        self.replica.raise(place, whole)
+    }
+
+    /// Reads a page of the partition. The read is in the words of the log. Places of the other partitions are those of `whole`.
+    pub(crate) async fn read(&self, read: Read, whole: &Checkpoint) -> Result<Page, ReadError> {
+        let page = self.log().read(read).await;
+        let page = page.map_err(|error| self.replica.raise_error(error, whole))?;
+        Ok(Page {
+            events: page.events.iter().map(|event| self.replica.raise_event(event)).collect(),
+            scanned_to: self.raise(&page.scanned_to, whole.clone()),
+            head: self.raise(&page.head, whole.clone()),
+            ..page
+        })
+    }
+
+    /// Reads a page of one of the streams of the partition. `head` is the head of the store.
+    pub(crate) async fn read_stream(&self, read: Read, head: &Checkpoint) -> Result<Page, ReadError> {
+        debug_assert!(matches!(read.select, Select::Stream { .. }), "a read of a stream");
+        // It covers the stream only, so the places of other partitions are where the read was to end.
+        let end = read.until.clone().unwrap_or_else(|| match read.direction {
+            gesta_core::Direction::Forward => head.clone(),
+            gesta_core::Direction::Backward => self.start.clone(),
+        });
+        let lowered = Read { until: read.until.as_ref().map(|until| self.replica.lower(until)), ..read };
+        let page = self.read(lowered, &end).await?;
+        let head = head.clone().with_place_of(self.number(), &page.head);
+        Ok(Page { head, ..page })
+    }
+}
