@@ -32,7 +32,14 @@ pub(crate) enum Call {
     /// An append.
     Append(Ticket),
     /// A head that is no older than the call.
-    Head(oneshot::Sender<Result<Checkpoint, ReadError>>),
+    Head(HeadCall),
+}
+
+/// A call for the head.
+pub(crate) struct HeadCall {
+    /// The time that later events are to have at least.
+    pub(crate) floor: Option<Timestamp>,
+    pub(crate) reply: oneshot::Sender<Result<Checkpoint, ReadError>>,
 }
 
 /// A batch on its way to a group.
@@ -54,7 +61,7 @@ struct Group {
     /// What each is in the source of a copy.
     recorded: Vec<Option<Box<RecordedBatch>>>,
     tickets: Vec<(oneshot::Sender<Answer>, OwnedSemaphorePermit)>,
-    heads: Vec<oneshot::Sender<Result<Checkpoint, ReadError>>>,
+    heads: Vec<HeadCall>,
     decided: Decided,
 }
 
@@ -194,7 +201,7 @@ impl Driver {
         for output in outputs {
             match output {
                 Output::Probe => {
-                    let draft = Some(draft(Vec::new()));
+                    let draft = Some(draft(Vec::new(), None));
                     self.take(Input::Decided { at: self.machine.tip().number, draft });
                 }
                 Output::Decide { may_write } => {
@@ -223,7 +230,8 @@ impl Driver {
     fn decide(&mut self, may_write: bool) -> Option<Draft> {
         let group = self.group.as_mut()?;
         let read_only = self.machine.read_only();
-        let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
+        let earliest = self.machine.tip().recorded_at;
+        let now = self.clock.as_ref().map_or_else(system_time, |clock| clock()).max(earliest);
         let looked_up = self.copy.replica.look_up(&group.batches);
         group.decided = match looked_up {
             Ok(found) => {
@@ -238,7 +246,9 @@ impl Driver {
         };
         let decided = &group.decided;
         let is_sent = !decided.batches.is_empty() || decided.needs_proof || !group.heads.is_empty();
-        (may_write && is_sent).then(|| draft(decided.batches.clone()))
+        let last = decided.batches.last().map_or(earliest, RecordedBatch::recorded_at);
+        let floor = group.heads.iter().filter_map(|head| head.floor).max().filter(|floor| *floor > last);
+        (may_write && is_sent).then(|| draft(decided.batches.clone(), floor))
     }
 
     fn apply(&self, message: &Message, tip: Tip) -> Input {
@@ -278,7 +288,7 @@ impl Driver {
                 Settled::Written => Ok(self.copy.replica.head()),
                 settled => Err(ReadError::Unavailable { reason: self.failure(settled).to_string() }),
             };
-            let _ = head.send(answer);
+            let _ = head.reply.send(answer);
         }
     }
 
@@ -379,7 +389,7 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
     let (mut group, mut bytes) = (Group::default(), 0);
     while let Some(call) = waiting.pop_front() {
         match call {
-            Call::Head(reply) if !reply.is_closed() => group.heads.push(reply),
+            Call::Head(head) if !head.reply.is_closed() => group.heads.push(head),
             Call::Append(ticket) if !ticket.reply.is_closed() => {
                 let is_full = group.batches.len() == MESSAGE_BATCHES_MAX
                     || (!group.batches.is_empty() && bytes + ticket.bytes > GROUP_BYTES_MAX);
@@ -398,12 +408,12 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
     (!group.batches.is_empty() || !group.heads.is_empty()).then_some(group)
 }
 
-fn draft(batches: Vec<RecordedBatch>) -> Draft {
-    Draft { random: *uuid::Uuid::new_v4().as_bytes(), written_at: system_time(), batches }
+fn draft(batches: Vec<RecordedBatch>, floor: Option<Timestamp>) -> Draft {
+    Draft { random: *uuid::Uuid::new_v4().as_bytes(), written_at: system_time(), batches, floor }
 }
 
 /// The machine's clock.
-fn system_time() -> Timestamp {
+pub(crate) fn system_time() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
     Timestamp::from_nanos(nanos)

@@ -15,6 +15,7 @@
 //! | 68 | 8 | position of the last event before |
 //! | 76 | 4 | number of batches |
 //! | 80 | … | batches |
+//! | end − 12 | 8 | floor, if the message has one: later than its events, and no later event is earlier |
 //! | end − 4 | 4 | CRC-32C of everything before |
 //!
 //! A batch: `recorded_at` (8), length of the command key (2, 0 for none), key and request (32) if there is one, number of events (4),
@@ -78,7 +79,7 @@ pub struct Tip {
     pub digest: MessageDigest,
     /// The position of the last event up to it.
     pub position: u64,
-    /// When that event was recorded. The times of a history do not go back.
+    /// The time that the next event has at least: that of the last event, or a floor. The times of a history do not go back.
     pub recorded_at: Timestamp,
 }
 
@@ -139,6 +140,8 @@ pub struct Draft {
     pub written_at: Timestamp,
     /// The batches, with the places that follow the copy. An empty group proves that the copy was at the head.
     pub batches: Vec<RecordedBatch>,
+    /// The time that later events have at least, if that is to be later than the batches and the tip are.
+    pub floor: Option<Timestamp>,
 }
 
 /// A message and its digest.
@@ -162,7 +165,7 @@ impl Draft {
             return Ok((bytes, message));
         }
         message.follow(tip, tip.number + 1)?;
-        if message.batches != self.batches {
+        if message.batches != self.batches || message.floor != self.floor {
             return Err(DraftError::Moved);
         }
         Ok((bytes, message))
@@ -181,6 +184,9 @@ impl Draft {
         bytes.extend_from_slice(&tip.position.to_le_bytes());
         bytes.extend_from_slice(&count(self.batches.len()));
         self.batches.iter().for_each(|batch| put_batch(batch, &mut bytes));
+        if let Some(floor) = self.floor {
+            bytes.extend_from_slice(&floor.as_nanos().to_le_bytes());
+        }
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
         let bytes = Bytes::from(bytes);
         Encoded { digest: MessageDigest::of(&bytes), bytes }
@@ -233,6 +239,7 @@ pub struct Message {
     written_at: Timestamp,
     position_before: u64,
     batches: Vec<RecordedBatch>,
+    floor: Option<Timestamp>,
     digest: MessageDigest,
 }
 
@@ -346,8 +353,9 @@ impl Message {
             return Err(MessageError::Field { field: "position" });
         }
         let batches = reader.batches(bytes, partition, position_before)?;
+        let floor = reader.floor(batches.last())?;
         let digest = MessageDigest::of(bytes);
-        Ok(Self { number, before, random, written_at, position_before, batches, digest })
+        Ok(Self { number, before, random, written_at, position_before, batches, floor, digest })
     }
 
     /// Returns the tip after this message, if it is number `number` of the stream and follows a tip.
@@ -370,20 +378,22 @@ impl Message {
         if own != tip.position {
             return Err(ChainError::Position { number, own, expected: tip.position });
         }
-        let (Some(first), Some(last)) = (self.batches.first(), self.batches.last()) else {
-            return Ok(Tip { number, digest: self.digest, ..*tip });
-        };
-        if first.recorded_at() < tip.recorded_at {
-            return Err(ChainError::Time { number, own: first.recorded_at(), before: tip.recorded_at });
+        let first = self.batches.first().map(RecordedBatch::recorded_at).or(self.floor);
+        if let Some(own) = first.filter(|own| *own < tip.recorded_at) {
+            return Err(ChainError::Time { number, own, before: tip.recorded_at });
         }
-        let (position, recorded_at) = (last.last().position().sequence, last.recorded_at());
+        let last = self.batches.last();
+        let position = last.map_or(tip.position, |last| last.last().position().sequence);
+        let recorded_at =
+            self.floor.or_else(|| last.map(RecordedBatch::recorded_at)).unwrap_or(tip.recorded_at);
         Ok(Tip { number, digest: self.digest, position, recorded_at })
     }
 
     /// Returns the group as it was decided.
     #[must_use]
     pub fn to_draft(&self) -> Draft {
-        Draft { random: self.random, written_at: self.written_at, batches: self.batches.clone() }
+        let batches = self.batches.clone();
+        Draft { random: self.random, written_at: self.written_at, batches, floor: self.floor }
     }
 
     /// Returns the tip that the message follows. When its last event was recorded is not in the message: it is the earliest time.
@@ -409,6 +419,12 @@ impl Message {
     #[must_use]
     pub const fn written_at(&self) -> Timestamp {
         self.written_at
+    }
+
+    /// Returns the time that later events have at least, if the message raises it above that of its own.
+    #[must_use]
+    pub const fn floor(&self) -> Option<Timestamp> {
+        self.floor
     }
 
     /// Returns the digest.

@@ -101,7 +101,8 @@ fn start(
     let machine = Machine::new(number, tip, replica.head().sequence(0), random);
     let (calls, waiting) = mpsc::unbounded_channel();
     let (done, caught_up) = oneshot::channel();
+    let own_clock = clock.clone();
     let driver = Driver::new(machine, copy, cluster, waiting, (clock, Opening { last, done }, end));
     tokio::spawn(driver.run());
-    (Partition::new(replica, calls, store_start), caught_up)
+    (Partition::new(replica, calls, store_start, own_clock), caught_up)
 }

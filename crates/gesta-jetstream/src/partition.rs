@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use gesta_core::{
     AppendError, Appended, Batch, Checkpoint, CommandKey, EventStore, Page, Read, ReadError, RecordedBatch,
-    Select, StreamName, When,
+    Select, StreamName, Timestamp, When,
 };
 use gesta_log::{LogStore, Replica};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::driver::{Call, Ticket};
+use crate::driver::{Call, HeadCall, Ticket, system_time};
+use crate::options::Clock;
 
 /// One partition of an open store.
 pub(crate) struct Partition {
@@ -19,6 +20,7 @@ pub(crate) struct Partition {
     calls: mpsc::UnboundedSender<Call>,
     /// The place before the first event of the store.
     start: Checkpoint,
+    clock: Option<Clock>,
 }
 
 impl Partition {
@@ -26,8 +28,9 @@ impl Partition {
         replica: Arc<Replica>,
         calls: mpsc::UnboundedSender<Call>,
         start: Checkpoint,
+        clock: Option<Clock>,
     ) -> Self {
-        Self { replica, calls, start }
+        Self { replica, calls, start, clock }
     }
 
     /// The copy, which answers all reads.
@@ -61,9 +64,26 @@ impl Partition {
 
     /// Returns the head of the partition, no older than the call, in the words of the log.
     pub(crate) async fn prove_head(&self) -> Result<Checkpoint, ReadError> {
+        self.ask_for_head(None).await
+    }
+
+    async fn ask_for_head(&self, floor: Option<Timestamp>) -> Result<Checkpoint, ReadError> {
         let (reply, answer) = oneshot::channel();
-        self.calls.send(Call::Head(reply)).map_err(|_| ReadError::Closed)?;
+        self.calls.send(Call::Head(HeadCall { floor, reply })).map_err(|_| ReadError::Closed)?;
         answer.await.map_err(|_| ReadError::Closed)?
+    }
+
+    /// Makes all later events of the partition, from every process, later than a time.
+    async fn close(&self, time: Timestamp) -> Result<Checkpoint, ReadError> {
+        let place = self.log().locate(When::RecordedUpTo(time)).await?;
+        if place.sequence(0) < self.replica.head().sequence(0) {
+            return Ok(place);
+        }
+        let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
+        let floor = time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?;
+        // The copy has all messages before the floor then.
+        self.ask_for_head(Some(floor)).await?;
+        self.log().locate(When::RecordedUpTo(time)).await
     }
 
     pub(crate) async fn repeat_of(
@@ -77,7 +97,10 @@ impl Partition {
 
     /// Locates a place in the partition, in the words of the log.
     pub(crate) async fn locate(&self, at: When) -> Result<Checkpoint, ReadError> {
-        let located = self.log().locate(at).await;
+        let located = match at {
+            When::ClosedAt(time) => self.close(time).await,
+            at => self.log().locate(at).await,
+        };
         located.map_err(|error| self.replica.raise_error(error, &self.start))
     }
 

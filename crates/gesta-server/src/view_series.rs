@@ -17,7 +17,7 @@ use crate::rows::{name_parked, value_json};
 #[derive(Debug)]
 pub struct ViewSeries<'q> {
     /// The moments.
-    pub cuts: &'q Cuts,
+    pub cuts: Cuts,
     /// The query: one `select`.
     pub sql: &'q str,
     /// Its parameters.
@@ -59,14 +59,17 @@ pub enum SeriesError {
 }
 
 impl ViewSeries<'_> {
-    /// The place in the log to end at.
+    /// The place in the log to end at. If the cuts are to be closed, they end with the last one that has passed from then on.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn end(&self, store: &dyn EventStore) -> Result<Checkpoint, ReadError> {
-        match (self.cuts.counts(), self.cuts.bounds().1) {
-            (By::RecordedAt, Some(to)) => store.locate(When::RecordedUpTo(to)).await,
-            _ => store.head_now().await,
+    pub async fn end(&mut self, store: &dyn EventStore, now: Timestamp) -> Result<Checkpoint, ReadError> {
+        let (cuts, closed) = self.cuts.close(store, now).await?;
+        self.cuts = cuts;
+        match (closed, self.cuts.counts(), self.cuts.bounds().1) {
+            (Some(place), ..) => Ok(place),
+            (None, By::RecordedAt, Some(to)) => store.locate(When::RecordedUpTo(to)).await,
+            (None, ..) => store.head_now().await,
         }
     }
 

@@ -47,7 +47,7 @@ fn messages() -> Vec<Vec<u8>> {
     let command = CommandKey { key: "key".into(), request: [1; 32] };
     let full = vec![batch(1..=2, Some(command)), batch(3..=3, None)];
     let message = |batches| {
-        let draft = Draft { random: [3; 16], written_at: Timestamp::from_nanos(8), batches };
+        let draft = Draft { random: [3; 16], written_at: Timestamp::from_nanos(8), batches, floor: None };
         draft.encode(&Tip::start(StoreId::from_bytes([7; 16]), 0)).bytes.to_vec()
     };
     vec![message(Vec::new()), message(full)]

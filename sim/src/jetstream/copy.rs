@@ -61,8 +61,10 @@ impl Copy {
         self.events.len() as u64
     }
 
+    /// The time that the next event has at least.
     pub(super) fn recorded_at(&self) -> Timestamp {
-        self.events.last().map_or(Timestamp::from_nanos(0), |event| event.recorded_at())
+        let last = self.events.last().map_or(Timestamp::from_nanos(0), |event| event.recorded_at());
+        last.max(self.tip().recorded_at)
     }
 
     pub(super) fn tip(&self) -> Tip {

@@ -28,6 +28,8 @@ pub(super) struct History {
     /// The request of each command key, and its first position.
     commands: HashMap<Bytes, ([u8; 32], u64)>,
     operations: HashSet<usize>,
+    /// The highest floor so far.
+    floor: Timestamp,
     /// True if a message follows one that is lost. Nothing after it counts.
     pub(super) is_broken: bool,
 }
@@ -41,6 +43,7 @@ impl History {
             heads: vec![Heads::new()],
             commands: HashMap::new(),
             operations: HashSet::new(),
+            floor: Timestamp::MIN,
             is_broken: false,
         };
         let mut tip = Tip::start(STORE, 0);
@@ -59,6 +62,7 @@ impl History {
             for batch in message.batches() {
                 history.add(batch, &mut heads, stored, (operations, has_lost))?;
             }
+            history.floor = history.floor.max(message.floor().unwrap_or(Timestamp::MIN));
             history.heads.push(heads);
             history.ends.push(history.events.len());
         }
@@ -140,6 +144,9 @@ impl History {
         let time = batch.recorded_at();
         if self.events.last().is_some_and(|last| time < last.recorded_at()) {
             return Err(format!("operation {number} has a time that goes back"));
+        }
+        if time < self.floor {
+            return Err(format!("operation {number} has a time before a floor"));
         }
         if time.as_nanos() - stored_at.as_nanos() > AHEAD_MAX_NANOS {
             return Err(format!("operation {number} has a time that is far ahead"));

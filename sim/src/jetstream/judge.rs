@@ -18,8 +18,8 @@ pub(super) struct Operation {
     pub(super) may_be_written: bool,
     /// The first process that acknowledged it.
     pub(super) acknowledged_by: Option<usize>,
-    /// True if it was refused or surely not written, and is not sent again.
-    pub(super) is_refused: bool,
+    /// The process that was the first to refuse it for good.
+    pub(super) refused_by: Option<usize>,
 }
 
 /// What a client was told.
@@ -76,14 +76,14 @@ impl Judge {
                 self.acknowledged.push(Acknowledged { operation: number, by, repeat: repeat.clone() });
             }
             Answer::Refused(error) => {
-                operation.is_refused = true;
+                operation.refused_by.get_or_insert(by);
                 let index = |messages| usize::try_from(messages).expect("a few");
                 let call = index(begun_at)..=index(ended_at);
                 self.refused.push(Refused { operation: number, error: error.clone(), call });
             }
             Answer::InDoubt => operation.may_be_written = true,
             Answer::ReadOnly | Answer::Unavailable if !operation.may_be_written => {
-                operation.is_refused = true;
+                operation.refused_by.get_or_insert(by);
             }
             Answer::ReadOnly | Answer::Unavailable | Answer::Head(_) => {}
         }
@@ -98,7 +98,9 @@ impl Judge {
         }
         let has_halted = |by: usize| processes[by].machine.halted().is_some();
         for (number, operation) in self.operations.iter().enumerate() {
-            if history.wrote(number) && operation.is_refused {
+            // A process that has named a loss may have refused what does not fit the lost events.
+            let was_refused = operation.refused_by.is_some_and(|by| !(self.has_lost && has_halted(by)));
+            if history.wrote(number) && was_refused {
                 return Err(format!("operation {number} was refused, and is written"));
             }
         }

@@ -11,6 +11,8 @@ use super::copy::{Copy, Group};
 use super::judge::{Answer, Operation};
 use crate::random::Random;
 
+/// One draft in `n` closes the time of the process.
+const DRAFTS_PER_FLOOR: u64 = 8;
 /// Calls that one group takes.
 const GROUP_MAX: usize = 4;
 
@@ -125,13 +127,19 @@ impl Process {
 
     /// An empty draft.
     pub(super) fn probe(&self, now: Duration, random: &mut Random) -> Draft {
-        self.draft(Vec::new(), now, random)
+        self.draft(Vec::new(), None, now, random)
     }
 
-    fn draft(&self, batches: Vec<RecordedBatch>, now: Duration, random: &mut Random) -> Draft {
+    fn draft(
+        &self,
+        batches: Vec<RecordedBatch>,
+        floor: Option<Timestamp>,
+        now: Duration,
+        random: &mut Random,
+    ) -> Draft {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&random.next().to_le_bytes());
-        Draft { random: bytes, written_at: self.clock(now), batches }
+        Draft { random: bytes, written_at: self.clock(now), batches, floor }
     }
 
     /// Decides the group against the copy.
@@ -156,7 +164,10 @@ impl Process {
         let asks_for_head = self.group.iter().any(|ticket| matches!(ticket.call, Call::Head));
         let is_sent = may_write && (!batches.is_empty() || needs_proof || asks_for_head);
         let batches = if is_malformed { malformed(batches, random) } else { batches };
-        is_sent.then(|| self.draft(batches, now, random))
+        // A process closes a time only if its clock is right, as it writes events.
+        let last = batches.last().map_or(self.copy.recorded_at(), RecordedBatch::recorded_at);
+        let floor = last.max(self.clock(now)).next().filter(|_| random.below(DRAFTS_PER_FLOOR) == 0);
+        is_sent.then(|| self.draft(batches, floor, now, random))
     }
 
     /// The answers to the group.

@@ -518,7 +518,7 @@ impl World {
         let Some(client) = self.clients.get_mut(ticket.client) else { return Ok(()) };
         if let Call::Append(number) = ticket.call {
             let operation = &self.judge.operations[number];
-            let is_answered = operation.acknowledged_by.is_some() || operation.is_refused;
+            let is_answered = operation.acknowledged_by.is_some() || operation.refused_by.is_some();
             // A client of a process that takes no writes gives up.
             let is_over = is_answered || *answer == Answer::ReadOnly;
             client.pending = (!is_over).then_some(number);
@@ -569,7 +569,7 @@ impl World {
         }
         let number = self.judge.operations.len();
         let batch = self.batch(number);
-        let operation = Operation { batch, may_be_written: false, acknowledged_by: None, is_refused: false };
+        let operation = Operation { batch, may_be_written: false, acknowledged_by: None, refused_by: None };
         self.judge.operations.push(operation);
         self.clients[client].pending = Some(number);
         self.call(process, client, Call::Append(number))

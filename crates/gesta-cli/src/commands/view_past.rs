@@ -75,9 +75,8 @@ impl PastFlags {
         parameters: &[(String, SqlValue)],
     ) -> Outcome<Value> {
         let cuts = self.series.cuts(every)?;
-        let series =
-            ViewSeries { cuts: &cuts, sql, parameters, limits: QueryLimits::default(), most: SERIES };
-        let until = pollster::block_on(series.end(store))?;
+        let mut series = ViewSeries { cuts, sql, parameters, limits: QueryLimits::default(), most: SERIES };
+        let until = pollster::block_on(series.end(store, now()))?;
         let answer = series.run(store, definition, &until, &EvaluationLimits::default());
         answer.map_err(|error| {
             Failure::new(format!("cannot query view `{}` at many moments", definition.name())).because(&error)

@@ -18,7 +18,7 @@ fn draft(sequence: u64) -> Draft {
     let position = Position { partition: 0, sequence };
     let event = RecordedEvent::new(position, Version::FIRST, Timestamp::from_nanos(1), new.to_bytes());
     let batches = vec![RecordedBatch::new(vec![event], None).unwrap()];
-    Draft { random: [3; 16], written_at: Timestamp::from_nanos(1), batches }
+    Draft { random: [3; 16], written_at: Timestamp::from_nanos(1), batches, floor: None }
 }
 
 fn seconds(seconds: u64) -> Duration {

@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         Ok(message.slice(from..from + length))
     }
 
-    /// Takes the batches, which are all that is left.
+    /// Takes the batches.
     pub(super) fn batches(
         &mut self,
         message: &Bytes,
@@ -69,7 +69,22 @@ impl<'a> Reader<'a> {
             batches.push(batch);
         }
         check_versions(&batches)?;
-        if self.rest.is_empty() { Ok(batches) } else { Err(MessageError::Field { field: "end" }) }
+        Ok(batches)
+    }
+
+    /// Takes the floor, if there is one. It is all that is left.
+    pub(super) fn floor(&mut self, last: Option<&RecordedBatch>) -> Result<Option<Timestamp>, MessageError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let floor = self.time("end")?;
+        if !self.rest.is_empty() {
+            return Err(MessageError::Field { field: "end" });
+        }
+        match last.is_some_and(|last| floor <= last.recorded_at()) {
+            true => Err(MessageError::Field { field: "floor" }),
+            false => Ok(Some(floor)),
+        }
     }
 
     fn batch(&mut self, message: &Bytes, last: Position) -> Result<RecordedBatch, MessageError> {

@@ -26,11 +26,15 @@ fn draft() -> Draft {
         RecordedBatch::new(vec![event(6, 0, 9), event(7, 1, 9)], Some(command)).unwrap(),
         RecordedBatch::new(vec![event(8, 2, 10)], None).unwrap(),
     ];
-    Draft { random: [3; 16], written_at: Timestamp::from_nanos(8), batches }
+    Draft { random: [3; 16], written_at: Timestamp::from_nanos(8), batches, floor: None }
 }
 
 fn empty() -> Draft {
     Draft { batches: Vec::new(), ..draft() }
+}
+
+fn with_floor(nanos: i64, draft: Draft) -> Draft {
+    Draft { floor: Some(Timestamp::from_nanos(nanos)), ..draft }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -80,21 +84,45 @@ fn a_message_of_two_batches_has_these_bytes_and_this_digest() {
 
 #[test]
 fn a_message_is_read_as_it_was_written() {
-    for draft in [draft(), empty()] {
+    for draft in [draft(), empty(), with_floor(11, draft()), with_floor(3, empty())] {
         let encoded = draft.encode(&tip());
         let message = Message::decode(&encoded.bytes, 0).unwrap();
         assert_eq!((message.batches(), message.written_at()), (&draft.batches[..], draft.written_at));
         assert_eq!((message.digest(), message.random), (encoded.digest, draft.random));
         let (position, recorded_at) =
             if draft.batches.is_empty() { (5, Timestamp::MIN) } else { (8, Timestamp::from_nanos(10)) };
+        let recorded_at = draft.floor.unwrap_or(recorded_at);
+        assert_eq!((message.floor(), &message.to_draft()), (draft.floor, &draft));
         let next = message.follow(&tip(), 42).unwrap();
         assert_eq!(next, Tip { number: 42, digest: encoded.digest, position, recorded_at });
     }
 }
 
 #[test]
+fn a_floor_holds_for_every_later_message_and_is_later_than_its_own_events() {
+    for nanos in [i64::MIN, 9, 10] {
+        let refused = Message::decode(&with_floor(nanos, draft()).encode(&tip()).bytes, 0).unwrap_err();
+        assert_eq!(refused, MessageError::Field { field: "floor" }, "{nanos} ns");
+    }
+    let after = |floor| {
+        let bytes = with_floor(floor, empty()).encode(&tip()).bytes;
+        let closed = Message::decode(&bytes, 0).unwrap().follow(&tip(), 42).unwrap();
+        let next = Message::decode(&draft().encode(&closed).bytes, 0).unwrap();
+        (
+            next.follow(&closed, 43),
+            Message::decode(&with_floor(8, empty()).encode(&closed).bytes, 0).unwrap().follow(&closed, 43),
+        )
+    };
+    let at = Timestamp::from_nanos;
+    assert_eq!(after(9).0.unwrap().recorded_at, at(10));
+    let (late, lower) = after(10);
+    assert_eq!(late.unwrap_err(), ChainError::Time { number: 43, own: at(9), before: at(10) });
+    assert_eq!(lower.unwrap_err(), ChainError::Time { number: 43, own: at(8), before: at(10) });
+}
+
+#[test]
 fn no_damaged_or_cut_message_is_read() {
-    let bytes = draft().encode(&tip()).bytes;
+    let bytes = with_floor(11, draft()).encode(&tip()).bytes;
     for at in 0..bytes.len() {
         let mut damaged = bytes.to_vec();
         damaged[at] ^= 1 << (at % 8);
@@ -111,7 +139,8 @@ fn again(message: &Message) -> Bytes {
 /// Cuts, repeats and flips by seed, some with a checksum that is right.
 #[test]
 fn a_message_that_was_cut_and_flipped_is_refused_or_has_one_form() {
-    let sources = [draft().encode(&tip()).bytes, empty().encode(&tip()).bytes];
+    let drafts = [draft(), empty(), with_floor(11, draft()), with_floor(3, empty())];
+    let sources = drafts.map(|draft| draft.encode(&tip()).bytes);
     let (mut state, mut read) = (1, 0);
     let mut below = |limit: usize| {
         state = next_random(state);

@@ -107,8 +107,8 @@ async fn series(
         let QueryLimits { rows, bytes, .. } = query_limits;
         let most = SeriesLimits { cuts: SERIES_CUTS_MAX, rows, bytes };
         let (sql, parameters) = (&query.sql, &query.values);
-        let series = ViewSeries { cuts: &cuts, sql, parameters, limits: query_limits, most };
-        let until = runtime.block_on(series.end(&*store)).map_err(RunError::from);
+        let mut series = ViewSeries { cuts, sql, parameters, limits: query_limits, most };
+        let until = runtime.block_on(series.end(&*store, now())).map_err(RunError::from);
         let until = until.map_err(EvaluateError::from)?;
         let answer = series.run(&*store, &definition, &until, &limits);
         drop(permits);

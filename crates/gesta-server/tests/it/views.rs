@@ -310,6 +310,11 @@ fn a_view_is_queried_at_many_moments() {
     assert_eq!(prague["rows"], json!([["2026-01-03T22:59:59.999999999Z", 3]]));
     let recorded = series("every=year").json();
     assert_eq!(recorded["rows"].as_array().unwrap().len(), 1);
+    // The clock of the store stands in 1970.
+    assert_eq!(series("every=day&closed=true&to=1969-12-31T23:59:59.999999999Z").json()["rows"], json!([]));
+    series("every=day&closed=true").problem(409, "not-yet");
+    let late = series("every=day&by=time&closed=true").problem(400, "invalid-request");
+    assert!(late.contains("cannot be closed"), "{late}");
     let too_many = series("every=hour&by=time").problem(422, "query-limit");
     assert!(too_many.contains("more than 3 rows"), "{too_many}");
     let runs = series("every=1").json();

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use gesta_core::Timestamp;
+use gesta_core::{Checkpoint, EventStore, ReadError, Timestamp, When};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Zoned};
@@ -178,6 +178,28 @@ impl Cuts {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Closes the time of the last cut that has passed, if [`Self::closed`] asked for that. Returns the cuts, which then end with that one,
+    /// and the place up to which the log is read; `None` if nothing was closed.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn close(
+        &self,
+        store: &dyn EventStore,
+        now: Timestamp,
+    ) -> Result<(Self, Option<Checkpoint>), ReadError> {
+        if !self.is_closed || self.by == By::Time || self.run().is_some() {
+            return Ok((self.clone(), None));
+        }
+        let before_now = Timestamp::from_nanos(now.as_nanos().saturating_sub(1));
+        let Some(last) = self.last_up_to(self.to.map_or(before_now, |to| to.min(before_now))) else {
+            // Nothing has passed, so nothing is shown.
+            return Ok((self.clone().to(Timestamp::MIN), None));
+        };
+        let place = store.locate(When::ClosedAt(last)).await?;
+        Ok((self.clone().to(last), Some(place)))
     }
 
     /// The last calendar cut at or before a moment; `None` if the cuts count events.

@@ -19,26 +19,15 @@ pub(super) struct Frame {
 impl Frame {
     /// Finds the end of the log for these cuts. Closes the time of the last one, if that was asked for.
     pub(super) async fn of(store: &dyn EventStore, now: Timestamp, cuts: &Cuts) -> Result<Self, LoadError> {
-        let is_closed = cuts.is_closed() && cuts.counts() == By::RecordedAt;
-        match Self::last_passed(now, cuts).filter(|_| is_closed) {
-            Some(last) => {
-                let until = store.locate(When::ClosedAt(last)).await?;
-                Ok(Self { until, cuts: cuts.clone().to(last), open_from: last.next() })
-            }
+        let (cuts, closed) = cuts.close(store, now).await?;
+        let (until, open_from) = match closed {
+            Some(place) => (place, cuts.bounds().1.and_then(Timestamp::next)),
             None => {
-                let until = store.locate(When::Head).await?;
-                let open_from = newest(store, cuts.counts()).await?;
-                // Where nothing has passed, nothing is shown.
-                let cuts = if is_closed { cuts.clone().to(Timestamp::MIN) } else { cuts.clone() };
-                Ok(Self { until, cuts, open_from })
+                let head = store.locate(When::Head).await?;
+                (head, newest(store, cuts.counts()).await?)
             }
-        }
-    }
-
-    /// The last cut that lies before now.
-    fn last_passed(now: Timestamp, cuts: &Cuts) -> Option<Timestamp> {
-        let before_now = Timestamp::from_nanos(now.as_nanos().checked_sub(1)?);
-        cuts.last_up_to(cuts.bounds().1.map_or(before_now, |to| to.min(before_now)))
+        };
+        Ok(Self { until, cuts, open_from })
     }
 
     /// True if no event can come into the cut any more.
