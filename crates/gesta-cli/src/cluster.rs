@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options};
+use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, RepairError};
 
 use crate::failure::{Failure, Outcome};
 
@@ -43,7 +43,18 @@ pub(crate) fn cannot_open(url: impl std::fmt::Display, copy: &Path, error: &Open
         }
         OpenError::Lost { .. } => failure
             .because(error)
-            .help(format!("keep `{}`: it may hold the only copy of lost events", copy.display())),
+            .help(format!("keep `{}`: it may hold the only copy of lost events", copy.display()))
+            .help(format!("`gesta jetstream repair --store '{url}?copy={}'` shows them", copy.display())),
         error => failure.because(error),
+    }
+}
+
+/// The failure for a repair that cannot go on.
+pub(crate) fn cannot_repair(url: &JetStreamUrl, copy: &Path, error: &RepairError) -> Failure {
+    match error {
+        RepairError::Open(error) => cannot_open(url, copy, error),
+        error => Failure::new(format!("cannot repair the store `{url}`"))
+            .because(error)
+            .help("what was published stays; run the same command again, it goes on"),
     }
 }

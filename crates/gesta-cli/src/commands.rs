@@ -13,6 +13,7 @@ mod export;
 mod groups;
 mod import;
 mod inventory;
+mod jetstream;
 mod lock;
 mod open_category;
 mod openapi;
@@ -115,6 +116,9 @@ pub(crate) enum Command {
     Copy(copy::CopyStore),
     /// Examine the cluster of a store on NATS JetStream: what its servers and streams guarantee.
     Doctor(doctor::ExamineStore),
+    /// Repair a store on NATS JetStream.
+    #[command(name = "jetstream")]
+    JetStream(jetstream::ManageJetStream),
     /// Check the sealed segments of a log, at a limited rate.
     Scrub(scrub::ScrubLog),
     /// Show what can be repaired in a log, and repair it if asked.
@@ -155,6 +159,7 @@ impl Command {
             Self::Restore(command) => command.run(),
             Self::Copy(command) => command.run(),
             Self::Doctor(command) => command.run(),
+            Self::JetStream(command) => command.run(),
             Self::Scrub(command) => command.run(),
             Self::Repair(command) => command.run(),
             Self::Stat(command) => command.run(),

@@ -408,7 +408,8 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
     (!group.batches.is_empty() || !group.heads.is_empty()).then_some(group)
 }
 
-fn draft(batches: Vec<RecordedBatch>, floor: Option<Timestamp>) -> Draft {
+/// A draft of these batches, by this machine's clock.
+pub(crate) fn draft(batches: Vec<RecordedBatch>, floor: Option<Timestamp>) -> Draft {
     Draft { random: *uuid::Uuid::new_v4().as_bytes(), written_at: system_time(), batches, floor }
 }
 

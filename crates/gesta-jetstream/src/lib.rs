@@ -46,6 +46,8 @@ mod options;
 #[cfg(feature = "store")]
 mod partition;
 #[cfg(feature = "store")]
+mod repair;
+#[cfg(feature = "store")]
 mod snapshots;
 #[cfg(feature = "store")]
 mod store;
@@ -74,6 +76,8 @@ pub use message::{
 };
 #[cfg(feature = "store")]
 pub use options::{Clock, Options};
+#[cfg(feature = "store")]
+pub use repair::{Comparison, CopyState, Mend, RepairError, Repaired, repair};
 #[cfg(feature = "store")]
 pub use snapshots::JetStreamSnapshots;
 #[cfg(feature = "store")]

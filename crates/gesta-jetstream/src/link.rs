@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::limits::ANSWER_TIME;
-use crate::machine::{Input, Publish};
+use crate::machine::{Input, Publish, Refusal};
 
 pub(crate) use answer::outcome_of;
 pub(crate) use connect::{check_server, connect, join, why};
@@ -51,15 +51,23 @@ impl Link {
         let link = self.clone();
         tokio::spawn(async move {
             let sending = publish.sending;
-            let request = Request::new()
-                .headers(link.headers(&publish))
-                .payload(publish.bytes)
-                .timeout(Some(ANSWER_TIME));
-            let answer = link.context.client().send_request(link.subject.clone(), request).await;
-            if let Some(input) = answer::input_of(sending, answer) {
-                link.tell(input).await;
+            if let Some(outcome) = link.request(&publish).await {
+                link.tell(match outcome {
+                    Ok(number) => Input::Acknowledged { sending, number },
+                    Err(refusal) => Input::Refused { sending, refusal },
+                })
+                .await;
             }
         });
+    }
+
+    /// Publishes a message. Returns its number, or the refusal; `None` if the message may be written.
+    pub(crate) async fn request(&self, publish: &Publish) -> Option<Result<u64, Refusal>> {
+        let request = Request::new()
+            .headers(self.headers(publish))
+            .payload(publish.bytes.clone())
+            .timeout(Some(ANSWER_TIME));
+        outcome_of(self.context.client().send_request(self.subject.clone(), request).await)
     }
 
     fn headers(&self, publish: &Publish) -> HeaderMap {
@@ -89,12 +97,7 @@ impl Link {
 
     /// Delivers with one consumer until it fails.
     async fn deliver(&self, consumer: u64, next: &mut u64) -> Result<(), async_nats::Error> {
-        let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *next },
-            ..pull::OrderedConfig::default()
-        };
-        let stream = self.context.get_stream_no_info(&self.stream).await?;
-        let mut messages = stream.create_consumer(config).await?.messages().await?;
+        let mut messages = self.messages(*next).await?;
         while let Some(message) = messages.next().await {
             let message = message?;
             let info = message.info()?;
@@ -106,6 +109,16 @@ impl Link {
             self.tell(Input::Delivered { consumer, number, bytes, stored_at }).await;
         }
         Ok(())
+    }
+
+    /// The messages of the stream from a number on, by a new consumer.
+    pub(crate) async fn messages(&self, from: u64) -> Result<pull::Ordered, async_nats::Error> {
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
+            ..pull::OrderedConfig::default()
+        };
+        let stream = self.context.get_stream_no_info(&self.stream).await?;
+        Ok(stream.create_consumer(config).await?.messages().await?)
     }
 
     /// Asks the leader for its last message.

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use gesta_core::{Checkpoint, StoreId};
 use gesta_log::Replica;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{block_in_place, spawn_blocking};
 
 use crate::address::JetStreamUrl;
 use crate::driver::{Cluster, Copy, Driver, Opening};
@@ -41,6 +41,7 @@ pub(crate) async fn open(
     let connection = connect(url).await?;
     let found = set_up(connection.client.clone(), url, purpose, options.takes_single_server).await?;
     let replicas = open_copies(folder, &found, &options.copy).await?;
+    let replicas = replicas.into_iter().map(Arc::new).collect::<Arc<[_]>>();
     let first = Checkpoint::new(found.id, found.last.iter().map(|_| 0));
     let (end, ended) = std::sync::mpsc::channel();
     let start = |(replica, last): (&Arc<Replica>, &u64)| {
@@ -57,16 +58,22 @@ pub(crate) async fn open(
         let lost = |halt: Halt| OpenError::Lost { folder: folder.display().to_string(), halt };
         caught_up.await.map_err(|_| OpenError::panicked())?.map_err(lost)
     });
-    try_join_all(caught_up).await?;
+    if let Err(error) = try_join_all(caught_up).await {
+        // The tasks end, and with them what holds the copies: their folders can be opened again.
+        drop((partitions, replicas));
+        // Nothing is ever sent.
+        let _ = block_in_place(|| ended.recv());
+        return Err(error);
+    }
     Ok(Opened { id: found.id, partitions, ended, is_unfinished: found.is_unfinished })
 }
 
 /// Opens the copy of each partition, all at once: one that was not closed is recovered.
-async fn open_copies(
+pub(crate) async fn open_copies(
     folder: &Path,
     found: &Found,
     options: &gesta_log::Options,
-) -> Result<Arc<[Arc<Replica>]>, OpenError> {
+) -> Result<Vec<Replica>, OpenError> {
     let partitions = u16::try_from(found.last.len()).expect("at most 64 partitions");
     let options = share_of(options, partitions);
     let opening = (0..partitions).map(|partition| {
@@ -74,7 +81,7 @@ async fn open_copies(
         spawn_blocking(move || Replica::open(folder, id, partition, &options))
     });
     let opened = try_join_all(opening).await.map_err(|_| OpenError::panicked())?;
-    opened.into_iter().map(|replica| Ok(Arc::new(replica?))).collect()
+    opened.into_iter().map(|replica| Ok(replica?)).collect()
 }
 
 /// How the copy of one of several partitions is opened: all together take the memory and the threads of one.

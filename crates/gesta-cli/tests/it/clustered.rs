@@ -57,6 +57,7 @@ fn a_jetstream_store_that_cannot_be_served_is_refused_with_what_helps() {
         assert!(said.contains("?copy=FOLDER"), "{said}");
     }
     assert!(gesta(["doctor", "--store", "data"]).failed(2).contains("gesta verify"));
+    assert!(gesta(["jetstream", "repair", "--store", "data"]).failed(2).contains("gesta repair"));
 }
 
 #[test]
@@ -172,6 +173,9 @@ fn a_jetstream_store_of_three_partitions_is_served_examined_and_copied() {
         );
     }
     assert_eq!(server.stop(), Some(0));
+    let said = gesta(["jetstream", "repair", "--store", &with_copy]).ok();
+    line(&said, "partition 2: the cluster has all events of the copy, up to position ");
+    line(&said, "nothing was changed");
     let serve_with = |partitions: u16| {
         let store = format!("{with_copy}&partitions={partitions}");
         gesta(["serve", "--listen", "127.0.0.1:0", "--store", &store]).failed(1)

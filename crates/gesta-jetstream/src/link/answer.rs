@@ -4,7 +4,7 @@ use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 use async_nats::{Message, RequestError, RequestErrorKind};
 
-use crate::machine::{Input, Refusal};
+use crate::machine::Refusal;
 
 /// Codes of JetStream's errors, as the server defines them.
 mod code {
@@ -15,14 +15,6 @@ mod code {
     pub(super) const BUSY: u64 = 10_164;
     /// Too large, no such stream, another stream, sealed.
     pub(super) const NEVER: [u64; 4] = [10_054, 10_059, 10_060, 10_109];
-}
-
-/// The input for an answer; `None` if it tells nothing, so that the message may be written.
-pub(super) fn input_of(sending: u64, answer: Result<Message, RequestError>) -> Option<Input> {
-    Some(match outcome_of(answer)? {
-        Ok(number) => Input::Acknowledged { sending, number },
-        Err(refusal) => Input::Refused { sending, refusal },
-    })
 }
 
 /// The number of the message, or the refusal; `None` if the answer tells nothing, so that the message may be written.

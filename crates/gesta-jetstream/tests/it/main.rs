@@ -8,4 +8,5 @@ mod history;
 mod laws;
 mod opening;
 mod partitions;
+mod repair;
 mod servers;

@@ -13,12 +13,12 @@ use crate::history::{connect, runtime};
 use crate::opening::{at, event, unsafe_options};
 use crate::servers::shared;
 
-fn with_partitions(url: &JetStreamUrl, partitions: u16) -> JetStreamUrl {
+pub(crate) fn with_partitions(url: &JetStreamUrl, partitions: u16) -> JetStreamUrl {
     format!("{url}?partitions={partitions}").parse().unwrap()
 }
 
 /// One stream in each of three partitions.
-fn streams() -> [String; 3] {
+pub(crate) fn streams() -> [String; 3] {
     let in_partition = |partition| {
         let mut names = (0..).map(|number| format!("a-{number}"));
         names.find(|name| Lane::of(name).partition(3) == partition).unwrap()
@@ -26,7 +26,7 @@ fn streams() -> [String; 3] {
     [0, 1, 2].map(in_partition)
 }
 
-fn event_of(stream: &str, number: u128) -> NewEvent {
+pub(crate) fn event_of(stream: &str, number: u128) -> NewEvent {
     NewEvent { stream: stream.parse().unwrap(), ..event(number) }
 }
 
