@@ -75,8 +75,10 @@ impl Partition {
 
     /// Makes all later events of the partition, from every process, later than a time.
     async fn close(&self, time: Timestamp) -> Result<Checkpoint, ReadError> {
+        // The head first: an event that comes after the look may be of this time.
+        let head = self.replica.head().sequence(0);
         let place = self.log().locate(When::RecordedUpTo(time)).await?;
-        if place.sequence(0) < self.replica.head().sequence(0) {
+        if place.sequence(0) < head {
             return Ok(place);
         }
         let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());

@@ -346,8 +346,10 @@ impl EventStore for PostgresStore {
                 }
                 When::ClosedAt(time) => {
                     let locate = move |shared: Arc<Shared>, session: Arc<Session>| async move {
+                        // The head first: an event that comes after the look may be of this time.
+                        let head = shared.known().head;
                         let place = read::position_at(&shared, &session, time.as_nanos()).await?;
-                        if place.sequence(0) < shared.known().head.sequence(0) {
+                        if place.sequence(0) < head.sequence(0) {
                             return Ok(place);
                         }
                         close(&shared, &session, time).await?;

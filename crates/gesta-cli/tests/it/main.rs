@@ -1,7 +1,6 @@
 //! The `gesta` binary as its users run it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod audit;
 mod bench;

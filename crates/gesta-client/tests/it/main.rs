@@ -1,7 +1,6 @@
 //! The client through its public interface, against real servers on free ports.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod connecting;
 mod doubt;

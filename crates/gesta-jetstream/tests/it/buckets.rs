@@ -10,7 +10,7 @@ use gesta_jetstream::{JetStreamBuckets, JetStreamUrl, OpenError, Options};
 use test_servers::{NATS_CLUSTER_URL, NATS_URL};
 
 use crate::opening::at;
-use crate::servers::shared;
+use test_servers::given;
 
 const STORE: StoreId = StoreId::from_bytes([7; 16]);
 
@@ -22,12 +22,12 @@ struct Buckets {
 
 impl Buckets {
     fn on_a_cluster() -> Self {
-        let servers = shared(NATS_CLUSTER_URL, "nats-cluster");
+        let servers = given(NATS_CLUSTER_URL);
         Self { url: servers.map(|servers| at(&servers)), takes_single_server: false }
     }
 
     fn on_one_server() -> Self {
-        let servers = shared(NATS_URL, "nats");
+        let servers = given(NATS_URL);
         Self { url: servers.map(|servers| at(&servers)), takes_single_server: true }
     }
 
@@ -105,7 +105,7 @@ mod snapshots {
 
 #[test]
 fn buckets_of_another_store_are_refused() {
-    let Some(servers) = shared(NATS_CLUSTER_URL, "nats-cluster") else { return };
+    let Some(servers) = given(NATS_CLUSTER_URL) else { return };
     let url = at(&servers);
     let open =
         |store| JetStreamBuckets::open(&url, StoreId::from_bytes([store; 16]), &Options::default()).unwrap();
@@ -117,7 +117,7 @@ fn buckets_of_another_store_are_refused() {
 
 #[test]
 fn a_single_server_and_a_missing_store_are_refused_at_once() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folder) = (at(&servers), tempfile::tempdir().unwrap());
     let open =
         |options: Options| gesta_jetstream::JetStreamStore::open(&url, folder.path(), &options).unwrap_err();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use test_servers::{NATS_CLUSTER_URL, NATS_URL};
 
 use crate::history::Kept;
-use crate::servers::shared;
+use test_servers::given;
 
 /// A store on servers. Without them the in-memory store stands in, and the test says that it was skipped.
 struct JetStream {
@@ -27,11 +27,11 @@ struct JetStream {
 
 impl JetStream {
     fn on_one_server(partitions: u16) -> Self {
-        Self::at(shared(NATS_URL, "nats"), partitions, true)
+        Self::at(given(NATS_URL), partitions, true)
     }
 
     fn on_a_cluster(partitions: u16) -> Self {
-        Self::at(shared(NATS_CLUSTER_URL, "nats-cluster"), partitions, false)
+        Self::at(given(NATS_CLUSTER_URL), partitions, false)
     }
 
     fn at(servers: Option<String>, partitions: u16, takes_single_server: bool) -> Self {

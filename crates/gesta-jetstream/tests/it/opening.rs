@@ -6,7 +6,7 @@ use pollster::block_on;
 use test_servers::{NATS_CLUSTER_URL, NATS_URL, Nats};
 
 use crate::history::Kept;
-use crate::servers::shared;
+use test_servers::given;
 
 pub(crate) fn event(number: u128) -> NewEvent {
     let (id, time) = (EventId::from_u128(number), Timestamp::from_nanos(0));
@@ -24,7 +24,7 @@ pub(crate) fn unsafe_options() -> Options {
 
 #[test]
 fn a_folder_that_a_process_has_open_is_refused_and_another_one_is_read_from_the_cluster() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
     let first = JetStreamStore::open(&url, &folders.path().join("a"), &unsafe_options()).unwrap();
     block_on(first.append(Batch::new([event(1), event(2)]))).unwrap();
@@ -38,7 +38,7 @@ fn a_folder_that_a_process_has_open_is_refused_and_another_one_is_read_from_the_
 
 #[test]
 fn a_stream_that_one_server_keeps_is_refused_without_the_option_for_tests() {
-    let Some(servers) = shared(NATS_CLUSTER_URL, "nats-cluster") else { return };
+    let Some(servers) = given(NATS_CLUSTER_URL) else { return };
     let (url, folder) = (at(&servers), tempfile::tempdir().unwrap());
     drop(JetStreamStore::open(&url, folder.path(), &unsafe_options()).unwrap());
     let refused = JetStreamStore::open(&url, folder.path(), &Options::default()).unwrap_err();
@@ -55,7 +55,7 @@ fn no_server_is_unreachable() {
 
 #[test]
 fn a_copy_with_events_that_the_cluster_has_lost_is_not_opened() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
     let open = |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &unsafe_options());
     let store = open("a").unwrap();
@@ -72,7 +72,7 @@ fn a_copy_with_events_that_the_cluster_has_lost_is_not_opened() {
 
 #[test]
 fn a_process_that_has_the_store_open_names_a_loss_and_takes_no_more_writes() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
     let open =
         |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &unsafe_options()).unwrap();
@@ -88,7 +88,7 @@ fn a_process_that_has_the_store_open_names_a_loss_and_takes_no_more_writes() {
 
 #[test]
 fn a_monitor_tells_if_a_server_syncs() {
-    if shared(NATS_URL, "nats").is_none() {
+    if given(NATS_URL).is_none() {
         return;
     }
     let (server, folder) =

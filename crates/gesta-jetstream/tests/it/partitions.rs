@@ -11,7 +11,7 @@ use test_servers::NATS_URL;
 
 use crate::history::{connect, runtime};
 use crate::opening::{at, event, unsafe_options};
-use crate::servers::shared;
+use test_servers::given;
 
 pub(crate) fn with_partitions(url: &JetStreamUrl, partitions: u16) -> JetStreamUrl {
     format!("{url}?partitions={partitions}").parse().unwrap()
@@ -40,7 +40,7 @@ fn tamper<F: Future<Output = ()>>(servers: &str, change: impl FnOnce(Context) ->
 
 #[test]
 fn the_number_of_partitions_is_kept_with_the_store() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
     let open = |url: &JetStreamUrl, folder: &str| {
         JetStreamStore::open(url, &folders.path().join(folder), &unsafe_options())
@@ -68,7 +68,7 @@ fn the_number_of_partitions_is_kept_with_the_store() {
 
 #[test]
 fn a_creation_that_was_stopped_is_finished_and_a_stream_that_was_lost_is_not_made_again() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
     let open = |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &unsafe_options());
     let first = JetStreamStore::open(&with_partitions(&url, 3), &folders.path().join("a"), &unsafe_options())
@@ -97,7 +97,7 @@ fn a_creation_that_was_stopped_is_finished_and_a_stream_that_was_lost_is_not_mad
 
 #[test]
 fn a_stream_of_another_store_is_not_taken_for_a_partition() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (one, other) = (with_partitions(&at(&servers), 2), with_partitions(&at(&servers), 2));
     let folders = tempfile::tempdir().unwrap();
     let open = |url: &JetStreamUrl, folder: &str| {
@@ -117,7 +117,7 @@ fn a_stream_of_another_store_is_not_taken_for_a_partition() {
 
 #[test]
 fn the_log_of_three_partitions_is_read_in_the_order_of_time_and_batches_say_their_partition() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folder) = (with_partitions(&at(&servers), 3), tempfile::tempdir().unwrap());
     let clock = gesta_conformance::Clock::default();
     clock.set(1_000);
@@ -162,7 +162,7 @@ fn the_log_of_three_partitions_is_read_in_the_order_of_time_and_batches_say_thei
 
 #[test]
 fn a_batch_and_a_condition_stay_in_one_partition() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folder) = (with_partitions(&at(&servers), 3), tempfile::tempdir().unwrap());
     let store = JetStreamStore::open(&url, folder.path(), &unsafe_options()).unwrap();
     let [one, other, _] = streams();

@@ -10,7 +10,7 @@ use test_servers::NATS_URL;
 use crate::history::Kept;
 use crate::opening::{at, unsafe_options};
 use crate::partitions::{event_of, streams, with_partitions};
-use crate::servers::shared;
+use test_servers::given;
 
 fn open(url: &JetStreamUrl, folder: &Path) -> Result<JetStreamStore, OpenError> {
     JetStreamStore::open(url, folder, &unsafe_options())
@@ -52,7 +52,7 @@ fn wait_for(store: &JetStreamStore, place: &Checkpoint) {
 
 #[test]
 fn lost_events_are_published_again_at_their_places_if_nobody_has_written_since() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (with_partitions(&at(&servers), 3), tempfile::tempdir().unwrap());
     let [one, two] = ["one", "two"].map(|name| folders.path().join(name));
     let (first, second) = (open(&url, &one).unwrap(), open(&url, &two).unwrap());
@@ -97,7 +97,7 @@ fn lost_events_are_published_again_at_their_places_if_nobody_has_written_since()
 
 #[test]
 fn a_copy_of_another_history_is_moved_aside_and_its_events_are_named() {
-    let Some(servers) = shared(NATS_URL, "nats") else { return };
+    let Some(servers) = given(NATS_URL) else { return };
     let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
     let [one, two] = ["one", "two"].map(|name| folders.path().join(name));
     let stream = &streams()[0];

@@ -9,8 +9,10 @@ use crate::write::{Closing, in_doubt};
 impl LogStore {
     /// The place after all events recorded at a time or earlier, once no more can come.
     pub(super) async fn close_at(&self, time: Timestamp) -> Result<Checkpoint, ReadError> {
+        // The head first: an event that comes after the look may be of this time.
+        let head = self.shared.published.position();
         let place = self.recorded_up_to(time).await?;
-        if place.sequence(0) < self.shared.published.position() {
+        if place.sequence(0) < head {
             return Ok(place);
         }
         let now = self.shared.now();

@@ -440,7 +440,8 @@ impl Fronted {
         let _alone = self.one_at_a_time.lock().unwrap();
         let log = self.replica.log();
         let place = || block_on(log.locate(When::RecordedUpTo(time)));
-        if place()?.sequence(0) < self.replica.head().sequence(0) {
+        let head = self.replica.head().sequence(0);
+        if place()?.sequence(0) < head {
             return place();
         }
         let now = self.clock.now();
