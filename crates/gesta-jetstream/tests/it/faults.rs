@@ -10,6 +10,7 @@ use pollster::block_on;
 use test_servers::NatsCluster;
 
 use crate::opening::{at, event};
+use crate::partitions::with_partitions;
 
 /// Appends that are acknowledged between two faults.
 const BETWEEN_FAULTS: u64 = 40;
@@ -37,8 +38,18 @@ fn append(
 #[test]
 #[ignore = "half a minute, for elections: `cargo xtask night` runs it"]
 fn what_is_acknowledged_is_there_once_after_servers_were_killed() {
+    check(1);
+}
+
+#[test]
+#[ignore = "half a minute, for elections: `cargo xtask night` runs it"]
+fn what_is_acknowledged_in_three_partitions_is_there_once_after_servers_were_killed() {
+    check(3);
+}
+
+fn check(partitions: u16) {
     let Some(mut cluster) = NatsCluster::start() else { return };
-    let (url, folders) = (at(cluster.url()), tempfile::tempdir().unwrap());
+    let (url, folders) = (with_partitions(&at(cluster.url()), partitions), tempfile::tempdir().unwrap());
     let open =
         |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &Options::default()).unwrap();
     let stores = [open("first"), open("second")];
