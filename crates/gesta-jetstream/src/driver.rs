@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::Instant;
 
 use crate::decide::{CopyGroup, Decided, Outcome, decide};
-use crate::limits::{GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
+use crate::limits::{FRESH_TIME, GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
 use crate::link::Link;
 use crate::machine::{Halt, Input, Machine, NotWritten, Output, Settled};
 use crate::message::{Draft, Message, Tip};
@@ -102,6 +102,8 @@ pub(crate) struct Driver {
     group: Option<Group>,
     follower: Option<AbortHandle>,
     begun: Instant,
+    /// The last message that was acknowledged to this process, and when.
+    acknowledged: Option<(u64, Instant)>,
     /// Dropped with the task.
     _ended: std::sync::mpsc::Sender<()>,
 }
@@ -125,6 +127,7 @@ impl Driver {
             group: None,
             follower: None,
             begun: Instant::now(),
+            acknowledged: None,
             _ended: ended,
         }
     }
@@ -164,6 +167,11 @@ impl Driver {
         self.begun.elapsed()
     }
 
+    /// True if a message was acknowledged to this process a moment ago, so the leader has it.
+    fn is_fresh(&self, number: u64) -> bool {
+        self.acknowledged.is_some_and(|(last, at)| last == number && at.elapsed() < FRESH_TIME)
+    }
+
     /// Tells the opening store that the copy has caught up, or cannot.
     fn note_opening(&mut self) {
         let Some(opening) = &self.opening else { return };
@@ -193,6 +201,9 @@ impl Driver {
 
     /// Gives an input to the machine, and does what it says.
     fn take(&mut self, input: Input) {
+        if let Input::Acknowledged { number, .. } = &input {
+            self.acknowledged = Some((*number, Instant::now()));
+        }
         let outputs = self.machine.input(self.now(), input);
         self.obey(outputs);
     }
@@ -209,7 +220,10 @@ impl Driver {
                     let draft = block_in_place(|| self.decide(may_write));
                     self.take(Input::Decided { at, draft });
                 }
-                Output::Publish(publish) => self.cluster.link.publish(publish),
+                Output::Publish(publish) => {
+                    let is_fresh = self.is_fresh(publish.after);
+                    self.cluster.link.publish(publish, is_fresh);
+                }
                 Output::Apply(message, tip) => {
                     let input = block_in_place(|| self.apply(&message, tip));
                     self.take(input);

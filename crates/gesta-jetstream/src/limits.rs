@@ -55,6 +55,8 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const INPUTS_MAX: usize = 256;
 /// Streams of a new store that are asked for at once.
 pub(crate) const STREAMS_AT_ONCE: usize = 8;
+/// How long an acknowledged message counts as being in the stream. A loss takes an election, which is 4 s and more after a crash.
+pub(crate) const FRESH_TIME: Duration = Duration::from_secs(1);
 /// How often the leader is asked for its last message.
 pub(crate) const STATUS_TIME: Duration = Duration::from_secs(5);
 

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::limits::ANSWER_TIME;
 use crate::machine::{Input, Publish, Refusal};
+use crate::message::MessageDigest;
 
 pub(crate) use answer::outcome_of;
 pub(crate) use connect::{check_server, connect, join, why};
@@ -46,12 +47,19 @@ impl Link {
         Self { context, stream, subject, inputs }
     }
 
-    /// Publishes a message. Its answer is told, unless there is none.
-    pub(crate) fn publish(&self, publish: Publish) {
+    /// Publishes a message. Its answer is told, unless there is none. `is_fresh` if the leader acknowledged the message before a moment ago.
+    ///
+    /// *Choice*: the leader is asked for the message before, and not to expect its digest. Each server checks that expectation when it applies the
+    /// message. One that was started again may know another digest than the leader, and then stops to follow the stream (NATS 2.15.1).
+    pub(crate) fn publish(&self, publish: Publish, is_fresh: bool) {
         let link = self.clone();
         tokio::spawn(async move {
             let sending = publish.sending;
-            if let Some(outcome) = link.request(&publish).await {
+            let outcome = match is_fresh || link.has_message_before(&publish).await {
+                true => link.request(&publish).await,
+                false => Some(Err(Refusal::OtherDigest)),
+            };
+            if let Some(outcome) = outcome {
                 link.tell(match outcome {
                     Ok(number) => Input::Acknowledged { sending, number },
                     Err(refusal) => Input::Refused { sending, refusal },
@@ -70,14 +78,19 @@ impl Link {
         outcome_of(self.context.client().send_request(self.subject.clone(), request).await)
     }
 
+    /// True if the leader has the message that a publish follows. False also if it cannot tell: a large message does not fit in its answer.
+    async fn has_message_before(&self, publish: &Publish) -> bool {
+        let Some(digest) = publish.after_digest else { return true };
+        let Ok(stream) = self.context.get_stream_no_info(&self.stream).await else { return false };
+        let message = stream.get_raw_message(publish.after).await;
+        message.is_ok_and(|message| MessageDigest::of(&message.payload) == digest)
+    }
+
     fn headers(&self, publish: &Publish) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, publish.digest.to_string());
         headers.insert(header::NATS_EXPECTED_STREAM, self.stream.clone());
         headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, publish.after.to_string());
-        if let Some(digest) = &publish.after_digest {
-            headers.insert(header::NATS_EXPECTED_LAST_MESSAGE_ID, digest.to_string());
-        }
         headers
     }
 

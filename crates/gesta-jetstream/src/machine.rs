@@ -10,9 +10,9 @@
 //! *Doubt.* A publish without an answer may have been written. The same message is published again, with the same expectation: at most one
 //! of them is ever accepted. What the next message is, decides: by an acknowledgement, or by a delivery.
 //!
-//! *Forgotten digests.* A server remembers the digest of the last message in memory only, and may have forgotten it. It then refuses what
-//! names the right one. So a new consumer compares the message that the copy ends with. If the stream still has it, the group is published
-//! with the number alone, and is written only once a consumer that was made after that has delivered both messages.
+//! *Unknown digests.* The leader may have the right message, and be unable to tell its digest. That is a refusal, too. So a new consumer
+//! compares the message that the copy ends with. If the stream still has it, the group is published with the number alone, and is written
+//! only once a consumer that was made after that has delivered both messages.
 //!
 //! *Catch-up.* Each consumer begins with the last message that the copy has, so a new one also checks that the stream still has it.
 //! Each message is compared: its number, the digest of the one before, its positions.

@@ -121,7 +121,7 @@ pub struct Publish {
     pub digest: MessageDigest,
     /// `Nats-Expected-Last-Sequence`.
     pub after: u64,
-    /// `Nats-Expected-Last-Msg-Id`; none before the first message, and if the server has forgotten it.
+    /// The digest that the last message must have; none before the first message, and if only the number counts.
     pub after_digest: Option<MessageDigest>,
 }
 

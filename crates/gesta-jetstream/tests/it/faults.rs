@@ -71,6 +71,8 @@ fn check(partitions: u16) {
             wait_for_more();
             cluster.start_again(server);
             wait_for_more();
+            // A server that does not follow the stream any more has no vote.
+            cluster.wait_until_ready(server);
         }
         (0..3).for_each(|server| cluster.kill(server));
         (0..3).for_each(|server| cluster.start_again(server));

@@ -7,6 +7,9 @@ use test_servers::NatsCluster;
 use super::programs::Program;
 use super::{Outcome, Shop};
 
+/// Partitions of the store. An order, a stock and a payment are in any of them.
+const PARTITIONS: u16 = 3;
+
 impl Shop {
     /// Starts the programs on two servers of a store on a cluster, each with its copy in the folder.
     pub(super) fn open_clustered(
@@ -17,12 +20,12 @@ impl Shop {
     ) -> Outcome<Self> {
         let [mut server, mut second] = ["first", "second"].map(|name| {
             let copy = folder.join(name);
-            let store = format!("{}/shop?copy={}", cluster.url(), copy.display());
+            let store = format!("{}/shop?copy={}&partitions={PARTITIONS}", cluster.url(), copy.display());
             Program::new(programs, "shop-server", &["--store", &store])
         });
         server.start()?;
         second.start()?;
-        say(&format!("three nodes: {}", cluster.url()));
+        say(&format!("three nodes, {PARTITIONS} partitions: {}", cluster.url()));
         say(&format!("a second server of the log is at {}", second.url()));
         Self::serve(programs, folder, (server, Some(second)), say)
     }
