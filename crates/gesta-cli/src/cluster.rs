@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gesta_core::Retry;
 use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, RepairError};
 
 use crate::failure::{Failure, Outcome};
@@ -53,8 +54,12 @@ pub(crate) fn cannot_open(url: impl std::fmt::Display, copy: &Path, error: &Open
 pub(crate) fn cannot_repair(url: &JetStreamUrl, copy: &Path, error: &RepairError) -> Failure {
     match error {
         RepairError::Open(error) => cannot_open(url, copy, error),
-        error => Failure::new(format!("cannot repair the store `{url}`"))
-            .because(error)
-            .help("what was published stays; run the same command again, it goes on"),
+        error => {
+            let failure = Failure::new(format!("cannot repair the store `{url}`")).because(error);
+            match error.retry() {
+                Retry::Never => failure,
+                _ => failure.help("what was published stays; run the same command again, it goes on"),
+            }
+        }
     }
 }

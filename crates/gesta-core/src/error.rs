@@ -306,7 +306,7 @@ pub enum ReadError {
         resume: Checkpoint,
     },
     /// A time cannot be closed, because the store's clock has not passed it.
-    #[error("the time cannot be closed yet: the store's clock shows {now} since 1970, which is not later")]
+    #[error("the time cannot be closed yet: the store's clock has not passed it")]
     NotYet {
         /// The time by the store's clock.
         now: Timestamp,

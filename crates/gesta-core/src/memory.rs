@@ -231,9 +231,7 @@ impl Log {
         if self.partitions.iter().all(is_past) {
             return Ok(());
         }
-        let now = clock();
-        let next = time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?;
-        self.floor = self.floor.max(Some(next));
+        self.floor = self.floor.max(Some(time.floor_after(clock())?));
         Ok(())
     }
 

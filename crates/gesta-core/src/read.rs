@@ -241,7 +241,7 @@ pub enum When {
     Head,
     /// In each partition, the end of the last batch that was recorded at this time or earlier.
     ///
-    /// The answer is final only once the head's `recorded_at` is later.
+    /// The answer is final only once the newest event of each partition was recorded later.
     RecordedUpTo(Timestamp),
     /// The place of [`Self::RecordedUpTo`], once no event can be recorded at this time or earlier any more, in any partition.
     ///
@@ -249,6 +249,7 @@ pub enum When {
     /// down that all later events get a later time. So ask for it only where a final answer is needed.
     ///
     /// Its own errors, unless the head is later in every partition: [`ReadError::NotYet`](crate::ReadError::NotYet) while the store's
-    /// clock has not passed the time; [`ReadError::Unsupported`](crate::ReadError::Unsupported) if the store is read-only.
+    /// clock has not passed the time; [`ReadError::Unsupported`](crate::ReadError::Unsupported) if the store was opened read-only, and
+    /// [`ReadError::Unavailable`](crate::ReadError::Unavailable) if it has stopped taking writes.
     ClosedAt(Timestamp),
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::ReadError;
+
 /// Nanoseconds since 1970-01-01T00:00:00 UTC, negative for earlier times; from the year 1677 to 2262.
 ///
 /// It is an integer and stored as one. A database that keeps microseconds would alter it.
@@ -27,6 +29,14 @@ impl Timestamp {
             Some(nanos) => Some(Self(nanos)),
             None => None,
         }
+    }
+
+    /// Returns the time that later events have at least once this time is closed, if the clock has passed it.
+    ///
+    /// # Errors
+    /// [`ReadError::NotYet`].
+    pub fn floor_after(self, now: Self) -> Result<Self, ReadError> {
+        self.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })
     }
 
     /// Returns nanoseconds since 1970 UTC.

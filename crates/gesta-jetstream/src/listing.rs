@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use gesta_core::{EventStore, ListToken, Listing, ReadError, StreamPage};
+use gesta_core::{ListToken, Listing, ReadError, StreamPage};
 
 use crate::partition::Partition;
 
@@ -12,7 +12,7 @@ const SEPARATOR: char = '/';
 /// Returns one page of streams.
 pub(crate) async fn page(partitions: &[Partition], listing: Listing) -> Result<StreamPage, ReadError> {
     if let [only] = partitions {
-        return only.log().streams(listing).await;
+        return only.streams(listing).await;
     }
     let (mut number, mut after) = match &listing.after {
         None => (0, None),
@@ -26,7 +26,7 @@ pub(crate) async fn page(partitions: &[Partition], listing: Listing) -> Result<S
             return Ok(StreamPage { streams, next: Some(token_of(number, after.as_ref())) });
         };
         let part = Listing { after: after.take(), limit, ..listing.clone() };
-        let page = partitions[number].log().streams(part).await?;
+        let page = partitions[number].streams(part).await?;
         streams.extend(page.streams);
         match page.next {
             Some(next) => return Ok(StreamPage { streams, next: Some(token_of(number, Some(&next))) }),

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use gesta_core::{
-    AppendError, Appended, Batch, Checkpoint, CommandKey, EventStore, Page, Read, ReadError, RecordedBatch,
-    Select, StreamName, Timestamp, When,
+    AppendError, Appended, Batch, Checkpoint, CommandKey, EventStore, Listing, Page, Read, ReadError,
+    RecordedBatch, Select, StreamInfo, StreamName, StreamPage, Timestamp, When,
 };
 use gesta_log::{LogStore, Replica};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -82,7 +82,7 @@ impl Partition {
             return Ok(place);
         }
         let now = self.clock.as_ref().map_or_else(system_time, |clock| clock());
-        let floor = time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?;
+        let floor = time.floor_after(now)?;
         // The copy has all messages before the floor then.
         self.ask_for_head(Some(floor)).await?;
         self.log().locate(When::RecordedUpTo(time)).await
@@ -95,6 +95,18 @@ impl Partition {
     ) -> Result<Option<Appended>, AppendError> {
         let found = self.log().repeat_of(command, near).await?;
         Ok(found.map(|appended| self.replica.raise_appended(appended, &self.start)))
+    }
+
+    /// Returns one page of the streams of the partition. Its token is that of the log.
+    pub(crate) async fn streams(&self, listing: Listing) -> Result<StreamPage, ReadError> {
+        let page = self.log().streams(listing).await;
+        page.map_err(|error| self.replica.raise_error(error, &self.start))
+    }
+
+    /// Returns the last version of one of the streams of the partition.
+    pub(crate) async fn stream(&self, name: StreamName) -> Result<Option<StreamInfo>, ReadError> {
+        let found = self.log().stream(name).await;
+        found.map_err(|error| self.replica.raise_error(error, &self.start))
     }
 
     /// Locates a place in the partition, in the words of the log.

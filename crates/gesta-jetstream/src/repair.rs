@@ -5,7 +5,8 @@
 //! every checkpoint that was given for them is good again. Other copies, which know the lost messages, are compared in the same way, and go on.
 //!
 //! *Invariants:*
-//! - A batch is published only if all batches of the stream are in the copy, in their order: then nobody has written since the loss.
+//! - A batch is published only if all batches of the stream are in the copy, in their order, and the stream has no later floor: then
+//!   nobody has written since the loss.
 //! - A copy that has other batches than its stream is moved aside as it is.
 
 use std::collections::VecDeque;
@@ -79,6 +80,14 @@ pub enum RepairError {
     /// The cluster or the copy cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The folder holds no copy of the store.
+    #[error("`{}` holds no copy of partition {partition}: check the folder", folder.display())]
+    NoCopy {
+        /// The folder.
+        folder: PathBuf,
+        /// The partition.
+        partition: u16,
+    },
     /// The stream gave no message.
     #[error("the stream of partition {partition} cannot be read: {reason}")]
     Stream {
@@ -181,6 +190,7 @@ pub fn repair(
         let connection = connect(url).await?;
         let purpose = Purpose::Existing;
         let found = set_up(connection.client, url, purpose, options.takes_single_server).await?;
+        check_copies(folder, found.last.len())?;
         let mut repaired = Vec::new();
         for (replica, last) in open_copies(folder, &found, &options.copy).await?.into_iter().zip(&found.last)
         {
@@ -193,6 +203,16 @@ pub fn repair(
         }
         Ok(repaired)
     })
+}
+
+/// Refuses a folder without a copy of each partition. An open would begin them.
+fn check_copies(folder: &Path, partitions: usize) -> Result<(), RepairError> {
+    let partitions = 0..u16::try_from(partitions).expect("at most 64 partitions");
+    let has = |partition: &u16| folder.join(format!("p{partition}")).join("manifest").exists();
+    match partitions.into_iter().find(|partition| !has(partition)) {
+        Some(partition) => Err(RepairError::NoCopy { folder: folder.to_owned(), partition }),
+        None => Ok(()),
+    }
 }
 
 /// One partition in repair.
@@ -221,10 +241,15 @@ impl Bench {
     ) -> Result<Repaired, RepairError> {
         let compared = self.compare(last).await?;
         let (copy, stream) = (self.replica.head().sequence(0), compared.end.position);
-        let state = match compared.differs {
-            Some(from) => CopyState::Diverged { from },
-            None if copy > stream => CopyState::Ahead,
-            None => CopyState::Whole,
+        let missing = self.batches(stream.min(copy)).next().await?;
+        let state = match (compared.differs, missing) {
+            (Some(from), _) => CopyState::Diverged { from },
+            (None, None) => CopyState::Whole,
+            // A time was closed since, and the batch would come before it.
+            (None, Some(batch)) if batch.recorded_at() < compared.end.recorded_at => {
+                CopyState::Diverged { from: stream + 1 }
+            }
+            (None, Some(_)) => CopyState::Ahead,
         };
         let found = Comparison { copy, stream, state };
         let after = match found.state {
@@ -240,7 +265,10 @@ impl Bench {
                 self.keep(&compared.common).map(|()| None)?
             }
             (Mend::All, CopyState::Ahead) => self.publish(compared.end).await.map(|()| None)?,
-            (Mend::All, CopyState::Diverged { .. }) => Some(self.set_aside()?),
+            (Mend::All, CopyState::Diverged { .. }) => {
+                self.publish_floor(compared.end).await?;
+                Some(self.set_aside()?)
+            }
         };
         Ok(Repaired { found, aside })
     }

@@ -276,7 +276,7 @@ impl EventStore for JetStreamStore {
     }
 
     fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.partition_of(&name).log().stream(name)
+        Box::pin(self.partition_of(&name).stream(name))
     }
 
     fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {

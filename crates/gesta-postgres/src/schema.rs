@@ -206,6 +206,12 @@ pub(crate) async fn open(client: &Client, schema: &str, purpose: Purpose) -> Res
 
 async fn make_floor(client: &Client, schema: &str) -> Result<(), OpenError> {
     match client.batch_execute(FLOOR).await {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Err(OpenError::Refused {
+            reason: format!(
+                "the store in schema `{schema}` is of an older release and has no table `floor` ({}): let the owner of the schema open the store once, then `grant select, insert on {schema}.floor`",
+                describe(&error)
+            ),
+        }),
         // Another process was faster.
         Err(error) if !is_there(&error) => Err(refused(schema, &error)),
         _ => Ok(()),

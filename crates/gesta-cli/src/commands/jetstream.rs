@@ -96,7 +96,7 @@ fn tell(partition: usize, repaired: &Repaired, is_applied: bool) -> Outcome {
             found.stream
         ),
         (CopyState::Diverged { from }, None) => format!(
-            "{partition}: the cluster has other events from position {from} on: {} of the copy are in no other place",
+            "{partition}: the cluster has other events from position {from} on, and lacks {} of the copy",
             events(from - 1)
         ),
         (CopyState::Diverged { from }, Some(aside)) => format!(

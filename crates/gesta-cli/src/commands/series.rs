@@ -28,7 +28,7 @@ pub(crate) struct SeriesFlags {
     /// Leave out moments after this time, in RFC 3339.
     #[arg(long, value_name = "TIME", requires = "every", value_parser = parse_when)]
     to: Option<Timestamp>,
-    /// End with the last moment that has passed, and let the store record nothing at or before it from then on: the answer never changes.
+    /// End with the last moment that has passed, and close it: later events get a later time, so the answer never changes.
     #[arg(long, requires = "every", conflicts_with = "by_time")]
     closed: bool,
 }

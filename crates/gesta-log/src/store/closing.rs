@@ -15,14 +15,9 @@ impl LogStore {
         if place.sequence(0) < head {
             return Ok(place);
         }
-        let now = self.shared.now();
-        if now <= time {
-            return Err(ReadError::NotYet { now });
-        }
-        let Some(commit) = self.late.commit.get().filter(|_| self.read_only().is_none()) else {
-            let capability = "closing a time while it takes no writes".into();
-            return Err(ReadError::Unsupported { capability });
-        };
+        time.floor_after(self.shared.now())?;
+        let writer = self.late.commit.get().filter(|_| self.read_only().is_none());
+        let Some(commit) = writer else { return Err(read_only()) };
         let (reply, answer) = oneshot::channel();
         commit.role.submit(Closing { time: time.as_nanos(), reply }).map_err(not_closed)?;
         answer.await.unwrap_or_else(|_| Err(in_doubt())).map_err(not_closed)?;
@@ -34,8 +29,13 @@ impl LogStore {
     }
 }
 
+fn read_only() -> ReadError {
+    ReadError::Unsupported { capability: "closing a time while it is read-only".into() }
+}
+
 fn not_closed(error: AppendError) -> ReadError {
     match error {
+        AppendError::ReadOnly { .. } => read_only(),
         AppendError::Closed => ReadError::Closed,
         AppendError::Overloaded => ReadError::Overloaded,
         error => ReadError::Unavailable { reason: format!("the time could not be closed: {error}") },

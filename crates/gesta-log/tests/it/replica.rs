@@ -444,8 +444,7 @@ impl Fronted {
         if place()?.sequence(0) < head {
             return place();
         }
-        let now = self.clock.now();
-        let floor = time.next().filter(|next| *next <= now).ok_or(ReadError::NotYet { now })?;
+        let floor = time.floor_after(self.clock.now())?;
         self.replica.append(&[], &floor_place(floor.max(self.floor()))).expect("it follows");
         place()
     }

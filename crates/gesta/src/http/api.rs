@@ -308,7 +308,7 @@ pub fn series_parameters(operation: Operation) -> Operation {
         .query("by", "With `every`: the time that counts.", one_of(&["recorded_at", "time"]))
         .query(
             "closed",
-            "With `every`: end with the last cut that has passed, and record nothing at or before it from then on, so that every cut is final.",
+            "With `every`: end with the last cut that has passed, and close it. Later events get a later time, so every cut is final.",
             boolean(),
         )
         .query("from", "With `every`: the first moment.", named("Time"))

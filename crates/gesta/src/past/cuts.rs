@@ -140,12 +140,6 @@ impl Cuts {
         self
     }
 
-    /// Whether [`Self::closed`] was asked for.
-    #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        self.is_closed
-    }
-
     /// The time of the events that counts.
     #[must_use]
     pub const fn counts(&self) -> By {
@@ -184,15 +178,28 @@ impl Cuts {
     /// and the place up to which the log is read; `None` if nothing was closed.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]; [`ReadError::Invalid`] for cuts that cannot be closed, see [`Self::check`].
     pub async fn close(
         &self,
         store: &dyn EventStore,
         now: Timestamp,
     ) -> Result<(Self, Option<Checkpoint>), ReadError> {
-        if !self.is_closed || self.by == By::Time || self.run().is_some() {
+        if !self.is_closed {
             return Ok((self.clone(), None));
         }
+        self.check().map_err(|reason| ReadError::Invalid { reason: reason.to_owned() })?;
+        match self.close_passed(store, now).await {
+            // The store's clock is behind, and it decides.
+            Err(ReadError::NotYet { now }) => self.close_passed(store, now).await,
+            closed => closed,
+        }
+    }
+
+    async fn close_passed(
+        &self,
+        store: &dyn EventStore,
+        now: Timestamp,
+    ) -> Result<(Self, Option<Checkpoint>), ReadError> {
         let before_now = Timestamp::from_nanos(now.as_nanos().saturating_sub(1));
         let Some(last) = self.last_up_to(self.to.map_or(before_now, |to| to.min(before_now))) else {
             // Nothing has passed, so nothing is shown.

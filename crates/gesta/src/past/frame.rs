@@ -12,7 +12,7 @@ pub(super) struct Frame {
     /// The place up to which the log is read.
     pub(super) until: Checkpoint,
     pub(super) cuts: Cuts,
-    /// Nothing is recorded before this time any more; `None` if that is not known of any time.
+    /// The earliest time at which an event can still be recorded, if it is known.
     open_from: Option<Timestamp>,
 }
 

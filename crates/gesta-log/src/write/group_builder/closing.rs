@@ -41,13 +41,14 @@ impl GroupBuilder {
         self.group.frames.push(Prepared::mark(bytes));
     }
 
-    /// Answers as soon as everything up to here is durable.
+    /// Answers as soon as everything up to here is durable and shown. A group is durable a moment before it is shown.
     fn answer_closed(&mut self, closing: Closing) {
         let checkpoint = self.shared.checkpoint_of(self.head());
         let closed = Appended { places: Vec::new(), checkpoint, repeated: false };
-        match self.durable.load(Ordering::Acquire) < self.tail.chain.number {
-            true => self.group.answer_later(closing.reply, Ok(closed)),
-            false => deliver(closing.reply, Ok(closed)),
+        let is_durable = self.durable.load(Ordering::Acquire) >= self.tail.chain.number;
+        match is_durable && self.shared.published.position() >= self.tail.chain.position {
+            true => deliver(closing.reply, Ok(closed)),
+            false => self.group.answer_later(closing.reply, Ok(closed)),
         }
     }
 }

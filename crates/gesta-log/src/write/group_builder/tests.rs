@@ -15,6 +15,7 @@ use crate::store::{Opened, Purpose, Stage, open};
 use crate::testing::{LOG, batch, batch_of, options};
 use crate::write::lookup::DurablePart;
 use crate::write::manifest::SharedManifest;
+use crate::write::queue::Closing;
 use crate::write::worker::Drive;
 
 /// The group builder of an empty log. Its segment manager and indexer work only when a caller waits for them.
@@ -319,4 +320,32 @@ fn a_table_ends_with_the_group_that_fills_it_and_at_most_two_wait_for_the_disk()
         let (tables, first) = log.tables();
         assert_eq!((tables as u64, first), (1 + before, before * full + 1), "after {number}");
     }
+}
+
+#[test]
+fn a_time_is_not_closed_before_the_events_up_to_it_are_shown() {
+    let log = Gathered::begin(&options());
+    let _waiting = log.gather(small(1));
+    let taken = log.take();
+    // The group is synced, and not shown yet.
+    log.open_group.lock().durable.store(taken.number, Ordering::Release);
+    let close = |time| {
+        let (reply, answer) = oneshot::channel();
+        log.queue.push(Closing { time, reply }).unwrap();
+        log.open_group.gather(&log.queue);
+        answer
+    };
+    let closed = close(0);
+    assert!(is_waiting(&closed));
+    log.settle(taken);
+    log.settle(log.take());
+    assert_eq!(closed.try_recv().unwrap().unwrap().checkpoint.sequence(0), 1);
+    assert!(close(0).try_recv().is_ok(), "all of it is shown");
+    let later = close(7);
+    assert!(is_waiting(&later));
+    assert_eq!(log.gathered(), (1, 1), "a frame, and the answer that waits for it");
+    log.settle(log.take());
+    assert!(later.try_recv().unwrap().is_ok());
+    let _waiting = log.gather(small(2));
+    assert_eq!(log.open_group.lock().tail.chain.recorded_at, 8);
 }
