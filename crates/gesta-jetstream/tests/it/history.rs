@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, HeaderMap, Request};
+use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
 use bytes::Bytes;
 use gesta_jetstream::JetStreamUrl;
 use tokio::runtime::{Builder, Runtime};
@@ -68,8 +68,14 @@ impl Kept {
                 context.delete_stream(&config.name).await.unwrap();
                 context.create_stream(config.clone()).await.unwrap();
                 for (headers, payload) in messages {
-                    let request = Request::new().headers(headers.clone()).payload(payload.clone());
-                    let answer = client.send_request(config.subjects[0].clone(), request).await.unwrap();
+                    let answer = loop {
+                        let request = Request::new().headers(headers.clone()).payload(payload.clone());
+                        match client.send_request(config.subjects[0].clone(), request).await {
+                            // The stream was just made, and has no leader yet.
+                            Err(error) if error.kind() == RequestErrorKind::NoResponders => {}
+                            answer => break answer.unwrap(),
+                        }
+                    };
                     let answer = String::from_utf8_lossy(&answer.payload).into_owned();
                     assert!(answer.contains("\"seq\""), "{answer}");
                 }
