@@ -90,6 +90,17 @@ pub(crate) const TEST: &[Step] = &[
             },
         ],
     },
+    Step {
+        // No other step builds the client of Kafka, which is C. Its tests have mock brokers within their process.
+        name: "lint of Kafka",
+        command: "cargo clippy --package gesta-publish --features kafka --lib --test kafka -- -D warnings",
+        needs: &[Tool::Package { name: "gcc make", probe: "cc --version" }],
+    },
+    Step {
+        name: "Kafka",
+        command: "cargo test --package gesta-publish --features kafka --lib --test kafka",
+        needs: &[Tool::Package { name: "gcc make", probe: "cc --version" }],
+    },
     Step { name: "doctests", command: "cargo test --workspace --doc", needs: &[] },
     Step { name: "docs", command: "RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps", needs: &[] },
 ];

@@ -126,6 +126,7 @@ struct PublisherToml<'a> {
     subject: Option<String>,
     stream: Option<String>,
     exchange: Option<String>,
+    topic: Option<String>,
     secret_env: Option<String>,
     secret_file: Option<PathBuf>,
     ca_file: Option<PathBuf>,

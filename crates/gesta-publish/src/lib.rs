@@ -8,7 +8,7 @@
 //! Every event that the publisher selects arrives at the target at least once. Of each stream, an event is sent for the first time only
 //! after the one before it was confirmed. What arrives twice has the same [`message_id`] and the same `source` and `id`.
 //!
-//! Each broker is a feature of this crate: `nats`, `rabbitmq`, `webhook`.
+//! Each broker is a feature of this crate: `nats`, `rabbitmq`, `webhook`, and `kafka`, which is not a default one.
 #![cfg_attr(
     not(all(feature = "nats", feature = "rabbitmq", feature = "webhook")),
     allow(dead_code, reason = "adapters that are left out use it")
@@ -19,6 +19,8 @@ mod authorities;
 mod broker;
 mod config;
 mod fault;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod limits;
 mod link;
 mod message;

@@ -14,15 +14,17 @@ enum Kind {
     Webhook,
     Nats,
     Rabbitmq,
+    Kafka,
 }
 
-const SCHEMES: [(&str, Kind); 6] = [
+const SCHEMES: [(&str, Kind); 7] = [
     ("http", Kind::Webhook),
     ("https", Kind::Webhook),
     ("nats", Kind::Nats),
     ("tls", Kind::Nats),
     ("amqp", Kind::Rabbitmq),
     ("amqps", Kind::Rabbitmq),
+    ("kafka", Kind::Kafka),
 ];
 
 /// The schemes of targets with TLS.
@@ -30,7 +32,7 @@ const ENCRYPTED: [&str; 3] = ["https", "tls", "amqps"];
 
 /// What a publisher's table says of its target, with files and variables read.
 #[cfg_attr(
-    not(any(feature = "nats", feature = "rabbitmq", feature = "webhook")),
+    not(any(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "webhook")),
     expect(dead_code, reason = "no adapter takes it")
 )]
 pub(super) struct Target<'a> {
@@ -61,19 +63,31 @@ impl Target<'_> {
             Kind::Nats => self.nats(to),
             #[cfg(feature = "rabbitmq")]
             Kind::Rabbitmq => self.rabbitmq(to),
-            #[cfg(not(all(feature = "nats", feature = "rabbitmq", feature = "webhook")))]
+            #[cfg(feature = "kafka")]
+            Kind::Kafka => self.kafka(to),
+            #[cfg(not(all(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "webhook")))]
             left_out => Err(left_out.not_built()),
         }
     }
 
     /// Refuses keys that mean nothing for the target.
     fn check_keys(&self, kind: Kind) -> Result<(), KeyError> {
-        let PublisherToml { stream, exchange, .. } = self.toml;
-        let keys = [("stream", stream, Kind::Nats), ("exchange", exchange, Kind::Rabbitmq)];
-        match keys.into_iter().find(|(_, given, of)| given.is_some() && *of != kind) {
-            Some((key, _, Kind::Nats)) => Err(at(key)("is for NATS alone: remove it")),
-            Some((key, ..)) => Err(at(key)("is for RabbitMQ alone: remove it")),
-            None => Ok(()),
+        let PublisherToml { stream, exchange, topic, subject, .. } = self.toml;
+        let keys = [
+            ("stream", stream, Kind::Nats, "NATS"),
+            ("exchange", exchange, Kind::Rabbitmq, "RabbitMQ"),
+            ("topic", topic, Kind::Kafka, "Kafka"),
+        ];
+        if let Some((key, .., name)) =
+            keys.into_iter().find(|(_, given, of, _)| given.is_some() && *of != kind)
+        {
+            return Err(at(key)(format!("is for {name} alone: remove it")));
+        }
+        match (kind, subject) {
+            (Kind::Kafka, Some(_)) => {
+                Err(at("subject")("is not for Kafka, where the stream is the key: name the topic in `topic`"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -110,6 +124,16 @@ impl Target<'_> {
         let rabbitmq = Rabbitmq::new(to, exchange, self.secret.as_ref(), self.ca, self.toml.answer_time()?);
         Ok(Box::new(rabbitmq.map_err(|(key, reason)| KeyError { key, reason })?))
     }
+
+    #[cfg(feature = "kafka")]
+    fn kafka(self, to: &str) -> Result<Box<dyn Broker>, KeyError> {
+        use crate::kafka::{Kafka, check_topic};
+        let topic = self.toml.topic.as_deref();
+        let topic = topic.ok_or_else(|| at("topic")("is missing: name the topic that takes the events"))?;
+        check_topic(topic).map_err(at("topic"))?;
+        let kafka = Kafka::new(to, topic, self.secret.as_ref(), self.toml.answer_time()?);
+        Ok(Box::new(kafka.map_err(|(key, reason)| KeyError { key, reason })?))
+    }
 }
 
 /// The subject of a target that needs one.
@@ -130,11 +154,16 @@ fn kind_of(to: &str) -> Result<Kind, KeyError> {
             "holds a user or a password: leave out the part before `@`, put it into an environment variable, and name that in `secret_env`",
         ));
     }
+    if scheme == "kafkas" {
+        return Err(at("to")(
+            "asks for Kafka with TLS, which no build of Gesta has: write `kafka://` and a listener without TLS in a network that you trust, such as that of a proxy which encrypts",
+        ));
+    }
     let kind = SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, kind)| *kind);
     kind.ok_or_else(|| at("to")(format!("begins with `{scheme}://`: begin it with one of {}", known())))
 }
 
-#[cfg(not(all(feature = "nats", feature = "rabbitmq", feature = "webhook")))]
+#[cfg(not(all(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "webhook")))]
 impl Kind {
     /// The error for a target whose adapter was left out.
     fn not_built(self) -> KeyError {
@@ -142,6 +171,7 @@ impl Kind {
             Self::Webhook => "webhook",
             Self::Nats => "nats",
             Self::Rabbitmq => "rabbitmq",
+            Self::Kafka => "kafka",
         };
         at("to")(format!("needs a program that was built with the feature `publish-{feature}`"))
     }

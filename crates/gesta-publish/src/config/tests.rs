@@ -46,6 +46,10 @@ fn a_key_that_is_missing_or_wrong_is_named_with_what_helps() {
     }
     check_fails(&webhook("exchange = \"x\""), "`exchange` is for RabbitMQ alone: remove it");
     check_fails(&webhook("stream = \"X\""), "`stream` is for NATS alone: remove it");
+    check_fails(&webhook("topic = \"X\""), "`topic` is for Kafka alone: remove it");
+    check_fails(&with("to = \"kafka://h\"\nexchange = \"x\""), "`exchange` is for RabbitMQ alone");
+    check_fails(&with("to = \"kafka://h\"\nsubject = \"x\""), "`subject` is not for Kafka");
+    check_fails(&with("to = \"kafkas://h\"\ntopic = \"x\""), "`to` asks for Kafka with TLS, which no build");
     check_fails(&webhook("subject = \"{kind}\""), "`subject` names `{kind}`: there are");
     check_fails(&webhook("in_flight_max = 0"), "`in_flight_max` is 0: give 1 to 1024");
     check_fails(&webhook("in_flight_max = 1025"), "`in_flight_max` is 1025: give 1 to 1024");
@@ -58,6 +62,31 @@ fn a_key_that_is_missing_or_wrong_is_named_with_what_helps() {
         "the file `folder/none`, which cannot be read",
     );
     check_fails(&webhook("secret_file = \"x\""), "`secret_file` is given beside `secret_env`");
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn kafka_needs_brokers_and_a_topic() {
+    let with = |lines: &str| format!("[publisher.a]\nfrom = \"now\"\n{lines}\n");
+    check_fails(&with("to = \"kafka://h\""), "`topic` is missing: name the topic");
+    check_fails(&with("to = \"kafka://h\"\ntopic = \"{category}\""), "`topic` is no name of a topic");
+    check_fails(&with("to = \"kafka://h:x\"\ntopic = \"t\""), "`to` names the broker `h:x`: write");
+    check_fails(
+        &with(&format!("to = \"kafka://h\"\ntopic = \"t\"\nsecret_env = \"{VARIABLE}\"")),
+        "`secret_env` names a secret that is not `user:password`",
+    );
+    check_fails(
+        &with("to = \"kafka://h\"\ntopic = \"t\"\nca_file = \"ca\""),
+        "`ca_file` is for targets with TLS",
+    );
+    assert_eq!(read(&with("to = \"kafka://a:1,b:2\"\ntopic = \"t\"")).unwrap().len(), 1);
+}
+
+#[test]
+#[cfg(not(feature = "kafka"))]
+fn a_target_that_was_left_out_names_its_feature() {
+    let text = "[publisher.a]\nfrom = \"now\"\nto = \"kafka://h\"\ntopic = \"t\"\n";
+    check_fails(text, "`to` needs a program that was built with the feature `publish-kafka`");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) fn secret(text: &str) -> TempDir {
 }
 
 impl Bench {
-    /// Starts the publisher `test` from all that is appended. `keys` are the other keys of it; a secret is in the file `secret`.
+    /// Starts the publisher `test` from all that is appended. `keys` are the other keys of it; a secret that is not empty is in the file `secret`.
     pub(crate) fn start(keys: &str, secret_text: &str) -> Self {
         let store = Arc::new(MemoryStore::new(STORE, 1, || Timestamp::from_nanos(1)));
         let values = Arc::new(MemoryKeyValueStore::default());
@@ -69,7 +69,8 @@ impl Bench {
 
     fn publish(&mut self, keys: &str, secret_text: &str) {
         let folder = secret(secret_text);
-        let text = format!("[publisher.test]\nfrom = \"start\"\nsecret_file = \"secret\"\n{keys}\n");
+        let secret_file = if secret_text.is_empty() { "" } else { "secret_file = \"secret\"" };
+        let text = format!("[publisher.test]\nfrom = \"start\"\n{secret_file}\n{keys}\n");
         let mut publishers = read_text(&text, &folder.path().join("publish.toml")).unwrap();
         let publisher = publishers.remove(0);
         let mut settings = publisher.settings().clone();

@@ -52,6 +52,12 @@ impl<'a> PublishedEvent<'a> {
         texts.0
     }
 
+    /// Returns the stream of the event: the key of a message, where a broker keeps the order of a key.
+    #[must_use]
+    pub fn stream(&self) -> &'a str {
+        self.event.stream()
+    }
+
     /// Returns the media type of the data, for the content type of a message in binary mode.
     #[must_use]
     pub fn data_content_type(&self) -> Cow<'a, str> {

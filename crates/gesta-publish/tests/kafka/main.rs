@@ -1,0 +1,49 @@
+//! Publishing to Kafka, on the mock cluster of its client: brokers in this process, with real sockets.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+#[path = "../it/bench.rs"]
+mod bench;
+mod cluster;
+mod faults;
+#[path = "../it/judge.rs"]
+mod judge;
+mod targets;
+
+use crate::cluster::Cluster;
+
+#[test]
+fn an_event_is_a_record_in_binary_mode_with_its_stream_as_the_key() {
+    let cluster = Cluster::start(1, 7);
+    let bench = cluster.publish("");
+    bench.append(["foobar", "abc", "21", "order-ä"]);
+    bench.until_done();
+    bench.repeat_all();
+    bench.until_done();
+    let records = cluster.records();
+    // The partitions follow from the hashes of keys in the tests of Kafka's own client: -790332482, 479470107, -973932308.
+    for (stream, partition) in [("foobar", 0), ("abc", 4), ("21", 3)] {
+        let of_stream = records.iter().filter(|record| record.key == stream).collect::<Vec<_>>();
+        assert_eq!(of_stream.len(), 2, "it came twice");
+        assert!(of_stream.iter().all(|record| record.partition == partition), "{of_stream:?}");
+        assert_eq!(of_stream[0].headers, of_stream[1].headers, "each sending has the same id");
+    }
+    let record = records.iter().find(|record| record.key == "order-ä").unwrap();
+    assert_eq!(record.value, "{\"amount\":1}");
+    let headers = [
+        ("ce_gestaeventid", "00000000-0000-0000-0000-000000000004"),
+        ("ce_gestaversion", "0"),
+        ("ce_id", record.header("ce_id")),
+        ("ce_source", "urn:gesta:store:07070707070707070707070707070707/order-%C3%A4"),
+        ("ce_specversion", "1.0"),
+        ("ce_subject", "order-ä"),
+        ("ce_time", "1970-01-01T00:00:00.000000001Z"),
+        ("ce_type", "order.placed"),
+        ("content-type", "application/json"),
+    ];
+    for (name, value) in headers {
+        assert_eq!(record.header(name), value, "{name}");
+    }
+    let event = gesta_core::EventId::from_u128(4);
+    let id = gesta_publish::message_id(bench::STORE, "order-ä", event).to_string();
+    assert_eq!(record.header("ce_id"), id);
+}
