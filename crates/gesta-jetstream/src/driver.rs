@@ -235,7 +235,10 @@ impl Driver {
                         before.abort();
                     }
                 }
-                Output::Halted(halt) => tracing::error!("{}: no more writes", with_causes(&halt)),
+                Output::Halted(halt) => {
+                    let partition = self.copy.replica.partition();
+                    tracing::error!(partition, "{}: no more writes", with_causes(&halt));
+                }
             }
         }
     }

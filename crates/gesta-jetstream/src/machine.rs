@@ -371,7 +371,7 @@ impl Machine {
             refusal => {
                 flight.pause(&refusal, self.now);
                 if flight.step() == Step::Compare {
-                    // The stream may have another message than the copy, or the server has forgotten it: a new consumer begins with it.
+                    // The stream may have another message than the copy, or the leader could not tell: a new consumer begins with it.
                     self.follow();
                 }
             }

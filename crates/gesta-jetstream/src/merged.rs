@@ -8,7 +8,7 @@
 //!   one partition stay together. Only the last event of the page may be inside a batch; reading its share again completes that.
 //! - A page makes progress: it has an event, or a place that moved.
 //!
-//! *Choice:* the order of time, not one partition after the other. It costs up to twice the reads. A consumer that reads the history meets events in the
+//! *Choice:* the order of time, not one partition after the other. A share that is not used is read again. A consumer that reads the history meets events in the
 //! order in which it would have met them live, so an event is not far before those of other partitions that led to it.
 
 use std::num::{NonZeroU32, NonZeroU64};

@@ -24,8 +24,8 @@ pub(super) struct Flight {
     unanswered: HashSet<u64>,
     /// True if the client may have sent it once more than it was told to.
     may_be_sent_again: bool,
-    /// False once the server is known to have forgotten the digest of the message before.
-    names_digest: bool,
+    /// False once a consumer has shown that the stream has the message before, and the leader did not say so.
+    asks_for_digest: bool,
     /// The first consumer that was made after the message was known to be in the stream, if it did not name the digest.
     proven_by: Option<u64>,
     busy: u32,
@@ -58,7 +58,7 @@ impl Flight {
             latest: first,
             unanswered: HashSet::new(),
             may_be_sent_again: false,
-            names_digest: after.number > 0,
+            asks_for_digest: after.number > 0,
             proven_by: None,
             busy: 0,
             unreached_pause: UNREACHED_PAUSE,
@@ -80,24 +80,24 @@ impl Flight {
         self.latest = sending;
         self.unanswered.insert(sending);
         (self.step, self.until) = (Step::AwaitAnswer, now + ANSWER_TIME);
-        let names_digest = self.names_digest && !planted(Bug::NumberIsIdentity);
+        let asks_for_digest = self.asks_for_digest && !planted(Bug::NumberIsIdentity);
         Publish {
             sending,
             bytes: self.bytes.clone(),
             digest: self.digest(),
             after: self.after.number,
-            after_digest: names_digest.then_some(self.after.digest),
+            after_digest: asks_for_digest.then_some(self.after.digest),
         }
     }
 
-    /// The stream has the message before, and the server does not remember its digest. From now on the number alone is named.
-    pub(super) const fn forget_digest(&mut self) {
-        self.names_digest = false;
+    /// The stream has the message before, though the leader did not say so. From now on the number alone is named.
+    pub(super) const fn go_by_number(&mut self) {
+        self.asks_for_digest = false;
     }
 
     /// True if an acknowledgement proves that the message follows the copy: it was not accepted by its number alone.
     pub(super) fn is_proven_by_answer(&self) -> bool {
-        self.names_digest || self.after.number == 0 || planted(Bug::NumberIsIdentity)
+        self.asks_for_digest || self.after.number == 0 || planted(Bug::NumberIsIdentity)
     }
 
     /// True if the delivery of the message by this consumer proves no more than an acknowledgement, and that is no proof.

@@ -111,12 +111,12 @@ impl Machine {
         self.compared(number);
     }
 
-    /// The stream has a message as the copy has it. If the server refuses its digest, it has forgotten that.
+    /// The stream has a message as the copy has it. If the leader did not say so before, the number alone is named from now on.
     fn compared(&mut self, number: u64) {
         let Work::Sending(_, flight) = &mut self.work else { return };
-        let is_forgotten = flight.step() == Step::Compare && number == flight.after.number;
-        if is_forgotten && !planted(Bug::ForgottenIdStops) {
-            flight.forget_digest();
+        let is_unknown = flight.step() == Step::Compare && number == flight.after.number;
+        if is_unknown && !planted(Bug::ForgottenIdStops) {
+            flight.go_by_number();
             self.send();
         }
     }
