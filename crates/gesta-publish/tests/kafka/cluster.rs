@@ -21,6 +21,13 @@ pub(crate) const TOPIC: &str = "shop";
 pub(crate) struct Cluster {
     pub(crate) mock: MockCluster<'static, DefaultProducerContext>,
     pub(crate) brokers: i32,
+    pub(crate) topic: Topic,
+}
+
+/// A topic, which need not be there.
+pub(crate) struct Topic {
+    pub(crate) servers: String,
+    pub(crate) name: String,
     pub(crate) partitions: i32,
 }
 
@@ -49,21 +56,13 @@ impl Cluster {
     }
 
     pub(crate) fn start_without_topic(brokers: i32, partitions: i32) -> Self {
-        Self { mock: MockCluster::new(brokers).unwrap(), brokers, partitions }
+        let mock = MockCluster::new(brokers).unwrap();
+        let topic = Topic { servers: mock.bootstrap_servers(), name: TOPIC.to_owned(), partitions };
+        Self { mock, brokers, topic }
     }
 
     pub(crate) fn create_topic(&self) {
-        self.mock.create_topic(TOPIC, self.partitions, self.brokers).unwrap();
-    }
-
-    /// The keys of a publisher to the topic.
-    pub(crate) fn keys(&self, further: &str) -> String {
-        format!("to = \"kafka://{}\"\ntopic = \"{TOPIC}\"\n{further}", self.mock.bootstrap_servers())
-    }
-
-    /// Starts a publisher to the topic. The mock asks for no user.
-    pub(crate) fn publish(&self, further: &str) -> Bench {
-        Bench::start(&self.keys(further), "")
+        self.mock.create_topic(TOPIC, self.topic.partitions, self.brokers).unwrap();
     }
 
     /// Lets the next produce requests fail, one for each error.
@@ -75,11 +74,23 @@ impl Cluster {
     pub(crate) fn mend_produce(&self) {
         self.mock.clear_request_errors(RDKafkaApiKey::Produce);
     }
+}
+
+impl Topic {
+    /// The keys of a publisher to the topic.
+    pub(crate) fn keys(&self, further: &str) -> String {
+        format!("to = \"kafka://{}\"\ntopic = \"{}\"\n{further}", self.servers, self.name)
+    }
+
+    /// Starts a publisher to the topic. The brokers ask for no user.
+    pub(crate) fn publish(&self, further: &str) -> Bench {
+        Bench::start(&self.keys(further), "")
+    }
 
     /// All records of the topic. Those of a partition are in their order.
     pub(crate) fn records(&self) -> Vec<Record> {
         let consumer = ClientConfig::new()
-            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("bootstrap.servers", &self.servers)
             .set("group.id", "beside")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
@@ -87,7 +98,7 @@ impl Cluster {
             .unwrap();
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {
-            list.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
+            list.add_partition_offset(&self.name, partition, Offset::Beginning).unwrap();
         }
         consumer.assign(&list).unwrap();
         let (begun, mut ended, mut records) = (Instant::now(), 0, Vec::new());

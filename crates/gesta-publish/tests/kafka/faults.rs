@@ -20,7 +20,7 @@ impl Cluster {
 
     /// Gives each partition another leader.
     fn move_leaders(&self, by: usize) {
-        for partition in 0..self.partitions {
+        for partition in 0..self.topic.partitions {
             let leader = (partition + i32::try_from(by).unwrap()) % self.brokers + 1;
             self.mock.partition_leader(TOPIC, partition, Some(leader)).unwrap();
         }
@@ -52,9 +52,9 @@ impl Target for Cluster {
 #[test]
 fn brokers_that_are_down_slow_and_refuse_under_load_lose_nothing() {
     let mut cluster = Cluster::start(3, 4);
-    let bench = cluster.publish("answer_ms = 1000\nin_flight_max = 8");
+    let bench = cluster.topic.publish("answer_ms = 1000\nin_flight_max = 8");
     let appended = bench.under_faults(6, &mut cluster);
-    let counts = cluster.counts();
+    let counts = cluster.topic.counts();
     assert_eq!(counts.events, appended);
     let failed = bench.failed_tries();
     assert!(counts.repeats as u64 <= failed, "only a try that failed repeats: {counts:?}, {failed} failed");
@@ -72,7 +72,7 @@ fn the_client_tries_again_by_itself_and_keeps_the_order_of_each_stream() {
         RD_KAFKA_RESP_ERR__TRANSPORT,
     ];
     let cluster = Cluster::start(3, 4);
-    let bench = cluster.publish("");
+    let bench = cluster.topic.publish("");
     let streams = (0..12).map(|stream| format!("order-{stream}")).collect::<Vec<_>>();
     let mut appended = 0;
     for round in 0..10 {
@@ -85,18 +85,18 @@ fn the_client_tries_again_by_itself_and_keeps_the_order_of_each_stream() {
         bench.until_done();
         cluster.mend_produce();
     }
-    assert_eq!(cluster.counts(), Counts { events: appended, repeats: 0 });
+    assert_eq!(cluster.topic.counts(), Counts { events: appended, repeats: 0 });
     assert_eq!(bench.failed_tries(), 0);
 }
 
 #[test]
 fn a_refusal_for_longer_than_the_time_for_a_confirmation_lets_the_events_wait() {
     let cluster = Cluster::start(1, 2);
-    let bench = cluster.publish("answer_ms = 500");
+    let bench = cluster.topic.publish("answer_ms = 500");
     cluster.fail_produce(&[REFUSED_FOR_NOW; 100]);
     bench.append(["order-1", "order-2"]);
     bench.until(|status| status.waiting == 2);
     cluster.mend_produce();
     bench.until_done();
-    assert_eq!(cluster.counts(), Counts { events: 2, repeats: 0 });
+    assert_eq!(cluster.topic.counts(), Counts { events: 2, repeats: 0 });
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod faults;
 #[path = "../it/judge.rs"]
 mod judge;
+mod outside;
 mod targets;
 
 use crate::cluster::Cluster;
@@ -14,12 +15,12 @@ use crate::cluster::Cluster;
 #[test]
 fn an_event_is_a_record_in_binary_mode_with_its_stream_as_the_key() {
     let cluster = Cluster::start(1, 7);
-    let bench = cluster.publish("");
+    let bench = cluster.topic.publish("");
     bench.append(["foobar", "abc", "21", "order-ä"]);
     bench.until_done();
     bench.repeat_all();
     bench.until_done();
-    let records = cluster.records();
+    let records = cluster.topic.records();
     // The partitions follow from the hashes of keys in the tests of Kafka's own client: -790332482, 479470107, -973932308.
     for (stream, partition) in [("foobar", 0), ("abc", 4), ("21", 3)] {
         let of_stream = records.iter().filter(|record| record.key == stream).collect::<Vec<_>>();
