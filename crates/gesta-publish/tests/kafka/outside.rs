@@ -1,6 +1,5 @@
 //! A cluster outside of this process, which a person names:
 //! `GESTA_KAFKA=HOST:PORT cargo test --package gesta-publish --features kafka --test kafka -- --ignored --nocapture`.
-#![expect(clippy::print_stdout, reason = "figures are printed")]
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
