@@ -23,8 +23,9 @@ impl Frame {
         let (until, open_from) = match closed {
             Some(place) => (place, cuts.bounds().1.and_then(Timestamp::next)),
             None => {
-                let head = store.locate(When::Head).await?;
-                (head, newest(store, cuts.counts()).await?)
+                // The newest event first: what comes between the two looks is in the series.
+                let newest = newest(store, cuts.counts()).await?;
+                (store.locate(When::Head).await?, newest)
             }
         };
         Ok(Self { until, cuts, open_from })
