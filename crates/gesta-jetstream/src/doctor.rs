@@ -184,7 +184,7 @@ fn of_info(info: &Info, watched: &[String]) -> Vec<Finding> {
     findings
 }
 
-/// What the metadata of a stream say of the state of its store.
+/// The findings on the state of the store, from the metadata of a stream.
 fn of_metadata(config: &Config) -> Vec<Finding> {
     let name = &config.name;
     let mut findings = Vec::new();

@@ -84,7 +84,7 @@ pub(crate) struct Copy {
 /// The stream of a partition.
 pub(crate) struct Cluster {
     pub(crate) link: Link,
-    /// What the link tells.
+    /// The inputs that the link sends.
     pub(crate) inputs: mpsc::Receiver<Input>,
     /// Changes each time the connection was lost.
     pub(crate) lost: watch::Receiver<()>,

@@ -1,15 +1,15 @@
 //! Pages of the log over several partitions, in the order in which events were recorded.
 //!
-//! Each partition is asked for a share of the page. The shares are merged by the times of their events, up to the place where one share ends and its
-//! partition may go on. A share that is used in part is read again up to there, so that its place is exact.
+//! The store asks each partition for a share of the page, and merges the shares by the times of their events. The page ends where one share ends and
+//! its partition may go on. If the page uses only a part of a share, the store reads that part again: this gives the exact place after it.
 //!
 //! *Invariants:*
 //! - Each partition's events are in their order, and no batch is cut in a forward page: batches have one time, and events of one time and
 //!   one partition stay together. Only the last event of the page may be inside a batch; reading its share again completes that.
 //! - A page makes progress: it has an event, or a place that moved.
 //!
-//! *Choice:* the order of time, not one partition after the other. A share that is not used is read again. A consumer that reads the history meets events in the
-//! order in which it would have met them live, so an event is not far before those of other partitions that led to it.
+//! *Choice:* the order of time, not one partition after the other. A consumer that reads the history meets events in the order in which it would have met
+//! them live, so an event is not far before those of other partitions that led to it. The cost: the next page reads an unused share once more.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -22,9 +22,9 @@ use crate::partition::Partition;
 pub(crate) struct LogRead {
     /// The read. Its `select` is of the log.
     pub(crate) read: Read,
-    /// Where it begins.
+    /// The place at which it begins.
     pub(crate) at: Checkpoint,
-    /// Where it ends.
+    /// The place at which it ends.
     pub(crate) end: Checkpoint,
 }
 

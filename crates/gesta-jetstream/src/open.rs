@@ -19,7 +19,7 @@ use crate::message::Tip;
 use crate::options::{Clock, Options};
 use crate::partition::Partition;
 
-/// What an opened store is made of.
+/// The parts of an opened store.
 pub(crate) struct Opened {
     pub(crate) id: StoreId,
     pub(crate) partitions: Vec<Partition>,

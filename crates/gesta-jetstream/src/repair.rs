@@ -55,16 +55,16 @@ pub enum CopyState {
     },
 }
 
-/// What a repair did in a partition.
+/// The outcome of a repair in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
-    /// What it found.
+    /// The difference between the copy and its stream.
     pub found: Comparison,
-    /// Where the copy was moved, if it had diverged.
+    /// The new folder of the copy, if it had diverged.
     pub aside: Option<PathBuf>,
 }
 
-/// What is done about the differences.
+/// The treatment of the differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
     /// Nothing.

@@ -27,7 +27,7 @@ pub enum Snapshots {
     Server(ValkeyUrl),
 }
 
-/// What a command does with a snapshot store.
+/// The use that a command makes of a snapshot store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Its file is never changed.

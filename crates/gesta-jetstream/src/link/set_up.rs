@@ -41,7 +41,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long the server itself looks for repeats. Nothing relies on it, and each id costs memory.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// What a store is opened for.
+/// The purpose of an open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To use the store, which is made if it is not there.
@@ -69,7 +69,7 @@ pub(crate) struct Found {
     pub(crate) is_unfinished: bool,
 }
 
-/// What to do about a stream that is not there.
+/// The treatment of a stream that is not there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum IfMissing {
     /// Make it.
