@@ -1,7 +1,6 @@
 //! Closing a time: from then on every event gets a later one.
 
-use gesta_core::{ReadError, Timestamp};
-
+use gesta_core::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::insert::outcome;
@@ -35,8 +34,6 @@ pub(crate) async fn close(shared: &Shared, session: &Session, time: Timestamp) -
         Err(error) => (Err(error), i64::MIN),
     };
     outcome(written, committed, session.warnings() > warnings).map_err(|failed| failed.fault)?;
-    match now >= floor {
-        true => Ok(()),
-        false => Err(ReadError::NotYet { now: Timestamp::from_nanos(now) }.into()),
-    }
+    time.floor_after(Timestamp::from_nanos(now))?;
+    Ok(())
 }
