@@ -1,4 +1,5 @@
-//! Real servers for tests: [`Postgres`], [`Nats`], [`NatsCluster`], [`RabbitMq`], and the program of [Redis or Valkey](redis).
+//! Real servers for tests: [`Postgres`], [`Nats`], [`NatsCluster`], [`RabbitMq`], [`PgBouncer`], and the program of [Redis or Valkey](redis).
+//! A [`SmallDisk`] can be filled under a server.
 //!
 //! A test starts a server of its own where it stops, kills or pauses it. Otherwise it takes the shared one, whose address is in the
 //! environment: `cargo run -p test-servers -- with postgres nats -- cargo nextest run …` starts the servers, runs the command, and stops
@@ -12,8 +13,13 @@
 //! is dropped.
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
+mod apart;
 mod certificates;
+mod disk;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod nats;
+mod pgbouncer;
 mod ports;
 mod postgres;
 mod process;
@@ -21,14 +27,19 @@ mod rabbitmq;
 mod redis;
 
 pub use certificates::{Authority, Certificate};
+pub use disk::SmallDisk;
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaRecord, KafkaTopic, MockKafka};
 pub use nats::{
     CLUSTER_URL as NATS_CLUSTER_URL, NATS_VERSION, Nats, NatsCluster, URL as NATS_URL, fetch_nats,
 };
+pub use pgbouncer::PgBouncer;
 pub use ports::{free_address, free_ports};
 pub use postgres::{Postgres, URL as POSTGRES_URL};
 pub use rabbitmq::{CA as RABBITMQ_CA, RabbitMq, TLS_URL as RABBITMQ_TLS_URL, URL as RABBITMQ_URL};
 pub use redis::redis;
 
+use std::process::Command;
 use std::time::Duration;
 
 /// How long a server may take to start. A loaded machine is slow, so this only ends a test that would never end.
@@ -66,6 +77,17 @@ pub fn given(variable: &str) -> Option<String> {
         ));
     }
     url
+}
+
+/// Whether this process is root.
+fn is_root() -> bool {
+    id(&["-u"]) == Some(0)
+}
+
+/// A number that the program `id` prints.
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
 fn setting() -> String {

@@ -3,7 +3,7 @@
 
 use std::process::{Command, ExitCode};
 
-use test_servers::{Nats, NatsCluster, Postgres, RabbitMq};
+use test_servers::{Nats, NatsCluster, PgBouncer, Postgres, RabbitMq};
 
 const USAGE: &str = "\
 usage: cargo run -p test-servers -- with SERVER… -- COMMAND…
@@ -14,7 +14,7 @@ usage: cargo run -p test-servers -- with SERVER… -- COMMAND…
          GESTA_RABBITMQ_CA are its address with TLS and the file of its authority. GESTA_SERVERS=required tests fail where a server is missing; GESTA_SERVERS=none leaves out tests that need one;
          under GESTA_SERVERS=elsewhere such a test fails.
   installed
-         fails where a server (also: redis) is not installed. Fetches the one that no Debian package has, nats";
+         fails where a server (also: pgbouncer, redis) is not installed. Fetches the one that no Debian package has, nats";
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
@@ -78,6 +78,7 @@ fn installed(names: &[&str]) -> Result<ExitCode, String> {
             "nats" | "nats-cluster" => test_servers::fetch_nats().map(|()| true)?,
             "rabbitmq" => RabbitMq::is_installed(),
             "redis" => test_servers::redis().is_some(),
+            "pgbouncer" => PgBouncer::is_installed(),
             _ => return Err(format!("`{name}` is not a server\n\n{USAGE}")),
         };
         if !is_installed {

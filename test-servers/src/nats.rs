@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::apart::Apart;
 use crate::process::{self, Process};
 use crate::{find, free_ports};
 
@@ -39,8 +40,11 @@ pub struct Nats {
 struct Own {
     program: PathBuf,
     folder: TempDir,
+    host: Ipv4Addr,
     monitor: u16,
     process: Process,
+    /// The network that it runs in, if that is not the machine's.
+    apart: Option<Apart>,
 }
 
 impl Nats {
@@ -58,7 +62,8 @@ impl Nats {
     pub fn start(configuration: &str) -> Option<Self> {
         let program = program_or_missing()?;
         let [port, monitor] = free_ports();
-        let mut own = Own::start(program, port, monitor, configuration);
+        let place = (Ipv4Addr::LOCALHOST, None);
+        let mut own = Own::start(program, place, (port, monitor), configuration);
         own.wait_until(is_healthy);
         Some(Self { url: format!("nats://127.0.0.1:{port}"), own: Some(own) })
     }
@@ -125,22 +130,47 @@ impl NatsCluster {
     ///
     /// If the servers do not start, or the program is missing under `GESTA_SERVERS=required`.
     pub fn start() -> Option<Self> {
+        Some(Self::start_on(program_or_missing()?, None))
+    }
+
+    /// A cluster of its own whose first server can be cut off. Returns `None`, and says so, if the server is not installed, or if this process may
+    /// not make networks.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    pub fn start_with_one_apart() -> Option<Self> {
         let program = program_or_missing()?;
+        let [number] = free_ports();
+        Some(Self::start_on(program, Some(Apart::make(number)?)))
+    }
+
+    fn start_on(program: PathBuf, apart: Option<Apart>) -> Self {
+        let (first, others) = match &apart {
+            Some(apart) => (apart.inside, apart.outside),
+            None => (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST),
+        };
+        let mut apart = apart;
+        let hosts = [first, others, others];
         let clients = free_ports::<SERVERS>();
         let (routes, monitors) = (free_ports::<SERVERS>(), free_ports::<SERVERS>());
-        let all_routes = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
+        let address = |(host, port): (&Ipv4Addr, &u16)| format!("{host}:{port}");
+        let all_routes = hosts.iter().zip(&routes).map(|of| format!("nats://{}", address(of)));
+        let all_routes = all_routes.collect::<Vec<_>>().join(", ");
         let servers = (0..SERVERS).map(|at| {
-            let route = routes[at];
+            let (host, route) = (hosts[at], routes[at]);
+            // Clients use the servers that a test names, also where a proxy stands before them.
             let configuration = format!(
-                "server_name: n{at}\ncluster {{ name: t, listen: 127.0.0.1:{route}, routes: [{all_routes}] }}"
+                "server_name: n{at}\ncluster {{ name: t, listen: \"{host}:{route}\", routes: [{all_routes}], no_advertise: true }}"
             );
-            Own::start(program.clone(), clients[at], monitors[at], &configuration)
+            // The first one takes the network.
+            Own::start(program.clone(), (host, apart.take()), (clients[at], monitors[at]), &configuration)
         });
         let mut servers = servers.collect::<Vec<_>>();
         servers.iter_mut().for_each(|server| server.wait_until(is_healthy));
         servers.iter_mut().for_each(|server| server.wait_until(has_meta_leader));
-        let url = clients.map(|port| format!("127.0.0.1:{port}")).join(",");
-        Some(Self { url: format!("nats://{url}"), servers })
+        let url = hosts.iter().zip(&clients).map(address).collect::<Vec<_>>().join(",");
+        Self { url: format!("nats://{url}"), servers }
     }
 
     /// `nats://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`.
@@ -167,32 +197,81 @@ impl NatsCluster {
     pub fn start_again(&mut self, server: usize) {
         self.servers[server].start_again();
     }
+
+    /// Kills a server and removes all that it has kept.
+    ///
+    /// # Panics
+    ///
+    /// If its folder cannot be removed.
+    pub fn kill_and_empty(&mut self, server: usize) {
+        self.kill(server);
+        fs::remove_dir_all(self.servers[server].folder.path().join("store"))
+            .expect("its folder of JetStream");
+    }
+
+    /// Sends a signal to a server by its name, such as `STOP` and `CONT`.
+    pub fn signal(&self, server: usize, name: &str) {
+        self.servers[server].process.signal(name);
+    }
+
+    /// The address of the monitor of a server, `HOST:PORT`.
+    pub fn monitor(&self, server: usize) -> String {
+        let Own { host, monitor, .. } = &self.servers[server];
+        format!("{host}:{monitor}")
+    }
+
+    /// Cuts the first server off from the others and from clients: what is sent is lost, and nobody is told.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster was not started with one apart.
+    pub fn cut_off(&self) {
+        self.apart().cut_off();
+    }
+
+    /// Joins the first server again.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster was not started with one apart.
+    pub fn join(&self) {
+        self.apart().join();
+    }
+
+    fn apart(&self) -> &Apart {
+        self.servers.first().and_then(|first| first.apart.as_ref()).expect("the cluster has one apart")
+    }
 }
 
 impl Own {
     /// Starts a server in a folder of its own, with more lines of its configuration. It may not be ready yet.
-    fn start(program: PathBuf, port: u16, monitor: u16, configuration: &str) -> Self {
+    fn start(
+        program: PathBuf,
+        (host, apart): (Ipv4Addr, Option<Apart>),
+        (port, monitor): (u16, u16),
+        configuration: &str,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("gesta-nats").tempdir().expect("a folder");
         let store = folder.path().join("store");
         let text = format!(
-            "listen: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?}, \
+            "listen: \"{host}:{port}\"\nhttp: \"{host}:{monitor}\"\nmax_payload: 8MB\njetstream {{ store_dir: {store:?}, \
              sync_interval: always, max_mem: 256MB, max_file: 4GB }}\n{configuration}\n"
         );
         fs::write(configuration_of(folder.path()), text).expect("own folder");
-        let process = spawn(&program, folder.path());
-        Self { program, folder, monitor, process }
+        let process = spawn(&program, folder.path(), apart.as_ref());
+        Self { program, folder, host, monitor, process, apart }
     }
 
     fn start_again(&mut self) {
         self.process.kill();
-        self.process = spawn(&self.program, self.folder.path());
+        self.process = spawn(&self.program, self.folder.path(), self.apart.as_ref());
     }
 
     /// Waits until the monitor shows something.
-    fn wait_until(&mut self, is_so: impl Fn(u16) -> bool) {
+    fn wait_until(&mut self, is_so: impl Fn(Monitor) -> bool) {
         let log = log_of(self.folder.path());
         process::wait_until("the NATS server", &log, || {
-            let is_so = is_so(self.monitor);
+            let is_so = is_so((self.host, self.monitor));
             assert!(
                 !self.process.has_ended(),
                 "the NATS server ended at its start:\n{}",
@@ -203,6 +282,9 @@ impl Own {
     }
 }
 
+/// The address of a monitor.
+type Monitor = (Ipv4Addr, u16);
+
 fn configuration_of(folder: &Path) -> PathBuf {
     folder.join("nats.conf")
 }
@@ -211,28 +293,28 @@ fn log_of(folder: &Path) -> PathBuf {
     folder.join("log")
 }
 
-fn spawn(program: &Path, folder: &Path) -> Process {
-    let mut command = Command::new(program);
+fn spawn(program: &Path, folder: &Path, apart: Option<&Apart>) -> Process {
+    let mut command = apart.map_or_else(|| Command::new(program), |apart| apart.command(program));
     command.arg("-c").arg(configuration_of(folder)).arg("-l").arg(log_of(folder));
     Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 /// Whether the monitor of the server says that all of it, JetStream too, is up.
-fn is_healthy(monitor: u16) -> bool {
+fn is_healthy(monitor: Monitor) -> bool {
     let answer = ask(monitor, "/healthz");
     answer.is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
 }
 
 /// Whether the servers of the cluster have found each other, and elected the leader that makes streams.
-fn has_meta_leader(monitor: u16) -> bool {
+fn has_meta_leader(monitor: Monitor) -> bool {
     let answer = ask(monitor, "/jsz").unwrap_or_default();
     let answer = answer.split_whitespace().collect::<String>();
     answer.contains(&format!("\"cluster_size\":{SERVERS}")) && answer.contains("\"leader\":\"n")
 }
 
 /// Asks the monitor of a server.
-fn ask(monitor: u16, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", monitor))?;
+fn ask(monitor: Monitor, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(monitor)?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();

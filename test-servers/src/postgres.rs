@@ -1,7 +1,7 @@
 //! PostgreSQL.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,10 +9,13 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
-use crate::{find, free_ports};
+use crate::{SmallDisk, find, free_ports, id, is_root};
 
 /// The environment variable with the address of the shared server.
 pub const URL: &str = "GESTA_POSTGRES";
+
+/// What installs the programs.
+const REMEDY: &str = "`apt-get install postgresql` installs it";
 
 /// A PostgreSQL server with the superuser `postgres`, whom it trusts without a password.
 #[derive(Debug)]
@@ -57,18 +60,42 @@ impl Postgres {
     ///
     /// As [`Self::start`].
     pub fn start_with(files: &[(&str, &[u8])], settings: &[&str]) -> Option<Self> {
-        let programs = find("PostgreSQL", "`apt-get install postgresql` installs it", programs)?;
+        let programs = find("PostgreSQL", REMEDY, programs)?;
         let folder = new_folder();
         initialize(&programs, folder.path());
         for (name, content) in files {
             let path = data_of(folder.path()).join(name);
             fs::write(&path, content).expect("own folder");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("own file");
-            if let Some((user, group)) = user() {
-                chown(path, Some(user), Some(group)).expect("the right of root");
-            }
+            give(&path);
         }
         Some(Self::run(programs, folder, settings))
+    }
+
+    /// As [`Self::start`], with its data on a small disk: 128 MiB are enough. Its log is elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    pub fn start_on(disk: &SmallDisk, settings: &[&str]) -> Option<Self> {
+        let programs = find("PostgreSQL", REMEDY, programs)?;
+        let folder = new_folder();
+        let data = data_of(folder.path());
+        fs::remove_dir(&data).expect("an empty folder");
+        symlink(Self::folder_on(disk, "data"), data).expect("own folder");
+        initialize(&programs, folder.path());
+        Some(Self::run(programs, folder, settings))
+    }
+
+    /// Makes an empty folder on a small disk that the servers may write to: for a tablespace.
+    ///
+    /// # Panics
+    ///
+    /// If it is there already.
+    pub fn folder_on(disk: &SmallDisk, name: &str) -> PathBuf {
+        let path = disk.path().join(name);
+        make_data_folder(&path);
+        path
     }
 
     /// Starts the server of a folder.
@@ -213,17 +240,18 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// A folder with an empty one for the data, which the user of the server owns.
-fn new_folder() -> TempDir {
+pub(crate) fn new_folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("gesta-pg").tempdir().expect("a folder");
     // The parents of the data must let the user of the server through.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("own folder");
-    let data = data_of(folder.path());
-    fs::create_dir(&data).expect("own folder");
-    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("own folder");
-    if let Some((user, group)) = user() {
-        chown(data, Some(user), Some(group)).expect("the right of root");
-    }
+    make_data_folder(&data_of(folder.path()));
     folder
+}
+
+fn make_data_folder(path: &Path) {
+    fs::create_dir(path).expect("own folder");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("own folder");
+    give(path);
 }
 
 fn initialize(programs: &Path, folder: &Path) {
@@ -247,7 +275,7 @@ fn spawn(programs: &Path, folder: &Path, port: u16, settings: &[String]) -> Proc
 }
 
 /// PostgreSQL refuses to run as root, so root starts it as the user of Debian's package.
-fn as_user<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+pub(crate) fn as_user<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     command.current_dir(folder);
     if let Some((user, group)) = user() {
         command.uid(user).gid(group);
@@ -255,11 +283,14 @@ fn as_user<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     command
 }
 
+/// Gives a file or folder to the user of the server.
+fn give(path: &Path) {
+    if let Some((user, group)) = user() {
+        chown(path, Some(user), Some(group)).expect("the right of root");
+    }
+}
+
 /// The user and group `postgres`, if this process is root.
 fn user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| {
-        let output = Command::new("id").args(arguments).output().ok()?;
-        String::from_utf8(output.stdout).ok()?.trim().parse::<u32>().ok()
-    };
-    (id(&["-u"]) == Some(0)).then(|| id(&["-u", "postgres"]).zip(id(&["-g", "postgres"])))?
+    is_root().then(|| id(&["-u", "postgres"]).zip(id(&["-g", "postgres"])))?
 }
