@@ -111,6 +111,7 @@ mod introspect;
 mod key;
 mod load;
 mod meta;
+mod pages;
 pub mod past;
 mod planted;
 pub mod process;

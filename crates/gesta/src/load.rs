@@ -1,6 +1,6 @@
 //! Loading: pages of events folded into states, as they are now or were before.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
 
 use gesta_core::{
     Checkpoint, Direction, EventStore, Limit, Page, Read, Select, Snapshot, StreamName, Timestamp, Version,
@@ -9,16 +9,10 @@ use gesta_core::{
 
 use crate::boundary::{At, Boundary, Part, fold_one};
 use crate::error::LoadError;
+use crate::pages::{PAGE, Pages};
 use crate::snapshot::planted::{Bug, planted};
 use crate::snapshot::{Bounds, Declared, SnapshotUse, restored};
 use crate::state::State;
-
-/// The limits of one page of a fold. Large, since a fold needs all the events before it can go on.
-pub(crate) const PAGE: Limit = Limit {
-    events: NonZeroU32::new(10_000).unwrap(),
-    bytes: NonZeroU64::new(8 << 20).unwrap(),
-    examined: NonZeroU64::new(1_000_000).unwrap(),
-};
 
 /// A state and the place in the log that it was loaded at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,21 +94,14 @@ pub(crate) async fn load_part(
             snapshots.start(source.events, declared, stream, bounds, restore).await?.map(|start| start.page);
     }
     let base = version(part);
-    loop {
-        let page = match first.take() {
-            Some(page) => page,
-            None => {
-                let (select, until) = (part.next()?, until.cloned());
-                source.events.read(Read { select, direction: Direction::Forward, until, limit: PAGE }).await?
-            }
-        };
+    let (select, until) = (part.next()?, until.cloned());
+    let read = Read { select, direction: Direction::Forward, until, limit: PAGE };
+    let mut pages = Pages::with_first(source.events, read, first);
+    while let Some(page) = pages.next().await? {
         for event in &page.events {
             part.apply(event)?;
         }
         part.reached(page.scanned_to);
-        if page.end {
-            break;
-        }
     }
     if let (Some((snapshots, (declared, stream))), Some(version)) = (&snapshots, version(part)) {
         snapshots.passed(declared, stream, base, version);
@@ -184,27 +171,21 @@ async fn fold_until<S: State>(
     happened_by: Option<Timestamp>,
 ) -> Result<Loaded<S>, LoadError> {
     let bounds = Bounds { until: until.as_ref(), at_most: None };
-    let Begun { mut state, mut version, mut first } = begin::<S>(source, &stream, bounds).await?;
-    let mut next = version.map(Version::next);
-    loop {
-        let page = match first.take() {
-            Some(page) => page,
-            None => {
-                let (select, until) = (Select::Stream { name: stream.clone(), from: next }, until.clone());
-                source.events.read(Read { select, direction: Direction::Forward, until, limit: PAGE }).await?
-            }
-        };
+    let Begun { mut state, mut version, first } = begin::<S>(source, &stream, bounds).await?;
+    let select = Select::Stream { name: stream.clone(), from: version.map(Version::next) };
+    let read = Read { select, direction: Direction::Forward, until: until.clone(), limit: PAGE };
+    let mut pages = Pages::with_first(source.events, read, first);
+    let mut checkpoint = None;
+    while let Some(page) = pages.next().await? {
         for event in &page.events {
             if happened_by.is_none_or(|time| event.time() <= time) {
                 fold_one(&mut state, event)?;
                 version = Some(event.version());
             }
         }
-        next = page.events.last().map(|event| event.version().next()).or(next);
-        if page.end {
-            return Ok(Loaded { state, version, checkpoint: page.scanned_to });
-        }
+        checkpoint = Some(page.scanned_to);
     }
+    Ok(Loaded { state, version, checkpoint: checkpoint.expect("a read has a page") })
 }
 
 async fn load_version<S: State>(

@@ -14,7 +14,7 @@ use gesta_core::{
 };
 
 use crate::error::LoadError;
-use crate::load::PAGE;
+use crate::pages::{PAGE, Pages};
 use crate::snapshot::{Bounds, SnapshotService};
 
 use super::line::Base;
@@ -107,18 +107,15 @@ impl Load {
 impl NewLoad {
     async fn run(mut self) -> LoadResult {
         let mut folded = 0;
-        let mut first = match self.begin().await {
+        let first = match self.begin().await {
             Ok(first) => first,
             Err(error) => return self.failed(error),
         };
-        let from = self.base.version;
+        let (from, store) = (self.base.version, Arc::clone(&self.store));
+        let mut pages = Pages::with_first(&*store, self.next(), first);
         loop {
-            let page = match first.take() {
-                Some(page) => Ok(page),
-                None => self.store.read(self.next()).await,
-            };
-            let page = match page {
-                Ok(page) => page,
+            let page = match pages.next().await {
+                Ok(page) => page.expect("the last page ends the loop"),
                 Err(error) => return self.failed(error),
             };
             let state = &mut self.state;

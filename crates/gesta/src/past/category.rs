@@ -5,9 +5,7 @@ use std::iter::Peekable;
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 
-use gesta_core::{
-    Checkpoint, EventStore, Item, Lanes, Place, Read, RecordedEvent, Select, Timestamp, Version,
-};
+use gesta_core::{EventStore, Item, Lanes, Page, Place, Read, RecordedEvent, Select, Timestamp, Version};
 
 use super::cuts::{By, Cuts, Grid};
 use super::frame::Frame;
@@ -16,7 +14,7 @@ use crate::boundary::fold_one;
 use crate::decider::Decider;
 use crate::error::LoadError;
 use crate::key::{Key, KeyError};
-use crate::load::PAGE;
+use crate::pages::{PAGE, Pages};
 
 /// Bytes of the states that a pass keeps: one for each entity.
 const STATES_BYTES_MAX: usize = 256 << 20;
@@ -65,30 +63,12 @@ pub(crate) async fn series_of_category<D: Decider>(
     let query = Item { category: Some(category), ..Item::default() }.into();
     let frame = Frame::of(store, now, cuts).await?;
     let until = frame.until.clone();
-    let pages = Pages { store, select: Select::Log { query, from: Place::Start, lanes }, until };
+    let select = Select::Log { query, from: Place::Start, lanes };
+    let pages = Pages::new(store, Read::from(select).until(until).limit(PAGE));
     let entities = Entities { states: BTreeMap::new(), bytes: 0, visit };
     match &cuts.grid {
         Grid::Events(count) => by_events(pages, *count, entities).await,
         Grid::Calendar { .. } => by_calendar(pages, frame, entities).await,
-    }
-}
-
-/// The pages of a category up to a place.
-struct Pages<'a> {
-    store: &'a dyn EventStore,
-    select: Select,
-    until: Checkpoint,
-}
-
-impl Pages<'_> {
-    /// The next events, and whether they are the last.
-    async fn next(&mut self) -> Result<(Vec<RecordedEvent>, bool), LoadError> {
-        let read = Read::from(self.select.clone()).until(self.until.clone()).limit(PAGE);
-        let page = self.store.read(read).await?;
-        if let Select::Log { from, .. } = &mut self.select {
-            *from = Place::At(page.scanned_to);
-        }
-        Ok((page.events, page.end))
     }
 }
 
@@ -151,9 +131,8 @@ async fn by_events<D: Decider, V: FnMut(&D::Id, Cut, &D) -> ControlFlow<()>>(
     mut entities: Entities<D, V>,
 ) -> Result<(), CategoryError> {
     let cut = |version| Cut { at: None, version: Some(version), is_final: true };
-    loop {
-        let (events, end) = pages.next().await?;
-        for event in &events {
+    while let Some(page) = pages.next().await.map_err(LoadError::from)? {
+        for event in &page.events {
             let entity = entities.fold(event)?;
             let version = entity.version;
             if version.next().get().is_multiple_of(count.get()) {
@@ -163,9 +142,6 @@ async fn by_events<D: Decider, V: FnMut(&D::Id, Cut, &D) -> ControlFlow<()>>(
                     return Ok(());
                 }
             }
-        }
-        if end {
-            break;
         }
     }
     for Entity { id, state, version, shown, .. } in entities.states.values() {
@@ -188,18 +164,13 @@ async fn by_calendar<D: Decider, V: FnMut(&D::Id, Cut, &D) -> ControlFlow<()>>(
     };
     let ((from, to), mut next, mut last) = (cuts.bounds(), None, None);
     let mut pass = Pass { entities, time_of, to: to.unwrap_or(Timestamp::MAX), frame, given: None };
-    loop {
-        let (events, end) = pages.next().await?;
-        if let Some(first) = events.first().map(time_of) {
-            last = last.max(events.iter().map(time_of).max());
-            let begin = from.map_or(first, |from| from.max(first));
-            let next = next.get_or_insert_with(|| cuts.ends(begin).into_iter().flatten().peekable());
-            if pass.take(&events, next)?.is_break() {
-                return Ok(());
-            }
-        }
-        if end {
-            break;
+    while let Some(Page { events, .. }) = pages.next().await.map_err(LoadError::from)? {
+        let Some(first) = events.first().map(time_of) else { continue };
+        last = last.max(events.iter().map(time_of).max());
+        let begin = from.map_or(first, |from| from.max(first));
+        let next = next.get_or_insert_with(|| cuts.ends(begin).into_iter().flatten().peekable());
+        if pass.take(&events, next)?.is_break() {
+            return Ok(());
         }
     }
     let (Some(next), Some(last)) = (next, last) else { return Ok(()) };

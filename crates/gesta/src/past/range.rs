@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use gesta_core::{Checkpoint, Direction, EventStore, Read, RecordedEvent, Select, StreamName, Version};
 
 use crate::error::LoadError;
-use crate::load::PAGE;
+use crate::pages::{PAGE, Pages};
 
 /// A stream as it was at one place in the log.
 pub(super) struct Range<'a> {
@@ -22,24 +22,17 @@ impl Range<'_> {
         to: Option<Version>,
         mut visit: impl FnMut(&RecordedEvent) -> Result<ControlFlow<()>, LoadError>,
     ) -> Result<(), LoadError> {
-        let mut next = from;
-        loop {
-            let select = Select::Stream { name: self.stream.clone(), from: Some(next) };
-            let until = Some(self.until.clone());
-            let page =
-                self.store.read(Read { select, direction: Direction::Forward, until, limit: PAGE }).await?;
+        let select = Select::Stream { name: self.stream.clone(), from: Some(from) };
+        let until = Some(self.until.clone());
+        let read = Read { select, direction: Direction::Forward, until, limit: PAGE };
+        let mut pages = Pages::new(self.store, read).up_to(to);
+        while let Some(page) = pages.next().await? {
             for event in &page.events {
-                if to.is_some_and(|to| event.version() > to) {
+                if to.is_some_and(|to| event.version() > to) || visit(event)?.is_break() {
                     return Ok(());
                 }
-                if visit(event)?.is_break() {
-                    return Ok(());
-                }
-                next = event.version().next();
-            }
-            if page.end || to.is_some_and(|to| next > to) {
-                return Ok(());
             }
         }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::diff::{DiffError, FieldChange, changes};
 use crate::boundary::fold_one;
 use crate::error::LoadError;
-use crate::load::PAGE;
+use crate::pages::PAGE;
 use crate::state::State;
 
 /// The events between two kept states: going back folds at most this many, where the state declares snapshots.

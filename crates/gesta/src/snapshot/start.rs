@@ -17,7 +17,7 @@ use super::kinds::Kind;
 use super::limits::{LOAD_WAIT, TAKE_WAIT, TRIES_MAX};
 use super::planted::{Bug, planted};
 use super::service::{Asking, Shared};
-use crate::load::PAGE;
+use crate::pages::PAGE;
 
 /// Where a load begins, and the page of the stream from there.
 pub(crate) struct Start {

@@ -14,7 +14,7 @@ use super::service::Shared;
 use super::thin::{number, superfluous};
 use crate::boundary::fold_one;
 use crate::error::LoadError;
-use crate::load::PAGE;
+use crate::pages::{PAGE, Pages};
 use crate::state::State;
 
 /// Takes a snapshot of a stream, if one is due. The type of its state is behind the pointer.
@@ -177,16 +177,13 @@ impl<S: State> Folded<S> {
         stream: &StreamName,
         to: Option<Version>,
     ) -> Result<(), LoadError> {
-        loop {
-            let from = self.last.map(|(version, _)| version.next());
-            let select = Select::Stream { name: stream.clone(), from };
-            let read = Read { select, direction: Direction::Forward, until: None, limit: PAGE };
-            let page = events.read(read).await?;
+        let from = self.last.map(|(version, _)| version.next());
+        let select = Select::Stream { name: stream.clone(), from };
+        let read = Read { select, direction: Direction::Forward, until: None, limit: PAGE };
+        let mut pages = Pages::new(events, read).up_to(to);
+        while let Some(page) = pages.next().await? {
             self.add(&page, to)?;
-            let is_there = to.is_some_and(|to| self.last.is_some_and(|(version, _)| version >= to));
-            if page.end || is_there {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 }
