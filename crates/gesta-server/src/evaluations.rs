@@ -1,12 +1,11 @@
 //! Views as of earlier moments, kept for the next query at the same one.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gesta_core::EventStore;
-use gesta_views::{Definition, EvaluateError, EvaluationLimits, Moment, OnError, ViewAsOf, evaluate};
+use gesta_views::{Definition, EvaluateError, Evaluation, Moment, OnError, ViewAsOf};
 
-/// How many are kept. Each is a temporary database.
+/// How many are kept. Each is a temporary database, or schemas in PostgreSQL with the connections that keep and read them.
 const KEPT: usize = 8;
 
 /// The last views as of earlier moments, the newest first.
@@ -29,30 +28,50 @@ impl Evaluations {
     /// The view at a moment: a kept one, or a new one.
     pub(crate) fn get(
         &self,
-        store: &dyn EventStore,
-        definition: &Definition,
+        evaluation: &Evaluation<'_>,
         moment: Moment,
-        limits: &EvaluationLimits,
     ) -> Result<Arc<ViewAsOf>, EvaluateError> {
-        let key = key(definition, &moment);
+        let key = key(evaluation.definition(), &moment);
         if let Some(kept) = self.take(&key) {
             return Ok(kept);
         }
-        let view = Arc::new(evaluate(store, definition, &moment, limits)?);
-        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = Arc::new(evaluation.at(&moment)?);
+        let mut views = self.views();
         views.push_front((key, Arc::clone(&view)));
-        views.truncate(KEPT);
+        let evicted = (views.len() > KEPT).then(|| views.pop_back());
+        // Its database may take a moment to go.
+        drop(views);
+        drop(evicted);
         Ok(view)
+    }
+
+    /// Forgets all of them. Blocks its thread until their databases are gone, all at once.
+    pub(crate) fn clear(&self) {
+        let views = std::mem::take(&mut *self.views());
+        std::thread::scope(|scope| {
+            for view in views {
+                scope.spawn(|| drop(view));
+            }
+        });
     }
 
     /// A kept view, which becomes the newest.
     fn take(&self, key: &Key) -> Option<Arc<ViewAsOf>> {
-        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.views();
         let at = views.iter().position(|(kept, _)| kept == key)?;
         let found = views.remove(at)?;
+        if found.1.is_lost() {
+            // It is dropped without the lock: that closes connections.
+            drop(views);
+            return None;
+        }
         let view = Arc::clone(&found.1);
         views.push_front(found);
         Some(view)
+    }
+
+    fn views(&self) -> MutexGuard<'_, VecDeque<(Key, Arc<ViewAsOf>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_last_eight_are_kept() {
-        let (id, limits) = (StoreId::from_bytes([7; 16]), EvaluationLimits::default());
+        let id = StoreId::from_bytes([7; 16]);
         let store = MemoryStore::new(id, 1, || Timestamp::from_nanos(1));
         let text = "-- dialect: sqlite\ncreate table t (n integer);\n-- on x\ninsert into t values (1);";
         let definition = Definition::parse("v", text).unwrap();
@@ -72,7 +91,7 @@ mod tests {
         let get = |second: i64| {
             let happened_by = Some(Timestamp::from_nanos(second));
             let moment = Moment { until: Checkpoint::start(id, 1), happened_by };
-            views.get(&store, &definition, moment, &limits).unwrap()
+            views.get(&Evaluation::new(&store, &definition), moment).unwrap()
         };
         let first = get(0);
         (1..8).for_each(|second| drop(get(second)));
@@ -85,13 +104,13 @@ mod tests {
 
     #[test]
     fn a_definition_that_parks_is_another_one() {
-        let (id, limits) = (StoreId::from_bytes([7; 16]), EvaluationLimits::default());
+        let id = StoreId::from_bytes([7; 16]);
         let store = MemoryStore::new(id, 1, || Timestamp::from_nanos(1));
         let text = "-- dialect: sqlite\n-- on-error: stop\ncreate table t (n integer);\n-- on x\n-- ignore";
         let views = Evaluations::default();
         let get = |text: &str| {
             let definition = Definition::parse("v", text).unwrap();
-            views.get(&store, &definition, Checkpoint::start(id, 1).into(), &limits).unwrap()
+            views.get(&Evaluation::new(&store, &definition), Checkpoint::start(id, 1).into()).unwrap()
         };
         let stops = get(text);
         assert!(!Arc::ptr_eq(&stops, &get(&text.replace("stop", "park"))));

@@ -82,6 +82,9 @@ impl Server {
         let router = self.router();
         let router = if is_local { router.layer(from_fn(hosts::only_local)) } else { router };
         serve::serve(listener, router, &self.shared.limits, &self.shared.stopping, shutdown).await;
+        let evaluations = Arc::clone(&self.shared.evaluations);
+        let cleared = tokio::task::spawn_blocking(move || evaluations.clear());
+        cleared.await.expect("a drop does not panic");
     }
 }
 

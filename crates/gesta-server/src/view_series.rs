@@ -4,10 +4,7 @@ use std::ops::ControlFlow;
 
 use gesta::past::{By, Cuts};
 use gesta_core::{Checkpoint, EventStore, ReadError, RecordedEvent, Timestamp, When};
-use gesta_views::{
-    Definition, EvaluateError, EvaluationLimits, QueryLimits, Rows, SeriesQuery, SeriesTimes, SqlValue,
-    evaluate_runs, evaluate_series,
-};
+use gesta_views::{EvaluateError, Evaluation, QueryLimits, Rows, SeriesQuery, SeriesTimes, SqlValue};
 use gesta_wire::{format_time, position_json};
 use serde_json::{Value, json};
 
@@ -77,24 +74,18 @@ impl ViewSeries<'_> {
     ///
     /// # Errors
     /// [`SeriesError`].
-    pub fn run(
-        &self,
-        store: &dyn EventStore,
-        definition: &Definition,
-        until: &Checkpoint,
-        limits: &EvaluationLimits,
-    ) -> Result<Value, SeriesError> {
+    pub fn run(&self, evaluation: &Evaluation<'_>, until: &Checkpoint) -> Result<Value, SeriesError> {
         let query = SeriesQuery { sql: self.sql, parameters: self.parameters, limits: self.limits.clone() };
         let mut answer = Answer::new(self.most);
         if let Some(run) = self.cuts.run() {
             let visit = |cut, rows| answer.add(&position_json(cut), rows);
-            evaluate_runs(store, definition, until, run, &query, limits, visit)?;
+            evaluation.runs(until, run, &query, visit)?;
         } else {
             let (from, to) = self.cuts.bounds();
             let cuts = |moment| self.cuts.ends(moment).into_iter().flatten();
             let times = SeriesTimes { cuts, time_of: self.time_of(), from, to };
             let visit = |cut, rows| answer.add(&format_time(cut).into(), rows);
-            evaluate_series(store, definition, until, &times, &query, limits, visit)?;
+            evaluation.series(until, &times, &query, visit)?;
         }
         answer.into_json(until)
     }

@@ -1,26 +1,28 @@
 //! A view as of an earlier moment: folded from its definition, beside the live one.
 //!
-//! *Choice:* a database in a temporary folder, with one connection that applies events and another that reads. So a query at a
-//! moment runs behind the same walls as one on a live view. What is left behind by a crash is in the folder of the system for
-//! temporary files.
+//! It is folded in the database of its dialect: in a file of its own, or in schemas of its own.
 
 mod fold;
 mod series;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gesta_core::{Checkpoint, EventStore, Place, Position, Read, RecordedEvent, Retry, Timestamp, When};
-use tempfile::TempDir;
 
 use crate::definition::Definition;
+use crate::dialect::Dialect;
 use crate::limits::PAGE;
+#[cfg(feature = "postgres")]
+use crate::postgres::{PostgresScratch, PostgresUrl};
 use crate::query::{Cancel, QueryError, QueryLimits, Rows, SqlValue};
 use crate::run_error::RunError;
-use crate::sqlite::reader::Reader;
+use crate::scratch::Scratch;
+use crate::sqlite::SqliteScratch;
+use crate::target::Reads;
+use crate::views::Views;
 
 use fold::Fold;
-pub use series::{SeriesQuery, SeriesTimes, evaluate_runs, evaluate_series};
+pub use series::{SeriesQuery, SeriesTimes};
 
 /// The events that a view is to show.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,9 +45,9 @@ impl From<Checkpoint> for Moment {
 pub struct EvaluationLimits {
     /// How many events it may read.
     pub events: u64,
-    /// How long it may take. It ends after the page under way, or the try of one whose streams are parked.
+    /// How long it may take. In SQLite it ends after the page under way, or the try of one whose streams are parked; in PostgreSQL at once.
     pub time: Duration,
-    /// Ends it early, after the page under way.
+    /// Ends it early, as the time does.
     pub cancel: Cancel,
 }
 
@@ -102,43 +104,115 @@ impl EvaluateError {
     }
 }
 
-/// A view as it was at one moment. Its database is temporary and goes when this is dropped.
-pub struct ViewAsOf {
-    reader: Mutex<Reader>,
-    parked: Vec<String>,
-    _folder: TempDir,
+/// A view to fold from the start of the log, beside the running one or without any.
+#[derive(Clone)]
+pub struct Evaluation<'e> {
+    store: &'e dyn EventStore,
+    definition: &'e Definition,
+    limits: EvaluationLimits,
+    #[cfg(feature = "postgres")]
+    postgres: Option<PostgresUrl>,
 }
 
-/// Folds a view from the start of the log up to a moment. The definition need not have run before.
-///
-/// Blocks its thread, for a time in proportion to the log.
-///
-/// # Errors
-/// [`EvaluateError`]: the [`RunError`] that a running view would stop with;
-/// [`ReadError::CheckpointAhead`](gesta_core::ReadError::CheckpointAhead) for a checkpoint beyond the head; a limit that was met.
-pub fn evaluate(
-    store: &dyn EventStore,
-    definition: &Definition,
-    moment: &Moment,
-    limits: &EvaluationLimits,
-) -> Result<ViewAsOf, EvaluateError> {
-    let mut pages = Pages::new(store, definition, &moment.until, limits)?;
-    let mut fold = Fold::begin(definition, &pages.at)?;
-    let happened = |event: &RecordedEvent| moment.happened_by.is_none_or(|by| event.time() <= by);
-    while let Some(events) = pages.next()? {
-        // Pieces of the page without a gap: nearly always all of it.
-        for piece in events.chunk_by(|a, b| happened(a) == happened(b)).filter(|piece| happened(&piece[0])) {
-            fold.apply(piece, &pages.budget)?;
+impl<'e> Evaluation<'e> {
+    /// An evaluation of a view on a store, without limits. The definition need not have run before.
+    #[must_use]
+    pub fn new(store: &'e dyn EventStore, definition: &'e Definition) -> Self {
+        Self {
+            store,
+            definition,
+            limits: EvaluationLimits::default(),
+            #[cfg(feature = "postgres")]
+            postgres: None,
         }
     }
-    fold.commit(&moment.until)?;
-    let parked = fold.parked();
-    let (reader, folder) = fold.into_reader()?;
-    Ok(ViewAsOf { reader: Mutex::new(reader), parked, _folder: folder })
+
+    /// The view.
+    #[must_use]
+    pub const fn definition(&self) -> &Definition {
+        self.definition
+    }
+
+    /// Limits what it may cost.
+    #[must_use]
+    pub fn within(mut self, limits: &EvaluationLimits) -> Self {
+        self.limits = limits.clone();
+        self
+    }
+
+    /// Names the database for a view with `-- dialect: postgres`. It is folded in schemas of its own there, which go with the answer. What
+    /// a crash leaves behind goes with the next evaluation in that database.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn in_postgres(mut self, url: Option<&PostgresUrl>) -> Self {
+        self.postgres = url.cloned();
+        self
+    }
+
+    /// Folds it in the databases of running views.
+    #[must_use]
+    pub fn beside(self, views: &Views) -> Self {
+        #[cfg(feature = "postgres")]
+        return self.in_postgres(views.postgres());
+        #[cfg(not(feature = "postgres"))]
+        {
+            let _ = views;
+            self
+        }
+    }
+
+    /// Folds the view up to a moment.
+    ///
+    /// Blocks its thread, for a time in proportion to the log.
+    ///
+    /// # Errors
+    /// [`EvaluateError`]: the [`RunError`] that a running view would stop with; [`RunError::NoPast`] without a database for its dialect;
+    /// [`ReadError::CheckpointAhead`](gesta_core::ReadError::CheckpointAhead) for a checkpoint beyond the head; a limit that was met.
+    pub fn at(&self, moment: &Moment) -> Result<ViewAsOf, EvaluateError> {
+        let mut pages = Pages::new(self, &moment.until)?;
+        let mut fold = self.begin(&pages)?;
+        let happened = |event: &RecordedEvent| moment.happened_by.is_none_or(|by| event.time() <= by);
+        while let Some(events) = pages.next()? {
+            // Pieces of the page without a gap: nearly always all of it.
+            for piece in
+                events.chunk_by(|a, b| happened(a) == happened(b)).filter(|piece| happened(&piece[0]))
+            {
+                fold.apply(piece, &pages.budget)?;
+            }
+        }
+        fold.show(&moment.until, &pages.budget)?;
+        Ok(ViewAsOf { parked: fold.parked(), reads: fold.reads()? })
+    }
+
+    /// The view without events.
+    fn begin(&self, pages: &Pages<'_>) -> Result<Fold, EvaluateError> {
+        let scratch = self.scratch(&pages.at).map_err(|error| pages.budget.ended(error))?;
+        Ok(Fold::begin(self.definition, scratch))
+    }
+
+    /// A database for it.
+    fn scratch(&self, start: &Checkpoint) -> Result<Box<dyn Scratch>, RunError> {
+        let definition = self.definition;
+        #[cfg(feature = "postgres")]
+        if let (Dialect::Postgres, Some(url)) = (definition.dialect(), &self.postgres) {
+            return Ok(Box::new(PostgresScratch::make(url, definition.clone(), start, &self.limits)?));
+        }
+        match definition.dialect() {
+            Dialect::Sqlite => Ok(Box::new(SqliteScratch::make(definition.clone(), start)?)),
+            Dialect::Postgres => Err(RunError::NoPast { view: definition.name().to_owned() }),
+        }
+    }
+}
+
+/// A view as it was at one moment. Its database is temporary and goes when this is dropped, which may block for some seconds if it is
+/// one of PostgreSQL.
+pub struct ViewAsOf {
+    reads: Box<dyn Reads>,
+    parked: Vec<String>,
 }
 
 impl ViewAsOf {
-    /// Answers one SQL query, as [`Views::query`](crate::Views::query) does; one at a time.
+    /// Answers one SQL query, as [`Views::query`](crate::Views::query) does.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -148,10 +222,14 @@ impl ViewAsOf {
         parameters: &[(String, SqlValue)],
         limits: &QueryLimits,
     ) -> Result<Rows, QueryError> {
-        let deadline = Instant::now() + limits.time;
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = reader.query(sql, parameters, limits, deadline)?;
+        let rows = self.reads.query(sql, parameters, limits, Instant::now() + limits.time)?;
         Ok(Rows { parked: self.parked.clone(), ..rows })
+    }
+
+    /// Whether its database is lost, for example after a restart of PostgreSQL. Evaluate it again then.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.reads.is_lost()
     }
 }
 
@@ -167,6 +245,7 @@ struct Pages<'a> {
 }
 
 /// What is left of an evaluation's limits.
+#[derive(Clone, Copy)]
 struct Budget<'a> {
     limits: &'a EvaluationLimits,
     began: Instant,
@@ -183,18 +262,19 @@ impl Budget<'_> {
         }
         Ok(())
     }
+
+    /// Why an evaluation ended with an error: a limit, if one was met.
+    fn ended(&self, error: RunError) -> EvaluateError {
+        self.check().err().unwrap_or_else(|| error.into())
+    }
 }
 
 impl<'a> Pages<'a> {
-    fn new(
-        store: &'a dyn EventStore,
-        definition: &'a Definition,
-        until: &'a Checkpoint,
-        limits: &'a EvaluationLimits,
-    ) -> Result<Self, RunError> {
+    fn new(evaluation: &'a Evaluation<'_>, until: &'a Checkpoint) -> Result<Self, RunError> {
+        let Evaluation { store, definition, limits, .. } = evaluation;
         let at = pollster::block_on(store.locate(When::Start))?;
         let budget = Budget { limits, began: Instant::now() };
-        Ok(Self { store, definition, until, budget, at, events: 0, ended: false })
+        Ok(Self { store: *store, definition, until, budget, at, events: 0, ended: false })
     }
 
     /// The next events; `None` at the end.

@@ -90,26 +90,6 @@ impl Definition {
         })))
     }
 
-    /// The same view in SQLite. `None` for one in SQL of another dialect.
-    pub(crate) fn in_sqlite(&self) -> Option<Self> {
-        let Parts { name, file, dialect, version, on_error, categories, work, .. } = self.parts();
-        match work {
-            _ if *dialect == Dialect::Sqlite => Some(self.clone()),
-            Work::Statements(_) => None,
-            Work::Code(code) => Some(Self(Arc::new(Parts {
-                name: name.clone(),
-                file: file.clone(),
-                text: None,
-                dialect: Dialect::Sqlite,
-                version: *version,
-                on_error: *on_error,
-                categories: categories.clone(),
-                schema: rows::schema(&code.tables, Dialect::Sqlite),
-                work: Work::Code(code.clone()),
-            }))),
-        }
-    }
-
     /// Reads a definition from a file. The view's name is the file's without `.sql`, unless the text names it.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! - [`Views`] runs definitions on a store: they catch up, then follow the log. Rows and checkpoint are one transaction.
 //! - [`Views::query`] answers read-only SQL within [`QueryLimits`], with the place in the log that the rows show.
 //! - [`Views::wait_for`] waits until a view shows your own write.
-//! - [`evaluate`] folds a view up to an earlier moment, [`evaluate_series`] shows it at many, [`evaluate_runs`] after each run of events.
+//! - [`Evaluation`] folds a view up to an earlier moment, or shows it at many, or after each run of events.
 //!
 //! # Guarantees
 //! Every event counts exactly once, in the order of the log, also after a crash: the runner goes on from the checkpoint that
@@ -74,6 +74,7 @@ mod replay;
 mod rows;
 mod run_error;
 mod runner;
+mod scratch;
 mod sqlite;
 mod statements;
 mod status;
@@ -84,10 +85,7 @@ mod value;
 mod view;
 mod views;
 
-pub use as_of::{
-    EvaluateError, EvaluationLimits, Moment, SeriesQuery, SeriesTimes, ViewAsOf, evaluate, evaluate_runs,
-    evaluate_series,
-};
+pub use as_of::{EvaluateError, Evaluation, EvaluationLimits, Moment, SeriesQuery, SeriesTimes, ViewAsOf};
 pub use catalog::{DefinitionWarning, KnownEvent, UnknownName};
 pub use definition::{Definition, LoadError};
 pub use dialect::Dialect;

@@ -34,6 +34,8 @@ mod roles;
 #[cfg(feature = "postgres")]
 mod rows;
 #[cfg(feature = "postgres")]
+mod scratch;
+#[cfg(feature = "postgres")]
 mod serve;
 #[cfg(feature = "postgres")]
 mod session;
@@ -55,6 +57,8 @@ pub(crate) use database::Database;
 pub(crate) use names::excess_bytes;
 #[cfg(feature = "postgres")]
 pub use roles::{RolesError, check_roles};
+#[cfg(feature = "postgres")]
+pub(crate) use scratch::PostgresScratch;
 #[cfg(feature = "postgres")]
 pub(crate) use target::Postgres;
 #[cfg(feature = "postgres")]

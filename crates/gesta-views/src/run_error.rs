@@ -209,9 +209,9 @@ pub enum RunError {
         /// Why not.
         reason: String,
     },
-    /// Only SQLite can show a view as of an earlier moment.
+    /// An earlier moment of a view for PostgreSQL is asked for, and no database to fold it in was given.
     #[error(
-        "the view `{view}` has `-- dialect: postgres`, and an earlier moment can be shown in SQLite only: define it with `-- dialect: sqlite` for that"
+        "the view `{view}` is one for PostgreSQL, and no database to show an earlier moment in was given: name it with `--views-db postgres://…` (in the library, `Evaluation::in_postgres`)"
     )]
     NoPast {
         /// The view.

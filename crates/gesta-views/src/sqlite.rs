@@ -13,6 +13,7 @@ mod pool;
 pub(crate) mod purity;
 pub(crate) mod reader;
 mod rows;
+mod scratch;
 mod values;
 mod version;
 mod writer;
@@ -24,6 +25,7 @@ use gesta_consumer::Stop;
 use gesta_core::Checkpoint;
 
 pub(crate) use check::check;
+pub(crate) use scratch::SqliteScratch;
 
 use crate::damage::Damage;
 use crate::definition::Definition;

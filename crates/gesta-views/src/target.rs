@@ -173,6 +173,11 @@ pub(crate) trait Reads: Send + Sync {
 
     /// Closes the connections that no query uses.
     fn close_idle(&self) {}
+
+    /// The rows are gone, or may go at any time: they must be made anew.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// A version that answers queries, and the place that it shows.

@@ -32,7 +32,7 @@ use gesta_core::{
 };
 use serde_json::Value;
 
-use crate::as_of::{EvaluationLimits, Moment, ViewAsOf, evaluate};
+use crate::as_of::{Evaluation, Moment, ViewAsOf};
 use crate::definition::Definition;
 use crate::query::{QueryLimits, SqlValue};
 
@@ -67,7 +67,7 @@ impl ViewTest {
             let paged = Paged { store, events: NonZeroU32::new(events).expect("a page has an event") };
             let head = pollster::block_on(store.locate(When::Head));
             let head = head.unwrap_or_else(|error| panic!("the log cannot be read: {}", chain(&error)));
-            let view = evaluate(&paged, &self.definition, &Moment::from(head), &EvaluationLimits::default());
+            let view = Evaluation::new(&paged, &self.definition).at(&Moment::from(head));
             view.unwrap_or_else(|error| panic!("{}", chain(&error)))
         });
         GivenView { views }

@@ -18,7 +18,7 @@ use crate::operate::{DropOldError, RollBackError, RolledBack};
 use crate::options::Options;
 use crate::parked::ParkedStream;
 #[cfg(feature = "postgres")]
-use crate::postgres::{Database, Postgres, excess_bytes};
+use crate::postgres::{Database, Postgres, PostgresUrl, excess_bytes};
 use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::reload::{Given, RefusedDefinition, Reloaded};
 use crate::replay::{HeldStream, ParkedError, Replayed, Skip, Task};
@@ -462,6 +462,12 @@ impl Views {
         all.iter().for_each(|hosted| hosted.join());
         #[cfg(feature = "postgres")]
         self.database.iter().for_each(|database| database.release());
+    }
+
+    /// The database of views in PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres(&self) -> Option<&PostgresUrl> {
+        self.options.postgres.as_ref()
     }
 
     fn all(&self) -> Vec<Arc<Hosted>> {

@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use gesta_core::{Checkpoint, EventStore, When};
 use gesta_server::rows_json;
-use gesta_views::{Definition, Options, QueryLimits, SqlValue, check_roles};
+use gesta_views::{Definition, Evaluation, Options, QueryLimits, SqlValue, check_roles};
 use serde_json::{Map, Value, json};
 
 use super::view_parked::{ListParked, ReplayParked, SkipParked};
@@ -241,7 +241,9 @@ impl Query {
         let definition = definitions.into_iter().find(|definition| definition.name() == self.name());
         let definition =
             definition.ok_or_else(|| Failure::new(format!("no view `{}` is defined", self.name())))?;
-        let answer = self.past.query(&**opened.store(), &definition, self.sql(), &self.values());
+        let (store, postgres) = (&**opened.store(), self.views_db.url()?);
+        let evaluation = Evaluation::new(store, &definition).in_postgres(postgres.as_ref());
+        let answer = self.past.query(store, &evaluation, self.sql(), &self.values());
         self.show(&answer?)?;
         opened.finish()
     }

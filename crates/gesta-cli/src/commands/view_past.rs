@@ -2,7 +2,7 @@
 
 use gesta_core::EventStore;
 use gesta_server::{SeriesLimits, ViewSeries, moment_at, moment_by_time, now, rows_json};
-use gesta_views::{Definition, EvaluationLimits, QueryLimits, SqlValue, evaluate};
+use gesta_views::{Evaluation, QueryLimits, SqlValue};
 use serde_json::Value;
 
 use super::series::SeriesFlags;
@@ -45,23 +45,23 @@ impl PastFlags {
     pub(super) fn query(
         &self,
         store: &dyn EventStore,
-        definition: &Definition,
+        evaluation: &Evaluation<'_>,
         sql: &str,
         values: &[(String, SqlValue)],
     ) -> Outcome<Value> {
         let failed = |error: &dyn std::error::Error| {
-            Failure::new(format!("cannot query view `{}` as of the past", definition.name())).because(error)
+            let name = evaluation.definition().name();
+            Failure::new(format!("cannot query view `{name}` as of the past")).because(error)
         };
         let moment = match (&self.at, &self.time, &self.series.every) {
-            (.., Some(every)) => return self.query_series(store, definition, every, sql, values),
+            (.., Some(every)) => return self.query_series(store, evaluation, every, sql, values),
             (Some(at), ..) => pollster::block_on(moment_at(store, at, now())),
             (_, time, _) => {
                 pollster::block_on(moment_by_time(store, time.as_deref().unwrap_or_default(), now()))
             }
         };
         let moment = moment.map_err(|error| failed(&error))?;
-        let view = evaluate(store, definition, &moment, &EvaluationLimits::default());
-        let view = view.map_err(|error| failed(&error))?;
+        let view = evaluation.at(&moment).map_err(|error| failed(&error))?;
         let rows = view.query(sql, values, &QueryLimits::default()).map_err(|error| failed(&error))?;
         Ok(rows_json(rows))
     }
@@ -69,7 +69,7 @@ impl PastFlags {
     fn query_series(
         &self,
         store: &dyn EventStore,
-        definition: &Definition,
+        evaluation: &Evaluation<'_>,
         every: &str,
         sql: &str,
         parameters: &[(String, SqlValue)],
@@ -77,9 +77,9 @@ impl PastFlags {
         let cuts = self.series.cuts(every)?;
         let mut series = ViewSeries { cuts, sql, parameters, limits: QueryLimits::default(), most: SERIES };
         let until = pollster::block_on(series.end(store, now()))?;
-        let answer = series.run(store, definition, &until, &EvaluationLimits::default());
-        answer.map_err(|error| {
-            Failure::new(format!("cannot query view `{}` at many moments", definition.name())).because(&error)
+        series.run(evaluation, &until).map_err(|error| {
+            let name = evaluation.definition().name();
+            Failure::new(format!("cannot query view `{name}` at many moments")).because(&error)
         })
     }
 }

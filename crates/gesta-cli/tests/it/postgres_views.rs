@@ -52,11 +52,16 @@ fn a_view_in_postgresql_is_served_queried_and_survives_a_kill() {
         }
         let refused = on(&["view", "owners", "delete from owners"]).failed(1);
         assert!(refused.contains("queries only read"), "{refused}");
+        let past = on(&["view", "owners", "select owner, times from owners", "--at", "1"]).ok();
+        assert_eq!(past, "owner,times\nAnn,1\n");
         // Killed, without any time to give the view up.
         drop(server);
     }
     let answer = gesta(ask.iter().copied().chain(paths)).ok();
     assert_eq!(answer, "owner,times,sum\nAnn,2,2\n");
+    let each = ["view", "owners", "select times from owners", "--every", "1"];
+    let answer = gesta(each.iter().copied().chain(paths)).ok();
+    assert_eq!(answer, "cut,times\n1,1\n2,2\n");
     let revokes = gesta(["view", "check-roles", "--views-db", &db]).ok();
     assert!(revokes.contains("revoke execute on function lo_create(oid) from public;"), "{revokes}");
 }

@@ -13,7 +13,7 @@ use gesta::{AsOf, Command, Decider, Event, Gesta, Key, Meta, State};
 use gesta_core::{
     Batch, Checkpoint, EventId, EventStore, MemoryStore, NewEvent, StoreId, StreamName, Timestamp, When,
 };
-use gesta_views::{Definition, EvaluationLimits, Moment, QueryLimits, SqlValue, evaluate};
+use gesta_views::{Definition, Evaluation, Moment, QueryLimits, SqlValue};
 use gesta_wire::{format_time, parse_time};
 use serde_json::Value;
 
@@ -352,7 +352,7 @@ fn loans_as_of_random_moments_are_those_of_a_fold_in_sql() {
         });
         assert_eq!(loan.state, row.unwrap(), "{stream} where {condition}");
 
-        let view = evaluate(&*loans.store, &definition, &moment, &EvaluationLimits::default()).unwrap();
+        let view = Evaluation::new(&*loans.store, &definition).at(&moment).unwrap();
         let shown = view.query(OF_VIEW, &[], &QueryLimits::default()).unwrap().rows.remove(0);
         let expected = loans.table.query_row(&OF_EVENTS.replace("{0}", &condition), [], |row| {
             (0..4).map(|column| row.get(column).map(SqlValue::Integer)).collect::<Result<Vec<_>, _>>()

@@ -61,7 +61,7 @@ impl Stop {
     }
 
     /// Asks the run to stop. Cannot be taken back.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         self.set(&self.0.stop, true);
     }
 

@@ -6,7 +6,9 @@ use axum::response::Response;
 use gesta::http::api::{Operation, every, series_parameters};
 use gesta::http::{Params, Problem, cuts};
 use gesta::past::Cuts;
-use gesta_views::{Definition, EvaluateError, EvaluationLimits, QueryLimits, RunError, UnknownView};
+use gesta_views::{
+    Definition, EvaluateError, Evaluation, EvaluationLimits, QueryLimits, RunError, UnknownView, Views,
+};
 use gesta_wire::schema::{between, named};
 use gesta_wire::{format_time, kinds, position_json};
 use serde_json::json;
@@ -60,13 +62,14 @@ pub(super) fn described(operation: Operation) -> Operation {
 
 /// Answers a query of the past.
 pub(super) async fn run(shared: &Shared, query: Query, past: Past) -> Result<Response, Problem> {
-    let definition = views(shared, &query.view)?.definition(&query.view);
+    let views = Arc::clone(views(shared, &query.view)?);
+    let definition = views.definition(&query.view);
     let definition = definition.ok_or_else(|| unknown(UnknownView { name: query.view.clone() }))?;
     let store = &*shared.store;
     let moment = match past {
         Past::At(text) => moment_at(store, &text, now()).await,
         Past::Time(text) => moment_by_time(store, &text, now()).await,
-        Past::Every(cuts) => return series(shared, query, definition, *cuts).await,
+        Past::Every(cuts) => return series(shared, query, views, definition, *cuts).await,
     };
     let moment = moment.map_err(no_moment)?;
     let running = running(shared).await?;
@@ -81,7 +84,10 @@ pub(super) async fn run(shared: &Shared, query: Query, past: Past) -> Result<Res
         let _running = running;
         let view = match kept {
             Some(kept) => kept,
-            None => evaluations.get(&*store, &definition, moment, &limits)?,
+            None => {
+                let evaluation = Evaluation::new(&*store, &definition).within(&limits).beside(&views);
+                evaluations.get(&evaluation, moment)?
+            }
         };
         drop(building);
         Ok(view.query(&query.sql, &query.values, &query_limits)?)
@@ -95,6 +101,7 @@ pub(super) async fn run(shared: &Shared, query: Query, past: Past) -> Result<Res
 async fn series(
     shared: &Shared,
     query: Query,
+    views: Arc<Views>,
     definition: Definition,
     cuts: Cuts,
 ) -> Result<Response, Problem> {
@@ -110,7 +117,8 @@ async fn series(
         let mut series = ViewSeries { cuts, sql, parameters, limits: query_limits, most };
         let until = runtime.block_on(series.end(&*store, now())).map_err(RunError::from);
         let until = until.map_err(EvaluateError::from)?;
-        let answer = series.run(&*store, &definition, &until, &limits);
+        let evaluation = Evaluation::new(&*store, &definition).within(&limits).beside(&views);
+        let answer = series.run(&evaluation, &until);
         drop(permits);
         answer
     });

@@ -5,13 +5,12 @@ use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use gesta_core::{Checkpoint, EventStore, Position, RecordedEvent, Timestamp};
+use gesta_core::{Checkpoint, Position, RecordedEvent, Timestamp};
 
 use super::fold::Fold;
-use super::{Budget, EvaluateError, EvaluationLimits, Pages};
-use crate::definition::Definition;
+use super::{Budget, EvaluateError, Evaluation, Pages};
 use crate::query::{QueryLimits, Rows, SqlValue};
-use crate::sqlite::reader::Reader;
+use crate::target::Reads;
 
 /// A query to run at many moments.
 #[derive(Debug, Clone)]
@@ -37,97 +36,95 @@ pub struct SeriesTimes<F> {
     pub to: Option<Timestamp>,
 }
 
-/// Folds a view from the start of the log up to a place, and calls `visit` with the rows of a query at each cut, until it breaks.
-///
-/// A cut shows all events whose time is at or before it. The events are read once, so a cut that was given cannot change. Cuts are
-/// given from the first event on, also where nothing changed.
-///
-/// # Errors
-/// [`EvaluateError`]; [`EvaluateError::LateEvent`] for an event that belongs to a cut that was given.
-pub fn evaluate_series<I: Iterator<Item = Timestamp>>(
-    store: &dyn EventStore,
-    definition: &Definition,
-    until: &Checkpoint,
-    times: &SeriesTimes<impl Fn(Timestamp) -> I>,
-    query: &SeriesQuery<'_>,
-    limits: &EvaluationLimits,
-    visit: impl FnMut(Timestamp, Rows) -> ControlFlow<()>,
-) -> Result<(), EvaluateError> {
-    let SeriesTimes { cuts, time_of, from, to } = times;
-    let mut pages = Pages::new(store, definition, until, limits)?;
-    let shown = Shown::begin(definition, query, &pages)?;
-    let (mut next, mut last) = (None, None);
-    let mut series =
-        ByTime { shown, time_of: *time_of, to: to.unwrap_or(Timestamp::MAX), given: None, visit };
-    while let Some(events) = pages.next()? {
-        let times = || events.iter().map(time_of);
-        let Some(first) = times().next() else { continue };
-        last = last.max(times().max());
-        let begin = from.map_or(first, |from| from.max(first));
-        let next = next.get_or_insert_with(|| cuts(begin).peekable());
-        if series.take(&events, next)?.is_break() {
-            return Ok(());
-        }
-    }
-    let (Some(next), Some(last)) = (next, last) else { return Ok(()) };
-    let Some(end) = to.or_else(|| cuts(last).next()) else { return Ok(()) };
-    for cut in next.take_while(|cut| *cut <= end) {
-        if series.show(cut)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Folds a view from the start of the log up to a place, and calls `visit` with the rows of a query after each run of `run` events and
-/// after the last event, until it breaks. Each cut is named by the position of its last event.
-///
-/// The events that the view reads count, in the order of the log. A cut may lie within a batch.
-///
-/// # Errors
-/// [`EvaluateError`].
-pub fn evaluate_runs(
-    store: &dyn EventStore,
-    definition: &Definition,
-    until: &Checkpoint,
-    run: NonZeroU64,
-    query: &SeriesQuery<'_>,
-    limits: &EvaluationLimits,
-    mut visit: impl FnMut(Position, Rows) -> ControlFlow<()>,
-) -> Result<(), EvaluateError> {
-    let mut pages = Pages::new(store, definition, until, limits)?;
-    let mut shown = Shown::begin(definition, query, &pages)?;
-    let (mut left, mut last) = (run.get(), None);
-    while let Some(events) = pages.next()? {
-        let mut events = events.as_slice();
-        while !events.is_empty() {
-            let count = events.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let (piece, rest) = events.split_at(count);
-            shown.apply(piece)?;
-            events = rest;
-            left -= count as u64;
-            last = piece.last().map(RecordedEvent::position);
-            if left == 0 {
-                if let Some(cut) = last.take()
-                    && visit(cut, shown.rows()?).is_break()
-                {
-                    return Ok(());
-                }
-                left = run.get();
+impl Evaluation<'_> {
+    /// Folds the view up to a place, and calls `visit` with the rows of a query at each cut, until it breaks.
+    ///
+    /// A cut shows all events whose time is at or before it. The events are read once, so a cut that was given cannot change. Cuts are
+    /// given from the first event on, also where nothing changed.
+    ///
+    /// # Errors
+    /// [`EvaluateError`]; [`EvaluateError::LateEvent`] for an event that belongs to a cut that was given.
+    pub fn series<I: Iterator<Item = Timestamp>>(
+        &self,
+        until: &Checkpoint,
+        times: &SeriesTimes<impl Fn(Timestamp) -> I>,
+        query: &SeriesQuery<'_>,
+        visit: impl FnMut(Timestamp, Rows) -> ControlFlow<()>,
+    ) -> Result<(), EvaluateError> {
+        let SeriesTimes { cuts, time_of, from, to } = times;
+        let mut pages = Pages::new(self, until)?;
+        let shown = Shown::begin(self, query, &pages)?;
+        let (mut next, mut last) = (None, None);
+        let mut series =
+            ByTime { shown, time_of: *time_of, to: to.unwrap_or(Timestamp::MAX), given: None, visit };
+        while let Some(events) = pages.next()? {
+            let times = || events.iter().map(time_of);
+            let Some(first) = times().next() else { continue };
+            last = last.max(times().max());
+            let begin = from.map_or(first, |from| from.max(first));
+            let next = next.get_or_insert_with(|| cuts(begin).peekable());
+            if series.take(&events, next)?.is_break() {
+                return Ok(());
             }
         }
+        let (Some(next), Some(last)) = (next, last) else { return Ok(()) };
+        let Some(end) = to.or_else(|| cuts(last).next()) else { return Ok(()) };
+        for cut in next.take_while(|cut| *cut <= end) {
+            if series.show(cut)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
-    if let Some(last) = last {
-        // Nothing comes after it.
-        let _ = visit(last, shown.rows()?);
+
+    /// Folds the view up to a place, and calls `visit` with the rows of a query after each run of `run` events and after the last event,
+    /// until it breaks. Each cut is named by the position of its last event.
+    ///
+    /// The events that the view reads count, in the order of the log. A cut may lie within a batch.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub fn runs(
+        &self,
+        until: &Checkpoint,
+        run: NonZeroU64,
+        query: &SeriesQuery<'_>,
+        mut visit: impl FnMut(Position, Rows) -> ControlFlow<()>,
+    ) -> Result<(), EvaluateError> {
+        let mut pages = Pages::new(self, until)?;
+        let mut shown = Shown::begin(self, query, &pages)?;
+        let (mut left, mut last) = (run.get(), None);
+        while let Some(events) = pages.next()? {
+            let mut events = events.as_slice();
+            while !events.is_empty() {
+                let count = events.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let (piece, rest) = events.split_at(count);
+                shown.apply(piece)?;
+                events = rest;
+                left -= count as u64;
+                last = piece.last().map(RecordedEvent::position);
+                if left == 0 {
+                    if let Some(cut) = last.take()
+                        && visit(cut, shown.rows()?).is_break()
+                    {
+                        return Ok(());
+                    }
+                    left = run.get();
+                }
+            }
+        }
+        if let Some(last) = last {
+            // Nothing comes after it.
+            let _ = visit(last, shown.rows()?);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The view as it is folded on, and the query.
 struct Shown<'s> {
     fold: Fold,
-    reader: Reader,
+    reads: Box<dyn Reads>,
     /// The place after the last event that was applied.
     at: Checkpoint,
     query: &'s SeriesQuery<'s>,
@@ -137,14 +134,13 @@ struct Shown<'s> {
 impl<'s> Shown<'s> {
     /// The view without events.
     fn begin(
-        definition: &Definition,
+        evaluation: &Evaluation<'_>,
         query: &'s SeriesQuery<'s>,
         pages: &Pages<'s>,
     ) -> Result<Self, EvaluateError> {
-        let fold = Fold::begin(definition, &pages.at)?;
-        let (reader, at) = (fold.reader()?, pages.at.clone());
-        let Budget { limits, began } = pages.budget;
-        Ok(Self { fold, reader, at, query, budget: Budget { limits, began } })
+        let fold = evaluation.begin(pages)?;
+        let (reads, at) = (fold.reads()?, pages.at.clone());
+        Ok(Self { fold, reads, at, query, budget: pages.budget })
     }
 
     /// Applies the next events.
@@ -158,9 +154,9 @@ impl<'s> Shown<'s> {
 
     /// Runs the query on what was applied.
     fn rows(&mut self) -> Result<Rows, EvaluateError> {
-        self.fold.commit(&self.at)?;
+        self.fold.show(&self.at, &self.budget)?;
         let SeriesQuery { sql, parameters, limits } = self.query;
-        let rows = self.reader.query(sql, parameters, limits, Instant::now() + limits.time)?;
+        let rows = self.reads.query(sql, parameters, limits, Instant::now() + limits.time)?;
         Ok(Rows { parked: self.fold.parked(), ..rows })
     }
 }

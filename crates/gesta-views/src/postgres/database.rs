@@ -40,15 +40,27 @@ impl Database {
     /// The id of the runner cannot be read or written, or no thread can be started.
     pub(crate) fn start(url: PostgresUrl, folder: &Path) -> io::Result<Self> {
         let runner = runner_id(&folder.join(RUNNER_FILE))?;
+        let started = Self::start_as(url, runner)?;
+        let beating = beat(started.url.clone(), started.runner.clone(), Arc::clone(&started.is_installed));
+        started.runtime().spawn(beating);
+        Ok(started)
+    }
+
+    /// The same for a prefix that no other process uses: its runner is new, and needs no heartbeat.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn start_alone(url: PostgresUrl) -> io::Result<Self> {
+        Self::start_as(url, new_runner_id())
+    }
+
+    fn start_as(url: PostgresUrl, runner: String) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("views-postgres")
             .enable_all()
             .build()?;
-        let is_installed = Arc::new(AtomicBool::new(false));
-        let beating = beat(url.clone(), runner.clone(), Arc::clone(&is_installed));
-        runtime.spawn(beating);
-        Ok(Self { url, runner, runtime: Some(runtime), is_installed })
+        Ok(Self { url, runner, runtime: Some(runtime), is_installed: Arc::default() })
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
@@ -176,9 +188,13 @@ fn runner_id(path: &Path) -> io::Result<String> {
         // None yet, or a crash cut the file.
         Ok(_) | Err(_) => {}
     }
-    let id = uuid::Uuid::now_v7().to_string();
+    let id = new_runner_id();
     std::fs::write(path, &id)?;
     Ok(id)
+}
+
+fn new_runner_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 /// A condition on a version `v`: its owner's heartbeat is fresh by the clock of the database.

@@ -12,21 +12,30 @@ pub(crate) struct Names {
     pub(crate) serving: String,
     /// The schema of the version of this definition.
     pub(crate) version: String,
-    prefix: String,
+    /// The common beginning of the names of the view's schemas.
+    stem: String,
     view: String,
 }
 
 impl Names {
     pub(crate) fn new(prefix: &str, definition: &Definition) -> Self {
-        let view = definition.name().to_owned();
-        let version = quoted(&version_name(prefix, &view, &definition.hash()));
-        let (shared, serving) = (quoted(prefix), quoted(&serving_name(prefix, &view)));
-        Self { shared, serving, version, prefix: prefix.to_owned(), view }
+        Self::with_stem(prefix, stem(prefix, definition), definition)
+    }
+
+    /// The schemas of a view that is alone in its prefix. They leave room for a name of any length.
+    pub(crate) fn alone(prefix: &str, definition: &Definition) -> Self {
+        Self::with_stem(prefix, format!("{prefix}_view"), definition)
+    }
+
+    fn with_stem(prefix: &str, stem: String, definition: &Definition) -> Self {
+        let version = quoted(&version_name(&stem, &definition.hash()));
+        let (shared, serving, view) = (quoted(prefix), quoted(&stem), definition.name().to_owned());
+        Self { shared, serving, version, stem, view }
     }
 
     /// The name of the serving schema, without quotes.
-    pub(crate) fn serving_plain(&self) -> String {
-        serving_name(&self.prefix, &self.view)
+    pub(crate) fn serving_plain(&self) -> &str {
+        &self.stem
     }
 
     /// The name of the view.
@@ -41,22 +50,22 @@ impl Names {
 
     /// The name of the schema of the version with a hash, without quotes.
     pub(crate) fn version_plain(&self, hash: &str) -> String {
-        version_name(&self.prefix, &self.view, hash)
+        version_name(&self.stem, hash)
     }
 }
 
 /// How many bytes the names of a view are too long for PostgreSQL.
 pub(crate) fn excess_bytes(prefix: &str, definition: &Definition) -> usize {
-    let name = version_name(prefix, definition.name(), &definition.hash());
+    let name = version_name(&stem(prefix, definition), &definition.hash());
     name.len().saturating_sub(POSTGRES_NAME_BYTES_MAX)
 }
 
-fn serving_name(prefix: &str, view: &str) -> String {
-    format!("{prefix}_{view}")
+fn stem(prefix: &str, definition: &Definition) -> String {
+    format!("{prefix}_{}", definition.name())
 }
 
-fn version_name(prefix: &str, view: &str, hash: &str) -> String {
-    format!("{prefix}_{view}_{}", &hash[..8])
+fn version_name(stem: &str, hash: &str) -> String {
+    format!("{stem}_{}", &hash[..8])
 }
 
 /// A name as SQL text.

@@ -15,8 +15,6 @@ use crate::rows::{
 use crate::run_error::{DatabaseErrorKind, RunError};
 use crate::target::Outcome;
 
-const ACTION: &str = "write to the view";
-
 /// The tables of a view, and its code.
 pub(crate) struct RowTables<'v> {
     version: &'v PostgresVersion,
@@ -167,13 +165,7 @@ impl<'v> RowTables<'v> {
     }
 
     fn failed(&self, error: &Error) -> RunError {
-        match self.version.failed(ACTION, error) {
-            // Another runner dropped this version: the next try sees that.
-            RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
-                RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient }
-            }
-            error => error,
-        }
+        self.version.failed_to_write(error)
     }
 }
 

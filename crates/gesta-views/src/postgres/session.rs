@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use gesta_consumer::Stop;
@@ -91,8 +92,13 @@ impl Session {
     /// Work that takes longer than any does is cancelled and gets the error of a lost connection: something between the server and
     /// this program is silent.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.wait_at_most(work, ANSWER_TIME_MAX)
+    }
+
+    /// As [`Self::wait`], with a time of the caller.
+    pub(crate) fn wait_at_most<T>(&self, work: impl Future<Output = T>, most: Duration) -> Option<T> {
         let _timers = self.runtime.enter();
-        self.wait_until(work, sleep(ANSWER_TIME_MAX))
+        self.wait_until(work, sleep(most))
     }
 
     /// Waits for work as long as it is not late.
@@ -129,8 +135,6 @@ impl Drop for Session {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use test_servers::Postgres;
     use tokio::runtime::Builder;
     use tokio::time::timeout;

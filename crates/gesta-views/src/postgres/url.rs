@@ -111,6 +111,11 @@ fn is_prefix(prefix: &str) -> bool {
 }
 
 impl PostgresUrl {
+    /// The same with another prefix.
+    pub(crate) fn with_prefix(&self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self.clone() }
+    }
+
     /// The database for a login.
     pub(crate) const fn address(&self, login: Login) -> &Address {
         match login {

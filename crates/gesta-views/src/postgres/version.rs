@@ -134,6 +134,17 @@ impl PostgresVersion {
         failed(action, &self.session.database, error)
     }
 
+    /// The error of a statement that writes rows.
+    pub(crate) fn failed_to_write(&self, error: &tokio_postgres::Error) -> RunError {
+        match self.failed("write to the view", error) {
+            // Another runner dropped this version: the next try sees that.
+            RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
+                RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient }
+            }
+            error => error,
+        }
+    }
+
     /// The error of a statement that cannot be prepared any more, though the definition was checked when the version was made.
     pub(crate) fn unusable(&self, error: &tokio_postgres::Error) -> RunError {
         match self.failed("prepare the view", error) {

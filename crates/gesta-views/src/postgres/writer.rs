@@ -11,7 +11,7 @@ use tokio_postgres::{Error, Statement};
 
 use crate::limits::PIPELINE_STATEMENTS_MAX;
 use crate::plan::Plan;
-use crate::postgres::error::{is_lost, is_missing_object, kind, message};
+use crate::postgres::error::{is_missing_object, kind, message};
 use crate::postgres::parked::write_parked;
 use crate::postgres::rows::RowTables;
 use crate::postgres::values::Param;
@@ -158,16 +158,12 @@ impl<'v> Writer<'v> {
         Ok(())
     }
 
+    /// The error of a statement. One that may pass is not that of the event: the disk is full, for example.
     fn statement_error(&self, event: &RecordedEvent, place: (usize, usize), error: &Error) -> RunError {
-        if is_lost(error) {
-            return self.version.failed(ACTION, error);
+        if kind(error) == DatabaseErrorKind::Transient || is_missing_object(error) {
+            return self.version.failed_to_write(error);
         }
-        let kind = match is_missing_object(error) {
-            // Another runner dropped this version: the next try sees that.
-            true => DatabaseErrorKind::Transient,
-            false => kind(error),
-        };
-        self.plan.statement_error(event, place, message(error), kind)
+        self.plan.statement_error(event, place, message(error), DatabaseErrorKind::Permanent)
     }
 }
 

@@ -2,14 +2,18 @@
 //! resource, and the open applications at the end of each day.
 #![allow(clippy::print_stdout, reason = "a test that is passed over says so")]
 
+mod loans_by_hand;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use gesta::{Event, Key, Recorded, Row, RowView, ViewError, row_view};
 use gesta_core::{Batch, Checkpoint, EventId, MemoryStore, NewEvent, Timestamp};
-use gesta_views::{Definition, Dialect, Options, QueryLimits, Views};
+use gesta_views::{Definition, Dialect, Options, QueryLimits, SqlValue, Views};
 use serde_json::Value;
+
+use loans_by_hand::Lines;
 
 const FILE: &str = "loan-applications.jsonl.gz";
 
@@ -24,19 +28,22 @@ pub(crate) fn file() -> Option<PathBuf> {
     found
 }
 
-/// Appends the first events of the file, a hundred in a batch, and shows each to `see`.
-pub(crate) fn append(
-    store: &MemoryStore,
-    path: &Path,
-    events: usize,
-    mut see: impl FnMut(&Value),
-) -> Checkpoint {
+/// The events of the file that a test takes: enough for all types, and quick. `GESTA_ALL_DATA=1` takes all of them.
+pub(crate) fn events() -> usize {
+    match std::env::var("GESTA_ALL_DATA").is_ok_and(|value| value == "1") {
+        true => usize::MAX,
+        false => 20_000,
+    }
+}
+
+/// Appends events of the file up to [`events`], a hundred in a batch, and shows each to `see`.
+pub(crate) fn append(store: &MemoryStore, path: &Path, mut see: impl FnMut(&Value)) -> Checkpoint {
     let lines = BufReader::new(GzDecoder::new(std::fs::File::open(path).unwrap())).lines();
     let (mut head, mut batch) = (None, Vec::new());
     let mut append = |batch: &mut Vec<NewEvent>| {
         head = Some(store.append_now(Batch::new(std::mem::take(batch))).unwrap().checkpoint);
     };
-    for line in lines.take(events) {
+    for line in lines.take(events()) {
         let read = serde_json::from_str::<Value>(&line.unwrap()).unwrap();
         let text = |name: &str| read[name].as_str().unwrap();
         let (id, time) = (text("id").parse::<EventId>().unwrap(), Timestamp::from_nanos(nanos(text("time"))));
@@ -66,27 +73,25 @@ fn nanos(time: &str) -> i64 {
     (seconds * 1_000 + part(20..23)) * 1_000_000
 }
 
-/// Builds each view in Rust and in SQL, and compares their tables, row by row.
-pub(crate) fn check(
-    store: &std::sync::Arc<MemoryStore>,
-    head: &Checkpoint,
-    dialect: Dialect,
-    options: &Options,
-) {
-    let pairs = [
+/// Appends events of the file, and builds each view in Rust and in SQL. Their tables are equal, row by row, and the first one of
+/// each is equal to what the lines of the file say.
+pub(crate) fn check(store: &std::sync::Arc<MemoryStore>, path: &Path, dialect: Dialect, options: &Options) {
+    let mut lines = Lines::default();
+    let head = append(store, path, |line| lines.see(line));
+    let all = [
         (
-            row_view(Outcomes, dialect),
-            outcomes(dialect),
+            [row_view(Outcomes, dialect), outcomes(dialect)],
+            lines.outcomes(),
             vec!["select * from outcomes order by month, outcome"],
         ),
         (
-            row_view(Hours, dialect),
-            hours(dialect),
+            [row_view(Hours, dialect), hours(dialect)],
+            lines.hours(),
             vec!["select * from hours order by resource", "select * from begun order by loan, work"],
         ),
         (
-            row_view(Stock, dialect),
-            stock(dialect),
+            [row_view(Stock, dialect), stock(dialect)],
+            lines.stock(),
             vec![
                 "select * from days order by day",
                 "select * from stock",
@@ -94,25 +99,30 @@ pub(crate) fn check(
             ],
         ),
     ];
-    for (in_rust, in_sql, queries) in pairs {
-        let tables = [in_rust, in_sql].map(|definition| {
+    for (definitions, expected, queries) in all {
+        let [in_rust, in_sql] = definitions.map(|definition| {
             let (folder, name) = (tempfile::tempdir().unwrap(), definition.name().to_owned());
             let views =
                 Views::open_with(store.clone(), folder.path().to_owned(), vec![definition], options).unwrap();
-            pollster::block_on(views.wait_for(&name, head)).unwrap();
+            pollster::block_on(views.wait_for(&name, &head)).unwrap();
             let limits = QueryLimits { rows: 100_000, ..QueryLimits::default() };
             let ask = |sql: &&str| views.query(&name, sql, &[], &limits).unwrap();
             queries.iter().map(ask).collect::<Vec<_>>()
         });
-        let [in_rust, in_sql] = &tables;
-        for (in_rust, in_sql) in in_rust.iter().zip(in_sql) {
+        assert_rows(queries[0], &in_sql[0].rows, &expected);
+        for ((in_rust, in_sql), sql) in in_rust.iter().zip(&in_sql).zip(queries) {
             assert_eq!(in_rust.columns, in_sql.columns);
-            assert!(!in_sql.rows.is_empty());
-            let different = in_rust.rows.iter().zip(&in_sql.rows).find(|(one, other)| one != other);
-            assert_eq!(different, None, "{:?}", in_sql.columns);
-            assert_eq!(in_rust.rows.len(), in_sql.rows.len());
+            assert_rows(sql, &in_rust.rows, &in_sql.rows);
         }
     }
+}
+
+/// Two tables are equal and not empty. Otherwise the first rows that differ are shown, and not the whole tables.
+fn assert_rows(sql: &str, found: &[Vec<SqlValue>], expected: &[Vec<SqlValue>]) {
+    let different = found.iter().zip(expected).find(|(one, other)| one != other);
+    assert_eq!(different, None, "{sql}");
+    assert_eq!(found.len(), expected.len(), "{sql}");
+    assert!(!expected.is_empty(), "{sql}");
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Key)]

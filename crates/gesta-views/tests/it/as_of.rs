@@ -12,7 +12,7 @@ use crate::support::*;
 const SECOND: i64 = 1_000_000_000;
 
 fn view(store: &dyn EventStore, moment: impl Into<Moment>) -> Result<ViewAsOf, EvaluateError> {
-    evaluate(store, &definition(BALANCES), &moment.into(), &EvaluationLimits::default())
+    Evaluation::new(store, &definition(BALANCES)).at(&moment.into())
 }
 
 fn totals(view: &ViewAsOf) -> Vec<Vec<SqlValue>> {
@@ -84,7 +84,9 @@ fn an_evaluation_ends_at_its_limits_or_from_outside() {
     let store = store();
     let head = append(&store, [deposited(1, 1), deposited(1, 1)]);
     let within = |limits: EvaluationLimits| {
-        evaluate(&*store, &definition(BALANCES), &head.clone().into(), &limits).map(|view| totals(&view))
+        let definition = definition(BALANCES);
+        let evaluation = Evaluation::new(&*store, &definition).within(&limits);
+        evaluation.at(&head.clone().into()).map(|view| totals(&view))
     };
     let cancelled = EvaluationLimits::default();
     cancelled.cancel.cancel();
@@ -130,14 +132,14 @@ fn series(
     time_of: fn(&RecordedEvent) -> Timestamp,
     bounds: Bounds,
 ) -> Result<Shown, EvaluateError> {
-    let (mut shown, limits) = (Vec::new(), EvaluationLimits::default());
+    let mut shown = Vec::new();
     let head = pollster::block_on(store.locate(When::Head)).unwrap();
     let visit = |cut: Timestamp, rows: Rows| {
         shown.push(((cut.as_nanos() + 1) / SECOND, rows));
         ControlFlow::Continue(())
     };
     let times = times(time_of, bounds);
-    evaluate_series(store, &definition(BALANCES), &head, &times, &query(sql), &limits, visit)?;
+    Evaluation::new(store, &definition(BALANCES)).series(&head, &times, &query(sql), visit)?;
     Ok(shown)
 }
 
@@ -213,13 +215,13 @@ fn a_series_ends_when_its_reader_does_and_reads_only() {
     let store = store();
     append(&store, [deposited_at(5), deposited_at(15), deposited_at(25)]);
     let head = pollster::block_on(store.locate(When::Head)).unwrap();
-    let (mut seen, limits) = (0, EvaluationLimits::default());
+    let mut seen = 0;
     let by_time = times(|event| event.time(), ALL);
     let visit = |_, _| {
         seen += 1;
         ControlFlow::Break(())
     };
-    evaluate_series(&*store, &definition(BALANCES), &head, &by_time, &query(TOTALS), &limits, visit).unwrap();
+    Evaluation::new(&*store, &definition(BALANCES)).series(&head, &by_time, &query(TOTALS), visit).unwrap();
     assert_eq!(seen, 1);
     let error = series(&store, "delete from balances", |event| event.time(), ALL).unwrap_err();
     assert!(matches!(error, EvaluateError::Query(QueryError::NotAllowed { .. })), "{error}");
@@ -232,14 +234,14 @@ fn runs(
     run: u64,
     sql: &str,
 ) -> Result<Vec<(u64, Rows)>, EvaluateError> {
-    let (mut shown, limits) = (Vec::new(), EvaluationLimits::default());
+    let mut shown = Vec::new();
     let head = pollster::block_on(store.locate(When::Head)).unwrap();
     let visit = |cut: Position, rows: Rows| {
         shown.push((cut.sequence, rows));
         ControlFlow::Continue(())
     };
     let run = NonZeroU64::new(run).unwrap();
-    evaluate_runs(store, definition, &head, run, &query(sql), &limits, visit)?;
+    Evaluation::new(store, definition).runs(&head, run, &query(sql), visit)?;
     Ok(shown)
 }
 
@@ -306,7 +308,7 @@ fn a_series_by_events_ends_when_its_reader_does_and_at_its_limits() {
             ControlFlow::Break(())
         };
         let run = NonZeroU64::MIN;
-        evaluate_runs(&*store, &definition(BALANCES), &head, run, &query, limits, visit)
+        Evaluation::new(&*store, &definition(BALANCES)).within(limits).runs(&head, run, &query, visit)
     };
     run(&EvaluationLimits::default()).unwrap();
     let error = run(&EvaluationLimits { events: 2, ..EvaluationLimits::default() }).unwrap_err();

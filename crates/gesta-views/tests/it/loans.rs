@@ -1,4 +1,4 @@
-//! Real events: the same views in Rust and in SQL give equal tables in SQLite.
+//! Real events: the same views in Rust and in SQL give equal tables in SQLite, and those of a computation over the file.
 
 use gesta_views::*;
 
@@ -7,23 +7,8 @@ use crate::support::*;
 #[path = "../common/loans.rs"]
 mod common;
 
-/// Events that the test reads: enough for all types, and quick.
-const EVENTS: usize = 20_000;
-
-fn check(events: usize) {
+#[test]
+fn loans_in_rust_and_in_sql_are_those_of_the_file() {
     let Some(path) = common::file() else { return };
-    let store = store();
-    let head = common::append(&store, &path, events, |_| {});
-    common::check(&store, &head, Dialect::Sqlite, &Options::default());
-}
-
-#[test]
-fn loans_in_rust_and_in_sql_are_equal() {
-    check(EVENTS);
-}
-
-#[test]
-#[ignore = "all events of the file: half a minute"]
-fn all_loans_in_rust_and_in_sql_are_equal() {
-    check(usize::MAX);
+    common::check(&store(), &path, Dialect::Sqlite, &Options::default());
 }

@@ -161,7 +161,7 @@ fn a_view_of_the_past_parks_what_a_statement_rolls_back() {
     wait(&views, &head);
     let (sql, limits) = ("select count(*), sum(amount) from amounts", QueryLimits::default());
     let live = query(&views, sql).unwrap();
-    let past = evaluate(&*store, &definition(ROLLS_BACK), &head.into(), &EvaluationLimits::default());
+    let past = Evaluation::new(&*store, &definition(ROLLS_BACK)).at(&head.into());
     let past = past.unwrap().query(sql, &[], &limits).unwrap();
     assert_eq!(past, live);
     assert_eq!((past.rows, past.parked), (integers(&[3, 3]), vec!["account-2".to_owned()]));
@@ -174,7 +174,8 @@ fn a_limit_ends_the_tries_of_a_page_of_the_past() {
     let view = Sums::<1>::new();
     let limits = EvaluationLimits { cancel: view.cancel.clone(), ..EvaluationLimits::default() };
     let refused = Arc::clone(&view.refused);
-    let error = evaluate(&*store, &row_view(view, Dialect::Sqlite), &head.into(), &limits).err().unwrap();
+    let view = row_view(view, Dialect::Sqlite);
+    let error = Evaluation::new(&*store, &view).within(&limits).at(&head.into()).err().unwrap();
     assert!(matches!(error, EvaluateError::Run(RunError::Cancelled)), "{error}");
     assert_eq!(refused.load(Ordering::SeqCst), 1);
 }

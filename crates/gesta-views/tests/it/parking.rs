@@ -216,8 +216,7 @@ fn a_rebuilt_view_and_one_of_the_past_park_by_themselves() {
     let views = open_as(store.clone(), folder.path(), &other);
     pollster::block_on(views.wait_until_built("balances")).unwrap();
     assert_eq!(parked(&views), [("account-2".to_owned(), 0)]);
-    let limits = EvaluationLimits::default();
-    let view = evaluate(&*store, &definition(LIMITED), &past.into(), &limits).unwrap();
+    let view = Evaluation::new(&*store, &definition(LIMITED)).at(&past.into()).unwrap();
     let answer =
         view.query("select count(*), sum(amount) from balances", &[], &QueryLimits::default()).unwrap();
     assert_eq!((answer.rows, answer.parked), (integers(&[2, 3]), vec!["account-2".to_owned()]));

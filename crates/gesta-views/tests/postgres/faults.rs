@@ -98,12 +98,3 @@ fn a_view_that_is_ahead_of_a_restored_log_is_rebuilt() {
     let rebuilt = pollster::block_on(views.status("balances")).unwrap().rebuilt.unwrap();
     assert!(rebuilt.contains("lies beyond the head of the log"), "{rebuilt}");
 }
-
-#[test]
-fn an_earlier_moment_is_refused_with_the_way_out() {
-    let store = store_of(1);
-    let head = append_deposits(&store, 0..3);
-    let error =
-        evaluate(&*store, &definition(BALANCES), &head.into(), &EvaluationLimits::default()).err().unwrap();
-    assert!(error.to_string().contains("define it with `-- dialect: sqlite`"), "{error}");
-}

@@ -9,11 +9,13 @@ mod agree;
 #[path = "../common/bank.rs"]
 mod bank;
 mod faults;
+mod full_disk;
 mod hostile;
 mod kills;
 mod loans;
 mod parking;
 mod parking_kills;
+mod past;
 mod rows;
 mod runners;
 #[path = "../common/versions.rs"]

@@ -142,6 +142,62 @@ fn rows_written_by_arrays_and_by_copy() {
     });
 }
 
+/// New rows in all, as of the larger view of `bench row-view`, and those of a page.
+const NEW_ROWS: usize = 100_000;
+const NEW_ROWS_A_PAGE: usize = 20_000;
+
+/// The two ways to write rows whose keys are new, into a table with its primary key: an array for each column, and `COPY`.
+#[test]
+#[ignore = "a figure, not a check"]
+fn new_rows_written_by_arrays_and_by_copy() {
+    let Some(server) = test_servers::Postgres::start(&[]) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let backend = client.query_one("select pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
+        // A multiplier spreads the accounts, so that neighbours in the index come apart.
+        let names = (0..NEW_ROWS).map(|row| format!("account-{}", row * 7_919 % NEW_ROWS)).collect::<Vec<_>>();
+        let table = "(account text collate \"C\" primary key, amount bigint not null, deposits bigint not null)";
+        let begin = "begin; set local synchronous_commit = off";
+        for round in 0..3 {
+            client.batch_execute(&format!("drop table if exists one, two; create table one {table}; create table two {table}")).await.unwrap();
+            let arrays = "insert into one select * from unnest($1::text[], $2::bigint[], $3::bigint[])
+                on conflict (account) do update set amount = excluded.amount, deposits = excluded.deposits";
+            let arrays = client.prepare(arrays).await.unwrap();
+            let begun = (Instant::now(), server_seconds(backend));
+            for names in names.chunks(NEW_ROWS_A_PAGE) {
+                let amounts = vec![1_i64; names.len()];
+                client.batch_execute(begin).await.unwrap();
+                client.execute(&arrays, &[&names, &amounts, &amounts]).await.unwrap();
+                client.batch_execute("commit").await.unwrap();
+            }
+            let by_arrays = (begun.0.elapsed().as_secs_f64(), server_seconds(backend) - begun.1);
+            let begun = (Instant::now(), server_seconds(backend));
+            for names in names.chunks(NEW_ROWS_A_PAGE) {
+                client.batch_execute(begin).await.unwrap();
+                let sink = client.copy_in("copy two from stdin binary").await.unwrap();
+                let writer = BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::INT8, Type::INT8]);
+                let mut writer = std::pin::pin!(writer);
+                for name in names {
+                    writer.as_mut().write(&[name, &1_i64, &1_i64]).await.unwrap();
+                }
+                writer.finish().await.unwrap();
+                client.batch_execute("commit").await.unwrap();
+            }
+            let by_copy = (begun.0.elapsed().as_secs_f64(), server_seconds(backend) - begun.1);
+            let micros = |seconds: f64| seconds * 1e6 / NEW_ROWS as f64;
+            println!(
+                "round {round}: a new row takes {:.2} µs by arrays, {:.2} of them the server's; {:.2} and {:.2} by copy",
+                micros(by_arrays.0),
+                micros(by_arrays.1),
+                micros(by_copy.0),
+                micros(by_copy.1)
+            );
+        }
+    });
+}
+
 /// The processor time of a backend so far. Other work on the machine does not change it much.
 fn server_seconds(backend: i32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).unwrap();

@@ -100,6 +100,18 @@ impl Site {
         })
     }
 
+    /// Does something while a connection of the superuser is open that has run SQL.
+    pub(crate) fn sql_while(&self, sql: &str, work: impl FnOnce()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, connection) =
+                tokio_postgres::connect(&self.address_of("postgres"), NoTls).await.unwrap();
+            tokio::spawn(async move { drop(connection.await) });
+            client.batch_execute(sql).await.unwrap();
+            work();
+        });
+    }
+
     /// The first value of a query of the superuser.
     pub(crate) fn one(&self, sql: &str) -> String {
         self.sql(sql).first().map(|row| row[0].clone()).unwrap_or_default()
