@@ -40,6 +40,8 @@ pub struct Clustered {
     pub lost: u64,
     /// Processes that named a loss.
     pub halts: u64,
+    /// Clusters that accepted a message behind one that it does not follow, so that all processes stopped.
+    pub broken: u64,
 }
 
 impl Clustered {
@@ -55,6 +57,7 @@ impl Clustered {
         self.kills += other.kills;
         self.lost += other.lost;
         self.halts += other.halts;
+        self.broken += other.broken;
     }
 }
 
@@ -71,10 +74,11 @@ impl fmt::Display for Clustered {
             kills,
             lost,
             halts,
+            broken,
         } = self;
         write!(
             f,
-            "{runs} clusters: {messages} messages, {acknowledged} appends acknowledged, {refused} refused, {doubts} in doubt, {decided_again} groups decided again, {elections} elections, {kills} kills, {lost} messages lost, {halts} processes that named a loss"
+            "{runs} clusters: {messages} messages, {acknowledged} appends acknowledged, {refused} refused, {doubts} in doubt, {decided_again} groups decided again, {elections} elections, {kills} kills, {lost} messages lost, {halts} processes that named a loss, {broken} broken chains"
         )
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gesta_core::Retry;
-use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, RepairError};
+use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, RepairError, Stopped};
 
 use crate::failure::{Failure, Outcome};
 
@@ -42,12 +42,38 @@ pub(crate) fn cannot_open(url: impl std::fmt::Display, copy: &Path, error: &Open
         OpenError::Unreachable { .. } => {
             failure.because(error).help("check the address; two of three servers must run")
         }
-        OpenError::Lost { .. } => failure
-            .because(error)
-            .help(format!("keep `{}`: it may hold the only copy of lost events", copy.display()))
-            .help(format!("`gesta jetstream repair --store '{url}?copy={}'` shows them", copy.display())),
+        OpenError::Lost { .. } => {
+            failure.because(error).help(keep(copy)).help(format!("{} shows them", repair(url, copy)))
+        }
         error => failure.because(error),
     }
+}
+
+/// Why an open store takes no more writes, and what helps. `url` has no password.
+pub(crate) fn stopped_with_help(stopped: &Stopped, url: &str, copy: &Path) -> String {
+    match stopped {
+        Stopped::Lost { .. } => {
+            let (why, keep, repair) = (with_causes(stopped), keep(copy), repair(url, copy));
+            format!("{why}; {keep}; stop the server, and {repair} shows them")
+        }
+        stopped => format!(
+            "{stopped}; check the folder `{}` and its disk, then start the server again",
+            copy.display()
+        ),
+    }
+}
+
+fn keep(copy: &Path) -> String {
+    format!("keep `{}`: it may hold the only copy of lost events", copy.display())
+}
+
+fn repair(url: impl std::fmt::Display, copy: &Path) -> String {
+    format!("`gesta jetstream repair --store '{url}?copy={}'`", copy.display())
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The failure for a repair that cannot go on.
@@ -61,5 +87,27 @@ pub(crate) fn cannot_repair(url: &JetStreamUrl, copy: &Path, error: &RepairError
                 _ => failure.help("what was published stays; run the same command again, it goes on"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gesta_jetstream::Halt;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_stopped_names_the_cause_and_what_helps() {
+        let said = |stopped| stopped_with_help(&stopped, "nats://a/shop", Path::new("data/copy"));
+        let lost = said(Stopped::Lost { partition: 2, halt: Halt::Behind { last: 3, copy: 5 } });
+        for part in [
+            "partition 2 takes no more writes: the cluster has lost messages: its stream ends at message 3",
+            "keep `data/copy`",
+            "`gesta jetstream repair --store 'nats://a/shop?copy=data/copy'` shows them",
+        ] {
+            assert!(lost.contains(part), "{lost}");
+        }
+        let moved = said(Stopped::Copy { partition: 0, reason: "the folder was moved".to_owned() });
+        assert!(moved.contains("the folder was moved; check the folder `data/copy`"), "{moved}");
     }
 }

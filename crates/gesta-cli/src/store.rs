@@ -34,6 +34,7 @@ use gesta_log::{LogStore, Options, ReadOnlyCause, Scrub};
 use gesta_postgres::{PostgresStore, PostgresUrl};
 use gesta_state::StateStore;
 
+use crate::cluster::stopped_with_help;
 use crate::target::has_only_other_files;
 use recovery::log_recovery;
 pub(crate) use snapshots::Access;
@@ -111,7 +112,8 @@ enum Backing {
     Memory,
     Server(Arc<RemoteStore>),
     Postgres,
-    JetStream(Arc<JetStreamStore>),
+    /// With the folder of the copy.
+    JetStream(Arc<JetStreamStore>, PathBuf),
 }
 
 /// Why a store cannot be opened.
@@ -392,7 +394,7 @@ impl Opened {
         match &self.backing {
             Backing::Memory
             | Backing::Postgres
-            | Backing::JetStream(_)
+            | Backing::JetStream(..)
             | Backing::Log(_, OnFailedWrite::ReadOnly) => Box::pin(std::future::pending()),
             Backing::Log(log, OnFailedWrite::Exit) => {
                 let log = Arc::clone(log);
@@ -419,7 +421,7 @@ impl Opened {
 
     /// True if [`Self::values`] outlives the process.
     pub(crate) const fn keeps_values(&self) -> bool {
-        self.file.is_some() || matches!(self.backing, Backing::Postgres | Backing::JetStream(_))
+        self.file.is_some() || matches!(self.backing, Backing::Postgres | Backing::JetStream(..))
     }
 
     /// What helps after [`Self::failed`].
@@ -427,7 +429,7 @@ impl Opened {
         match &self.backing {
             Backing::Server(_) => "check the address, then start the service again",
             Backing::Postgres => "check the database, then start the server again",
-            Backing::JetStream(_) => "check the cluster, then start the server again",
+            Backing::JetStream(..) => "check the cluster, then start the server again",
             Backing::Log(..) | Backing::Memory => {
                 "check the disk, then start the server again: it settles the appends in flight"
             }
@@ -446,19 +448,25 @@ impl Opened {
     pub fn describe_holder(&self, holder: &str) -> io::Result<()> {
         match &self.backing {
             Backing::Log(log, _) => log.describe_holder(holder),
-            Backing::JetStream(store) => store.describe_holder(holder),
+            Backing::JetStream(store, _) => store.describe_holder(holder),
             Backing::Memory | Backing::Postgres | Backing::Server(_) => Ok(()),
         }
     }
 
-    /// Tells why the folder of the log is not the log's any more, if that is so; `None` for a store without a folder.
-    pub(crate) fn unready(&self) -> Option<impl Fn() -> Option<String> + Send + Sync + use<>> {
-        let Backing::Log(log, _) = &self.backing else { return None };
-        let log = Arc::downgrade(log);
-        Some(move || {
-            let log = log.upgrade()?;
-            displaced(&log)
-        })
+    /// Tells why the folder of the log is not the log's any more, or why the copy of a cluster does not follow it any more, if that is so; `None`
+    /// for another store.
+    pub(crate) fn unready(&self) -> Option<Box<dyn Fn() -> Option<String> + Send + Sync>> {
+        match &self.backing {
+            Backing::Log(log, _) => {
+                let log = Arc::downgrade(log);
+                Some(Box::new(move || displaced(&*log.upgrade()?)))
+            }
+            Backing::JetStream(store, copy) => {
+                let (store, url, copy) = (Arc::downgrade(store), self.described.clone(), copy.clone());
+                Some(Box::new(move || Some(stopped_with_help(&store.upgrade()?.stopped()?, &url, &copy))))
+            }
+            Backing::Memory | Backing::Postgres | Backing::Server(_) => None,
+        }
     }
 
     /// Closes the groups, the values, the snapshots, and then the store, after everything that is queued. Stop what uses them first.

@@ -16,10 +16,10 @@ pub enum Bug {
     AnswerBeforeCopy,
     /// Messages have no random bytes.
     NoRandomBytes,
-    /// A publish names the number of the message before, but not its digest.
+    /// The leader is never asked for the message before.
     NumberIsIdentity,
-    /// A server that has forgotten the digest of the last message takes no writes any more.
-    ForgottenIdStops,
+    /// A leader that cannot tell the digest of the last message takes no writes any more.
+    MuteLeaderStops,
     /// A group is published though no copy would take its message.
     FormUnchecked,
     /// A message that the copy did not take counts as applied.
@@ -28,6 +28,8 @@ pub enum Bug {
     LateLeaderCounts,
     /// The digest of the message before is not compared.
     ChainIgnored,
+    /// After an election, only the last message of the copy is compared.
+    ElectionIgnored,
     /// A cluster that ends before the copy is not noticed.
     BehindIgnored,
     /// A consumer that leaves out a message is believed.
@@ -53,11 +55,12 @@ impl Bug {
         Self::AnswerBeforeCopy,
         Self::NoRandomBytes,
         Self::NumberIsIdentity,
-        Self::ForgottenIdStops,
+        Self::MuteLeaderStops,
         Self::FormUnchecked,
         Self::FailedApplyForgotten,
         Self::LateLeaderCounts,
         Self::ChainIgnored,
+        Self::ElectionIgnored,
         Self::BehindIgnored,
         Self::GapIgnored,
         Self::ConsumerForEver,

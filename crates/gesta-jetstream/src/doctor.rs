@@ -9,7 +9,9 @@ use tokio::runtime::Builder;
 use crate::address::JetStreamUrl;
 use crate::error::OpenError;
 use crate::limits::ANSWER_TIME;
-use crate::link::{COPYING, Settings, check_server, is_begun, join, partitions_of, settings_of, why};
+use crate::link::{
+    COPYING, Settings, check_server, health_of, is_begun, join, partitions_of, settings_of, why,
+};
 
 /// Servers that keep a stream.
 const SERVERS: usize = 3;
@@ -48,7 +50,10 @@ pub fn examine(url: &JetStreamUrl) -> Result<Vec<Finding>, OpenError> {
         for monitor in url.monitors() {
             let settings = settings_of(monitor).await;
             findings.push(of_server(monitor, settings.as_ref()));
-            watched.extend(settings.map(|settings| settings.name));
+            if let Ok(settings) = settings {
+                findings.extend(of_health(&settings.name, health_of(monitor).await));
+                watched.push(settings.name);
+            }
         }
         if watched.is_empty() {
             findings.push(of_connected(&client.server_info()));
@@ -114,6 +119,15 @@ fn of_server(monitor: &str, settings: Result<&Settings, &String>) -> Finding {
             ),
         ),
     }
+}
+
+/// The health of a server, if it is bad. A server that has just started is not healthy until it has what the others have.
+fn of_health(name: &str, health: Result<(), String>) -> Option<Finding> {
+    let reason = health.err()?;
+    let text = format!(
+        "the server `{name}` is not healthy ({reason}): it may have no vote, so appends wait if another server is lost; look at its log, and start it again if it stays so"
+    );
+    Some(finding(Grade::Unsure, text))
 }
 
 /// The server that the connection leads to. It does not tell if it syncs.

@@ -5,7 +5,7 @@
 mod everywhere;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gesta_core::{
@@ -17,10 +17,10 @@ use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::Instant;
 
 use crate::decide::{CopyGroup, Decided, Outcome, decide};
-use crate::limits::{FRESH_TIME, GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
+use crate::limits::{GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
 use crate::link::Link;
 use crate::machine::{Halt, Input, Machine, NotWritten, Output, Settled};
-use crate::message::{Draft, Message, Tip};
+use crate::message::{Draft, Message, Place};
 use crate::options::Clock;
 use everywhere::Everywhere;
 
@@ -102,8 +102,8 @@ pub(crate) struct Driver {
     group: Option<Group>,
     follower: Option<AbortHandle>,
     begun: Instant,
-    /// The last message that was acknowledged to this process, and when.
-    acknowledged: Option<(u64, Instant)>,
+    /// Told once the machine has halted.
+    halted: Arc<OnceLock<Halt>>,
     /// Dropped with the task.
     _ended: std::sync::mpsc::Sender<()>,
 }
@@ -114,7 +114,12 @@ impl Driver {
         copy: Copy,
         cluster: Cluster,
         calls: mpsc::UnboundedReceiver<Call>,
-        (clock, opening, ended): (Option<Clock>, Opening, std::sync::mpsc::Sender<()>),
+        (clock, opening, halted, ended): (
+            Option<Clock>,
+            Opening,
+            Arc<OnceLock<Halt>>,
+            std::sync::mpsc::Sender<()>,
+        ),
     ) -> Self {
         Self {
             machine,
@@ -127,7 +132,7 @@ impl Driver {
             group: None,
             follower: None,
             begun: Instant::now(),
-            acknowledged: None,
+            halted,
             _ended: ended,
         }
     }
@@ -167,11 +172,6 @@ impl Driver {
         self.begun.elapsed()
     }
 
-    /// True if a message was acknowledged to this process a moment ago, so the leader has it.
-    fn is_fresh(&self, number: u64) -> bool {
-        self.acknowledged.is_some_and(|(last, at)| last == number && at.elapsed() < FRESH_TIME)
-    }
-
     /// Tells the opening store that the copy has caught up, or cannot.
     fn note_opening(&mut self) {
         let Some(opening) = &self.opening else { return };
@@ -201,9 +201,6 @@ impl Driver {
 
     /// Gives an input to the machine, and does what it says.
     fn take(&mut self, input: Input) {
-        if let Input::Acknowledged { number, .. } = &input {
-            self.acknowledged = Some((*number, Instant::now()));
-        }
         let outputs = self.machine.input(self.now(), input);
         self.obey(outputs);
     }
@@ -220,12 +217,9 @@ impl Driver {
                     let draft = block_in_place(|| self.decide(may_write));
                     self.take(Input::Decided { at, draft });
                 }
-                Output::Publish(publish) => {
-                    let is_fresh = self.is_fresh(publish.after);
-                    self.cluster.link.publish(publish, is_fresh);
-                }
-                Output::Apply(message, tip) => {
-                    let input = block_in_place(|| self.apply(&message, tip));
+                Output::Publish(publish) => self.cluster.link.publish(publish),
+                Output::Apply(message, place) => {
+                    let input = block_in_place(|| self.apply(&message, place));
                     self.take(input);
                 }
                 Output::Settled(settled) => block_in_place(|| self.settle(&settled)),
@@ -238,6 +232,8 @@ impl Driver {
                 Output::Halted(halt) => {
                     let partition = self.copy.replica.partition();
                     tracing::error!(partition, "{}: no more writes", with_causes(&halt));
+                    // It halts once.
+                    let _ = self.halted.set(halt);
                 }
             }
         }
@@ -268,8 +264,8 @@ impl Driver {
         (may_write && is_sent).then(|| draft(decided.batches.clone(), floor))
     }
 
-    fn apply(&self, message: &Message, tip: Tip) -> Input {
-        let place = SourcePlace::new(tip.to_bytes()).expect("a tip is short enough");
+    fn apply(&self, message: &Message, place: Place) -> Input {
+        let place = SourcePlace::new(place.to_bytes()).expect("a place is short enough");
         match self.copy.replica.append(message.batches(), &place) {
             Ok(()) => Input::Applied,
             Err(error) => Input::NotApplied { reason: with_causes(&error) },

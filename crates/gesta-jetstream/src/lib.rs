@@ -50,6 +50,8 @@ mod repair;
 #[cfg(feature = "store")]
 mod snapshots;
 #[cfg(feature = "store")]
+mod stopped;
+#[cfg(feature = "store")]
 mod store;
 #[cfg(feature = "store")]
 mod token;
@@ -72,7 +74,7 @@ pub use error::OpenError;
 pub use limits::{MESSAGE_BATCHES_MAX, MESSAGE_BYTES_MAX};
 pub use machine::{Halt, Input, Machine, NotWritten, Output, Publish, Refusal, Settled};
 pub use message::{
-    ChainError, Draft, DraftError, Encoded, Message, MessageDigest, MessageError, Tip, TipError,
+    ChainError, Draft, DraftError, Encoded, Message, MessageDigest, MessageError, Place, Tip, TipError,
 };
 #[cfg(feature = "store")]
 pub use options::{Clock, Options};
@@ -80,6 +82,8 @@ pub use options::{Clock, Options};
 pub use repair::{Comparison, CopyState, Mend, RepairError, Repaired, repair};
 #[cfg(feature = "store")]
 pub use snapshots::JetStreamSnapshots;
+#[cfg(feature = "store")]
+pub use stopped::Stopped;
 #[cfg(feature = "store")]
 pub use store::JetStreamStore;
 #[cfg(feature = "store")]

@@ -14,6 +14,9 @@ pub(crate) const PARTITIONS_MAX: u16 = 64;
 
 /// How long an acknowledgement, or a message that must exist, is waited for. An append takes milliseconds.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// How often the client pings its server. After three pings without an answer it takes another one: a server that is cut off or paused does not
+/// close the connection. A message of 8 MB has to pass within the shortest such time, 4 s, since only a whole message is a sign of life.
+pub(crate) const PING_TIME: Duration = Duration::from_secs(2);
 /// How long a group is tried. The election of a leader takes 4 to 9 s.
 pub(crate) const SETTLE_TIME: Duration = Duration::from_secs(15);
 /// How long the cluster may end before the copy. A server that has just started may say so for a moment.

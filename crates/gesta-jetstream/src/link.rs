@@ -5,10 +5,12 @@ mod connect;
 mod monitor;
 mod set_up;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::stream::Info;
 use async_nats::{HeaderMap, Request, header};
 use futures_util::StreamExt;
 use gesta_core::Timestamp;
@@ -21,7 +23,7 @@ use crate::message::MessageDigest;
 
 pub(crate) use answer::outcome_of;
 pub(crate) use connect::{check_server, connect, join, why};
-pub(crate) use monitor::{Settings, settings_of};
+pub(crate) use monitor::{Settings, health_of, settings_of};
 pub(crate) use set_up::{COPYING, Found, IfMissing, Purpose, find_or_make, is_begun, partitions_of, set_up};
 
 /// How long to wait before a consumer is asked for again.
@@ -47,15 +49,15 @@ impl Link {
         Self { context, stream, subject, inputs }
     }
 
-    /// Publishes a message. Its answer is told, unless there is none. `is_fresh` if the leader acknowledged the message before a moment ago.
+    /// Publishes a message, if the leader has the one before. Its answer is told, unless there is none.
     ///
     /// *Choice*: the leader is asked for the message before, and not to expect its digest. Each server checks that expectation when it applies the
     /// message. One that was started again may know another digest than the leader, and then stops to follow the stream (NATS 2.15.1).
-    pub(crate) fn publish(&self, publish: Publish, is_fresh: bool) {
+    pub(crate) fn publish(&self, publish: Publish) {
         let link = self.clone();
         tokio::spawn(async move {
             let sending = publish.sending;
-            let outcome = match is_fresh || link.has_message_before(&publish).await {
+            let outcome = match link.has_message_before(&publish).await {
                 true => link.request(&publish).await,
                 false => Some(Err(Refusal::OtherDigest)),
             };
@@ -139,8 +141,11 @@ impl Link {
         let link = self.clone();
         tokio::spawn(async move {
             if let Ok(stream) = link.context.get_stream(&link.stream).await {
-                let last = stream.cached_info().state.last_sequence;
-                link.tell(Input::LeaderAt { last, asked_at }).await;
+                let info = stream.cached_info();
+                if let Some(term) = term_of(info) {
+                    let last = info.state.last_sequence;
+                    link.tell(Input::LeaderAt { last, term, asked_at }).await;
+                }
             }
         });
     }
@@ -149,4 +154,17 @@ impl Link {
         // The store may be closed.
         let _ = self.inputs.send(input).await;
     }
+}
+
+/// A number that is another one after each election, and once the stream was made anew. None if the answer is not from a leader: during an
+/// election, a server answers that knows none.
+fn term_of(info: &Info) -> Option<u64> {
+    let leader = match &info.cluster {
+        Some(cluster) => Some((cluster.leader.as_ref()?, cluster.leader_since)),
+        // A server that stands alone.
+        None => None,
+    };
+    let mut hasher = DefaultHasher::new();
+    (info.created, leader).hash(&mut hasher);
+    Some(hasher.finish())
 }

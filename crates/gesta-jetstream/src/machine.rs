@@ -3,9 +3,9 @@
 //! [`Machine::input`] is told what happened and when, and returns what to do, in order. [`Machine::wake`] says when to tell it the time.
 //!
 //! *Append.* A group waits (`Begin`). The machine asks for its decision (`Decide`), encodes it after the tip of the copy, reads the message
-//! as every copy will, and publishes it with the number and the digest of the tip as the expectation. An acknowledgement means that it is the
-//! next message, so the copy applies it and the group is `Written`. Another message in its place means that it never is: the group is
-//! decided again.
+//! as every copy will, and publishes it with the number of the tip as the expectation. Before, the leader is asked if it has the tip's digest,
+//! unless it acknowledged the tip a moment ago. An acknowledgement means that it is the next message, so the copy applies it and the group is
+//! `Written`. Another message in its place means that it never is: the group is decided again.
 //!
 //! *Doubt.* A publish without an answer may have been written. The same message is published again, with the same expectation: at most one
 //! of them is ever accepted. What the next message is, decides: by an acknowledgement, or by a delivery.
@@ -15,17 +15,19 @@
 //! only once a consumer that was made after that has delivered both messages.
 //!
 //! *Catch-up.* Each consumer begins with the last message that the copy has, so a new one also checks that the stream still has it.
-//! Each message is compared: its number, the digest of the one before, its positions.
+//! Each message is compared: its number, the digest of the one before, its positions. After an election a new consumer begins further back
+//! (`audit`).
 //!
 //! *Clock.* The first message of a process is an empty group. The server's time of it is compared with the writer's clock. A clock that is
 //! ahead would hold the times of all later events there.
 //!
 //! *Invariants:*
 //! - The copy has message *n* only if it was acknowledged to this process, or delivered after message *n − 1* of the copy.
-//! - `undelivered` has one entry for each message of the copy that the consumer has not delivered.
+//! - `undelivered` has one entry for each of the last messages of the copy, in order; the consumer has delivered none of them.
 //! - A group is settled once for each `Begin`.
 //! - `Apply` is the last output of a step. Its answer is the next input.
 
+mod audit;
 mod flight;
 mod follow;
 mod halt;
@@ -36,8 +38,9 @@ mod tests;
 use std::time::Duration;
 
 use crate::bugs::{Bug, planted};
-use crate::limits::{ANSWER_TIME, LOSS_PAUSE_MAX, LOSSES_BEFORE_PAUSE, SETTLE_TIME};
-use crate::message::{Draft, Message, Tip};
+use crate::limits::{ANSWER_TIME, FRESH_TIME, LOSS_PAUSE_MAX, LOSSES_BEFORE_PAUSE, SETTLE_TIME};
+use crate::message::{Draft, Message, Place, Tip};
+use audit::Audit;
 use flight::{Flight, Step};
 use follow::Follower;
 pub use halt::Halt;
@@ -52,12 +55,17 @@ pub struct Machine {
     /// The last position of the copy when it was opened. Its events may be newer than its tip.
     position_at_open: u64,
     follower: Follower,
+    audit: Audit,
     clock: Clock,
     group: Option<Group>,
     work: Work,
     /// The message that the copy is told to apply.
     applying: Option<Applying>,
     sendings: u64,
+    /// When the latest one was made.
+    sent_at: Duration,
+    /// The last message that was acknowledged, and when it was sent.
+    acknowledged: Option<(u64, Duration)>,
     halted: Option<Halt>,
     random: u64,
     outputs: Vec<Output>,
@@ -123,22 +131,25 @@ enum Purpose {
 }
 
 impl Machine {
-    /// Creates the machine of a partition whose copy has applied everything up to a tip, and ends at a position.
+    /// Creates the machine of a partition whose copy is at a place of the stream, and ends at a position.
     ///
     /// `random` differs between processes. Call [`Machine::start`] next.
     #[must_use]
-    pub fn new(partition: u16, tip: Tip, position: u64, random: u64) -> Self {
+    pub fn new(partition: u16, place: Place, position: u64, random: u64) -> Self {
         Self {
             partition,
             now: Duration::ZERO,
-            tip,
+            tip: place.tip,
             position_at_open: position,
             follower: Follower::new(),
+            audit: Audit::new(place.proven),
             clock: Clock::Unknown,
             group: None,
             work: Work::Idle,
             applying: None,
             sendings: 0,
+            sent_at: Duration::ZERO,
+            acknowledged: None,
             halted: None,
             random,
             outputs: Vec::new(),
@@ -171,7 +182,7 @@ impl Machine {
             Input::Delivered { consumer, number, bytes, stored_at } => {
                 self.delivered(consumer, number, &bytes, stored_at);
             }
-            Input::LeaderAt { last, asked_at } => self.leader_at(last, asked_at),
+            Input::LeaderAt { last, term, asked_at } => self.leader_at(last, term, asked_at),
             Input::Tick => {}
         }
         if self.applying.is_none() {
@@ -199,10 +210,12 @@ impl Machine {
         &self.tip
     }
 
-    /// Returns true if the copy has a message and all before it, and a consumer has delivered the copy's last one: the stream has it too.
+    /// Returns true if the copy has a message and all before it, and a consumer has delivered the copy's last one, and before it what was
+    /// not compared yet: the stream has all that the copy has.
     #[must_use]
     pub fn has_caught_up(&self, last: u64) -> bool {
-        self.tip.number >= last && self.follower.has_delivered_all()
+        let has_compared = self.tip.number == 0 || self.follower.delivered() == Some(self.tip.number);
+        self.tip.number >= last && has_compared && !self.audit.is_open()
     }
 
     /// Returns why nothing can be written, if that is so.
@@ -279,11 +292,16 @@ impl Machine {
 
     fn send(&mut self) {
         let Work::Sending(_, flight) = &mut self.work else { return };
-        self.sendings += 1;
-        self.outputs.push(Output::Publish(flight.send(self.sendings, self.now)));
+        let acknowledged = self.acknowledged.filter(|(_, at)| self.now < *at + FRESH_TIME);
+        let is_fresh = acknowledged.is_some_and(|(number, _)| number == flight.after.number);
+        (self.sendings, self.sent_at) = (self.sendings + 1, self.now);
+        self.outputs.push(Output::Publish(flight.send(self.sendings, self.now, is_fresh)));
     }
 
     fn acknowledged(&mut self, sending: u64, number: u64) {
+        if sending == self.sendings {
+            self.acknowledged = Some((number, self.sent_at));
+        }
         let Work::Sending(_, flight) = &mut self.work else { return };
         if !flight.owns(sending) && !planted(Bug::LateAckCounts) {
             return;
@@ -371,8 +389,9 @@ impl Machine {
             refusal => {
                 flight.pause(&refusal, self.now);
                 if flight.step() == Step::Compare {
-                    // The stream may have another message than the copy, or the leader could not tell: a new consumer begins with it.
-                    self.follow();
+                    // The stream may have another message than the copy, or the leader could not tell: a consumer delivers it.
+                    let after = flight.after.number;
+                    self.follow_to(after);
                 }
             }
         }
@@ -380,7 +399,7 @@ impl Machine {
 
     fn connection_lost(&mut self) {
         if let Work::Sending(_, flight) = &mut self.work {
-            flight.doubt();
+            flight.doubt(self.now);
         }
     }
 
@@ -394,11 +413,14 @@ impl Machine {
             Work::Pausing { until } if *until <= self.now => self.prepare(),
             Work::ReadingClock { until } if *until <= self.now => {
                 self.work = Work::ReadingClock { until: self.now + ANSWER_TIME };
-                self.follow();
+                self.follow_to(self.tip.number);
             }
             Work::Sending(_, flight) if flight.until() <= self.now => {
-                if matches!(flight.step(), Step::AwaitNext | Step::Compare) {
-                    self.follow();
+                let after = flight.after.number;
+                match flight.step() {
+                    Step::AwaitNext => self.follow_to(after + 1),
+                    Step::Compare => self.follow_to(after),
+                    _ => {}
                 }
                 self.send();
             }
@@ -431,10 +453,11 @@ impl Machine {
             },
             Err(error) => return self.halt_false(Halt::Broken(error)),
         };
-        self.follower.applied(&message, is_own, self.now);
+        let is_replaying = tip.position < self.position_at_open;
+        self.follower.applied(&message, is_own, is_replaying, self.now);
         self.applying = Some(Applying { before: self.tip, then });
         self.tip = tip;
-        self.outputs.push(Output::Apply(message, tip));
+        self.outputs.push(Output::Apply(message, Place { tip, proven: self.audit.proven() }));
         true
     }
 

@@ -24,6 +24,7 @@
 //! *Random bytes.* JetStream looks for the id of a message before it looks at the expectation. If two processes published equal bytes,
 //! both would get an acknowledgement, the second one wrongly, behind events that it never saw.
 
+mod place;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -37,12 +38,15 @@ use sha2::{Digest, Sha256};
 
 use crate::bugs::{Bug, planted};
 use crate::limits::MESSAGE_BYTES_MAX;
+pub use place::Place;
 use reader::Reader;
 
 /// `GJM` and the version of the format.
 const MAGIC: [u8; 4] = *b"GJM\x01";
 /// Bytes before the batches.
 const HEADER_BYTES: usize = 80;
+/// Where the digest of the message before begins.
+const BEFORE_AT: usize = 12;
 /// Bytes of the checksum at the end.
 const CHECKSUM_BYTES: usize = 4;
 
@@ -55,6 +59,12 @@ impl MessageDigest {
     #[must_use]
     pub fn of(message: &[u8]) -> Self {
         Self(Sha256::digest(message).into())
+    }
+
+    /// Returns the digest of the message before, which the bytes of a message name.
+    pub(crate) fn named_by(message: &[u8]) -> Option<Self> {
+        let digest = message.get(BEFORE_AT..)?.first_chunk::<32>()?;
+        Some(Self(*digest))
     }
 }
 

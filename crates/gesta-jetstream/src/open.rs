@@ -1,7 +1,7 @@
 //! How a store is opened: the streams, a copy for each of them, and the tasks that write.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::try_join_all;
 use gesta_core::{Checkpoint, StoreId};
@@ -15,7 +15,7 @@ use crate::error::OpenError;
 use crate::limits::INPUTS_MAX;
 use crate::link::{Found, Link, Purpose, connect, set_up};
 use crate::machine::{Halt, Machine};
-use crate::message::Tip;
+use crate::message::{Place, Tip};
 use crate::options::{Clock, Options};
 use crate::partition::Partition;
 
@@ -102,14 +102,15 @@ fn start(
 ) -> (Partition, CaughtUp) {
     let (replica, store_start) = (Arc::clone(&copy.replica), copy.start.clone());
     let number = replica.partition();
-    let kept = replica.through().and_then(|place| Tip::from_bytes(place.as_bytes()).ok());
-    let tip = kept.unwrap_or_else(|| Tip::start(store_start.store(), number));
+    let kept = replica.through().and_then(|place| Place::from_bytes(place.as_bytes()).ok());
+    let place = kept.unwrap_or_else(|| Place::at(Tip::start(store_start.store(), number)));
     let random = uuid::Uuid::new_v4().as_u64_pair().0;
-    let machine = Machine::new(number, tip, replica.head().sequence(0), random);
+    let machine = Machine::new(number, place, replica.head().sequence(0), random);
     let (calls, waiting) = mpsc::unbounded_channel();
     let (done, caught_up) = oneshot::channel();
     let own_clock = clock.clone();
-    let driver = Driver::new(machine, copy, cluster, waiting, (clock, Opening { last, done }, end));
-    tokio::spawn(driver.run());
-    (Partition::new(replica, calls, store_start, own_clock), caught_up)
+    let halted = Arc::new(OnceLock::new());
+    let rest = (clock, Opening { last, done }, Arc::clone(&halted), end);
+    tokio::spawn(Driver::new(machine, copy, cluster, waiting, rest).run());
+    (Partition::new(replica, calls, store_start, (own_clock, halted)), caught_up)
 }

@@ -2,7 +2,7 @@
 //!
 //! The log of a copy has one partition. Here its answers are translated into the words of the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gesta_core::{
     AppendError, Appended, Batch, Checkpoint, CommandKey, EventStore, Listing, Page, Read, ReadError,
@@ -12,6 +12,7 @@ use gesta_log::{LogStore, Replica};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::driver::{Call, HeadCall, Ticket, system_time};
+use crate::machine::Halt;
 use crate::options::Clock;
 
 /// One partition of an open store.
@@ -21,16 +22,23 @@ pub(crate) struct Partition {
     /// The place before the first event of the store.
     start: Checkpoint,
     clock: Option<Clock>,
+    /// Why its writer has halted, once it has.
+    halted: Arc<OnceLock<Halt>>,
 }
 
 impl Partition {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         replica: Arc<Replica>,
         calls: mpsc::UnboundedSender<Call>,
         start: Checkpoint,
-        clock: Option<Clock>,
+        (clock, halted): (Option<Clock>, Arc<OnceLock<Halt>>),
     ) -> Self {
-        Self { replica, calls, start, clock }
+        Self { replica, calls, start, clock, halted }
+    }
+
+    /// Why the writer has halted, if it has.
+    pub(crate) fn halted(&self) -> Option<Halt> {
+        self.halted.get().cloned()
     }
 
     /// The copy, which answers all reads.

@@ -26,7 +26,7 @@ use crate::error::OpenError;
 use crate::limits::{BUSY_PAUSE, GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, SETTLE_TIME, UNREACHED_PAUSE_MAX};
 use crate::link::{Link, Purpose, connect, set_up, why};
 use crate::machine::{Publish, Refusal};
-use crate::message::{ChainError, DraftError, Message, MessageError, Tip};
+use crate::message::{ChainError, DraftError, Message, MessageError, Place, Tip};
 use crate::open::open_copies;
 use crate::options::Options;
 
@@ -333,8 +333,8 @@ impl Bench {
 
     /// Publishes the floor that the copy knows, if the stream has lost it.
     async fn publish_floor(&self, tip: Tip) -> Result<Tip, RepairError> {
-        let kept = self.replica.through().and_then(|place| Tip::from_bytes(place.as_bytes()).ok());
-        match kept.map(|kept| kept.recorded_at).filter(|floor| *floor > tip.recorded_at) {
+        let kept = self.replica.through().and_then(|place| Place::from_bytes(place.as_bytes()).ok());
+        match kept.map(|kept| kept.tip.recorded_at).filter(|floor| *floor > tip.recorded_at) {
             Some(floor) => self.publish_group(Vec::new(), Some(floor), &tip).await,
             None => Ok(tip),
         }
@@ -384,7 +384,7 @@ impl Bench {
     /// Keeps the place of the stream that the copy has reached.
     fn keep(&self, tip: &Tip) -> Result<(), RepairError> {
         let partition = self.replica.partition();
-        let place = SourcePlace::new(tip.to_bytes()).expect("a tip is short enough");
+        let place = SourcePlace::new(Place::at(*tip).to_bytes()).expect("a place is short enough");
         self.replica.append(&[], &place).map_err(|source| RepairError::Place { partition, source })
     }
 

@@ -21,6 +21,7 @@ use crate::merged::LogRead;
 use crate::open::{Opened, open};
 use crate::options::Options;
 use crate::partition::Partition;
+use crate::stopped::Stopped;
 
 /// An event store on a cluster of NATS JetStream, with a copy in a folder of this process.
 ///
@@ -111,6 +112,13 @@ impl JetStreamStore {
     /// The system's error from writing a lock file.
     pub fn describe_holder(&self, holder: &str) -> std::io::Result<()> {
         self.partitions.iter().try_for_each(|partition| partition.log().describe_holder(holder))
+    }
+
+    /// Returns why a partition takes no more writes, if one does not. Opening the store again is the only way on. An outage of the cluster is no
+    /// such reason.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.partitions.iter().find_map(Stopped::of)
     }
 
     /// The partition with a number.

@@ -1,4 +1,5 @@
-//! A cluster with one stream: a leader that looks at expectations before it proposes, and elections that end proposals without an answer.
+//! A cluster with one stream: a leader that looks at the expected number before it proposes, elections that end proposals without an answer, and
+//! losses. It is asked for the digest of a message apart from the publish, as the product does.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub(super) struct Stored {
     pub(super) bytes: Bytes,
     pub(super) digest: MessageDigest,
     pub(super) stored_at: Timestamp,
+    /// True if it does not fit in an answer, so the leader cannot tell its digest.
+    is_large: bool,
 }
 
 /// A publish as it arrives: from whom, and which.
@@ -44,9 +47,10 @@ pub(super) struct Cluster {
     pub(super) log: Vec<Stored>,
     pending: Vec<Arrived>,
     ids: HashMap<MessageDigest, (u64, Duration)>,
-    /// The digest of the last message, as far as the leader remembers it.
-    last_id: Option<MessageDigest>,
-    forgets_last_id: bool,
+    /// What a leader from before the loss still has, and until when it answers.
+    deposed: (Vec<Stored>, Duration),
+    /// Chance that a message is large.
+    large: u64,
     pub(super) term: u64,
     /// Until then nobody takes a publish, and consumers deliver nothing.
     pub(super) leaderless_until: Duration,
@@ -60,8 +64,8 @@ impl Cluster {
             log: Vec::new(),
             pending: Vec::new(),
             ids: HashMap::new(),
-            last_id: None,
-            forgets_last_id: plan.forgets_last_id,
+            deposed: (Vec::new(), Duration::ZERO),
+            large: plan.large,
             term: 0,
             leaderless_until: Duration::ZERO,
             forgets_ids: plan.forgets_ids,
@@ -71,6 +75,23 @@ impl Cluster {
 
     pub(super) fn last(&self) -> u64 {
         self.log.len() as u64
+    }
+
+    /// A leader is asked if a message has a digest. It may be one from before a loss. Returns none if nobody answers.
+    pub(super) fn has(
+        &self,
+        number: u64,
+        digest: MessageDigest,
+        now: Duration,
+        random: &mut Random,
+    ) -> Option<bool> {
+        let is_deposed = now < self.deposed.1 && random.below(4) == 0;
+        if now < self.leaderless_until && !is_deposed {
+            return None;
+        }
+        let log = if is_deposed { &self.deposed.0 } else { &self.log };
+        let stored = number.checked_sub(1).and_then(|at| log.get(usize::try_from(at).expect("a few")));
+        Some(stored.is_some_and(|stored| !stored.is_large && stored.digest == digest))
     }
 
     /// A publish arrives at the leader.
@@ -97,20 +118,16 @@ impl Cluster {
             let is_early = !self.pending.is_empty() && random.below(2) == 0;
             return Taken::Answered(Err(if is_early { Refusal::Busy } else { Refusal::OtherNumber }));
         }
-        let names_other = publish.after_digest.is_some() && publish.after_digest != self.last_id;
-        if names_other && self.pending.is_empty() {
-            return Taken::Answered(Err(Refusal::OtherDigest));
-        }
         self.pending.push(arrived);
         Taken::Proposed
     }
 
     /// The oldest proposal is committed. Returns whose it was, and its number.
-    pub(super) fn commit(&mut self, now: Duration) -> Option<(Arrived, u64)> {
+    pub(super) fn commit(&mut self, now: Duration, random: &mut Random) -> Option<(Arrived, u64)> {
         let arrived = (!self.pending.is_empty()).then(|| self.pending.remove(0))?;
         let Publish { bytes, digest, .. } = arrived.publish.clone();
-        self.log.push(Stored { bytes, digest, stored_at: server_time(now) });
-        self.last_id = Some(digest);
+        let is_large = random.below(1_000) < self.large;
+        self.log.push(Stored { bytes, digest, stored_at: server_time(now), is_large });
         self.ids.insert(digest, (self.last(), now));
         Some((arrived, self.last()))
     }
@@ -118,26 +135,24 @@ impl Cluster {
     /// A new leader is elected: some proposals were committed, the others are gone, and none of them is answered.
     pub(super) fn elect(&mut self, now: Duration, random: &mut Random) {
         let kept = random.below(self.pending.len() as u64 + 1);
-        (0..kept).for_each(|_| drop(self.commit(now)));
+        (0..kept).for_each(|_| drop(self.commit(now, random)));
         self.pending.clear();
         self.term += 1;
-        if self.forgets_last_id {
-            // It has caught up by files, and knows an older id or none.
-            let at = random.below(self.last() + 1);
-            let older = self.log.get(usize::try_from(at).expect("a few"));
-            self.last_id = older.map(|stored| stored.digest).filter(|_| random.below(2) == 0);
-        }
         let millis = if random.below(4) == 0 { 20_000 } else { 9_000 };
         self.leaderless_until = now + Duration::from_millis(50 + random.below(millis));
     }
 
-    /// The last messages are lost, as after a disk was emptied while another server lagged. Returns how many.
-    pub(super) fn lose(&mut self, most: u64, random: &mut Random) -> u64 {
+    /// The last messages are lost, as after a disk was emptied while another server lagged, or at once, as if the stream was made anew. Returns
+    /// how many.
+    pub(super) fn lose(&mut self, most: u64, now: Duration, random: &mut Random) -> u64 {
         let lost = most.min(self.last());
         self.pending.clear();
         self.term += 1;
+        self.deposed = (self.log.clone(), now + Duration::from_secs(10));
         self.log.truncate(self.log.len() - usize::try_from(lost).expect("a few"));
-        self.last_id = self.log.last().map(|stored| stored.digest).filter(|_| !self.forgets_last_id);
+        if random.below(2) == 0 {
+            self.leaderless_until = now + Duration::from_millis(50 + random.below(9_000));
+        }
         if random.below(2) == 0 {
             self.ids.clear();
         }

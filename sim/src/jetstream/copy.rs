@@ -6,7 +6,7 @@ use gesta_core::{
     AppendError, Batch, Checkpoint, CommandKey, CommandRecord, Condition, EventId, Facts, Placed, Position,
     RecordedBatch, RecordedEvent, StoreId, StreamName, Timestamp, Version, check_marks,
 };
-use gesta_jetstream::{CopyGroup, Tip};
+use gesta_jetstream::{CopyGroup, Place, Tip};
 
 use super::Wrong;
 
@@ -22,13 +22,13 @@ pub(super) struct Copy {
     /// The command of each batch.
     commands: Vec<Option<CommandKey>>,
     heads: HashMap<String, Placed>,
-    /// The tips that the copy has had, the newest last.
-    tips: Vec<Tip>,
+    /// The places that the copy has had, the newest last.
+    places: Vec<Place>,
 }
 
 impl Copy {
     /// Adds what a message has. Batches that are there are compared.
-    pub(super) fn apply(&mut self, batches: &[RecordedBatch], tip: Tip) -> Result<(), Wrong> {
+    pub(super) fn apply(&mut self, batches: &[RecordedBatch], place: Place) -> Result<(), Wrong> {
         for batch in batches {
             if batch.first().sequence <= self.position() {
                 if self.event(batch.first().sequence) != Some(&batch.events()[0]) {
@@ -47,7 +47,7 @@ impl Copy {
             self.ends.push(self.position());
             self.commands.push(batch.command().cloned());
         }
-        self.tips.push(tip);
+        self.places.push(place);
         Ok(())
     }
 
@@ -64,15 +64,15 @@ impl Copy {
     /// The time that the next event has at least.
     pub(super) fn recorded_at(&self) -> Timestamp {
         let last = self.events.last().map_or(Timestamp::from_nanos(0), |event| event.recorded_at());
-        last.max(self.tip().recorded_at)
+        last.max(self.place().tip.recorded_at)
     }
 
-    pub(super) fn tip(&self) -> Tip {
-        self.tips.last().copied().unwrap_or_else(|| Tip::start(STORE, 0))
+    pub(super) fn place(&self) -> Place {
+        self.places.last().copied().unwrap_or_else(|| Place::at(Tip::start(STORE, 0)))
     }
 
-    /// What is left after a kill: all events of some earlier moment, and a tip that may be older still.
-    pub(super) fn after_kill(&self, lost_batches: usize, lost_tips: usize) -> Self {
+    /// What is left after a kill: all events of some earlier moment, and a place that may be older still.
+    pub(super) fn after_kill(&self, lost_batches: usize, lost_places: usize) -> Self {
         let mut left = Self::default();
         let kept = self.ends.len().saturating_sub(lost_batches);
         left.ends = self.ends[..kept].to_vec();
@@ -81,8 +81,8 @@ impl Copy {
         let events = self.events.iter().take_while(|event| event.position().sequence <= end);
         events.for_each(|event| left.add(event.clone()));
         let position = left.position();
-        left.tips = self.tips.iter().filter(|tip| tip.position <= position).copied().collect();
-        left.tips.truncate(left.tips.len().saturating_sub(lost_tips));
+        left.places = self.places.iter().filter(|place| place.tip.position <= position).copied().collect();
+        left.places.truncate(left.places.len().saturating_sub(lost_places));
         left
     }
 

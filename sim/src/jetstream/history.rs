@@ -1,6 +1,7 @@
 //! What the cluster has at the end, read without the code that wrote it but for the bytes of messages.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use gesta_core::{
@@ -19,12 +20,14 @@ const AHEAD_MAX_NANOS: i64 = 10_000_000_000;
 /// The versions of all streams at one moment.
 type Heads = HashMap<String, Version>;
 
-/// What the cluster has at the end. A moment is a number of messages.
+/// What the cluster has at the end. A moment is a number of batches: a batch is decided after those before it in its message.
 pub(super) struct History {
     events: Vec<RecordedEvent>,
     /// The number of events at each moment.
     ends: Vec<usize>,
     heads: Vec<Heads>,
+    /// The moment after each message; the first one is before all of them.
+    moments: Vec<usize>,
     /// The request of each command key, and its first position.
     commands: HashMap<Bytes, ([u8; 32], u64)>,
     operations: HashSet<usize>,
@@ -41,6 +44,7 @@ impl History {
             events: Vec::new(),
             ends: vec![0],
             heads: vec![Heads::new()],
+            moments: vec![0],
             commands: HashMap::new(),
             operations: HashSet::new(),
             floor: Timestamp::MIN,
@@ -61,10 +65,11 @@ impl History {
             let mut heads = history.heads[history.heads.len() - 1].clone();
             for batch in message.batches() {
                 history.add(batch, &mut heads, stored, (operations, has_lost))?;
+                history.heads.push(heads.clone());
+                history.ends.push(history.events.len());
             }
             history.floor = history.floor.max(message.floor().unwrap_or(Timestamp::MIN));
-            history.heads.push(heads);
-            history.ends.push(history.events.len());
+            history.moments.push(history.ends.len() - 1);
         }
         Ok(history)
     }
@@ -166,6 +171,11 @@ impl History {
     /// The request of a command key, and its first position.
     pub(super) fn command(&self, key: &Bytes) -> Option<([u8; 32], u64)> {
         self.commands.get(key).copied()
+    }
+
+    /// The moments of a call that was made while the cluster had these numbers of messages.
+    pub(super) fn moments(&self, messages: &RangeInclusive<usize>) -> RangeInclusive<usize> {
+        self.moments[*messages.start()]..=self.moments[*messages.end()]
     }
 
     /// True if an expectation is met at a moment.

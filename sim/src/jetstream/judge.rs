@@ -1,4 +1,9 @@
 //! The judge: what clients were told, against the messages that the cluster has at the end.
+//!
+//! *The gap that it allows.* The leader is asked for the message before, and the message is published after that, with a number as its
+//! expectation. If the message before is lost in between and another one has its number, the message does not follow it: the chain is broken.
+//! Then nobody can go on, and every process must have stopped and told why. None may go on silently. What a process acknowledged that has
+//! stopped, or has been killed since, may be lost: it is in its copy, and the process said so, or its copy had lost it too.
 
 use std::ops::RangeInclusive;
 
@@ -90,13 +95,13 @@ impl Judge {
         Ok(())
     }
 
-    /// Checks everything at the end.
-    pub(super) fn judge(&self, cluster: &Cluster, processes: &[Process]) -> Result<(), Wrong> {
+    /// Checks everything at the end. Returns true if the chain of messages is broken, and every process has said so.
+    pub(super) fn judge(&self, cluster: &Cluster, processes: &[Process]) -> Result<bool, Wrong> {
         let history = History::read(cluster, &self.operations, self.has_lost)?;
         for (at, process) in processes.iter().enumerate() {
-            check_process(at, process, cluster, &history)?;
+            self.check_process(at, process, cluster, &history)?;
         }
-        let has_halted = |by: usize| processes[by].machine.halted().is_some();
+        let has_halted = |by: usize| processes[by].machine.halted().is_some() || processes[by].boot > 0;
         for (number, operation) in self.operations.iter().enumerate() {
             // A process that has named a loss may have refused what does not fit the lost events.
             let was_refused = operation.refused_by.is_some_and(|by| !(self.has_lost && has_halted(by)));
@@ -116,7 +121,8 @@ impl Judge {
         self.refused.iter().try_for_each(|refused| {
             self.check_refusal(refused, &history)
                 .map_err(|wrong| format!("operation {} was refused, {wrong}", refused.operation))
-        })
+        })?;
+        Ok(history.is_broken)
     }
 
     /// Checks that a refusal was right: at its place if it names one, otherwise at some moment of the call.
@@ -130,7 +136,7 @@ impl Judge {
                 let is_met = |at: usize| {
                     batch.expect.iter().all(|(stream, expected)| history.meets(at, stream, expected))
                 };
-                let was_wrong = call.clone().any(|at| !is_met(at));
+                let was_wrong = history.moments(call).any(|at| !is_met(at));
                 was_wrong.then_some(()).ok_or_else(|| "and its expectation was always right".to_owned())
             }
             AppendError::ConditionFailed { index, at } => {
@@ -149,37 +155,50 @@ impl Judge {
                     .ok_or_else(|| "and its key was never used for another request".to_owned())
             }
             AppendError::IdTaken { index, .. } => {
-                let was_taken = call.clone().any(|at| history.cut_at(at, batch) == Some(*index));
+                let was_taken = history.moments(call).any(|at| history.cut_at(at, batch) == Some(*index));
                 was_taken.then_some(()).ok_or_else(|| "and its ids were never taken so".to_owned())
             }
             error => Err(format!("which nothing explains: {error:?}")),
         }
     }
-}
 
-/// Checks that a copy ends where the cluster does, or that the process has named the loss.
-fn check_process(at: usize, process: &Process, cluster: &Cluster, history: &History) -> Result<(), Wrong> {
-    let tip = process.machine.tip();
-    let stored = tip.number.checked_sub(1).map(|last| cluster.log.get(usize::try_from(last).expect("a few")));
-    let is_part = stored.is_none_or(|stored| stored.is_some_and(|stored| stored.digest == tip.digest));
-    let ends = format!("message {} of {}", tip.number, cluster.last());
-    match process.machine.halted() {
-        // A process with a lost message has written after the one in its place: nobody can go on.
-        Some(_) if history.is_broken => Ok(()),
-        None if history.is_broken => {
-            Err(format!("process {at} goes on at {ends}, and the chain of messages is broken"))
+    /// Checks that a copy ends where the cluster does, or that the process has named the loss.
+    fn check_process(
+        &self,
+        at: usize,
+        process: &Process,
+        cluster: &Cluster,
+        history: &History,
+    ) -> Result<(), Wrong> {
+        let tip = process.machine.tip();
+        let stored =
+            tip.number.checked_sub(1).map(|last| cluster.log.get(usize::try_from(last).expect("a few")));
+        let is_part = stored.is_none_or(|stored| stored.is_some_and(|stored| stored.digest == tip.digest));
+        let ends = format!("message {} of {}", tip.number, cluster.last());
+        match process.machine.halted() {
+            // A process with a lost message has written after the one in its place: nobody can go on.
+            Some(_) if history.is_broken => Ok(()),
+            None if history.is_broken => {
+                Err(format!("process {at} goes on at {ends}, and the chain of messages is broken"))
+            }
+            // Its copy is full.
+            Some(Halt::Copy { .. }) if process.is_full => Ok(()),
+            // It was killed, and its copy has events beyond its place. They are lost.
+            Some(_) if self.has_lost && tip.position < process.copy.position() => Ok(()),
+            Some(halt) if is_part => {
+                Err(format!("process {at} has halted at {ends} without a loss: {halt:?}"))
+            }
+            Some(_) => Ok(()),
+            None if !is_part => {
+                Err(format!("process {at} has another history at {ends}, and does not say so"))
+            }
+            None if tip.position != process.copy.position() => Err(format!(
+                "the copy of process {at} ends at {}, and its tip says {}",
+                process.copy.position(),
+                tip.position
+            )),
+            None if tip.number != cluster.last() => Err(format!("process {at} stands still at {ends}")),
+            None => Ok(()),
         }
-        // Its copy is full.
-        Some(Halt::Copy { .. }) if process.is_full => Ok(()),
-        Some(halt) if is_part => Err(format!("process {at} has halted at {ends} without a loss: {halt:?}")),
-        Some(_) => Ok(()),
-        None if !is_part => Err(format!("process {at} has another history at {ends}, and does not say so")),
-        None if tip.position != process.copy.position() => Err(format!(
-            "the copy of process {at} ends at {}, and its tip says {}",
-            process.copy.position(),
-            tip.position
-        )),
-        None if tip.number != cluster.last() => Err(format!("process {at} stands still at {ends}")),
-        None => Ok(()),
     }
 }

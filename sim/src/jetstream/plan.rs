@@ -27,8 +27,8 @@ pub(super) struct Plan {
     pub(super) loses: u64,
     /// True if the cluster forgets the ids of messages at once, false if it keeps them for two minutes.
     pub(super) forgets_ids: bool,
-    /// True if a new leader may have forgotten the id of the last message, as servers do that were started again.
-    pub(super) forgets_last_id: bool,
+    /// Chance that a message is so large that the leader cannot tell its digest.
+    pub(super) large: u64,
     /// How late the answers of the leader to questions for its last message are at most, in milliseconds.
     pub(super) late_status: u64,
     /// Chance that a bug of a writer decides a group that no copy would take.
@@ -51,12 +51,14 @@ impl Plan {
         let silences = chance(3);
         let dead_consumers = chance(300);
         let gaps = chance(50);
-        // What a process that is killed has forgotten, it cannot name.
-        let loses = if kills == 0 { chance(3) } else { 0 };
+        let loses = chance(3);
         let forgets_ids = chance(1) == 0;
         let has_fast_clock = chance(4) == 1;
-        let forgets_last_id = chance(1) == 0;
-        let late_status = chance(25_000);
+        let large = chance(300);
+        // A killed process may have to notice that events of its copy are lost, while others write. Answers that are older than each newest
+        // message do not show it.
+        let is_late = kills == 0 || loses == 0;
+        let late_status = chance(25_000) * u64::from(is_late);
         let malformed = chance(30);
         let full_copies = chance(2);
         Self {
@@ -73,7 +75,7 @@ impl Plan {
             gaps,
             loses,
             forgets_ids,
-            forgets_last_id,
+            large,
             late_status,
             malformed,
             full_copies,

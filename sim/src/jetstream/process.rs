@@ -1,11 +1,12 @@
 //! A process: a machine, its copy, its consumer, and the calls that wait for its writer.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use gesta_core::{AppendError, RecordedBatch, RecordedEvent, Timestamp};
-use gesta_jetstream::{Decided, Draft, Machine, Outcome, Settled, decide};
+use gesta_jetstream::{Decided, Draft, Machine, Outcome, Publish, Settled, decide};
 
+use super::Wrong;
 use super::cluster::server_time;
 use super::copy::{Copy, Group};
 use super::judge::{Answer, Operation};
@@ -55,6 +56,10 @@ pub(super) struct Process {
     pub(super) machine: Machine,
     pub(super) copy: Copy,
     pub(super) consumer: Consumer,
+    /// When messages were acknowledged to it last, and when they were delivered.
+    pub(super) heard: [HashMap<u64, Duration>; 2],
+    /// How many of its consumers have left out a message.
+    pub(super) left_out: HashMap<u64, u32>,
     pub(super) is_alive: bool,
     /// Until then it hears nothing, though it is heard.
     pub(super) deaf_until: Duration,
@@ -74,9 +79,11 @@ impl Process {
     pub(super) fn new(copy: Copy, fast_by: Duration, random: &mut Random) -> Self {
         Self {
             boot: 0,
-            machine: Machine::new(0, copy.tip(), copy.position(), random.next()),
+            machine: Machine::new(0, copy.place(), copy.position(), random.next()),
             copy,
             consumer: Consumer::default(),
+            heard: [HashMap::new(), HashMap::new()],
+            left_out: HashMap::new(),
             is_alive: true,
             deaf_until: Duration::ZERO,
             is_full: false,
@@ -101,6 +108,19 @@ impl Process {
         let lost = |random: &mut Random| usize::try_from(random.below(4)).expect("a few");
         let copy = self.copy.after_kill(lost(random), lost(random));
         *self = Self { boot: self.boot, ..Self::new(copy, self.fast_by, random) };
+    }
+
+    /// Checks that a message which is published without a question follows one that the cluster had a moment ago: it was acknowledged within a
+    /// second, or delivered since the group began.
+    pub(super) fn check_unasked(&self, publish: &Publish, now: Duration) -> Result<(), Wrong> {
+        let times = [Duration::from_secs(1), Duration::from_secs(15)];
+        let is_known = |(heard, time): (&HashMap<u64, Duration>, Duration)| {
+            heard.get(&publish.after).is_some_and(|at| now <= *at + time)
+        };
+        if publish.after > 0 && !self.heard.iter().zip(times).any(is_known) {
+            return Err(format!("message {} is published without a question", publish.after + 1));
+        }
+        Ok(())
     }
 
     pub(super) fn queue(&mut self, ticket: Ticket) {

@@ -29,6 +29,10 @@ const KEYS: u64 = 6;
 
 /// Something that happens at its time.
 enum Happening {
+    /// The leader is asked for the message before.
+    Ask(Arrived),
+    /// It has it, so the message is published.
+    Publish(Arrived),
     Arrive(Arrived),
     Commit {
         term: u64,
@@ -70,6 +74,7 @@ enum Happening {
         process: usize,
         boot: u64,
         last: u64,
+        term: u64,
         asked_at: Duration,
     },
     Act {
@@ -163,7 +168,7 @@ impl World {
         if self.last_answers < self.processes.len() {
             return Err("a process has not answered the last call".to_owned());
         }
-        self.judge.judge(&self.cluster, &self.processes)?;
+        self.counts.broken = u64::from(self.judge.judge(&self.cluster, &self.processes)?);
         self.counts.messages = self.cluster.last();
         let halts = self.processes.iter().filter(|process| process.machine.halted().is_some());
         self.counts.halts = halts.count() as u64;
@@ -206,6 +211,8 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), Wrong> {
         match happening {
+            Happening::Ask(arrived) => self.ask(arrived),
+            Happening::Publish(arrived) => self.publish(arrived),
             Happening::Arrive(arrived) => self.arrive(arrived),
             Happening::Commit { term } => self.commit(term),
             Happening::Answer { process, boot, sending, answer } => {
@@ -224,13 +231,13 @@ impl World {
             }
             Happening::Wake { process, boot } => self.input(process, boot, Input::Tick)?,
             Happening::Status { process, boot } => self.status(process, boot)?,
-            Happening::LeaderAt { process, boot, last, asked_at } => {
-                self.input(process, boot, Input::LeaderAt { last, asked_at })?;
+            Happening::LeaderAt { process, boot, last, term, asked_at } => {
+                self.input(process, boot, Input::LeaderAt { last, term, asked_at })?;
             }
             Happening::Act { client } => self.act(client)?,
             Happening::Shake => self.is_shaken = true,
             Happening::Lose => {
-                let lost = self.cluster.lose(self.plan.loses, &mut self.random);
+                let lost = self.cluster.lose(self.plan.loses, self.now, &mut self.random);
                 self.counts.lost += lost;
                 self.judge.has_lost |= lost > 0;
             }
@@ -282,6 +289,37 @@ impl World {
 
     // The network.
 
+    /// The leader is asked for the message before. Without an answer the message is not published.
+    fn ask(&mut self, arrived: Arrived) {
+        let Arrived { process, boot, publish } = &arrived;
+        let (process, boot, sending) = (*process, *boot, publish.sending);
+        let digest = publish.after_digest.expect("it was asked for");
+        let has = self.cluster.has(publish.after, digest, self.now, &mut self.random);
+        let is_lost = self.chance(self.plan.lost_answers) || self.now < self.processes[process].deaf_until;
+        match has.filter(|_| !is_lost) {
+            Some(true) => {
+                let millis = if self.chance(100) { 2_000 } else { 3 };
+                self.later(millis, Happening::Publish(arrived));
+            }
+            Some(false) => {
+                let answer = Err(Refusal::OtherDigest);
+                self.later(3, Happening::Answer { process, boot, sending, answer });
+            }
+            None => {
+                let answer = Err(Refusal::OtherDigest);
+                let at = self.now + Duration::from_secs(2);
+                self.at(at, Happening::Answer { process, boot, sending, answer });
+            }
+        }
+    }
+
+    fn publish(&mut self, arrived: Arrived) {
+        let Process { boot, is_alive, .. } = self.processes[arrived.process];
+        if is_alive && boot == arrived.boot {
+            self.later(2, Happening::Arrive(arrived));
+        }
+    }
+
     fn arrive(&mut self, arrived: Arrived) {
         let (process, boot, sending) = (arrived.process, arrived.boot, arrived.publish.sending);
         match self.cluster.arrive(arrived, self.now, &mut self.random) {
@@ -301,7 +339,7 @@ impl World {
         if term != self.cluster.term {
             return;
         }
-        if let Some((arrived, number)) = self.cluster.commit(self.now) {
+        if let Some((arrived, number)) = self.cluster.commit(self.now, &mut self.random) {
             self.answer(arrived.process, arrived.boot, arrived.publish.sending, Ok(number));
             self.pump_all();
         }
@@ -326,10 +364,10 @@ impl World {
 
     /// A consumer delivers what comes next.
     fn pump(&mut self, process: usize, boot: u64, consumer: u64) {
-        // Every second consumer delivers everything: what several in a row leave out is gone.
-        let leaves_out = self.chance(self.plan.gaps) && consumer % 2 == 1;
+        let leaves_out = self.chance(self.plan.gaps);
         let repeats = self.chance(20);
-        let Process { boot: own, consumer: state, is_alive, deaf_until, .. } = &mut self.processes[process];
+        let Process { boot: own, consumer: state, is_alive, deaf_until, left_out, .. } =
+            &mut self.processes[process];
         if !*is_alive || *own != boot || state.number != consumer || state.is_dead {
             return;
         }
@@ -337,6 +375,10 @@ impl World {
         if self.now < silent_until {
             return self.at(silent_until, Happening::Pump { process, boot, consumer });
         }
+        // What three consumers leave out is gone.
+        let left_out = left_out.entry(state.next).or_default();
+        let leaves_out = leaves_out && *left_out < 2;
+        *left_out += u32::from(leaves_out);
         let number = state.next + u64::from(leaves_out);
         let index = usize::try_from(number - 1).expect("a few");
         let Some(stored) = self.cluster.log.get(index).cloned() else { return };
@@ -357,7 +399,8 @@ impl World {
         if is_deaf {
             return Ok(());
         }
-        let answer = Happening::LeaderAt { process, boot, last: self.cluster.last(), asked_at: self.now };
+        let (last, term, asked_at) = (self.cluster.last(), self.cluster.term, self.now);
+        let answer = Happening::LeaderAt { process, boot, last, term, asked_at };
         self.at(self.now + Duration::from_millis(self.plan.late_status), answer);
         Ok(())
     }
@@ -415,9 +458,14 @@ impl World {
     // Processes.
 
     fn input(&mut self, process: usize, boot: u64, input: Input) -> Result<(), Wrong> {
-        let Process { boot: own, is_alive, machine, .. } = &mut self.processes[process];
+        let Process { boot: own, is_alive, machine, heard, .. } = &mut self.processes[process];
         if *own != boot || !*is_alive {
             return Ok(());
+        }
+        match &input {
+            Input::Acknowledged { number, .. } => _ = heard[0].insert(*number, self.now),
+            Input::Delivered { number, .. } => _ = heard[1].insert(*number, self.now),
+            _ => {}
         }
         let outputs = machine.input(self.now, input);
         self.obey(process, outputs)?;
@@ -451,14 +499,24 @@ impl World {
                     decisions.push_back((at, draft));
                 }
                 Output::Publish(publish) => {
-                    self.later(2, Happening::Arrive(Arrived { process, boot, publish }));
+                    let is_asked_for = publish.after_digest.is_some();
+                    if !is_asked_for {
+                        state.check_unasked(&publish, self.now)?;
+                    }
+                    let arrived = Arrived { process, boot, publish };
+                    let happening = if is_asked_for { Happening::Ask } else { Happening::Arrive };
+                    self.later(2, happening(arrived));
                 }
                 Output::Apply(..) if state.is_full => {
                     self.input(process, boot, Input::NotApplied { reason: "no room".to_owned() })?;
                 }
-                Output::Apply(message, tip) => {
-                    state.copy.apply(message.batches(), tip)?;
-                    self.input(process, boot, Input::Applied)?;
+                Output::Apply(message, place) => {
+                    let applied = match state.copy.apply(message.batches(), place) {
+                        // It was killed, and has lost events that it is behind.
+                        Err(wrong) if self.judge.has_lost => Input::NotApplied { reason: wrong },
+                        applied => applied.map(|()| Input::Applied)?,
+                    };
+                    self.input(process, boot, applied)?;
                 }
                 Output::Settled(settled) => self.settle(process, &settled)?,
                 Output::Follow { consumer, from } => {
@@ -506,7 +564,11 @@ impl World {
         }
         if ticket.client == usize::MAX {
             self.last_answers += 1;
-            if !matches!(answer, Answer::Head(_)) && self.processes[process].machine.read_only().is_none() {
+            let Process { machine, copy, .. } = &self.processes[process];
+            // It waits for events that its copy has, and notices in 15 s that the cluster has lost them.
+            let waits_for_lost = self.judge.has_lost && machine.tip().position < copy.position();
+            let may_fail = machine.read_only().is_some() || waits_for_lost;
+            if !matches!(answer, Answer::Head(_)) && !may_fail {
                 return Err(format!("process {process} takes no writes at the end: {answer:?}"));
             }
         }

@@ -4,7 +4,7 @@
 use gesta_jetstream::{Bug, plant};
 use sim::simulate_jetstream;
 
-const SEEDS_MAX: u64 = 3_000;
+const SEEDS_MAX: u64 = 20_000;
 
 /// What the judge says of a bug: one of these is in its verdict.
 const fn verdicts(bug: Bug) -> &'static [&'static str] {
@@ -13,8 +13,9 @@ const fn verdicts(bug: Bug) -> &'static [&'static str] {
         Bug::AnyMessageIsOurs | Bug::LateAckCounts => &["was acknowledged by process"],
         Bug::AnswerBeforeCopy | Bug::RepeatInGroupIsWritten => &["was acknowledged before the copy had it"],
         Bug::NoRandomBytes => &["a head of"],
-        Bug::NumberIsIdentity => &["the chain of messages is broken"],
-        Bug::ForgottenIdStops => &["takes no writes at the end"],
+        Bug::NumberIsIdentity => &["without a question"],
+        Bug::ElectionIgnored => &["the chain of messages is broken"],
+        Bug::MuteLeaderStops => &["takes no writes at the end"],
         Bug::FormUnchecked => &["cannot be read"],
         Bug::FailedApplyForgotten => &["a copy that ends at", "the copy of process"],
         Bug::LateLeaderCounts => &["without a loss: Behind"],

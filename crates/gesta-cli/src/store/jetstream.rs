@@ -30,7 +30,7 @@ pub(super) fn open(url: &JetStreamUrl, options: &OpenOptions) -> Result<Opened, 
         beside,
         described: url.to_string(),
         store: Arc::clone(&jetstream) as _,
-        backing: Backing::JetStream(jetstream),
+        backing: Backing::JetStream(jetstream, copy),
     };
     shared.open(options)
 }

@@ -1,14 +1,18 @@
 //! Stores on a cluster of NATS JetStream: served by several hosts, examined, copied, and refused with what helps.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tempfile::TempDir;
-use test_servers::Nats;
+use test_servers::{Nats, NatsCluster};
 
 use crate::copying::{
     bank_log, check_goes_on, copy, exported, kill_after_writing, line, log_of, path, start_copy,
 };
 use crate::harness::{gesta, serve};
-use crate::hosts::{VIEWS, balance, bank, check_bank, cluster, done, schema, send};
+use crate::hosts::{VIEWS, balance, bank, check_bank, cluster, done, get, schema, send};
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The address of a store with a copy in a folder of that name.
 fn with_copy(store: &str, folder: &TempDir, name: &str) -> String {
@@ -98,6 +102,43 @@ fn a_jetstream_store_is_examined_and_its_copy_belongs_to_one_process() {
     assert!(said.contains("unsure  the server `") && said.contains("monitor=HOST:8222"), "{said}");
     assert!(said.contains("is kept by 3 servers, led by `") || said.contains("behind"), "{said}");
     assert!(said.contains("KV_gesta-"), "{said}");
+}
+
+#[test]
+fn a_server_whose_copy_on_jetstream_was_moved_away_is_not_ready_and_says_what_helps() {
+    let Some(store) = cluster() else { return };
+    let folder = TempDir::new().unwrap();
+    let server = serve(&["--store", &with_copy(&store, &folder, "copy")]);
+    assert_eq!(get(&server.url, "/readyz").0, 200);
+    std::fs::rename(folder.path().join("copy/p0"), folder.path().join("elsewhere")).unwrap();
+    // The folder is looked at every second.
+    let begun = Instant::now();
+    let (mut status, mut problem) = get(&server.url, "/readyz");
+    while status != 503 {
+        assert!(begun.elapsed() < PATIENCE, "{problem}");
+        (status, problem) = get(&server.url, "/readyz");
+    }
+    let said = problem["detail"].as_str().unwrap();
+    assert!(
+        said.contains("partition 0 takes no more writes") && said.contains("then start the server again"),
+        "{said}"
+    );
+    assert_eq!(get(&server.url, "/livez").0, 200);
+}
+
+#[test]
+fn the_doctor_tells_of_a_server_of_jetstream_that_is_not_healthy() {
+    let Some(mut cluster) = NatsCluster::start() else { return };
+    let store = format!("{}/shop?monitor={}", cluster.url(), cluster.monitor(0));
+    (1..3).for_each(|server| cluster.kill(server));
+    // The server notices within seconds that it has no leader.
+    let begun = Instant::now();
+    let examine = || gesta(["doctor", "--store", &store]).out;
+    let mut said = examine();
+    while !said.contains("unsure  the server `n0` is not healthy (") {
+        assert!(begun.elapsed() < PATIENCE, "{said}");
+        said = examine();
+    }
 }
 
 #[test]

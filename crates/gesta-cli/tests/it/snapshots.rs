@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::data::file;
 use crate::harness::gesta;
-use crate::hosts::{bank, schema};
+use crate::hosts::{bank, cluster, schema};
 use crate::readme::demo;
 
 /// Events of one account: opened, then deposits.
@@ -89,22 +89,35 @@ fn begins_from_a_snapshot(store: &str) -> bool {
 #[test]
 fn snapshots_of_a_store_in_postgresql_are_kept_beside_it() {
     let Some(store) = schema() else { return };
+    check_snapshots_beside(&store, &store);
+    let said = gesta(["snapshot", "list", "--store", "postgres://ann:secret@127.0.0.1"]).failed(2);
+    assert!(said.contains("names no database") && !said.contains("secret"), "{said}");
+}
+
+#[test]
+fn snapshots_of_a_store_of_three_partitions_on_jetstream_are_kept_beside_it() {
+    let Some(store) = cluster() else { return };
     let folder = TempDir::new().unwrap();
-    let first = bank(&["--store", &store, "--open-category", "account"]);
+    let of = |name: &str| format!("{store}?partitions=3&copy={}", folder.path().join(name).display());
+    check_snapshots_beside(&of("first"), &of("second"));
+}
+
+/// The store as two processes name it. The second one begins from the snapshot of the first one.
+fn check_snapshots_beside(store: &str, again: &str) {
+    let folder = TempDir::new().unwrap();
+    let first = bank(&["--store", store, "--open-category", "account"]);
     let events = file(folder.path(), "events.jsonl", &account("ann", 1_200));
     gesta(["import", &events, "--url", &first.url]).ok();
     assert!(get(&format!("{}/states/account/ann", first.url)).contains("\"balance\":1199"));
     let taken = |line: &str| line.starts_with("gesta_snapshot_taken_total{") && line.ends_with(" 1");
     while !get(&format!("{}/metrics", first.url)).lines().any(taken) {}
     // Another process begins from it, unless the machine is so busy that the snapshot comes too late.
-    while !begins_from_a_snapshot(&store) {}
+    while !begins_from_a_snapshot(again) {}
     assert_eq!(first.stop(), Some(0));
-    let snapshot = |what: &str| gesta(["snapshot", what, "--json", "--store", &store]);
+    let snapshot = |what: &str| gesta(["snapshot", what, "--json", "--store", store]);
     let report = serde_json::from_str::<serde_json::Value>(&snapshot("report").ok()).unwrap();
     assert_eq!((&report["streams"], &report["eventsWith"]), (&1.into(), &0.into()), "{report}");
     assert!(snapshot("list").ok().contains("\"snapshotVersion\":1199"));
     assert!(snapshot("clear").ok().contains("\"snapshots\":1"));
     assert_eq!(snapshot("list").ok(), "");
-    let said = gesta(["snapshot", "list", "--store", "postgres://ann:secret@127.0.0.1"]).failed(2);
-    assert!(said.contains("names no database") && !said.contains("secret"), "{said}");
 }

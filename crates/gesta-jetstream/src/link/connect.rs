@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::monitor;
 use crate::address::JetStreamUrl;
 use crate::error::OpenError;
-use crate::limits::{ANSWER_TIME, MAX_PAYLOAD_MIN, SERVER_VERSION_MIN};
+use crate::limits::{ANSWER_TIME, MAX_PAYLOAD_MIN, PING_TIME, SERVER_VERSION_MIN};
 
 /// A connection to a cluster.
 pub(crate) struct Connection {
@@ -27,6 +27,7 @@ pub(crate) async fn connect(url: &JetStreamUrl) -> Result<Connection, OpenError>
 pub(crate) async fn join(url: &JetStreamUrl) -> Result<Connection, OpenError> {
     let (tell, lost) = watch::channel(());
     let options = ConnectOptions::new().name("gesta").connection_timeout(ANSWER_TIME);
+    let options = options.ping_interval(PING_TIME);
     let options = options.event_callback(move |event| {
         if matches!(event, Event::Disconnected | Event::Closed) {
             tell.send_replace(());

@@ -1,4 +1,4 @@
-//! Asks the monitors of servers for their settings. NATS tells nowhere else if it syncs each message.
+//! Asks the monitors of servers for their settings and their health. NATS tells nowhere else if it syncs each message.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,17 +45,41 @@ pub(super) async fn check_sync(monitors: &[String]) -> Result<(), OpenError> {
 
 /// Asks the monitor at an address.
 pub(crate) async fn settings_of(monitor: &str) -> Result<Settings, String> {
-    let asked = tokio::time::timeout(ANSWER_TIME, ask(monitor)).await;
-    let answer = asked.map_err(|_| "no answer in time".to_owned())?;
-    Ok(read(&answer.map_err(|error| error.to_string())?))
+    Ok(read(&ask_soon(monitor, "/varz").await?))
 }
 
-async fn ask(monitor: &str) -> std::io::Result<String> {
+/// Asks the monitor at an address if its server is healthy: if it takes part in JetStream, and has what the leaders of its streams have.
+///
+/// # Errors
+/// What is wrong, or that it does not answer.
+pub(crate) async fn health_of(monitor: &str) -> Result<(), String> {
+    read_health(&ask_soon(monitor, "/healthz").await?)
+}
+
+async fn ask_soon(monitor: &str, path: &str) -> Result<String, String> {
+    let asked = tokio::time::timeout(ANSWER_TIME, ask(monitor, path)).await;
+    let answer = asked.map_err(|_| "no answer in time".to_owned())?;
+    answer.map_err(|error| error.to_string())
+}
+
+async fn ask(monitor: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(monitor).await?;
-    stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
     Ok(answer)
+}
+
+/// The health in an answer of a monitor.
+fn read_health(answer: &str) -> Result<(), String> {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let status = head.split_whitespace().nth(1).unwrap_or("no status");
+    if status == "200" {
+        return Ok(());
+    }
+    let told = serde_json::from_str::<Value>(body).unwrap_or_default();
+    let told = ["error", "status"].iter().find_map(|name| told[name].as_str());
+    Err(told.map_or_else(|| format!("status {status}"), str::to_owned))
 }
 
 /// The settings in an answer of a monitor. What it does not say is empty.
@@ -75,6 +99,21 @@ fn read(answer: &str) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_status_200_is_one_of_a_healthy_server() {
+        let answer =
+            |status: &str, body: &str| read_health(&format!("HTTP/1.0 {status}\r\nA: b\r\n\r\n{body}"));
+        assert_eq!(answer("200 OK", r#"{"status":"ok"}"#), Ok(()));
+        for (body, told) in [
+            (r#"{"status":"unavailable","error":"no leader"}"#, "no leader"),
+            (r#"{"status":"unavailable"}"#, "unavailable"),
+            ("", "status 503"),
+        ] {
+            assert_eq!(answer("503 Service Unavailable", body), Err(told.to_owned()), "{body}");
+        }
+        assert_eq!(read_health(""), Err("status no status".to_owned()));
+    }
 
     #[test]
     fn only_an_answer_that_says_so_is_one_of_a_server_that_syncs() {

@@ -75,12 +75,13 @@ impl Flight {
         self.message.digest()
     }
 
-    /// Publishes it, once more or for the first time, always with the same expectation.
-    pub(super) fn send(&mut self, sending: u64, now: Duration) -> Publish {
+    /// Publishes it, once more or for the first time, always with the same expectation. `is_fresh` if the leader acknowledged the message before
+    /// a moment ago.
+    pub(super) fn send(&mut self, sending: u64, now: Duration, is_fresh: bool) -> Publish {
         self.latest = sending;
         self.unanswered.insert(sending);
         (self.step, self.until) = (Step::AwaitAnswer, now + ANSWER_TIME);
-        let asks_for_digest = self.asks_for_digest && !planted(Bug::NumberIsIdentity);
+        let asks_for_digest = self.asks_for_digest && !is_fresh && !planted(Bug::NumberIsIdentity);
         Publish {
             sending,
             bytes: self.bytes.clone(),
@@ -95,7 +96,7 @@ impl Flight {
         self.asks_for_digest = false;
     }
 
-    /// True if an acknowledgement proves that the message follows the copy: it was not accepted by its number alone.
+    /// True if an acknowledgement counts: the leader said that it has the message before, or acknowledged that a moment ago.
     pub(super) fn is_proven_by_answer(&self) -> bool {
         self.asks_for_digest || self.after.number == 0 || planted(Bug::NumberIsIdentity)
     }
@@ -153,8 +154,12 @@ impl Flight {
         self.until
     }
 
-    pub(super) const fn doubt(&mut self) {
+    /// The connection was lost, and with it the answer. The message is sent again soon.
+    pub(super) fn doubt(&mut self, now: Duration) {
         self.may_be_sent_again = true;
+        if self.step == Step::AwaitAnswer {
+            self.until = self.until.min(now + UNREACHED_PAUSE);
+        }
     }
 
     /// False if every sending was refused.

@@ -17,9 +17,11 @@ use crate::message::{Message, MessageDigest};
 pub(super) struct Follower {
     /// The number of the consumer. What others deliver is ignored.
     consumer: u64,
-    /// The last message that it delivered.
+    /// The last message that it delivered, or the one before its first.
     delivered: u64,
-    /// The messages of the copy after that one, in order.
+    /// The digest of that message, if it delivered one.
+    digest: Option<MessageDigest>,
+    /// The last messages of the copy, in order. It has delivered none of them.
     undelivered: VecDeque<Known>,
     /// The last message of the copy.
     last: Option<Known>,
@@ -27,9 +29,9 @@ pub(super) struct Follower {
     delivered_at: Duration,
     /// When the copy got its last message.
     applied_at: Duration,
-    /// Consumers that left out a message since the copy got one.
-    gaps: u32,
-    /// Since when the leader has ended before the copy, which has got nothing since.
+    /// The message that was left out last, and how often since it was delivered.
+    gap: (u64, u32),
+    /// Since when the leader has ended before the copy, which has got nothing since but empty messages.
     behind: Option<Duration>,
 }
 
@@ -46,11 +48,12 @@ impl Follower {
         Self {
             consumer: 0,
             delivered: 0,
+            digest: None,
             undelivered: VecDeque::new(),
             last: None,
             delivered_at: Duration::ZERO,
             applied_at: Duration::ZERO,
-            gaps: 0,
+            gap: (0, 0),
             behind: None,
         }
     }
@@ -59,33 +62,49 @@ impl Follower {
         self.consumer
     }
 
-    /// True if the consumer has delivered all messages of the copy.
-    pub(super) fn has_delivered_all(&self) -> bool {
-        self.undelivered.is_empty()
+    /// The last message that the consumer has delivered.
+    pub(super) const fn delivered(&self) -> Option<u64> {
+        if self.digest.is_some() { Some(self.delivered) } else { None }
     }
 
-    /// Notes that the copy has a message.
-    pub(super) fn applied(&mut self, message: &Message, is_own: bool, now: Duration) {
+    /// Notes that the copy has a message. `is_replaying` if it still has events that no message has brought again.
+    pub(super) fn applied(&mut self, message: &Message, is_own: bool, is_replaying: bool, now: Duration) {
         let known = Known { digest: message.digest(), written_at: is_own.then_some(message.written_at()) };
         self.undelivered.push_back(known);
         self.last = Some(known);
         self.applied_at = now;
-        self.gaps = 0;
-        self.behind = None;
+        // Others write empty messages, and the events may be lost all the same.
+        if !is_replaying || !message.batches().is_empty() {
+            self.behind = None;
+        }
     }
 }
 
 impl Machine {
-    /// Makes the consumer anew. It begins with the last message of the copy, to compare it.
+    /// Makes the consumer anew. It begins with the last message of the copy, to compare it, and further back after an election.
     pub(super) fn follow(&mut self) {
         let (number, digest) = (self.tip.number, self.tip.digest);
+        let from = self.audit.begin(number).max(1);
         let follower = &mut self.follower;
         follower.consumer += 1;
-        follower.delivered = number.saturating_sub(1);
+        (follower.delivered, follower.digest) = (from - 1, None);
         follower.delivered_at = self.now;
         let last = follower.last.unwrap_or(Known { digest, written_at: None });
         follower.undelivered = (number > 0).then_some(last).into_iter().collect();
-        self.outputs.push(Output::Follow { consumer: follower.consumer, from: number.max(1) });
+        self.outputs.push(Output::Follow { consumer: follower.consumer, from });
+    }
+
+    /// Makes the consumer anew, unless it is on its way to a message.
+    pub(super) fn follow_to(&mut self, number: u64) {
+        let is_on_its_way = self.follower.delivered < number && !self.stands_still();
+        if !is_on_its_way {
+            self.follow();
+        }
+    }
+
+    /// Whether the consumer has delivered nothing for longer than an answer takes.
+    fn stands_still(&self) -> bool {
+        self.now >= self.follower.delivered_at + ANSWER_TIME
     }
 
     pub(super) fn delivered(&mut self, consumer: u64, number: u64, bytes: &Bytes, stored_at: Timestamp) {
@@ -96,26 +115,46 @@ impl Machine {
         if number > next && !planted(Bug::GapIgnored) {
             return self.leave_out(number, next);
         }
+        if self.follower.gap.0 == number {
+            self.follower.gap = (0, 0);
+        }
         self.follower.delivered = number;
         self.follower.delivered_at = self.now;
-        if self.follower.undelivered.is_empty() && !self.take(number, bytes) {
+        if number > self.tip.number && !self.take(number, bytes) {
             return;
         }
-        let Some(known) = self.follower.undelivered.pop_front() else { return };
-        if known.digest != MessageDigest::of(bytes) && !planted(Bug::ChainIgnored) {
-            return self.halt(Halt::Changed { number });
+        if !self.compare(number, bytes, stored_at) {
+            return;
+        }
+        self.audit.compared_up_to(number);
+        self.compared(number);
+    }
+
+    /// Compares a message with the copy, and the one before with the digest that it names. Returns false if one is another.
+    fn compare(&mut self, number: u64, bytes: &Bytes, stored_at: Timestamp) -> bool {
+        let digest = MessageDigest::of(bytes);
+        let before = self.follower.digest.replace(digest);
+        let is_linked = before.is_none_or(|before| MessageDigest::named_by(bytes) == Some(before));
+        if !is_linked && !planted(Bug::ChainIgnored) {
+            return self.halt_false(Halt::Changed { number: number - 1 });
+        }
+        let undelivered = &mut self.follower.undelivered;
+        let is_older = number + (undelivered.len() as u64) <= self.tip.number;
+        let Some(known) = (!is_older).then(|| undelivered.pop_front()).flatten() else { return true };
+        if known.digest != digest && !planted(Bug::ChainIgnored) {
+            return self.halt_false(Halt::Changed { number });
         }
         if let Some(written_at) = known.written_at {
             self.compare_clock(written_at, stored_at);
         }
-        self.compared(number);
+        true
     }
 
     /// The stream has a message as the copy has it. If the leader did not say so before, the number alone is named from now on.
     fn compared(&mut self, number: u64) {
         let Work::Sending(_, flight) = &mut self.work else { return };
         let is_unknown = flight.step() == Step::Compare && number == flight.after.number;
-        if is_unknown && !planted(Bug::ForgottenIdStops) {
+        if is_unknown && !planted(Bug::MuteLeaderStops) {
             flight.go_by_number();
             self.send();
         }
@@ -123,8 +162,10 @@ impl Machine {
 
     /// A message is missing between two deliveries: made anew, the consumer delivers it, unless it is gone.
     fn leave_out(&mut self, number: u64, expected: u64) {
-        self.follower.gaps += 1;
-        if self.follower.gaps >= GAPS_MAX {
+        let (last, times) = self.follower.gap;
+        let times = if last == expected { times + 1 } else { 1 };
+        self.follower.gap = (expected, times);
+        if times >= GAPS_MAX {
             return self.halt(Halt::Gap { number, expected });
         }
         self.follow();
@@ -163,13 +204,15 @@ impl Machine {
     }
 
     /// Compares the copy and the consumer with the last message of the leader. It may be an old answer, so only a long time counts.
-    pub(super) fn leader_at(&mut self, last: u64, asked_at: Duration) {
+    pub(super) fn leader_at(&mut self, last: u64, term: u64, asked_at: Duration) {
         if self.halted.is_some() {
             return;
         }
         self.note_behind(last, asked_at);
-        let stands_still = self.now >= self.follower.delivered_at + ANSWER_TIME;
-        if last > self.follower.delivered && stands_still && !planted(Bug::ConsumerForEver) {
+        let must_compare = self.audit.leader_told(term, asked_at, self.now, self.follower.delivered());
+        let has_stopped =
+            last > self.follower.delivered && self.stands_still() && !planted(Bug::ConsumerForEver);
+        if self.halted.is_none() && (must_compare || has_stopped) {
             self.follow();
         }
     }

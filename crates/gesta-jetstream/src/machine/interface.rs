@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gesta_core::Timestamp;
 
 use super::Halt;
-use crate::message::{Draft, DraftError, Message, MessageDigest, Tip};
+use crate::message::{Draft, DraftError, Message, MessageDigest, Place};
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ pub enum Input {
     LeaderAt {
         /// Its number.
         last: u64,
+        /// A number that differs between two leaders, and between two terms of one.
+        term: u64,
         /// When the question was sent. What the copy got since then says nothing about the leader.
         asked_at: Duration,
     },
@@ -70,7 +72,7 @@ pub enum Input {
 pub enum Refusal {
     /// The last message has another number (10071).
     OtherNumber,
-    /// The last message has another digest (10070).
+    /// The leader has another message before, or could not tell its digest. Nothing was published.
     OtherDigest,
     /// The leader has not finished what came before (10164).
     Busy,
@@ -92,11 +94,12 @@ pub enum Output {
         /// True if a draft will be published.
         may_write: bool,
     },
-    /// Publish a message. Answer with [`Input::Acknowledged`] or [`Input::Refused`], or not at all.
+    /// Ask the leader for the digest of the message before, if the publish names one, and then publish the message. Answer with
+    /// [`Input::Acknowledged`] or [`Input::Refused`], or not at all.
     Publish(Publish),
-    /// Apply a message to the copy. The copy then ends at this tip. Answer with [`Input::Applied`] or [`Input::NotApplied`] before
-    /// anything else.
-    Apply(Message, Tip),
+    /// Apply a message to the copy, which is then at this place. Answer with [`Input::Applied`] or [`Input::NotApplied`] before anything
+    /// else.
+    Apply(Message, Place),
     /// The waiting group is settled.
     Settled(Settled),
     /// Follow the stream with a new consumer, from this message on. What the one before delivers is ignored.
@@ -121,7 +124,8 @@ pub struct Publish {
     pub digest: MessageDigest,
     /// `Nats-Expected-Last-Sequence`.
     pub after: u64,
-    /// The digest that the last message must have; none before the first message, and if only the number counts.
+    /// The digest that the leader is asked for before. If its message `after` has another one, or it does not answer, the message is not
+    /// published. None if the leader acknowledged that message a moment ago, before the first message, and if only the number counts.
     pub after_digest: Option<MessageDigest>,
 }
 

@@ -261,3 +261,20 @@ fn a_tip_is_kept_as_bytes() {
     assert_eq!(Tip::from_bytes(&tip().to_bytes()), Ok(tip()));
     assert_eq!(Tip::from_bytes(&[0; 48]), Err(TipError { found: 48 }));
 }
+
+#[test]
+fn a_place_is_kept_as_bytes_and_a_tip_alone_is_one() {
+    let place = Place { tip: tip(), proven: 1 };
+    assert_eq!(Place::from_bytes(&place.to_bytes()), Ok(place));
+    assert_eq!(Place::from_bytes(&tip().to_bytes()), Ok(Place::at(tip())));
+    for found in [0, Tip::BYTES - 1, Tip::BYTES + 1, Place::BYTES + 1] {
+        assert_eq!(Place::from_bytes(&vec![0; found]), Err(TipError { found }));
+    }
+}
+
+#[test]
+fn a_message_names_the_one_before() {
+    let (bytes, message) = draft().message_after(&tip(), 0).unwrap();
+    assert_eq!(MessageDigest::named_by(&bytes), Some(message.before));
+    assert_eq!(MessageDigest::named_by(&bytes[..43]), None);
+}

@@ -1,7 +1,7 @@
 //! What an open refuses, and what a process finds again.
 
 use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
-use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options};
+use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, Stopped};
 use pollster::block_on;
 use test_servers::{NATS_CLUSTER_URL, NATS_URL, Nats};
 
@@ -80,10 +80,13 @@ fn a_process_that_has_the_store_open_names_a_loss_and_takes_no_more_writes() {
     block_on(store.append(Batch::new([event(1)]))).unwrap();
     let kept = Kept::of(&servers, &url);
     block_on(store.append(Batch::new([event(2)]))).unwrap();
+    assert_eq!(store.stopped(), None);
     kept.put_back();
     block_on(open("b").append(Batch::new([event(3)]))).unwrap();
     let refused = block_on(store.append(Batch::new([event(4)]))).unwrap_err();
     assert!(matches!(&refused, AppendError::ReadOnly { reason } if reason.contains("lost")), "{refused}");
+    let stopped = store.stopped();
+    assert!(matches!(stopped, Some(Stopped::Lost { partition: 0, .. })), "{stopped:?}");
 }
 
 #[test]
