@@ -16,6 +16,8 @@ mod groups;
 mod harness;
 mod hosts;
 mod import;
+#[cfg(feature = "publish-kafka")]
+mod kafka;
 mod local;
 mod operations;
 mod past;

@@ -1,5 +1,6 @@
 //! `gesta serve --publish`: what operators see and do, with a webhook.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,8 +12,9 @@ use tempfile::TempDir;
 
 use crate::data::file;
 use crate::harness::{Server, gesta, serve};
+use crate::hosts::cluster;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A webhook that answers by one status after the other, then 200. Returns its URL and the events that it got.
 fn webhook(mut answers: Vec<u16>) -> (String, Receiver<Value>) {
@@ -45,12 +47,13 @@ fn publishers(folder: &Path, url: &str) -> String {
     file(folder, "publish.toml", &text)
 }
 
-fn append(server: &Server, stream: &str) {
+/// Appends an event without content.
+pub(crate) fn append(server: &Server, stream: &str) {
     gesta(["append", stream, "order.placed", "{}", "--url", &server.url]).ok();
 }
 
-/// Asks until the group shows these words.
-fn until(server: &Server, words: &str) -> String {
+/// Asks until the group of the publisher `orders` shows these words.
+pub(crate) fn until(server: &Server, words: &str) -> String {
     let begun = std::time::Instant::now();
     loop {
         let shown = gesta(["groups", "show", "publish-orders", "--url", &server.url]).ok();
@@ -98,6 +101,36 @@ fn a_publisher_is_a_group_that_operators_see_pause_and_resume_and_that_goes_on_a
     on(&server, &["resume", "publish-orders"]);
     let event = events.recv_timeout(PATIENCE).unwrap();
     assert_eq!(event["subject"], "order-2", "what was confirmed does not come again");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_publisher_sends_what_is_in_all_three_partitions_of_a_store_on_jetstream() {
+    let Some(store) = cluster() else { return };
+    let folder = TempDir::new().unwrap();
+    let (url, events) = webhook(Vec::new());
+    let file = publishers(folder.path(), &url);
+    let store = format!("{store}?partitions=3&copy={}", folder.path().join("copy").display());
+    let arguments = ["--store", store.as_str(), "--publish", &file];
+    let server = serve(&arguments);
+    let streams = (0..12).map(|number| format!("order-{number}")).collect::<BTreeSet<_>>();
+    streams.iter().for_each(|stream| append(&server, stream));
+    let read = gesta(["read", "--all", "--url", &server.url]).ok();
+    assert!(["1/", "2/"].iter().all(|partition| read.contains(partition)), "{read}");
+    let mut seen = BTreeSet::new();
+    while seen != streams {
+        let event = events.recv_timeout(PATIENCE).unwrap();
+        seen.insert(event["subject"].as_str().unwrap().to_owned());
+    }
+    // A change by an operator is durable with all that was confirmed before it.
+    for what in ["pause", "resume"] {
+        gesta(["groups", what, "publish-orders", "--url", &server.url]).ok();
+    }
+    assert_eq!(server.stop(), Some(0));
+    let server = serve(&arguments);
+    append(&server, "order-12");
+    let event = events.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(event["subject"], "order-12", "what was confirmed does not come again");
     assert_eq!(server.stop(), Some(0));
 }
 

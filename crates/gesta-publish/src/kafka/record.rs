@@ -1,22 +1,19 @@
-//! The headers of a record: a CloudEvent in binary mode, as its protocol binding for Kafka defines them.
+//! The headers of a record: a CloudEvent in binary mode, as its protocol binding for Kafka defines them, and the message id.
 
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::message::Message;
 
-/// The header with the id of the event. `ce_id` has the message id: receivers drop repeats by it, and it is unique in the store.
-const EVENT_ID: &str = "ce_gestaeventid";
+/// The header with the message id, since records have no field for it. Headers of the CloudEvent begin with `ce_`.
+const MESSAGE_ID: &str = "message-id";
 
 /// The headers of a message.
 pub(super) fn headers_of(message: &Message<'_>) -> OwnedHeaders {
     let mut headers = with(OwnedHeaders::new(), "content-type", &message.event.data_content_type());
     for (name, text) in message.event.attributes() {
-        headers = match name.as_str() {
-            "id" => with(with(headers, "ce_id", &message.id.to_string()), EVENT_ID, &text),
-            name => with(headers, &format!("ce_{name}"), &text),
-        };
+        headers = with(headers, &format!("ce_{name}"), &text);
     }
-    headers
+    with(headers, MESSAGE_ID, &message.id.to_string())
 }
 
 fn with(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {

@@ -85,14 +85,18 @@ impl Bench {
         self.append_data(streams, "{\"amount\":1}");
     }
 
+    /// Appends an event of that id to each of the streams.
+    pub(crate) fn append_with_id<'s>(&self, id: EventId, streams: impl IntoIterator<Item = &'s str>) {
+        self.append_events(streams.into_iter().map(|stream| event(id, stream, "{}")));
+    }
+
     pub(crate) fn append_data<'s>(&self, streams: impl IntoIterator<Item = &'s str>, data: &str) {
-        let event = |stream: &str| {
-            let id = EventId::from_u128(self.next_id.fetch_add(1, Ordering::Relaxed).into());
-            let (stream, kind) = (stream.parse().unwrap(), "order.placed".parse().unwrap());
-            NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), data.to_owned())
-        };
-        let events = streams.into_iter().map(event).collect::<Vec<_>>();
-        block_on(self.store.append(Batch::new(events))).unwrap();
+        let next_id = || EventId::from_u128(self.next_id.fetch_add(1, Ordering::Relaxed).into());
+        self.append_events(streams.into_iter().map(|stream| event(next_id(), stream, data)));
+    }
+
+    fn append_events(&self, events: impl Iterator<Item = NewEvent>) {
+        block_on(self.store.append(Batch::new(events.collect::<Vec<_>>()))).unwrap();
     }
 
     /// Harms a target under load, again and again, until it has everything. Returns how many events were appended.
@@ -186,6 +190,11 @@ impl Bench {
         block_on(self.groups.reset(self.group.clone(), To::Start)).unwrap();
         self.resume();
     }
+}
+
+fn event(id: EventId, stream: &str, data: &str) -> NewEvent {
+    let (stream, kind) = (stream.parse().unwrap(), "order.placed".parse().unwrap());
+    NewEvent::json(id, stream, kind, Timestamp::from_nanos(1), data.to_owned())
 }
 
 impl Drop for Bench {

@@ -26,10 +26,12 @@ impl Received {
 
     fn arrival(&self) -> Arrival {
         let event = self.event();
+        let text = |name: &str| event[name].as_str().unwrap().to_owned();
         Arrival {
-            stream: event["subject"].as_str().unwrap().to_owned(),
-            version: event["gestaversion"].as_str().unwrap().parse().unwrap(),
+            stream: text("subject"),
+            version: text("gestaversion").parse().unwrap(),
             message_id: self.headers["webhook-id"].clone(),
+            source_and_id: (text("source"), text("id")),
         }
     }
 }

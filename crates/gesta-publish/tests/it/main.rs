@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod hook;
+mod ids;
 mod judge;
 mod nats;
 mod rabbitmq;

@@ -8,6 +8,7 @@ use test_servers::Nats;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::{Bench, Target};
+use crate::ids;
 use crate::judge::{Arrival, Counts, judge};
 
 pub(crate) const TOKEN: &str = "a-token";
@@ -67,6 +68,7 @@ impl Beside {
                     stream: header("ce-subject"),
                     version: header("ce-gestaversion").parse().unwrap(),
                     message_id: header("Nats-Msg-Id"),
+                    source_and_id: (header("ce-source"), header("ce-id")),
                 };
                 let body = String::from_utf8(message.payload.to_vec()).unwrap();
                 messages.push((message.subject.to_string(), arrival, body));
@@ -118,6 +120,16 @@ fn an_event_is_a_message_in_binary_mode_and_a_repeat_is_dropped() {
         messages.iter().find(|(_, arrival, _)| arrival.stream != "order-2").unwrap();
     assert_eq!((subject.as_str(), body.as_str()), ("shop.order.order%2Eplaced", "{\"amount\":1}"));
     assert_eq!((arrival.stream.as_str(), arrival.version), ("order-%C3%A4", 0));
+}
+
+#[test]
+fn a_receiver_knows_an_event_by_source_and_id_or_by_the_message_id() {
+    let Some((server, beside)) = server() else { return };
+    beside.create_stream(Duration::from_secs(120));
+    ids::publish_twice(&start(&server, SUBJECT));
+    let arrivals = beside.messages().into_iter().map(|(_, arrival, _)| arrival).collect::<Vec<_>>();
+    // The stream drops the repeats, and none of the two events.
+    ids::check(&arrivals, 1);
 }
 
 #[test]

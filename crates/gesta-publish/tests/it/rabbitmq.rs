@@ -9,6 +9,7 @@ use test_servers::RabbitMq;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::{Bench, Target};
+use crate::ids;
 use crate::judge::{Arrival, judge};
 
 /// The user that every broker has.
@@ -96,6 +97,7 @@ impl Beside {
                     stream: header("cloudEvents:subject"),
                     version: header("cloudEvents:gestaversion").parse().unwrap(),
                     message_id: delivery.properties.message_id().clone().unwrap().to_string(),
+                    source_and_id: (header("cloudEvents:source"), header("cloudEvents:id")),
                 };
                 let body = String::from_utf8(delivery.data).unwrap();
                 let mode = *delivery.properties.delivery_mode();
@@ -131,6 +133,16 @@ fn an_event_is_a_persistent_message_in_binary_mode() {
     let (key, arrival, body, mode) = beside.take_messages(&name).remove(0);
     assert_eq!((key.as_str(), body.as_str(), mode), ("order.order%2Eplaced", "{\"amount\":1}", Some(2)));
     assert_eq!((arrival.stream.as_str(), arrival.version), ("order-ä", 0));
+}
+
+#[test]
+fn a_receiver_knows_an_event_by_source_and_id_or_by_the_message_id() {
+    let Some(server) = RabbitMq::shared() else { return };
+    let (beside, name) = (Beside::new(&server), name());
+    beside.declare(&name);
+    ids::publish_twice(&start(&server, &name, SUBJECT));
+    let arrivals = beside.take_messages(&name).into_iter().map(|(_, arrival, ..)| arrival);
+    ids::check(&arrivals.collect::<Vec<_>>(), 2);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use crate::bench::{Bench, STORE, Target};
 use crate::hook::{Hook, Received, Reply};
+use crate::ids;
 use crate::judge::{Counts, judge};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
@@ -74,6 +75,13 @@ fn system_events_are_passed_over_unless_they_are_selected() {
     selecting.until_done();
     assert_eq!(hook.arrivals()[1].stream, "$audit-1");
     assert_eq!(hook.arrivals().len(), 2);
+}
+
+#[test]
+fn a_receiver_knows_an_event_by_source_and_id_or_by_the_message_id() {
+    let hook = Hook::start();
+    ids::publish_twice(&start(&hook, ""));
+    ids::check(&hook.arrivals(), 2);
 }
 
 #[test]

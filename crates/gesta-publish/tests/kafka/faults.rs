@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use rdkafka::types::RDKafkaRespErr;
+use test_servers::MockKafka;
 
 use crate::bench::Target;
-use crate::cluster::{Cluster, TOPIC};
+use crate::cluster::{Cluster as _, Topic as _};
 use crate::judge::Counts;
 
 /// Longer than a publisher of these tests waits for a confirmation.
@@ -13,45 +14,43 @@ const TOO_SLOW: Duration = Duration::from_secs(30);
 
 const REFUSED_FOR_NOW: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
 
-impl Cluster {
-    fn each_broker(&self, change: impl Fn(i32)) {
-        (1..=self.brokers).for_each(change);
-    }
+fn each_broker(cluster: &MockKafka, change: impl Fn(i32)) {
+    (1..=cluster.brokers).for_each(change);
+}
 
-    /// Gives each partition another leader.
-    fn move_leaders(&self, by: usize) {
-        for partition in 0..self.topic.partitions {
-            let leader = (partition + i32::try_from(by).unwrap()) % self.brokers + 1;
-            self.mock.partition_leader(TOPIC, partition, Some(leader)).unwrap();
-        }
+/// Gives each partition another leader.
+fn move_leaders(MockKafka { mock, brokers, topic }: &MockKafka, by: usize) {
+    for partition in 0..topic.partitions {
+        let leader = (partition + i32::try_from(by).unwrap()) % brokers + 1;
+        mock.partition_leader(&topic.name, partition, Some(leader)).unwrap();
     }
 }
 
-impl Target for Cluster {
+impl Target for MockKafka {
     fn harm(&mut self, fault: usize) {
         match fault % 3 {
-            0 => self.each_broker(|broker| self.mock.broker_down(broker).unwrap()),
+            0 => each_broker(self, |broker| self.mock.broker_down(broker).unwrap()),
             // It takes messages, and its answers come too late.
-            1 => self.each_broker(|broker| self.mock.broker_round_trip_time(broker, TOO_SLOW).unwrap()),
+            1 => each_broker(self, |broker| self.mock.broker_round_trip_time(broker, TOO_SLOW).unwrap()),
             _ => self.fail_produce(&[REFUSED_FOR_NOW; 1_000]),
         }
     }
 
     fn mend(&mut self, fault: usize) {
         match fault % 3 {
-            0 => self.each_broker(|broker| self.mock.broker_up(broker).unwrap()),
-            1 => self.each_broker(|broker| {
+            0 => each_broker(self, |broker| self.mock.broker_up(broker).unwrap()),
+            1 => each_broker(self, |broker| {
                 self.mock.broker_round_trip_time(broker, Duration::ZERO).unwrap();
             }),
             _ => self.mend_produce(),
         }
-        self.move_leaders(fault);
+        move_leaders(self, fault);
     }
 }
 
 #[test]
 fn brokers_that_are_down_slow_and_refuse_under_load_lose_nothing() {
-    let mut cluster = Cluster::start(3, 4);
+    let mut cluster = MockKafka::start(3, 4);
     let bench = cluster.topic.publish("answer_ms = 1000\nin_flight_max = 8");
     let appended = bench.under_faults(6, &mut cluster);
     let counts = cluster.topic.counts();
@@ -71,7 +70,7 @@ fn the_client_tries_again_by_itself_and_keeps_the_order_of_each_stream() {
         // The connection is closed.
         RD_KAFKA_RESP_ERR__TRANSPORT,
     ];
-    let cluster = Cluster::start(3, 4);
+    let cluster = MockKafka::start(3, 4);
     let bench = cluster.topic.publish("");
     let streams = (0..12).map(|stream| format!("order-{stream}")).collect::<Vec<_>>();
     let mut appended = 0;
@@ -91,7 +90,7 @@ fn the_client_tries_again_by_itself_and_keeps_the_order_of_each_stream() {
 
 #[test]
 fn a_refusal_for_longer_than_the_time_for_a_confirmation_lets_the_events_wait() {
-    let cluster = Cluster::start(1, 2);
+    let cluster = MockKafka::start(1, 2);
     let bench = cluster.topic.publish("answer_ms = 500");
     cluster.fail_produce(&[REFUSED_FOR_NOW; 100]);
     bench.append(["order-1", "order-2"]);

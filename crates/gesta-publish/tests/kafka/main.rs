@@ -1,20 +1,24 @@
-//! Publishing to Kafka, on the mock cluster of its client: brokers in this process, with real sockets.
+//! Publishing to Kafka, on the mock cluster of its client: brokers within the process, with real sockets.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 #[path = "../it/bench.rs"]
 mod bench;
 mod cluster;
 mod faults;
+#[path = "../it/ids.rs"]
+mod ids;
 #[path = "../it/judge.rs"]
 mod judge;
 mod outside;
 mod targets;
 
-use crate::cluster::Cluster;
+use test_servers::MockKafka;
+
+use crate::cluster::Topic as _;
 
 #[test]
 fn an_event_is_a_record_in_binary_mode_with_its_stream_as_the_key() {
-    let cluster = Cluster::start(1, 7);
+    let cluster = MockKafka::start(1, 7);
     let bench = cluster.topic.publish("");
     bench.append(["foobar", "abc", "21", "order-ä"]);
     bench.until_done();
@@ -31,9 +35,8 @@ fn an_event_is_a_record_in_binary_mode_with_its_stream_as_the_key() {
     let record = records.iter().find(|record| record.key == "order-ä").unwrap();
     assert_eq!(record.value, "{\"amount\":1}");
     let headers = [
-        ("ce_gestaeventid", "00000000-0000-0000-0000-000000000004"),
         ("ce_gestaversion", "0"),
-        ("ce_id", record.header("ce_id")),
+        ("ce_id", "00000000-0000-0000-0000-000000000004"),
         ("ce_source", "urn:gesta:store:07070707070707070707070707070707/order-%C3%A4"),
         ("ce_specversion", "1.0"),
         ("ce_subject", "order-ä"),
@@ -44,7 +47,11 @@ fn an_event_is_a_record_in_binary_mode_with_its_stream_as_the_key() {
     for (name, value) in headers {
         assert_eq!(record.header(name), value, "{name}");
     }
-    let event = gesta_core::EventId::from_u128(4);
-    let id = gesta_publish::message_id(bench::STORE, "order-ä", event).to_string();
-    assert_eq!(record.header("ce_id"), id);
+}
+
+#[test]
+fn a_receiver_knows_an_event_by_source_and_id_or_by_the_message_id() {
+    let cluster = MockKafka::start(1, 2);
+    ids::publish_twice(&cluster.topic.publish(""));
+    ids::check(&cluster.topic.arrivals(), 2);
 }

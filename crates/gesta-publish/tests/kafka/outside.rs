@@ -4,37 +4,36 @@
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use test_servers::KafkaTopic;
 
-use crate::cluster::Topic;
+use crate::cluster::Topic as _;
 
 const STREAMS: usize = 20;
 const ROUNDS: usize = 200;
 
-impl Topic {
-    /// A topic that no other run has.
-    fn outside() -> Self {
-        let servers = std::env::var("GESTA_KAFKA").expect("GESTA_KAFKA names brokers: HOST:PORT,HOST:PORT");
-        Self { servers, name: format!("gesta-test-{}", uuid::Uuid::now_v7()), partitions: 4 }
-    }
+/// A topic that no other run has.
+fn outside() -> KafkaTopic {
+    let servers = std::env::var("GESTA_KAFKA").expect("GESTA_KAFKA names brokers: HOST:PORT,HOST:PORT");
+    KafkaTopic { servers, name: format!("gesta-test-{}", uuid::Uuid::now_v7()), partitions: 4 }
+}
 
-    fn create(&self) {
-        let admin = ClientConfig::new().set("bootstrap.servers", &self.servers).create();
-        let admin: AdminClient<DefaultClientContext> = admin.unwrap();
-        let new = NewTopic::new(&self.name, self.partitions, TopicReplication::Fixed(1));
-        let made = pollster::block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
-        assert_eq!(made, [Ok(self.name.clone())]);
-    }
+fn create(topic: &KafkaTopic) {
+    let admin = ClientConfig::new().set("bootstrap.servers", &topic.servers).create();
+    let admin: AdminClient<DefaultClientContext> = admin.unwrap();
+    let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1));
+    let made = pollster::block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
+    assert_eq!(made, [Ok(topic.name.clone())]);
 }
 
 #[test]
 #[ignore = "needs a cluster, which GESTA_KAFKA names"]
 fn a_cluster_outside_gets_every_event_in_the_order_of_its_stream() {
-    let topic = Topic::outside();
+    let topic = outside();
     let bench = topic.publish("answer_ms = 5000");
     bench.append(["order-0"]);
     let reason = bench.until_stopped();
     assert!(reason.contains(&format!("there is no topic `{}`: create it", topic.name)), "{reason}");
-    topic.create();
+    create(&topic);
     bench.resume();
     let streams = (0..STREAMS).map(|stream| format!("order-{stream}")).collect::<Vec<_>>();
     for _ in 0..ROUNDS {

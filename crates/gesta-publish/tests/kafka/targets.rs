@@ -1,15 +1,16 @@
 //! Targets that are wrong, and events that do not fit.
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use test_servers::MockKafka;
 
 use crate::bench::Bench;
-use crate::cluster::{Cluster, TOPIC};
+use crate::cluster::{Cluster as _, Topic as _};
 use crate::judge::Counts;
 
 #[test]
 fn a_topic_that_is_missing_stops_the_publisher_and_is_not_made() {
     // The mock makes topics for clients that ask for it.
-    let cluster = Cluster::start_without_topic(1, 2);
+    let cluster = MockKafka::start_without_topic(1, 2);
     let bench = cluster.topic.publish("");
     bench.append(["order-1"]);
     for _ in 0..2 {
@@ -26,14 +27,14 @@ fn a_topic_that_is_missing_stops_the_publisher_and_is_not_made() {
 
 #[test]
 fn a_missing_right_stops_the_publisher_and_says_which() {
-    let cluster = Cluster::start(1, 2);
+    let cluster = MockKafka::start(1, 2);
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    cluster.mock.topic_error(TOPIC, denied).unwrap();
+    cluster.mock.topic_error(&cluster.topic.name, denied).unwrap();
     let bench = cluster.topic.publish("");
     bench.append(["order-1"]);
     let reason = bench.until_stopped();
     assert!(reason.contains("give it the right Describe and Write on the topic"), "{reason}");
-    cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    cluster.mock.topic_error(&cluster.topic.name, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     cluster.fail_produce(&[denied]);
     bench.resume();
     let reason = bench.until_stopped();
@@ -46,7 +47,7 @@ fn a_missing_right_stops_the_publisher_and_says_which() {
 /// Only an idempotent producer asks for an id.
 #[test]
 fn the_producer_is_idempotent_and_a_broker_that_forbids_it_stops_the_publisher() {
-    let cluster = Cluster::start(1, 2);
+    let cluster = MockKafka::start(1, 2);
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
     cluster.mock.request_errors(RDKafkaApiKey::InitProducerId, &[denied]);
     let bench = cluster.topic.publish("");
@@ -60,7 +61,7 @@ fn the_producer_is_idempotent_and_a_broker_that_forbids_it_stops_the_publisher()
 
 #[test]
 fn an_event_that_is_too_large_is_parked_and_can_be_replayed() {
-    let cluster = Cluster::start(1, 2);
+    let cluster = MockKafka::start(1, 2);
     let bench = cluster.topic.publish("");
     // Once in a batch, once alone.
     cluster.fail_produce(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
@@ -83,7 +84,7 @@ fn events_of_a_batch_that_is_refused_are_sent_alone_and_none_is_parked() {
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
     ] {
-        let cluster = Cluster::start(1, 1);
+        let cluster = MockKafka::start(1, 1);
         let bench = cluster.topic.publish("");
         let streams = (0..50).map(|stream| format!("order-{stream}")).collect::<Vec<_>>();
         bench.append(["order-0"]);
@@ -100,7 +101,7 @@ fn events_of_a_batch_that_is_refused_are_sent_alone_and_none_is_parked() {
 
 #[test]
 fn a_large_event_arrives_whole() {
-    let cluster = Cluster::start(1, 1);
+    let cluster = MockKafka::start(1, 1);
     let bench = cluster.topic.publish("");
     // More than the client takes unless it is told otherwise.
     let data = format!("\"{}\"", "x".repeat(2_000_000));
@@ -111,7 +112,7 @@ fn a_large_event_arrives_whole() {
 
 #[test]
 fn a_user_that_the_brokers_do_not_take_stops_the_publisher() {
-    let cluster = Cluster::start(1, 1);
+    let cluster = MockKafka::start(1, 1);
     let mut bench = Bench::start(&cluster.topic.keys(""), "ann:secret");
     bench.append(["order-1"]);
     let reason = bench.until_stopped();
