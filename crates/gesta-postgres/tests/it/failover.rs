@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use gesta_core::{
-    Batch, Checkpoint, EventId, EventStore, NewEvent, Place, Query, Read, ReadError, Retry, Timestamp,
+    AppendError, Batch, Checkpoint, EventId, EventStore, NewEvent, Place, Query, Read, ReadError, Retry,
+    Timestamp,
 };
 use gesta_postgres::{Options, PostgresStore};
 use pollster::block_on;
@@ -12,16 +14,17 @@ use test_servers::Postgres;
 
 use crate::database::{Admin, Schema, shared};
 
+/// How long a test waits for what must come. A busy machine is slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn event(number: u128) -> NewEvent {
+    let (stream, event_type) = ("a-1".parse().unwrap(), "a.b".parse().unwrap());
+    NewEvent::json(EventId::from_u128(number), stream, event_type, Timestamp::from_nanos(0), "{}")
+}
+
 fn append(store: &dyn EventStore, number: u128) -> Checkpoint {
-    let event = NewEvent::json(
-        EventId::from_u128(number),
-        "a-1".parse().unwrap(),
-        "a.b".parse().unwrap(),
-        Timestamp::from_nanos(0),
-        "{}",
-    );
     loop {
-        match block_on(store.append(Batch::new([event.clone()]))) {
+        match block_on(store.append(Batch::new([event(number)]))) {
             Ok(appended) => return appended.checkpoint,
             // The standby is not promoted yet.
             Err(error) => assert_ne!(error.retry(), Retry::Never, "{error}"),
@@ -111,4 +114,44 @@ fn a_promoted_standby_that_lacks_events_tells_everybody_who_was_beyond_it() {
     assert!(matches!(after(&lost), Err(ReadError::Diverged { .. })));
     assert_eq!(after(&kept).unwrap().events.len(), 4, "a place from before the loss goes on");
     assert_eq!(ids(&*store), [1, 2, 3, 14, 15, 16, 17]);
+}
+
+/// PostgreSQL keeps a commit whose wait for a standby is cancelled, and the standby may lack it.
+#[test]
+fn a_commit_whose_wait_for_a_standby_is_cancelled_is_in_doubt_until_the_standby_has_it() {
+    if shared().is_none() {
+        return;
+    }
+    let Some(server) = Postgres::start(&[]) else { return };
+    let schema = Schema::new(server.url());
+    let mut options = Options::default();
+    options.settle_time = Duration::from_millis(500);
+    let store = schema.open(&options);
+    append(&*store, 1);
+    let admin = Admin::connect(server.url());
+    let wait_for_standby = |name: &str| {
+        admin.run(&format!("alter system set synchronous_standby_names = '{name}'"));
+        admin.run("select pg_reload_conf()");
+        let deadline = Instant::now() + PATIENCE;
+        while admin.run("show synchronous_standby_names") != [[name]] {
+            assert!(Instant::now() < deadline, "the setting never came");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    wait_for_standby("absent");
+    let batch = || Batch::new([event(2)]);
+    let error = thread::scope(|scope| {
+        let appending = scope.spawn(|| block_on(store.append(batch())).unwrap_err());
+        let deadline = Instant::now() + PATIENCE;
+        while !appending.is_finished() {
+            assert!(Instant::now() < deadline, "the append never ends");
+            admin.run("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        appending.join().unwrap()
+    });
+    assert!(matches!(error, AppendError::InDoubt { .. }), "{error}");
+    wait_for_standby("");
+    assert!(block_on(store.append(batch())).unwrap().repeated, "the commit was kept");
+    assert_eq!(ids(&*store), [1, 2]);
 }

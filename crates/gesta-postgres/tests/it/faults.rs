@@ -1,19 +1,20 @@
 //! Broken connections, failing statements, stopped and killed servers. Nothing that was acknowledged may be lost, nothing may be
 //! applied twice, and every doubt must be settled.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gesta_conformance::check_linear_history;
 use gesta_core::{
-    AppendError, Batch, CommandKey, EventId, EventStore, Expected, NewEvent, Query, Read, ReadError,
+    AppendError, Batch, CommandKey, EventId, EventStore, Expected, NewEvent, Query, Read, ReadError, Retry,
     StreamName, Timestamp,
 };
 use gesta_postgres::{Options, PostgresStore};
 use pollster::block_on;
-use test_servers::Postgres;
+use test_servers::{Postgres, SmallDisk};
 
 use crate::database::{Admin, Schema, shared};
 use crate::proxy::{Harm, Proxy};
@@ -284,4 +285,50 @@ fn a_server_that_is_stopped_under_load_goes_on_where_it_was() {
         backends.iter().for_each(|backend| server.signal_backend(*backend, "CONT"));
         server.signal("CONT");
     });
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_writes_nothing_twice() {
+    if shared().is_none() {
+        return;
+    }
+    let Some(disk) = SmallDisk::mount(192 << 20) else { return };
+    let Some(mut server) = Postgres::start_on(&disk, &["max_wal_size=32MB", "min_wal_size=32MB"]) else {
+        return;
+    };
+    let schema = Schema::new(server.url());
+    let mut options = Options::default();
+    options.settle_time = Duration::from_millis(200);
+    let store = PostgresStore::open(&schema.url(), &options).unwrap();
+    let large = format!("\"{}\"", "x".repeat(200_000));
+    let append = |number: u128| {
+        block_on(
+            store.append(Batch::new([NewEvent { data: large.clone().into(), ..event("large-1", number) }])),
+        )
+    };
+    let mut number = 1;
+    for _ in 0..2 {
+        disk.fill();
+        // Three times the disk: one of them is refused.
+        let last = number + 3_000;
+        let error = loop {
+            assert!(number < last, "the disk is full");
+            match append(number) {
+                Ok(_) => number += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_ne!(error.retry(), Retry::Never, "{error}");
+        disk.make_room();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while let Err(error) = append(number) {
+            assert!(Instant::now() < deadline, "{error}");
+            // A full disk of its own log ends the server.
+            if TcpStream::connect(parts(server.url()).0).is_err() {
+                server.start_again();
+            }
+        }
+        number += 1;
+    }
+    assert_eq!(numbers(&store), (1..number).collect::<Vec<_>>());
 }

@@ -7,5 +7,6 @@ mod failover;
 mod faults;
 mod laws;
 mod plans;
+mod pooler;
 mod proxy;
 mod speed;
