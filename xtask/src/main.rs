@@ -69,8 +69,8 @@ usage: cargo xtask <command>
          starts the shop on three nodes of NATS JetStream, and kills them, one after the other, while customers order:
          `--kills N` times (3)
   night  the checks that seeds or kills drive, in the sizes of a night, each with its count:
-         groups processes proxy state members shop clocks servers nodes; names choose some,
-         `--percent N` before them takes a part of the sizes
+         groups jetstream cluster outages cuts processes proxy state members shop clocks servers loans nodes; names
+         choose some, `--percent N` before them takes a part of the sizes
   fuzz   gives arbitrary bytes to every decoder and arbitrary histories to the log, by libFuzzer:
          `--seconds N` for each target (60), then the names of targets (all)
   miri   runs unit tests in the interpreter of the compiler, which checks the rules of memory

@@ -34,6 +34,18 @@ const CHECKS: &[Check] = &[
         command: "GESTA_SERVERS=required GESTA_SEED=SEED cargo test --quiet --package gesta-jetstream --test it -- --ignored --nocapture",
     },
     Check {
+        name: "outages",
+        size: 20,
+        unit: "times each, servers of a JetStream cluster were paused, cut off and emptied",
+        command: "GESTA_SERVERS=required GESTA_ROUNDS=SIZE cargo test --quiet --package gesta-jetstream --test it faults:: -- --test-threads 1 --nocapture",
+    },
+    Check {
+        name: "cuts",
+        size: 1_000,
+        unit: "connections to JetStream cut between a publish and its answer",
+        command: "GESTA_SERVERS=required GESTA_CUTS=SIZE cargo run --quiet --package test-servers -- with nats-cluster -- cargo test --quiet --package gesta-jetstream --test it cuts:: -- --nocapture",
+    },
+    Check {
         name: "processes",
         size: 1_000_000,
         unit: "seeds of processes and their timers",
@@ -74,6 +86,12 @@ const CHECKS: &[Check] = &[
         size: 100,
         unit: "kills of the server that deals the groups of a database",
         command: "cargo xtask demo-shop --servers SIZE",
+    },
+    Check {
+        name: "loans",
+        size: 1,
+        unit: "run over all loans of the real data",
+        command: "GESTA_ALL_DATA=1 GESTA_SERVERS=required cargo test --quiet --package gesta-views --package gesta-cli --features gesta-views/postgres loans",
     },
     Check {
         name: "nodes",

@@ -85,20 +85,25 @@ pub(crate) const TEST: &[Step] = &[
                 otherwise: "GESTA_SERVERS=required cargo run --quiet --package test-servers -- with postgres nats nats-cluster rabbitmq -- cargo test --workspace --tests --no-fail-fast",
             },
             Tool::Package {
-                name: "postgresql rabbitmq-server redis-server python3-pip",
-                probe: "cargo run --quiet --package test-servers -- installed postgres nats rabbitmq redis",
+                name: "postgresql pgbouncer rabbitmq-server redis-server python3-pip",
+                probe: "cargo run --quiet --package test-servers -- installed postgres pgbouncer nats rabbitmq redis",
             },
         ],
     },
     Step {
         // No other step builds the client of Kafka, which is C. Its tests have mock brokers within their process.
         name: "lint of Kafka",
-        command: "cargo clippy --package gesta-publish --features kafka --lib --test kafka -- -D warnings",
+        command: "cargo clippy --package gesta-publish --package gesta-cli --features gesta-publish/kafka,gesta-cli/publish-kafka --lib --test kafka --test it -- -D warnings",
         needs: &[Tool::Package { name: "gcc make", probe: "cc --version" }],
     },
     Step {
         name: "Kafka",
         command: "cargo test --package gesta-publish --features kafka --lib --test kafka",
+        needs: &[Tool::Package { name: "gcc make", probe: "cc --version" }],
+    },
+    Step {
+        name: "Kafka under the server",
+        command: "cargo test --package gesta-cli --features publish-kafka --test it kafka::",
         needs: &[Tool::Package { name: "gcc make", probe: "cc --version" }],
     },
     Step { name: "doctests", command: "cargo test --workspace --doc", needs: &[] },

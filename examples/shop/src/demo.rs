@@ -143,6 +143,25 @@ pub fn lose_servers(
     shop.stop()
 }
 
+/// Plays the demo on two servers of a store of three partitions on a cluster of NATS.
+///
+/// # Errors
+/// What went wrong, as a sentence.
+pub fn run_on_nodes(
+    programs: &Path,
+    folder: &Path,
+    cluster: &NatsCluster,
+    say: &mut dyn FnMut(&str),
+) -> Outcome {
+    is_new(folder)?;
+    let mut shop = Shop::open_clustered(programs, folder, cluster, say)?;
+    shop.fill(say)?;
+    shop.lose_stock(say)?;
+    shop.give_up_two(say)?;
+    shop.close_books(say)?;
+    shop.stop()
+}
+
 /// Runs the shop on two servers of a store on three nodes of NATS, which are started for it, and kills nodes, that number of times, while
 /// customers order. Says how long no order was shipped. Does nothing, and says so, if NATS is not installed.
 ///

@@ -20,7 +20,9 @@ impl Shop {
     ) -> Outcome<Self> {
         let [mut server, mut second] = ["first", "second"].map(|name| {
             let copy = folder.join(name);
-            let store = format!("{}/shop?copy={}&partitions={PARTITIONS}", cluster.url(), copy.display());
+            // Others use the cluster too.
+            let name = format!("shop-{}", std::process::id());
+            let store = format!("{}/{name}?copy={}&partitions={PARTITIONS}", cluster.url(), copy.display());
             Program::new(programs, "shop-server", &["--store", &store])
         });
         server.start()?;

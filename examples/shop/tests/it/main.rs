@@ -63,6 +63,18 @@ fn a_shop_goes_on_after_its_log_was_moved_through_postgresql() {
     shop::demo::move_through(programs, &folder, &database, &mut |line| println!("{line}")).unwrap();
 }
 
+#[test]
+fn processes_timers_groups_and_views_work_over_three_partitions_on_jetstream() {
+    if test_servers::given(test_servers::NATS_CLUSTER_URL).is_none() {
+        return;
+    }
+    let cluster = test_servers::NatsCluster::shared().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_shop-server"));
+    let folder = tempfile::tempdir().unwrap();
+    let (programs, folder) = (program.parent().unwrap(), folder.path().join("shop"));
+    shop::demo::run_on_nodes(programs, &folder, &cluster, &mut |line| println!("{line}")).unwrap();
+}
+
 /// Kills the programs that number of times.
 fn check_kills(kills: u32) {
     let program = Path::new(env!("CARGO_BIN_EXE_shop-server"));
