@@ -21,6 +21,7 @@ mod plot;
 mod rebuild;
 mod rivals;
 mod row_view;
+mod stores;
 mod sustained;
 mod tail;
 mod view;
@@ -32,7 +33,7 @@ use asked::Asked;
 /// A figure: its name, its description and its code.
 struct Figure(&'static str, &'static str, fn(&Asked));
 
-const FIGURES: [Figure; 19] = [
+const FIGURES: [Figure; 20] = [
     Figure("append", "appends in process with each kind of call, compared with the bare work", append::run),
     Figure("rivals", "appends, compared with fjall, redb, SQLite and PostgreSQL", rivals::appends),
     Figure("clients", "single appends of all these stores by the number of clients", rivals::clients),
@@ -54,6 +55,7 @@ const FIGURES: [Figure; 19] = [
         "commands to accounts, compared with cqrs-es and disintegrate on PostgreSQL",
         commands::run,
     ),
+    Figure("stores", "the same calls on a store in a folder and on one in PostgreSQL", stores::run),
     Figure("import", "a file of CloudEvents imported", |_| import::run()),
     Figure("plot", "SVG plots of the figures of `clients` and `growth`", plot::run),
 ];

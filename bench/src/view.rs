@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bench_core::{Meter, Process, ROUNDS, median_by};
 use gesta_core::{Batch, EventId, EventStore, NewEvent, Timestamp};
 use gesta_log::{LogStore, Options};
 use gesta_views::{Definition, Views};
@@ -25,20 +26,45 @@ pub fn run() {
         let log = Arc::new(LogStore::open(folder.path(), &Options::default()).expect("a log"));
         fill(&log, accounts);
         let name = format!("view: 1,000,000 events into {accounts} rows");
-        compare(&name, "events/s", || build(&log), || bare::read_segments(folder.path(), EVENTS));
+        let ours = || {
+            Round::time(|| {
+                build(&log, &["balances"]);
+                EVENTS
+            })
+        };
+        compare(&name, "events/s", ours, || bare::read_segments(folder.path(), EVENTS));
+        side_by_side(&name, &log);
     }
 }
 
-fn build(log: &Arc<LogStore>) -> Round {
+/// Prints the processor time to build four views side by side, over that to build them one after the other.
+fn side_by_side(name: &str, log: &Arc<LogStore>) {
+    const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+    let round = |_| {
+        let alone = NAMES.map(|name| build(log, &[name])).iter().sum::<f64>();
+        (alone, build(log, &NAMES))
+    };
+    let rounds = (0..ROUNDS).map(round).collect::<Vec<_>>();
+    let (alone, together) = *median_by(&rounds, |(alone, together)| together / alone);
+    println!(
+        "{name}, four views: {together:.2} s of the processor together, {alone:.2} s alone, {:.2} of it",
+        together / alone
+    );
+}
+
+/// Builds views of these names, and returns the processor time of this process in seconds.
+fn build(log: &Arc<LogStore>, names: &[&str]) -> f64 {
     let folder = tempfile::tempdir().expect("a folder");
-    let definition = Definition::parse("balances", BALANCES).expect("a definition");
-    Round::time(|| {
-        let store = Arc::clone(log) as Arc<dyn EventStore>;
-        let views = Views::open(store, folder.path().to_owned(), vec![definition]).expect("views");
-        let head = pollster::block_on(log.locate(gesta_core::When::Head)).expect("the head");
-        pollster::block_on(views.wait_for("balances", &head)).expect("the view catches up");
-        EVENTS
-    })
+    let definitions = names.iter().map(|name| Definition::parse(name, BALANCES).expect("a definition"));
+    let meter = Meter::start(Process::Own, folder.path());
+    let store = Arc::clone(log) as Arc<dyn EventStore>;
+    let views = Views::open(store, folder.path().to_owned(), definitions.collect()).expect("views");
+    let head = pollster::block_on(log.locate(gesta_core::When::Head)).expect("the head");
+    for name in names {
+        pollster::block_on(views.wait_for(name, &head)).expect("the view catches up");
+    }
+    drop(views);
+    meter.stop().processor.as_secs_f64()
 }
 
 pub fn fill(log: &LogStore, accounts: u64) {
