@@ -14,20 +14,32 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts an empty file system of a size. Returns `None`, and says so, if this process is not root.
+    /// Mounts an empty file system of a size. Returns `None`, and says so, if this process may not mount one.
     ///
     /// # Panics
     ///
-    /// If it cannot be mounted.
+    /// If it cannot make a folder.
     pub fn mount(bytes: u64) -> Option<Self> {
-        if !crate::is_root() {
-            println!("skipped: only root can mount a small disk");
-            return None;
-        }
         let folder = tempfile::Builder::new().prefix("gesta-disk").tempdir().expect("a folder");
         let options = format!("size={bytes},mode=0711");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()));
-        Some(Self { folder })
+        let mounted = run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()));
+        match mounted {
+            Ok(()) => Some(Self { folder }),
+            Err(error) => {
+                println!("skipped: {error}; a small disk needs root on Linux");
+                None
+            }
+        }
+    }
+
+    /// Makes the disk read-only.
+    ///
+    /// # Panics
+    ///
+    /// If a file is open for writing there.
+    pub fn make_read_only(&self) {
+        let remount = run(Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()));
+        remount.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Where it is mounted.
@@ -68,11 +80,15 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a server that was killed may still hold files for a moment.
-        run(Command::new("umount").arg("--lazy").arg(self.path()));
+        let _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
     }
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// Runs a command to its end. The error names the command and what it said.
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?} cannot be run: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command:?} fails: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
 }

@@ -9,14 +9,18 @@ use futures_util::FutureExt;
 use futures_util::future::{MaybeDone, maybe_done};
 use gesta_core::{BoxFuture, EventStore, Limit, Page, Place, Read, ReadError, Select, Version};
 
-/// The limits of one page of a fold. Large, since a fold needs all the events before it can go on.
+/// The limits of the first page of a fold. Large, since a fold needs all the events before it can go on.
 pub(crate) const PAGE: Limit = Limit {
     events: NonZeroU32::new(5_000).unwrap(),
     bytes: NonZeroU64::new(8 << 20).unwrap(),
     examined: NonZeroU64::new(1_000_000).unwrap(),
 };
 
-/// The pages of a read.
+/// The most events that a page grows to.
+const EVENTS_MAX: NonZeroU32 = NonZeroU32::new(20_000).unwrap();
+
+/// The pages of a read. Each has up to twice the events of the one before: a short history is read while it is folded, and a long one in few
+/// reads.
 pub(crate) struct Pages<'s> {
     store: &'s dyn EventStore,
     read: Read,
@@ -67,6 +71,8 @@ impl<'s> Pages<'s> {
                 *from = page.events.last().map(|event| event.version().next()).or(*from);
             }
         }
+        let limit = &mut self.read.limit;
+        limit.events = limit.events.saturating_mul(const { NonZeroU32::new(2).unwrap() }).min(EVENTS_MAX);
         let mut next = maybe_done(self.store.read(self.read.clone()));
         // Whether it is over already is asked with the next page.
         poll_fn(|context| Poll::Ready(next.poll_unpin(context).is_ready())).await;
@@ -134,10 +140,10 @@ mod tests {
         }
     }
 
-    /// Five events in one stream, each in a batch of its own.
-    fn five(fails_at: u64) -> Counted {
+    /// Seven events in one stream, each in a batch of its own.
+    fn seven(fails_at: u64) -> Counted {
         let store = MemoryStore::new(StoreId::from_bytes([7; 16]), 1, || Timestamp::from_nanos(1));
-        for id in 1..=5 {
+        for id in 1..=7 {
             let (stream, event_type) = ("a-1".parse().unwrap(), "x".parse().unwrap());
             let event =
                 NewEvent::json(EventId::from_u128(id), stream, event_type, Timestamp::from_nanos(1), "{}");
@@ -161,18 +167,18 @@ mod tests {
     }
 
     #[test]
-    fn each_page_is_begun_before_the_one_before_is_given() {
+    fn each_page_is_twice_as_large_and_begun_before_the_one_before_is_given() {
         let stream = Select::Stream { name: "a-1".parse().unwrap(), from: Some(Version::FIRST) };
         let log = Read::log(Query::All).select;
         for select in [stream, log] {
-            let expected = [(vec![1, 2], 2), (vec![3, 4], 3), (vec![5], 3)];
-            assert_eq!(shown(&five(u64::MAX), in_twos(select)).unwrap(), expected);
+            let expected = [(vec![1, 2], 2), (vec![3, 4, 5, 6], 3), (vec![7], 3)];
+            assert_eq!(shown(&seven(u64::MAX), in_twos(select)).unwrap(), expected);
         }
     }
 
     #[test]
     fn no_page_is_begun_beyond_the_version_that_is_wanted() {
-        let store = five(u64::MAX);
+        let store = seven(u64::MAX);
         let stream = Select::Stream { name: "a-1".parse().unwrap(), from: Some(Version::FIRST) };
         let mut pages = Pages::new(&store, in_twos(stream)).up_to(Some(Version::new(1)));
         assert_eq!(pollster::block_on(pages.next()).unwrap().unwrap().events.len(), 2);
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_error_comes_in_the_place_of_its_page() {
-        let store = five(2);
+        let store = seven(2);
         let mut pages = Pages::new(&store, in_twos(Read::log(Query::All).select));
         let first = pollster::block_on(pages.next()).unwrap().unwrap();
         assert_eq!(first.events.len(), 2);
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_page_that_was_read_already_is_not_read_again() {
-        let store = five(u64::MAX);
+        let store = seven(u64::MAX);
         let read = in_twos(Read::log(Query::All).select);
         let first = pollster::block_on(store.store.read(read.clone())).unwrap();
         let mut pages = Pages::with_first(&store, read, Some(first));
@@ -199,7 +205,7 @@ mod tests {
         while let Some(page) = pollster::block_on(pages.next()).unwrap() {
             seen.extend(page.events.iter().map(|event| event.position().sequence));
         }
-        assert_eq!(seen, [1, 2, 3, 4, 5]);
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(store.begun.load(Ordering::SeqCst), 2);
     }
 }

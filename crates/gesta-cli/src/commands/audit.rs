@@ -1,5 +1,6 @@
 //! `gesta audit`: hands events to an auditor, in a file that can be checked without the log.
 
+mod between;
 mod check;
 mod compare;
 mod export;

@@ -109,8 +109,9 @@ impl Selection {
             Place::Folder(folder) => Some(folder.as_path()),
             Place::Server(_) => None,
         };
-        let snapshots = existing(&snapshots, folder, access)?;
-        Ok((place.open(IfMissing::Refuse)?, snapshots))
+        // First the events: a folder that is missing is named as such.
+        let events = place.open(IfMissing::Refuse)?;
+        Ok((events, existing(&snapshots, folder, access)?))
     }
 
     fn includes(&self, stream: &SnapshotStream) -> bool {

@@ -95,6 +95,8 @@ fn events_are_selected_by_actor_and_by_time() {
     let file = audited.export("until-later", &["--between", "2001-01-01T00:00:00Z", "2199-01-01T00:00:00Z"]);
     let said = check(&file, &[]).ok();
     assert!(said.starts_with("checked 4 events") && said.contains("later events may match"), "{said}");
+    assert!(said.contains(", recorded from 2001-01-01T00:00:00Z to 2199-01-01T00:00:00Z\n"), "{said}");
+    check(&file, &["--dir", &audited.log]).ok();
     let swapped = ["--between", "2002-01-01T00:00:00Z", "2001-01-01T00:00:00Z"];
     let file = audited.file("swapped");
     gesta([&["audit", "export", &file, "--dir", &audited.log], &swapped[..]].concat()).failed(2);
@@ -189,6 +191,36 @@ fn a_log_shows_that_events_are_missing_although_the_manifest_was_changed_too() {
     let closed = manifest.replace("\"closed\":false", "\"closed\":true");
     let said = against_log("closed", events, &closed).failed(1);
     assert!(said.contains("the log has no later event"), "{said}");
+}
+
+#[test]
+fn the_times_of_a_manifest_are_compared_with_the_events_and_with_the_log() {
+    let audited = Audited::new();
+    let all = ["--between", "2001-01-01T00:00:00Z", "2199-01-01T00:00:00Z"];
+    let all = lines(&audited.export("all", &all));
+    let (events, manifest) = (&all[..4], &all[4]);
+    let with_times = |from: &str, to: &str| {
+        let mut changed = serde_json::from_str::<Value>(manifest).unwrap();
+        assert_eq!(changed["between"]["from"], "2001-01-01T00:00:00Z");
+        changed["between"] = serde_json::json!({"from": from, "to": to});
+        let file = audited.file("changed");
+        write_mended(&file, events, &changed.to_string());
+        file
+    };
+    let earlier = with_times("2001-01-01T00:00:00Z", "2002-01-01T00:00:00Z");
+    let said = check(&earlier, &[]).failed(1);
+    assert!(said.contains("it has events outside the times that the manifest names"), "{said}");
+    let swapped = with_times("2199-01-01T00:00:00Z", "2001-01-01T00:00:00Z");
+    check(&swapped, &[]).failed(1);
+    // The places of another time: the file leaves events out that the time has.
+    let mut without_last = serde_json::from_str::<Value>(manifest).unwrap();
+    let until = without_last["until"].as_str().unwrap().to_owned();
+    without_last["after"] = until.into();
+    let file = audited.file("fewer");
+    write_mended(&file, &[], &without_last.to_string());
+    check(&file, &[]).ok();
+    let said = check(&file, &["--dir", &audited.log]).failed(1);
+    assert!(said.contains("are not the places of its times in the log"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod demo;
 mod descriptions;
 mod docs;
 mod excerpt;
+mod full_disk;
 mod groups;
 mod harness;
 mod hosts;

@@ -129,37 +129,25 @@ impl LocalGroups {
     }
 
     async fn change(&self, group: GroupName, change: Change) -> Result<Changed, ChangeError> {
-        match self.ask(|reply| Message::Change { group, change, reply }).await {
-            Ok(answer) => answer,
-            Err(Unanswered::NotAsked(Full::Closed)) => Err(ChangeError::Closed),
-            Err(Unanswered::NotAsked(Full::Overloaded)) => {
-                Err(ChangeError::Unavailable { reason: OVERLOADED.to_owned() })
-            }
-            Err(Unanswered::Lost) => Err(ChangeError::InDoubt { reason: LOST.to_owned() }),
-        }
+        self.ask(|reply| Message::Change { group, change, reply }).await?
     }
 
     async fn settings(&self, group: GroupName, change: Change) -> Result<SettingsVersion, PutError> {
-        match self.ask(|reply| Message::Settings { group, change, reply }).await {
-            Ok(answer) => answer,
-            Err(Unanswered::NotAsked(Full::Closed)) => Err(PutError::Closed),
-            Err(Unanswered::NotAsked(Full::Overloaded)) => {
-                Err(PutError::Unavailable { reason: OVERLOADED.to_owned() })
-            }
-            Err(Unanswered::Lost) => Err(PutError::InDoubt { reason: LOST.to_owned() }),
-        }
+        self.ask(|reply| Message::Settings { group, change, reply }).await?
     }
 
     async fn known(&self, group: &GroupName) -> Result<Known, LookError> {
         let name = group.clone();
-        match self.ask(|reply| Message::Status { group: name, reply }).await {
-            Ok(Known::No) => Err(LookError::NoGroup { group: group.clone() }),
-            Ok(known) => Ok(known),
-            Err(Unanswered::NotAsked(Full::Closed) | Unanswered::Lost) => Err(LookError::Closed),
-            Err(Unanswered::NotAsked(Full::Overloaded)) => {
-                Err(LookError::Unavailable { reason: OVERLOADED.to_owned() })
-            }
+        match self.ask(|reply| Message::Status { group: name, reply }).await? {
+            Known::No => Err(LookError::NoGroup { group: group.clone() }),
+            known => Ok(known),
         }
+    }
+
+    /// The names of all groups.
+    async fn names(&self) -> Result<Vec<GroupName>, LookError> {
+        let listed = self.ask(|reply| Message::List { reply }).await?;
+        listed.map_err(|reason| LookError::Unavailable { reason })
     }
 
     /// Checks settings, and returns the place after which a new group of theirs begins.
@@ -189,7 +177,7 @@ impl LocalGroups {
     /// Creates a group, and starts its dealer.
     async fn create(&self, group: GroupName, settings: GroupSettings) -> Result<SettingsVersion, PutError> {
         let from = self.check(&settings).await?;
-        let groups = self.names().await?;
+        let groups = self.names().await.map_err(cannot_put)?;
         if groups.contains(&group) {
             return Err(self.exists(group).await);
         }
@@ -232,16 +220,6 @@ impl LocalGroups {
         }
     }
 
-    async fn names(&self) -> Result<Vec<GroupName>, PutError> {
-        match self.ask(|reply| Message::List { reply }).await {
-            Ok(names) => Ok(names),
-            Err(Unanswered::NotAsked(Full::Closed) | Unanswered::Lost) => Err(PutError::Closed),
-            Err(Unanswered::NotAsked(Full::Overloaded)) => {
-                Err(PutError::Unavailable { reason: OVERLOADED.to_owned() })
-            }
-        }
-    }
-
     fn hosted_settings(&self, group: &GroupName) -> Option<GroupSettings> {
         self.hosted.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned()
     }
@@ -259,6 +237,44 @@ enum Unanswered {
 const OVERLOADED: &str = "too many requests wait for the groups";
 /// The words for a change whose outcome nobody heard of.
 const LOST: &str = "the groups were closed while the change was made";
+
+impl From<Unanswered> for ChangeError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotAsked(Full::Closed) => Self::Closed,
+            Unanswered::NotAsked(Full::Overloaded) => Self::Unavailable { reason: OVERLOADED.to_owned() },
+            Unanswered::Lost => Self::InDoubt { reason: LOST.to_owned() },
+        }
+    }
+}
+
+impl From<Unanswered> for PutError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotAsked(Full::Closed) => Self::Closed,
+            Unanswered::NotAsked(Full::Overloaded) => Self::Unavailable { reason: OVERLOADED.to_owned() },
+            Unanswered::Lost => Self::InDoubt { reason: LOST.to_owned() },
+        }
+    }
+}
+
+impl From<Unanswered> for LookError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotAsked(Full::Overloaded) => Self::Unavailable { reason: OVERLOADED.to_owned() },
+            Unanswered::NotAsked(Full::Closed) | Unanswered::Lost => Self::Closed,
+        }
+    }
+}
+
+/// The error of a put that could not look first. Nothing was put.
+fn cannot_put(error: LookError) -> PutError {
+    match error {
+        LookError::Closed => PutError::Closed,
+        LookError::Unavailable { reason } => PutError::Unavailable { reason },
+        error => PutError::Unavailable { reason: error.to_string() },
+    }
+}
 
 impl Drop for LocalGroups {
     fn drop(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gesta_conformance::AwayKeyValues;
 use gesta_consumer::group::{
     ChangeError, Delivery, GroupName, GroupSettings, GroupState, Groups, LocalGroups, LocalGroupsOptions,
-    LookError, Settlement, Take, TakeError, Taken, Then,
+    LookError, PutError, Settlement, Take, TakeError, Taken, Then,
 };
 use gesta_consumer::{Clock, TestClock};
 use gesta_core::{Batch, EventId, MemoryKeyValueStore, MemoryStore, NewEvent, Query, StoreId, Timestamp};
@@ -135,6 +135,23 @@ fn without_the_key_value_store_calls_are_refused_until_it_is_back() {
     while block_on(groups.take(group("g"), call())).is_err() {
         world.clock.advance(Duration::from_secs(1));
     }
+}
+
+#[test]
+fn a_list_of_groups_that_cannot_be_read_is_reported_with_the_reason() {
+    let world = World::new();
+    world.values.set_away(true);
+    let groups = world.start();
+    let away = "the list of groups cannot be read: the key-value store is not available: away";
+    let unavailable = LookError::Unavailable { reason: away.to_owned() };
+    assert_eq!(block_on(groups.list()), Err(unavailable));
+    let put = block_on(groups.put(group("g"), GroupSettings::new(Query::All), None));
+    assert_eq!(put, Err(PutError::Unavailable { reason: away.to_owned() }));
+    world.values.set_away(false);
+    while block_on(groups.list()).is_err() {
+        world.clock.advance(Duration::from_secs(60));
+    }
+    create(&groups, "g");
 }
 
 #[test]

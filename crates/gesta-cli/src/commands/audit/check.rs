@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use gesta_core::{Checkpoint, Position, RecordedEvent};
+use gesta_core::{Checkpoint, Position, RecordedEvent, Timestamp};
 use gesta_wire::EventJson;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -45,8 +45,9 @@ impl CheckAudit {
             let log = LogEvents::new(&**opened.store(), &manifest).map_err(changed)?;
             Check::new(Some(log)).all(lines()?).map_err(changed)?;
         }
-        let Manifest { store, until, events, redacted, closed, .. } = &manifest;
-        say(&format!("checked {} of store {store}, up to {until}", count(*events, "event")))?;
+        let Manifest { store, between, until, events, redacted, closed, .. } = &manifest;
+        let times = between.map_or_else(String::new, |between| format!(", recorded {between}"));
+        say(&format!("checked {} of store {store}, up to {until}{times}", count(*events, "event")))?;
         if *redacted > 0 {
             let only_with_log = if opened.is_some() {
                 ""
@@ -83,13 +84,15 @@ struct Check<'a> {
     sum: Sha256,
     events: u64,
     redacted: u64,
+    /// The first and the last time at which an event was recorded, of events that are not redacted.
+    times: Option<(Timestamp, Timestamp)>,
     /// The first and the last sequence of each partition.
     span: BTreeMap<u16, (u64, u64)>,
 }
 
 impl<'a> Check<'a> {
     fn new(log: Option<LogEvents<'a>>) -> Self {
-        Self { log, sum: Sha256::new(), events: 0, redacted: 0, span: BTreeMap::new() }
+        Self { log, sum: Sha256::new(), events: 0, redacted: 0, times: None, span: BTreeMap::new() }
     }
 
     /// Checks all lines, and returns the manifest.
@@ -122,6 +125,7 @@ impl<'a> Check<'a> {
             if hex(&event.leaf()) != parsed.leaf {
                 return Err("the event does not have the digest that stands beside it".to_owned());
             }
+            self.note_time(event.recorded_at());
             event.position()
         } else {
             self.redacted += 1;
@@ -134,6 +138,11 @@ impl<'a> Check<'a> {
         *last = position.sequence;
         self.events += 1;
         self.log.as_mut().map_or(Ok(()), |log| log.compare(position, &parsed, line))
+    }
+
+    fn note_time(&mut self, time: Timestamp) {
+        let (first, last) = self.times.unwrap_or((time, time));
+        self.times = Some((first.min(time), last.max(time)));
     }
 
     /// Compares the manifest with what was read.
@@ -154,6 +163,7 @@ impl<'a> Check<'a> {
         }
         let (after, until) = range(&manifest)?;
         self.check_range(&after, &until)?;
+        self.check_times(&manifest)?;
         if hex(&self.sum.finalize()) != manifest.sha256 {
             return Err(Failure::new("its lines do not have the sum that the manifest names"));
         }
@@ -172,6 +182,15 @@ impl<'a> Check<'a> {
         match self.span.iter().any(is_outside) {
             true => Err(Failure::new("it has events outside the range that the manifest names")),
             false => Ok(()),
+        }
+    }
+
+    /// Checks that the events were recorded in the times of the manifest.
+    fn check_times(&self, manifest: &Manifest) -> Outcome {
+        let Some((between, (first, last))) = manifest.between.zip(self.times) else { return Ok(()) };
+        match between.contains(first) && between.contains(last) {
+            true => Ok(()),
+            false => Err(Failure::new("it has events outside the times that the manifest names")),
         }
     }
 }

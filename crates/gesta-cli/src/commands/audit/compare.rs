@@ -47,6 +47,7 @@ impl<'a> LogEvents<'a> {
                 "the manifest says that no event can come into this time any more, but the log has no later event",
             ));
         }
+        check_times(store, manifest, &after, &until)?;
         let query = QueryJson::deserialize(&manifest.query).map_err(|error| error.to_string());
         let query = query.and_then(|query| query.to_query().map_err(|error| error.to_string()));
         let query = query.map_err(|error| Failure::new("the manifest's `query` is no query").cause(error))?;
@@ -96,6 +97,21 @@ impl<'a> LogEvents<'a> {
         }));
         (self.from, self.at_end) = (page.scanned_to, page.end);
         Ok(())
+    }
+}
+
+/// Checks that the places of a manifest are those of its times in the log.
+fn check_times(store: &dyn EventStore, manifest: &Manifest, after: &Checkpoint, until: &Checkpoint) -> Outcome {
+    let Some(between) = manifest.between else { return Ok(()) };
+    let (begin, end) = between.places(store)?;
+    // While the time is not closed, events may have come into it since.
+    let is_whole = || match manifest.closed {
+        true => until.sequences().eq(end.sequences()),
+        false => until.sequences().zip(end.sequences()).all(|(until, end)| until <= end),
+    };
+    match after.sequences().eq(begin.sequences()) && is_whole() {
+        true => Ok(()),
+        false => Err(Failure::new("the manifest's `after` and `until` are not the places of its times in the log")),
     }
 }
 

@@ -7,6 +7,7 @@ use gesta_core::{Checkpoint, EventStore, Place, Query, Read, StreamName, Tag, Ti
 use gesta_wire::{QueryJson, parse_time};
 use sha2::{Digest, Sha256};
 
+use super::between::Between;
 use super::line::{FORMAT, Manifest, event_line, hex};
 use super::redact::Pointer;
 use crate::failure::{Failure, Outcome};
@@ -46,11 +47,18 @@ fn time(text: &str) -> Result<Timestamp, String> {
     parse_time(text).map_err(|error| error.to_string())
 }
 
+/// The times of `--between`.
+fn between_of(given: Option<&[Timestamp]>) -> Outcome<Option<Between>> {
+    let Some(&[from, to]) = given else { return Ok(None) };
+    let between = Between::new(from, to);
+    between.map(Some).ok_or_else(|| Failure::usage("the first time of `--between` is later than the second"))
+}
+
 impl ExportForAudit {
     pub(crate) fn run(self) -> Outcome {
         let opened = self.target.open(IfMissing::Refuse)?;
         let store = &**opened.store();
-        let range = Range::of(store, self.between.as_deref())?;
+        let range = Range::of(store, between_of(self.between.as_deref())?)?;
         let tags = [("$correlation", self.correlation), ("$actor", self.actor)];
         let tags = tags.into_iter().filter_map(|(key, value)| Some(Tag::from_parts(key, &value?)));
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::usage(error.to_string()))?;
@@ -67,6 +75,8 @@ impl ExportForAudit {
 
 /// A part of the log.
 struct Range {
+    /// The times that were asked for.
+    between: Option<Between>,
     after: Checkpoint,
     until: Checkpoint,
     /// True if no event can come into it any more.
@@ -74,24 +84,17 @@ struct Range {
 }
 
 impl Range {
-    /// The events that were recorded between two times, or all that there are.
-    fn of(store: &dyn EventStore, between: Option<&[Timestamp]>) -> Outcome<Self> {
+    /// The events that were recorded in these times, or all that there are.
+    fn of(store: &dyn EventStore, between: Option<Between>) -> Outcome<Self> {
         let place = |when| pollster::block_on(store.locate(when)).map_err(Failure::from);
-        let Some(&[from, to]) = between else {
-            return Ok(Self { after: place(When::Start)?, until: place(When::Head)?, is_closed: false });
+        let Some(times) = between else {
+            return Ok(Self { between, after: place(When::Start)?, until: place(When::Head)?, is_closed: false });
         };
-        if from > to {
-            return Err(Failure::usage("the first time of `--between` is later than the second"));
-        }
-        let until = place(When::RecordedUpTo(to))?;
-        let after = match from.as_nanos().checked_sub(1) {
-            Some(before) => place(When::RecordedUpTo(Timestamp::from_nanos(before)))?,
-            None => place(When::Start)?,
-        };
+        let (after, until) = times.places(store)?;
         // An event that was recorded later closes the time before it, in its partition.
         let is_closed =
             place(When::Head)?.sequences().zip(until.sequences()).all(|(head, until)| head > until);
-        Ok(Self { after, until, is_closed })
+        Ok(Self { between, after, until, is_closed })
     }
 }
 
@@ -138,7 +141,7 @@ struct Events<'a> {
 impl Events<'_> {
     /// Writes every matching event, then the manifest. Returns the number of events.
     fn write(self, out: &mut dyn Write, unmatched: &mut Unmatched) -> Outcome<u64> {
-        let Self { store, query, range: Range { after, until, is_closed }, redact } = self;
+        let Self { store, query, range: Range { between, after, until, is_closed }, redact } = self;
         let (mut sum, mut progress) = (Sha256::new(), Progress::new(None));
         let (mut events, mut redacted) = (0, 0);
         let mut from = Place::At(after.clone());
@@ -165,6 +168,7 @@ impl Events<'_> {
             audit: FORMAT,
             store: until.store().to_string(),
             query: QueryJson::of(&query),
+            between,
             after: after.to_string(),
             until: until.to_string(),
             closed: is_closed,

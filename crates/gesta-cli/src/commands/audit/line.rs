@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::between::Between;
 use super::redact::{Pointer, redact};
 
 /// The version of the format.
@@ -37,6 +38,9 @@ pub(super) struct Manifest {
     pub(super) store: String,
     /// The events that were asked for.
     pub(super) query: Value,
+    /// The times that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) between: Option<Between>,
     /// The place in the log after which the events begin.
     pub(super) after: String,
     /// The place in the log up to which the events go.

@@ -199,7 +199,7 @@ impl Engine {
                 let _ = reply.give(self.groups[&group].known());
             }
             Message::List { reply } => {
-                let _ = reply.give(self.groups.keys().cloned().collect());
+                let _ = reply.give(Ok(self.groups.keys().cloned().collect()));
             }
             // It was found in the list meanwhile, or by another caller.
             Message::Created { group } if self.groups[&group].ended.is_some() => self.start(group),
@@ -357,8 +357,9 @@ impl Engine {
             Message::Settings { reply, .. } => drop(reply.give(Err(PutError::Unavailable { reason }))),
             Message::Status { reply, .. } => drop(reply.give(Known::Failed(reason))),
             // Without an answer the caller reports that groups are closed.
-            Message::List { .. }
-            | Message::Cancel { .. }
+            Message::List { reply } if self.is_closing => drop(reply),
+            Message::List { reply } => drop(reply.give(Err(reason))),
+            Message::Cancel { .. }
             | Message::Unwritten { .. }
             | Message::Created { .. }
             | Message::TakeBack

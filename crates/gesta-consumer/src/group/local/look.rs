@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use gesta_core::{Checkpoint, KeyValueError, Place, StreamName};
 
-use super::queue::{Full, Known, Message};
-use super::{LocalGroups, Unanswered, keys, words};
+use super::queue::Known;
+use super::{LocalGroups, keys, words};
 use crate::consumer::{LagMeter, events_between};
 use crate::group::dealer::{DealerStatus, Row, held_read};
 use crate::group::error::LookError;
@@ -40,13 +40,7 @@ impl LocalGroups {
     }
 
     pub(super) async fn look_at_all(&self) -> Result<Vec<GroupStatus>, LookError> {
-        let names = match self.ask(|reply| Message::List { reply }).await {
-            Ok(names) => names,
-            Err(Unanswered::NotAsked(Full::Closed) | Unanswered::Lost) => return Err(LookError::Closed),
-            Err(Unanswered::NotAsked(Full::Overloaded)) => {
-                return Err(LookError::Unavailable { reason: super::OVERLOADED.to_owned() });
-            }
-        };
+        let names = self.names().await?;
         self.lags.keep(&names);
         let head = self.store.head_now().await.map_err(LookError::Read)?;
         let mut groups = Vec::with_capacity(names.len());

@@ -28,8 +28,8 @@ pub(super) enum Message {
     Settings { group: GroupName, change: Change, reply: Reply<Result<SettingsVersion, PutError>> },
     /// Somebody looks at a group.
     Status { group: GroupName, reply: Reply<Known> },
-    /// Somebody looks at all groups.
-    List { reply: Reply<Vec<GroupName>> },
+    /// Somebody looks at all groups. The error says why they are not known.
+    List { reply: Reply<Result<Vec<GroupName>, String>> },
     /// A group was created: its row is there.
     Created { group: GroupName },
     /// The groups that another dealer took over are dealt here again.
