@@ -22,7 +22,8 @@ impl SmallDisk {
     pub fn mount(bytes: u64) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("gesta-disk").tempdir().expect("a folder");
         let options = format!("size={bytes},mode=0711");
-        let mounted = run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()));
+        let mounted =
+            run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()));
         match mounted {
             Ok(()) => Some(Self { folder }),
             Err(error) => {

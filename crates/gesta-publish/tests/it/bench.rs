@@ -1,4 +1,4 @@
-//! A store in memory, its groups, and one publisher.
+//! A store, its groups, and one publisher.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use gesta_consumer::group::{
     BackOff, GroupName, GroupState, GroupStatus, Groups, LocalGroups, LocalGroupsOptions, Parked, To,
 };
 use gesta_core::{
-    Batch, EventId, EventStore, MemoryKeyValueStore, MemoryStore, NewEvent, StoreId, Timestamp,
+    Batch, EventId, EventStore, MemoryKeyValueStore, MemoryStore, NewEvent, StoreId, Timestamp, When,
 };
 use gesta_publish::{Running, read_text};
 use pollster::block_on;
@@ -25,7 +25,7 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) const STORE: StoreId = StoreId::from_bytes([7; 16]);
 
 pub(crate) struct Bench {
-    store: Arc<MemoryStore>,
+    store: Arc<dyn EventStore>,
     groups: Arc<LocalGroups>,
     group: GroupName,
     running: Option<Running>,
@@ -50,10 +50,14 @@ pub(crate) fn secret(text: &str) -> TempDir {
 impl Bench {
     /// Starts the publisher `test` from all that is appended. `keys` are the other keys of it; a secret that is not empty is in the file `secret`.
     pub(crate) fn start(keys: &str, secret_text: &str) -> Self {
-        let store = Arc::new(MemoryStore::new(STORE, 1, || Timestamp::from_nanos(1)));
+        Self::start_on(Arc::new(MemoryStore::new(STORE, 1, || Timestamp::from_nanos(1))), keys, secret_text)
+    }
+
+    /// The same on a store that has no groups yet.
+    pub(crate) fn start_on(store: Arc<dyn EventStore>, keys: &str, secret_text: &str) -> Self {
         let values = Arc::new(MemoryKeyValueStore::default());
         let options = LocalGroupsOptions { boot_epoch: 0, is_alone: true, ..LocalGroupsOptions::default() };
-        let groups = LocalGroups::start(Arc::clone(&store) as _, values, Arc::new(SystemClock), options);
+        let groups = LocalGroups::start(Arc::clone(&store), values, Arc::new(SystemClock), options);
         let groups = Arc::new(groups.unwrap());
         let group = "publish-test".parse().unwrap();
         let mut bench = Self { store, groups, group, running: None, next_id: AtomicU64::new(1) };
@@ -77,7 +81,8 @@ impl Bench {
         // What is released comes again soon: the test waits for it.
         settings.back_off = BackOff { first: Duration::from_millis(50), max: Duration::from_millis(400) };
         block_on(self.groups.host(publisher.group().clone(), settings)).unwrap();
-        self.running = Some(publisher.start(STORE, Arc::clone(&self.groups) as _).unwrap());
+        let store = block_on(self.store.locate(When::Start)).unwrap().store();
+        self.running = Some(publisher.start(store, Arc::clone(&self.groups) as _).unwrap());
     }
 
     /// Appends one event to each of the streams.

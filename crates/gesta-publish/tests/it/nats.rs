@@ -101,8 +101,13 @@ fn server() -> Option<(Nats, Beside)> {
     Some((server, beside))
 }
 
+/// The keys of a publisher to the stream.
+pub(crate) fn target(server: &Nats, keys: &str) -> String {
+    format!("to = \"{}\"\nstream = \"SHOP\"\n{keys}", server.url())
+}
+
 pub(crate) fn start(server: &Nats, keys: &str) -> Bench {
-    Bench::start(&format!("to = \"{}\"\nstream = \"SHOP\"\n{keys}", server.url()), TOKEN)
+    Bench::start(&target(server, keys), TOKEN)
 }
 
 #[test]

@@ -113,8 +113,13 @@ pub(crate) fn address(server: &RabbitMq) -> String {
     server.url().replace(&format!("{USER}@"), "")
 }
 
+/// The keys of a publisher to an exchange.
+pub(crate) fn target(server: &RabbitMq, exchange: &str, keys: &str) -> String {
+    format!("to = \"{}\"\nexchange = \"{exchange}\"\n{keys}", address(server))
+}
+
 pub(crate) fn start(server: &RabbitMq, exchange: &str, keys: &str) -> Bench {
-    Bench::start(&format!("to = \"{}\"\nexchange = \"{exchange}\"\n{keys}", address(server)), USER)
+    Bench::start(&target(server, exchange, keys), USER)
 }
 
 /// A name that no other test has: the server is shared.

@@ -2,12 +2,15 @@
 //! `cargo test --release --package gesta-publish --test it rates -- --ignored --nocapture`.
 #![expect(clippy::print_stdout, reason = "figures are printed")]
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream;
 use futures_util::StreamExt;
-use lapin::BasicProperties;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use gesta_log::{LogStore, Options};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel};
 use tempfile::TempDir;
 use test_servers::{Nats, RabbitMq};
 
@@ -17,9 +20,14 @@ use crate::{nats, rabbitmq};
 const EVENTS: usize = 20_000;
 const STREAMS: usize = 10_000;
 const WINDOW: usize = 256;
-/// Events of one append. A batch that the window of a group cannot hold is read again stream by stream, and the store in memory looks at
-/// the whole log for each of them.
+/// Events of one append.
 const BATCH: usize = 100;
+
+/// A publisher of what is appended to a new log.
+fn on_a_log(folder: &Path, target: &str, secret: &str) -> Bench {
+    let log = LogStore::open(folder, &Options::default()).unwrap();
+    Bench::start_on(Arc::new(log), target, secret)
+}
 
 /// Publishes events of many streams, and then those of one, and prints the rates.
 fn measure(name: &str, bench: &Bench) {
@@ -65,8 +73,21 @@ fn rates_of_nats() {
     let Some(server) = Nats::start(&configuration) else { return };
     let beside = nats::Beside::new(&server);
     beside.create(stream::Config { duplicate_window: Duration::from_secs(120), ..nats::config() });
-    let bench = nats::start(&server, nats::SUBJECT);
+    let bench = on_a_log(&folder.path().join("log"), &nats::target(&server, nats::SUBJECT), nats::TOKEN);
     measure("NATS", &bench);
+}
+
+/// Publishes the same message again and again by the client of RabbitMQ alone, with as many in flight as a publisher has.
+async fn publish_alone(channel: &Channel, name: &str, properties: BasicProperties, body: &[u8]) {
+    let begun = Instant::now();
+    let publish = |_| async {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let key = "order.placed".into();
+        let sent = channel.basic_publish("shop".into(), key, options, body, properties.clone()).await;
+        assert!(sent.unwrap().await.unwrap().is_ack());
+    };
+    futures_util::stream::iter(0..EVENTS).map(publish).buffer_unordered(WINDOW).collect::<Vec<_>>().await;
+    print_rate_since(name, EVENTS, begun);
 }
 
 #[test]
@@ -75,20 +96,19 @@ fn rates_of_rabbitmq() {
     let Some(server) = RabbitMq::start() else { return };
     let beside = rabbitmq::Beside::new(&server);
     beside.declare("shop");
+    let folder = TempDir::new().unwrap();
+    let target = rabbitmq::target(&server, "shop", rabbitmq::SUBJECT);
+    let bench = on_a_log(folder.path(), &target, rabbitmq::USER);
+    bench.append(["order-1"]);
+    bench.until_done();
     beside.block_on(async |channel| {
+        let options = BasicGetOptions { no_ack: true };
+        let published = channel.basic_get("shop".into(), options).await.unwrap().unwrap().delivery;
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        let begun = Instant::now();
-        let publish = |_| async {
-            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            let properties = BasicProperties::default().with_delivery_mode(2);
-            let key = "order.placed".into();
-            let sent =
-                channel.basic_publish("shop".into(), key, options, b"{\"amount\":1}", properties).await;
-            assert!(sent.unwrap().await.unwrap().is_ack());
-        };
-        futures_util::stream::iter(0..EVENTS).map(publish).buffer_unordered(WINDOW).collect::<Vec<_>>().await;
-        print_rate_since("lapin alone, one channel", EVENTS, begun);
+        let bare = BasicProperties::default().with_delivery_mode(2);
+        publish_alone(channel, "lapin alone, no headers", bare, &published.data).await;
+        publish_alone(channel, "lapin alone, a publisher's headers", published.properties, &published.data)
+            .await;
     });
-    let bench = rabbitmq::start(&server, "shop", rabbitmq::SUBJECT);
     measure("RabbitMQ", &bench);
 }

@@ -101,7 +101,12 @@ impl<'a> LogEvents<'a> {
 }
 
 /// Checks that the places of a manifest are those of its times in the log.
-fn check_times(store: &dyn EventStore, manifest: &Manifest, after: &Checkpoint, until: &Checkpoint) -> Outcome {
+fn check_times(
+    store: &dyn EventStore,
+    manifest: &Manifest,
+    after: &Checkpoint,
+    until: &Checkpoint,
+) -> Outcome {
     let Some(between) = manifest.between else { return Ok(()) };
     let (begin, end) = between.places(store)?;
     // While the time is not closed, events may have come into it since.
@@ -111,7 +116,9 @@ fn check_times(store: &dyn EventStore, manifest: &Manifest, after: &Checkpoint, 
     };
     match after.sequences().eq(begin.sequences()) && is_whole() {
         true => Ok(()),
-        false => Err(Failure::new("the manifest's `after` and `until` are not the places of its times in the log")),
+        false => {
+            Err(Failure::new("the manifest's `after` and `until` are not the places of its times in the log"))
+        }
     }
 }
 

@@ -88,7 +88,12 @@ impl Range {
     fn of(store: &dyn EventStore, between: Option<Between>) -> Outcome<Self> {
         let place = |when| pollster::block_on(store.locate(when)).map_err(Failure::from);
         let Some(times) = between else {
-            return Ok(Self { between, after: place(When::Start)?, until: place(When::Head)?, is_closed: false });
+            return Ok(Self {
+                between,
+                after: place(When::Start)?,
+                until: place(When::Head)?,
+                is_closed: false,
+            });
         };
         let (after, until) = times.places(store)?;
         // An event that was recorded later closes the time before it, in its partition.
