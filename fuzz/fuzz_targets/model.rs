@@ -5,10 +5,7 @@
 use std::sync::Arc;
 
 use gesta_conformance::{Clock, Harness, Restarting, compare_by_choices};
-use gesta_core::{
-    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore, Listing, Page,
-    Read, ReadError, StreamInfo, StreamName, StreamPage, When,
-};
+use gesta_core::{AppendError, Appended, Batch, BoxFuture, EventStore, StoreLayer};
 use gesta_log::sim::{self, Machine};
 use gesta_log::{LogStore, Options, SEGMENT_SIZE_BYTES_MIN};
 
@@ -59,9 +56,9 @@ impl Harness for Simulated {
 /// A log without threads: the caller of an append does all the work.
 struct Driven(LogStore);
 
-impl EventStore for Driven {
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
+impl StoreLayer for Driven {
+    fn inner(&self) -> &dyn EventStore {
+        &self.0
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
@@ -70,33 +67,5 @@ impl EventStore for Driven {
             self.0.keep_inline();
             appended
         })
-    }
-
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.0.repeat_of(command, near)
-    }
-
-    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.0.read(read)
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.0.stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.0.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.0.locate(at)
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.0.wait_past(after)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This crate has no runtime, does no I/O, reads no clock, draws no entropy, and never reads a payload.
 //!
-//! - [`EventStore`] is the trait of every store, used as `Arc<dyn EventStore>`.
+//! - [`EventStore`] is the trait of every store, used as `Arc<dyn EventStore>`. A [`StoreLayer`] is one in front of another.
 //! - [`Batch`] is the unit of an append: events, expectations of their streams, conditions on the log.
 //! - [`Read`] asks for events and [`Page`] returns them. [`Subscription`] is a read without end.
 //! - [`KeyValueStore`] is the trait of small values by key, with revisions, beside the log.
@@ -34,6 +34,7 @@ mod excerpt;
 mod form;
 mod key_value;
 mod lane;
+mod layer;
 mod limits;
 mod memory;
 mod name;
@@ -64,6 +65,7 @@ pub use key_value::{
     Entry, KeyName, KeyNameError, KeyPrefix, KeyValueError, KeyValueStore, MemoryKeyValueStore, Revision,
 };
 pub use lane::{LANES, Lane, Lanes, LanesParseError};
+pub use layer::StoreLayer;
 pub use limits::*;
 pub use memory::MemoryStore;
 pub use name::{Category, EventType, NameError, StreamName, Tag};

@@ -105,10 +105,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::{
-        AppendError, Appended, Batch, BoxFuture, Capabilities, CommandKey, EventId, Listing, MemoryStore,
-        NewEvent, StoreId, StreamInfo, StreamName, StreamPage, Timestamp,
-    };
+    use crate::{Batch, BoxFuture, EventId, MemoryStore, NewEvent, StoreId, StoreLayer, Timestamp};
 
     /// An in-memory store that records the calls of its readers.
     struct Noted {
@@ -129,38 +126,14 @@ mod tests {
         }
     }
 
-    impl EventStore for Noted {
-        fn capabilities(&self) -> &Capabilities {
-            self.store.capabilities()
-        }
-
-        fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-            self.store.append(batch)
-        }
-
-        fn repeat_of(
-            &self,
-            command: CommandKey,
-            near: StreamName,
-        ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-            self.store.repeat_of(command, near)
+    impl StoreLayer for Noted {
+        fn inner(&self) -> &dyn EventStore {
+            &self.store
         }
 
         fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
             self.calls.lock().unwrap().push("read");
             self.store.read(read)
-        }
-
-        fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-            self.store.stream(name)
-        }
-
-        fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-            self.store.streams(listing)
-        }
-
-        fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-            self.store.locate(at)
         }
 
         fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

@@ -26,10 +26,7 @@
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroU64};
 
-use gesta_core::{
-    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventStore, Limit,
-    Listing, Page, Read, ReadError, StreamInfo, StreamName, StreamPage, When,
-};
+use gesta_core::{BoxFuture, EventStore, Limit, Page, Read, ReadError, StoreLayer, When};
 use serde_json::Value;
 
 use crate::as_of::{Evaluation, Moment, ViewAsOf};
@@ -148,41 +145,13 @@ struct Paged<'a> {
     events: NonZeroU32,
 }
 
-impl EventStore for Paged<'_> {
-    fn capabilities(&self) -> &Capabilities {
-        self.store.capabilities()
-    }
-
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-        self.store.append(batch)
-    }
-
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.store.repeat_of(command, near)
+impl StoreLayer for Paged<'_> {
+    fn inner(&self) -> &dyn EventStore {
+        self.store
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
         let limit = Limit { events: self.events, bytes: NonZeroU64::MAX, examined: NonZeroU64::MAX };
         self.store.read(read.limit(limit))
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.store.stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.store.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.store.locate(at)
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.store.wait_past(after)
     }
 }

@@ -145,8 +145,8 @@ pub use gesta_core::{
     AppendError, Appended, Batch, BoxFuture, Capabilities, Category, Checkpoint, CommandKey, Condition,
     ContentKind, EventId, EventStore, EventType, Expected, Fingerprint, Item, Limit, ListToken, Listing,
     MemoryStore, NameError, NewEvent, Page, Place, Placed, Position, Query, Read, ReadError, RecordedEvent,
-    Retry, Select, SnapshotStore, StoreId, StreamInfo, StreamName, StreamPage, Subscription, Tag, Timestamp,
-    Version, When,
+    Retry, Select, SnapshotStore, StoreId, StoreLayer, StreamInfo, StreamName, StreamPage, Subscription, Tag,
+    Timestamp, Version, When,
 };
 pub use gesta_macros::{Command, Event, Key, Refusal, decision, snapshot};
 pub use group::{GroupContext, HostedGroup};

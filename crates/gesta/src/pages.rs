@@ -95,21 +95,9 @@ mod tests {
         fails_at: u64,
     }
 
-    impl EventStore for Counted {
-        fn capabilities(&self) -> &Capabilities {
-            self.store.capabilities()
-        }
-
-        fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-            self.store.append(batch)
-        }
-
-        fn repeat_of(
-            &self,
-            command: CommandKey,
-            near: StreamName,
-        ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-            self.store.repeat_of(command, near)
+    impl StoreLayer for Counted {
+        fn inner(&self) -> &dyn EventStore {
+            &self.store
         }
 
         fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
@@ -121,22 +109,6 @@ mod tests {
                     _ => self.store.read(read).await,
                 }
             })
-        }
-
-        fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-            self.store.stream(name)
-        }
-
-        fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-            self.store.streams(listing)
-        }
-
-        fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-            self.store.locate(at)
-        }
-
-        fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-            self.store.wait_past(after)
         }
     }
 

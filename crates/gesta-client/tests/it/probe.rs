@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use event_listener::{Event, Listener as _};
 use gesta_core::{
-    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventId, EventStore,
-    Listing, MemoryStore, NewEvent, Page, Read, ReadError, StoreId, StreamInfo, StreamName, StreamPage,
-    Timestamp, When,
+    AppendError, Appended, Batch, BoxFuture, Checkpoint, EventId, EventStore, MemoryStore, NewEvent, Page,
+    Read, ReadError, StoreId, StoreLayer, Timestamp,
 };
 
 /// How long a wait lasts until it looks again.
@@ -135,9 +134,9 @@ impl Probe {
     }
 }
 
-impl EventStore for Probe {
-    fn capabilities(&self) -> &Capabilities {
-        self.store.capabilities()
+impl StoreLayer for Probe {
+    fn inner(&self) -> &dyn EventStore {
+        &*self.store
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
@@ -158,31 +157,11 @@ impl EventStore for Probe {
         })
     }
 
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.store.repeat_of(command, near)
-    }
-
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
         Box::pin(async move {
             self.pass(None).await;
             self.store.read(read).await
         })
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.store.stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.store.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.store.locate(at)
     }
 
     fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {

@@ -78,7 +78,7 @@ fn simulate(seed: u64) {
     target.inner.lock().unwrap().troubles.clear();
     store.faults.lock().unwrap().clear();
     consumer.resume();
-    let head = pollster::block_on(store.locate(When::Head)).unwrap();
+    let head = pollster::block_on(store.inner.locate(When::Head)).unwrap();
     wait_for(&consumer, |state| {
         match state {
             ConsumerState::Stopped { .. } => consumer.restart().unwrap(),

@@ -294,21 +294,9 @@ impl Faulty {
     }
 }
 
-impl EventStore for Faulty {
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-        self.inner.append(batch)
-    }
-
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.inner.repeat_of(command, near)
+impl StoreLayer for Faulty {
+    fn inner(&self) -> &dyn EventStore {
+        &*self.inner
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
@@ -320,21 +308,5 @@ impl EventStore for Faulty {
             Some(Some(error)) => Box::pin(async { Err(error) }),
             _ => self.inner.read(read),
         }
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.inner.stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.inner.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.inner.locate(at)
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.inner.wait_past(after)
     }
 }

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use gesta_conformance::sample::{self, Sample as _};
 use gesta_conformance::{Clock, Harness, Snapshot};
 use gesta_core::{
-    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, CopyError,
-    CopySource as _, EventStore, Limit, Listing, LogDigest, Page, Place, Placed, Position, Query, Read,
-    ReadError, RecordedBatch, RecordedEvent, StoreId, StreamInfo, StreamName, StreamPage, Timestamp, Version,
-    When, check, check_batch, repeat_of,
+    AppendError, Appended, Batch, BoxFuture, Checkpoint, CommandKey, CopyError, CopySource as _, EventStore,
+    Limit, Listing, LogDigest, Place, Placed, Position, Query, Read, ReadError, RecordedBatch, RecordedEvent,
+    StoreId, StoreLayer, StreamName, Timestamp, Version, When, check, check_batch, repeat_of,
 };
 use gesta_log::{
     LogCopy, LogStore, OpenError, Options, ReadOnlyCause, Repair, Replica, ReplicaError, SourcePlace, repair,
@@ -461,33 +460,13 @@ fn floor_place(floor: Timestamp) -> SourcePlace {
     SourcePlace::new(floor.as_nanos().to_be_bytes().to_vec()).expect("8 bytes")
 }
 
-impl EventStore for Fronted {
-    fn capabilities(&self) -> &Capabilities {
-        self.replica.log().capabilities()
+impl StoreLayer for Fronted {
+    fn inner(&self) -> &dyn EventStore {
+        &**self.replica.log()
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
         Box::pin(async move { self.decide_and_feed(batch) })
-    }
-
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.replica.log().repeat_of(command, near)
-    }
-
-    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.replica.log().read(read)
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.replica.log().stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.replica.log().streams(listing)
     }
 
     fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
@@ -495,10 +474,6 @@ impl EventStore for Fronted {
             When::ClosedAt(time) => Box::pin(async move { self.close(time) }),
             at => self.replica.log().locate(at),
         }
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.replica.log().wait_past(after)
     }
 }
 

@@ -23,7 +23,7 @@ const WINDOW: usize = 256;
 /// Events of one append.
 const BATCH: usize = 100;
 
-/// A publisher of what is appended to a new log.
+/// A publisher of the events of a new log.
 fn on_a_log(folder: &Path, target: &str, secret: &str) -> Bench {
     let log = LogStore::open(folder, &Options::default()).unwrap();
     Bench::start_on(Arc::new(log), target, secret)

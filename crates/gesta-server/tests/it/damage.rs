@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use gesta::App;
 use gesta_core::{
-    AppendError, Appended, Batch, BoxFuture, Capabilities, Checkpoint, CommandKey, EventId, EventStore,
-    Listing, MemoryStore, NewEvent, Page, Position, Read, ReadError, Select, StreamInfo, StreamName,
-    StreamPage, Timestamp, When,
+    Batch, BoxFuture, EventId, EventStore, MemoryStore, NewEvent, Page, Position, Read, ReadError, Select,
+    StoreLayer, StreamInfo, StreamName, Timestamp, When,
 };
 use gesta_log::{LogStore, Options, Scrub};
 use gesta_server::{Limits, Server};
@@ -28,21 +27,9 @@ impl Damaged {
     }
 }
 
-impl EventStore for Damaged {
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
-    }
-
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-        self.0.append(batch)
-    }
-
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.0.repeat_of(command, near)
+impl StoreLayer for Damaged {
+    fn inner(&self) -> &dyn EventStore {
+        &*self.0
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
@@ -54,18 +41,6 @@ impl EventStore for Damaged {
 
     fn stream(&self, _: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
         Box::pin(self.lost())
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.0.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.0.locate(at)
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.0.wait_past(after)
     }
 }
 

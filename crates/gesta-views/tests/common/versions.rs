@@ -97,21 +97,9 @@ impl Metered {
     }
 }
 
-impl EventStore for Metered {
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
-        self.inner.append(batch)
-    }
-
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.inner.repeat_of(command, near)
+impl StoreLayer for Metered {
+    fn inner(&self) -> &dyn EventStore {
+        &*self.inner
     }
 
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
@@ -121,22 +109,6 @@ impl EventStore for Metered {
             }
             self.inner.read(read).await
         })
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.inner.stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.inner.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.inner.locate(at)
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.inner.wait_past(after)
     }
 }
 

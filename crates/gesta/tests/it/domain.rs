@@ -144,9 +144,9 @@ impl Interposed {
     }
 }
 
-impl EventStore for Interposed {
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
+impl StoreLayer for Interposed {
+    fn inner(&self) -> &dyn EventStore {
+        &*self.inner
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AppendError>> {
@@ -155,32 +155,8 @@ impl EventStore for Interposed {
         Box::pin(async move { answer })
     }
 
-    fn repeat_of(
-        &self,
-        command: CommandKey,
-        near: StreamName,
-    ) -> BoxFuture<'_, Result<Option<Appended>, AppendError>> {
-        self.inner.repeat_of(command, near)
-    }
-
     fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
         (self.before_read)(self.reads.fetch_add(1, Ordering::SeqCst) + 1, &self.inner);
         self.inner.read(read)
-    }
-
-    fn stream(&self, name: StreamName) -> BoxFuture<'_, Result<Option<StreamInfo>, ReadError>> {
-        self.inner.stream(name)
-    }
-
-    fn streams(&self, listing: Listing) -> BoxFuture<'_, Result<StreamPage, ReadError>> {
-        self.inner.streams(listing)
-    }
-
-    fn locate(&self, at: When) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.inner.locate(at)
-    }
-
-    fn wait_past(&self, after: Checkpoint) -> BoxFuture<'_, Result<Checkpoint, ReadError>> {
-        self.inner.wait_past(after)
     }
 }
