@@ -6,6 +6,10 @@ use std::time::Duration;
 /// then late by at most this.
 pub(crate) const CLOCK_POLL_PAUSE: Duration = Duration::from_millis(1);
 
+/// The longest sleep of the thread that serves waits. Sleep stands still while the machine is suspended, where the clock goes on: a wait that has
+/// ended meanwhile is late by at most this.
+pub(crate) const CLOCK_LOOK_PAUSE: Duration = Duration::from_secs(1);
+
 /// The first pause before another try. Each further pause is twice as long.
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 

@@ -4,17 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gesta_core::{BoxFuture, Timestamp};
 
 use super::Clock;
 use super::waits::{Timer, Wait, Waits, lock};
-use crate::limits::CLOCK_POLL_PAUSE;
+use crate::limits::{CLOCK_LOOK_PAUSE, CLOCK_POLL_PAUSE};
 
-/// The system's wall time and monotonic time.
+/// The system's wall time and monotonic time. On Linux, the monotonic time goes on while the machine is suspended, so a lease ends meanwhile.
 ///
-/// All values share one origin and one thread, which starts with the first wait and stays for the life of the process.
+/// All values share one thread, which starts with the first wait and stays for the life of the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -26,7 +26,7 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        TIMER.origin.elapsed()
+        elapsed()
     }
 
     fn wait(&self, until: Duration) -> BoxFuture<'static, ()> {
@@ -34,10 +34,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time since the machine was started, with the time in which it was suspended.
+#[cfg(target_os = "linux")]
+fn elapsed() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).expect("no time is before the start of the machine")
+}
+
+/// The time since the first call.
+#[cfg(not(target_os = "linux"))]
+fn elapsed() -> Duration {
+    static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    ORIGIN.elapsed()
+}
+
 static TIMER: LazyLock<Arc<SystemTimer>> = LazyLock::new(|| Arc::new(SystemTimer::new()));
 
 struct SystemTimer {
-    origin: Instant,
     waits: Mutex<Waits>,
     /// Notified when a wait becomes the earliest.
     rearmed: Condvar,
@@ -46,12 +59,7 @@ struct SystemTimer {
 
 impl SystemTimer {
     fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-            waits: Mutex::default(),
-            rearmed: Condvar::new(),
-            has_thread: Mutex::new(false),
-        }
+        Self { waits: Mutex::default(), rearmed: Condvar::new(), has_thread: Mutex::new(false) }
     }
 
     /// Starts the thread, unless it runs. Returns true if it runs.
@@ -68,7 +76,7 @@ impl SystemTimer {
     fn run(&self) {
         let mut waits = lock(&self.waits);
         loop {
-            let elapsed = self.origin.elapsed();
+            let elapsed = elapsed();
             let due = waits.take_due(elapsed);
             if !due.is_empty() {
                 drop(waits);
@@ -79,7 +87,9 @@ impl SystemTimer {
             waits = match waits.first() {
                 None => self.rearmed.wait(waits).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
-                    let woken = self.rearmed.wait_timeout(waits, until.saturating_sub(elapsed));
+                    // This wait stands still while the machine is suspended, so it is a short one.
+                    let pause = until.saturating_sub(elapsed).min(CLOCK_LOOK_PAUSE);
+                    let woken = self.rearmed.wait_timeout(waits, pause);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
@@ -94,7 +104,7 @@ fn wake(waker: Waker) {
 
 impl Timer for SystemTimer {
     fn elapsed(&self, _: &Waits) -> Duration {
-        self.origin.elapsed()
+        elapsed()
     }
 
     fn waits(&self) -> &Mutex<Waits> {
@@ -134,6 +144,16 @@ mod tests {
             })
         });
         waits.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_time_is_that_since_the_machine_was_started_with_its_sleep() {
+        let text = std::fs::read_to_string("/proc/uptime").unwrap();
+        let up = text.split_whitespace().next().unwrap().parse().unwrap();
+        let (up, elapsed) = (Duration::from_secs_f64(up), SystemClock.elapsed());
+        // The file has hundredths of a second.
+        assert!((up..up + Duration::from_secs(300)).contains(&elapsed), "{elapsed:?} at {up:?}");
     }
 
     #[test]
