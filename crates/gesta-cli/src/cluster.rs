@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gesta_core::Retry;
+use gesta_core::{Retry, with_causes};
 use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, RepairError, Stopped};
 
 use crate::failure::{Failure, Outcome};
@@ -69,11 +69,6 @@ fn keep(copy: &Path) -> String {
 
 fn repair(url: impl std::fmt::Display, copy: &Path) -> String {
     format!("`gesta jetstream repair --store '{url}?copy={}'`", copy.display())
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The failure for a repair that cannot go on.

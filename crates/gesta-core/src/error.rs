@@ -21,6 +21,13 @@ pub enum Retry {
     Unknown,
 }
 
+/// Returns the text of an error with those of its causes, on one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// A checkpoint belongs to another history of the same store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", DisplayDiverged(checkpoint, found))]

@@ -53,7 +53,7 @@ pub use copy::{
     CopyError, CopySource, CopyTarget, LogDigest, RecordedBatch, RecordedBatchError, RecordedBatches,
 };
 pub use decide::{CommandRecord, Facts, RefusedBatch, Repeat, check, repeat_of};
-pub use error::{AppendError, Diverged, ReadError, Retry};
+pub use error::{AppendError, Diverged, ReadError, Retry, with_causes};
 pub use event::{
     ContentKind, EventBytes, EventId, EventIdParseError, NewEvent, RecordedEvent, TagsIter, mark_of,
 };

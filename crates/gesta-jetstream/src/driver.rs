@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gesta_core::{
-    AppendError, Appended, Batch, Checkpoint, Facts, ReadError, RecordedBatch, Repeat, Timestamp,
+    AppendError, Appended, Batch, Checkpoint, Facts, ReadError, RecordedBatch, Repeat, Timestamp, with_causes,
 };
 use gesta_log::{GroupLookUp, Replica, SourcePlace};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -431,12 +431,6 @@ pub(crate) fn system_time() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
     Timestamp::from_nanos(nanos)
-}
-
-/// An error with its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -23,10 +23,9 @@
 //!
 //! With a typed log, `gesta::testing::holding` makes the store.
 
-use std::error::Error;
 use std::num::{NonZeroU32, NonZeroU64};
 
-use gesta_core::{BoxFuture, EventStore, Limit, Page, Read, ReadError, StoreLayer, When};
+use gesta_core::{BoxFuture, EventStore, Limit, Page, Read, ReadError, StoreLayer, When, with_causes};
 use serde_json::Value;
 
 use crate::as_of::{Evaluation, Moment, ViewAsOf};
@@ -44,7 +43,7 @@ const PAGES: [u32; 3] = [1, 7, u32::MAX];
 #[track_caller]
 pub fn view(name: &str, sql: &str) -> ViewTest {
     let definition = Definition::parse(name, sql);
-    ViewTest { definition: definition.unwrap_or_else(|error| panic!("{}", chain(&error))) }
+    ViewTest { definition: definition.unwrap_or_else(|error| panic!("{}", with_causes(&error))) }
 }
 
 /// A view without events.
@@ -63,9 +62,9 @@ impl ViewTest {
         let views = PAGES.map(|events| {
             let paged = Paged { store, events: NonZeroU32::new(events).expect("a page has an event") };
             let head = pollster::block_on(store.locate(When::Head));
-            let head = head.unwrap_or_else(|error| panic!("the log cannot be read: {}", chain(&error)));
+            let head = head.unwrap_or_else(|error| panic!("the log cannot be read: {}", with_causes(&error)));
             let view = Evaluation::new(&paged, &self.definition).at(&Moment::from(head));
-            view.unwrap_or_else(|error| panic!("{}", chain(&error)))
+            view.unwrap_or_else(|error| panic!("{}", with_causes(&error)))
         });
         GivenView { views }
     }
@@ -119,7 +118,7 @@ impl ViewRows {
 #[track_caller]
 fn rows(view: &ViewAsOf, sql: &str) -> Value {
     let answer = view.query(sql, &[], &QueryLimits::default());
-    let answer = answer.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let answer = answer.unwrap_or_else(|error| panic!("{}", with_causes(&error)));
     answer.rows.into_iter().map(|row| row.into_iter().map(value).collect::<Value>()).collect()
 }
 
@@ -131,12 +130,6 @@ fn value(value: SqlValue) -> Value {
         SqlValue::Text(text) => text.into(),
         SqlValue::Blob(bytes) => bytes.into(),
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A store whose pages have fewer events.

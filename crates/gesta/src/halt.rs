@@ -4,12 +4,11 @@ use std::fmt::Display;
 
 use gesta_consumer::Failed;
 use gesta_consumer::group::Then;
-use gesta_core::{ReadError, RecordedEvent, Retry};
+use gesta_core::{ReadError, RecordedEvent, Retry, with_causes};
 
 use crate::error::LoadError;
 use crate::event::{Event, Recorded};
 use crate::process::Failure;
-use crate::words::chain;
 
 /// The fate of an event, and why.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +31,7 @@ impl Halt {
 
     /// As [`Self::park`], with the sources of the error.
     pub(crate) fn park_because(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::park(chain(error))
+        Self::park(with_causes(error))
     }
 
     /// What a newer program wrote, and what cannot be read now, is released. Damage and data that never decode are parked.
@@ -42,7 +41,7 @@ impl Halt {
             LoadError::Read(error) => error.retry() != Retry::Never || *error == ReadError::Closed,
             _ => false,
         };
-        if waits { Self::release(chain(error)) } else { Self::park_because(error) }
+        if waits { Self::release(with_causes(error)) } else { Self::park_because(error) }
     }
 
     /// By the kind of the failure.
@@ -52,7 +51,7 @@ impl Halt {
             Failure::Unavailable(_) => Then::Release { after: None },
             Failure::Final(_) => Then::Park,
         };
-        Self { then, error: chain(failure) }
+        Self { then, error: with_causes(failure) }
     }
 
     /// The end of a delivery whose first `handled` events were handled.

@@ -49,7 +49,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use gesta_core::{Batch, EventId, Limit, MemoryStore, NewEvent, Read, StoreId, StreamName, Timestamp};
+use gesta_core::{
+    Batch, EventId, Limit, MemoryStore, NewEvent, Read, StoreId, StreamName, Timestamp, with_causes,
+};
 
 use crate::boundary::{Boundary as _, fold_one};
 use crate::decider::Decider;
@@ -60,7 +62,6 @@ use crate::event::Event;
 use crate::fact::{Fact, NewFact};
 use crate::handle::Gesta;
 use crate::key::Key;
-use crate::words::chain;
 
 pub use flaky::{Fault, Faults, Flaky};
 pub use hot::{hot, hot_seed};
@@ -87,7 +88,7 @@ pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D>
     let mut state = D::default();
     for event in &page.events {
         fold_one(&mut state, event)
-            .unwrap_or_else(|error| panic!("a given event cannot be read back: {}", chain(&error)));
+            .unwrap_or_else(|error| panic!("a given event cannot be read back: {}", with_causes(&error)));
     }
     Given { state, history }
 }
@@ -194,7 +195,7 @@ impl GivenFacts {
                 Ok(facts.expect("recorded events can be encoded"))
             }
             Err(SendError::Refused(error)) => Err(error),
-            Err(error) => panic!("the decision could not be executed: {}", chain(&error)),
+            Err(error) => panic!("the decision could not be executed: {}", with_causes(&error)),
         };
         let outcome =
             Outcome { given: self.history, selected: Some(selected), facts, named: Named::ByStream };
@@ -374,7 +375,7 @@ pub fn stored_all<E: Event>(event_type: &str, schema_version: u16, json: serde_j
     {
         Ok(true) => events,
         Ok(false) => panic!("this enum has no event type `{event_type}`, only {}", names::<E>()),
-        Err(error) => panic!("{}", chain(&error)),
+        Err(error) => panic!("{}", with_causes(&error)),
     }
 }
 

@@ -5,12 +5,6 @@ use std::fmt::{Display, Write as _};
 /// The longest piece of the sender's input that an explanation quotes, in characters.
 const REPEATED_CHARACTERS_MAX: usize = 80;
 
-/// An error with its sources.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
-}
-
 /// Explains a JSON error, with line and column if they are known.
 #[cfg_attr(not(feature = "http"), expect(unreachable_pub, reason = "`http` re-exports it"))]
 #[must_use]

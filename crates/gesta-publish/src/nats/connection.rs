@@ -4,13 +4,13 @@ use async_nats::Event;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use gesta_core::BoxFuture;
+use gesta_core::{BoxFuture, with_causes};
 use tokio::sync::watch;
 
 use super::fate::{of_no_responders, of_refusal};
 use super::headers::headers_of;
 use crate::broker::Connection;
-use crate::fault::{Fault, with_causes};
+use crate::fault::Fault;
 use crate::message::Message;
 
 /// Bytes of a subject. A server takes a line of 4,096 bytes with the subject, the one for the answer, and sizes.

@@ -21,8 +21,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::answer::Answer;
-use crate::fault::with_causes;
 use crate::limits::CONNECT_TIME;
+use gesta_core::with_causes;
 
 /// Bytes of an answer that are read. A longer one is cut, with its connection.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use gesta_consumer::Failed;
-use gesta_core::{RecordedEvent, StreamName};
+use gesta_core::{RecordedEvent, StreamName, with_causes};
 use serde_json::value::RawValue;
 
 use super::effect::{EffectContext, lasts};
@@ -26,7 +26,6 @@ use crate::handle::Gesta;
 use crate::key::Key;
 use crate::load::load_boundary;
 use crate::meta::Meta;
-use crate::words::chain;
 
 /// Handles the events of a delivery, in their order, up to the first one that cannot be handled now.
 pub(super) async fn handle<P: Process>(
@@ -220,7 +219,7 @@ fn send_halt(error: SendError<Halt>) -> Halt {
         SendError::Refused(halt) => halt,
         SendError::Load(error) => Halt::of_load(&error),
         error if lasts(&error) => Halt::park_because(&error),
-        error => Halt::release(chain(&error)),
+        error => Halt::release(with_causes(&error)),
     }
 }
 

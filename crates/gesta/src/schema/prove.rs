@@ -8,7 +8,6 @@ use super::files::{FileError, LockFiles, ReadAs, Sample};
 use super::finding::Finding;
 use super::lock::{GENERATOR, Lock};
 use super::validate::misfit;
-use crate::words::chain;
 
 /// What a proof came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -132,7 +131,7 @@ pub(crate) fn read(
     data: &[u8],
 ) -> Result<Vec<ReadAs>, Unread> {
     let written = catalog.rewrite(event_type, version, data).map_err(|error| Unread {
-        problem: format!("is not read: {}", chain(&error)),
+        problem: format!("is not read: {}", gesta_core::with_causes(&error)),
         remedy: "correct the type of this version, or its upcaster",
     })?;
     let written = written.ok_or_else(|| Unread {

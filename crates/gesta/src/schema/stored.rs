@@ -16,7 +16,6 @@ use super::lock::Lock;
 use super::prove::{Unread, read};
 use crate::app::App;
 use crate::handle::Gesta;
-use crate::words::chain;
 
 /// Streams that are folded in each category, unless a sample says otherwise.
 const STREAMS: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -146,7 +145,7 @@ impl StoredProof {
             let Some((_, id)) = stream.split_once('-') else { continue };
             self.streams += 1;
             if let Err(error) = stored.app.state(stored.gesta, category, id, None).await {
-                let problem = format!("does not fold: {}", chain(&error));
+                let problem = format!("does not fold: {}", gesta_core::with_causes(&error));
                 let remedy = "correct the state, or the event that it names";
                 self.findings.push(Finding::error(&format!("stream {stream}"), None, problem, remedy));
             }

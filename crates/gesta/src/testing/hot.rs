@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gesta_core::{CommandKey, EventStore, MemoryStore, Read, RecordedEvent, Retry, StreamName, Version};
+use gesta_core::{
+    CommandKey, EventStore, MemoryStore, Read, RecordedEvent, Retry, StreamName, Version, with_causes,
+};
 
 use super::{Flaky, TestEnvironment, block_on, memory, text_of, whole_log};
 use crate::boundary::fold_one;
@@ -11,7 +13,6 @@ use crate::decider::Decider;
 use crate::fact::Fact;
 use crate::handle::Gesta;
 use crate::key::Key;
-use crate::words::chain;
 
 /// The runs of [`hot`], each under a seed of its own.
 const SEEDS: u64 = 16;
@@ -117,7 +118,7 @@ impl<D: Decider> Run<'_, D> {
             assert!(
                 error.retry() != Retry::Never,
                 "seed {seed}: command {command} failed for good: {}",
-                chain(&error)
+                with_causes(&error)
             );
         }
         panic!("seed {seed}: command {command} has no answer after {SENDINGS_MAX} sendings")
@@ -163,7 +164,8 @@ impl<C: Clone> Log<'_, C> {
             });
             self.check_decided(&state, stream, answer.command, own);
             for event in own {
-                fold_one(&mut state, event).unwrap_or_else(|error| panic!("seed {seed}: {}", chain(&error)));
+                fold_one(&mut state, event)
+                    .unwrap_or_else(|error| panic!("seed {seed}: {}", with_causes(&error)));
             }
             at += count;
         }

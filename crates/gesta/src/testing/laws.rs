@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use gesta_core::{Limit, MemoryStore, Read, RecordedEvent, Select, Snapshot, Timestamp};
+use gesta_core::{Limit, MemoryStore, Read, RecordedEvent, Select, Snapshot, Timestamp, with_causes};
 
 use super::{append, block_on, memory, stream_of, whole_log};
 use crate::boundary::fold_one;
@@ -16,7 +16,6 @@ use crate::handle::Gesta;
 use crate::key::Key as _;
 use crate::past::WhatIf;
 use crate::state::State;
-use crate::words::chain;
 
 /// Checks the laws that every decider keeps, on each of these histories and with each of these commands.
 ///
@@ -76,7 +75,7 @@ where
 {
     let store = Arc::new(memory());
     let facts = history.iter().map(|event| Fact::new(stream_of::<D>(), event)).collect::<Result<Vec<_>, _>>();
-    append(&store, &facts.map_err(|error| format!("an event cannot be stored: {}", chain(&error)))?);
+    append(&store, &facts.map_err(|error| format!("an event cannot be stored: {}", with_causes(&error)))?);
     let whole = Read::stream(stream_of::<D>()).limit(whole_log());
     let recorded = store.read_now(&whole).expect("a stream in memory can be read").events;
     same_events::<D>(history, &recorded)?;
@@ -99,7 +98,7 @@ where
     D::Event: PartialEq + Debug,
 {
     for (at, (event, recorded)) in history.iter().zip(recorded).enumerate() {
-        let read = decode_all::<D::Event>(recorded).map_err(|error| chain(&error))?;
+        let read = decode_all::<D::Event>(recorded).map_err(|error| with_causes(&error))?;
         let is_same = matches!(read.as_deref(), Some([read]) if read == event);
         if !is_same {
             return Err(format!("event {at}, `{}`, is read back as {read:?}", event.info().name));
@@ -118,7 +117,7 @@ fn folded<S: State>(mut state: S, recorded: &[RecordedEvent]) -> Result<S, Broke
         let fold = AssertUnwindSafe(|| fold_one(&mut state, event));
         let fold =
             catch_unwind(fold).map_err(|_| format!("`evolve` panics at version {}", event.version()))?;
-        fold.map_err(|error| chain(&error))?;
+        fold.map_err(|error| with_causes(&error))?;
     }
     Ok(state)
 }
@@ -142,12 +141,13 @@ fn in_parts<D: Decider + PartialEq + Debug>(store: &MemoryStore, whole: &D) -> R
 
 fn loaded<D: Decider + PartialEq + Debug>(store: &Arc<MemoryStore>, whole: &D) -> Result<(), Broken> {
     let gesta = Gesta::new(Arc::clone(store) as _);
-    let id = D::Id::parse("given").map_err(|error| chain(&error));
+    let id = D::Id::parse("given").map_err(|error| with_causes(&error));
     // An id of another form has no stream of that name: its histories are folded only.
     let Ok(id) = id else { return Ok(()) };
-    let loaded = block_on(gesta.load::<D>(&id)).map_err(|error| chain(&error))?;
+    let loaded = block_on(gesta.load::<D>(&id)).map_err(|error| with_causes(&error))?;
     same("a load", &loaded.state, whole)?;
-    let unchanged = block_on(gesta.what_if::<D>(&id, WhatIf::default())).map_err(|error| chain(&error))?;
+    let unchanged =
+        block_on(gesta.what_if::<D>(&id, WhatIf::default())).map_err(|error| with_causes(&error))?;
     same("`what_if` without a change", &unchanged.state, whole)
 }
 

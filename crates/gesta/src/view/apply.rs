@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use gesta_consumer::Stop;
-use gesta_core::RecordedEvent;
+use gesta_core::{RecordedEvent, with_causes};
 use gesta_views::{RowApplier, RowFailure, RowHandler, SqlValue, Step, TableChanges};
 
 use super::error::caught;
@@ -15,7 +15,6 @@ use super::rows::{AnyRows, At};
 use super::tables::sealed::AllRows as _;
 use super::{RowView, Tables, ViewError};
 use crate::event::Recorded;
-use crate::words::chain;
 
 /// A view as the code of a definition.
 pub(super) struct Handler<V>(Arc<V>);
@@ -72,7 +71,7 @@ impl<V: RowView> RowApplier for Applier<V> {
                 self.page = Some(page);
                 return Ok(Step::Load(self.missing()));
             }
-            applied.map_err(|error| failed(chain(&*error)))?;
+            applied.map_err(|error| failed(with_causes(&*error)))?;
             page.next += 1;
         }
         Ok(Step::Done)
@@ -141,7 +140,7 @@ fn decode<V: RowView>(events: &[RecordedEvent]) -> Result<Decoded<V>, RowFailure
         let failed = |message| RowFailure::Event { event, message };
         // An upcaster may panic.
         let pieces = caught(|| Recorded::decode(recorded)).map_err(failed)?;
-        let pieces = pieces.map_err(|error| failed(chain(&error)))?;
+        let pieces = pieces.map_err(|error| failed(with_causes(&error)))?;
         let pieces = pieces.ok_or_else(|| failed("the program does not know its type".to_owned()))?;
         let first = decoded.len();
         let numbered = (first..).zip(pieces);
