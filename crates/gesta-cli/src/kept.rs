@@ -1,7 +1,8 @@
 //! What a server keeps beside its store: the pauses of its consumers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use gesta_consumer::{AnyConsumer, Consumers, Paused, SystemClock, kept_pause};
 use gesta_core::KeyValueStore;
@@ -20,6 +21,25 @@ pub(crate) fn kept_pauses(values: &dyn KeyValueStore, views: &[Definition]) -> B
         Some((view.name().to_owned(), kept.ok()??))
     };
     views.iter().filter_map(kept).collect()
+}
+
+/// How long a server waits between two looks at the pauses that other servers of its store keep.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(2);
+
+/// Applies the pauses that other servers of the store keep, until the consumers are gone.
+pub(crate) async fn follow_pauses(consumers: Weak<Consumers>) {
+    let mut is_failing = false;
+    loop {
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+        let Some(consumers) = consumers.upgrade() else { return };
+        let followed = consumers.follow().await;
+        if let Err(error) = &followed
+            && !is_failing
+        {
+            tracing::warn!(%error, "the pauses of other servers are not known for now");
+        }
+        is_failing = followed.is_err();
+    }
 }
 
 /// The consumers of a server, for operators.

@@ -421,7 +421,7 @@ impl Opened {
 
     /// True if [`Self::values`] outlives the process.
     pub(crate) const fn keeps_values(&self) -> bool {
-        self.file.is_some() || matches!(self.backing, Backing::Postgres | Backing::JetStream(..))
+        self.file.is_some() || self.is_shared()
     }
 
     /// What helps after [`Self::failed`].
@@ -434,6 +434,11 @@ impl Opened {
                 "check the disk, then start the server again: it settles the appends in flight"
             }
         }
+    }
+
+    /// True if other processes may have the store open, with the same values.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self.backing, Backing::Postgres | Backing::JetStream(..))
     }
 
     /// True if the store is that of another server.

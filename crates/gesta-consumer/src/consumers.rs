@@ -113,6 +113,22 @@ impl Consumers {
         Ok(self.entered(name)?.consumer.restart()?)
     }
 
+    /// Applies the pauses that other processes have kept in the store of pauses since, and the ends of pauses. A process that shares the store with
+    /// others calls it now and then.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::get`]. The consumers that were not reached are left as they are.
+    pub async fn follow(&self) -> Result<(), KeyValueError> {
+        let entered = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        let entered = entered.values().cloned().collect::<Vec<_>>();
+        for entered in entered {
+            if let Some(Entry { value, revision }) = self.values.get(entered.key.clone()).await? {
+                entered.follow(revision, kept::decode(&value));
+            }
+        }
+        Ok(())
+    }
+
     async fn keep(&self, name: &str, wanted: Option<Paused>) -> Result<ConsumerReport, ControlError> {
         let entered = self.entered(name)?;
         let mut refused = None;
@@ -151,6 +167,14 @@ impl Entered {
         if *applied <= revision {
             *applied = revision;
             self.consumer.set_paused(paused);
+        }
+    }
+
+    /// The same for a value that may have been applied already.
+    fn follow(&self, revision: Revision, paused: Option<Paused>) {
+        let is_known = *self.applied.lock().unwrap_or_else(PoisonError::into_inner) == Some(revision);
+        if !is_known {
+            self.apply(Some(revision), paused);
         }
     }
 }

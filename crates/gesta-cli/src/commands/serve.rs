@@ -25,7 +25,7 @@ use crate::connections_max;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::hosting::Hosting;
-use crate::kept::{consumers, kept_pauses};
+use crate::kept::{consumers, follow_pauses, kept_pauses};
 use crate::output::say;
 use crate::rate;
 use crate::store::{OnFailedWrite, OpenOptions, Opened, Snapshots, StoreUrl, open};
@@ -266,6 +266,9 @@ pub(crate) fn serve(mut served: Served) -> Outcome {
     let mut hosting = Hosting::start(groups, processes, threads, &opened, &gesta, runtime.handle())?;
     hosting.publish(std::mem::take(&mut served.publishers), &opened)?;
     let consumers = Arc::new(consumers(&opened, views.as_ref(), hosting.consumers())?);
+    if opened.is_shared() {
+        runtime.spawn(follow_pauses(Arc::downgrade(&consumers)));
+    }
     let reload = reload(&served, views.as_ref(), &consumers);
     let server = server(&served, &opened, gesta, views.clone(), consumers, &hosting, events);
     let server = server.limits(limits);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::groups::{on, started};
 use crate::harness::{Server, gesta, serve, serve_at};
 use crate::hosts::{cluster, get, schema, send};
+use crate::served::OWNERS;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -172,6 +173,24 @@ fn check_that_all_answer_for_all_groups(pair: Pair) {
     assert_eq!(dealer(&[&again.url, &staying.url]), 1);
     append(&again.url, "order-1", 20);
     handle(&again.url, "c", 20..21);
+}
+
+#[test]
+fn a_pause_of_a_view_counts_for_all_servers_of_a_database() {
+    let Some(store) = schema() else { return };
+    let folders = tempfile::tempdir().unwrap();
+    let folder = |name: &str| folders.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(folder("views")).unwrap();
+    std::fs::write(folders.path().join("views/owners.sql"), OWNERS).unwrap();
+    let start =
+        |state: &str| serve(&["--store", &store, "--views", &folder("views"), "--state", &folder(state)]);
+    let servers = [start("first"), start("second")];
+    let [first, second] = servers.each_ref().map(|server| &*server.url);
+    for (change, is_paused) in [("pause", true), ("resume", false)] {
+        gesta(["consumers", change, "owners", "--url", first]).ok();
+        let paused = || get(second, "/consumers/owners").1["paused"].clone();
+        until("the other server follows", paused, |paused| paused.is_object() == is_paused);
+    }
 }
 
 #[test]

@@ -168,6 +168,26 @@ fn a_pause_that_cannot_be_kept_pauses_nothing() {
 }
 
 #[test]
+fn a_process_follows_the_pauses_that_another_one_keeps() {
+    let (clock, values) = (clock(), Arc::new(MemoryKeyValueStore::new()));
+    let store = store_of(&clock, 1);
+    let start = || {
+        let consumer = start_kept(&store, &clock, &*values, &Arc::default());
+        let these = consumers(&values, &clock);
+        these.add(Arc::clone(&consumer) as _).unwrap();
+        (consumer, these)
+    };
+    let ((_, here), (there, theirs)) = (start(), start());
+    block_on(here.pause("noting", "ann")).unwrap();
+    assert!(status(&there).paused.is_none());
+    block_on(theirs.follow()).unwrap();
+    assert_eq!(&*status(&there).paused.unwrap().by, "ann");
+    block_on(here.resume("noting")).unwrap();
+    block_on(theirs.follow()).unwrap();
+    assert!(status(&there).paused.is_none());
+}
+
+#[test]
 fn what_is_kept_last_is_what_counts() {
     let (clock, values) = (clock(), Arc::new(MemoryKeyValueStore::new()));
     let store = store_of(&clock, 1);
