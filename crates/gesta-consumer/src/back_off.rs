@@ -33,9 +33,15 @@ impl BackOff {
     }
 }
 
-/// The pause after the failed try number `attempt`, from 1.
+/// The pause after a number of failures, from 1: each is twice as long as the one before.
+pub(crate) fn pause_after(failures: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
+    RETRY_PAUSE_MIN.saturating_mul(factor).min(RETRY_PAUSE_MAX)
+}
+
+/// The pause after the failed try number `attempt`, from 1, a little shorter or longer, so that not all try at the same time.
 fn pause(attempt: u32, salt: u64) -> Duration {
-    let doubled = RETRY_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(RETRY_PAUSE_MAX);
+    let doubled = pause_after(attempt);
     let spread = u64::from(2 * RETRY_JITTER_PER_MILLE + 1);
     let jitter = u32::try_from(mixed(salt ^ u64::from(attempt)) % spread).expect("less than 2,001");
     doubled * (1_000 - RETRY_JITTER_PER_MILLE + jitter) / 1_000

@@ -69,8 +69,7 @@ impl Consumers {
     /// Returns all consumers, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<dyn AnyConsumer>> {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        by_name.values().map(|entered| Arc::clone(&entered.consumer)).collect()
+        self.all_entered().into_iter().map(|entered| Arc::clone(&entered.consumer)).collect()
     }
 
     /// Returns the status of a consumer.
@@ -119,9 +118,7 @@ impl Consumers {
     /// # Errors
     /// As [`KeyValueStore::get`]. The consumers that were not reached are left as they are.
     pub async fn follow(&self) -> Result<(), KeyValueError> {
-        let entered = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        let entered = entered.values().cloned().collect::<Vec<_>>();
-        for entered in entered {
+        for entered in self.all_entered() {
             if let Some(Entry { value, revision }) = self.values.get(entered.key.clone()).await? {
                 entered.follow(revision, kept::decode(&value));
             }
@@ -152,6 +149,10 @@ impl Consumers {
             }
         }
         Err(refused.expect("the loop ran").into())
+    }
+
+    fn all_entered(&self) -> Vec<Arc<Entered>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     fn entered(&self, name: &str) -> Result<Arc<Entered>, UnknownConsumer> {

@@ -279,12 +279,30 @@ impl Checkpoint {
             self.is_comparable(other),
             "only checkpoints of the same store and number of partitions have a meet"
         );
-        let lower = |(a, b): (&Place, &Place)| match a.sequence.cmp(&b.sequence) {
-            Ordering::Less => *a,
+        self.merge(other, Ordering::Less)
+    }
+
+    /// Returns the smallest checkpoint that covers both: the higher sequence of each partition, with its mark.
+    ///
+    /// # Panics
+    /// If the two are not comparable.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        assert!(
+            self.is_comparable(other),
+            "only checkpoints of the same store and number of partitions have a join"
+        );
+        self.merge(other, Ordering::Greater)
+    }
+
+    /// In each partition, this one's place if it compares with the other one like that, and else the other one's.
+    fn merge(&self, other: &Self, wanted: Ordering) -> Self {
+        let choose = |(a, b): (&Place, &Place)| match a.sequence.cmp(&b.sequence) {
             Ordering::Equal => Place { mark: a.mark.or(b.mark), ..*a },
-            Ordering::Greater => *b,
+            order if order == wanted => *a,
+            _ => *b,
         };
-        Self::from_places(self.store, self.places.iter().zip(&other.places).map(lower).collect())
+        Self::from_places(self.store, self.places.iter().zip(&other.places).map(choose).collect())
     }
 }
 
@@ -439,6 +457,8 @@ mod tests {
         let unmarked = Checkpoint::new(StoreId([1; 16]), [2, 5]);
         let meet = unmarked.meet(&at((2, 20), (5, 50)));
         assert_eq!(meet.marks().map(|(_, mark)| mark).collect::<Vec<_>>(), [20, 50]);
+        let join = at((2, 20), (5, 50)).join(&at((3, 30), (4, 40)));
+        assert_eq!(join.marks().map(|(_, mark)| mark).collect::<Vec<_>>(), [30, 50]);
     }
 
     #[test]
@@ -449,5 +469,6 @@ mod tests {
         assert!(!at(&[3, 1]).at_least(&at(&[2, 3])));
         assert!(!at(&[3]).at_least(&Checkpoint::new(StoreId([2; 16]), vec![1])));
         assert_eq!(at(&[2, 3]).meet(&at(&[3, 1])), at(&[2, 1]));
+        assert_eq!(at(&[2, 3]).join(&at(&[3, 1])), at(&[3, 3]));
     }
 }

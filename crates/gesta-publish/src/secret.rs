@@ -1,7 +1,12 @@
 //! A secret of a publisher: what proves it at its target.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
+
+/// The longest file of a secret.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A secret text. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,9 +31,12 @@ impl Secret {
     /// Reads a secret from a file. The error says what is wrong and what helps.
     pub(crate) fn of_file(path: &Path) -> Result<Self, String> {
         let named = path.display();
-        let text = std::fs::read_to_string(path);
-        let text =
-            text.map_err(|error| format!("names the file `{named}`, which cannot be read: {error}"))?;
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+        read.map_err(|error| format!("names the file `{named}`, which cannot be read: {error}"))?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(format!("names the file `{named}`, which is longer than {FILE_BYTES_MAX} bytes"));
+        }
         Self::new(&text)
             .ok_or_else(|| format!("names the file `{named}`, which is empty: put the secret there"))
     }

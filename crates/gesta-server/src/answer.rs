@@ -11,6 +11,7 @@ use futures_util::stream;
 use gesta::http::Problem;
 use gesta_core::Retry;
 use gesta_wire::kinds;
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::state::Shared;
@@ -21,6 +22,11 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// An answer in JSON.
 pub(crate) fn json(shared: &Shared, body: Vec<u8>) -> Result<Response, Problem> {
     typed(shared, "application/json", body)
+}
+
+/// An answer that is a JSON value.
+pub(crate) fn json_value(shared: &Shared, value: &Value) -> Result<Response, Problem> {
+    json(shared, serde_json::to_vec(value).expect("a value can be written as JSON"))
 }
 
 /// An answer of another media type.

@@ -10,6 +10,7 @@
 //! format.
 
 use std::num::NonZeroU32;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -39,12 +40,25 @@ const SCHEMA: &str = "
 pub(crate) struct Database {
     connection: Connection,
     path: PathBuf,
+    /// The file that was opened, whatever the path leads to now.
+    file: FileId,
     committed: State,
     /// The state after the writes of the transaction under way.
     next: State,
     /// Makes the next commit fail as if a sync had failed.
     #[cfg(test)]
     pub(crate) fails_next_commit: bool,
+}
+
+/// What tells a file from others on this machine: its device and its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let file = std::fs::metadata(path)?;
+        Ok(Self(file.dev(), file.ino()))
+    }
 }
 
 /// What a transaction changes besides its rows.
@@ -121,6 +135,7 @@ impl Database {
         let database = Self {
             connection,
             path: path.to_owned(),
+            file: FileId::of(path).map_err(|error| StateError::io("open", path, &error))?,
             committed,
             next: committed,
             #[cfg(test)]
@@ -179,7 +194,13 @@ impl Database {
     }
 
     /// Begins a transaction of writes.
+    ///
+    /// # Errors
+    /// [`StateError::Displaced`] if the file is no longer at its path: what is written there would be lost.
     pub(crate) fn begin(&mut self) -> Result<(), StateError> {
+        if FileId::of(&self.path).ok() != Some(self.file) {
+            return Err(StateError::Displaced { path: self.path.clone() });
+        }
         self.next = self.committed;
         self.connection.execute_batch("begin immediate").map_err(|error| self.failed(&error))
     }

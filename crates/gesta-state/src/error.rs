@@ -44,6 +44,15 @@ pub enum StateError {
         /// The newest format that this version reads.
         known: i64,
     },
+    /// The file was moved, removed or replaced while it was open. Nothing is written to it any more.
+    #[error(
+        "`{}` was moved, removed or replaced while it was open: put it back, or start the program again",
+        path.display()
+    )]
+    Displaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The device has no space left.
     #[error("there is no space left for `{}`: free space on the device", path.display())]
     StorageFull {
@@ -70,7 +79,9 @@ impl StateError {
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::InUse { .. } | Self::StorageFull { .. } | Self::Io { .. } => Retry::AfterPause,
+            Self::InUse { .. } | Self::Displaced { .. } | Self::StorageFull { .. } | Self::Io { .. } => {
+                Retry::AfterPause
+            }
             Self::Damaged { .. } | Self::NotAStore { .. } | Self::Newer { .. } | Self::Closed => Retry::Never,
         }
     }
@@ -105,7 +116,9 @@ impl From<&StateError> for KeyValueError {
             }
             StateError::StorageFull { .. } => Self::StorageFull { reason },
             StateError::Closed => Self::Closed,
-            StateError::InUse { .. } | StateError::Io { .. } => Self::Unavailable { reason },
+            StateError::InUse { .. } | StateError::Displaced { .. } | StateError::Io { .. } => {
+                Self::Unavailable { reason }
+            }
         }
     }
 }

@@ -59,10 +59,21 @@ impl RepairStore {
         for (partition, repaired) in repaired.iter().enumerate() {
             tell(partition, repaired, self.apply)?;
         }
-        if !self.apply {
-            say("nothing was changed; to repair it, add `--apply`")?;
+        // A copy that went aside has events that the store lacks. What was published again is no loss.
+        let is_lost = |repaired: &Repaired| match repaired.found.state {
+            CopyState::Whole => false,
+            CopyState::Ahead => !self.apply,
+            CopyState::Diverged { .. } => true,
+        };
+        match (repaired.iter().any(is_lost), self.apply) {
+            (false, _) => Ok(()),
+            (true, true) => Err(Failure::new("the store lacks events that it had acknowledged")
+                .help("the folders that were moved aside are logs: `gesta export` reads their events")),
+            (true, false) => {
+                Err(Failure::new("the store lacks events of this copy, and nothing was changed")
+                    .help("to repair it, add `--apply`"))
+            }
         }
-        Ok(())
     }
 }
 

@@ -188,8 +188,12 @@ fn a_log_shows_that_events_are_missing_although_the_manifest_was_changed_too() {
     assert!(said.contains("at position 1, which is missing"), "{said}");
     let said = against_log("not-asked-for", events, &of_ann[1]).failed(1);
     assert!(said.contains("line 1: the log does not hold this event in this place"), "{said}");
-    let closed = manifest.replace("\"closed\":false", "\"closed\":true");
-    let said = against_log("closed", events, &closed).failed(1);
+    let closed = |manifest: &str| manifest.replace("\"closed\":false", "\"closed\":true");
+    let said = against_log("closed", events, &closed(manifest)).failed(1);
+    assert!(said.contains("says that a time is closed, and names none"), "{said}");
+    let timed = ["--between", "2001-01-01T00:00:00Z", "2199-01-01T00:00:00Z"];
+    let timed = lines(&audited.export("timed", &timed));
+    let said = against_log("closed-time", &timed[..4], &closed(&timed[4])).failed(1);
     assert!(said.contains("the log has no later event"), "{said}");
 }
 

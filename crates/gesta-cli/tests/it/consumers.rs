@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::data::file;
 use crate::harness::{Server, gesta, serve};
+use crate::hosts::get;
 use crate::served::OWNERS;
 
 /// Asks until the consumer is in this state. Its thread needs a moment.
@@ -155,6 +156,10 @@ fn a_log_is_served_without_a_key_value_store_that_is_damaged() {
     until(&server, "live");
     let refused = gesta(["consumers", "pause", "owners", "--url", &server.url]).failed(1);
     assert!(refused.contains("the change could not be kept"), "{refused}");
+    let (status, problem) = get(&server.url, "/readyz?strict");
+    let said = problem["detail"].as_str().unwrap();
+    assert!(status == 503 && said.contains("the list of groups cannot be read"), "{problem}");
+    assert_eq!(get(&server.url, "/readyz").0, 200);
     until(&server, "live");
     assert_eq!(server.stop(), Some(0));
 }

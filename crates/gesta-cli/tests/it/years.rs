@@ -118,6 +118,15 @@ fn samples_are_taken_from_a_log() {
     );
     let said = bank(&["lock", "--lock", &lock, "--from", &log]).ok();
     assert!(said.contains("1 new sample file"), "{said}");
+    let misspelt = folder.path().join("events.samples/bank.account.debitd@1.json");
+    std::fs::copy(&debited, &misspelt).unwrap();
+    let ran = bank(&["prove", "--lock", &lock]);
+    assert!(
+        ran.code == 1 && ran.out.contains("debitd@1.json` belongs to no version of the lock"),
+        "{}",
+        ran.out
+    );
+    std::fs::remove_file(misspelt).unwrap();
     let text = std::fs::read_to_string(&debited).unwrap();
     let sample = serde_json::from_str::<serde_json::Value>(&text).unwrap();
     let withdrawn = |amount| serde_json::json!(["bank.account.withdrawn", 2, {"amount": amount}]);

@@ -158,7 +158,7 @@ impl Dealer {
             Input::Stop => Next::End(Ended::Stopped),
             Input::Tick => start.tick(now, &mut out),
             later @ (Input::Take(..) | Input::Cancel(_) | Input::Change(..) | Input::Window(_)) => {
-                start.keep(later, now)
+                start.keep(later, now, &mut out)
             }
             Input::Deleted(_)
             | Input::Page(..)

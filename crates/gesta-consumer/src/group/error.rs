@@ -108,6 +108,18 @@ pub enum LookError {
     Closed,
 }
 
+/// The error of a put that could not look first. Nothing was put.
+impl From<LookError> for PutError {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::NoGroup { group } => Self::NoGroup { group },
+            LookError::Read(error) => Self::Place(error),
+            LookError::Unavailable { reason } => Self::Unavailable { reason },
+            LookError::Closed => Self::Closed,
+        }
+    }
+}
+
 /// A member got no answer to its call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

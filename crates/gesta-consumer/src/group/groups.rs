@@ -56,9 +56,9 @@ pub trait Groups: Send + Sync {
         settings: GroupSettings,
     ) -> BoxFuture<'_, Result<SettingsVersion, PutError>> {
         let _ = settings;
-        Box::pin(
-            async move { self.get(group).await.map(|status| status.settings_version).map_err(put_error) },
-        )
+        Box::pin(async move {
+            self.get(group).await.map(|status| status.settings_version).map_err(PutError::from)
+        })
     }
 
     /// Takes away the items of a hosted group's query that its host no longer names. Returns the version of the settings.
@@ -214,7 +214,7 @@ pub async fn host_by_puts<G: Groups + ?Sized>(
     loop {
         let put = match groups.get(group.clone()).await {
             Err(LookError::NoGroup { .. }) => groups.put(group.clone(), settings.clone(), None).await,
-            Err(error) => return Err(put_error(error)),
+            Err(error) => return Err(error.into()),
             Ok(status) => {
                 let wanted = settings.added_to(&status.settings);
                 if wanted == status.settings {
@@ -228,15 +228,6 @@ pub async fn host_by_puts<G: Groups + ?Sized>(
             Err(PutError::Exists { .. } | PutError::Changed { .. } | PutError::NoGroup { .. }) => {}
             done => return done,
         }
-    }
-}
-
-fn put_error(error: LookError) -> PutError {
-    match error {
-        LookError::NoGroup { group } => PutError::NoGroup { group },
-        LookError::Read(error) => PutError::Place(error),
-        LookError::Unavailable { reason } => PutError::Unavailable { reason },
-        LookError::Closed => PutError::Closed,
     }
 }
 

@@ -67,10 +67,6 @@ pub const PUT_PAUSE: Duration = Duration::from_millis(100);
 pub const SCANNED_PAUSE: Duration = Duration::from_secs(5);
 /// The delay of a put after which nothing is delivered until it succeeds.
 pub const PUT_LATE: Duration = Duration::from_secs(5);
-/// The shortest and longest pause before a read or a put is tried again.
-pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
-/// See [`RETRY_PAUSE_MIN`].
-pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The longest time between two steps of a dealer with deadlines. A longer one is a stall.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The time without a step from which on all deadlines are moved.

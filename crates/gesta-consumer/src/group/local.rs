@@ -177,7 +177,7 @@ impl LocalGroups {
     /// Creates a group, and starts its dealer.
     async fn create(&self, group: GroupName, settings: GroupSettings) -> Result<SettingsVersion, PutError> {
         let from = self.check(&settings).await?;
-        let groups = self.names().await.map_err(cannot_put)?;
+        let groups = self.names().await?;
         if groups.contains(&group) {
             return Err(self.exists(group).await);
         }
@@ -264,15 +264,6 @@ impl From<Unanswered> for LookError {
             Unanswered::NotAsked(Full::Overloaded) => Self::Unavailable { reason: OVERLOADED.to_owned() },
             Unanswered::NotAsked(Full::Closed) | Unanswered::Lost => Self::Closed,
         }
-    }
-}
-
-/// The error of a put that could not look first. Nothing was put.
-fn cannot_put(error: LookError) -> PutError {
-    match error {
-        LookError::Closed => PutError::Closed,
-        LookError::Unavailable { reason } => PutError::Unavailable { reason },
-        error => PutError::Unavailable { reason: error.to_string() },
     }
 }
 

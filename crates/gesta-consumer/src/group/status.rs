@@ -116,7 +116,7 @@ pub struct Settled {
     pub release: u64,
     /// Streams that were parked.
     pub park: u64,
-    /// Events that a member or an operator skipped.
+    /// Skips by members and operators. Each passes the events of a stream up to one.
     pub skip: u64,
     /// Deliveries that expired.
     pub expired: u64,

@@ -9,7 +9,10 @@ use gesta_consumer::group::{
     LookError, PutError, Settlement, Take, TakeError, Taken, Then,
 };
 use gesta_consumer::{Clock, TestClock};
-use gesta_core::{Batch, EventId, MemoryKeyValueStore, MemoryStore, NewEvent, Query, StoreId, Timestamp};
+use gesta_core::{
+    Batch, EventId, KeyName, KeyValueStore as _, MemoryKeyValueStore, MemoryStore, NewEvent, Query, StoreId,
+    Timestamp,
+};
 use pollster::block_on;
 
 struct World {
@@ -152,6 +155,24 @@ fn a_list_of_groups_that_cannot_be_read_is_reported_with_the_reason() {
         world.clock.advance(Duration::from_secs(60));
     }
     create(&groups, "g");
+}
+
+#[test]
+fn a_group_whose_row_cannot_be_read_is_shown_as_stopped_beside_the_others() {
+    let world = World::new();
+    create(&world.start(), "g");
+    let key = "groups/broken".parse::<KeyName>().unwrap();
+    block_on(world.values.put(key, "no row".into(), None)).unwrap();
+    let groups = world.start();
+    wait_until_dealt(&groups, "g");
+    let shown = block_on(groups.list()).unwrap();
+    let states = shown.iter().map(|status| (status.name.as_str(), &status.state)).collect::<Vec<_>>();
+    let [("broken", GroupState::Stopped { reason }), ("g", GroupState::Running)] = &states[..] else {
+        panic!("{states:?}")
+    };
+    assert!(reason.contains("its row cannot be read"), "{reason}");
+    let refused = block_on(groups.remove(group("broken")));
+    assert!(matches!(refused, Err(ChangeError::Unavailable { .. })), "{refused:?}");
 }
 
 #[test]

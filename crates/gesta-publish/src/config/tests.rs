@@ -61,6 +61,10 @@ fn a_key_that_is_missing_or_wrong_is_named_with_what_helps() {
         &with("to = \"http://h\"\nsecret_file = \"none\""),
         "the file `folder/none`, which cannot be read",
     );
+    check_fails(
+        &with("to = \"http://h\"\nsecret_file = \"/dev/zero\""),
+        "the file `/dev/zero`, which is longer than 65536 bytes",
+    );
     check_fails(&webhook("secret_file = \"x\""), "`secret_file` is given beside `secret_env`");
 }
 

@@ -1,6 +1,5 @@
 //! `/checkpoint`: finds a place in the log by name or time, waits for a new event past a place, or closes a time.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +8,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use gesta::http::api::Operation;
 use gesta::http::{Params, Problem};
-use gesta_core::{Checkpoint, Limit, Place, Query, Read, ReadError, When};
+use gesta_core::{Checkpoint, Place, Query, Select, When};
 use gesta_wire::schema::{between, named, one_of};
 use gesta_wire::{checkpoint_json, kinds, parse_time};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::feed::subscription_permit;
+use super::feed::{check_place, subscription_permit};
 use crate::body::{RequestBody, read_json, want_json};
 use crate::state::{Shared, stopped};
 
@@ -130,7 +129,9 @@ fn in_bounds(shared: &Shared, wait: Option<u64>) -> Result<Duration, Problem> {
 async fn wait_past(shared: &Shared, past: &Checkpoint, wait: Duration) -> Result<Checkpoint, Problem> {
     let _permit = subscription_permit(shared)?;
     let mut stopping = shared.stopping.subscribe();
-    check(shared, past).await?;
+    // A wait of 0 seconds may end before the store has looked.
+    let select = Select::Log { query: Query::All, from: Place::At(past.clone()), lanes: None };
+    check_place(shared, select).await?;
     let new = async {
         tokio::select! {
             head = shared.store.wait_past(past.clone()) => Some(head),
@@ -141,11 +142,4 @@ async fn wait_past(shared: &Shared, past: &Checkpoint, wait: Duration) -> Result
         Ok(Some(head)) => Ok(head?),
         Ok(None) | Err(_) => Ok(shared.store.locate(When::Head).await?),
     }
-}
-
-/// Refuses a place of another store, beyond the head, or of another history. A wait of 0 seconds may end before the store has looked.
-async fn check(shared: &Shared, past: &Checkpoint) -> Result<(), ReadError> {
-    let one = Limit { examined: 1.try_into().expect("one"), ..Limit::events(NonZeroU32::MIN) };
-    let read = Read::log_from(Query::All, Place::At(past.clone())).limit(one);
-    shared.store.read(read).await.map(drop)
 }

@@ -3,6 +3,8 @@
 //! The id of every event is the checkpoint right after it, also within a batch. If the log goes on and nothing matches, an id
 //! without data moves the client on. A slow client holds one small page in memory: the next page is read when it has taken this one.
 
+use std::num::{NonZeroU32, NonZeroU64};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -25,7 +27,10 @@ use gesta::http::{Problem, header_text};
 
 /// One subscription of one client. Ends with its connection, or when the server stops.
 struct Feed {
-    subscription: Subscription,
+    /// Goes on over heartbeats: a slow read is not begun again.
+    next: NextPage,
+    /// The place after the last page.
+    at: Checkpoint,
     /// The name under which all events are sent; otherwise each is sent under its type.
     event_name: Option<EventType>,
     heartbeat: Duration,
@@ -33,6 +38,9 @@ struct Feed {
     state: FeedState,
     _permit: OwnedSemaphorePermit,
 }
+
+/// The next page of a subscription, and the subscription.
+type NextPage = Pin<Box<dyn Future<Output = (Subscription, Result<Page, ReadError>)> + Send>>;
 
 #[derive(PartialEq, Eq)]
 enum FeedState {
@@ -59,14 +67,16 @@ pub(super) async fn open(
         ..Limit::default()
     };
     // The first read may be refused. That has to happen here, before the status is sent.
-    check(shared, &query, lanes.as_ref(), &from).await?;
+    let select = Select::Log { query: query.clone(), from: from.clone(), lanes: lanes.clone() };
+    check_place(shared, select).await?;
     let subscription = Subscription::new(Arc::clone(&shared.store), query, from).await?.limit(limit);
     let subscription = lanes.into_iter().fold(subscription, Subscription::lanes);
     if let Some(connection) = parts.extensions.get::<Connection>() {
         connection.follows();
     }
     let feed = Feed {
-        subscription,
+        at: subscription.checkpoint().clone(),
+        next: next_page(subscription),
         event_name,
         heartbeat: shared.limits.heartbeat,
         stopping: shared.stopping.subscribe(),
@@ -85,14 +95,18 @@ pub(super) async fn open(
     Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
-async fn check(shared: &Shared, query: &Query, lanes: Option<&Lanes>, from: &Place) -> Result<(), ReadError> {
-    let limit = Limit {
-        events: 1.try_into().expect("one"),
-        examined: 1.try_into().expect("one"),
-        ..Limit::default()
-    };
-    let select = Select::Log { query: query.clone(), from: from.clone(), lanes: lanes.cloned() };
-    shared.store.read(Read::from(select).limit(limit)).await.map(drop)
+/// Refuses a place of another store, beyond the head, or of another history.
+pub(super) async fn check_place(shared: &Shared, select: Select) -> Result<(), ReadError> {
+    let one = Limit { examined: NonZeroU64::MIN, ..Limit::events(NonZeroU32::MIN) };
+    shared.store.read(Read::from(select).limit(one)).await.map(drop)
+}
+
+/// Reads the next page of a subscription.
+fn next_page(mut subscription: Subscription) -> NextPage {
+    Box::pin(async move {
+        let page = subscription.next().await;
+        (subscription, page)
+    })
 }
 
 /// The place after the last event that the client has seen.
@@ -122,14 +136,17 @@ impl Feed {
             }
             FeedState::Following => {}
         }
-        let before = self.subscription.checkpoint().clone();
-        let page = tokio::select! {
-            page = self.subscription.next() => page,
+        let (subscription, page) = tokio::select! {
+            next = &mut self.next => next,
             () = sleep(self.heartbeat) => return Some(Bytes::from_static(b": nothing new\n\n")),
             () = stopped(&mut self.stopping) => return None,
         };
         Some(match page {
-            Ok(page) => render(&page, before, self.event_name.as_ref()),
+            Ok(page) => {
+                self.next = next_page(subscription);
+                let before = std::mem::replace(&mut self.at, page.scanned_to.clone());
+                render(&page, before, self.event_name.as_ref())
+            }
             Err(error) => self.end_with(error),
         })
     }

@@ -3,14 +3,14 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use axum::response::Response;
 use gesta_core::{ListToken, Listing};
 use gesta_wire::schema::{between, named, text};
 use gesta_wire::{kinds, streams_json};
-use serde_json::Value;
 
+use crate::answer;
 use crate::limits::PAGE_EVENTS_MAX;
 use crate::routes::page_limit::events_in_bounds;
 use crate::state::Shared;
@@ -22,14 +22,14 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     uri: Uri,
     mut params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let category = params.read("category")?;
     let after = params.one("after")?.map(|token| ListToken(token.into()));
     let limit = params.read("limit")?.map(events_in_bounds).transpose()?.unwrap_or(LISTED_DEFAULT);
     params.finish()?;
     let page = shared.store.streams(Listing { category, after, limit }).await?;
     let next = page.next.map(|token| next_address(&uri, "after", &token.0));
-    Ok(Json(streams_json(&page.streams, next.as_deref())))
+    answer::json_value(&shared, &streams_json(&page.streams, next.as_deref()))
 }
 
 pub(super) fn operation() -> Operation {

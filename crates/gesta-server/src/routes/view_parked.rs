@@ -16,6 +16,7 @@ use gesta_wire::{ReplayJson, SkipJson, kinds, position_json, write_event};
 use serde_json::{Value, json};
 
 use super::views::{unknown, views};
+use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
 use crate::principal::operator;
 use crate::routes::PathParam;
@@ -26,10 +27,11 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     PathParam(name): PathParam,
     params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     params.finish()?;
     let parked = views(&shared, &name)?.parked(&name).map_err(unknown)?;
-    Ok(Json(json!({"parked": parked.iter().map(|one| parked_json(one)).collect::<Value>()})))
+    let parked = parked.iter().map(|one| parked_json(one)).collect::<Value>();
+    answer::json_value(&shared, &json!({ "parked": parked }))
 }
 
 /// A parked stream, and the first events that it holds back.

@@ -3,11 +3,14 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gesta_core::{BoxFuture, EventStore, MemoryStore, Page, Read, ReadError, StoreLayer};
 use gesta_log::{LogStore, Options};
 use gesta_server::Limits;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::harness::{Running, event, memory, place, start, start_with};
 
@@ -207,6 +210,44 @@ fn a_quiet_subscription_is_kept_alive_by_comments() {
     let mut reader = Reader::open(&server, "/events", None);
     let lines = std::iter::from_fn(|| reader.line()).filter(|line| line.starts_with(':'));
     assert_eq!(lines.take(3).count(), 3);
+}
+
+/// A store whose reads wait, all but the first one.
+struct Slow {
+    store: Arc<MemoryStore>,
+    begun: AtomicU64,
+    permits: Semaphore,
+}
+
+impl StoreLayer for Slow {
+    fn inner(&self) -> &dyn EventStore {
+        &*self.store
+    }
+
+    fn read(&self, read: Read) -> BoxFuture<'_, Result<Page, ReadError>> {
+        let is_first = self.begun.fetch_add(1, Ordering::SeqCst) == 0;
+        Box::pin(async move {
+            if !is_first {
+                self.permits.acquire().await.unwrap().forget();
+            }
+            self.store.read(read).await
+        })
+    }
+}
+
+#[test]
+fn a_read_that_is_slower_than_the_heartbeat_is_not_begun_again() {
+    let slow = Slow { store: memory(), begun: AtomicU64::new(0), permits: Semaphore::new(0) };
+    let slow = Arc::new(slow);
+    let limits = Limits { heartbeat: Duration::from_millis(10), ..Limits::default() };
+    let server = start_with(Arc::clone(&slow) as _, limits);
+    append(&server, "a-1", 1);
+    let mut reader = Reader::open(&server, "/events?from=start", None);
+    let comments = std::iter::from_fn(|| reader.line()).filter(|line| line.starts_with(':'));
+    assert_eq!(comments.take(3).count(), 3);
+    assert_eq!(slow.begun.load(Ordering::SeqCst), 2, "the check of the place, and one page");
+    slow.permits.add_permits(100);
+    assert!(std::iter::from_fn(|| reader.line()).any(|line| line.starts_with("data: ")));
 }
 
 #[test]

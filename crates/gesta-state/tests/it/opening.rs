@@ -40,6 +40,30 @@ fn a_second_process_is_refused_and_harms_nothing() {
 }
 
 #[test]
+fn nothing_is_written_to_a_file_that_was_moved_away_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, away) = (folder.path().join(FILE_NAME), folder.path().join("away"));
+    let store = open(&file);
+    set(&store, "a", "1");
+    let put = || block_on(store.put(key("b"), "2".into(), None));
+    std::fs::rename(&file, &away).unwrap();
+    for is_replaced in [false, true] {
+        if is_replaced {
+            std::fs::write(&file, "something else").unwrap();
+        }
+        let refused = put().unwrap_err();
+        assert!(
+            matches!(&refused, KeyValueError::Unavailable { reason } if reason.contains("was moved, removed or replaced")),
+            "{refused}"
+        );
+    }
+    std::fs::rename(&away, &file).unwrap();
+    put().unwrap();
+    drop(store);
+    assert_eq!(texts(&open(&file)).len(), 2);
+}
+
+#[test]
 #[ignore = "the second process of a test"]
 fn open_and_report() {
     let Some(file) = std::env::var_os("GESTA_STATE_FILE") else { return };

@@ -62,11 +62,20 @@ impl Keys {
     /// Enters a batch by its key. If two entities get the same key at the same moment, the first one keeps the entry;
     /// the store decides between them.
     pub(super) fn enter(self: &Arc<Self>, key: &Bytes, outcome: &Arc<Outcome>) {
-        if self.find(key).is_some() {
-            return;
-        }
         let number = outcome.number();
-        lock(&self.0).entry(key.clone()).or_default().batch = Some((number, Arc::downgrade(outcome)));
+        // Outlives the lock: the last handle of a batch gives its key back.
+        let earlier;
+        {
+            let mut keys = lock(&self.0);
+            let entry = keys.entry(key.clone()).or_default();
+            earlier = entry.batch.as_ref().and_then(|(_, batch)| batch.upgrade());
+            let is_held = earlier.as_ref().is_some_and(|earlier| !earlier.is_settled());
+            if is_held && !planted(Bug::NoKeysInFlight) {
+                return;
+            }
+            entry.batch = Some((number, Arc::downgrade(outcome)));
+        }
+        drop(earlier);
         outcome.hold_key(KeyInFlight { keys: Arc::clone(self), key: key.clone(), number });
     }
 

@@ -106,13 +106,9 @@ impl SeenStream {
     }
 }
 
-/// The smallest place that covers both: the higher sequence of each partition, with its mark.
+/// The smallest place that covers both. A place of another store counts for nothing.
 pub(super) fn join(a: Option<Checkpoint>, b: &Checkpoint) -> Checkpoint {
-    let Some(a) = a.filter(|a| a.is_comparable(b)) else { return b.clone() };
-    let partitions = (0..).zip(b.sequences());
-    let higher = partitions.filter(|(partition, sequence)| *sequence > a.sequence(*partition));
-    let higher = higher.map(|(partition, _)| partition).collect::<Vec<u16>>();
-    higher.into_iter().fold(a, |a, partition| a.with_place_of(partition, b))
+    a.filter(|a| a.is_comparable(b)).map_or_else(|| b.clone(), |a| a.join(b))
 }
 
 #[cfg(test)]

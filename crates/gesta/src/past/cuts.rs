@@ -295,9 +295,11 @@ fn begin_of(date: Date, zone: &TimeZone) -> Option<Zoned> {
 /// The next full hour on the clock of the zone.
 fn next_hour(moment: &Zoned) -> Option<Zoned> {
     const HOUR: i64 = 3_600;
-    let local = moment.timestamp().as_second() + i64::from(moment.offset().seconds());
+    // Down, also before 1970.
+    let second = i64::try_from(moment.timestamp().as_nanosecond().div_euclid(1_000_000_000)).ok()?;
+    let local = second + i64::from(moment.offset().seconds());
     let to_next = HOUR - local.rem_euclid(HOUR);
-    let next = jiff::Timestamp::from_second(moment.timestamp().as_second() + to_next).ok()?;
+    let next = jiff::Timestamp::from_second(second + to_next).ok()?;
     Some(next.to_zoned(moment.time_zone().clone()))
 }
 
@@ -348,6 +350,8 @@ mod tests {
         assert_eq!(cuts(Step::Month, midnight, midnight), ["2026-02-28T23:00:00Z"]);
         assert_eq!(cuts(Step::Year, midnight, midnight), ["2026-12-31T23:00:00Z"]);
         assert_eq!(cuts(Step::Hour, midnight, midnight), ["2026-02-01T00:00:00Z"]);
+        let before_1970 = "1969-12-31T22:59:59.5Z";
+        assert_eq!(cuts(Step::Hour, before_1970, before_1970), ["1969-12-31T23:00:00Z"]);
     }
 
     #[test]

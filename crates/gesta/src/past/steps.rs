@@ -86,7 +86,7 @@ impl Steps {
     /// Steps to the next event; `None` at the end.
     ///
     /// # Errors
-    /// [`DiffError`]. The walk stays where it is.
+    /// [`DiffError`]. The walk stays where it is, unless the state after the event cannot be shown: then it stands at that event.
     pub async fn next(&mut self) -> Result<Option<EventStep>, DiffError> {
         let before = self.fold.json()?;
         let Some(event) = self.fold_next().await? else { return Ok(None) };

@@ -1,5 +1,6 @@
 //! The files of a lock: `events.lock`, and the samples of each version in the folder `events.samples` beside it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,24 @@ impl LockFiles {
             Err(source) => return Err(FileError::Io { path, source }),
         };
         serde_json::from_str(&text).map_err(|source| FileError::Samples { path, source })
+    }
+
+    /// Files in the folder of the samples that belong to no version of a lock.
+    pub(crate) fn unknown_samples(&self, lock: &Lock) -> Result<Vec<PathBuf>, FileError> {
+        let folder = self.samples_folder();
+        let cannot = |source| FileError::Io { path: folder.clone(), source };
+        let files = match std::fs::read_dir(&folder) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(cannot(source)),
+        };
+        let known = lock.versions().map(|(event_type, version, _)| self.sample_path(event_type, version));
+        let known = known.collect::<BTreeSet<_>>();
+        let paths = files.map(|file| file.map(|file| file.path()).map_err(cannot));
+        let mut unknown = paths.collect::<Result<Vec<_>, _>>()?;
+        unknown.retain(|path| !known.contains(path) && path.extension().is_some_and(|end| end == "json"));
+        unknown.sort();
+        Ok(unknown)
     }
 
     pub(crate) fn write_samples(

@@ -77,6 +77,11 @@ pub(crate) fn prove_samples(
     lock: &Lock,
 ) -> Result<(usize, Vec<Finding>), FileError> {
     let (mut count, mut findings) = (0, Vec::new());
+    for path in files.unknown_samples(lock)? {
+        let problem = format!("`{}` belongs to no version of the lock", path.display());
+        let remedy = "name the file after a version, `TYPE@VERSION.json`, or remove it";
+        findings.push(Finding::error("samples", None, problem, remedy));
+    }
     for (event_type, version, _) in lock.versions() {
         let samples = files.samples(event_type, version)?;
         if samples.is_empty() {

@@ -187,6 +187,9 @@ impl<'a> Check<'a> {
 
     /// Checks that the events were recorded in the times of the manifest.
     fn check_times(&self, manifest: &Manifest) -> Outcome {
+        if manifest.closed && manifest.between.is_none() {
+            return Err(Failure::new("the manifest says that a time is closed, and names none"));
+        }
         let Some((between, (first, last))) = manifest.between.zip(self.times) else { return Ok(()) };
         match between.contains(first) && between.contains(last) {
             true => Ok(()),

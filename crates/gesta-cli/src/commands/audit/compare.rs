@@ -78,7 +78,7 @@ impl<'a> LogEvents<'a> {
     /// Checks that every event of the log had its line.
     pub(super) fn finish(mut self) -> Outcome {
         while !self.at_end && self.waiting.is_empty() {
-            self.read_on().map_err(Failure::of_read)?;
+            self.read_on().map_err(Failure::from)?;
         }
         match self.waiting.keys().next() {
             None => Ok(()),

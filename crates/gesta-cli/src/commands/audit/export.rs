@@ -152,7 +152,7 @@ impl Events<'_> {
         let mut from = Place::At(after.clone());
         loop {
             let read = Read::log_from(query.clone(), from).until(until.clone());
-            let page = pollster::block_on(store.read(read)).map_err(Failure::of_read)?;
+            let page = pollster::block_on(store.read(read)).map_err(Failure::from)?;
             for event in &page.events {
                 let (mut line, in_event) = event_line(event, &redact);
                 line.push('\n');

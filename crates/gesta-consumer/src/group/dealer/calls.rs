@@ -18,6 +18,9 @@ impl Live {
     /// Takes a call of a member. Its form is right.
     pub(super) fn take(&mut self, call: CallId, take: Take) {
         if !self.members.knows(&take.member) && self.members.len() >= MEMBERS_MAX {
+            self.members.forget_dead(self.now, self.settings.ack_time);
+        }
+        if !self.members.knows(&take.member) && self.members.len() >= MEMBERS_MAX {
             let reason = format!("the group has {MEMBERS_MAX} members, the most that it takes");
             return self.out.push(Output::Taken(call, Err(TakeError::Unavailable { reason })));
         }

@@ -192,7 +192,7 @@ impl Live {
             return Err(PutError::Busy { group: self.name.clone(), reason });
         }
         let head = if planted(Bug::SinceScanned) { self.scan.horizon() } else { head };
-        let since = join(head, self.scan.horizon());
+        let since = head.join(self.scan.horizon());
         let widened = selection.widened(&settings.query, &since).unwrap_or_else(|| selection.clone());
         check_query_bytes(&widened, &self.settings, &since)?;
         Ok(widened)
@@ -275,14 +275,6 @@ impl Live {
         }
         Ok(row)
     }
-}
-
-/// The place that covers what either covers.
-fn join(one: &Checkpoint, other: &Checkpoint) -> Checkpoint {
-    let partitions = u16::try_from(one.sequences().len()).expect("a checkpoint has at most 1,024 places");
-    (0..partitions)
-        .filter(|partition| other.sequence(*partition) > one.sequence(*partition))
-        .fold(one.clone(), |joined, partition| joined.with_place_of(partition, other))
 }
 
 /// Checks that the query of a new group leaves room in the row.

@@ -19,7 +19,6 @@ use super::selection::Selection;
 use super::streams::{Slot, Streams};
 use super::window::Window;
 use crate::bugs::{Bug, planted};
-use crate::group::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::group::name::GroupName;
 use crate::group::settings::{GroupSettings, SettingsVersion};
 use crate::group::status::Settled;
@@ -188,12 +187,6 @@ impl Live {
         let calls = self.members.calls().keys().copied().collect::<Vec<CallId>>();
         calls.into_iter().for_each(|call| self.end_call(call));
     }
-}
-
-/// Returns the pause before another attempt after a number of failures.
-pub(super) fn retry_pause(failures: u32) -> Duration {
-    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    RETRY_PAUSE_MIN.saturating_mul(factor).min(RETRY_PAUSE_MAX)
 }
 
 /// Returns true if an error passes by itself.

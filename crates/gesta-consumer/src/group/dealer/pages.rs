@@ -5,10 +5,11 @@ use std::num::{NonZeroU32, NonZeroU64};
 use gesta_core::{Limit, Page, ReadError, RecordedEvent};
 
 use super::deadlines::Due;
-use super::live::{Live, passes, retry_pause};
+use super::live::{Live, passes};
 use super::message::Output;
 use super::scan::Activity;
 use super::window::copied;
+use crate::back_off::pause_after;
 
 impl Live {
     /// Reads the next page if there is room, or waits at the head.
@@ -119,7 +120,7 @@ impl Live {
         self.unreadable = Some(error.to_string());
         self.scan.failures += 1;
         self.scan.activity = Activity::Pausing;
-        self.deadlines.add(self.now + retry_pause(self.scan.failures), Due::Scan);
+        self.deadlines.add(self.now + pause_after(self.scan.failures), Due::Scan);
     }
 
     /// Tries the scan again after a pause.

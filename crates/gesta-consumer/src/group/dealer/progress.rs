@@ -8,10 +8,11 @@ use std::time::Duration;
 use gesta_core::{Entry, KeyValueError, Revision};
 
 use super::deadlines::Due;
-use super::live::{Live, retry_pause};
+use super::live::Live;
 use super::message::{Ended, Output};
 use super::places::Places;
 use super::row::Row;
+use crate::back_off::pause_after;
 use crate::bugs::{Bug, planted};
 use crate::group::error::{ChangeError, PutError};
 use crate::group::limits::{PUT_LATE, PUT_PAUSE, SCANNED_PAUSE};
@@ -320,7 +321,7 @@ impl Live {
 
     fn pause_puts(&mut self) {
         self.progress.failures += 1;
-        self.progress.retry_at = Some(self.now + retry_pause(self.progress.failures));
+        self.progress.retry_at = Some(self.now + pause_after(self.progress.failures));
     }
 
     /// Does what a deadline of the puts is for.

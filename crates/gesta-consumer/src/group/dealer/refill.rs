@@ -6,11 +6,12 @@ use std::time::Duration;
 use gesta_core::{Direction, Page, Place, Query, Read, ReadError, RecordedEvent, Select};
 
 use super::deadlines::Due;
-use super::live::{Live, passes, retry_pause};
+use super::live::{Live, passes};
 use super::message::Output;
 use super::pages::limit;
 use super::streams::Slot;
 use super::window::copied;
+use crate::back_off::pause_after;
 use crate::group::limits::REFILLS_MAX;
 use crate::group::settings::Order;
 
@@ -102,7 +103,7 @@ impl Live {
             Err(error) if passes(error.retry()) => {
                 self.unreadable = Some(error.to_string());
                 self.refilling.failures += 1;
-                let until = self.now + retry_pause(self.refilling.failures);
+                let until = self.now + pause_after(self.refilling.failures);
                 self.refilling.pauses_until = Some(until);
                 self.deadlines.add(until, Due::Refills);
                 self.streams.list(refill.slot, false);

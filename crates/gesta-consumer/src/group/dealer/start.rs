@@ -9,11 +9,11 @@ use gesta_core::{Checkpoint, Entry, KeyValueError, Revision};
 
 use super::Config;
 use super::deadlines::{Deadlines, Due};
-use super::live::retry_pause;
-use super::message::{CallId, Changed, Ended, Input, Output};
+use super::message::{CallId, Change, Changed, Ended, Input, Output};
 use super::row::Row;
+use crate::back_off::pause_after;
 use crate::bugs::{Bug, planted};
-use crate::group::error::{ChangeError, TakeError};
+use crate::group::error::{ChangeError, PutError, TakeError};
 use crate::group::groups::Reset;
 
 /// A start under way.
@@ -96,9 +96,9 @@ impl Start {
         let entry = match result {
             Ok(Some(entry)) => entry,
             Ok(None) => return Next::End(Ended::Removed),
-            Err(_) => return self.pause(now),
+            Err(_) => return self.pause(now, out),
         };
-        let Ok(mut row) = Row::decode(&entry.value) else { return self.pause(now) };
+        let Ok(mut row) = Row::decode(&entry.value) else { return self.pause(now, out) };
         if let Some(reset) = &mut self.reset {
             reset.is_done |= row.epoch == reset.epoch + 1 && row.put == reset.put;
             if row.epoch != reset.epoch && !reset.is_done {
@@ -138,14 +138,19 @@ impl Start {
                 out.push(Output::Get);
                 Next::Wait
             }
-            (StartState::Putting(_), Err(_)) => self.pause(now),
+            (StartState::Putting(_), Err(_)) => self.pause(now, out),
             (StartState::Reading | StartState::Pausing(_), _) => Next::Wait,
         }
     }
 
-    /// Keeps what has to wait until the group deals.
-    pub(super) fn keep(&mut self, mut input: Input, now: Duration) -> Next {
+    /// Keeps what has to wait until the group deals. An operator's change is refused while the row cannot be read: nobody expects it to be made hours
+    /// later.
+    pub(super) fn keep(&mut self, mut input: Input, now: Duration, out: &mut Vec<Output>) -> Next {
         match &mut input {
+            Input::Change(call, change) if self.failures > 0 && !matches!(change, Change::Host { .. }) => {
+                out.push(refused(*call, change));
+                return Next::Wait;
+            }
             Input::Cancel(call) => {
                 self.kept.retain(|kept| !matches!(kept, Input::Take(waiting, _) if waiting == call));
                 return Next::Wait;
@@ -179,12 +184,29 @@ impl Start {
         Next::Wait
     }
 
-    fn pause(&mut self, now: Duration) -> Next {
+    /// Tries again after a pause. Operators are not kept waiting.
+    fn pause(&mut self, now: Duration, out: &mut Vec<Output>) -> Next {
         self.failures += 1;
-        let until = now + retry_pause(self.failures);
+        self.kept.retain(|kept| match kept {
+            Input::Change(call, change) if !matches!(change, Change::Host { .. }) => {
+                out.push(refused(*call, change));
+                false
+            }
+            _ => true,
+        });
+        let until = now + pause_after(self.failures);
         self.state = StartState::Pausing(until);
         self.deadlines.add(until, Due::Put);
         Next::Wait
+    }
+}
+
+/// The answer to a change that was not made.
+fn refused(call: CallId, change: &Change) -> Output {
+    let reason = "the row of the group cannot be read or written now".to_owned();
+    match change {
+        Change::Settings { .. } => Output::SettingsPut(call, Err(PutError::Unavailable { reason })),
+        _ => Output::Changed(call, Err(ChangeError::Unavailable { reason })),
     }
 }
 

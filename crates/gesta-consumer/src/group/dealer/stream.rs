@@ -207,9 +207,8 @@ impl Stream {
         self.spilled_to = self.spilled_to.max(sequence);
     }
 
-    /// Records that every event up to `sequence` is finished. Returns the number of events that left the queue.
-    pub(super) fn finish(&mut self, sequence: u64, version: Version, window: &mut Window) -> usize {
-        let before = self.queue.len();
+    /// Records that every event up to `sequence` is finished.
+    pub(super) fn finish(&mut self, sequence: u64, version: Version, window: &mut Window) {
         while self.queue.front().is_some_and(|event| event.position().sequence <= sequence) {
             window.remove(&self.queue.pop_front().expect("the queue has an event"));
         }
@@ -227,7 +226,6 @@ impl Stream {
         self.has_expired = false;
         self.was_given_again = false;
         self.error = None;
-        before - self.queue.len()
     }
 
     /// Records the end of a read: everything up to `to` that matches is in the queue or finished.

@@ -22,7 +22,7 @@ use super::queue::{Known, Message, Queue, refuse_unknown};
 use crate::clock::Clock;
 use crate::group::dealer::{Bounds, CallId, Config, Dealer, Ended, Input, Output};
 use crate::group::error::{ChangeError, PutError, TakeError};
-use crate::group::limits::{WINDOW_BYTES_MAX, WINDOWS_BYTES_MAX};
+use crate::group::limits::{MESSAGES_MAX, WINDOW_BYTES_MAX, WINDOWS_BYTES_MAX};
 use crate::group::name::GroupName;
 use crate::group::take::Taken;
 
@@ -152,7 +152,11 @@ impl Engine {
             (_, Message::Close) => self.close(),
             // All groups start once the list is read.
             (Loading::Under(_) | Loading::Failed { .. }, Message::TakeBack) => {}
-            (Loading::Under(waiting), message) => waiting.push(message),
+            (Loading::Under(waiting), Message::Cancel { group, number }) => {
+                waiting.retain(|message| !message.is_take(&group, number));
+            }
+            (Loading::Under(waiting), message) if waiting.len() < MESSAGES_MAX => waiting.push(message),
+            (Loading::Under(_), message) => self.refuse(message, "the list of groups is being read"),
             (Loading::Failed { reason, .. }, message) => {
                 let reason = format!("the list of groups cannot be read: {reason}");
                 self.refuse(message, &reason);
@@ -300,6 +304,7 @@ impl Engine {
                     return;
                 };
                 group.operations -= usize::from(is_operation);
+                group.note_fault(&name, &input);
                 self.step(&name, *input);
             }
             Done::Words => self.words_on_way -= 1,

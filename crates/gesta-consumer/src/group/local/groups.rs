@@ -12,7 +12,7 @@ use super::call::Call;
 use super::queue::{Full, Message};
 use super::reply::reply;
 use super::{LocalGroups, OVERLOADED, words};
-use crate::group::dealer::{Change, Changed, MoveTo};
+use crate::group::dealer::{Change, Changed, MoveTo, cut};
 use crate::group::delivery::DeliveryId;
 use crate::group::error::{ChangeError, LookError, PutError, TakeError};
 use crate::group::groups::{Groups, Reset, To};
@@ -30,7 +30,7 @@ impl LocalGroups {
         widens: bool,
     ) -> Result<SettingsVersion, PutError> {
         let hosted = settings.clone();
-        self.known(&group).await.map_err(put_error)?;
+        self.known(&group).await.map_err(PutError::from)?;
         let is_alone = widens && self.options.is_alone && self.may_widen(&group, &settings).await?;
         let head = self.store.head_now().await.map_err(PutError::Place)?;
         let change = Change::Host { settings: Box::new(settings), head, is_alone };
@@ -45,7 +45,7 @@ impl LocalGroups {
         if self.clock.elapsed() >= self.options.alone_from {
             return Ok(true);
         }
-        let current = self.look(group.clone()).await.map_err(put_error)?.settings;
+        let current = self.look(group.clone()).await.map_err(PutError::from)?.settings;
         if settings.added_to(&current).query == current.query {
             return Ok(false);
         }
@@ -68,7 +68,7 @@ impl Groups for LocalGroups {
             let Some(expect) = expect else { return self.create(group, settings).await };
             self.check(&GroupSettings { from: Place::Start, ..settings.clone() }).await?;
             // The head is asked for after the dealer is known to deal: nothing that an earlier one dealt lies beyond it.
-            self.known(&group).await.map_err(put_error)?;
+            self.known(&group).await.map_err(PutError::from)?;
             self.may_widen(&group, &settings).await?;
             let head = self.store.head_now().await.map_err(PutError::Place)?;
             self.settings(group, Change::Settings { settings: Box::new(settings), expect, head }).await
@@ -251,20 +251,6 @@ impl LocalGroups {
         let page = self.store.read(read.limit(Limit::events(NonZeroU32::MIN))).await;
         let page = page.map_err(ChangeError::Place)?;
         Ok(page.events.first().filter(|event| event.version() == version).map(|event| event.position()))
-    }
-}
-
-/// The beginning of a text that a caller gave.
-fn cut(text: &str) -> String {
-    crate::group::dealer::cut(text)
-}
-
-fn put_error(error: LookError) -> PutError {
-    match error {
-        LookError::NoGroup { group } => PutError::NoGroup { group },
-        LookError::Closed => PutError::Closed,
-        LookError::Read(error) => PutError::Place(error),
-        LookError::Unavailable { reason } => PutError::Unavailable { reason },
     }
 }
 

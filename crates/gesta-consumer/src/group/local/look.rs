@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gesta_core::{Checkpoint, KeyValueError, Place, StreamName};
+use gesta_core::{Checkpoint, KeyValueError, Place, Query, StreamName};
 
 use super::queue::Known;
 use super::{LocalGroups, keys, words};
@@ -14,6 +14,7 @@ use crate::group::dealer::{DealerStatus, Row, held_read};
 use crate::group::error::LookError;
 use crate::group::limits::PARKED_PAGE_MAX;
 use crate::group::name::GroupName;
+use crate::group::settings::GroupSettings;
 use crate::group::status::{GroupState, GroupStatus, Held, Parked, Settled};
 
 /// The lag of each group, as it was last measured.
@@ -75,9 +76,15 @@ impl LocalGroups {
         // No dealer tells about it: look at its row.
         let entry = self.values.get(keys::row(&group)).await.map_err(unavailable)?;
         let entry = entry.ok_or_else(|| LookError::NoGroup { group: group.clone() })?;
-        let row = Row::decode(&entry.value)
-            .map_err(|error| LookError::Unavailable { reason: error.to_string() })?;
-        Ok(self.describe_row(group, row, state, head))
+        Ok(match Row::decode(&entry.value) {
+            Ok(row) => self.describe_row(group, row, state, head),
+            Err(error) => {
+                // Nothing is known of it but its name. Other groups are shown beside it.
+                let reason = format!("its row cannot be read: {error}");
+                let row = Row::new(GroupSettings::new(Query::All), &head);
+                self.describe_row(group, row, GroupState::Stopped { reason }, head)
+            }
+        })
     }
 
     async fn describe_live(&self, name: GroupName, status: DealerStatus, head: Checkpoint) -> GroupStatus {

@@ -118,6 +118,11 @@ impl Queue {
 }
 
 impl Message {
+    /// Returns true if it is this call of a member.
+    pub(super) fn is_take(&self, of: &GroupName, call: u64) -> bool {
+        matches!(self, Self::Take { group, number, .. } if group == of && *number == call)
+    }
+
     /// The group that a request is for.
     pub(super) const fn group(&self) -> Option<&GroupName> {
         match self {

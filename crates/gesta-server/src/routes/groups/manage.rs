@@ -1,6 +1,9 @@
 //! `GET /groups`; `GET`, `PUT` and `DELETE /groups/{group}`; and `POST /groups/{group}/host`.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,15 +13,20 @@ use gesta_consumer::group::{GroupSettings, PutError, SettingsVersion};
 use gesta_core::{Expected, Version};
 use gesta_wire::schema::{boolean, named};
 use gesta_wire::{GroupSettingsJson, group_json, groups_json, kinds, put_group_json};
-use serde_json::Value;
 
 use super::{Dealt, GroupPath, of_group, operation};
+use crate::answer;
 use crate::body::{RequestBody, read_json, want_json};
+use crate::state::Shared;
 
 /// The status of every group.
-pub(super) async fn list(Dealt(groups): Dealt, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Dealt(groups): Dealt,
+    params: Params,
+) -> Result<Response, Problem> {
     params.finish()?;
-    Ok(Json(groups_json(&groups.list().await?)))
+    answer::json_value(&shared, &groups_json(&groups.list().await?))
 }
 
 /// The status of a group. The entity tag is the version of its settings.

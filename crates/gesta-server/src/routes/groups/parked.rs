@@ -3,7 +3,6 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -13,7 +12,6 @@ use gesta_consumer::group::ChangeError;
 use gesta_core::StreamName;
 use gesta_wire::schema::{between, named};
 use gesta_wire::{kinds, parked_page_json, write_held};
-use serde_json::Value;
 
 use super::{Dealt, GroupPath, group, of_group};
 use crate::answer;
@@ -28,11 +26,12 @@ const HELD_MAX: u32 = 1_000;
 
 /// One page of parked streams, by name.
 pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
     Dealt(groups): Dealt,
     GroupPath(group): GroupPath,
     uri: Uri,
     mut params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let after = params.read::<StreamName>("after")?;
     let limit = limit(&mut params, PARKED_DEFAULT, PARKED_MAX)?;
     params.finish()?;
@@ -40,7 +39,7 @@ pub(super) async fn list(
     let is_full = parked.len() >= limit.get() as usize;
     let next = parked.last().filter(|_| is_full);
     let next = next.map(|last| next_address(&uri, "after", last.stream.as_str()));
-    Ok(Json(parked_page_json(&parked, next.as_deref())))
+    answer::json_value(&shared, &parked_page_json(&parked, next.as_deref()))
 }
 
 /// A parked stream, and the first events that it holds back.

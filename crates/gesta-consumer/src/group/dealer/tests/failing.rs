@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::group::limits::MEMBERS_MAX;
 use crate::group::settings::{BackOff, OnPoison, Order};
 use crate::group::status::GroupState;
 
@@ -201,4 +202,31 @@ fn without_room_for_an_entry_a_skip_is_a_release() {
     bench.end("m1", 1, 0, Then::Skip { reason: "a duplicate".into() });
     assert_eq!((bench.status().settled.skip, bench.status().settled.release), (0, 1));
     assert_eq!(pause(&mut bench), 10);
+}
+
+#[test]
+fn members_that_are_long_dead_leave_their_places() {
+    let mut bench = Bench::new(settings());
+    let call =
+        |bench: &mut Bench, number: usize| bench.settle(&format!("m{number}"), 1, Vec::new(), Vec::new());
+    (0..MEMBERS_MAX).for_each(|number| assert!(call(&mut bench, number).is_ok()));
+    assert!(matches!(call(&mut bench, MEMBERS_MAX), Err(TakeError::Unavailable { .. })));
+    // Nothing is due in an idle group, so nothing ticks it.
+    bench.elapsed += settings().ack_time + SECOND;
+    assert!(call(&mut bench, MEMBERS_MAX).is_ok());
+}
+
+#[test]
+fn a_change_is_refused_while_the_row_cannot_be_read() {
+    let mut bench = Bench::new(settings());
+    bench.fails = Some(KeyValueError::Unavailable { reason: "away".into() });
+    let config = Config { name: "g".parse().unwrap(), boot_epoch: 0, bounds: Bounds::default() };
+    let (dealer, out) = Dealer::new(config, bench.elapsed);
+    bench.dealer = dealer;
+    bench.carry_out(out);
+    let refused = bench.change(Change::Remove);
+    assert!(matches!(refused, Err(ChangeError::Unavailable { .. })), "{refused:?}");
+    bench.fails = None;
+    bench.advance(SECOND);
+    bench.pause();
 }

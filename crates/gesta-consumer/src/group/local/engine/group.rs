@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::AbortHandle;
+use gesta_core::KeyValueError;
 
-use crate::group::dealer::{CallId, Changed, Dealer, Ended};
+use crate::group::dealer::{CallId, Changed, Dealer, Ended, Input, Row};
 use crate::group::error::{ChangeError, PutError, TakeError};
 use crate::group::local::queue::Known;
 use crate::group::local::reply::Reply;
+use crate::group::name::GroupName;
 use crate::group::settings::SettingsVersion;
 use crate::group::take::Taken;
 
@@ -25,6 +27,8 @@ pub(super) struct Group {
     pub(super) operations: usize,
     /// Ends the wait for the log to grow.
     pub(super) wait: Option<AbortHandle>,
+    /// True if the last operation on its row failed.
+    is_failing: bool,
 }
 
 impl Group {
@@ -38,7 +42,28 @@ impl Group {
             settings: BTreeMap::new(),
             operations: 0,
             wait: None,
+            is_failing: false,
         }
+    }
+
+    /// Logs the first of several faults of the row: the dealer tries again and says nothing.
+    pub(super) fn note_fault(&mut self, name: &GroupName, input: &Input) {
+        let fault = match input {
+            Input::Got(Ok(Some(entry))) => Row::decode(&entry.value).err().map(|error| error.to_string()),
+            Input::Got(Err(error)) | Input::Put(Err(error)) | Input::Deleted(Err(error)) => match error {
+                KeyValueError::Changed { .. } => None,
+                error => Some(error.to_string()),
+            },
+            Input::Got(Ok(None)) | Input::Put(Ok(_)) | Input::Deleted(Ok(())) => None,
+            // These are of the log.
+            _ => return,
+        };
+        if let Some(fault) = &fault
+            && !self.is_failing
+        {
+            tracing::warn!(group = %name, "the row of a consumer group cannot be read or written, and is tried again: {fault}");
+        }
+        self.is_failing = fault.is_some();
     }
 
     pub(super) fn known(&self) -> Known {

@@ -7,11 +7,11 @@ use gesta_core::{KeyValueError, KeyValueStore};
 
 use super::Engine;
 use super::operations::Done;
+use crate::back_off::pause_after;
 use crate::group::limits::GROUPS_PAGE;
 use crate::group::local::keys;
 use crate::group::local::queue::Message;
 use crate::group::name::GroupName;
-use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 
 /// How far the list of groups is.
 pub(super) enum Loading {
@@ -52,8 +52,7 @@ impl Engine {
             waiting.into_iter().for_each(|message| self.message(message));
         }
         if error.is_some() && !self.is_closing {
-            let pause = RETRY_PAUSE_MIN.saturating_mul(1 << failures.min(16)).min(RETRY_PAUSE_MAX);
-            let wait = self.clock.wait(self.clock.elapsed() + pause);
+            let wait = self.clock.wait(self.clock.elapsed() + pause_after(failures + 1));
             self.on_way.push(Box::pin(async move {
                 wait.await;
                 Done::ListAgain
