@@ -16,9 +16,9 @@ pub(crate) struct SeriesFlags {
     /// At the end of each `hour`, `day`, `week`, `month` or `year`, or after each run of a number of events.
     #[arg(long, value_name = "STEP")]
     pub(crate) every: Option<String>,
-    /// The time zone of the calendar, such as `Europe/Prague`.
-    #[arg(long, value_name = "ZONE", requires = "every", default_value = "UTC")]
-    zone: String,
+    /// The time zone of the calendar, such as `Europe/Prague`. The default is `UTC`.
+    #[arg(long, value_name = "ZONE", requires = "every")]
+    zone: Option<String>,
     /// Count when events happened, not when they were recorded.
     #[arg(long, requires = "every")]
     by_time: bool,
@@ -36,7 +36,8 @@ pub(crate) struct SeriesFlags {
 impl SeriesFlags {
     /// The cuts that they name.
     pub(crate) fn cuts(&self, every: &str) -> Outcome<Cuts> {
-        let cuts = Cuts::parse(every, &self.zone).map_err(|error| Failure::usage(error.to_string()))?;
+        let cuts = Cuts::parse(every, self.zone.as_deref());
+        let cuts = cuts.map_err(|error| Failure::usage(error.to_string()))?;
         let cuts = if self.by_time { cuts.by(By::Time) } else { cuts };
         let cuts = self.from.into_iter().fold(cuts, Cuts::from);
         let cuts = self.to.into_iter().fold(cuts, Cuts::to);
@@ -47,7 +48,10 @@ impl SeriesFlags {
 
     /// The same, as query parameters of a URL.
     pub(crate) fn params(&self, every: &str) -> String {
-        let mut params = format!("?every={}&zone={}", encode(every), encode(&self.zone));
+        let mut params = format!("?every={}", encode(every));
+        if let Some(zone) = &self.zone {
+            write!(params, "&zone={}", encode(zone)).expect("a string can be written to");
+        }
         if self.by_time {
             params.push_str("&by=time");
         }

@@ -96,8 +96,9 @@ pub(super) async fn series(
 /// # Errors
 /// A [`Problem`], 400, that names the parameter.
 pub fn cuts(every: &str, params: &mut Params) -> Result<Cuts, Problem> {
-    let zone = params.one("zone")?.unwrap_or_else(|| "UTC".to_owned());
-    let mut cuts = Cuts::parse(every, &zone).map_err(|error| Problem::invalid(error.to_string()))?;
+    let zone = params.one("zone")?;
+    let mut cuts =
+        Cuts::parse(every, zone.as_deref()).map_err(|error| Problem::invalid(error.to_string()))?;
     match params.one("by")?.as_deref() {
         None | Some("recorded_at") => {}
         Some("time") => cuts = cuts.by(By::Time),

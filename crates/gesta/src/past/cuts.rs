@@ -62,6 +62,9 @@ pub enum CutsError {
         /// The name.
         name: String,
     },
+    /// A time zone was named for a number of events.
+    #[error("a number of events has no time zone: leave it out")]
+    ZoneOfEvents,
     /// It is neither a period nor a number of events.
     #[error("`{text}` is not a step: give `hour`, `day`, `week`, `month`, `year`, or a number of events")]
     UnknownStep {
@@ -86,11 +89,12 @@ impl Cuts {
         Self::on(Grid::Events(count))
     }
 
-    /// The cuts of a step as it is written: `hour`, `day`, `week`, `month` or `year` in a time zone, or a number of events.
+    /// The cuts of a step as it is written: `hour`, `day`, `week`, `month` or `year` in a time zone, which is UTC if none is given, or a number of events,
+    /// which has none.
     ///
     /// # Errors
     /// [`CutsError`].
-    pub fn parse(step: &str, zone: &str) -> Result<Self, CutsError> {
+    pub fn parse(step: &str, zone: Option<&str>) -> Result<Self, CutsError> {
         let period = match step {
             "hour" => Step::Hour,
             "day" => Step::Day,
@@ -99,10 +103,13 @@ impl Cuts {
             "year" => Step::Year,
             events => {
                 let count = events.parse().map_err(|_| CutsError::UnknownStep { text: events.to_owned() })?;
-                return Ok(Self::every_events(count));
+                return match zone {
+                    None => Ok(Self::every_events(count)),
+                    Some(_) => Err(CutsError::ZoneOfEvents),
+                };
             }
         };
-        Self::every(period, zone)
+        Self::every(period, zone.unwrap_or("UTC"))
     }
 
     const fn on(grid: Grid) -> Self {
