@@ -12,9 +12,11 @@ use gesta_log::{LogStore, OpenError, Options, Recovery, Scrub};
 use gesta_postgres::{PostgresSnapshots, PostgresStore, PostgresUrl};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
 use crate::cluster;
 use crate::failure::{Failure, Outcome};
+use crate::store::StoreUrl;
 
 /// Lines of damage that a failure lists. `gesta verify` lists all.
 const DAMAGE_LINES_MAX: usize = 5;
@@ -161,6 +163,13 @@ pub(crate) fn ask_server(
     pollster::block_on(ask(&server)).map_err(|error| refused_by(url, error))
 }
 
+/// The answer of a server as JSON.
+pub(crate) fn json_of(url: &str, answer: &[u8]) -> Outcome<Value> {
+    serde_json::from_slice(answer).map_err(|error| {
+        Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
+    })
+}
+
 /// A server, for its routes that are not of its store.
 pub(crate) fn server_at(url: &str) -> Outcome<RemoteServer> {
     RemoteServer::new(url, &ClientOptions::default()).map_err(|error| cannot_connect(&error))
@@ -215,8 +224,22 @@ impl Opened {
         Self { store: Arc::new(log), loss }
     }
 
+    /// The store of an address, which must be there.
+    pub(crate) fn of_url(url: &StoreUrl) -> Outcome<Self> {
+        match url {
+            StoreUrl::File(folder) => Place::Folder(folder.clone()).open(IfMissing::Refuse),
+            StoreUrl::Http(url) => Place::Server(url.clone()).open(IfMissing::Refuse),
+            StoreUrl::Postgres(url) => Self::of_database(url),
+            StoreUrl::JetStream(url) => Self::of_cluster(url),
+            StoreUrl::Memory => {
+                Err(Failure::usage("a store in memory ends with its process, so there is none to read")
+                    .help("name the folder of a log, or the address of a server"))
+            }
+        }
+    }
+
     /// A store in a database, which must be there.
-    pub(crate) fn of_database(url: &PostgresUrl) -> Outcome<Self> {
+    fn of_database(url: &PostgresUrl) -> Outcome<Self> {
         Self::with_snapshots(url).map(|(opened, _)| opened)
     }
 
@@ -231,7 +254,7 @@ impl Opened {
     }
 
     /// A store on a cluster, which must be there.
-    pub(crate) fn of_cluster(url: &JetStreamUrl) -> Outcome<Self> {
+    fn of_cluster(url: &JetStreamUrl) -> Outcome<Self> {
         Ok(Self { store: Arc::new(cluster::open_existing(url)?), loss: None })
     }
 

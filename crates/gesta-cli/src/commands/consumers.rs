@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
-use crate::target::{ServerUrl, ask_server, encode};
+use crate::target::{ServerUrl, ask_server, encode, json_of};
 
 #[derive(clap::Args)]
 pub(crate) struct ManageConsumers {
@@ -63,7 +63,7 @@ impl All {
     fn run(self) -> Outcome {
         let url = self.server.url()?;
         let answer = ask_server(&url, async |server| server.get("/consumers").await)?;
-        let answer = parse(&url, &answer)?;
+        let answer = json_of(&url, &answer)?;
         for consumer in answer["consumers"].as_array().into_iter().flatten() {
             print(consumer, self.json)?;
         }
@@ -84,15 +84,8 @@ impl One {
             None => server.get(&path).await,
             Some(action) => server.post(&format!("{path}/{action}"), Vec::new()).await,
         })?;
-        print(&parse(&url, &answer)?, self.json)
+        print(&json_of(&url, &answer)?, self.json)
     }
-}
-
-fn parse(url: &str, answer: &[u8]) -> Outcome<Value> {
-    let answer = serde_json::from_slice(answer);
-    answer.map_err(|error| {
-        Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
-    })
 }
 
 fn print(consumer: &Value, json: bool) -> Outcome {

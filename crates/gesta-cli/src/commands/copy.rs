@@ -1,10 +1,9 @@
 //! `gesta copy`: moves a store to another place, with everything that it has recorded.
 
-use std::path::Path;
-
 use crate::copy::{Choices, Compare, open_source, open_target, run};
 use crate::failure::{Failure, Outcome};
 use crate::store::StoreUrl;
+use crate::target::is_within;
 use crate::unread::Unread;
 
 #[derive(clap::Args)]
@@ -28,17 +27,6 @@ fn onto_itself() -> Failure {
     Failure::usage("a store cannot be copied onto itself").help("give another place with `--to`")
 }
 
-/// True if a folder, which may not be there yet, lies in another one.
-fn is_within(folder: &Path, outer: &Path) -> bool {
-    let Ok(outer) = outer.canonicalize() else { return false };
-    let Ok(folder) = std::path::absolute(folder) else { return false };
-    if folder.canonicalize().is_ok_and(|folder| folder == outer) {
-        return false;
-    }
-    let there = folder.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
-    there.is_some_and(|there| there.starts_with(&outer))
-}
-
 impl CopyStore {
     pub(crate) fn run(self) -> Outcome {
         let (from, to) = (self.from.read("--from")?, self.to.read("--to")?);
@@ -48,6 +36,10 @@ impl CopyStore {
         if let (StoreUrl::File(from), StoreUrl::File(to)) = (&from, &to)
             && is_within(to, from)
         {
+            // Another name for the same folder.
+            if is_within(from, to) {
+                return Err(onto_itself());
+            }
             return Err(Failure::usage(format!("`{}` lies in the store that is copied", to.display()))
                 .help("give another place with `--to`"));
         }

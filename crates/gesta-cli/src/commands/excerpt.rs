@@ -20,9 +20,7 @@ use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
 use crate::output::{count, say};
 use crate::store::StoreUrl;
-use crate::target::{
-    IfInUse, IfMissing, Opened, Place as Where, Target, cannot_open, has_only_other_files, other_files,
-};
+use crate::target::{IfInUse, IfMissing, Opened, Target, cannot_open, has_only_other_files, other_files};
 use crate::unread::Unread;
 
 /// Bytes of events that an excerpt holds in memory.
@@ -112,15 +110,7 @@ impl TakeExcerpt {
 /// Opens the store to take from.
 fn open(from: Option<Unread<StoreUrl>>, target: &Target) -> Outcome<Opened> {
     let Some(from) = from else { return target.open(IfMissing::Refuse) };
-    match from.read("--from")? {
-        StoreUrl::File(folder) => Where::Folder(folder).open(IfMissing::Refuse),
-        StoreUrl::Http(url) => Where::Server(url).open(IfMissing::Refuse),
-        StoreUrl::Postgres(url) => Opened::of_database(&url),
-        StoreUrl::JetStream(url) => Opened::of_cluster(&url),
-        StoreUrl::Memory => {
-            Err(Failure::usage("a store in memory ends with its process: there is nothing to take"))
-        }
-    }
+    Opened::of_url(&from.read("--from")?)
 }
 
 /// The streams that have a matching event up to a place.

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use gesta::schema::{Finding, LockFiles, LockOptions, lock, stored_samples};
 
-use super::prove::{cannot_use, open_store};
+use super::prove::cannot_use;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::{count, say};
 use crate::store::StoreUrl;
+use crate::target::Opened;
 use crate::unread::Unread;
 
 /// The file of the lock, unless another is named.
@@ -46,7 +47,7 @@ impl LockEvents {
                 // The lock first: it says which versions need a sample.
                 let first = lock(&catalog, &files, &options).map_err(|error| cannot_use(&error))?;
                 failed(&first.findings)?;
-                let opened = open_store(&url.read("--from")?)?;
+                let opened = Opened::of_url(&url.read("--from")?)?;
                 let released = files.read().map_err(|error| cannot_use(&error))?;
                 let stored = pollster::block_on(stored_samples(&**opened.store(), &released, &files));
                 options = LockOptions::default();

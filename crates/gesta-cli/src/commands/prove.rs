@@ -13,7 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::{count, say};
 use crate::store::StoreUrl;
-use crate::target::{IfMissing, Opened, Place};
+use crate::target::Opened;
 use crate::unread::Unread;
 
 #[derive(clap::Args)]
@@ -58,7 +58,7 @@ impl ProveEvents {
     }
 
     fn prove_log(&self, host: &Host, url: &StoreUrl, lock: &Lock) -> Outcome<(Vec<Finding>, Vec<String>)> {
-        let (opened, none) = (open_store(url)?, App::new(""));
+        let (opened, none) = (Opened::of_url(url)?, App::new(""));
         let gesta = Gesta::new(std::sync::Arc::clone(opened.store()));
         let app = host.app.as_deref().unwrap_or(&none);
         let catalog = host.catalog()?;
@@ -85,31 +85,6 @@ fn not_met((event_type, version): &(String, u16)) -> String {
         "not met: {event_type} version {version}; the sample may have missed it: `gesta inventory` tells if the log has any, and \
          `--log` without `--sample` reads all"
     )
-}
-
-/// Opens the store of an address, to read from it.
-pub(super) fn open_store(url: &StoreUrl) -> Outcome<Opened> {
-    match url {
-        StoreUrl::Postgres(url) => Opened::of_database(url),
-        StoreUrl::JetStream(url) => Opened::of_cluster(url),
-        url => place_of(url)?.open(IfMissing::Refuse),
-    }
-}
-
-/// The place of a store that is a folder or a server.
-pub(super) fn place_of(url: &StoreUrl) -> Outcome<Place> {
-    match url {
-        StoreUrl::File(folder) => Ok(Place::Folder(folder.clone())),
-        StoreUrl::Http(url) => Ok(Place::Server(url.clone())),
-        StoreUrl::Memory => {
-            Err(Failure::usage("a log in memory ends with its process, so there is none to read")
-                .help("name the folder of a log, or the address of a server"))
-        }
-        StoreUrl::Postgres(_) | StoreUrl::JetStream(_) => {
-            Err(Failure::usage("this command does not read a store in a database or on a cluster")
-                .help("name a server that has it open by `--url <address>`"))
-        }
-    }
 }
 
 /// A failure of files or stores.

@@ -13,7 +13,6 @@ use gesta_core::{
 };
 use serde_json::json;
 
-use crate::commands::prove::place_of;
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::stdout;
@@ -91,8 +90,16 @@ impl Selection {
     fn open_both(&self, access: Access) -> Outcome<(Opened, Arc<dyn SnapshotStore>)> {
         let given = self.snapshots.as_ref().map(|given| given.read("--snapshots")).transpose()?;
         let snapshots = given.unwrap_or(Snapshots::Beside);
-        let place = match &self.store {
-            None => self.target.place()?,
+        // First the events: a folder that is missing is named as such.
+        let (events, folder) = match &self.store {
+            None => {
+                let place = self.target.place()?;
+                let events = place.open(IfMissing::Refuse)?;
+                match place {
+                    Place::Folder(folder) => (events, Some(folder)),
+                    Place::Server(_) => (events, None),
+                }
+            }
             Some(store) => match store.read("--store")? {
                 StoreUrl::Postgres(url) => {
                     let (events, beside) = Opened::with_snapshots(&url)?;
@@ -102,16 +109,11 @@ impl Selection {
                     let (events, beside) = Opened::of_cluster_with_snapshots(&url)?;
                     return Ok((events, beside_or(&snapshots, Arc::new(beside), access)?));
                 }
-                other => place_of(&other)?,
+                StoreUrl::File(folder) => (Opened::of_url(&StoreUrl::File(folder.clone()))?, Some(folder)),
+                other => (Opened::of_url(&other)?, None),
             },
         };
-        let folder = match &place {
-            Place::Folder(folder) => Some(folder.as_path()),
-            Place::Server(_) => None,
-        };
-        // First the events: a folder that is missing is named as such.
-        let events = place.open(IfMissing::Refuse)?;
-        Ok((events, existing(&snapshots, folder, access)?))
+        Ok((events, existing(&snapshots, folder.as_deref(), access)?))
     }
 
     fn includes(&self, stream: &SnapshotStream) -> bool {

@@ -60,6 +60,22 @@ fn check_complete(folder: &Path, stat: &LogStat) -> Outcome {
 }
 
 fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
+    print_whole(stat, out)?;
+    writeln!(out)?;
+    print_segments(&stat.segments, out)?;
+    writeln!(out)?;
+    let Cost { sealed, sealed_bytes, active_bytes } = Cost::of(stat);
+    writeln!(
+        out,
+        "backup: copies {} of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time",
+        count(sealed, "sealed segment")
+    )?;
+    print_scrub(&stat.scrub, out)?;
+    print_other_files(stat, out)
+}
+
+/// The log as a whole: its origins, events and clock.
+fn print_whole(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     let (events, bytes) = (stat.events(), stat.used_bytes());
     writeln!(out, "store {}, boot epoch {}", stat.store, stat.boot_epoch)?;
     for origin in &stat.origins {
@@ -82,13 +98,17 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
             "the clock of this machine is {behind_seconds} s behind the newest event: until it has caught up, new events are recorded at that event's time"
         )?;
     }
-    writeln!(out)?;
+    Ok(())
+}
+
+/// A table of the segments.
+fn print_segments(segments: &[SegmentStat], out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
         "{:>8}  {:<7}  {:>11}  {:>10}  {:>12}  {:>11}  recorded at",
         "segment", "state", "bytes", "events", "from", "bytes/event"
     )?;
-    for segment in &stat.segments {
+    for segment in segments {
         let recorded = segment
             .recorded_at
             .map(|(first, last)| format!("{} to {}", format_time(first), format_time(last)));
@@ -100,19 +120,16 @@ fn print(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
             segment.used_bytes,
             segment.events,
             segment.first_position,
-            self::per_event(segment.used_bytes, segment.events),
+            per_event(segment.used_bytes, segment.events),
             recorded.unwrap_or_default(),
             remark(segment)
         )?;
     }
-    writeln!(out)?;
-    let Cost { sealed, sealed_bytes, active_bytes } = Cost::of(stat);
-    writeln!(
-        out,
-        "backup: copies {} of {sealed_bytes} bytes once, and up to {active_bytes} bytes each time",
-        count(sealed, "sealed segment")
-    )?;
-    print_scrub(&stat.scrub, out)?;
+    Ok(())
+}
+
+/// The files of the index, and those that are not of the log any more.
+fn print_other_files(stat: &LogStat, out: &mut impl Write) -> std::io::Result<()> {
     if let Some(last) = stat.index.last() {
         let (files, bytes, position) = (stat.index.len(), stat.index_bytes(), last.positions.1);
         writeln!(

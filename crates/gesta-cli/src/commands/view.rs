@@ -18,7 +18,7 @@ use super::view_versions::{OfOne, ReloadAll, ShowStatus};
 use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::{count, say, stdout, warn};
-use crate::target::{IfInUse, IfMissing, Opened, Place, Target, ask_server, encode, open_log};
+use crate::target::{IfInUse, IfMissing, Opened, Place, Target, ask_server, encode, json_of, open_log};
 use crate::views::{ViewsDb, open_views};
 
 #[derive(clap::Args)]
@@ -180,9 +180,7 @@ impl Query {
         let body = json!({"sql": self.sql(), "params": values}).to_string().into_bytes();
         let path = format!("/views/{}/query{params}", encode(self.name()));
         let answer = ask_server(url, async |server| server.post(&path, body).await)?;
-        let read = serde_json::from_slice::<Value>(&answer).map_err(|error| {
-            Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
-        })?;
+        let read = json_of(url, &answer)?;
         match self.json {
             true => say(String::from_utf8_lossy(&answer).trim_end())?,
             false => print(&read)?,

@@ -6,10 +6,10 @@ use gesta_core::{StreamName, Version};
 use gesta_wire::{replay_json, skip_json};
 use serde_json::Value;
 
-use super::view_versions::{parse, print, text};
+use super::view_versions::{print, text};
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, one_line, say, stdout};
-use crate::target::{ServerUrl, ask_server, encode};
+use crate::target::{ServerUrl, ask_server, encode, json_of};
 
 #[derive(clap::Args)]
 pub(super) struct ListParked {
@@ -69,7 +69,7 @@ impl ListParked {
         if self.json && self.stream.is_some() {
             return Ok(say(String::from_utf8_lossy(&answer).trim_end())?);
         }
-        let answer = parse(&url, &answer)?;
+        let answer = json_of(&url, &answer)?;
         let mut out = stdout();
         if self.stream.is_some() {
             held_lines(&answer).iter().try_for_each(|line| writeln!(out, "{line}"))?;
@@ -110,7 +110,7 @@ fn release(server: &ServerUrl, name: &str, action: &str, body: &Value, json: boo
     let path = format!("/views/{}/parked/{action}", encode(name));
     let body = body.to_string().into_bytes();
     let answer = ask_server(&url, async |server| server.post(&path, body).await)?;
-    let answer = parse(&url, &answer)?;
+    let answer = json_of(&url, &answer)?;
     print(&answer, json, replayed_lines)?;
     match answer["parked"].as_array().map_or(0, Vec::len) as u64 {
         0 => Ok(()),

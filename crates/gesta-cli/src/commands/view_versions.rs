@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, say};
-use crate::target::{ServerUrl, ask_server, encode};
+use crate::target::{ServerUrl, ask_server, encode, json_of};
 
 #[derive(clap::Args)]
 pub(super) struct ShowStatus {
@@ -41,7 +41,7 @@ impl ReloadAll {
     pub(super) fn run(self) -> Outcome {
         let url = self.server.url()?;
         let answer = ask_server(&url, async |server| server.post("/views/reload", Vec::new()).await)?;
-        let answer = parse(&url, &answer)?;
+        let answer = json_of(&url, &answer)?;
         print(&answer, self.json, reload_lines)?;
         match answer["refused"].as_array().map_or(0, Vec::len) {
             0 => Ok(()),
@@ -56,7 +56,7 @@ impl ShowStatus {
         let url = self.server.url()?;
         let path = self.name.as_ref().map_or("/views".to_owned(), |name| format!("/views/{}", encode(name)));
         let answer = ask_server(&url, async |server| server.get(&path).await)?;
-        let answer = parse(&url, &answer)?;
+        let answer = json_of(&url, &answer)?;
         let views = answer["views"].as_array().map_or(std::slice::from_ref(&answer), Vec::as_slice);
         views.iter().try_for_each(|view| print(view, self.json, status_lines))
     }
@@ -76,15 +76,8 @@ impl OfOne {
         let url = self.server.url()?;
         let path = format!("/views/{}/{action}", encode(&self.name));
         let answer = ask_server(&url, async |server| server.post(&path, Vec::new()).await)?;
-        parse(&url, &answer)
+        json_of(&url, &answer)
     }
-}
-
-pub(super) fn parse(url: &str, answer: &[u8]) -> Outcome<Value> {
-    let answer = serde_json::from_slice(answer);
-    answer.map_err(|error| {
-        Failure::new(format!("the answer of the server at `{url}` is not JSON")).because(&error)
-    })
 }
 
 pub(super) fn print(value: &Value, json: bool, lines: impl Fn(&Value) -> String) -> Outcome {

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use gesta_core::{Checkpoint, EventStore, Place, Query, Read, StreamName, Tag, Timestamp, When};
-use gesta_wire::{QueryJson, parse_time};
+use gesta_wire::QueryJson;
 use sha2::{Digest, Sha256};
 
 use super::between::Between;
 use super::line::{FORMAT, Manifest, event_line, hex};
 use super::redact::Pointer;
+use crate::commands::append::parse_when;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
 use crate::output::{count, say};
@@ -31,7 +32,7 @@ pub(crate) struct ExportForAudit {
     #[arg(long, value_name = "VALUE")]
     actor: Option<String>,
     /// Only events that were recorded from the first time to the second, both included.
-    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], value_parser = time)]
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], value_parser = parse_when)]
     between: Option<Vec<Timestamp>>,
     /// Replace a part of the data by its digest, as a JSON pointer such as `/owner/name`. Repeat it for several. Data that is no JSON
     /// is replaced as a whole. A short value can be guessed from its digest.
@@ -41,10 +42,6 @@ pub(crate) struct ExportForAudit {
     filter: Filter,
     #[command(flatten)]
     target: Target,
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    parse_time(text).map_err(|error| error.to_string())
 }
 
 /// The times of `--between`.

@@ -4,8 +4,8 @@ use gesta_client::{RemoteServer, RequestError};
 use serde_json::Value;
 
 use super::{Shown, Walk};
-use crate::failure::{Failure, Outcome};
-use crate::target::{encode, refused_by};
+use crate::failure::Outcome;
+use crate::target::{encode, json_of, refused_by};
 
 /// A walk by requests: each step is its event and what differs between two versions.
 pub(in super::super) struct RemoteSteps {
@@ -68,10 +68,7 @@ impl RemoteSteps {
     fn get(&self, route: &str, rest: &str) -> Outcome<Option<Value>> {
         let path = format!("/{route}/{}/{}{rest}", encode(&self.category), encode(&self.id));
         match pollster::block_on(self.server.get(&path)) {
-            Ok(answer) => serde_json::from_slice(&answer).map(Some).map_err(|error| {
-                Failure::new(format!("the answer of the server at `{}` is not JSON", self.url))
-                    .because(&error)
-            }),
+            Ok(answer) => json_of(&self.url, &answer).map(Some),
             Err(RequestError::Refused { problem }) if problem.kind == "no-stream" => Ok(None),
             Err(error) => Err(refused_by(&self.url, error)),
         }
