@@ -240,16 +240,21 @@ async fn make_and_look(client: &Client, schema: &str, purpose: Purpose) -> Resul
     })
 }
 
+/// Are there tables or views in a schema, and which of those that are asked for?
+const LOOK: &str = "with relation as (select relname::text as name from pg_class \
+       where relnamespace = (select oid from pg_namespace where nspname = $1) and relkind in ('r', 'p', 'v', 'm')) \
+     select exists (select from relation), array(select name from relation where name = any($2))";
+
 /// Reads the store of a schema; `None` if the schema does not exist, or is empty.
 async fn look(client: &Client, schema: &str) -> Result<Option<Found>, OpenError> {
     let failed = |error: tokio_postgres::Error| refused(schema, &error);
-    let tables = "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-                  where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm') limit 100";
-    let tables = client.query(tables, &[&schema]).await.map_err(failed)?;
-    if tables.is_empty() {
+    let ours = FIXED.into_iter().chain([COPYING, "floor"]).collect::<Vec<_>>();
+    let tables = client.query_one(LOOK, &[&schema, &ours]).await.map_err(failed)?;
+    if !tables.get::<_, bool>(0) {
         return Ok(None);
     }
-    let has = |name: &str| tables.iter().any(|row| row.get::<_, &str>(0) == name);
+    let tables = tables.get::<_, Vec<&str>>(1);
+    let has = |name: &str| tables.contains(&name);
     if !FIXED.iter().all(|name| has(name)) {
         return Err(OpenError::Refused {
             reason: format!(

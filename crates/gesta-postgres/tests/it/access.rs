@@ -81,6 +81,25 @@ fn what_is_no_store_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn a_store_among_many_other_tables_is_found_and_so_is_an_unfinished_copy() {
+    let Some(server) = shared() else { return };
+    let (schema, elsewhere, options) = (Schema::new(&server), Schema::new(&server), Options::default());
+    block_on(elsewhere.open(&options).append(batch(1))).unwrap();
+    let (from, to) = (&elsewhere.name, &schema.name);
+    schema.run(&format!("create schema {to}"));
+    schema.run("do $$ begin for n in 1..150 loop execute format('create table a%s ()', n); end loop; end $$");
+    // The tables of the store come after the others.
+    schema.run(&format!(
+        "do $$ declare name text; begin for name in select relname from pg_class \
+           where relnamespace = '{from}'::regnamespace and relkind = 'r' loop \
+           execute format('alter table {from}.%I set schema {to}', name); end loop; end $$"
+    ));
+    assert!(!block_on(schema.open(&options).append(batch(2))).unwrap().repeated);
+    schema.run("create table copying ()");
+    assert!(refusal(&schema.url(), &options).contains("unfinished copy"));
+}
+
+#[test]
 fn a_database_in_another_encoding_is_refused() {
     let Some(server) = shared() else { return };
     let (schema, admin) = (Schema::new(&server), Admin::connect(&server));
