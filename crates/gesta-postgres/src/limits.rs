@@ -46,6 +46,8 @@ pub(crate) const SERVER_VERSION_MIN: i32 = 150_000;
 const _: () = assert!(BATCH_BYTES_MAX <= QUEUE_BYTES_MAX, "the queue takes at least one batch");
 const _: () = assert!(STREAM_NAME_BYTES_MAX < 2_000, "a name fits an index entry of PostgreSQL");
 
+/// The longest pause between two tries to listen for commits. It doubles from [`RETRY_PAUSE`] on.
+pub(crate) const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// The limits that the store declares.
 pub(crate) fn limits() -> Limits {
     let mut limits = Limits::default();

@@ -4,31 +4,49 @@
 //! the net below a notification that was lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::fault::Fault;
-use crate::limits::{POLL_INTERVAL, READ_TIME, RETRY_PAUSE, STEP_TIME};
+use crate::limits::{LISTEN_PAUSE_MAX, POLL_INTERVAL, READ_TIME, RETRY_PAUSE, STEP_TIME};
 use crate::session::{Session, within};
 use crate::shared::Shared;
 
 /// Listens until the task is ended.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut is_first = true;
+    let mut tries = Tries { is_first: true, failures: 0 };
     loop {
-        let fault = match listen(&shared, &mut is_first).await {
+        let fault = match listen(&shared, &mut tries).await {
             Ok(never) => match never {},
             Err(fault) => fault,
         };
-        tracing::debug!("the connection for notifications ended: {fault:?}");
-        tokio::time::sleep(RETRY_PAUSE).await;
+        if tries.failures == 0 {
+            tracing::warn!("the connection for notifications failed, and is made again: {fault:?}");
+        } else {
+            tracing::debug!("the connection for notifications failed once more: {fault:?}");
+        }
+        tokio::time::sleep(pause_after(tries.failures)).await;
+        tries.failures = tries.failures.saturating_add(1);
     }
+}
+
+struct Tries {
+    /// True until a connection has listened.
+    is_first: bool,
+    /// Failures since a connection was of use.
+    failures: u32,
+}
+
+/// The pause after a failure that comes after others.
+fn pause_after(failures: u32) -> Duration {
+    RETRY_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LISTEN_PAUSE_MAX)
 }
 
 /// No value: the listener ends only with a fault.
 enum Never {}
 
-async fn listen(shared: &Shared, is_first: &mut bool) -> Result<Never, Fault> {
+async fn listen(shared: &Shared, tries: &mut Tries) -> Result<Never, Fault> {
     let (notes, mut noted) = mpsc::unbounded_channel::<String>();
     let session = Session::connect(&shared.target, Some(notes)).await?;
     let listen = format!("listen \"{}\"", shared.target.channel);
@@ -37,7 +55,7 @@ async fn listen(shared: &Shared, is_first: &mut bool) -> Result<Never, Fault> {
         session.state().await
     };
     let state = within(STEP_TIME, "listening for commits", begin).await?;
-    if std::mem::take(is_first) {
+    if std::mem::take(&mut tries.is_first) {
         shared.observe(&state)?;
     } else {
         shared.start_over(&state)?;
@@ -56,5 +74,18 @@ async fn listen(shared: &Shared, is_first: &mut bool) -> Result<Never, Fault> {
         if position.is_none_or(|position| position > shared.known().head.sequence(0)) {
             shared.observe(&within(READ_TIME, "a look at the head", session.state()).await?)?;
         }
+        // Not before: a pooler may take the `listen` and refuse what follows.
+        tries.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_between_tries_doubles_up_to_a_limit() {
+        let pauses = [0, 1, 2, 5, 6, 7, u32::MAX].map(|failures| pause_after(failures).as_millis());
+        assert_eq!(pauses, [50, 100, 200, 1_600, 3_000, 3_000, 3_000]);
     }
 }
