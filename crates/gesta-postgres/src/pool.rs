@@ -49,6 +49,15 @@ impl From<ReadError> for Unread {
     }
 }
 
+impl From<Unread> for ReadError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Fault(fault) => fault.into(),
+            Unread::Refused(error) => error,
+        }
+    }
+}
+
 impl From<Diverged> for Unread {
     fn from(error: Diverged) -> Self {
         Self::Refused(error.into())

@@ -15,6 +15,7 @@ use crate::pool::Unread;
 use crate::session::{Session, Snapshot};
 use crate::shared::Shared;
 
+pub(crate) use chunk::recorded_event;
 pub(crate) use log::newest_match;
 pub(crate) use look::{COMMANDS, check_place, command_of, command_record, listing, position_at, stream_head};
 pub(crate) use scans::terms_of;

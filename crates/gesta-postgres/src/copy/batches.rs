@@ -8,16 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, pin_mut};
-use gesta_core::{
-    BoxFuture, CommandKey, EventBytes, Position, ReadError, RecordedBatch, RecordedBatches, RecordedEvent,
-    Timestamp, Version,
-};
+use gesta_core::{BoxFuture, CommandKey, ReadError, RecordedBatch, RecordedBatches, RecordedEvent};
 use tokio::sync::mpsc;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::fault::Fault;
 use crate::limits::{COPY_BATCHES_MAX, COPY_BYTES_MAX, READ_TIME};
+use crate::read::recorded_event;
 use crate::runtime::Task;
 use crate::session::{Session, within};
 use crate::shared::{Shared, sequence_column};
@@ -150,11 +148,7 @@ impl Gathered {
 /// The end of its batch, the event, and the command of a batch that begins with it.
 fn parse(row: &Row, sequence: u64) -> Result<(u64, RecordedEvent, Option<CommandKey>), ReadError> {
     let end = row.try_get::<_, i64>(1).map_err(Fault::from)?.cast_unsigned();
-    let version = Version::new(row.try_get::<_, i64>(2).map_err(Fault::from)?.cast_unsigned());
-    let recorded_at = Timestamp::from_nanos(row.try_get(3).map_err(Fault::from)?);
-    let record = Bytes::copy_from_slice(row.try_get::<_, &[u8]>(4).map_err(Fault::from)?);
-    let record = EventBytes::parse(record).map_err(|error| unreadable(sequence, &error.to_string()))?;
-    let event = RecordedEvent::new(Position { partition: 0, sequence }, version, recorded_at, record);
+    let event = recorded_event(row)?;
     let command = match row.try_get::<_, Option<&[u8]>>(5).map_err(Fault::from)? {
         None => None,
         Some(key) => {

@@ -29,16 +29,20 @@ pub(super) fn rows(rows: &[Row]) -> Result<Vec<Found>, Unread> {
 }
 
 fn row(row: &Row) -> Result<Found, Unread> {
+    Ok(Found {
+        event: recorded_event(row)?,
+        batch_end: row.try_get::<_, i64>(1)?.cast_unsigned(),
+        has_next: row.try_get(5)?,
+        reach: row.try_get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+    })
+}
+
+/// Reads the event of a row of position, end of the batch, version, time and record.
+pub(crate) fn recorded_event(row: &Row) -> Result<RecordedEvent, Unread> {
     let position = row.try_get::<_, i64>(0)?;
     let record = Bytes::copy_from_slice(row.try_get::<_, &[u8]>(4)?);
     let bytes = EventBytes::parse(record).map_err(|error| damaged(position, error))?;
     let at = Position { partition: 0, sequence: position.cast_unsigned() };
     let version = Version::new(row.try_get::<_, i64>(2)?.cast_unsigned());
-    let event = RecordedEvent::new(at, version, Timestamp::from_nanos(row.try_get(3)?), bytes);
-    Ok(Found {
-        event,
-        batch_end: row.try_get::<_, i64>(1)?.cast_unsigned(),
-        has_next: row.try_get(5)?,
-        reach: row.try_get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
-    })
+    Ok(RecordedEvent::new(at, version, Timestamp::from_nanos(row.try_get(3)?), bytes))
 }
