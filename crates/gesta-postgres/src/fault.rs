@@ -22,6 +22,44 @@ pub(crate) enum Fault {
     Broken(String),
 }
 
+/// Why a transaction is not known to be written.
+#[derive(Debug)]
+pub(crate) struct NotWritten {
+    pub(crate) fault: Fault,
+    /// True if it may have been written all the same.
+    pub(crate) is_in_doubt: bool,
+}
+
+impl From<Fault> for NotWritten {
+    /// A failure before `commit` was sent.
+    fn from(fault: Fault) -> Self {
+        Self { fault, is_in_doubt: false }
+    }
+}
+
+/// What the answers to all statements of a transaction and to its `commit` mean.
+///
+/// A failed statement makes `commit` a rollback, which the server answers without an error.
+pub(crate) fn outcome<T>(
+    all: Result<T, Error>,
+    committed: Result<(), Error>,
+    has_warned: bool,
+) -> Result<T, NotWritten> {
+    match (all, committed) {
+        (Ok(_), Ok(())) if has_warned => {
+            let reason =
+                "the database stopped waiting for its standby, so the commit may be on one server only";
+            Err(NotWritten { fault: Fault::Busy(reason.to_owned()), is_in_doubt: true })
+        }
+        (Ok(all), Ok(())) => Ok(all),
+        // The statement was refused, and `commit` answered: rolled back.
+        (Err(error), Ok(())) => Err(NotWritten { fault: error.into(), is_in_doubt: false }),
+        (Ok(_), Err(error)) | (Err(error), Err(_)) => {
+            Err(NotWritten { fault: error.into(), is_in_doubt: true })
+        }
+    }
+}
+
 /// An error in words, without parameters of statements.
 pub(crate) fn describe(error: &Error) -> String {
     match error.as_db_error() {
@@ -37,6 +75,22 @@ impl Fault {
     /// The fault of a connection that was used beyond its time.
     pub(crate) fn timeout(what: &str) -> Self {
         Self::Lost(format!("{what} took too long"))
+    }
+
+    /// The fault of a table that holds what this program never writes.
+    pub(crate) fn damaged(table: &str, what: impl std::fmt::Display) -> Self {
+        Self::Refused(format!("the table `{table}` is damaged: {what}"))
+    }
+
+    /// The reason, without its kind.
+    pub(crate) fn into_reason(self) -> String {
+        match self {
+            Self::Lost(reason)
+            | Self::Busy(reason)
+            | Self::Full(reason)
+            | Self::Refused(reason)
+            | Self::Broken(reason) => reason,
+        }
     }
 
     /// The fault of the first connection. A server that cannot be trusted may be the wrong one from the start; later it is one whose
@@ -122,13 +176,7 @@ pub(crate) const POOLER: &str = "a pooler between this program and the server gi
 
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Lost(reason)
-            | Fault::Busy(reason)
-            | Fault::Full(reason)
-            | Fault::Refused(reason)
-            | Fault::Broken(reason) => Self::Unavailable { reason },
-        }
+        Self::Unavailable { reason: fault.into_reason() }
     }
 }
 
@@ -151,6 +199,15 @@ impl From<Fault> for KeyValueError {
                 Self::Unavailable { reason }
             }
             Fault::Full(reason) => Self::StorageFull { reason },
+        }
+    }
+}
+
+impl From<NotWritten> for KeyValueError {
+    fn from(NotWritten { fault, is_in_doubt }: NotWritten) -> Self {
+        match is_in_doubt {
+            true => Self::InDoubt { reason: fault.into_reason() },
+            false => fault.into(),
         }
     }
 }

@@ -145,9 +145,7 @@ impl Session {
         let (begun, state, marks, rows, ended) = tokio::join!(
             self.client.batch_execute("begin isolation level repeatable read read only"),
             self.client.query_one(&state, &[]),
-            async {
-                if places.is_empty() { Ok(Vec::new()) } else { self.client.query(&marks, &[&places]).await }
-            },
+            async { self.query_if(!places.is_empty(), &marks, &[&places]).await },
             self.client.query(&statement, parameters),
             self.client.batch_execute("commit"),
         );
@@ -157,6 +155,16 @@ impl Session {
         let rows = rows?;
         ended?;
         Ok(Snapshot { state, marks, rows })
+    }
+
+    /// Runs a statement if there is something to ask for.
+    pub(crate) async fn query_if(
+        &self,
+        asks: bool,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        if asks { self.client.query(statement, parameters).await } else { Ok(Vec::new()) }
     }
 
     /// Checks that a row was answered by this session: its first column is `gesta.session`.
@@ -192,9 +200,7 @@ pub(crate) fn mark_of_row(row: &Row) -> Result<(u64, u32), Fault> {
 
 /// The id of an event as the table holds it.
 pub(crate) fn event_id(bytes: &[u8]) -> Result<EventId, Fault> {
-    let bytes = bytes
-        .try_into()
-        .map_err(|_| Fault::Refused("the table of events is damaged: an id has not 16 bytes".to_owned()));
+    let bytes = bytes.try_into().map_err(|_| Fault::damaged("event", "an id has not 16 bytes"));
     bytes.map(EventId::from_bytes)
 }
 

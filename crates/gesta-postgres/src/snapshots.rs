@@ -159,7 +159,7 @@ fn count(row: &Row, column: usize) -> Result<u64, Fault> {
 }
 
 fn damaged(what: impl std::fmt::Display) -> Fault {
-    Fault::Refused(format!("the table of snapshots is damaged: {what}"))
+    Fault::damaged("snapshot", what)
 }
 
 fn stream(row: &Row) -> Result<SnapshotStream, Fault> {

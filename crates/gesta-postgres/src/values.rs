@@ -14,7 +14,7 @@ use gesta_core::{
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, POOLER, outcome};
 use crate::limits::STEP_TIME;
 use crate::line::Line;
 use crate::pool::Unread;
@@ -113,29 +113,14 @@ async fn send(session: &Session, key: &KeyName, write: &Write) -> Result<Written
         client.batch_execute("commit"),
     );
     let all = begun.and(drawn).and_then(|drawn| Ok((drawn, changed?, actual?)));
-    let (drawn, changed, actual) = match (all, committed) {
-        (Ok(all), Ok(())) => all,
-        // The statement was refused, and `commit` answered: rolled back.
-        (Err(error), Ok(())) => return Err(Fault::from(error).into()),
-        (Ok(_), Err(error)) | (Err(error), Err(_)) => return Err(in_doubt(&error)),
-    };
-    if session.warnings() > warnings {
-        let reason = "the commit did not wait for a standby, as its warning says".to_owned();
-        return Err(KeyValueError::InDoubt { reason });
-    }
+    let (drawn, changed, actual) = outcome(all, committed, session.warnings() > warnings)?;
     // What another session answered may have been without our settings.
-    session
-        .check_answer(&drawn)
-        .map_err(|_| KeyValueError::InDoubt { reason: crate::fault::POOLER.to_owned() })?;
+    session.check_answer(&drawn).map_err(|_| KeyValueError::InDoubt { reason: POOLER.to_owned() })?;
     if changed == 0 {
         let actual = actual.map(|row| revision(&row, 0)).transpose();
         return Ok(Written::Refused(actual.map_err(Fault::from)?));
     }
     Ok(Written::Accepted(revision(&drawn, 1).map_err(Fault::from)?))
-}
-
-fn in_doubt(error: &Error) -> KeyValueError {
-    KeyValueError::InDoubt { reason: crate::fault::describe(error) }
 }
 
 fn revision(row: &Row, column: usize) -> Result<Revision, Error> {
@@ -217,6 +202,6 @@ impl KeyValueStore for PostgresValues {
 
 fn listed(row: &Row) -> Result<(KeyName, Entry), Unread> {
     let name = KeyName::new(row.try_get::<_, &str>(0)?);
-    let name = name.map_err(|error| Fault::Refused(format!("the table of values is damaged: {error}")))?;
+    let name = name.map_err(|error| Fault::damaged("value", error))?;
     Ok((name, entry(row, 1)?))
 }

@@ -96,7 +96,7 @@ fn token_of(token: &ListToken, last: i64) -> Result<i64, ReadError> {
 
 fn stream_of(row: &Row) -> Result<(i64, StreamInfo), Unread> {
     let name = row.try_get::<_, &str>(1)?.parse::<StreamName>();
-    let name = name.map_err(|error| Fault::Refused(format!("the table of streams is damaged: {error}")))?;
+    let name = name.map_err(|error| Fault::damaged("stream", error))?;
     let version = Version::new(row.try_get::<_, i64>(2)?.cast_unsigned());
     Ok((row.try_get(0)?, StreamInfo::new(name, version)))
 }
@@ -137,11 +137,11 @@ pub(crate) async fn command_record(
 
 /// A command key, its record, and the mark of its last event.
 pub(crate) fn command_of(row: &Row) -> Result<(Vec<u8>, CommandRecord<'static>, u32), Fault> {
-    let damaged = || Fault::Refused("the table of command keys is damaged".to_owned());
-    let request = row.try_get::<_, &[u8]>(1)?.try_into().map_err(|_| damaged())?;
+    let request = row.try_get::<_, &[u8]>(1)?.try_into();
+    let request = request.map_err(|_| Fault::damaged("command", "a request has not 32 bytes"))?;
     let versions = row.try_get::<_, Vec<i64>>(3)?.into_iter().map(i64::cast_unsigned).collect::<Vec<_>>();
     if versions.is_empty() {
-        return Err(damaged());
+        return Err(Fault::damaged("command", "a command has no event"));
     }
     let first = row.try_get::<_, i64>(2)?.cast_unsigned();
     let mark = mark_of(event_id(row.try_get(4)?)?, Timestamp::from_nanos(row.try_get(5)?));

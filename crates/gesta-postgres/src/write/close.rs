@@ -3,8 +3,8 @@
 use gesta_core::Timestamp;
 use tokio_postgres::types::ToSql;
 
-use super::insert::outcome;
 use super::look_up::LOCK;
+use crate::fault::outcome;
 use crate::pool::Unread;
 use crate::session::Session;
 use crate::shared::Shared;

@@ -1,10 +1,9 @@
 //! The rows of a group and its commit, in one round trip.
 
-use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
 use super::group::Rows;
-use crate::fault::Fault;
+use crate::fault::{NotWritten, outcome};
 use crate::session::Session;
 
 const STREAMS: &str = "insert into stream (sid, name, category, lane) \
@@ -16,21 +15,6 @@ const COMMANDS: &str = "insert into command (key, request, first, last) \
                         select * from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[])";
 const HISTORY: &str = "insert into history (timeline, from_position) values ($1, $2)";
 const NOTIFY: &str = "select pg_notify($1, $2)";
-
-/// Why a group is not known to be written.
-#[derive(Debug)]
-pub(super) struct NotWritten {
-    pub(super) fault: Fault,
-    /// True if it may have been written all the same.
-    pub(super) is_in_doubt: bool,
-}
-
-impl From<Fault> for NotWritten {
-    /// A failure before `commit` was sent.
-    fn from(fault: Fault) -> Self {
-        Self { fault, is_in_doubt: false }
-    }
-}
 
 /// Adds the rows of a group and commits. `timeline` is that of a new history, which begins with these rows.
 pub(super) async fn insert(
@@ -90,27 +74,4 @@ pub(super) async fn confirm(session: &Session) -> Result<(), NotWritten> {
         session.client().batch_execute("commit"),
     );
     outcome(written, committed, session.warnings() > warnings)
-}
-
-/// What the answers to all statements and to `commit` mean.
-///
-/// A failed statement makes `commit` a rollback, which the server answers without an error.
-pub(super) fn outcome(
-    all: Result<(), Error>,
-    committed: Result<(), Error>,
-    has_warned: bool,
-) -> Result<(), NotWritten> {
-    match (all, committed) {
-        (Ok(()), Ok(())) if has_warned => {
-            let reason =
-                "the database stopped waiting for its standby, so the commit may be on one server only";
-            Err(NotWritten { fault: Fault::Busy(reason.to_owned()), is_in_doubt: true })
-        }
-        (Ok(()), Ok(())) => Ok(()),
-        // The statement was refused, and `commit` answered: rolled back.
-        (Err(error), Ok(())) => Err(NotWritten { fault: error.into(), is_in_doubt: false }),
-        (Ok(()), Err(error)) | (Err(error), Err(_)) => {
-            Err(NotWritten { fault: error.into(), is_in_doubt: true })
-        }
-    }
 }

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use super::facts::Known;
 use super::group::{Outcome, Rows, Rules, decide};
-use super::insert::{NotWritten, confirm, insert};
+use super::insert::{confirm, insert};
 use super::look_up::{Found, Questions};
 use super::queue::Queue;
 use super::search::search;
 use super::ticket::{Answer, Ticket};
-use crate::fault::Fault;
+use crate::fault::{Fault, NotWritten};
 use crate::limits::{RETRY_PAUSE, STEP_TIME};
 use crate::pool::Pool;
 use crate::session::{Last, Session, State, within};
