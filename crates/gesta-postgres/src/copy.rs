@@ -9,7 +9,6 @@ use gesta_core::{
     RecordedBatches, StoreId, check_batch,
 };
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::address::PostgresUrl;
 use crate::error::OpenError;
@@ -86,18 +85,10 @@ impl PostgresCopy {
         let bytes = recorded.bytes();
         let room = inner.queue.take_room(bytes).map_err(refused)?;
         let events = recorded.events().iter().map(|event| Encoded::of_bytes((**event).clone())).collect();
-        let (reply, answer) = oneshot::channel();
+        let (mut ticket, answer) = Ticket::new(batch, events, bytes, room);
         let place = RecordedPlace { first: position.sequence, recorded_at: recorded.recorded_at() };
-        inner.queue.push(Ticket {
-            batch,
-            events,
-            bytes,
-            search: None,
-            reply,
-            recorded: Some(place),
-            since: Instant::now(),
-            _room: room,
-        });
+        ticket.recorded = Some(place);
+        inner.queue.push(ticket);
         Ok(answer)
     }
 

@@ -8,8 +8,6 @@ use gesta_core::{
     check_checkpoint, check_command,
 };
 use gesta_postgres_connect::ConnectError;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::address::PostgresUrl;
 use crate::error::OpenError;
@@ -23,7 +21,7 @@ use crate::session::{Session, State};
 use crate::shared::{Shared, Target};
 use crate::snapshots::PostgresSnapshots;
 use crate::values::PostgresValues;
-use crate::write::{Encoded, Queue, Search, Searching, Ticket, Writer, close, search};
+use crate::write::{Encoded, Queue, Searching, Ticket, Writer, close, search};
 use crate::{listen, read};
 
 /// An event store in a schema of a PostgreSQL database.
@@ -188,21 +186,15 @@ impl Inner {
         })
     }
 
-    /// Starts the search of a batch's conditions. It ends with the second value.
-    fn search(&self, batch: &Batch) -> (Option<Search>, Option<Searching>) {
+    /// Starts the search of a batch's conditions, if it has any.
+    fn search(&self, batch: &Batch) -> Option<Searching> {
         if batch.conditions.is_empty() {
-            return (None, None);
+            return None;
         }
-        let found = Search::default();
-        let (shared, pool, queue) =
-            (Arc::clone(&self.shared), Arc::clone(&self.pool), Arc::clone(&self.queue));
-        let (conditions, result) = (batch.conditions.clone(), Arc::clone(&found));
-        let searching = async move {
-            let searched = search(&shared, &pool, &conditions).await;
-            // It is set once.
-            let _ = result.set(searched);
-        };
-        (Some(found), Some(Searching::start(&self.thread, queue, searching)))
+        let (shared, pool, conditions) =
+            (Arc::clone(&self.shared), Arc::clone(&self.pool), batch.conditions.clone());
+        let search = async move { search(&shared, &pool, &conditions, None).await };
+        Some(Searching::start(&self.thread, Arc::clone(&self.queue), search))
     }
 
     async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
@@ -210,19 +202,11 @@ impl Inner {
         let events = batch.events.iter().map(Encoded::of).collect::<Vec<_>>();
         let bytes = events.iter().map(|event| event.bytes.as_bytes().len()).sum();
         let room = self.queue.take_room(bytes)?;
-        let (reply, answer) = oneshot::channel();
         // A caller who is gone needs no search.
-        let (search, _searching) = self.search(&batch);
-        self.queue.push(Ticket {
-            batch,
-            events,
-            bytes,
-            search,
-            reply,
-            recorded: None,
-            since: Instant::now(),
-            _room: room,
-        });
+        let searching = self.search(&batch);
+        let (mut ticket, answer) = Ticket::new(batch, events, bytes, room);
+        ticket.search = searching.as_ref().map(Searching::result);
+        self.queue.push(ticket);
         answer.await.unwrap_or_else(|_| Err(writer_panicked()))
     }
 

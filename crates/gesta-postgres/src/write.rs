@@ -24,5 +24,5 @@ mod writer;
 pub(crate) use close::close;
 pub(crate) use queue::Queue;
 pub(crate) use search::{Searching, search};
-pub(crate) use ticket::{Answer, Encoded, RecordedPlace, Search, Ticket};
+pub(crate) use ticket::{Answer, Encoded, RecordedPlace, Ticket};
 pub(crate) use writer::Writer;

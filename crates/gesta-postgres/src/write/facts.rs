@@ -25,7 +25,7 @@ pub(crate) struct Known {
     /// The end of the batch that holds a position.
     pub(crate) ends: HashMap<u64, u64>,
     pub(crate) commands: HashMap<Bytes, CommandRecord<'static>>,
-    /// The events after the end of the earliest search, in order.
+    /// The newest events, in order: all after the end of the earliest search, up to a limit.
     pub(crate) newer: Vec<(u64, EventBytes)>,
     pub(crate) marks: HashMap<u64, u32>,
 }

@@ -3,12 +3,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
-use gesta_core::{EventBytes, EventId, Expected, Placed, Position, StreamName, Timestamp, Version};
+use gesta_core::{
+    Checkpoint, EventBytes, EventId, Expected, Placed, Position, StreamName, Timestamp, Version,
+};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::facts::{Known, StreamHead};
 use super::ticket::Ticket;
 use crate::fault::Fault;
+use crate::limits::{NEWER_BYTES_MAX, NEWER_EVENTS_MAX};
 use crate::read::{COMMANDS, command_of};
 use crate::schema::TIMELINE;
 use crate::session::{MARKS, STATE, Session, State, event_id, mark_of_row};
@@ -40,7 +44,11 @@ const EVENTS: &str = "select n.name, e.id, e.version, e.position, e.batch_end, b
      from unnest($1::bytea[], $2::text[]) n(id, name) join event e on e.id = n.id \
      join stream s on s.sid = e.sid and s.name = n.name join event b on b.position = e.batch_end";
 
-const NEWER: &str = "select position, record from event where position > $1 order by position";
+/// Newest first as long as they fit: parameters are a position, events, bytes. The answer is in order and without gaps.
+const NEWER: &str = "select position, record from (select position, record, \
+       sum(octet_length(record)) over (order by position desc) - octet_length(record) as newer_bytes from \
+       (select position, record from event where position > $1 order by position desc limit $2) newest) sized \
+     where newer_bytes < $3 order by position";
 
 /// What a group asks.
 pub(super) struct Questions {
@@ -53,13 +61,26 @@ pub(super) struct Questions {
     places: Vec<i64>,
 }
 
-/// The answers.
+/// What the server answers, by question.
+struct Answers {
+    locked: Vec<Row>,
+    state: Row,
+    heads: Vec<Row>,
+    events: Vec<Row>,
+    commands: Vec<Row>,
+    newer: Vec<Row>,
+    marks: Vec<Row>,
+}
+
+/// What is found under the lock.
 pub(super) struct Found {
     pub(super) state: State,
     /// The timeline of the server, which may be newer than that of the history.
     pub(super) timeline: i64,
     /// The clock of the database.
     pub(super) now: Timestamp,
+    /// [`Known::newer`] has all events after it. Searches must reach it.
+    pub(super) newer_than: u64,
     pub(super) known: Known,
 }
 
@@ -90,69 +111,76 @@ impl Questions {
 
     /// Begins a transaction, takes the lock and asks, in one round trip.
     pub(super) async fn ask(&self, session: &Session, shared: &Shared) -> Result<Found, Fault> {
+        let answers = self.send(session).await?;
+        if answers.locked.is_empty() {
+            return Err(Fault::Refused("the row of the store is gone from its table".to_owned()));
+        }
+        let (row, state) = (&answers.state, State::of(&answers.state, session)?);
+        let (timeline, now) = (row.try_get(5)?, Timestamp::from_nanos(row.try_get(7)?));
+        let known = answers.known(shared.observe(&state)?, &state)?;
+        let newer_than = known.newer.first().map_or(known.last, |(first, _)| first - 1);
+        Ok(Found { state, timeline, now, newer_than, known })
+    }
+
+    async fn send(&self, session: &Session) -> Result<Answers, Fault> {
         let client = session.client();
         let (lock, state) = (session.prepare(LOCK).await?, session.prepare(locked_state()).await?);
         let (heads, events) = (session.prepare(HEADS).await?, session.prepare(EVENTS).await?);
         let (commands, newer) = (session.prepare(COMMANDS).await?, session.prepare(NEWER).await?);
         let marks = session.prepare(MARKS).await?;
+        let newest: [&(dyn ToSql + Sync); 3] =
+            [&self.newer_than, &sequence_column(NEWER_EVENTS_MAX), &sequence_column(NEWER_BYTES_MAX)];
         let (begun, locked, state, heads, events, commands, newer, marks) = tokio::join!(
             client.batch_execute("begin isolation level read committed read write"),
             client.query(&lock, &[]),
             client.query_one(&state, &[]),
             async { client.query(&heads, &[&self.streams]).await },
             async { client.query(&events, &[&self.ids, &self.streams_of_ids]).await },
-            async {
-                if self.keys.is_empty() {
-                    Ok(Vec::new())
-                } else {
-                    client.query(&commands, &[&self.keys]).await
-                }
-            },
-            async {
-                match &self.newer_than {
-                    Some(position) => client.query(&newer, &[position]).await,
-                    None => Ok(Vec::new()),
-                }
-            },
-            async {
-                if self.places.is_empty() {
-                    Ok(Vec::new())
-                } else {
-                    client.query(&marks, &[&self.places]).await
-                }
-            },
+            async { session.query_if(!self.keys.is_empty(), &commands, &[&self.keys]).await },
+            session.query_if(self.newer_than.is_some(), &newer, &newest),
+            async { session.query_if(!self.places.is_empty(), &marks, &[&self.places]).await },
         );
         begun?;
-        if locked?.is_empty() {
-            return Err(Fault::Refused("the row of the store is gone from its table".to_owned()));
-        }
-        let row = state?;
-        let state = State::of(&row, session)?;
+        Ok(Answers {
+            locked: locked?,
+            state: state?,
+            heads: heads?,
+            events: events?,
+            commands: commands?,
+            newer: newer?,
+            marks: marks?,
+        })
+    }
+}
+
+impl Answers {
+    /// What is known after a snapshot with this head.
+    fn known(self, head: Checkpoint, state: &State) -> Result<Known, Fault> {
         let mut known = Known {
-            head: shared.observe(&state)?,
+            head,
             last: state.position(),
-            recorded_at: earliest(&state, row.try_get(8)?),
-            next_sid: row.try_get::<_, i64>(6)? + 1,
-            streams: heads?.iter().map(head_of_row).collect::<Result<_, _>>()?,
+            recorded_at: earliest(state, self.state.try_get(8)?),
+            next_sid: self.state.try_get::<_, i64>(6)? + 1,
+            streams: self.heads.iter().map(head_of_row).collect::<Result<_, _>>()?,
             events: HashMap::new(),
             ends: HashMap::new(),
             commands: HashMap::new(),
-            newer: newer?.iter().map(newer_of_row).collect::<Result<_, _>>()?,
+            newer: self.newer.iter().map(newer_of_row).collect::<Result<_, _>>()?,
             marks: HashMap::new(),
         };
-        for row in events? {
+        for row in self.events {
             add_event(&row, &mut known)?;
         }
-        for row in commands? {
+        for row in self.commands {
             let (key, record, mark) = command_of(&row)?;
             known.marks.insert(record.last(), mark);
             known.commands.insert(Bytes::from(key), record);
         }
-        for row in marks? {
+        for row in self.marks {
             let (sequence, mark) = mark_of_row(&row)?;
             known.marks.insert(sequence, mark);
         }
-        Ok(Found { state, timeline: row.try_get(5)?, now: Timestamp::from_nanos(row.try_get(7)?), known })
+        Ok(known)
     }
 }
 
@@ -165,12 +193,8 @@ fn ids_of(ticket: &Ticket) -> impl Iterator<Item = (&StreamName, EventId)> {
     }))
 }
 
-fn damaged(what: impl std::fmt::Display) -> Fault {
-    Fault::Refused(format!("the tables of the store are damaged: {what}"))
-}
-
 fn name_of(row: &Row) -> Result<StreamName, Fault> {
-    row.try_get::<_, &str>(0)?.parse().map_err(damaged)
+    row.try_get::<_, &str>(0)?.parse().map_err(|error| Fault::damaged("stream", error))
 }
 
 fn place_of(version: i64, position: i64) -> Placed {
@@ -184,7 +208,8 @@ fn head_of_row(row: &Row) -> Result<(StreamName, StreamHead), Fault> {
 }
 
 fn newer_of_row(row: &Row) -> Result<(u64, EventBytes), Fault> {
-    let record = EventBytes::parse(Bytes::copy_from_slice(row.try_get::<_, &[u8]>(1)?)).map_err(damaged)?;
+    let record = EventBytes::parse(Bytes::copy_from_slice(row.try_get::<_, &[u8]>(1)?));
+    let record = record.map_err(|error| Fault::damaged("event", error))?;
     Ok((row.try_get::<_, i64>(0)?.cast_unsigned(), record))
 }
 

@@ -14,7 +14,8 @@ use crate::limits::{GROUP_BATCHES_MAX, GROUP_BYTES_MAX, QUEUE_BYTES_MAX};
 
 /// Batches that wait for the writer.
 pub(crate) struct Queue {
-    waiting: Mutex<VecDeque<Ticket>>,
+    /// `None` once there is no writer.
+    waiting: Mutex<Option<VecDeque<Ticket>>>,
     room: Arc<Semaphore>,
     changed: Notify,
 }
@@ -22,7 +23,7 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new() -> Self {
         let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-        Self { waiting: Mutex::default(), room, changed: Notify::new() }
+        Self { waiting: Mutex::new(Some(VecDeque::new())), room, changed: Notify::new() }
     }
 
     /// Takes room for a batch, until its ticket is dropped.
@@ -34,9 +35,17 @@ impl Queue {
         Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| AppendError::Overloaded)
     }
 
+    /// Adds a batch. Without a writer it is dropped, which its caller notices.
     pub(crate) fn push(&self, ticket: Ticket) {
-        self.lock().push_back(ticket);
+        if let Some(waiting) = &mut *self.lock() {
+            waiting.push_back(ticket);
+        }
         self.look_again();
+    }
+
+    /// Drops all batches, now and from now on: there is no writer any more.
+    pub(super) fn close(&self) {
+        self.lock().take();
     }
 
     /// Tells the writer that a search has ended.
@@ -47,7 +56,7 @@ impl Queue {
     /// Waits for the next group.
     pub(crate) async fn next(&self) -> Vec<Ticket> {
         loop {
-            let group = gather(&mut self.lock());
+            let group = self.lock().as_mut().map(gather).unwrap_or_default();
             if !group.is_empty() {
                 return group;
             }
@@ -55,7 +64,7 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Ticket>> {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Ticket>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +107,6 @@ fn choose(waiting: &VecDeque<Ticket>) -> Vec<bool> {
 mod tests {
     use gesta_core::{Batch, EventId, Expected, NewEvent, Query, Timestamp};
     use tokio::sync::oneshot;
-    use tokio::time::Instant;
 
     use super::super::search::{Searched, Searching};
     use super::super::ticket::{Answer, Search};
@@ -121,18 +129,9 @@ mod tests {
         );
         let batch = Batch::new([event]).expect(streams[1].parse().unwrap(), Expected::Any);
         let batch = if search.is_some() { batch.fail_if(Query::All, None) } else { batch };
-        let (reply, answer) = oneshot::channel();
         let room = queue.take_room(bytes).unwrap();
-        let ticket = Ticket {
-            batch,
-            events: Vec::new(),
-            bytes,
-            search,
-            reply,
-            recorded: None,
-            since: Instant::now(),
-            _room: room,
-        };
+        let (mut ticket, answer) = Ticket::new(batch, Vec::new(), bytes, room);
+        ticket.search = search;
         (ticket, answer)
     }
 
@@ -195,7 +194,7 @@ mod tests {
             let _running = running;
             std::future::pending().await
         });
-        let (held, answer) = ticket(&queue, ["a", "x"], 1, Some(Search::default()));
+        let (held, answer) = ticket(&queue, ["a", "x"], 1, Some(searching.result()));
         let (behind, _answer) = ticket(&queue, ["b", "a"], 1, None);
         queue.push(held);
         queue.push(behind);
@@ -206,5 +205,34 @@ mod tests {
         drop(searching);
         assert_eq!(names(&pollster::block_on(next)), ["b"]);
         assert!(pollster::block_on(ended).is_err(), "the search has ended");
+    }
+
+    #[test]
+    fn batches_without_a_writer_are_dropped() {
+        let queue = Queue::new();
+        let (waiting, answer) = ticket(&queue, ["a", "a"], QUEUE_BYTES_MAX, None);
+        queue.push(waiting);
+        queue.close();
+        assert!(pollster::block_on(answer).is_err(), "it was waiting");
+        let (late, answer) = ticket(&queue, ["a", "a"], QUEUE_BYTES_MAX, None);
+        queue.push(late);
+        assert!(pollster::block_on(answer).is_err(), "it came later");
+    }
+
+    #[test]
+    fn a_search_that_panics_fails_its_append_and_lets_batches_behind_it_go() {
+        let (thread, queue) = (Thread::start().unwrap(), Arc::new(Queue::new()));
+        let searching = Searching::start(&thread, Arc::clone(&queue), async { panic!("planted") });
+        let (panicked, _answer) = ticket(&queue, ["a", "x"], 1, Some(searching.result()));
+        let (behind, _answer) = ticket(&queue, ["b", "a"], 1, None);
+        queue.push(panicked);
+        queue.push(behind);
+        let (mut names, mut failures) = (Vec::new(), 0);
+        while names.len() < 2 {
+            let group = pollster::block_on(queue.next());
+            names.extend(self::names(&group));
+            failures += group.iter().filter_map(Ticket::search_failure).count();
+        }
+        assert_eq!((names, failures), (vec!["a".to_owned(), "b".to_owned()], 1));
     }
 }

@@ -28,8 +28,11 @@ pub(crate) struct Ticket {
     /// The place of a batch that another store has recorded; `None` if the writer chooses it.
     pub(crate) recorded: Option<RecordedPlace>,
     pub(crate) since: Instant,
+    /// True if it may have been written: by an attempt whose commit has no answer, or by another process whose commit nothing has
+    /// confirmed.
+    pub(crate) is_in_doubt: bool,
     /// Its room in the queue.
-    pub(crate) _room: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Where and when another store has recorded a batch.
@@ -59,6 +62,28 @@ impl Encoded {
 }
 
 impl Ticket {
+    /// A ticket that begins to wait now, and where its answer arrives. Bytes are those of the encoded events.
+    pub(crate) fn new(
+        batch: Batch,
+        events: Vec<Encoded>,
+        bytes: usize,
+        room: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Self {
+            batch,
+            events,
+            bytes,
+            search: None,
+            reply,
+            recorded: None,
+            since: Instant::now(),
+            is_in_doubt: false,
+            _room: room,
+        };
+        (ticket, answer)
+    }
+
     /// True if the batch can be decided: its conditions were searched.
     pub(crate) fn is_ready(&self) -> bool {
         self.search.as_ref().is_none_or(|search| search.get().is_some())
@@ -68,6 +93,11 @@ impl Ticket {
     pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamName> {
         let written = self.batch.events.iter().map(|event| &event.stream);
         written.chain(self.batch.expect.iter().map(|(stream, _)| stream))
+    }
+
+    /// Why the search has failed, if it has.
+    pub(crate) fn search_failure(&self) -> Option<&AppendError> {
+        self.search.as_ref()?.get()?.as_ref().err()
     }
 
     /// The result of the search, if there was one and it has not failed.

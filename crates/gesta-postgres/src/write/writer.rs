@@ -10,7 +10,7 @@ use super::group::{Outcome, Rows, Rules, decide};
 use super::insert::{confirm, insert};
 use super::look_up::{Found, Questions};
 use super::queue::Queue;
-use super::search::search;
+use super::search::{search, search_again};
 use super::ticket::{Answer, Ticket};
 use crate::fault::{Fault, NotWritten};
 use crate::limits::{RETRY_PAUSE, STEP_TIME};
@@ -48,22 +48,32 @@ impl Writer {
     /// Decides and writes a group, again and again until it has an answer or its time is over.
     async fn settle(&mut self, group: Vec<Ticket>) {
         let mut group = answer_unsearched(group);
-        let oldest = group.iter().map(|ticket| ticket.since).min().unwrap_or_else(Instant::now);
-        let mut deadline = oldest + self.shared.options.settle_time;
-        let mut doubts = vec![false; group.len()];
-        let mut has_doubt = false;
-        while !group.is_empty() {
+        let mut deadline = oldest(&group) + self.shared.options.settle_time;
+        let (mut has_doubt, mut newer_than) = (false, 0);
+        loop {
+            // Nobody waits for an answer to the others.
+            group.retain(|ticket| !ticket.reply.is_closed());
+            if group.is_empty() {
+                return;
+            }
             let attempted = match self.session().await {
                 Ok(session) => {
-                    self.search_again(&mut group).await;
-                    self.attempt(session, &group, &mut doubts).await
+                    self.search_again(&mut group, newer_than, deadline).await;
+                    self.attempt(session, &mut group).await
                 }
                 Err(fault) => Err(fault.into()),
             };
             let NotWritten { fault, is_in_doubt } = match attempted {
-                Ok(answers) => {
+                Ok(Attempt::Answered(answers)) => {
                     group.into_iter().zip(answers).for_each(|(ticket, answer)| reply(ticket, answer));
                     return;
+                }
+                Ok(Attempt::Outdated(after)) => {
+                    newer_than = after;
+                    if Instant::now() >= deadline {
+                        group = self.give_up_outdated(group, newer_than);
+                    }
+                    continue;
                 }
                 Err(failed) => failed,
             };
@@ -76,7 +86,7 @@ impl Writer {
             self.leave(&fault);
             let may_pass = matches!(fault, Fault::Lost(_) | Fault::Busy(_));
             if !may_pass || Instant::now() >= deadline {
-                return give_up(group, &doubts, &fault);
+                return give_up(group, &fault);
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -95,27 +105,27 @@ impl Writer {
         self.has_lost = true;
     }
 
-    /// One attempt: returns the answers, which are true and durable. `doubts` learns which batches may have been written.
-    async fn attempt(
-        &mut self,
-        session: Session,
-        group: &[Ticket],
-        doubts: &mut [bool],
-    ) -> Result<Vec<Answer>, NotWritten> {
+    /// One attempt. If it fails, the tickets note if their batches may have been written.
+    async fn attempt(&mut self, session: Session, group: &mut [Ticket]) -> Result<Attempt, NotWritten> {
         let questions = Questions::of(group, &self.shared);
         let asked = questions.ask(&session, &self.shared);
-        let Found { state, timeline, now, mut known } = within(STEP_TIME, "taking the lock", asked).await?;
-        self.check_searches(group)?;
+        let found = within(STEP_TIME, "taking the lock", asked).await?;
+        let Found { state, timeline, now, newer_than, mut known } = found;
+        if group.iter().any(|ticket| self.is_outdated(ticket, newer_than)) {
+            roll_back(&session).await?;
+            self.session = Some(session);
+            return Ok(Attempt::Outdated(newer_than));
+        }
         self.add_remembered_marks(group, &mut known);
         let (outcomes, rows) = self.decide(group, &mut known, now);
         let written = self.write(&session, &rows, (state, timeline)).await;
         if let Err(failed) = &written {
-            note_doubts(doubts, &outcomes, failed.is_in_doubt);
+            note_doubts(group, &outcomes, failed.is_in_doubt);
         }
         written?;
         self.session = Some(session);
         self.shared.remember(known.marks);
-        Ok(outcomes.into_iter().map(|outcome| self.answer(outcome)).collect())
+        Ok(Attempt::Answered(outcomes.into_iter().map(|outcome| self.answer(outcome)).collect()))
     }
 
     /// Writes what was accepted, if anything was.
@@ -127,8 +137,7 @@ impl Writer {
     ) -> Result<(), NotWritten> {
         if rows.events.positions.is_empty() {
             if !self.is_unconfirmed {
-                let rolled_back = async { Ok(session.client().batch_execute("rollback").await?) };
-                return Ok(within(STEP_TIME, "a rollback", rolled_back).await?);
+                return Ok(roll_back(session).await?);
             }
             let confirmed = tokio::time::timeout(STEP_TIME, confirm(session)).await;
             return self.note(confirmed);
@@ -201,25 +210,29 @@ impl Writer {
         Ok(session)
     }
 
-    /// Fails if the history changed after conditions were searched.
-    fn check_searches(&self, group: &[Ticket]) -> Result<(), Fault> {
+    /// True if conditions were searched in another era of the history, or not up to a position.
+    fn is_outdated(&self, ticket: &Ticket, position: u64) -> bool {
         let era = self.shared.known().era;
-        let is_current = group.iter().filter_map(Ticket::searched).all(|searched| searched.era == era);
-        if is_current { Ok(()) } else { Err(Fault::Busy("the history of the store has changed".to_owned())) }
+        ticket.searched().is_some_and(|searched| !searched.reaches(era, position))
     }
 
-    /// Searches conditions again whose search was in another era of the history.
-    async fn search_again(&self, group: &mut [Ticket]) {
-        let era = self.shared.known().era;
-        for ticket in group {
-            if ticket.searched().is_some_and(|searched| searched.era != era) {
-                let found = search(&self.shared, &self.pool, &ticket.batch.conditions).await;
-                // One that fails stays as it is, and is searched again.
-                if found.is_ok() {
-                    ticket.search = Some(Arc::new(found.into()));
-                }
-            }
-        }
+    /// Searches outdated conditions again.
+    async fn search_again(&self, group: &mut [Ticket], position: u64, deadline: Instant) {
+        let (shared, pool) = (&*self.shared, &*self.pool);
+        let outdated = group.iter_mut().filter(|ticket| self.is_outdated(ticket, position)).collect();
+        let again = |ticket: &Ticket| {
+            let (conditions, earlier) = (ticket.batch.conditions.clone(), ticket.searched().cloned());
+            async move { search(shared, pool, &conditions, earlier).await }
+        };
+        search_again(outdated, deadline, again).await;
+    }
+
+    /// Answers batches whose searches were not brought up to date in time, and returns the others.
+    fn give_up_outdated(&self, group: Vec<Ticket>, position: u64) -> Vec<Ticket> {
+        let (outdated, current) = group.into_iter().partition(|ticket| self.is_outdated(ticket, position));
+        let reason = "events were appended faster than the conditions of the batch were searched";
+        give_up(outdated, &Fault::Busy(reason.to_owned()));
+        current
     }
 
     fn answer(&self, outcome: Outcome) -> Answer {
@@ -243,11 +256,38 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// Also after a panic: batches that wait would wait for ever.
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// What became of an attempt.
+enum Attempt {
+    /// The answers, which are true and durable.
+    Answered(Vec<Answer>),
+    /// Nothing is decided: conditions must be searched again, at least up to this position.
+    Outdated(u64),
+}
+
+/// When the first batch of a group began to wait. One with conditions waits for the writer since its search has ended, which is about now.
+fn oldest(group: &[Ticket]) -> Instant {
+    let without_search = group.iter().filter(|ticket| ticket.search.is_none());
+    without_search.map(|ticket| ticket.since).min().unwrap_or_else(Instant::now)
+}
+
+/// Ends a transaction that wrote nothing.
+async fn roll_back(session: &Session) -> Result<(), Fault> {
+    let rolled_back = async { Ok(session.client().batch_execute("rollback").await?) };
+    within(STEP_TIME, "a rollback", rolled_back).await
+}
+
 /// Notes which batches of a group that has failed may be in the log: those that it wrote, if that is in doubt, and those that were
 /// written before, which nothing has confirmed.
-fn note_doubts(doubts: &mut [bool], outcomes: &[Outcome], is_in_doubt: bool) {
-    for (doubt, outcome) in doubts.iter_mut().zip(outcomes) {
-        *doubt |= match outcome {
+fn note_doubts(group: &mut [Ticket], outcomes: &[Outcome], is_in_doubt: bool) {
+    for (ticket, outcome) in group.iter_mut().zip(outcomes) {
+        ticket.is_in_doubt |= match outcome {
             Outcome::Accepted(_) => is_in_doubt,
             Outcome::Repeated(_) => true,
             Outcome::Refused(_) => false,
@@ -262,10 +302,9 @@ fn reply(ticket: Ticket, answer: Answer) {
 
 /// Answers batches whose search has failed, and returns the others.
 fn answer_unsearched(group: Vec<Ticket>) -> Vec<Ticket> {
-    let failure = |ticket: &Ticket| ticket.search.as_ref()?.get()?.as_ref().err().cloned();
     let mut searched = Vec::with_capacity(group.len());
     for ticket in group {
-        match failure(&ticket) {
+        match ticket.search_failure().cloned() {
             Some(error) => reply(ticket, Err(error)),
             None => searched.push(ticket),
         }
@@ -273,19 +312,12 @@ fn answer_unsearched(group: Vec<Ticket>) -> Vec<Ticket> {
     searched
 }
 
-/// Answers a group that has no answer in time.
-fn give_up(group: Vec<Ticket>, doubts: &[bool], fault: &Fault) {
-    for (ticket, in_doubt) in group.into_iter().zip(doubts) {
-        let error = match (in_doubt, fault) {
-            (
-                true,
-                Fault::Lost(reason)
-                | Fault::Busy(reason)
-                | Fault::Full(reason)
-                | Fault::Refused(reason)
-                | Fault::Broken(reason),
-            ) => AppendError::InDoubt { reason: reason.clone() },
-            (false, fault) => fault.clone().into(),
+/// Answers batches that have no answer in time.
+fn give_up(group: Vec<Ticket>, fault: &Fault) {
+    for ticket in group {
+        let error = match ticket.is_in_doubt {
+            true => AppendError::InDoubt { reason: fault.clone().into_reason() },
+            false => fault.clone().into(),
         };
         reply(ticket, Err(error));
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use gesta_conformance::check_linear_history;
 use gesta_core::{
-    AppendError, Batch, CommandKey, EventId, EventStore, Expected, NewEvent, Query, Read, ReadError, Retry,
-    StreamName, Timestamp,
+    AppendError, Appended, Batch, CommandKey, EventId, EventStore, Expected, NewEvent, Query, Read,
+    ReadError, Retry, StreamName, Timestamp,
 };
 use gesta_postgres::{Options, PostgresStore};
 use pollster::block_on;
@@ -130,6 +130,56 @@ fn a_repeat_that_nothing_confirms_is_in_doubt() {
     assert!(matches!(error, AppendError::InDoubt { .. }), "{error}");
     proxy.cut_at(None);
     assert!(block_on(store.append(batch(1))).unwrap().repeated);
+}
+
+/// Appends a batch with a condition through `slow`. Meanwhile `other` appends events, after the search of the condition and before
+/// the lock.
+fn append_behind(
+    (slow, proxy): (&PostgresStore, &Proxy),
+    other: &PostgresStore,
+    (conditional, meanwhile): (Batch, Vec<Batch>),
+) -> Result<Appended, AppendError> {
+    proxy.arm(Harm::Hold, 0);
+    thread::scope(|scope| {
+        let held = scope.spawn(|| block_on(slow.append(conditional)));
+        proxy.wait_until_done();
+        meanwhile.into_iter().for_each(|batch| drop(block_on(other.append(batch)).unwrap()));
+        proxy.release();
+        held.join().unwrap()
+    })
+}
+
+#[test]
+fn the_look_at_newer_events_under_the_lock_has_a_limit_and_misses_none() {
+    const BATCHES: u128 = 3;
+    const EVENTS: u128 = 8_000;
+    const BYTES: usize = 200;
+    let Some(server) = shared() else { return };
+    let schema = Schema::new(&server);
+    let (address, database) = parts(&server);
+    let proxy = Proxy::start(address);
+    let (slow, other) = (open(&proxy.url(database), &schema), open(&server, &schema));
+    block_on(slow.append(batch(0))).unwrap();
+    let data = format!("\"{}\"", "x".repeat(BYTES));
+    let newer = |from: u128| {
+        let many = |batch: u128| {
+            let first = from + batch * EVENTS;
+            let events = (first..first + EVENTS).map(|number| event("many-1", number));
+            Batch::new(events.map(|event| NewEvent { data: data.clone().into(), ..event }))
+        };
+        (0..BATCHES).map(many).collect::<Vec<_>>()
+    };
+    let wanted = || Query::tags(["t:wanted".parse().unwrap()]);
+    let conditional = |number| Batch::new([event("a-1", number)]).fail_if(wanted(), None);
+    let appended = append_behind((&slow, &proxy), &other, (conditional(10), newer(1_000_000)));
+    assert!(!appended.unwrap().repeated);
+    let (answered, all) = (proxy.answered_bytes(), (BATCHES * EVENTS) as usize * BYTES);
+    assert!(answered < all * 2 / 3, "{answered} of {all} bytes and more were read under the lock");
+    // The match is the first of the newer events, so the look that has a limit does not show it.
+    let matching = Batch::new([event("b-1", 11).with_tags(["t:wanted".parse().unwrap()])]);
+    let meanwhile = std::iter::once(matching).chain(newer(2_000_000)).collect();
+    let refused = append_behind((&slow, &proxy), &other, (conditional(12), meanwhile)).unwrap_err();
+    assert!(matches!(refused, AppendError::ConditionFailed { index: 0, .. }), "{refused}");
 }
 
 #[test]

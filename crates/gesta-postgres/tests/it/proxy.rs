@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -32,6 +33,8 @@ struct Plan {
     /// Each message with this text cuts its connection.
     cut_at: Option<&'static str>,
     links: Vec<TcpStream>,
+    /// Bytes that the server has answered since the harm, on the connection of the append that was harmed.
+    answered_bytes: usize,
     /// Connections that were taken since it is dark. Nobody serves them.
     in_the_dark: Option<Vec<TcpStream>>,
 }
@@ -62,7 +65,7 @@ impl Proxy {
                 // Otherwise each round trip waits for a delayed acknowledgement.
                 [&client, &server].into_iter().for_each(|side| side.set_nodelay(true).expect("a socket"));
                 let plan = Arc::clone(&shared);
-                let link = Link { client, server, plan };
+                let link = Link { client, server, plan, is_harmed: Arc::default() };
                 thread::spawn(move || link.run());
             }
         });
@@ -109,6 +112,11 @@ impl Proxy {
         drop(self.plan.1.wait_while(plan, |plan| !plan.is_done).unwrap());
     }
 
+    /// The number of bytes that the server has answered on the harmed connection, since the harm.
+    pub(crate) fn answered_bytes(&self) -> usize {
+        self.plan.0.lock().unwrap().answered_bytes
+    }
+
     /// Lets a held message go.
     pub(crate) fn release(&self) {
         self.plan.0.lock().unwrap().is_released = true;
@@ -121,14 +129,22 @@ struct Link {
     client: TcpStream,
     server: TcpStream,
     plan: Arc<(Mutex<Plan>, Condvar)>,
+    /// True if one of its messages was harmed.
+    is_harmed: Arc<AtomicBool>,
 }
 
 impl Link {
     fn run(self) {
         let (mut from, mut to) = (self.server.try_clone().unwrap(), self.client.try_clone().unwrap());
+        let (is_harmed, plan) = (Arc::clone(&self.is_harmed), Arc::clone(&self.plan));
         let answers = thread::spawn(move || {
+            let count = |bytes| {
+                if is_harmed.load(Ordering::SeqCst) {
+                    plan.0.lock().unwrap().answered_bytes += bytes;
+                }
+            };
             // Ends when either side is gone.
-            let _ = io::copy(&mut from, &mut to);
+            let _ = pass_back(&mut from, &mut to, count);
             let _ = to.shutdown(Shutdown::Both);
             let _ = io::copy(&mut from, &mut io::sink());
         });
@@ -195,10 +211,23 @@ impl Link {
         if passed < after {
             return None;
         }
-        plan.armed = None;
-        plan.is_done = true;
+        (plan.armed, plan.is_done, plan.answered_bytes) = (None, true, 0);
+        self.is_harmed.store(true, Ordering::SeqCst);
         self.plan.1.notify_all();
         Some(harm)
+    }
+}
+
+/// Passes on answers until either side ends.
+fn pass_back(from: &mut TcpStream, to: &mut TcpStream, count: impl Fn(usize)) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let bytes = from.read(&mut buffer)?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        count(bytes);
+        to.write_all(&buffer[..bytes])?;
     }
 }
 

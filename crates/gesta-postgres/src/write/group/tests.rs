@@ -6,8 +6,7 @@ use std::sync::Arc;
 use gesta_core::{
     Checkpoint, CommandKey, Expected, MemoryStore, NewEvent, Query, Read, RecordedEvent, StoreId,
 };
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
 use super::super::facts::StreamHead;
 use super::super::search::Searched;
@@ -91,17 +90,9 @@ fn search(batch: &Batch, events: &[RecordedEvent], checked_to: u64) -> Search {
 fn ticket(batch: Batch, search: Search) -> Ticket {
     let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let events = batch.events.iter().map(Encoded::of).collect();
-    let (reply, _) = oneshot::channel();
-    Ticket {
-        batch,
-        events,
-        bytes: 0,
-        search: Some(search),
-        reply,
-        recorded: None,
-        since: Instant::now(),
-        _room: room,
-    }
+    let (mut ticket, _) = Ticket::new(batch, events, 0, room);
+    ticket.search = Some(search);
+    ticket
 }
 
 /// What the look-ups of a group find in a log.
