@@ -91,7 +91,8 @@ impl Engine {
                 Words::Parked(parked) => words::keep_parked(&*values, &group, &parked, at).await,
                 Words::Replayed(stream) => words::drop_parked(&*values, &group, &stream).await,
                 Words::Skipped { stream, version, by, reason } => {
-                    words::keep_skipped(&*values, &group, &stream, version, (by, reason), at).await
+                    words::note_skipped(&group, &stream, version, (&by, &reason));
+                    Ok(())
                 }
             };
             if let Err(error) = kept {
