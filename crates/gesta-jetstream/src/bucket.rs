@@ -3,7 +3,7 @@
 //! *Invariant*: every read asks the leader of the stream, which has all that was acknowledged. Other servers may lag.
 
 use std::fmt::Display;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RawMessageErrorKind, StorageType, Stream};
 use async_nats::jetstream::{Context, message::StreamMessage};
@@ -14,15 +14,12 @@ use gesta_core::StoreId;
 
 use crate::error::OpenError;
 use crate::limits::{ANSWER_TIME, BUCKET_TIME, BUSY_PAUSE, UNREACHED_PAUSE, UNREACHED_PAUSE_MAX};
-use crate::link::{IfMissing, find_or_make, outcome_of, why};
+use crate::link::{DUPLICATE_WINDOW, IfMissing, STORE, find_or_make, outcome_of, why};
 use crate::machine::Refusal;
 
-/// How long the servers look for a publish that came before. Each publish is repeated for seconds only.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The header of a message that removes a value, and what it says.
 const OPERATION: &str = "KV-Operation";
 const REMOVED: &str = "DEL";
-const STORE: &str = "gesta_store";
 
 /// The values of a bucket by key. A key is one or more parts of a subject.
 #[derive(Clone)]
@@ -273,7 +270,7 @@ mod tests {
         assert!(refused(|config| config.num_replicas = 1).contains("needs three"));
         for change in [
             |config: &mut Config| config.allow_direct = true,
-            |config: &mut Config| config.max_age = Duration::from_secs(1),
+            |config: &mut Config| config.max_age = ANSWER_TIME,
             |config: &mut Config| config.deny_purge = false,
             |config: &mut Config| config.max_messages_per_subject = 5,
         ] {

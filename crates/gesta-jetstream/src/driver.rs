@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::Instant;
 
 use crate::decide::{CopyGroup, Decided, Outcome, decide};
-use crate::limits::{GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
+use crate::limits::{CATCH_UP_TIME, GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, STATUS_TIME};
 use crate::link::Link;
 use crate::machine::{Halt, Input, Machine, NotWritten, Output, Settled};
 use crate::message::{Draft, Message, Place};
@@ -35,11 +35,23 @@ pub(crate) enum Call {
     Head(HeadCall),
 }
 
+impl Call {
+    /// Whether its caller is gone.
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Append(ticket) => ticket.reply.is_closed(),
+            Self::Head(head) => head.reply.is_closed(),
+        }
+    }
+}
+
 /// A call for the head.
 pub(crate) struct HeadCall {
     /// The time that later events are to have at least.
     pub(crate) floor: Option<Timestamp>,
     pub(crate) reply: oneshot::Sender<Result<Checkpoint, ReadError>>,
+    /// Its room in the queue.
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 /// A batch on its way to a group.
@@ -69,7 +81,16 @@ struct Group {
 pub(crate) struct Opening {
     /// The last message of the stream then.
     pub(crate) last: u64,
-    pub(crate) done: oneshot::Sender<Result<(), Halt>>,
+    pub(crate) done: oneshot::Sender<Result<(), NotCaughtUp>>,
+}
+
+/// Why a copy does not have what the stream had when the store was opened.
+#[derive(Debug)]
+pub(crate) enum NotCaughtUp {
+    /// It never will.
+    Halted(Halt),
+    /// The cluster has delivered nothing for [`CATCH_UP_TIME`].
+    Stalled,
 }
 
 /// The copy of a partition.
@@ -98,6 +119,8 @@ pub(crate) struct Driver {
     clock: Option<Clock>,
     calls: mpsc::UnboundedReceiver<Call>,
     opening: Option<Opening>,
+    /// When the cluster delivered its last message, or the task began.
+    delivered_at: Instant,
     waiting: VecDeque<Call>,
     group: Option<Group>,
     follower: Option<AbortHandle>,
@@ -128,6 +151,7 @@ impl Driver {
             clock,
             calls,
             opening: Some(opening),
+            delivered_at: Instant::now(),
             waiting: VecDeque::new(),
             group: None,
             follower: None,
@@ -145,13 +169,8 @@ impl Driver {
         loop {
             self.note_opening();
             self.begin_next();
-            let wake = self.machine.wake().map(|wake| self.begun + wake);
-            let sleep = async {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = sleep_until(self.machine.wake().map(|wake| self.begun + wake));
+            let stalled = sleep_until(self.opening.as_ref().map(|_| self.delivered_at + CATCH_UP_TIME));
             tokio::select! {
                 input = self.cluster.inputs.recv() => match input {
                     Some(input) => self.take(input),
@@ -162,8 +181,13 @@ impl Driver {
                     None => return,
                 },
                 Ok(()) = self.cluster.lost.changed() => self.take(Input::ConnectionLost),
-                () = sleep => self.take(Input::Tick),
-                _ = status.tick() => self.cluster.link.ask_for_last(self.now()),
+                () = wake => self.take(Input::Tick),
+                () = stalled => self.opened(Err(NotCaughtUp::Stalled)),
+                _ = status.tick() => {
+                    self.cluster.link.ask_for_last(self.now());
+                    // They give their room back, also while no group can be written.
+                    self.waiting.retain(|call| !call.is_closed());
+                }
             }
         }
     }
@@ -176,10 +200,14 @@ impl Driver {
     fn note_opening(&mut self) {
         let Some(opening) = &self.opening else { return };
         let done = match self.machine.halted() {
-            Some(halt) => Err(halt.clone()),
+            Some(halt) => Err(NotCaughtUp::Halted(halt.clone())),
             None if self.machine.has_caught_up(opening.last) => Ok(()),
             None => return,
         };
+        self.opened(done);
+    }
+
+    fn opened(&mut self, done: Result<(), NotCaughtUp>) {
         if let Some(opening) = self.opening.take() {
             // The caller may have given up.
             let _ = opening.done.send(done);
@@ -201,8 +229,13 @@ impl Driver {
 
     /// Gives an input to the machine, and does what it says.
     fn take(&mut self, input: Input) {
+        let is_delivery = matches!(input, Input::Delivered { .. });
         let outputs = self.machine.input(self.now(), input);
         self.obey(outputs);
+        if is_delivery {
+            // After the copy has it, which may take its time.
+            self.delivered_at = Instant::now();
+        }
     }
 
     fn obey(&mut self, outputs: Vec<Output>) {
@@ -402,8 +435,9 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
     let (mut group, mut bytes) = (Group::default(), 0);
     while let Some(call) = waiting.pop_front() {
         match call {
-            Call::Head(head) if !head.reply.is_closed() => group.heads.push(head),
-            Call::Append(ticket) if !ticket.reply.is_closed() => {
+            call if call.is_closed() => {}
+            Call::Head(head) => group.heads.push(head),
+            Call::Append(ticket) => {
                 let is_full = group.batches.len() == MESSAGE_BATCHES_MAX
                     || (!group.batches.is_empty() && bytes + ticket.bytes > GROUP_BYTES_MAX);
                 if is_full {
@@ -415,10 +449,17 @@ fn gather(waiting: &mut VecDeque<Call>) -> Option<Group> {
                 group.recorded.push(ticket.recorded);
                 group.tickets.push((ticket.reply, ticket.room));
             }
-            Call::Head(_) | Call::Append(_) => {}
         }
     }
     (!group.batches.is_empty() || !group.heads.is_empty()).then_some(group)
+}
+
+/// Sleeps until a time; for ever without one.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A draft of these batches, by this machine's clock.

@@ -1,6 +1,6 @@
 //! An event store on a NATS JetStream cluster: [`JetStreamStore`] is an [`EventStore`](gesta_core::EventStore).
 //!
-//! The store is one JetStream stream, and each of its messages is one group of batches. A process keeps a copy, a
+//! Each partition of the store is one JetStream stream, and each of its messages is one group of batches. A process keeps a copy of it, a
 //! [`Replica`](gesta_log::Replica). It decides a group against the copy, and publishes it with the expectation that the last message is the
 //! one the copy ends with. So an acknowledgement proves that nobody wrote in between, and that everything was decided on the newest state.
 //! All reads are answered from the copy.

@@ -21,6 +21,8 @@ pub(crate) const PING_TIME: Duration = Duration::from_secs(2);
 pub(crate) const SETTLE_TIME: Duration = Duration::from_secs(15);
 /// How long the cluster may end before the copy. A server that has just started may say so for a moment.
 pub(crate) const BEHIND_TIME: Duration = Duration::from_secs(15);
+/// How long the cluster may deliver nothing while a copy catches up. An election and [`BEHIND_TIME`], which names a loss, end before.
+pub(crate) const CATCH_UP_TIME: Duration = Duration::from_secs(45);
 /// Clocks of machines that are kept by NTP differ by far less.
 pub(crate) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5);
 /// Publishes of one message that the leader may refuse as too early, before it is taken as lost to another writer.
@@ -54,6 +56,8 @@ const _: () = assert!(MESSAGE_BYTES_MAX < MAX_PAYLOAD_MIN, "a message and its he
 pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of batches that wait. Further appends are refused as overloaded.
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Calls for the head of a partition that wait. Further ones are refused as overloaded.
+pub(crate) const HEADS_MAX: usize = 16 * 1024;
 /// Answers and deliveries that wait for the writer.
 pub(crate) const INPUTS_MAX: usize = 256;
 /// Streams of a new store that are asked for at once.

@@ -24,7 +24,10 @@ use crate::message::MessageDigest;
 pub(crate) use answer::outcome_of;
 pub(crate) use connect::{check_server, connect, join, why};
 pub(crate) use monitor::{Settings, health_of, settings_of};
-pub(crate) use set_up::{COPYING, Found, IfMissing, Purpose, find_or_make, is_begun, partitions_of, set_up};
+pub(crate) use set_up::{
+    COPYING, DUPLICATE_WINDOW, Found, IfMissing, Purpose, STORE, find_or_make, is_begun, partitions_of,
+    set_up,
+};
 
 /// How long to wait before a consumer is asked for again.
 const CONSUMER_PAUSE: Duration = Duration::from_millis(200);

@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{block_in_place, spawn_blocking};
 
 use crate::address::JetStreamUrl;
-use crate::driver::{Cluster, Copy, Driver, Opening};
+use crate::driver::{Cluster, Copy, Driver, NotCaughtUp, Opening};
 use crate::error::OpenError;
-use crate::limits::INPUTS_MAX;
+use crate::limits::{CATCH_UP_TIME, INPUTS_MAX};
 use crate::link::{Found, Link, Purpose, connect, set_up};
-use crate::machine::{Halt, Machine};
+use crate::machine::Machine;
 use crate::message::{Place, Tip};
 use crate::options::{Clock, Options};
 use crate::partition::Partition;
@@ -29,7 +29,7 @@ pub(crate) struct Opened {
 }
 
 /// Told how the copy of a partition has caught up.
-type CaughtUp = oneshot::Receiver<Result<(), Halt>>;
+type CaughtUp = oneshot::Receiver<Result<(), NotCaughtUp>>;
 
 /// Opens the store at an address, with the copies in a folder. Waits until they have what the cluster has.
 pub(crate) async fn open(
@@ -54,9 +54,12 @@ pub(crate) async fn open(
     };
     let (partitions, waits): (Vec<_>, Vec<_>) = replicas.iter().zip(&found.last).map(start).unzip();
     drop(end);
-    let caught_up = waits.into_iter().map(|caught_up| async move {
-        let lost = |halt: Halt| OpenError::Lost { folder: folder.display().to_string(), halt };
-        caught_up.await.map_err(|_| OpenError::panicked())?.map_err(lost)
+    let caught_up = waits.into_iter().enumerate().map(|(partition, caught_up)| async move {
+        let failed = |error| match error {
+            NotCaughtUp::Halted(halt) => OpenError::Lost { folder: folder.display().to_string(), halt },
+            NotCaughtUp::Stalled => OpenError::Unreachable { reason: stalled(partition) },
+        };
+        caught_up.await.map_err(|_| OpenError::panicked())?.map_err(failed)
     });
     if let Err(error) = try_join_all(caught_up).await {
         // The tasks end, and with them what holds the copies: their folders can be opened again.
@@ -66,6 +69,13 @@ pub(crate) async fn open(
         return Err(error);
     }
     Ok(Opened { id: found.id, partitions, ended, is_unfinished: found.is_unfinished })
+}
+
+fn stalled(partition: usize) -> String {
+    format!(
+        "partition {partition} has delivered nothing for {} s, and the copy has not caught up: a majority of the servers must run",
+        CATCH_UP_TIME.as_secs()
+    )
 }
 
 /// Opens the copy of each partition, all at once: one that was not closed is recovered.

@@ -9,16 +9,19 @@ use gesta_core::{
     RecordedBatch, Select, StreamInfo, StreamName, StreamPage, Timestamp, When,
 };
 use gesta_log::{LogStore, Replica};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::driver::{Call, HeadCall, Ticket, system_time};
+use crate::limits::HEADS_MAX;
 use crate::machine::Halt;
 use crate::options::Clock;
 
 /// One partition of an open store.
 pub(crate) struct Partition {
     replica: Arc<Replica>,
+    /// Each call has its room: an append among the bytes of the store, a call for the head in `heads`.
     calls: mpsc::UnboundedSender<Call>,
+    heads: Arc<Semaphore>,
     /// The place before the first event of the store.
     start: Checkpoint,
     clock: Option<Clock>,
@@ -33,7 +36,8 @@ impl Partition {
         start: Checkpoint,
         (clock, halted): (Option<Clock>, Arc<OnceLock<Halt>>),
     ) -> Self {
-        Self { replica, calls, start, clock, halted }
+        let heads = Arc::new(Semaphore::new(HEADS_MAX));
+        Self { replica, calls, heads, start, clock, halted }
     }
 
     /// Why the writer has halted, if it has.
@@ -76,8 +80,10 @@ impl Partition {
     }
 
     async fn ask_for_head(&self, floor: Option<Timestamp>) -> Result<Checkpoint, ReadError> {
+        let room = Arc::clone(&self.heads).try_acquire_owned().map_err(|_| ReadError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.calls.send(Call::Head(HeadCall { floor, reply })).map_err(|_| ReadError::Closed)?;
+        let call = HeadCall { floor, reply, _room: room };
+        self.calls.send(Call::Head(call)).map_err(|_| ReadError::Closed)?;
         answer.await.map_err(|_| ReadError::Closed)?
     }
 

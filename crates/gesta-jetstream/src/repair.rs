@@ -18,12 +18,14 @@ use gesta_core::{CopySource, ReadError, RecordedBatch, RecordedBatches, Recorded
 use gesta_log::{Replica, ReplicaError, SourcePlace};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::address::JetStreamUrl;
 use crate::driver::draft;
 use crate::error::OpenError;
-use crate::limits::{BUSY_PAUSE, GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, SETTLE_TIME, UNREACHED_PAUSE_MAX};
+use crate::limits::{
+    BUSY_PAUSE, CATCH_UP_TIME, GROUP_BYTES_MAX, MESSAGE_BATCHES_MAX, SETTLE_TIME, UNREACHED_PAUSE_MAX,
+};
 use crate::link::{Link, Purpose, connect, set_up, why};
 use crate::machine::{Publish, Refusal};
 use crate::message::{ChainError, DraftError, Message, MessageError, Place, Tip};
@@ -285,7 +287,10 @@ impl Bench {
         let unreadable = |reason| RepairError::Stream { partition, reason };
         let mut messages = self.link.messages(1).await.map_err(|error| unreadable(why(&*error)))?;
         while compared.end.number < last {
-            let message = messages.next().await.ok_or_else(|| unreadable("it ended early".to_owned()))?;
+            let message = timeout(CATCH_UP_TIME, messages.next()).await;
+            let silent = |_| format!("it has delivered nothing for {} s", CATCH_UP_TIME.as_secs());
+            let message = message.map_err(|late| unreadable(silent(late)))?;
+            let message = message.ok_or_else(|| unreadable("it ended early".to_owned()))?;
             let message = message.map_err(|error| unreadable(why(&error)))?;
             let number = message.info().map_err(|error| unreadable(why(&*error)))?.stream_sequence;
             let message = Message::decode(&message.payload, partition)

@@ -52,7 +52,7 @@ pub struct JetStreamStore {
 
 impl JetStreamStore {
     /// Opens the store, with the copy in a folder. Makes both if they are not there: the store with the partitions that the address names, or
-    /// with one. Blocks until the copy has what the cluster has.
+    /// with one. Blocks until the copy has what the cluster has, or until the cluster has delivered nothing for 45 s.
     ///
     /// # Errors
     /// [`OpenError`]; its `retry()` says if it helps to try again. [`OpenError::Refused`] if the store has another number of partitions than the

@@ -26,7 +26,8 @@ const FORMAT_OF_ONE: &str = "1";
 const FORMAT_OF_SEVERAL: &str = "2";
 
 // Metadata of streams.
-const STORE: &str = "gesta_store";
+/// The id of the store that a stream or a bucket belongs to.
+pub(crate) const STORE: &str = "gesta_store";
 const FORMAT: &str = "gesta_format";
 /// The number of partitions, if there are several.
 const PARTITIONS: &str = "gesta_partitions";
@@ -38,8 +39,8 @@ pub(crate) const COPYING: &str = "gesta_copying";
 /// How long a server may take to answer at the start: a stream that was just made has no leader yet.
 const SET_UP_TIME: Duration = Duration::from_secs(15);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// How long the server itself looks for repeats. Nothing relies on it, and each id costs memory.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// How long the server itself looks for repeats. No event relies on it, a bucket repeats a publish for seconds only, and each id costs memory.
+pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The purpose of an open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,7 +75,7 @@ fn pass(client: TcpStream, server: TcpStream, publish: String, counts: Arc<Count
 }
 
 /// Reads until the end, or until a chunk is not taken.
-fn for_each_chunk(from: &mut TcpStream, mut take: impl FnMut(&[u8]) -> bool) {
+pub(crate) fn for_each_chunk(from: &mut TcpStream, mut take: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         if !take(&buffer[..length]) {
@@ -84,7 +84,7 @@ fn for_each_chunk(from: &mut TcpStream, mut take: impl FnMut(&[u8]) -> bool) {
     }
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 

@@ -1,10 +1,17 @@
 //! What an open refuses, and what a process finds again.
 
-use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, Timestamp};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::{park_timeout, spawn};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use gesta_core::{AppendError, Batch, EventId, EventStore, NewEvent, Query, Read, ReadError, Timestamp};
 use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, Stopped};
 use pollster::block_on;
 use test_servers::{NATS_CLUSTER_URL, NATS_URL, Nats};
 
+use crate::cuts::{contains, for_each_chunk};
 use crate::history::Kept;
 use test_servers::given;
 
@@ -51,6 +58,72 @@ fn no_server_is_unreachable() {
     let url = format!("nats://{free}/shop").parse().unwrap();
     let refused = JetStreamStore::open(&url, folder.path(), &Options::default()).unwrap_err();
     assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused}");
+}
+
+/// Starts a proxy before a server that is gone once a client makes a consumer: it ends that connection, and takes no other one.
+fn start_proxy_that_goes_with_the_first_consumer(server: &str) -> SocketAddr {
+    let server = server.strip_prefix("nats://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(server).unwrap();
+        drop(listener);
+        let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        spawn(move || for_each_chunk(&mut answers, |chunk| back.write_all(chunk).is_ok()));
+        for_each_chunk(&mut client, |chunk| {
+            !contains(chunk, b"$JS.API.CONSUMER.CREATE") && server.write_all(chunk).is_ok()
+        });
+        let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
+    });
+    address
+}
+
+#[test]
+fn an_open_ends_if_the_cluster_is_gone_before_the_copy_has_caught_up() {
+    let Some(servers) = given(NATS_URL) else { return };
+    let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
+    let open = |url: &JetStreamUrl, folder: &str| {
+        JetStreamStore::open(url, &folders.path().join(folder), &unsafe_options())
+    };
+    let store = open(&url, "a").unwrap();
+    block_on(store.append(Batch::new([event(1)]))).unwrap();
+    let proxy = start_proxy_that_goes_with_the_first_consumer(&servers);
+    let through = format!("nats://{proxy}/{}", url.name()).parse().unwrap();
+    let refused = open(&through, "b").unwrap_err();
+    assert!(refused.to_string().contains("partition 0 has delivered nothing for 45 s"), "{refused}");
+    assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused}");
+    let store = open(&url, "b").unwrap();
+    assert_eq!(block_on(store.read(Read::log(Query::All))).unwrap().events.len(), 1);
+}
+
+#[test]
+fn calls_for_the_head_are_bounded_while_the_cluster_is_away() {
+    let Some(mut server) = Nats::start("") else { return };
+    let (url, folder) = (at(server.url()), tempfile::tempdir().unwrap());
+    let store = JetStreamStore::open(&url, folder.path(), &unsafe_options()).unwrap();
+    block_on(store.append(Batch::new([event(1)]))).unwrap();
+    server.stop();
+    let ask = || {
+        let mut head = store.head_now();
+        head.as_mut().now_or_never().ok_or(head)
+    };
+    let mut waiting = Vec::new();
+    let refused = loop {
+        match ask() {
+            Ok(answer) => break answer.unwrap_err(),
+            Err(head) => waiting.push(head),
+        }
+        assert!(waiting.len() <= 1 << 16, "they have no bound");
+    };
+    assert!(matches!(refused, ReadError::Overloaded), "{refused}");
+    // The room of calls whose callers have gone is free again.
+    drop(waiting);
+    while matches!(ask(), Ok(Err(ReadError::Overloaded))) {
+        park_timeout(Duration::from_millis(10));
+    }
+    server.start_again();
+    while block_on(store.head_now()).is_err() {}
 }
 
 #[test]
