@@ -127,7 +127,7 @@ impl Answer {
         let SeriesLimits { cuts, rows: count, bytes } = &mut self.taken;
         *cuts += 1;
         *count += rows.rows.len();
-        *bytes += rows.rows.iter().flatten().map(bytes_of).sum::<usize>();
+        *bytes += rows.rows.iter().flatten().map(SqlValue::counted_bytes).sum::<usize>();
         let most = self.most;
         let all = [(*cuts, most.cuts, "cuts"), (*count, most.rows, "rows"), (*bytes, most.bytes, "bytes")];
         if let Some((_, most, what)) = all.into_iter().find(|(taken, most, _)| taken > most) {
@@ -152,13 +152,5 @@ impl Answer {
             json!({"columns": self.columns, "rows": self.rows, "checkpoint": checkpoint.to_string()});
         name_parked(&mut answer, self.parked);
         Ok(answer)
-    }
-}
-
-fn bytes_of(value: &SqlValue) -> usize {
-    16 + match value {
-        SqlValue::Text(text) => text.len(),
-        SqlValue::Blob(bytes) => bytes.len(),
-        _ => 0,
     }
 }
