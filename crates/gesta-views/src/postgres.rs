@@ -7,6 +7,7 @@
 //! - Two logins: the runner owns the schemas; the reader may select from what serves.
 
 mod check;
+mod clock;
 #[cfg(feature = "postgres")]
 mod database;
 #[cfg(feature = "postgres")]

@@ -1,13 +1,11 @@
 //! Checks the statements of a definition as far as that needs no server. PostgreSQL checks the rest when the view is opened.
 
 use crate::dialect::Dialect;
-use crate::lexer::{Kind, Token, tokens};
+use crate::lexer::{Token, tokens};
 use crate::parts::Parts;
+use crate::postgres::clock::{has_clock_word, is_clock, texts};
 use crate::problem::{DefinitionError, DefinitionProblem as Problem};
 use crate::statements::Statement;
-
-/// Words that PostgreSQL reads as times of its clock.
-pub(super) const CLOCK_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
 /// Checks the form of all statements.
 pub(crate) fn check(parts: &Parts) -> Result<(), DefinitionError> {
@@ -42,7 +40,12 @@ fn schema_statement(statement: &Statement) -> Result<(), String> {
             return Err("names that begin with `gesta_` are reserved: choose another one".to_owned());
         }
     }
-    no_clock(&tokens)
+    // What PostgreSQL makes of a text in a schema is not looked at later.
+    match texts(statement).iter().find(|text| text.as_deref().is_none_or(has_clock_word)) {
+        Some(Some(text)) => Err(reads_clock(text)),
+        Some(None) => Err("a text here is written without escapes for letters".to_owned()),
+        None => Ok(()),
+    }
 }
 
 fn handler_statement(statement: &Statement) -> Result<(), String> {
@@ -51,22 +54,16 @@ fn handler_statement(statement: &Statement) -> Result<(), String> {
     if !VERBS.iter().any(|verb| tokens.first().is_some_and(|first| first.is_word(verb))) {
         return Err(format!("statements here begin with {}", VERBS.join(", ")));
     }
-    no_clock(&tokens)
-}
-
-/// Refuses `'now'` and the like, which PostgreSQL replaces by a time of its clock.
-fn no_clock(tokens: &[Token<'_>]) -> Result<(), String> {
-    let quoted = tokens.iter().filter(|token| token.kind == Kind::Quoted);
-    match quoted.map(|token| token.text.trim_matches('\'').trim()).find(|text| is_clock_word(text)) {
-        Some(word) => Err(format!(
-            "`'{word}'` would read the clock, and a rebuilt view would differ: use $time or $recorded_at"
-        )),
+    // A text with other words too may be one that is stored as it is: PostgreSQL tells when the view is opened.
+    match texts(statement).iter().flatten().find(|text| is_clock(text)) {
+        Some(text) => Err(reads_clock(text)),
         None => Ok(()),
     }
 }
 
-fn is_clock_word(text: &str) -> bool {
-    CLOCK_WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+fn reads_clock(text: &str) -> String {
+    let text = text.trim();
+    format!("`'{text}'` would read the clock, and a rebuilt view would differ: use $time or $recorded_at")
 }
 
 fn words(statement: &Statement) -> Vec<Token<'_>> {
@@ -121,6 +118,33 @@ mod tests {
             &expect![
                 "v.sql:4: `select 1` is not allowed: statements here begin with insert, update, delete, merge, with"
             ],
+        );
+        for handler in [
+            "insert into t values ('today 10:00'::timestamptz)",
+            "insert into t values (E'now'::timestamptz)",
+            "insert into t values ($$now$$::date)",
+            "insert into t values ($a$ yesterday $a$)",
+            "insert into t values (timestamptz 'to'\n'morrow')",
+        ] {
+            let text = format!("-- dialect: postgres\n{table};\n-- on a\n{handler};");
+            let error = Definition::parse("v", &text).unwrap_err().to_string();
+            assert!(error.contains("would read the clock"), "{error}");
+        }
+        check(table, "insert into t values ('come now', 'nowhere')", &expect!["ok"]);
+        check("create table t (a text default 'nowhere')", "delete from t", &expect!["ok"]);
+        check(
+            "create table t (a date default 'today UTC')",
+            "delete from t",
+            &expect![
+                "v.sql:2: `create table t (a date default 'today UTC')` is not allowed: `'today UTC'` would read the clock, and a rebuilt view would differ: use $time or $recorded_at"
+            ],
+        );
+        check(
+            "create table t (a date default E'\\x6eow')",
+            "delete from t",
+            &expect![[
+                r"v.sql:2: `create table t (a date default E'\x6eow')` is not allowed: a text here is written without escapes for letters"
+            ]],
         );
         check(
             table,

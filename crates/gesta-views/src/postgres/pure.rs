@@ -6,12 +6,16 @@
 
 use tokio_postgres::Statement as Prepared;
 
+use crate::postgres::clock::may_name_clock;
 use crate::postgres::names::{Names, literal};
 use crate::postgres::session::Session;
 use crate::run_error::RunError;
 use crate::statements::Statement;
 
 /// What the trees `tree(what, t)` of the schema `$1` may not contain, with its owner.
+///
+/// `$2` is true if a text may name a time of the clock. Such a text is a value of its type already in the tree. So all values and casts in
+/// it are of types without times then: PostgreSQL puts numbers, texts and the like in categories.
 const FOUND: &str = r"
     called as (
         select what, (m[1])::oid as id from tree, regexp_matches(t, ':(?:funcid|aggfnoid|winfnoid) (\d+)', 'g') as m
@@ -25,6 +29,12 @@ const FOUND: &str = r"
     union all
     select what || ' reads the clock, the login or a sequence, which is another one in a rebuilt view'
       from tree where t ~ '\{(SQLVALUEFUNCTION|NEXTVALUEEXPR) '
+    union all
+    select what || format(' names a time of the clock in a text, and has a value of the type `%s`, which may read it: use $time or $recorded_at', t.oid::regtype)
+      from tree, regexp_matches(tree.t, '\{CONST :consttype (\d+) [^{}]*:constisnull false|:resulttype (\d+)', 'g') as m
+      join pg_type t on t.oid = coalesce(m[1], m[2])::oid
+      left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+     where $2 and coalesce(e.typcategory, t.typcategory) not in ('B', 'E', 'G', 'I', 'N', 'S', 'T', 'V')
     union all
     select what || format(' uses the table %s, which is not of this view', c.oid::regclass)
       from tree, regexp_matches(t, ':relid (\d+)', 'g') as m join pg_class c on c.oid = (m[1])::oid
@@ -51,7 +61,7 @@ const OF_PROBE: &str = "
 
 /// Why the tables that exist cannot be those of a view.
 pub(crate) fn impure_table(session: &Session, names: &Names) -> Result<Option<String>, RunError> {
-    found(session, names, OF_TABLES)
+    found(session, names, OF_TABLES, false)
 }
 
 /// Why a statement cannot be that of a handler. The error of the server is that of the statement.
@@ -71,16 +81,22 @@ pub(crate) fn impure_statement(
     if let Err(error) = session.wait(session.client.batch_execute(&create)).ok_or(RunError::ShutDown)? {
         return Ok(Err(error));
     }
-    let reason = found(session, names, OF_PROBE)?;
+    let reason = found(session, names, OF_PROBE, may_name_clock(statement))?;
     let drop = format!("drop function {}.gesta_probe", names.version);
     session.run("check the definition", session.client.batch_execute(&drop))?;
     Ok(Ok(reason))
 }
 
-fn found(session: &Session, names: &Names, trees: &str) -> Result<Option<String>, RunError> {
+fn found(
+    session: &Session,
+    names: &Names,
+    trees: &str,
+    may_name_clock: bool,
+) -> Result<Option<String>, RunError> {
     let sql = format!("with tree(what, t) as ({trees}),{FOUND}");
     let schema = names.version.as_str();
-    let row = session.run("check the definition", session.client.query_opt(&sql, &[&schema]))?;
+    let row =
+        session.run("check the definition", session.client.query_opt(&sql, &[&schema, &may_name_clock]))?;
     Ok(row.map(|row| row.get(0)))
 }
 

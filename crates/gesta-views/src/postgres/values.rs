@@ -6,9 +6,9 @@
 use std::error::Error;
 
 use bytes::BytesMut;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, IsNull, Kind as TypeKind, ToSql, Type, to_sql_checked};
 
-use crate::postgres::check::CLOCK_WORDS;
+use crate::postgres::clock::has_clock_word;
 use crate::query::SqlValue;
 use crate::value::Value;
 
@@ -65,7 +65,7 @@ impl Param {
                 help: "store it in a column of the type `bytea`",
             }),
             Self::Text(text) if *ty == Type::BYTEA => Ok(Some(hex(text.as_bytes()))),
-            Self::Text(text) if is_time(ty) && has_clock_word(text) => Err(DoesNotFit {
+            Self::Text(text) if has_time(ty) && has_clock_word(text) => Err(DoesNotFit {
                 what: "a word for the time of a clock",
                 type_name: type_name(),
                 help: "a rebuilt view would differ; use $time or $recorded_at",
@@ -75,13 +75,16 @@ impl Param {
     }
 }
 
-fn is_time(ty: &Type) -> bool {
-    [Type::TIMESTAMPTZ, Type::TIMESTAMP, Type::DATE, Type::TIME, Type::TIMETZ].contains(ty)
-}
-
-fn has_clock_word(text: &str) -> bool {
-    let mut words = text.split(|c: char| !c.is_ascii_alphabetic());
-    words.any(|word| CLOCK_WORDS.iter().any(|clock| word.eq_ignore_ascii_case(clock)))
+/// Whether values of a type are dates or times, or have some.
+fn has_time(ty: &Type) -> bool {
+    match ty.kind() {
+        TypeKind::Array(inner)
+        | TypeKind::Range(inner)
+        | TypeKind::Multirange(inner)
+        | TypeKind::Domain(inner) => has_time(inner),
+        TypeKind::Composite(fields) => fields.iter().any(|field| has_time(field.type_())),
+        _ => [Type::TIMESTAMPTZ, Type::TIMESTAMP, Type::DATE, Type::TIME, Type::TIMETZ].contains(ty),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -179,6 +182,10 @@ mod tests {
                 "a word for the time of a clock does not fit a parameter of the type `timestamptz`: a rebuilt view would differ; use $time or $recorded_at",
             ),
         );
+        for ty in [Type::DATE, Type::TIMETZ_ARRAY, Type::TSTZ_RANGE, Type::DATEMULTI_RANGE] {
+            assert!(Param::Text("{[now,infinity)}".to_owned()).text(&ty).is_err(), "{ty}");
+        }
+        check(&Param::Text("{now}".to_owned()), &Type::TEXT_ARRAY, Ok(Some("{now}")));
         check(
             &Param::Bytes(vec![0]),
             &Type::TEXT,
