@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
 use crate::limits::{HEARTBEAT_AGE_MAX, HEARTBEAT_PERIOD, HEARTBEAT_TIME_MAX, RELEASE_TIME_MAX};
+use crate::postgres::error::connect_message;
 use crate::postgres::names::quoted;
 use crate::postgres::session::Session;
 use crate::postgres::url::{Login, PostgresUrl};
@@ -129,22 +130,40 @@ impl Drop for Database {
 /// Writes the heartbeat of this runner, as long as the runtime lives.
 async fn beat(url: PostgresUrl, runner: String, is_installed: Arc<AtomicBool>) {
     let sql = heartbeat(&quoted(&url.prefix));
-    let mut line = None;
+    let (mut line, mut is_late) = (None, false);
     loop {
         sleep(HEARTBEAT_PERIOD).await;
         if !is_installed.load(Ordering::SeqCst) {
             continue;
         }
-        let connected = match line.take() {
-            Some(connected) => connected,
-            None => match Line::connect(&url).await {
-                Ok(connected) => connected,
-                Err(_) => continue,
-            },
+        let written = async {
+            let connected = match line.take() {
+                Some(connected) => connected,
+                None => Line::connect(&url).await?,
+            };
+            let late = |_| ConnectError::TimedOut { after: HEARTBEAT_TIME_MAX };
+            let written = timeout(HEARTBEAT_TIME_MAX, connected.client.execute(&sql, &[&runner])).await;
+            written.map_err(late)?.map_err(ConnectError::Server)?;
+            Ok::<_, ConnectError>(connected)
         };
-        match timeout(HEARTBEAT_TIME_MAX, connected.client.execute(&sql, &[&runner])).await {
-            Ok(Ok(_)) => line = Some(connected),
-            other => tracing::debug!(?other, "a heartbeat was not written"),
+        match written.await {
+            Ok(connected) => {
+                line = Some(connected);
+                if std::mem::take(&mut is_late) {
+                    tracing::info!("the heartbeat of the views in PostgreSQL is written again");
+                }
+            }
+            Err(error) => {
+                let error = connect_message(&error);
+                match std::mem::replace(&mut is_late, true) {
+                    true => tracing::debug!(error, "a heartbeat was not written"),
+                    false => tracing::warn!(
+                        error,
+                        "the heartbeat of the views in PostgreSQL was not written: another process takes them over once it is {} s old",
+                        HEARTBEAT_AGE_MAX.as_secs()
+                    ),
+                }
+            }
         }
     }
 }

@@ -82,6 +82,18 @@ pub(crate) fn help(error: &Error) -> &'static str {
     }
 }
 
+impl RunError {
+    /// The same error of PostgreSQL with another meaning for the view.
+    pub(crate) fn of_kind(self, kind: DatabaseErrorKind) -> Self {
+        match self {
+            Self::Postgres { action, database, message, .. } => {
+                Self::Postgres { action, database, message, kind }
+            }
+            error => error,
+        }
+    }
+}
+
 /// The error of an action that failed.
 pub(crate) fn failed(action: &'static str, database: &str, error: &Error) -> RunError {
     RunError::Postgres {

@@ -116,12 +116,11 @@ fn run_once(session: &Session, sql: &str) -> Result<(), RunError> {
         Ok(()) => Ok(()),
         Err(error) => {
             session.run("make the tables of views", session.client.batch_execute("rollback"))?;
-            match failed("make the tables of views", &session.database, &error) {
-                RunError::Postgres { action, database, message, .. } if is_race(&error) => {
-                    Err(RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient })
-                }
-                error => Err(error),
-            }
+            let failed = failed("make the tables of views", &session.database, &error);
+            Err(match is_race(&error) {
+                true => failed.of_kind(DatabaseErrorKind::Transient),
+                false => failed,
+            })
         }
     }
 }

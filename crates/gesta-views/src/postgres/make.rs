@@ -88,11 +88,10 @@ impl Making<'_> {
 
     /// Another process that makes the same version is ahead: the next try finds it.
     fn transient_if_race(&self, error: &Error) -> RunError {
-        match failed("make the view", &self.session.database, error) {
-            RunError::Postgres { action, database, message, .. } if is_race(error) => {
-                RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient }
-            }
-            error => error,
+        let failed = failed("make the view", &self.session.database, error);
+        match is_race(error) {
+            true => failed.of_kind(DatabaseErrorKind::Transient),
+            false => failed,
         }
     }
 

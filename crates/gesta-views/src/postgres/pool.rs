@@ -1,5 +1,6 @@
 //! The connections that answer queries on one view.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -109,7 +110,11 @@ impl Reads for Served {
         let pool = Arc::clone(&self.pool);
         let answer = async move { pool.answer(&request, deadline).await };
         let answered = pollster::block_on(self.pool.database.runtime().spawn(answer));
-        answered.unwrap_or_else(|_| Err(QueryError::Busy { message: "the views are shut down".to_owned() }))
+        answered.unwrap_or_else(|ended| match ended.try_into_panic() {
+            // As in SQLite, where the caller's thread runs the query.
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(QueryError::Busy { message: "the views are shut down".to_owned() }),
+        })
     }
 
     fn close_idle(&self) {

@@ -91,14 +91,13 @@ pub(crate) fn publish(
          where name = {name} and hash = {hash};"
     ));
     let done = session.wait(session.client.batch_execute(&sql)).ok_or(RunError::ShutDown)?;
-    done.map_err(|error| match failed(ACTION, &session.database, &error) {
-        // The reader can be made while the view waits.
-        RunError::Postgres { action, database, message, .. }
-            if error.code() == Some(&SqlState::UNDEFINED_OBJECT) =>
-        {
-            RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient }
+    done.map_err(|error| {
+        let failed = failed(ACTION, &session.database, &error);
+        match error.code() == Some(&SqlState::UNDEFINED_OBJECT) {
+            // The reader can be made while the view waits.
+            true => failed.of_kind(DatabaseErrorKind::Transient),
+            false => failed,
         }
-        error => error,
     })
 }
 

@@ -136,22 +136,20 @@ impl PostgresVersion {
 
     /// The error of a statement that writes rows.
     pub(crate) fn failed_to_write(&self, error: &tokio_postgres::Error) -> RunError {
-        match self.failed("write to the view", error) {
+        let failed = self.failed("write to the view", error);
+        match is_missing_object(error) {
             // Another runner dropped this version: the next try sees that.
-            RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
-                RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Transient }
-            }
-            error => error,
+            true => failed.of_kind(DatabaseErrorKind::Transient),
+            false => failed,
         }
     }
 
     /// The error of a statement that cannot be prepared any more, though the definition was checked when the version was made.
     pub(crate) fn unusable(&self, error: &tokio_postgres::Error) -> RunError {
-        match self.failed("prepare the view", error) {
-            RunError::Postgres { action, database, message, .. } if is_missing_object(error) => {
-                RunError::Postgres { action, database, message, kind: DatabaseErrorKind::Damaged }
-            }
-            error => error,
+        let failed = self.failed("prepare the view", error);
+        match is_missing_object(error) {
+            true => failed.of_kind(DatabaseErrorKind::Damaged),
+            false => failed,
         }
     }
 }
