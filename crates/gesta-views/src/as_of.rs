@@ -45,7 +45,8 @@ impl From<Checkpoint> for Moment {
 pub struct EvaluationLimits {
     /// How many events it may read.
     pub events: u64,
-    /// How long it may take. In SQLite it ends after the page under way, or the try of one whose streams are parked; in PostgreSQL at once.
+    /// How long it may take. In SQLite it ends after the page under way, the try of one whose streams are parked, or the piece of one up to
+    /// the next cut of a series, whose query it ends; in PostgreSQL at once.
     pub time: Duration,
     /// Ends it early, as the time does.
     pub cancel: Cancel,
@@ -222,7 +223,7 @@ impl ViewAsOf {
         parameters: &[(String, SqlValue)],
         limits: &QueryLimits,
     ) -> Result<Rows, QueryError> {
-        let rows = self.reads.query(sql, parameters, limits, Instant::now() + limits.time)?;
+        let rows = self.reads.query(sql, parameters, limits, limits.deadline())?;
         Ok(Rows { parked: self.parked.clone(), ..rows })
     }
 
@@ -258,9 +259,18 @@ impl Budget<'_> {
             return Err(RunError::Cancelled.into());
         }
         if self.began.elapsed() > self.limits.time {
-            return Err(EvaluateError::TooLong { time_max: self.limits.time });
+            return Err(self.too_long());
         }
         Ok(())
+    }
+
+    /// The time that is left.
+    fn left(&self) -> Duration {
+        self.limits.time.saturating_sub(self.began.elapsed())
+    }
+
+    const fn too_long(&self) -> EvaluateError {
+        EvaluateError::TooLong { time_max: self.limits.time }
     }
 
     /// Why an evaluation ended with an error: a limit, if one was met.

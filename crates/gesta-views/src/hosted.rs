@@ -140,7 +140,7 @@ impl Hosted {
         parameters: &[(String, SqlValue)],
         limits: &QueryLimits,
     ) -> Result<Rows, QueryError> {
-        let deadline = Instant::now() + limits.time;
+        let deadline = limits.deadline();
         let Serving { reads, parked, .. } = self.served_within(deadline)?;
         let answer = reads.query(sql, parameters, limits, deadline);
         // A stream that was parked or released meanwhile, or by a switch, may lack events in these rows too.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use gesta_core::{Checkpoint, Retry};
@@ -83,6 +83,14 @@ impl Default for QueryLimits {
     }
 }
 
+impl QueryLimits {
+    /// When a query that begins now has to end. A time without end is a year.
+    pub(crate) fn deadline(&self) -> Instant {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        Instant::now() + self.time.min(YEAR)
+    }
+}
+
 /// Ends a query or an evaluation from another thread. Clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<Cancelled>);
@@ -94,7 +102,7 @@ struct Cancelled {
 }
 
 impl Cancel {
-    /// Ends the queries that hold this at once, and the evaluations after their current page.
+    /// Ends the queries that hold this at once, and the evaluations after their current page or cut.
     pub fn cancel(&self) {
         self.0.is_cancelled.store(true, Ordering::SeqCst);
         self.0.changed.notify(usize::MAX);

@@ -3,13 +3,12 @@
 use std::iter::Peekable;
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use gesta_core::{Checkpoint, Position, RecordedEvent, Timestamp};
 
 use super::fold::Fold;
 use super::{Budget, EvaluateError, Evaluation, Pages};
-use crate::query::{QueryLimits, Rows, SqlValue};
+use crate::query::{QueryError, QueryLimits, Rows, SqlValue};
 use crate::target::Reads;
 
 /// A query to run at many moments.
@@ -152,11 +151,17 @@ impl<'s> Shown<'s> {
         Ok(())
     }
 
-    /// Runs the query on what was applied.
+    /// Runs the query on what was applied, in the time that is left.
     fn rows(&mut self) -> Result<Rows, EvaluateError> {
+        self.budget.check()?;
         self.fold.show(&self.at, &self.budget)?;
         let SeriesQuery { sql, parameters, limits } = self.query;
-        let rows = self.reads.query(sql, parameters, limits, Instant::now() + limits.time)?;
+        let left = self.budget.left();
+        let of_cut = QueryLimits { time: limits.time.min(left), ..limits.clone() };
+        let rows = match self.reads.query(sql, parameters, &of_cut, of_cut.deadline()) {
+            Err(QueryError::TimeLimit { .. }) if left <= limits.time => return Err(self.budget.too_long()),
+            rows => rows?,
+        };
         Ok(Rows { parked: self.fold.parked(), ..rows })
     }
 }

@@ -71,7 +71,7 @@ impl Reader {
     /// Answers one query on the version of a view that serves.
     pub(crate) async fn query(&mut self, names: &Names, request: &Request) -> Result<Rows, QueryError> {
         let query = Query::parse(request)?;
-        self.budget.set(request.limits.bytes as u64 + limits::QUERY_OVERHEAD_BYTES);
+        self.budget.set((request.limits.bytes as u64).saturating_add(limits::QUERY_OVERHEAD_BYTES));
         let answer = self.query_within(names, &query, request).await;
         if self.budget.is_spent() {
             self.is_usable = false;
@@ -98,11 +98,12 @@ impl Reader {
         let serving = serving.ok_or_else(|| busy("no version of it serves"))?;
         let (schema, at) = (names.version_of(serving.get(0)), serving.get::<_, String>(1));
         let checkpoint = at.parse().map_err(|_| busy("its place cannot be read"))?;
+        // The server takes an `int4`. A deadline ends longer queries here.
+        let time = i32::try_from(request.limits.time.as_millis()).unwrap_or(i32::MAX).max(1);
         // The version stays until this query has ended.
         let prepare = format!(
             "lock table {schema}.{CHECKPOINT} in access share mode; set local search_path = {schema};
-             set local statement_timeout = {}",
-            request.limits.time.as_millis().max(1)
+             set local statement_timeout = {time}"
         );
         transaction.batch_execute(&prepare).await.map_err(not_serving)?;
         let statement = transaction.prepare(&query.sql).await.map_err(refuse)?;
@@ -138,7 +139,7 @@ async fn fetch(
     let refuse = |error: Error| refusal(&error, limits);
     let (mut rows, mut bytes) = (Vec::new(), 0);
     loop {
-        let wanted = limits::PORTAL_ROWS.min(limits.rows - rows.len() + 1);
+        let wanted = limits::PORTAL_ROWS.min((limits.rows - rows.len()).saturating_add(1));
         let count = i32::try_from(wanted).expect("a part has few rows");
         let part = transaction.query_portal_raw(portal, count).await.map_err(refuse)?;
         let mut part = std::pin::pin!(part);

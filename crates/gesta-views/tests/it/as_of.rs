@@ -317,3 +317,32 @@ fn a_series_by_events_ends_when_its_reader_does_and_at_its_limits() {
     let error = runs(&store, &definition(BALANCES), 1, "delete from balances").unwrap_err();
     assert!(matches!(error, EvaluateError::Query(QueryError::NotAllowed { .. })), "{error}");
 }
+
+#[test]
+fn a_series_ends_at_the_cut_under_way() {
+    let store = store();
+    let head = append(&store, [deposited(1, 1), deposited(1, 1), deposited(1, 1)]);
+    let definition = definition(BALANCES);
+    let run = |limits: &EvaluationLimits, query: &SeriesQuery<'_>, visit: &mut dyn FnMut()| {
+        let visit = |_, _| {
+            visit();
+            ControlFlow::Continue(())
+        };
+        Evaluation::new(&*store, &definition).within(limits).runs(&head, NonZeroU64::MIN, query, visit)
+    };
+    let (mut seen, limits) = (0, EvaluationLimits::default());
+    let error = run(&limits, &query(TOTALS), &mut || {
+        seen += 1;
+        limits.cancel.cancel();
+    });
+    assert!(matches!(error, Err(EvaluateError::Run(RunError::Cancelled))), "{error:?}");
+    assert_eq!(seen, 1, "the other cuts of the page are not given");
+    let endless = "with recursive n (x) as (select 1 union all select x + 1 from n) select count(*) from n";
+    let endless = SeriesQuery {
+        limits: QueryLimits { time: Duration::MAX, ..QueryLimits::default() },
+        ..query(endless)
+    };
+    let limits = EvaluationLimits { time: Duration::from_secs(1), ..EvaluationLimits::default() };
+    let error = run(&limits, &endless, &mut || ());
+    assert!(matches!(error, Err(EvaluateError::TooLong { .. })), "{error:?}");
+}

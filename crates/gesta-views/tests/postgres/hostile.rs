@@ -25,6 +25,21 @@ fn a_definition_that_a_rebuild_would_answer_differently_is_refused() {
         ),
         ("insert into t (at) values (now())", "calls `now()`, whose result is another one in a rebuilt view"),
         ("insert into t (at) values (current_timestamp)", "reads the clock, the login or a sequence"),
+        (
+            "insert into t (at) values ('today 10:00 UTC')",
+            "the statement names a time of the clock in a text",
+        ),
+        ("insert into t (at) values (timestamptz 'today 10:00 UTC')", "names a time of the clock"),
+        ("insert into t (at) values (E'\\x6eow')", "names a time of the clock"),
+        ("insert into t (at) values (U&'\\006eow')", "names a time of the clock"),
+        ("insert into t (at) values (lower('[today 10:00 UTC,)'::tstzrange))", "names a time of the clock"),
+        ("insert into t (at) select unnest('{today 10:00 UTC}'::timestamptz[])", "names a time of the clock"),
+        ("insert into t (at) values ('today 10:00 UTC'::text::timestamptz)", "names a time of the clock"),
+        ("insert into t (at) values (timestamptz_in('today UTC', 0, -1))", "names a time of the clock"),
+        (
+            "insert into t (at) select (jsonb_populate_record(null::t, '{\"at\": \"now\"}')).at",
+            "names a time of the clock",
+        ),
         ("insert into t (a) values (current_user)", "reads the clock, the login or a sequence"),
         ("insert into t (a) values (current_setting('timezone'))", "calls `current_setting()`"),
         ("insert into t (n) select lo_create(0)::bigint", "calls `lo_create()`"),
@@ -57,6 +72,31 @@ fn a_definition_that_a_rebuild_would_answer_differently_is_refused() {
     }
     let left = format!("select count(*) from pg_namespace where nspname like '{}_balances%'", site.prefix);
     assert_eq!(site.one(&left), "0", "a refused definition leaves nothing behind");
+}
+
+#[test]
+fn a_text_with_a_word_of_the_clock_is_stored_as_it_is() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..1);
+    let text = "-- dialect: postgres
+        create table balances (a text, at timestamptz, n bigint);
+        -- on deposited
+        insert into balances values ('come now' || E' it\\'s today\\n', null, 1) on conflict do nothing;
+        update balances set at = $recorded_at, n = 2::bigint where a like 'come now%' and a <> all ('{later,soon}');";
+    let views = open(&site, &store, folder.path(), text);
+    wait(&views, &head);
+    let answer = query(&views, "select a, n from balances where at is not null").unwrap();
+    let expected = vec![SqlValue::Text("come now it's today\n".to_owned()), SqlValue::Integer(2)];
+    assert_eq!(answer.rows, [expected]);
+}
+
+#[test]
+fn a_query_may_have_limits_without_end() {
+    let Some((_site, views, _folder)) = served() else { return };
+    let limits = QueryLimits { time: Duration::MAX, rows: usize::MAX, bytes: usize::MAX, cancel: None };
+    let answer = views.query("balances", "select count(*) from balances", &[], &limits).unwrap();
+    assert_eq!(answer.rows.len(), 1);
 }
 
 /// A view of balances with a few rows, on a server that nobody else uses.
