@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gesta_core::{Retry, with_causes};
-use gesta_jetstream::{JetStreamStore, JetStreamUrl, OpenError, Options, RepairError, Stopped};
+use gesta_jetstream::{Halt, JetStreamStore, JetStreamUrl, OpenError, Options, RepairError, Stopped};
 
 use crate::failure::{Failure, Outcome};
 
@@ -35,6 +35,10 @@ pub(crate) fn cannot_open(url: impl std::fmt::Display, copy: &Path, error: &Open
                 "each process needs a folder of its own: give another one with `copy=FOLDER` in the address",
             )
         }
+        OpenError::Copy(error @ gesta_log::OpenError::OtherStore { .. }) => failure
+            .because(error)
+            .help(format!("keep `{}`: it may be all that is left of that store", copy.display()))
+            .help("check the name of the store, or give another folder with `copy=FOLDER` in the address"),
         OpenError::Copy(error) => failure.because(error).help(format!(
             "the copy can be read again: move `{}` away, and run the command again",
             copy.display()
@@ -42,8 +46,13 @@ pub(crate) fn cannot_open(url: impl std::fmt::Display, copy: &Path, error: &Open
         OpenError::Unreachable { .. } => {
             failure.because(error).help("check the address; two of three servers must run")
         }
-        OpenError::Lost { .. } => {
-            failure.because(error).help(keep(copy)).help(format!("{} shows them", repair(url, copy)))
+        OpenError::Lost { halt, .. } => {
+            let failure = failure.because(error).help(keep(copy));
+            let failure = failure.help(format!("{} shows them", repair(&url, copy)));
+            match halt {
+                Halt::Damaged { .. } | Halt::Broken(_) => failure.help(foreign(copy)),
+                _ => failure,
+            }
         }
         error => failure.because(error),
     }
@@ -67,6 +76,14 @@ fn keep(copy: &Path) -> String {
     format!("keep `{}`: it may hold the only copy of lost events", copy.display())
 }
 
+/// What helps if something else has published to the store.
+fn foreign(copy: &Path) -> String {
+    format!(
+        "if another program has published to the subjects of the store, nothing is lost: `gesta copy --from {}` makes a store of another name without those messages",
+        copy.join("p0").display()
+    )
+}
+
 fn repair(url: impl std::fmt::Display, copy: &Path) -> String {
     format!("`gesta jetstream repair --store '{url}?copy={}'`", copy.display())
 }
@@ -78,6 +95,9 @@ pub(crate) fn cannot_repair(url: &JetStreamUrl, copy: &Path, error: &RepairError
         error => {
             let failure = Failure::new(format!("cannot repair the store `{url}`")).because(error);
             match error.retry() {
+                Retry::Never if matches!(error, RepairError::Damaged { .. } | RepairError::Broken { .. }) => {
+                    failure.help(foreign(copy))
+                }
                 Retry::Never => failure,
                 _ => failure.help("what was published stays; run the same command again, it goes on"),
             }
@@ -87,8 +107,6 @@ pub(crate) fn cannot_repair(url: &JetStreamUrl, copy: &Path, error: &RepairError
 
 #[cfg(test)]
 mod tests {
-    use gesta_jetstream::Halt;
-
     use super::*;
 
     #[test]

@@ -196,7 +196,7 @@ fn check(found: &Config, wanted: &Config) -> Result<(), String> {
         None => return Err(format!("the stream `{name}` is none of Gesta: give the store another name")),
         Some(of) if Some(of) != wanted.metadata.get(STORE) => {
             return Err(format!(
-                "the stream `{name}` belongs to the store {of}, which is gone: remove the stream with the tools of NATS"
+                "the stream `{name}` belongs to the store {of}, and this one is another: if that store was lost, keep the folders of its copies, which may be all that is left of it; if nobody needs it, remove the stream with the tools of NATS"
             ));
         }
         Some(_) => {}

@@ -50,15 +50,24 @@ pub struct JetStreamStore {
     runtime: Option<Runtime>,
 }
 
+/// Whether a folder has the copy of a store.
+fn has_copy(folder: &Path) -> bool {
+    folder.join("p0").join("manifest").exists()
+}
+
 impl JetStreamStore {
     /// Opens the store, with the copy in a folder. Makes both if they are not there: the store with the partitions that the address names, or
-    /// with one. Blocks until the copy has what the cluster has, or until the cluster has delivered nothing for 45 s.
+    /// with one. If the folder has a copy, a store that is not there is refused: the copy may be all that is left of it. Blocks until the copy has what the cluster has, or until the cluster has delivered nothing for 45 s.
     ///
     /// # Errors
     /// [`OpenError`]; its `retry()` says if it helps to try again. [`OpenError::Refused`] if the store has another number of partitions than the
     /// address names.
     pub fn open(url: &JetStreamUrl, folder: &Path, options: &Options) -> Result<Self, OpenError> {
-        let purpose = if options.only_existing { Purpose::Existing } else { Purpose::Store };
+        let purpose = match options.only_existing {
+            true => Purpose::Existing,
+            false if has_copy(folder) => Purpose::Kept,
+            false => Purpose::Store,
+        };
         Self::open_for(url, folder, options, purpose).map(|(store, _)| store)
     }
 

@@ -35,7 +35,7 @@ pub(crate) enum Purpose {
 }
 
 /// The table that a schema has while another store is being copied into it.
-const COPYING: &str = "copying";
+pub(crate) const COPYING: &str = "copying";
 /// Makes that table.
 pub(crate) const BEGIN_COPY: &str =
     "create table if not exists copying (one bool primary key default true check (one))";

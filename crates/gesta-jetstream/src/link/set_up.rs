@@ -47,6 +47,8 @@ pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 pub(crate) enum Purpose {
     /// To use the store, which is made if it is not there.
     Store,
+    /// The same with the copy that is there: a cluster without the store has lost it, and the copy may be all that is left.
+    Kept,
     /// To use a store that must be there.
     Existing,
     /// To fill a copy of the store with that id and number of partitions.
@@ -117,7 +119,7 @@ fn asked_for(url: &JetStreamUrl, purpose: Purpose) -> Result<Option<u16>, OpenEr
             "the address asks for {asked} `partitions`, and the source has {of}: a copy has as many, so leave them out"
         ))),
         (Purpose::Copy(_, of), _) => Ok(Some(of)),
-        (Purpose::Store | Purpose::Existing, asked) => Ok(asked),
+        (Purpose::Store | Purpose::Kept | Purpose::Existing, asked) => Ok(asked),
     }
 }
 
@@ -131,7 +133,9 @@ async fn first_stream(
     let partitions = asked.unwrap_or(1);
     let id = match purpose {
         Purpose::Copy(id, _) => id,
-        Purpose::Store | Purpose::Existing => StoreId::from_bytes(*uuid::Uuid::new_v4().as_bytes()),
+        Purpose::Store | Purpose::Kept | Purpose::Existing => {
+            StoreId::from_bytes(*uuid::Uuid::new_v4().as_bytes())
+        }
     };
     let mut wanted = config_of(url, 0, Identity { id, partitions }, servers);
     if partitions > 1 {
@@ -142,6 +146,9 @@ async fn first_stream(
     }
     let missing = match purpose {
         Purpose::Existing => IfMissing::Refuse("check the name of the store"),
+        Purpose::Kept => IfMissing::Refuse(
+            "the folder of the copy holds a store, which may be all that is left of it: keep that folder, and check the address; `gesta copy` makes a store of a folder `p0`",
+        ),
         Purpose::Store | Purpose::Copy(..) => IfMissing::Make,
     };
     find_or_make(context, &wanted, missing).await
@@ -163,7 +170,7 @@ fn check_first(
                 store.id
             )));
         }
-        Purpose::Store | Purpose::Existing if is_unfinished => {
+        Purpose::Store | Purpose::Kept | Purpose::Existing if is_unfinished => {
             return Err(refused(format!(
                 "the stream `{name}` is an unfinished copy of another store: run `gesta copy` again, it goes on"
             )));

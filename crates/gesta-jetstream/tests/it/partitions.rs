@@ -96,6 +96,27 @@ fn a_creation_that_was_stopped_is_finished_and_a_stream_that_was_lost_is_not_mad
 }
 
 #[test]
+fn a_store_that_the_cluster_has_lost_is_not_made_anew_beside_its_copy() {
+    let Some(servers) = given(NATS_URL) else { return };
+    let (url, folders) = (at(&servers), tempfile::tempdir().unwrap());
+    let open = |folder: &str| JetStreamStore::open(&url, &folders.path().join(folder), &unsafe_options());
+    let store = open("a").unwrap();
+    block_on(store.append(Batch::new([event(1)]))).unwrap();
+    drop(store);
+    let name = format!("ES_{}_0", url.name());
+    tamper(&servers, async |context| drop(context.delete_stream(&name).await.unwrap()));
+    let refused = open("a").unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        matches!(refused, OpenError::Refused { .. }) && said.contains("may be all that is left"),
+        "{said}"
+    );
+    tamper(&servers, async |context| assert!(context.get_stream(&name).await.is_err(), "no stream was made"));
+    // In another folder nothing is known of it.
+    open("b").unwrap();
+}
+
+#[test]
 fn a_stream_of_another_store_is_not_taken_for_a_partition() {
     let Some(servers) = given(NATS_URL) else { return };
     let (one, other) = (with_partitions(&at(&servers), 2), with_partitions(&at(&servers), 2));

@@ -14,6 +14,7 @@ use super::ticket::Ticket;
 use crate::fault::Fault;
 use crate::limits::{NEWER_BYTES_MAX, NEWER_EVENTS_MAX};
 use crate::read::{COMMANDS, command_of};
+use crate::schema::COPYING;
 use crate::schema::TIMELINE;
 use crate::session::{MARKS, STATE, Session, State, event_id, mark_of_row};
 use crate::shared::{Shared, sequence_column};
@@ -21,15 +22,15 @@ use crate::shared::{Shared, sequence_column};
 /// The lock of the writers. It is held until the transaction ends.
 pub(super) const LOCK: &str = "select one from store for update";
 
-/// The columns of [`STATE`]; then the timeline of the server, the last stream, the clock in nanoseconds, and the time that events have at
-/// least.
+/// The columns of [`STATE`]; then the timeline of the server, the last stream, the clock in nanoseconds, the time that events have at
+/// least, and whether another store is copied into this one.
 fn locked_state() -> &'static str {
     static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     TEXT.get_or_init(|| {
         let columns = format!(
             ", {TIMELINE}, (select coalesce(max(sid), 0) from stream), \
              (extract(epoch from clock_timestamp()) * 1000000000)::bigint, \
-             (select max(recorded_at) from floor) from (select 1) one"
+             (select max(recorded_at) from floor), to_regclass('{COPYING}') is not null from (select 1) one"
         );
         STATE.replace(" from (select 1) one", &columns)
     })
@@ -77,6 +78,8 @@ pub(super) struct Found {
     pub(super) state: State,
     /// The timeline of the server, which may be newer than that of the history.
     pub(super) timeline: i64,
+    /// True while another store is copied into this one.
+    pub(super) is_copying: bool,
     /// The clock of the database.
     pub(super) now: Timestamp,
     /// [`Known::newer`] has all events after it. Searches must reach it.
@@ -117,9 +120,10 @@ impl Questions {
         }
         let (row, state) = (&answers.state, State::of(&answers.state, session)?);
         let (timeline, now) = (row.try_get(5)?, Timestamp::from_nanos(row.try_get(7)?));
+        let is_copying = row.try_get(9)?;
         let known = answers.known(shared.observe(&state)?, &state)?;
         let newer_than = known.newer.first().map_or(known.last, |(first, _)| first - 1);
-        Ok(Found { state, timeline, now, newer_than, known })
+        Ok(Found { state, timeline, is_copying, now, newer_than, known })
     }
 
     async fn send(&self, session: &Session) -> Result<Answers, Fault> {

@@ -110,7 +110,12 @@ impl Writer {
         let questions = Questions::of(group, &self.shared);
         let asked = questions.ask(&session, &self.shared);
         let found = within(STEP_TIME, "taking the lock", asked).await?;
-        let Found { state, timeline, now, newer_than, mut known } = found;
+        let Found { state, timeline, is_copying, now, newer_than, mut known } = found;
+        if is_copying && group.iter().any(|ticket| ticket.recorded.is_none()) {
+            let reason =
+                "`gesta copy` is copying another store into it: stop this program until that is done";
+            return Err(Fault::Refused(reason.to_owned()).into());
+        }
         if group.iter().any(|ticket| self.is_outdated(ticket, newer_than)) {
             roll_back(&session).await?;
             self.session = Some(session);
