@@ -194,7 +194,9 @@ impl Groups for LocalGroups {
             let position =
                 position.ok_or_else(|| ChangeError::NotReached { stream: stream.clone(), through })?;
             // The words come first: a skip is never without them.
-            words::note_skipped(&group, &stream, through, (&by, &reason));
+            let said = (cut(&by), cut(&reason));
+            let kept = words::keep_skipped(&*self.values, &group, &stream, through, said, self.clock.now());
+            kept.await.map_err(|error| ChangeError::Unavailable { reason: error.to_string() })?;
             self.change(group, Change::Skip { stream, through, position }).await.map(|_| ())
         })
     }

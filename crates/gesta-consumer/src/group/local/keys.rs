@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use gesta_core::{KeyName, KeyPrefix, StreamName};
+use gesta_core::{KeyName, KeyPrefix, StreamName, Version};
 use sha2::{Digest, Sha256};
 
 use crate::group::name::GroupName;
@@ -33,7 +33,7 @@ pub(super) fn held(key: &KeyName) -> Option<Held> {
         None => rest.parse().ok().map(Held::Row),
         Some((group, _)) => {
             let group = group.parse::<GroupName>().ok()?;
-            // Words begin with `parked`; those of older releases also with `skipped`.
+            // Words begin with `parked` or `skipped`.
             Some(Held::Words { go_on_after: self::key(format!("groups/{group}/z")) })
         }
     }
@@ -42,6 +42,11 @@ pub(super) fn held(key: &KeyName) -> Option<Held> {
 /// The key of the words about a parked stream.
 pub(super) fn parked(group: &GroupName, stream: &StreamName) -> KeyName {
     key(format!("groups/{group}/parked/{}", hash(stream)))
+}
+
+/// The key of the words about a skipped event.
+pub(super) fn skipped(group: &GroupName, stream: &StreamName, version: Version) -> KeyName {
+    key(format!("groups/{group}/skipped/{}-{version}", hash(stream)))
 }
 
 /// The prefix of the words of a group.
@@ -70,7 +75,7 @@ mod tests {
     fn the_longest_names_make_keys() {
         let group = "g".repeat(GROUP_NAME_BYTES_MAX).parse::<GroupName>().unwrap();
         let stream = "s".repeat(512).parse::<StreamName>().unwrap();
-        let key = parked(&group, &stream);
+        let key = skipped(&group, &stream, Version::new(u64::MAX));
         assert!(key.as_str().len() <= 255, "{}", key.as_str().len());
         assert_eq!(held(&row(&group)), Some(Held::Row(group)));
     }
@@ -79,7 +84,7 @@ mod tests {
     fn a_listing_passes_over_the_words_of_a_group_and_over_nothing_else() {
         let group = "a".parse::<GroupName>().unwrap();
         let stream = "s".parse::<StreamName>().unwrap();
-        for words in [parked(&group, &stream), key("groups/a/skipped/0f-1".to_owned())] {
+        for words in [parked(&group, &stream), skipped(&group, &stream, Version::new(1))] {
             let Some(Held::Words { go_on_after }) = held(&words) else { panic!("{words}") };
             assert!(words < go_on_after);
             for other in ["a0", "b", "a_"] {

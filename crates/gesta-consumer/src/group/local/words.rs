@@ -1,4 +1,4 @@
-//! Words for people: those about parked streams are kept, those about skipped events are logged. Losing them loses nothing else.
+//! Words for people about parked streams and skipped events. Losing them loses nothing else.
 
 use std::num::NonZeroU32;
 
@@ -7,11 +7,10 @@ use gesta_core::{KeyName, KeyValueError, KeyValueStore, StreamName, Timestamp, V
 use serde::{Deserialize, Serialize};
 
 use super::keys;
-use crate::group::dealer::cut;
 use crate::group::name::GroupName;
 use crate::group::status::Parked;
 
-/// What is kept about one stream.
+/// What is kept about one stream or event.
 #[derive(Debug, Serialize, Deserialize)]
 struct Written {
     v: u32,
@@ -21,6 +20,8 @@ struct Written {
     error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// Nanoseconds since 1970 UTC.
     at: i64,
 }
@@ -28,7 +29,7 @@ struct Written {
 impl Written {
     fn new(stream: &StreamName, version: Version, at: Timestamp) -> Self {
         let (stream, version, at) = (stream.to_string(), version.get(), at.as_nanos());
-        Self { v: 1, stream, version, error: None, by: None, at }
+        Self { v: 1, stream, version, error: None, by: None, reason: None, at }
     }
 
     fn encode(&self) -> Bytes {
@@ -62,15 +63,19 @@ pub(super) async fn drop_parked(
     }
 }
 
-/// Logs who skips events of a stream up to a version, and why.
-pub(super) fn note_skipped(
+/// Keeps who skipped events of a stream up to a version, and why.
+pub(super) async fn keep_skipped(
+    values: &dyn KeyValueStore,
     group: &GroupName,
     stream: &StreamName,
     through: Version,
-    (by, reason): (&str, &str),
-) {
-    let (by, reason) = (cut(by), cut(reason));
-    tracing::info!(%group, %stream, %through, by, reason, "events of a consumer group are skipped");
+    (by, reason): (String, String),
+    at: Timestamp,
+) -> Result<(), KeyValueError> {
+    let mut written = Written::new(stream, through, at);
+    written.by = Some(by);
+    written.reason = Some(reason);
+    put(values, keys::skipped(group, stream, through), written.encode()).await
 }
 
 /// Adds what is kept about a parked stream to its entry. Words about another event of the stream are older ones.

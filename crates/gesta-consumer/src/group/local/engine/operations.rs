@@ -91,8 +91,7 @@ impl Engine {
                 Words::Parked(parked) => words::keep_parked(&*values, &group, &parked, at).await,
                 Words::Replayed(stream) => words::drop_parked(&*values, &group, &stream).await,
                 Words::Skipped { stream, version, by, reason } => {
-                    words::note_skipped(&group, &stream, version, (&by, &reason));
-                    Ok(())
+                    words::keep_skipped(&*values, &group, &stream, version, (by, reason), at).await
                 }
             };
             if let Err(error) = kept {
