@@ -40,9 +40,11 @@ const HEADS: &str = "select s.name, s.sid, e.version, e.position from unnest($1:
      join stream s on s.name = n.name cross join lateral \
      (select version, position from event where sid = s.sid order by version desc limit 1) e";
 
-/// The events with an id in a stream, with the last event of their batch.
+/// The events with an id in a stream, with the last event of their batch. `offset 0` keeps the planner from walking the stream to find
+/// an id.
 const EVENTS: &str = "select n.name, e.id, e.version, e.position, e.batch_end, b.id, b.recorded_at \
-     from unnest($1::bytea[], $2::text[]) n(id, name) join event e on e.id = n.id \
+     from unnest($1::bytea[], $2::text[]) n(id, name) cross join lateral \
+     (select id, sid, version, position, batch_end from event where id = n.id offset 0) e \
      join stream s on s.sid = e.sid and s.name = n.name join event b on b.position = e.batch_end";
 
 /// Newest first as long as they fit: parameters are a position, events, bytes. The answer is in order and without gaps.
