@@ -93,6 +93,15 @@ pub(crate) enum Place {
     Server(String),
 }
 
+impl Place {
+    pub(crate) fn folder(self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder),
+            Self::Server(_) => None,
+        }
+    }
+}
+
 /// What to do with a folder that holds no log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfMissing {

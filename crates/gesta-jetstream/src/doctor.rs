@@ -184,8 +184,10 @@ fn of_info(info: &Info, watched: &[String]) -> Vec<Finding> {
     let keepers = leader.iter().chain(peers.iter().map(|peer| &peer.name));
     let unwatched = keepers.filter(|server| !watched.contains(server)).cloned().collect::<Vec<_>>();
     if !watched.is_empty() && !unwatched.is_empty() {
-        let text =
-            format!("no monitor was named of {}, which keeps the stream `{name}` too", unwatched.join(", "));
+        let text = format!(
+            "no monitor of {} has answered: the stream `{name}` is kept there too",
+            unwatched.join(", ")
+        );
         findings.push(finding(Grade::Unsure, text));
     }
     if findings.is_empty() {

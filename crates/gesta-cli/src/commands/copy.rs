@@ -43,6 +43,13 @@ impl CopyStore {
             return Err(Failure::usage(format!("`{}` lies in the store that is copied", to.display()))
                 .help("give another place with `--to`"));
         }
+        if let (StoreUrl::JetStream(from), StoreUrl::JetStream(to)) = (&from, &to)
+            && let Some(copy) = from.copy()
+            && to.copy() == Some(copy)
+        {
+            let both = format!("both addresses name the folder `{}` for a copy", copy.display());
+            return Err(Failure::usage(both).help("give each store a folder of its own with `copy=FOLDER`"));
+        }
         let source = open_source(&from)?;
         let target = open_target(&to, &source)?;
         if source.is_at(&target) {

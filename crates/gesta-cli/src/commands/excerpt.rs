@@ -20,7 +20,9 @@ use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
 use crate::output::{count, say};
 use crate::store::StoreUrl;
-use crate::target::{IfInUse, IfMissing, Opened, Target, cannot_open, has_only_other_files, other_files};
+use crate::target::{
+    IfInUse, IfMissing, Opened, Target, cannot_open, has_only_other_files, is_within, other_files,
+};
 use crate::unread::Unread;
 
 /// Bytes of events that an excerpt holds in memory.
@@ -80,6 +82,15 @@ impl TakeExcerpt {
         let correlation = self.correlation.as_deref().map(|id| Tag::from_parts("$correlation", id));
         let correlation = correlation.transpose().map_err(|error| Failure::usage(error.to_string()))?;
         let query = self.filter.with_tags(correlation.into_iter().collect()).query(self.stream);
+        if let Some(source) = source_folder(self.from.as_ref(), &self.target)
+            && is_within(&self.to, &source)
+        {
+            return Err(Failure::usage(format!(
+                "`{}` lies in the store that it is taken from",
+                self.to.display()
+            ))
+            .help("give another folder with `--to`"));
+        }
         let opened = open(self.from, &self.target)?;
         let store = &**opened.store();
         let until = match self.until {
@@ -113,12 +124,23 @@ fn open(from: Option<Unread<StoreUrl>>, target: &Target) -> Outcome<Opened> {
     Opened::of_url(&from.read("--from")?)
 }
 
+/// The folder of the store, if it has one.
+fn source_folder(from: Option<&Unread<StoreUrl>>, target: &Target) -> Option<PathBuf> {
+    match from {
+        None => target.place().ok()?.folder(),
+        Some(from) => match from.read("--from").ok()? {
+            StoreUrl::File(folder) => Some(folder),
+            _ => None,
+        },
+    }
+}
+
 /// The streams that have a matching event up to a place.
 fn streams_of(store: &dyn EventStore, query: Query, until: &Checkpoint) -> Outcome<BTreeSet<StreamName>> {
     let (mut streams, mut from) = (BTreeSet::new(), Place::Start);
     loop {
         let read = Read::log_from(query.clone(), from).until(until.clone());
-        let page = block_on(store.read(read)).map_err(Failure::of_read)?;
+        let page = block_on(store.read(read)).map_err(Failure::from)?;
         for event in &page.events {
             if !streams.contains(event.stream()) {
                 let name = event.stream().parse::<StreamName>();
@@ -143,7 +165,7 @@ fn events_of(
         let mut from = None;
         loop {
             let read = Read::from(Select::Stream { name: name.clone(), from }).until(until.clone());
-            let page = block_on(store.read(read)).map_err(Failure::of_read)?;
+            let page = block_on(store.read(read)).map_err(Failure::from)?;
             bytes += page.events.iter().map(|event| event.as_bytes().len()).sum::<usize>();
             if bytes > EXCERPT_BYTES_MAX {
                 return Err(Failure::new("the streams have more than 1 GiB of events")

@@ -28,6 +28,10 @@ const SETTINGS: &str = "set default_transaction_read_only = on; set client_encod
     set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 1;
     set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '30s'";
 
+/// Whether a login reads more than it was given.
+const READS_EVERYTHING: &str = "select exists (select from pg_roles where pg_has_role(oid, 'member') \
+    and (rolsuper or rolname in ('pg_read_all_data', 'pg_read_server_files')))";
+
 /// One query, as its caller asked it.
 pub(crate) struct Request {
     pub(crate) sql: String,
@@ -55,7 +59,14 @@ impl Reader {
         let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         let reader = Self { client, budget, connection, canceller, is_usable: true };
         reader.client.batch_execute(SETTINGS).await.map_err(|error| busy(message(&error)))?;
-        Ok(reader)
+        let rights = reader.client.query_one(READS_EVERYTHING, &[]).await;
+        match rights.map_err(|error| busy(message(&error)))?.get(0) {
+            true => Err(QueryError::NotAllowed {
+                reason: "the login of `reader=` may read every table or the files of the server, and so would every query: give it no rights, or name another login"
+                    .to_owned(),
+            }),
+            false => Ok(reader),
+        }
     }
 
     /// Asks the server to end the running query. Its outcome does not matter: the connection is dropped.

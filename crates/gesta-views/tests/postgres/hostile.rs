@@ -253,3 +253,23 @@ fn the_lines_of_check_roles_leave_a_reader_nothing_but_reading() {
     let error = check_roles(&site.url()).unwrap_err().to_string();
     assert!(error.contains("create role"), "{error}");
 }
+
+#[test]
+fn a_login_that_may_read_everything_answers_no_query() {
+    let Some(site) = Site::shared() else { return };
+    let (store, folder) = (store_of(1), tempfile::tempdir().unwrap());
+    let head = append_deposits(&store, 0..1);
+    let text = "-- dialect: postgres\ncreate table balances (n bigint);\n-- on deposited\ninsert into balances values (1);";
+    for (grant, revoke) in [
+        ("alter role ? superuser", "alter role ? nosuperuser"),
+        ("grant pg_read_server_files to ?", "revoke pg_read_server_files from ?"),
+    ] {
+        site.sql(&grant.replace('?', &site.reader()));
+        let views = open(&site, &store, folder.path(), text);
+        wait(&views, &head);
+        let refused = query(&views, "select pg_read_file('/etc/hostname')").unwrap_err();
+        assert!(matches!(refused, QueryError::NotAllowed { .. }), "{refused}");
+        site.sql(&revoke.replace('?', &site.reader()));
+        assert!(query(&views, "select n from balances").is_ok());
+    }
+}

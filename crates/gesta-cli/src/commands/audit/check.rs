@@ -109,6 +109,11 @@ impl<'a> Check<'a> {
                 }
                 return self.manifest(manifest);
             }
+            if line.starts_with(b"{\"audit\"") {
+                let error = serde_json::from_slice::<Manifest>(&line).err();
+                let error = error.map_or_else(String::new, |error| format!(": {error}"));
+                return Err(at(format!("the manifest cannot be read{error}")));
+            }
             self.event(&line).map_err(at)?;
             self.sum.update(&line);
             self.sum.update(b"\n");
