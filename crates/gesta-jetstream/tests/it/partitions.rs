@@ -104,7 +104,9 @@ fn a_store_that_the_cluster_has_lost_is_not_made_anew_beside_its_copy() {
     block_on(store.append(Batch::new([event(1)]))).unwrap();
     drop(store);
     let name = format!("ES_{}_0", url.name());
-    tamper(&servers, async |context| drop(context.delete_stream(&name).await.unwrap()));
+    tamper(&servers, async |context| {
+        context.delete_stream(&name).await.unwrap();
+    });
     let refused = open("a").unwrap_err();
     let said = refused.to_string();
     assert!(
