@@ -103,7 +103,7 @@ async fn host(groups: &dyn Groups, name: &GroupName, settings: GroupSettings) ->
         match groups.host(name.clone(), settings.clone()).await {
             // To host a group twice changes nothing.
             Err(PutError::Unavailable { reason } | PutError::InDoubt { reason })
-                if groups.dealer().is_some() && begin.elapsed() < TAKE_OVER_TIME_MAX =>
+                if groups.is_shared() && begin.elapsed() < TAKE_OVER_TIME_MAX =>
             {
                 tracing::info!("waiting to host the group `{name}`: {reason}");
                 thread::sleep(HOST_PAUSE);

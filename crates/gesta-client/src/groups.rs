@@ -117,6 +117,10 @@ impl std::fmt::Debug for RemoteGroups {
 }
 
 impl Groups for RemoteGroups {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn put(
         &self,
         group: GroupName,

@@ -112,8 +112,8 @@ impl Consumers {
         Ok(self.entered(name)?.consumer.restart()?)
     }
 
-    /// Applies the pauses that other processes have kept in the store of pauses since, and the ends of pauses. A process that shares the store with
-    /// others calls it now and then.
+    /// Reads the pauses again, and applies those that other processes have begun or ended. A process that shares the store of pauses with others calls it
+    /// now and then.
     ///
     /// # Errors
     /// As [`KeyValueStore::get`]. The consumers that were not reached are left as they are.

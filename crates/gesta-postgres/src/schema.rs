@@ -36,9 +36,9 @@ pub(crate) enum Purpose {
 
 /// The table that a schema has while another store is being copied into it.
 pub(crate) const COPYING: &str = "copying";
-/// Makes that table.
-pub(crate) const BEGIN_COPY: &str =
-    "create table if not exists copying (one bool primary key default true check (one))";
+/// Makes that table, under the lock of the writers: what they append later is refused.
+pub(crate) const BEGIN_COPY: &str = "select one from store for update; \
+    create table if not exists copying (one bool primary key default true check (one))";
 /// Removes it.
 pub(crate) const END_COPY: &str = "drop table if exists copying";
 

@@ -31,12 +31,15 @@ impl Secret {
     /// Reads a secret from a file. The error says what is wrong and what helps.
     pub(crate) fn of_file(path: &Path) -> Result<Self, String> {
         let named = path.display();
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
-        read.map_err(|error| format!("names the file `{named}`, which cannot be read: {error}"))?;
-        if text.len() as u64 > FILE_BYTES_MAX {
+        let cannot =
+            |error: &dyn fmt::Display| format!("names the file `{named}`, which cannot be read: {error}");
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+        read.map_err(|error| cannot(&error))?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(format!("names the file `{named}`, which is longer than {FILE_BYTES_MAX} bytes"));
         }
+        let text = String::from_utf8(bytes).map_err(|error| cannot(&error))?;
         Self::new(&text)
             .ok_or_else(|| format!("names the file `{named}`, which is empty: put the secret there"))
     }

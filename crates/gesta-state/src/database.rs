@@ -9,6 +9,7 @@
 //! checksums, so an open notices a row that is missing. `application_id` and `user_version` name the file and its
 //! format.
 
+use std::io::ErrorKind;
 use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -198,8 +199,12 @@ impl Database {
     /// # Errors
     /// [`StateError::Displaced`] if the file is no longer at its path: what is written there would be lost.
     pub(crate) fn begin(&mut self) -> Result<(), StateError> {
-        if FileId::of(&self.path).ok() != Some(self.file) {
-            return Err(StateError::Displaced { path: self.path.clone() });
+        match FileId::of(&self.path) {
+            Ok(file) if file == self.file => {}
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StateError::io("look at", &self.path, &error));
+            }
+            Ok(_) | Err(_) => return Err(StateError::Displaced { path: self.path.clone() }),
         }
         self.next = self.committed;
         self.connection.execute_batch("begin immediate").map_err(|error| self.failed(&error))

@@ -45,8 +45,8 @@ impl From<Checkpoint> for Moment {
 pub struct EvaluationLimits {
     /// How many events it may read.
     pub events: u64,
-    /// How long it may take. In SQLite it ends after the page under way, the try of one whose streams are parked, or the piece of one up to
-    /// the next cut of a series, whose query it ends; in PostgreSQL at once.
+    /// How long it may take. In SQLite an evaluation ends after the page under way, also if that page is tried again without parked streams. A series
+    /// ends at the next cut, and a query that runs at a cut is ended. In PostgreSQL it ends at once.
     pub time: Duration,
     /// Ends it early, as the time does.
     pub cancel: Cancel,

@@ -76,7 +76,7 @@ fn an_export_is_checked_alone_against_the_log_and_against_its_server() {
     let manifest = serde_json::from_str::<Value>(&manifest).unwrap();
     assert_eq!(
         (&manifest["audit"], &manifest["events"], &manifest["query"]),
-        (&1.into(), &4.into(), &"all".into())
+        (&2.into(), &4.into(), &"all".into())
     );
 }
 

@@ -125,6 +125,11 @@ pub trait Groups: Send + Sync {
         None
     }
 
+    /// Returns true if another process may deal them, now or later.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Returns the parked streams after one, by name.
     ///
     /// # Errors

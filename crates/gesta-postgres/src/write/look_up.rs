@@ -14,8 +14,7 @@ use super::ticket::Ticket;
 use crate::fault::Fault;
 use crate::limits::{NEWER_BYTES_MAX, NEWER_EVENTS_MAX};
 use crate::read::{COMMANDS, command_of};
-use crate::schema::COPYING;
-use crate::schema::TIMELINE;
+use crate::schema::{COPYING, TIMELINE};
 use crate::session::{MARKS, STATE, Session, State, event_id, mark_of_row};
 use crate::shared::{Shared, sequence_column};
 

@@ -45,7 +45,9 @@ impl Queue {
 
     /// Drops all batches, now and from now on: there is no writer any more.
     pub(super) fn close(&self) {
-        self.lock().take();
+        let waiting = self.lock().take();
+        // Not under the lock: their callers are woken.
+        drop(waiting);
     }
 
     /// Tells the writer that a search has ended.

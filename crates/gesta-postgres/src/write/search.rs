@@ -157,9 +157,15 @@ pub(super) async fn search_again<F>(
             return;
         }
         match search(ticket).await {
-            Ok(found) => ticket.search = Some(Arc::new(Ok(found).into())),
-            // It is tried again with the group, not at once.
-            Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            Ok(found) => {
+                ticket.search = Some(Arc::new(Ok(found).into()));
+                ticket.search_error = None;
+            }
+            Err(error) => {
+                ticket.search_error = Some(error);
+                // It is tried again with the group, not at once.
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         }
     });
     // Those that are late have kept what they had.
@@ -184,7 +190,11 @@ mod tests {
     }
 
     /// Searches again for batches, all with the same result, and returns the number of searches.
-    fn run(tickets: Vec<Ticket>, time: Duration, result: Option<Searched>) -> (Vec<Ticket>, usize) {
+    fn run(
+        tickets: Vec<Ticket>,
+        time: Duration,
+        result: Option<Result<Searched, AppendError>>,
+    ) -> (Vec<Ticket>, usize) {
         let searching = async move {
             let (mut tickets, searches) = (tickets, AtomicUsize::new(0));
             search_again(tickets.iter_mut().collect(), Instant::now() + time, |_| {
@@ -192,7 +202,7 @@ mod tests {
                 let result = result.clone();
                 async move {
                     match result {
-                        Some(found) => Ok(found),
+                        Some(result) => result,
                         None => std::future::pending().await,
                     }
                 }
@@ -212,11 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn a_search_that_fails_leaves_the_earlier_result_and_its_reason() {
+        let (ticket, _answer) = ticket();
+        let failed = AppendError::Unavailable { reason: "no connection".to_owned() };
+        let (mut tickets, _) = run(vec![ticket], Duration::from_secs(120), Some(Err(failed.clone())));
+        assert_eq!(*tickets[0].searched().unwrap(), Searched::nothing(0, 1));
+        assert_eq!(tickets[0].search_error.take(), Some(failed));
+    }
+
+    #[test]
     fn nothing_is_searched_for_a_caller_who_is_gone() {
         let (tickets, mut answers): (Vec<_>, Vec<_>) = (0..3).map(|_| ticket()).unzip();
         answers.remove(1);
         let found = Searched { era: 1, checked_to: 7, matches: vec![Some(3)] };
-        let (tickets, searches) = run(tickets, Duration::from_secs(120), Some(found.clone()));
+        let (tickets, searches) = run(tickets, Duration::from_secs(120), Some(Ok(found.clone())));
         assert_eq!(searches, 2);
         let again = tickets.iter().map(|ticket| *ticket.searched().unwrap() == found);
         assert_eq!(again.collect::<Vec<_>>(), [true, false, true]);

@@ -24,6 +24,8 @@ pub(crate) struct Ticket {
     pub(crate) bytes: usize,
     /// Nothing for a batch without conditions.
     pub(crate) search: Option<Search>,
+    /// Why its conditions could not be searched again, if that was tried last.
+    pub(crate) search_error: Option<AppendError>,
     pub(crate) reply: oneshot::Sender<Answer>,
     /// The place of a batch that another store has recorded; `None` if the writer chooses it.
     pub(crate) recorded: Option<RecordedPlace>,
@@ -75,6 +77,7 @@ impl Ticket {
             events,
             bytes,
             search: None,
+            search_error: None,
             reply,
             recorded: None,
             since: Instant::now(),

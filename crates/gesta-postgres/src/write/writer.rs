@@ -112,9 +112,9 @@ impl Writer {
         let found = within(STEP_TIME, "taking the lock", asked).await?;
         let Found { state, timeline, is_copying, now, newer_than, mut known } = found;
         if is_copying && group.iter().any(|ticket| ticket.recorded.is_none()) {
-            let reason =
-                "`gesta copy` is copying another store into it: stop this program until that is done";
-            return Err(Fault::Refused(reason.to_owned()).into());
+            roll_back(&session).await?;
+            self.session = Some(session);
+            return Ok(Attempt::Answered(group.iter().map(refused_by_copy).collect()));
         }
         if group.iter().any(|ticket| self.is_outdated(ticket, newer_than)) {
             roll_back(&session).await?;
@@ -234,9 +234,17 @@ impl Writer {
 
     /// Answers batches whose searches were not brought up to date in time, and returns the others.
     fn give_up_outdated(&self, group: Vec<Ticket>, position: u64) -> Vec<Ticket> {
-        let (outdated, current) = group.into_iter().partition(|ticket| self.is_outdated(ticket, position));
+        let (outdated, current) =
+            group.into_iter().partition::<Vec<_>, _>(|ticket| self.is_outdated(ticket, position));
         let reason = "events were appended faster than the conditions of the batch were searched";
-        give_up(outdated, &Fault::Busy(reason.to_owned()));
+        for mut ticket in outdated {
+            let error = match (ticket.is_in_doubt, ticket.search_error.take()) {
+                (false, Some(error)) => error,
+                (false, None) => AppendError::Unavailable { reason: reason.to_owned() },
+                (true, _) => AppendError::InDoubt { reason: reason.to_owned() },
+            };
+            reply(ticket, Err(error));
+        }
         current
     }
 
@@ -276,10 +284,20 @@ enum Attempt {
     Outdated(u64),
 }
 
-/// When the first batch of a group began to wait. One with conditions waits for the writer since its search has ended, which is about now.
+/// When the first batch of a group began to wait. The time of one with conditions begins now: its search may have taken long.
 fn oldest(group: &[Ticket]) -> Instant {
     let without_search = group.iter().filter(|ticket| ticket.search.is_none());
     without_search.map(|ticket| ticket.since).min().unwrap_or_else(Instant::now)
+}
+
+/// The answer to a batch while another store is copied into this one.
+fn refused_by_copy(ticket: &Ticket) -> Answer {
+    let reason =
+        "`gesta copy` is copying another store into it: stop this program until that is done".to_owned();
+    Err(match ticket.is_in_doubt {
+        true => AppendError::InDoubt { reason },
+        false => AppendError::ReadOnly { reason },
+    })
 }
 
 /// Ends a transaction that wrote nothing.

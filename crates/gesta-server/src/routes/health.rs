@@ -98,10 +98,9 @@ async fn check_all_run(shared: &Shared, views: &[(String, ViewState)]) -> Result
         }
     }
     if let Some(groups) = &shared.groups {
-        let is_shared = groups.dealer().is_some();
         let listed = match list_soon(&**groups).await {
             // While another process is about to deal them, nothing is known to have stopped.
-            Err(LookError::Unavailable { .. }) if is_shared => Vec::new(),
+            Err(LookError::Unavailable { .. }) if groups.is_shared() => Vec::new(),
             Err(error @ LookError::Unavailable { .. }) => {
                 return Err(Problem::of(kinds::NOT_READY, error.to_string()).retry(Retry::AfterPause));
             }

@@ -89,6 +89,18 @@ fn next(calls: &Receiver<String>) -> String {
 }
 
 #[test]
+fn groups_that_cannot_be_listed_are_unready_when_asked_strictly_unless_another_process_may_deal_them() {
+    for (is_shared, status) in [(false, 503), (true, 200)] {
+        let (server, _calls) = scripted(|groups| {
+            groups.look = Err(LookError::Unavailable { reason: "away".to_owned() });
+            groups.is_shared = is_shared;
+        });
+        assert_eq!(server.get("/readyz?strict").status, status);
+        assert_eq!(server.get("/readyz").status, 200);
+    }
+}
+
+#[test]
 fn a_server_without_groups_has_none_of_their_routes() {
     let server = start();
     server.get("/groups").problem(404, "no-route");

@@ -20,6 +20,8 @@ pub(crate) struct Scripted {
     pub(crate) change: Result<(), ChangeError>,
     pub(crate) parked: Vec<Parked>,
     pub(crate) held: Option<Held>,
+    /// Whether other processes may deal them. None of them does then, and they are dealt here otherwise.
+    pub(crate) is_shared: bool,
     calls: Sender<String>,
 }
 
@@ -34,6 +36,7 @@ impl Scripted {
             change: Ok(()),
             parked: Vec::new(),
             held: None,
+            is_shared: false,
             calls,
         };
         (scripted, noted)
@@ -87,7 +90,11 @@ impl Groups for Scripted {
 
     fn dealer(&self) -> Option<Dealer> {
         let address = Some("http://10.0.0.7:2114".to_owned());
-        Some(Dealer { id: HOLDER.to_owned(), address, is_here: true })
+        (!self.is_shared).then(|| Dealer { id: HOLDER.to_owned(), address, is_here: true })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     fn narrow(&self, group: GroupName) -> BoxFuture<'_, Result<SettingsVersion, ChangeError>> {

@@ -262,6 +262,7 @@ fn a_login_that_may_read_everything_answers_no_query() {
     let text = "-- dialect: postgres\ncreate table balances (n bigint);\n-- on deposited\ninsert into balances values (1);";
     for (grant, revoke) in [
         ("alter role ? superuser", "alter role ? nosuperuser"),
+        ("grant pg_read_all_data to ?", "revoke pg_read_all_data from ?"),
         ("grant pg_read_server_files to ?", "revoke pg_read_server_files from ?"),
     ] {
         let views = open(&site, &store, folder.path(), text);

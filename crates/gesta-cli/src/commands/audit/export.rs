@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use gesta_core::{Checkpoint, EventStore, Place, Query, Read, StreamName, Tag, Timestamp, When};
+use gesta_server::now;
 use gesta_wire::QueryJson;
 use sha2::{Digest, Sha256};
 
@@ -47,6 +48,10 @@ pub(crate) struct ExportForAudit {
 /// The times of `--between`.
 fn between_of(given: Option<&[Timestamp]>) -> Outcome<Option<Between>> {
     let Some(&[from, to]) = given else { return Ok(None) };
+    // Later events may lie before such a time, and the places of the file would be wrong.
+    if from > now() {
+        return Err(Failure::usage("the first time of `--between` is in the future"));
+    }
     let between = Between::new(from, to);
     between.map(Some).ok_or_else(|| Failure::usage("the first time of `--between` is later than the second"))
 }

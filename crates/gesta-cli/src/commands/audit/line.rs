@@ -12,7 +12,7 @@ use super::between::Between;
 use super::redact::{Pointer, redact};
 
 /// The version of the format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// An event as it is stored.
 #[derive(Debug, Serialize, Deserialize)]

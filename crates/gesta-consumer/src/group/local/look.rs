@@ -33,11 +33,15 @@ impl Lags {
     }
 }
 
+/// Why the row of a group cannot be read.
+struct Unreadable(String);
+
 impl LocalGroups {
     pub(super) async fn look(&self, group: GroupName) -> Result<GroupStatus, LookError> {
         let known = self.known(&group).await?;
         let head = self.store.head_now().await.map_err(LookError::Read)?;
-        self.describe(group, known, head).await
+        let described = self.describe(group, known, head).await?;
+        described.map_err(|Unreadable(reason)| LookError::Unavailable { reason })
     }
 
     pub(super) async fn look_at_all(&self) -> Result<Vec<GroupStatus>, LookError> {
@@ -47,11 +51,14 @@ impl LocalGroups {
         let mut groups = Vec::with_capacity(names.len());
         for group in names {
             let described = match self.known(&group).await {
-                Ok(known) => self.describe(group, known, head.clone()).await,
+                Ok(known) => self.describe(group.clone(), known, head.clone()).await,
                 Err(error) => Err(error),
             };
             match described {
-                Ok(status) => groups.push(status),
+                Ok(Ok(status)) => groups.push(status),
+                Ok(Err(unreadable)) => {
+                    groups.push(self.describe_unreadable(group, unreadable.0, head.clone()))
+                }
                 // It was removed meanwhile.
                 Err(LookError::NoGroup { .. }) => {}
                 Err(error) => return Err(error),
@@ -65,9 +72,9 @@ impl LocalGroups {
         group: GroupName,
         known: Known,
         head: Checkpoint,
-    ) -> Result<GroupStatus, LookError> {
+    ) -> Result<Result<GroupStatus, Unreadable>, LookError> {
         let state = match known {
-            Known::Live(status) => return Ok(self.describe_live(group, *status, head).await),
+            Known::Live(status) => return Ok(Ok(self.describe_live(group, *status, head).await)),
             Known::Starting => GroupState::Starting,
             Known::TakenOver => GroupState::TakenOver,
             Known::Failed(reason) => GroupState::Stopped { reason },
@@ -76,15 +83,15 @@ impl LocalGroups {
         // No dealer tells about it: look at its row.
         let entry = self.values.get(keys::row(&group)).await.map_err(unavailable)?;
         let entry = entry.ok_or_else(|| LookError::NoGroup { group: group.clone() })?;
-        Ok(match Row::decode(&entry.value) {
-            Ok(row) => self.describe_row(group, row, state, head),
-            Err(error) => {
-                // Nothing is known of it but its name. Other groups are shown beside it.
-                let reason = format!("its row cannot be read: {error}");
-                let row = Row::new(GroupSettings::new(Query::All), &head);
-                self.describe_row(group, row, GroupState::Stopped { reason }, head)
-            }
-        })
+        let row = Row::decode(&entry.value);
+        let row = row.map_err(|error| Unreadable(format!("its row cannot be read: {error}")));
+        Ok(row.map(|row| self.describe_row(group, row, state, head)))
+    }
+
+    /// Shows a group beside the others though nothing is known of it but its name. Settings and places are not its own.
+    fn describe_unreadable(&self, name: GroupName, reason: String, head: Checkpoint) -> GroupStatus {
+        let row = Row::new(GroupSettings::new(Query::All), &head);
+        self.describe_row(name, row, GroupState::Stopped { reason }, head)
     }
 
     async fn describe_live(&self, name: GroupName, status: DealerStatus, head: Checkpoint) -> GroupStatus {

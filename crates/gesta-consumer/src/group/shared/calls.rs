@@ -192,6 +192,10 @@ impl Groups for SharedGroups {
         self.inner.lock().holder.trusts(secret)
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn dealer(&self) -> Option<Dealer> {
         self.known_dealer()
     }
