@@ -142,8 +142,10 @@ fn an_excerpt_of_nothing_or_into_a_folder_in_use_is_refused() {
     let none = gesta(["excerpt", "account-nobody", "--to", &to, "--dir", &log]).failed(1);
     assert!(none.contains("no event matches"), "{none}");
     assert!(!Path::new(&to).exists(), "nothing is made for nothing");
-    let onto = gesta(["excerpt", "--all", "--to", &log, "--dir", &log]).failed(1);
-    assert!(onto.contains("in use") || onto.contains("holds the store"), "{onto}");
+    for within in [log.clone(), format!("{log}/segments/new")] {
+        let refused = gesta(["excerpt", "--all", "--to", &within, "--dir", &log]).failed(2);
+        assert!(refused.contains("lies in the store that it is taken from"), "{refused}");
+    }
 
     let event = NewEvent::json(
         EventId::from_u128(1),
