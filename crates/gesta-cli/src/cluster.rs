@@ -76,7 +76,7 @@ fn keep(copy: &Path) -> String {
     format!("keep `{}`: it may hold the only copy of lost events", copy.display())
 }
 
-/// What helps if something else has published to the store.
+/// The help for a store to which another program has published.
 fn foreign(copy: &Path) -> String {
     format!(
         "if another program has published to the subjects of the store, nothing is lost: `gesta copy --from {}` makes a store of another name without those messages",

@@ -94,6 +94,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// The folder; `None` for a server.
     pub(crate) fn folder(self) -> Option<PathBuf> {
         match self {
             Self::Folder(folder) => Some(folder),

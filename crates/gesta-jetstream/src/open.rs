@@ -1,6 +1,6 @@
 //! How a store is opened: the streams, a copy for each of them, and the tasks that write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::try_join_all;
@@ -78,6 +78,16 @@ fn stalled(partition: usize) -> String {
     )
 }
 
+/// The folder of a partition's copy.
+fn folder_of(folder: &Path, partition: u16) -> PathBuf {
+    folder.join(format!("p{partition}"))
+}
+
+/// Returns true if a folder has the copy of a partition.
+pub(crate) fn has_copy(folder: &Path, partition: u16) -> bool {
+    folder_of(folder, partition).join("manifest").exists()
+}
+
 /// Opens the copy of each partition, all at once: one that was not closed is recovered.
 pub(crate) async fn open_copies(
     folder: &Path,
@@ -87,7 +97,7 @@ pub(crate) async fn open_copies(
     let partitions = u16::try_from(found.last.len()).expect("at most 64 partitions");
     let options = share_of(options, partitions);
     let opening = (0..partitions).map(|partition| {
-        let (id, folder, options) = (found.id, folder.join(format!("p{partition}")), options.clone());
+        let (id, folder, options) = (found.id, folder_of(folder, partition), options.clone());
         spawn_blocking(move || Replica::open(folder, id, partition, &options))
     });
     let opened = try_join_all(opening).await.map_err(|_| OpenError::panicked())?;

@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::link::{Link, Purpose, connect, set_up, why};
 use crate::machine::{Publish, Refusal};
 use crate::message::{ChainError, DraftError, Message, MessageError, Place, Tip};
-use crate::open::open_copies;
+use crate::open::{has_copy, open_copies};
 use crate::options::Options;
 
 /// How the copy of a partition compares with its stream.
@@ -209,9 +209,8 @@ pub fn repair(
 
 /// Refuses a folder without a copy of each partition. An open would begin them.
 fn check_copies(folder: &Path, partitions: usize) -> Result<(), RepairError> {
-    let partitions = 0..u16::try_from(partitions).expect("at most 64 partitions");
-    let has = |partition: &u16| folder.join(format!("p{partition}")).join("manifest").exists();
-    match partitions.into_iter().find(|partition| !has(partition)) {
+    let mut partitions = 0..u16::try_from(partitions).expect("at most 64 partitions");
+    match partitions.find(|partition| !has_copy(folder, *partition)) {
         Some(partition) => Err(RepairError::NoCopy { folder: folder.to_owned(), partition }),
         None => Ok(()),
     }

@@ -18,7 +18,7 @@ use crate::limits::{QUEUE_BYTES_MAX, limits};
 use crate::link::Purpose;
 use crate::listing;
 use crate::merged::LogRead;
-use crate::open::{Opened, open};
+use crate::open::{Opened, has_copy, open};
 use crate::options::Options;
 use crate::partition::Partition;
 use crate::stopped::Stopped;
@@ -50,11 +50,6 @@ pub struct JetStreamStore {
     runtime: Option<Runtime>,
 }
 
-/// Whether a folder has the copy of a store.
-fn has_copy(folder: &Path) -> bool {
-    folder.join("p0").join("manifest").exists()
-}
-
 impl JetStreamStore {
     /// Opens the store, with the copy in a folder. Makes both if they are not there: the store with the partitions that the address names, or
     /// with one. If the folder has a copy, a store that is not there is refused: the copy may be all that is left of it. Blocks until the copy has what the cluster has, or until the cluster has delivered nothing for 45 s.
@@ -65,7 +60,7 @@ impl JetStreamStore {
     pub fn open(url: &JetStreamUrl, folder: &Path, options: &Options) -> Result<Self, OpenError> {
         let purpose = match options.only_existing {
             true => Purpose::Existing,
-            false if has_copy(folder) => Purpose::Kept,
+            false if has_copy(folder, 0) => Purpose::Kept,
             false => Purpose::Store,
         };
         Self::open_for(url, folder, options, purpose).map(|(store, _)| store)

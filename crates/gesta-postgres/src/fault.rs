@@ -37,7 +37,7 @@ impl From<Fault> for NotWritten {
     }
 }
 
-/// What the answers to all statements of a transaction and to its `commit` mean.
+/// Returns the result of a transaction, by the answers to its statements and to its `commit`.
 ///
 /// A failed statement makes `commit` a rollback, which the server answers without an error.
 pub(crate) fn outcome<T>(

@@ -51,7 +51,7 @@ pub(crate) struct Database {
     pub(crate) fails_next_commit: bool,
 }
 
-/// What tells a file from others on this machine: its device and its number.
+/// The identity of a file on this machine: its device and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId(u64, u64);
 

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Outcome};
 use crate::host::Host;
 use crate::output::stdout;
 use crate::store::{Access, Snapshots, StoreUrl};
-use crate::target::{IfMissing, Opened, Place, Target};
+use crate::target::{IfMissing, Opened, Target};
 use crate::unread::Unread;
 use report::{Report, Row};
 
@@ -95,10 +95,7 @@ impl Selection {
             None => {
                 let place = self.target.place()?;
                 let events = place.open(IfMissing::Refuse)?;
-                match place {
-                    Place::Folder(folder) => (events, Some(folder)),
-                    Place::Server(_) => (events, None),
-                }
+                (events, place.folder())
             }
             Some(store) => match store.read("--store")? {
                 StoreUrl::Postgres(url) => {

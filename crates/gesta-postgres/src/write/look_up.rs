@@ -63,7 +63,7 @@ pub(super) struct Questions {
     places: Vec<i64>,
 }
 
-/// What the server answers, by question.
+/// The answers of the server, by question.
 struct Answers {
     locked: Vec<Row>,
     state: Row,
@@ -74,7 +74,7 @@ struct Answers {
     marks: Vec<Row>,
 }
 
-/// What is found under the lock.
+/// The state of the store under the lock, with the answers.
 pub(super) struct Found {
     pub(super) state: State,
     /// The timeline of the server, which may be newer than that of the history.
@@ -159,7 +159,7 @@ impl Questions {
 }
 
 impl Answers {
-    /// What is known after a snapshot with this head.
+    /// Reads the answers. `head` is the head of their snapshot.
     fn known(self, head: Checkpoint, state: &State) -> Result<Known, Fault> {
         let mut known = Known {
             head,

@@ -276,7 +276,7 @@ impl Drop for Writer {
     }
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 enum Attempt {
     /// The answers, which are true and durable.
     Answered(Vec<Answer>),

@@ -13,7 +13,7 @@ pub(super) fn has_clock_word(text: &str) -> bool {
     words(text).any(is_clock_word)
 }
 
-/// Whether a text has words for times of the clock and no others: it is hardly anything else.
+/// Returns true if a text has words for times of the clock, and no other words.
 pub(super) fn is_clock(text: &str) -> bool {
     words(text).next().is_some() && words(text).all(is_clock_word)
 }

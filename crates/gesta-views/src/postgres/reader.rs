@@ -28,7 +28,7 @@ const SETTINGS: &str = "set default_transaction_read_only = on; set client_encod
     set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 1;
     set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '30s'";
 
-/// Whether a login reads more than it was given.
+/// Selects true if the login may read more than it was granted.
 const READS_EVERYTHING: &str = "select exists (select from pg_roles where pg_has_role(oid, 'member') \
     and (rolsuper or rolname in ('pg_read_all_data', 'pg_read_server_files')))";
 

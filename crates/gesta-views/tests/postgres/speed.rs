@@ -88,6 +88,53 @@ fn single(site: &Site) -> f64 {
 const ROWS: usize = 4_500;
 const PAGES: usize = 50;
 
+const TABLE: &str =
+    "(account text collate \"C\" primary key, amount bigint not null, deposits bigint not null)";
+const CONFLICT: &str =
+    "on conflict (account) do update set amount = excluded.amount, deposits = excluded.deposits";
+const BEGIN: &str = "begin; set local synchronous_commit = off";
+
+/// A connection to a server, and the process behind it.
+async fn connect(server: &test_servers::Postgres) -> (tokio_postgres::Client, i32) {
+    let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let backend = client.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    (client, backend)
+}
+
+/// Makes the empty tables `one` and `two`. Returns the statement that writes a page into the first one by arrays.
+async fn make_tables(client: &tokio_postgres::Client) -> tokio_postgres::Statement {
+    let make = format!("drop table if exists one, two; create table one {TABLE}; create table two {TABLE}");
+    client.batch_execute(&make).await.unwrap();
+    let arrays =
+        format!("insert into one select * from unnest($1::text[], $2::bigint[], $3::bigint[]) {CONFLICT}");
+    client.prepare(&arrays).await.unwrap()
+}
+
+/// Writes a page of rows by arrays, in a transaction of its own.
+async fn write_arrays(
+    client: &tokio_postgres::Client,
+    arrays: &tokio_postgres::Statement,
+    names: &[String],
+    amount: i64,
+) {
+    let amounts = vec![amount; names.len()];
+    client.batch_execute(BEGIN).await.unwrap();
+    client.execute(arrays, &[&names, &amounts, &amounts]).await.unwrap();
+    client.batch_execute("commit").await.unwrap();
+}
+
+/// Copies rows into a table, in the transaction that is open.
+async fn copy_rows(client: &tokio_postgres::Client, table: &str, names: &[String], amount: i64) {
+    let sink = client.copy_in(&format!("copy {table} from stdin binary")).await.unwrap();
+    let writer = BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::INT8, Type::INT8]);
+    let mut writer = std::pin::pin!(writer);
+    for name in names {
+        writer.as_mut().write(&[name, &amount, &amount]).await.unwrap();
+    }
+    writer.finish().await.unwrap();
+}
+
 /// The two ways to write many rows of a view in Rust: an array for each column, and `COPY` into a temporary table.
 #[test]
 #[ignore = "a figure, not a check"]
@@ -95,38 +142,22 @@ fn rows_written_by_arrays_and_by_copy() {
     let Some(server) = test_servers::Postgres::start(&[]) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
-        tokio::spawn(async move { drop(connection.await) });
-        let backend = client.query_one("select pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
+        let (client, backend) = connect(&server).await;
         let names = (0..ROWS).map(|account| format!("account-{account}")).collect::<Vec<_>>();
-        let table = "(account text collate \"C\" primary key, amount bigint not null, deposits bigint not null)";
-        let conflict = "on conflict (account) do update set amount = excluded.amount, deposits = excluded.deposits";
-        let begin = "begin; set local synchronous_commit = off";
         for round in 0..3 {
-            client.batch_execute(&format!("drop table if exists one, two; create table one {table}; create table two {table}")).await.unwrap();
-            let arrays = format!("insert into one select * from unnest($1::text[], $2::bigint[], $3::bigint[]) {conflict}");
-            let arrays = client.prepare(&arrays).await.unwrap();
+            let arrays = make_tables(&client).await;
             let begun = server_seconds(backend);
             for page in 0..PAGES {
-                let amounts = vec![i64::try_from(page).unwrap(); ROWS];
-                client.batch_execute(begin).await.unwrap();
-                client.execute(&arrays, &[&names, &amounts, &amounts]).await.unwrap();
-                client.batch_execute("commit").await.unwrap();
+                write_arrays(&client, &arrays, &names, i64::try_from(page).unwrap()).await;
             }
             let by_arrays = server_seconds(backend) - begun;
             client.batch_execute("create temporary table page (account text, amount bigint, deposits bigint) on commit delete rows").await.unwrap();
-            let copied = client.prepare(&format!("insert into two select * from page {conflict}")).await.unwrap();
+            let copied = client.prepare(&format!("insert into two select * from page {CONFLICT}")).await.unwrap();
             let begun = server_seconds(backend);
             for page in 0..PAGES {
                 let amount = i64::try_from(page).unwrap();
-                client.batch_execute(begin).await.unwrap();
-                let sink = client.copy_in("copy page from stdin binary").await.unwrap();
-                let writer = BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::INT8, Type::INT8]);
-                let mut writer = std::pin::pin!(writer);
-                for name in &names {
-                    writer.as_mut().write(&[name, &amount, &amount]).await.unwrap();
-                }
-                writer.finish().await.unwrap();
+                client.batch_execute(BEGIN).await.unwrap();
+                copy_rows(&client, "page", &names, amount).await;
                 client.execute(&copied, &[]).await.unwrap();
                 client.batch_execute("commit").await.unwrap();
             }
@@ -153,36 +184,20 @@ fn new_rows_written_by_arrays_and_by_copy() {
     let Some(server) = test_servers::Postgres::start(&[]) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
-        tokio::spawn(async move { drop(connection.await) });
-        let backend = client.query_one("select pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
+        let (client, backend) = connect(&server).await;
         // A multiplier spreads the accounts, so that neighbours in the index come apart.
         let names = (0..NEW_ROWS).map(|row| format!("account-{}", row * 7_919 % NEW_ROWS)).collect::<Vec<_>>();
-        let table = "(account text collate \"C\" primary key, amount bigint not null, deposits bigint not null)";
-        let begin = "begin; set local synchronous_commit = off";
         for round in 0..3 {
-            client.batch_execute(&format!("drop table if exists one, two; create table one {table}; create table two {table}")).await.unwrap();
-            let arrays = "insert into one select * from unnest($1::text[], $2::bigint[], $3::bigint[])
-                on conflict (account) do update set amount = excluded.amount, deposits = excluded.deposits";
-            let arrays = client.prepare(arrays).await.unwrap();
+            let arrays = make_tables(&client).await;
             let begun = (Instant::now(), server_seconds(backend));
             for names in names.chunks(NEW_ROWS_A_PAGE) {
-                let amounts = vec![1_i64; names.len()];
-                client.batch_execute(begin).await.unwrap();
-                client.execute(&arrays, &[&names, &amounts, &amounts]).await.unwrap();
-                client.batch_execute("commit").await.unwrap();
+                write_arrays(&client, &arrays, names, 1).await;
             }
             let by_arrays = (begun.0.elapsed().as_secs_f64(), server_seconds(backend) - begun.1);
             let begun = (Instant::now(), server_seconds(backend));
             for names in names.chunks(NEW_ROWS_A_PAGE) {
-                client.batch_execute(begin).await.unwrap();
-                let sink = client.copy_in("copy two from stdin binary").await.unwrap();
-                let writer = BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::INT8, Type::INT8]);
-                let mut writer = std::pin::pin!(writer);
-                for name in names {
-                    writer.as_mut().write(&[name, &1_i64, &1_i64]).await.unwrap();
-                }
-                writer.finish().await.unwrap();
+                client.batch_execute(BEGIN).await.unwrap();
+                copy_rows(&client, "two", names, 1).await;
                 client.batch_execute("commit").await.unwrap();
             }
             let by_copy = (begun.0.elapsed().as_secs_f64(), server_seconds(backend) - begun.1);
